@@ -1,0 +1,32 @@
+# Two commands: `make search` and `make test`. Each one sets up .venv first if that is needed.
+PYTHON ?= python3
+BIN := .venv/bin
+RUN_NAME ?= first
+# A quick look on two cores; give a real search more of both.
+TRIALS ?= 16
+MINUTES ?= 6
+
+.PHONY: setup search test check clean
+
+setup: .venv/.installed
+
+.venv/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 to 3.13 is needed, this is %s; say make PYTHON=python3.12" % sys.version.split()[0] if not (3, 11) <= sys.version_info[:2] < (3, 14) else 0)'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,cluster]'
+	touch $@
+
+search: setup
+	$(BIN)/orchestrate search benign_malignant --trials $(TRIALS) --minutes $(MINUTES) --name $(RUN_NAME) --finish
+
+test: setup check
+	$(BIN)/python -m pytest
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+clean:
+	rm -rf .venv

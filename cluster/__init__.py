@@ -1,0 +1,1 @@
+"""Cluster files for `ray up`, and how a search finds or starts Ray."""

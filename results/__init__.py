@@ -1,0 +1,1 @@
+"""What came out: records, metrics, leaderboards, ensembles and exported bundles."""

@@ -1,0 +1,143 @@
+"""Records: what is kept of a search and of each trial. Plain, frozen, free of NaN."""
+
+import datetime
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+
+FloatArray = NDArray[np.floating[Any]]
+IntArray = NDArray[np.int64]
+
+State = Literal["complete", "pruned", "failed"]
+Cause = Literal[
+    "asha",  # the pruner stopped it: worse than its peers at the same epoch
+    "collapse",  # a fold kept predicting one class
+    "budget",  # the search ran out of time
+    "nan",
+    "exception",
+    "out_of_memory",
+    "lost_worker",
+]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SearchRecord(_Record):
+    """`search.yaml`: what was asked.
+
+    Attributes:
+        data: What the user gave as `--data`; `phantom` for the embedded synthetic set.
+        label_codes: How label numbers were read.
+        is_synthetic: True where the images are generated.
+        store: Folder of the materialised data and the stored prefixes.
+        metric: Name in `results.metrics.METRICS` that the search maximises.
+        pins: Settings held fixed by `--set`.
+        space: `module:function` of the search space.
+        left_out: Backbone -> why it has no part in this search.
+    """
+
+    task: str
+    classes: tuple[str, ...]
+    name: str
+    data: str
+    label_codes: str
+    source: str
+    is_synthetic: bool
+    fingerprint: str
+    store: str
+    metric: str
+    space: str
+    pins: dict[str, Any]
+    backbones: tuple[str, ...]
+    left_out: dict[str, str]
+    weights_dir: str | None
+    trials: int
+    minutes: float | None
+    trial_minutes: float
+    folds: int
+    test_share: float
+    seed: int
+    workers: int | None
+    cpus_per_trial: float
+    gpus_per_trial: float
+    epochs: int
+    keep_weights: int
+    study_storage: str | None
+    command: str
+    versions: dict[str, str]
+    started_at: datetime.datetime
+
+
+class PrefixUse(_Record):
+    """How a trial fed its first trained layer.
+
+    Attributes:
+        kind: `stored views` (a frozen prefix read from the store) or `online pixels`.
+        stage: Last frozen stage, or None when there is none.
+        views: Number of distinct views of each image that training could draw.
+        computed: View files computed by this trial; the others were already there.
+        read: View files read.
+    """
+
+    kind: Literal["stored views", "online pixels"]
+    stage: str | None
+    views: int
+    computed: int
+    read: int
+
+
+class TrialRecord(_Record):
+    """`trials/<number>/record.json`: how a trial ended. Written last, so its presence means it is whole.
+
+    Attributes:
+        value: The search metric, mean over folds at `best_epoch`; None if no epoch finished.
+        best_epoch: 1-based epoch that was kept, chosen from the mean curve over folds.
+        fold_metrics: Metrics of each fold at `best_epoch`, in fold order.
+        collapsed_folds: 0-based folds that predicted a single class at `best_epoch`.
+        error: Message and last lines of the traceback, for failed trials.
+        has_weights: True while `folds/` holds the weights.
+    """
+
+    number: int = Field(ge=0)
+    state: State
+    cause: Cause | None = None
+    error: str | None = None
+    config: dict[str, Any]
+    params: dict[str, Any] = Field(default_factory=dict)
+    value: FiniteFloat | None = None
+    best_epoch: int | None = None
+    epochs: int = 0
+    fold_metrics: tuple[dict[str, FiniteFloat], ...] = ()
+    collapsed_folds: tuple[int, ...] = ()
+    prefix: PrefixUse | None = None
+    trained_parameters: int | None = None
+    wall_seconds: FiniteFloat = 0.0
+    device: str = "cpu"
+    fingerprint: str
+    seed: int
+    has_weights: bool = False
+    finished_at: datetime.datetime
+
+
+@dataclass(frozen=True, slots=True)
+class OutOfFold:
+    """Out-of-fold predictions of one trial: each row predicted by the model that did not train on it.
+
+    Attributes:
+        rows: Row of each image in the patch set, shape (images,).
+        labels: Class indices, shape (images,).
+        folds: 0-based fold that held the image out, shape (images,).
+        groups: Patient (or image, without patients) of each row, shape (images,).
+        probabilities: In [0, 1], shape (images, classes); rows sum to 1.
+    """
+
+    rows: IntArray
+    labels: IntArray
+    folds: IntArray
+    groups: NDArray[np.str_]
+    probabilities: FloatArray

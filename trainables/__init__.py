@@ -1,0 +1,1 @@
+"""What one trial does. Knows neither Ray nor Optuna."""

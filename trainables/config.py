@@ -1,0 +1,205 @@
+"""All that a trial may vary, checked when it comes in.
+
+A configuration is plain text at the edges (YAML, JSON, an Optuna trial) and one frozen `TrialConfig` inside.
+Names with dots, such as `optimizer.lr`, address a setting from the command line.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from trainables.errors import ConfigError, UnknownNameError
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class HeadConfig(_Frozen):
+    """The trained classifier on top of the kept stages.
+
+    Attributes:
+        pooling: `gap` averages the feature map, `flatten` keeps every position.
+        hidden: Units of the hidden layers, in order; empty for a linear head.
+        batch_norm: Batch normalisation after each hidden layer.
+        dropout: Drop probability before every linear layer, in [0, 0.9].
+    """
+
+    pooling: Literal["gap", "flatten"] = "gap"
+    hidden: tuple[Annotated[int, Field(ge=1, le=4096)], ...] = (256,)
+    batch_norm: bool = False
+    dropout: float = Field(default=0.0, ge=0.0, le=0.9)
+
+
+class ModelConfig(_Frozen):
+    """A backbone, where it is cut, how much of it trains, and the head.
+
+    Attributes:
+        backbone: Name in `trainables.models.registry`.
+        weights: `imagenet`, or `random` for training from scratch.
+        cut: `top`, `top+1`, `top+2` (seed 004's words: one or two levels dropped) or the name of the last
+            kept stage.
+        trained_stages: Number of last kept stages that train with the head; 0 freezes all, "all" trains all.
+        channels: How a grey image enters an RGB backbone: copied, or through a trained 1x1 convolution,
+            which empties the frozen prefix since it trains below it.
+    """
+
+    backbone: str
+    weights: Literal["imagenet", "random"] = "imagenet"
+    cut: str = "top"
+    trained_stages: Annotated[int, Field(ge=0)] | Literal["all"] = 0
+    channels: Literal["replicate", "conv1x1"] = "replicate"
+    head: HeadConfig = HeadConfig()
+
+    @model_validator(mode="after")
+    def _random_weights_train(self) -> "ModelConfig":
+        if self.weights == "random" and self.trained_stages != "all":
+            raise ValueError("model.weights=random needs model.trained_stages=all: random stages must train")
+        return self
+
+
+class InputConfig(_Frozen):
+    """From raw pixels to what the first stage sees.
+
+    Attributes:
+        size_px: Side of the square input, in pixels; None keeps the image as it is.
+        contrast: Contrast factor in training, around each image's own mean (C-CONTRAST); 1 is off.
+        contrast_test: Contrast factor in validation, test and export; None uses `contrast`.
+        clip: Clip to [0, 1] after the contrast change.
+    """
+
+    size_px: Annotated[int, Field(ge=16, le=2048)] | None = None
+    contrast: float = Field(default=1.0, gt=0.0, le=8.0)
+    contrast_test: Annotated[float, Field(gt=0.0, le=8.0)] | None = None
+    clip: bool = False
+
+    @property
+    def contrast_at_test(self) -> float:
+        """Contrast factor for validation, test and export."""
+        return self.contrast if self.contrast_test is None else self.contrast_test
+
+
+class OptimizerConfig(_Frozen):
+    """How weights are updated.
+
+    Attributes:
+        lr: Learning rate of the head.
+        momentum: For `sgd` only, in [0, 1).
+        weight_decay: Coupled L2 (torch convention) on weights, not on biases or normalisation.
+        stage_lr_factor: Trained backbone stages learn at `lr` times this; 1 for training from scratch.
+        schedule: `constant`, `cosine` to zero over the epochs, or `step` (x0.8 every 5 epochs).
+    """
+
+    name: Literal["adam", "rmsprop", "sgd", "adadelta"] = "adam"
+    lr: float = Field(default=1e-3, gt=0.0, le=10.0)
+    momentum: float | None = Field(default=None, ge=0.0, lt=1.0)
+    weight_decay: float = Field(default=0.0, ge=0.0, le=1.0)
+    stage_lr_factor: float = Field(default=1.0, gt=0.0, le=1.0)
+    schedule: Literal["constant", "cosine", "step"] = "constant"
+
+    @model_validator(mode="after")
+    def _momentum_is_for_sgd(self) -> "OptimizerConfig":
+        if self.momentum is not None and self.name != "sgd":
+            raise ValueError(f"optimizer.momentum is for sgd only, the optimiser is {self.name}")
+        return self
+
+
+class TrainingConfig(_Frozen):
+    """The loop.
+
+    Attributes:
+        epochs: Largest number of epochs; the one kept is chosen from the mean curve over the folds.
+        patience: Epochs without a better mean curve before all folds stop; None never stops early.
+        batch_size: Images a step and fold.
+        augmentation: `none`; `flips` (4 views); `d4` (the eight symmetries of the square); `rotate`
+            (eight random rotations with flips) or `affine` (eight draws of small shift, zoom and shear).
+        average_views: Average the prediction over the views (test-time augmentation).
+        class_weight: `none`; `balanced` (n / (classes * n_class)); `other_share` (the other class's share,
+            C-CW1); or a number, the weight of the positive class.
+        label_smoothing: In [0, 0.5).
+    """
+
+    epochs: int = Field(default=30, ge=1, le=2000)
+    patience: Annotated[int, Field(ge=1)] | None = 8
+    batch_size: int = Field(default=32, ge=1, le=4096)
+    augmentation: Literal["none", "flips", "d4", "rotate", "affine"] = "d4"
+    average_views: bool = True
+    class_weight: Literal["none", "balanced", "other_share"] | Annotated[float, Field(gt=0.0, le=100.0)] = (
+        "none"
+    )
+    label_smoothing: float = Field(default=0.0, ge=0.0, lt=0.5)
+
+
+class TrialConfig(_Frozen):
+    """One point of a search space: everything that decides a trial, apart from data, split and seed."""
+
+    model: ModelConfig
+    input: InputConfig = InputConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    training: TrainingConfig = TrainingConfig()
+
+
+def decode(values: Mapping[str, Any]) -> TrialConfig:
+    """Check nested or dotted settings and return the configuration.
+
+    Raises:
+        UnknownNameError: If a setting does not exist; the message holds the nearest one.
+        ConfigError: If a value is not allowed.
+
+    >>> decode({"model.backbone": "vgg16", "optimizer": {"lr": 0.01}}).optimizer.lr
+    0.01
+    """
+    nested: dict[str, Any] = {}
+    for name, value in flatten(values).items():
+        if name not in setting_names():
+            raise UnknownNameError("setting", name, setting_names())
+        place = nested
+        *path, last = name.split(".")
+        for part in path:
+            place = place.setdefault(part, {})
+        place[last] = value
+    try:
+        return TrialConfig.model_validate(nested)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"] if part in _all_parts() or len(first["loc"]) == 1)
+        what = first["msg"].removeprefix("Value error, ")
+        given = f" (given: {first['input']!r})" if not isinstance(first["input"], dict) else ""
+        raise ConfigError(f"no valid configuration: {where}: {what}{given}") from error
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Turn nested settings into dotted names; dotted names stay as they are.
+
+    >>> flatten({"model": {"head": {"dropout": 0.5}}, "optimizer.lr": 0.1})
+    {'model.head.dropout': 0.5, 'optimizer.lr': 0.1}
+    """
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        dotted = f"{prefix}{name}"
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{dotted}.")
+        else:
+            flat[dotted] = value
+    return flat
+
+
+def setting_names(model: type[BaseModel] = TrialConfig, prefix: str = "") -> tuple[str, ...]:
+    """All dotted setting names, in order.
+
+    >>> setting_names()[:3]
+    ('model.backbone', 'model.weights', 'model.cut')
+    """
+    names: list[str] = []
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            names.extend(setting_names(kind, f"{prefix}{name}."))
+        else:
+            names.append(f"{prefix}{name}")
+    return tuple(names)
+
+
+def _all_parts() -> set[str]:
+    return {part for name in setting_names() for part in name.split(".")}

@@ -1,0 +1,1 @@
+"""Images, labels, patients, splits and views."""

@@ -1,0 +1,1 @@
+"""Backbones as lists of stages, heads, and where weights come from."""
