@@ -37,7 +37,8 @@ class SearchRecord(_Record):
         store: Folder of the materialised data and the stored prefixes.
         metric: Name in `results.metrics.METRICS` that the search maximises.
         pins: Settings held fixed by `--set`.
-        space: `module:function` of the search space.
+        space: Task name or `module:function` of the search space.
+        space_context: What the space's conditions depend on, as plain values.
         left_out: Backbone -> why it has no part in this search.
     """
 
@@ -52,6 +53,7 @@ class SearchRecord(_Record):
     store: str
     metric: str
     space: str
+    space_context: dict[str, Any]
     pins: dict[str, Any]
     backbones: tuple[str, ...]
     left_out: dict[str, str]

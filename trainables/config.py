@@ -118,6 +118,8 @@ class TrainingConfig(_Frozen):
         class_weight: `none`; `balanced` (n / (classes * n_class)); `other_share` (the other class's share,
             C-CW1); or a number, the weight of the positive class.
         label_smoothing: In [0, 0.5).
+        keep_epoch_by: Which mean curve over folds chooses the epoch. The validation loss is the default:
+            the metric itself would choose its own luckiest epoch.
     """
 
     epochs: int = Field(default=30, ge=1, le=2000)
@@ -129,6 +131,7 @@ class TrainingConfig(_Frozen):
         "none"
     )
     label_smoothing: float = Field(default=0.0, ge=0.0, lt=0.5)
+    keep_epoch_by: Literal["loss", "metric"] = "loss"
 
 
 class TrialConfig(_Frozen):

@@ -1,0 +1,275 @@
+"""How a search gets its Ray: a cluster that is named, one that is found, or one of its own."""
+
+import contextlib
+import logging
+import os
+import signal
+import socket
+import struct
+import threading
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final, NoReturn
+
+from cluster.errors import ClusterError
+from cluster.resources import count_nodes, describe
+
+# Ray reads these once, when it is imported, so they are set first. What the user has set stays.
+# RAY_BACKEND_LOG_LEVEL is not among them: with it Ray prints a line about the level itself.
+QUIET_ENVIRONMENT: Final = MappingProxyType(
+    {
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # else a FutureWarning for each trial without a GPU
+        "RAY_USAGE_STATS_ENABLED": "0",  # no prompt, and nothing about the machine leaves it
+        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the stock TensorBoard logger imports torch in the driver
+    }
+)
+
+_LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
+_PROBE_SECONDS: Final = 3.0
+_HOW_TO_START: Final = "start one with: ray up cluster/dgx.yaml (see docs/how-to-cluster.md)"
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """The Ray that a search runs on.
+
+    Attributes:
+        address: `host:port` of the cluster's control service.
+        is_own: True where `connect` started it, so that `disconnect` ends it.
+        cpus: CPUs that Ray offers in total.
+        gpus: GPUs that Ray offers in total.
+        nodes: Machines that are part of it, at least 1.
+        sentence: All of this for the user, in one sentence.
+    """
+
+    address: str
+    is_own: bool
+    cpus: float
+    gpus: float
+    nodes: int
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where to connect, before anything is started.
+
+    Attributes:
+        address: `host:port`, or None to start an own Ray.
+        chosen_by: Who named it: `the user`, `RAY_ADDRESS` or `this machine`.
+        note: Why something that was expected is not used, or empty.
+    """
+
+    address: str | None
+    chosen_by: str
+    note: str = ""
+
+
+def connect(address: str | None, *, cpus: int | None = None, quiet: bool = True) -> Connection:
+    """Connect to a Ray cluster, or start a Ray on this machine.
+
+    Args:
+        address: `host:port` of a cluster that this machine is part of; `local` for an own Ray in any case;
+            `auto` for the cluster that runs here, or an error; None for `RAY_ADDRESS`, else the cluster that
+            `ray start` or `ray up` left running here, else an own Ray.
+        cpus: CPUs of an own Ray, at least 1; None takes all. A cluster keeps the CPUs that it has.
+        quiet: Keep Ray's information and warnings from the terminal; its errors still show.
+
+    Raises:
+        ClusterError: If the cluster cannot be reached (known after seconds), or Ray does not start.
+    """
+    target = find_target(address, os.environ.get("RAY_ADDRESS"))
+    if quiet:
+        for name, value in QUIET_ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
+    import ray
+
+    if ray.is_initialized():
+        raise ClusterError("this process is connected to a Ray already; call disconnect first")
+    options: dict[str, Any] = {"log_to_driver": not quiet}
+    if quiet:
+        options["logging_level"] = logging.ERROR
+    if target.address is None:
+        options |= {"address": "local", "num_cpus": cpus, "include_dashboard": False}
+    elif target.address != recorded_address():
+        options["address"] = (
+            target.address
+        )  # else Ray finds it again: only then does it read its token itself
+    with _quiet_warnings(quiet), _callers_sigterm_handler(), _without_ray_address():
+        try:
+            ray.init(**options)
+        except Exception as error:
+            ray.shutdown()
+            _explain(target, error)
+    return _connection(target)
+
+
+def disconnect(connection: Connection) -> None:
+    """Leave the cluster; an own Ray ends, somebody else's goes on. Safe to call twice."""
+    import ray
+
+    ray.shutdown(wait_for_processes=connection.is_own)
+
+
+def find_target(address: str | None, environment_address: str | None) -> Target:
+    """Decide where to connect, and make sure that something answers there.
+
+    Args:
+        address: As in `connect`.
+        environment_address: Value of `RAY_ADDRESS`, which counts where `address` is None or `auto`.
+
+    Raises:
+        ClusterError: If a named address is malformed or does not answer, or `auto` finds no cluster.
+    """
+    chosen_by = "the user"
+    if address in (None, "auto") and environment_address:
+        address, chosen_by = environment_address, "RAY_ADDRESS"
+    if address == "local":
+        return Target(None, chosen_by)
+    if address is None or address == "auto":
+        return _found_here(is_required=address == "auto")
+    host, port = split_address(address)
+    recorded = recorded_address()
+    if recorded is not None and host in _LOOPBACK and recorded.endswith(f":{port}"):
+        address = recorded  # `ray start` notes the machine's outer address
+    if (fault := probe(host, port)) is not None:
+        raise ClusterError(
+            f"a Ray cluster is needed at {address} (named by {chosen_by}), but {fault}; "
+            f"check the address, {_HOW_TO_START}, or say local for a Ray of your own"
+        )
+    return Target(address, chosen_by)
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Split `host:port`.
+
+    Raises:
+        ClusterError: If it is anything else, such as a `ray://` address, which Tune cannot use.
+
+    >>> split_address("10.0.0.1:6379")
+    ('10.0.0.1', 6379)
+    """
+    if "://" in address:
+        raise ClusterError(
+            f"an address like 10.0.0.1:6379 is needed, found {address!r}: a search does not run through "
+            "Ray Client; run it on the cluster: ray exec cluster/dgx.yaml 'orchestrate search ...'"
+        )
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise ClusterError(f"an address like 10.0.0.1:6379, local or auto is needed, found {address!r}")
+    return host.strip("[]"), int(port)
+
+
+def probe(host: str, port: int, *, timeout_seconds: float = _PROBE_SECONDS) -> str | None:
+    """Return None if a gRPC server answers, else what is wrong, as the end of a sentence.
+
+    Ray itself tries a dead address for minutes, and cannot be interrupted meanwhile; this takes seconds.
+
+    Source:
+        RFC 9113, section 3.4: an HTTP/2 server opens with a SETTINGS frame.
+    """
+    preface_and_settings = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
+    try:
+        with socket.create_connection((host, port), timeout=timeout_seconds) as connection:
+            if os.environ.get("RAY_USE_TLS", "0") == "1":
+                return None  # the preface would have to be encrypted; an open port has to do
+            connection.sendall(preface_and_settings)
+            frame = connection.recv(9, socket.MSG_WAITALL)
+    except socket.gaierror:
+        return f"no machine is called {host!r}"
+    except TimeoutError:
+        return f"nothing answered within {timeout_seconds:g} s"
+    except OSError as error:
+        return f"the connection failed ({error.strerror or error})"
+    settings_frame = 4
+    if len(frame) < 9 or struct.unpack(">3xB5x", frame)[0] != settings_frame:
+        return "what listens there is not Ray"
+    return None
+
+
+def recorded_address() -> str | None:
+    """Return the address that `ray start` noted on this machine, or None. It may be out of date."""
+    # The same places, in the same order, as Ray looks at.
+    root = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"
+    try:
+        return (Path(root) / "ray" / "ray_current_cluster").read_text().strip() or None
+    except OSError:
+        return None
+
+
+def _found_here(*, is_required: bool) -> Target:
+    address, note = recorded_address(), ""
+    if address is not None:
+        fault = probe(*split_address(address))
+        if fault is None:
+            return Target(address, "this machine")
+        note = f"the cluster noted at {address} is gone: {fault}"
+    if is_required:
+        found = note or "none is noted on this machine"
+        raise ClusterError(f"a running Ray cluster is needed, but {found}; {_HOW_TO_START}")
+    return Target(None, "this machine", note)
+
+
+def _connection(target: Target) -> Connection:
+    import ray
+
+    resources = ray.cluster_resources()
+    address = target.address or ray.get_runtime_context().gcs_address
+    if target.address is None:
+        where = "a Ray of its own" + (f" ({target.note})" if target.note else "")
+    else:
+        where = f"the Ray cluster at {address}"
+    return Connection(
+        address=address,
+        is_own=target.address is None,
+        cpus=resources.get("CPU", 0.0),
+        gpus=resources.get("GPU", 0.0),
+        nodes=max(1, count_nodes(resources)),
+        sentence=f"Running on {where}: {describe(resources)}.",
+    )
+
+
+def _explain(target: Target, error: Exception) -> NoReturn:
+    lines = str(error.__cause__ or error).strip().splitlines() or [type(error).__name__]
+    reason = lines[-1].strip().rstrip(".")  # Ray puts whole tracebacks into some messages
+    if target.address is None:
+        raise ClusterError(
+            f"a Ray of its own was needed, but it did not start: {reason}; "
+            "free memory or disk space in the temporary folder, or name a cluster"
+        ) from error
+    raise ClusterError(
+        f"something answers at {target.address}, but Ray could not join it: {reason}; "
+        "run on a machine of that cluster, with the same Ray version and, where it asks for a token, with "
+        "RAY_AUTH_MODE=token and its ~/.ray/auth_token; or say local for a Ray of your own"
+    ) from error
+
+
+@contextlib.contextmanager
+def _quiet_warnings(quiet: bool) -> Iterator[None]:
+    with warnings.catch_warnings():
+        if quiet:
+            warnings.simplefilter("ignore")
+        yield
+
+
+@contextlib.contextmanager
+def _callers_sigterm_handler() -> Iterator[None]:
+    """Give the caller's SIGTERM handler back after `ray.init`, which replaces it."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    if callable(before) and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextlib.contextmanager
+def _without_ray_address() -> Iterator[None]:
+    """Hide `RAY_ADDRESS`, which is decided on by then, from `ray.init`."""
+    before = os.environ.pop("RAY_ADDRESS", None)
+    try:
+        yield
+    finally:
+        if before is not None:
+            os.environ["RAY_ADDRESS"] = before

@@ -1,0 +1,127 @@
+"""How many trials run at once: arithmetic on what a cluster offers and what a trial asks for."""
+
+import math
+from collections.abc import Mapping
+from typing import Final
+
+from cluster.errors import ResourceError
+
+# Ray keeps resources in ten-thousandths; below that a request is rounded to nothing.
+_SMALLEST_SHARE: Final = 1e-4
+
+
+def trial_slots(
+    cpus: float,
+    gpus: float,
+    *,
+    cpus_per_trial: float,
+    gpus_per_trial: float,
+    workers: int | None = None,
+) -> int:
+    """Return how many trials can run at the same time.
+
+    Args:
+        cpus: CPUs that the cluster offers, at least 0.
+        gpus: GPUs that the cluster offers, at least 0.
+        cpus_per_trial: CPUs that a trial asks for, at least 0; fractions share a CPU.
+        gpus_per_trial: GPUs that a trial asks for: 0, a share below 1 (1/n lets n trials share a GPU), or a
+            whole number.
+        workers: Most trials the user wants at once, at least 1; None sets no limit.
+
+    Returns:
+        At least 1. Shares of a GPU are counted GPU by GPU; apart from that the cluster counts as one machine,
+        so where trials do not fit the single machines evenly, Ray starts what fits and the rest waits.
+
+    Raises:
+        ResourceError: If no trial could ever start, or a request makes no sense.
+
+    >>> trial_slots(8, 2, cpus_per_trial=1, gpus_per_trial=0.5)
+    4
+    >>> trial_slots(8, 0, cpus_per_trial=2, gpus_per_trial=0, workers=3)
+    3
+    """
+    _check_request(cpus_per_trial, gpus_per_trial, workers)
+    if cpus_per_trial > cpus:
+        raise ResourceError(
+            f"a trial asks for {_count(cpus_per_trial, 'CPU')}, but Ray sees {_count(cpus, 'CPU')}; "
+            f"ask for at most {cpus:g} with --cpus-per-trial, or use a larger cluster"
+        )
+    if gpus_per_trial > gpus:
+        remedy = "ask for none with --gpus-per-trial 0" if gpus == 0 else f"ask for at most {gpus:g}"
+        raise ResourceError(
+            f"a trial asks for {_count(gpus_per_trial, 'GPU')}, but Ray sees {_found_gpus(gpus)}; "
+            f"{remedy}, or start Ray where the GPUs are (see docs/how-to-cluster.md)"
+        )
+    limits = [_fit(cpus, cpus_per_trial), _fit_gpus(gpus, gpus_per_trial)]
+    if workers is not None:
+        limits.append(workers)
+    finite = [int(limit) for limit in limits if math.isfinite(limit)]
+    return min(finite)
+
+
+def describe(resources: Mapping[str, float]) -> str:
+    """Say in a few words what a cluster offers.
+
+    Args:
+        resources: As `ray.cluster_resources()` returns them; one `node:ADDRESS` entry a machine, memory in
+            bytes.
+
+    >>> describe({"CPU": 224.0, "GPU": 8.0, "memory": 2e12, "node:10.0.0.1": 1.0})
+    '1 machine with 224 CPUs, 8 GPUs and 2000 GB of memory'
+    >>> describe({"CPU": 1.0, "memory": 8e9, "node:10.0.0.1": 1.0})
+    '1 machine with 1 CPU, no GPU and 8 GB of memory'
+    """
+    parts = [_count(resources.get("CPU", 0.0), "CPU"), _found_gpus(resources.get("GPU", 0.0))]
+    memory = resources.get("memory", 0.0)
+    if memory:
+        parts.append(f"{memory / 1e9:.0f} GB of memory")
+    listed = f"{', '.join(parts[:-1])} and {parts[-1]}"
+    return f"{_count(count_nodes(resources), 'machine')} with {listed}"
+
+
+def count_nodes(resources: Mapping[str, float]) -> int:
+    """Return the number of machines among Ray's resources.
+
+    >>> count_nodes({"node:__internal_head__": 1.0, "node:10.0.0.1": 1.0, "node:10.0.0.2": 1.0})
+    2
+    """
+    return sum(1 for name in resources if name.startswith("node:") and name != "node:__internal_head__")
+
+
+def _check_request(cpus_per_trial: float, gpus_per_trial: float, workers: int | None) -> None:
+    for name, share in (("--cpus-per-trial", cpus_per_trial), ("--gpus-per-trial", gpus_per_trial)):
+        if not math.isfinite(share) or share < 0:
+            raise ResourceError(f"{name} must be 0 or more, it is {share:g}")
+        if 0 < share < _SMALLEST_SHARE:
+            raise ResourceError(f"{name} must be 0 or at least {_SMALLEST_SHARE:g}, it is {share:g}")
+    if gpus_per_trial > 1 and not float(gpus_per_trial).is_integer():
+        raise ResourceError(
+            f"--gpus-per-trial must be a share of one GPU or a whole number, it is {gpus_per_trial:g}; "
+            f"say {math.floor(gpus_per_trial)} or {math.ceil(gpus_per_trial)}"
+        )
+    if workers is not None and workers < 1:
+        raise ResourceError(f"--workers must be at least 1, it is {workers}")
+    if cpus_per_trial == 0 and gpus_per_trial == 0 and workers is None:
+        raise ResourceError(
+            "a trial that asks for no CPU and no GPU would start without limit; "
+            "set --cpus-per-trial, --gpus-per-trial or --workers"
+        )
+
+
+def _fit(offered: float, asked: float) -> float:
+    # The small term keeps 0.3 / 0.1 from being counted as 2.
+    return math.inf if asked == 0 else math.floor(offered / asked + 1e-9)
+
+
+def _fit_gpus(offered: float, asked: float) -> float:
+    if 0 < asked < 1:
+        return _fit(1, asked) * math.floor(offered)
+    return _fit(offered, asked)
+
+
+def _count(number: float, noun: str) -> str:
+    return f"{number:g} {noun}" if number <= 1 and number > 0 else f"{number:g} {noun}s"
+
+
+def _found_gpus(gpus: float) -> str:
+    return "no GPU" if gpus == 0 else _count(gpus, "GPU")

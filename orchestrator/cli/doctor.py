@@ -1,0 +1,111 @@
+"""`orchestrate doctor`."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from orchestrator.cli.common import add_format, add_runs, show
+
+HELP = "check installation, devices, weights and disk"
+EPILOG = """\
+examples:
+  orchestrate doctor
+  orchestrate doctor --weights-dir weights/ --format json
+"""
+_PACKAGES = (
+    *("torch", "torchvision", "timm", "ray", "optuna", "numpy", "scikit-learn", "albumentations"),
+    *("tensorboard", "onnx", "onnxscript", "onnxruntime"),
+)
+_LOW_DISK_GIB = 10
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("--weights-dir", type=Path, help="folder of state dicts named after their backbones")
+    add_runs(parser)
+    add_format(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Check; returns 0 when a search can run here, else 1."""
+    findings = [*_packages(), *_devices(), *_weights(arguments.weights_dir), _disk(arguments.runs)]
+    show(
+        arguments.format,
+        table=lambda: _table(findings),
+        rows=lambda: findings,
+        csv=lambda: _csv(findings),
+    )
+    return 1 if any(finding["state"] == "broken" for finding in findings) else 0
+
+
+Finding = dict[str, Any]
+
+
+def _finding(what: str, state: str, detail: str) -> Finding:
+    return {"what": what, "state": state, "detail": detail}
+
+
+def _packages() -> list[Finding]:
+    import importlib
+    import importlib.metadata
+
+    modules = {"scikit-learn": "sklearn"}
+    found = []
+    for name in _PACKAGES:
+        try:
+            importlib.import_module(modules.get(name, name))
+            found.append(_finding(name, "ok", importlib.metadata.version(name)))
+        except Exception as error:
+            found.append(_finding(name, "broken", f"cannot be imported: {error}"))
+    return found
+
+
+def _devices() -> list[Finding]:
+    from trainables.devices import describe_devices
+
+    return [_finding(*line.split(": ", 1)[:1], "ok", line.split(": ", 1)[1]) for line in describe_devices()]
+
+
+def _weights(weights_dir: Path | None) -> list[Finding]:
+    from trainables.models.registry import BACKBONES
+    from trainables.models.weights import take_inventory
+
+    inventory = take_inventory(tuple(BACKBONES), weights_dir=weights_dir, may_download=False)
+    found = []
+    for name, file in inventory.usable.items():
+        detail = "trains from scratch" if file is None else f"ImageNet weights from {file.origin}: {file.path.name}"
+        found.append(_finding(name, "ok", detail))
+    return found + [_finding(name, "no weights", reason) for name, reason in inventory.left_out.items()]
+
+
+def _disk(runs: Path) -> Finding:
+    import shutil
+
+    place = next(folder for folder in (runs.resolve(), *runs.resolve().parents) if folder.exists())
+    free = shutil.disk_usage(place).free / 2**30
+    state = "ok" if free >= _LOW_DISK_GIB else "low"
+    return _finding(f"disk for {runs}", state, f"{free:.0f} GiB free")
+
+
+def _table(findings: list[Finding]) -> Any:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for title in ("What", "State", "Detail"):
+        table.add_column(title, overflow="fold")
+    colours = {"ok": "green", "broken": "red"}
+    for finding in findings:
+        colour = colours.get(finding["state"], "yellow")
+        table.add_row(finding["what"], f"[{colour}]{finding['state']}[/]", finding["detail"])
+    return table
+
+
+def _csv(findings: list[Finding]) -> str:
+    import csv
+    import io
+
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, ["what", "state", "detail"], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(findings)
+    return buffer.getvalue()

@@ -1,0 +1,49 @@
+"""`orchestrate ensemble`."""
+
+import argparse
+
+from orchestrator.cli.common import add_format, add_run, messages, open_run, show, warn_if_synthetic
+
+HELP = "build ensembles from the best trials of a run"
+EPILOG = """\
+Weights and stackers are fitted on out-of-fold predictions and scored by a second cross-validation over
+patients, so that no reported score was fitted. The best one is kept as `best`; a tie goes to the simpler.
+
+examples:
+  orchestrate ensemble latest
+  orchestrate ensemble latest --pool 20 --members 6 --methods average greedy
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    add_run(parser)
+    parser.add_argument("--pool", type=int, default=12, help="best trials to choose members from (default: 12)")
+    parser.add_argument("--members", type=int, default=4, help="members of an ensemble at most (default: 4)")
+    parser.add_argument("--methods", nargs="+", metavar="METHOD", help="default: all")
+    add_format(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Build and print the ensembles; returns the exit code."""
+    from results.ensembles.build import build_ensembles
+    from results.ensembles.methods import METHODS
+    from results.ensembles.tables import ensemble_table, ensembles_as_csv, ensembles_as_json
+
+    folder = open_run(arguments)
+    found = build_ensembles(
+        folder,
+        pool=arguments.pool,
+        max_members=arguments.members,
+        methods=arguments.methods or tuple(METHODS),
+        seed=folder.search().seed,
+    )
+    warn_if_synthetic(folder)
+    show(
+        arguments.format,
+        table=lambda: ensemble_table(found),
+        rows=lambda: ensembles_as_json(found),
+        csv=lambda: ensembles_as_csv(found),
+    )
+    messages().print(f"next: orchestrate evaluate {arguments.run}", soft_wrap=True)
+    return 0

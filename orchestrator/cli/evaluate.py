@@ -1,0 +1,52 @@
+"""`orchestrate evaluate`."""
+
+import argparse
+import sys
+
+from orchestrator.cli.common import add_format, add_run, messages, open_run, show, warn_if_synthetic
+
+HELP = "open the sealed test part, once, and score the ensemble on it"
+EPILOG = """\
+Every opening is written to test_openings.jsonl before a label is read. The first one is the honest one: a
+model that was chosen after looking at the test part is no longer tested by it.
+
+examples:
+  orchestrate evaluate latest
+  orchestrate evaluate latest --ensemble average --format json
+  orchestrate evaluate latest --trial 7
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    add_run(parser)
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--ensemble", default="best", help="name of the ensemble (default: best)")
+    which.add_argument("--trial", type=int, help="a single trial instead")
+    add_format(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Evaluate and print; returns the exit code."""
+    from orchestrator.search import typed_command
+    from orchestrator.sealed import open_test_part
+    from results.evaluation import evaluation_as_csv, evaluation_as_json, evaluation_table, openings
+
+    folder = open_run(arguments)
+    before = len(openings(folder))
+    if before:
+        messages().print(
+            f"[yellow]the test part has been opened {before} time(s) before; this is no first look[/]"
+        )
+    evaluation = open_test_part(
+        folder, ensemble=arguments.ensemble, trial=arguments.trial, by=typed_command(sys.argv[1:])
+    )
+    warn_if_synthetic(folder)
+    show(
+        arguments.format,
+        table=lambda: evaluation_table(evaluation),
+        rows=lambda: evaluation_as_json(evaluation),
+        csv=lambda: evaluation_as_csv(evaluation),
+    )
+    messages().print(f"next: orchestrate export {arguments.run} --out bundle/", soft_wrap=True)
+    return 0

@@ -1,0 +1,39 @@
+"""`orchestrate export`."""
+
+import argparse
+from pathlib import Path
+
+from orchestrator.cli.common import add_run, messages, open_run
+
+HELP = "write the winning ensemble, or one trial, as one ONNX file with a model card"
+EPILOG = """\
+Raw pixels in, calibrated probability out: scaling, contrast, resizing, normalisation, views and the whole
+ensemble lie inside the file. It is compared with PyTorch before it is kept.
+
+examples:
+  orchestrate export latest --out bundle/
+  orchestrate export latest --trial 7 --out bundle_of_trial_7/
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    add_run(parser)
+    parser.add_argument("--out", type=Path, required=True, help="folder to write; must not hold anything yet")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--ensemble", default="best", help="name of the ensemble (default: best)")
+    which.add_argument("--trial", type=int, help="a single trial instead")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Export; returns the exit code."""
+    from results.export.bundle import export_bundle
+
+    report = export_bundle(
+        open_run(arguments), arguments.out, ensemble=arguments.ensemble, trial=arguments.trial
+    )
+    console = messages()
+    for sentence in report.sentences():
+        console.print(sentence, soft_wrap=True)
+    console.print(f"next: orchestrate predict {arguments.out} IMAGE...", soft_wrap=True)
+    return 0

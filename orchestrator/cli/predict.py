@@ -1,0 +1,46 @@
+"""`orchestrate predict`: needs the bundle and ONNX Runtime, nothing of the search."""
+
+import argparse
+from pathlib import Path
+
+from orchestrator.cli.common import add_format, messages, show
+
+HELP = "predict images with an exported bundle"
+EPILOG = """\
+examples:
+  orchestrate predict bundle/ image.png more/*.png
+  orchestrate predict bundle/ *.png --format csv > predictions.csv
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="folder that export wrote")
+    parser.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="PNG, JPEG, TIFF, PGM or BMP files")
+    add_format(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Predict and print; returns the exit code."""
+    from results.export.predict import (
+        load_bundle,
+        predict_files,
+        predictions_as_csv,
+        predictions_as_json,
+        predictions_table,
+    )
+
+    bundle = load_bundle(arguments.bundle)
+    found = predict_files(bundle, arguments.images)
+    console = messages()
+    for note in found.notes:
+        console.print(note, soft_wrap=True)
+    if bundle.manifest.is_synthetic:
+        console.print("[yellow]this model was trained on SYNTHETIC images[/]")
+    show(
+        arguments.format,
+        table=lambda: predictions_table(bundle, found.predictions),
+        rows=lambda: predictions_as_json(bundle, found.predictions),
+        csv=lambda: predictions_as_csv(bundle, found.predictions),
+    )
+    return 0

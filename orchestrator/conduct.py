@@ -1,0 +1,191 @@
+"""Runs a search from request to closing summary, or goes on with one."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console, RenderableType
+
+from cluster.connect import Connection, connect, disconnect
+from orchestrator.conductor import Conductor
+from orchestrator.progress import SearchProgress, closing_summary
+from orchestrator.search import Prepared, SearchRequest, deadline_of, now, prepare_search, reopen_search
+from orchestrator.tensorboard import TensorBoardLog, setting_columns
+from orchestrator.watchers import TensorBoardWatcher, TerminalWatcher
+from results.errors import RunError
+from results.leaderboard import leaderboard, rows_as_csv, settings_text
+from results.records import SearchRecord, TrialRecord
+from results.store import RunFolder, write_atomically
+
+INTERRUPTED = 130
+
+
+def start_search(request: SearchRequest, *, address: str | None, console: Console, finish: bool) -> int:
+    """Prepare and run a search; returns the exit code."""
+
+    def prepare(connect_once: Callable[[], Connection]) -> Prepared:
+        return prepare_search(request, connect_once, lambda text: console.print(text, soft_wrap=True))
+
+    return _run(prepare, address=address, console=console, finish=finish)
+
+
+def resume_search(
+    run: RunFolder, *, address: str | None, minutes: float | None, trials: int | None, console: Console
+) -> int:
+    """Go on with an interrupted search; returns the exit code."""
+    record = run.search()
+    changes = {"minutes": minutes, "trials": trials}
+    changed = record.model_copy(update={name: value for name, value in changes.items() if value is not None})
+    if changed != record:
+        run.write_search(changed)
+
+    def prepare(connect_once: Callable[[], Connection]) -> Prepared:
+        return reopen_search(run, connect_once, lambda text: console.print(text, soft_wrap=True))
+
+    return _run(prepare, address=address, console=console, finish=False)
+
+
+def _run(
+    prepare: Callable[[Callable[[], Connection]], Prepared],
+    *,
+    address: str | None,
+    console: Console,
+    finish: bool,
+) -> int:
+    connection: Connection | None = None
+
+    def connect_once() -> Connection:
+        nonlocal connection
+        if connection is None:
+            connection = connect(address)
+            console.print(connection.sentence, soft_wrap=True)
+        return connection
+
+    try:
+        prepared = prepare(connect_once)
+        is_interrupted = _conduct(prepared, console)
+    finally:
+        if connection is not None:
+            disconnect(connection)
+    return _close(prepared, console, is_interrupted=is_interrupted, finish=finish)
+
+
+def _conduct(prepared: Prepared, console: Console) -> bool:
+    """Run the trials; returns True if Ctrl-C ended them."""
+    from orchestrator.engine import Resources, run_trials
+
+    record, run = prepared.record, prepared.run
+    progress = SearchProgress(
+        task=record.task,
+        name=record.name,
+        data=record.source,
+        trials=record.trials,
+        minutes=record.minutes,
+        workers=prepared.slots,
+        is_synthetic=record.is_synthetic,
+        metric=record.metric,
+        already=run.records(),
+        console=console,
+    )
+    log = TensorBoardLog(run.tensorboard, metric=record.metric)
+    log.write_experiment(setting_columns())
+    deadline = deadline_of(record, now())
+    conductor = Conductor(
+        run,
+        prepared.policy,
+        (TerminalWatcher(progress), TensorBoardWatcher(log)),
+        fingerprint=record.fingerprint,
+        seed=record.seed,
+        keep_weights=record.keep_weights,
+        deadline=deadline,
+        clock=now,
+    )
+    with progress:
+        for sentence in _opening(prepared):
+            progress.note(sentence)
+        resources = Resources(record.cpus_per_trial, record.gpus_per_trial, prepared.slots)
+        run_trials(conductor, run, resources)
+        if conductor.is_stopping:
+            progress.interrupted()
+    return conductor.is_stopping
+
+
+def _opening(prepared: Prepared) -> list[str]:
+    if not prepared.recipes:
+        return []
+    return [f"first points: {', '.join(prepared.recipes)}"]
+
+
+def _close(prepared: Prepared, console: Console, *, is_interrupted: bool, finish: bool) -> int:
+    run, records = prepared.run, prepared.run.records()
+    complete = [record for record in records if record.state == "complete"]
+    place = _short(run.path)
+    if complete:
+        write_atomically(run.leaderboard_file, rows_as_csv(leaderboard(run)))
+        from orchestrator.best_pictures import draw_best
+
+        draw_best(run, prepared.record, complete)
+    left = prepared.record.trials - len(records)
+    commands = _next_commands(place, has_results=bool(complete), may_resume=is_interrupted and left > 0)
+    console.print(_summary(run, prepared.record, records, commands), soft_wrap=True)
+    if not complete:
+        raise RunError(_nothing_complete(place, records))
+    if is_interrupted:
+        return INTERRUPTED
+    if finish:
+        from orchestrator.finish import finish_run
+
+        finish_run(run, console)
+    return 0
+
+
+def _next_commands(place: str, *, has_results: bool, may_resume: bool) -> list[str]:
+    commands = [f"orchestrate resume {place}"] if may_resume else []
+    if has_results:
+        commands += [
+            "tensorboard --logdir runs",
+            f"orchestrate leaderboard {place}",
+            f"orchestrate ensemble {place}",
+        ]
+    return commands
+
+
+def _summary(run: RunFolder, search: SearchRecord, records: list[TrialRecord], commands: list[str]) -> RenderableType:
+    complete = [record for record in records if record.state == "complete"]
+    best = max(complete, key=lambda record: record.value or 0.0, default=None)
+    return closing_summary(
+        records=records,
+        metric=search.metric,
+        best=None if best is None else (best.number, best.value or 0.0, settings_text(best.config)),
+        saved=saved_sentence(records),
+        folder=_short(run.path),
+        commands=commands,
+    )
+
+
+def saved_sentence(records: list[TrialRecord]) -> str:
+    """What sharing frozen prefixes saved, in one sentence; empty when no trial had a frozen prefix."""
+    uses = [record.prefix for record in records if record.prefix and record.prefix.kind == "stored views"]
+    if not uses:
+        return ""
+    read, computed = sum(use.read for use in uses), sum(use.computed for use in uses)
+    return (
+        f"{len(uses)} trials read {read} views of frozen features, of which {computed} had to be computed; "
+        "no epoch or fold ran a frozen layer again"
+    )
+
+
+def _nothing_complete(place: str, records: list[TrialRecord]) -> str:
+    failed = [record for record in records if record.error]
+    why = f"; trial {failed[0].number} said: {failed[0].error.splitlines()[-1]}" if failed and failed[0].error else ""
+    return (
+        f"no trial of {place} was completed ({len(records)} ended){why}. "
+        "Give the search more time (--minutes, --trial-minutes) or look at trials/*/record.json"
+    )
+
+
+def _short(path: Path) -> str:
+    """The path as the user would type it."""
+    try:
+        return str(path.resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

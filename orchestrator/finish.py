@@ -1,0 +1,24 @@
+"""After a search: leaderboard, ensembles and an exported bundle, in one go."""
+
+from rich.console import Console
+
+from results.ensembles.build import build_ensembles
+from results.ensembles.methods import METHODS
+from results.ensembles.tables import ensemble_table
+from results.export.bundle import export_bundle
+from results.leaderboard import leaderboard, leaderboard_table
+from results.store import RunFolder
+
+_SHOWN = 5
+
+
+def finish_run(run: RunFolder, console: Console) -> None:
+    """Print the ranking, build the ensembles, export the best to `<run>/bundle`."""
+    output = Console(highlight=False)
+    output.print(leaderboard_table(leaderboard(run, top=_SHOWN), limit=_SHOWN))
+    ensembles = build_ensembles(run, methods=tuple(METHODS), seed=run.search().seed)
+    output.print(ensemble_table(ensembles))
+    report = export_bundle(run, run.path / "bundle")
+    for sentence in report.sentences():
+        console.print(sentence, soft_wrap=True)
+    console.print(f"next: orchestrate predict {run.path / 'bundle'} IMAGE...", soft_wrap=True)

@@ -1,0 +1,202 @@
+"""The Optuna study: proposes configurations, prunes, and is told every outcome.
+
+Trials that crash, run out of memory or leave the numbers are told as PRUNED: the sampler learns from pruned
+trials, but ignores failed ones and would keep proposing what crashes. The true cause stays in the record and
+as a user attribute of the trial.
+"""
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import optuna
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
+
+from results.records import TrialRecord
+from search_spaces.context import SpaceContext
+from search_spaces.registry import Space
+from trainables.config import TrialConfig
+from trainables.errors import ConfigError
+
+_FIRST_RUNG: Final = 5  # epochs before the first comparison
+_REDUCTION: Final = 2
+_STARTUP_TRIALS: Final = 8
+_SAMPLE: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A trial to run.
+
+    Attributes:
+        number: Of the Optuna trial, and of its folder.
+        config: Checked configuration.
+        params: What the sampler chose.
+    """
+
+    number: int
+    config: TrialConfig
+    params: dict[str, Any]
+
+
+class InvalidPointError(ConfigError):
+    """The space proposed a point that no trial can run."""
+
+    def __init__(self, number: int, params: dict[str, Any], message: str) -> None:
+        super().__init__(message)
+        self.number, self.params = number, params
+
+
+class StudyPolicy:
+    """Asks and tells one study.
+
+    Args:
+        study: Made by `open_study`.
+        space: What may vary.
+        context: Facts that the space's conditions depend on.
+        pins: Settings held fixed.
+        trials: Number of trials, those already in the study included.
+    """
+
+    def __init__(
+        self, study: optuna.Study, space: Space, context: SpaceContext, pins: Mapping[str, Any], *, trials: int
+    ) -> None:
+        self.study, self.space, self.context, self.pins, self.trials = study, space, context, pins, trials
+        self._running: dict[int, optuna.Trial] = {}
+        self._orphans: list[optuna.Trial] = []
+
+    def enqueue_recipes(self) -> list[str]:
+        """Put the space's first points in front; returns the names of those that fit this search."""
+        fitting = [recipe for recipe in self.space.recipes if recipe.backbone in self.context.backbones]
+        for recipe in fitting:
+            self.study.enqueue_trial(recipe.params, user_attrs={"recipe": recipe.name})
+        return [recipe.name for recipe in fitting]
+
+    def adopt(self, records: Mapping[int, TrialRecord]) -> int:
+        """Take over trials that an interrupted search left running.
+
+        A trial whose record was written is told; the others will be run again under their own numbers.
+
+        Args:
+            records: Records of the run folder by number.
+
+        Returns:
+            The number of trials that will be run again.
+        """
+        for frozen in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            self._running[frozen.number] = optuna.Trial(self.study, frozen._trial_id)
+            record = records.get(frozen.number)
+            if record is not None:
+                self.tell(record)
+            else:
+                self._orphans.append(self._running.pop(frozen.number))
+        return len(self._orphans)
+
+    def next(self) -> Proposal | None:
+        """The next trial, or None when all have been handed out.
+
+        Raises:
+            InvalidPointError: If the space proposes a point that cannot run.
+        """
+        if self._orphans:
+            trial = self._orphans.pop(0)
+        elif self.handed_out >= self.trials:
+            return None
+        else:
+            trial = self.study.ask()
+        self._running[trial.number] = trial
+        try:
+            config = self.space.configure(trial, self.context, self.pins)
+        except ConfigError as error:
+            raise InvalidPointError(trial.number, dict(trial.params), str(error)) from error
+        return Proposal(trial.number, config, dict(trial.params))
+
+    @property
+    def handed_out(self) -> int:
+        """Trials that were asked for, finished ones included."""
+        states = (TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+        return len(self.study.get_trials(deepcopy=False, states=states))
+
+    def should_prune(self, number: int, epoch: int, value: float) -> bool:
+        """Report an epoch (1-based) and ask whether the trial is worse than its peers at the same epoch."""
+        trial = self._running[number]
+        trial.report(value, epoch)
+        return trial.should_prune()
+
+    def tell(self, record: TrialRecord) -> None:
+        """Tell the study how a trial ended."""
+        trial = self._running.pop(record.number)
+        trial.set_user_attr("state", record.state)
+        if record.cause is not None:
+            trial.set_user_attr("cause", record.cause)
+        if record.state == "complete":
+            self.study.tell(trial, record.value)
+        else:
+            self.study.tell(trial, state=TrialState.PRUNED)
+
+
+def open_study(*, storage: str | None, journal: Path, name: str, seed: int, epochs: int) -> optuna.Study:
+    """Open or create the study of a run.
+
+    Args:
+        storage: Any Optuna storage URL; None for a journal file.
+        journal: The journal file.
+        name: Of the study within its storage.
+        seed: Of the sampler.
+        epochs: Largest number of epochs of a trial.
+
+    Raises:
+        ConfigError: If the study exists with another direction, or the storage cannot be opened.
+    """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    # A resumed trial reports epochs again that the study has; the first report counts.
+    warnings.filterwarnings("ignore", message="The reported value is ignored")
+    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+    try:
+        study = optuna.create_study(
+            storage=storage or JournalStorage(JournalFileBackend(str(journal))),
+            study_name=name,
+            direction="maximize",
+            load_if_exists=True,
+            sampler=optuna.samplers.TPESampler(
+                seed=seed, n_startup_trials=_STARTUP_TRIALS, multivariate=True, group=True, constant_liar=True
+            ),
+            pruner=optuna.pruners.SuccessiveHalvingPruner(
+                min_resource=min(_FIRST_RUNG, epochs), reduction_factor=_REDUCTION
+            ),
+        )
+    except Exception as error:
+        raise ConfigError(f"the Optuna storage {storage or journal} cannot be opened: {error}") from error
+    if study.direction != optuna.study.StudyDirection.MAXIMIZE:
+        raise ConfigError(f"study {name} in {storage} minimises; this search maximises, give it another --name")
+    return study
+
+
+def check_space(space: Space, context: SpaceContext, pins: Mapping[str, Any]) -> list[TrialConfig]:
+    """Draw points at random before anything runs, so that a broken space stops the search at its door.
+
+    Returns:
+        The drawn configurations.
+
+    Raises:
+        ConfigError: If a point is no valid configuration, or the space fails.
+    """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    configs: list[TrialConfig] = []
+    for recipe in space.recipes:
+        if recipe.backbone in context.backbones:
+            study.enqueue_trial(recipe.params)
+    for _ in range(_SAMPLE):
+        trial = study.ask()
+        try:
+            configs.append(space.configure(trial, context, pins))
+        except ConfigError:
+            raise
+        except Exception as error:
+            raise ConfigError(f"space {space.name} failed on {trial.params}: {error!r}") from error
+    return configs

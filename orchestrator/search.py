@@ -1,0 +1,450 @@
+"""Composes a search from its parts: data, split, weights, costs, space; everything is checked before a trial."""
+
+import importlib.metadata
+import math
+import shlex
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from cluster.connect import Connection
+from cluster.resources import trial_slots
+from orchestrator.policy import StudyPolicy, check_space, open_study
+from results.errors import RunError
+from results.records import SearchRecord
+from results.store import RunFolder
+from search_spaces.context import SpaceContext
+from search_spaces.registry import Space, space_named
+from trainables.config import TrialConfig
+from trainables.data.patches import PatchSet, TaskRows, open_patch_set, select_rows
+from trainables.data.sources import load_patch_set
+from trainables.data.splits import TEST, Split, make_split, write_split
+from trainables.data.transforms import default_side, transform_spec
+from trainables.devices import Device, choose_device
+from trainables.errors import ConfigError, DataError, UnknownNameError
+from trainables.models.registry import BACKBONES, backbone_named
+from trainables.models.weights import Inventory, take_inventory
+from trainables.prefix.taps import LARGEST_SHARED_MAP, feature_shapes
+from trainables.probe import Cost, measure_cost, trial_seconds
+from trainables.tasks import task_named
+
+Say = Callable[[str], None]
+Connect = Callable[[], Connection]
+
+METRIC: Final = "auc"
+VIEWS: Final = 8  # symmetries of the square, the largest set that the spaces draw from
+_SMALL_SET: Final = 400  # images up to which eight more random views are worth their forward passes on a CPU
+_PACKAGES: Final = ("breast-image-orchestrator", "torch", "torchvision", "timm", "ray", "optuna", "numpy",
+                    "scikit-learn", "albumentations")
+
+
+@dataclass(frozen=True, slots=True)
+class SearchRequest:
+    """What the user asked for.
+
+    Attributes:
+        task: Name of the task.
+        data: Path, or `phantom`.
+        source: How to read the path; None to find out.
+        label_codes: What label numbers mean; None to find out.
+        name: Of the run; None takes the time of day.
+        runs: Folder of all runs.
+        store: Folder of data and stored features; None puts it below `runs`.
+        space: Task name or `module:function`; None takes the task's.
+        pins: Settings held fixed.
+        trials: Number of trials.
+        minutes: Time budget; None for no limit.
+        trial_minutes: Longest a single trial may take; None derives it from `minutes`.
+        folds: Of the cross-validation.
+        test_share: Share of the patients sealed for the test.
+        seed: Of split, sampler and training.
+        epochs: Largest number of epochs of a trial.
+        workers: Trials at once; None for as many as the machine holds.
+        cpus_per_trial: CPU cores of a trial.
+        gpus_per_trial: GPUs of a trial; None for a quarter where there is one.
+        weights_dir: Folder of pretrained weights.
+        may_download: Whether torchvision may download weights.
+        keep_weights: Best trials whose weights stay.
+        study_storage: Any Optuna storage URL; None for a journal in the run folder.
+        command: As typed.
+    """
+
+    task: str
+    data: str = "phantom"
+    source: str | None = None
+    label_codes: Any = None
+    name: str | None = None
+    runs: Path = Path("runs")
+    store: Path | None = None
+    space: str | None = None
+    pins: Mapping[str, Any] | None = None
+    trials: int = 24
+    minutes: float | None = None
+    trial_minutes: float | None = None
+    folds: int = 4
+    test_share: float = 0.2
+    seed: int = 0
+    epochs: int = 30
+    workers: int | None = None
+    cpus_per_trial: float = 1.0
+    gpus_per_trial: float | None = None
+    weights_dir: Path | None = None
+    may_download: bool = True
+    keep_weights: int = 12
+    study_storage: str | None = None
+    command: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A search that may start: written down, checked, nothing run yet.
+
+    Attributes:
+        run: Its run folder.
+        record: What was asked.
+        policy: The study.
+        slots: Trials at once.
+        recipes: Names of the first points.
+    """
+
+    run: RunFolder
+    record: SearchRecord
+    policy: StudyPolicy
+    slots: int
+    recipes: tuple[str, ...]
+
+
+def check_request(request: SearchRequest) -> RunFolder:
+    """Check what can be checked without reading data, and name the run folder.
+
+    Raises:
+        OrchestrateError: On an unknown task or space, numbers out of range, or a run folder that exists.
+    """
+    task_named(request.task)
+    space_named(request.space or request.task)
+    for name, value, low in (
+        ("--trials", request.trials, 1),
+        ("--folds", request.folds, 2),
+        ("--epochs", request.epochs, 1),
+        ("--keep-weights", request.keep_weights, 1),
+        ("--minutes", request.minutes, 0.05),
+        ("--trial-minutes", request.trial_minutes, 0.05),
+        ("--workers", request.workers, 1),
+    ):
+        if value is not None and value < low:
+            raise ConfigError(f"{name} must be at least {low}, found {value}")
+    if not 0.0 <= request.test_share <= 0.5:
+        raise ConfigError(f"--test-share must lie between 0 and 0.5, found {request.test_share}")
+    if request.weights_dir is not None and not request.weights_dir.is_dir():
+        raise ConfigError(f"--weights-dir {request.weights_dir} is no folder")
+    pinned = (request.pins or {}).get("model.backbone")
+    if pinned is not None:
+        backbone_named(str(pinned))
+    name = request.name or datetime.now().strftime("%Y%m%d-%H%M%S")  # noqa: DTZ005 - the user's own clock
+    if not name.replace("-", "").replace("_", "").replace(".", "").isalnum() or name.startswith("."):
+        raise ConfigError(f"--name {name!r}: letters, digits, dots, dashes and underscores only")
+    run = RunFolder(request.runs / request.task / name)
+    if run.path.exists():
+        raise RunError(
+            f"run folder {run.path} exists and is left as it is; give another --name, or go on with: "
+            f"orchestrate resume {run.path}"
+        )
+    return run
+
+
+def prepare_search(request: SearchRequest, connect: Connect, say: Say) -> Prepared:
+    """Load, split, look for weights, measure costs, check the space, write the run folder.
+
+    Args:
+        request: What the user asked for.
+        connect: Starts or finds the Ray that will run the trials; called once the data are known to be good.
+        say: Called with sentences for the user.
+
+    Raises:
+        OrchestrateError: Whatever makes the search impossible, before any trial starts.
+    """
+    run = check_request(request)
+    task, space = task_named(request.task), space_named(request.space or request.task)
+    store = (request.store or request.runs / ".store").resolve()
+    patch_set, notes = load_patch_set(
+        request.data, task=task, label_codes=request.label_codes, store=store, source=request.source
+    )
+    for note in notes:
+        say(note)
+    rows = select_rows(patch_set, task)
+    split = make_split(
+        rows,
+        fingerprint=patch_set.fingerprint,
+        task=task.name,
+        folds=request.folds,
+        test_share=request.test_share,
+        seed=request.seed,
+    )
+    say(_describe_split(rows, split, task.classes))
+    connection = connect()
+    gpus = _gpus_per_trial(request, connection)
+    slots = trial_slots(
+        connection.cpus,
+        connection.gpus,
+        cpus_per_trial=request.cpus_per_trial,
+        gpus_per_trial=gpus,
+        workers=request.workers,
+    )
+    trial_minutes = request.trial_minutes or (max(0.5, request.minutes / 6) if request.minutes else 10.0)
+    context, left_out = _context(request, patch_set, rows, split, choose_device(gpus), trial_minutes, slots)
+    for backbone, reason in left_out.items():
+        say(f"left out: {backbone}: {reason}")
+    if not context.backbones:
+        raise ConfigError("no backbone is left to search; see the reasons above, and try --trial-minutes or --weights-dir")
+    say(f"backbones: {', '.join(context.backbones)}")
+    pins = dict(request.pins or {})
+    for config in check_space(space, context, pins):
+        check_config(config, patch_set, context)
+    record = SearchRecord(
+        task=task.name,
+        classes=task.classes,
+        name=run.path.name,
+        data=request.data if request.data.startswith("phantom") else str(Path(request.data).resolve()),
+        label_codes=patch_set.label_codes,
+        source=patch_set.source,
+        is_synthetic=patch_set.is_synthetic,
+        fingerprint=patch_set.fingerprint,
+        store=str(store),
+        metric=METRIC,
+        space=request.space or request.task,
+        space_context=context.as_plain(),
+        pins=pins,
+        backbones=context.backbones,
+        left_out=left_out,
+        weights_dir=str(request.weights_dir.resolve()) if request.weights_dir else None,
+        trials=request.trials,
+        minutes=request.minutes,
+        trial_minutes=trial_minutes,
+        folds=request.folds,
+        test_share=request.test_share,
+        seed=request.seed,
+        workers=request.workers,
+        cpus_per_trial=request.cpus_per_trial,
+        gpus_per_trial=gpus,
+        epochs=request.epochs,
+        keep_weights=request.keep_weights,
+        study_storage=request.study_storage,
+        command=request.command,
+        versions={name: importlib.metadata.version(name) for name in _PACKAGES},
+        started_at=datetime.now(UTC),
+    )
+    run.path.mkdir(parents=True)
+    write_split(run.split_file, split)
+    policy = open_policy(run, record, space)
+    recipes = policy.enqueue_recipes()
+    run.write_search(record)
+    return Prepared(run, record, policy, slots, tuple(recipes))
+
+
+def reopen_search(run: RunFolder, connect: Connect, say: Say) -> Prepared:
+    """Open an interrupted search to go on with it.
+
+    Raises:
+        OrchestrateError: If the run folder, its data or its study cannot be read.
+    """
+    record = run.search()
+    try:
+        open_patch_set(Path(record.store) / "data", record.fingerprint)
+    except DataError:
+        say(f"the stored copy of the data is gone; reading {record.data} again")
+        patch_set, _ = load_patch_set(
+            record.data, task=task_named(record.task), label_codes=record.label_codes,  # type: ignore[arg-type]
+            store=Path(record.store),
+        )
+        if patch_set.fingerprint != record.fingerprint:
+            raise DataError(f"{record.data} is not what this search was started on; it has changed since") from None
+    policy = open_policy(run, record, space_named(record.space))
+    again = policy.adopt({trial.number: trial for trial in run.records()})
+    done = len(run.records())
+    say(f"{done} of {record.trials} trials are finished and stay; {again} that were running are run again")
+    connection = connect()
+    slots = trial_slots(
+        connection.cpus,
+        connection.gpus,
+        cpus_per_trial=record.cpus_per_trial,
+        gpus_per_trial=record.gpus_per_trial,
+        workers=record.workers,
+    )
+    return Prepared(run, record, policy, slots, ())
+
+
+def open_policy(run: RunFolder, record: SearchRecord, space: Space) -> StudyPolicy:
+    """Open the study of a run."""
+    study = open_study(
+        storage=record.study_storage,
+        journal=run.study_file,
+        name=f"{record.task}/{record.name}",
+        seed=record.seed,
+        epochs=record.epochs,
+    )
+    context = SpaceContext.from_plain(record.space_context)
+    return StudyPolicy(study, space, context, record.pins, trials=record.trials)
+
+
+def check_config(config: TrialConfig, patch_set: PatchSet, context: SpaceContext) -> None:
+    """Check that a configuration can be built for these images.
+
+    Raises:
+        ConfigError: If not.
+        UnknownNameError: If the cut does not exist.
+    """
+    if config.model.backbone not in context.backbones:
+        raise UnknownNameError("backbone of this search", config.model.backbone, context.backbones)
+    backbone = backbone_named(config.model.backbone)
+    backbone.plan(config.model)
+    for is_test in (False, True):
+        transform_spec(config, backbone, patch_set.images.shape[1:], patch_set.max_value, is_test=is_test)
+
+
+def _gpus_per_trial(request: SearchRequest, connection: Connection) -> float:
+    if request.gpus_per_trial is not None:
+        return request.gpus_per_trial
+    return 0.25 if connection.gpus else 0.0
+
+
+def _context(
+    request: SearchRequest, patch_set: PatchSet, rows: TaskRows, split: Split, device: Device,
+    trial_minutes: float, slots: int,
+) -> tuple[SpaceContext, dict[str, str]]:
+    """Find the backbones that have weights and fit the time, with what each may vary."""
+    pins = request.pins or {}
+    asked = tuple(name for name in BACKBONES if pins.get("model.backbone", name) == name)
+    inventory = take_inventory(asked, weights_dir=request.weights_dir, may_download=request.may_download)
+    left_out = dict(inventory.left_out)
+    budget = _Budget(
+        images=len(rows.rows),
+        training_images=int((split.fold_of(rows.groups) != TEST).sum()),
+        folds=request.folds,
+        epochs=request.epochs,
+        seconds=60.0 * trial_minutes,
+        slots=slots,
+        is_forced="model.backbone" in pins,
+    )
+    depths: dict[str, tuple[int | str, ...]] = {}
+    for name in inventory.usable:
+        found = _affordable_depths(name, inventory, patch_set, device, budget)
+        if isinstance(found, str):
+            left_out[name] = found
+        else:
+            depths[name] = found
+    usable = tuple(depths)
+    sizes = {name: default_side(backbone_named(name), patch_set.images.shape[1:]) for name in usable}
+    has_gpu = device.type == "cuda"
+    more = ("rotate",) if has_gpu or budget.images <= _SMALL_SET else ()
+    context = SpaceContext(
+        backbones=usable,
+        depths=depths,
+        flattens={name: _flattens(name, sizes[name], patch_set.channels) for name in usable},
+        levels={name: _levels(name) for name in usable},
+        adapts_channels=frozenset(
+            name for name in usable
+            if has_gpu and patch_set.channels == 1 and backbone_named(name).channels == 3
+        ),
+        augmentations=("none", "flips", "d4", *more),
+        sizes_px=sizes,
+        epochs=request.epochs,
+        images=budget.training_images,
+    )
+    return context, left_out
+
+
+@dataclass(frozen=True, slots=True)
+class _Budget:
+    images: int
+    training_images: int
+    folds: int
+    epochs: int
+    seconds: float
+    slots: int
+    is_forced: bool
+
+
+def _affordable_depths(
+    name: str, inventory: Inventory, patch_set: PatchSet, device: Device, budget: _Budget
+) -> tuple[int | str, ...] | str:
+    """Training depths whose trials fit the time of one trial, or the reason why there are none."""
+    backbone = backbone_named(name)
+    depths: tuple[int | str, ...] = (0, 1) if backbone.has_imagenet_weights else ("all",)
+    cost = measure_cost(
+        backbone,
+        size_px=default_side(backbone, patch_set.images.shape[1:]),
+        channels=patch_set.channels,
+        weights=inventory.usable[name],
+        depths=depths,
+        device=device,
+    )
+    if budget.is_forced:
+        return depths
+    if 0 not in depths:
+        seconds = _trial_seconds(cost, "all", budget)
+        return depths if seconds <= budget.seconds else _too_slow("a trial that trains from pixels", seconds, budget)
+    # All frozen trials of one contrast preset share these passes, and the workers share the work.
+    passes = cost.forward * budget.images * VIEWS / budget.slots
+    if passes > 2 * budget.seconds:
+        return _too_slow(f"its {VIEWS} views of {budget.images} images", passes, budget)
+    return tuple(depth for depth in depths if depth == 0 or _trial_seconds(cost, depth, budget) <= budget.seconds)
+
+
+def _trial_seconds(cost: Cost, depth: int | str, budget: _Budget) -> float:
+    return trial_seconds(
+        cost,
+        depth,
+        images=budget.training_images,
+        folds=budget.folds,
+        epochs=budget.epochs,
+        views=1 if depth == "all" else VIEWS,
+    )
+
+
+def _too_slow(what: str, seconds: float, budget: _Budget) -> str:
+    return (
+        f"{what} would take about {seconds / 60:.0f} min here; a trial may take {budget.seconds / 60:.1f} min "
+        "(--trial-minutes, or --set model.backbone to insist)"
+    )
+
+
+def _flattens(name: str, size_px: int, channels: int) -> tuple[str, ...]:
+    backbone = backbone_named(name)
+    shapes = feature_shapes(name, backbone.channels or channels, size_px)
+    return tuple(
+        level
+        for level in _levels(name)
+        if math.prod(shapes[backbone.stage_names[backbone.cut_index(level) - 1]]) <= LARGEST_SHARED_MAP
+    )
+
+
+def _levels(name: str) -> tuple[str, ...]:
+    return tuple("top" if drop == 0 else f"top+{drop}" for drop in range(len(backbone_named(name).levels)))
+
+
+def _describe_split(rows: TaskRows, split: Split, classes: tuple[str, ...]) -> str:
+    folds = split.fold_of(rows.groups)
+    training, test = rows.labels[folds != TEST], rows.labels[folds == TEST]
+    unit = "patients" if rows.is_grouped else "images (no patient ids)"
+    counts = ", ".join(f"{int((training == index).sum())} {name}" for index, name in enumerate(classes))
+    groups = len(set(rows.groups[folds != TEST].tolist()))
+    sealed = f"{len(test)} images sealed for the test" if len(test) else "no sealed test part"
+    return f"split: {len(training)} images of {groups} {unit} in {split.folds} folds ({counts}); {sealed}"
+
+
+def typed_command(arguments: list[str]) -> str:
+    """The command line, as it could be typed again."""
+    return shlex.join(["orchestrate", *arguments])
+
+
+def deadline_of(record: SearchRecord, started: float) -> float | None:
+    """Reading of `time.time()` at which the search is out of time; None without a budget."""
+    return None if record.minutes is None else started + 60.0 * record.minutes
+
+
+def now() -> float:
+    """Seconds since the epoch."""
+    return time.time()

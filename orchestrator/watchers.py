@@ -1,0 +1,48 @@
+"""Who is shown what a search does: the terminal and TensorBoard."""
+
+from collections.abc import Mapping
+
+from orchestrator.progress import SearchProgress
+from orchestrator.tensorboard import TensorBoardLog
+from results.leaderboard import settings_text
+from results.records import TrialRecord
+from trainables.config import TrialConfig, flatten
+
+
+class TerminalWatcher:
+    """Feeds the live view."""
+
+    def __init__(self, progress: SearchProgress) -> None:
+        self.progress = progress
+
+    def started(self, number: int, config: TrialConfig) -> None:
+        """A trial was handed out."""
+        self.progress.started(number, settings_text(flatten(config.model_dump())))
+
+    def epoch(self, number: int, epoch: int, epochs: int, value: float, scalars: Mapping[str, float]) -> None:
+        """All folds of a trial finished an epoch."""
+        self.progress.epoch(number, epoch, epochs, value)
+
+    def finished(self, record: TrialRecord) -> None:
+        """A trial ended."""
+        self.progress.finished(
+            record.number, record.state, record.cause, record.value, settings_text(record.config)
+        )
+
+
+class TensorBoardWatcher:
+    """Writes one event file a trial."""
+
+    def __init__(self, log: TensorBoardLog) -> None:
+        self.log = log
+
+    def started(self, number: int, config: TrialConfig) -> None:
+        """Nothing is written before the first epoch."""
+
+    def epoch(self, number: int, epoch: int, epochs: int, value: float, scalars: Mapping[str, float]) -> None:
+        """Scalars of an epoch."""
+        self.log.epoch(number, epoch, scalars)
+
+    def finished(self, record: TrialRecord) -> None:
+        """Hyperparameters with the final score."""
+        self.log.finish(record.number, record.config, record.value, record.state)

@@ -1,0 +1,223 @@
+"""A worker process: opens the data once, then runs one trial after another, epoch by epoch."""
+
+import dataclasses
+import functools
+import time
+import traceback
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from results.metrics import scores
+from results.records import OutOfFold, PrefixUse, SearchRecord, TrialRecord
+from results.store import RunFolder
+from search_spaces.context import SpaceContext
+from trainables.checkpoint import read_checkpoint, write_checkpoint, write_fold_weights
+from trainables.config import TrialConfig, flatten
+from trainables.data.patches import open_patch_set
+from trainables.data.splits import read_split
+from trainables.devices import Device, choose_device, limit_threads
+from trainables.evaluation import CrossValidation, EpochReport, Material, Place, prepare
+from trainables.prefix.taps import feature_shapes, taps_to_share
+from trainables.models.registry import backbone_named
+from trainables.models.weights import take_inventory
+from trainables.tasks import task_named
+from trainables.training.fold import NanLossError
+
+_CHECKPOINT_SECONDS: Final = 60.0
+_ERROR_LINES: Final = 12
+FEWEST_EPOCHS: Final = 5  # a trial that had less time than this says nothing; it counts as pruned
+EPOCH_METRICS: Final = ("auc", "f2", "f1", "accuracy", "balanced_accuracy", "recall", "precision")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Step:
+    """What a worker tells after a step: the epoch that it finished, if any, and whether the trial has ended.
+
+    No plain dictionary, since Tune flattens those on the way.
+    """
+
+    epoch: EpochReport | None = None
+    is_end: bool = False
+
+
+class TrialRunner:
+    """Runs one trial of a run folder.
+
+    Args:
+        run: The run folder.
+        number: Of the trial.
+        config: What to run.
+        params: What the sampler chose, for the record.
+        gpus: GPUs that this worker was given.
+        cpus: CPU cores that it was given.
+        deadline: Reading of `time.time()` at which the search is out of time; None for no limit. A trial that
+            is late ends with the best epoch it reached, so that it is not wasted.
+    """
+
+    def __init__(
+        self,
+        run: RunFolder,
+        number: int,
+        config: TrialConfig,
+        params: dict[str, Any],
+        *,
+        gpus: float,
+        cpus: float,
+        deadline: float | None = None,
+    ) -> None:
+        self.run, self.number, self.config, self.params = run, number, config, params
+        self.started = self.opened = self.checkpointed = time.monotonic()
+        self.deadline = deadline
+        limit_threads(cpus)
+        self.search = run.search()
+        self.device = choose_device(gpus)
+        self.validation: CrossValidation | None = None
+
+    def step(self) -> Step:
+        """Open the trial, or train one epoch; returns what the conductor is told."""
+        try:
+            return self._step()
+        except Exception as error:  # every failure of a trial becomes its record
+            self._write_failure(error)
+            return Step(is_end=True)
+
+    def _step(self) -> Step:
+        if self.validation is None:
+            self.validation = self._open()
+            self.opened = time.monotonic()
+            return Step()
+        if self.validation.is_over:
+            return self._end()
+        report = self.validation.epoch()
+        is_late = self._is_out_of_time()
+        if is_late and report.epoch < min(FEWEST_EPOCHS, self.config.training.epochs):
+            self.run.write_record(self._record(state="pruned", cause="budget", value=report.value))
+            return Step(epoch=report, is_end=True)
+        if is_late or report.is_last:
+            return self._end(report)
+        self._checkpoint()
+        return Step(epoch=report)
+
+    def _open(self) -> CrossValidation:
+        material, place = open_material(self.run, self.search, self.device)
+        validation = CrossValidation(
+            self.config,
+            material,
+            place,
+            seed=self.search.seed,
+            score=epoch_scores,
+            metric=self.search.metric,
+        )
+        state = read_checkpoint(self._checkpoint_file)
+        if state is not None:
+            validation.load_state(state)
+        return validation
+
+    def _end(self, report: EpochReport | None = None) -> Step:
+        validation = self.validation
+        if validation is None or validation.best is None:
+            raise RuntimeError("a trial ends after its first epoch")
+        best, material = validation.best, validation.material
+        folder = self.run.trial(self.number)
+        self.run.write_out_of_fold(
+            self.number,
+            OutOfFold(
+                rows=material.rows,
+                labels=material.labels,
+                folds=material.folds,
+                groups=material.groups,
+                probabilities=best.probabilities,
+            ),
+        )
+        write_fold_weights(folder / "folds", best.weights)
+        record = self._record(
+            state="complete",
+            cause=None if validation.is_over else "budget",
+            value=best.value,
+            best_epoch=best.epoch,
+            fold_metrics=best.fold_metrics,
+            collapsed_folds=best.collapsed,
+            has_weights=True,
+        )
+        self.run.write_record(record)
+        self._checkpoint_file.unlink(missing_ok=True)
+        return Step(epoch=report, is_end=True)
+
+    def _write_failure(self, error: Exception) -> None:
+        cause = "exception"
+        if isinstance(error, NanLossError):
+            cause = "nan"
+        elif isinstance(error, MemoryError) or "out of memory" in str(error).lower():
+            cause = "out_of_memory"
+        text = "".join(traceback.format_exception(error)).strip().splitlines()[-_ERROR_LINES:]
+        self.run.write_record(self._record(state="failed", cause=cause, error="\n".join(text)))
+
+    def _record(self, **outcome: Any) -> TrialRecord:
+        validation = self.validation
+        return TrialRecord(
+            number=self.number,
+            config=flatten(self.config.model_dump()),
+            params=self.params,
+            epochs=validation.epochs_done if validation else 0,
+            prefix=PrefixUse(**dataclasses.asdict(validation.use)) if validation else None,
+            trained_parameters=validation.trained_parameters if validation else None,
+            wall_seconds=time.monotonic() - self.started,
+            device=str(self.device),
+            fingerprint=self.search.fingerprint,
+            seed=self.search.seed,
+            finished_at=datetime.now(UTC),
+            **outcome,
+        )
+
+    def _checkpoint(self) -> None:
+        if time.monotonic() - self.checkpointed >= _CHECKPOINT_SECONDS and self.validation is not None:
+            write_checkpoint(self._checkpoint_file, self.validation.state())
+            self.checkpointed = time.monotonic()
+
+    def _is_out_of_time(self) -> bool:
+        # Features that were computed on the way are everybody's, so a trial's time counts from its first
+        # epoch. The search's own deadline holds for all.
+        is_long = time.monotonic() - self.opened > 60.0 * self.search.trial_minutes
+        return is_long or (self.deadline is not None and time.time() >= self.deadline)
+
+    @property
+    def _checkpoint_file(self) -> Path:
+        return self.run.trial(self.number) / "checkpoint.pt"
+
+
+@functools.lru_cache(maxsize=2)
+def _material(run: RunFolder, fingerprint: str, store: str, task: str) -> Material:
+    patch_set = open_patch_set(Path(store) / "data", fingerprint)
+    return prepare(patch_set, task_named(task), read_split(run.split_file))
+
+
+@functools.lru_cache(maxsize=2)
+def _place(run: RunFolder, device: Device) -> Place:
+    search = run.search()
+    context = SpaceContext.from_plain(search.space_context)
+    inventory = take_inventory(
+        search.backbones,
+        weights_dir=Path(search.weights_dir) if search.weights_dir else None,
+        may_download=False,
+    )
+    taps = {}
+    for name in inventory.usable:
+        backbone = backbone_named(name)
+        if backbone.has_imagenet_weights:
+            shapes = feature_shapes(name, backbone.channels or 3, context.sizes_px[name])
+            depths = [depth for depth in context.depths[name] if isinstance(depth, int)]
+            taps[name] = taps_to_share(backbone, shapes, depths=depths)
+    return Place(Path(search.store), device, inventory.usable, taps)
+
+
+def open_material(run: RunFolder, search: SearchRecord, device: Device) -> tuple[Material, Place]:
+    """Open data and place of a run; kept for the next trial of this process."""
+    return _material(run, search.fingerprint, search.store, search.task), _place(run, device)
+
+
+def epoch_scores(labels: Any, probabilities: Any) -> dict[str, float]:
+    """The metrics that every epoch reports, at threshold 0.5."""
+    found = scores(labels, probabilities)
+    return {name: found[name] for name in EPOCH_METRICS}
+

@@ -1,0 +1,11 @@
+"""`average`: every member counts the same. Nothing is fitted, so nothing can be fitted too closely."""
+
+import numpy as np
+
+from results.ensembles.members import Members
+from results.ensembles.weights import WeightedMean, weighted_mean
+
+
+def fit_average(members: Members, seed: int) -> WeightedMean:
+    """Give every member the same weight."""
+    return weighted_mean(np.ones(len(members.trials)))

@@ -1,0 +1,113 @@
+"""The candidates of an ensemble: out-of-fold predictions of several trials, row by row side by side."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from results.calibration import logit
+from results.errors import EnsembleError
+from results.metrics import mean_fold_auc
+from results.records import FloatArray, IntArray, OutOfFold
+
+
+@dataclass(frozen=True, slots=True)
+class Members:
+    """Out-of-fold predictions of several trials on the same images.
+
+    Attributes:
+        trials: Trial numbers, in the order of the first axis of `probabilities`.
+        rows: Row of each image in the patch set, ascending, shape (images,).
+        labels: Class indices, shape (images,).
+        folds: Fold that held the image out, shape (images,).
+        groups: Patient of each image, shape (images,).
+        probabilities: In [0, 1], shape (members, images, classes).
+    """
+
+    trials: tuple[int, ...]
+    rows: IntArray
+    labels: IntArray
+    folds: IntArray
+    groups: NDArray[np.str_]
+    probabilities: FloatArray
+
+    def only(self, members: Sequence[int]) -> "Members":
+        """Keep the members at these positions, in this order."""
+        return replace(
+            self,
+            trials=tuple(self.trials[index] for index in members),
+            probabilities=self.probabilities[list(members)],
+        )
+
+    def where(self, images: NDArray[Any]) -> "Members":
+        """Keep some images, given by a mask or by positions of shape (images,)."""
+        return replace(
+            self,
+            rows=self.rows[images],
+            labels=self.labels[images],
+            folds=self.folds[images],
+            groups=self.groups[images],
+            probabilities=self.probabilities[:, images],
+        )
+
+    def best(self, number: int) -> "Members":
+        """Keep the members with the highest mean fold AUC, best first; of equals, the earlier."""
+        areas = mean_fold_auc(self.labels, self.probabilities, self.folds)
+        return self.only(np.argsort(-areas, kind="stable")[:number].tolist())
+
+    def out_of_fold(self, probabilities: FloatArray) -> OutOfFold:
+        """Take predictions of shape (images, classes) as out-of-fold predictions of the same images."""
+        return OutOfFold(self.rows, self.labels, self.folds, self.groups, probabilities)
+
+
+def align(trials: Mapping[int, OutOfFold]) -> Members:
+    """Lay the out-of-fold predictions of several trials side by side, in order of their rows.
+
+    Args:
+        trials: Trial number -> predictions; at least one.
+
+    Raises:
+        EnsembleError: If there are none, or two trials do not hold the same images, labels, folds or groups.
+    """
+    if not trials:
+        raise EnsembleError(
+            "an ensemble needs at least one complete trial, found none; run more trials first"
+        )
+    sorted_trials = {number: _by_row(predictions) for number, predictions in trials.items()}
+    first_number, first = next(iter(sorted_trials.items()))
+    for number, other in sorted_trials.items():
+        for field in ("rows", "labels", "folds", "groups"):
+            if not np.array_equal(getattr(first, field), getattr(other, field)):
+                raise EnsembleError(
+                    f"members of an ensemble need the same {field}; those of trials "
+                    f"{first_number} and {number} differ ({len(first.rows)} and {len(other.rows)} images). "
+                    "Use trials of one split"
+                )
+    probabilities = np.stack([one.probabilities for one in sorted_trials.values()]).astype(np.float64)
+    return Members(tuple(sorted_trials), first.rows, first.labels, first.folds, first.groups, probabilities)
+
+
+def positive_logits(probabilities: FloatArray) -> FloatArray:
+    """Turn predictions of shape (members, images, 2) into inputs of a stacked model, shape (images, members).
+
+    Raises:
+        EnsembleError: If there are not two classes.
+    """
+    if probabilities.shape[-1] != 2:
+        raise EnsembleError(
+            f"a stacked ensemble needs two classes, found {probabilities.shape[-1]}; "
+            "use the methods average, greedy or grid"
+        )
+    return logit(probabilities[..., 1]).T
+
+
+def two_columns(positive: FloatArray) -> FloatArray:
+    """Turn positive probabilities of shape (images,) into both classes', shape (images, 2)."""
+    return np.stack([1 - positive, positive], axis=1)
+
+
+def _by_row(predictions: OutOfFold) -> OutOfFold:
+    order = np.argsort(predictions.rows, kind="stable")
+    return OutOfFold(**{name: getattr(predictions, name)[order] for name in OutOfFold.__slots__})

@@ -1,0 +1,79 @@
+"""`stack_mlp`: a small perceptron on the members' logits."""
+
+import warnings
+from typing import Final, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from results.calibration import sigmoid
+from results.ensembles.fitted import Matrix, Parameters, Standardiser, Vector, as_matrix, fit_standardiser
+from results.ensembles.members import Members, positive_logits, two_columns
+from results.records import FloatArray
+
+HIDDEN_UNITS: Final = 8
+PENALTY: Final = 1.0
+MOST_ITERATIONS: Final = 200
+
+
+class Layer(BaseModel):
+    """x @ weights + bias.
+
+    Attributes:
+        weights: Shape (inputs, outputs).
+        bias: Shape (outputs,).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    weights: Matrix
+    bias: Vector
+
+    def apply(self, inputs: FloatArray) -> FloatArray:
+        """Map (images, inputs) to (images, outputs)."""
+        return inputs @ np.asarray(self.weights) + np.asarray(self.bias)
+
+
+class PerceptronStack(Parameters):
+    """P(positive) = sigmoid(output(tanh(hidden(x)))), x the standardised logits (images, members).
+
+    Attributes:
+        hidden: From members to hidden units.
+        output: From hidden units to one logit.
+    """
+
+    kind: Literal["perceptron"] = "perceptron"
+    inputs: Standardiser
+    hidden: Layer
+    output: Layer
+
+    def combine(self, probabilities: FloatArray) -> FloatArray:
+        """Combine predictions of shape (members, images, 2) into (images, 2)."""
+        inputs = self.inputs.apply(positive_logits(probabilities))
+        return two_columns(sigmoid(self.output.apply(np.tanh(self.hidden.apply(inputs)))[:, 0]))
+
+
+def fit_mlp(members: Members, seed: int) -> PerceptronStack:
+    """Fit eight tanh units with an L2 penalty by L-BFGS."""
+    from sklearn.exceptions import ConvergenceWarning  # slow to import, not needed by the leaderboard
+    from sklearn.neural_network import MLPClassifier
+
+    logits = positive_logits(members.probabilities)
+    inputs = fit_standardiser(logits)
+    model = MLPClassifier(
+        (HIDDEN_UNITS,),
+        activation="tanh",
+        solver="lbfgs",
+        alpha=PENALTY,
+        max_iter=MOST_ITERATIONS,
+        random_state=seed,
+    )
+    with warnings.catch_warnings():
+        # The number of iterations is bounded on purpose: reaching it is no failure.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(inputs.apply(logits), members.labels)
+    hidden, output = (
+        Layer(weights=as_matrix(weights), bias=tuple(bias.tolist()))
+        for weights, bias in zip(model.coefs_, model.intercepts_, strict=True)
+    )
+    return PerceptronStack(inputs=inputs, hidden=hidden, output=output)

@@ -1,0 +1,169 @@
+"""How good an ensemble is: choosing its members and fitting them is repeated without each held-out fold.
+
+The folds are those of the trials, so patients stay together, the classes stay balanced, and an ensemble's
+score is the same statistic as a trial's on the leaderboard: the mean over folds of the AUC within a fold. The
+outcome is an out-of-fold prediction of the ensemble itself.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+
+from results.calibration import cross_fitted_calibration
+from results.ensembles.members import Members
+from results.ensembles.methods import METHODS, fit, method_named
+from results.errors import EnsembleError
+from results.intervals import Interval, auc_difference, auc_interval
+from results.metrics import METRICS, cross_fitted_decisions, decision_scores, mean_fold_auc
+from results.records import FloatArray, IntArray, OutOfFold
+
+BEST_SINGLE: Final = "best_single"
+TIE: Final = 0.002  # AUC; closer scores are equal and the simpler method is chosen
+
+_FEWEST_TRIAL_FOLDS: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class EnsembleScore:
+    """What a method reaches on images that neither chose its members nor fitted it.
+
+    Attributes:
+        method: Name in `METHODS`, or `best_single`: the best trial, chosen anew without each fold.
+        out_of_fold: Nested predictions; the folds are those of this evaluation.
+        auc: Mean over folds of the AUC within a fold, with its patient-clustered 95 % interval.
+        fold_auc: AUC of each fold.
+        difference: AUC minus that of `best_single`, paired; None for `best_single` itself.
+        metrics: All of `METRICS`: decisions by cross-fitted thresholds, probabilities cross-calibrated.
+    """
+
+    method: str
+    out_of_fold: OutOfFold
+    auc: Interval
+    fold_auc: tuple[float, ...]
+    difference: Interval | None
+    metrics: dict[str, float]
+
+
+def nested_evaluation(
+    pool: Members,
+    methods: Sequence[str] = tuple(METHODS),
+    *,
+    max_members: int,
+    folds: int = 5,
+    resamples: int = 1000,
+    seed: int,
+) -> list[EnsembleScore]:
+    """Score methods, and the best single trial, by a cross-validation around all that is chosen or fitted.
+
+    Args:
+        pool: All candidates.
+        methods: Names in `METHODS`.
+        max_members: Candidates that are kept without each held-out fold, by mean fold AUC.
+        folds: Patient-grouped, stratified folds to draw where the trials have fewer than three of their own.
+        resamples: Of patients, for the intervals.
+        seed: Of methods, drawn folds and intervals.
+
+    Returns:
+        Scores: `best_single` first, then the methods as given.
+
+    Raises:
+        UnknownNameError: If there is no such method.
+        EnsembleError: If too few patients are left to hold any out.
+    """
+    for method in methods:
+        method_named(method)
+    outer = _outer_folds(pool, folds, seed)
+    single = _scored(
+        pool, BEST_SINGLE, _nested_predictions(pool, outer, "average", 1, seed), None, resamples, seed
+    )
+    return [single] + [
+        _scored(
+            pool, method, _nested_predictions(pool, outer, method, max_members, seed), single, resamples, seed
+        )
+        for method in methods
+    ]
+
+
+def choose(scores: Sequence[EnsembleScore]) -> EnsembleScore:
+    """Return the best method by nested AUC; within 0.002 of the best, the simplest.
+
+    `best_single` is there to compare with and is returned only where nothing else was scored.
+    """
+    ensembles = [score for score in scores if score.method != BEST_SINGLE]
+    if not ensembles:
+        return scores[0]
+    best = max(score.auc.estimate for score in ensembles)
+    simplicity = list(METHODS)
+    tied = [score for score in ensembles if score.auc.estimate >= best - TIE]
+    return min(tied, key=lambda score: simplicity.index(score.method))
+
+
+def _outer_folds(pool: Members, folds: int, seed: int) -> IntArray:
+    """Fold of each image in the nested evaluation, shape (images,)."""
+    if len(np.unique(pool.folds)) >= _FEWEST_TRIAL_FOLDS:
+        return pool.folds
+    from sklearn.model_selection import StratifiedGroupKFold  # slow to import, and rarely needed
+
+    by_class = [len(np.unique(pool.groups[pool.labels == label])) for label in np.unique(pool.labels)]
+    number = min(folds, *by_class) if len(by_class) > 1 else 0
+    if number < 2:
+        raise EnsembleError(
+            f"scoring an ensemble needs at least two patients of each class, found {min(by_class)}; "
+            "search with more data or more folds"
+        )
+    drawn = np.zeros_like(pool.labels)
+    splitter = StratifiedGroupKFold(number, shuffle=True, random_state=seed)
+    for fold, (_, held_out) in enumerate(splitter.split(pool.labels, pool.labels, pool.groups)):
+        drawn[held_out] = fold
+    return drawn
+
+
+def _nested_predictions(pool: Members, outer: IntArray, method: str, members: int, seed: int) -> OutOfFold:
+    predicted: FloatArray = np.zeros(pool.probabilities.shape[1:])
+    for fold in np.unique(outer):
+        chosen = pool.where(outer != fold).best(members)
+        fitted = fit(method, chosen, seed)
+        positions = [pool.trials.index(trial) for trial in chosen.trials]
+        predicted[outer == fold] = fitted.combine(pool.probabilities[positions][:, outer == fold])
+    return replace(pool.out_of_fold(predicted), folds=outer)
+
+
+def _scored(
+    pool: Members, method: str, nested: OutOfFold, single: EnsembleScore | None, resamples: int, seed: int
+) -> EnsembleScore:
+    return EnsembleScore(
+        method=method,
+        out_of_fold=nested,
+        auc=auc_interval(nested, resamples=resamples, seed=seed),
+        fold_auc=_fold_areas(nested),
+        difference=None
+        if single is None
+        else auc_difference(nested, single.out_of_fold, resamples=resamples, seed=seed),
+        metrics=_metrics(nested),
+    )
+
+
+def _fold_areas(nested: OutOfFold) -> tuple[float, ...]:
+    parts = [nested.folds == fold for fold in np.unique(nested.folds)]
+    return tuple(
+        float(mean_fold_auc(nested.labels[part], nested.probabilities[part], nested.folds[part]))
+        for part in parts
+        if np.ptp(nested.labels[part]) > 0
+    )
+
+
+def _metrics(nested: OutOfFold) -> dict[str, float]:
+    classes = nested.probabilities.shape[1]
+    probabilities = cross_fitted_calibration(nested) if classes == 2 else nested.probabilities
+    decided = cross_fitted_decisions(replace(nested, probabilities=probabilities))
+    found = {
+        "auc": float(mean_fold_auc(nested.labels, nested.probabilities, nested.folds)),
+        **decision_scores(nested.labels, decided, classes),
+        **{
+            name: METRICS[name].function(nested.labels, probabilities)
+            for name in ("average_precision", "log_loss", "brier")
+        },
+    }
+    return {name: found[name] for name in METRICS}

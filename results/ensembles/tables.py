@@ -1,0 +1,80 @@
+"""Ensembles as a table for the terminal, and as rows for CSV and JSON."""
+
+import csv
+import io
+from collections.abc import Sequence
+from typing import Any
+
+from rich import box
+from rich.table import Table
+
+from results.ensembles.build import Ensemble
+from results.intervals import Interval
+
+
+def ensembles_as_json(ensembles: Sequence[Ensemble]) -> list[dict[str, Any]]:
+    """Return one plain dictionary an ensemble: method, members, nested scores and threshold."""
+    return [
+        {
+            "method": ensemble.method,
+            "is_chosen": ensemble.is_chosen,
+            "trials": list(ensemble.trials),
+            **ensemble.nested.model_dump(mode="json", exclude={"metrics", "fold_auc"}),
+            **{name: value for name, value in ensemble.nested.metrics.items() if name != "auc"},
+            "threshold": ensemble.threshold,
+        }
+        for ensemble in ensembles
+    ]
+
+
+def ensembles_as_csv(ensembles: Sequence[Ensemble]) -> str:
+    """Return the same rows as CSV with a header; trial numbers are separated by spaces."""
+    rows = [{**row, "trials": " ".join(map(str, row["trials"]))} for row in ensembles_as_json(ensembles)]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else [], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def ensemble_table(ensembles: Sequence[Ensemble]) -> Table:
+    """Return a table that fits 80 columns, best first; the chosen ensemble carries a star."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, caption_justify="left")
+    table.add_column("method", no_wrap=True)
+    table.add_column("trials", overflow="fold")
+    table.add_column("AUC [95 %]", no_wrap=True)
+    table.add_column("vs single", no_wrap=True)
+    for header in ("F2", "F1", "BAcc"):
+        table.add_column(header, justify="right", no_wrap=True)
+    for ensemble in sorted(ensembles, key=lambda one: -one.nested.auc):
+        nested, metrics = ensemble.nested, ensemble.nested.metrics
+        table.add_row(
+            f"{'*' if ensemble.is_chosen else ' '} {ensemble.method}",
+            " ".join(map(str, ensemble.trials)),
+            str(Interval(nested.auc, nested.auc_low, nested.auc_high)),
+            _difference(ensemble),
+            *(f"{metrics[name]:.2f}" for name in ("f2", "f1", "balanced_accuracy")),
+            style="bold" if ensemble.is_chosen else None,
+        )
+    table.caption = _caption(ensembles)
+    return table
+
+
+def _difference(ensemble: Ensemble) -> str:
+    """Text such as `+0.021` with a sign of whether it is beyond doubt: `+0.021 !`."""
+    nested = ensemble.nested
+    if nested.difference is None or nested.difference_low is None or nested.difference_high is None:
+        return "-"
+    is_clear = nested.difference_low > 0 or nested.difference_high < 0
+    return f"{nested.difference:+.3f}{' !' if is_clear else ''}"
+
+
+def _caption(ensembles: Sequence[Ensemble]) -> str:
+    collapsed = sorted({number for ensemble in ensembles for number in ensemble.collapsed})
+    warning = f"Collapsed in some fold: trials {', '.join(map(str, collapsed))}. " if collapsed else ""
+    if len(ensembles) == 1:
+        return f"{warning}Only one trial can be a member: the ensemble is that trial."
+    return warning + (
+        "* chosen (a tie goes to the simpler method). Scored on folds that neither chose the members nor "
+        "fitted them. ! the paired 95 % interval against the best single trial leaves out 0."
+    )

@@ -1,0 +1,277 @@
+"""From a chosen model to a folder with `model.onnx`, `manifest.json` and `model_card.md`, whole or not at all."""
+
+import contextlib
+import hashlib
+import importlib.metadata
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from results.ensembles.build import BEST
+from results.ensembles.weights import WeightedMean
+from results.errors import ExportError
+from results.evaluation import openings
+from results.export.apply import OpenedModel, as_model_input, open_model
+from results.export.card import model_card
+from results.export.graph import INPUT_NAME, OUTPUT_NAME, write_onnx
+from results.export.manifest import (
+    CARD_FILE,
+    MANIFEST_FILE,
+    MODEL_FILE,
+    Manifest,
+    Member,
+    ModelInput,
+    OutOfFoldScores,
+    ParityCheck,
+    TestScores,
+    TrainingData,
+)
+from results.export.parity import held_out_rows, onnx_difference, predict_by_fold, reproduces_out_of_fold
+from results.records import OutOfFold
+from results.store import RunFolder, write_atomically
+from trainables.config import flatten
+from trainables.tasks import task_named
+
+_PACKAGES: Final = (
+    "breast-image-orchestrator",
+    "torch",
+    "torchvision",
+    "timm",
+    "onnx",
+    "onnxscript",
+    "onnxruntime",
+)
+_INTENDED_USE: Final = (
+    "Research on the classification of breast-image patches like those it was trained on. Not a medical "
+    "device: not for diagnosis, screening, triage or any decision about a patient."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class BundleReport:
+    """What was exported.
+
+    Attributes:
+        path: The bundle's folder.
+        manifest: What its `manifest.json` says.
+        model_bytes: Size of `model.onnx`.
+    """
+
+    path: Path
+    manifest: Manifest
+    model_bytes: int
+
+    def sentences(self) -> list[str]:
+        """Say for the terminal what was written and how it was checked."""
+        manifest = self.manifest
+        members = ", ".join(str(member.trial) for member in manifest.members)
+        said = [
+            f"exported {manifest.method} (trials {members}) to {self.path}: "
+            f"{MODEL_FILE} {self.model_bytes / 1e6:.1f} MB, {MANIFEST_FILE}, {CARD_FILE}",
+            f"parity on {manifest.parity.images} held-out images: ONNX Runtime within "
+            f"{manifest.parity.onnx_difference:.1e} of PyTorch, fold models within "
+            f"{manifest.parity.out_of_fold_difference:.1e} of the search's own predictions",
+            f"out-of-fold AUC {manifest.out_of_fold.auc}: {manifest.out_of_fold.how}",
+        ]
+        if manifest.test == "not opened":
+            said.append("the sealed test part has not been opened for this model")
+        if manifest.is_synthetic:
+            said.append("SYNTHETIC images: this model knows nothing about patients")
+        return said
+
+
+def export_bundle(
+    run: RunFolder,
+    out: Path,
+    *,
+    ensemble: str = BEST,
+    trial: int | None = None,
+    held_out_limit: int = 32,
+) -> BundleReport:
+    """Export an ensemble, or a single trial, and check the file against PyTorch and against the search.
+
+    Images of the training part alone are read; the sealed test part stays closed.
+
+    Args:
+        run: Folder of the search.
+        out: Folder to write; must be missing or empty.
+        ensemble: A method's name, `best_single` or `best`; not used where a trial is given.
+        trial: Number of a single trial, or None.
+        held_out_limit: Images to compare on, from all folds.
+
+    Raises:
+        ExportError: If `out` holds something, the file disagrees with PyTorch by more than 1e-4, or a fold
+            model with the search by more than 0.02. Nothing is left behind then.
+        OrchestrateError: If the model was not built, or data, weights or pretrained files are missing.
+    """
+    out = out.resolve()
+    _refuse_occupied(out)
+    opened = open_model(run, ensemble=ensemble, trial=trial)
+    kept = {number: run.out_of_fold(number) for number in opened.chosen.trials}
+    rows = held_out_rows(next(iter(kept.values())), held_out_limit)
+    images = opened.patch_set.images[rows]
+    by_fold = predict_by_fold(opened.module, images)
+    out_of_fold_difference = reproduces_out_of_fold(by_fold, kept, rows)
+    with _folder_in_progress(out) as folder:
+        file = folder / MODEL_FILE
+        opset = write_onnx(opened.module, as_model_input(np.resize(images[:2], (2, *images.shape[1:]))), file)
+        parity = ParityCheck(
+            images=len(rows),
+            onnx_difference=onnx_difference(opened.module, by_fold, images, file),
+            out_of_fold_difference=out_of_fold_difference,
+        )
+        manifest = _manifest(run, opened, next(iter(kept.values())), parity, opset, _sha256(file))
+        write_atomically(folder / MANIFEST_FILE, manifest.model_dump_json(indent=1) + "\n")
+        write_atomically(folder / CARD_FILE, model_card(manifest))
+        size = file.stat().st_size
+    return BundleReport(out, manifest, size)
+
+
+def _refuse_occupied(out: Path) -> None:
+    if out.exists() and not out.is_dir():
+        raise ExportError(f"a bundle is a folder, and {out} is a file; give another --out")
+    if out.is_dir() and any(out.iterdir()):
+        raise ExportError(f"{out} holds files already, and a bundle replaces nothing; give another --out")
+
+
+@contextlib.contextmanager
+def _folder_in_progress(out: Path) -> Iterator[Path]:
+    """A folder beside `out` that takes its place when all went well, and is removed otherwise."""
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
+    except OSError as error:
+        raise ExportError(f"cannot write a bundle to {out}: {error.strerror}; give another --out") from error
+    try:
+        yield folder
+        folder.chmod(0o755)
+        try:
+            folder.replace(out)
+        except OSError as error:
+            raise ExportError(f"{out} was filled while the bundle was made; give another --out") from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _manifest(
+    run: RunFolder, opened: OpenedModel, kept: OutOfFold, parity: ParityCheck, opset: int, sha256: str
+) -> Manifest:
+    chosen, search, task = opened.chosen, opened.search, task_named(opened.search.task)
+    is_binary = len(chosen.classes) == 2
+    return Manifest(
+        name=f"{search.task}/{search.name}, {chosen.name}",
+        task=search.task,
+        question=task.question,
+        classes=chosen.classes,
+        positive=chosen.classes[-1],
+        threshold=chosen.threshold if is_binary else None,
+        is_synthetic=search.is_synthetic,
+        input=_model_input(opened),
+        output=(
+            f"{OUTPUT_NAME}: float32 (B, {len(chosen.classes)}), one column a class in the order of `classes`; "
+            f"{'calibrated' if chosen.calibration else 'not calibrated'}, rows sum to 1"
+        ),
+        method=chosen.name,
+        is_single_trial=chosen.is_trial,
+        members=_members(opened),
+        calibration=chosen.calibration,
+        data=_training_data(opened, kept),
+        out_of_fold=OutOfFoldScores(how=_how_scored(opened), auc=chosen.auc, metrics=chosen.metrics),
+        test=_test_scores(run, opened),
+        parity=parity,
+        onnx_opset=opset,
+        versions={name: importlib.metadata.version(name) for name in _PACKAGES},
+        sha256=sha256,
+        intended_use=_INTENDED_USE,
+        created_at=datetime.now(UTC),
+    )
+
+
+def _model_input(opened: OpenedModel) -> ModelInput:
+    patch_set = opened.patch_set
+    is_float = patch_set.images.dtype == np.float32
+    rgb = ", 3) in the order red, green, blue" if patch_set.channels == 3 else ")"
+    return ModelInput(
+        name=INPUT_NAME,
+        dtype="float32" if is_float else "int32",
+        channels=3 if patch_set.channels == 3 else 1,
+        max_value=patch_set.max_value,
+        trained_shape=tuple(patch_set.images.shape[1:]),
+        how_to_feed=(
+            f"raw pixels from 0 to {patch_set.max_value:g} as they are in the file, "
+            f"{'float32' if is_float else 'int32'} of shape (B, H, W{rgb}; any B, H and W. Scaling, contrast, "
+            "resizing and normalisation lie inside the model: do none of them before it"
+        ),
+    )
+
+
+def _members(opened: OpenedModel) -> tuple[Member, ...]:
+    fitted, shared = opened.chosen.fitted, opened.module.members
+    weights = fitted.weights if isinstance(fitted, WeightedMean) else (None,) * len(opened.configs)
+    members = []
+    for (number, config), route, model, weight in zip(
+        opened.configs.items(), shared.routes, shared.models, weights, strict=True
+    ):
+        trunk, outlet = route
+        members.append(
+            Member(
+                trial=number,
+                backbone=config.model.backbone,
+                weights=config.model.weights,
+                cut=config.model.cut,
+                trained_stages=config.model.trained_stages,
+                folds=len(model.parts),  # type: ignore[arg-type]
+                views=len(shared.trunks[trunk].outlets[outlet].views),  # type: ignore[index, union-attr]
+                weight=weight,
+                settings=flatten(config.model_dump(mode="json")),
+            )
+        )
+    return tuple(members)
+
+
+def _training_data(opened: OpenedModel, kept: OutOfFold) -> TrainingData:
+    return TrainingData(
+        source=opened.search.source,
+        is_synthetic=opened.search.is_synthetic,
+        images=len(kept.rows),
+        groups=len(np.unique(kept.groups)),
+        has_patients=opened.patch_set.patients is not None,
+        counts={name: int((kept.labels == index).sum()) for index, name in enumerate(opened.chosen.classes)},
+        folds=len(np.unique(kept.folds)),
+        fingerprint=opened.search.fingerprint,
+    )
+
+
+def _how_scored(opened: OpenedModel) -> str:
+    if opened.chosen.is_trial:
+        return (
+            "of a trial that was selected by this score, so it is too high; the ensemble best_single has an "
+            "honest one"
+        )
+    return "choice of members, fit, calibration and threshold were repeated without each held-out fold"
+
+
+def _test_scores(run: RunFolder, opened: OpenedModel) -> TestScores | str:
+    chosen, all_openings = opened.chosen, openings(run)
+    for one in all_openings:
+        is_this = (one.model, one.trials, one.threshold) == (chosen.name, chosen.trials, chosen.threshold)
+        if is_this and one.result is not None:
+            return TestScores(
+                opening=one.result.opening,
+                openings=len(all_openings),
+                images=one.result.images,
+                groups=one.result.groups,
+                metrics=one.result.metrics,
+            )
+    return "not opened"
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

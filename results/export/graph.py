@@ -1,0 +1,261 @@
+"""The exported graph: raw pixels in, calibrated probabilities out. Re-expresses the combination in torch.
+
+Arithmetic after the networks is in float64, as it is where ensembles are fitted, so that logits of confident
+members keep their digits.
+"""
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+
+from results.calibration import LOGIT_CLIP, Platt
+from results.ensembles.fitted import Parameters, Standardiser
+from results.ensembles.knn import NeighbourStack
+from results.ensembles.logistic import LogisticStack
+from results.ensembles.mlp import Layer, PerceptronStack
+from results.ensembles.svm import SupportVectorStack
+from results.ensembles.weights import WeightedMean
+from results.errors import ExportError
+from trainables.inference import SharedTrunks
+
+INPUT_NAME: Final = "raw"
+OUTPUT_NAME: Final = "probabilities"
+_MOST_BYTES: Final = (
+    2_000_000_000  # a protobuf message, and so an ONNX file without side files, ends at 2 GiB
+)
+
+
+class WeightedMeanGraph(nn.Module):
+    """`WeightedMean.combine`."""
+
+    def __init__(self, rule: WeightedMean) -> None:
+        super().__init__()
+        self.register_buffer("weights", _vector(rule.weights))
+
+    def forward(self, probabilities: Tensor) -> Tensor:
+        """Map (members, B, classes) to (B, classes)."""
+        return (self.weights.view(-1, 1, 1) * probabilities).sum(dim=0)
+
+
+class LogisticGraph(nn.Module):
+    """`LogisticStack.combine`."""
+
+    def __init__(self, rule: LogisticStack) -> None:
+        super().__init__()
+        self.inputs = _StandardisedLogits(rule.inputs)
+        self.intercept = rule.intercept
+        self.register_buffer("coefficients", _vector(rule.coefficients))
+
+    def forward(self, probabilities: Tensor) -> Tensor:
+        """Map (members, B, 2) to (B, 2)."""
+        score = (self.inputs(probabilities) * self.coefficients).sum(dim=1) + self.intercept
+        return _two_columns(torch.sigmoid(score))
+
+
+class NeighbourGraph(nn.Module):
+    """`NeighbourStack.combine`.
+
+    Where several points are as far away as the last neighbour, they share its places; which of them a sort
+    puts first differs between engines.
+    """
+
+    def __init__(self, rule: NeighbourStack) -> None:
+        super().__init__()
+        self.inputs = _StandardisedLogits(rule.inputs)
+        self.neighbours = rule.neighbours
+        self.register_buffer("points", _vector(rule.points))
+        self.register_buffer("labels", _vector(rule.labels))
+
+    def forward(self, probabilities: Tensor) -> Tensor:
+        """Map (members, B, 2) to (B, 2)."""
+        distances = _squared_distances(self.inputs(probabilities), self.points)
+        nearest = torch.topk(distances, self.neighbours, dim=1, largest=False, sorted=True).values
+        edge = nearest[:, -1:]
+        inside, at_edge = (distances < edge).to(torch.float64), (distances == edge).to(torch.float64)
+        places = self.neighbours - inside.sum(dim=1)
+        positives = (inside * self.labels).sum(dim=1)
+        positives_at_edge = places * (at_edge * self.labels).sum(dim=1) / at_edge.sum(dim=1)
+        return _two_columns((positives + positives_at_edge) / self.neighbours)
+
+
+class SupportVectorGraph(nn.Module):
+    """`SupportVectorStack.combine`."""
+
+    def __init__(self, rule: SupportVectorStack) -> None:
+        super().__init__()
+        self.inputs = _StandardisedLogits(rule.inputs)
+        self.gamma, self.intercept, self.platt = rule.gamma, rule.intercept, rule.platt
+        self.register_buffer("vectors", _vector(rule.vectors))
+        self.register_buffer("dual", _vector(rule.dual))
+
+    def forward(self, probabilities: Tensor) -> Tensor:
+        """Map (members, B, 2) to (B, 2)."""
+        kernel = torch.exp(-self.gamma * _squared_distances(self.inputs(probabilities), self.vectors))
+        decision = (kernel * self.dual).sum(dim=1) + self.intercept
+        return _two_columns(torch.sigmoid(self.platt.slope * decision + self.platt.intercept))
+
+
+class PerceptronGraph(nn.Module):
+    """`PerceptronStack.combine`."""
+
+    def __init__(self, rule: PerceptronStack) -> None:
+        super().__init__()
+        self.inputs = _StandardisedLogits(rule.inputs)
+        self.hidden, self.output = _linear(rule.hidden), _linear(rule.output)
+
+    def forward(self, probabilities: Tensor) -> Tensor:
+        """Map (members, B, 2) to (B, 2)."""
+        score = self.output(torch.tanh(self.hidden(self.inputs(probabilities))))
+        return _two_columns(torch.sigmoid(score[:, 0]))
+
+
+class CalibrationGraph(nn.Module):
+    """`Platt.apply` to the positive class."""
+
+    def __init__(self, calibration: Platt) -> None:
+        super().__init__()
+        self.slope, self.intercept = calibration.slope, calibration.intercept
+
+    def forward(self, probabilities: Tensor) -> Tensor:
+        """Map (B, 2) to (B, 2)."""
+        return _two_columns(torch.sigmoid(self.slope * _logit(probabilities[:, 1]) + self.intercept))
+
+
+_GRAPHS: Final = MappingProxyType[type[Parameters], Callable[[Any], nn.Module]](
+    {
+        WeightedMean: WeightedMeanGraph,
+        LogisticStack: LogisticGraph,
+        NeighbourStack: NeighbourGraph,
+        SupportVectorStack: SupportVectorGraph,
+        PerceptronStack: PerceptronGraph,
+    }
+)
+
+
+def combination_graph(fitted: Parameters, calibration: Platt | None) -> nn.Module:
+    """Build the torch form of a fitted combination followed by its calibration.
+
+    Args:
+        fitted: Any rule that an ensemble can hold.
+        calibration: Of the combined positive probability; None leaves it as it is.
+
+    Returns:
+        Module from float64 (members, B, classes) to float64 (B, classes).
+
+    Raises:
+        ExportError: If the rule has no torch form.
+    """
+    if type(fitted) not in _GRAPHS:
+        known = ", ".join(sorted(rule.__name__ for rule in _GRAPHS))
+        raise ExportError(f"no graph for combination {type(fitted).__name__}; there is one for: {known}")
+    rule = _GRAPHS[type(fitted)](fitted)
+    return nn.Sequential(rule, CalibrationGraph(calibration)) if calibration else nn.Sequential(rule)
+
+
+class EnsembleModule(nn.Module):
+    """A whole ensemble: raw pixels in, calibrated probabilities out."""
+
+    def __init__(self, members: SharedTrunks, combination: nn.Module) -> None:
+        super().__init__()
+        self.members, self.combination = members, combination
+        self.eval().requires_grad_(False)
+
+    def forward(self, raw: Tensor) -> Tensor:
+        """Map raw pixels (B, H, W) or (B, H, W, 3), any number type, to float32 (B, classes)."""
+        return self.combine(self.members.by_fold(raw))
+
+    def combine(self, by_fold: list[Tensor]) -> Tensor:
+        """Map each member's fold probabilities, (folds, B, classes), to float32 (B, classes)."""
+        members = torch.stack([folds.mean(dim=0) for folds in by_fold])
+        combined: Tensor = self.combination(members)
+        return combined.to(torch.float32)
+
+
+def write_onnx(module: EnsembleModule, example: Tensor, path: Path) -> int:
+    """Export a module to one ONNX file with free batch, height and width.
+
+    Args:
+        module: On the CPU.
+        example: Raw pixels (B, H, W) or (B, H, W, 3) of the type that the file shall take, B at least 2.
+        path: File to write; weights lie inside, nothing beside it.
+
+    Returns:
+        The ONNX opset.
+
+    Raises:
+        ExportError: If the weights do not fit into one file.
+    """
+    _need_one_file(module)
+    free = {0: torch.export.Dim("batch"), 1: torch.export.Dim("height"), 2: torch.export.Dim("width")}
+    with warnings.catch_warnings():
+        # The exporter warns of its own internals, which a user can do nothing about.
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            module,
+            (example,),
+            dynamo=True,
+            dynamic_shapes=(free,),
+            input_names=[INPUT_NAME],
+            output_names=[OUTPUT_NAME],
+            verbose=False,
+        )
+        if program is None:
+            raise ExportError("torch.onnx.export returned nothing; is onnxscript installed?")
+        program.save(str(path), external_data=False)
+    return int(program.model.opset_imports[""])
+
+
+def _need_one_file(module: nn.Module) -> None:
+    size = sum(t.numel() * t.element_size() for t in (*module.parameters(), *module.buffers()))
+    if size > _MOST_BYTES:
+        raise ExportError(
+            f"the weights take {size / 1e9:.1f} GB, one ONNX file holds at most 2 GB; "
+            "export an ensemble of fewer members, or one whose heads are smaller (pooling gap)"
+        )
+
+
+class _StandardisedLogits(nn.Module):
+    def __init__(self, inputs: Standardiser) -> None:
+        super().__init__()
+        self.register_buffer("mean", _vector(inputs.mean))
+        self.register_buffer("scale", _vector(inputs.scale))
+
+    def forward(self, probabilities: Tensor) -> Tensor:
+        """Map (members, B, 2) to (B, members)."""
+        logits: Tensor = _logit(probabilities[:, :, 1]).transpose(0, 1)
+        return (logits - self.mean) / self.scale
+
+
+def _logit(probability: Tensor) -> Tensor:
+    clipped = probability.clamp(LOGIT_CLIP, 1 - LOGIT_CLIP)
+    return torch.log(clipped) - torch.log(1 - clipped)
+
+
+def _squared_distances(inputs: Tensor, points: Tensor) -> Tensor:
+    """Squared distances of (B, members) to (points, members), shape (B, points), summed as numpy does."""
+    distances = (inputs[:, :1] - points[:, 0]) ** 2
+    for column in range(1, points.shape[1]):
+        distances = distances + (inputs[:, column : column + 1] - points[:, column]) ** 2
+    return distances
+
+
+def _linear(layer: Layer) -> nn.Linear:
+    weights = _vector(layer.weights)
+    linear = nn.Linear(*weights.shape, dtype=torch.float64)
+    with torch.no_grad():
+        linear.weight.copy_(weights.T)
+        linear.bias.copy_(_vector(layer.bias))
+    return linear
+
+
+def _two_columns(positive: Tensor) -> Tensor:
+    return torch.stack([1 - positive, positive], dim=1)
+
+
+def _vector(values: Any) -> Tensor:
+    return torch.tensor(values, dtype=torch.float64)

@@ -1,0 +1,50 @@
+"""Recipes: points of a space that are tried first."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """A first point. Parameters that it leaves open are sampled.
+
+    Attributes:
+        name: Id in the catalogue of the sources, or our own.
+        about: One sentence: where it comes from, and what was chosen where the source is silent.
+        params: Parameter name -> value, as the space would suggest them.
+    """
+
+    name: str
+    about: str
+    params: dict[str, Any]
+
+    @property
+    def backbone(self) -> str:
+        """Backbone that it needs."""
+        return str(self.params["model.backbone"])
+
+
+BEST_OF_OURS: Final = Recipe(
+    "frozen-lite0",
+    "A small head on averaged EfficientNet-Lite0 features, the eight symmetries averaged at prediction",
+    {
+        "model.backbone": "efficientnet_lite0",
+        "model.cut@efficientnet_lite0": "top",
+        "model.trained_stages@efficientnet_lite0": 0,
+        "model.channels@efficientnet_lite0": "replicate",
+        "model.head.pooling@efficientnet_lite0": "gap",
+        "model.head.hidden": "256",
+        "model.head.dropout": 0.5,
+        "model.head.batch_norm": False,
+        "input.contrast": 1.0,
+        "input.contrast_test": "same",
+        "optimizer.name": "adam",
+        "optimizer.lr@adam": 0.0005,
+        "optimizer.weight_decay": 0.0001,
+        "optimizer.schedule": "cosine",
+        "training.batch_size": 32,
+        "training.augmentation": "d4",
+        "training.class_weight": "balanced",
+        "training.average_views": True,
+    },
+)

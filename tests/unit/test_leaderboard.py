@@ -1,0 +1,257 @@
+"""The leaderboard ranks complete trials, says how sure it is, and reads well in a terminal."""
+
+import csv
+import datetime
+import io
+import json
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from results.errors import RunError
+from results.leaderboard import Row, leaderboard, leaderboard_table, rows_as_csv, rows_as_json, settings_text
+from results.metrics import mean_fold_auc
+from results.records import OutOfFold, SearchRecord, TrialRecord
+from results.store import RunFolder
+from trainables.errors import OneClassError
+
+NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+CONFIG = {
+    "model": {"backbone": "efficientnet_lite0", "cut": "top+1", "trained_stages": "all"},
+    "optimizer": {"name": "rmsprop", "lr": 0.000123},
+}
+
+
+def predictions(strength, noise=0, images=400, folds=5):
+    """Scores of the same images with a noise of their own, two images a patient."""
+    random = np.random.default_rng(0)
+    patients = np.arange(images) // 2
+    labels = random.permutation(np.arange(images) % 5 < 2).astype(np.int64)
+    positive = 1 / (
+        1 + np.exp(-(strength * (labels - 0.5) + np.random.default_rng(noise).normal(size=images)))
+    )
+    return OutOfFold(
+        np.arange(images),
+        labels,
+        patients % folds,
+        patients.astype(str),
+        np.stack([1 - positive, positive], 1),
+    )
+
+
+def search_record(metric="auc"):
+    return SearchRecord(
+        task="benign_malignant",
+        classes=("benign", "malignant"),
+        name="first",
+        data="phantom",
+        label_codes="task",
+        source="phantom",
+        is_synthetic=True,
+        fingerprint="abc",
+        store="store",
+        metric=metric,
+        space="module:function",
+        space_context={},
+        pins={},
+        backbones=("vgg16",),
+        left_out={},
+        weights_dir=None,
+        trials=4,
+        minutes=None,
+        trial_minutes=1.0,
+        folds=5,
+        test_share=0.2,
+        seed=0,
+        workers=None,
+        cpus_per_trial=1.0,
+        gpus_per_trial=0.0,
+        epochs=3,
+        keep_weights=4,
+        study_storage=None,
+        command="orchestrate search",
+        versions={},
+        started_at=NOW,
+    )
+
+
+def keep(run, number, value, out_of_fold=None, **changes):
+    asked = {"state": "complete", "trained_parameters": 1000, "wall_seconds": 12.5, "epochs": 9, **changes}
+    run.write_record(
+        TrialRecord(
+            number=number,
+            value=value,
+            config=CONFIG,
+            fingerprint="abc",
+            seed=0,
+            finished_at=NOW,
+            **asked,
+        )
+    )
+    if out_of_fold is not None:
+        run.write_out_of_fold(number, out_of_fold)
+
+
+@pytest.fixture
+def empty_run(tmp_path):
+    run = RunFolder(tmp_path / "benign_malignant" / "first")
+    run.write_search(search_record())
+    return run
+
+
+@pytest.fixture
+def run(empty_run):
+    """Strong, nearly as strong, weak, pruned and failed trials, out of order."""
+    keep(empty_run, 0, 0.60, predictions(0.3))
+    keep(empty_run, 1, 0.85, predictions(1.50))
+    keep(empty_run, 2, None, state="failed", cause="out_of_memory", error="CUDA out of memory")
+    keep(empty_run, 3, 0.55, state="pruned", cause="asha")
+    keep(empty_run, 4, 0.84, predictions(1.50, noise=1))
+    keep(empty_run, 5, 0.58, state="pruned", cause="collapse", collapsed_folds=(0,))
+    return empty_run
+
+
+def shown(rows, **choices):
+    with io.StringIO() as text:
+        Console(width=80, file=text).print(leaderboard_table(rows, **choices))
+        return text.getvalue()
+
+
+def test_complete_trials_are_ranked_and_the_others_follow_without_rank(run):
+    found = [(row.rank, row.trial, row.state) for row in leaderboard(run, resamples=20)]
+    assert found == [
+        (1, 1, "complete"),
+        (2, 4, "complete"),
+        (3, 0, "complete"),
+        (None, None, "baseline"),
+        (None, 5, "pruned"),
+        (None, 3, "pruned"),
+        (None, 2, "failed"),
+    ]
+
+
+def test_of_equal_trials_the_smaller_ranks_first(empty_run):
+    keep(empty_run, 0, 0.8, predictions(1.0), trained_parameters=500)
+    keep(empty_run, 1, 0.8, predictions(1.0), trained_parameters=100)
+    keep(empty_run, 2, 0.8, predictions(1.0), trained_parameters=None)
+    assert [row.trial for row in leaderboard(empty_run, resamples=2)[:3]] == [1, 0, 2]
+
+
+def test_a_loss_ranks_the_lowest_first(empty_run):
+    empty_run.write_search(search_record(metric="log_loss"))
+    keep(empty_run, 0, 0.9, predictions(1.0))
+    keep(empty_run, 1, 0.3, predictions(1.0))
+    assert [row.trial for row in leaderboard(empty_run, resamples=2)[:2]] == [1, 0]
+
+
+def test_the_auc_is_the_mean_over_folds_with_its_spread(run):
+    first, out_of_fold = leaderboard(run, resamples=100)[0], run.out_of_fold(1)
+    areas = [
+        mean_fold_auc(out_of_fold.labels[own], out_of_fold.probabilities[own], out_of_fold.folds[own])
+        for own in (out_of_fold.folds == fold for fold in range(5))
+    ]
+    assert first.auc == pytest.approx(np.mean(areas))
+    assert first.auc_sd == pytest.approx(np.std(areas, ddof=1))
+    assert first.auc_low < first.auc < first.auc_high
+
+
+def test_only_trials_that_chance_can_explain_are_tied_with_the_first(run):
+    assert [row.tied for row in leaderboard(run, resamples=200)[:3]] == [True, True, False]
+
+
+def test_only_the_top_trials_get_an_interval(run):
+    rows = leaderboard(run, resamples=2, top=1)
+    assert [row.auc_low is None for row in rows[:3]] == [False, True, True]
+    assert [row.tied for row in rows[:3]] == [True, None, None]
+    assert rows[1].interval == f"{rows[1].auc:.2f}"
+
+
+def test_folds_that_collapsed_are_named_whoever_noticed(empty_run):
+    one = predictions(1.0)
+    probabilities = one.probabilities.copy()
+    probabilities[one.folds == 3] = [0.9, 0.1]
+    keep(
+        empty_run,
+        0,
+        0.7,
+        OutOfFold(one.rows, one.labels, one.folds, one.groups, probabilities),
+        collapsed_folds=(1,),
+    )
+    rows = leaderboard(empty_run, resamples=2)
+    assert rows[0].collapsed == (1, 3)
+    assert "collapsed" in shown(rows)
+
+
+def test_the_majority_baseline_is_always_there(run):
+    baseline = next(row for row in leaderboard(run, resamples=2) if row.state == "baseline")
+    assert (baseline.auc, baseline.balanced_accuracy, baseline.recall) == (0.5, 0.5, 0.0)
+    assert baseline.accuracy == pytest.approx(0.6)
+
+
+def test_a_single_fold_has_no_spread(empty_run):
+    keep(empty_run, 0, 0.7, predictions(1.0, folds=1))
+    assert leaderboard(empty_run, resamples=2)[0].auc_sd is None
+
+
+def test_folds_without_two_classes_cannot_be_ranked(empty_run):
+    one = predictions(1.0)
+    keep(empty_run, 0, 0.7, OutOfFold(one.rows, one.labels, one.labels, one.groups, one.probabilities))
+    with pytest.raises(OneClassError, match="folds that hold two classes, found none"):
+        leaderboard(empty_run)
+
+
+def test_a_complete_trial_without_predictions_is_an_error(empty_run):
+    keep(empty_run, 0, 0.7)
+    with pytest.raises(RunError, match="trial 0 has no out-of-fold predictions"):
+        leaderboard(empty_run)
+
+
+def test_a_run_without_trials_says_so(empty_run):
+    assert leaderboard(empty_run) == []
+    assert "No trial has ended yet." in shown([])
+    assert rows_as_csv([]).startswith("rank,trial,state")
+
+
+def test_a_run_with_nothing_but_failures_still_lists_them(empty_run):
+    keep(empty_run, 0, None, state="failed", cause="nan")
+    assert "failed: nan" in " ".join(shown(leaderboard(empty_run)).split())
+
+
+def test_csv_and_json_hold_every_field_and_no_nan(run):
+    rows = leaderboard(run, resamples=5)
+    as_json = json.loads(json.dumps(rows_as_json(rows), allow_nan=False))
+    as_csv = list(csv.DictReader(io.StringIO(rows_as_csv(rows))))
+    assert set(as_json[0]) == set(as_csv[0]) == set(Row.__dataclass_fields__)
+    assert [row["trial"] for row in as_json] == [1, 4, 0, None, 5, 3, 2]
+    assert as_csv[6]["cause"] == "out_of_memory"
+    assert as_csv[4]["collapsed"] == "0"
+    assert float(as_csv[0]["auc"]) == rows[0].auc
+
+
+def test_the_table_fits_eighty_columns_and_names_the_causes(run):
+    text = shown(leaderboard(run, resamples=50))
+    assert max(len(line) for line in text.splitlines()) <= 80
+    assert "…" not in text
+    words = " ".join(text.split())
+    for wanted in ("efficientnet_lite0", " 2= 4 ", "pruned: asha", "failed: out_of_memory", "majority"):
+        assert wanted in words
+
+
+def test_a_limited_table_says_how_many_trials_it_leaves_out(run):
+    rows = leaderboard(run, resamples=2)
+    words = " ".join(shown(rows, limit=2).split())
+    assert "4 more trials not shown" in words
+    assert "majority" in words
+    assert "asha" not in words
+    assert "asha" in shown(rows, limit=None)
+
+
+def test_settings_read_as_short_text():
+    assert settings_text(CONFIG) == "efficientnet_lite0 top+1 train all rmsprop 0.00012"
+    assert settings_text({"optimizer.lr": 2e-5}) == "2e-5"
+    assert settings_text({}) == ""
+
+
+def test_the_leaderboard_repeats(run):
+    assert leaderboard(run, resamples=20) == leaderboard(run, resamples=20)

@@ -1,0 +1,302 @@
+"""Patch sets: labelled images in one fixed form, materialised once and read memory-mapped.
+
+Whatever the images came from, all that follows reads `<folder>/<fingerprint>/images.npy`. The fingerprint
+names the content, so two runs on the same data share one copy and a split can tell whose it is.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainables.data.files import write_atomically
+from trainables.errors import DataError
+from trainables.tasks import LEFT_OUT, IntArray, LabelCodes, Task
+
+PixelArray: TypeAlias = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.float32]
+TextArray: TypeAlias = NDArray[np.str_]
+BoolArray: TypeAlias = NDArray[np.bool_]
+
+NO_PARTNER: Final = -1  # a row without a baseline partner
+_MAX_VALUES: Final = {"uint8": 255.0, "uint16": 65535.0, "float32": 1.0}
+_BLOCK_BYTES: Final = 16 * 2**20
+_OPTIONAL: Final = ("patients", "partners", "is_test")
+
+
+@dataclass(frozen=True, slots=True)
+class RawPatches:
+    """What a source hands over: checked arrays, not yet stored.
+
+    Attributes:
+        images: Shape (N, H, W) or (N, H, W, 3); uint8, uint16 or float32 in [0, 1].
+        labels: Label codes, int64, shape (N,).
+        label_codes: What the codes mean.
+        patients: Patient of each row, shape (N,), or None where the source has none.
+        partners: Row of the baseline partner or `NO_PARTNER`, int64, shape (N,), or None.
+        is_test: True for rows of the source's own test set, shape (N,), or None.
+        source: Name for people, such as "phantom" or "infn.npz".
+        is_synthetic: True where the images are generated.
+    """
+
+    images: PixelArray
+    labels: IntArray
+    label_codes: LabelCodes
+    patients: TextArray | None = None
+    partners: IntArray | None = None
+    is_test: BoolArray | None = None
+    source: str = "arrays"
+    is_synthetic: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PatchSet:
+    """Labelled patches in the store. Arrays are read-only; the images are memory-mapped.
+
+    Attributes:
+        images: Shape (N, H, W) or (N, H, W, 3); uint8, uint16 or float32 in [0, 1].
+        labels: Label codes, int64, shape (N,).
+        label_codes: What the codes mean.
+        patients: Patient of each row, shape (N,), or None where the source has none.
+        partners: Row of the baseline partner or `NO_PARTNER`, int64, shape (N,), or None.
+        is_test: True for rows of the source's own test set, shape (N,), or None.
+        source: Name for people.
+        is_synthetic: True where the images are generated.
+        fingerprint: SHA-256, in hex, of pixels, labels, patients, partners and test rows.
+    """
+
+    images: PixelArray
+    labels: IntArray
+    label_codes: LabelCodes
+    patients: TextArray | None
+    partners: IntArray | None
+    is_test: BoolArray | None
+    source: str
+    is_synthetic: bool
+    fingerprint: str
+
+    @property
+    def max_value(self) -> float:
+        """Pixel value that stands for 1: 255, 65535 or 1."""
+        return _MAX_VALUES[self.images.dtype.name]
+
+    @property
+    def channels(self) -> int:
+        """1 for grey images, 3 for RGB."""
+        return 1 if self.images.ndim == 3 else 3
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRows:
+    """The rows of a patch set that have a part in a task.
+
+    Attributes:
+        rows: Rows of the patch set, ascending, int64, shape (n,).
+        labels: Class indices, int64, shape (n,).
+        groups: What must not be torn apart, shape (n,): the patient; without patients `row-<k>`, where a
+            baseline and its abnormalities share the smallest of their rows.
+        is_test: True for rows of the source's own test set, shape (n,), or None.
+        is_grouped: True where the groups are patients.
+    """
+
+    rows: IntArray
+    labels: IntArray
+    groups: TextArray
+    is_test: BoolArray | None
+    is_grouped: bool
+
+
+def select_rows(patch_set: PatchSet, task: Task) -> TaskRows:
+    """Return the rows that have a part in a task, with class indices and groups.
+
+    Raises:
+        DataError: If a label is outside the code book.
+        OneClassError: If fewer than two classes remain.
+    """
+    classes = task.classify(patch_set.labels, patch_set.label_codes)
+    rows = np.flatnonzero(classes != LEFT_OUT).astype(np.int64)
+    return TaskRows(
+        rows=rows,
+        labels=classes[rows],
+        groups=_groups(patch_set)[rows],
+        is_test=None if patch_set.is_test is None else patch_set.is_test[rows],
+        is_grouped=patch_set.patients is not None,
+    )
+
+
+def store_patch_set(raw: RawPatches, folder: Path) -> PatchSet:
+    """Materialise patches as `<folder>/<fingerprint>/`, or reuse the copy that is there.
+
+    The copy is written under a temporary name and renamed, so it is whole or not there at all; several
+    processes may store the same set at once. A damaged copy is replaced.
+
+    Raises:
+        DataError: If the arrays do not fit together.
+        OSError: If the folder cannot be written.
+    """
+    _check_lengths(raw)
+    fingerprint = fingerprint_of(raw)
+    try:
+        stored = open_patch_set(folder, fingerprint)
+    except DataError:
+        _write(raw, fingerprint, folder)
+        stored = open_patch_set(folder, fingerprint)
+    # The same content may come from another source than the stored copy did.
+    return replace(stored, source=raw.source, is_synthetic=raw.is_synthetic)
+
+
+def open_patch_set(folder: Path, fingerprint: str) -> PatchSet:
+    """Open a stored patch set; its images are memory-mapped read-only.
+
+    Raises:
+        DataError: If it is not there, or its files are damaged.
+    """
+    place = folder / fingerprint
+    if not (place / "meta.json").is_file():
+        raise DataError(
+            f"no stored patch set {fingerprint[:12]} in {folder}; load the data again to store it there"
+        )
+    try:
+        meta = json.loads((place / "meta.json").read_text())
+        arrays = {name: np.load(place / f"{name}.npy", allow_pickle=False) for name in meta["arrays"]}
+        images = np.load(place / "images.npy", mmap_mode="r", allow_pickle=False)
+        _check_stored(images, arrays, meta)
+    except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
+        raise DataError(
+            f"stored patch set {place} is damaged ({error}); delete that folder and load the data again"
+        ) from error
+    return PatchSet(
+        images=images,
+        labels=arrays["labels"],
+        label_codes=meta["label_codes"],
+        patients=arrays.get("patients"),
+        partners=arrays.get("partners"),
+        is_test=arrays.get("is_test"),
+        source=meta["source"],
+        is_synthetic=meta["is_synthetic"],
+        fingerprint=fingerprint,
+    )
+
+
+def fingerprint_of(raw: RawPatches) -> str:
+    """Return the SHA-256, in hex, of all that makes two sets the same data.
+
+    Pixels are read in blocks, so a memory-mapped array is never held in memory as a whole.
+
+    >>> grey = np.zeros((2, 4, 4), np.uint8)
+    >>> one = fingerprint_of(RawPatches(grey, np.array([0, 1]), "task"))
+    >>> other = fingerprint_of(RawPatches(grey, np.array([1, 0]), "task"))
+    >>> len(one), one == other
+    (64, False)
+    """
+    digest = hashlib.sha256()
+    head = [raw.images.dtype.newbyteorder("<").str, list(raw.images.shape), raw.label_codes]
+    rest = [raw.labels, raw.patients, raw.partners, raw.is_test]
+    text = json.dumps([*head, *(None if array is None else array.tolist() for array in rest)])
+    digest.update(text.encode())
+    for block in _blocks(raw.images):
+        digest.update(np.ascontiguousarray(block, dtype=block.dtype.newbyteorder("<")).data)
+    return digest.hexdigest()
+
+
+def _blocks(images: PixelArray) -> Iterator[NDArray[Any]]:
+    rows = max(1, _BLOCK_BYTES // max(1, images[:1].nbytes))
+    for start in range(0, len(images), rows):
+        yield images[start : start + rows]
+
+
+def _groups(patch_set: PatchSet) -> TextArray:
+    if patch_set.patients is not None:
+        return patch_set.patients
+    own = np.arange(len(patch_set.labels), dtype=np.int64)
+    if patch_set.partners is None:
+        smallest = own
+    else:
+        baseline = np.where(patch_set.partners == NO_PARTNER, own, patch_set.partners)
+        smallest = own.copy()
+        np.minimum.at(smallest, baseline, own)
+        smallest = smallest[baseline]
+    return np.array([f"row-{row}" for row in smallest])
+
+
+def _check_lengths(raw: RawPatches) -> None:
+    for name in ("labels", *_OPTIONAL):
+        array = getattr(raw, name)
+        if array is not None and array.shape != (len(raw.images),):
+            raise DataError(
+                f"{name} must be one value an image, shape ({len(raw.images)},), but has shape {array.shape}"
+            )
+    if raw.images.dtype.name not in _MAX_VALUES or raw.images.ndim not in (3, 4):
+        raise DataError(
+            f"images must be (N, H, W) or (N, H, W, 3) of {', '.join(_MAX_VALUES)}, "
+            f"found {raw.images.shape} of {raw.images.dtype}"
+        )
+
+
+def _check_stored(images: PixelArray, arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> None:
+    found = {"images": images, **arrays}
+    for name, expected in {"images": meta["images"], **meta["arrays"]}.items():
+        described = _description(found[name])
+        if described != expected:
+            raise ValueError(f"{name}.npy holds {described}, not {expected}")
+    for array in arrays.values():
+        array.flags.writeable = False
+
+
+def _description(array: NDArray[Any]) -> list[Any]:
+    return [array.dtype.str, list(array.shape)]
+
+
+def _write(raw: RawPatches, fingerprint: str, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=folder, prefix=f".{fingerprint[:12]}."))
+    try:
+        temporary.chmod(0o755)
+        _write_files(raw, temporary)
+        _move_into_place(temporary, folder / fingerprint)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _write_files(raw: RawPatches, folder: Path) -> None:
+    arrays = {name: array for name in ("labels", *_OPTIONAL) if (array := getattr(raw, name)) is not None}
+    for name, array in {"images": raw.images, **arrays}.items():
+        with (folder / f"{name}.npy").open("wb") as file:
+            np.save(file, array, allow_pickle=False)
+            file.flush()
+            os.fsync(file.fileno())
+    meta = {
+        "label_codes": raw.label_codes,
+        "source": raw.source,
+        "is_synthetic": raw.is_synthetic,
+        "images": _description(raw.images),
+        "arrays": {name: _description(array) for name, array in arrays.items()},
+    }
+    write_atomically(folder / "meta.json", json.dumps(meta, indent=1) + "\n")
+
+
+def _move_into_place(temporary: Path, place: Path) -> None:
+    try:
+        temporary.rename(place)
+    except OSError:
+        if _is_whole(place):
+            return  # another process was quicker, and its copy is as good
+        damaged = place.with_name(f"{temporary.name}.damaged")
+        place.rename(damaged)
+        temporary.rename(place)
+        shutil.rmtree(damaged)
+
+
+def _is_whole(place: Path) -> bool:
+    try:
+        open_patch_set(place.parent, place.name)
+    except DataError:
+        return False
+    return True

@@ -1,0 +1,100 @@
+"""Sources: where labelled images come from. One line a source; `load_patch_set` picks by what it is given."""
+
+import difflib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final, TypeAlias
+
+from trainables.data.patches import PatchSet, RawPatches, store_patch_set
+from trainables.data.sources.folder import load_folder
+from trainables.data.sources.npz import load_npz
+from trainables.data.sources.phantom import load_phantom
+from trainables.data.sources.pisa import load_pisa
+from trainables.errors import DataError, UnknownNameError
+from trainables.tasks import LabelCodes, Task
+
+Loader: TypeAlias = Callable[[str, Task, LabelCodes | None], tuple[RawPatches, list[str]]]
+
+SOURCES: Final[Mapping[str, Loader]] = MappingProxyType(
+    {
+        "phantom": load_phantom,  # generated
+        "npz": load_npz,  # one file of arrays
+        "pisa": load_pisa,  # a folder with train_tensor.npy
+        "folder": load_folder,  # image files in class folders
+    }
+)
+
+
+def load_patch_set(
+    data: str, *, task: Task, label_codes: LabelCodes | None, store: Path, source: str | None = None
+) -> tuple[PatchSet, list[str]]:
+    """Load labelled images, check them, and keep a copy in the store.
+
+    Args:
+        data: `phantom` (or `phantom:subtlety=0.7,patients=80,seed=3`), an `.npz` file, a folder that holds
+            `train_tensor.npy`, or a folder of image files.
+        task: The question the labels answer.
+        label_codes: What label numbers mean; None decides from the numbers or folder names.
+        store: Folder of the materialised data; the copy lies in `<store>/data/<fingerprint>/`.
+        source: Name in `SOURCES`; None decides from what `data` is.
+
+    Returns:
+        The stored patch set, and sentences to print: what was decided, converted or is missing.
+
+    Raises:
+        UnknownNameError: If there is no such source.
+        DataError: If the data are missing or cannot be used; the message says what to do.
+        OneClassError: If fewer than two classes of the task are there.
+    """
+    name = source_of(data) if source is None else source
+    if name not in SOURCES:
+        raise UnknownNameError("source", name, SOURCES)
+    if name != "phantom":
+        _check_exists(data)
+    raw, notes = SOURCES[name](data, task, label_codes)
+    task.classify(
+        raw.labels, raw.label_codes
+    )  # a label outside the code book is refused before anything is stored
+    if raw.patients is None:
+        notes.append("no patient ids: folds cannot be grouped by patient, so scores may be optimistic")
+    return store_patch_set(raw, store / "data"), notes
+
+
+def source_of(data: str) -> str:
+    """Return the name of the source that reads `data`.
+
+    Raises:
+        DataError: If it does not exist, or no source reads such a file.
+
+    >>> source_of("phantom:subtlety=0.7")
+    'phantom'
+    """
+    if data == "phantom" or data.startswith("phantom:"):
+        return "phantom"
+    _check_exists(data)
+    path = Path(data)
+    if path.suffix.lower() == ".npz":
+        return "npz"
+    if path.is_dir():
+        return "pisa" if (path / "train_tensor.npy").is_file() else "folder"
+    raise DataError(
+        f"no source reads {path.name}; give an .npz file, a folder with train_tensor.npy, "
+        "a folder of class folders with images, or phantom"
+    )
+
+
+def _check_exists(data: str) -> None:
+    path = Path(data)
+    if path.exists():
+        return
+    siblings = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+    near = difflib.get_close_matches(path.name, [*siblings, "phantom"], n=1, cutoff=0.5)
+    hint = f"; did you mean {_sibling(path, near[0])}?" if near else ""
+    if not siblings and not path.parent.is_dir():
+        hint = f"; there is no folder {path.parent} either"
+    raise DataError(f"no data at {data}{hint}")
+
+
+def _sibling(path: Path, name: str) -> str:
+    return name if name == "phantom" else str(path.with_name(name))

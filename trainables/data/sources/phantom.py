@@ -1,0 +1,53 @@
+"""The embedded synthetic set: `phantom`, or `phantom:subtlety=0.7,patients=80,seed=3`."""
+
+from typing import Any, Final
+
+from trainables.data.patches import RawPatches
+from trainables.data.phantom import make_phantom
+from trainables.errors import DataError, UnknownNameError
+from trainables.tasks import LabelCodes, Task
+
+_SETTINGS: Final = {
+    "patients": int,
+    "lesions_per_patient": int,
+    "size_px": int,
+    "subtlety": float,
+    "seed": int,
+}
+
+
+def load_phantom(data: str, task: Task, label_codes: LabelCodes | None) -> tuple[RawPatches, list[str]]:
+    """Generate the synthetic set.
+
+    Args:
+        data: `phantom`, or `phantom:` and settings of `make_phantom` with commas between them.
+        task: The question; not used, since the codes are known.
+        label_codes: Pisa's, or None.
+
+    Returns:
+        The patches, and the sentence that they are synthetic.
+
+    Raises:
+        UnknownNameError: If there is no such setting.
+        DataError: If a setting has no usable value, or other label codes are asked for.
+    """
+    if label_codes not in (None, "pisa"):
+        raise DataError(f"the phantom's label codes are pisa, not {label_codes}; leave --label-codes out")
+    _, _, text = data.partition(":")
+    settings = dict(_setting(part) for part in text.split(",") if part.strip())
+    raw = make_phantom(**settings)
+    return raw, ["SYNTHETIC phantom images: scores on them say nothing about patients"]
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    name, _, value = (part.strip() for part in text.partition("="))
+    if name not in _SETTINGS:
+        raise UnknownNameError("phantom setting", name, _SETTINGS)
+    kind = _SETTINGS[name]
+    try:
+        return name, kind(value)
+    except ValueError as error:
+        what = "a whole number" if kind is int else "a number"
+        raise DataError(
+            f"phantom: {name} must be {what}, found {value!r}; write phantom:{name}=..."
+        ) from error

@@ -1,0 +1,164 @@
+"""A model is a list of stages and a head.
+
+A trial says where the list is cut, and how many of the last kept stages train. Everything before the first
+trained stage is the frozen prefix: a pure function of the image, computed once and stored.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from trainables.config import ModelConfig
+from trainables.errors import ConfigError, UnknownNameError
+
+StageList = "OrderedDict[str, nn.Module]"
+
+
+@dataclass(frozen=True, slots=True)
+class Backbone:
+    """What the registry knows of a backbone before anything is built.
+
+    Attributes:
+        name: What the user types.
+        build: Makes the stages with random weights, for a number of input channels.
+        stage_names: Names of the stages, in order, known without building.
+        levels: Stage names of the cut levels `top`, `top+1`, `top+2`, deepest first.
+        channels: Input channels it was made for; None takes the image's own (scratch nets).
+        min_size_px: Smallest side of the input that it accepts.
+        size_px: Side that its ImageNet weights were trained at.
+        mean: Per-channel mean that the weights expect, for pixels in [0, 1].
+        std: Per-channel standard deviation that the weights expect.
+        has_imagenet_weights: False for nets that exist only from scratch.
+        source: Paper, and licence of code and weights.
+    """
+
+    name: str
+    build: Callable[[int], "OrderedDict[str, nn.Module]"]
+    stage_names: tuple[str, ...]
+    levels: tuple[str, ...]
+    channels: int | None
+    min_size_px: int
+    size_px: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    has_imagenet_weights: bool
+    source: str
+
+    def cut_index(self, cut: str) -> int:
+        """Number of stages kept by a cut.
+
+        Args:
+            cut: `top`, `top+1`, `top+2`, or the name of the last kept stage.
+
+        Raises:
+            UnknownNameError: If the backbone has no such cut.
+        """
+        levels = {"top" if level == 0 else f"top+{level}": name for level, name in enumerate(self.levels)}
+        stage = levels.get(cut, cut)
+        if stage not in self.stage_names:
+            raise UnknownNameError(f"cut of {self.name}", cut, (*levels, *self.stage_names))
+        return self.stage_names.index(stage) + 1
+
+    def plan(self, model: ModelConfig) -> "StagePlan":
+        """Say which stages are dropped, frozen and trained under a configuration.
+
+        Raises:
+            ConfigError: If more stages are to train than are kept, or ImageNet weights do not exist.
+        """
+        if model.weights == "imagenet" and not self.has_imagenet_weights:
+            raise ConfigError(
+                f"{self.name} has no ImageNet weights; set model.weights=random and model.trained_stages=all"
+            )
+        kept = self.cut_index(model.cut)
+        trained = kept if model.trained_stages == "all" else model.trained_stages
+        if trained > kept:
+            raise ConfigError(
+                f"model.trained_stages={trained}, but cut {model.cut!r} of {self.name} keeps {kept} stages"
+            )
+        return StagePlan(
+            frozen=self.stage_names[: kept - trained],
+            trained=self.stage_names[kept - trained : kept],
+            is_prefix_fixed=model.channels == "replicate" and trained < kept,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class StagePlan:
+    """Which stages are frozen and which train.
+
+    Attributes:
+        frozen: Names of the stages that never change.
+        trained: Names of the stages that train with the head.
+        is_prefix_fixed: True where the frozen stages come first and nothing below them trains, so that
+            their output is a pure function of the image and may be stored.
+    """
+
+    frozen: tuple[str, ...]
+    trained: tuple[str, ...]
+    is_prefix_fixed: bool
+
+
+class ChannelAdapter(nn.Conv2d):
+    """Trainable 1x1 convolution from one grey channel to the backbone's three (seed 004; 6 parameters).
+
+    It starts as replication followed by the backbone's normalisation, so that the first epoch sees what the
+    weights expect.
+    """
+
+    def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        super().__init__(1, len(mean), kernel_size=1)
+        with torch.no_grad():
+            self.weight.copy_((1.0 / torch.tensor(std)).view(-1, 1, 1, 1))
+            assert self.bias is not None
+            self.bias.copy_(-torch.tensor(mean) / torch.tensor(std))
+
+
+class TrainedPart(nn.Module):
+    """What trains in a trial: an optional channel adapter, stages, and the head.
+
+    Where a channel adapter trains below frozen stages, those lie here too: gradients pass through them, but
+    their weights and batch statistics stay.
+    """
+
+    def __init__(
+        self, adapter: nn.Module | None, frozen: nn.Sequential, trained: nn.Sequential, head: nn.Module
+    ) -> None:
+        super().__init__()
+        self.adapter = adapter if adapter is not None else nn.Identity()
+        self.frozen = frozen.requires_grad_(False)
+        self.trained = trained
+        self.head = head
+        self.keeps_batch_statistics = False
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map prefix features (B, ...) to logits, (B, 1) for two classes or (B, K)."""
+        logits: Tensor = self.head(self.trained(self.frozen(self.adapter(features))))
+        return logits
+
+    def train(self, mode: bool = True) -> "TrainedPart":
+        """Set the training mode; frozen stages, and pretrained batch statistics, stay in eval mode."""
+        super().train(mode)
+        self.frozen.eval()
+        if self.keeps_batch_statistics:
+            for module in self.trained.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.eval()
+        return self
+
+    def kept_state(self) -> dict[str, Tensor]:
+        """State that differs from the pretrained backbone, detached and on the CPU."""
+        return {
+            name: tensor.detach().cpu().clone()
+            for name, tensor in self.state_dict().items()
+            if not name.startswith("frozen.")
+        }
+
+    def load_kept_state(self, state: dict[str, Tensor]) -> None:
+        """Put back what `kept_state` returned."""
+        missing, unexpected = self.load_state_dict(state, strict=False)
+        lost = [name for name in missing if not name.startswith("frozen.")]
+        if lost or unexpected:
+            raise ConfigError(f"weights do not fit the configuration: missing {lost}, unexpected {unexpected}")

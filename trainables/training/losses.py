@@ -1,0 +1,77 @@
+"""Losses with one weight an image, averaged over the number of images, as Keras does."""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+ClassWeight = str | float
+
+
+def class_weights(scheme: ClassWeight, labels: NDArray[np.int64], classes: int) -> NDArray[np.float64]:
+    """Weight of each class.
+
+    Args:
+        scheme: `none`; `balanced` (n / (classes * n_class), sklearn's); `other_share` (C-CW1: one minus the
+            class's own share, so that two weights sum to 1); a number, the weight of the last class.
+        labels: Class indices of the fold's training part, shape (images,).
+        classes: Number of classes.
+
+    Returns:
+        Shape (classes,).
+
+    >>> class_weights("other_share", np.array([0, 0, 0, 1]), 2).tolist()
+    [0.25, 0.75]
+    """
+    counts = np.bincount(labels, minlength=classes).astype(np.float64)
+    if scheme == "none":
+        return np.ones(classes)
+    if scheme == "balanced":
+        balanced: NDArray[np.float64] = len(labels) / (classes * np.maximum(counts, 1.0))
+        return balanced
+    if scheme == "other_share":
+        shares: NDArray[np.float64] = 1.0 - counts / len(labels)
+        return shares
+    weights = np.ones(classes)
+    weights[-1] = float(scheme)
+    return weights
+
+
+def weighted_loss(logits: Tensor, labels: Tensor, weights: Tensor, *, smoothing: float = 0.0) -> Tensor:
+    """Cross-entropy, weighted by class, divided by the number of images (not by the sum of weights).
+
+    Args:
+        logits: Shape (B, 1) for two classes, (B, K) for more.
+        labels: Class indices, shape (B,).
+        weights: Weight of each class, shape (K,).
+        smoothing: Label smoothing in [0, 0.5).
+
+    Returns:
+        A scalar.
+
+    >>> loss = weighted_loss(torch.tensor([[0.0], [0.0]]), torch.tensor([0, 1]), torch.tensor([1.0, 3.0]))
+    >>> round(loss.item(), 4)  # (ln 2 + 3 ln 2) / 2
+    1.3863
+    """
+    if logits.shape[-1] == 1:
+        targets = labels.to(logits.dtype) * (1.0 - 2.0 * smoothing) + smoothing
+        losses = F.binary_cross_entropy_with_logits(logits.squeeze(-1), targets, reduction="none")
+    else:
+        losses = F.cross_entropy(logits, labels, reduction="none", label_smoothing=smoothing)
+    return (losses * weights[labels]).mean()
+
+
+def log_loss(labels: NDArray[np.int64], probabilities: NDArray[np.floating]) -> float:
+    """Mean negative log-likelihood, unweighted; probabilities (images, classes) are clipped to 1e-7.
+
+    >>> round(log_loss(np.array([1]), np.array([[0.5, 0.5]])), 4)
+    0.6931
+    """
+    chosen = probabilities[np.arange(len(labels)), labels]
+    return float(-np.log(np.clip(chosen, 1e-7, 1.0)).mean())
+
+
+def as_tensor(weights: NDArray[np.float64], device: torch.device) -> Tensor:
+    """Class weights on the device, float32."""
+    return torch.from_numpy(weights.astype(np.float32)).to(device)
