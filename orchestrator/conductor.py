@@ -167,7 +167,7 @@ class Conductor:
             number=number,
             state=state,
             cause=cause,
-            config=flatten(config.model_dump()) if config else {},
+            config=flatten(config.model_dump(mode="json")) if config else {},
             params=params,
             epochs=trial.epochs if trial else 0,
             wall_seconds=self.clock() - trial.started_at if trial else 0.0,

@@ -84,7 +84,17 @@ class _Trainable(tune.Trainable):
         )
 
 
-class _Searcher(Searcher):
+class _NotPickled:
+    """Tune pickles searcher and scheduler for a state that we do not use; ours are left out of it."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "_NotPickled":
+        return self
+
+
+class _Searcher(_NotPickled, Searcher):
     """Hands Tune what the conductor hands out; remembers which Tune trial is which of ours."""
 
     def __init__(self, conductor: Conductor, run: Path, resources: Resources, numbers: dict[str, int]) -> None:
@@ -116,7 +126,7 @@ class _Searcher(Searcher):
         """Nothing of ours is in Tune's state."""
 
 
-class _Scheduler(FIFOScheduler):
+class _Scheduler(_NotPickled, FIFOScheduler):
     """Passes every report to the conductor, and the conductor's word to Tune."""
 
     _supports_buffered_results = False
@@ -235,6 +245,5 @@ def _interruptible(conductor: Conductor) -> Iterator[None]:
 
 def _survive_out_of_memory() -> None:
     """Make Ray's out-of-memory kill an error of its trial; in Ray 2.60 it ends the whole `fit()`."""
-    lost: Any = (RayActorError, OutOfMemoryError)
-    actor_manager.RayActorError = lost
-    tune_controller.RayActorError = lost
+    for module in (actor_manager, tune_controller):
+        vars(module)["RayActorError"] = (RayActorError, OutOfMemoryError)

@@ -251,11 +251,9 @@ def _mean_and_spread(values: Sequence[float]) -> str:
 
 
 def _stretched(image: NDArray[Any]) -> FloatArray:
-    """Scale to [0, 1] between the 1st and 99th percentile; shape (height, width[, 3])."""
+    """Scale to [0, 1] between the 1st and 99th percentile; shape (height, width[, 1 or 3])."""
     step = max(1, math.ceil(max(image.shape[:2]) / _LARGEST_CELL))
     pixels = np.asarray(image[::step, ::step], dtype=np.float64)
-    if pixels.ndim == 3 and pixels.shape[-1] == 1:
-        pixels = pixels[..., 0]
     low, high = np.percentile(pixels, (1, 99))
     return np.clip((pixels - low) / max(high - low, 1e-12), 0.0, 1.0)
 

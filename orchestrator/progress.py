@@ -141,7 +141,9 @@ class SearchProgress:
             )
             self._live.start()
         else:
-            self._say(f"{self._title()}: {self.trials} trials, {self.workers} at once{self._budget()}")
+            self._say(
+                f"{self._title()}: {self.trials} trials, {self.workers} at once{self._budget()}", is_cut=False
+            )
             self._pulse = threading.Thread(target=self._beat_until_closed, name="progress", daemon=True)
             self._pulse.start()
         return self
@@ -292,9 +294,8 @@ class SearchProgress:
         return row
 
     def _counts_line(self) -> str:
-        causes = ", ".join(f"{count} {cause}" for cause, count in self._causes.most_common())
         ended = "   ".join(f"{state} {self._ended[state]}" for state in _STATES)
-        return f"running {len(self._running)}   {ended}{f' ({causes})' if causes else ''}"
+        return f"running {len(self._running)}   {ended}{_causes_text(self._causes)}"
 
     def _best_line(self) -> str:
         if self._best is None:
@@ -341,8 +342,12 @@ def closing_summary(
     if saved:
         lines.append(f"shared    {saved}")
     lines.append(f"kept in   {folder}")
-    lines += [f"{'next' if index == 0 else '':<10}{command}" for index, command in enumerate(commands)]
-    return Group(*(_hanging(line) for line in lines))
+    next_lines = [f"{'next' if index == 0 else '':<10}{command}" for index, command in enumerate(commands)]
+    return Group(
+        *(_hanging(line) for line in lines),
+        # A folded command could not be copied.
+        *(Text(line, no_wrap=True, overflow="ignore") for line in next_lines),
+    )
 
 
 def busy_seconds(records: Sequence[TrialRecord]) -> float:
@@ -361,21 +366,26 @@ def busy_seconds(records: Sequence[TrialRecord]) -> float:
 def _ended_text(records: Sequence[TrialRecord]) -> str:
     parts = []
     for state in _STATES:
-        causes = Counter(record.cause for record in records if record.state == state)
-        why = ", ".join(f"{count} {cause}" for cause, count in causes.most_common() if cause)
-        parts.append(f"{causes.total()} {state}{f' ({why})' if why else ''}")
+        those = [record for record in records if record.state == state]
+        causes = Counter(str(record.cause) for record in those if record.cause)
+        parts.append(f"{len(those)} {state}{_causes_text(causes)}")
     return f"{_trials(len(records))} ended: {', '.join(parts)}"
 
 
+def _causes_text(causes: Counter[str]) -> str:
+    """Causes in brackets, most frequent first; a single one needs no count."""
+    if len(causes) < 2:
+        return "".join(f" ({cause})" for cause in causes)
+    return f" ({', '.join(f'{count} {cause}' for cause, count in causes.most_common())})"
+
+
 def _hanging(line: str) -> RenderableType:
-    """A line whose continuation stands under its text, not under its label."""
-    label, text = (line[:10], line[10:]) if line[9:10] == " " else ("", line)
+    """A line whose continuation stands under its text, not under its label of ten columns."""
+    if line[9:10] != " ":
+        return Text(line)
     grid = Table.grid()
-    if label:
-        grid.add_column(width=10)
-        grid.add_row(Text(label), Text(text, overflow="fold"))
-    else:
-        grid.add_row(Text(text))
+    grid.add_column(width=10)
+    grid.add_row(Text(line[:10]), Text(line[10:], overflow="fold"))
     return grid
 
 

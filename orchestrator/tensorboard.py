@@ -226,14 +226,15 @@ class TensorBoardLog:
     def _new_file(self, number: int, step: int) -> Path:
         """Start an event file; one that an interrupted session left may end in half a record.
 
-        Where epochs follow, a session start makes TensorBoard drop those that a resumed trial runs again.
+        Where epochs follow, a session start makes TensorBoard drop those that a resumed trial runs again; it
+        takes the first start of a trial for no restart, so that the first file needs one, too.
         """
         folder = self.folder / _trial_name(number)
         folder.mkdir(parents=True, exist_ok=True)
         earlier = len(list(folder.glob("*tfevents*")))
         path = folder / f"events.out.tfevents.{int(self.clock()):010d}.{earlier:04d}"
         events = [_opening_event(self.clock())]
-        if earlier and number in self._last_epoch:
+        if number in self._last_epoch:
             start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
             events.append(event_pb2.Event(wall_time=self.clock(), step=step, session_log=start))
         with path.open("xb") as file:

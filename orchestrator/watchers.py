@@ -17,7 +17,7 @@ class TerminalWatcher:
 
     def started(self, number: int, config: TrialConfig) -> None:
         """A trial was handed out."""
-        self.progress.started(number, settings_text(flatten(config.model_dump())))
+        self.progress.started(number, settings_text(flatten(config.model_dump(mode="json"))))
 
     def epoch(self, number: int, epoch: int, epochs: int, value: float, scalars: Mapping[str, float]) -> None:
         """All folds of a trial finished an epoch."""

@@ -157,7 +157,7 @@ class TrialRunner:
         validation = self.validation
         return TrialRecord(
             number=self.number,
-            config=flatten(self.config.model_dump()),
+            config=flatten(self.config.model_dump(mode="json")),
             params=self.params,
             epochs=validation.epochs_done if validation else 0,
             prefix=PrefixUse(**dataclasses.asdict(validation.use)) if validation else None,

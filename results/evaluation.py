@@ -87,7 +87,7 @@ class Opening(_Frozen):
     result: TestEvaluation | None = None
 
 
-def evaluate_test(
+def evaluate_test(  # noqa: PLR0913 - what is asked, the part, and the circumstances
     run: RunFolder,
     *,
     ensemble: str | None = BEST,

@@ -158,8 +158,8 @@ class CrossValidation:
         metric: str = "auc",
     ) -> None:
         self.config, self.material, self.score, self.metric = config, material, score, metric
-        torch.manual_seed(seed)
         self.features, self.use = open_features(config, material, place)
+        torch.manual_seed(seed)  # only now: filling a cold store draws random numbers, a warm one does not
         self.folds = [self._fold(number, place, seed) for number in range(int(material.folds.max()) + 1)]
         self.epochs_done = 0
         self.best: Best | None = None

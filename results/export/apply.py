@@ -89,7 +89,7 @@ def predict_rows(
     opened = open_model(run, ensemble=ensemble, trial=trial)
     device = choose_device(1.0 if torch.cuda.is_available() else 0.0)
     # Channels last is about three times faster on a CPU; weights carry the layout to what flows through.
-    module = opened.module.to(device, memory_format=torch.channels_last)
+    module = opened.module.to(memory_format=torch.channels_last).to(device)
     images = opened.patch_set.images
     predicted = np.zeros((len(rows), len(opened.chosen.classes)), dtype=np.float32)
     with torch.inference_mode():
@@ -122,7 +122,7 @@ def _config(run: RunFolder, number: int) -> TrialConfig:
     record = run.record(number)
     if record is None:
         raise ExportError(
-            f"trial {number} has no record in {run.path}; restore it, or build the ensemble again"
+            f"trial {number} has no record in {run.path}; restore it or build the ensemble again"
         )
     return decode(record.config)
 

@@ -1,4 +1,4 @@
-"""From a chosen model to a folder with `model.onnx`, `manifest.json` and `model_card.md`, whole or not at all."""
+"""From a chosen model to a folder with model, manifest and model card, whole or not at all."""
 
 import contextlib
 import hashlib
@@ -174,7 +174,7 @@ def _manifest(
         is_synthetic=search.is_synthetic,
         input=_model_input(opened),
         output=(
-            f"{OUTPUT_NAME}: float32 (B, {len(chosen.classes)}), one column a class in the order of `classes`; "
+            f"{OUTPUT_NAME}: float32 (B, {len(chosen.classes)}), a column a class in the order of `classes`; "
             f"{'calibrated' if chosen.calibration else 'not calibrated'}, rows sum to 1"
         ),
         method=chosen.name,
@@ -205,8 +205,8 @@ def _model_input(opened: OpenedModel) -> ModelInput:
         trained_shape=tuple(patch_set.images.shape[1:]),
         how_to_feed=(
             f"raw pixels from 0 to {patch_set.max_value:g} as they are in the file, "
-            f"{'float32' if is_float else 'int32'} of shape (B, H, W{rgb}; any B, H and W. Scaling, contrast, "
-            "resizing and normalisation lie inside the model: do none of them before it"
+            f"{'float32' if is_float else 'int32'} of shape (B, H, W{rgb}; any B, H and W. Scaling, "
+            "contrast, resizing and normalisation lie inside the model: do none of them before it"
         ),
     )
 

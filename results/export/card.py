@@ -32,9 +32,9 @@ _SYNTHETIC = (
 )
 _ETHICS = (
     "A missed malignancy delays treatment and a false alarm leads to worry and biopsies; the model weighs\n"
-    "neither. It was trained on labels that people and pathology gave, with their errors. It holds no images,\n"
-    "but as any trained model it may leak whether an image was used in training; treat it as the data are\n"
-    "treated."
+    "neither. It was trained on labels that people and pathology gave, with their errors. It holds no\n"
+    "images, but as any trained model it may leak whether an image was used in training; treat it as\n"
+    "the data are treated."
 )
 
 
@@ -62,8 +62,8 @@ def _member_row(member: Member) -> str:
 def _intended_use(manifest: Manifest) -> str:
     return (
         f"{manifest.intended_use}\n\n"
-        "Out of scope: whole mammograms, other views, modalities or machines than those of the training data, "
-        "and patches cut in another way."
+        "Out of scope: whole mammograms, other views, modalities or machines than those of the training "
+        "data, and patches cut in another way."
     )
 
 
@@ -81,9 +81,9 @@ def _metrics(manifest: Manifest) -> str:
         rule = "The most probable class is called."
     else:
         rule = (
-            f"`{manifest.positive}` is called at a calibrated probability of {manifest.threshold:.4f} or more, "
-            "chosen for the best balanced accuracy out of fold. Another trade between misses and false alarms "
-            "needs another threshold."
+            f"`{manifest.positive}` is called at a calibrated probability of {manifest.threshold:.4f} or "
+            "more, chosen for the best balanced accuracy out of fold. Another trade between misses and false "
+            "alarms needs another threshold."
         )
     unit = "patients" if manifest.data.has_patients else "images, since patients are unknown"
     return f"{rule} Brackets are 95 % bootstrap intervals over {unit}."
@@ -97,8 +97,8 @@ def _evaluation_data(manifest: Manifest) -> str:
         test = manifest.test
         order = "the first opening" if test.opening == 1 else f"opening number {test.opening}"
         return (
-            f"{out_of_fold}\n\nTest: {test.images} images of {test.groups} groups that were sealed before the "
-            f"search. These scores are from {order} of {test.openings} so far."
+            f"{out_of_fold}\n\nTest: {test.images} images of {test.groups} groups that were sealed before "
+            f"the search. These scores are from {order} of {test.openings} so far."
         )
     return f"{out_of_fold}\n\nTest: the sealed test part was not opened for this model."
 
@@ -137,7 +137,7 @@ def _caveats(manifest: Manifest) -> str:
             "- It knows the patient population of its training data only, and its calibration holds at their "
             "share of positives only.",
             "- It answers for any image, also for one that is no breast image; it has no way to say so.",
-            f"- The file was compared on {parity.images} training images that were held out of some fold: "
+            f"- The file was compared on {parity.images} training images, each held out by a fold model: "
             f"PyTorch and ONNX Runtime differ by {parity.onnx_difference:.1e} at most, fold models and the "
             f"search's own predictions by {parity.out_of_fold_difference:.1e}.",
         ]

@@ -1,7 +1,8 @@
 """The exported graph: raw pixels in, calibrated probabilities out. Re-expresses the combination in torch.
 
 Arithmetic after the networks is in float64, as it is where ensembles are fitted, so that logits of confident
-members keep their digits.
+members keep their digits. Every number is a float64 buffer: the exporter rounds plain ones to float32, which
+moves a probability clipped at 1 - 1e-6 by a hundredth of a logit.
 """
 
 import warnings
@@ -25,13 +26,13 @@ from trainables.inference import SharedTrunks
 
 INPUT_NAME: Final = "raw"
 OUTPUT_NAME: Final = "probabilities"
-_MOST_BYTES: Final = (
-    2_000_000_000  # a protobuf message, and so an ONNX file without side files, ends at 2 GiB
-)
+_MOST_BYTES: Final = 2_000_000_000  # a protobuf message, and so a single ONNX file, ends at 2 GiB
 
 
 class WeightedMeanGraph(nn.Module):
     """`WeightedMean.combine`."""
+
+    weights: Tensor
 
     def __init__(self, rule: WeightedMean) -> None:
         super().__init__()
@@ -45,11 +46,14 @@ class WeightedMeanGraph(nn.Module):
 class LogisticGraph(nn.Module):
     """`LogisticStack.combine`."""
 
+    coefficients: Tensor
+    intercept: Tensor
+
     def __init__(self, rule: LogisticStack) -> None:
         super().__init__()
         self.inputs = _StandardisedLogits(rule.inputs)
-        self.intercept = rule.intercept
         self.register_buffer("coefficients", _vector(rule.coefficients))
+        self.register_buffer("intercept", _vector(rule.intercept))
 
     def forward(self, probabilities: Tensor) -> Tensor:
         """Map (members, B, 2) to (B, 2)."""
@@ -63,6 +67,9 @@ class NeighbourGraph(nn.Module):
     Where several points are as far away as the last neighbour, they share its places; which of them a sort
     puts first differs between engines.
     """
+
+    points: Tensor
+    labels: Tensor
 
     def __init__(self, rule: NeighbourStack) -> None:
         super().__init__()
@@ -86,18 +93,25 @@ class NeighbourGraph(nn.Module):
 class SupportVectorGraph(nn.Module):
     """`SupportVectorStack.combine`."""
 
+    vectors: Tensor
+    dual: Tensor
+    gamma: Tensor
+    intercept: Tensor
+
     def __init__(self, rule: SupportVectorStack) -> None:
         super().__init__()
         self.inputs = _StandardisedLogits(rule.inputs)
-        self.gamma, self.intercept, self.platt = rule.gamma, rule.intercept, rule.platt
+        self.platt = _PlattOfScores(rule.platt)
         self.register_buffer("vectors", _vector(rule.vectors))
         self.register_buffer("dual", _vector(rule.dual))
+        self.register_buffer("gamma", _vector(rule.gamma))
+        self.register_buffer("intercept", _vector(rule.intercept))
 
     def forward(self, probabilities: Tensor) -> Tensor:
         """Map (members, B, 2) to (B, 2)."""
         kernel = torch.exp(-self.gamma * _squared_distances(self.inputs(probabilities), self.vectors))
         decision = (kernel * self.dual).sum(dim=1) + self.intercept
-        return _two_columns(torch.sigmoid(self.platt.slope * decision + self.platt.intercept))
+        return _two_columns(self.platt(decision))
 
 
 class PerceptronGraph(nn.Module):
@@ -119,11 +133,11 @@ class CalibrationGraph(nn.Module):
 
     def __init__(self, calibration: Platt) -> None:
         super().__init__()
-        self.slope, self.intercept = calibration.slope, calibration.intercept
+        self.logit, self.platt = _Logit(), _PlattOfScores(calibration)
 
     def forward(self, probabilities: Tensor) -> Tensor:
         """Map (B, 2) to (B, 2)."""
-        return _two_columns(torch.sigmoid(self.slope * _logit(probabilities[:, 1]) + self.intercept))
+        return _two_columns(self.platt(self.logit(probabilities[:, 1])))
 
 
 _GRAPHS: Final = MappingProxyType[type[Parameters], Callable[[Any], nn.Module]](
@@ -220,20 +234,46 @@ def _need_one_file(module: nn.Module) -> None:
 
 
 class _StandardisedLogits(nn.Module):
+    mean: Tensor
+    scale: Tensor
+
     def __init__(self, inputs: Standardiser) -> None:
         super().__init__()
+        self.logit = _Logit()
         self.register_buffer("mean", _vector(inputs.mean))
         self.register_buffer("scale", _vector(inputs.scale))
 
     def forward(self, probabilities: Tensor) -> Tensor:
         """Map (members, B, 2) to (B, members)."""
-        logits: Tensor = _logit(probabilities[:, :, 1]).transpose(0, 1)
+        logits: Tensor = self.logit(probabilities[:, :, 1]).transpose(0, 1)
         return (logits - self.mean) / self.scale
 
 
-def _logit(probability: Tensor) -> Tensor:
-    clipped = probability.clamp(LOGIT_CLIP, 1 - LOGIT_CLIP)
-    return torch.log(clipped) - torch.log(1 - clipped)
+class _Logit(nn.Module):
+    low: Tensor
+    high: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("low", _vector(LOGIT_CLIP))
+        self.register_buffer("high", _vector(1 - LOGIT_CLIP))
+
+    def forward(self, probability: Tensor) -> Tensor:
+        clipped = torch.minimum(torch.maximum(probability, self.low), self.high)
+        return torch.log(clipped) - torch.log(1 - clipped)
+
+
+class _PlattOfScores(nn.Module):
+    slope: Tensor
+    intercept: Tensor
+
+    def __init__(self, platt: Platt) -> None:
+        super().__init__()
+        self.register_buffer("slope", _vector(platt.slope))
+        self.register_buffer("intercept", _vector(platt.intercept))
+
+    def forward(self, score: Tensor) -> Tensor:
+        return torch.sigmoid(self.slope * score + self.intercept)
 
 
 def _squared_distances(inputs: Tensor, points: Tensor) -> Tensor:
@@ -246,7 +286,8 @@ def _squared_distances(inputs: Tensor, points: Tensor) -> Tensor:
 
 def _linear(layer: Layer) -> nn.Linear:
     weights = _vector(layer.weights)
-    linear = nn.Linear(*weights.shape, dtype=torch.float64)
+    inputs, outputs = weights.shape
+    linear = nn.Linear(inputs, outputs, dtype=torch.float64)
     with torch.no_grad():
         linear.weight.copy_(weights.T)
         linear.bias.copy_(_vector(layer.bias))

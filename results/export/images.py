@@ -8,12 +8,13 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from results.errors import ExportError
 from results.export.manifest import ModelInput
 
 FORMATS: Final = ("PNG", "JPEG", "TIFF", "PPM", "BMP")
+_AS_THEY_ARE: Final = ("L", "LA", "RGB", "RGBA", "I", "I;16", "I;16B", "I;16L", "F")
 _LUMA: Final = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
 _DEPTHS: Final = {255.0: "8 bits", 65535.0: "16 bits", 1.0: "floating-point values"}
 
@@ -87,37 +88,42 @@ def _decode(path: Path) -> tuple[NDArray[Any], float, list[str]]:
         raise ExportError(f"{path} cannot be read whole ({error}); is it truncated?") from error
 
 
-def _need_one_page(image: Image.Image, path: Path) -> None:
+def _need_one_page(image: ImageFile.ImageFile, path: Path) -> None:
     pages = getattr(image, "n_frames", 1)
     if image.format == "TIFF" and pages > 1:
         raise ExportError(f"{path} holds {pages} pages; one image a file is needed: save them one by one")
 
 
-def _pixels(image: Image.Image, path: Path) -> tuple[NDArray[Any], float, list[str]]:
-    layout = str([tile[3] for tile in image.tile])
-    changes = []
-    if image.mode == "1":
-        image = image.convert("L")  # type: ignore[assignment]
-    elif image.mode == "P":
-        image = image.convert("RGBA" if "transparency" in image.info else "RGB")  # type: ignore[assignment]
-    elif image.mode in ("CMYK", "YCbCr", "LAB", "HSV"):
-        image = image.convert("RGB")  # type: ignore[assignment]
-    array = np.asarray(image)
-    if image.mode in ("LA", "RGBA"):
+def _pixels(image: ImageFile.ImageFile, path: Path) -> tuple[NDArray[Any], float, list[str]]:
+    changes = _losses(image)
+    plain = image if image.mode in _AS_THEY_ARE else image.convert(_plain_mode(image))
+    array = np.asarray(plain)
+    if plain.mode in ("LA", "RGBA"):
         if (array[..., -1] != 255).any():
             changes.append("alpha")
-        array = array[..., 0] if image.mode == "LA" else array[..., :3]
-    if array.ndim == 3 and ";16" in layout:
+        array = array[..., 0] if plain.mode == "LA" else array[..., :3]
+    return _DECODERS.get(plain.mode, _eight_bits)(array, path), _white(plain.mode), changes
+
+
+def _losses(image: ImageFile.ImageFile) -> list[str]:
+    """What Pillow will lose or change in decoding; known before the pixels are loaded only."""
+    layouts = [tile[3] for tile in image.tile]
+    changes = []
+    if image.mode.startswith("RGB") and any(";16" in str(layout) for layout in layouts):
         changes.append("shallow")
-    if image.format == "PPM" and image.mode in ("L", "I", "RGB") and _has_odd_maxval(image):
+    # Pillow decodes such a PGM pixel by pixel and scales it; for 255 and 65535 it copies bytes.
+    if image.format == "PPM" and any(
+        isinstance(one, tuple) and isinstance(one[-1], int) and one[-1] not in (0, 1, 255, 65535)
+        for one in layouts
+    ):
         changes.append("maxval")
-    return _DECODERS.get(image.mode, _eight_bits)(array, path), _white(image.mode), changes
+    return changes
 
 
-def _has_odd_maxval(image: Image.Image) -> bool:
-    # Pillow decodes these pixel by pixel and scales them; for 255 and 65535 it copies bytes.
-    last = image.tile[0][3] if image.tile else None
-    return isinstance(last, tuple) and last[-1] not in (255, 65535)
+def _plain_mode(image: Image.Image) -> str:
+    if image.mode == "1":
+        return "L"
+    return "RGBA" if "transparency" in image.info else "RGB"
 
 
 def _white(mode: str) -> float:

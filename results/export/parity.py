@@ -1,4 +1,4 @@
-"""Is the file what the search measured? Two comparisons on held-out training images; no test image is read."""
+"""Is the file what the search measured? Compared on held-out training images; no test image is read."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -63,7 +63,8 @@ def reproduces_out_of_fold(
         Largest difference of a probability.
 
     Raises:
-        ExportError: If it is above 0.02: then weights, pretrained files or images are not those of the search.
+        ExportError: If it is above 0.02: then weights, pretrained files or images are not the
+            search's own.
     """
     largest = 0.0
     for predicted, (number, kept) in zip(by_fold, out_of_folds.items(), strict=True):
@@ -74,8 +75,8 @@ def reproduces_out_of_fold(
         if not difference <= LARGEST_OUT_OF_FOLD_DIFFERENCE:
             raise ExportError(
                 f"trial {number} does not predict what it predicted in the search: probabilities of held-out "
-                f"images differ by up to {difference:.3f}, at most {LARGEST_OUT_OF_FOLD_DIFFERENCE} is allowed. "
-                "Its weights in the run folder, or the pretrained file of its backbone, have changed since"
+                f"images differ by up to {difference:.3f}, at most {LARGEST_OUT_OF_FOLD_DIFFERENCE} is "
+                "allowed. Its weights in the run folder, or its backbone's pretrained file, changed since"
             )
         largest = max(largest, difference)
     return largest
@@ -115,8 +116,8 @@ def onnx_difference(
     if not largest <= LARGEST_ONNX_DIFFERENCE:
         raise ExportError(
             f"the exported file disagrees with PyTorch: probabilities differ by up to {largest:.2g}, at most "
-            f"{LARGEST_ONNX_DIFFERENCE:g} is allowed. Nothing was written; export single members with --trial "
-            "to find the one that differs"
+            f"{LARGEST_ONNX_DIFFERENCE:g} is allowed. Nothing was written; export single members with "
+            "--trial to find the one that differs"
         )
     return largest
 

@@ -135,8 +135,8 @@ def load_bundle(path: Path) -> Bundle:
         session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime has many error types and no common one
         raise ExportError(
-            f"ONNX Runtime {onnxruntime.__version__} cannot open {model} (opset {manifest.onnx_opset}): {error}; "
-            f"it was exported with {manifest.versions.get('onnxruntime', 'another version')}"
+            f"ONNX Runtime {onnxruntime.__version__} cannot open {model}: {error}; it has opset "
+            f"{manifest.onnx_opset} and was exported with {manifest.versions.get('onnxruntime', 'another version')}"
         ) from error
     return Bundle(manifest, session)
 

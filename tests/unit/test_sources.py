@@ -164,7 +164,7 @@ def test_pairs_with_further_codes_are_pisas(tmp_path: Path) -> None:
 def test_alternating_zeros_and_ones_are_classes_unless_normality_is_asked(tmp_path: Path) -> None:
     path = npz(tmp_path, labels=np.array([0, 1] * 3))
     patch_set, notes = load(path)
-    assert patch_set.label_codes == "task"
+    assert (patch_set.label_codes, patch_set.partners) == ("task", None)
     assert "say --label-codes pisa if even rows are baselines" in notes[0]
     normality, _ = load(path, task="normal_abnormal")
     assert normality.label_codes == "pisa"
@@ -518,11 +518,26 @@ def test_a_truncated_image_is_named(tmp_path: Path, suffix: str, kept: float) ->
         load(folder)
 
 
-def test_a_png_with_a_flipped_bit_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".pgm", ".bmp"])
+def test_a_truncated_image_is_named_even_where_opencv_pads_it(
+    tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = class_folders(tmp_path, suffix=suffix) / "benign" / f"0{suffix}"
+    path.write_bytes(path.read_bytes()[:-20])
+    monkeypatch.setattr(cv2, "imdecode", lambda content, flags: GREY[0])
+    with pytest.raises(DataError, match=rf"0\{suffix} cannot be read as an image \("):
+        load(path.parent.parent)
+
+
+@pytest.mark.parametrize("place", [60, -13])
+def test_a_png_with_a_flipped_byte_is_named(
+    tmp_path: Path, place: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = class_folders(tmp_path) / "benign" / "0.png"
     content = bytearray(path.read_bytes())
-    content[60] ^= 255
+    content[place] ^= 255
     path.write_bytes(content)
+    monkeypatch.setattr(cv2, "imdecode", lambda content, flags: GREY[0])
     with pytest.raises(DataError, match=r"0\.png cannot be read as an image"):
         load(path.parent.parent)
 

@@ -187,7 +187,7 @@ class _Writer:
         if self.array is None:
             shape = (self.images, *values.shape[1:])
             self.array = np.lib.format.open_memmap(self.partial, mode="w+", dtype=self.kind, shape=shape)
-        self.largest = max(self.largest, float(np.abs(values).max()))
+        self.largest = float(np.maximum(self.largest, np.abs(values).max()))  # keeps NaN, max() would not
         with np.errstate(over="ignore"):
             self.array[start : start + len(values)] = values
 

@@ -53,9 +53,8 @@ def load_patch_set(
     if name != "phantom":
         _check_exists(data)
     raw, notes = SOURCES[name](data, task, label_codes)
-    task.classify(
-        raw.labels, raw.label_codes
-    )  # a label outside the code book is refused before anything is stored
+    # Refuses a label outside the code book before anything is stored.
+    task.classify(raw.labels, raw.label_codes)
     if raw.patients is None:
         notes.append("no patient ids: folds cannot be grouped by patient, so scores may be optimistic")
     return store_patch_set(raw, store / "data"), notes

@@ -1,0 +1,194 @@
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.conductor import GRACE_SECONDS, Conductor
+from orchestrator.policy import InvalidPointError
+from results.records import TrialRecord
+from results.store import RunFolder
+from trainables.config import TrialConfig, decode, flatten
+
+CONFIG = decode({"model.backbone": "efficientnet_lite0"})
+
+
+@dataclass
+class Proposal:
+    number: int
+    config: TrialConfig = CONFIG
+    params: dict[str, Any] = field(default_factory=dict)
+
+
+class ListPolicy:
+    """Hands out what it is given; an exception in the list is raised."""
+
+    def __init__(self, *proposals: Proposal | Exception) -> None:
+        self.left, self.told, self.pruned = list(proposals), [], set[int]()
+
+    def next(self) -> Proposal | None:
+        if not self.left:
+            return None
+        proposal = self.left.pop(0)
+        if isinstance(proposal, Exception):
+            raise proposal
+        return proposal
+
+    def should_prune(self, number: int, epoch: int, value: float) -> bool:
+        return number in self.pruned
+
+    def tell(self, record: TrialRecord) -> None:
+        self.told.append(record)
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def conductor(folder: Path, policy: ListPolicy, clock: Clock, **options: Any) -> Conductor:
+    defaults: dict[str, Any] = {"fingerprint": "f", "seed": 0, "keep_weights": 2, "deadline": None}
+    return Conductor(RunFolder(folder), policy, (), clock=clock, **(defaults | options))
+
+
+def epoch(lead: Conductor, number: int, epoch: int = 1, collapsed: tuple[int, ...] = ()) -> str | None:
+    return lead.epoch(number, epoch, 0.6, {}, collapsed)
+
+
+def complete(number: int, value: float) -> TrialRecord:
+    return TrialRecord(
+        number=number,
+        state="complete",
+        config=flatten(CONFIG.model_dump(mode="json")),
+        value=value,
+        fingerprint="f",
+        seed=0,
+        has_weights=True,
+        finished_at=datetime(2026, 1, 1, tzinfo=UTC),
+    )
+
+
+def test_a_pruned_trial_is_recorded_and_told(tmp_path: Path) -> None:
+    policy, clock = ListPolicy(Proposal(0)), Clock()
+    policy.pruned = {0}
+    lead = conductor(tmp_path, policy, clock)
+    lead.next()
+    clock.now = 12.0
+    assert epoch(lead, 0, epoch=5) == "asha"
+    lead.stopped(0, "asha")
+    record = lead.run.record(0)
+    assert record is not None
+    assert (record.state, record.cause, record.epochs, record.value) == ("pruned", "asha", 5, 0.6)
+    assert record.wall_seconds == 12.0
+    assert policy.told == [record]
+    assert lead.running == {}
+
+
+def test_a_fold_that_stays_collapsed_ends_its_trial_and_is_named(tmp_path: Path) -> None:
+    lead = conductor(tmp_path, ListPolicy(Proposal(0)), Clock())
+    lead.next()
+    causes = [epoch(lead, 0, number, collapsed=(2,)) for number in range(1, 9)]
+    assert causes == [None] * 7 + ["collapse"]
+    lead.stopped(0, "collapse")
+    record = lead.run.record(0)
+    assert record is not None
+    assert record.collapsed_folds == (2,)
+
+
+def test_a_fold_that_recovers_from_collapse_goes_on(tmp_path: Path) -> None:
+    lead = conductor(tmp_path, ListPolicy(Proposal(0)), Clock())
+    lead.next()
+    for number in range(1, 8):
+        epoch(lead, 0, number, collapsed=(1,))
+    assert epoch(lead, 0, 8) is None
+    assert epoch(lead, 0, 9, collapsed=(1,)) is None
+
+
+def test_a_lost_worker_is_an_outcome_that_the_policy_learns(tmp_path: Path) -> None:
+    policy = ListPolicy(Proposal(0))
+    lead = conductor(tmp_path, policy, Clock())
+    lead.next()
+    lead.lost(0, "out_of_memory", "killed")
+    assert [(record.state, record.cause, record.error) for record in policy.told] == [
+        ("failed", "out_of_memory", "killed")
+    ]
+
+
+def test_a_trial_that_ends_without_a_record_is_lost(tmp_path: Path) -> None:
+    policy = ListPolicy(Proposal(0))
+    lead = conductor(tmp_path, policy, Clock())
+    lead.next()
+    lead.ended(0)
+    assert policy.told[0].cause == "lost_worker"
+
+
+def test_a_point_that_cannot_run_is_recorded_and_the_next_one_handed_out(tmp_path: Path) -> None:
+    policy = ListPolicy(InvalidPointError(0, {"x": 1}, "no such cut"), Proposal(1))
+    lead = conductor(tmp_path, policy, Clock())
+    proposal = lead.next()
+    assert proposal is not None
+    assert proposal.number == 1
+    record = lead.run.record(0)
+    assert record is not None
+    assert (record.cause, record.params, record.error) == ("exception", {"x": 1}, "no such cut")
+
+
+def test_a_space_that_only_proposes_nonsense_ends_the_search(tmp_path: Path) -> None:
+    policy = ListPolicy(*(InvalidPointError(number, {}, "no") for number in range(30)))
+    with pytest.raises(RuntimeError, match="20 points in a row that cannot run"):
+        conductor(tmp_path, policy, Clock()).next()
+
+
+def test_after_the_deadline_nothing_starts_and_the_late_are_stopped(tmp_path: Path) -> None:
+    policy, clock = ListPolicy(Proposal(0), Proposal(1)), Clock()
+    lead = conductor(tmp_path, policy, clock, deadline=100.0)
+    lead.next()
+    clock.now = 100.0
+    assert lead.next() is None
+    assert epoch(lead, 0) is None  # it is given time to end by itself
+    clock.now = 100.0 + GRACE_SECONDS
+    assert epoch(lead, 0, 2) == "budget"
+    lead.end_late_trials()
+    assert policy.told[0].cause == "budget"
+
+
+def test_the_weights_of_the_best_trials_only_stay_on_disk(tmp_path: Path) -> None:
+    policy = ListPolicy(*(Proposal(number) for number in range(4)))
+    lead = conductor(tmp_path, policy, Clock(), keep_weights=2)
+    for number, value in enumerate((0.7, 0.9, 0.6, 0.8)):
+        lead.next()
+        folder = lead.run.trial(number) / "folds"
+        folder.mkdir(parents=True)
+        (folder / "0.safetensors").write_bytes(b"weights")
+        lead.run.write_record(complete(number, value))
+        lead.ended(number)
+    holders = [record.number for record in lead.run.records() if record.has_weights]
+    on_disk = [number for number in range(4) if (lead.run.trial(number) / "folds").exists()]
+    assert holders == on_disk == [1, 3]
+
+
+def test_every_watcher_is_shown_everything(tmp_path: Path) -> None:
+    seen: list[str] = []
+
+    class Watcher:
+        def started(self, number: int, config: TrialConfig) -> None:
+            seen.append(f"started {number}")
+
+        def epoch(
+            self, number: int, epoch: int, epochs: int, value: float, scalars: Mapping[str, float]
+        ) -> None:
+            seen.append(f"epoch {epoch} of {epochs}")
+
+        def finished(self, record: TrialRecord) -> None:
+            seen.append(f"finished {record.state}")
+
+    lead = conductor(tmp_path, ListPolicy(Proposal(0)), Clock())
+    lead.watchers = (Watcher(),)
+    lead.next()
+    epoch(lead, 0)
+    lead.stopped(0, "asha")
+    assert seen == ["started 0", "epoch 1 of 30", "finished pruned"]

@@ -1,0 +1,171 @@
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from results.metrics import scores
+from trainables.config import TrialConfig, decode
+from trainables.data.patches import PatchSet, select_rows
+from trainables.data.splits import make_split
+from trainables.errors import SplitError
+from trainables.evaluation import CrossValidation, Material, Place, prepare
+from trainables.models.weights import take_inventory
+from trainables.tasks import task_named
+from trainables.training.fold import NanLossError
+
+FROZEN = {
+    "model.backbone": "efficientnet_lite0",
+    "input.size_px": 32,
+    "model.head.hidden": [8],
+    "optimizer.lr": 0.01,
+    "training.epochs": 3,
+    "training.batch_size": 16,
+}
+FROM_PIXELS = {
+    "model.backbone": "scratch4",
+    "model.weights": "random",
+    "model.trained_stages": "all",
+    "model.head.hidden": [8],
+    "training.epochs": 2,
+    "training.average_views": False,
+}
+
+
+@pytest.fixture
+def material(bright_patches: PatchSet) -> Material:
+    task = task_named("benign_malignant")
+    split = make_split(
+        select_rows(bright_patches, task),
+        fingerprint=bright_patches.fingerprint,
+        task=task.name,
+        folds=3,
+        test_share=0.25,
+        seed=0,
+    )
+    return prepare(bright_patches, task, split)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    inventory = take_inventory(("efficientnet_lite0", "scratch4"), weights_dir=None, may_download=False)
+    return Place(tmp_path / "store", torch.device("cpu"), inventory.usable)
+
+
+def validation(config: TrialConfig, material: Material, place: Place, seed: int = 0) -> CrossValidation:
+    return CrossValidation(config, material, place, seed=seed, score=scores)
+
+
+def finished(config: TrialConfig, material: Material, place: Place, seed: int = 0) -> CrossValidation:
+    run = validation(config, material, place, seed)
+    while not run.is_over:
+        run.epoch()
+    return run
+
+
+def probabilities(run: CrossValidation) -> np.ndarray:
+    assert run.best is not None
+    return run.best.probabilities
+
+
+def test_every_image_of_the_training_part_is_predicted_by_a_model_that_never_saw_it(
+    material: Material, place: Place
+) -> None:
+    run = validation(decode(FROZEN), material, place)
+    seen = np.zeros(len(material.labels), dtype=int)
+    for fold in run.folds:
+        assert set(material.groups[fold.train_positions]).isdisjoint(material.groups[fold.held_out])
+        seen[fold.held_out] += 1
+    assert (seen == 1).all()
+
+
+def test_the_sealed_test_part_is_not_in_the_material(material: Material, bright_patches: PatchSet) -> None:
+    assert len(material.rows) < len(bright_patches.labels)
+    assert set(material.folds.tolist()) == {0, 1, 2}
+
+
+def test_a_split_of_other_data_is_refused(bright_patches: PatchSet) -> None:
+    task = task_named("benign_malignant")
+    rows = select_rows(bright_patches, task)
+    split = make_split(rows, fingerprint="other", task=task.name, folds=3, test_share=0.25, seed=0)
+    with pytest.raises(SplitError):
+        prepare(bright_patches, task, split)
+
+
+@pytest.mark.parametrize("settings", [FROZEN, FROM_PIXELS], ids=["frozen", "from pixels"])
+def test_the_same_seed_gives_the_same_predictions(
+    settings: dict[str, object], material: Material, place: Place
+) -> None:
+    first, again, other = (finished(decode(settings), material, place, seed) for seed in (0, 0, 1))
+    np.testing.assert_array_equal(probabilities(first), probabilities(again))
+    assert not np.array_equal(probabilities(first), probabilities(other))
+
+
+def test_a_cold_a_warm_and_a_damaged_store_give_the_same_predictions(material: Material, place: Place) -> None:
+    cold = finished(decode(FROZEN), material, place)
+    warm = finished(decode(FROZEN), material, place)
+    for path in place.store.rglob("*.npy"):
+        if "prefix" in path.parts:
+            path.write_bytes(b"nonsense")
+    with pytest.warns(UserWarning, match="damaged"):
+        damaged = finished(decode(FROZEN), material, place)
+    assert (cold.use.computed, warm.use.computed, damaged.use.computed) == (8, 0, 8)
+    np.testing.assert_allclose(probabilities(warm), probabilities(cold), atol=1e-5)
+    np.testing.assert_allclose(probabilities(damaged), probabilities(cold), atol=1e-5)
+
+
+@pytest.mark.parametrize("settings", [FROZEN, FROM_PIXELS], ids=["frozen", "from pixels"])
+def test_a_trial_that_goes_on_from_a_checkpoint_ends_where_it_would_have(
+    settings: dict[str, object], material: Material, place: Place
+) -> None:
+    whole = finished(decode(settings), material, place)
+    interrupted = validation(decode(settings), material, place)
+    interrupted.epoch()
+    resumed = validation(decode(settings), material, place)
+    resumed.load_state(interrupted.state())
+    while not resumed.is_over:
+        resumed.epoch()
+    np.testing.assert_allclose(probabilities(resumed), probabilities(whole), atol=1e-6)
+
+
+def test_a_bright_spot_is_learnt(material: Material, place: Place) -> None:
+    run = finished(decode({**FROZEN, "training.epochs": 15}), material, place)
+    assert run.best is not None
+    assert run.best.value > 0.9
+
+
+def test_the_last_block_trains_on_its_stored_input(material: Material, place: Place) -> None:
+    run = finished(decode({**FROZEN, "model.trained_stages": 1, "training.epochs": 1}), material, place)
+    assert (run.use.kind, run.use.stage) == ("stored views", "block7")
+    assert run.best is not None
+    assert any(name.startswith("trained.conv_head") for name in run.best.weights[0])
+
+
+def test_a_learning_rate_out_of_all_bounds_is_reported_as_such(material: Material, place: Place) -> None:
+    settings = {**FROM_PIXELS, "optimizer.name": "sgd", "optimizer.lr": 10.0, "training.epochs": 20,
+                "training.patience": None}
+    with pytest.raises(NanLossError, match="not finite|the training loss became"):
+        finished(decode(settings), material, place)
+
+
+def test_a_fold_that_predicts_one_class_is_named(material: Material, place: Place) -> None:
+    run = validation(decode({**FROZEN, "optimizer.lr": 1e-9, "training.class_weight": 100.0}), material, place)
+    for fold in run.folds:
+        fold.part.head[-1].bias.data.fill_(9.0)  # type: ignore[index, union-attr]
+    assert run.epoch().collapsed == (0, 1, 2)
+
+
+def test_the_epoch_is_chosen_by_the_mean_validation_loss(material: Material, place: Place) -> None:
+    run = validation(decode({**FROZEN, "training.epochs": 8, "training.patience": 3}), material, place)
+    losses = []
+    while not run.is_over:
+        losses.append(run.epoch().scalars["loss/validation"])
+    assert run.best is not None
+    assert run.best.epoch == int(np.argmin(losses)) + 1
+
+
+def test_labels_do_not_reach_the_stored_features(material: Material, place: Place) -> None:
+    finished(decode(FROZEN), material, place)
+    flipped = dataclasses.replace(material, labels=1 - material.labels)
+    assert finished(decode(FROZEN), flipped, place).use.computed == 0

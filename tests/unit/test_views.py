@@ -1,0 +1,74 @@
+import numpy as np
+import pytest
+import torch
+
+from trainables.data.views import (
+    IDENTITY,
+    View,
+    apply_symmetry,
+    augment_online,
+    prediction_views,
+    random_view,
+    training_views,
+)
+
+SQUARE = torch.arange(16.0).reshape(1, 1, 4, 4)
+
+
+def test_the_eight_symmetries_are_eight_different_images() -> None:
+    images = {tuple(apply_symmetry(SQUARE, index).flatten().tolist()) for index in range(8)}
+    assert len(images) == 8
+
+
+def test_symmetry_zero_is_the_identity() -> None:
+    torch.testing.assert_close(apply_symmetry(SQUARE, IDENTITY.index), SQUARE)
+
+
+def test_flips_are_a_subgroup_of_the_symmetries() -> None:
+    flips = [apply_symmetry(SQUARE, view.index) for view in training_views("flips")]
+    expected = [SQUARE, SQUARE.flip(2, 3), SQUARE.flip(3), SQUARE.flip(2)]
+    for expectation in expected:
+        assert any(torch.equal(flip, expectation) for flip in flips)
+    assert len(flips) == 4
+
+
+@pytest.mark.parametrize("policy", ["none", "flips", "d4", "rotate", "affine"])
+def test_prediction_views_are_symmetries_so_that_an_export_has_them(policy: str) -> None:
+    views = prediction_views(policy, average=True)  # type: ignore[arg-type]
+    assert all(view.is_symmetry for view in views)
+    assert IDENTITY in views
+    assert prediction_views(policy, average=False) == (IDENTITY,)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("shape", [(3, 40, 40), (3, 40, 40, 3)])
+@pytest.mark.parametrize("kind", ["rotate", "affine"])
+def test_a_random_view_of_an_image_is_always_the_same(shape: tuple[int, ...], kind: str) -> None:
+    raw = np.random.default_rng(0).integers(0, 65535, shape).astype(np.uint16)
+    rows = np.array([5, 6, 7])
+    first = random_view(raw, rows, View(kind, 2))  # type: ignore[arg-type]
+    again = random_view(raw[1:], rows[1:], View(kind, 2))  # type: ignore[arg-type]
+    other = random_view(raw, rows, View(kind, 3))  # type: ignore[arg-type]
+    np.testing.assert_array_equal(first[1:], again)
+    assert first.dtype == raw.dtype
+    assert not np.array_equal(first, other)
+    assert not np.array_equal(first, raw)
+
+
+@pytest.mark.parametrize("policy", ["flips", "d4", "rotate", "affine"])
+def test_online_augmentation_is_decided_by_its_generator(policy: str) -> None:
+    images = torch.rand(16, 1, 24, 24)
+    draw = [augment_online(images, policy, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2)]  # type: ignore[arg-type]
+    assert torch.equal(draw[0], draw[1])
+    assert not torch.equal(draw[0], draw[2])
+    assert draw[0].shape == images.shape
+
+
+def test_online_symmetries_only_move_pixels() -> None:
+    images = torch.rand(16, 1, 8, 8)
+    out = augment_online(images, "d4", torch.Generator().manual_seed(0))
+    torch.testing.assert_close(out.flatten(1).sort().values, images.flatten(1).sort().values)
+
+
+def test_no_augmentation_returns_the_images() -> None:
+    images = torch.rand(2, 1, 8, 8)
+    assert augment_online(images, "none", torch.Generator()) is images
