@@ -31,10 +31,15 @@ CONFIGS = {
         "input.contrast": 1.5,
         "training.augmentation": "flips",
     },
-    1: {"model.backbone": "efficientnet_lite0", "model.head.hidden": [], "training.augmentation": "d4"},
-    2: {
+    1: {
         "model.backbone": "efficientnet_lite0",
         "model.cut": "top+2",
+        "model.head.hidden": [],
+        "training.augmentation": "d4",
+    },
+    2: {
+        "model.backbone": "efficientnet_lite0",
+        "model.cut": "block3",
         "model.head.pooling": "flatten",
         "model.head.hidden": [16, 8],
         "model.head.batch_norm": True,
@@ -43,7 +48,7 @@ CONFIGS = {
     },
     3: {
         "model.backbone": "efficientnet_lite0",
-        "model.cut": "top+1",
+        "model.cut": "block3",
         "model.trained_stages": 1,
         "model.head.hidden": [8],
         "optimizer.lr": 1e-4,

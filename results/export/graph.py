@@ -168,7 +168,8 @@ def combination_graph(fitted: Parameters, calibration: Platt | None) -> nn.Modul
         known = ", ".join(sorted(rule.__name__ for rule in _GRAPHS))
         raise ExportError(f"no graph for combination {type(fitted).__name__}; there is one for: {known}")
     rule = _GRAPHS[type(fitted)](fitted)
-    return nn.Sequential(rule, CalibrationGraph(calibration)) if calibration else nn.Sequential(rule)
+    steps = [rule, CalibrationGraph(calibration)] if calibration else [rule]
+    return nn.Sequential(*steps).requires_grad_(False)
 
 
 class EnsembleModule(nn.Module):

@@ -136,7 +136,7 @@ def load_bundle(path: Path) -> Bundle:
     except Exception as error:  # ONNX Runtime has many error types and no common one
         raise ExportError(
             f"ONNX Runtime {onnxruntime.__version__} cannot open {model}: {error}; it has opset "
-            f"{manifest.onnx_opset} and was exported with {manifest.versions.get('onnxruntime', 'another version')}"
+            f"{manifest.onnx_opset} and was made with {manifest.versions.get('onnxruntime')}"
         ) from error
     return Bundle(manifest, session)
 

@@ -125,9 +125,12 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
             stderr=output,
         )
     try:
-        yield Machine(folder, port, _wait_for_server(server, folder, port))
+        first_pid = _wait_for_server(server, folder, port)
+        yield Machine(folder, port, first_pid)
+        os.kill(first_pid, signal.SIGKILL)  # the rest of its namespace goes with it, and unshare reaps it
+        server.wait(10)
     finally:
-        server.send_signal(signal.SIGKILL)
+        server.kill()
         server.wait(10)
 
 

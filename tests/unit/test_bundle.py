@@ -1,0 +1,251 @@
+"""Exporting a run: whole or not at all, checked against torch and against the search, honest in its papers."""
+
+import datetime
+
+import numpy as np
+import pytest
+import torch
+from finished_run import CONFIGS, NOW, make_run
+
+from results.ensembles.build import build_ensembles
+from results.errors import EnsembleError, ExportError, RunError
+from results.evaluation import evaluate_test
+from results.export import bundle as bundle_module
+from results.export import parity
+from results.export.bundle import export_bundle
+from results.export.card import model_card
+from results.export.manifest import Manifest
+from results.export.parity import held_out_rows, reproduces_out_of_fold
+from results.records import OutOfFold
+from trainables.checkpoint import read_fold_weights, write_fold_weights
+from trainables.data import splits
+
+HEADINGS = [
+    "## Model details",
+    "## Intended use",
+    "## Factors",
+    "## Metrics",
+    "## Evaluation data",
+    "## Training data",
+    "## Quantitative analyses",
+    "## Ethical considerations",
+    "## Caveats and recommendations",
+]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return make_run(tmp_path_factory.mktemp("run"), {0: CONFIGS[0], 5: CONFIGS[0]}, epochs=2)
+
+
+@pytest.fixture(scope="module")
+def report(run, tmp_path_factory):
+    return export_bundle(run, tmp_path_factory.mktemp("out") / "bundle", trial=0, held_out_limit=6)
+
+
+def kept_predictions(images=12, folds=3):
+    rows = 2 * np.arange(images)
+    probabilities = np.tile([0.25, 0.75], (images, 1))
+    return OutOfFold(rows, rows % 2, np.arange(images) % folds, rows.astype(str), probabilities)
+
+
+# -- the folder
+
+
+def test_the_manifest_reads_back_and_says_what_was_exported(report):
+    manifest = Manifest.model_validate_json((report.path / "manifest.json").read_bytes())
+    assert manifest == report.manifest
+    assert manifest.positive == "malignant"
+    assert manifest.method == "trial 0"
+    assert manifest.is_single_trial
+    assert manifest.is_synthetic
+    assert manifest.members[0].backbone == "scratch4"
+    assert manifest.members[0].weight == 1.0
+    assert manifest.data.counts == {"benign": 16, "malignant": 16}
+    assert manifest.test == "not opened"
+    assert 0 < manifest.threshold < 1
+    assert manifest.calibration is not None
+
+
+def test_the_report_names_files_parity_and_what_the_score_is_worth(report):
+    said = " ".join(report.sentences())
+    for part in (
+        "model.onnx",
+        "ONNX Runtime within",
+        "so it is too high",
+        "has not been opened",
+        "SYNTHETIC",
+    ):
+        assert part in said
+
+
+def test_the_card_has_all_headings_and_warns_of_synthetic_images(report):
+    card = (report.path / "model_card.md").read_text()
+    assert [line for line in card.splitlines() if line.startswith("## ")] == HEADINGS
+    assert "**SYNTHETIC DATA.**" in card
+    assert "Not a medical device" in card
+    assert "| AUC | " in card
+    assert str(report.manifest.out_of_fold.metrics["f2"])[:5] in card
+
+
+def test_the_card_of_a_model_from_real_images_holds_no_synthetic_warning(report):
+    data = report.manifest.data.model_copy(update={"is_synthetic": False})
+    real = report.manifest.model_copy(update={"is_synthetic": False, "data": data})
+    assert "SYNTHETIC" not in model_card(real)
+
+
+def test_a_folder_that_holds_something_is_left_as_it_is(run, tmp_path):
+    (tmp_path / "letter.txt").write_text("mine")
+    with pytest.raises(ExportError, match="holds files already, and a bundle replaces nothing"):
+        export_bundle(run, tmp_path, trial=0)
+    assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
+
+
+def test_a_file_is_no_place_for_a_bundle(run, tmp_path):
+    (tmp_path / "out").write_text("")
+    with pytest.raises(ExportError, match="a bundle is a folder, and .* is a file"):
+        export_bundle(run, tmp_path / "out", trial=0)
+
+
+def test_a_place_that_cannot_be_written_is_named(run, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ExportError, match="cannot write a bundle to .*/file/bundle: Not a directory"):
+        export_bundle(run, tmp_path / "file" / "bundle", trial=0, held_out_limit=2)
+
+
+def test_an_empty_folder_is_filled(run, tmp_path):
+    (tmp_path / "out").mkdir()
+    export_bundle(run, tmp_path / "out", trial=0, held_out_limit=2)
+    assert (tmp_path / "out" / "model.onnx").is_file()
+
+
+# -- checks
+
+
+def test_a_file_that_disagrees_with_torch_leaves_nothing_behind(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(parity, "LARGEST_ONNX_DIFFERENCE", -1.0)
+    with pytest.raises(
+        ExportError, match="the exported file disagrees with PyTorch: probabilities differ by"
+    ):
+        export_bundle(run, tmp_path / "out", trial=0, held_out_limit=2)
+    assert not list(tmp_path.iterdir())
+
+
+def test_weights_that_changed_since_the_search_are_found_out(run, tmp_path):
+    folder = run.trial(5) / "folds"
+    kept = read_fold_weights(folder)
+    try:
+        write_fold_weights(folder, [{**kept[0], "head.4.bias": torch.full((1,), 5.0)}, kept[1]])
+        with pytest.raises(ExportError, match="trial 5 does not predict what it predicted in the search"):
+            export_bundle(run, tmp_path / "out", trial=5, held_out_limit=4)
+    finally:
+        write_fold_weights(folder, kept)
+    assert not list(tmp_path.iterdir())
+
+
+def test_fold_models_are_compared_on_the_images_that_they_held_out():
+    kept = kept_predictions()
+    own = torch.full((3, 12, 2), 0.9, dtype=torch.float64)
+    own[torch.arange(12) % 3, torch.arange(12)] = torch.tensor([0.25, 0.75], dtype=torch.float64)
+    assert reproduces_out_of_fold([own], {0: kept}, kept.rows) == 0.0
+    own[1, 4] = torch.tensor([0.24, 0.76])
+    assert reproduces_out_of_fold([own], {0: kept}, kept.rows) == pytest.approx(0.01)
+
+
+def test_predictions_that_are_no_numbers_never_pass_for_equal():
+    kept = kept_predictions()
+    with pytest.raises(ExportError, match="differ by up to nan"):
+        reproduces_out_of_fold([torch.full((3, 12, 2), float("nan"))], {0: kept}, kept.rows)
+
+
+def test_images_to_compare_on_come_evenly_from_all_folds():
+    kept = kept_predictions(images=30)
+    rows = held_out_rows(kept, 9)
+    assert np.bincount(kept.folds[np.isin(kept.rows, rows)]).tolist() == [3, 3, 3]
+    assert (np.diff(rows) > 0).all()
+    assert len(held_out_rows(kept, 1)) == 3
+
+
+def test_exporting_never_opens_the_test_part(run, tmp_path, monkeypatch):
+    sealed = {
+        group
+        for group, fold in splits.read_split(run.split_file).fold_of_group.items()
+        if fold == splits.TEST
+    }
+    seen = []
+    original = bundle_module.predict_by_fold
+    monkeypatch.setattr(
+        bundle_module,
+        "held_out_rows",
+        lambda kept, limit: (seen.extend(kept.groups.tolist()), held_out_rows(kept, limit))[1],
+    )
+    monkeypatch.setattr(bundle_module, "predict_by_fold", original)
+    export_bundle(run, tmp_path / "out", trial=0, held_out_limit=2)
+    assert sealed
+    assert seen
+    assert not sealed & set(seen)
+    assert not run.openings_file.exists()
+
+
+# -- which model
+
+
+def test_the_scores_of_an_opened_test_part_go_into_manifest_and_card(run, tmp_path):
+    def predict(rows):
+        return np.tile([0.4, 0.6], (len(rows), 1))
+
+    try:
+        evaluate_test(
+            run,
+            trial=0,
+            predict=predict,
+            test_rows=np.arange(4),
+            labels=np.array([0, 1, 0, 1]),
+            groups=np.array(["a", "b", "c", "d"]),
+            by="orchestrate evaluate",
+            now=NOW,
+            resamples=20,
+        )
+        found = export_bundle(run, tmp_path / "opened", trial=0, held_out_limit=2).manifest
+        other = export_bundle(run, tmp_path / "other", trial=5, held_out_limit=2).manifest
+    finally:
+        run.openings_file.unlink(missing_ok=True)
+    assert found.test.metrics["auc"].estimate == 0.5
+    assert found.test.opening == found.test.openings == 1
+    assert "the first opening of 1 so far" in model_card(found)
+    assert other.test == "not opened"
+
+
+def test_an_ensemble_is_exported_under_its_method(run, tmp_path):
+    build_ensembles(run, methods=("average",), resamples=20, seed=0)
+    manifest = export_bundle(run, tmp_path / "out", held_out_limit=2).manifest
+    assert manifest.method == "ensemble average"
+    assert not manifest.is_single_trial
+    assert manifest.created_at.tzinfo == datetime.UTC
+
+
+def test_an_ensemble_that_was_not_built_is_asked_for(run, tmp_path):
+    with pytest.raises(EnsembleError, match="no ensemble 'stack_svm' .*; build it first with"):
+        export_bundle(run, tmp_path / "out", ensemble="stack_svm")
+
+
+def test_a_trial_that_does_not_exist_is_answered_with_those_that_do(run, tmp_path):
+    with pytest.raises(RunError, match="no finished trial 9 in .*; trials with weights: 0, 5"):
+        export_bundle(run, tmp_path / "out", trial=9)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"state": "pruned", "cause": "asha"}, r"needs a complete trial; trial 5 is pruned \(asha\)"),
+        ({"has_weights": False}, "trial 5 kept no weights: the search kept those of its best 12 trials"),
+    ],
+)
+def test_a_trial_without_weights_is_refused(run, tmp_path, changes, message):
+    record = run.record(5)
+    try:
+        run.write_record(record.model_copy(update=changes))
+        with pytest.raises(RunError, match=message):
+            export_bundle(run, tmp_path / "out", trial=5)
+    finally:
+        run.write_record(record)

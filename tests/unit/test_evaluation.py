@@ -1,0 +1,218 @@
+"""Opening the sealed test part: logged before a label is used, scored with intervals over patients."""
+
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+from finished_run import NOW, search_record
+from rich.console import Console
+from sklearn.metrics import fbeta_score, roc_auc_score
+
+from results.calibration import sigmoid
+from results.ensembles.build import build_ensembles
+from results.errors import EnsembleError, RunError
+from results.evaluation import (
+    evaluate_test,
+    evaluation_as_csv,
+    evaluation_as_json,
+    evaluation_table,
+    openings,
+    record_opening,
+)
+from results.metrics import METRICS, mean_fold_auc
+from results.records import OutOfFold, TrialRecord
+from results.store import RunFolder
+from trainables.errors import DataError, OneClassError
+
+TEST_ROWS = np.arange(100, 160)
+LABELS = np.arange(60) % 2
+GROUPS = np.array([f"p{row // 4}" for row in range(60)])
+
+
+def predict(rows):
+    noise = np.random.default_rng(1).normal(size=len(rows))
+    positive = sigmoid(1.5 * (rows % 2 - 0.5) + noise)
+    return np.stack([1 - positive, positive], axis=1)
+
+
+@pytest.fixture
+def run(tmp_path):
+    run = RunFolder(tmp_path / "run")
+    run.write_search(search_record("abc", tmp_path / "store"))
+    random = np.random.default_rng(0)
+    rows = np.arange(100)
+    for number in range(2):
+        positive = sigmoid(rows % 2 + random.normal(size=100))
+        probabilities = np.stack([1 - positive, positive], axis=1)
+        kept = OutOfFold(rows, rows % 2, rows // 2 % 4, (rows // 2).astype(str), probabilities)
+        run.write_out_of_fold(number, kept)
+        value = float(mean_fold_auc(kept.labels, kept.probabilities, kept.folds))
+        run.write_record(
+            TrialRecord(
+                number=number,
+                state="complete",
+                config={},
+                value=value,
+                fingerprint="abc",
+                seed=0,
+                has_weights=True,
+                finished_at=NOW,
+            )
+        )
+    build_ensembles(run, methods=("average",), resamples=20, seed=0)
+    return run
+
+
+def evaluate(run, **changes):
+    asked = {
+        "predict": predict,
+        "test_rows": TEST_ROWS,
+        "labels": LABELS,
+        "groups": GROUPS,
+        "by": "orchestrate evaluate first",
+        "now": NOW,
+        "resamples": 200,
+    }
+    return evaluate_test(run, **{**asked, **changes})
+
+
+def test_the_scores_are_those_of_sklearn_at_the_ensembles_threshold(run):
+    found = evaluate(run)
+    positive = predict(TEST_ROWS)[:, 1]
+    decided = positive >= found.threshold
+    assert found.model == "ensemble average"
+    assert found.metrics["auc"].estimate == pytest.approx(roc_auc_score(LABELS, positive))
+    assert found.metrics["f2"].estimate == pytest.approx(fbeta_score(LABELS, decided, beta=2))
+    assert found.metrics["accuracy"].estimate == pytest.approx((decided == LABELS).mean())
+    assert found.confusion == (
+        (int((~decided & (LABELS == 0)).sum()), int((decided & (LABELS == 0)).sum())),
+        (int((~decided & (LABELS == 1)).sum()), int((decided & (LABELS == 1)).sum())),
+    )
+    assert found.groups == 15
+    assert found.counts == {"benign": 30, "malignant": 30}
+
+
+def test_every_metric_has_an_interval_an_expectation_and_a_baseline(run):
+    found = evaluate(run)
+    assert set(found.metrics) == set(found.expected) == set(found.baseline) == set(METRICS)
+    for interval in found.metrics.values():
+        assert interval.low < interval.high
+        assert interval.holds(interval.estimate)
+    assert found.baseline["auc"] == 0.5
+
+
+def test_intervals_resample_patients_not_images(run):
+    by_patient = evaluate(run, labels=(TEST_ROWS // 4) % 2, predict=lambda rows: predict(rows // 4))
+    by_image = evaluate(
+        run,
+        labels=(TEST_ROWS // 4) % 2,
+        predict=lambda rows: predict(rows // 4),
+        groups=np.arange(60).astype(str),
+    )
+    for name in ("auc", "accuracy", "brier"):
+        patient, image = by_patient.metrics[name], by_image.metrics[name]
+        assert patient.high - patient.low > 1.3 * (image.high - image.low)
+
+
+def test_a_single_trial_is_evaluated_with_a_decision_rule_of_its_own(run):
+    found = evaluate(run, ensemble=None, trial=1)
+    assert found.model == "trial 1"
+    assert found.trials == (1,)
+    assert 0 < found.threshold < 1
+
+
+# -- the log
+
+
+def test_the_opening_is_on_disk_before_anything_is_predicted(run):
+    def look(rows):
+        (opening,) = openings(run)
+        assert opening.by == "orchestrate evaluate first"
+        assert opening.when == NOW
+        assert opening.model == "ensemble average"
+        assert opening.images == 60
+        assert opening.result is None
+        return predict(rows)
+
+    found = evaluate(run, predict=look)
+    (opening,) = openings(run)
+    assert opening.result == found
+    assert len(run.openings_file.read_text().splitlines()) == 2
+
+
+def test_an_opening_that_failed_stays_on_record(run):
+    def fail(rows):
+        raise MemoryError
+
+    with pytest.raises(MemoryError):
+        evaluate(run, predict=fail)
+    assert [opening.result for opening in openings(run)] == [None]
+    assert evaluate(run).opening == 2
+
+
+def test_openings_are_counted(run):
+    assert openings(run) == []
+    assert [evaluate(run).opening for _ in range(3)] == [1, 2, 3]
+    assert len(openings(run)) == 3
+
+
+@pytest.mark.parametrize("line", ["{", "[]", "{}", '{"opening": "a"}'])
+def test_a_damaged_log_is_never_passed_over(run, line):
+    evaluate(run)
+    with run.openings_file.open("a") as file:
+        file.write(line + "\n")
+    with pytest.raises(RunError, match="is damaged at .*; it is the record of who looked at the test part"):
+        openings(run)
+
+
+def test_lines_are_appended_and_never_replaced(run):
+    record_opening(run, {"opening": "a"})
+    record_opening(run, {"opening": "b"})
+    assert [json.loads(line)["opening"] for line in run.openings_file.read_text().splitlines()] == ["a", "b"]
+
+
+def test_a_model_that_does_not_exist_opens_nothing(run):
+    with pytest.raises(EnsembleError, match="no ensemble 'grid'"):
+        evaluate(run, ensemble="grid")
+    assert not run.openings_file.exists()
+
+
+def test_a_run_without_test_part_opens_nothing(run):
+    with pytest.raises(RunError, match="has no test part: no image was sealed"):
+        evaluate(run, test_rows=TEST_ROWS[:0], labels=LABELS[:0], groups=GROUPS[:0])
+    assert not run.openings_file.exists()
+
+
+def test_predictions_of_other_rows_are_refused(run):
+    with pytest.raises(DataError, match="predictions need labels of shape"):
+        evaluate(run, predict=lambda rows: predict(rows)[:-1])
+
+
+def test_a_test_part_of_one_class_is_refused(run):
+    with pytest.raises(OneClassError, match="needs"):
+        evaluate(run, labels=np.zeros(60, dtype=np.int64))
+
+
+# -- shown
+
+
+def test_rows_hold_every_metric(run):
+    found = evaluate(run)
+    rows = list(csv.DictReader(io.StringIO(evaluation_as_csv(found))))
+    assert [row["metric"] for row in rows] == list(METRICS)
+    assert float(rows[0]["test_low"]) == found.metrics["auc"].low
+    plain = json.loads(json.dumps(evaluation_as_json(found), allow_nan=False))
+    assert plain["metrics"]["auc"]["estimate"] == found.metrics["auc"].estimate
+
+
+def test_the_table_fits_a_terminal_and_says_how_often_the_test_was_opened(run):
+    evaluate(run)
+    console = Console(width=80, file=io.StringIO())
+    console.print(evaluation_table(evaluate(run)))
+    shown = console.file.getvalue()
+    assert max(map(len, shown.splitlines())) <= 80
+    assert "Look number 2 at it." in shown
+    assert "BAcc" in shown
+    assert "true \\ called" in shown
