@@ -87,7 +87,7 @@ def _conduct(prepared: Prepared, console: Console) -> bool:
         console=console,
     )
     log = TensorBoardLog(run.tensorboard, metric=record.metric)
-    log.write_experiment(setting_columns())
+    log.write_experiment(setting_columns({"model.backbone": record.backbones}))
     deadline = deadline_of(record, now())
     conductor = Conductor(
         run,
@@ -169,8 +169,8 @@ def saved_sentence(records: list[TrialRecord]) -> str:
         return ""
     read, computed = sum(use.read for use in uses), sum(use.computed for use in uses)
     return (
-        f"{len(uses)} trials read {read} views of frozen features, of which {computed} had to be computed; "
-        "no epoch or fold ran a frozen layer again"
+        f"{len(uses)} trials read {read} sets of frozen features, {computed} of them computed here; "
+        "no fold or epoch ran a frozen layer again"
     )
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
-from results.records import Cause, TrialRecord
+from results.records import Cause, PrefixUse, TrialRecord
 from results.store import RunFolder
 from trainables.config import TrialConfig, flatten
 
@@ -53,6 +53,7 @@ class RunningTrial:
     config: TrialConfig
     params: dict[str, Any]
     started_at: float
+    prefix: PrefixUse | None = None
     epochs: int = 0
     value: float | None = None
     collapsed_for: dict[int, int] = field(default_factory=dict)
@@ -109,6 +110,10 @@ class Conductor:
                     watcher.started(proposal.number, proposal.config)
             return proposal
         raise RuntimeError(f"the space proposed {_INVALID_IN_A_ROW} points in a row that cannot run")
+
+    def opened(self, number: int, prefix: PrefixUse) -> None:
+        """Note how a trial is fed, for the records of those that are stopped."""
+        self.running[number].prefix = prefix
 
     def epoch(
         self, number: int, epoch: int, value: float, scalars: Mapping[str, float], collapsed: tuple[int, ...]
@@ -169,6 +174,7 @@ class Conductor:
             cause=cause,
             config=flatten(config.model_dump(mode="json")) if config else {},
             params=params,
+            prefix=trial.prefix if trial else None,
             epochs=trial.epochs if trial else 0,
             wall_seconds=self.clock() - trial.started_at if trial else 0.0,
             fingerprint=self.fingerprint,

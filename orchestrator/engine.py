@@ -137,6 +137,8 @@ class _Scheduler(_NotPickled, FIFOScheduler):
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         number, step = self._numbers[trial.trial_id], result["step"]
+        if step.opened is not None:
+            self._conductor.opened(number, step.opened)
         cause = self._follow(number, step)
         if cause is None:
             return str(TrialScheduler.CONTINUE)
@@ -149,19 +151,25 @@ class _Scheduler(_NotPickled, FIFOScheduler):
             self._follow(number, result["step"])
             self._conductor.ended(number)
 
-    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        number = self._numbers[trial.trial_id]
-        if number not in self._conductor.running:
-            return
-        message = str(trial.get_pickled_error() or trial.get_error() or "the worker process died")
-        is_memory = "OutOfMemory" in message or "memory" in message.lower()
-        self._conductor.lost(number, "out_of_memory" if is_memory else "lost_worker", message[-2000:])
-
     def _follow(self, number: int, step: Step) -> Cause | None:
         report = step.epoch
         if report is None:
             return None
         return self._conductor.epoch(number, report.epoch, report.value, report.scalars, report.collapsed)
+
+
+class _Losses(_NotPickled, tune.Callback):
+    """Tells the conductor of a trial whose worker died once more than Tune retries."""
+
+    def __init__(self, conductor: Conductor, numbers: dict[str, int]) -> None:
+        self._conductor, self._numbers = conductor, numbers
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        number = self._numbers[trial.trial_id]
+        if number in self._conductor.running:
+            message = str(trial.get_pickled_error() or trial.get_error() or "the worker process died")
+            cause: Cause = "out_of_memory" if "memory" in message.lower() else "lost_worker"
+            self._conductor.lost(number, cause, message[-2000:])
 
 
 def run_trials(conductor: Conductor, run: RunFolder, resources: Resources) -> None:
@@ -193,6 +201,7 @@ def run_trials(conductor: Conductor, run: RunFolder, resources: Resources) -> No
             name="tune",
             storage_path=str(scratch.resolve()),
             verbose=0,
+            callbacks=[_Losses(conductor, numbers)],
             failure_config=tune.FailureConfig(max_failures=_RETRIES),
             checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
         ),

@@ -195,8 +195,8 @@ def prepare_search(request: SearchRequest, connect: Connect, say: Say) -> Prepar
     )
     trial_minutes = request.trial_minutes or (max(0.5, request.minutes / 6) if request.minutes else 10.0)
     context, left_out = _context(request, patch_set, rows, split, choose_device(gpus), trial_minutes, slots)
-    for backbone, reason in left_out.items():
-        say(f"left out: {backbone}: {reason}")
+    for sentence in _left_out_sentences(left_out):
+        say(sentence)
     if not context.backbones:
         raise ConfigError("no backbone is left to search; see the reasons above, and try --trial-minutes or --weights-dir")
     say(f"backbones: {', '.join(context.backbones)}")
@@ -423,6 +423,14 @@ def _flattens(name: str, size_px: int, channels: int) -> tuple[str, ...]:
 
 def _levels(name: str) -> tuple[str, ...]:
     return tuple("top" if drop == 0 else f"top+{drop}" for drop in range(len(backbone_named(name).levels)))
+
+
+def _left_out_sentences(left_out: Mapping[str, str]) -> list[str]:
+    """One sentence a reason, with all backbones that share it."""
+    by_reason: dict[str, list[str]] = {}
+    for name, reason in left_out.items():
+        by_reason.setdefault(reason.replace(f" for {name}:", ":").replace(f"no {name}*", "no NAME*"), []).append(name)
+    return [f"left out: {', '.join(names)}: {reason}" for reason, names in by_reason.items()]
 
 
 def _describe_split(rows: TaskRows, split: Split, classes: tuple[str, ...]) -> str:

@@ -32,11 +32,12 @@ EPOCH_METRICS: Final = ("auc", "f2", "f1", "accuracy", "balanced_accuracy", "rec
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Step:
-    """What a worker tells after a step: the epoch that it finished, if any, and whether the trial has ended.
+    """What a worker tells after a step: how the trial is fed, the epoch that it finished, whether it has ended.
 
     No plain dictionary, since Tune flattens those on the way.
     """
 
+    opened: PrefixUse | None = None
     epoch: EpochReport | None = None
     is_end: bool = False
 
@@ -86,7 +87,7 @@ class TrialRunner:
         if self.validation is None:
             self.validation = self._open()
             self.opened = time.monotonic()
-            return Step()
+            return Step(opened=self._prefix_use())
         if self.validation.is_over:
             return self._end()
         report = self.validation.epoch()
@@ -160,7 +161,7 @@ class TrialRunner:
             config=flatten(self.config.model_dump(mode="json")),
             params=self.params,
             epochs=validation.epochs_done if validation else 0,
-            prefix=PrefixUse(**dataclasses.asdict(validation.use)) if validation else None,
+            prefix=self._prefix_use(),
             trained_parameters=validation.trained_parameters if validation else None,
             wall_seconds=time.monotonic() - self.started,
             device=str(self.device),
@@ -169,6 +170,9 @@ class TrialRunner:
             finished_at=datetime.now(UTC),
             **outcome,
         )
+
+    def _prefix_use(self) -> PrefixUse | None:
+        return PrefixUse(**dataclasses.asdict(self.validation.use)) if self.validation else None
 
     def _checkpoint(self) -> None:
         if time.monotonic() - self.checkpointed >= _CHECKPOINT_SECONDS and self.validation is not None:

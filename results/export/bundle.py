@@ -147,7 +147,9 @@ def _folder_in_progress(out: Path) -> Iterator[Path]:
         out.parent.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
     except OSError as error:
-        raise ExportError(f"cannot write a bundle to {out}: {error.strerror}; give another --out") from error
+        raise ExportError(
+            f"cannot write a bundle to {out}: {error.strerror}: {error.filename}; give another --out"
+        ) from error
     try:
         yield folder
         folder.chmod(0o755)

@@ -1,4 +1,4 @@
-"""Exporting a run: whole or not at all, checked against torch and against the search, honest in its papers."""
+"""Exporting a run: whole or not at all, checked against torch and the search, honest in its papers."""
 
 import datetime
 
@@ -12,10 +12,11 @@ from results.errors import EnsembleError, ExportError, RunError
 from results.evaluation import evaluate_test
 from results.export import bundle as bundle_module
 from results.export import parity
+from results.export.apply import open_model
 from results.export.bundle import export_bundle
 from results.export.card import model_card
 from results.export.manifest import Manifest
-from results.export.parity import held_out_rows, reproduces_out_of_fold
+from results.export.parity import held_out_rows, predict_by_fold, reproduces_out_of_fold
 from results.records import OutOfFold
 from trainables.checkpoint import read_fold_weights, write_fold_weights
 from trainables.data import splits
@@ -103,13 +104,13 @@ def test_a_folder_that_holds_something_is_left_as_it_is(run, tmp_path):
 
 def test_a_file_is_no_place_for_a_bundle(run, tmp_path):
     (tmp_path / "out").write_text("")
-    with pytest.raises(ExportError, match="a bundle is a folder, and .* is a file"):
+    with pytest.raises(ExportError, match=r"a bundle is a folder, and .* is a file"):
         export_bundle(run, tmp_path / "out", trial=0)
 
 
 def test_a_place_that_cannot_be_written_is_named(run, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(ExportError, match="cannot write a bundle to .*/file/bundle: Not a directory"):
+    with pytest.raises(ExportError, match=r"cannot write a bundle to .*/bundle: File exists: .*/file;"):
         export_bundle(run, tmp_path / "file" / "bundle", trial=0, held_out_limit=2)
 
 
@@ -135,7 +136,7 @@ def test_weights_that_changed_since_the_search_are_found_out(run, tmp_path):
     folder = run.trial(5) / "folds"
     kept = read_fold_weights(folder)
     try:
-        write_fold_weights(folder, [{**kept[0], "head.4.bias": torch.full((1,), 5.0)}, kept[1]])
+        write_fold_weights(folder, [{**kept[0], "head.5.bias": torch.full((1,), 5.0)}, kept[1]])
         with pytest.raises(ExportError, match="trial 5 does not predict what it predicted in the search"):
             export_bundle(run, tmp_path / "out", trial=5, held_out_limit=4)
     finally:
@@ -172,18 +173,19 @@ def test_exporting_never_opens_the_test_part(run, tmp_path, monkeypatch):
         for group, fold in splits.read_split(run.split_file).fold_of_group.items()
         if fold == splits.TEST
     }
+    images = open_model(run, trial=0).patch_set.images
     seen = []
-    original = bundle_module.predict_by_fold
-    monkeypatch.setattr(
-        bundle_module,
-        "held_out_rows",
-        lambda kept, limit: (seen.extend(kept.groups.tolist()), held_out_rows(kept, limit))[1],
-    )
-    monkeypatch.setattr(bundle_module, "predict_by_fold", original)
-    export_bundle(run, tmp_path / "out", trial=0, held_out_limit=2)
-    assert sealed
-    assert seen
-    assert not sealed & set(seen)
+
+    def watch(module, raw):
+        seen.extend(raw)
+        return predict_by_fold(module, raw)
+
+    monkeypatch.setattr(bundle_module, "predict_by_fold", watch)
+    export_bundle(run, tmp_path / "out", trial=0, held_out_limit=40)
+    rows = [next(row for row in range(len(images)) if np.array_equal(images[row], one)) for one in seen]
+    assert len(rows) == 32
+    assert not sealed & {f"P{row // 2 % 10}-{row % 2}" for row in rows}
+    assert len(sealed) == 4
     assert not run.openings_file.exists()
 
 
@@ -225,12 +227,12 @@ def test_an_ensemble_is_exported_under_its_method(run, tmp_path):
 
 
 def test_an_ensemble_that_was_not_built_is_asked_for(run, tmp_path):
-    with pytest.raises(EnsembleError, match="no ensemble 'stack_svm' .*; build it first with"):
+    with pytest.raises(EnsembleError, match=r"no ensemble 'stack_svm' .*; build it first with"):
         export_bundle(run, tmp_path / "out", ensemble="stack_svm")
 
 
 def test_a_trial_that_does_not_exist_is_answered_with_those_that_do(run, tmp_path):
-    with pytest.raises(RunError, match="no finished trial 9 in .*; trials with weights: 0, 5"):
+    with pytest.raises(RunError, match=r"no finished trial 9 in .*; trials with weights: 0, 5"):
         export_bundle(run, tmp_path / "out", trial=9)
 
 

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 
 import numpy as np
 import pytest
@@ -104,13 +105,10 @@ def test_every_metric_has_an_interval_an_expectation_and_a_baseline(run):
 
 
 def test_intervals_resample_patients_not_images(run):
-    by_patient = evaluate(run, labels=(TEST_ROWS // 4) % 2, predict=lambda rows: predict(rows // 4))
-    by_image = evaluate(
-        run,
-        labels=(TEST_ROWS // 4) % 2,
-        predict=lambda rows: predict(rows // 4),
-        groups=np.arange(60).astype(str),
-    )
+    of_patient = np.repeat(np.arange(15), 4)  # images of a patient share label and prediction
+    asked = {"labels": of_patient % 2, "predict": lambda rows: predict(np.arange(15))[of_patient]}
+    by_patient = evaluate(run, **asked)
+    by_image = evaluate(run, **asked, groups=np.arange(60).astype(str))
     for name in ("auc", "accuracy", "brier"):
         patient, image = by_patient.metrics[name], by_image.metrics[name]
         assert patient.high - patient.low > 1.3 * (image.high - image.low)
@@ -163,7 +161,7 @@ def test_a_damaged_log_is_never_passed_over(run, line):
     evaluate(run)
     with run.openings_file.open("a") as file:
         file.write(line + "\n")
-    with pytest.raises(RunError, match="is damaged at .*; it is the record of who looked at the test part"):
+    with pytest.raises(RunError, match=r"is damaged at .*; it is the record of who looked at the test part"):
         openings(run)
 
 
@@ -171,6 +169,13 @@ def test_lines_are_appended_and_never_replaced(run):
     record_opening(run, {"opening": "a"})
     record_opening(run, {"opening": "b"})
     assert [json.loads(line)["opening"] for line in run.openings_file.read_text().splitlines()] == ["a", "b"]
+
+
+def test_a_line_is_flushed_to_the_disk_itself(run, monkeypatch):
+    flushed = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: flushed.append(os.fstat(descriptor).st_ino))
+    record_opening(run, {"opening": "a"})
+    assert flushed == [run.openings_file.stat().st_ino, run.path.stat().st_ino]
 
 
 def test_a_model_that_does_not_exist_opens_nothing(run):

@@ -18,6 +18,7 @@ from results.errors import ExportError
 from results.export.bundle import export_bundle
 from results.export.images import read_image
 from results.export.predict import (
+    Bundle,
     load_bundle,
     predict_files,
     predictions_as_csv,
@@ -201,7 +202,7 @@ def test_values_of_no_known_depth_are_refused(values, message, wanted, tmp_path)
 
 
 def test_a_missing_bundle_is_refused(tmp_path):
-    with pytest.raises(ExportError, match="no bundle at .*; a bundle is the folder that"):
+    with pytest.raises(ExportError, match=r"no bundle at .*; a bundle is the folder that"):
         load_bundle(tmp_path / "gone")
 
 
@@ -290,7 +291,18 @@ def test_files_are_predicted_as_their_pixels_and_decided_by_the_threshold(bundle
     threshold = bundle.manifest.threshold
     called = ["malignant" if value >= threshold else "benign" for value in probabilities]
     assert [one.predicted_class for one in found] == called
-    assert set(called) == {"benign", "malignant"}
+
+
+def test_the_threshold_itself_is_called_positive(bundle):
+    threshold = bundle.manifest.threshold
+    positive = np.array([threshold - 1e-6, threshold, 1.0])
+    assert bundle.decide(np.stack([1 - positive, positive], axis=1)).tolist() == [0, 1, 1]
+
+
+def test_beyond_two_classes_the_most_probable_is_called(bundle):
+    manifest = bundle.manifest.model_copy(update={"threshold": None})
+    probabilities = np.array([[0.2, 0.3, 0.5], [0.4, 0.3, 0.3]])
+    assert Bundle(manifest, bundle.session).decide(probabilities).tolist() == [2, 0]
 
 
 def test_what_was_done_to_files_is_said_once_for_all_of_them(bundle, tmp_path):
@@ -298,7 +310,8 @@ def test_what_was_done_to_files_is_said_once_for_all_of_them(bundle, tmp_path):
     paths.append(save(tmp_path / "deep.png", DEEP))
     notes = predict_files(bundle, paths).notes
     assert notes == (
-        "5 of 6 images have another depth than the model's images and were rescaled: 0.png, 1.png, 2.png, ...",
+        "5 of 6 images have another depth than the model's images and were rescaled: "
+        "0.png, 1.png, 2.png, ...",
     )
 
 
@@ -324,7 +337,8 @@ def test_prediction_needs_no_torch_ray_optuna_or_opencv(place, tmp_path):
         "import sys; from pathlib import Path\n"
         "from results.export.predict import load_bundle, predict_files\n"
         f"print(len(predict_files(load_bundle(Path({str(place)!r})), [Path({str(path)!r})]).predictions))\n"
-        "print(sorted({'torch', 'torchvision', 'timm', 'ray', 'optuna', 'cv2', 'sklearn'} & set(sys.modules)))\n"
+        "heavy = {'torch', 'torchvision', 'timm', 'ray', 'optuna', 'cv2', 'sklearn'}\n"
+        "print(sorted(heavy & set(sys.modules)))\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split("\n") == ["1", "[]", ""]

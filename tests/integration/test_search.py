@@ -1,0 +1,245 @@
+"""A search with real Ray on two CPUs, from the command line to one file that predicts, and its faults."""
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from results.records import TrialRecord
+from results.store import RunFolder
+from trainables.data.splits import TEST, read_split
+
+pytestmark = pytest.mark.timeout(240)
+
+ORCHESTRATE = (sys.executable, "-m", "orchestrator.cli.main")
+FROZEN = ("--set", "model.backbone=efficientnet_lite0", "--set", "model.trained_stages=0")
+SMALL = ("--offline", "--address", "local", "--epochs", "3", "--folds", "3", "--workers", "2", *FROZEN)
+
+
+def orchestrate(folder: Path, *arguments: str | Path, code: int = 0) -> subprocess.CompletedProcess[str]:
+    """Run a verb in a folder; fail with what it printed unless it ends with `code`."""
+    command = [*ORCHESTRATE, *map(str, arguments)]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=200)
+    assert done.returncode == code, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done
+
+
+def write_patches(folder: Path) -> None:
+    """48 patches of 24 patients; the malignant ones hold a bright spot."""
+    random = np.random.default_rng(0)
+    labels = np.repeat(np.tile([0, 1], 12), 2)
+    images = random.integers(0, 20_000, (48, 48, 48)).astype(np.uint16)
+    images[labels == 1, 16:32, 16:32] += 12_000
+    patients = np.array([f"p{index // 2:02d}" for index in range(48)])
+    np.savez(folder / "patches.npz", images=images, labels=labels, patient=patients)
+    cv2.imwrite(str(folder / "one.png"), images[2])
+
+
+def search(folder: Path, name: str, *arguments: str) -> tuple[str, ...]:
+    return ("search", "benign_malignant", "--data", "patches.npz", "--name", name, *SMALL, *arguments)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("finished")
+    write_patches(folder)
+    done = orchestrate(folder, *search(folder, "first", "--trials", "4"))
+    assert done.stdout == ""
+    assert "4 trials ended" in done.stderr
+    assert "orchestrate leaderboard runs/benign_malignant/first" in done.stderr
+    return folder
+
+
+def run_of(folder: Path, name: str = "first") -> RunFolder:
+    return RunFolder(folder / "runs" / "benign_malignant" / name)
+
+
+def test_every_trial_has_a_record_and_complete_ones_have_predictions_and_weights(finished: Path) -> None:
+    run = run_of(finished)
+    records = run.records()
+    assert [record.number for record in records] == [0, 1, 2, 3]
+    complete = [record for record in records if record.state == "complete"]
+    assert complete
+    for record in complete:
+        found = run.out_of_fold(record.number)
+        assert found.probabilities.shape == (len(found.rows), 2)
+        assert len(list((run.trial(record.number) / "folds").iterdir())) == 3
+        assert record.prefix is not None
+        assert record.prefix.kind == "stored views"
+    assert not (run.path / ".ray").exists()
+
+
+def test_the_test_part_is_sealed_from_every_trial(finished: Path) -> None:
+    run = run_of(finished)
+    split = read_split(run.split_file)
+    sealed = {group for group, fold in split.fold_of_group.items() if fold == TEST}
+    assert sealed
+    for record in run.records():
+        if record.state == "complete":
+            assert sealed.isdisjoint(run.out_of_fold(record.number).groups)
+
+
+def test_the_whole_line_from_leaderboard_to_prediction(finished: Path) -> None:
+    rows = json.loads(orchestrate(finished, "leaderboard", "latest", "--format", "json").stdout)
+    assert any(row["rank"] == 1 for row in rows)
+    table = orchestrate(finished, "leaderboard", "first").stdout
+    assert "always the majority class" in table
+    ensembles = json.loads(orchestrate(finished, "ensemble", "first", "--format", "json").stdout)
+    assert {"average", "greedy", "grid", "stack_logistic"} <= {ensemble["method"] for ensemble in ensembles}
+    tested = json.loads(orchestrate(finished, "evaluate", "first", "--format", "json").stdout)
+    assert tested
+    assert len(run_of(finished).openings_file.read_text().splitlines()) >= 1
+    assert "opened 1 time(s) before" in orchestrate(finished, "evaluate", "first").stderr
+    orchestrate(finished, "export", "first", "--out", "bundle")
+    assert {path.name for path in (finished / "bundle").iterdir()} == {
+        "model.onnx",
+        "manifest.json",
+        "model_card.md",
+    }
+    predicted = orchestrate(finished, "predict", "bundle", "one.png", "--format", "csv").stdout
+    row = next(csv.DictReader(io.StringIO(predicted)))
+    assert row["file"] == "one.png"
+    assert any(0.0 <= float(value) <= 1.0 for value in row.values() if value.replace(".", "").isdigit())
+    sentence = orchestrate(finished, "export", "first", "--out", "bundle", code=2).stderr
+    assert "bundle" in sentence
+
+
+def test_tensorboard_has_one_event_file_a_trial_and_pictures_of_the_best(finished: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    folder = run_of(finished).tensorboard
+    trials = sorted(path for path in folder.iterdir() if path.is_dir())
+    assert len(trials) == 4
+    best = max((r for r in run_of(finished).records() if r.state == "complete"), key=lambda r: r.value or 0)
+    events = EventAccumulator(str(folder / f"trial-{best.number:04d}")).Reload()
+    tags = events.Tags()
+    assert {"loss/train", "loss/validation", "auc/validation", "fold_1/auc"} <= set(tags["scalars"])
+    assert {"roc", "precision_recall", "confusion", "worst_mistakes"} <= set(tags["images"])
+
+
+def test_one_worker_and_one_seed_repeat_a_search(tmp_path: Path) -> None:
+    write_patches(tmp_path)
+    for name in ("a", "b"):
+        orchestrate(tmp_path, *search(tmp_path, name, "--trials", "3", "--workers", "1"))
+    first, second = (
+        [(r.params, r.state, r.value) for r in run_of(tmp_path, name).records()] for name in ("a", "b")
+    )
+    assert first == second
+
+
+def test_a_search_that_is_killed_resumes_without_losing_or_repeating_a_trial(tmp_path: Path) -> None:
+    write_patches(tmp_path)
+    arguments = search(tmp_path, "killed", "--trials", "8")
+    run = run_of(tmp_path, "killed")
+    with subprocess.Popen([*ORCHESTRATE, *arguments], cwd=tmp_path, stderr=subprocess.DEVNULL) as driver:
+        wait_for(lambda: len(run.records()) >= 2)
+        driver.send_signal(signal.SIGKILL)
+        driver.wait(timeout=20)
+    before = {r.number: (r.finished_at, r.value) for r in run.records()}
+    assert 2 <= len(before) < 8
+    done = orchestrate(tmp_path, "resume", "killed")
+    assert f"{len(before)} of 8 trials are finished and stay" in done.stderr
+    after = {r.number: (r.finished_at, r.value) for r in run.records()}
+    assert sorted(after) == list(range(8))
+    assert {number: after[number] for number in before} == before
+
+
+def test_ctrl_c_stops_cleanly_and_says_how_to_resume(tmp_path: Path) -> None:
+    write_patches(tmp_path)
+    arguments = search(tmp_path, "stopped", "--trials", "500")
+    run = run_of(tmp_path, "stopped")
+    with subprocess.Popen(
+        [*ORCHESTRATE, *arguments], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+    ) as driver:
+        wait_for(lambda: len(run.records()) >= 1)
+        driver.send_signal(signal.SIGINT)
+        printed = driver.communicate(timeout=60)[1]
+    assert driver.returncode == 130, printed
+    assert "orchestrate resume runs/benign_malignant/stopped" in printed
+    assert "Traceback" not in printed
+
+
+FAULTS = """
+import os, signal
+from search_spaces.benign_malignant import space as base
+
+def space(trial, context):
+    fault = trial.suggest_categorical("fault", ("none", "nan"))
+    settings = base(trial, context)
+    if fault == "nan":
+        settings |= {"optimizer.name": "sgd", "optimizer.lr": 10.0, "optimizer.momentum": 0.95}
+        settings |= {"model.head.hidden": (512,) * 6, "training.epochs": 40, "training.patience": None}
+        settings |= {"training.class_weight": 100.0}
+    return settings
+"""
+
+
+def test_a_trial_that_leaves_the_numbers_is_an_outcome_and_the_search_goes_on(tmp_path: Path) -> None:
+    write_patches(tmp_path)
+    (tmp_path / "faults.py").write_text(FAULTS)
+    arguments = search(tmp_path, "faults", "--trials", "6")
+    orchestrate(tmp_path, *arguments, "--space", "faults:space")
+    records = run_of(tmp_path, "faults").records()
+    assert [record.number for record in records] == list(range(6))
+    broken = [record for record in records if record.state == "failed"]
+    assert broken
+    assert {record.cause for record in broken} == {"nan"}
+    assert all(record.error for record in broken)
+    assert any(record.state == "complete" for record in records)
+
+
+def test_a_worker_that_is_killed_costs_at_most_its_trial(tmp_path: Path) -> None:
+    write_patches(tmp_path)
+    arguments = search(tmp_path, "worker", "--trials", "4")
+    run = run_of(tmp_path, "worker")
+    with subprocess.Popen(
+        [*ORCHESTRATE, *arguments], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+    ) as driver:
+        wait_for(lambda: len(run.records()) >= 1)
+        for pid in trial_workers(driver.pid):
+            os.kill(pid, signal.SIGKILL)
+        printed = driver.communicate(timeout=120)[1]
+    assert driver.returncode == 0, printed
+    records: list[TrialRecord] = run.records()
+    assert [record.number for record in records] == [0, 1, 2, 3]
+    assert {record.cause for record in records if record.state == "failed"} <= {"lost_worker"}
+
+
+def trial_workers(driver: int) -> list[int]:
+    """Processes below the driver that run trials."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            command = (entry / "cmdline").read_bytes()
+            if command.startswith(b"ray::_Trainable") and driver in ancestors(int(entry.name)):
+                found.append(int(entry.name))
+        except OSError:  # it ended meanwhile
+            continue
+    return found
+
+
+def ancestors(pid: int) -> list[int]:
+    found = []
+    while pid > 1:
+        pid = int((Path("/proc") / str(pid) / "stat").read_text().rsplit(") ", 1)[1].split()[1])
+        found.append(pid)
+    return found
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 120.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "the search did not come that far in time"
+        time.sleep(0.1)

@@ -1,0 +1,137 @@
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.policy import InvalidPointError, StudyPolicy, open_study
+from results.records import TrialRecord
+from search_spaces.context import SpaceContext
+from search_spaces.registry import Space
+from trainables.errors import ConfigError
+
+CONTEXT = SpaceContext(("vgg16",), {}, {}, {}, frozenset(), (), {}, 20, 100)
+
+
+def line(trial: Any, context: SpaceContext) -> dict[str, Any]:
+    return {"model.backbone": "vgg16", "optimizer.lr": trial.suggest_float("lr", 1e-4, 1e-1, log=True)}
+
+
+def policy(journal: Path, trials: int = 6, function: Any = line, **options: Any) -> StudyPolicy:
+    defaults: dict[str, Any] = {"storage": None, "journal": journal, "name": "t/n", "seed": 0, "epochs": 20}
+    study = open_study(**(defaults | options))
+    return StudyPolicy(study, Space("line", function, ()), CONTEXT, {}, trials=trials)
+
+
+def record(number: int, state: str = "complete", value: float | None = 0.5, cause: Any = None) -> TrialRecord:
+    return TrialRecord(
+        number=number, state=state, cause=cause, value=value, config={}, fingerprint="f", seed=0,  # type: ignore[arg-type]
+        finished_at=datetime(2026, 1, 1, tzinfo=UTC),
+    )
+
+
+def test_as_many_trials_as_asked_are_handed_out(tmp_path: Path) -> None:
+    study = policy(tmp_path / "study.log", trials=3)
+    numbers = [proposal.number for proposal in (study.next() for _ in range(3)) if proposal]
+    assert numbers == [0, 1, 2]
+    assert study.next() is None
+
+
+def test_the_same_seed_proposes_the_same_trials_to_one_worker(tmp_path: Path) -> None:
+    def rates(name: str, seed: int) -> list[float]:
+        study = policy(tmp_path / name, trials=12, seed=seed)
+        found = []
+        while (proposal := study.next()) is not None:
+            found.append(proposal.config.optimizer.lr)
+            study.tell(record(proposal.number, value=-abs(proposal.config.optimizer.lr - 0.01)))
+        return found
+
+    assert rates("a", 1) == rates("b", 1) != rates("c", 2)
+
+
+def test_the_worse_of_two_trials_is_pruned_at_the_same_epoch(tmp_path: Path) -> None:
+    study = policy(tmp_path / "study.log")
+    study.next(), study.next()
+    assert [study.should_prune(0, epoch, 0.9) for epoch in range(1, 8)] == [False] * 7
+    assert [study.should_prune(1, epoch, 0.1) for epoch in range(1, 6)] == [False] * 4 + [True]
+
+
+@pytest.mark.parametrize("cause", ["nan", "exception", "out_of_memory", "lost_worker"])
+def test_a_failure_is_told_as_pruned_with_its_true_cause(tmp_path: Path, cause: str) -> None:
+    study = policy(tmp_path / "study.log")
+    study.next()
+    study.tell(record(0, state="failed", value=None, cause=cause))
+    trial = study.study.trials[0]
+    assert trial.state.name == "PRUNED"
+    assert trial.user_attrs == {"state": "failed", "cause": cause}
+
+
+def test_the_sampler_learns_to_stay_away_from_what_crashes(tmp_path: Path) -> None:
+    study = policy(tmp_path / "study.log", trials=60)
+    crashes = []
+    while (proposal := study.next()) is not None:
+        does_crash = proposal.config.optimizer.lr > 0.003
+        crashes.append(does_crash)
+        if does_crash:
+            study.tell(record(proposal.number, state="failed", value=None, cause="nan"))
+        else:
+            study.tell(record(proposal.number, value=0.9 - proposal.config.optimizer.lr))
+    assert sum(crashes[:15]) >= 4
+    assert sum(crashes[-30:]) <= 3
+
+
+def test_an_interrupted_trial_is_run_again_under_its_own_number(tmp_path: Path) -> None:
+    first = policy(tmp_path / "study.log", trials=3)
+    rates = [proposal.config.optimizer.lr for proposal in (first.next(), first.next()) if proposal]
+    first.tell(record(0))
+    resumed = policy(tmp_path / "study.log", trials=3)
+    assert resumed.adopt({0: record(0)}) == 1
+    again = resumed.next()
+    assert again is not None
+    assert (again.number, again.config.optimizer.lr) == (1, rates[1])
+    last = resumed.next()
+    assert last is not None
+    assert last.number == 2
+    assert resumed.next() is None
+
+
+def test_a_trial_that_was_recorded_but_not_told_is_told_and_not_run_again(tmp_path: Path) -> None:
+    policy(tmp_path / "study.log", trials=1).next()
+    resumed = policy(tmp_path / "study.log", trials=1)
+    assert resumed.adopt({0: record(0, value=0.7)}) == 0
+    assert resumed.next() is None
+    assert resumed.study.best_value == 0.7
+
+
+def test_a_resumed_trial_may_report_its_epochs_again(tmp_path: Path) -> None:
+    first = policy(tmp_path / "study.log")
+    first.next()
+    first.should_prune(0, 1, 0.6)
+    resumed = policy(tmp_path / "study.log")
+    resumed.adopt({})
+    resumed.next()
+    assert not resumed.should_prune(0, 1, 0.6)
+
+
+def test_a_point_that_cannot_run_says_which_one_it_is(tmp_path: Path) -> None:
+    def wrong(trial: Any, context: SpaceContext) -> dict[str, Any]:
+        return {"model.backbone": "vgg16", "training.epochs": trial.suggest_int("epochs", -3, -1)}
+
+    with pytest.raises(InvalidPointError, match=r"training\.epochs") as caught:
+        policy(tmp_path / "study.log", function=wrong).next()
+    assert caught.value.number == 0
+    assert set(caught.value.params) == {"epochs"}
+
+
+def test_a_study_that_minimises_is_refused(tmp_path: Path) -> None:
+    import optuna
+
+    storage = f"sqlite:///{tmp_path}/study.db"
+    optuna.create_study(storage=storage, study_name="t/n", direction="minimize")
+    with pytest.raises(ConfigError, match="minimises; this search maximises"):
+        policy(tmp_path / "unused", storage=storage)
+
+
+def test_a_storage_that_cannot_be_opened_is_explained(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="the Optuna storage nonsense://x cannot be opened"):
+        policy(tmp_path / "unused", storage="nonsense://x")

@@ -1,0 +1,156 @@
+import sys
+from pathlib import Path
+
+import optuna
+import pytest
+
+from orchestrator.policy import check_space
+from search_spaces.context import SpaceContext
+from search_spaces.pins import PinnedTrial, parse_pins
+from search_spaces.registry import SPACES, space_named
+from trainables.errors import ConfigError, UnknownNameError
+from trainables.models.registry import BACKBONES, backbone_named
+from trainables.tasks import TASKS
+
+PRETRAINED = tuple(name for name, backbone in BACKBONES.items() if backbone.has_imagenet_weights)
+
+
+def context(backbones: tuple[str, ...] = tuple(BACKBONES)) -> SpaceContext:
+    def levels(name: str) -> tuple[str, ...]:
+        count = len(backbone_named(name).levels)
+        return tuple("top" if drop == 0 else f"top+{drop}" for drop in range(count))
+
+    return SpaceContext(
+        backbones=backbones,
+        depths={name: (0, 1) if name in PRETRAINED else ("all",) for name in backbones},
+        flattens={name: levels(name)[1:] for name in backbones},
+        levels={name: levels(name) for name in backbones},
+        adapts_channels=frozenset(backbones) & {"vgg16"},
+        augmentations=("none", "flips", "d4", "rotate"),
+        sizes_px=dict.fromkeys(backbones, 150),
+        epochs=30,
+        images=100,
+    )
+
+
+def random_study() -> optuna.Study:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    return optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
+
+
+def test_every_task_has_a_space() -> None:
+    assert set(SPACES) == set(TASKS)
+
+
+@pytest.mark.parametrize("task", sorted(SPACES))
+def test_every_point_of_a_space_is_a_configuration_that_can_be_planned(task: str) -> None:
+    configs = check_space(space_named(task), context(), {})
+    assert len(configs) >= 64
+    for config in configs:
+        backbone_named(config.model.backbone).plan(config.model)
+    assert {config.optimizer.name for config in configs} == {"adam", "rmsprop", "sgd", "adadelta"}
+    assert {config.model.backbone for config in configs} == set(BACKBONES)
+
+
+@pytest.mark.parametrize("task", sorted(SPACES))
+def test_every_recipe_is_a_point_of_its_space_and_comes_out_as_it_went_in(task: str) -> None:
+    space = space_named(task)
+    assert space.recipes
+    study = random_study()
+    for recipe in space.recipes:
+        study.enqueue_trial(recipe.params)
+        trial = study.ask()
+        space.configure(trial, context(), {})
+        asked = {name: value for name, value in recipe.params.items() if name in trial.params}
+        assert {name: trial.params[name] for name in asked} == asked
+        unread = {name.partition("@")[0] for name in set(recipe.params) - set(trial.params)}
+        assert unread <= {"model.head.pooling", "model.channels"}, recipe.name
+
+
+def test_conditional_settings_follow_what_they_depend_on() -> None:
+    study, space = random_study(), space_named("benign_malignant")
+    for _ in range(60):
+        config = space.configure(study.ask(), context(), {})
+        assert (config.optimizer.momentum is not None) == (config.optimizer.name == "sgd")
+        assert (config.model.weights == "random") == (config.model.backbone == "scratch4")
+        if config.training.augmentation == "none":
+            assert not config.training.average_views
+
+
+def test_a_pinned_setting_is_fixed_and_conditions_follow_it() -> None:
+    study, space = random_study(), space_named("benign_malignant")
+    pins = parse_pins(["optimizer.name=sgd", "model.cut=top+1", "optimizer.lr=1e-3", "model.head.hidden=[7]"])
+    for _ in range(20):
+        trial = study.ask()
+        config = space.configure(trial, context(("vgg16", "resnet50")), pins)
+        assert (config.optimizer.name, config.model.cut, config.optimizer.lr) == ("sgd", "top+1", 1e-3)
+        assert config.model.head.hidden == (7,)
+        assert config.optimizer.momentum is not None
+        assert "optimizer.name" not in trial.params
+
+
+def test_a_setting_outside_the_space_may_be_pinned_too() -> None:
+    config = space_named("benign_malignant").configure(random_study().ask(), context(), {"training.patience": 2})
+    assert config.training.patience == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("optimizer.name", "write name=value"),
+        ("optimzer.name=adam", "unknown setting 'optimzer.name'; did you mean 'optimizer.name'"),
+        ("optimizer.lr=[", "the value is no YAML"),
+    ],
+)
+def test_a_pin_that_cannot_be_read_is_explained(text: str, message: str) -> None:
+    with pytest.raises((ConfigError, UnknownNameError), match=message):
+        parse_pins([text])
+
+
+def test_a_pinned_trial_passes_on_what_is_not_pinned() -> None:
+    trial = PinnedTrial(optuna.trial.FixedTrial({"a": 1, "b": 0.5}), {"c": 9})
+    assert (trial.suggest_int("a", 0, 3), trial.suggest_float("b", 0, 1), trial.suggest_int("c", 0, 3)) == (1, 0.5, 9)
+    assert trial.number == 0
+
+
+def test_a_users_own_space_is_found_in_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "my_space.py").write_text(
+        "def space(trial, context):\n"
+        "    return {'model': {'backbone': 'vgg16'}, 'optimizer.lr': trial.suggest_float('lr', 1e-4, 1e-2, log=True)}\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    config = space_named("my_space:space").configure(random_study().ask(), context(), {})
+    assert 1e-4 <= config.optimizer.lr <= 1e-2
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("benign_malignat", "unknown space 'benign_malignat'; did you mean 'benign_malignant'"),
+        ("no_such_module:space", "the module cannot be imported"),
+        ("search_spaces.pieces:nothing", "has no function 'nothing'"),
+    ],
+)
+def test_a_space_that_is_not_there_is_explained(name: str, message: str) -> None:
+    with pytest.raises((ConfigError, UnknownNameError), match=message):
+        space_named(name)
+
+
+def test_a_space_whose_point_is_no_configuration_stops_the_search_at_its_door(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bad_space.py").write_text(
+        "def wrong(trial, context):\n    return {'model.backbone': 'vgg16', 'optimizer.lr': -1.0}\n"
+        "def broken(trial, context):\n    return {}['missing']\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    with pytest.raises(ConfigError, match=r"proposed a point that cannot run: .*optimizer\.lr"):
+        check_space(space_named("bad_space:wrong"), context(), {})
+    with pytest.raises(ConfigError, match=r"space bad_space:broken failed on \{\}: KeyError"):
+        check_space(space_named("bad_space:broken"), context(), {})
+
+
+def test_the_context_survives_the_way_through_the_run_folder() -> None:
+    assert SpaceContext.from_plain(context().as_plain()) == context()
