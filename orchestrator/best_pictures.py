@@ -27,12 +27,19 @@ def draw_best(run: RunFolder, search: SearchRecord, complete: list[TrialRecord])
             record.number,
             {
                 "roc": roc_curve_picture(found.labels, positive, found.folds, synthetic=synthetic),
-                "precision_recall": pr_curve_picture(found.labels, positive, found.folds, synthetic=synthetic),
+                "precision_recall": pr_curve_picture(
+                    found.labels, positive, found.folds, synthetic=synthetic
+                ),
                 "confusion": confusion_picture(
                     matrix, search.classes, title="Confusion at cross-fitted thresholds", synthetic=synthetic
                 ),
                 "worst_mistakes": mistakes_sheet(
-                    images[found.rows], found.labels, positive, found.rows, search.classes, synthetic=synthetic
+                    images[found.rows],
+                    found.labels,
+                    positive,
+                    found.rows,
+                    search.classes,
+                    synthetic=synthetic,
                 ),
             },
         )

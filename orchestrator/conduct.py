@@ -88,15 +88,12 @@ def _conduct(prepared: Prepared, console: Console) -> bool:
     )
     log = TensorBoardLog(run.tensorboard, metric=record.metric)
     log.write_experiment(setting_columns({"model.backbone": record.backbones}))
-    deadline = deadline_of(record, now())
     conductor = Conductor(
         run,
+        record,
         prepared.policy,
         (TerminalWatcher(progress), TensorBoardWatcher(log)),
-        fingerprint=record.fingerprint,
-        seed=record.seed,
-        keep_weights=record.keep_weights,
-        deadline=deadline,
+        deadline=deadline_of(record, now()),
         clock=now,
     )
     with progress:
@@ -125,7 +122,7 @@ def _close(prepared: Prepared, console: Console, *, is_interrupted: bool, finish
 
         draw_best(run, prepared.record, complete)
     left = prepared.record.trials - len(records)
-    commands = _next_commands(place, has_results=bool(complete), may_resume=is_interrupted and left > 0)
+    commands = _next_commands(run, has_results=bool(complete), may_resume=is_interrupted and left > 0)
     console.print(_summary(run, prepared.record, records, commands), soft_wrap=True)
     if not complete:
         raise RunError(_nothing_complete(place, records))
@@ -138,18 +135,21 @@ def _close(prepared: Prepared, console: Console, *, is_interrupted: bool, finish
     return 0
 
 
-def _next_commands(place: str, *, has_results: bool, may_resume: bool) -> list[str]:
+def _next_commands(run: RunFolder, *, has_results: bool, may_resume: bool) -> list[str]:
+    place = _short(run.path)
     commands = [f"orchestrate resume {place}"] if may_resume else []
     if has_results:
         commands += [
-            "tensorboard --logdir runs",
+            f"tensorboard --logdir {_short(run.path.parents[1])}",
             f"orchestrate leaderboard {place}",
             f"orchestrate ensemble {place}",
         ]
     return commands
 
 
-def _summary(run: RunFolder, search: SearchRecord, records: list[TrialRecord], commands: list[str]) -> RenderableType:
+def _summary(
+    run: RunFolder, search: SearchRecord, records: list[TrialRecord], commands: list[str]
+) -> RenderableType:
     complete = [record for record in records if record.state == "complete"]
     best = max(complete, key=lambda record: record.value or 0.0, default=None)
     return closing_summary(
@@ -176,7 +176,11 @@ def saved_sentence(records: list[TrialRecord]) -> str:
 
 def _nothing_complete(place: str, records: list[TrialRecord]) -> str:
     failed = [record for record in records if record.error]
-    why = f"; trial {failed[0].number} said: {failed[0].error.splitlines()[-1]}" if failed and failed[0].error else ""
+    why = (
+        f"; trial {failed[0].number} said: {failed[0].error.splitlines()[-1]}"
+        if failed and failed[0].error
+        else ""
+    )
     return (
         f"no trial of {place} was completed ({len(records)} ended){why}. "
         "Give the search more time (--minutes, --trial-minutes) or look at trials/*/record.json"

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
-from results.records import Cause, PrefixUse, TrialRecord
+from results.records import Cause, PrefixUse, SearchRecord, TrialRecord
 from results.store import RunFolder
 from trainables.config import TrialConfig, flatten
 
@@ -42,7 +42,9 @@ class Watcher(Protocol):
     """Somebody who is shown what happens: the terminal, TensorBoard."""
 
     def started(self, number: int, config: TrialConfig) -> None: ...
-    def epoch(self, number: int, epoch: int, epochs: int, value: float, scalars: Mapping[str, float]) -> None: ...
+    def epoch(
+        self, number: int, epoch: int, epochs: int, value: float, scalars: Mapping[str, float]
+    ) -> None: ...
     def finished(self, record: TrialRecord) -> None: ...
 
 
@@ -64,11 +66,9 @@ class Conductor:
 
     Args:
         run: Where records are kept.
+        search: What was asked.
         policy: Proposes and prunes.
         watchers: Are shown everything.
-        fingerprint: Of the data, for records written here.
-        seed: Of the search.
-        keep_weights: Number of best trials whose fold weights stay on disk.
         deadline: Clock reading after which nothing starts and running trials are stopped; None for no limit.
         clock: Seconds; injected for tests.
     """
@@ -76,17 +76,14 @@ class Conductor:
     def __init__(
         self,
         run: RunFolder,
+        search: SearchRecord,
         policy: Policy,
         watchers: tuple[Watcher, ...],
         *,
-        fingerprint: str,
-        seed: int,
-        keep_weights: int,
         deadline: float | None,
         clock: Callable[[], float],
     ) -> None:
-        self.run, self.policy, self.watchers = run, policy, watchers
-        self.fingerprint, self.seed, self.keep_weights = fingerprint, seed, keep_weights
+        self.run, self.search, self.policy, self.watchers = run, search, policy, watchers
         self.deadline, self.clock = deadline, clock
         self.running: dict[int, RunningTrial] = {}
         self.is_stopping = False
@@ -177,8 +174,8 @@ class Conductor:
             prefix=trial.prefix if trial else None,
             epochs=trial.epochs if trial else 0,
             wall_seconds=self.clock() - trial.started_at if trial else 0.0,
-            fingerprint=self.fingerprint,
-            seed=self.seed,
+            fingerprint=self.search.fingerprint,
+            seed=self.search.seed,
             finished_at=datetime.now(UTC),
         )
 
@@ -200,7 +197,7 @@ class Conductor:
         """Keep the weights of the best trials only, so that the disk stays bounded."""
         holders = [record for record in self.run.records() if record.has_weights]
         holders.sort(key=lambda record: (-(record.value or 0.0), record.number))
-        for record in holders[self.keep_weights :]:
+        for record in holders[self.search.keep_weights :]:
             self.run.write_record(record.model_copy(update={"has_weights": False}))
             with contextlib.suppress(FileNotFoundError):
                 shutil.rmtree(self.run.trial(record.number) / "folds")

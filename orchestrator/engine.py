@@ -97,7 +97,9 @@ class _NotPickled:
 class _Searcher(_NotPickled, Searcher):
     """Hands Tune what the conductor hands out; remembers which Tune trial is which of ours."""
 
-    def __init__(self, conductor: Conductor, run: Path, resources: Resources, numbers: dict[str, int]) -> None:
+    def __init__(
+        self, conductor: Conductor, run: Path, resources: Resources, numbers: dict[str, int]
+    ) -> None:
         super().__init__()
         self._conductor, self._run, self._resources, self._numbers = conductor, run, resources, numbers
 
@@ -116,7 +118,9 @@ class _Searcher(_NotPickled, Searcher):
             "deadline": self._conductor.deadline,
         }
 
-    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
         """The scheduler has told the conductor already."""
 
     def save(self, checkpoint_path: str) -> None:

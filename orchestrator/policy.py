@@ -25,6 +25,7 @@ from trainables.errors import ConfigError
 _FIRST_RUNG: Final = 5  # epochs before the first comparison
 _REDUCTION: Final = 2
 _STARTUP_TRIALS: Final = 8
+_NEVER_PRUNED: Final = 4  # first trials that always finish
 _SAMPLE: Final = 64
 
 
@@ -63,7 +64,13 @@ class StudyPolicy:
     """
 
     def __init__(
-        self, study: optuna.Study, space: Space, context: SpaceContext, pins: Mapping[str, Any], *, trials: int
+        self,
+        study: optuna.Study,
+        space: Space,
+        context: SpaceContext,
+        pins: Mapping[str, Any],
+        *,
+        trials: int,
     ) -> None:
         self.study, self.space, self.context, self.pins, self.trials = study, space, context, pins, trials
         self._running: dict[int, optuna.Trial] = {}
@@ -122,10 +129,14 @@ class StudyPolicy:
         return len(self.study.get_trials(deepcopy=False, states=states))
 
     def should_prune(self, number: int, epoch: int, value: float) -> bool:
-        """Report an epoch (1-based) and ask whether the trial is worse than its peers at the same epoch."""
+        """Report an epoch (1-based) and ask whether the trial is worse than its peers at the same epoch.
+
+        The first points are let finish, as a measure for all others, and so are the first few trials: with
+        two or three at an epoch, "the better half" is chance.
+        """
         trial = self._running[number]
         trial.report(value, epoch)
-        return trial.should_prune()
+        return number >= _NEVER_PRUNED and "recipe" not in trial.user_attrs and trial.should_prune()
 
     def tell(self, record: TrialRecord) -> None:
         """Tell the study how a trial ended."""
@@ -172,7 +183,9 @@ def open_study(*, storage: str | None, journal: Path, name: str, seed: int, epoc
     except Exception as error:
         raise ConfigError(f"the Optuna storage {storage or journal} cannot be opened: {error}") from error
     if study.direction != optuna.study.StudyDirection.MAXIMIZE:
-        raise ConfigError(f"study {name} in {storage} minimises; this search maximises, give it another --name")
+        raise ConfigError(
+            f"study {name} in {storage} minimises; this search maximises, give it another --name"
+        )
     return study
 
 

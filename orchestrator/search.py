@@ -1,7 +1,6 @@
-"""Composes a search from its parts: data, split, weights, costs, space; everything is checked before a trial."""
+"""Composes a search from its parts, and checks everything before a trial starts."""
 
 import importlib.metadata
-import math
 import shlex
 import time
 from collections.abc import Callable, Mapping
@@ -12,6 +11,7 @@ from typing import Any, Final
 
 from cluster.connect import Connection
 from cluster.resources import trial_slots
+from orchestrator.affordable import Budget, space_context
 from orchestrator.policy import StudyPolicy, check_space, open_study
 from results.errors import RunError
 from results.records import SearchRecord
@@ -22,23 +22,28 @@ from trainables.config import TrialConfig
 from trainables.data.patches import PatchSet, TaskRows, open_patch_set, select_rows
 from trainables.data.sources import load_patch_set
 from trainables.data.splits import TEST, Split, make_split, write_split
-from trainables.data.transforms import default_side, transform_spec
-from trainables.devices import Device, choose_device
+from trainables.data.transforms import transform_spec
+from trainables.devices import choose_device
 from trainables.errors import ConfigError, DataError, UnknownNameError
 from trainables.models.registry import BACKBONES, backbone_named
-from trainables.models.weights import Inventory, take_inventory
-from trainables.prefix.taps import LARGEST_SHARED_MAP, feature_shapes
-from trainables.probe import Cost, measure_cost, trial_seconds
+from trainables.models.weights import take_inventory
 from trainables.tasks import task_named
 
 Say = Callable[[str], None]
 Connect = Callable[[], Connection]
 
 METRIC: Final = "auc"
-VIEWS: Final = 8  # symmetries of the square, the largest set that the spaces draw from
-_SMALL_SET: Final = 400  # images up to which eight more random views are worth their forward passes on a CPU
-_PACKAGES: Final = ("breast-image-orchestrator", "torch", "torchvision", "timm", "ray", "optuna", "numpy",
-                    "scikit-learn", "albumentations")
+_PACKAGES: Final = (
+    "breast-image-orchestrator",
+    "torch",
+    "torchvision",
+    "timm",
+    "ray",
+    "optuna",
+    "numpy",
+    "scikit-learn",
+    "albumentations",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +148,7 @@ def check_request(request: SearchRequest) -> RunFolder:
     pinned = (request.pins or {}).get("model.backbone")
     if pinned is not None:
         backbone_named(str(pinned))
-    name = request.name or datetime.now().strftime("%Y%m%d-%H%M%S")  # noqa: DTZ005 - the user's own clock
+    name = request.name or datetime.now().strftime("%Y%m%d-%H%M%S")
     if not name.replace("-", "").replace("_", "").replace(".", "").isalnum() or name.startswith("."):
         raise ConfigError(f"--name {name!r}: letters, digits, dots, dashes and underscores only")
     run = RunFolder(request.runs / request.task / name)
@@ -167,6 +172,7 @@ def prepare_search(request: SearchRequest, connect: Connect, say: Say) -> Prepar
         OrchestrateError: Whatever makes the search impossible, before any trial starts.
     """
     run = check_request(request)
+    pins = dict(request.pins or {})
     task, space = task_named(request.task), space_named(request.space or request.task)
     store = (request.store or request.runs / ".store").resolve()
     patch_set, notes = load_patch_set(
@@ -194,13 +200,28 @@ def prepare_search(request: SearchRequest, connect: Connect, say: Say) -> Prepar
         workers=request.workers,
     )
     trial_minutes = request.trial_minutes or (max(0.5, request.minutes / 6) if request.minutes else 10.0)
-    context, left_out = _context(request, patch_set, rows, split, choose_device(gpus), trial_minutes, slots)
+    asked = tuple(name for name in BACKBONES if pins.get("model.backbone", name) == name)
+    context, left_out = space_context(
+        take_inventory(asked, weights_dir=request.weights_dir, may_download=request.may_download),
+        patch_set,
+        choose_device(gpus),
+        Budget(
+            images=len(rows.rows),
+            training_images=int((split.fold_of(rows.groups) != TEST).sum()),
+            folds=request.folds,
+            epochs=request.epochs,
+            seconds=60.0 * trial_minutes,
+            slots=slots,
+            is_forced="model.backbone" in pins,
+        ),
+    )
     for sentence in _left_out_sentences(left_out):
         say(sentence)
     if not context.backbones:
-        raise ConfigError("no backbone is left to search; see the reasons above, and try --trial-minutes or --weights-dir")
+        raise ConfigError(
+            "no backbone is left to search; see the reasons above, and try --trial-minutes or --weights-dir"
+        )
     say(f"backbones: {', '.join(context.backbones)}")
-    pins = dict(request.pins or {})
     for config in check_space(space, context, pins):
         check_config(config, patch_set, context)
     record = SearchRecord(
@@ -256,11 +277,15 @@ def reopen_search(run: RunFolder, connect: Connect, say: Say) -> Prepared:
     except DataError:
         say(f"the stored copy of the data is gone; reading {record.data} again")
         patch_set, _ = load_patch_set(
-            record.data, task=task_named(record.task), label_codes=record.label_codes,  # type: ignore[arg-type]
+            record.data,
+            task=task_named(record.task),
+            label_codes=record.label_codes,  # type: ignore[arg-type]
             store=Path(record.store),
         )
         if patch_set.fingerprint != record.fingerprint:
-            raise DataError(f"{record.data} is not what this search was started on; it has changed since") from None
+            raise DataError(
+                f"{record.data} is not what this search was started on; it has changed since"
+            ) from None
     policy = open_policy(run, record, space_named(record.space))
     again = policy.adopt({trial.number: trial for trial in run.records()})
     done = len(run.records())
@@ -310,126 +335,13 @@ def _gpus_per_trial(request: SearchRequest, connection: Connection) -> float:
     return 0.25 if connection.gpus else 0.0
 
 
-def _context(
-    request: SearchRequest, patch_set: PatchSet, rows: TaskRows, split: Split, device: Device,
-    trial_minutes: float, slots: int,
-) -> tuple[SpaceContext, dict[str, str]]:
-    """Find the backbones that have weights and fit the time, with what each may vary."""
-    pins = request.pins or {}
-    asked = tuple(name for name in BACKBONES if pins.get("model.backbone", name) == name)
-    inventory = take_inventory(asked, weights_dir=request.weights_dir, may_download=request.may_download)
-    left_out = dict(inventory.left_out)
-    budget = _Budget(
-        images=len(rows.rows),
-        training_images=int((split.fold_of(rows.groups) != TEST).sum()),
-        folds=request.folds,
-        epochs=request.epochs,
-        seconds=60.0 * trial_minutes,
-        slots=slots,
-        is_forced="model.backbone" in pins,
-    )
-    depths: dict[str, tuple[int | str, ...]] = {}
-    for name in inventory.usable:
-        found = _affordable_depths(name, inventory, patch_set, device, budget)
-        if isinstance(found, str):
-            left_out[name] = found
-        else:
-            depths[name] = found
-    usable = tuple(depths)
-    sizes = {name: default_side(backbone_named(name), patch_set.images.shape[1:]) for name in usable}
-    has_gpu = device.type == "cuda"
-    more = ("rotate",) if has_gpu or budget.images <= _SMALL_SET else ()
-    context = SpaceContext(
-        backbones=usable,
-        depths=depths,
-        flattens={name: _flattens(name, sizes[name], patch_set.channels) for name in usable},
-        levels={name: _levels(name) for name in usable},
-        adapts_channels=frozenset(
-            name for name in usable
-            if has_gpu and patch_set.channels == 1 and backbone_named(name).channels == 3
-        ),
-        augmentations=("none", "flips", "d4", *more),
-        sizes_px=sizes,
-        epochs=request.epochs,
-        images=budget.training_images,
-    )
-    return context, left_out
-
-
-@dataclass(frozen=True, slots=True)
-class _Budget:
-    images: int
-    training_images: int
-    folds: int
-    epochs: int
-    seconds: float
-    slots: int
-    is_forced: bool
-
-
-def _affordable_depths(
-    name: str, inventory: Inventory, patch_set: PatchSet, device: Device, budget: _Budget
-) -> tuple[int | str, ...] | str:
-    """Training depths whose trials fit the time of one trial, or the reason why there are none."""
-    backbone = backbone_named(name)
-    depths: tuple[int | str, ...] = (0, 1) if backbone.has_imagenet_weights else ("all",)
-    cost = measure_cost(
-        backbone,
-        size_px=default_side(backbone, patch_set.images.shape[1:]),
-        channels=patch_set.channels,
-        weights=inventory.usable[name],
-        depths=depths,
-        device=device,
-    )
-    if budget.is_forced:
-        return depths
-    if 0 not in depths:
-        seconds = _trial_seconds(cost, "all", budget)
-        return depths if seconds <= budget.seconds else _too_slow("a trial that trains from pixels", seconds, budget)
-    # All frozen trials of one contrast preset share these passes, and the workers share the work.
-    passes = cost.forward * budget.images * VIEWS / budget.slots
-    if passes > 2 * budget.seconds:
-        return _too_slow(f"its {VIEWS} views of {budget.images} images", passes, budget)
-    return tuple(depth for depth in depths if depth == 0 or _trial_seconds(cost, depth, budget) <= budget.seconds)
-
-
-def _trial_seconds(cost: Cost, depth: int | str, budget: _Budget) -> float:
-    return trial_seconds(
-        cost,
-        depth,
-        images=budget.training_images,
-        folds=budget.folds,
-        epochs=budget.epochs,
-        views=1 if depth == "all" else VIEWS,
-    )
-
-
-def _too_slow(what: str, seconds: float, budget: _Budget) -> str:
-    return (
-        f"{what} would take about {seconds / 60:.0f} min here; a trial may take {budget.seconds / 60:.1f} min "
-        "(--trial-minutes, or --set model.backbone to insist)"
-    )
-
-
-def _flattens(name: str, size_px: int, channels: int) -> tuple[str, ...]:
-    backbone = backbone_named(name)
-    shapes = feature_shapes(name, backbone.channels or channels, size_px)
-    return tuple(
-        level
-        for level in _levels(name)
-        if math.prod(shapes[backbone.stage_names[backbone.cut_index(level) - 1]]) <= LARGEST_SHARED_MAP
-    )
-
-
-def _levels(name: str) -> tuple[str, ...]:
-    return tuple("top" if drop == 0 else f"top+{drop}" for drop in range(len(backbone_named(name).levels)))
-
-
 def _left_out_sentences(left_out: Mapping[str, str]) -> list[str]:
     """One sentence a reason, with all backbones that share it."""
     by_reason: dict[str, list[str]] = {}
     for name, reason in left_out.items():
-        by_reason.setdefault(reason.replace(f" for {name}:", ":").replace(f"no {name}*", "no NAME*"), []).append(name)
+        by_reason.setdefault(
+            reason.replace(f" for {name}:", ":").replace(f"no {name}*", "no NAME*"), []
+        ).append(name)
     return [f"left out: {', '.join(names)}: {reason}" for reason, names in by_reason.items()]
 
 

@@ -18,9 +18,9 @@ from trainables.data.patches import open_patch_set
 from trainables.data.splits import read_split
 from trainables.devices import Device, choose_device, limit_threads
 from trainables.evaluation import CrossValidation, EpochReport, Material, Place, prepare
-from trainables.prefix.taps import feature_shapes, taps_to_share
 from trainables.models.registry import backbone_named
 from trainables.models.weights import take_inventory
+from trainables.prefix.taps import feature_shapes, taps_to_share
 from trainables.tasks import task_named
 from trainables.training.fold import NanLossError
 
@@ -32,7 +32,7 @@ EPOCH_METRICS: Final = ("auc", "f2", "f1", "accuracy", "balanced_accuracy", "rec
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Step:
-    """What a worker tells after a step: how the trial is fed, the epoch that it finished, whether it has ended.
+    """What a worker tells after a step: how the trial is fed, the epoch it finished, whether it has ended.
 
     No plain dictionary, since Tune flattens those on the way.
     """
@@ -224,4 +224,3 @@ def epoch_scores(labels: Any, probabilities: Any) -> dict[str, float]:
     """The metrics that every epoch reports, at threshold 0.5."""
     found = scores(labels, probabilities)
     return {name: found[name] for name in EPOCH_METRICS}
-

@@ -52,7 +52,9 @@ def model(
     settings["model.head.hidden"] = hidden_layers(
         trial.suggest_categorical("model.head.hidden", HIDDEN_LAYERS)
     )
-    settings["model.head.dropout"] = trial.suggest_categorical("model.head.dropout", (0.0, 0.2, 0.4, 0.5, 0.7))
+    settings["model.head.dropout"] = trial.suggest_categorical(
+        "model.head.dropout", (0.0, 0.2, 0.4, 0.5, 0.7)
+    )
     settings["model.head.batch_norm"] = trial.suggest_categorical("model.head.batch_norm", (False, True))
     return settings
 
@@ -100,7 +102,9 @@ def training(trial: optuna.trial.BaseTrial, context: SpaceContext, *, averages: 
         "training.average_views": False,
     }
     if averages and settings["training.augmentation"] in ("flips", "d4", "rotate"):
-        settings["training.average_views"] = trial.suggest_categorical("training.average_views", (True, False))
+        settings["training.average_views"] = trial.suggest_categorical(
+            "training.average_views", (True, False)
+        )
     return settings
 
 

@@ -57,7 +57,7 @@ def make_search() -> Callable[..., SearchRecord]:
 
 @pytest.fixture
 def bright_patches(tmp_path: Path) -> PatchSet:
-    """48 grey patches of 24 patients, 48x48 uint16; malignant ones hold a bright spot, so they can be learnt."""
+    """48 grey patches of 24 patients, 48x48 uint16; malignant ones hold a bright spot, to be learnt."""
     random = np.random.default_rng(0)
     labels = np.repeat(np.tile([0, 1], 12), 2).astype(np.int64)
     images = random.integers(0, 20_000, (48, 48, 48)).astype(np.uint16)

@@ -19,7 +19,9 @@ def choose_device(gpus: float) -> torch.device:
     if gpus <= 0:
         return torch.device("cpu")
     if not torch.cuda.is_available():
-        raise ConfigError("a trial was given a GPU, but torch sees none; is the installed torch built for CUDA?")
+        raise ConfigError(
+            "a trial was given a GPU, but torch sees none; is the installed torch built for CUDA?"
+        )
     return torch.device("cuda")
 
 
@@ -28,13 +30,14 @@ def limit_threads(cpus: float) -> None:
     torch.set_num_threads(max(1, math.floor(cpus)))
 
 
-def describe_devices() -> list[str]:
-    """One sentence a device, for `orchestrate doctor`."""
-    lines = [f"CPU: {os.cpu_count()} cores"]
+def describe_devices() -> list[tuple[str, str]]:
+    """Name and description of each device, for `orchestrate doctor`."""
+    devices = [("CPU", f"{os.cpu_count()} cores")]
     if torch.cuda.is_available():
         for index in range(torch.cuda.device_count()):
             properties = torch.cuda.get_device_properties(index)
-            lines.append(f"GPU {index}: {properties.name}, {properties.total_memory / 2**30:.0f} GiB")
+            memory = f"{properties.total_memory / 2**30:.0f} GiB"
+            devices.append((f"GPU {index}", f"{properties.name}, {memory}"))
     else:
-        lines.append("GPU: none that torch can use")
-    return lines
+        devices.append(("GPU", "none that torch can use"))
+    return devices

@@ -1,13 +1,13 @@
 """Errors that a caller can act on.
 
-    OrchestrateError            root: the command line prints its message and exits with 2
-    ├── UnknownNameError        a task, backbone, source or setting that is not in its registry
-    ├── ConfigError             a configuration that no trial can run
-    ├── DataError               images, labels or patients that cannot be used
-    │   └── OneClassError       a single class where two are needed
-    ├── SplitError              a split that cannot be made, or does not belong to the data
-    ├── WeightsError            pretrained weights that are missing or do not fit
-    └── PrefixError             stored features that cannot be written or read
+OrchestrateError            root: the command line prints its message and exits with 2
+├── UnknownNameError        a task, backbone, source or setting that is not in its registry
+├── ConfigError             a configuration that no trial can run
+├── DataError               images, labels or patients that cannot be used
+│   └── OneClassError       a single class where two are needed
+├── SplitError              a split that cannot be made, or does not belong to the data
+├── WeightsError            pretrained weights that are missing or do not fit
+└── PrefixError             stored features that cannot be written or read
 """
 
 import difflib

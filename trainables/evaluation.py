@@ -30,7 +30,7 @@ from trainables.prefix.features import Features, OnlinePixels, StoredFeatures
 from trainables.prefix.store import PrefixKey, PrefixStore, Tap
 from trainables.prefix.taps import tap_of
 from trainables.tasks import Task
-from trainables.training.fold import Fold
+from trainables.training.fold import Fold, FoldData
 from trainables.training.losses import log_loss
 
 IntArray = NDArray[np.int64]
@@ -236,18 +236,15 @@ class CrossValidation:
 
     def _fold(self, number: int, place: Place, seed: int) -> Fold:
         held_out = self.material.folds == number
-        part = build_part(self.config, self.features.shape, place, self.material)
-        return Fold(
-            self.config,
-            part,
-            self.features,
+        data = FoldData(
+            features=self.features,
             train=np.flatnonzero(~held_out),
             held_out=np.flatnonzero(held_out),
             labels=self.material.labels,
             classes=self.material.classes,
-            seed=seed * 1009 + number,
-            device=place.device,
         )
+        part = build_part(self.config, self.features.shape, place, self.material)
+        return Fold(self.config, part, data, seed=seed * 1009 + number, device=place.device)
 
     def _log_loss(self, fold: Fold, probabilities: NDArray[np.float32]) -> float:
         return log_loss(self.material.labels[fold.held_out], probabilities[fold.held_out])
@@ -314,8 +311,9 @@ def open_features(config: TrialConfig, material: Material, place: Place) -> tupl
 class _LazyForward:
     """Builds the backbone only when the store lacks something."""
 
-    def __init__(self, material: Material, backbone: str, weights: WeightsFile | None, spec: Any,
-                 device: torch.device) -> None:
+    def __init__(
+        self, material: Material, backbone: str, weights: WeightsFile | None, spec: Any, device: torch.device
+    ) -> None:
         self._arguments = (material, backbone, weights, spec, device)
         self._forward: FrozenForward | None = None
 
@@ -323,20 +321,19 @@ class _LazyForward:
         if self._forward is None:
             material, backbone, weights, spec, device = self._arguments
             stages = build_stages(backbone_named(backbone), channels=spec.channels, weights=weights)
-            self._forward = FrozenForward(
-                material.patch_set, material.task_rows, stages, spec, device=device
-            )
+            self._forward = FrozenForward(material.patch_set, material.task_rows, stages, spec, device=device)
         return self._forward(view, taps)
 
 
-def build_part(
-    config: TrialConfig, shape: tuple[int, ...], place: Place, material: Material
-) -> TrainedPart:
+def build_part(config: TrialConfig, shape: tuple[int, ...], place: Place, material: Material) -> TrainedPart:
     """Build what trains, for features of one image of the given shape."""
     backbone = backbone_named(config.model.backbone)
     image_channels = 3 if material.patch_set.images.ndim == 4 else 1
     return assemble_part(
-        config, shape, weights=place.weights.get(backbone.name), image_channels=image_channels,
+        config,
+        shape,
+        weights=place.weights.get(backbone.name),
+        image_channels=image_channels,
         classes=material.classes,
     )
 
@@ -386,7 +383,9 @@ def _scalars(
     scalars = {"loss/train": float(np.mean(training)), "loss/validation": float(np.mean(validation))}
     for name in scores[0]:
         scalars[f"{name}/validation"] = float(np.mean([score[name] for score in scores]))
-    for number, (train, held_out, score) in enumerate(zip(training, validation, scores, strict=True), start=1):
+    for number, (train, held_out, score) in enumerate(
+        zip(training, validation, scores, strict=True), start=1
+    ):
         scalars[f"fold_{number}/loss_train"] = train
         scalars[f"fold_{number}/loss_validation"] = held_out
         scalars[f"fold_{number}/auc"] = score["auc"]

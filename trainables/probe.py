@@ -10,6 +10,8 @@ from trainables.config import TrialConfig
 from trainables.evaluation import assemble_part
 from trainables.models.stages import Backbone
 from trainables.models.weights import WeightsFile, build_stages
+from trainables.prefix.compute import in_channels_last
+from trainables.prefix.folding import folded
 from trainables.prefix.taps import feature_shapes
 from trainables.training.losses import weighted_loss
 
@@ -50,12 +52,15 @@ def measure_cost(
     """
     channels = backbone.channels or channels
     stages = build_stages(backbone, channels=channels, weights=weights)
-    body = torch.nn.Sequential(stages).eval().to(device, memory_format=torch.channels_last)
+    body = in_channels_last(torch.nn.Sequential(stages).eval().to(device))
     pixels = torch.rand(_BATCH, channels, size_px, size_px, device=device)
     pixels = pixels.contiguous(memory_format=torch.channels_last)
+    body = folded(body, pixels)
     with torch.inference_mode():
         forward = _seconds(lambda: body(pixels), device)
-    training = {depth: _training_cost(backbone, depth, size_px, channels, device) for depth in depths if depth}
+    training = {
+        depth: _training_cost(backbone, depth, size_px, channels, device) for depth in depths if depth
+    }
     return Cost(forward / _BATCH, training)
 
 
@@ -116,4 +121,3 @@ def trial_seconds(cost: Cost, depth: int | str, *, images: int, folds: int, epoc
     """
     step = cost.training[depth]
     return epochs * images * ((folds - 1) * step + views * step / 3)
-

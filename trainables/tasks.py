@@ -84,7 +84,8 @@ class Task:
         if len(present) < 2:
             names = ", ".join(self.classes[index] for index in present) or "none of its classes"
             raise OneClassError(
-                f"task {self.name} needs at least two of {', '.join(self.classes)}; the data hold only: {names}"
+                f"task {self.name} needs at least two of {', '.join(self.classes)}; "
+                f"the data hold only: {names}"
             )
         return classes
 

@@ -14,9 +14,7 @@ if TYPE_CHECKING:
 
 def add_run(parser: argparse.ArgumentParser) -> None:
     """Add RUN and --runs."""
-    parser.add_argument(
-        "run", metavar="RUN", help="a run folder, TASK/NAME or NAME below --runs, or latest"
-    )
+    parser.add_argument("run", metavar="RUN", help="a run folder, TASK/NAME or NAME below --runs, or latest")
     add_runs(parser)
 
 

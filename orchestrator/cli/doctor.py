@@ -63,7 +63,7 @@ def _packages() -> list[Finding]:
 def _devices() -> list[Finding]:
     from trainables.devices import describe_devices
 
-    return [_finding(*line.split(": ", 1)[:1], "ok", line.split(": ", 1)[1]) for line in describe_devices()]
+    return [_finding(name, "ok", detail) for name, detail in describe_devices()]
 
 
 def _weights(weights_dir: Path | None) -> list[Finding]:
@@ -73,7 +73,11 @@ def _weights(weights_dir: Path | None) -> list[Finding]:
     inventory = take_inventory(tuple(BACKBONES), weights_dir=weights_dir, may_download=False)
     found = []
     for name, file in inventory.usable.items():
-        detail = "trains from scratch" if file is None else f"ImageNet weights from {file.origin}: {file.path.name}"
+        detail = (
+            "trains from scratch"
+            if file is None
+            else f"ImageNet weights from {file.origin}: {file.path.name}"
+        )
         found.append(_finding(name, "ok", detail))
     return found + [_finding(name, "no weights", reason) for name, reason in inventory.left_out.items()]
 

@@ -18,7 +18,9 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add_run(parser)
-    parser.add_argument("--pool", type=int, default=12, help="best trials to choose members from (default: 12)")
+    parser.add_argument(
+        "--pool", type=int, default=12, help="best trials to choose members from (default: 12)"
+    )
     parser.add_argument("--members", type=int, default=4, help="members of an ensemble at most (default: 4)")
     parser.add_argument("--methods", nargs="+", metavar="METHOD", help="default: all")
     add_format(parser)

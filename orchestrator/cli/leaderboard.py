@@ -20,7 +20,9 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add_run(parser)
-    parser.add_argument("--top", type=int, default=20, help="trials that get intervals and are shown (default: 20)")
+    parser.add_argument(
+        "--top", type=int, default=20, help="trials that get intervals and are shown (default: 20)"
+    )
     add_format(parser)
 
 

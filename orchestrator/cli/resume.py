@@ -19,8 +19,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add_run(parser)
     parser.add_argument("--address", help="a Ray cluster: HOST:PORT, auto, or local to start one here")
-    parser.add_argument("--minutes", type=float, help="stop after this time (default: the search's own budget)")
-    parser.add_argument("--trials", type=int, help="number of trials in all (default: as the search was asked)")
+    parser.add_argument(
+        "--minutes", type=float, help="stop after this time (default: the search's own budget)"
+    )
+    parser.add_argument(
+        "--trials", type=int, help="number of trials in all (default: as the search was asked)"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -18,20 +18,28 @@ examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("task", metavar="TASK", help="benign_malignant, mass_calcification or normal_abnormal")
+    parser.add_argument(
+        "task", metavar="TASK", help="benign_malignant, mass_calcification or normal_abnormal"
+    )
     data = parser.add_argument_group("data")
     data.add_argument(
-        "--data", default="phantom", metavar="PATH",
+        "--data",
+        default="phantom",
+        metavar="PATH",
         help="an .npz file, a folder of .npy tensors in the Pisa layout, a folder CLASS/FILE of images, or "
         "phantom (default): synthetic patches",
     )
-    data.add_argument("--source", help="how to read PATH: npz, pisa, folder or phantom (default: by what it is)")
+    data.add_argument(
+        "--source", help="how to read PATH: npz, pisa, folder or phantom (default: by what it is)"
+    )
     data.add_argument(
         "--label-codes", choices=("task", "pisa", "003"), help="what label numbers mean (default: found out)"
     )
     data.add_argument("--folds", type=int, default=4, help="folds of the cross-validation (default: 4)")
     data.add_argument(
-        "--test-share", type=float, default=0.2,
+        "--test-share",
+        type=float,
+        default=0.2,
         help="share of the patients sealed for the test, unless the data bring a test set (default: 0.2)",
     )
     data.add_argument("--seed", type=int, default=0, help="of split, sampler and training (default: 0)")
@@ -45,24 +53,38 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     space = parser.add_argument_group("space")
     space.add_argument("--space", metavar="MODULE:FUNCTION", help="a search space of your own")
     space.add_argument(
-        "--set", action="append", default=[], metavar="NAME=VALUE", dest="pins",
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        dest="pins",
         help="hold a setting fixed, such as optimizer.name=adam; may be repeated",
     )
     space.add_argument("--weights-dir", type=Path, help="folder of state dicts named after their backbones")
     space.add_argument("--offline", action="store_true", help="never download pretrained weights")
     machine = parser.add_argument_group("machine")
     machine.add_argument("--workers", type=int, help="trials at once (default: as many as fit)")
-    machine.add_argument("--cpus-per-trial", type=float, default=1.0, help="CPU cores of a trial (default: 1)")
-    machine.add_argument("--gpus-per-trial", type=float, help="GPUs of a trial (default: 0.25 where there is one)")
+    machine.add_argument(
+        "--cpus-per-trial", type=float, default=1.0, help="CPU cores of a trial (default: 1)"
+    )
+    machine.add_argument(
+        "--gpus-per-trial", type=float, help="GPUs of a trial (default: 0.25 where there is one)"
+    )
     machine.add_argument("--address", help="a Ray cluster: HOST:PORT, auto, or local to start one here")
     output = parser.add_argument_group("output")
     output.add_argument("--name", help="the run folder becomes RUNS/TASK/NAME (default: the time of day)")
     output.add_argument("--runs", type=Path, default=Path("runs"), help="folder of all runs (default: runs)")
-    output.add_argument("--store", type=Path, help="folder of stored data and features (default: RUNS/.store)")
-    output.add_argument("--study-storage", metavar="URL", help="an Optuna storage (default: a journal file)")
-    output.add_argument("--keep-weights", type=int, default=12, help="best trials whose weights stay (default: 12)")
     output.add_argument(
-        "--finish", action="store_true", help="then print the leaderboard, build ensembles and export the best"
+        "--store", type=Path, help="folder of stored data and features (default: RUNS/.store)"
+    )
+    output.add_argument("--study-storage", metavar="URL", help="an Optuna storage (default: a journal file)")
+    output.add_argument(
+        "--keep-weights", type=int, default=12, help="best trials whose weights stay (default: 12)"
+    )
+    output.add_argument(
+        "--finish",
+        action="store_true",
+        help="then print the leaderboard, build ensembles and export the best",
     )
 
 

@@ -16,7 +16,9 @@ from trainables.data.patches import PatchSet
 @pytest.fixture
 def npz(bright_patches: PatchSet, tmp_path: Path) -> Path:
     path = tmp_path / "patches.npz"
-    np.savez(path, images=bright_patches.images, labels=bright_patches.labels, patient=bright_patches.patients)
+    np.savez(
+        path, images=bright_patches.images, labels=bright_patches.labels, patient=bright_patches.patients
+    )
     return path
 
 
@@ -64,7 +66,9 @@ def test_a_request_that_cannot_be_met_is_explained(
     assert not (tmp_path / "runs" / "benign_malignant").exists()
 
 
-def test_an_unknown_task_is_answered_with_the_nearest(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_an_unknown_task_is_answered_with_the_nearest(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     sentence = refused(capsys, "search", "benign_malignat", "--runs", tmp_path)
     assert "unknown task 'benign_malignat'; did you mean 'benign_malignant'" in sentence
 
@@ -150,7 +154,9 @@ def test_help_loads_neither_torch_nor_ray_nor_optuna(arguments: list[str]) -> No
     assert done.stdout.strip().endswith("LOADED []")
 
 
-def test_doctor_prints_json_alone_on_standard_output(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_doctor_prints_json_alone_on_standard_output(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     assert main(["doctor", "--format", "json", "--runs", str(tmp_path)]) == 0
     findings = {finding["what"]: finding for finding in json.loads(capsys.readouterr().out)}
     assert findings["torch"]["state"] == "ok"

@@ -1,4 +1,4 @@
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 
 from orchestrator.conductor import GRACE_SECONDS, Conductor
 from orchestrator.policy import InvalidPointError
-from results.records import TrialRecord
+from results.records import SearchRecord, TrialRecord
 from results.store import RunFolder
 from trainables.config import TrialConfig, decode, flatten
 
@@ -50,9 +50,16 @@ class Clock:
         return self.now
 
 
-def conductor(folder: Path, policy: ListPolicy, clock: Clock, **options: Any) -> Conductor:
-    defaults: dict[str, Any] = {"fingerprint": "f", "seed": 0, "keep_weights": 2, "deadline": None}
-    return Conductor(RunFolder(folder), policy, (), clock=clock, **(defaults | options))
+Lead = Callable[..., Conductor]
+
+
+@pytest.fixture
+def conductor(make_search: Callable[..., SearchRecord]) -> Lead:
+    def make(folder: Path, policy: ListPolicy, clock: Clock, deadline: float | None = None) -> Conductor:
+        search = make_search(fingerprint="f")
+        return Conductor(RunFolder(folder), search, policy, (), deadline=deadline, clock=clock)
+
+    return make
 
 
 def epoch(lead: Conductor, number: int, epoch: int = 1, collapsed: tuple[int, ...] = ()) -> str | None:
@@ -72,7 +79,7 @@ def complete(number: int, value: float) -> TrialRecord:
     )
 
 
-def test_a_pruned_trial_is_recorded_and_told(tmp_path: Path) -> None:
+def test_a_pruned_trial_is_recorded_and_told(tmp_path: Path, conductor: Lead) -> None:
     policy, clock = ListPolicy(Proposal(0)), Clock()
     policy.pruned = {0}
     lead = conductor(tmp_path, policy, clock)
@@ -88,7 +95,7 @@ def test_a_pruned_trial_is_recorded_and_told(tmp_path: Path) -> None:
     assert lead.running == {}
 
 
-def test_a_fold_that_stays_collapsed_ends_its_trial_and_is_named(tmp_path: Path) -> None:
+def test_a_fold_that_stays_collapsed_ends_its_trial_and_is_named(tmp_path: Path, conductor: Lead) -> None:
     lead = conductor(tmp_path, ListPolicy(Proposal(0)), Clock())
     lead.next()
     causes = [epoch(lead, 0, number, collapsed=(2,)) for number in range(1, 9)]
@@ -99,7 +106,7 @@ def test_a_fold_that_stays_collapsed_ends_its_trial_and_is_named(tmp_path: Path)
     assert record.collapsed_folds == (2,)
 
 
-def test_a_fold_that_recovers_from_collapse_goes_on(tmp_path: Path) -> None:
+def test_a_fold_that_recovers_from_collapse_goes_on(tmp_path: Path, conductor: Lead) -> None:
     lead = conductor(tmp_path, ListPolicy(Proposal(0)), Clock())
     lead.next()
     for number in range(1, 8):
@@ -108,7 +115,7 @@ def test_a_fold_that_recovers_from_collapse_goes_on(tmp_path: Path) -> None:
     assert epoch(lead, 0, 9, collapsed=(1,)) is None
 
 
-def test_a_lost_worker_is_an_outcome_that_the_policy_learns(tmp_path: Path) -> None:
+def test_a_lost_worker_is_an_outcome_that_the_policy_learns(tmp_path: Path, conductor: Lead) -> None:
     policy = ListPolicy(Proposal(0))
     lead = conductor(tmp_path, policy, Clock())
     lead.next()
@@ -118,7 +125,7 @@ def test_a_lost_worker_is_an_outcome_that_the_policy_learns(tmp_path: Path) -> N
     ]
 
 
-def test_a_trial_that_ends_without_a_record_is_lost(tmp_path: Path) -> None:
+def test_a_trial_that_ends_without_a_record_is_lost(tmp_path: Path, conductor: Lead) -> None:
     policy = ListPolicy(Proposal(0))
     lead = conductor(tmp_path, policy, Clock())
     lead.next()
@@ -126,7 +133,9 @@ def test_a_trial_that_ends_without_a_record_is_lost(tmp_path: Path) -> None:
     assert policy.told[0].cause == "lost_worker"
 
 
-def test_a_point_that_cannot_run_is_recorded_and_the_next_one_handed_out(tmp_path: Path) -> None:
+def test_a_point_that_cannot_run_is_recorded_and_the_next_one_handed_out(
+    tmp_path: Path, conductor: Lead
+) -> None:
     policy = ListPolicy(InvalidPointError(0, {"x": 1}, "no such cut"), Proposal(1))
     lead = conductor(tmp_path, policy, Clock())
     proposal = lead.next()
@@ -137,13 +146,13 @@ def test_a_point_that_cannot_run_is_recorded_and_the_next_one_handed_out(tmp_pat
     assert (record.cause, record.params, record.error) == ("exception", {"x": 1}, "no such cut")
 
 
-def test_a_space_that_only_proposes_nonsense_ends_the_search(tmp_path: Path) -> None:
+def test_a_space_that_only_proposes_nonsense_ends_the_search(tmp_path: Path, conductor: Lead) -> None:
     policy = ListPolicy(*(InvalidPointError(number, {}, "no") for number in range(30)))
     with pytest.raises(RuntimeError, match="20 points in a row that cannot run"):
         conductor(tmp_path, policy, Clock()).next()
 
 
-def test_after_the_deadline_nothing_starts_and_the_late_are_stopped(tmp_path: Path) -> None:
+def test_after_the_deadline_nothing_starts_and_the_late_are_stopped(tmp_path: Path, conductor: Lead) -> None:
     policy, clock = ListPolicy(Proposal(0), Proposal(1)), Clock()
     lead = conductor(tmp_path, policy, clock, deadline=100.0)
     lead.next()
@@ -156,9 +165,9 @@ def test_after_the_deadline_nothing_starts_and_the_late_are_stopped(tmp_path: Pa
     assert policy.told[0].cause == "budget"
 
 
-def test_the_weights_of_the_best_trials_only_stay_on_disk(tmp_path: Path) -> None:
+def test_the_weights_of_the_best_trials_only_stay_on_disk(tmp_path: Path, conductor: Lead) -> None:
     policy = ListPolicy(*(Proposal(number) for number in range(4)))
-    lead = conductor(tmp_path, policy, Clock(), keep_weights=2)
+    lead = conductor(tmp_path, policy, Clock())
     for number, value in enumerate((0.7, 0.9, 0.6, 0.8)):
         lead.next()
         folder = lead.run.trial(number) / "folds"
@@ -171,7 +180,7 @@ def test_the_weights_of_the_best_trials_only_stay_on_disk(tmp_path: Path) -> Non
     assert holders == on_disk == [1, 3]
 
 
-def test_every_watcher_is_shown_everything(tmp_path: Path) -> None:
+def test_every_watcher_is_shown_everything(tmp_path: Path, conductor: Lead) -> None:
     seen: list[str] = []
 
     class Watcher:

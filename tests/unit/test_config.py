@@ -11,7 +11,9 @@ def test_a_configuration_survives_the_way_through_dotted_names() -> None:
 
 
 def test_an_unknown_setting_is_answered_with_the_nearest_name() -> None:
-    with pytest.raises(UnknownNameError, match=r"unknown setting 'optimizer.lrr'; did you mean 'optimizer.lr'"):
+    with pytest.raises(
+        UnknownNameError, match=r"unknown setting 'optimizer.lrr'; did you mean 'optimizer.lr'"
+    ):
         decode({"model.backbone": "vgg16", "optimizer.lrr": 1})
 
 
@@ -19,7 +21,10 @@ def test_an_unknown_setting_is_answered_with_the_nearest_name() -> None:
     ("settings", "message"),
     [
         ({"optimizer.lr": -1.0}, r"optimizer\.lr: Input should be greater than 0 \(given: -1\.0\)"),
-        ({"optimizer.name": "adam", "optimizer.momentum": 0.9}, "momentum is for sgd only, the optimiser is adam"),
+        (
+            {"optimizer.name": "adam", "optimizer.momentum": 0.9},
+            "momentum is for sgd only, the optimiser is adam",
+        ),
         ({"model.weights": "random"}, "random needs model.trained_stages=all"),
         ({"training.class_weight": 0.0}, "class_weight"),
         ({"model.head.dropout": 0.95}, "less than or equal to 0.9"),

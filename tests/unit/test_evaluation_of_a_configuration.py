@@ -102,7 +102,9 @@ def test_the_same_seed_gives_the_same_predictions(
     assert not np.array_equal(probabilities(first), probabilities(other))
 
 
-def test_a_cold_a_warm_and_a_damaged_store_give_the_same_predictions(material: Material, place: Place) -> None:
+def test_a_cold_a_warm_and_a_damaged_store_give_the_same_predictions(
+    material: Material, place: Place
+) -> None:
     cold = finished(decode(FROZEN), material, place)
     warm = finished(decode(FROZEN), material, place)
     for path in place.store.rglob("*.npy"):
@@ -143,14 +145,21 @@ def test_the_last_block_trains_on_its_stored_input(material: Material, place: Pl
 
 
 def test_a_learning_rate_out_of_all_bounds_is_reported_as_such(material: Material, place: Place) -> None:
-    settings = {**FROM_PIXELS, "optimizer.name": "sgd", "optimizer.lr": 10.0, "training.epochs": 20,
-                "training.patience": None}
-    with pytest.raises(NanLossError, match="not finite|the training loss became"):
+    settings = {
+        **FROM_PIXELS,
+        "optimizer.name": "sgd",
+        "optimizer.lr": 10.0,
+        "training.epochs": 20,
+        "training.patience": None,
+    }
+    with pytest.raises(NanLossError, match=r"not finite|the training loss became"):
         finished(decode(settings), material, place)
 
 
 def test_a_fold_that_predicts_one_class_is_named(material: Material, place: Place) -> None:
-    run = validation(decode({**FROZEN, "optimizer.lr": 1e-9, "training.class_weight": 100.0}), material, place)
+    run = validation(
+        decode({**FROZEN, "optimizer.lr": 1e-9, "training.class_weight": 100.0}), material, place
+    )
     for fold in run.folds:
         fold.part.head[-1].bias.data.fill_(9.0)  # type: ignore[index, union-attr]
     assert run.epoch().collapsed == (0, 1, 2)

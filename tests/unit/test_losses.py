@@ -17,7 +17,9 @@ def test_class_weights_follow_their_definitions() -> None:
 
 def test_the_loss_is_divided_by_images_not_by_weights() -> None:
     # Cross-entropies .2 and .4, weights 1 and 4: (.2 + 1.6) / 2 = .9, as seed 003 computed it.
-    logits = torch.tensor([[np.log(1 / np.exp(-0.2) - 1)], [-np.log(1 / np.exp(-0.4) - 1)]], dtype=torch.float64)
+    logits = torch.tensor(
+        [[np.log(1 / np.exp(-0.2) - 1)], [-np.log(1 / np.exp(-0.4) - 1)]], dtype=torch.float64
+    )
     loss = weighted_loss(logits, torch.tensor([0, 1]), torch.tensor([1.0, 4.0], dtype=torch.float64))
     assert loss.item() == pytest.approx(0.9)
 

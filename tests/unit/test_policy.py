@@ -25,7 +25,13 @@ def policy(journal: Path, trials: int = 6, function: Any = line, **options: Any)
 
 def record(number: int, state: str = "complete", value: float | None = 0.5, cause: Any = None) -> TrialRecord:
     return TrialRecord(
-        number=number, state=state, cause=cause, value=value, config={}, fingerprint="f", seed=0,  # type: ignore[arg-type]
+        number=number,
+        state=state,
+        cause=cause,
+        value=value,
+        config={},
+        fingerprint="f",
+        seed=0,  # type: ignore[arg-type]
         finished_at=datetime(2026, 1, 1, tzinfo=UTC),
     )
 
@@ -51,9 +57,20 @@ def test_the_same_seed_proposes_the_same_trials_to_one_worker(tmp_path: Path) ->
 
 def test_the_worse_of_two_trials_is_pruned_at_the_same_epoch(tmp_path: Path) -> None:
     study = policy(tmp_path / "study.log")
-    study.next(), study.next()
-    assert [study.should_prune(0, epoch, 0.9) for epoch in range(1, 8)] == [False] * 7
-    assert [study.should_prune(1, epoch, 0.1) for epoch in range(1, 6)] == [False] * 4 + [True]
+    for _ in range(6):
+        study.next()
+    assert [study.should_prune(4, epoch, 0.9) for epoch in range(1, 8)] == [False] * 7
+    assert [study.should_prune(5, epoch, 0.1) for epoch in range(1, 6)] == [False] * 4 + [True]
+
+
+def test_the_first_trials_and_the_first_points_are_never_pruned(tmp_path: Path) -> None:
+    study = policy(tmp_path / "study.log")
+    for _ in range(5):
+        study.next()
+    study.study.enqueue_trial({"lr": 0.01}, user_attrs={"recipe": "ours"})
+    study.next()
+    for number, value in ((4, 0.9), (0, 0.1), (5, 0.1)):
+        assert not any(study.should_prune(number, epoch, value) for epoch in range(1, 8))
 
 
 @pytest.mark.parametrize("cause", ["nan", "exception", "out_of_memory", "lost_worker"])

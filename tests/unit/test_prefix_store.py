@@ -23,7 +23,11 @@ TOP, LOW = Tap("top", is_pooled=True), Tap("low", is_pooled=False)
 
 def key(**fields: object) -> PrefixKey:
     defaults: dict[str, object] = {
-        "fingerprint": "f", "rows": np.arange(5), "backbone": "b", "weights": "w", "transform": {"contrast": 1.0},
+        "fingerprint": "f",
+        "rows": np.arange(5),
+        "backbone": "b",
+        "weights": "w",
+        "transform": {"contrast": 1.0},
     }
     return PrefixKey(**(defaults | fields))  # type: ignore[arg-type]
 

@@ -90,7 +90,9 @@ def test_a_pinned_setting_is_fixed_and_conditions_follow_it() -> None:
 
 
 def test_a_setting_outside_the_space_may_be_pinned_too() -> None:
-    config = space_named("benign_malignant").configure(random_study().ask(), context(), {"training.patience": 2})
+    config = space_named("benign_malignant").configure(
+        random_study().ask(), context(), {"training.patience": 2}
+    )
     assert config.training.patience == 2
 
 
@@ -109,14 +111,21 @@ def test_a_pin_that_cannot_be_read_is_explained(text: str, message: str) -> None
 
 def test_a_pinned_trial_passes_on_what_is_not_pinned() -> None:
     trial = PinnedTrial(optuna.trial.FixedTrial({"a": 1, "b": 0.5}), {"c": 9})
-    assert (trial.suggest_int("a", 0, 3), trial.suggest_float("b", 0, 1), trial.suggest_int("c", 0, 3)) == (1, 0.5, 9)
+    assert (trial.suggest_int("a", 0, 3), trial.suggest_float("b", 0, 1), trial.suggest_int("c", 0, 3)) == (
+        1,
+        0.5,
+        9,
+    )
     assert trial.number == 0
 
 
-def test_a_users_own_space_is_found_in_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_users_own_space_is_found_in_the_working_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "my_space.py").write_text(
         "def space(trial, context):\n"
-        "    return {'model': {'backbone': 'vgg16'}, 'optimizer.lr': trial.suggest_float('lr', 1e-4, 1e-2, log=True)}\n"
+        "    rate = trial.suggest_float('lr', 1e-4, 1e-2, log=True)\n"
+        "    return {'model': {'backbone': 'vgg16'}, 'optimizer.lr': rate}\n"
     )
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))

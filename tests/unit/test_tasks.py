@@ -23,7 +23,9 @@ def test_a_code_outside_the_book_is_named() -> None:
 
 
 def test_one_class_is_refused() -> None:
-    with pytest.raises(OneClassError, match="needs at least two of benign, malignant; the data hold only: benign"):
+    with pytest.raises(
+        OneClassError, match="needs at least two of benign, malignant; the data hold only: benign"
+    ):
         TASKS["benign_malignant"].classify(np.array([0, 1, 3]), "pisa")
 
 

@@ -4,14 +4,26 @@ import torch
 import torchvision.transforms.v2.functional as reference
 
 from trainables.config import decode
-from trainables.data.transforms import PixelTransform, TransformSpec, adjust_contrast, default_side, transform_spec
+from trainables.data.transforms import (
+    PixelTransform,
+    TransformSpec,
+    adjust_contrast,
+    default_side,
+    transform_spec,
+)
 from trainables.errors import ConfigError
 from trainables.models.registry import backbone_named
 
 
 def spec(**fields: object) -> TransformSpec:
     defaults: dict[str, object] = {
-        "max_value": 65535.0, "contrast": 1.0, "clip": False, "size_px": 32, "channels": 1, "mean": (), "std": (),
+        "max_value": 65535.0,
+        "contrast": 1.0,
+        "clip": False,
+        "size_px": 32,
+        "channels": 1,
+        "mean": (),
+        "std": (),
     }
     return TransformSpec(**(defaults | fields))  # type: ignore[arg-type]
 
@@ -24,7 +36,11 @@ def test_contrast_is_taken_around_each_image_and_channel() -> None:
 
 
 def test_clipping_is_explicit() -> None:
-    raw = torch.tensor([[[0, 65535], [0, 65535]]], dtype=torch.int32).repeat_interleave(16, 1).repeat_interleave(16, 2)
+    raw = (
+        torch.tensor([[[0, 65535], [0, 65535]]], dtype=torch.int32)
+        .repeat_interleave(16, 1)
+        .repeat_interleave(16, 2)
+    )
     free = PixelTransform(spec(contrast=2.0))(raw)
     clipped = PixelTransform(spec(contrast=2.0, clip=True))(raw)
     assert (free.min().item(), free.max().item()) == (-0.5, 1.5)
@@ -58,7 +74,7 @@ def test_the_side_lies_between_the_smallest_and_that_of_the_weights() -> None:
 
 def test_a_side_below_the_smallest_is_refused() -> None:
     config = decode({"model.backbone": "inception_v3", "input.size_px": 64})
-    with pytest.raises(ConfigError, match="input.size_px=64: inception_v3 needs at least 75"):
+    with pytest.raises(ConfigError, match=r"input\.size_px=64: inception_v3 needs at least 75"):
         transform_spec(config, backbone_named("inception_v3"), (50, 50), 255.0, is_test=False)
 
 

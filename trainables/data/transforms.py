@@ -55,6 +55,9 @@ def adjust_contrast(images: Tensor, factor: float) -> Tensor:
 class PixelTransform(nn.Module):
     """Scale to [0, 1], change contrast, resize, spread grey over channels, normalise."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, spec: TransformSpec) -> None:
         super().__init__()
         self.spec = spec

@@ -53,12 +53,12 @@ def training_views(policy: Policy) -> tuple[View, ...]:
     ['d4-0', 'd4-2', 'd4-4', 'd4-6']
     """
     if policy in ("rotate", "affine"):
-        return tuple(View(policy, draw) for draw in range(DRAWS))  # type: ignore[arg-type]
+        return tuple(View(policy, draw) for draw in range(DRAWS))
     return {"none": (IDENTITY,), "flips": _FLIPS, "d4": _D4}[policy]
 
 
 def prediction_views(policy: Policy, *, average: bool) -> tuple[View, ...]:
-    """Views whose predictions are averaged; always exact symmetries, so that an exported model has them too."""
+    """Views whose predictions are averaged; exact symmetries only, so that an exported model has them too."""
     if not average or policy in ("none", "affine"):
         return (IDENTITY,)
     return _FLIPS if policy == "flips" else _D4

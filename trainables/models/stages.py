@@ -161,4 +161,6 @@ class TrainedPart(nn.Module):
         missing, unexpected = self.load_state_dict(state, strict=False)
         lost = [name for name in missing if not name.startswith("frozen.")]
         if lost or unexpected:
-            raise ConfigError(f"weights do not fit the configuration: missing {lost}, unexpected {unexpected}")
+            raise ConfigError(
+                f"weights do not fit the configuration: missing {lost}, unexpected {unexpected}"
+            )

@@ -6,6 +6,7 @@ variant, with TensorFlow's padding, is the one they fit.
 """
 
 from collections import OrderedDict
+from typing import Any
 
 import timm
 from torch import nn
@@ -14,7 +15,7 @@ from trainables.models.stages import Backbone
 
 
 def _efficientnet_lite0(channels: int) -> "OrderedDict[str, nn.Module]":
-    net = timm.create_model("tf_efficientnet_lite0", pretrained=False, num_classes=0)
+    net: Any = timm.create_model("tf_efficientnet_lite0", pretrained=False, num_classes=0)
     stages: OrderedDict[str, nn.Module] = OrderedDict()
     stages["stem"] = nn.Sequential(OrderedDict(conv_stem=net.conv_stem, bn1=net.bn1))
     for number, block in enumerate(net.blocks, start=1):

@@ -20,7 +20,10 @@ _IN_MEMORY_BYTES: Final = 512 << 20  # a trial's views below this are read once;
 class Features(Protocol):
     """Batches of what the trained part takes in. Positions count the rows of the training part."""
 
-    shape: tuple[int, ...]
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one image's features, (D,) or (C, H, W)."""
+        ...
 
     def for_training(self, positions: IntArray, generator: torch.Generator) -> Tensor:
         """One augmented batch, shape (B, *shape); every image in a view drawn by `generator`."""
@@ -48,7 +51,7 @@ class StoredFeatures:
         positions: IntArray,
         device: torch.device,
     ) -> None:
-        self.shape = tuple(training[0].shape[1:])
+        self.shape: tuple[int, ...] = tuple(training[0].shape[1:])
         self.positions, self.device = positions, device
         size = sum(array.nbytes for array in (*training, *prediction))
         if size <= _IN_MEMORY_BYTES:
@@ -93,7 +96,7 @@ class OnlinePixels:
         self.training = PixelTransform(training).to(device)
         self.prediction = PixelTransform(prediction).to(device)
         self.device = device
-        self.shape = (training.channels, training.size_px, training.size_px)
+        self.shape: tuple[int, ...] = (training.channels, training.size_px, training.size_px)
 
     def for_training(self, positions: IntArray, generator: torch.Generator) -> Tensor:
         """One batch with a fresh augmentation for each image."""

@@ -199,7 +199,9 @@ class _Writer:
         self.array = None
         if not np.isfinite(self.largest):
             self.partial.unlink()
-            raise PrefixError(f"features for {self.path.name} are not finite; are the weights or pixels broken?")
+            raise PrefixError(
+                f"features for {self.path.name} are not finite; are the weights or pixels broken?"
+            )
         if self.kind == np.float16 and self.largest > _LARGEST_HALF:
             self.partial.unlink()
             return False

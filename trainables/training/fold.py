@@ -1,5 +1,6 @@
 """One fold of a trial: its weights, its optimiser, its random draws."""
 
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -23,17 +24,32 @@ class NanLossError(OrchestrateError):
     """Training left the numbers: the loss is NaN or infinite."""
 
 
-class Fold:
-    """Trains one model on the positions it is given, predicts others.
+@dataclass(frozen=True, slots=True)
+class FoldData:
+    """What one fold trains on and predicts.
 
-    Args:
-        config: The trial.
-        part: Freshly built; this fold owns it.
+    Attributes:
         features: Where batches come from; shared by all folds.
         train: Positions to train on, shape (n,).
         held_out: Positions to predict, shape (m,).
         labels: Class indices of all positions, shape (rows,).
         classes: Number of classes.
+    """
+
+    features: Features
+    train: IntArray
+    held_out: IntArray
+    labels: IntArray
+    classes: int
+
+
+class Fold:
+    """Trains one model on some positions, predicts others.
+
+    Args:
+        config: The trial.
+        part: Freshly built; this fold owns it.
+        data: What it trains on and predicts.
         seed: Decides order and views.
         device: Where it trains.
     """
@@ -42,21 +58,17 @@ class Fold:
         self,
         config: TrialConfig,
         part: TrainedPart,
-        features: Features,
+        data: FoldData,
         *,
-        train: IntArray,
-        held_out: IntArray,
-        labels: IntArray,
-        classes: int,
         seed: int,
         device: torch.device,
     ) -> None:
-        self.config, self.part, self.features = config, part.to(device), features
-        self.train_positions, self.held_out = train, held_out
-        self.labels = torch.from_numpy(labels).to(device)
+        self.config, self.part, self.features = config, part.to(device), data.features
+        self.train_positions, self.held_out = data.train, data.held_out
+        self.labels = torch.from_numpy(data.labels).to(device)
         self.optimizer = build_optimizer(config.optimizer, part)
         self.generator = torch.Generator().manual_seed(seed)
-        weights = class_weights(config.training.class_weight, labels[train], classes)
+        weights = class_weights(config.training.class_weight, data.labels[data.train], data.classes)
         self.weights: Tensor = as_tensor(weights, device)
 
     def train_epoch(self, epoch: int) -> float:
@@ -73,16 +85,16 @@ class Fold:
             batch = self.features.for_training(positions, self.generator)
             labels = self.labels[torch.from_numpy(positions).to(self.labels.device)]
             self.optimizer.zero_grad(set_to_none=True)
-            loss = weighted_loss(
-                self.part(batch), labels, self.weights, smoothing=training.label_smoothing
-            )
+            loss = weighted_loss(self.part(batch), labels, self.weights, smoothing=training.label_smoothing)
             loss.backward()
             self.optimizer.step()
             total += loss.detach() * len(positions)
         mean = float(total) / len(self.train_positions)
         if not np.isfinite(mean):
-            raise NanLossError(f"the training loss became {mean} in epoch {epoch + 1}; the learning rate is "
-                               f"{self.config.optimizer.lr:g}")
+            raise NanLossError(
+                f"the training loss became {mean} in epoch {epoch + 1}; the learning rate is "
+                f"{self.config.optimizer.lr:g}"
+            )
         return mean
 
     @torch.inference_mode()

@@ -1,0 +1,145 @@
+"""What this machine can afford: measured before a search, so that no trial eats the whole budget."""
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+from search_spaces.context import SpaceContext
+from trainables.data.patches import PatchSet
+from trainables.data.transforms import default_side
+from trainables.devices import Device
+from trainables.models.registry import backbone_named
+from trainables.models.weights import Inventory
+from trainables.prefix.taps import LARGEST_SHARED_MAP, feature_shapes
+from trainables.probe import Cost, measure_cost, trial_seconds
+
+VIEWS: Final = 8  # symmetries of the square, the largest set that the spaces draw from
+_SMALL_SET: Final = 400  # images up to which eight more random views are worth their forward passes on a CPU
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What a trial may cost.
+
+    Attributes:
+        images: With a part in the task, the test part included: what features are computed of.
+        training_images: Without the test part.
+        folds: Of the cross-validation.
+        epochs: Largest number of epochs.
+        seconds: Longest single trial.
+        slots: Trials at once.
+        is_forced: The user insists on a backbone, whatever it costs.
+    """
+
+    images: int
+    training_images: int
+    folds: int
+    epochs: int
+    seconds: float
+    slots: int
+    is_forced: bool
+
+
+def space_context(
+    inventory: Inventory, patch_set: PatchSet, device: Device, budget: Budget
+) -> tuple[SpaceContext, dict[str, str]]:
+    """Say what each backbone may vary here, and why others are left out.
+
+    Args:
+        inventory: Backbones that have weights.
+        patch_set: The images.
+        device: Where trials will run.
+        budget: What a trial may cost.
+    """
+    left_out = dict(inventory.left_out)
+    depths: dict[str, tuple[int | str, ...]] = {}
+    for name in inventory.usable:
+        found = _affordable_depths(name, inventory, patch_set, device, budget)
+        if isinstance(found, str):
+            left_out[name] = found
+        else:
+            depths[name] = found
+    usable = tuple(depths)
+    sizes = {name: default_side(backbone_named(name), patch_set.images.shape[1:]) for name in usable}
+    has_gpu = device.type == "cuda"
+    more = ("rotate",) if has_gpu or budget.images <= _SMALL_SET else ()
+    context = SpaceContext(
+        backbones=usable,
+        depths=depths,
+        flattens={name: _flattens(name, sizes[name], patch_set.channels) for name in usable},
+        levels={name: _levels(name) for name in usable},
+        adapts_channels=frozenset(
+            name
+            for name in usable
+            if has_gpu and patch_set.channels == 1 and backbone_named(name).channels == 3
+        ),
+        augmentations=("none", "flips", "d4", *more),
+        sizes_px=sizes,
+        epochs=budget.epochs,
+        images=budget.training_images,
+    )
+    return context, left_out
+
+
+def _affordable_depths(
+    name: str, inventory: Inventory, patch_set: PatchSet, device: Device, budget: Budget
+) -> tuple[int | str, ...] | str:
+    """Training depths whose trials fit the time of one trial, or the reason why there are none."""
+    backbone = backbone_named(name)
+    depths: tuple[int | str, ...] = (0, 1) if backbone.has_imagenet_weights else ("all",)
+    cost = measure_cost(
+        backbone,
+        size_px=default_side(backbone, patch_set.images.shape[1:]),
+        channels=patch_set.channels,
+        weights=inventory.usable[name],
+        depths=depths,
+        device=device,
+    )
+    if budget.is_forced:
+        return depths
+    if 0 not in depths:
+        seconds = _trial_seconds(cost, "all", budget)
+        return (
+            depths
+            if seconds <= budget.seconds
+            else _too_slow("a trial that trains from pixels", seconds, budget)
+        )
+    # All frozen trials of one contrast preset share these passes, and the workers share the work.
+    passes = cost.forward * budget.images * VIEWS / budget.slots
+    if passes > 2 * budget.seconds:
+        return _too_slow(f"its {VIEWS} views of {budget.images} images", passes, budget)
+    return tuple(
+        depth for depth in depths if depth == 0 or _trial_seconds(cost, depth, budget) <= budget.seconds
+    )
+
+
+def _trial_seconds(cost: Cost, depth: int | str, budget: Budget) -> float:
+    return trial_seconds(
+        cost,
+        depth,
+        images=budget.training_images,
+        folds=budget.folds,
+        epochs=budget.epochs,
+        views=1 if depth == "all" else VIEWS,
+    )
+
+
+def _too_slow(what: str, seconds: float, budget: Budget) -> str:
+    return (
+        f"{what} would take about {seconds / 60:.0f} min here; a trial may take "
+        f"{budget.seconds / 60:.1f} min (--trial-minutes, or --set model.backbone to insist)"
+    )
+
+
+def _flattens(name: str, size_px: int, channels: int) -> tuple[str, ...]:
+    backbone = backbone_named(name)
+    shapes = feature_shapes(name, backbone.channels or channels, size_px)
+    return tuple(
+        level
+        for level in _levels(name)
+        if math.prod(shapes[backbone.stage_names[backbone.cut_index(level) - 1]]) <= LARGEST_SHARED_MAP
+    )
+
+
+def _levels(name: str) -> tuple[str, ...]:
+    return tuple("top" if drop == 0 else f"top+{drop}" for drop in range(len(backbone_named(name).levels)))

@@ -1,0 +1,58 @@
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from trainables.models.registry import BACKBONES
+from trainables.models.weights import build_stages
+from trainables.prefix.folding import folded
+
+
+def stir(module: nn.Module) -> None:
+    """Give normalisations statistics as training would."""
+    for layer in module.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.running_mean.uniform_(-0.5, 0.5)  # type: ignore[union-attr]
+            layer.running_var.uniform_(0.5, 2.0)  # type: ignore[union-attr]
+            layer.weight.data.uniform_(0.5, 1.5)
+            layer.bias.data.uniform_(-0.5, 0.5)
+
+
+@pytest.mark.parametrize("name", sorted(BACKBONES))
+def test_a_folded_backbone_computes_the_same_without_its_normalisations(name: str) -> None:
+    backbone = BACKBONES[name]
+    torch.manual_seed(0)
+    channels = backbone.channels or 1
+    body = nn.Sequential(build_stages(backbone, channels=channels, weights=None)).eval()
+    stir(body)
+    pixels = torch.rand(2, channels, 96, 96)
+    faster = folded(body, pixels)
+    other = torch.rand(2, channels, 96, 96)
+    with torch.inference_mode():
+        torch.testing.assert_close(faster(other), body(other), rtol=1e-3, atol=1e-4)
+    left = [layer for layer in faster.modules() if isinstance(layer, nn.BatchNorm2d)]
+    assert left == []
+
+
+class Crossed(nn.Module):
+    """Neighbours in the list that are no neighbours in the computation."""
+
+    def __init__(self, forward: Callable[["Crossed", Tensor], Tensor]) -> None:
+        super().__init__()
+        self.convolution, self.normalisation = nn.Conv2d(2, 2, 1), nn.BatchNorm2d(2)
+        self._forward = forward
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self._forward(self, features)
+
+
+def test_a_stage_that_is_written_in_another_way_is_left_as_it_is() -> None:
+    stage = Crossed(lambda self, x: self.convolution(self.normalisation(x).relu())).eval()
+    stir(stage)
+    assert folded(stage, torch.rand(2, 2, 4, 4)) is stage
+
+
+def test_a_stage_without_normalisation_is_left_as_it_is() -> None:
+    stage = nn.Sequential(nn.Conv2d(2, 2, 1), nn.ReLU()).eval()
+    assert folded(stage, torch.rand(2, 2, 4, 4)) is stage
