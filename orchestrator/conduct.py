@@ -115,7 +115,6 @@ def _opening(prepared: Prepared) -> list[str]:
 def _close(prepared: Prepared, console: Console, *, is_interrupted: bool, finish: bool) -> int:
     run, records = prepared.run, prepared.run.records()
     complete = [record for record in records if record.state == "complete"]
-    place = _short(run.path)
     if complete:
         write_atomically(run.leaderboard_file, rows_as_csv(leaderboard(run)))
         from orchestrator.best_pictures import draw_best
@@ -124,10 +123,10 @@ def _close(prepared: Prepared, console: Console, *, is_interrupted: bool, finish
     left = prepared.record.trials - len(records)
     commands = _next_commands(run, has_results=bool(complete), may_resume=is_interrupted and left > 0)
     console.print(_summary(run, prepared.record, records, commands), soft_wrap=True)
-    if not complete:
-        raise RunError(_nothing_complete(place, records))
     if is_interrupted:
         return INTERRUPTED
+    if not complete:
+        raise RunError(_nothing_complete(_short(run.path), records))
     if finish:
         from orchestrator.finish import finish_run
 

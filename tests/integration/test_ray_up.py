@@ -175,6 +175,20 @@ def test_a_trial_has_as_many_threads_as_cpus(cluster: Cluster) -> None:
     assert "THREADS 2" in cluster.ray("submit", str(script))
 
 
+def test_orchestrate_search_runs_on_the_cluster_and_leaves_it_running(cluster: Cluster) -> None:
+    before = _ray_servers(cluster.machine)
+    settings = "--set model.backbone=efficientnet_lite0 --set model.trained_stages=0 --set input.size_px=64"
+    printed = cluster.ray(
+        "exec",
+        "cd ~/orchestrate/project && python -m orchestrator.cli.main search benign_malignant "
+        f"--data phantom:patients=12 --folds 2 --trials 2 --epochs 2 --offline --runs ~/runs --name up {settings}",
+    )
+    assert f":{cluster.ray_port}" in printed
+    assert "2 trials ended" in printed
+    assert (cluster.machine.home / "runs/benign_malignant/up/leaderboard.csv").exists()
+    assert _ray_servers(cluster.machine) == before
+
+
 def test_ray_up_without_restart_leaves_a_running_cluster_alone(cluster: Cluster) -> None:
     before = _ray_servers(cluster.machine)
     cluster.ray("up", "-y", "--no-restart")

@@ -56,7 +56,7 @@ Lead = Callable[..., Conductor]
 @pytest.fixture
 def conductor(make_search: Callable[..., SearchRecord]) -> Lead:
     def make(folder: Path, policy: ListPolicy, clock: Clock, deadline: float | None = None) -> Conductor:
-        search = make_search(fingerprint="f")
+        search = make_search(fingerprint="f", keep_weights=2)
         return Conductor(RunFolder(folder), search, policy, (), deadline=deadline, clock=clock)
 
     return make
