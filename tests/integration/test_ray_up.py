@@ -181,7 +181,8 @@ def test_orchestrate_search_runs_on_the_cluster_and_leaves_it_running(cluster: C
     printed = cluster.ray(
         "exec",
         "cd ~/orchestrate/project && python -m orchestrator.cli.main search benign_malignant "
-        f"--data phantom:patients=12 --folds 2 --trials 2 --epochs 2 --offline --runs ~/runs --name up {settings}",
+        "--data phantom:patients=12 --folds 2 --trials 2 --epochs 2 --offline --runs ~/runs --name up "
+        f"{settings}",
     )
     assert f":{cluster.ray_port}" in printed
     assert "2 trials ended" in printed

@@ -1,0 +1,80 @@
+from pathlib import Path
+
+import pytest
+import torch
+from torchvision import models
+
+from trainables.errors import WeightsError
+from trainables.models.registry import backbone_named
+from trainables.models.weights import build_stages, find_weights, take_inventory
+
+SHUFFLED = ("running_mean", "running_var", "weight", "bias")
+
+
+@pytest.fixture(autouse=True)
+def _no_cached_downloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+
+
+def test_the_weights_of_lite0_come_with_a_package_and_fit() -> None:
+    lite0 = backbone_named("efficientnet_lite0")
+    found = find_weights("efficientnet_lite0", weights_dir=None, may_download=False)
+    assert found.origin == "package"
+    assert len(found.sha256) == 64
+    stages = build_stages(lite0, channels=3, weights=found)
+    published = torch.load(found.path, map_location="cpu", weights_only=True)
+    torch.testing.assert_close(stages["stem"].conv_stem.weight.data, published["_conv_stem.weight"])
+    torch.testing.assert_close(stages["conv_head"].bn2.running_var, published["_bn1.running_var"])
+
+
+def test_a_state_dict_of_torchvision_fits_and_computes_the_same(tmp_path: Path) -> None:
+    net = models.mobilenet_v2(weights=None).eval()
+    torch.save(net.state_dict(), tmp_path / "mobilenet_v2-0123.pth")
+    found = find_weights("mobilenet_v2", weights_dir=tmp_path, may_download=False)
+    assert found.origin == "weights folder"
+    body = torch.nn.Sequential(build_stages(backbone_named("mobilenet_v2"), channels=3, weights=found)).eval()
+    pixels = torch.rand(1, 3, 64, 64)
+    with torch.inference_mode():
+        torch.testing.assert_close(body(pixels), net.features(pixels))
+
+
+def test_tensors_are_matched_by_layer_and_name_not_by_place(tmp_path: Path) -> None:
+    # Old files of torchvision list running_mean before weight: four tensors of one shape.
+    net = models.resnet50(weights=None)
+    for name, tensor in net.state_dict().items():
+        if "bn" in name and tensor.dim() == 1:
+            tensor.uniform_(0.5, 1.5)
+    state = net.state_dict()
+    layers = dict.fromkeys(name.rpartition(".")[0] for name in state)
+    reordered = {
+        f"{layer}.{leaf}": state[f"{layer}.{leaf}"]
+        for layer in layers
+        for leaf in SHUFFLED
+        if f"{layer}.{leaf}" in state
+    }
+    torch.save(reordered, tmp_path / "resnet50-old.pth")
+    found = find_weights("resnet50", weights_dir=tmp_path, may_download=False)
+    stages = build_stages(backbone_named("resnet50"), channels=3, weights=found)
+    torch.testing.assert_close(stages["stem"].bn1.running_mean, net.bn1.running_mean)
+    torch.testing.assert_close(stages["layer4_3"].bn3.weight.data, net.layer4[2].bn3.weight.data)
+
+
+def test_a_file_that_does_not_fit_is_refused(tmp_path: Path) -> None:
+    torch.save({"0.weight": torch.zeros(3, 3)}, tmp_path / "vgg16.pt")
+    found = find_weights("vgg16", weights_dir=tmp_path, may_download=False)
+    with pytest.raises(WeightsError, match=r"vgg16.pt does not fit vgg16: 13 layers are needed"):
+        build_stages(backbone_named("vgg16"), channels=3, weights=found)
+
+
+def test_a_file_that_is_no_state_dict_is_named(tmp_path: Path) -> None:
+    (tmp_path / "vgg16.pt").write_bytes(b"nonsense")
+    found = find_weights("vgg16", weights_dir=tmp_path, may_download=False)
+    with pytest.raises(WeightsError, match=r"vgg16.pt cannot be read as a state dict"):
+        build_stages(backbone_named("vgg16"), channels=3, weights=found)
+
+
+def test_what_is_missing_is_left_out_with_the_reason(tmp_path: Path) -> None:
+    inventory = take_inventory(("vgg16", "scratch4"), weights_dir=tmp_path, may_download=False)
+    assert inventory.usable == {"scratch4": None}
+    assert "no vgg16*.pt" in inventory.left_out["vgg16"]
+    assert "--offline forbids it" in inventory.left_out["vgg16"]

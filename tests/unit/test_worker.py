@@ -1,0 +1,141 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from orchestrator import worker
+from orchestrator.worker import TrialRunner
+from results.records import SearchRecord
+from results.store import RunFolder
+from trainables.checkpoint import read_fold_weights
+from trainables.config import TrialConfig, decode
+from trainables.data.patches import PatchSet, select_rows
+from trainables.data.splits import make_split, write_split
+from trainables.errors import ConfigError
+from trainables.tasks import task_named
+
+CONFIG = decode(
+    {
+        "model.backbone": "efficientnet_lite0",
+        "input.size_px": 32,
+        "model.head.hidden": [8],
+        "training.epochs": 6,
+        "training.augmentation": "flips",
+    }
+)
+
+
+@pytest.fixture
+def run(bright_patches: PatchSet, tmp_path: Path, make_search: Callable[..., SearchRecord]) -> RunFolder:
+    folder = RunFolder(tmp_path / "runs" / "first")
+    task = task_named("benign_malignant")
+    rows = select_rows(bright_patches, task)
+    split = make_split(
+        rows, fingerprint=bright_patches.fingerprint, task=task.name, folds=3, test_share=0.25, seed=0
+    )
+    write_split(folder.split_file, split)
+    context = {
+        "backbones": ["efficientnet_lite0"],
+        "depths": {"efficientnet_lite0": [0]},
+        "flattens": {},
+        "levels": {},
+        "adapts_channels": [],
+        "augmentations": [],
+        "sizes_px": {"efficientnet_lite0": 32},
+        "epochs": 6,
+        "images": 36,
+    }
+    folder.write_search(
+        make_search(
+            fingerprint=bright_patches.fingerprint, store=str(tmp_path / "store"), space_context=context
+        )
+    )
+    return folder
+
+
+def runner(run: RunFolder, config: TrialConfig = CONFIG, **options: float) -> TrialRunner:
+    return TrialRunner(run, 0, config, {"x": 1}, gpus=0.0, cpus=1.0, **options)  # type: ignore[arg-type]
+
+
+def test_a_trial_opens_trains_and_leaves_its_record_last(run: RunFolder) -> None:
+    trial = runner(run)
+    opened = trial.step()
+    assert opened.opened is not None
+    assert (opened.epoch, opened.is_end) == (None, False)
+    for epoch in range(1, 6):
+        step = trial.step()
+        assert step.epoch is not None
+        assert step.epoch.epoch == epoch
+        assert run.record(0) is None
+    assert trial.step().is_end
+    record = run.record(0)
+    assert record is not None
+    assert (record.state, record.cause, record.epochs, record.params) == ("complete", None, 6, {"x": 1})
+    assert len(read_fold_weights(run.trial(0) / "folds")) == 3
+    assert len(run.out_of_fold(0).rows) == 36
+
+
+def test_a_failure_becomes_a_record_and_not_an_exception(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for error, cause in (
+        (RuntimeError("broken"), "exception"),
+        (MemoryError(), "out_of_memory"),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), "out_of_memory"),
+    ):
+        trial = runner(run)
+        trial.step()
+
+        def fail(error: Exception = error) -> None:
+            raise error
+
+        monkeypatch.setattr(trial.validation, "epoch", fail)
+        assert trial.step().is_end
+        record = run.record(0)
+        assert record is not None
+        assert (record.state, record.cause) == ("failed", cause)
+        assert record.error
+
+
+def test_a_trial_without_time_ends_with_the_best_epoch_it_has(run: RunFolder) -> None:
+    trial = runner(run)
+    trial.step()
+    for _ in range(worker.FEWEST_EPOCHS - 1):
+        trial.step()
+    trial.deadline = 1.0
+    assert trial.step().is_end
+    record = run.record(0)
+    assert record is not None
+    assert (record.state, record.cause, record.epochs) == ("complete", "budget", worker.FEWEST_EPOCHS)
+
+
+def test_a_trial_that_hardly_began_when_the_time_was_up_does_not_count(run: RunFolder) -> None:
+    trial = runner(run, deadline=1.0)
+    trial.step()
+    assert trial.step().is_end
+    record = run.record(0)
+    assert record is not None
+    assert (record.state, record.cause, record.epochs) == ("pruned", "budget", 1)
+
+
+def test_a_checkpoint_is_read_and_removed_when_the_trial_ends(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "_CHECKPOINT_SECONDS", 0.0)
+    first = runner(run)
+    for _ in range(4):
+        first.step()
+    assert (run.trial(0) / "checkpoint.pt").exists()
+    again = runner(run)
+    again.step()
+    step = again.step()
+    assert step.epoch is not None
+    assert step.epoch.epoch == 4
+    while not again.step().is_end:
+        pass
+    assert not (run.trial(0) / "checkpoint.pt").exists()
+
+
+def test_a_trial_without_weights_says_so(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="they are kept for the best trials of a search only"):
+        read_fold_weights(tmp_path)
