@@ -11,7 +11,7 @@ from trainables.devices import Device
 from trainables.models.registry import backbone_named
 from trainables.models.weights import Inventory
 from trainables.prefix.taps import LARGEST_SHARED_MAP, feature_shapes
-from trainables.probe import Cost, measure_cost, trial_seconds
+from trainables.probe import measure_cost, trial_seconds
 
 VIEWS: Final = 8  # symmetries of the square, the largest set that the spaces draw from
 _SMALL_SET: Final = 400  # images up to which eight more random views are worth their forward passes on a CPU
@@ -52,20 +52,21 @@ def space_context(
         budget: What a trial may cost.
     """
     left_out = dict(inventory.left_out)
-    depths: dict[str, tuple[int | str, ...]] = {}
+    fine_tunes: dict[str, tuple[str, ...]] = {}
     for name in inventory.usable:
-        found = _affordable_depths(name, inventory, patch_set, device, budget)
+        found = _affordable_levels(name, inventory, patch_set, device, budget)
         if isinstance(found, str):
             left_out[name] = found
         else:
-            depths[name] = found
-    usable = tuple(depths)
+            fine_tunes[name] = found
+    usable = tuple(fine_tunes)
     sizes = {name: default_side(backbone_named(name), patch_set.images.shape[1:]) for name in usable}
     has_gpu = device.type == "cuda"
     more = ("rotate",) if has_gpu or budget.images <= _SMALL_SET else ()
     context = SpaceContext(
         backbones=usable,
-        depths=depths,
+        from_scratch=frozenset(name for name in usable if not backbone_named(name).has_imagenet_weights),
+        fine_tunes=fine_tunes,
         flattens={name: _flattens(name, sizes[name], patch_set.channels) for name in usable},
         levels={name: _levels(name) for name in usable},
         adapts_channels=frozenset(
@@ -81,46 +82,36 @@ def space_context(
     return context, left_out
 
 
-def _affordable_depths(
+def _affordable_levels(
     name: str, inventory: Inventory, patch_set: PatchSet, device: Device, budget: Budget
-) -> tuple[int | str, ...] | str:
-    """Training depths whose trials fit the time of one trial, or the reason why there are none."""
+) -> tuple[str, ...] | str:
+    """Cut levels at which a trial may train the last stage, or why the backbone is left out."""
     backbone = backbone_named(name)
-    depths: tuple[int | str, ...] = (0, 1) if backbone.has_imagenet_weights else ("all",)
     cost = measure_cost(
         backbone,
         size_px=default_side(backbone, patch_set.images.shape[1:]),
         channels=patch_set.channels,
         weights=inventory.usable[name],
-        depths=depths,
         device=device,
     )
-    if budget.is_forced:
-        return depths
-    if 0 not in depths:
-        seconds = _trial_seconds(cost, "all", budget)
-        return (
-            depths
-            if seconds <= budget.seconds
-            else _too_slow("a trial that trains from pixels", seconds, budget)
-        )
+    if cost.from_pixels is not None:
+        seconds = _trial_seconds(cost.from_pixels, 1, budget)
+        is_affordable = budget.is_forced or seconds <= budget.seconds
+        return () if is_affordable else _too_slow("a trial that trains from pixels", seconds, budget)
     # All frozen trials of one contrast preset share these passes, and the workers share the work.
     passes = cost.forward * budget.images * VIEWS / budget.slots
-    if passes > 2 * budget.seconds:
+    if passes > 2 * budget.seconds and not budget.is_forced:
         return _too_slow(f"its {VIEWS} views of {budget.images} images", passes, budget)
     return tuple(
-        depth for depth in depths if depth == 0 or _trial_seconds(cost, depth, budget) <= budget.seconds
+        level
+        for level, stage in zip(_levels(name), backbone.levels, strict=True)
+        if _trial_seconds(cost.last_stage[stage], VIEWS, budget) <= budget.seconds
     )
 
 
-def _trial_seconds(cost: Cost, depth: int | str, budget: Budget) -> float:
+def _trial_seconds(step: float, views: int, budget: Budget) -> float:
     return trial_seconds(
-        cost,
-        depth,
-        images=budget.training_images,
-        folds=budget.folds,
-        epochs=budget.epochs,
-        views=1 if depth == "all" else VIEWS,
+        step, images=budget.training_images, folds=budget.folds, epochs=budget.epochs, views=views
     )
 
 

@@ -339,9 +339,9 @@ def _left_out_sentences(left_out: Mapping[str, str]) -> list[str]:
     """One sentence a reason, with all backbones that share it."""
     by_reason: dict[str, list[str]] = {}
     for name, reason in left_out.items():
-        by_reason.setdefault(
-            reason.replace(f" for {name}:", ":").replace(f"no {name}*", "no NAME*"), []
-        ).append(name)
+        by_reason.setdefault(reason.replace(f" for {name}:", ":").replace(f"{name}*", "NAME*"), []).append(
+            name
+        )
     return [f"left out: {', '.join(names)}: {reason}" for reason, names in by_reason.items()]
 
 

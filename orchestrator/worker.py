@@ -210,7 +210,7 @@ def _place(run: RunFolder, device: Device) -> Place:
         backbone = backbone_named(name)
         if backbone.has_imagenet_weights:
             shapes = feature_shapes(name, backbone.channels or 3, context.sizes_px[name])
-            depths = [depth for depth in context.depths[name] if isinstance(depth, int)]
+            depths = (0, 1) if context.fine_tunes[name] else (0,)
             taps[name] = taps_to_share(backbone, shapes, depths=depths)
     return Place(Path(search.store), device, inventory.usable, taps)
 

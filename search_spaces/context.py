@@ -11,7 +11,8 @@ class SpaceContext:
 
     Attributes:
         backbones: Usable ones: weights at hand and trials short enough.
-        depths: For each backbone, numbers of trained stages that are affordable; "all" for nets from scratch.
+        from_scratch: Backbones that train from random weights.
+        fine_tunes: For each other backbone, the cut levels at which training the last stage is affordable.
         flattens: For each backbone, the cut levels whose map a dense layer may take in whole.
         levels: For each backbone, its cut levels, such as ("top", "top+1").
         adapts_channels: Backbones whose grey images may enter through a trained 1x1 convolution.
@@ -22,7 +23,8 @@ class SpaceContext:
     """
 
     backbones: tuple[str, ...]
-    depths: Mapping[str, tuple[int | str, ...]]
+    from_scratch: frozenset[str]
+    fine_tunes: Mapping[str, tuple[str, ...]]
     flattens: Mapping[str, tuple[str, ...]]
     levels: Mapping[str, tuple[str, ...]]
     adapts_channels: frozenset[str]
@@ -35,6 +37,7 @@ class SpaceContext:
         """Values for YAML."""
         plain = asdict(self)
         plain["adapts_channels"] = sorted(self.adapts_channels)
+        plain["from_scratch"] = sorted(self.from_scratch)
         return {name: _plain(value) for name, value in plain.items()}
 
     @classmethod
@@ -46,7 +49,8 @@ class SpaceContext:
 
         return cls(
             backbones=tuple(plain["backbones"]),
-            depths=tuples(plain["depths"]),
+            from_scratch=frozenset(plain["from_scratch"]),
+            fine_tunes=tuples(plain["fine_tunes"]),
             flattens=tuples(plain["flattens"]),
             levels=tuples(plain["levels"]),
             adapts_channels=frozenset(plain["adapts_channels"]),

@@ -21,9 +21,9 @@ LEARNING_RATES = {"adam": (5e-5, 1e-2), "rmsprop": (1e-5, 1e-2), "sgd": (1e-3, 3
 def classifier(trial: optuna.trial.BaseTrial, context: SpaceContext) -> Settings:
     """The whole space of a patch classifier: model, input, optimiser and training."""
     backbone = trial.suggest_categorical("model.backbone", context.backbones)
-    is_from_scratch = context.depths[backbone] == ("all",)
+    is_from_scratch = backbone in context.from_scratch
     settings = model(trial, context, backbone, is_from_scratch=is_from_scratch)
-    is_fine_tuned = not is_from_scratch and settings["model.trained_stages"] != 0
+    is_fine_tuned = not is_from_scratch and settings.get("model.trained_stages", 0) != 0
     return {
         **settings,
         **contrast(trial),
@@ -39,10 +39,9 @@ def model(
     settings: Settings = {"model.backbone": backbone}
     settings["model.cut"] = _choose(trial, "model.cut", context.levels[backbone], backbone)
     if is_from_scratch:
-        settings["model.weights"] = "random"
-    settings["model.trained_stages"] = _choose(
-        trial, "model.trained_stages", context.depths[backbone], backbone
-    )
+        settings |= {"model.weights": "random", "model.trained_stages": "all"}
+    elif settings["model.cut"] in context.fine_tunes[backbone]:
+        settings["model.trained_stages"] = _choose(trial, "model.trained_stages", (0, 1), backbone)
     if backbone in context.adapts_channels:
         settings["model.channels"] = _choose(trial, "model.channels", ("replicate", "conv1x1"), backbone)
     may_flatten = settings["model.cut"] in context.flattens[backbone]

@@ -24,63 +24,79 @@ class Cost:
 
     Attributes:
         forward: Through all stages, frozen.
-        training: One training step, by number of trained stages; "all" trains from pixels.
+        from_pixels: One training step of all stages; None for pretrained backbones.
+        last_stage: One training step of the last kept stage, by the stage that is kept last.
     """
 
     forward: float
-    training: dict[int | str, float]
+    from_pixels: float | None
+    last_stage: dict[str, float]
 
 
 def measure_cost(
-    backbone: Backbone,
-    *,
-    size_px: int,
-    channels: int,
-    weights: WeightsFile | None,
-    depths: tuple[int | str, ...],
-    device: torch.device,
+    backbone: Backbone, *, size_px: int, channels: int, weights: WeightsFile | None, device: torch.device
 ) -> Cost:
-    """Time a forward pass and one training step for each depth, on random pixels.
+    """Time a forward pass and the training steps that a search may ask for, on random pixels.
+
+    Nets without pretrained weights train from pixels; the others train their last stage, at each cut level.
 
     Args:
         backbone: From the registry.
         size_px: Side of the input.
         channels: Of the images, 1 or 3.
         weights: Pretrained file, or None.
-        depths: Numbers of trained stages to time, apart from 0, whose head costs next to nothing.
         device: Where trials will run.
     """
     channels = backbone.channels or channels
+    forward = _forward_cost(backbone, size_px, channels, weights, device)
+    if not backbone.has_imagenet_weights:
+        model: dict[str, object] = {"weights": "random", "trained_stages": "all"}
+        step = _training_cost(backbone, model, (channels, size_px, size_px), device)
+        return Cost(forward, step, {})
+    shapes = feature_shapes(backbone.name, channels, size_px)
+    last_stage = {}
+    for level in backbone.levels:
+        before = backbone.stage_names[backbone.stage_names.index(level) - 1]
+        model = {"cut": level, "trained_stages": 1}
+        last_stage[level] = _training_cost(backbone, model, shapes[before], device)
+    return Cost(forward, None, last_stage)
+
+
+def trial_seconds(step: float, *, images: int, folds: int, epochs: int, views: int) -> float:
+    """Expected time of a trial that trains stages, if it uses all its epochs.
+
+    Args:
+        step: Seconds of a training step, for one image.
+        images: In the training part.
+        folds: Number of folds.
+        epochs: Largest number of epochs.
+        views: Views averaged at prediction; a prediction costs a third of a training step.
+
+    >>> round(trial_seconds(0.03, images=100, folds=4, epochs=10, views=1), 1)
+    100.0
+    """
+    return epochs * images * ((folds - 1) * step + views * step / 3)
+
+
+def _forward_cost(
+    backbone: Backbone, size_px: int, channels: int, weights: WeightsFile | None, device: torch.device
+) -> float:
     stages = build_stages(backbone, channels=channels, weights=weights)
-    body = in_channels_last(torch.nn.Sequential(stages).eval().to(device))
+    body: torch.nn.Module = torch.nn.Sequential(stages).eval().to(device)
     pixels = torch.rand(_BATCH, channels, size_px, size_px, device=device)
+    body = in_channels_last(folded(body, pixels))
     pixels = pixels.contiguous(memory_format=torch.channels_last)
-    body = folded(body, pixels)
     with torch.inference_mode():
-        forward = _seconds(lambda: body(pixels), device)
-    training = {
-        depth: _training_cost(backbone, depth, size_px, channels, device) for depth in depths if depth
-    }
-    return Cost(forward / _BATCH, training)
+        return _seconds(lambda: body(pixels), device) / _BATCH
 
 
 def _training_cost(
-    backbone: Backbone, depth: int | str, size_px: int, channels: int, device: torch.device
+    backbone: Backbone, model: dict[str, object], shape: tuple[int, ...], device: torch.device
 ) -> float:
-    config = TrialConfig.model_validate(
-        {
-            "model": {
-                "backbone": backbone.name,
-                "weights": "random" if depth == "all" else "imagenet",
-                "trained_stages": depth,
-            }
-        }
-    )
-    shape: tuple[int, ...] = (channels, size_px, size_px)
-    if isinstance(depth, int):
-        before = backbone.stage_names[-1 - depth]
-        shape = feature_shapes(backbone.name, channels, size_px)[before]
-    part = assemble_part(config, shape, weights=None, image_channels=channels, classes=2).to(device).train()
+    config = TrialConfig.model_validate({"model": {"backbone": backbone.name, **model}})
+    image_channels = backbone.channels or shape[0]
+    part = assemble_part(config, shape, weights=None, image_channels=image_channels, classes=2)
+    part = part.to(device).train()
     optimizer = torch.optim.SGD([p for p in part.parameters() if p.requires_grad], lr=1e-6)
     features = torch.rand(_BATCH, *shape, device=device)
     labels, ones = torch.zeros(_BATCH, dtype=torch.long, device=device), torch.ones(2, device=device)
@@ -103,21 +119,3 @@ def _seconds(work: Callable[[], object], device: torch.device) -> float:
             torch.cuda.synchronize(device)
         times.append(time.perf_counter() - start)
     return min(times[1:])
-
-
-def trial_seconds(cost: Cost, depth: int | str, *, images: int, folds: int, epochs: int, views: int) -> float:
-    """Expected time of a trial that trains stages, if it uses all its epochs.
-
-    Args:
-        cost: Measured.
-        depth: Number of trained stages, or "all".
-        images: In the training part.
-        folds: Number of folds.
-        epochs: Largest number of epochs.
-        views: Views averaged at prediction.
-
-    >>> round(trial_seconds(Cost(0.01, {"all": 0.03}), "all", images=100, folds=4, epochs=10, views=1), 1)
-    100.0
-    """
-    step = cost.training[depth]
-    return epochs * images * ((folds - 1) * step + views * step / 3)

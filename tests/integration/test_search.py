@@ -206,9 +206,11 @@ def test_a_worker_that_is_killed_costs_at_most_its_trial(tmp_path: Path) -> None
         [*ORCHESTRATE, *arguments], cwd=tmp_path, stderr=subprocess.PIPE, text=True
     ) as driver:
         wait_for(lambda: len(run.records()) >= 1)
-        for pid in trial_workers(driver.pid):
+        workers = trial_workers(driver.pid)
+        for pid in workers:
             os.kill(pid, signal.SIGKILL)
         printed = driver.communicate(timeout=120)[1]
+    assert workers
     assert driver.returncode == 0, printed
     records: list[TrialRecord] = run.records()
     assert [record.number for record in records] == [0, 1, 2, 3]
@@ -223,7 +225,7 @@ def trial_workers(driver: int) -> list[int]:
             continue
         try:
             command = (entry / "cmdline").read_bytes()
-            if command.startswith(b"ray::_Trainable") and driver in ancestors(int(entry.name)):
+            if command.startswith(b"ray::ResourceTrainable") and driver in ancestors(int(entry.name)):
                 found.append(int(entry.name))
         except OSError:  # it ended meanwhile
             continue

@@ -10,7 +10,7 @@ from search_spaces.context import SpaceContext
 from search_spaces.registry import Space
 from trainables.errors import ConfigError
 
-CONTEXT = SpaceContext(("vgg16",), {}, {}, {}, frozenset(), (), {}, 20, 100)
+CONTEXT = SpaceContext(("vgg16",), frozenset(), {}, {}, {}, frozenset(), (), {}, 20, 100)
 
 
 def line(trial: Any, context: SpaceContext) -> dict[str, Any]:

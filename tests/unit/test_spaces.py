@@ -22,7 +22,8 @@ def context(backbones: tuple[str, ...] = tuple(BACKBONES)) -> SpaceContext:
 
     return SpaceContext(
         backbones=backbones,
-        depths={name: (0, 1) if name in PRETRAINED else ("all",) for name in backbones},
+        from_scratch=frozenset(backbones) - set(PRETRAINED),
+        fine_tunes={name: levels(name)[:2] for name in backbones},
         flattens={name: levels(name)[1:] for name in backbones},
         levels={name: levels(name) for name in backbones},
         adapts_channels=frozenset(backbones) & {"vgg16"},

@@ -36,7 +36,8 @@ def run(bright_patches: PatchSet, tmp_path: Path, make_search: Callable[..., Sea
     write_split(folder.split_file, split)
     context = {
         "backbones": ["efficientnet_lite0"],
-        "depths": {"efficientnet_lite0": [0]},
+        "from_scratch": [],
+        "fine_tunes": {"efficientnet_lite0": []},
         "flattens": {},
         "levels": {},
         "adapts_channels": [],

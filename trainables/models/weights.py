@@ -28,7 +28,8 @@ _TORCHVISION = {
 }
 # Parts of the published files that no stage holds: classifiers and Inception's auxiliary head.
 _DROPPED_PREFIXES = ("classifier.", "fc.", "_fc.", "AuxLogits.")
-_SUFFIXES = (".safetensors", ".pt", ".pth")
+# Not .safetensors: such files list their tensors by name, and the order of the layers is lost.
+_SUFFIXES = (".pt", ".pth")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ def find_weights(name: str, *, weights_dir: Path | None, may_download: bool) -> 
         for path in sorted(weights_dir.glob(f"{name}*")):
             if path.suffix in _SUFFIXES:
                 return _hashed(path, "weights folder")
-        tried.append(f"no {name}*.pt, .pth or .safetensors in {weights_dir}")
+        tried.append(f"no {name}*.pt or {name}*.pth in {weights_dir}")
     if name == "efficientnet_lite0":
         packaged = _packaged_lite0()
         if packaged is not None:
@@ -140,12 +141,7 @@ def _fill(targets: list[Layer], sources: list[Layer], file_name: str, backbone: 
 
 def _read(path: Path) -> list[tuple[str, Tensor]]:
     try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            state = load_file(path)
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise WeightsError(f"{path} cannot be read as a state dict: {error}") from error
     return [(name, value) for name, value in state.items() if not name.startswith(_DROPPED_PREFIXES)]
