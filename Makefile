@@ -1,8 +1,7 @@
 # Two commands: `make search` and `make test`. Each one sets up .venv first if that is needed.
 PYTHON ?= python3
 BIN := .venv/bin
-RUN_NAME ?= first
-# A quick look on two cores; give a real search more of both.
+# A quick look on two cores, with the weights that come with the installation; give a real search more.
 TRIALS ?= 16
 MINUTES ?= 6
 
@@ -17,7 +16,7 @@ setup: .venv/.installed
 	touch $@
 
 search: setup
-	$(BIN)/orchestrate search benign_malignant --trials $(TRIALS) --minutes $(MINUTES) --name $(RUN_NAME) --finish
+	$(BIN)/orchestrate search benign_malignant --trials $(TRIALS) --minutes $(MINUTES) --offline --address local --finish
 
 test: setup check
 	$(BIN)/python -m pytest
