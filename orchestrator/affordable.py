@@ -97,11 +97,12 @@ def _affordable_levels(
     if cost.from_pixels is not None:
         seconds = _trial_seconds(cost.from_pixels, 1, budget)
         is_affordable = budget.is_forced or seconds <= budget.seconds
-        return () if is_affordable else _too_slow("a trial that trains from pixels", seconds, budget)
+        return () if is_affordable else _too_slow("a trial that trains from pixels", seconds, budget.seconds)
     # All frozen trials of one contrast preset share these passes, and the workers share the work.
     passes = cost.forward * budget.images * VIEWS / budget.slots
-    if passes > 2 * budget.seconds and not budget.is_forced:
-        return _too_slow(f"its {VIEWS} views of {budget.images} images", passes, budget)
+    limit = 2 * budget.seconds
+    if passes > limit and not budget.is_forced:
+        return _too_slow(f"the {VIEWS} views of {budget.images} images", passes, limit)
     return tuple(
         level
         for level, stage in zip(_levels(name), backbone.levels, strict=True)
@@ -115,10 +116,10 @@ def _trial_seconds(step: float, views: int, budget: Budget) -> float:
     )
 
 
-def _too_slow(what: str, seconds: float, budget: Budget) -> str:
+def _too_slow(what: str, seconds: float, limit: float) -> str:
     return (
-        f"{what} would take about {seconds / 60:.0f} min here; a trial may take "
-        f"{budget.seconds / 60:.1f} min (--trial-minutes, or --set model.backbone to insist)"
+        f"{what} would take about {seconds / 60:.0f} min here, the limit is {limit / 60:.1f} "
+        "(--trial-minutes, or --set model.backbone to insist)"
     )
 
 

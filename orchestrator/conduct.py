@@ -1,14 +1,24 @@
 """Runs a search from request to closing summary, or goes on with one."""
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 from rich.console import Console, RenderableType
 
 from cluster.connect import Connection, connect, disconnect
+from orchestrator.cli.common import print_sentence
 from orchestrator.conductor import Conductor
 from orchestrator.progress import SearchProgress, closing_summary
-from orchestrator.search import Prepared, SearchRequest, deadline_of, now, prepare_search, reopen_search
+from orchestrator.search import (
+    Prepared,
+    SearchRequest,
+    check_numbers,
+    deadline_of,
+    now,
+    prepare_search,
+    reopen_search,
+)
 from orchestrator.tensorboard import TensorBoardLog, setting_columns
 from orchestrator.watchers import TensorBoardWatcher, TerminalWatcher
 from results.errors import RunError
@@ -23,30 +33,32 @@ def start_search(request: SearchRequest, *, address: str | None, console: Consol
     """Prepare and run a search; returns the exit code."""
 
     def prepare(connect_once: Callable[[], Connection]) -> Prepared:
-        return prepare_search(request, connect_once, lambda text: console.print(text, soft_wrap=True))
+        return prepare_search(request, connect_once, lambda text: print_sentence(console, text))
 
-    return _run(prepare, address=address, console=console, finish=finish)
+    return _run(prepare, resumed=None, address=address, console=console, finish=finish)
 
 
 def resume_search(
     run: RunFolder, *, address: str | None, minutes: float | None, trials: int | None, console: Console
 ) -> int:
     """Go on with an interrupted search; returns the exit code."""
+    check_numbers(("--minutes", minutes, 0.05), ("--trials", trials, 1))
     record = run.search()
     changes = {"minutes": minutes, "trials": trials}
     changed = record.model_copy(update={name: value for name, value in changes.items() if value is not None})
-    if changed != record:
-        run.write_search(changed)
 
     def prepare(connect_once: Callable[[], Connection]) -> Prepared:
-        return reopen_search(run, connect_once, lambda text: console.print(text, soft_wrap=True))
+        if changed != record:
+            run.write_search(changed)
+        return reopen_search(run, connect_once, lambda text: print_sentence(console, text))
 
-    return _run(prepare, address=address, console=console, finish=False)
+    return _run(prepare, resumed=run, address=address, console=console, finish=False)
 
 
 def _run(
     prepare: Callable[[Callable[[], Connection]], Prepared],
     *,
+    resumed: RunFolder | None,
     address: str | None,
     console: Console,
     finish: bool,
@@ -57,12 +69,17 @@ def _run(
         nonlocal connection
         if connection is None:
             connection = connect(address)
-            console.print(connection.sentence, soft_wrap=True)
+            print_sentence(console, connection.sentence)
         return connection
 
     try:
-        prepared = prepare(connect_once)
-        is_interrupted = _conduct(prepared, console)
+        with ExitStack() as stack:
+            if resumed is not None:
+                stack.enter_context(resumed.exclusive())
+            prepared = prepare(connect_once)
+            if resumed is None:
+                stack.enter_context(prepared.run.exclusive())
+            is_interrupted = _conduct(prepared, console)
     finally:
         if connection is not None:
             disconnect(connection)

@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 from results.records import Cause, PrefixUse, SearchRecord, TrialRecord
 from results.store import RunFolder
 from trainables.config import TrialConfig, flatten
+from trainables.errors import ConfigError
 
 _COLLAPSE_PATIENCE: Final = 8  # epochs that a fold may predict one class before its trial is stopped
 GRACE_SECONDS: Final = 60.0  # after the deadline, for a trial to end itself with what it has
@@ -106,7 +107,7 @@ class Conductor:
                 for watcher in self.watchers:
                     watcher.started(proposal.number, proposal.config)
             return proposal
-        raise RuntimeError(f"the space proposed {_INVALID_IN_A_ROW} points in a row that cannot run")
+        raise ConfigError(f"the space proposed {_INVALID_IN_A_ROW} points in a row that cannot run")
 
     def opened(self, number: int, prefix: PrefixUse) -> None:
         """Note how a trial is fed, for the records of those that are stopped."""

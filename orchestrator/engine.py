@@ -171,9 +171,9 @@ class _Losses(_NotPickled, tune.Callback):
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         number = self._numbers[trial.trial_id]
         if number in self._conductor.running:
-            message = str(trial.get_pickled_error() or trial.get_error() or "the worker process died")
-            cause: Cause = "out_of_memory" if "memory" in message.lower() else "lost_worker"
-            self._conductor.lost(number, cause, message[-2000:])
+            error = trial.get_pickled_error()
+            cause: Cause = "out_of_memory" if isinstance(error, OutOfMemoryError) else "lost_worker"
+            self._conductor.lost(number, cause, str(error or "the worker process died")[-2000:])
 
 
 def run_trials(conductor: Conductor, run: RunFolder, resources: Resources) -> None:

@@ -2,6 +2,7 @@
 
 from rich.console import Console
 
+from orchestrator.cli.common import print_sentence
 from results.ensembles.build import build_ensembles
 from results.ensembles.methods import METHODS
 from results.ensembles.tables import ensemble_table
@@ -20,5 +21,5 @@ def finish_run(run: RunFolder, console: Console) -> None:
     output.print(ensemble_table(ensembles))
     report = export_bundle(run, run.path / "bundle")
     for sentence in report.sentences():
-        console.print(sentence, soft_wrap=True)
-    console.print(f"next: orchestrate predict {run.path / 'bundle'} IMAGE...", soft_wrap=True)
+        print_sentence(console, sentence)
+    print_sentence(console, f"next: orchestrate predict {run.path / 'bundle'} IMAGE...")

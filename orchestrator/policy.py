@@ -78,7 +78,7 @@ class StudyPolicy:
 
     def enqueue_recipes(self) -> list[str]:
         """Put the space's first points in front; returns the names of those that fit this search."""
-        fitting = [recipe for recipe in self.space.recipes if recipe.backbone in self.context.backbones]
+        fitting = [recipe for recipe in self.space.recipes if recipe.fits(self.context)]
         for recipe in fitting:
             self.study.enqueue_trial(recipe.params, user_attrs={"recipe": recipe.name})
         return [recipe.name for recipe in fitting]
@@ -120,6 +120,9 @@ class StudyPolicy:
             config = self.space.configure(trial, self.context, self.pins)
         except ConfigError as error:
             raise InvalidPointError(trial.number, dict(trial.params), str(error)) from error
+        except Exception as error:  # a space may be the user's own code
+            message = f"space {self.space.name} failed: {error!r}"
+            raise InvalidPointError(trial.number, dict(trial.params), message) from error
         return Proposal(trial.number, config, dict(trial.params))
 
     @property
@@ -136,7 +139,8 @@ class StudyPolicy:
         """
         trial = self._running[number]
         trial.report(value, epoch)
-        return number >= _NEVER_PRUNED and "recipe" not in trial.user_attrs and trial.should_prune()
+        is_worse = trial.should_prune()  # asked of every trial: this is how the pruner gets to know it
+        return is_worse and number >= _NEVER_PRUNED and "recipe" not in trial.user_attrs
 
     def tell(self, record: TrialRecord) -> None:
         """Tell the study how a trial ended."""
@@ -150,7 +154,9 @@ class StudyPolicy:
             self.study.tell(trial, state=TrialState.PRUNED)
 
 
-def open_study(*, storage: str | None, journal: Path, name: str, seed: int, epochs: int) -> optuna.Study:
+def open_study(
+    *, storage: str | None, journal: Path, name: str, seed: int, epochs: int, is_new: bool
+) -> optuna.Study:
     """Open or create the study of a run.
 
     Args:
@@ -159,9 +165,10 @@ def open_study(*, storage: str | None, journal: Path, name: str, seed: int, epoc
         name: Of the study within its storage.
         seed: Of the sampler.
         epochs: Largest number of epochs of a trial.
+        is_new: The study must not exist yet.
 
     Raises:
-        ConfigError: If the study exists with another direction, or the storage cannot be opened.
+        ConfigError: If a new study exists, an old one minimises, or the storage cannot be opened.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     # A resumed trial reports epochs again that the study has; the first report counts.
@@ -172,20 +179,29 @@ def open_study(*, storage: str | None, journal: Path, name: str, seed: int, epoc
             storage=storage or JournalStorage(JournalFileBackend(str(journal))),
             study_name=name,
             direction="maximize",
-            load_if_exists=True,
-            sampler=optuna.samplers.TPESampler(
-                seed=seed, n_startup_trials=_STARTUP_TRIALS, multivariate=True, group=True, constant_liar=True
-            ),
+            load_if_exists=not is_new,
             pruner=optuna.pruners.SuccessiveHalvingPruner(
                 min_resource=min(_FIRST_RUNG, epochs), reduction_factor=_REDUCTION
             ),
         )
+    except optuna.exceptions.DuplicatedStudyError as error:
+        raise ConfigError(
+            f"{storage} holds a study {name!r} already; give the search another --name"
+        ) from error
     except Exception as error:
         raise ConfigError(f"the Optuna storage {storage or journal} cannot be opened: {error}") from error
     if study.direction != optuna.study.StudyDirection.MAXIMIZE:
         raise ConfigError(
             f"study {name} in {storage} minimises; this search maximises, give it another --name"
         )
+    # A resumed search goes on drawing, instead of drawing again what it drew at its start.
+    study.sampler = optuna.samplers.TPESampler(
+        seed=seed + len(study.get_trials(deepcopy=False)),
+        n_startup_trials=_STARTUP_TRIALS,
+        multivariate=True,
+        group=True,
+        constant_liar=True,
+    )
     return study
 
 
@@ -202,7 +218,7 @@ def check_space(space: Space, context: SpaceContext, pins: Mapping[str, Any]) ->
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     configs: list[TrialConfig] = []
     for recipe in space.recipes:
-        if recipe.backbone in context.backbones:
+        if recipe.fits(context):
             study.enqueue_trial(recipe.params)
     for _ in range(_SAMPLE):
         trial = study.ask()

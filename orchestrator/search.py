@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import shlex
+import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -130,7 +131,7 @@ def check_request(request: SearchRequest) -> RunFolder:
     """
     task_named(request.task)
     space_named(request.space or request.task)
-    for name, value, low in (
+    check_numbers(
         ("--trials", request.trials, 1),
         ("--folds", request.folds, 2),
         ("--epochs", request.epochs, 1),
@@ -138,9 +139,7 @@ def check_request(request: SearchRequest) -> RunFolder:
         ("--minutes", request.minutes, 0.05),
         ("--trial-minutes", request.trial_minutes, 0.05),
         ("--workers", request.workers, 1),
-    ):
-        if value is not None and value < low:
-            raise ConfigError(f"{name} must be at least {low}, found {value}")
+    )
     if not 0.0 <= request.test_share <= 0.5:
         raise ConfigError(f"--test-share must lie between 0 and 0.5, found {request.test_share}")
     if request.weights_dir is not None and not request.weights_dir.is_dir():
@@ -158,6 +157,17 @@ def check_request(request: SearchRequest) -> RunFolder:
             f"orchestrate resume {run.path}"
         )
     return run
+
+
+def check_numbers(*checks: tuple[str, float | None, float]) -> None:
+    """Check options that have a lowest value: (name, value or None, lowest).
+
+    Raises:
+        ConfigError: If a value is lower, or no number.
+    """
+    for name, value, lowest in checks:
+        if value is not None and not value >= lowest:
+            raise ConfigError(f"{name} must be at least {lowest}, found {value}")
 
 
 def prepare_search(request: SearchRequest, connect: Connect, say: Say) -> Prepared:
@@ -200,9 +210,11 @@ def prepare_search(request: SearchRequest, connect: Connect, say: Say) -> Prepar
         workers=request.workers,
     )
     trial_minutes = request.trial_minutes or (max(0.5, request.minutes / 6) if request.minutes else 10.0)
-    asked = tuple(name for name in BACKBONES if pins.get("model.backbone", name) == name)
+    inventory = take_inventory(
+        _asked_backbones(pins), weights_dir=request.weights_dir, may_download=request.may_download
+    )
     context, left_out = space_context(
-        take_inventory(asked, weights_dir=request.weights_dir, may_download=request.may_download),
+        inventory,
         patch_set,
         choose_device(gpus),
         Budget(
@@ -241,6 +253,11 @@ def prepare_search(request: SearchRequest, connect: Connect, say: Say) -> Prepar
         backbones=context.backbones,
         left_out=left_out,
         weights_dir=str(request.weights_dir.resolve()) if request.weights_dir else None,
+        weights={
+            name: file.sha256
+            for name, file in inventory.usable.items()
+            if file is not None and name in context.backbones
+        },
         trials=request.trials,
         minutes=request.minutes,
         trial_minutes=trial_minutes,
@@ -258,10 +275,14 @@ def prepare_search(request: SearchRequest, connect: Connect, say: Say) -> Prepar
         started_at=datetime.now(UTC),
     )
     run.path.mkdir(parents=True)
-    write_split(run.split_file, split)
-    policy = open_policy(run, record, space)
-    recipes = policy.enqueue_recipes()
-    run.write_search(record)
+    try:
+        write_split(run.split_file, split)
+        policy = open_policy(run, record, space, is_new=True)
+        recipes = policy.enqueue_recipes()
+        run.write_search(record)
+    except BaseException:
+        shutil.rmtree(run.path)  # half a run folder can be neither used nor resumed
+        raise
     return Prepared(run, record, policy, slots, tuple(recipes))
 
 
@@ -286,7 +307,7 @@ def reopen_search(run: RunFolder, connect: Connect, say: Say) -> Prepared:
             raise DataError(
                 f"{record.data} is not what this search was started on; it has changed since"
             ) from None
-    policy = open_policy(run, record, space_named(record.space))
+    policy = open_policy(run, record, space_named(record.space), is_new=False)
     again = policy.adopt({trial.number: trial for trial in run.records()})
     done = len(run.records())
     say(f"{done} of {record.trials} trials are finished and stay; {again} that were running are run again")
@@ -301,7 +322,7 @@ def reopen_search(run: RunFolder, connect: Connect, say: Say) -> Prepared:
     return Prepared(run, record, policy, slots, ())
 
 
-def open_policy(run: RunFolder, record: SearchRecord, space: Space) -> StudyPolicy:
+def open_policy(run: RunFolder, record: SearchRecord, space: Space, *, is_new: bool) -> StudyPolicy:
     """Open the study of a run."""
     study = open_study(
         storage=record.study_storage,
@@ -309,6 +330,7 @@ def open_policy(run: RunFolder, record: SearchRecord, space: Space) -> StudyPoli
         name=f"{record.task}/{record.name}",
         seed=record.seed,
         epochs=record.epochs,
+        is_new=is_new,
     )
     context = SpaceContext.from_plain(record.space_context)
     return StudyPolicy(study, space, context, record.pins, trials=record.trials)
@@ -327,6 +349,14 @@ def check_config(config: TrialConfig, patch_set: PatchSet, context: SpaceContext
     backbone.plan(config.model)
     for is_test in (False, True):
         transform_spec(config, backbone, patch_set.images.shape[1:], patch_set.max_value, is_test=is_test)
+
+
+def _asked_backbones(pins: Mapping[str, Any]) -> tuple[str, ...]:
+    """Backbones that the held settings leave: nets without pretrained weights train in all their stages."""
+    names = tuple(name for name in BACKBONES if pins.get("model.backbone", name) == name)
+    if "model.backbone" in pins or pins.get("model.trained_stages", "all") == "all":
+        return names
+    return tuple(name for name in names if BACKBONES[name].has_imagenet_weights)
 
 
 def _gpus_per_trial(request: SearchRequest, connection: Connection) -> float:

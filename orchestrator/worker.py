@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import time
 import traceback
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -17,9 +18,10 @@ from trainables.config import TrialConfig, flatten
 from trainables.data.patches import open_patch_set
 from trainables.data.splits import read_split
 from trainables.devices import Device, choose_device, limit_threads
+from trainables.errors import WeightsError
 from trainables.evaluation import CrossValidation, EpochReport, Material, Place, prepare
 from trainables.models.registry import backbone_named
-from trainables.models.weights import take_inventory
+from trainables.models.weights import Inventory, take_inventory
 from trainables.prefix.taps import feature_shapes, taps_to_share
 from trainables.tasks import task_named
 from trainables.training.fold import NanLossError
@@ -205,6 +207,7 @@ def _place(run: RunFolder, device: Device) -> Place:
         weights_dir=Path(search.weights_dir) if search.weights_dir else None,
         may_download=False,
     )
+    _check_weights(inventory, search.weights)
     taps = {}
     for name in inventory.usable:
         backbone = backbone_named(name)
@@ -213,6 +216,19 @@ def _place(run: RunFolder, device: Device) -> Place:
             depths = (0, 1) if context.fine_tunes[name] else (0,)
             taps[name] = taps_to_share(backbone, shapes, depths=depths)
     return Place(Path(search.store), device, inventory.usable, taps)
+
+
+def _check_weights(inventory: Inventory, expected: Mapping[str, str]) -> None:
+    """Make sure that this machine has the weights the search was started with, and no others."""
+    for name, sha256 in expected.items():
+        file = inventory.usable.get(name)
+        if file is None:
+            raise WeightsError(
+                f"the weights of {name}, found when the search started, are not here: "
+                f"{inventory.left_out.get(name, 'the backbone is unknown')}"
+            )
+        if file.sha256 != sha256:
+            raise WeightsError(f"{file.path} is not the file that the search was started with")
 
 
 def open_material(run: RunFolder, search: SearchRecord, device: Device) -> tuple[Material, Place]:

@@ -328,7 +328,7 @@ def _metric_table(evaluation: TestEvaluation) -> Table:
 def _title(evaluation: TestEvaluation) -> str:
     counts = ", ".join(f"{number} {name}" for name, number in evaluation.counts.items())
     return (
-        f"{evaluation.model} on the test part: {evaluation.images} images of {evaluation.groups} groups "
+        f"{evaluation.model} on the test part: {evaluation.images} images of {evaluation.groups} patients "
         f"({counts})"
     )
 

@@ -36,6 +36,7 @@ class SearchRecord(_Record):
         is_synthetic: True where the images are generated.
         store: Folder of the materialised data and the stored prefixes.
         metric: Name in `results.metrics.METRICS` that the search maximises.
+        weights: SHA-256 of each pretrained backbone's weights file; workers use no other.
         pins: Settings held fixed by `--set`.
         space: Task name or `module:function` of the search space.
         space_context: What the space's conditions depend on, as plain values.
@@ -58,6 +59,7 @@ class SearchRecord(_Record):
     backbones: tuple[str, ...]
     left_out: dict[str, str]
     weights_dir: str | None
+    weights: dict[str, str] = Field(default_factory=dict)
     trials: int
     minutes: float | None
     trial_minutes: float

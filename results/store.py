@@ -1,5 +1,7 @@
 """The run folder: plain files, each written whole or not at all."""
 
+import contextlib
+import fcntl
 import io
 import json
 import os
@@ -11,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import yaml
+from pydantic import ValidationError
 
 from results.errors import RunError
 from results.records import OutOfFold, SearchRecord, TrialRecord
@@ -88,6 +91,28 @@ class RunFolder:
             return SearchRecord.model_validate(yaml.safe_load(self.search_file.read_text()))
         except FileNotFoundError as error:
             raise RunError(f"{self.path} is not a run folder: it holds no search.yaml") from error
+        except (yaml.YAMLError, ValidationError) as error:
+            reason = str(error).splitlines()[0]
+            raise RunError(f"{self.search_file} cannot be read: {reason}; was it edited by hand?") from error
+
+    @contextlib.contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Keep other processes from running this search meanwhile; the lock dies with its process.
+
+        Raises:
+            RunError: If another process runs it.
+        """
+        descriptor = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise RunError(
+                    f"{self.path} is being searched by another process; wait, or stop it"
+                ) from error
+            yield
+        finally:
+            os.close(descriptor)
 
     def write_record(self, record: TrialRecord) -> None:
         """Keep how a trial ended."""

@@ -48,9 +48,7 @@ def model(
     settings["model.head.pooling"] = (
         _choose(trial, "model.head.pooling", ("gap", "flatten"), backbone) if may_flatten else "gap"
     )
-    settings["model.head.hidden"] = hidden_layers(
-        trial.suggest_categorical("model.head.hidden", HIDDEN_LAYERS)
-    )
+    settings["model.head.hidden"] = trial.suggest_categorical("model.head.hidden", HIDDEN_LAYERS)
     settings["model.head.dropout"] = trial.suggest_categorical(
         "model.head.dropout", (0.0, 0.2, 0.4, 0.5, 0.7)
     )
@@ -60,10 +58,9 @@ def model(
 
 def contrast(trial: optuna.trial.BaseTrial) -> Settings:
     """Contrast presets, so that stored features repeat; `same` leaves test images as training images are."""
-    at_test = trial.suggest_categorical("input.contrast_test", ("same", 1.0, 1.5))
     return {
         "input.contrast": trial.suggest_categorical("input.contrast", CONTRASTS),
-        "input.contrast_test": None if at_test == "same" else at_test,
+        "input.contrast_test": trial.suggest_categorical("input.contrast_test", ("same", 1.0, 1.5)),
     }
 
 
@@ -105,17 +102,6 @@ def training(trial: optuna.trial.BaseTrial, context: SpaceContext, *, averages: 
             "training.average_views", (True, False)
         )
     return settings
-
-
-def hidden_layers(choice: str | list[int] | tuple[int, ...]) -> tuple[int, ...]:
-    """Read a choice of hidden layers; a pinned list passes as it is.
-
-    >>> hidden_layers("512-256"), hidden_layers("none"), hidden_layers([64])
-    ((512, 256), (), (64,))
-    """
-    if not isinstance(choice, str):
-        return tuple(choice)
-    return () if choice == "none" else tuple(int(units) for units in choice.split("-"))
 
 
 def _choose(trial: optuna.trial.BaseTrial, name: str, choices: tuple[Any, ...], backbone: str) -> Any:

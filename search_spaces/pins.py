@@ -6,15 +6,15 @@ from typing import Any
 import optuna
 import yaml
 
-from trainables.config import setting_names
-from trainables.errors import ConfigError, UnknownNameError
+from trainables.config import check_setting
+from trainables.errors import ConfigError
 
 
 def parse_pins(texts: list[str]) -> dict[str, Any]:
     """Read `name=value` texts; values are YAML.
 
     Raises:
-        ConfigError: If a text has no `=`, or its value is no YAML.
+        ConfigError: If a text has no `=`, or its value is no YAML or not allowed.
         UnknownNameError: If there is no such setting.
 
     >>> parse_pins(["optimizer.lr=0.01", "model.head.hidden=[64, 32]"])
@@ -26,9 +26,8 @@ def parse_pins(texts: list[str]) -> dict[str, Any]:
         name = name.strip()
         if not separator:
             raise ConfigError(f"--set {text!r}: write name=value, such as --set optimizer.name=adam")
-        if name not in setting_names():
-            raise UnknownNameError("setting", name, setting_names())
         pins[name] = _value(name, value)
+        check_setting(name, pins[name])
     return pins
 
 

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, Final
 
+from search_spaces.context import SpaceContext
+
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
@@ -18,10 +20,15 @@ class Recipe:
     about: str
     params: dict[str, Any]
 
-    @property
-    def backbone(self) -> str:
-        """Backbone that it needs."""
-        return str(self.params["model.backbone"])
+    def fits(self, context: SpaceContext) -> bool:
+        """True where its backbone can be used, and a dense layer on its whole map is not too large."""
+        backbone = self.params.get("model.backbone")
+        if backbone is None:
+            return True
+        if backbone not in context.backbones:
+            return False
+        flattens = self.params.get(f"model.head.pooling@{backbone}") == "flatten"
+        return not flattens or self.params.get(f"model.cut@{backbone}") in context.flattens[backbone]
 
 
 BEST_OF_OURS: Final = Recipe(

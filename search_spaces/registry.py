@@ -50,7 +50,10 @@ class Space:
         Raises:
             ConfigError: If the point is no valid configuration; the message holds the space and the point.
         """
-        settings = flatten(self.function(PinnedTrial(trial, pins), context)) | dict(pins)  # type: ignore[arg-type]
+        asked = flatten(self.function(PinnedTrial(trial, pins), context))  # type: ignore[arg-type]
+        settings = {"training.epochs": context.epochs} | asked | dict(pins)
+        if settings.get("model.backbone") in context.from_scratch:
+            settings = {"model.weights": "random", "model.trained_stages": "all"} | settings
         try:
             return decode(settings)
         except (ConfigError, UnknownNameError) as error:

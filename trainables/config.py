@@ -7,7 +7,15 @@ Names with dots, such as `optimizer.lr`, address a setting from the command line
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
 from trainables.errors import ConfigError, UnknownNameError
 
@@ -16,18 +24,30 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+def _layers(value: Any) -> Any:
+    if isinstance(value, int):
+        return (value,)
+    if isinstance(value, str):
+        return () if value == "none" else tuple(value.split("-"))
+    return value
+
+
+def _contrast_or_same(value: Any) -> Any:
+    return None if value == "same" else value
+
+
 class HeadConfig(_Frozen):
     """The trained classifier on top of the kept stages.
 
     Attributes:
         pooling: `gap` averages the feature map, `flatten` keeps every position.
-        hidden: Units of the hidden layers, in order; empty for a linear head.
+        hidden: Units of the hidden layers, in order; empty for a linear head. As text: `512-256` or `none`.
         batch_norm: Batch normalisation after each hidden layer.
         dropout: Drop probability before every linear layer, in [0, 0.9].
     """
 
     pooling: Literal["gap", "flatten"] = "gap"
-    hidden: tuple[Annotated[int, Field(ge=1, le=4096)], ...] = (256,)
+    hidden: Annotated[tuple[Annotated[int, Field(ge=1, le=4096)], ...], BeforeValidator(_layers)] = (256,)
     batch_norm: bool = False
     dropout: float = Field(default=0.0, ge=0.0, le=0.9)
 
@@ -65,13 +85,16 @@ class InputConfig(_Frozen):
     Attributes:
         size_px: Side of the square input, in pixels; None keeps the image as it is.
         contrast: Contrast factor in training, around each image's own mean (C-CONTRAST); 1 is off.
-        contrast_test: Contrast factor in validation, test and export; None uses `contrast`.
+        contrast_test: Contrast factor in validation, test and export; None, or `same`,
+            uses `contrast`.
         clip: Clip to [0, 1] after the contrast change.
     """
 
     size_px: Annotated[int, Field(ge=16, le=2048)] | None = None
     contrast: float = Field(default=1.0, gt=0.0, le=8.0)
-    contrast_test: Annotated[float, Field(gt=0.0, le=8.0)] | None = None
+    contrast_test: Annotated[
+        Annotated[float, Field(gt=0.0, le=8.0)] | None, BeforeValidator(_contrast_or_same)
+    ] = None
     clip: bool = False
 
     @property
@@ -170,6 +193,30 @@ def decode(values: Mapping[str, Any]) -> TrialConfig:
         what = first["msg"].removeprefix("Value error, ")
         given = f" (given: {first['input']!r})" if not isinstance(first["input"], dict) else ""
         raise ConfigError(f"no valid configuration: {where}: {what}{given}") from error
+
+
+def check_setting(name: str, value: Any) -> None:
+    """Check one value by itself, without the settings that it must agree with.
+
+    Raises:
+        UnknownNameError: If there is no such setting.
+        ConfigError: If the value is not allowed; the message says what is.
+
+    >>> check_setting("model.head.hidden", "512-256")
+    """
+    if name not in setting_names():
+        raise UnknownNameError("setting", name, setting_names())
+    model: type[BaseModel] = TrialConfig
+    *path, last = name.split(".")
+    for part in path:
+        model = model.model_fields[part].annotation  # type: ignore[assignment]
+    field = model.model_fields[last]
+    kind: Any = Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
+    try:
+        TypeAdapter(kind).validate_python(value)
+    except ValidationError as error:
+        reasons = "; or ".join(dict.fromkeys(found["msg"] for found in error.errors()))
+        raise ConfigError(f"{name}={value}: {reasons}") from error
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

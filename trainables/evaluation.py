@@ -201,12 +201,14 @@ class CrossValidation:
         )
         value = float(np.mean([score[self.metric] for score in scores]))
         loss = float(np.mean(losses))
-        if self.best is None or self._is_better(loss, value):
+        best = self.best
+        if best is None or self._is_better(best, loss, value):
             weights = [fold.part.kept_state() for fold in self.folds]
-            self.best = Best(self.epochs_done, loss, value, probabilities, scores, collapsed, weights)
+            best = Best(self.epochs_done, loss, value, probabilities, scores, collapsed, weights)
+            self.best = best
         return EpochReport(
             epoch=self.epochs_done,
-            value=self.best.value,
+            value=best.value,
             scalars=_scalars(training_losses, losses, scores),
             collapsed=collapsed,
             is_last=self.is_over,
@@ -228,11 +230,10 @@ class CrossValidation:
             fold.load_state(kept)
         torch.set_rng_state(state["rng"])
 
-    def _is_better(self, loss: float, value: float) -> bool:
-        assert self.best is not None
+    def _is_better(self, best: Best, loss: float, value: float) -> bool:
         if self.config.training.keep_epoch_by == "loss":
-            return loss < self.best.loss
-        return value > self.best.value
+            return loss < best.loss
+        return value > best.value
 
     def _fold(self, number: int, place: Place, seed: int) -> Fold:
         held_out = self.material.folds == number
@@ -332,7 +333,7 @@ def build_part(config: TrialConfig, shape: tuple[int, ...], place: Place, materi
     return assemble_part(
         config,
         shape,
-        weights=place.weights.get(backbone.name),
+        weights=place.weights[backbone.name],
         image_channels=image_channels,
         classes=material.classes,
     )

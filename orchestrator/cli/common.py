@@ -44,6 +44,11 @@ def messages() -> "Console":
     return Console(stderr=True, highlight=False)
 
 
+def print_sentence(console: "Console", text: str) -> None:
+    """Print a sentence: wrapped between words on a terminal, on one line elsewhere."""
+    console.print(text, soft_wrap=not console.is_terminal)
+
+
 def show(
     kind: str, *, table: Callable[[], "RenderableType"], rows: Callable[[], Any], csv: Callable[[], str]
 ) -> None:

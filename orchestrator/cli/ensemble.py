@@ -2,7 +2,15 @@
 
 import argparse
 
-from orchestrator.cli.common import add_format, add_run, messages, open_run, show, warn_if_synthetic
+from orchestrator.cli.common import (
+    add_format,
+    add_run,
+    messages,
+    open_run,
+    print_sentence,
+    show,
+    warn_if_synthetic,
+)
 
 HELP = "build ensembles from the best trials of a run"
 EPILOG = """\
@@ -47,5 +55,5 @@ def run(arguments: argparse.Namespace) -> int:
         rows=lambda: ensembles_as_json(found),
         csv=lambda: ensembles_as_csv(found),
     )
-    messages().print(f"next: orchestrate evaluate {arguments.run}", soft_wrap=True)
+    print_sentence(messages(), f"next: orchestrate evaluate {arguments.run}")
     return 0

@@ -3,7 +3,15 @@
 import argparse
 import sys
 
-from orchestrator.cli.common import add_format, add_run, messages, open_run, show, warn_if_synthetic
+from orchestrator.cli.common import (
+    add_format,
+    add_run,
+    messages,
+    open_run,
+    print_sentence,
+    show,
+    warn_if_synthetic,
+)
 
 HELP = "open the sealed test part, once, and score the ensemble on it"
 EPILOG = """\
@@ -48,5 +56,5 @@ def run(arguments: argparse.Namespace) -> int:
         rows=lambda: evaluation_as_json(evaluation),
         csv=lambda: evaluation_as_csv(evaluation),
     )
-    messages().print(f"next: orchestrate export {arguments.run} --out bundle/", soft_wrap=True)
+    print_sentence(messages(), f"next: orchestrate export {arguments.run} --out bundle/")
     return 0

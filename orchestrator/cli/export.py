@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from orchestrator.cli.common import add_run, messages, open_run
+from orchestrator.cli.common import add_run, messages, open_run, print_sentence
 
 HELP = "write the winning ensemble, or one trial, as one ONNX file with a model card"
 EPILOG = """\
@@ -34,6 +34,6 @@ def run(arguments: argparse.Namespace) -> int:
     )
     console = messages()
     for sentence in report.sentences():
-        console.print(sentence, soft_wrap=True)
-    console.print(f"next: orchestrate predict {arguments.out} IMAGE...", soft_wrap=True)
+        print_sentence(console, sentence)
+    print_sentence(console, f"next: orchestrate predict {arguments.out} IMAGE...")
     return 0

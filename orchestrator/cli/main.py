@@ -1,6 +1,7 @@
 """`orchestrate`: finds the verb, runs it, turns errors into one sentence and an exit code.
 
-Exit codes: 0 done, 1 something failed while running, 2 the request cannot be met as it is, 130 interrupted.
+Exit codes: 0 done, 1 the machine failed it (disk, permissions), 2 the request cannot be met as it is,
+130 interrupted.
 """
 
 import argparse
@@ -51,13 +52,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OrchestrateError as error:
         print(f"orchestrate {chosen.verb}: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print(f"\norchestrate {chosen.verb}: interrupted", file=sys.stderr)
-        return 130
     except BrokenPipeError:
         # The reader, such as head, has seen enough. Python must not complain when it closes the stream.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        print(f"orchestrate {chosen.verb}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"\norchestrate {chosen.verb}: interrupted", file=sys.stderr)
+        return 130
 
 
 def build_parser() -> argparse.ArgumentParser:

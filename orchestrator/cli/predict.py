@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from orchestrator.cli.common import add_format, messages, show
+from orchestrator.cli.common import add_format, messages, print_sentence, show
 
 HELP = "predict images with an exported bundle"
 EPILOG = """\
@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     found = predict_files(bundle, arguments.images)
     console = messages()
     for note in found.notes:
-        console.print(note, soft_wrap=True)
+        print_sentence(console, note)
     if bundle.manifest.is_synthetic:
         console.print("[yellow]this model was trained on SYNTHETIC images[/]")
     show(

@@ -97,7 +97,7 @@ def _evaluation_data(manifest: Manifest) -> str:
         test = manifest.test
         order = "the first opening" if test.opening == 1 else f"opening number {test.opening}"
         return (
-            f"{out_of_fold}\n\nTest: {test.images} images of {test.groups} groups that were sealed before "
+            f"{out_of_fold}\n\nTest: {test.images} images of {test.groups} patients, sealed before "
             f"the search. These scores are from {order} of {test.openings} so far."
         )
     return f"{out_of_fold}\n\nTest: the sealed test part was not opened for this model."

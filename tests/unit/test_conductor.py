@@ -11,6 +11,7 @@ from orchestrator.policy import InvalidPointError
 from results.records import SearchRecord, TrialRecord
 from results.store import RunFolder
 from trainables.config import TrialConfig, decode, flatten
+from trainables.errors import ConfigError
 
 CONFIG = decode({"model.backbone": "efficientnet_lite0"})
 
@@ -148,7 +149,7 @@ def test_a_point_that_cannot_run_is_recorded_and_the_next_one_handed_out(
 
 def test_a_space_that_only_proposes_nonsense_ends_the_search(tmp_path: Path, conductor: Lead) -> None:
     policy = ListPolicy(*(InvalidPointError(number, {}, "no") for number in range(30)))
-    with pytest.raises(RuntimeError, match="20 points in a row that cannot run"):
+    with pytest.raises(ConfigError, match="20 points in a row that cannot run"):
         conductor(tmp_path, policy, Clock()).next()
 
 

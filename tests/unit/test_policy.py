@@ -18,7 +18,14 @@ def line(trial: Any, context: SpaceContext) -> dict[str, Any]:
 
 
 def policy(journal: Path, trials: int = 6, function: Any = line, **options: Any) -> StudyPolicy:
-    defaults: dict[str, Any] = {"storage": None, "journal": journal, "name": "t/n", "seed": 0, "epochs": 20}
+    defaults: dict[str, Any] = {
+        "storage": None,
+        "journal": journal,
+        "name": "t/n",
+        "seed": 0,
+        "epochs": 20,
+        "is_new": False,
+    }
     study = open_study(**(defaults | options))
     return StudyPolicy(study, Space("line", function, ()), CONTEXT, {}, trials=trials)
 
@@ -152,3 +159,41 @@ def test_a_study_that_minimises_is_refused(tmp_path: Path) -> None:
 def test_a_storage_that_cannot_be_opened_is_explained(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="the Optuna storage nonsense://x cannot be opened"):
         policy(tmp_path / "unused", storage="nonsense://x")
+
+
+def test_a_new_search_does_not_go_on_with_an_old_study(tmp_path: Path) -> None:
+    policy(tmp_path / "study.log")
+    with pytest.raises(ConfigError, match="holds a study 't/n' already"):
+        policy(tmp_path / "study.log", is_new=True)
+
+
+def test_a_resumed_search_does_not_draw_again_what_it_drew_at_its_start(tmp_path: Path) -> None:
+    def rates(count: int) -> list[float]:
+        study = policy(tmp_path / "study.log", trials=8)
+        found = []
+        for _ in range(count):
+            proposal = study.next()
+            assert proposal is not None
+            found.append(proposal.config.optimizer.lr)
+            study.tell(record(proposal.number))
+        return found
+
+    assert set(rates(4)).isdisjoint(rates(4))
+
+
+def test_trials_that_are_never_pruned_are_a_measure_for_the_others(tmp_path: Path) -> None:
+    study = policy(tmp_path / "study.log")
+    for _ in range(5):
+        study.next()
+    for number in range(4):
+        for epoch in range(1, 21):
+            assert not study.should_prune(number, epoch, 0.9)
+    assert [study.should_prune(4, epoch, 0.2) for epoch in range(1, 6)] == [False] * 4 + [True]
+
+
+def test_a_space_that_fails_on_a_point_says_which_one_it_is(tmp_path: Path) -> None:
+    def broken(trial: Any, context: SpaceContext) -> dict[str, Any]:
+        return {"model.backbone": {}[trial.suggest_int("x", 0, 1)]}
+
+    with pytest.raises(InvalidPointError, match="space line failed: KeyError"):
+        policy(tmp_path / "study.log", function=broken).next()

@@ -24,7 +24,7 @@ def context(backbones: tuple[str, ...] = tuple(BACKBONES)) -> SpaceContext:
         backbones=backbones,
         from_scratch=frozenset(backbones) - set(PRETRAINED),
         fine_tunes={name: levels(name)[:2] for name in backbones},
-        flattens={name: levels(name)[1:] for name in backbones},
+        flattens={name: levels(name) for name in backbones},
         levels={name: levels(name) for name in backbones},
         adapts_channels=frozenset(backbones) & {"vgg16"},
         augmentations=("none", "flips", "d4", "rotate"),
@@ -65,7 +65,7 @@ def test_every_recipe_is_a_point_of_its_space_and_comes_out_as_it_went_in(task: 
         asked = {name: value for name, value in recipe.params.items() if name in trial.params}
         assert {name: trial.params[name] for name in asked} == asked
         unread = {name.partition("@")[0] for name in set(recipe.params) - set(trial.params)}
-        assert unread <= {"model.head.pooling", "model.channels"}, recipe.name
+        assert unread <= {"model.channels"}, recipe.name
 
 
 def test_conditional_settings_follow_what_they_depend_on() -> None:
@@ -164,3 +164,34 @@ def test_a_space_whose_point_is_no_configuration_stops_the_search_at_its_door(
 
 def test_the_context_survives_the_way_through_the_run_folder() -> None:
     assert SpaceContext.from_plain(context().as_plain()) == context()
+
+
+def test_the_space_of_the_how_to_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "how-to-search.md").read_text()
+    (tmp_path / "page_space.py").write_text(page.split("```python\n")[1].split("```")[0])
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    configs = check_space(space_named("page_space:space"), context(), {})
+    for config in configs:
+        backbone_named(config.model.backbone).plan(config.model)
+        assert config.training.epochs == context().epochs
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("optimizer.name=adamw", "'adam', 'rmsprop', 'sgd' or 'adadelta'"),
+        ("model.head.dropout=2", "less than or equal to 0.9"),
+        ("training.class_weight=heavy", "optimizer|class_weight=heavy"),
+    ],
+)
+def test_a_pinned_value_that_is_not_allowed_is_explained(text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        parse_pins([text])
+
+
+def test_hidden_layers_may_be_pinned_as_the_space_writes_them() -> None:
+    for text, expected in (("512-256", (512, 256)), ("none", ()), ("256", (256,)), ("[7, 8]", (7, 8))):
+        pins = parse_pins([f"model.head.hidden={text}"])
+        config = space_named("benign_malignant").configure(random_study().ask(), context(), pins)
+        assert config.model.head.hidden == expected

@@ -18,8 +18,7 @@ def _scratch4(channels: int) -> "OrderedDict[str, nn.Module]":
     for number, filters in enumerate(_FILTERS, start=1):
         convolution = nn.Conv2d(channels, filters, kernel_size=3)
         nn.init.xavier_uniform_(convolution.weight)
-        assert convolution.bias is not None
-        nn.init.zeros_(convolution.bias)
+        nn.init.zeros_(convolution.bias)  # type: ignore[arg-type]
         stages[f"block{number}"] = nn.Sequential(convolution, nn.ReLU(), nn.MaxPool2d(2))
         channels = filters
     return stages

@@ -14,8 +14,6 @@ from torch import Tensor, nn
 from trainables.config import ModelConfig
 from trainables.errors import ConfigError, UnknownNameError
 
-StageList = "OrderedDict[str, nn.Module]"
-
 
 @dataclass(frozen=True, slots=True)
 class Backbone:
@@ -112,8 +110,8 @@ class ChannelAdapter(nn.Conv2d):
         super().__init__(1, len(mean), kernel_size=1)
         with torch.no_grad():
             self.weight.copy_((1.0 / torch.tensor(std)).view(-1, 1, 1, 1))
-            assert self.bias is not None
-            self.bias.copy_(-torch.tensor(mean) / torch.tensor(std))
+            nn.init.zeros_(self.bias)  # type: ignore[arg-type]
+            self.bias.sub_(torch.tensor(mean) / torch.tensor(std))  # type: ignore[union-attr]
 
 
 class TrainedPart(nn.Module):

@@ -144,6 +144,8 @@ def _read(path: Path) -> list[tuple[str, Tensor]]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise WeightsError(f"{path} cannot be read as a state dict: {error}") from error
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise WeightsError(f"{path} is no state dict (name -> tensor); save model.state_dict() by itself")
     return [(name, value) for name, value in state.items() if not name.startswith(_DROPPED_PREFIXES)]
 
 
