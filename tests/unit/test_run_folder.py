@@ -252,8 +252,8 @@ def test_an_unknown_run_lists_the_known_ones(tmp_path):
 
 def test_one_process_at_a_time_runs_a_search(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
-    with run.exclusive():
-        with pytest.raises(RunError, match="is being searched by another process"), run.exclusive():
-            pass
+    refused = pytest.raises(RunError, match="is being searched by another process")
+    with run.exclusive(), refused, run.exclusive():
+        pass
     with run.exclusive():
         pass
