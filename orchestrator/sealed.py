@@ -1,4 +1,4 @@
-"""Opens the sealed test part: the one place that reads test labels."""
+"""Opens the sealed test part: the one place that scores a model on test labels."""
 
 from datetime import UTC, datetime
 from pathlib import Path
