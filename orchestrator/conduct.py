@@ -191,11 +191,11 @@ def saved_sentence(records: list[TrialRecord]) -> str:
 
 
 def _nothing_complete(place: str, records: list[TrialRecord]) -> str:
-    failed = [record for record in records if record.error]
-    why = (
-        f"; trial {failed[0].number} said: {failed[0].error.splitlines()[-1]}"
-        if failed and failed[0].error
-        else ""
+    said = [(record.number, record.error.splitlines()) for record in records if record.error]
+    # A traceback says what went wrong in its last line, Ray in its first.
+    why = "".join(
+        f"; trial {number} said: {(lines[0] if 'worker' in lines[0] else lines[-1])[:150]}"
+        for number, lines in said[:1]
     )
     return (
         f"no trial of {place} was completed ({len(records)} ended){why}. "

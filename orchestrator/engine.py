@@ -171,9 +171,29 @@ class _Losses(_NotPickled, tune.Callback):
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         number = self._numbers[trial.trial_id]
         if number in self._conductor.running:
-            error = trial.get_pickled_error()
-            cause: Cause = "out_of_memory" if isinstance(error, OutOfMemoryError) else "lost_worker"
-            self._conductor.lost(number, cause, str(error or "the worker process died")[-2000:])
+            message = _last_words(trial)
+            self._conductor.lost(number, cause_of_loss(message), message)
+
+
+def cause_of_loss(message: str) -> Cause:
+    """Tell a kill for want of memory from any other death of a worker.
+
+    Args:
+        message: What Ray says. Of every death it says that the system may have been out of memory; only of
+            its own kills that the node was "running low on memory".
+    """
+    return "out_of_memory" if "running low on memory" in message else "lost_worker"
+
+
+def _last_words(trial: Any) -> str:
+    """What Ray says of the last death of a trial's worker, without the list of all processes."""
+    try:
+        text = Path(trial.error_file).read_text()
+    except (OSError, TypeError):
+        return "the worker process died"
+    last = text.rpartition("Failure # ")[2]
+    lines = last.partition("\n")[2].strip().splitlines()
+    return "\n".join(lines[:3])[:1000] or "the worker process died"
 
 
 def run_trials(conductor: Conductor, run: RunFolder, resources: Resources) -> None:
@@ -186,8 +206,9 @@ def run_trials(conductor: Conductor, run: RunFolder, resources: Resources) -> No
     """
     os.environ.update(_QUIET)
     _survive_out_of_memory()
-    for name in ("ray", "ray.tune", "ray.train", "ray.data"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+    # Failed trials are in our records; Tune's list of them would tear the live view.
+    logging.getLogger("ray").setLevel(logging.CRITICAL)
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     scratch = run.path / ".ray"
     numbers: dict[str, int] = {}
     trainable = tune.with_resources(_Trainable, {"CPU": resources.cpus, "GPU": resources.gpus})

@@ -217,6 +217,25 @@ def test_a_worker_that_is_killed_costs_at_most_its_trial(tmp_path: Path) -> None
     assert {record.cause for record in records if record.state == "failed"} <= {"lost_worker"}
 
 
+def test_kills_for_want_of_memory_are_outcomes_and_the_search_ends_by_itself(tmp_path: Path) -> None:
+    write_patches(tmp_path)
+    # Ray's memory monitor with a threshold that every machine is above kills each trial's worker.
+    monitor = {"RAY_memory_usage_threshold": "0.001", "RAY_memory_monitor_refresh_ms": "250"}
+    done = subprocess.run(
+        [*ORCHESTRATE, *search(tmp_path, "memory", "--trials", "2")],
+        cwd=tmp_path,
+        env=os.environ | monitor,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=200,
+    )
+    assert done.returncode == 2, done.stderr
+    assert "no trial of runs/benign_malignant/memory was completed (2 ended)" in done.stderr
+    records = run_of(tmp_path, "memory").records()
+    assert [(record.state, record.cause) for record in records] == [("failed", "out_of_memory")] * 2
+
+
 def trial_workers(driver: int) -> list[int]:
     """Processes below the driver that run trials."""
     found = []
