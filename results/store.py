@@ -5,7 +5,6 @@ import fcntl
 import io
 import json
 import os
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,23 +16,7 @@ from pydantic import ValidationError
 
 from results.errors import RunError
 from results.records import OutOfFold, SearchRecord, TrialRecord
-
-
-def write_atomically(path: Path, content: bytes | str) -> None:
-    """Write a file under a temporary name, flush it to disk, then move it into place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    data = content.encode() if isinstance(content, str) else content
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+from trainables.data.files import write_atomically
 
 
 @dataclass(frozen=True, slots=True)

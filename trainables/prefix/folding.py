@@ -1,7 +1,7 @@
 """Folding batch normalisation into the convolution before it, for stages that never train.
 
 A frozen normalisation is an affine map, and so is a convolution: one pass over the feature map, not two. On
-EfficientNet-Lite0 that nearly doubles the images a second of a CPU core.
+a CPU core EfficientNet-Lite0 runs 1.4 times as fast (`python -m benchmarks.frozen_forward`).
 """
 
 import copy
