@@ -209,7 +209,9 @@ def test_a_worker_that_is_killed_costs_at_most_its_trial(tmp_path: Path) -> None
         [*ORCHESTRATE, *arguments], cwd=tmp_path, stderr=subprocess.PIPE, text=True
     ) as driver:
         wait_for(lambda: len(run.records()) >= 1)
-        workers = trial_workers(driver.pid)
+        workers: list[int] = []
+        # A worker carries its name only while it is in a step, so a single look may miss it.
+        wait_for(lambda: bool(workers.extend(trial_workers(driver.pid)) or workers), seconds=60)
         for pid in workers:
             os.kill(pid, signal.SIGKILL)
         printed = driver.communicate(timeout=120)[1]
@@ -275,4 +277,4 @@ def wait_for(condition: Callable[[], bool], seconds: float = 120.0) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "the search did not come that far in time"
-        time.sleep(0.1)
+        time.sleep(0.02)
