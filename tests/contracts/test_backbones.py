@@ -110,7 +110,7 @@ def test_a_frozen_prefix_below_an_adapter_keeps_its_weights_and_statistics() -> 
     assert len(before) > 10
     for name, tensor in part.frozen.state_dict().items():
         assert torch.equal(tensor, before[name]), name
-    assert part.adapter.weight.grad is not None  # type: ignore[union-attr]
+    assert part.adapter.weight.grad is not None
 
 
 def test_pretrained_stages_that_train_keep_their_batch_statistics() -> None:

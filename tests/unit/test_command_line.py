@@ -97,7 +97,7 @@ def test_a_run_folder_that_exists_is_left_as_it_is(
 def test_data_that_cannot_be_used_are_refused(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, npz: Path, change: object, message: str
 ) -> None:
-    np.savez(npz, **change(arrays(npz)))  # type: ignore[operator]
+    np.savez(npz, **change(arrays(npz)))
     sentence = refused(capsys, *search(tmp_path / "runs", "--data", npz))
     assert any(part in sentence for part in message.split("|")), sentence
     assert not (tmp_path / "runs" / "benign_malignant").exists()

@@ -161,7 +161,7 @@ def test_a_fold_that_predicts_one_class_is_named(material: Material, place: Plac
         decode({**FROZEN, "optimizer.lr": 1e-9, "training.class_weight": 100.0}), material, place
     )
     for fold in run.folds:
-        fold.part.head[-1].bias.data.fill_(9.0)  # type: ignore[index, union-attr]
+        fold.part.head[-1].bias.data.fill_(9.0)
     assert run.epoch().collapsed == (0, 1, 2)
 
 

@@ -13,8 +13,8 @@ def stir(module: nn.Module) -> None:
     """Give normalisations statistics as training would."""
     for layer in module.modules():
         if isinstance(layer, nn.BatchNorm2d):
-            layer.running_mean.uniform_(-0.5, 0.5)  # type: ignore[union-attr]
-            layer.running_var.uniform_(0.5, 2.0)  # type: ignore[union-attr]
+            layer.running_mean.uniform_(-0.5, 0.5)
+            layer.running_var.uniform_(0.5, 2.0)
             layer.weight.data.uniform_(0.5, 1.5)
             layer.bias.data.uniform_(-0.5, 0.5)
 

@@ -38,7 +38,7 @@ def record(number: int, state: str = "complete", value: float | None = 0.5, caus
         value=value,
         config={},
         fingerprint="f",
-        seed=0,  # type: ignore[arg-type]
+        seed=0,
         finished_at=datetime(2026, 1, 1, tzinfo=UTC),
     )
 

@@ -29,7 +29,7 @@ def key(**fields: object) -> PrefixKey:
         "weights": "w",
         "transform": {"contrast": 1.0},
     }
-    return PrefixKey(**(defaults | fields))  # type: ignore[arg-type]
+    return PrefixKey(**(defaults | fields))
 
 
 class Counting:

@@ -65,7 +65,7 @@ def class_folders(folder: Path, *, suffix: str = ".png", images: np.ndarray = GR
 def test_the_table_of_sources_is_read_only_and_complete() -> None:
     assert set(SOURCES) == {"phantom", "npz", "pisa", "folder"}
     with pytest.raises(TypeError, match="does not support item assignment"):
-        SOURCES["more"] = SOURCES["npz"]  # type: ignore[index]
+        SOURCES["more"] = SOURCES["npz"]
 
 
 def test_an_unknown_source_is_answered_with_the_nearest(tmp_path: Path) -> None:
@@ -226,7 +226,7 @@ def test_true_and_false_and_whole_floats_are_labels(tmp_path: Path) -> None:
 
 def test_patients_as_bytes_or_whole_floats_are_text(tmp_path: Path) -> None:
     for patients in (np.array([b"1", b"1", b"2", b"2", b"3", b"3"]), np.array([1.0, 1, 2, 2, 3, 3])):
-        assert load(npz(tmp_path, patients=patients))[0].patients.tolist() == list("112233")  # type: ignore[union-attr]
+        assert load(npz(tmp_path, patients=patients))[0].patients.tolist() == list("112233")
 
 
 NAN, WIDE = (GREY / 255.0).astype(np.float32), GREY.astype(np.float32)

@@ -25,7 +25,7 @@ def spec(**fields: object) -> TransformSpec:
         "mean": (),
         "std": (),
     }
-    return TransformSpec(**(defaults | fields))  # type: ignore[arg-type]
+    return TransformSpec(**(defaults | fields))
 
 
 def test_contrast_is_taken_around_each_image_and_channel() -> None:

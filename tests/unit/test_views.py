@@ -34,10 +34,10 @@ def test_flips_are_a_subgroup_of_the_symmetries() -> None:
 
 @pytest.mark.parametrize("policy", ["none", "flips", "d4", "rotate", "affine"])
 def test_prediction_views_are_symmetries_so_that_an_export_has_them(policy: str) -> None:
-    views = prediction_views(policy, average=True)  # type: ignore[arg-type]
+    views = prediction_views(policy, average=True)
     assert all(view.is_symmetry for view in views)
     assert IDENTITY in views
-    assert prediction_views(policy, average=False) == (IDENTITY,)  # type: ignore[arg-type]
+    assert prediction_views(policy, average=False) == (IDENTITY,)
 
 
 @pytest.mark.parametrize("shape", [(3, 40, 40), (3, 40, 40, 3)])
@@ -45,9 +45,9 @@ def test_prediction_views_are_symmetries_so_that_an_export_has_them(policy: str)
 def test_a_random_view_of_an_image_is_always_the_same(shape: tuple[int, ...], kind: str) -> None:
     raw = np.random.default_rng(0).integers(0, 65535, shape).astype(np.uint16)
     rows = np.array([5, 6, 7])
-    first = random_view(raw, rows, View(kind, 2))  # type: ignore[arg-type]
-    again = random_view(raw[1:], rows[1:], View(kind, 2))  # type: ignore[arg-type]
-    other = random_view(raw, rows, View(kind, 3))  # type: ignore[arg-type]
+    first = random_view(raw, rows, View(kind, 2))
+    again = random_view(raw[1:], rows[1:], View(kind, 2))
+    other = random_view(raw, rows, View(kind, 3))
     np.testing.assert_array_equal(first[1:], again)
     assert first.dtype == raw.dtype
     assert not np.array_equal(first, other)
@@ -57,7 +57,7 @@ def test_a_random_view_of_an_image_is_always_the_same(shape: tuple[int, ...], ki
 @pytest.mark.parametrize("policy", ["flips", "d4", "rotate", "affine"])
 def test_online_augmentation_is_decided_by_its_generator(policy: str) -> None:
     images = torch.rand(16, 1, 24, 24)
-    draw = [augment_online(images, policy, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2)]  # type: ignore[arg-type]
+    draw = [augment_online(images, policy, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2)]
     assert torch.equal(draw[0], draw[1])
     assert not torch.equal(draw[0], draw[2])
     assert draw[0].shape == images.shape

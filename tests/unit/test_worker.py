@@ -55,7 +55,7 @@ def run(bright_patches: PatchSet, tmp_path: Path, make_search: Callable[..., Sea
 
 
 def runner(run: RunFolder, config: TrialConfig = CONFIG, **options: float) -> TrialRunner:
-    return TrialRunner(run, 0, config, {"x": 1}, gpus=0.0, cpus=1.0, **options)  # type: ignore[arg-type]
+    return TrialRunner(run, 0, config, {"x": 1}, gpus=0.0, cpus=1.0, **options)
 
 
 def test_a_trial_opens_trains_and_leaves_its_record_last(run: RunFolder) -> None:
