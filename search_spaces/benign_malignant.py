@@ -4,7 +4,7 @@ import optuna
 
 from search_spaces import pieces
 from search_spaces.context import SpaceContext
-from search_spaces.recipes import BEST_OF_OURS, Recipe
+from search_spaces.recipes import BEST_OF_OURS, RESNET50_OF_001, Recipe
 
 RECIPES = (
     BEST_OF_OURS,
@@ -46,21 +46,7 @@ RECIPES = (
             "training.batch_size": 32,
         },
     ),
-    Recipe(
-        "E001-7",
-        "Seed 001's ResNet50: frozen, 256 units with batch norm",
-        {
-            "model.backbone": "resnet50",
-            "model.cut@resnet50": "top",
-            "model.trained_stages@resnet50": 0,
-            "model.head.hidden": "256",
-            "model.head.batch_norm": True,
-            "input.contrast": 1.0,
-            "optimizer.name": "adam",
-            "optimizer.lr@adam": 0.001,
-            "training.batch_size": 16,
-        },
-    ),
+    RESNET50_OF_001,
     Recipe(
         "E004-BM_V6",
         "Seed 004's best net from scratch",

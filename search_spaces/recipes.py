@@ -55,3 +55,19 @@ BEST_OF_OURS: Final = Recipe(
         "training.average_views": True,
     },
 )
+
+RESNET50_OF_001: Final = Recipe(
+    "E001-7",
+    "Seed 001's ResNet50: frozen, 256 units with batch norm",
+    {
+        "model.backbone": "resnet50",
+        "model.cut@resnet50": "top",
+        "model.trained_stages@resnet50": 0,
+        "model.head.hidden": "256",
+        "model.head.batch_norm": True,
+        "input.contrast": 1.0,
+        "optimizer.name": "adam",
+        "optimizer.lr@adam": 0.001,
+        "training.batch_size": 16,
+    },
+)
