@@ -19,7 +19,8 @@ from trainables.data.patches import open_patch_set
 from trainables.data.splits import read_split
 from trainables.devices import Device, choose_device, limit_threads
 from trainables.errors import WeightsError
-from trainables.evaluation import CrossValidation, EpochReport, Material, Place, prepare
+from trainables.evaluation import CrossValidation, EpochReport
+from trainables.material import Material, Place, prepare
 from trainables.models.registry import backbone_named
 from trainables.models.weights import Inventory, take_inventory
 from trainables.prefix.taps import feature_shapes, taps_to_share

@@ -13,7 +13,8 @@ from trainables.checkpoint import write_fold_weights
 from trainables.config import decode, flatten
 from trainables.data.patches import RawPatches, select_rows, store_patch_set
 from trainables.data.splits import make_split, write_split
-from trainables.evaluation import CrossValidation, Place, prepare
+from trainables.evaluation import CrossValidation
+from trainables.material import Place, prepare
 from trainables.models.weights import find_weights
 from trainables.tasks import task_named
 

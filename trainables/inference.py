@@ -12,11 +12,11 @@ from itertools import islice
 import torch
 from torch import Tensor, nn
 
+from trainables.assembly import assemble_part
 from trainables.config import TrialConfig
 from trainables.data.transforms import PixelTransform, TransformSpec, transform_spec
 from trainables.data.views import apply_symmetry, prediction_views
 from trainables.errors import WeightsError
-from trainables.evaluation import assemble_part
 from trainables.models.heads import probabilities
 from trainables.models.registry import backbone_named
 from trainables.models.stages import TrainedPart

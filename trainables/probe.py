@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
+from trainables.assembly import assemble_part
 from trainables.config import TrialConfig
-from trainables.evaluation import assemble_part
 from trainables.models.stages import Backbone
 from trainables.models.weights import WeightsFile, build_stages
 from trainables.prefix.compute import in_channels_last

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
+from trainables.assembly import assemble_part
 from trainables.config import decode
 from trainables.errors import ConfigError, UnknownNameError
-from trainables.evaluation import assemble_part
 from trainables.models.registry import BACKBONES, backbone_named
 from trainables.models.weights import build_stages
 from trainables.prefix.taps import feature_shapes

@@ -10,7 +10,8 @@ from trainables.config import TrialConfig, decode
 from trainables.data.patches import PatchSet, select_rows
 from trainables.data.splits import make_split
 from trainables.errors import SplitError
-from trainables.evaluation import CrossValidation, Material, Place, prepare
+from trainables.evaluation import CrossValidation
+from trainables.material import Material, Place, prepare
 from trainables.models.weights import take_inventory
 from trainables.tasks import task_named
 from trainables.training.fold import NanLossError

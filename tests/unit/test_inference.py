@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from trainables.assembly import assemble_part
 from trainables.config import decode
 from trainables.data.transforms import PixelTransform, transform_spec
 from trainables.data.views import apply_symmetry, prediction_views
 from trainables.errors import WeightsError
-from trainables.evaluation import assemble_part
 from trainables.inference import FinishedTrial, ImageFormat, SharedTrunks, TrialModule
 from trainables.models.heads import probabilities
 from trainables.models.registry import backbone_named

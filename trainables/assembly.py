@@ -1,0 +1,66 @@
+"""Builds what trains in a trial: adapter, stages and head of a configuration."""
+
+import copy
+from collections import OrderedDict
+
+import torch
+from torch import nn
+
+from trainables.config import TrialConfig
+from trainables.material import Material, Place
+from trainables.models.heads import build_head
+from trainables.models.registry import backbone_named
+from trainables.models.stages import ChannelAdapter, TrainedPart
+from trainables.models.weights import WeightsFile, build_stages
+
+
+def build_part(config: TrialConfig, shape: tuple[int, ...], place: Place, material: Material) -> TrainedPart:
+    """Build what trains, for features of one image of the given shape."""
+    backbone = backbone_named(config.model.backbone)
+    image_channels = 3 if material.patch_set.images.ndim == 4 else 1
+    return assemble_part(
+        config,
+        shape,
+        weights=place.weights[backbone.name],
+        image_channels=image_channels,
+        classes=material.classes,
+    )
+
+
+def assemble_part(
+    config: TrialConfig,
+    shape: tuple[int, ...],
+    *,
+    weights: WeightsFile | None,
+    image_channels: int,
+    classes: int,
+) -> TrainedPart:
+    """Build adapter, stages and head of a configuration.
+
+    Args:
+        config: The trial.
+        shape: Of one image's features as they come in, (D,) or (C, H, W).
+        weights: Pretrained file, or None for random weights.
+        image_channels: 1 or 3.
+        classes: Number of classes.
+    """
+    backbone = backbone_named(config.model.backbone)
+    plan = backbone.plan(config.model)
+    if config.model.weights == "random":
+        weights = None
+    needs_stages = bool(plan.trained) or not plan.is_prefix_fixed
+    channels = backbone.channels or image_channels
+    stages: OrderedDict[str, nn.Module] = (
+        build_stages(backbone, channels=channels, weights=weights) if needs_stages else OrderedDict()
+    )
+    frozen = nn.Sequential()
+    if not plan.is_prefix_fixed:
+        frozen = nn.Sequential(OrderedDict((name, stages[name]) for name in plan.frozen))
+    trained = nn.Sequential(OrderedDict((name, stages[name]) for name in plan.trained))
+    adapter = ChannelAdapter(backbone.mean, backbone.std) if config.model.channels == "conv1x1" else None
+    body = nn.Sequential(*([adapter] if adapter else []), frozen, trained)
+    with torch.inference_mode():
+        seen = tuple(copy.deepcopy(body).eval()(torch.zeros(1, *shape)).shape[1:])
+    part = TrainedPart(adapter, frozen, trained, build_head(config.model.head, seen, classes=classes))
+    part.keeps_batch_statistics = config.model.weights == "imagenet"
+    return part
