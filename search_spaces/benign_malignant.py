@@ -4,7 +4,7 @@ import optuna
 
 from search_spaces import pieces
 from search_spaces.context import SpaceContext
-from search_spaces.recipes import BEST_OF_OURS, RESNET50_OF_001, Recipe
+from search_spaces.recipes import BEST_OF_OURS, PLAIN_FEATURES, RESNET50_OF_001, Recipe
 
 RECIPES = (
     BEST_OF_OURS,
@@ -26,6 +26,7 @@ RECIPES = (
             "optimizer.lr@adam": 0.003,
             "training.batch_size": 32,
             "training.class_weight": "none",
+            **PLAIN_FEATURES,
         },
     ),
     Recipe(
@@ -44,6 +45,7 @@ RECIPES = (
             "optimizer.name": "adam",
             "optimizer.lr@adam": 0.001,
             "training.batch_size": 32,
+            **PLAIN_FEATURES,
         },
     ),
     RESNET50_OF_001,

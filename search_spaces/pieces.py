@@ -29,6 +29,7 @@ def classifier(trial: optuna.trial.BaseTrial, context: SpaceContext) -> Settings
         **contrast(trial),
         **optimizer(trial, is_fine_tuned=is_fine_tuned),
         **training(trial, context, averages=not is_from_scratch),
+        **feature_augmentation(trial, is_from_scratch=is_from_scratch),
     }
 
 
@@ -102,6 +103,17 @@ def training(trial: optuna.trial.BaseTrial, context: SpaceContext, *, averages: 
             "training.average_views", (True, False)
         )
     return settings
+
+
+def feature_augmentation(trial: optuna.trial.BaseTrial, *, is_from_scratch: bool) -> Settings:
+    """Augmentation of stored features, whose views are few; a net that trains from pixels sees fresh ones."""
+    if is_from_scratch:
+        return {}
+    return {
+        "training.feature_noise": trial.suggest_categorical("training.feature_noise", (0.0, 0.1, 0.3)),
+        "training.feature_dropout": trial.suggest_categorical("training.feature_dropout", (0.0, 0.2)),
+        "training.mixup": trial.suggest_categorical("training.mixup", (0.0, 0.2)),
+    }
 
 
 def _choose(trial: optuna.trial.BaseTrial, name: str, choices: tuple[Any, ...], backbone: str) -> Any:

@@ -31,6 +31,13 @@ class Recipe:
         return not flattens or self.params.get(f"model.cut@{backbone}") in context.flattens[backbone]
 
 
+# The sources augmented pixels only.
+PLAIN_FEATURES: Final = {
+    "training.feature_noise": 0.0,
+    "training.feature_dropout": 0.0,
+    "training.mixup": 0.0,
+}
+
 BEST_OF_OURS: Final = Recipe(
     "frozen-lite0",
     "A small head on averaged EfficientNet-Lite0 features, the eight symmetries averaged at prediction",
@@ -53,6 +60,7 @@ BEST_OF_OURS: Final = Recipe(
         "training.augmentation": "d4",
         "training.class_weight": "balanced",
         "training.average_views": True,
+        **PLAIN_FEATURES,
     },
 )
 
@@ -69,5 +77,6 @@ RESNET50_OF_001: Final = Recipe(
         "optimizer.name": "adam",
         "optimizer.lr@adam": 0.001,
         "training.batch_size": 16,
+        **PLAIN_FEATURES,
     },
 )

@@ -1,5 +1,6 @@
 """Shared fixtures: small material that trains in seconds, and a run folder around it."""
 
+import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,6 +11,8 @@ import pytest
 
 from results.records import SearchRecord
 from trainables.data.patches import PatchSet, RawPatches, store_patch_set
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # small tensors; threads that wait for a busy core cost more
 
 
 @pytest.fixture

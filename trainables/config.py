@@ -143,6 +143,13 @@ class TrainingConfig(_Frozen):
         label_smoothing: In [0, 0.5).
         keep_epoch_by: Which mean curve over folds chooses the epoch. The validation loss is the default:
             the metric itself would choose its own luckiest epoch.
+        stopping: `mean` keeps one epoch for all folds, from the mean curve. `fold` stops each fold by itself
+            and keeps its own best epoch, as the source systems did; its scores are optimistic.
+        repeats: Models a fold, from other seeds; their predictions are averaged.
+        feature_noise: Standard deviation of noise added in training to what the trained part takes in, as a
+            share of its own, in [0, 2].
+        feature_dropout: Probability of dropping a channel of it in training, in [0, 0.9].
+        mixup: Alpha of mixing images and labels in training, in [0, 4]; 0 is off.
     """
 
     epochs: int = Field(default=30, ge=1, le=2000)
@@ -155,6 +162,11 @@ class TrainingConfig(_Frozen):
     )
     label_smoothing: float = Field(default=0.0, ge=0.0, lt=0.5)
     keep_epoch_by: Literal["loss", "metric"] = "loss"
+    stopping: Literal["mean", "fold"] = "mean"
+    repeats: int = Field(default=1, ge=1, le=16)
+    feature_noise: float = Field(default=0.0, ge=0.0, le=2.0)
+    feature_dropout: float = Field(default=0.0, ge=0.0, le=0.9)
+    mixup: float = Field(default=0.0, ge=0.0, le=4.0)
 
 
 class TrialConfig(_Frozen):

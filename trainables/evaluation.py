@@ -5,7 +5,7 @@ chosen once, from the mean curve, not per fold.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,8 +17,10 @@ from trainables.assembly import build_part
 from trainables.config import TrialConfig
 from trainables.material import Material, Place
 from trainables.prefix.opening import open_features
-from trainables.training.fold import Fold, FoldData
+from trainables.training.choice import choose_how
+from trainables.training.folds import FoldData, Folds
 from trainables.training.losses import log_loss
+from trainables.training.models import How
 
 IntArray = NDArray[np.int64]
 Score = Callable[[IntArray, NDArray[np.float32]], dict[str, float]]
@@ -45,7 +47,17 @@ class EpochReport:
 
 @dataclass(slots=True)
 class Best:
-    """The epoch that is kept."""
+    """What is kept of each fold, and the trial's value with it.
+
+    Attributes:
+        epoch: 1-based; the last of the folds' epochs where each keeps its own.
+        loss: Mean validation loss over folds.
+        value: The metric, mean over folds.
+        probabilities: Out-of-fold predictions, shape (rows, classes).
+        fold_metrics: Of each fold.
+        collapsed: 0-based folds whose predictions are a single class.
+        weights: Of each model: fold by fold, and in a fold repeat by repeat.
+    """
 
     epoch: int
     loss: float
@@ -53,6 +65,18 @@ class Best:
     probabilities: NDArray[np.float32]
     fold_metrics: tuple[dict[str, float], ...]
     collapsed: tuple[int, ...]
+    weights: list[dict[str, Tensor]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """One fold at the epoch that is kept of it."""
+
+    epoch: int
+    loss: float
+    probabilities: NDArray[np.float32]
+    metrics: dict[str, float]
+    is_collapsed: bool
     weights: list[dict[str, Tensor]]
 
 
@@ -78,26 +102,41 @@ class CrossValidation:
         score: Score,
         metric: str = "auc",
     ) -> None:
-        self.config, self.material, self.score, self.metric = config, material, score, metric
+        self.config, self.material, self.place = config, material, place
+        self.seed, self.score, self.metric = seed, score, metric
         self.features, self.use = open_features(config, material, place)
-        torch.manual_seed(seed)  # only now: filling a cold store draws random numbers, a warm one does not
-        self.folds = [self._fold(number, place, seed) for number in range(int(material.folds.max()) + 1)]
         self.epochs_done = 0
-        self.best: Best | None = None
+        self.kept: list[_Kept | None] = [None] * (int(material.folds.max()) + 1)
+        self._start(choose_how(config, self.features.shape, place, material))
 
     @property
     def is_over(self) -> bool:
         """True when no epoch follows."""
-        training = self.config.training
-        if self.epochs_done >= training.epochs:
-            return True
-        waited = self.epochs_done - (self.best.epoch if self.best else 0)
-        return training.patience is not None and waited >= training.patience
+        return self.epochs_done >= self.config.training.epochs or not any(self._active())
 
     @property
     def trained_parameters(self) -> int:
-        """Number of weights that train, in one fold."""
-        return sum(p.numel() for p in self.folds[0].part.parameters() if p.requires_grad)
+        """Number of weights that train, in one model."""
+        return self.folds.trained_parameters
+
+    @property
+    def best(self) -> Best | None:
+        """What is kept so far; None before the first epoch."""
+        kept = [one for one in self.kept if one is not None]
+        if not kept:
+            return None
+        probabilities = np.zeros((len(self.material.labels), self.material.classes), dtype=np.float32)
+        for own, held_out in zip(kept, self.folds.held_out, strict=True):
+            probabilities[held_out] = own.probabilities
+        return Best(
+            epoch=max(own.epoch for own in kept),
+            loss=float(np.mean([own.loss for own in kept])),
+            value=float(np.mean([own.metrics[self.metric] for own in kept])),
+            probabilities=probabilities,
+            fold_metrics=tuple(own.metrics for own in kept),
+            collapsed=tuple(fold for fold, own in enumerate(kept) if own.is_collapsed),
+            weights=[state for own in kept for state in own.weights],
+        )
 
     def epoch(self) -> EpochReport:
         """Train and evaluate all folds for one epoch.
@@ -105,33 +144,18 @@ class CrossValidation:
         Raises:
             NanLossError: If a loss or prediction is not finite.
         """
-        training_losses = [fold.train_epoch(self.epochs_done) for fold in self.folds]
+        active = self._active()
+        training_losses = self.folds.train_epoch(self.epochs_done, active=active)
         self.epochs_done += 1
-        probabilities = np.zeros((len(self.material.labels), self.material.classes), dtype=np.float32)
-        for fold in self.folds:
-            probabilities[fold.held_out] = fold.predict()
-        losses = [self._log_loss(fold, probabilities) for fold in self.folds]
-        scores = tuple(
-            self.score(self.material.labels[fold.held_out], probabilities[fold.held_out])
-            for fold in self.folds
-        )
-        collapsed = tuple(
-            number
-            for number, fold in enumerate(self.folds)
-            if len(np.unique(probabilities[fold.held_out].argmax(axis=1))) == 1
-        )
-        value = float(np.mean([score[self.metric] for score in scores]))
-        loss = float(np.mean(losses))
-        best = self.best
-        if best is None or self._is_better(best, loss, value):
-            weights = [fold.part.kept_state() for fold in self.folds]
-            best = Best(self.epochs_done, loss, value, probabilities, scores, collapsed, weights)
-            self.best = best
+        now = self._evaluated(self.folds.predict())
+        for fold in self._improved(now, active):
+            self.kept[fold] = replace(now[fold], weights=self.folds.kept_states(fold))
+        kept = [one for one in self.kept if one is not None]
         return EpochReport(
             epoch=self.epochs_done,
-            value=best.value,
-            scalars=_scalars(training_losses, losses, scores),
-            collapsed=collapsed,
+            value=float(np.mean([own.metrics[self.metric] for own in kept])),
+            scalars=_scalars(training_losses, now),
+            collapsed=tuple(fold for fold, own in enumerate(now) if own.is_collapsed),
             is_last=self.is_over,
         )
 
@@ -139,49 +163,76 @@ class CrossValidation:
         """Checkpoint: all that is needed to go on after the last epoch."""
         return {
             "epochs_done": self.epochs_done,
-            "best": self.best,
-            "folds": [fold.state() for fold in self.folds],
+            "kept": self.kept,
+            "folds": self.folds.state(),
             "rng": torch.get_rng_state(),
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on from a checkpoint."""
-        self.epochs_done, self.best = state["epochs_done"], state["best"]
-        for fold, kept in zip(self.folds, state["folds"], strict=True):
-            fold.load_state(kept)
+        if state["folds"]["how"] != self.folds.models.how:
+            self._start(state["folds"]["how"])
+        self.epochs_done, self.kept = state["epochs_done"], state["kept"]
+        self.folds.load_state(state["folds"])
         torch.set_rng_state(state["rng"])
 
-    def _is_better(self, best: Best, loss: float, value: float) -> bool:
-        if self.config.training.keep_epoch_by == "loss":
-            return loss < best.loss
-        return value > best.value
-
-    def _fold(self, number: int, place: Place, seed: int) -> Fold:
-        held_out = self.material.folds == number
-        data = FoldData(
-            features=self.features,
-            train=np.flatnonzero(~held_out),
-            held_out=np.flatnonzero(held_out),
-            labels=self.material.labels,
-            classes=self.material.classes,
+    def _start(self, how: How) -> None:
+        material, config = self.material, self.config
+        torch.manual_seed(
+            self.seed
+        )  # only now: filling a cold store draws random numbers, a warm one does not
+        self.folds = Folds(
+            config,
+            FoldData(self.features, material.folds, material.labels, material.classes),
+            lambda: build_part(config, self.features.shape, self.place, material),
+            seed=self.seed,
+            place=self.place,
+            how=how,
         )
-        part = build_part(self.config, self.features.shape, place, self.material)
-        return Fold(self.config, part, data, seed=seed * 1009 + number, device=place.device)
 
-    def _log_loss(self, fold: Fold, probabilities: NDArray[np.float32]) -> float:
-        return log_loss(self.material.labels[fold.held_out], probabilities[fold.held_out])
+    def _active(self) -> list[bool]:
+        """Folds that go on: all until the mean curve stops, or each by itself."""
+        patience = self.config.training.patience
+        return [
+            own is None or patience is None or self.epochs_done - own.epoch < patience for own in self.kept
+        ]
+
+    def _evaluated(self, probabilities: NDArray[np.float32]) -> list[_Kept]:
+        found = []
+        for held_out in self.folds.held_out:
+            labels, own = self.material.labels[held_out], probabilities[held_out]
+            is_collapsed = len(np.unique(own.argmax(axis=1))) == 1
+            found.append(
+                _Kept(self.epochs_done, log_loss(labels, own), own, self.score(labels, own), is_collapsed, [])
+            )
+        return found
+
+    def _improved(self, now: Sequence[_Kept], active: Sequence[bool]) -> list[int]:
+        """Folds for which this epoch is better than what is kept."""
+        if self.config.training.stopping == "fold":
+            return [
+                fold
+                for fold, (new, old) in enumerate(zip(now, self.kept, strict=True))
+                if active[fold] and (old is None or self._is_better([new], [old]))
+            ]
+        old = [own for own in self.kept if own is not None]
+        return list(range(len(now))) if not old or self._is_better(now, old) else []
+
+    def _is_better(self, now: Sequence[_Kept], old: Sequence[_Kept]) -> bool:
+        if self.config.training.keep_epoch_by == "loss":
+            return float(np.mean([own.loss for own in now])) < float(np.mean([own.loss for own in old]))
+        return float(np.mean([own.metrics[self.metric] for own in now])) > float(
+            np.mean([own.metrics[self.metric] for own in old])
+        )
 
 
-def _scalars(
-    training: Sequence[float], validation: Sequence[float], scores: Sequence[dict[str, float]]
-) -> dict[str, float]:
-    scalars = {"loss/train": float(np.mean(training)), "loss/validation": float(np.mean(validation))}
-    for name in scores[0]:
-        scalars[f"{name}/validation"] = float(np.mean([score[name] for score in scores]))
-    for number, (train, held_out, score) in enumerate(
-        zip(training, validation, scores, strict=True), start=1
-    ):
-        scalars[f"fold_{number}/loss_train"] = train
-        scalars[f"fold_{number}/loss_validation"] = held_out
-        scalars[f"fold_{number}/auc"] = score["auc"]
+def _scalars(training: Sequence[float] | NDArray[np.float32], now: Sequence[_Kept]) -> dict[str, float]:
+    losses = [own.loss for own in now]
+    scalars = {"loss/train": float(np.mean(training)), "loss/validation": float(np.mean(losses))}
+    for name in now[0].metrics:
+        scalars[f"{name}/validation"] = float(np.mean([own.metrics[name] for own in now]))
+    for number, (train, own) in enumerate(zip(training, now, strict=True), start=1):
+        scalars[f"fold_{number}/loss_train"] = float(train)
+        scalars[f"fold_{number}/loss_validation"] = own.loss
+        scalars[f"fold_{number}/auc"] = own.metrics["auc"]
     return scalars

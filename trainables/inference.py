@@ -50,7 +50,8 @@ class FinishedTrial:
 
     Attributes:
         config: Its configuration.
-        folds: State of each fold's trained part, as `TrainedPart.kept_state` returned it.
+        folds: State of each model's trained part, as `TrainedPart.kept_state` returned it: fold by fold, and
+            in a fold repeat by repeat.
         weights: Pretrained file of the backbone; None for random weights.
     """
 
@@ -114,9 +115,9 @@ class Trunk(nn.Module):
 class FoldModels(nn.Module):
     """The fold models of one trial, from the features of its outlet to probabilities."""
 
-    def __init__(self, parts: Sequence[TrainedPart]) -> None:
+    def __init__(self, parts: Sequence[TrainedPart], *, repeats: int = 1) -> None:
         super().__init__()
-        self.parts = nn.ModuleList(parts)
+        self.parts, self.repeats = nn.ModuleList(parts), repeats
         self.eval()
 
     def forward(self, features: Tensor) -> Tensor:
@@ -125,7 +126,8 @@ class FoldModels(nn.Module):
         batch = features.flatten(0, 1)
         # In float32 a confident probability has lost its distance from 1, which calibration needs again.
         found = [probabilities(part(batch).to(torch.float64)) for part in self.parts]
-        return torch.stack([one.unflatten(0, (views, images)).mean(dim=0) for one in found])
+        by_model = torch.stack([one.unflatten(0, (views, images)).mean(dim=0) for one in found])
+        return by_model.unflatten(0, (-1, self.repeats)).mean(dim=1)
 
 
 class SharedTrunks(nn.Module):
@@ -238,7 +240,7 @@ def _fold_models(trial: FinishedTrial, image: ImageFormat, classes: int) -> Fold
         if parts:
             part.frozen = parts[0].frozen  # the same in every fold; one copy is enough
         parts.append(part)
-    return FoldModels(parts)
+    return FoldModels(parts, repeats=trial.config.training.repeats)
 
 
 def _feature_shape(config: TrialConfig, image: ImageFormat) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from trainables.data.patches import PatchSet, select_rows
 from trainables.data.splits import TEST, Split
 from trainables.models.weights import WeightsFile
-from trainables.prefix.store import Tap
+from trainables.prefix.keys import FeatureStorage, Tap
 from trainables.tasks import Task
 
 IntArray = NDArray[np.int64]
@@ -71,12 +72,22 @@ class Place:
 
     Attributes:
         store: Folder of the prefix store.
+        features: Number type that stored features have; `off` stores none and computes them for each trial.
+        store_gb: Most that stored features may take on disk, in 10^9 bytes; None for a rule.
+        shared_store: Folder from which nodes copy features that others computed; None where there is none.
         device: Where it computes.
         weights: Pretrained file of each usable backbone; None for nets trained from scratch.
         taps: For each backbone, the features to fill whenever it runs.
+        dtype: Of weights and batches.
+        fusion: Whether the models of a trial run fused, one after the other, or as measured.
     """
 
     store: Path
     device: torch.device
     weights: dict[str, WeightsFile | None]
     taps: dict[str, tuple[Tap, ...]] = field(default_factory=dict)
+    features: FeatureStorage = "float16"
+    store_gb: float | None = None
+    shared_store: Path | None = None
+    dtype: torch.dtype = torch.float32
+    fusion: Literal["auto", "fused", "sequential"] = "auto"

@@ -14,7 +14,7 @@ from trainables.evaluation import CrossValidation
 from trainables.material import Material, Place, prepare
 from trainables.models.weights import take_inventory
 from trainables.tasks import task_named
-from trainables.training.fold import NanLossError
+from trainables.training.folds import NanLossError
 
 FROZEN = {
     "model.backbone": "efficientnet_lite0",
@@ -73,11 +73,11 @@ def probabilities(run: CrossValidation) -> np.ndarray:
 def test_every_image_of_the_training_part_is_predicted_by_a_model_that_never_saw_it(
     material: Material, place: Place
 ) -> None:
-    run = validation(decode(FROZEN), material, place)
+    folds = validation(decode(FROZEN), material, place).folds
     seen = np.zeros(len(material.labels), dtype=int)
-    for fold in run.folds:
-        assert set(material.groups[fold.train_positions]).isdisjoint(material.groups[fold.held_out])
-        seen[fold.held_out] += 1
+    for train, held_out in zip(folds.train_positions, folds.held_out, strict=True):
+        assert set(material.groups[train]).isdisjoint(material.groups[held_out])
+        seen[held_out] += 1
     assert (seen == 1).all()
 
 
@@ -161,8 +161,10 @@ def test_a_fold_that_predicts_one_class_is_named(material: Material, place: Plac
     run = validation(
         decode({**FROZEN, "optimizer.lr": 1e-9, "training.class_weight": 100.0}), material, place
     )
-    for fold in run.folds:
-        fold.part.head[-1].bias.data.fill_(9.0)
+    for model in range(3):
+        state = run.folds.models.kept_state(model)
+        last = max(name for name in state if name.endswith("bias"))
+        run.folds.models.load_kept_state(model, {**state, last: torch.full_like(state[last], 9.0)})
     assert run.epoch().collapsed == (0, 1, 2)
 
 

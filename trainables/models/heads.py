@@ -25,6 +25,23 @@ class Pool(nn.Module):
         return features.flatten(1)
 
 
+class Dropout(nn.Dropout):
+    """Dropout whose draws come from a generator of its own, once it was given one.
+
+    So a model drops the same units whether it runs by itself or fused with others.
+    """
+
+    generator: torch.Generator | None = None
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Drop in training only; any shape."""
+        if self.generator is None or not self.training or self.p == 0.0:
+            return super().forward(features)
+        keep = 1.0 - self.p
+        kept = torch.empty(features.shape, device=features.device).bernoulli_(keep, generator=self.generator)
+        return features * kept.to(features.dtype) / keep
+
+
 def build_head(config: HeadConfig, features: tuple[int, ...], *, classes: int) -> nn.Sequential:
     """Build the head for one image's features.
 
@@ -39,13 +56,13 @@ def build_head(config: HeadConfig, features: tuple[int, ...], *, classes: int) -
     width = features[0] if config.pooling == "gap" else math.prod(features)
     layers: list[nn.Module] = [Pool(config.pooling)]
     for units in config.hidden:
-        layers += [nn.Dropout(config.dropout), _glorot(nn.Linear(width, units))]
+        layers += [Dropout(config.dropout), _glorot(nn.Linear(width, units))]
         if config.batch_norm:
             layers.append(nn.BatchNorm1d(units))
         layers.append(nn.ReLU())
         width = units
     outputs = 1 if classes == 2 else classes
-    return nn.Sequential(*layers, nn.Dropout(config.dropout), _glorot(nn.Linear(width, outputs)))
+    return nn.Sequential(*layers, Dropout(config.dropout), _glorot(nn.Linear(width, outputs)))
 
 
 def probabilities(logits: Tensor) -> Tensor:

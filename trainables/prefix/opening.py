@@ -1,36 +1,63 @@
-"""Opens the features that a configuration trains on: stored views of its frozen prefix, or pixels online."""
+"""Opens the features that a configuration trains on: views of its frozen prefix, or pixels online."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import torch
+from torch import Tensor
 
 from trainables.config import TrialConfig
-from trainables.data.transforms import transform_spec
-from trainables.data.views import prediction_views, training_views
+from trainables.data.transforms import TransformSpec, transform_spec
+from trainables.data.views import View, prediction_views, training_views
 from trainables.material import Material, Place
 from trainables.models.registry import backbone_named
+from trainables.models.stages import Backbone
 from trainables.models.weights import WeightsFile, build_stages
+from trainables.prefix.budget import GB
 from trainables.prefix.compute import FrozenForward
 from trainables.prefix.features import Features, OnlinePixels, StoredFeatures
-from trainables.prefix.store import PrefixKey, PrefixStore, Tap
+from trainables.prefix.files import ensure_unchanged
+from trainables.prefix.filling import Compute, fill
+from trainables.prefix.keys import PrefixKey, Tap
+from trainables.prefix.store import PrefixStore, StoredViews
 from trainables.prefix.taps import tap_of
 
 
 @dataclass(frozen=True, slots=True)
 class FeatureUse:
-    """How a trial was fed: `stored views` or `online pixels`, from which stage, and what that cost."""
+    """How a trial was fed, and what that cost.
+
+    Attributes:
+        kind: `stored views` (of a frozen prefix, in the store or in memory) or `online pixels`.
+        stage: Last frozen stage, or None when there is none.
+        views: Number of distinct views of each image that training could draw.
+        computed: View files computed by this trial.
+        read: View files read.
+        rebuilt: View files that were damaged and were computed again; part of `computed`.
+        fetched: View files copied from the shared store.
+        computed_seconds: What computing took in this trial.
+        seconds_per_image: What the frozen stages cost for one image in one view, known of stored features
+            too; 0 for pixels.
+        note: Why features were not stored; empty where nothing kept them from it.
+    """
 
     kind: str
     stage: str | None
     views: int
     computed: int
     read: int
+    rebuilt: int = 0
+    fetched: int = 0
+    computed_seconds: float = 0.0
+    seconds_per_image: float = 0.0
+    note: str = ""
 
 
 def open_features(config: TrialConfig, material: Material, place: Place) -> tuple[Features, FeatureUse]:
-    """Open the features that a configuration trains on, computing what the store lacks."""
+    """Open the features that a configuration trains on, computing what the store lacks.
+
+    Raises:
+        PrefixError: If the frozen stages give features that are not finite.
+    """
     backbone = backbone_named(config.model.backbone)
     shape, max_value = material.patch_set.images.shape[1:], material.patch_set.max_value
     for_training = transform_spec(config, backbone, shape, max_value, is_test=False)
@@ -50,44 +77,99 @@ def open_features(config: TrialConfig, material: Material, place: Place) -> tupl
             device=place.device,
         )
         return online, FeatureUse("online pixels", None, len(drawn), 0, 0)
-    weights = place.weights[backbone.name]
-    store = PrefixStore(place.store)
-    opened = []
-    for spec, wanted in ((for_training, drawn), (for_prediction, views)):
-        key = PrefixKey(
-            fingerprint=material.patch_set.fingerprint,
-            rows=material.task_rows,
-            backbone=backbone.name,
-            weights=weights.sha256 if weights else "random",
-            transform=spec.as_key(),
-        )
-        compute = _LazyForward(material, backbone.name, weights, spec, place.device)
-        also = place.taps.get(backbone.name, ())
-        opened.append(store.views(key, wanted, tap, also=also, compute=compute))
-    training, prediction = opened
-    features = StoredFeatures(training.arrays, prediction.arrays, material.positions, place.device)
-    use = FeatureUse(
+    wanted: dict[TransformSpec, tuple[View, ...]] = {for_training: drawn}
+    wanted[for_prediction] = tuple(dict.fromkeys((*wanted.get(for_prediction, ()), *views)))
+    opened = {
+        spec: _opened(_Prefix(material, backbone, tap, spec), looks, place) for spec, looks in wanted.items()
+    }
+    of_view = {spec: dict(zip(wanted[spec], found.arrays, strict=True)) for spec, found in opened.items()}
+    training = [of_view[for_training][view] for view in drawn]
+    prediction = [of_view[for_prediction][view] for view in views]
+    features = StoredFeatures(training, prediction, material.positions, place.device)
+    ensure_unchanged([*training, *prediction])  # they may have been read whole just now
+    read = len(training) + len(prediction)
+    return features, _use(tap, len(drawn), read, list(opened.values()))
+
+
+@dataclass(frozen=True, slots=True)
+class _Prefix:
+    """Frozen stages on some data: which, up to where, and what enters them."""
+
+    material: Material
+    backbone: Backbone
+    tap: Tap
+    transform: TransformSpec
+
+
+def _opened(prefix: _Prefix, views: Sequence[View], place: Place) -> StoredViews:
+    """Open some views of a prefix from the store, or compute them where nothing is stored."""
+    weights = place.weights[prefix.backbone.name]
+    compute = _LazyForward(prefix, weights, place)
+    if place.features == "off":
+        return _computed(prefix, views, compute)
+    store = PrefixStore(
+        place.store,
+        budget_bytes=None if place.store_gb is None else round(place.store_gb * GB),
+        shared=place.shared_store,
+    )
+    key = PrefixKey(
+        fingerprint=prefix.material.patch_set.fingerprint,
+        rows=prefix.material.task_rows,
+        backbone=prefix.backbone.name,
+        weights=weights.sha256 if weights else "random",
+        transform=prefix.transform.as_key(),
+        kind=place.features,
+    )
+    also = place.taps.get(prefix.backbone.name, ())
+    return store.views(key, views, prefix.tap, also=also, compute=compute)
+
+
+def _computed(prefix: _Prefix, views: Sequence[View], compute: Compute) -> StoredViews:
+    """Compute some views in memory, in single precision, and keep nothing."""
+    images = len(prefix.material.task_rows)
+    filled = [fill(compute, view, (prefix.tap,), images=images, kind="float32") for view in views]
+    seconds = sum(one.seconds for one in filled)
+    return StoredViews(
+        arrays=tuple(one.array for one in filled),
+        computed=len(filled),
+        rebuilt=0,
+        fetched=0,
+        seconds=seconds,
+        seconds_per_image=seconds / (len(filled) * images),
+        notes=(),
+    )
+
+
+def _use(tap: Tap, drawn: int, read: int, opened: Sequence[StoredViews]) -> FeatureUse:
+    views = sum(len(found.arrays) for found in opened)
+    cost = sum(found.seconds_per_image * len(found.arrays) for found in opened)
+    return FeatureUse(
         kind="stored views",
         stage=tap.stage,
-        views=len(drawn),
-        computed=training.computed + prediction.computed,
-        read=len(training.arrays) + len(prediction.arrays),
+        views=drawn,
+        computed=sum(found.computed for found in opened),
+        read=read,
+        rebuilt=sum(found.rebuilt for found in opened),
+        fetched=sum(found.fetched for found in opened),
+        computed_seconds=sum(found.seconds for found in opened),
+        seconds_per_image=cost / views,
+        note="; ".join(dict.fromkeys(note for found in opened for note in found.notes)),
     )
-    return features, use
 
 
 class _LazyForward:
     """Builds the backbone only when the store lacks something."""
 
-    def __init__(
-        self, material: Material, backbone: str, weights: WeightsFile | None, spec: Any, device: torch.device
-    ) -> None:
-        self._arguments = (material, backbone, weights, spec, device)
+    def __init__(self, prefix: _Prefix, weights: WeightsFile | None, place: Place) -> None:
+        self._prefix, self._weights, self._place = prefix, weights, place
         self._forward: FrozenForward | None = None
 
-    def __call__(self, view: Any, taps: Sequence[Tap]) -> Any:
+    def __call__(self, view: View, taps: Sequence[Tap]) -> Iterator[tuple[int, dict[Tap, Tensor]]]:
         if self._forward is None:
-            material, backbone, weights, spec, device = self._arguments
-            stages = build_stages(backbone_named(backbone), channels=spec.channels, weights=weights)
-            self._forward = FrozenForward(material.patch_set, material.task_rows, stages, spec, device=device)
+            material, spec = self._prefix.material, self._prefix.transform
+            cache = None if self._place.features == "off" else self._place.store / "onnx"
+            stages = build_stages(self._prefix.backbone, channels=spec.channels, weights=self._weights)
+            self._forward = FrozenForward(
+                material.patch_set, material.task_rows, stages, spec, device=self._place.device, cache=cache
+            )
         return self._forward(view, taps)

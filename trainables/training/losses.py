@@ -1,7 +1,6 @@
 """Losses with one weight an image, averaged over the number of images, as Keras does."""
 
 import numpy as np
-import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
@@ -41,14 +40,16 @@ def class_weights(scheme: ClassWeight, labels: NDArray[np.int64], classes: int) 
 def weighted_loss(logits: Tensor, labels: Tensor, weights: Tensor, *, smoothing: float = 0.0) -> Tensor:
     """Cross-entropy, weighted by class, divided by the number of images (not by the sum of weights).
 
+    Leading dimensions, such as one for the models of a trial, stay.
+
     Args:
-        logits: Shape (B, 1) for two classes, (B, K) for more.
-        labels: Class indices, shape (B,).
-        weights: Weight of each class, shape (K,).
+        logits: Shape (..., B, 1) for two classes, (..., B, K) for more.
+        labels: Class indices, shape (..., B).
+        weights: Weight of each class, shape (..., K).
         smoothing: Label smoothing in [0, 0.5).
 
     Returns:
-        A scalar.
+        Shape (...,): a scalar for one model.
 
     >>> loss = weighted_loss(torch.tensor([[0.0], [0.0]]), torch.tensor([0, 1]), torch.tensor([1.0, 3.0]))
     >>> round(loss.item(), 4)  # (ln 2 + 3 ln 2) / 2
@@ -58,8 +59,11 @@ def weighted_loss(logits: Tensor, labels: Tensor, weights: Tensor, *, smoothing:
         targets = labels.to(logits.dtype) * (1.0 - 2.0 * smoothing) + smoothing
         losses = F.binary_cross_entropy_with_logits(logits.squeeze(-1), targets, reduction="none")
     else:
-        losses = F.cross_entropy(logits, labels, reduction="none", label_smoothing=smoothing)
-    return (losses * weights[labels]).mean()
+        by_image = F.cross_entropy(
+            logits.flatten(0, -2), labels.flatten(), reduction="none", label_smoothing=smoothing
+        )
+        losses = by_image.view(labels.shape)
+    return (losses * weights.gather(-1, labels)).mean(dim=-1)
 
 
 def log_loss(labels: NDArray[np.int64], probabilities: NDArray[np.floating]) -> float:
@@ -70,8 +74,3 @@ def log_loss(labels: NDArray[np.int64], probabilities: NDArray[np.floating]) -> 
     """
     chosen = probabilities[np.arange(len(labels)), labels]
     return float(-np.log(np.clip(chosen, 1e-7, 1.0)).mean())
-
-
-def as_tensor(weights: NDArray[np.float64], device: torch.device) -> Tensor:
-    """Class weights on the device, float32."""
-    return torch.from_numpy(weights.astype(np.float32)).to(device)

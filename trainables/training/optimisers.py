@@ -2,23 +2,43 @@
 
 import math
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor
 
 from trainables.config import OptimizerConfig
 from trainables.models.stages import TrainedPart
 
 
-def build_optimizer(config: OptimizerConfig, part: TrainedPart) -> torch.optim.Optimizer:
-    """Optimiser over everything that trains; biases and normalisation do not decay."""
-    stage_lr = config.lr * config.stage_lr_factor
-    groups = [
-        *_groups([part.adapter, part.head], config.lr, config.weight_decay),
-        *_groups([part.trained], stage_lr, config.weight_decay),
-    ]
-    groups = [group for group in groups if group["params"]]
+@dataclass(frozen=True, slots=True)
+class Weight:
+    """A tensor that trains.
+
+    Attributes:
+        tensor: Of one model, or of several models stacked.
+        is_stage: Belongs to a backbone stage, not to head or adapter.
+        decays: Weight decay applies: a weight, not a bias or a normalisation.
+    """
+
+    tensor: Tensor
+    is_stage: bool
+    decays: bool
+
+
+def weights_of(part: TrainedPart) -> dict[str, Weight]:
+    """What trains in one model, by name."""
+    return {
+        name: Weight(parameter, name.startswith("trained."), parameter.dim() > 1)
+        for name, parameter in part.named_parameters()
+        if parameter.requires_grad
+    }
+
+
+def build_optimizer(config: OptimizerConfig, weights: Iterable[Weight]) -> torch.optim.Optimizer:
+    """Optimiser over everything that trains, of one model or of many: all of them work number by number."""
+    groups = [group for group in _groups(config, list(weights)) if group["params"]]
     match config.name:
         case "adam":
             return torch.optim.Adam(groups, eps=1e-7, fused=True)  # see benchmarks/adam_step.py
@@ -48,11 +68,16 @@ def lr_factor(schedule: str, epoch: int, epochs: int) -> float:
     return 1.0
 
 
-def _groups(modules: Iterable[nn.Module], lr: float, weight_decay: float) -> list[dict[str, Any]]:
-    parameters = [p for module in modules for p in module.parameters() if p.requires_grad]
-    decayed = [p for p in parameters if p.dim() > 1]
-    others = [p for p in parameters if p.dim() <= 1]
-    return [
-        {"params": decayed, "lr": lr, "base_lr": lr, "weight_decay": weight_decay},
-        {"params": others, "lr": lr, "base_lr": lr, "weight_decay": 0.0},
-    ]
+def _groups(config: OptimizerConfig, weights: list[Weight]) -> list[dict[str, Any]]:
+    groups = []
+    for is_stage, decays in ((False, True), (False, False), (True, True), (True, False)):
+        lr = config.lr * (config.stage_lr_factor if is_stage else 1.0)
+        groups.append(
+            {
+                "params": [w.tensor for w in weights if (w.is_stage, w.decays) == (is_stage, decays)],
+                "lr": lr,
+                "base_lr": lr,
+                "weight_decay": config.weight_decay if decays else 0.0,
+            }
+        )
+    return groups

@@ -1,0 +1,178 @@
+"""Fused and sequential models of a trial are the same computation."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from results.metrics import scores
+from trainables.config import TrialConfig, decode
+from trainables.data.patches import PatchSet, select_rows
+from trainables.data.splits import make_split
+from trainables.evaluation import CrossValidation
+from trainables.material import Material, Place, prepare
+from trainables.models.weights import take_inventory
+from trainables.tasks import task_named
+from trainables.training.draws import epoch_order
+from trainables.training.fused import can_fuse
+
+FROZEN = {
+    "model.backbone": "efficientnet_lite0",
+    "input.size_px": 32,
+    "model.head.hidden": "8",
+    "optimizer.lr": 0.003,
+    "training.epochs": 2,
+    "training.batch_size": 16,
+}
+# Double-precision convolutions are slow, so what trains stages is cut early.
+SHALLOW = {**FROZEN, "model.cut": "block2", "training.average_views": False, "training.augmentation": "none"}
+SCRATCH = {
+    "model.backbone": "scratch4",
+    "model.weights": "random",
+    "model.trained_stages": "all",
+    "model.head.hidden": "8",
+    "training.epochs": 1,
+    "training.batch_size": 16,
+    "training.average_views": False,
+}
+CASES = {
+    "linear head": {**FROZEN, "model.head.hidden": "none"},
+    "two hidden layers with dropout": {**FROZEN, "model.head.hidden": "12-8", "model.head.dropout": 0.5},
+    "batch normalisation": {**FROZEN, "model.head.batch_norm": True, "model.head.dropout": 0.2},
+    "flattened map": {**FROZEN, "model.head.pooling": "flatten"},
+    "class weights": {**FROZEN, "training.class_weight": "balanced", "training.label_smoothing": 0.1},
+    "noise, dropped channels and mixing": {
+        **FROZEN,
+        "training.feature_noise": 0.3,
+        "training.feature_dropout": 0.2,
+        "training.mixup": 0.4,
+    },
+    "repeats": {**FROZEN, "training.repeats": 2, "model.head.dropout": 0.3},
+    "folds that stop by themselves": {
+        **FROZEN,
+        "training.stopping": "fold",
+        "training.patience": 1,
+        "training.epochs": 8,
+        "optimizer.lr": 0.3,
+    },
+    "last block": {**SHALLOW, "model.trained_stages": 1, "optimizer.stage_lr_factor": 0.1},
+    "two last blocks": {**SHALLOW, "model.trained_stages": 2, "training.epochs": 1},
+    "from scratch": SCRATCH,
+    "1x1 convolution below frozen stages": {**SHALLOW, "model.channels": "conv1x1", "training.epochs": 1},
+    "rmsprop": {**FROZEN, "optimizer.name": "rmsprop", "optimizer.schedule": "step"},
+    "sgd": {**FROZEN, "optimizer.name": "sgd", "optimizer.momentum": 0.9, "optimizer.weight_decay": 0.01},
+    "adadelta": {**FROZEN, "optimizer.name": "adadelta", "optimizer.lr": 1.0},
+}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("store")
+
+
+@pytest.fixture
+def material(bright_patches: PatchSet) -> Material:
+    task = task_named("benign_malignant")
+    rows = select_rows(bright_patches, task)
+    split = make_split(
+        rows, fingerprint=bright_patches.fingerprint, task=task.name, folds=3, test_share=0.25, seed=0
+    )
+    return prepare(bright_patches, task, split)
+
+
+@pytest.fixture
+def place(store: Path) -> Place:
+    inventory = take_inventory(("efficientnet_lite0", "scratch4"), weights_dir=None, may_download=False)
+    return Place(store, torch.device("cpu"), inventory.usable, dtype=torch.float64)
+
+
+def finished(config: TrialConfig, material: Material, place: Place, how: str) -> CrossValidation:
+    run = CrossValidation(config, material, dataclasses.replace(place, fusion=how), seed=3, score=scores)
+    assert run.folds.models.how == how
+    while not run.is_over:
+        run.epoch()
+    return run
+
+
+@pytest.mark.parametrize("settings", CASES.values(), ids=CASES.keys())
+def test_fused_and_sequential_models_agree_to_1e_5_in_double_precision(
+    settings: dict[str, object], material: Material, place: Place
+) -> None:
+    one, other = (finished(decode(settings), material, place, how) for how in ("sequential", "fused"))
+    assert one.best is not None
+    assert other.best is not None
+    assert one.best.epoch == other.best.epoch
+    np.testing.assert_allclose(other.best.probabilities, one.best.probabilities, atol=1e-5)
+    for expected, found in zip(one.best.weights, other.best.weights, strict=True):
+        assert list(expected) == list(found)
+        for name, tensor in expected.items():
+            torch.testing.assert_close(found[name], tensor, atol=1e-5, rtol=1e-5, msg=lambda text: text)
+
+
+def test_a_fused_trial_goes_on_from_a_checkpoint_where_it_was(material: Material, place: Place) -> None:
+    config = decode({**FROZEN, "training.epochs": 3, "model.head.dropout": 0.5})
+    whole = finished(config, material, place, "fused")
+    begun = CrossValidation(
+        config, material, dataclasses.replace(place, fusion="fused"), seed=3, score=scores
+    )
+    begun.epoch()
+    # The machine that goes on may have chosen otherwise; the checkpoint says how its models ran.
+    elsewhere = dataclasses.replace(place, fusion="sequential")
+    resumed = CrossValidation(config, material, elsewhere, seed=3, score=scores)
+    resumed.load_state(begun.state())
+    while not resumed.is_over:
+        resumed.epoch()
+    assert resumed.folds.models.how == "fused"
+    assert whole.best is not None
+    assert resumed.best is not None
+    np.testing.assert_allclose(resumed.best.probabilities, whole.best.probabilities, atol=1e-9)
+
+
+def test_a_fold_that_has_stopped_keeps_its_own_epoch(material: Material, place: Place) -> None:
+    run = finished(decode(CASES["folds that stop by themselves"]), material, place, "fused")
+    kept = [own for own in run.kept if own is not None]
+    assert len({own.epoch for own in kept}) > 1
+    assert run.best is not None
+    assert run.best.epoch == max(own.epoch for own in kept)
+    assert run.best.value == pytest.approx(np.mean([own.metrics["auc"] for own in kept]))
+
+
+def test_repeats_are_other_models_whose_predictions_are_averaged(material: Material, place: Place) -> None:
+    run = finished(decode({**FROZEN, "training.repeats": 2}), material, place, "sequential")
+    assert run.best is not None
+    assert len(run.best.weights) == 6
+    first, second = run.best.weights[:2]
+    assert not torch.equal(first["head.2.weight"], second["head.2.weight"])
+
+
+def test_the_choice_is_measured_once_and_then_read(material: Material, place: Place) -> None:
+    config = decode({**FROZEN, "model.head.hidden": "24"})
+    auto = dataclasses.replace(place, fusion="auto")
+    how = CrossValidation(config, material, auto, seed=0, score=scores).folds.models.how
+    files = set((place.store / "fusion").iterdir())
+    assert files
+    for file in files:
+        other = "sequential" if how == "fused" else "fused"
+        file.write_text(f'{{"how": "{other}"}}')
+    assert CrossValidation(config, material, auto, seed=0, score=scores).folds.models.how == other
+    assert set((place.store / "fusion").iterdir()) == files
+    for file in files:
+        file.unlink()
+
+
+def test_a_head_with_an_unknown_layer_is_not_fused(material: Material, place: Place) -> None:
+    run = CrossValidation(decode(FROZEN), material, place, seed=0, score=scores)
+    part = run.folds.models.part if hasattr(run.folds.models, "part") else run.folds.models.parts[0]
+    assert can_fuse(part)
+    part.head.append(torch.nn.Softplus())
+    assert not can_fuse(part)
+
+
+def test_an_epoch_shows_every_image_before_any_image_twice() -> None:
+    generator = torch.Generator().manual_seed(0)
+    order = epoch_order(np.arange(10, 15), 8, generator)
+    assert sorted(order[:5]) == [10, 11, 12, 13, 14]
+    assert len(order) == 8
+    assert len(set(order[5:])) == 3

@@ -1,0 +1,78 @@
+"""The random draws of one model: its order, views, dropout and noise.
+
+Every model of a trial owns its generators, so that it sees the same draws whether the models of a trial run
+one after the other or as one batched computation.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+IntArray = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Draws:
+    """Generators of one model.
+
+    Attributes:
+        order: On the CPU; decides order, views and online augmentation.
+        noise: On the model's device; decides dropout, noise and mixing.
+    """
+
+    order: torch.Generator
+    noise: torch.Generator
+
+    @classmethod
+    def seeded(cls, seed: int, device: torch.device) -> "Draws":
+        """Generators of a model, from its seed."""
+        return cls(torch.Generator().manual_seed(seed), torch.Generator(device).manual_seed(seed))
+
+    def state(self) -> dict[str, Any]:
+        """All that is needed to go on drawing."""
+        return {"order": self.order.get_state(), "noise": self.noise.get_state()}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from a state."""
+        self.order.set_state(state["order"])
+        self.noise.set_state(state["noise"])
+
+
+def epoch_order(images: IntArray, length: int, generator: torch.Generator) -> IntArray:
+    """Order the images of one epoch, filled up to a length with images drawn again.
+
+    Folds differ by a few images; filled up to the largest, they take the same steps side by side.
+
+    Args:
+        images: Positions to train on, shape (n,).
+        length: At least n.
+        generator: Decides the order.
+
+    Returns:
+        Shape (length,): every image once before any image twice.
+    """
+    rounds: list[IntArray] = []
+    while sum(map(len, rounds)) < length:
+        rounds.append(images[torch.randperm(len(images), generator=generator).numpy()])
+    return np.concatenate(rounds)[:length]
+
+
+def bernoulli(shape: Sequence[int], keep: float, generators: Sequence[torch.Generator]) -> Tensor:
+    """Draw zeros and ones, 1 with probability `keep`, shape (models, *shape), each model by its generator."""
+    drawn = torch.empty((len(generators), *shape), device=generators[0].device)
+    for own, generator in zip(drawn, generators, strict=True):
+        own.bernoulli_(keep, generator=generator)
+    return drawn
+
+
+def normal(shape: Sequence[int], generators: Sequence[torch.Generator]) -> Tensor:
+    """Draw standard normal numbers, shape (models, *shape), each model by its generator."""
+    drawn = torch.empty((len(generators), *shape), device=generators[0].device)
+    for own, generator in zip(drawn, generators, strict=True):
+        own.normal_(generator=generator)
+    return drawn

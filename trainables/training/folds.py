@@ -1,0 +1,197 @@
+"""All models of a trial: one for each fold and repeat, in step, epoch by epoch."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from trainables.config import TrialConfig
+from trainables.errors import OrchestrateError
+from trainables.material import Place
+from trainables.models.stages import TrainedPart
+from trainables.prefix.features import Features
+from trainables.training.draws import Draws, epoch_order
+from trainables.training.fused import FusedModels
+from trainables.training.losses import class_weights
+from trainables.training.models import How, Lesson, Models, SequentialModels
+from trainables.training.optimisers import lr_factor
+
+IntArray = NDArray[np.int64]
+FloatArray = NDArray[np.float32]
+_PREDICTION_BATCH: Final = 256
+
+
+class NanLossError(OrchestrateError):
+    """Training left the numbers: the loss is NaN or infinite."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoldData:
+    """What the folds train on and predict.
+
+    Attributes:
+        features: Where batches come from; shared by all folds.
+        folds: 0-based fold that holds each position out, shape (rows,).
+        labels: Class indices of all positions, shape (rows,).
+        classes: Number of classes.
+    """
+
+    features: Features
+    folds: IntArray
+    labels: IntArray
+    classes: int
+
+    @property
+    def count(self) -> int:
+        """Number of folds."""
+        return int(self.folds.max()) + 1
+
+    def train(self, fold: int) -> IntArray:
+        """Positions that a fold trains on, shape (n,)."""
+        return np.flatnonzero(self.folds != fold)
+
+    def held_out(self, fold: int) -> IntArray:
+        """Positions that a fold predicts, shape (m,)."""
+        return np.flatnonzero(self.folds == fold)
+
+
+class Folds:
+    """Trains the models of a trial side by side.
+
+    Model `fold * repeats + repeat` belongs to a fold. In an epoch every model sees each of its images once;
+    folds with fewer images than the largest see some a second time, so that all take the same steps.
+
+    Args:
+        config: The trial.
+        data: What the folds train on and predict.
+        build: Makes a fresh part; called once for each model, in order.
+        seed: Decides order, views, dropout and noise.
+        place: Device and number type.
+        how: `fused` or `sequential`; the results agree.
+    """
+
+    def __init__(
+        self,
+        config: TrialConfig,
+        data: FoldData,
+        build: Callable[[], TrainedPart],
+        *,
+        seed: int,
+        place: Place,
+        how: How,
+    ) -> None:
+        self.config, self.data = config, data
+        device = place.device
+        self.repeats = config.training.repeats
+        models = data.count * self.repeats
+        self.draws = [Draws.seeded(seed * 1009 + model, device) for model in range(models)]
+        self.train_positions = [data.train(model // self.repeats) for model in range(models)]
+        self.length = max(map(len, self.train_positions))
+        self.held_out = [data.held_out(fold) for fold in range(data.count)]
+        lesson = Lesson(
+            config,
+            data.features,
+            torch.from_numpy(data.labels).to(device),
+            torch.stack([self._class_weights(own) for own in self.train_positions]).to(device, place.dtype),
+            self.draws,
+        )
+        parts = [build().to(place.dtype) for _ in range(models)]
+        self.trained_parameters = sum(p.numel() for p in parts[0].parameters() if p.requires_grad)
+        self.models: Models = (FusedModels if how == "fused" else SequentialModels)(parts, lesson, device)
+
+    def train_epoch(self, epoch: int, *, active: Sequence[bool]) -> FloatArray:
+        """Train one epoch.
+
+        Args:
+            epoch: 0-based.
+            active: Folds that train; what happens to the others is left open.
+
+        Returns:
+            Mean weighted loss of each fold, shape (folds,).
+
+        Raises:
+            NanLossError: If a loss is not finite.
+        """
+        self._set_lr(lr_factor(self.config.optimizer.schedule, epoch, self.config.training.epochs))
+        by_model = [is_active for is_active in active for _ in range(self.repeats)]
+        orders = np.stack(
+            [
+                epoch_order(positions, self.length, own.order)
+                for positions, own in zip(self.train_positions, self.draws, strict=True)
+            ]
+        )
+        total: Tensor | float = 0.0
+        images = 0
+        for batch in self._batches(orders):
+            total = total + self.models.train_step(batch, active=by_model) * batch.shape[1]
+            images += batch.shape[1]
+        losses = (torch.as_tensor(total).double() / images).view(-1, self.repeats).mean(dim=1).cpu().numpy()
+        for loss in losses[~np.isfinite(losses)][:1]:
+            raise NanLossError(
+                f"the training loss became {loss} in epoch {epoch + 1}; the learning rate is "
+                f"{self.config.optimizer.lr:g}"
+            )
+        found: FloatArray = losses.astype(np.float32)
+        return found
+
+    def predict(self) -> FloatArray:
+        """Probabilities of every position by the models that never saw it, shape (rows, classes).
+
+        Raises:
+            NanLossError: If a probability is not finite.
+        """
+        widest = max(map(len, self.held_out))
+        # Shorter folds are filled up with their first image; what it predicts again is not read.
+        padded = np.stack([np.resize(own, widest) for own in self.held_out]).repeat(self.repeats, axis=0)
+        parts = [
+            self.models.predict(padded[:, start : start + _PREDICTION_BATCH])
+            for start in range(0, widest, _PREDICTION_BATCH)
+        ]
+        by_model = torch.cat(parts, dim=1).float().cpu().numpy()
+        by_fold = by_model.reshape(self.data.count, self.repeats, widest, -1).mean(axis=1)
+        probabilities = np.zeros((len(self.data.labels), self.data.classes), dtype=np.float32)
+        for own, found in zip(self.held_out, by_fold, strict=True):
+            probabilities[own] = found[: len(own)]
+        if not np.isfinite(probabilities).all():
+            raise NanLossError("the predictions are not finite")
+        return probabilities
+
+    def kept_states(self, fold: int) -> list[dict[str, Tensor]]:
+        """Weights of a fold's models, one for each repeat."""
+        first = fold * self.repeats
+        return [self.models.kept_state(model) for model in range(first, first + self.repeats)]
+
+    def state(self) -> dict[str, Any]:
+        """All that is needed to go on from here, with models that run in the same way."""
+        return {
+            "how": self.models.how,
+            "models": [self.models.kept_state(model) for model in range(len(self.draws))],
+            "draws": [own.state() for own in self.draws],
+            "optimizer": self.models.optimizer.state_dict(),
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from a state."""
+        for model, kept in enumerate(state["models"]):
+            self.models.load_kept_state(model, kept)
+        for own, kept in zip(self.draws, state["draws"], strict=True):
+            own.load_state(kept)
+        self.models.optimizer.load_state_dict(state["optimizer"])
+
+    def _batches(self, orders: IntArray) -> list[IntArray]:
+        size = self.config.training.batch_size
+        batches = [orders[:, start : start + size] for start in range(0, self.length, size)]
+        # Batch normalisation cannot train on a single image.
+        return batches[:-1] if len(batches) > 1 and batches[-1].shape[1] == 1 else batches
+
+    def _class_weights(self, positions: IntArray) -> Tensor:
+        scheme, data = self.config.training.class_weight, self.data
+        return torch.from_numpy(class_weights(scheme, data.labels[positions], data.classes))
+
+    def _set_lr(self, factor: float) -> None:
+        for group in self.models.optimizer.param_groups:
+            group["lr"] = group["base_lr"] * factor

@@ -1,0 +1,183 @@
+"""The models of a trial as one batched computation over stacked weights.
+
+Heads are batched matrix products; stages run through `torch.func.vmap`, which turns convolutions into grouped
+ones. Every model sees the same draws as it would by itself, so the results agree with those of
+`SequentialModels` up to the order of summation.
+
+Source:
+    Wang et al. (2021), "Horizontally Fused Training Array" (MLSys): the idea of fusing models of one shape.
+"""
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+
+from trainables.models.heads import Dropout, Pool, probabilities
+from trainables.models.stages import TrainedPart
+from trainables.training.draws import bernoulli
+from trainables.training.models import How, Lesson, training_losses
+from trainables.training.optimisers import Weight, build_optimizer, weights_of
+
+IntArray = NDArray[np.int64]
+_HEAD_LAYERS = (Pool, Dropout, nn.Linear, nn.BatchNorm1d, nn.ReLU)
+
+
+def can_fuse(part: TrainedPart) -> bool:
+    """True if every layer of the head has a batched form."""
+    return all(isinstance(layer, _HEAD_LAYERS) for layer in part.head.children())
+
+
+class FusedModels:
+    """Models that run side by side.
+
+    Args:
+        parts: Freshly built, one for each model, all of one shape.
+        lesson: What they learn from.
+        device: Where they run.
+    """
+
+    how: How = "fused"
+
+    def __init__(self, parts: Sequence[TrainedPart], lesson: Lesson, device: torch.device) -> None:
+        self.lesson = lesson
+        self.part = copy.deepcopy(parts[0]).to(device)  # its structure; its weights are not read
+        self.body = _Body(self.part)
+        self.has_body = any(True for _ in self.body.parameters())
+        frozen = {f"frozen.{name}": tensor for name, tensor in self.part.frozen.state_dict().items()}
+        states = [part.state_dict() for part in parts]
+        trained = weights_of(parts[0])
+        self.frozen, self.turned = frozen, _dense_weights(self.part.head)
+        self.stacked: dict[str, Tensor] = {
+            name: torch.stack([self._turn(name, state[name].detach()) for state in states]).to(device)
+            for name in states[0]
+            if name not in frozen
+        }
+        for name in trained:
+            self.stacked[name].requires_grad_(True)
+        weights = [Weight(self.stacked[name], w.is_stage, w.decays) for name, w in trained.items()]
+        self.optimizer = build_optimizer(lesson.config.optimizer, weights)
+
+    def train_step(self, positions: IntArray, *, active: Sequence[bool]) -> Tensor:
+        """Train one step on positions (models, B); returns the loss of each model, shape (models,)."""
+        self.part.train()
+        self.optimizer.zero_grad(set_to_none=True)
+        losses = training_losses(self._logits, self.lesson, positions)
+        # Number by number, no model's gradient touches another's: one that is not active may go on unseen.
+        losses.sum().backward()
+        self.optimizer.step()
+        return losses.detach() * torch.tensor(active, device=losses.device)
+
+    @torch.inference_mode()
+    def predict(self, positions: IntArray) -> Tensor:
+        """Probabilities of positions (models, H), averaged over views: (models, H, classes)."""
+        self.part.eval()
+        views = [
+            probabilities(self._logits(batch.unflatten(0, positions.shape)))
+            for batch in self.lesson.for_prediction(positions.reshape(-1))
+        ]
+        return torch.stack(views).mean(dim=0)
+
+    def kept_state(self, model: int) -> dict[str, Tensor]:
+        """Weights of one model, as `TrainedPart.kept_state` returns them."""
+        return {
+            name: self._turn(name, tensor[model].detach()).cpu().clone(memory_format=torch.contiguous_format)
+            for name, tensor in self.stacked.items()
+        }
+
+    def load_kept_state(self, model: int, state: dict[str, Tensor]) -> None:
+        """Put back what `kept_state` returned."""
+        with torch.no_grad():
+            for name, tensor in self.stacked.items():
+                tensor[model].copy_(self._turn(name, state[name]))
+
+    def _turn(self, name: str, tensor: Tensor) -> Tensor:
+        # Dense weights lie (inputs, outputs) here: the gradient of a turned one would be turned back at every
+        # step, which triples its cost on a CPU core.
+        return tensor.mT if name in self.turned else tensor
+
+    def _logits(self, batch: Tensor) -> Tensor:
+        """Map (models, B, ...) to (models, B, outputs)."""
+        if self.has_body:
+            # The mode of batch normalisation belongs to the part, so the body is not switched by itself.
+            own = {name: tensor for name, tensor in self.stacked.items() if not name.startswith("head.")}
+            run = vmap(self._run_body, in_dims=(0, 0), randomness="different")
+            batch = run(own, batch)
+        return _stacked_head(self.part.head, self.stacked, batch, self.lesson)
+
+    def _run_body(self, own: Mapping[str, Tensor], batch: Tensor) -> Tensor:
+        features: Tensor = functional_call(self.body, {**self.frozen, **own}, (batch,))
+        return features
+
+
+class _Body(nn.Module):
+    """A trained part below its head, under the same names."""
+
+    def __init__(self, part: TrainedPart) -> None:
+        super().__init__()
+        self.adapter, self.frozen, self.trained = part.adapter, part.frozen, part.trained
+
+    def forward(self, features: Tensor) -> Tensor:
+        out: Tensor = self.trained(self.frozen(self.adapter(features)))
+        return out
+
+
+def _dense_weights(head: nn.Module) -> set[str]:
+    layers = head.named_children()
+    return {f"head.{name}.weight" for name, layer in layers if isinstance(layer, nn.Linear)}
+
+
+def _stacked_head(head: nn.Module, stacked: Mapping[str, Tensor], batch: Tensor, lesson: Lesson) -> Tensor:
+    """Run a head for all models at once, (models, B, ...) to (models, B, outputs)."""
+    features = batch
+    for name, layer in head.named_children():
+        own = {key: stacked.get(f"head.{name}.{key}") for key in _STATE}
+        features = _stacked_layer(layer, own, features, lesson)
+    return features
+
+
+_STATE = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+
+
+def _stacked_layer(layer: nn.Module, own: Mapping[str, Any], features: Tensor, lesson: Lesson) -> Tensor:
+    if isinstance(layer, Pool):
+        is_averaged = features.dim() == 5 and layer.kind == "gap"
+        return features.mean(dim=(3, 4)) if is_averaged else features.flatten(2)
+    if isinstance(layer, nn.Linear):
+        return torch.baddbmm(own["bias"].unsqueeze(1), features, own["weight"])
+    if isinstance(layer, nn.BatchNorm1d):
+        return _stacked_norm(layer, own, features)
+    if isinstance(layer, Dropout):
+        if not layer.training or layer.p == 0.0:
+            return features
+        keep = 1.0 - layer.p
+        kept = bernoulli(features.shape[1:], keep, [draws.noise for draws in lesson.draws])
+        return features * kept.to(features.dtype) / keep
+    if isinstance(layer, nn.ReLU):
+        return features.relu()
+    raise TypeError(f"a head layer without a batched form: {type(layer).__name__}")
+
+
+def _stacked_norm(layer: nn.BatchNorm1d, own: Mapping[str, Any], features: Tensor) -> Tensor:
+    """Batch normalisation of each model by itself: its channels lie side by side."""
+    models, images, width = features.shape
+    flat = features.transpose(0, 1).reshape(images, models * width)
+    if layer.training:
+        own["num_batches_tracked"].add_(1)
+    normed = F.batch_norm(
+        flat,
+        own["running_mean"].view(-1),
+        own["running_var"].view(-1),
+        own["weight"].reshape(-1),
+        own["bias"].reshape(-1),
+        training=layer.training,
+        momentum=layer.momentum or 0.0,
+        eps=layer.eps,
+    )
+    return normed.view(images, models, width).transpose(0, 1)
