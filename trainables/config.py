@@ -44,12 +44,15 @@ class HeadConfig(_Frozen):
         hidden: Units of the hidden layers, in order; empty for a linear head. As text: `512-256` or `none`.
         batch_norm: Batch normalisation after each hidden layer.
         dropout: Drop probability before every linear layer, in [0, 0.9].
+        output: For two classes, one logit under binary cross-entropy (`sigmoid`) or two under categorical
+            cross-entropy (`softmax`); more classes always have one logit each.
     """
 
     pooling: Literal["gap", "flatten"] = "gap"
     hidden: Annotated[tuple[Annotated[int, Field(ge=1, le=4096)], ...], BeforeValidator(_layers)] = (256,)
     batch_norm: bool = False
     dropout: float = Field(default=0.0, ge=0.0, le=0.9)
+    output: Literal["sigmoid", "softmax"] = "sigmoid"
 
 
 class ModelConfig(_Frozen):
@@ -109,17 +112,25 @@ class OptimizerConfig(_Frozen):
     Attributes:
         lr: Learning rate of the head.
         momentum: For `sgd` only, in [0, 1).
-        weight_decay: Coupled L2 (torch convention) on weights, not on biases or normalisation.
+        weight_decay: Coupled L2 on weights, not on biases or normalisation. It is TensorFlow's
+            `l2_regularizer` of the same value, and Keras's `l2` of half of it.
+        stage_weight_decay: The same for trained backbone stages; None takes `weight_decay`.
+        l1: Factor of the sum of absolute weights in the loss (Keras's `l1`), on the same weights.
         stage_lr_factor: Trained backbone stages learn at `lr` times this; 1 for training from scratch.
-        schedule: `constant`, `cosine` to zero over the epochs, or `step` (x0.8 every 5 epochs).
+        schedule: `constant`, `cosine` to zero over the epochs, `step` (x0.8 every `step_epochs`), or
+            `plateau` (halved after every `step_epochs` without a better mean validation loss).
+        step_epochs: For `step` and `plateau`.
     """
 
     name: Literal["adam", "rmsprop", "sgd", "adadelta"] = "adam"
     lr: float = Field(default=1e-3, gt=0.0, le=10.0)
     momentum: float | None = Field(default=None, ge=0.0, lt=1.0)
     weight_decay: float = Field(default=0.0, ge=0.0, le=1.0)
+    stage_weight_decay: Annotated[float, Field(ge=0.0, le=1.0)] | None = None
+    l1: float = Field(default=0.0, ge=0.0, le=1.0)
     stage_lr_factor: float = Field(default=1.0, gt=0.0, le=1.0)
-    schedule: Literal["constant", "cosine", "step"] = "constant"
+    schedule: Literal["constant", "cosine", "step", "plateau"] = "constant"
+    step_epochs: int = Field(default=5, ge=1, le=1000)
 
     @model_validator(mode="after")
     def _momentum_is_for_sgd(self) -> "OptimizerConfig":
@@ -139,7 +150,9 @@ class TrainingConfig(_Frozen):
             (eight random rotations with flips) or `affine` (eight draws of small shift, zoom and shear).
         average_views: Average the prediction over the views (test-time augmentation).
         class_weight: `none`; `balanced` (n / (classes * n_class)); `other_share` (the other class's share,
-            C-CW1); or a number, the weight of the positive class.
+            C-CW1); or a number, the weight of every class but the first (C-CW2, C-WCE).
+        sampling: `none`; `over` repeats images drawn from the smaller classes until all are as large as the
+            largest, `under` leaves images of the larger ones out. In each fold's training part only.
         label_smoothing: In [0, 0.5).
         keep_epoch_by: Which mean curve over folds chooses the epoch. The validation loss is the default:
             the metric itself would choose its own luckiest epoch.
@@ -160,6 +173,7 @@ class TrainingConfig(_Frozen):
     class_weight: Literal["none", "balanced", "other_share"] | Annotated[float, Field(gt=0.0, le=100.0)] = (
         "none"
     )
+    sampling: Literal["none", "over", "under"] = "none"
     label_smoothing: float = Field(default=0.0, ge=0.0, lt=0.5)
     keep_epoch_by: Literal["loss", "metric"] = "loss"
     stopping: Literal["mean", "fold"] = "mean"

@@ -106,6 +106,7 @@ class CrossValidation:
         self.seed, self.score, self.metric = seed, score, metric
         self.features, self.use = open_features(config, material, place)
         self.epochs_done = 0
+        self.losses: list[float] = []
         self.kept: list[_Kept | None] = [None] * (int(material.folds.max()) + 1)
         self._start(choose_how(config, self.features.shape, place, material))
 
@@ -145,9 +146,10 @@ class CrossValidation:
             NanLossError: If a loss or prediction is not finite.
         """
         active = self._active()
-        training_losses = self.folds.train_epoch(self.epochs_done, active=active)
+        training_losses = self.folds.train_epoch(self.epochs_done, active=active, losses=self.losses)
         self.epochs_done += 1
         now = self._evaluated(self.folds.predict())
+        self.losses.append(float(np.mean([own.loss for own in now])))
         for fold in self._improved(now, active):
             self.kept[fold] = replace(now[fold], weights=self.folds.kept_states(fold))
         kept = [one for one in self.kept if one is not None]
@@ -164,6 +166,7 @@ class CrossValidation:
         return {
             "epochs_done": self.epochs_done,
             "kept": self.kept,
+            "losses": self.losses,
             "folds": self.folds.state(),
             "rng": torch.get_rng_state(),
         }
@@ -172,7 +175,7 @@ class CrossValidation:
         """Go on from a checkpoint."""
         if state["folds"]["how"] != self.folds.models.how:
             self._start(state["folds"]["how"])
-        self.epochs_done, self.kept = state["epochs_done"], state["kept"]
+        self.epochs_done, self.kept, self.losses = state["epochs_done"], state["kept"], state["losses"]
         self.folds.load_state(state["folds"])
         torch.set_rng_state(state["rng"])
 

@@ -15,7 +15,7 @@ from trainables.evaluation import CrossValidation
 from trainables.material import Material, Place, prepare
 from trainables.models.weights import take_inventory
 from trainables.tasks import task_named
-from trainables.training.draws import epoch_order
+from trainables.training.draws import epoch_order, resampled
 from trainables.training.fused import can_fuse
 
 FROZEN = {
@@ -61,6 +61,12 @@ CASES = {
     "two last blocks": {**SHALLOW, "model.trained_stages": 2, "training.epochs": 1},
     "from scratch": SCRATCH,
     "1x1 convolution below frozen stages": {**SHALLOW, "model.channels": "conv1x1", "training.epochs": 1},
+    "over-sampling, two logits, L1": {
+        **FROZEN,
+        "training.sampling": "over",
+        "model.head.output": "softmax",
+        "optimizer.l1": 1e-4,
+    },
     "rmsprop": {**FROZEN, "optimizer.name": "rmsprop", "optimizer.schedule": "step"},
     "sgd": {**FROZEN, "optimizer.name": "sgd", "optimizer.momentum": 0.9, "optimizer.weight_decay": 0.01},
     "adadelta": {**FROZEN, "optimizer.name": "adadelta", "optimizer.lr": 1.0},
@@ -168,6 +174,18 @@ def test_a_head_with_an_unknown_layer_is_not_fused(material: Material, place: Pl
     assert can_fuse(part)
     part.head.append(torch.nn.Softplus())
     assert not can_fuse(part)
+
+
+def test_resampling_balances_the_classes_of_what_it_is_given() -> None:
+    labels = np.array([0, 0, 0, 0, 0, 0, 1, 1, 1])
+    images = np.array([0, 1, 2, 3, 4, 6, 7])
+    generator = torch.Generator().manual_seed(0)
+    over = resampled(images, labels, "over", generator)
+    under = resampled(images, labels, "under", generator)
+    assert np.bincount(labels[over]).tolist() == [5, 5]
+    assert set(over) == set(images)
+    assert np.bincount(labels[under]).tolist() == [2, 2]
+    assert set(under) <= set(images)
 
 
 def test_an_epoch_shows_every_image_before_any_image_twice() -> None:

@@ -51,7 +51,7 @@ def build_head(config: HeadConfig, features: tuple[int, ...], *, classes: int) -
         classes: Number of classes; two classes share one logit (the positive class's).
 
     Returns:
-        Module from (B, *features) to (B, 1) for two classes, else (B, classes).
+        Module from (B, *features) to (B, 1) for two classes under `sigmoid`, else (B, classes).
     """
     width = features[0] if config.pooling == "gap" else math.prod(features)
     layers: list[nn.Module] = [Pool(config.pooling)]
@@ -61,7 +61,7 @@ def build_head(config: HeadConfig, features: tuple[int, ...], *, classes: int) -
             layers.append(nn.BatchNorm1d(units))
         layers.append(nn.ReLU())
         width = units
-    outputs = 1 if classes == 2 else classes
+    outputs = 1 if classes == 2 and config.output == "sigmoid" else classes
     return nn.Sequential(*layers, Dropout(config.dropout), _glorot(nn.Linear(width, outputs)))
 
 

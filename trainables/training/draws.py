@@ -6,7 +6,7 @@ one after the other or as one batched computation.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 IntArray = NDArray[np.int64]
+Sampling = Literal["none", "over", "under"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ def epoch_order(images: IntArray, length: int, generator: torch.Generator) -> In
 
     Args:
         images: Positions to train on, shape (n,).
-        length: At least n.
+        length: Of the result; below n, images are left out.
         generator: Decides the order.
 
     Returns:
@@ -60,6 +61,26 @@ def epoch_order(images: IntArray, length: int, generator: torch.Generator) -> In
     while sum(map(len, rounds)) < length:
         rounds.append(images[torch.randperm(len(images), generator=generator).numpy()])
     return np.concatenate(rounds)[:length]
+
+
+def resampled(images: IntArray, labels: IntArray, sampling: Sampling, generator: torch.Generator) -> IntArray:
+    """Balance the classes of a fold's training part.
+
+    Args:
+        images: Positions, shape (n,).
+        labels: Class indices of all positions.
+        sampling: `over` repeats images drawn from the smaller classes, `under` drops images of the larger.
+        generator: Decides which.
+
+    Returns:
+        Positions with equally many images a class (that occurs at all); `images` itself for `none`.
+    """
+    if sampling == "none":
+        return images
+    classes = [images[labels[images] == label] for label in np.unique(labels[images])]
+    sizes = [len(own) for own in classes]
+    wanted = max(sizes) if sampling == "over" else min(sizes)
+    return np.concatenate([epoch_order(own, wanted, generator) for own in classes])
 
 
 def bernoulli(shape: Sequence[int], keep: float, generators: Sequence[torch.Generator]) -> Tensor:

@@ -14,7 +14,7 @@ from trainables.errors import OrchestrateError
 from trainables.material import Place
 from trainables.models.stages import TrainedPart
 from trainables.prefix.features import Features
-from trainables.training.draws import Draws, epoch_order
+from trainables.training.draws import Draws, epoch_order, resampled
 from trainables.training.fused import FusedModels
 from trainables.training.losses import class_weights
 from trainables.training.models import How, Lesson, Models, SequentialModels
@@ -89,7 +89,10 @@ class Folds:
         self.repeats = config.training.repeats
         models = data.count * self.repeats
         self.draws = [Draws.seeded(seed * 1009 + model, device) for model in range(models)]
-        self.train_positions = [data.train(model // self.repeats) for model in range(models)]
+        self.train_positions = [
+            resampled(data.train(model // self.repeats), data.labels, config.training.sampling, own.order)
+            for model, own in enumerate(self.draws)
+        ]
         self.length = max(map(len, self.train_positions))
         self.held_out = [data.held_out(fold) for fold in range(data.count)]
         lesson = Lesson(
@@ -103,12 +106,13 @@ class Folds:
         self.trained_parameters = sum(p.numel() for p in parts[0].parameters() if p.requires_grad)
         self.models: Models = (FusedModels if how == "fused" else SequentialModels)(parts, lesson, device)
 
-    def train_epoch(self, epoch: int, *, active: Sequence[bool]) -> FloatArray:
+    def train_epoch(self, epoch: int, *, active: Sequence[bool], losses: Sequence[float] = ()) -> FloatArray:
         """Train one epoch.
 
         Args:
             epoch: 0-based.
             active: Folds that train; what happens to the others is left open.
+            losses: Mean validation losses of the epochs so far, which a learning rate may depend on.
 
         Returns:
             Mean weighted loss of each fold, shape (folds,).
@@ -116,7 +120,7 @@ class Folds:
         Raises:
             NanLossError: If a loss is not finite.
         """
-        self._set_lr(lr_factor(self.config.optimizer.schedule, epoch, self.config.training.epochs))
+        self._set_lr(lr_factor(self.config.optimizer, epoch, self.config.training.epochs, losses))
         by_model = [is_active for is_active in active for _ in range(self.repeats)]
         orders = np.stack(
             [
@@ -129,13 +133,13 @@ class Folds:
         for batch in self._batches(orders):
             total = total + self.models.train_step(batch, active=by_model) * batch.shape[1]
             images += batch.shape[1]
-        losses = (torch.as_tensor(total).double() / images).view(-1, self.repeats).mean(dim=1).cpu().numpy()
-        for loss in losses[~np.isfinite(losses)][:1]:
+        means = (torch.as_tensor(total).double() / images).view(-1, self.repeats).mean(dim=1).cpu().numpy()
+        for loss in means[~np.isfinite(means)][:1]:
             raise NanLossError(
                 f"the training loss became {loss} in epoch {epoch + 1}; the learning rate is "
                 f"{self.config.optimizer.lr:g}"
             )
-        found: FloatArray = losses.astype(np.float32)
+        found: FloatArray = means.astype(np.float32)
         return found
 
     def predict(self) -> FloatArray:

@@ -23,7 +23,7 @@ from trainables.models.heads import Dropout, Pool, probabilities
 from trainables.models.stages import TrainedPart
 from trainables.training.draws import bernoulli
 from trainables.training.models import How, Lesson, training_losses
-from trainables.training.optimisers import Weight, build_optimizer, weights_of
+from trainables.training.optimisers import Weight, add_l1, build_optimizer, weights_of
 
 IntArray = NDArray[np.int64]
 _HEAD_LAYERS = (Pool, Dropout, nn.Linear, nn.BatchNorm1d, nn.ReLU)
@@ -71,6 +71,7 @@ class FusedModels:
         losses = training_losses(self._logits, self.lesson, positions)
         # Number by number, no model's gradient touches another's: one that is not active may go on unseen.
         losses.sum().backward()
+        add_l1(self.optimizer)
         self.optimizer.step()
         return losses.detach() * torch.tensor(active, device=losses.device)
 

@@ -13,7 +13,8 @@ def class_weights(scheme: ClassWeight, labels: NDArray[np.int64], classes: int) 
 
     Args:
         scheme: `none`; `balanced` (n / (classes * n_class), sklearn's); `other_share` (C-CW1: one minus the
-            class's own share, so that two weights sum to 1); a number, the weight of the last class.
+            class's own share, so that two weights sum to 1); a number, the weight of every class but the
+            first, which is the normal or negative one.
         labels: Class indices of the fold's training part, shape (images,).
         classes: Number of classes.
 
@@ -33,7 +34,7 @@ def class_weights(scheme: ClassWeight, labels: NDArray[np.int64], classes: int) 
         shares: NDArray[np.float64] = 1.0 - counts / len(labels)
         return shares
     weights = np.ones(classes)
-    weights[-1] = float(scheme)
+    weights[1:] = float(scheme)
     return weights
 
 
@@ -51,6 +52,7 @@ def weighted_loss(logits: Tensor, labels: Tensor, weights: Tensor, *, smoothing:
     Returns:
         Shape (...,): a scalar for one model.
 
+    >>> import torch
     >>> loss = weighted_loss(torch.tensor([[0.0], [0.0]]), torch.tensor([0, 1]), torch.tensor([1.0, 3.0]))
     >>> round(loss.item(), 4)  # (ln 2 + 3 ln 2) / 2
     1.3863

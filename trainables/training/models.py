@@ -19,7 +19,7 @@ from trainables.prefix.features import Features
 from trainables.training.augmentation import draw_mixing, mix, perturb
 from trainables.training.draws import Draws
 from trainables.training.losses import weighted_loss
-from trainables.training.optimisers import build_optimizer, weights_of
+from trainables.training.optimisers import add_l1, build_optimizer, weights_of
 
 IntArray = NDArray[np.int64]
 How = Literal["fused", "sequential"]
@@ -109,6 +109,7 @@ class SequentialModels:
                 loss = self._loss(part, self.lesson.of(model), positions[model : model + 1])
                 loss.backward()
                 losses[model] = loss.detach()
+        add_l1(self.optimizer)
         self.optimizer.step()
         return losses
 

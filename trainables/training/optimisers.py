@@ -1,7 +1,7 @@
 """Optimisers with the settings that the source systems' Keras had, where torch's differ."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,34 +50,66 @@ def build_optimizer(config: OptimizerConfig, weights: Iterable[Weight]) -> torch
             return torch.optim.Adadelta(groups, rho=0.95, eps=1e-7)
 
 
-def lr_factor(schedule: str, epoch: int, epochs: int) -> float:
+def add_l1(optimizer: torch.optim.Optimizer) -> None:
+    """Add the gradient of the L1 penalty, factor times sign, to the gradients that a step will use."""
+    for group in optimizer.param_groups:
+        if group["l1"]:
+            for weight in group["params"]:
+                if weight.grad is not None:
+                    weight.grad.add_(weight.detach().sign(), alpha=group["l1"])
+
+
+def lr_factor(config: OptimizerConfig, epoch: int, epochs: int, losses: Sequence[float] = ()) -> float:
     """Factor on the learning rate in an epoch.
 
     Args:
-        schedule: `constant`, `cosine` or `step`.
+        config: Names the schedule.
         epoch: 0-based.
         epochs: Largest number of epochs.
+        losses: Mean validation losses of the epochs so far, for `plateau`.
 
-    >>> [round(lr_factor("step", epoch, 20), 2) for epoch in (0, 4, 5, 10)]
+    >>> step = OptimizerConfig(schedule="step")
+    >>> [round(lr_factor(step, epoch, 20), 2) for epoch in (0, 4, 5, 10)]
     [1.0, 1.0, 0.8, 0.64]
+    >>> plateau = OptimizerConfig(schedule="plateau", step_epochs=2)
+    >>> [lr_factor(plateau, 4, 20, losses) for losses in ([1.0, 0.9, 0.8, 0.7], [0.7, 0.8, 0.9, 0.6])]
+    [1.0, 0.5]
     """
-    if schedule == "cosine":
+    if config.schedule == "cosine":
         return 0.5 * (1.0 + math.cos(math.pi * epoch / epochs))
-    if schedule == "step":
-        return float(0.8 ** (epoch // 5))
+    if config.schedule == "step":
+        return float(0.8 ** (epoch // config.step_epochs))
+    if config.schedule == "plateau":
+        return float(0.5 ** _plateaus(losses, config.step_epochs))
     return 1.0
 
 
+def _plateaus(losses: Sequence[float], length: int) -> int:
+    """How often a best loss was followed by so many epochs that were no better."""
+    best, waited, count = math.inf, 0, 0
+    for loss in losses:
+        if loss < best:
+            best, waited = loss, 0
+            continue
+        waited += 1
+        if waited == length:
+            count, waited = count + 1, 0
+    return count
+
+
 def _groups(config: OptimizerConfig, weights: list[Weight]) -> list[dict[str, Any]]:
+    stage_decay = config.weight_decay if config.stage_weight_decay is None else config.stage_weight_decay
     groups = []
     for is_stage, decays in ((False, True), (False, False), (True, True), (True, False)):
         lr = config.lr * (config.stage_lr_factor if is_stage else 1.0)
+        weight_decay = stage_decay if is_stage else config.weight_decay
         groups.append(
             {
                 "params": [w.tensor for w in weights if (w.is_stage, w.decays) == (is_stage, decays)],
                 "lr": lr,
                 "base_lr": lr,
-                "weight_decay": config.weight_decay if decays else 0.0,
+                "weight_decay": weight_decay if decays else 0.0,
+                "l1": config.l1 if decays else 0.0,
             }
         )
     return groups
