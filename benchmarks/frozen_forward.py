@@ -1,79 +1,82 @@
-"""Frozen EfficientNet-Lite0 on one CPU core: as published, with normalisations folded, and in ONNX Runtime.
+"""Frozen stages on one CPU core: as published, folded, and in ONNX Runtime, by number of images at a time.
 
-    python -m benchmarks.frozen_forward [--json FILE]
+    python -m benchmarks.frozen_forward [--backbone NAME] [--side PIXELS] [--json FILE]
 
-Counts CPU seconds, so that other work on the machine disturbs little. All three compute the same features.
+Counts CPU seconds, so that other work on the machine disturbs little; weights are random. All compute the
+same features. The last lines say what an export costs and from how many images on it pays.
 """
 
 import argparse
 import json
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-import onnxruntime
 import torch
+from torch import Tensor
 
 from trainables.models.registry import backbone_named
-from trainables.models.weights import build_stages, find_weights
-from trainables.prefix.compute import in_channels_last
-from trainables.prefix.folding import folded
+from trainables.models.weights import build_stages
+from trainables.prefix.executor import TorchStages, multiply_adds
+from trainables.prefix.onnx_stages import OnnxStore
 
-IMAGES, SIDE = 16, 224
+BATCHES, ROUNDS = (1, 4, 8, 32), 5
+Run = Callable[[Tensor], Tensor]
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--backbone", default="efficientnet_lite0")
+    parser.add_argument("--side", type=int, default=224)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    weights = find_weights("efficientnet_lite0", weights_dir=None, may_download=False)
-    stages = build_stages(backbone_named("efficientnet_lite0"), channels=3, weights=weights)
+    torch.manual_seed(0)
+    stages = build_stages(backbone_named(arguments.backbone), channels=3, weights=None)
     body = torch.nn.Sequential(stages).eval().requires_grad_(False)
-    pixels = torch.randn(IMAGES, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
-    last = pixels.contiguous(memory_format=torch.channels_last)
-    session = _session(body, pixels)
-    faster = in_channels_last(folded(body, pixels))
-    body = in_channels_last(body)
-    runs: dict[str, Callable[[], np.ndarray]] = {
-        "as published": lambda: body(last).numpy(),
-        "folded": lambda: faster(last).numpy(),
-        "ONNX Runtime": lambda: session.run(None, {session.get_inputs()[0].name: pixels.numpy()})[0],
+    pixels = torch.randn(max(BATCHES), 3, arguments.side, arguments.side)
+    deepest = list(stages)[-1:]
+    folded = TorchStages(stages, pixels[:4])
+    start = time.process_time()
+    exported = OnnxStore(None, stages, tuple(pixels.shape[1:])).open(folded.stages, pixels[:4])
+    export_seconds = time.process_time() - start
+    runs: dict[str, Run] = {
+        "as published": body,
+        "folded": lambda images: folded(images, deepest)[deepest[0]],
+        "ONNX Runtime": lambda images: exported(images, deepest)[deepest[0]],
     }
     with torch.inference_mode():
-        rates = {name: IMAGES / _cpu_seconds(run) for name, run in runs.items()}
-        truth = runs["as published"]()
-        errors = {name: float(np.abs(run() - truth).max()) for name, run in runs.items()}
-    for name, rate in rates.items():
-        ratio = rate / rates["as published"]
-        print(f"{name:14} {rate:6.1f} images/s  {ratio:5.2f}x  largest difference {errors[name]:.0e}")
+        rates = {name: {size: _rate(run, pixels[:size]) for size in BATCHES} for name, run in runs.items()}
+        truth = body(pixels[:4])
+        errors = {
+            name: float((run(pixels[:4]) - truth).abs().max() / truth.abs().max())
+            for name, run in runs.items()
+        }
+    print(f"{arguments.backbone}, {arguments.side} px, images a CPU second")
+    print(f"{'at a time':14}", *(f"{size:7}" for size in BATCHES), "  largest difference, of the largest")
+    for name, by_size in rates.items():
+        print(f"{name:14}", *(f"{rate:7.1f}" for rate in by_size.values()), f"  {errors[name]:.0e}")
+    saved = 1 / max(rates["folded"].values()) - 1 / max(rates["ONNX Runtime"].values())
+    work = multiply_adds(stages, pixels) / 1e9
+    print(f"export {export_seconds:.1f} s, saves {saved * 1e3:.1f} ms of {work:.2f} G multiply-adds an image")
+    if saved > 0:
+        images = export_seconds / saved
+        print(f"pays from {images:.0f} images or {images * work:.0f} G multiply-adds on")
     if arguments.json:
-        arguments.json.write_text(
-            json.dumps({"images_per_cpu_second": rates, "difference": errors}, indent=1)
-        )
+        found = {"images_per_cpu_second": rates, "difference": errors, "export_seconds": export_seconds}
+        arguments.json.write_text(json.dumps(found, indent=1))
 
 
-def _session(body: torch.nn.Module, pixels: torch.Tensor) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "body.onnx"
-        torch.onnx.export(body, (pixels,), dynamo=True, verbose=False).save(path)
-        return onnxruntime.InferenceSession(path, options)
-
-
-def _cpu_seconds(run: Callable[[], np.ndarray]) -> float:
-    """Shortest of five runs, after one to warm up."""
-    run()
+def _rate(run: Run, images: Tensor) -> float:
+    """Images a CPU second, in the fastest of some rounds."""
+    run(images)
     times = []
-    for _ in range(5):
+    for _ in range(ROUNDS):
         start = time.process_time()
-        run()
+        run(images)
         times.append(time.process_time() - start)
-    return min(times)
+    return len(images) / min(times)
 
 
 if __name__ == "__main__":

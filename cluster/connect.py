@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Any, Final, NoReturn
 
 from cluster.errors import ClusterError
-from cluster.resources import count_nodes, describe
+from cluster.resources import Machine, count_nodes, describe, machines_of
 
 # Ray reads these once, when it is imported, so they are set first. What the user has set stays.
 # RAY_BACKEND_LOG_LEVEL is not among them: with it Ray prints a line about the level itself.
@@ -43,6 +43,7 @@ class Connection:
         gpus: GPUs that Ray offers in total.
         nodes: Machines that are part of it, at least 1.
         sentence: All of this for the user, in one sentence.
+        machines: What each of them offers; empty where it is not known.
     """
 
     address: str
@@ -51,6 +52,7 @@ class Connection:
     gpus: float
     nodes: int
     sentence: str
+    machines: tuple[Machine, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +231,7 @@ def _connection(target: Target) -> Connection:
         gpus=resources.get("GPU", 0.0),
         nodes=max(1, count_nodes(resources)),
         sentence=f"Running on {where}: {describe(resources)}.",
+        machines=machines_of(ray.nodes()),
     )
 
 

@@ -1,13 +1,44 @@
 """How many trials run at once: arithmetic on what a cluster offers and what a trial asks for."""
 
 import math
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
 
 from cluster.errors import ResourceError
 
 # Ray keeps resources in ten-thousandths; below that a request is rounded to nothing.
 _SMALLEST_SHARE: Final = 1e-4
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What one machine of a cluster offers to trials.
+
+    Attributes:
+        cpus: CPUs, at least 0.
+        gpus: GPUs, at least 0.
+        memory_bytes: Main memory that Ray gives out, at least 0.
+    """
+
+    cpus: float
+    gpus: float
+    memory_bytes: int
+
+
+def machines_of(nodes: Sequence[Mapping[str, Any]]) -> tuple[Machine, ...]:
+    """Return the machines that run.
+
+    Args:
+        nodes: As `ray.nodes()` returns them.
+
+    >>> machines_of([{"Alive": True, "Resources": {"CPU": 8.0, "memory": 16e9}}, {"Alive": False}])
+    (Machine(cpus=8.0, gpus=0.0, memory_bytes=16000000000),)
+    """
+    offers = [node["Resources"] for node in nodes if node["Alive"]]
+    return tuple(
+        Machine(offer.get("CPU", 0.0), offer.get("GPU", 0.0), int(offer.get("memory", 0))) for offer in offers
+    )
 
 
 def trial_slots(
@@ -17,6 +48,7 @@ def trial_slots(
     cpus_per_trial: float,
     gpus_per_trial: float,
     workers: int | None = None,
+    machines: Sequence[Machine] = (),
 ) -> int:
     """Return how many trials can run at the same time.
 
@@ -27,10 +59,11 @@ def trial_slots(
         gpus_per_trial: GPUs that a trial asks for: 0, a share below 1 (1/n lets n trials share a GPU), or a
             whole number.
         workers: Most trials the user wants at once, at least 1; None sets no limit.
+        machines: Those that the cluster consists of; empty counts it as one machine.
 
     Returns:
-        At least 1. Shares of a GPU are counted GPU by GPU; apart from that the cluster counts as one machine,
-        so where trials do not fit the single machines evenly, Ray starts what fits and the rest waits.
+        At least 1. A trial runs on one machine, and a share below 1 on one GPU, so they are counted machine
+        by machine and GPU by GPU.
 
     Raises:
         ResourceError: If no trial could ever start, or a request makes no sense.
@@ -52,11 +85,18 @@ def trial_slots(
             f"a trial asks for {_count(gpus_per_trial, 'GPU')}, but Ray sees {_found_gpus(gpus)}; "
             f"{remedy}, or start Ray where the GPUs are (see docs/how-to-cluster.md)"
         )
-    limits = [_fit(cpus, cpus_per_trial), _fit_gpus(gpus, gpus_per_trial)]
-    if workers is not None:
-        limits.append(workers)
-    finite = [int(limit) for limit in limits if math.isfinite(limit)]
-    return min(finite)
+    parts = [(machine.cpus, machine.gpus) for machine in machines] or [(cpus, gpus)]
+    slots = sum(
+        min(_fit(own_cpus, cpus_per_trial), _fit_gpus(own_gpus, gpus_per_trial))
+        for own_cpus, own_gpus in parts
+    )
+    if slots == 0:
+        raise ResourceError(
+            f"a trial asks for {_count(cpus_per_trial, 'CPU')} and {_count(gpus_per_trial, 'GPU')} on one "
+            f"machine, but none of the {len(parts)} machines has both; ask for less with --cpus-per-trial or "
+            "--gpus-per-trial"
+        )
+    return int(slots if workers is None else min(slots, workers))
 
 
 def describe(resources: Mapping[str, float]) -> str:

@@ -11,7 +11,7 @@ from trainables.devices import Device
 from trainables.models.registry import backbone_named
 from trainables.models.weights import Inventory
 from trainables.prefix.taps import LARGEST_SHARED_MAP, feature_shapes
-from trainables.probe import measure_cost, trial_seconds
+from trainables.probe import Cost, measure_cost, trial_seconds
 
 VIEWS: Final = 8  # symmetries of the square, the largest set that the spaces draw from
 _SMALL_SET: Final = 400  # images up to which eight more random views are worth their forward passes on a CPU
@@ -40,10 +40,23 @@ class Budget:
     is_forced: bool
 
 
-def space_context(
-    inventory: Inventory, patch_set: PatchSet, device: Device, budget: Budget
-) -> tuple[SpaceContext, dict[str, str]]:
-    """Say what each backbone may vary here, and why others are left out.
+@dataclass(frozen=True, slots=True)
+class Afforded:
+    """What this machine can afford.
+
+    Attributes:
+        context: What each backbone may vary.
+        left_out: Backbone -> why it has no part in this search.
+        costs: Seconds an image of each backbone in the context.
+    """
+
+    context: SpaceContext
+    left_out: dict[str, str]
+    costs: dict[str, Cost]
+
+
+def afford(inventory: Inventory, patch_set: PatchSet, device: Device, budget: Budget) -> Afforded:
+    """Say what each backbone may vary here, what it costs, and why others are left out.
 
     Args:
         inventory: Backbones that have weights.
@@ -53,17 +66,26 @@ def space_context(
     """
     left_out = dict(inventory.left_out)
     fine_tunes: dict[str, tuple[str, ...]] = {}
+    costs: dict[str, Cost] = {}
     for name in inventory.usable:
-        found = _affordable_levels(name, inventory, patch_set, device, budget)
+        cost = _cost(name, inventory, patch_set, device)
+        found = _affordable_levels(name, cost, budget)
         if isinstance(found, str):
             left_out[name] = found
         else:
-            fine_tunes[name] = found
+            fine_tunes[name], costs[name] = found, cost
+    context = _context(fine_tunes, patch_set, device, budget)
+    return Afforded(context, left_out, costs)
+
+
+def _context(
+    fine_tunes: dict[str, tuple[str, ...]], patch_set: PatchSet, device: Device, budget: Budget
+) -> SpaceContext:
     usable = tuple(fine_tunes)
     sizes = {name: default_side(backbone_named(name), patch_set.images.shape[1:]) for name in usable}
     has_gpu = device.type == "cuda"
     more = ("rotate",) if has_gpu or budget.images <= _SMALL_SET else ()
-    context = SpaceContext(
+    return SpaceContext(
         backbones=usable,
         from_scratch=frozenset(name for name in usable if not backbone_named(name).has_imagenet_weights),
         fine_tunes=fine_tunes,
@@ -79,21 +101,21 @@ def space_context(
         epochs=budget.epochs,
         images=budget.training_images,
     )
-    return context, left_out
 
 
-def _affordable_levels(
-    name: str, inventory: Inventory, patch_set: PatchSet, device: Device, budget: Budget
-) -> tuple[str, ...] | str:
-    """Cut levels at which a trial may train the last stage, or why the backbone is left out."""
+def _cost(name: str, inventory: Inventory, patch_set: PatchSet, device: Device) -> Cost:
     backbone = backbone_named(name)
-    cost = measure_cost(
+    return measure_cost(
         backbone,
         size_px=default_side(backbone, patch_set.images.shape[1:]),
         channels=patch_set.channels,
         weights=inventory.usable[name],
         device=device,
     )
+
+
+def _affordable_levels(name: str, cost: Cost, budget: Budget) -> tuple[str, ...] | str:
+    """Cut levels at which a trial may train the last stage, or why the backbone is left out."""
     if cost.from_pixels is not None:
         seconds = _trial_seconds(cost.from_pixels, 1, budget)
         is_affordable = budget.is_forced or seconds <= budget.seconds
@@ -105,7 +127,7 @@ def _affordable_levels(
         return _too_slow(f"the {VIEWS} views of {budget.images} images", passes, limit)
     return tuple(
         level
-        for level, stage in zip(_levels(name), backbone.levels, strict=True)
+        for level, stage in zip(_levels(name), backbone_named(name).levels, strict=True)
         if _trial_seconds(cost.last_stage[stage], VIEWS, budget) <= budget.seconds
     )
 

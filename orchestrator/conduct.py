@@ -3,13 +3,17 @@
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console, RenderableType
 
 from cluster.connect import Connection, connect, disconnect
+from cluster.resources import Machine, trial_slots
 from orchestrator.cli.common import print_sentence
-from orchestrator.conductor import Conductor
+from orchestrator.conductor import RUN_ALONE, Conductor
+from orchestrator.packing import SHARES
 from orchestrator.progress import SearchProgress, closing_summary
+from orchestrator.saved import count_images, saved_by_sharing, saved_sentence
 from orchestrator.search import (
     Prepared,
     SearchRequest,
@@ -25,6 +29,10 @@ from results.errors import RunError
 from results.leaderboard import leaderboard, rows_as_csv, settings_text
 from results.records import SearchRecord, TrialRecord
 from results.store import RunFolder, write_atomically
+from trainables.data.splits import read_split
+
+if TYPE_CHECKING:  # the engine imports Ray
+    from orchestrator.engine import Resources
 
 INTERRUPTED = 130
 
@@ -79,16 +87,16 @@ def _run(
             prepared = prepare(connect_once)
             if resumed is None:
                 stack.enter_context(prepared.run.exclusive())
-            is_interrupted = _conduct(prepared, console)
+            is_interrupted = _conduct(prepared, console, connection.machines if connection else ())
     finally:
         if connection is not None:
             disconnect(connection)
     return _close(prepared, console, is_interrupted=is_interrupted, finish=finish)
 
 
-def _conduct(prepared: Prepared, console: Console) -> bool:
+def _conduct(prepared: Prepared, console: Console, machines: tuple[Machine, ...]) -> bool:
     """Run the trials; returns True if Ctrl-C ended them."""
-    from orchestrator.engine import Resources, run_trials
+    from orchestrator.engine import run_trials
 
     record, run = prepared.record, prepared.run
     progress = SearchProgress(
@@ -116,11 +124,30 @@ def _conduct(prepared: Prepared, console: Console) -> bool:
     with progress:
         for sentence in _opening(prepared):
             progress.note(sentence)
-        resources = Resources(record.cpus_per_trial, record.gpus_per_trial, prepared.slots)
-        run_trials(conductor, run, resources)
+        run_trials(conductor, run, _resources(prepared, machines))
         if conductor.is_stopping:
             progress.interrupted()
     return conductor.is_stopping
+
+
+def _resources(prepared: Prepared, machines: tuple[Machine, ...]) -> "Resources":
+    """What trials are given: GPUs as measured, unless the user said how many GPUs a trial gets."""
+    from orchestrator.engine import Resources
+
+    record, slots = prepared.record, prepared.slots
+    is_measured = record.shares_gpus_as_measured
+    if is_measured and machines:
+        slots = trial_slots(
+            sum(machine.cpus for machine in machines),
+            sum(machine.gpus for machine in machines),
+            cpus_per_trial=record.cpus_per_trial,
+            gpus_per_trial=1 / SHARES,  # the smallest share that packing gives
+            workers=record.workers,
+            machines=machines,
+        )
+    return Resources(
+        record.cpus_per_trial, record.gpus_per_trial, slots, machines=machines, is_measured=is_measured
+    )
 
 
 def _opening(prepared: Prepared) -> list[str]:
@@ -168,30 +195,23 @@ def _summary(
 ) -> RenderableType:
     complete = [record for record in records if record.state == "complete"]
     best = max(complete, key=lambda record: record.value or 0.0, default=None)
+    images = count_images(read_split(run.split_file), search.classes)
     return closing_summary(
         records=records,
         metric=search.metric,
         best=None if best is None else (best.number, best.value or 0.0, settings_text(best.config)),
-        saved=saved_sentence(records),
+        saved=saved_sentence(saved_by_sharing(records, images)),
         folder=_short(run.path),
         commands=commands,
     )
 
 
-def saved_sentence(records: list[TrialRecord]) -> str:
-    """What sharing frozen prefixes saved, in one sentence; empty when no trial had a frozen prefix."""
-    uses = [record.prefix for record in records if record.prefix and record.prefix.kind == "stored views"]
-    if not uses:
-        return ""
-    read, computed = sum(use.read for use in uses), sum(use.computed for use in uses)
-    return (
-        f"{len(uses)} trials read {read} sets of frozen features, {computed} of them computed here; "
-        "no fold or epoch ran a frozen layer again"
-    )
-
-
 def _nothing_complete(place: str, records: list[TrialRecord]) -> str:
-    said = [(record.number, record.error.splitlines()) for record in records if record.error]
+    said = [
+        (record.number, record.error.removeprefix(f"{RUN_ALONE}:\n").splitlines())
+        for record in records
+        if record.error
+    ]
     # A traceback says what went wrong in its last line, Ray in its first.
     why = "".join(
         f"; trial {number} said: {(lines[0] if 'worker' in lines[0] else lines[-1])[:150]}"

@@ -4,13 +4,16 @@ Knows neither Ray nor Optuna; the engine calls it from one thread.
 """
 
 import contextlib
+import dataclasses
+import heapq
 import shutil
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
-from results.records import Cause, PrefixUse, SearchRecord, TrialRecord
+from results.records import Cause, PrefixUse, SearchRecord, State, TrialRecord
 from results.store import RunFolder
 from trainables.config import TrialConfig, flatten
 from trainables.errors import ConfigError
@@ -18,6 +21,8 @@ from trainables.errors import ConfigError
 _COLLAPSE_PATIENCE: Final = 8  # epochs that a fold may predict one class before its trial is stopped
 GRACE_SECONDS: Final = 60.0  # after the deadline, for a trial to end itself with what it has
 _INVALID_IN_A_ROW: Final = 20
+_LOST_AGAIN: Final = 2  # times that a trial is handed out again after its worker died
+RUN_ALONE: Final = "ran out of memory beside other trials and was run again alone"
 
 
 class Proposed(Protocol):
@@ -29,6 +34,23 @@ class Proposed(Protocol):
     def config(self) -> TrialConfig: ...
     @property
     def params(self) -> dict[str, Any]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Handout:
+    """A trial to run now.
+
+    Attributes:
+        number: Of the trial, and of its folder.
+        config: What to run.
+        params: What the sampler chose.
+        is_alone: Nothing else may run beside it: it ran out of memory once.
+    """
+
+    number: int
+    config: TrialConfig
+    params: dict[str, Any]
+    is_alone: bool = False
 
 
 class Policy(Protocol):
@@ -46,6 +68,7 @@ class Watcher(Protocol):
     def epoch(
         self, number: int, epoch: int, epochs: int, value: float, scalars: Mapping[str, float]
     ) -> None: ...
+    def postponed(self, number: int, reason: str) -> None: ...
     def finished(self, record: TrialRecord) -> None: ...
 
 
@@ -53,9 +76,9 @@ class Watcher(Protocol):
 class RunningTrial:
     """What is known of a trial while it runs."""
 
-    config: TrialConfig
-    params: dict[str, Any]
+    handout: Handout
     started_at: float
+    peak_bytes: int | None = None
     prefix: PrefixUse | None = None
     epochs: int = 0
     value: float | None = None
@@ -88,30 +111,44 @@ class Conductor:
         self.deadline, self.clock = deadline, clock
         self.running: dict[int, RunningTrial] = {}
         self.is_stopping = False
+        self._again: deque[Handout] = deque()  # their workers died
+        self._alone: deque[Handout] = deque()  # they ran out of memory
+        self._losses: Counter[int] = Counter()
+        self._is_exhausted = False
+        self._holders = [_worth(record) for record in run.records() if record.has_weights]
+        heapq.heapify(self._holders)
 
-    def next(self) -> Proposed | None:
-        """Hand out the next trial; None when there is none left or the time is up."""
+    @property
+    def is_over(self) -> bool:
+        """True when nothing more will be handed out, whatever becomes of the trials that run."""
+        if self.is_stopping or self._is_late():
+            return True
+        return self._is_exhausted and not (self.running or self._again or self._alone)
+
+    def next(self) -> Handout | None:
+        """Hand out the next trial; None when there is none, for now or for good (`is_over`).
+
+        Trials that ran out of memory come last, when no other runs. Until then they are unfinished for the
+        sampler, which stays away from such points.
+        """
         if self.is_stopping or self._is_late():
             return None
-        for _ in range(_INVALID_IN_A_ROW):
-            try:
-                proposal = self.policy.next()
-            except Exception as error:
-                number = getattr(error, "number", None)
-                if number is None:
-                    raise
-                self._close(number, None, getattr(error, "params", {}), "exception", str(error))
-                continue
-            if proposal is not None:
-                self.running[proposal.number] = RunningTrial(proposal.config, proposal.params, self.clock())
-                for watcher in self.watchers:
-                    watcher.started(proposal.number, proposal.config)
-            return proposal
-        raise ConfigError(f"the space proposed {_INVALID_IN_A_ROW} points in a row that cannot run")
+        handout = self._again.popleft() if self._again else self._propose()
+        if handout is None and self._alone and all(trial.handout.is_alone for trial in self.running.values()):
+            handout = self._alone.popleft()
+        if handout is not None:
+            self.running[handout.number] = RunningTrial(handout, self.clock())
+            for watcher in self.watchers:
+                watcher.started(handout.number, handout.config)
+        return handout
 
     def opened(self, number: int, prefix: PrefixUse) -> None:
         """Note how a trial is fed, for the records of those that are stopped."""
         self.running[number].prefix = prefix
+
+    def needed(self, number: int, peak_bytes: int) -> None:
+        """Note the most memory that a trial has held so far, for the records of those that are stopped."""
+        self.running[number].peak_bytes = peak_bytes
 
     def epoch(
         self, number: int, epoch: int, value: float, scalars: Mapping[str, float], collapsed: tuple[int, ...]
@@ -121,7 +158,7 @@ class Conductor:
         trial.epochs, trial.value = epoch, value
         trial.collapsed_for = {fold: trial.collapsed_for.get(fold, 0) + 1 for fold in collapsed}
         for watcher in self.watchers:
-            watcher.epoch(number, epoch, trial.config.training.epochs, value, scalars)
+            watcher.epoch(number, epoch, trial.handout.config.training.epochs, value, scalars)
         if self._is_late(GRACE_SECONDS):
             return "budget"
         if max(trial.collapsed_for.values(), default=0) >= _COLLAPSE_PATIENCE:
@@ -132,76 +169,148 @@ class Conductor:
         """Record a trial that was stopped before its end."""
         trial = self.running[number]
         collapsed = tuple(sorted(trial.collapsed_for)) if cause == "collapse" else ()
-        record = self._record(number, "pruned", cause, trial.config, trial.params).model_copy(
-            update={"value": trial.value, "collapsed_folds": collapsed}
-        )
-        self._finish(record)
+        record = self._record(trial.handout, "pruned", cause)
+        self._finish(record.model_copy(update={"value": trial.value, "collapsed_folds": collapsed}))
 
     def lost(self, number: int, cause: Cause, error: str) -> None:
-        """Record a trial whose worker died."""
-        trial = self.running[number]
-        self._close(number, trial.config, trial.params, cause, error)
-
-    def end_late_trials(self) -> None:
-        """Record trials that were ended without a report, since the time was up."""
-        if self._is_late():
-            for number in list(self.running):
-                self.stopped(number, "budget")
+        """Take note of a trial whose worker died: hand it out again, or record it where that is in vain."""
+        handout = self.running[number].handout
+        if cause == "out_of_memory" and not handout.is_alone:
+            self._run_alone_later(handout)
+        elif cause == "lost_worker" and self._losses[number] < _LOST_AGAIN:
+            self._losses[number] += 1
+            self.running.pop(number)
+            self._again.append(handout)
+            self._say_postponed(number, "its worker died; it is run again")
+        else:
+            self._close(handout, cause, error)
 
     def ended(self, number: int) -> None:
         """Take over a trial that wrote its own record, complete or failed."""
-        record = self.run.record(number)
+        record, handout = self.run.record(number), self.running[number].handout
         if record is None:
-            self.lost(number, "lost_worker", "the trial ended without a record")
+            self._close(handout, "lost_worker", "the trial ended without a record")
+        elif record.cause == "out_of_memory" and not handout.is_alone:
+            self._run_alone_later(handout)
+        elif handout.is_alone:
+            self._finish(_as_run_alone(record))
+        else:
+            self._finish(record, is_written=True)
+
+    def end_late_trials(self) -> None:
+        """Record trials that were ended without a report, or not run again, since the time was up."""
+        if not self._is_late():
             return
+        for number in list(self.running):
+            self.stopped(number, "budget")
+        for handout in self._alone:
+            beside = dataclasses.replace(handout, is_alone=False)  # it never came to run alone
+            self._close(beside, "out_of_memory", "ran out of memory; no time was left to run it again alone")
+        for handout in self._again:
+            self._close(handout, "lost_worker", "its worker died; no time was left to run it again")
+        self._alone.clear()
+        self._again.clear()
+
+    def is_postponed(self, number: int) -> bool:
+        """Tell whether a trial ran out of memory and waits to be run alone."""
+        return any(handout.number == number for handout in self._alone)
+
+    def _propose(self) -> Handout | None:
+        if self._is_exhausted:
+            return None
+        for _ in range(_INVALID_IN_A_ROW):
+            try:
+                proposal = self.policy.next()
+            except Exception as error:
+                number = getattr(error, "number", None)
+                if number is None:
+                    raise
+                self._refuse(number, getattr(error, "params", {}), str(error))
+                continue
+            self._is_exhausted = proposal is None
+            return None if proposal is None else Handout(proposal.number, proposal.config, proposal.params)
+        raise ConfigError(f"the space proposed {_INVALID_IN_A_ROW} points in a row that cannot run")
+
+    def _run_alone_later(self, handout: Handout) -> None:
+        self.running.pop(handout.number)
+        (self.run.trial(handout.number) / "record.json").unlink(missing_ok=True)  # it has not ended yet
+        self._alone.append(dataclasses.replace(handout, is_alone=True))
+        self._say_postponed(handout.number, "it ran out of memory; it is run again alone, after the others")
+
+    def _say_postponed(self, number: int, reason: str) -> None:
+        for watcher in self.watchers:
+            watcher.postponed(number, reason)
+
+    def _refuse(self, number: int, params: dict[str, Any], error: str) -> None:
+        """Record a point that no trial can run."""
+        record = TrialRecord(
+            number=number,
+            state="failed",
+            cause="exception",
+            error=error,
+            config={},
+            params=params,
+            **self._mark(),
+        )
         self._finish(record)
 
-    def _close(
-        self, number: int, config: TrialConfig | None, params: dict[str, Any], cause: Cause, error: str
-    ) -> None:
-        record = self._record(number, "failed", cause, config, params)
-        self._finish(record.model_copy(update={"error": error}))
+    def _close(self, handout: Handout, cause: Cause, error: str) -> None:
+        record = self._record(handout, "failed", cause).model_copy(update={"error": error})
+        self._finish(_as_run_alone(record) if handout.is_alone else record)
 
-    def _record(
-        self, number: int, state: Any, cause: Cause, config: TrialConfig | None, params: dict[str, Any]
-    ) -> TrialRecord:
-        trial = self.running.get(number)
+    def _record(self, handout: Handout, state: State, cause: Cause) -> TrialRecord:
+        trial = self.running.get(handout.number) or RunningTrial(handout, self.clock())
         return TrialRecord(
-            number=number,
+            number=handout.number,
             state=state,
             cause=cause,
-            config=flatten(config.model_dump(mode="json")) if config else {},
-            params=params,
-            prefix=trial.prefix if trial else None,
-            epochs=trial.epochs if trial else 0,
-            wall_seconds=self.clock() - trial.started_at if trial else 0.0,
-            fingerprint=self.search.fingerprint,
-            seed=self.search.seed,
-            finished_at=datetime.now(UTC),
+            config=flatten(handout.config.model_dump(mode="json")),
+            params=handout.params,
+            prefix=trial.prefix,
+            epochs=trial.epochs,
+            wall_seconds=self.clock() - trial.started_at,
+            peak_bytes=trial.peak_bytes,
+            **self._mark(),
         )
 
-    def _finish(self, record: TrialRecord) -> None:
+    def _mark(self) -> dict[str, Any]:
+        """What every record of this search says."""
+        search = self.search
+        return {"fingerprint": search.fingerprint, "seed": search.seed, "finished_at": datetime.now(UTC)}
+
+    def _finish(self, record: TrialRecord, *, is_written: bool = False) -> None:
         if record.state != "complete":
-            self._forget_checkpoint(record.number)
-        self.run.write_record(record)
+            (self.run.trial(record.number) / "checkpoint.pt").unlink(missing_ok=True)
+        if not is_written:
+            self.run.write_record(record)
         self.policy.tell(record)
         self.running.pop(record.number, None)
         for watcher in self.watchers:
             watcher.finished(record)
         if record.has_weights:
-            self._bound_weights()
+            self._bound_weights(record)
 
-    def _forget_checkpoint(self, number: int) -> None:
-        (self.run.trial(number) / "checkpoint.pt").unlink(missing_ok=True)
-
-    def _bound_weights(self) -> None:
+    def _bound_weights(self, newest: TrialRecord) -> None:
         """Keep the weights of the best trials only, so that the disk stays bounded."""
-        holders = [record for record in self.run.records() if record.has_weights]
-        holders.sort(key=lambda record: (-(record.value or 0.0), record.number))
-        for record in holders[self.search.keep_weights :]:
-            self.run.write_record(record.model_copy(update={"has_weights": False}))
+        heapq.heappush(self._holders, _worth(newest))
+        while len(self._holders) > self.search.keep_weights:
+            number = -heapq.heappop(self._holders)[1]
+            record = self.run.record(number)
+            if record is not None:
+                self.run.write_record(record.model_copy(update={"has_weights": False}))
             with contextlib.suppress(FileNotFoundError):
-                shutil.rmtree(self.run.trial(record.number) / "folds")
+                shutil.rmtree(self.run.trial(number) / "folds")
 
     def _is_late(self, grace: float = 0.0) -> bool:
         return self.deadline is not None and self.clock() >= self.deadline + grace
+
+
+def _worth(record: TrialRecord) -> tuple[float, int]:
+    """Sorts trials from worst to best; of equal ones the later is worse."""
+    return record.value or 0.0, -record.number
+
+
+def _as_run_alone(record: TrialRecord) -> TrialRecord:
+    """The record of a trial that was run twice, saying so."""
+    said = RUN_ALONE if record.error is None else f"{RUN_ALONE}:\n{record.error}"
+    return record.model_copy(update={"error": said})

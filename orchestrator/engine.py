@@ -7,29 +7,28 @@ Tune's own experiment state is not used: the run folder is the truth, so a kille
 import logging
 import os
 import shutil
-import signal
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from ray import tune
 from ray.air.execution._internal import actor_manager
 from ray.exceptions import OutOfMemoryError, RayActorError
+from ray.tune import PlacementGroupFactory
 from ray.tune.execution import tune_controller
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from orchestrator.conductor import GRACE_SECONDS, Conductor
+from cluster.resources import Machine
+from orchestrator.conductor import GRACE_SECONDS, Conductor, Handout
+from orchestrator.interrupts import interruptible
+from orchestrator.packing import Packing, Request
 from orchestrator.worker import Step, TrialRunner
 from results.records import Cause
 from results.store import RunFolder
 from trainables.config import TrialConfig
 
-_RETRIES: Final = 2  # for lost workers only; a trial's own failures are records, not errors
 _QUIET: Final = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_WARN_THRESHOLD_S": "60",
@@ -50,15 +49,27 @@ class Resources:
         cpus: CPU cores of a trial.
         gpus: GPUs of a trial, a fraction where several share one.
         slots: Trials at once.
+        machines: What Ray runs on; empty where it is not known.
+        is_measured: GPUs are shared as trials are measured to need, not by `gpus`.
     """
 
     cpus: float
     gpus: float
     slots: int
+    machines: tuple[Machine, ...] = ()
+    is_measured: bool = False
+
+
+class Runner(Protocol):
+    """Runs one trial step by step, in a worker; `TrialRunner` in a search."""
+
+    def step(self) -> Step: ...
 
 
 class _Trainable(tune.Trainable):
     """A worker process that runs one trial after another."""
+
+    make_runner: Callable[..., Runner] = TrialRunner
 
     def setup(self, config: dict[str, Any]) -> None:
         logging.getLogger("ray").setLevel(logging.ERROR)
@@ -73,15 +84,36 @@ class _Trainable(tune.Trainable):
         return {"step": step, "done": step.is_end}
 
     def _start(self, config: dict[str, Any]) -> None:
-        self.runner = TrialRunner(
+        self.runner = type(self).make_runner(
             RunFolder(Path(config["run"])),
             config["number"],
             TrialConfig.model_validate(config["config"]),
             config["params"],
-            gpus=config["gpus"],
-            cpus=config["cpus"],
+            gpus=config["request"].gpus,
+            cpus=config["request"].cpus,
             deadline=config["deadline"],
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Desk:
+    """What Searcher, Scheduler and callback share.
+
+    Attributes:
+        conductor: Leads the trials.
+        packing: What each is given.
+        numbers: Tune's name of a trial -> our number.
+        waiting: Number -> what a trial asks for whose worker does not run yet.
+    """
+
+    conductor: Conductor
+    packing: Packing
+    numbers: dict[str, int]
+    waiting: dict[int, Request]
+
+    def config_of(self, number: int) -> TrialConfig | None:
+        trial = self.conductor.running.get(number)
+        return trial.handout.config if trial else None
 
 
 class _NotPickled:
@@ -95,27 +127,36 @@ class _NotPickled:
 
 
 class _Searcher(_NotPickled, Searcher):
-    """Hands Tune what the conductor hands out; remembers which Tune trial is which of ours."""
+    """Hands Tune what the conductor hands out."""
 
-    def __init__(
-        self, conductor: Conductor, run: Path, resources: Resources, numbers: dict[str, int]
-    ) -> None:
+    def __init__(self, desk: _Desk, run: Path) -> None:
         super().__init__()
-        self._conductor, self._run, self._resources, self._numbers = conductor, run, resources, numbers
+        self._desk, self._run = desk, run
+        self._held: Handout | None = None
 
     def suggest(self, trial_id: str) -> Any:
-        proposal = self._conductor.next()
-        if proposal is None:
+        """The next trial, `FINISHED`, or None for not now."""
+        desk = self._desk
+        if desk.conductor.is_over:
             return Searcher.FINISHED
-        self._numbers[trial_id] = proposal.number
+        handout = self._held or desk.conductor.next()
+        if handout is None:
+            return Searcher.FINISHED if desk.conductor.is_over else None
+        request = desk.packing.alone() if handout.is_alone else desk.packing.request(handout.config)
+        # Small trials that go ahead would keep a large one from ever finding its room.
+        if any(waiting.is_larger_than(request) for waiting in desk.waiting.values()):
+            self._held = handout
+            return None
+        self._held = None
+        desk.numbers[trial_id] = handout.number
+        desk.waiting[handout.number] = request
         return {
             "run": str(self._run),
-            "number": proposal.number,
-            "config": proposal.config.model_dump(),
-            "params": proposal.params,
-            "cpus": self._resources.cpus,
-            "gpus": self._resources.gpus,
-            "deadline": self._conductor.deadline,
+            "number": handout.number,
+            "config": handout.config.model_dump(),
+            "params": handout.params,
+            "request": request,
+            "deadline": desk.conductor.deadline,
         }
 
     def on_trial_complete(
@@ -135,44 +176,61 @@ class _Scheduler(_NotPickled, FIFOScheduler):
 
     _supports_buffered_results = False
 
-    def __init__(self, conductor: Conductor, numbers: dict[str, int]) -> None:
+    def __init__(self, desk: _Desk) -> None:
         super().__init__()
-        self._conductor, self._numbers = conductor, numbers
+        self._desk = desk
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        number, step = self._numbers[trial.trial_id], result["step"]
-        if step.opened is not None:
-            self._conductor.opened(number, step.opened)
-        cause = self._follow(number, step)
+        number = self._desk.numbers[trial.trial_id]
+        cause = self._follow(number, result["step"])
         if cause is None:
             return str(TrialScheduler.CONTINUE)
-        self._conductor.stopped(number, cause)
+        self._desk.conductor.stopped(number, cause)
         return str(TrialScheduler.STOP)
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
-        number = self._numbers[trial.trial_id]
-        if number in self._conductor.running:
+        number, desk = self._desk.numbers[trial.trial_id], self._desk
+        config = desk.config_of(number)
+        if config is not None:
             self._follow(number, result["step"])
-            self._conductor.ended(number)
+            desk.conductor.ended(number)
+            if desk.conductor.is_postponed(number):
+                desk.packing.ran_out(config)
 
     def _follow(self, number: int, step: Step) -> Cause | None:
-        report = step.epoch
-        if report is None:
-            return None
-        return self._conductor.epoch(number, report.epoch, report.value, report.scalars, report.collapsed)
+        """Tell what a worker told; returns the reason to stop its trial, or None to go on."""
+        desk = self._desk
+        if step.opened is not None:
+            desk.conductor.opened(number, step.opened)
+        config = desk.config_of(number)
+        if step.memory is not None and config is not None:
+            desk.conductor.needed(number, step.memory.peak_bytes)
+            desk.packing.measured(config, step.memory.peak_bytes, step.memory.total_bytes)
+        for report in step.epochs:
+            cause = desk.conductor.epoch(number, report.epoch, report.value, report.scalars, report.collapsed)
+            if cause is not None:
+                return cause
+        return None
 
 
-class _Losses(_NotPickled, tune.Callback):
-    """Tells the conductor of a trial whose worker died once more than Tune retries."""
+class _Workers(_NotPickled, tune.Callback):
+    """Sees workers start, and tells the conductor of those that died."""
 
-    def __init__(self, conductor: Conductor, numbers: dict[str, int]) -> None:
-        self._conductor, self._numbers = conductor, numbers
+    def __init__(self, desk: _Desk) -> None:
+        self._desk = desk
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._desk.waiting.pop(self._desk.numbers[trial.trial_id], None)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        number = self._numbers[trial.trial_id]
-        if number in self._conductor.running:
+        desk, number = self._desk, self._desk.numbers[trial.trial_id]
+        desk.waiting.pop(number, None)
+        config = desk.config_of(number)
+        if config is not None:
             message = _last_words(trial)
-            self._conductor.lost(number, cause_of_loss(message), message)
+            desk.conductor.lost(number, cause_of_loss(message), message)
+            if desk.conductor.is_postponed(number):
+                desk.packing.ran_out(config)
 
 
 def cause_of_loss(message: str) -> Cause:
@@ -196,13 +254,20 @@ def _last_words(trial: Any) -> str:
     return "\n".join(lines[:3])[:1000] or "the worker process died"
 
 
-def run_trials(conductor: Conductor, run: RunFolder, resources: Resources) -> None:
+def run_trials(
+    conductor: Conductor,
+    run: RunFolder,
+    resources: Resources,
+    *,
+    make_runner: Callable[..., Runner] = TrialRunner,
+) -> None:
     """Run all trials of a search; returns when they are done, the time is up, or Ctrl-C was pressed.
 
     Args:
         conductor: Hands out, follows and records the trials; its `is_stopping` is True after Ctrl-C.
         run: The run folder.
         resources: What one trial is given.
+        make_runner: Called in a worker as `TrialRunner` is; a benchmark puts trials without training here.
     """
     os.environ.update(_QUIET)
     _survive_out_of_memory()
@@ -210,13 +275,12 @@ def run_trials(conductor: Conductor, run: RunFolder, resources: Resources) -> No
     logging.getLogger("ray").setLevel(logging.CRITICAL)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     scratch = run.path / ".ray"
-    numbers: dict[str, int] = {}
-    trainable = tune.with_resources(_Trainable, {"CPU": resources.cpus, "GPU": resources.gpus})
+    desk = _Desk(conductor, _packing(conductor, resources), {}, {})
     tuner = tune.Tuner(
-        trainable,
+        _trainable(make_runner),
         tune_config=tune.TuneConfig(
-            search_alg=_Searcher(conductor, run.path.resolve(), resources, numbers),
-            scheduler=_Scheduler(conductor, numbers),
+            search_alg=_Searcher(desk, run.path.resolve()),
+            scheduler=_Scheduler(desk),
             num_samples=-1,
             max_concurrent_trials=resources.slots,
             reuse_actors=True,
@@ -226,12 +290,13 @@ def run_trials(conductor: Conductor, run: RunFolder, resources: Resources) -> No
             name="tune",
             storage_path=str(scratch.resolve()),
             verbose=0,
-            callbacks=[_Losses(conductor, numbers)],
-            failure_config=tune.FailureConfig(max_failures=_RETRIES),
+            callbacks=[_Workers(desk)],
+            # The conductor hands trials of dead workers out again, with the room that they need.
+            failure_config=tune.FailureConfig(max_failures=0),
             checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
         ),
     )
-    with _interruptible(conductor):
+    with interruptible(conductor):
         try:
             tuner.fit()
         finally:
@@ -240,41 +305,35 @@ def run_trials(conductor: Conductor, run: RunFolder, resources: Resources) -> No
             conductor.end_late_trials()
 
 
+def _packing(conductor: Conductor, resources: Resources) -> Packing:
+    return Packing(
+        resources.cpus,
+        resources.gpus,
+        resources.machines,
+        folds=conductor.search.folds,
+        slots=resources.slots,
+        is_measured=resources.is_measured,
+    )
+
+
+def _trainable(make_runner: Callable[..., Runner]) -> Any:
+    """The worker class; each trial asks for what its own configuration says."""
+    own = type("_Trainable", (_Trainable,), {"make_runner": staticmethod(make_runner)})
+    return tune.with_resources(own, lambda config: _as_placement(config["request"]))
+
+
+def _as_placement(request: Request) -> PlacementGroupFactory:
+    asked = {"CPU": request.cpus, "GPU": request.gpus, "memory": request.memory_bytes}
+    return PlacementGroupFactory(
+        [{name: amount for name, amount in asked.items() if amount or name == "CPU"}]
+    )
+
+
 def _hard_limit(conductor: Conductor) -> float | None:
     """Seconds after which even a trial that reports nothing is ended."""
     if conductor.deadline is None:
         return None
     return max(1.0, conductor.deadline - conductor.clock()) + 2 * GRACE_SECONDS
-
-
-@contextmanager
-def _interruptible(conductor: Conductor) -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM end the search cleanly: Tune stops its trials, the caller sees `is_stopping`."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
-
-    def remember(number: int, frame: FrameType | None) -> None:
-        # Tune installs its own handler inside fit(); it calls this one when Ctrl-C comes a second time.
-        conductor.is_stopping = True
-        raise KeyboardInterrupt
-
-    def terminate(number: int, frame: FrameType | None) -> None:
-        conductor.is_stopping = True
-        signal.raise_signal(signal.SIGINT)
-
-    signal.signal(signal.SIGINT, remember)
-    signal.signal(signal.SIGTERM, terminate)
-    try:
-        yield
-    except KeyboardInterrupt:
-        conductor.is_stopping = True
-    finally:
-        signal.signal(signal.SIGTERM, before[0])
-        signal.signal(signal.SIGINT, before[1])
-        if conductor.running:
-            conductor.is_stopping = True
 
 
 def _survive_out_of_memory() -> None:

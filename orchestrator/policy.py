@@ -13,18 +13,17 @@ from typing import Any, Final
 
 import optuna
 from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
+from orchestrator.journal import RunJournal
+from orchestrator.rungs import REDUCTION, first_rung, is_rung
+from orchestrator.sampling import BoundedSampler
 from results.records import TrialRecord
 from search_spaces.context import SpaceContext
 from search_spaces.registry import Space
 from trainables.config import TrialConfig
 from trainables.errors import ConfigError
 
-_FIRST_RUNG: Final = 5  # epochs before the first comparison
-_REDUCTION: Final = 2
-_STARTUP_TRIALS: Final = 8
 _NEVER_PRUNED: Final = 4  # first trials that always finish
 _SAMPLE: Final = 64
 
@@ -61,6 +60,9 @@ class StudyPolicy:
         context: Facts that the space's conditions depend on.
         pins: Settings held fixed.
         trials: Number of trials, those already in the study included.
+
+    Attributes:
+        handed_out: Trials that were asked for, finished ones included.
     """
 
     def __init__(
@@ -73,8 +75,12 @@ class StudyPolicy:
         trials: int,
     ) -> None:
         self.study, self.space, self.context, self.pins, self.trials = study, space, context, pins, trials
+        self._first_rung = first_rung(context.epochs)
         self._running: dict[int, optuna.Trial] = {}
         self._orphans: list[optuna.Trial] = []
+        # Counted once: reading all trials at each ask would make a search slower as it grows.
+        states = (TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+        self.handed_out = len(study.get_trials(deepcopy=False, states=states))
 
     def enqueue_recipes(self) -> list[str]:
         """Put the space's first points in front; returns the names of those that fit this search."""
@@ -115,6 +121,7 @@ class StudyPolicy:
             return None
         else:
             trial = self.study.ask()
+            self.handed_out += 1
         self._running[trial.number] = trial
         try:
             config = self.space.configure(trial, self.context, self.pins)
@@ -125,18 +132,15 @@ class StudyPolicy:
             raise InvalidPointError(trial.number, dict(trial.params), message) from error
         return Proposal(trial.number, config, dict(trial.params))
 
-    @property
-    def handed_out(self) -> int:
-        """Trials that were asked for, finished ones included."""
-        states = (TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
-        return len(self.study.get_trials(deepcopy=False, states=states))
-
     def should_prune(self, number: int, epoch: int, value: float) -> bool:
         """Report an epoch (1-based) and ask whether the trial is worse than its peers at the same epoch.
 
         The first points are let finish, as a measure for all others, and so are the first few trials: with
-        two or three at an epoch, "the better half" is chance.
+        two or three at an epoch, "the better half" is chance. Between rungs nothing is decided, so nothing is
+        written either.
         """
+        if not is_rung(epoch, self._first_rung):
+            return False
         trial = self._running[number]
         trial.report(value, epoch)
         is_worse = trial.should_prune()  # asked of every trial: this is how the pruner gets to know it
@@ -151,6 +155,9 @@ class StudyPolicy:
         if record.state == "complete":
             self.study.tell(trial, record.value)
         else:
+            # The sampler ranks unfinished trials by how far they came.
+            if record.value is not None and record.epochs > 0:
+                trial.report(record.value, record.epochs)
             self.study.tell(trial, state=TrialState.PRUNED)
 
 
@@ -176,12 +183,12 @@ def open_study(
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
     try:
         study = optuna.create_study(
-            storage=storage or JournalStorage(JournalFileBackend(str(journal))),
+            storage=storage or JournalStorage(RunJournal(journal)),
             study_name=name,
             direction="maximize",
             load_if_exists=not is_new,
             pruner=optuna.pruners.SuccessiveHalvingPruner(
-                min_resource=min(_FIRST_RUNG, epochs), reduction_factor=_REDUCTION
+                min_resource=first_rung(epochs), reduction_factor=REDUCTION
             ),
         )
     except optuna.exceptions.DuplicatedStudyError as error:
@@ -195,13 +202,7 @@ def open_study(
             f"study {name} in {storage} minimises; this search maximises, give it another --name"
         )
     # A resumed search goes on drawing, instead of drawing again what it drew at its start.
-    study.sampler = optuna.samplers.TPESampler(
-        seed=seed + len(study.get_trials(deepcopy=False)),
-        n_startup_trials=_STARTUP_TRIALS,
-        multivariate=True,
-        group=True,
-        constant_liar=True,
-    )
+    study.sampler = BoundedSampler(seed + len(study.get_trials(deepcopy=False)))
     return study
 
 

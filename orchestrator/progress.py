@@ -199,6 +199,12 @@ class SearchProgress:
             if self._live is None or state == "failed":
                 self._say(self._finished_line(number, state, cause, value, text))
 
+    def postponed(self, number: int, reason: str) -> None:
+        """Say why a trial no longer runs though it has not ended."""
+        with self._lock:
+            self._running.pop(number, None)
+            self._say(f"trial {number}: {reason}")
+
     def note(self, sentence: str) -> None:
         """Print a sentence above the panel."""
         with self._lock:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from cluster.connect import Connection
 from cluster.resources import trial_slots
-from orchestrator.affordable import Budget, space_context
+from orchestrator.affordable import Afforded, Budget, afford
 from orchestrator.policy import StudyPolicy, check_space, open_study
 from results.errors import RunError
 from results.records import SearchRecord
@@ -24,11 +24,12 @@ from trainables.data.patches import PatchSet, TaskRows, open_patch_set, select_r
 from trainables.data.sources import load_patch_set
 from trainables.data.splits import TEST, Split, make_split, write_split
 from trainables.data.transforms import transform_spec
-from trainables.devices import choose_device
+from trainables.devices import choose_device, limit_threads
 from trainables.errors import ConfigError, DataError, UnknownNameError
 from trainables.models.registry import BACKBONES, backbone_named
-from trainables.models.weights import take_inventory
-from trainables.tasks import task_named
+from trainables.models.weights import Inventory, take_inventory
+from trainables.prefix.keys import FeatureStorage
+from trainables.tasks import Task, task_named
 
 Say = Callable[[str], None]
 Connect = Callable[[], Connection]
@@ -59,6 +60,9 @@ class SearchRequest:
         name: Of the run; None takes the time of day.
         runs: Folder of all runs.
         store: Folder of data and stored features; None puts it below `runs`.
+        features: Number type of stored features; `off` stores none.
+        store_gb: Most that stored features may take on a node's disk; None for a rule.
+        shared_store: Folder from which nodes copy features that others computed.
         space: Task name or `module:function`; None takes the task's.
         pins: Settings held fixed.
         trials: Number of trials.
@@ -85,6 +89,9 @@ class SearchRequest:
     name: str | None = None
     runs: Path = Path("runs")
     store: Path | None = None
+    features: FeatureStorage = "float16"
+    store_gb: float | None = None
+    shared_store: Path | None = None
     space: str | None = None
     pins: Mapping[str, Any] | None = None
     trials: int = 24
@@ -139,6 +146,7 @@ def check_request(request: SearchRequest) -> RunFolder:
         ("--minutes", request.minutes, 0.05),
         ("--trial-minutes", request.trial_minutes, 0.05),
         ("--workers", request.workers, 1),
+        ("--store-gb", request.store_gb, 0),
     )
     if not 0.0 <= request.test_share <= 0.5:
         raise ConfigError(f"--test-share must lie between 0 and 0.5, found {request.test_share}")
@@ -170,18 +178,55 @@ def check_numbers(*checks: tuple[str, float | None, float]) -> None:
             raise ConfigError(f"{name} must be at least {lowest}, found {value}")
 
 
-def prepare_search(request: SearchRequest, connect: Connect, say: Say) -> Prepared:
-    """Load, split, look for weights, measure costs, check the space, write the run folder.
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What a search finds before it writes anything: the data, their split, the machine, what it can afford.
+
+    Attributes:
+        task: The question.
+        space: What may vary.
+        pins: Settings held fixed.
+        store: Folder of data and stored features, absolute.
+        patch_set: The images.
+        rows: Those with a part in the task.
+        split: Folds and sealed test part.
+        gpus_per_trial: GPUs of a trial.
+        slots: Trials at once.
+        trial_minutes: Longest a single trial may take.
+        inventory: Backbones with their weights.
+        afforded: Backbones that this machine can afford, with what they cost.
+        points: Configurations drawn from the space, its fitting recipes first; all of them can run.
+        notes: What reading the data found out, in sentences.
+    """
+
+    task: Task
+    space: Space
+    pins: Mapping[str, Any]
+    store: Path
+    patch_set: PatchSet
+    rows: TaskRows
+    split: Split
+    gpus_per_trial: float
+    slots: int
+    trial_minutes: float
+    inventory: Inventory
+    afforded: Afforded
+    points: tuple[TrialConfig, ...]
+    notes: tuple[str, ...]
+
+
+def survey_search(request: SearchRequest, connect: Connect, say: Say) -> Survey:
+    """Load, split, look for weights, measure costs, check the space. Writes to the store of data only.
 
     Args:
-        request: What the user asked for.
-        connect: Starts or finds the Ray that will run the trials; called once the data are known to be good.
+        request: What the user asked for, checked by `check_request`.
+        connect: Starts, finds or only counts what will run the trials; called once the data are known to be
+            good.
         say: Called with sentences for the user.
 
     Raises:
         OrchestrateError: Whatever makes the search impossible, before any trial starts.
     """
-    run = check_request(request)
     pins = dict(request.pins or {})
     task, space = task_named(request.task), space_named(request.space or request.task)
     store = (request.store or request.runs / ".store").resolve()
@@ -190,6 +235,8 @@ def prepare_search(request: SearchRequest, connect: Connect, say: Say) -> Prepar
     )
     for note in notes:
         say(note)
+    if request.shared_store and not request.shared_store.is_dir():
+        say(f"--shared-store {request.shared_store} is not there: each node computes its own features")
     rows = select_rows(patch_set, task)
     split = make_split(
         rows,
@@ -200,90 +247,122 @@ def prepare_search(request: SearchRequest, connect: Connect, say: Say) -> Prepar
         seed=request.seed,
     )
     say(_describe_split(rows, split, task.classes))
-    connection = connect()
-    gpus = _gpus_per_trial(request, connection)
-    slots = trial_slots(
-        connection.cpus,
-        connection.gpus,
-        cpus_per_trial=request.cpus_per_trial,
-        gpus_per_trial=gpus,
-        workers=request.workers,
-    )
+    gpus, slots = _machine(request, connect())
     trial_minutes = request.trial_minutes or (max(0.5, request.minutes / 6) if request.minutes else 10.0)
     inventory = take_inventory(
         _asked_backbones(pins), weights_dir=request.weights_dir, may_download=request.may_download
     )
-    context, left_out = space_context(
-        inventory,
-        patch_set,
-        choose_device(gpus),
-        Budget(
-            images=len(rows.rows),
-            training_images=int((split.fold_of(rows.groups) != TEST).sum()),
-            folds=request.folds,
-            epochs=request.epochs,
-            seconds=60.0 * trial_minutes,
-            slots=slots,
-            is_forced="model.backbone" in pins,
-        ),
+    budget = Budget(
+        images=len(rows.rows),
+        training_images=int((split.fold_of(rows.groups) != TEST).sum()),
+        folds=request.folds,
+        epochs=request.epochs,
+        seconds=60.0 * trial_minutes,
+        slots=slots,
+        is_forced="model.backbone" in pins,
     )
-    for sentence in _left_out_sentences(left_out):
+    limit_threads(request.cpus_per_trial)  # costs are measured as trials will run
+    afforded = afford(inventory, patch_set, choose_device(gpus), budget)
+    for sentence in _left_out_sentences(afforded.left_out):
         say(sentence)
+    context = afforded.context
     if not context.backbones:
         raise ConfigError(
             "no backbone is left to search; see the reasons above, and try --trial-minutes or --weights-dir"
         )
     say(f"backbones: {', '.join(context.backbones)}")
-    for config in check_space(space, context, pins):
+    points = check_space(space, context, pins)
+    for config in points:
         check_config(config, patch_set, context)
-    record = SearchRecord(
-        task=task.name,
-        classes=task.classes,
-        name=run.path.name,
-        data=request.data if request.data.startswith("phantom") else str(Path(request.data).resolve()),
-        label_codes=patch_set.label_codes,
-        source=patch_set.source,
-        is_synthetic=patch_set.is_synthetic,
-        fingerprint=patch_set.fingerprint,
-        store=str(store),
-        metric=METRIC,
-        space=request.space or request.task,
-        space_context=context.as_plain(),
+    return Survey(
+        task=task,
+        space=space,
         pins=pins,
-        backbones=context.backbones,
-        left_out=left_out,
-        weights_dir=str(request.weights_dir.resolve()) if request.weights_dir else None,
-        weights={
-            name: file.sha256
-            for name, file in inventory.usable.items()
-            if file is not None and name in context.backbones
-        },
-        trials=request.trials,
-        minutes=request.minutes,
-        trial_minutes=trial_minutes,
-        folds=request.folds,
-        test_share=request.test_share,
-        seed=request.seed,
-        workers=request.workers,
-        cpus_per_trial=request.cpus_per_trial,
+        store=store,
+        patch_set=patch_set,
+        rows=rows,
+        split=split,
         gpus_per_trial=gpus,
-        epochs=request.epochs,
-        keep_weights=request.keep_weights,
-        study_storage=request.study_storage,
-        command=request.command,
-        versions={name: importlib.metadata.version(name) for name in _PACKAGES},
-        started_at=datetime.now(UTC),
+        slots=slots,
+        trial_minutes=trial_minutes,
+        inventory=inventory,
+        afforded=afforded,
+        points=tuple(points),
+        notes=tuple(notes),
     )
+
+
+def prepare_search(request: SearchRequest, connect: Connect, say: Say) -> Prepared:
+    """Survey, then write the run folder.
+
+    Args:
+        request: What the user asked for.
+        connect: Starts or finds the Ray that will run the trials; called once the data are known to be good.
+        say: Called with sentences for the user.
+
+    Raises:
+        OrchestrateError: Whatever makes the search impossible, before any trial starts.
+    """
+    run = check_request(request)
+    survey = survey_search(request, connect, say)
+    record = _search_record(request, run.path.name, survey)
     run.path.mkdir(parents=True)
     try:
-        write_split(run.split_file, split)
-        policy = open_policy(run, record, space, is_new=True)
+        write_split(run.split_file, survey.split)
+        policy = open_policy(run, record, survey.space, is_new=True)
         recipes = policy.enqueue_recipes()
         run.write_search(record)
     except BaseException:
         shutil.rmtree(run.path)  # half a run folder can be neither used nor resumed
         raise
-    return Prepared(run, record, policy, slots, tuple(recipes))
+    return Prepared(run, record, policy, survey.slots, tuple(recipes))
+
+
+def _search_record(request: SearchRequest, name: str, survey: Survey) -> SearchRecord:
+    """What is written down of a request and its survey."""
+    context, patch_set = survey.afforded.context, survey.patch_set
+    return SearchRecord(
+        task=survey.task.name,
+        classes=survey.task.classes,
+        name=name,
+        data=request.data if request.data.startswith("phantom") else str(Path(request.data).resolve()),
+        label_codes=patch_set.label_codes,
+        source=patch_set.source,
+        is_synthetic=patch_set.is_synthetic,
+        fingerprint=patch_set.fingerprint,
+        store=str(survey.store),
+        metric=METRIC,
+        space=request.space or request.task,
+        space_context=context.as_plain(),
+        pins=dict(survey.pins),
+        backbones=context.backbones,
+        left_out=survey.afforded.left_out,
+        weights_dir=str(request.weights_dir.resolve()) if request.weights_dir else None,
+        weights={
+            backbone: file.sha256
+            for backbone, file in survey.inventory.usable.items()
+            if file is not None and backbone in context.backbones
+        },
+        trials=request.trials,
+        minutes=request.minutes,
+        trial_minutes=survey.trial_minutes,
+        folds=request.folds,
+        test_share=request.test_share,
+        seed=request.seed,
+        workers=request.workers,
+        cpus_per_trial=request.cpus_per_trial,
+        gpus_per_trial=survey.gpus_per_trial,
+        shares_gpus_as_measured=survey.gpus_per_trial > 0 and request.gpus_per_trial is None,
+        epochs=request.epochs,
+        keep_weights=request.keep_weights,
+        study_storage=request.study_storage,
+        command=request.command,
+        versions={package: importlib.metadata.version(package) for package in _PACKAGES},
+        started_at=datetime.now(UTC),
+        features=request.features,
+        store_gb=request.store_gb,
+        shared_store=str(request.shared_store.resolve()) if request.shared_store else None,
+    )
 
 
 def reopen_search(run: RunFolder, connect: Connect, say: Say) -> Prepared:
@@ -318,6 +397,7 @@ def reopen_search(run: RunFolder, connect: Connect, say: Say) -> Prepared:
         cpus_per_trial=record.cpus_per_trial,
         gpus_per_trial=record.gpus_per_trial,
         workers=record.workers,
+        machines=connection.machines,
     )
     return Prepared(run, record, policy, slots, ())
 
@@ -359,10 +439,20 @@ def _asked_backbones(pins: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(name for name in names if BACKBONES[name].has_imagenet_weights)
 
 
-def _gpus_per_trial(request: SearchRequest, connection: Connection) -> float:
-    if request.gpus_per_trial is not None:
-        return request.gpus_per_trial
-    return 0.25 if connection.gpus else 0.0
+def _machine(request: SearchRequest, connection: Connection) -> tuple[float, int]:
+    """GPUs of a trial, and trials at once."""
+    gpus = request.gpus_per_trial
+    if gpus is None:
+        gpus = 0.25 if connection.gpus else 0.0
+    slots = trial_slots(
+        connection.cpus,
+        connection.gpus,
+        cpus_per_trial=request.cpus_per_trial,
+        gpus_per_trial=gpus,
+        workers=request.workers,
+        machines=connection.machines,
+    )
+    return gpus, slots
 
 
 def _left_out_sentences(left_out: Mapping[str, str]) -> list[str]:

@@ -23,6 +23,10 @@ class TerminalWatcher:
         """All folds of a trial finished an epoch."""
         self.progress.epoch(number, epoch, epochs, value)
 
+    def postponed(self, number: int, reason: str) -> None:
+        """A trial is put off, to be started again later."""
+        self.progress.postponed(number, reason)
+
     def finished(self, record: TrialRecord) -> None:
         """A trial ended."""
         self.progress.finished(
@@ -42,6 +46,9 @@ class TensorBoardWatcher:
     def epoch(self, number: int, epoch: int, epochs: int, value: float, scalars: Mapping[str, float]) -> None:
         """Scalars of an epoch."""
         self.log.epoch(number, epoch, scalars)
+
+    def postponed(self, number: int, reason: str) -> None:
+        """Nothing: the curve goes on when the trial starts again."""
 
     def finished(self, record: TrialRecord) -> None:
         """Hyperparameters with the final score."""

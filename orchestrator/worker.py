@@ -1,4 +1,4 @@
-"""A worker process: opens the data once, then runs one trial after another, epoch by epoch."""
+"""A worker process: opens the data once, then runs one trial after another, a few epochs at a step."""
 
 import dataclasses
 import functools
@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from orchestrator.rungs import first_rung, is_rung
 from results.metrics import scores
 from results.records import OutOfFold, PrefixUse, SearchRecord, TrialRecord
 from results.store import RunFolder
@@ -21,28 +22,35 @@ from trainables.devices import Device, choose_device, limit_threads
 from trainables.errors import WeightsError
 from trainables.evaluation import CrossValidation, EpochReport
 from trainables.material import Material, Place, prepare
+from trainables.memory import MemoryUse, PeakMemory
 from trainables.models.registry import backbone_named
 from trainables.models.weights import Inventory, take_inventory
 from trainables.prefix.taps import feature_shapes, taps_to_share
 from trainables.tasks import task_named
-from trainables.training.fold import NanLossError
+from trainables.training.folds import NanLossError
 
 _CHECKPOINT_SECONDS: Final = 60.0
 _ERROR_LINES: Final = 12
+_STEP_SECONDS: Final = 0.3  # of work before a worker reports: a report costs the driver milliseconds
 FEWEST_EPOCHS: Final = 5  # a trial that had less time than this says nothing; it counts as pruned
 EPOCH_METRICS: Final = ("auc", "f2", "f1", "accuracy", "balanced_accuracy", "recall", "precision")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Step:
-    """What a worker tells after a step: how the trial is fed, the epoch it finished, whether it has ended.
+    """What a worker tells after a step. No plain dictionary, since Tune flattens those on the way.
 
-    No plain dictionary, since Tune flattens those on the way.
+    Attributes:
+        opened: How the trial is fed, in the step that opened it.
+        epochs: Those that were finished in the step, in order; none follows a rung.
+        is_end: The trial has ended and its record is written.
+        memory: What the trial has needed so far; None where that cannot be measured.
     """
 
     opened: PrefixUse | None = None
-    epoch: EpochReport | None = None
+    epochs: tuple[EpochReport, ...] = ()
     is_end: bool = False
+    memory: MemoryUse | None = None
 
 
 class TrialRunner:
@@ -74,36 +82,50 @@ class TrialRunner:
         self.started = self.opened = self.checkpointed = time.monotonic()
         self.deadline = deadline
         limit_threads(cpus)
-        self.search = run.search()
+        self.search = _search(run, run.search_file.stat().st_mtime_ns)
+        self.first_rung = first_rung(self.search.epochs)
         self.device = choose_device(gpus)
+        self.peak = PeakMemory(self.device)
         self.validation: CrossValidation | None = None
 
     def step(self) -> Step:
-        """Open the trial, or train one epoch; returns what the conductor is told."""
+        """Open the trial if need be, then train until a rung, the end, or for a while."""
+        begun, opened, epochs, is_end = time.monotonic(), None, list[EpochReport](), False
+
+        def is_enough() -> bool:
+            at_rung = bool(epochs) and is_rung(epochs[-1].epoch, self.first_rung)
+            return is_end or at_rung or time.monotonic() - begun >= _STEP_SECONDS
+
         try:
-            return self._step()
+            if self.validation is None:
+                opened = self._open()
+            if opened is None or not is_enough():
+                is_end = self._advance(epochs)
+            while not is_enough():
+                is_end = self._advance(epochs)
         except Exception as error:  # every failure of a trial becomes its record
             self._write_failure(error)
-            return Step(is_end=True)
+            self.validation, is_end = None, True  # its memory is wanted by others
+        return Step(opened, tuple(epochs), is_end, self.peak.use())
 
-    def _step(self) -> Step:
-        if self.validation is None:
-            self.validation = self._open()
-            self.opened = time.monotonic()
-            return Step(opened=self._prefix_use())
-        if self.validation.is_over:
-            return self._end()
+    def _advance(self, epochs: list[EpochReport]) -> bool:
+        """Train an epoch and append its report; returns True if that was the trial's end."""
+        if self.validation is None or self.validation.is_over:
+            self._end()
+            return True
         report = self.validation.epoch()
+        epochs.append(report)
         is_late = self._is_out_of_time()
         if is_late and report.epoch < min(FEWEST_EPOCHS, self.config.training.epochs):
             self.run.write_record(self._record(state="pruned", cause="budget", value=report.value))
-            return Step(epoch=report, is_end=True)
+            return True
         if is_late or report.is_last:
-            return self._end(report)
+            self._end()
+            return True
         self._checkpoint()
-        return Step(epoch=report)
+        return False
 
-    def _open(self) -> CrossValidation:
+    def _open(self) -> PrefixUse | None:
         material, place = open_material(self.run, self.search, self.device)
         validation = CrossValidation(
             self.config,
@@ -116,9 +138,10 @@ class TrialRunner:
         state = read_checkpoint(self._checkpoint_file)
         if state is not None:
             validation.load_state(state)
-        return validation
+        self.validation, self.opened = validation, time.monotonic()
+        return self._prefix_use()
 
-    def _end(self, report: EpochReport | None = None) -> Step:
+    def _end(self) -> None:
         validation = self.validation
         if validation is None or validation.best is None:
             raise RuntimeError("a trial ends after its first epoch")
@@ -146,7 +169,6 @@ class TrialRunner:
         )
         self.run.write_record(record)
         self._checkpoint_file.unlink(missing_ok=True)
-        return Step(epoch=report, is_end=True)
 
     def _write_failure(self, error: Exception) -> None:
         cause = "exception"
@@ -167,6 +189,7 @@ class TrialRunner:
             prefix=self._prefix_use(),
             trained_parameters=validation.trained_parameters if validation else None,
             wall_seconds=time.monotonic() - self.started,
+            peak_bytes=memory.peak_bytes if (memory := self.peak.use()) else None,
             device=str(self.device),
             fingerprint=self.search.fingerprint,
             seed=self.search.seed,
@@ -194,6 +217,12 @@ class TrialRunner:
 
 
 @functools.lru_cache(maxsize=2)
+def _search(run: RunFolder, modified_ns: int) -> SearchRecord:
+    """What was asked; kept for the next trial, since YAML is slow to read."""
+    return run.search()
+
+
+@functools.lru_cache(maxsize=2)
 def _material(run: RunFolder, fingerprint: str, store: str, task: str) -> Material:
     patch_set = open_patch_set(Path(store) / "data", fingerprint)
     return prepare(patch_set, task_named(task), read_split(run.split_file))
@@ -216,7 +245,15 @@ def _place(run: RunFolder, device: Device) -> Place:
             shapes = feature_shapes(name, backbone.channels or 3, context.sizes_px[name])
             depths = (0, 1) if context.fine_tunes[name] else (0,)
             taps[name] = taps_to_share(backbone, shapes, depths=depths)
-    return Place(Path(search.store), device, inventory.usable, taps)
+    return Place(
+        Path(search.store),
+        device,
+        inventory.usable,
+        taps,
+        features=search.features,
+        store_gb=search.store_gb,
+        shared_store=Path(search.shared_store) if search.shared_store else None,
+    )
 
 
 def _check_weights(inventory: Inventory, expected: Mapping[str, str]) -> None:

@@ -35,12 +35,17 @@ class SearchRecord(_Record):
         label_codes: How label numbers were read.
         is_synthetic: True where the images are generated.
         store: Folder of the materialised data and the stored prefixes.
+        features: Number type of stored features; `off` computes them in memory for each trial.
+        store_gb: Most that stored features may take on a node's disk; None for a rule.
+        shared_store: Folder from which nodes copy features that others computed; None where there is none.
         metric: Name in `results.metrics.METRICS` that the search maximises.
         weights: SHA-256 of each pretrained backbone's weights file; workers use no other.
         pins: Settings held fixed by `--set`.
         space: Task name or `module:function` of the search space.
         space_context: What the space's conditions depend on, as plain values.
         left_out: Backbone -> why it has no part in this search.
+        shares_gpus_as_measured: A trial gets the share of a GPU that trials of its kind were seen to need;
+            False where the user gave `gpus_per_trial`.
     """
 
     task: str
@@ -69,23 +74,33 @@ class SearchRecord(_Record):
     workers: int | None
     cpus_per_trial: float
     gpus_per_trial: float
+    shares_gpus_as_measured: bool = False
     epochs: int
     keep_weights: int
     study_storage: str | None
     command: str
     versions: dict[str, str]
     started_at: datetime.datetime
+    features: Literal["float16", "float32", "off"] = "float16"
+    store_gb: float | None = None
+    shared_store: str | None = None
 
 
 class PrefixUse(_Record):
     """How a trial fed its first trained layer.
 
     Attributes:
-        kind: `stored views` (a frozen prefix read from the store) or `online pixels`.
+        kind: `stored views` (a frozen prefix, read from the store or kept in memory) or `online pixels`.
         stage: Last frozen stage, or None when there is none.
         views: Number of distinct views of each image that training could draw.
         computed: View files computed by this trial; the others were already there.
         read: View files read.
+        rebuilt: View files that were damaged and were computed again; part of `computed`.
+        fetched: View files copied from the shared store.
+        computed_seconds: What computing took in this trial.
+        seconds_per_image: What the frozen stages cost for one image in one view; known of stored features
+            too, from the trial that computed them. 0 where it is not known.
+        note: Why features were not stored; empty where nothing kept them from it.
     """
 
     kind: Literal["stored views", "online pixels"]
@@ -93,6 +108,11 @@ class PrefixUse(_Record):
     views: int
     computed: int
     read: int
+    rebuilt: int = 0
+    fetched: int = 0
+    computed_seconds: FiniteFloat = 0.0
+    seconds_per_image: FiniteFloat = 0.0
+    note: str = ""
 
 
 class TrialRecord(_Record):
@@ -103,8 +123,10 @@ class TrialRecord(_Record):
         best_epoch: 1-based epoch that was kept, chosen from the mean curve over folds.
         fold_metrics: Metrics of each fold at `best_epoch`, in fold order.
         collapsed_folds: 0-based folds that predicted a single class at `best_epoch`.
-        error: Message and last lines of the traceback, for failed trials.
+        error: Message and last lines of the traceback, for failed trials; also that a trial was run again.
         has_weights: True while `folds/` holds the weights.
+        peak_bytes: Most memory that the trial held at once, of its GPU or, without one, of the machine; None
+            where it was not measured.
     """
 
     number: int = Field(ge=0)
@@ -122,6 +144,7 @@ class TrialRecord(_Record):
     trained_parameters: int | None = None
     wall_seconds: FiniteFloat = 0.0
     device: str = "cpu"
+    peak_bytes: int | None = None
     fingerprint: str
     seed: int
     has_weights: bool = False

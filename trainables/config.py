@@ -17,6 +17,7 @@ from pydantic import (
     model_validator,
 )
 
+from trainables.data.augmentation import Policy
 from trainables.errors import ConfigError, UnknownNameError
 
 
@@ -36,6 +37,10 @@ def _contrast_or_same(value: Any) -> Any:
     return None if value == "same" else value
 
 
+def _limit_or_none(value: Any) -> Any:
+    return None if value == "none" else value
+
+
 class HeadConfig(_Frozen):
     """The trained classifier on top of the kept stages.
 
@@ -46,6 +51,8 @@ class HeadConfig(_Frozen):
         dropout: Drop probability before every linear layer, in [0, 0.9].
         output: For two classes, one logit under binary cross-entropy (`sigmoid`) or two under categorical
             cross-entropy (`softmax`); more classes always have one logit each.
+        style: First weights and numerics. `keras`: Glorot-uniform weights. `tf003`: seed 003's, He-normal
+            hidden layers, a last layer of variance 1 / inputs, and 1e-8 instead of 1e-5 in batch norm.
     """
 
     pooling: Literal["gap", "flatten"] = "gap"
@@ -53,6 +60,7 @@ class HeadConfig(_Frozen):
     batch_norm: bool = False
     dropout: float = Field(default=0.0, ge=0.0, le=0.9)
     output: Literal["sigmoid", "softmax"] = "sigmoid"
+    style: Literal["keras", "tf003"] = "keras"
 
 
 class ModelConfig(_Frozen):
@@ -85,15 +93,31 @@ class ModelConfig(_Frozen):
 class InputConfig(_Frozen):
     """From raw pixels to what the first stage sees.
 
+    In this order: [0, 1], CLAHE, contrast, size, channels, scaling. Sixteen-bit pixels are divided by 65535,
+    as in 001; 004 says 65536, which is the same within 0.002 %.
+
     Attributes:
         size_px: Side of the square input, in pixels; None keeps the image as it is.
+        scaling: `auto` (what the backbone's weights expect, [0, 1] for nets from scratch); `unit` ([0, 1]);
+            `raw` (0 to 255, not rounded); `centred` (0 to 255 minus `centre`); `centred_scaled` (that divided
+            by 255); `imagenet` (mean and deviation of ImageNet); `standardise` (zero mean and unit variance
+            for each image).
+        centre: Grey level, 0 to 255, that `centred` and `centred_scaled` subtract; 003's mean pixel.
+        clahe: Clip limit of contrast-limited adaptive histogram equalisation, a multiple of a tile's mean
+            count; None, or `none`, is off. RGB channels are equalised one by one.
+        clahe_grid: Its tiles along each side.
         contrast: Contrast factor in training, around each image's own mean (C-CONTRAST); 1 is off.
         contrast_test: Contrast factor in validation, test and export; None, or `same`,
             uses `contrast`.
-        clip: Clip to [0, 1] after the contrast change.
+        clip: Clip to [0, 1] after the contrast change, as TensorFlow does to 8-bit images; its rounding to
+            whole grey levels is not reproduced.
     """
 
     size_px: Annotated[int, Field(ge=16, le=2048)] | None = None
+    scaling: Literal["auto", "unit", "raw", "centred", "centred_scaled", "imagenet", "standardise"] = "auto"
+    centre: float = Field(default=104.1353, ge=0.0, le=255.0)
+    clahe: Annotated[Annotated[float, Field(ge=1.0, le=40.0)] | None, BeforeValidator(_limit_or_none)] = None
+    clahe_grid: int = Field(default=8, ge=2, le=32)
     contrast: float = Field(default=1.0, gt=0.0, le=8.0)
     contrast_test: Annotated[
         Annotated[float, Field(gt=0.0, le=8.0)] | None, BeforeValidator(_contrast_or_same)
@@ -147,7 +171,9 @@ class TrainingConfig(_Frozen):
         patience: Epochs without a better mean curve before all folds stop; None never stops early.
         batch_size: Images a step and fold.
         augmentation: `none`; `flips` (4 views); `d4` (the eight symmetries of the square); `rotate`
-            (eight random rotations with flips) or `affine` (eight draws of small shift, zoom and shear).
+            (eight random rotations with flips) or `affine` (eight draws of small shift, zoom and shear);
+            `idc`, `e001`, `e001_scratch`, `e002`, `e003`, `e004`, `e004_rot90` as the sources had it. The
+            table is in `trainables.data.augmentation`.
         average_views: Average the prediction over the views (test-time augmentation).
         class_weight: `none`; `balanced` (n / (classes * n_class)); `other_share` (the other class's share,
             C-CW1); or a number, the weight of every class but the first (C-CW2, C-WCE).
@@ -168,7 +194,7 @@ class TrainingConfig(_Frozen):
     epochs: int = Field(default=30, ge=1, le=2000)
     patience: Annotated[int, Field(ge=1)] | None = 8
     batch_size: int = Field(default=32, ge=1, le=4096)
-    augmentation: Literal["none", "flips", "d4", "rotate", "affine"] = "d4"
+    augmentation: Policy = "d4"
     average_views: bool = True
     class_weight: Literal["none", "balanced", "other_share"] | Annotated[float, Field(gt=0.0, le=100.0)] = (
         "none"

@@ -1,21 +1,34 @@
 """What a backbone costs on this machine, measured on a few images before a search starts."""
 
+import os
+import resource
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
 
+import numpy as np
 import torch
+from torch import nn
 
 from trainables.assembly import assemble_part
 from trainables.config import TrialConfig
-from trainables.models.stages import Backbone
+from trainables.material import Place
+from trainables.models.registry import backbone_named
+from trainables.models.stages import Backbone, TrainedPart
 from trainables.models.weights import WeightsFile, build_stages
-from trainables.prefix.compute import in_channels_last
-from trainables.prefix.folding import folded
+from trainables.prefix.executor import StageExecutor
+from trainables.prefix.features import StoredFeatures
 from trainables.prefix.taps import feature_shapes
+from trainables.training.folds import FoldData, Folds
+from trainables.training.fused import can_fuse
 from trainables.training.losses import weighted_loss
+from trainables.training.models import How
 
-_BATCH = 8
+_BATCH: Final = 8
+_MOST_IMAGES: Final = 64  # of a probed epoch; the time of more is in proportion
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,22 +91,157 @@ def trial_seconds(step: float, *, images: int, folds: int, epochs: int, views: i
     return epochs * images * ((folds - 1) * step + views * step / 3)
 
 
+@dataclass(frozen=True, slots=True)
+class EpochCost:
+    """What an epoch of all folds costs on one worker, for a head on stored features.
+
+    Attributes:
+        seconds: Training and prediction.
+        parameters: Weights of one model.
+    """
+
+    seconds: float
+    parameters: int
+
+
+def measure_epoch(
+    config: TrialConfig,
+    shape: tuple[int, ...],
+    *,
+    images: int,
+    folds: int,
+    prediction_views: int,
+    device: torch.device,
+) -> EpochCost:
+    """Time an epoch of a configuration's head, with its own batches, folds and optimiser, on blank features.
+
+    Args:
+        config: The trial; stages that it trains are not part of what is measured.
+        shape: Of one image's features where the head begins, (D,) or (C, H, W).
+        images: In the training part; a part of them is measured, and the time scaled up.
+        folds: Of the cross-validation.
+        prediction_views: Views that a prediction is averaged over.
+        device: Where trials will run.
+    """
+    config = config.model_copy(update={"model": config.model.model_copy(update={"trained_stages": 0})})
+    measured = min(images, max(_MOST_IMAGES, config.training.batch_size))
+    blank = np.zeros((measured, *shape), dtype=np.float16)
+    features = StoredFeatures([blank], [blank] * prediction_views, np.arange(measured), device)
+    labels = np.arange(measured) % 2
+    place = Place(Path(), device, {})
+    data = FoldData(features, np.arange(measured) % folds, labels, classes=2)
+
+    def build() -> TrainedPart:
+        return assemble_part(config, shape, weights=None, image_channels=1, classes=2)
+
+    hows: tuple[How, ...] = ("fused", "sequential") if can_fuse(build()) else ("sequential",)
+    times, parameters = [], 0
+    for how in hows:
+        run = Folds(config, data, build, seed=0, place=place, how=how)
+        parameters = run.trained_parameters
+        times.append(_seconds(lambda run=run: _epoch(run, folds), device, runs=1))  # type: ignore[misc]
+    return EpochCost(min(times) * images / measured, parameters)
+
+
+def measure_step(config: TrialConfig, shape: tuple[int, ...], device: torch.device) -> float:
+    """Time a training step of all that a configuration trains; seconds an image.
+
+    Args:
+        config: The trial.
+        shape: Of one image where the trained part begins.
+        device: Where trials will run.
+    """
+    backbone = backbone_named(config.model.backbone)
+    return _training_cost(backbone, config.model.model_dump(), shape, device)
+
+
+def measure_crowding(workers: int) -> float:
+    """How many times as long a worker takes while all work as while it works alone, from 1 to `workers`.
+
+    Cores that share caches, memory or a physical core slow each other down, and so does other work.
+
+    Args:
+        workers: Trials at once.
+    """
+    if workers == 1:
+        return 1.0
+    alone, together = (_crowd(count) for count in (1, min(workers, count_cpus())))
+    return min(float(workers), max(1.0, together / alone))
+
+
+def peak_memory_bytes() -> int:
+    """Most memory that this process has held so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def count_cpus() -> int:
+    """CPU cores that this process may use: those of the machine, or fewer where its control group says so."""
+    cores = len(os.sched_getaffinity(0))
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+    except (OSError, ValueError):
+        return cores
+    return cores if quota == "max" else max(1, min(cores, int(quota) // int(period)))
+
+
+def count_gpus() -> int:
+    """GPUs that torch can use."""
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
+def _epoch(run: Folds, folds: int) -> None:
+    run.train_epoch(0, active=[True] * folds)
+    run.predict()
+
+
+def _crowd(workers: int) -> float:
+    """Seconds that some convolutions take in as many threads; torch lets the interpreter go meanwhile."""
+    body = nn.Sequential(nn.Conv2d(3, 32, 3), nn.ReLU(), nn.Conv2d(32, 64, 3), nn.ReLU()).eval()
+    pixels = torch.rand(_BATCH, 3, 96, 96)
+
+    def work() -> None:
+        torch.set_num_threads(1)  # each thread begins with all of them
+        with torch.inference_mode():
+            for _ in range(2):
+                body(pixels)
+
+    def together() -> None:
+        crowd = [threading.Thread(target=work) for _ in range(workers)]
+        for thread in crowd:
+            thread.start()
+        for thread in crowd:
+            thread.join()
+
+    return _seconds(together, torch.device("cpu"), runs=5)
+
+
 def _forward_cost(
-    backbone: Backbone, size_px: int, channels: int, weights: WeightsFile | None, device: torch.device
+    backbone: Backbone,
+    size_px: int,
+    channels: int,
+    weights: WeightsFile | None,
+    device: torch.device,
+    *,
+    images: int = 0,
+    cache: Path | None = None,
 ) -> float:
     stages = build_stages(backbone, channels=channels, weights=weights)
-    body: torch.nn.Module = torch.nn.Sequential(stages).eval().to(device)
     pixels = torch.rand(_BATCH, channels, size_px, size_px, device=device)
-    body = in_channels_last(folded(body, pixels))
-    pixels = pixels.contiguous(memory_format=torch.channels_last)
-    with torch.inference_mode():
-        return _seconds(lambda: body(pixels), device) / _BATCH
+    executor = StageExecutor(stages, pixels, cache=cache)
+    executor.expect(images)
+    deepest = backbone.stage_names[-1:]
+
+    def run() -> None:
+        for batch in pixels.split(executor.batch_size):
+            executor(batch, deepest)
+
+    return _seconds(run, device) / _BATCH
 
 
 def _training_cost(
     backbone: Backbone, model: dict[str, object], shape: tuple[int, ...], device: torch.device
 ) -> float:
-    config = TrialConfig.model_validate({"model": {"backbone": backbone.name, **model}})
+    config = TrialConfig.model_validate({"model": {**model, "backbone": backbone.name}})
     image_channels = backbone.channels or shape[0]
     part = assemble_part(config, shape, weights=None, image_channels=image_channels, classes=2)
     part = part.to(device).train()
@@ -109,10 +257,10 @@ def _training_cost(
     return _seconds(step, device) / _BATCH
 
 
-def _seconds(work: Callable[[], object], device: torch.device) -> float:
-    """Shorter of two timed runs, after one to warm up."""
+def _seconds(work: Callable[[], object], device: torch.device, *, runs: int = 2) -> float:
+    """Shortest of some timed runs, after one to warm up."""
     times = []
-    for _ in range(3):
+    for _ in range(1 + runs):
         start = time.perf_counter()
         work()
         if device.type == "cuda":

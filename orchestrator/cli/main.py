@@ -11,10 +11,22 @@ from collections.abc import Sequence
 from types import MappingProxyType, ModuleType
 from typing import Final
 
-from orchestrator.cli import doctor, ensemble, evaluate, export, leaderboard, predict, resume, search
+from orchestrator.cli import (
+    doctor,
+    ensemble,
+    evaluate,
+    export,
+    leaderboard,
+    plan,
+    predict,
+    prefix,
+    resume,
+    search,
+)
 
 VERBS: Final = MappingProxyType(
     {
+        "plan": plan,
         "search": search,
         "resume": resume,
         "leaderboard": leaderboard,
@@ -22,6 +34,7 @@ VERBS: Final = MappingProxyType(
         "evaluate": evaluate,
         "export": export,
         "predict": predict,
+        "prefix": prefix,
         "doctor": doctor,
     }
 )

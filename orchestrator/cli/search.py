@@ -77,6 +77,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     output.add_argument(
         "--store", type=Path, help="folder of stored data and features (default: RUNS/.store)"
     )
+    output.add_argument(
+        "--features",
+        choices=("float16", "float32", "off"),
+        default="float16",
+        help="how features of frozen layers are stored; off computes them in memory for each trial "
+        "(default: float16)",
+    )
+    output.add_argument(
+        "--store-gb",
+        type=float,
+        metavar="N",
+        help="most that stored features may take on a node's disk (default: 200, or 80 %% of what is free)",
+    )
+    output.add_argument(
+        "--shared-store",
+        type=Path,
+        metavar="PATH",
+        help="folder that all nodes see: what one has computed, the others copy",
+    )
     output.add_argument("--study-storage", metavar="URL", help="an Optuna storage (default: a journal file)")
     output.add_argument(
         "--keep-weights", type=int, default=12, help="best trials whose weights stay (default: 12)"
@@ -102,6 +121,9 @@ def run(arguments: argparse.Namespace) -> int:
         name=arguments.name,
         runs=arguments.runs,
         store=arguments.store,
+        features=arguments.features,
+        store_gb=arguments.store_gb,
+        shared_store=arguments.shared_store,
         space=arguments.space,
         pins=parse_pins(arguments.pins),
         trials=arguments.trials,

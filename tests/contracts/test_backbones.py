@@ -1,21 +1,45 @@
 """Every backbone keeps what the registry promises."""
 
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 
+from results.metrics import scores
 from trainables.assembly import assemble_part
-from trainables.config import decode
+from trainables.config import TrialConfig, decode
+from trainables.data.patches import PatchSet, select_rows
+from trainables.data.splits import make_split
 from trainables.errors import ConfigError, UnknownNameError
-from trainables.models.registry import BACKBONES, backbone_named
-from trainables.models.weights import build_stages
+from trainables.evaluation import CrossValidation
+from trainables.material import Material, Place, prepare
+from trainables.models.heads import use_generators
+from trainables.models.registry import BACKBONES, DEFAULT_BACKBONES, backbone_named
+from trainables.models.stages import Backbone, TrainedPart
+from trainables.models.weights import build_stages, take_inventory
 from trainables.prefix.taps import feature_shapes
+from trainables.tasks import task_named
+from trainables.training.fused import FusedModels
 
-NAMES = sorted(BACKBONES)
+DESCRIBED = (
+    "scratch:",
+    "scratch:blocks=3,convs=2,filters=32,kernel=3,stride=2,pool=2,padding=same,norm=1,dropout=0.1",
+    "scratch:blocks=2,convs=2,filters=16,kernel=5,pool=3,padding=valid",
+    "scratch:blocks=2,convs=2,filters=17,branch=1,residual=1,norm=1,stride=2",
+    "timm:test_resnet",
+    "timm:regnetx_002",
+    "timm:convnext_atto",
+)
+NAMES = (*sorted(BACKBONES), *DESCRIBED)
 # Parameters up to a level, from the specification of the sources: torch counts, without classifier.
 PARAMETERS = {
     ("vgg16", "top"): 14_714_688,
     ("vgg16", "top+1"): 14_714_688,
     ("vgg16", "top+2"): 7_635_264,
+    ("vgg19", "top"): 20_024_384,
     ("resnet50", "top"): 23_508_032,
     ("inception_v3", "top"): 21_785_568,
     ("inception_v3", "top+1"): 10_664_160,
@@ -32,21 +56,61 @@ SHAPES_AT_150 = {
     ("inception_v3", "top+2"): (768, 7, 7),
     ("scratch4", "top"): (128, 7, 7),
     ("efficientnet_lite0", "top"): (1280, 5, 5),
+    ("m1_same", "top"): (256, 5, 5),
+    ("m1_valid", "top"): (256, 1, 1),
+    ("m1_same_conv5", "top"): (512, 3, 3),
+    ("nasnet", "top"): (4032, 5, 5),
+    ("mobilenet_v1", "top"): (1024, 5, 5),
 }
 
 
+@dataclass(frozen=True)
+class Built:
+    """A backbone that trains from random weights at its smallest side."""
+
+    backbone: Backbone
+    part: TrainedPart
+    channels: int
+
+    def images(self, more_px: int = 0) -> torch.Tensor:
+        side = self.backbone.min_size_px + more_px
+        return torch.rand(2, self.channels, side, side)
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def built(request: pytest.FixtureRequest) -> Built:
+    torch.manual_seed(0)
+    backbone = backbone_named(request.param)
+    settings = {"model.backbone": request.param, "model.weights": "random", "model.trained_stages": "all"}
+    channels, side = backbone.channels or 1, backbone.min_size_px
+    part = assemble_part(
+        decode(settings), (channels, side, side), weights=None, image_channels=channels, classes=2
+    )
+    return Built(backbone, part, channels)
+
+
 def test_the_registry_is_not_empty() -> None:
-    assert len(NAMES) >= 6
+    assert len(BACKBONES) >= 19
+    assert all(name == backbone.name for name, backbone in BACKBONES.items())
+
+
+def test_a_search_tries_the_same_backbones_as_before_there_were_more() -> None:
+    assert sorted(DEFAULT_BACKBONES) == [
+        *("efficientnet_lite0", "inception_v3", "mobilenet_v2", "resnet50", "scratch4", "vgg16"),
+    ]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_names_levels_and_shapes_are_as_registered(name: str) -> None:
-    backbone = BACKBONES[name]
+    backbone = backbone_named(name)
     channels = backbone.channels or 1
     with torch.device("meta"):
         stages = build_stages(backbone, channels=channels, weights=None)
     assert tuple(stages) == backbone.stage_names
     assert set(backbone.levels) <= set(backbone.stage_names)
+    assert 1 <= len(backbone.levels) <= 3
+    assert backbone.name == name
+    assert len(backbone.mean) == len(backbone.std) == (backbone.channels or 1)
     shapes = feature_shapes(name, channels, 150)
     for drop in range(len(backbone.levels)):
         level = "top" if drop == 0 else f"top+{drop}"
@@ -58,58 +122,53 @@ def test_names_levels_and_shapes_are_as_registered(name: str) -> None:
             assert shapes[backbone.stage_names[kept - 1]] == SHAPES_AT_150[name, level]
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_the_smallest_side_works_and_every_trained_weight_gets_a_gradient(name: str) -> None:
-    backbone = BACKBONES[name]
-    config = decode({"model.backbone": name, "model.weights": "random", "model.trained_stages": "all"})
-    channels, side = backbone.channels or 1, backbone.min_size_px
-    part = assemble_part(config, (channels, side, side), weights=None, image_channels=channels, classes=2)
-    logits = part.train()(torch.rand(3, channels, side, side))
-    assert logits.shape == (3, 1)
+@pytest.mark.parametrize("more_px", [0, 11])
+def test_features_have_the_announced_shapes_and_are_numbers(built: Built, more_px: int) -> None:
+    features = built.images(more_px)
+    announced = feature_shapes(built.backbone.name, built.channels, features.shape[-1])
+    built.part.eval()
+    with torch.inference_mode():
+        for name, stage in built.part.trained.named_children():
+            features = stage(features)
+            assert tuple(features.shape[1:]) == announced[name]
+            assert torch.isfinite(features).all(), name
+
+
+def test_every_trained_weight_gets_a_finite_gradient_at_the_smallest_side(built: Built) -> None:
+    logits = built.part.train()(built.images())
+    assert logits.shape == (2, 1)
     logits.square().sum().backward()
-    without = [n for n, p in part.named_parameters() if p.requires_grad and p.grad is None]
-    assert without == []
-    assert all(torch.isfinite(p.grad).all() for p in part.parameters() if p.grad is not None)
+    parameters = dict(built.part.named_parameters())
+    assert len(parameters) > 1
+    assert [name for name, p in parameters.items() if p.grad is None] == []
+    assert [name for name, p in parameters.items() if not torch.isfinite(p.grad).all()] == []
 
 
-def test_scratch4_with_its_seed_head_has_the_parameters_of_the_source() -> None:
-    config = decode(
-        {
-            "model.backbone": "scratch4",
-            "model.weights": "random",
-            "model.trained_stages": "all",
-            "model.head.pooling": "flatten",
-            "model.head.hidden": [512],
-        }
-    )
-    part = assemble_part(config, (1, 150, 150), weights=None, image_channels=1, classes=2)
-    assert sum(p.numel() for p in part.parameters()) == 3_452_545
+def test_what_a_part_keeps_puts_it_back(built: Built) -> None:
+    kept = built.part.kept_state()
+    with torch.no_grad():
+        for tensor in built.part.state_dict().values():
+            tensor.fill_(3)
+    built.part.load_kept_state(kept)
+    again = built.part.state_dict()
+    assert set(again) == set(kept)
+    assert all(torch.equal(again[name], tensor) for name, tensor in kept.items())
 
 
-def test_vgg16_with_its_seed_head_has_the_parameters_of_the_source() -> None:
-    config = decode(
-        {
-            "model.backbone": "vgg16",
-            "model.channels": "conv1x1",
-            "model.head.pooling": "flatten",
-            "model.head.hidden": [512],
-        }
-    )
-    part = assemble_part(config, (1, 150, 150), weights=None, image_channels=1, classes=2)
-    assert sum(p.numel() for p in part.parameters()) == 18_910_023
-    assert sum(p.numel() for p in part.parameters() if p.requires_grad) == 4_195_335
-
-
-def test_a_frozen_prefix_below_an_adapter_keeps_its_weights_and_statistics() -> None:
-    config = decode({"model.backbone": "mobilenet_v2", "model.channels": "conv1x1", "model.cut": "block3"})
-    part = assemble_part(config, (1, 32, 32), weights=None, image_channels=1, classes=2).train()
-    before = {name: tensor.clone() for name, tensor in part.frozen.state_dict().items()}
+@pytest.mark.parametrize("name", [name for name in NAMES if backbone_named(name).has_imagenet_weights])
+def test_a_frozen_prefix_below_an_adapter_keeps_its_weights_and_statistics(name: str) -> None:
+    backbone = backbone_named(name)
+    settings = {"model.backbone": name, "model.channels": "conv1x1", "model.trained_stages": 1}
+    config = decode({**settings, "model.cut": backbone.stage_names[2]})
+    side = backbone.min_size_px
+    part = assemble_part(config, (1, side, side), weights=None, image_channels=1, classes=2).train()
+    before = {key: tensor.clone() for key, tensor in part.frozen.state_dict().items()}
     optimizer = torch.optim.SGD([p for p in part.parameters() if p.requires_grad], lr=0.1)
-    part(torch.rand(4, 1, 32, 32)).sum().backward()
+    part(torch.rand(2, 1, side, side)).sum().backward()
     optimizer.step()
-    assert len(before) > 10
-    for name, tensor in part.frozen.state_dict().items():
-        assert torch.equal(tensor, before[name]), name
+    assert before
+    for key, tensor in part.frozen.state_dict().items():
+        assert torch.equal(tensor, before[key]), key
     assert part.adapter.weight.grad is not None
 
 
@@ -123,9 +182,68 @@ def test_pretrained_stages_that_train_keep_their_batch_statistics() -> None:
     assert all(torch.equal(b, before[n]) for n, b in part.trained.named_buffers() if n in before)
 
 
+CHEAP = (
+    "idc_bench",
+    "sia6conv",
+    "s1_0_0",
+    "s1_2",
+    "scratch:blocks=2,filters=16,branch=1,residual=1,norm=1,dropout=0.2,stride=2",
+    "scratch:blocks=2,filters=16,padding=valid,pool=3",
+    "timm:test_resnet",
+)
+
+
+@pytest.mark.parametrize("name", CHEAP)
+def test_fused_folds_agree_with_sequential_ones_to_1e_5_in_double_precision(
+    name: str, bright_patches: PatchSet, tmp_path: Path
+) -> None:
+    config = decode(
+        {
+            "model.backbone": name,
+            "model.weights": "random",
+            "model.trained_stages": "all",
+            "model.head.hidden": "8",
+            "input.size_px": 32,
+            "training.epochs": 1,
+            "training.batch_size": 16,
+            "training.average_views": False,
+        }
+    )
+    material = _material(bright_patches)
+    inventory = take_inventory((name,), weights_dir=None, may_download=False, is_random=True)
+    place = Place(tmp_path, torch.device("cpu"), inventory.usable, dtype=torch.float64)
+    one, other = (_finished(config, material, place, how).best for how in ("sequential", "fused"))
+    assert one is not None
+    assert other is not None
+    np.testing.assert_allclose(other.probabilities, one.probabilities, atol=1e-5)
+    for expected, found in zip(one.weights, other.weights, strict=True):
+        assert list(expected) == list(found)
+        for key, tensor in expected.items():
+            torch.testing.assert_close(found[key], tensor, atol=1e-5, rtol=1e-5, msg=lambda text: text)
+
+
+def _material(patches: PatchSet) -> Material:
+    task = task_named("benign_malignant")
+    rows = select_rows(patches, task)
+    split = make_split(
+        rows, fingerprint=patches.fingerprint, task=task.name, folds=2, test_share=0.25, seed=0
+    )
+    return prepare(patches, task, split)
+
+
+def _finished(config: TrialConfig, material: Material, place: Place, how: str) -> CrossValidation:
+    run = CrossValidation(config, material, dataclasses.replace(place, fusion=how), seed=3, score=scores)
+    assert run.folds.models.how == how
+    if isinstance(run.folds.models, FusedModels):
+        use_generators(run.folds.models.body, [draws.noise for draws in run.folds.models.lesson.draws])
+    while not run.is_over:
+        run.epoch()
+    return run
+
+
 def test_an_unknown_cut_or_backbone_is_answered_with_the_nearest() -> None:
-    with pytest.raises(UnknownNameError, match="unknown backbone 'vgg61'; did you mean 'vgg16'"):
-        backbone_named("vgg61")
+    with pytest.raises(UnknownNameError, match="unknown backbone 'vgg166'; did you mean 'vgg16'"):
+        backbone_named("vgg166")
     with pytest.raises(UnknownNameError, match="unknown cut of vgg16 'block6'"):
         BACKBONES["vgg16"].cut_index("block6")
 

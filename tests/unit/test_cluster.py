@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from cluster.connect import QUIET_ENVIRONMENT, connect, disconnect, find_target, probe, recorded_address
 from cluster.errors import ClusterError, RenderError, ResourceError
 from cluster.render import main, render
-from cluster.resources import count_nodes, describe, trial_slots
+from cluster.resources import Machine, count_nodes, describe, trial_slots
 from trainables.errors import OrchestrateError, UnknownNameError
 
 REPOSITORY = Path(__file__).parents[2]
@@ -329,6 +329,7 @@ def fake_ray(monkeypatch: pytest.MonkeyPatch, note: Path) -> SimpleNamespace:
         calls=calls,
         fault=None,
         is_initialized=lambda: False,
+        nodes=lambda: [],
         cluster_resources=lambda: {"CPU": 2.0, "node:10.0.0.1": 1.0},
         get_runtime_context=lambda: SimpleNamespace(gcs_address="10.0.0.1:4242"),
         shutdown=lambda **options: calls.append(("shutdown", options)),
@@ -393,3 +394,21 @@ def test_a_second_connection_is_refused(fake_ray: SimpleNamespace) -> None:
     fake_ray.is_initialized = lambda: True
     with pytest.raises(ClusterError, match="connected to a Ray already; call disconnect first"):
         connect("local")
+
+
+def test_trials_are_counted_machine_by_machine() -> None:
+    machines = (Machine(3, 0, 0), Machine(3, 0, 0))
+    slots = trial_slots(6, 0, cpus_per_trial=2, gpus_per_trial=0, machines=machines)
+    assert slots == 2
+
+
+def test_a_machine_without_gpus_takes_no_trial_that_needs_one() -> None:
+    machines = (Machine(64, 0, 0), Machine(4, 2, 0))
+    slots = trial_slots(68, 2, cpus_per_trial=1, gpus_per_trial=0.125, machines=machines)
+    assert slots == 4
+
+
+def test_a_trial_that_fits_no_single_machine_is_refused() -> None:
+    machines = (Machine(64, 0, 0), Machine(1, 2, 0))
+    with pytest.raises(ResourceError, match="2 CPUs and 1 GPU on one machine, but none of the 2 machines"):
+        trial_slots(65, 2, cpus_per_trial=2, gpus_per_trial=1, machines=machines)

@@ -80,6 +80,12 @@ def complete(number: int, value: float) -> TrialRecord:
     )
 
 
+def out_of_memory(number: int) -> TrialRecord:
+    return complete(number, 0.0).model_copy(
+        update={"state": "failed", "cause": "out_of_memory", "error": "no room", "has_weights": False}
+    )
+
+
 def test_a_pruned_trial_is_recorded_and_told(tmp_path: Path, conductor: Lead) -> None:
     policy, clock = ListPolicy(Proposal(0)), Clock()
     policy.pruned = {0}
@@ -116,14 +122,100 @@ def test_a_fold_that_recovers_from_collapse_goes_on(tmp_path: Path, conductor: L
     assert epoch(lead, 0, 9, collapsed=(1,)) is None
 
 
-def test_a_lost_worker_is_an_outcome_that_the_policy_learns(tmp_path: Path, conductor: Lead) -> None:
+def test_a_trial_whose_worker_dies_is_handed_out_twice_more_and_then_is_an_outcome(
+    tmp_path: Path, conductor: Lead
+) -> None:
     policy = ListPolicy(Proposal(0))
     lead = conductor(tmp_path, policy, Clock())
+    for _ in range(3):
+        handout = lead.next()
+        assert handout is not None
+        assert (handout.number, handout.is_alone) == (0, False)
+        assert policy.told == []
+        lead.lost(0, "lost_worker", "killed")
+    assert [(record.state, record.cause, record.error) for record in policy.told] == [
+        ("failed", "lost_worker", "killed")
+    ]
+    assert lead.next() is None
+    assert lead.is_over
+
+
+def test_a_trial_that_runs_out_of_memory_is_run_again_alone_after_all_others(
+    tmp_path: Path, conductor: Lead
+) -> None:
+    policy = ListPolicy(Proposal(0), Proposal(1), Proposal(2))
+    lead = conductor(tmp_path, policy, Clock())
+    lead.next()
+    lead.next()
+    lead.run.write_record(out_of_memory(0))
+    lead.ended(0)
+    assert lead.run.record(0) is None
+    assert policy.told == []
+    assert lead.is_postponed(0)
+    last = lead.next()
+    assert last is not None
+    assert last.number == 2
+    lead.stopped(1, "asha")
+    assert lead.next() is None  # trial 2 is running, and nothing may run beside
+    assert not lead.is_over
+    lead.stopped(2, "asha")
+    again = lead.next()
+    assert again is not None
+    assert (again.number, again.is_alone) == (0, True)
+    lead.run.write_record(complete(0, 0.9))
+    lead.ended(0)
+    record = lead.run.record(0)
+    assert record is not None
+    assert (record.state, record.value) == ("complete", 0.9)
+    assert record.error == "ran out of memory beside other trials and was run again alone"
+    assert lead.is_over
+
+
+@pytest.mark.parametrize("is_killed", [True, False])
+def test_a_trial_that_runs_out_of_memory_alone_too_is_an_outcome_that_says_so(
+    tmp_path: Path, conductor: Lead, is_killed: bool
+) -> None:
+    policy = ListPolicy(Proposal(0))
+    lead = conductor(tmp_path, policy, Clock())
+    for _ in range(2):
+        assert policy.told == []
+        lead.next()
+        if is_killed:
+            lead.lost(0, "out_of_memory", "no room")
+        else:
+            lead.run.write_record(out_of_memory(0))
+            lead.ended(0)
+    assert [(record.state, record.cause) for record in policy.told] == [("failed", "out_of_memory")]
+    assert policy.told[0].error == "ran out of memory beside other trials and was run again alone:\nno room"
+    assert lead.run.record(0) == policy.told[0]
+
+
+def test_trials_that_wait_when_the_time_is_up_are_recorded_with_the_reason(
+    tmp_path: Path, conductor: Lead
+) -> None:
+    policy, clock = ListPolicy(Proposal(0), Proposal(1)), Clock()
+    lead = conductor(tmp_path, policy, clock, deadline=100.0)
+    lead.next()
     lead.next()
     lead.lost(0, "out_of_memory", "killed")
-    assert [(record.state, record.cause, record.error) for record in policy.told] == [
-        ("failed", "out_of_memory", "killed")
+    lead.lost(1, "lost_worker", "killed")
+    clock.now = 100.0
+    assert lead.is_over
+    lead.end_late_trials()
+    assert [(record.number, record.cause, record.error) for record in policy.told] == [
+        (0, "out_of_memory", "ran out of memory; no time was left to run it again alone"),
+        (1, "lost_worker", "its worker died; no time was left to run it again"),
     ]
+
+
+def test_the_measured_memory_of_a_stopped_trial_is_in_its_record(tmp_path: Path, conductor: Lead) -> None:
+    lead = conductor(tmp_path, ListPolicy(Proposal(0)), Clock())
+    lead.next()
+    lead.needed(0, 2**30)
+    lead.stopped(0, "asha")
+    record = lead.run.record(0)
+    assert record is not None
+    assert record.peak_bytes == 2**30
 
 
 def test_a_trial_that_ends_without_a_record_is_lost(tmp_path: Path, conductor: Lead) -> None:
@@ -193,12 +285,23 @@ def test_every_watcher_is_shown_everything(tmp_path: Path, conductor: Lead) -> N
         ) -> None:
             seen.append(f"epoch {epoch} of {epochs}")
 
+        def postponed(self, number: int, reason: str) -> None:
+            seen.append(f"postponed {number}: {reason}")
+
         def finished(self, record: TrialRecord) -> None:
             seen.append(f"finished {record.state}")
 
     lead = conductor(tmp_path, ListPolicy(Proposal(0)), Clock())
     lead.watchers = (Watcher(),)
     lead.next()
+    lead.lost(0, "lost_worker", "killed")
+    lead.next()
     epoch(lead, 0)
     lead.stopped(0, "asha")
-    assert seen == ["started 0", "epoch 1 of 30", "finished pruned"]
+    assert seen == [
+        "started 0",
+        "postponed 0: its worker died; it is run again",
+        "started 0",
+        "epoch 1 of 30",
+        "finished pruned",
+    ]

@@ -1,8 +1,89 @@
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
 from ray.air.execution._internal import actor_manager
 from ray.exceptions import OutOfMemoryError, RayActorError
 from ray.tune.execution import tune_controller
+from ray.tune.search import Searcher
 
-from orchestrator.engine import _survive_out_of_memory, cause_of_loss
+from cluster.resources import Machine
+from orchestrator.conductor import Conductor, Handout
+from orchestrator.engine import _as_placement, _Desk, _Searcher, _survive_out_of_memory, cause_of_loss
+from orchestrator.packing import Packing, Request
+from results.records import SearchRecord
+from results.store import RunFolder
+from trainables.config import decode
+
+CONFIG = decode({"model.backbone": "efficientnet_lite0"})
+LARGE = decode({"model.backbone": "vgg16"})
+
+
+class ListPolicy:
+    """Hands out what it is given."""
+
+    def __init__(self, *handouts: Handout) -> None:
+        self.left: Iterator[Handout] = iter(handouts)
+
+    def next(self) -> Handout | None:
+        return next(self.left, None)
+
+    def should_prune(self, number: int, epoch: int, value: float) -> bool:
+        return False
+
+    def tell(self, record: Any) -> None:
+        """Not of interest."""
+
+
+@pytest.fixture
+def desk(tmp_path: Path, make_search: Callable[..., SearchRecord]) -> _Desk:
+    handouts = (Handout(0, LARGE, {}), Handout(1, CONFIG, {}), Handout(2, CONFIG, {}))
+    conductor = Conductor(
+        RunFolder(tmp_path), make_search(), ListPolicy(*handouts), (), deadline=None, clock=lambda: 0.0
+    )
+    machines = (Machine(16, 1, 2**34),)
+    packing = Packing(1.0, 0.25, machines, folds=3, slots=8, is_measured=True)
+    packing.measured(CONFIG, 1, 100)
+    return _Desk(conductor, packing, {}, {})
+
+
+def test_a_small_trial_waits_until_the_larger_one_before_it_has_found_its_room(desk: _Desk) -> None:
+    searcher = _Searcher(desk, Path("run"))
+    assert searcher.suggest("a")["request"] == Request(1.0, 0.5)
+    assert searcher.suggest("b") is None
+    desk.waiting.clear()
+    second = searcher.suggest("c")
+    assert (second["number"], second["request"]) == (1, Request(1.0, 0.125))
+    assert searcher.suggest("d")["number"] == 2
+    assert desk.numbers == {"a": 0, "c": 1, "d": 2}
+
+
+def test_tune_is_told_that_the_search_is_over_only_when_no_trial_can_come_back(desk: _Desk) -> None:
+    searcher = _Searcher(desk, Path("run"))
+    for name in "abc":
+        searcher.suggest(name)
+        desk.waiting.clear()
+    assert searcher.suggest("d") is None
+    desk.conductor.lost(0, "out_of_memory", "killed")
+    desk.conductor.stopped(1, "asha")
+    desk.conductor.stopped(2, "asha")
+    again = searcher.suggest("e")
+    assert (again["number"], again["request"]) == (0, Request(16, 1.0))
+    desk.conductor.lost(0, "out_of_memory", "killed")
+    assert searcher.suggest("f") == Searcher.FINISHED
+
+
+def test_a_stopped_search_asks_for_nothing_more(desk: _Desk) -> None:
+    desk.conductor.is_stopping = True
+    assert _Searcher(desk, Path("run")).suggest("a") == Searcher.FINISHED
+
+
+def test_what_is_not_asked_for_is_not_named_to_ray() -> None:
+    assert _as_placement(Request(1.0, 0.0)).required_resources == {"CPU": 1.0}
+    full = replace(Request(1.0, 0.5), memory_bytes=7)
+    assert _as_placement(full).required_resources == {"CPU": 1.0, "GPU": 0.5, "memory": 7}
 
 
 def test_an_out_of_memory_kill_counts_as_the_death_of_a_worker() -> None:

@@ -9,6 +9,10 @@ from trainables.models.weights import build_stages
 from trainables.prefix.folding import folded
 
 
+# NASNet's separable convolutions are modules of their own, so their normalisation has no convolution beside it.
+PARTLY = {"nasnet"}
+
+
 def stir(module: nn.Module) -> None:
     """Give normalisations statistics as training would."""
     for layer in module.modules():
@@ -19,20 +23,29 @@ def stir(module: nn.Module) -> None:
             layer.bias.data.uniform_(-0.5, 0.5)
 
 
+def count_normalisations(module: nn.Module) -> int:
+    return sum(isinstance(layer, nn.BatchNorm2d) for layer in module.modules())
+
+
 @pytest.mark.parametrize("name", sorted(BACKBONES))
-def test_a_folded_backbone_computes_the_same_without_its_normalisations(name: str) -> None:
+def test_a_folded_backbone_computes_the_same_with_fewer_or_no_normalisations(name: str) -> None:
     backbone = BACKBONES[name]
     torch.manual_seed(0)
     channels = backbone.channels or 1
     body = nn.Sequential(build_stages(backbone, channels=channels, weights=None)).eval()
     stir(body)
-    pixels = torch.rand(2, channels, 96, 96)
+    side = max(96, backbone.min_size_px)
+    pixels = torch.rand(2, channels, side, side)
     faster = folded(body, pixels)
-    other = torch.rand(2, channels, 96, 96)
+    other = torch.rand(2, channels, side, side)
     with torch.inference_mode():
-        torch.testing.assert_close(faster(other), body(other), rtol=1e-3, atol=1e-4)
-    left = [layer for layer in faster.modules() if isinstance(layer, nn.BatchNorm2d)]
-    assert left == []
+        found, wanted = faster(other), body(other)
+    assert (found - wanted).abs().max() <= 1e-4 * wanted.abs().max()
+    before, after = count_normalisations(body), count_normalisations(faster)
+    if name in PARTLY:
+        assert 0 < after < before
+    else:
+        assert after == 0
 
 
 class Crossed(nn.Module):

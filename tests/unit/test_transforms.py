@@ -1,14 +1,18 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 import torchvision.transforms.v2.functional as reference
 
-from trainables.config import decode
+from trainables.config import check_setting, decode
+from trainables.data.clahe import equalise
 from trainables.data.transforms import (
     PixelTransform,
     TransformSpec,
     adjust_contrast,
     default_side,
+    standardise,
     transform_spec,
 )
 from trainables.errors import ConfigError
@@ -94,3 +98,129 @@ def test_the_test_contrast_follows_training_unless_it_is_set() -> None:
         for is_test in (False, True)
     ]
     assert found == [2.0, 2.0, 2.0, 1.5]
+
+
+GREYS = torch.tensor([[[0, 51], [102, 255]]], dtype=torch.int32)
+
+
+def scaled(backbone: str = "resnet50", **settings: object) -> torch.Tensor:
+    """2x2 grey levels after the transform, without the resize; shape (channels, 2, 2)."""
+    chosen = backbone_named(backbone)
+    from_scratch = {} if chosen.has_imagenet_weights else SCRATCH
+    config = decode({"model.backbone": backbone, **from_scratch, **settings})
+    found = transform_spec(config, chosen, (2, 2), 255.0, is_test=False)
+    return PixelTransform(dataclasses.replace(found, size_px=2))(GREYS)[0]
+
+
+SCRATCH = {"model.weights": "random", "model.trained_stages": "all"}
+GREY = GREYS.float()
+SHARE = GREY / 255
+MEAN = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
+STD = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, (SHARE - MEAN) / STD),
+        ({"input.scaling": "auto"}, (SHARE - MEAN) / STD),
+        ({"input.scaling": "unit"}, SHARE),
+        ({"input.scaling": "raw"}, GREY),
+        ({"input.scaling": "centred"}, GREY - 104.1353),
+        ({"input.scaling": "centred", "input.centre": 51}, GREY - 51),
+        ({"input.scaling": "centred_scaled"}, (GREY - 104.1353) / 255),
+        ({"input.scaling": "imagenet"}, (SHARE - MEAN) / STD),
+        ({"input.scaling": "standardise"}, (GREY - 102) / GREY.std(correction=0)),
+        ({"input.scaling": "raw", "input.contrast": 2.0}, 2 * GREY - 102),
+        ({"input.scaling": "raw", "input.contrast": 2.0, "input.clip": True}, (2 * GREY - 102).clamp(0, 255)),
+    ],
+)
+def test_each_scaling_is_the_formula_of_its_source(
+    settings: dict[str, object], expected: torch.Tensor
+) -> None:
+    out = scaled(**settings)
+    assert out.shape[0] == 3
+    torch.testing.assert_close(out, expected.expand(3, 2, 2), rtol=1e-6, atol=2e-5)
+
+
+def test_weights_with_another_normalisation_keep_theirs_unless_imagenet_is_asked_for() -> None:
+    torch.testing.assert_close(scaled("inception_v3"), ((SHARE - 0.5) / 0.5).expand(3, 2, 2))
+    asked = scaled("inception_v3", **{"input.scaling": "imagenet"})
+    torch.testing.assert_close(asked, (SHARE - MEAN) / STD)
+
+
+def test_nets_from_scratch_see_zero_to_one_unless_told_otherwise() -> None:
+    torch.testing.assert_close(scaled("scratch4"), SHARE)
+    torch.testing.assert_close(scaled("scratch4", **{"input.scaling": "imagenet"}), (SHARE - 0.449) / 0.226)
+
+
+def test_raw_sixteen_bit_pixels_become_grey_levels_of_0_to_255() -> None:
+    config = decode({"model.backbone": "vgg16", "input.scaling": "raw"})
+    found = transform_spec(config, backbone_named("vgg16"), (32, 32), 65535.0, is_test=False)
+    out = PixelTransform(found)(torch.full((1, 32, 32), 257, dtype=torch.int32))
+    torch.testing.assert_close(out, torch.ones(1, 3, 32, 32))
+
+
+def test_standardised_images_have_zero_mean_and_unit_variance_each() -> None:
+    images = torch.rand(3, 3, 20, 20) * torch.tensor([0.1, 0.5, 1.0]).view(3, 1, 1, 1)
+    out = standardise(images)
+    torch.testing.assert_close(out.mean(dim=(1, 2, 3)), torch.zeros(3), rtol=0, atol=1e-5)
+    torch.testing.assert_close(out.std(dim=(1, 2, 3), correction=0), torch.ones(3))
+    assert standardise(torch.full((1, 1, 8, 8), 0.3)).abs().max() < 1e-3
+
+
+def test_equalisation_comes_before_the_contrast_and_only_where_it_is_asked_for() -> None:
+    raw = (torch.rand(2, 40, 40, generator=torch.Generator().manual_seed(0)) ** 3 * 255).to(torch.uint8)
+    wanted = spec(max_value=255.0, size_px=40, contrast=1.5, clahe=2.0, clahe_grid=4)
+    equalised = equalise(raw[:, None] / 255, clip_limit=2.0, grid=4)
+    torch.testing.assert_close(PixelTransform(wanted)(raw), adjust_contrast(equalised, 1.5))
+    plain = PixelTransform(dataclasses.replace(wanted, clahe=None))(raw)
+    torch.testing.assert_close(plain, adjust_contrast(raw[:, None] / 255, 1.5))
+
+
+def test_a_transform_without_new_settings_keeps_the_key_that_features_are_stored_under() -> None:
+    names = ["max_value", "contrast", "clip", "size_px", "channels", "mean", "std"]
+    assert list(spec().as_key()) == names
+    assert list(spec(clahe=2.0, standardises=True).as_key()) == [*names, "standardises", "clahe"]
+
+
+def test_settings_that_change_nothing_do_not_tell_keys_apart() -> None:
+    def key(**settings: object) -> dict[str, object]:
+        config = decode({"model.backbone": "vgg16", **settings})
+        return transform_spec(config, backbone_named("vgg16"), (50, 50), 255.0, is_test=False).as_key()
+
+    assert key() == key(**{"input.clahe_grid": 4}) == key(**{"input.centre": 50.0})
+    assert key() == key(**{"input.scaling": "imagenet"})
+    keys = [
+        key(**{"input.scaling": scaling}) for scaling in ("auto", "unit", "raw", "centred", "standardise")
+    ]
+    keys += [key(**{"input.clahe": 2.0}), key(**{"input.clahe": 2.0, "input.clahe_grid": 4})]
+    assert len({str(one) for one in keys}) == 7
+
+
+def test_an_adapter_takes_pixels_from_zero_to_one_only() -> None:
+    config = decode({"model.backbone": "vgg16", "model.channels": "conv1x1", "input.scaling": "raw"})
+    with pytest.raises(
+        ConfigError, match=r"learns its own scaling; found input\.scaling=raw; set it to auto"
+    ):
+        transform_spec(config, backbone_named("vgg16"), (50, 50), 255.0, is_test=False)
+
+
+def test_equalisation_may_be_switched_off_by_a_word() -> None:
+    assert decode({"model.backbone": "vgg16", "input.clahe": "none"}).input.clahe is None
+    check_setting("input.clahe", "none")
+    check_setting("input.clahe", 2.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("input.clahe", 0.5, r"input\.clahe: .*greater than or equal to 1"),
+        ("input.clahe_grid", 1, r"input\.clahe_grid: .*greater than or equal to 2"),
+        ("input.centre", 300, r"input\.centre: .*less than or equal to 255"),
+        ("input.scaling", "centered", r"input\.scaling: .*'centred'"),
+    ],
+)
+def test_an_input_setting_out_of_range_is_refused(name: str, value: object, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        decode({"model.backbone": "vgg16", name: value})

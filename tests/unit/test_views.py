@@ -1,7 +1,12 @@
+import zlib
+
+import albumentations as A
+import cv2
 import numpy as np
 import pytest
 import torch
 
+from trainables.data.augmentation import AUGMENTATIONS
 from trainables.data.views import (
     IDENTITY,
     View,
@@ -12,6 +17,7 @@ from trainables.data.views import (
     training_views,
 )
 
+RANDOM = ["rotate", "affine", "e001", "e001_scratch", "e002", "e004"]
 SQUARE = torch.arange(16.0).reshape(1, 1, 4, 4)
 
 
@@ -32,7 +38,7 @@ def test_flips_are_a_subgroup_of_the_symmetries() -> None:
     assert len(flips) == 4
 
 
-@pytest.mark.parametrize("policy", ["none", "flips", "d4", "rotate", "affine"])
+@pytest.mark.parametrize("policy", AUGMENTATIONS)
 def test_prediction_views_are_symmetries_so_that_an_export_has_them(policy: str) -> None:
     views = prediction_views(policy, average=True)
     assert all(view.is_symmetry for view in views)
@@ -40,8 +46,48 @@ def test_prediction_views_are_symmetries_so_that_an_export_has_them(policy: str)
     assert prediction_views(policy, average=False) == (IDENTITY,)
 
 
+@pytest.mark.parametrize(
+    ("policy", "symmetries"),
+    [
+        ("none", (0,)),
+        ("flips", (0, 2, 4, 6)),
+        ("d4", tuple(range(8))),
+        ("rotate", tuple(range(8))),
+        ("affine", (0,)),
+        ("idc", (0, 2, 4, 6)),
+        ("e001", tuple(range(8))),
+        ("e001_scratch", tuple(range(8))),
+        ("e002", (0, 2, 4, 6)),
+        ("e003", (0, 2, 4, 6)),
+        ("e004", (0, 1, 3, 4, 5, 7)),
+        ("e004_rot90", tuple(range(8))),
+    ],
+)
+def test_predictions_are_averaged_over_the_symmetries_of_the_policy(
+    policy: str, symmetries: tuple[int, ...]
+) -> None:
+    assert tuple(view.index for view in prediction_views(policy, average=True)) == symmetries
+
+
+def test_stored_rotations_and_affine_moves_are_what_they_were() -> None:
+    nearest = cv2.BORDER_REPLICATE
+    first_steps = {
+        "rotate": A.Rotate(limit=(-180, 180), border_mode=nearest, p=1.0),
+        "affine": A.Affine(
+            scale=(0.9, 1.1), translate_percent=(-0.1, 0.1), shear=(-5, 5), border_mode=nearest, p=1.0
+        ),
+    }
+    raw = np.random.default_rng(0).integers(0, 65535, (4, 40, 37)).astype(np.uint16)
+    for kind, step in first_steps.items():
+        pipeline = A.Compose([step, A.HorizontalFlip(p=0.5), A.VerticalFlip(p=0.5)])
+        seen = random_view(raw, np.arange(4), View(kind, 3))
+        for row in range(4):
+            pipeline.set_random_seed(zlib.crc32(f"{kind}-3/{row}".encode()))
+            np.testing.assert_array_equal(seen[row], pipeline(image=raw[row])["image"])
+
+
 @pytest.mark.parametrize("shape", [(3, 40, 40), (3, 40, 40, 3)])
-@pytest.mark.parametrize("kind", ["rotate", "affine"])
+@pytest.mark.parametrize("kind", RANDOM)
 def test_a_random_view_of_an_image_is_always_the_same(shape: tuple[int, ...], kind: str) -> None:
     raw = np.random.default_rng(0).integers(0, 65535, shape).astype(np.uint16)
     rows = np.array([5, 6, 7])
@@ -54,7 +100,7 @@ def test_a_random_view_of_an_image_is_always_the_same(shape: tuple[int, ...], ki
     assert not np.array_equal(first, raw)
 
 
-@pytest.mark.parametrize("policy", ["flips", "d4", "rotate", "affine"])
+@pytest.mark.parametrize("policy", [policy for policy in AUGMENTATIONS if policy != "none"])
 def test_online_augmentation_is_decided_by_its_generator(policy: str) -> None:
     images = torch.rand(16, 1, 24, 24)
     draw = [augment_online(images, policy, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2)]

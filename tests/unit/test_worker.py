@@ -58,26 +58,42 @@ def runner(run: RunFolder, config: TrialConfig = CONFIG, **options: float) -> Tr
     return TrialRunner(run, 0, config, {"x": 1}, gpus=0.0, cpus=1.0, **options)
 
 
-def test_a_trial_opens_trains_and_leaves_its_record_last(run: RunFolder) -> None:
+@pytest.fixture
+def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every step trains one epoch; the first only opens."""
+    monkeypatch.setattr(worker, "_STEP_SECONDS", 0.0)
+
+
+def test_a_trial_opens_trains_and_leaves_its_record_last(run: RunFolder, small_steps: None) -> None:
     trial = runner(run)
     opened = trial.step()
     assert opened.opened is not None
-    assert (opened.epoch, opened.is_end) == (None, False)
+    assert (opened.epochs, opened.is_end) == ((), False)
     for epoch in range(1, 6):
         step = trial.step()
-        assert step.epoch is not None
-        assert step.epoch.epoch == epoch
+        assert [report.epoch for report in step.epochs] == [epoch]
         assert run.record(0) is None
     assert trial.step().is_end
     record = run.record(0)
     assert record is not None
     assert (record.state, record.cause, record.epochs, record.params) == ("complete", None, 6, {"x": 1})
+    assert record.peak_bytes is not None
+    assert record.peak_bytes >= 0
     assert len(read_fold_weights(run.trial(0) / "folds")) == 3
     assert len(run.out_of_fold(0).rows) == 36
 
 
+def test_a_step_trains_until_the_next_rung(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "_STEP_SECONDS", 1e9)
+    run.write_search(run.search().model_copy(update={"epochs": 6}))
+    trial = runner(run)
+    steps = [trial.step(), trial.step()]
+    assert [[report.epoch for report in step.epochs] for step in steps] == [[1, 2, 3, 4, 5], [6]]
+    assert [step.is_end for step in steps] == [False, True]
+
+
 def test_a_failure_becomes_a_record_and_not_an_exception(
-    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch, small_steps: None
 ) -> None:
     for error, cause in (
         (RuntimeError("broken"), "exception"),
@@ -98,7 +114,7 @@ def test_a_failure_becomes_a_record_and_not_an_exception(
         assert record.error
 
 
-def test_a_trial_without_time_ends_with_the_best_epoch_it_has(run: RunFolder) -> None:
+def test_a_trial_without_time_ends_with_the_best_epoch_it_has(run: RunFolder, small_steps: None) -> None:
     trial = runner(run)
     trial.step()
     for _ in range(worker.FEWEST_EPOCHS - 1):
@@ -110,7 +126,9 @@ def test_a_trial_without_time_ends_with_the_best_epoch_it_has(run: RunFolder) ->
     assert (record.state, record.cause, record.epochs) == ("complete", "budget", worker.FEWEST_EPOCHS)
 
 
-def test_a_trial_that_hardly_began_when_the_time_was_up_does_not_count(run: RunFolder) -> None:
+def test_a_trial_that_hardly_began_when_the_time_was_up_does_not_count(
+    run: RunFolder, small_steps: None
+) -> None:
     trial = runner(run, deadline=1.0)
     trial.step()
     assert trial.step().is_end
@@ -120,7 +138,7 @@ def test_a_trial_that_hardly_began_when_the_time_was_up_does_not_count(run: RunF
 
 
 def test_a_checkpoint_is_read_and_removed_when_the_trial_ends(
-    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch, small_steps: None
 ) -> None:
     monkeypatch.setattr(worker, "_CHECKPOINT_SECONDS", 0.0)
     first = runner(run)
@@ -130,8 +148,7 @@ def test_a_checkpoint_is_read_and_removed_when_the_trial_ends(
     again = runner(run)
     again.step()
     step = again.step()
-    assert step.epoch is not None
-    assert step.epoch.epoch == 4
+    assert [report.epoch for report in step.epochs] == [4]
     while not again.step().is_end:
         pass
     assert not (run.trial(0) / "checkpoint.pt").exists()

@@ -1,14 +1,23 @@
 """From raw pixels to the first stage, as one torch module: the same code trains, predicts and is exported."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, asdict, dataclass, fields
+from typing import Final
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainables.config import TrialConfig
+from trainables.data.clahe import equalise
 from trainables.errors import ConfigError
 from trainables.models.stages import Backbone
+
+_Normalisation = tuple[tuple[float, ...], tuple[float, ...]]  # mean and deviation by channel; empty: none
+
+_GRID: Final = 8  # OpenCV's tiles along each side
+_GREY_LEVEL: Final = 1 / 255
+_IMAGENET: Final = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # of the torchvision weights
+_IMAGENET_GREY: Final = ((0.449,), (0.226,))  # their mean over the channels
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +32,9 @@ class TransformSpec:
         channels: Output channels.
         mean: Subtracted per channel, after scaling to [0, 1]; empty for no normalisation.
         std: Divided by per channel.
+        standardises: Give each image, at its final size, zero mean and unit variance.
+        clahe: Clip limit of an adaptive equalisation before the contrast change; None for none.
+        clahe_grid: Its tiles along each side.
     """
 
     max_value: float
@@ -32,14 +44,21 @@ class TransformSpec:
     channels: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    standardises: bool = False
+    clahe: float | None = None
+    clahe_grid: int = _GRID
 
     def as_key(self) -> dict[str, object]:
-        """Plain values for hashing."""
-        return asdict(self)
+        """Plain values for hashing; what is off is left out, so that features stored before it stay valid."""
+        off = {field.name: field.default for field in fields(self) if field.default is not MISSING}
+        return {name: value for name, value in asdict(self).items() if name not in off or value != off[name]}
 
 
 def adjust_contrast(images: Tensor, factor: float) -> Tensor:
     """Stretch each image and channel around its own mean (C-CONTRAST, `tf.image.adjust_contrast`).
+
+    Values may leave [0, 1], as TensorFlow's do for float images. For 8-bit images, which 003 fed, it also
+    saturates and rounds; saturating is `input.clip`, rounding to whole grey levels is not reproduced.
 
     Args:
         images: Shape (B, C, H, W).
@@ -52,8 +71,21 @@ def adjust_contrast(images: Tensor, factor: float) -> Tensor:
     return (images - mean) * factor + mean
 
 
+def standardise(images: Tensor) -> Tensor:
+    """Give each image zero mean and unit variance over all its pixels and channels, shape (B, C, H, W).
+
+    A deviation below one grey level of 255 counts as one, so that an empty image becomes zero, not noise.
+
+    >>> standardise(torch.tensor([[[[0.0, 1.0]]]])).tolist()
+    [[[[-1.0, 1.0]]]]
+    """
+    centred = images - images.mean(dim=(1, 2, 3), keepdim=True)
+    deviation = (centred**2).mean(dim=(1, 2, 3), keepdim=True).sqrt()
+    return centred / deviation.clamp(min=_GREY_LEVEL)
+
+
 class PixelTransform(nn.Module):
-    """Scale to [0, 1], change contrast, resize, spread grey over channels, normalise."""
+    """Scale to [0, 1], equalise, change contrast, resize, spread grey over channels, normalise."""
 
     mean: Tensor
     std: Tensor
@@ -69,6 +101,8 @@ class PixelTransform(nn.Module):
         spec = self.spec
         images = raw.to(torch.float32) / spec.max_value
         images = images.unsqueeze(1) if images.dim() == 3 else images.permute(0, 3, 1, 2)
+        if spec.clahe is not None:
+            images = equalise(images, clip_limit=spec.clahe, grid=spec.clahe_grid)
         if spec.contrast != 1.0:
             images = adjust_contrast(images, spec.contrast)
             if spec.clip:
@@ -77,6 +111,8 @@ class PixelTransform(nn.Module):
         images = F.interpolate(images, size=size, mode="bilinear", align_corners=False, antialias=True)
         if images.shape[1] == 1 and spec.channels == 3:
             images = images.repeat(1, 3, 1, 1)
+        if spec.standardises:
+            images = standardise(images)
         if spec.mean:
             images = (images - self.mean) / self.std
         return images
@@ -116,7 +152,7 @@ def transform_spec(
         is_test: Use the contrast for validation, test and export.
 
     Raises:
-        ConfigError: If the size is too small, or a channel adapter meets RGB images.
+        ConfigError: If the size is too small, or a channel adapter meets RGB images or scaled pixels.
     """
     image_channels = 3 if len(image_shape) == 3 else 1
     adapts = config.model.channels == "conv1x1"
@@ -125,14 +161,40 @@ def transform_spec(
             f"model.channels=conv1x1 leads from grey images to an RGB backbone; here the images have "
             f"{image_channels} channel(s) and {backbone.name} takes {backbone.channels or 'any'}"
         )
+    if adapts and config.input.scaling not in ("auto", "unit"):
+        raise ConfigError(
+            "model.channels=conv1x1 starts from pixels in [0, 1] and learns its own scaling; found "
+            f"input.scaling={config.input.scaling}; set it to auto or unit, or model.channels to replicate"
+        )
     channels = 1 if adapts else backbone.channels or image_channels
-    normalises = backbone.has_imagenet_weights and not adapts
+    mean, std = _normalisation(config, backbone, channels)
+    clahe = config.input.clahe
     return TransformSpec(
         max_value=max_value,
         contrast=config.input.contrast_at_test if is_test else config.input.contrast,
         clip=config.input.clip,
         size_px=input_side(config, backbone, image_shape),
         channels=channels,
-        mean=backbone.mean if normalises else (),
-        std=backbone.std if normalises else (),
+        mean=mean,
+        std=std,
+        standardises=config.input.scaling == "standardise",
+        clahe=clahe,
+        # The grid of no equalisation must not tell two keys apart.
+        clahe_grid=_GRID if clahe is None else config.input.clahe_grid,
     )
+
+
+def _normalisation(config: TrialConfig, backbone: Backbone, channels: int) -> _Normalisation:
+    """Mean and deviation, for pixels in [0, 1], that bring about `input.scaling`."""
+    is_normalised = backbone.has_imagenet_weights and config.model.channels != "conv1x1"
+    centre = config.input.centre * _GREY_LEVEL
+    found: dict[str, _Normalisation] = {
+        "auto": (backbone.mean, backbone.std) if is_normalised else ((), ()),
+        "unit": ((), ()),
+        "raw": ((0.0,), (_GREY_LEVEL,)),
+        "centred": ((centre,), (_GREY_LEVEL,)),
+        "centred_scaled": ((centre,), (1.0,)),
+        "imagenet": _IMAGENET if channels == 3 else _IMAGENET_GREY,
+        "standardise": ((), ()),
+    }
+    return found[config.input.scaling]

@@ -6,9 +6,11 @@ the same in every trial, process and machine.
 """
 
 import functools
+import random
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -16,8 +18,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-Policy = Literal["none", "flips", "d4", "rotate", "affine"]
-DRAWS = 8  # random views of each image; as many as there are symmetries of the square
+from trainables.data.augmentation import AUGMENTATIONS, Augmentation, Policy
+from trainables.data.tones import change_tones, draw_tones
+
+DRAWS: Final = 8  # random views of each image; as many as there are symmetries of the square
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +29,11 @@ class View:
     """One way to look at every image.
 
     Attributes:
-        kind: `d4` (a symmetry of the square), `rotate` or `affine` (a random draw).
+        kind: `d4` (a symmetry of the square), or the policy that a random view is drawn from.
         index: 0 to 7; symmetry 0 is the identity, 4 to 7 are mirrored.
     """
 
-    kind: Literal["d4", "rotate", "affine"]
+    kind: Policy
     index: int
 
     def __str__(self) -> str:
@@ -42,8 +46,6 @@ class View:
 
 
 IDENTITY = View("d4", 0)
-_FLIPS = (IDENTITY, View("d4", 2), View("d4", 4), View("d4", 6))
-_D4 = tuple(View("d4", index) for index in range(8))
 
 
 def training_views(policy: Policy) -> tuple[View, ...]:
@@ -52,16 +54,26 @@ def training_views(policy: Policy) -> tuple[View, ...]:
     >>> [str(view) for view in training_views("flips")]
     ['d4-0', 'd4-2', 'd4-4', 'd4-6']
     """
-    if policy in ("rotate", "affine"):
-        return tuple(View(policy, draw) for draw in range(DRAWS))
-    return {"none": (IDENTITY,), "flips": _FLIPS, "d4": _D4}[policy]
+    augmentation = AUGMENTATIONS[policy]
+    if augmentation.is_exact:
+        return _symmetric_views(augmentation)
+    return tuple(View(policy, draw) for draw in range(DRAWS))
 
 
 def prediction_views(policy: Policy, *, average: bool) -> tuple[View, ...]:
-    """Views whose predictions are averaged; exact symmetries only, so that an exported model has them too."""
-    if not average or policy in ("none", "affine"):
-        return (IDENTITY,)
-    return _FLIPS if policy == "flips" else _D4
+    """Views whose predictions are averaged: the exact symmetries among the policy's draws.
+
+    Symmetries only, so that an exported model has them too.
+
+    >>> [str(view) for view in prediction_views("e004", average=True)]
+    ['d4-0', 'd4-1', 'd4-3', 'd4-4', 'd4-5', 'd4-7']
+    """
+    augmentation = AUGMENTATIONS[policy]
+    return _symmetric_views(augmentation) if average and augmentation.averages else (IDENTITY,)
+
+
+def _symmetric_views(augmentation: Augmentation) -> tuple[View, ...]:
+    return tuple(View("d4", index) for index in augmentation.symmetries)
 
 
 def apply_symmetry(images: Tensor, index: int) -> Tensor:
@@ -77,32 +89,66 @@ def random_view(raw: NDArray[Any], rows: NDArray[np.int64], view: View) -> NDArr
     Args:
         raw: Shape (B, H, W) or (B, H, W, 3), native number type.
         rows: Row of each image in its patch set, shape (B,); seeds the draw.
-        view: Of kind `rotate` or `affine`.
+        view: Of a policy that is not exact. Where the image is not square, its sides take part as they are.
 
     Returns:
-        Same shape and type as `raw`.
+        Same shape and type as `raw`; changed tones of whole numbers are rounded and end at the type's range.
     """
-    pipeline = _pipeline(view.kind)
+    augmentation = AUGMENTATIONS[view.kind]
+    pipeline = _pipeline(augmentation)
     out = np.empty_like(raw)
     for position, row in enumerate(rows):
-        pipeline.set_random_seed(zlib.crc32(f"{view}/{row}".encode()))
-        out[position] = pipeline(image=np.ascontiguousarray(raw[position]))["image"]
+        seed = zlib.crc32(f"{view}/{row}".encode())
+        _seed(pipeline, seed, augmentation)
+        moved = pipeline(image=np.ascontiguousarray(raw[position]))["image"]
+        out[position] = _retoned(moved, augmentation, seed) if augmentation.changes_tones else moved
     return out
 
 
 @functools.cache
-def _pipeline(kind: str) -> Any:
+def _pipeline(augmentation: Augmentation) -> Any:
     import albumentations as A
     import cv2
 
-    flips = [A.HorizontalFlip(p=0.5), A.VerticalFlip(p=0.5)]
-    nearest = cv2.BORDER_REPLICATE  # Keras's fill_mode, which the sources used
-    if kind == "rotate":
-        return A.Compose([A.Rotate(limit=(-180, 180), border_mode=nearest, p=1.0), *flips])
-    moves = A.Affine(
-        scale=(0.9, 1.1), translate_percent=(-0.1, 0.1), shear=(-5, 5), border_mode=nearest, p=1.0
-    )
-    return A.Compose([moves, *flips])
+    border = {"nearest": cv2.BORDER_REPLICATE, "reflect": cv2.BORDER_REFLECT}[augmentation.fill]
+    turn = (-augmentation.rotation_deg, augmentation.rotation_deg)
+    steps: list[Any] = []
+    if augmentation.distorts:
+        move = A.Affine(
+            scale=(1 - augmentation.zoom, 1 + augmentation.zoom),
+            translate_percent=(-augmentation.shift, augmentation.shift),
+            shear=(-augmentation.shear_deg, augmentation.shear_deg),
+            rotate=turn,
+            border_mode=border,
+            p=1.0,
+        )
+        steps.append(move)
+    elif augmentation.moves:
+        steps.append(A.Rotate(limit=turn, border_mode=border, p=1.0))
+    if augmentation.hflip:
+        steps.append(A.HorizontalFlip(p=0.5))
+    if augmentation.vflip:
+        steps.append(A.VerticalFlip(p=0.5))
+    return A.Compose(steps)
+
+
+def _seed(pipeline: Any, seed: int, augmentation: Augmentation) -> None:
+    if augmentation.seeds_steps_alike:
+        pipeline.set_random_seed(seed)
+    else:  # one stream for all steps; `set_random_seed` would give each step its own copy of it
+        pipeline.set_random_state(np.random.default_rng(seed), random.Random(seed))
+
+
+def _retoned(image: NDArray[Any], augmentation: Augmentation, seed: int) -> NDArray[Any]:
+    """Change the tones of one raw image, (H, W) or (H, W, 3)."""
+    channels_first = np.moveaxis(np.atleast_3d(image), 2, 0).astype(np.float32)
+    pixels = torch.from_numpy(channels_first).unsqueeze(0)
+    tones = draw_tones(pixels, augmentation, torch.Generator().manual_seed(seed))
+    changed = np.moveaxis(change_tones(pixels, tones)[0].numpy(), 0, 2).reshape(image.shape)
+    if image.dtype.kind == "f":
+        return changed.astype(image.dtype)
+    ends = np.iinfo(image.dtype)
+    return changed.round().clip(ends.min, ends.max).astype(image.dtype)
 
 
 def augment_online(images: Tensor, policy: Policy, generator: torch.Generator) -> Tensor:
@@ -113,34 +159,66 @@ def augment_online(images: Tensor, policy: Policy, generator: torch.Generator) -
         policy: As in the configuration.
         generator: CPU generator; its draws decide the result.
     """
-    if policy == "none":
-        return images
-    if policy in ("flips", "d4"):
-        views = training_views(policy)
-        draws = torch.randint(len(views), (images.shape[0],), generator=generator)
-        out = torch.empty_like(images)
-        for position, view in enumerate(views):
-            chosen = (draws == position).to(images.device)
-            out[chosen] = apply_symmetry(images[chosen], view.index)
-        return out
-    theta = _random_affine(images.shape[0], policy, generator).to(images.device, images.dtype)
+    augmentation = AUGMENTATIONS[policy]
+    if augmentation.moves:
+        images = _move(images, augmentation, generator)
+    elif len(augmentation.symmetries) > 1:
+        images = _turn(images, augmentation, generator)
+    if augmentation.changes_tones:
+        images = change_tones(images, draw_tones(images, augmentation, generator))
+    return images
+
+
+def _turn(images: Tensor, augmentation: Augmentation, generator: torch.Generator) -> Tensor:
+    """Apply a symmetry to each image, all of the policy's being as likely."""
+    symmetries = augmentation.symmetries
+    draws = torch.randint(len(symmetries), (images.shape[0],), generator=generator)
+    out = torch.empty_like(images)
+    for position, symmetry in enumerate(symmetries):
+        chosen = (draws == position).to(images.device)
+        out[chosen] = apply_symmetry(images[chosen], symmetry)
+    return out
+
+
+def _move(images: Tensor, augmentation: Augmentation, generator: torch.Generator) -> Tensor:
+    moves = _draw_moves(images.shape[0], augmentation, generator)
+    # The grid says for each place where its pixel comes from, hence the way back.
+    theta = torch.linalg.inv(moves)[:, :2].to(images.device, images.dtype)
     grid = F.affine_grid(theta, list(images.shape), align_corners=False)
-    return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+    padding = {"nearest": "border", "reflect": "reflection"}[augmentation.fill]
+    return F.grid_sample(images, grid, padding_mode=padding, align_corners=False)
 
 
-def _random_affine(count: int, policy: Policy, generator: torch.Generator) -> Tensor:
-    def uniform(low: float, high: float) -> Tensor:
-        return low + (high - low) * torch.rand(count, generator=generator)
+def _draw_moves(count: int, augmentation: Augmentation, generator: torch.Generator) -> Tensor:
+    """Where each image's points go, in coordinates from -1 to 1, shape (count, 3, 3)."""
 
-    mirror = torch.where(torch.rand(count, generator=generator) < 0.5, -1.0, 1.0)
-    if policy == "rotate":
-        angle, scale, shift_x, shift_y = uniform(-np.pi, np.pi), torch.ones(count), None, None
-    else:
-        angle, scale = uniform(-0.087, 0.087), uniform(0.9, 1.1)
-        shift_x, shift_y = uniform(-0.2, 0.2), uniform(-0.2, 0.2)  # 10 % of a side that spans -1 to 1
-    theta = torch.zeros(count, 2, 3)
-    theta[:, 0, 0], theta[:, 0, 1] = torch.cos(angle) * scale * mirror, -torch.sin(angle) * scale
-    theta[:, 1, 0], theta[:, 1, 1] = torch.sin(angle) * scale * mirror, torch.cos(angle) * scale
-    if shift_x is not None and shift_y is not None:
-        theta[:, 0, 2], theta[:, 1, 2] = shift_x, shift_y
-    return theta
+    def uniform(limit: float) -> Tensor:
+        return limit * (2 * torch.rand(count, generator=generator) - 1)
+
+    def mirror(is_drawn: bool) -> Tensor:
+        return 1 - 2 * (torch.rand(count, generator=generator) < 0.5).float() * is_drawn
+
+    angle = torch.deg2rad(uniform(augmentation.rotation_deg))
+    slants = [torch.tan(torch.deg2rad(uniform(augmentation.shear_deg))) for _ in "xy"]
+    shift = [uniform(2 * augmentation.shift) for _ in "xy"]  # the side is 2 long
+    zoom = [1 + uniform(augmentation.zoom) for _ in "xy"]
+    mirrors = [mirror(augmentation.hflip), mirror(augmentation.vflip)]
+    cos, sin, one = torch.cos(angle), torch.sin(angle), torch.ones(count)
+    steps = (
+        _matrices((mirrors[0], 0 * one), (0 * one, mirrors[1])),
+        _matrices((one, slants[0]), (slants[1], one), shift),
+        _matrices((cos, sin), (-sin, cos)),
+        _matrices((zoom[0], 0 * one), (0 * one, zoom[1])),
+    )
+    return functools.reduce(torch.matmul, steps)
+
+
+def _matrices(
+    first: Sequence[Tensor], second: Sequence[Tensor], shift: Sequence[Tensor] | None = None
+) -> Tensor:
+    """Stack rows (count,) of a linear map and a shift into homogeneous matrices, shape (count, 3, 3)."""
+    matrices = torch.eye(3).repeat(len(first[0]), 1, 1)
+    matrices[:, 0, :2], matrices[:, 1, :2] = torch.stack(list(first), 1), torch.stack(list(second), 1)
+    if shift is not None:
+        matrices[:, :2, 2] = torch.stack(list(shift), 1)
+    return matrices

@@ -1,11 +1,15 @@
 """Heads: from a feature map, or features pooled already, to logits."""
 
 import math
+from collections.abc import Sequence
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
 
 from trainables.config import HeadConfig
+
+_NORM_EPS: Final = {"keras": 1e-5, "tf003": 1e-8}
 
 
 class Pool(nn.Module):
@@ -29,24 +33,68 @@ class Dropout(nn.Dropout):
     """Dropout whose draws come from a generator of its own, once it was given one.
 
     So a model drops the same units whether it runs by itself or fused with others.
+
+    Attributes:
+        generator: Of the one model that this layer belongs to.
+        generators: Of each model, where the layer runs for all models of a trial through `torch.func.vmap`.
     """
 
     generator: torch.Generator | None = None
+    generators: tuple[torch.Generator, ...] | None = None
 
     def forward(self, features: Tensor) -> Tensor:
         """Drop in training only; any shape."""
-        if self.generator is None or not self.training or self.p == 0.0:
-            return super().forward(features)
+        if not self.training or self.p == 0.0:
+            return features
         keep = 1.0 - self.p
+        if self.generators is not None:
+            dropped: Tensor = _DropPerModel.apply(features, keep, self.generators)
+            return dropped
+        if self.generator is None:
+            return super().forward(features)
         kept = torch.empty(features.shape, device=features.device).bernoulli_(keep, generator=self.generator)
         return features * kept.to(features.dtype) / keep
+
+
+class _DropPerModel(torch.autograd.Function):
+    """Dropout inside `vmap` over models: each model's share of the batch is drawn by its own generator."""
+
+    @staticmethod
+    def forward(features: Tensor, keep: float, generators: tuple[torch.Generator, ...]) -> Tensor:
+        raise RuntimeError("dropout with a generator for each model runs inside vmap over the models only")
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        """Nothing to keep: `vmap` is made of operations with gradients of their own."""
+
+    @staticmethod
+    def vmap(
+        info: Any, in_dims: tuple[int | None, ...], features: Tensor, keep: float, generators: Any
+    ) -> tuple[Tensor, int]:
+        models = features.movedim(in_dims[0] or 0, 0)
+        kept = torch.empty(models.shape, device=features.device)
+        for own, generator in zip(kept, generators, strict=True):
+            own.bernoulli_(keep, generator=generator)
+        return models * kept.to(features.dtype) / keep, 0
+
+
+def use_generators(module: nn.Module, generators: Sequence[torch.Generator]) -> None:
+    """Let each model's share of the dropout in a module that runs through `vmap` come from its own generator.
+
+    Args:
+        module: A body whose weights are stacked, such as the stages of fused models.
+        generators: One for each model, on the models' device.
+    """
+    for layer in module.modules():
+        if isinstance(layer, Dropout):
+            layer.generators = tuple(generators)
 
 
 def build_head(config: HeadConfig, features: tuple[int, ...], *, classes: int) -> nn.Sequential:
     """Build the head for one image's features.
 
     Args:
-        config: Hidden layers, pooling, batch norm, dropout.
+        config: Hidden layers, pooling, batch norm, dropout, output, style.
         features: Shape of one image's features, (D,) or (C, H, W).
         classes: Number of classes; two classes share one logit (the positive class's).
 
@@ -56,13 +104,17 @@ def build_head(config: HeadConfig, features: tuple[int, ...], *, classes: int) -
     width = features[0] if config.pooling == "gap" else math.prod(features)
     layers: list[nn.Module] = [Pool(config.pooling)]
     for units in config.hidden:
-        layers += [Dropout(config.dropout), _glorot(nn.Linear(width, units))]
+        hidden = nn.Linear(width, units)
+        _draw(hidden, config.style, gain=math.sqrt(2.0))
+        layers += [Dropout(config.dropout), hidden]
         if config.batch_norm:
-            layers.append(nn.BatchNorm1d(units))
+            layers.append(nn.BatchNorm1d(units, eps=_NORM_EPS[config.style]))
         layers.append(nn.ReLU())
         width = units
     outputs = 1 if classes == 2 and config.output == "sigmoid" else classes
-    return nn.Sequential(*layers, Dropout(config.dropout), _glorot(nn.Linear(width, outputs)))
+    last = nn.Linear(width, outputs)
+    _draw(last, config.style, gain=1.0)
+    return nn.Sequential(*layers, Dropout(config.dropout), last)
 
 
 def probabilities(logits: Tensor) -> Tensor:
@@ -73,8 +125,10 @@ def probabilities(logits: Tensor) -> Tensor:
     return torch.softmax(logits, dim=-1)
 
 
-def _glorot(layer: nn.Linear) -> nn.Linear:
-    # Keras's default, which all five source systems trained from.
-    nn.init.xavier_uniform_(layer.weight)
+def _draw(layer: nn.Linear, style: str, *, gain: float) -> None:
+    if style == "keras":
+        # Keras's default, which four of the five source systems trained from.
+        nn.init.xavier_uniform_(layer.weight)
+    else:
+        nn.init.normal_(layer.weight, std=gain / math.sqrt(layer.in_features))
     nn.init.zeros_(layer.bias)
-    return layer

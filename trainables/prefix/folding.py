@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-_TOLERANCE: Final = 1e-3  # of the largest feature; single precision leaves about 1e-5
+TOLERANCE: Final = 1e-3  # of the largest feature; single precision leaves about 1e-5
 
 
 def folded(stage: nn.Module, example: Tensor) -> nn.Module:
@@ -30,7 +30,7 @@ def folded(stage: nn.Module, example: Tensor) -> nn.Module:
     with torch.inference_mode():
         expected, found = stage(example), candidate(example)
     difference = (expected - found).abs().max()
-    return candidate if difference <= _TOLERANCE * expected.abs().max() else stage
+    return candidate if difference <= TOLERANCE * expected.abs().max() else stage
 
 
 def _fold_children(module: nn.Module) -> bool:
@@ -52,3 +52,8 @@ def _what_follows(normalisation: nn.Module) -> nn.Module:
     # timm's normalisation layers hold their activation.
     activation = getattr(normalisation, "act", None)
     return activation if isinstance(activation, nn.Module) else nn.Identity()
+
+
+def in_channels_last(module: nn.Module) -> nn.Module:
+    """Lay out a module's weights channels last: about twice as fast on CPUs, and on GPUs' tensor cores."""
+    return module.to(memory_format=torch.channels_last)

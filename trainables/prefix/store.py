@@ -2,7 +2,7 @@
 
     <store>/prefix/<key>/key.json            what the key stands for
     <store>/prefix/<key>/<view>/<tap>.npy    one row an image, memory-mapped
-    <store>/prefix/<key>/<view>/<tap>.json   shape and checksum
+    <store>/prefix/<key>/<view>/<tap>.json   size, checksum and what computing it cost
     <store>/prefix/<key>/<view>.lock         held while the view is being computed; dies with its process
 
 A tap is a place where features leave the stages: after a stage, as a map or averaged over positions. One
@@ -10,105 +10,97 @@ forward pass fills every tap that the search may ask for.
 """
 
 import contextlib
-import fcntl
-import functools
-import hashlib
 import json
-import os
-import uuid
 import warnings
-import zlib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
-
-import numpy as np
-from numpy.typing import NDArray
-from torch import Tensor
 
 from trainables.data.files import write_atomically
 from trainables.data.views import View
-from trainables.errors import PrefixError
-
-FORMAT: Final = 1  # raise it when the meaning of stored features changes; older ones are then never read
-_LARGEST_HALF: Final = 65504.0
-
-
-@dataclass(frozen=True, slots=True)
-class Tap:
-    """Where features leave the stages.
-
-    Attributes:
-        stage: Name of the last stage that was run.
-        is_pooled: Averaged over positions to (C,), else the map (C, H, W).
-    """
-
-    stage: str
-    is_pooled: bool
-
-    def __str__(self) -> str:
-        return f"{self.stage}.{'gap' if self.is_pooled else 'map'}"
-
-
-@dataclass(frozen=True, slots=True)
-class PrefixKey:
-    """What the features are a function of, besides view and tap.
-
-    Attributes:
-        fingerprint: Of the patch set.
-        rows: Rows of the patch set, in order, shape (images,).
-        backbone: Name.
-        weights: Hash of the weights file.
-        transform: `TransformSpec.as_key()`.
-    """
-
-    fingerprint: str
-    rows: NDArray[np.int64]
-    backbone: str
-    weights: str
-    transform: dict[str, object]
-
-    def describe(self) -> dict[str, object]:
-        """Plain values that are hashed."""
-        return {
-            "format": FORMAT,
-            "fingerprint": self.fingerprint,
-            "rows": hashlib.sha256(np.ascontiguousarray(self.rows, dtype="<i8").tobytes()).hexdigest(),
-            "images": len(self.rows),
-            "backbone": self.backbone,
-            "weights": self.weights,
-            "transform": self.transform,
-        }
-
-    def digest(self) -> str:
-        """Name of the key's folder."""
-        text = json.dumps(self.describe(), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:24]
-
-
-# Yields (position of the first image, {tap: features (B, ...) as float32}) over all images of one view.
-Compute = Callable[[View, Sequence[Tap]], Iterator[tuple[int, dict[Tap, Tensor]]]]
+from trainables.prefix.budget import Room, view_lock
+from trainables.prefix.files import (
+    PARTIAL,
+    DamagedFileError,
+    FloatArray,
+    Stored,
+    discard,
+    meta_path,
+    open_stored,
+)
+from trainables.prefix.filling import Compute, Filled, Target, fill
+from trainables.prefix.keys import PrefixKey, Tap
+from trainables.prefix.locks import held
+from trainables.prefix.sharing import SharedFolder
 
 
 @dataclass(frozen=True, slots=True)
 class StoredViews:
-    """Features of several views of the same images, memory-mapped.
+    """Features of several views of the same images.
 
     Attributes:
-        arrays: One (images, ...) array a view, float16 or float32.
+        arrays: One (images, ...) array a view, float16 or float32; memory-mapped files, which nobody evicts
+            while the array lives, or memory.
         computed: How many of them this call computed.
+        rebuilt: How many of those replace a damaged file.
+        fetched: How many this call copied from the shared folder.
+        seconds: What computing took in this call.
+        seconds_per_image: What the frozen stages cost for one image in one view, mean over the views; known
+            of stored features too, from the process that computed them.
+        notes: What kept features from being stored.
     """
 
-    arrays: tuple[NDArray[np.floating[Any]], ...]
+    arrays: tuple[FloatArray, ...]
     computed: int
+    rebuilt: int
+    fetched: int
+    seconds: float
+    seconds_per_image: float
+    notes: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class _Tally:
+    computed: int = 0
+    rebuilt: int = 0
+    fetched: int = 0
+    seconds: float = 0.0
+    costs: list[float] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """One call's wish: a tap of a key, and what to do where it is missing."""
+
+    key: PrefixKey
+    folder: Path
+    tap: Tap
+    also: Sequence[Tap]
+    compute: Compute
+
+    @property
+    def others(self) -> list[Tap]:
+        return [tap for tap in dict.fromkeys(self.also) if tap != self.tap]
+
+    def path(self, view: View, tap: Tap | None = None) -> Path:
+        return self.folder / str(view) / f"{tap or self.tap}.npy"
 
 
 class PrefixStore:
-    """A folder of stored features, shared by all processes of a node."""
+    """A folder of stored features, shared by all processes of a node.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: The store; features lie in `prefix` below it.
+        budget_bytes: Most that the features may take on disk; None for the smaller of 200 GB and 80 % of
+            what is free plus what they take.
+        shared: A folder that all nodes see; None where there is none.
+    """
+
+    def __init__(self, folder: Path, *, budget_bytes: int | None = None, shared: Path | None = None) -> None:
         self.folder = folder / "prefix"
+        self.room = Room(self.folder, budget_bytes)
+        self.shared = SharedFolder(shared) if shared else None
 
     def views(
         self, key: PrefixKey, views: Sequence[View], tap: Tap, *, also: Sequence[Tap], compute: Compute
@@ -116,126 +108,109 @@ class PrefixStore:
         """Return the features of some views, computing those that are missing.
 
         Views that another process is computing are left to it while there are others to compute, so that
-        several workers that need the same key share the work.
+        several workers that need the same key share the work. Features that cannot be stored, for want of
+        room or of permission, are computed in memory for this call, and a note says why.
 
         Args:
-            key: Data, backbone, weights, transform.
+            key: Data, backbone, weights, transform, number type.
             views: In the order wanted.
             tap: Where the features leave.
             also: Other taps to fill in the same pass.
             compute: Called for a missing view.
+
+        Raises:
+            PrefixError: If the features are not finite, or there is no image.
         """
-        place = self.folder / key.digest()
-        if not (place / "key.json").exists():
-            write_atomically(place / "key.json", json.dumps(key.describe(), indent=1))
-        missing = [view for view in views if self._open(place, view, tap) is None]
-        computed = 0
+        wanted = _Wanted(key, self.folder / key.digest(), tap, also, compute)
+        found: dict[View, FloatArray] = {}
+        tally = _Tally()
         for may_wait in (False, True):
-            for view in list(missing):
-                with _lock(place / f"{view}.lock", may_wait=may_wait) as is_mine:
-                    if not is_mine:
-                        continue
-                    if self._open(place, view, tap) is None:
-                        self._fill(place, view, (tap, *also), len(key.rows), compute)
-                        computed += 1
-                    missing.remove(view)
-        arrays = [self._open(place, view, tap) for view in views]
-        if any(array is None for array in arrays):
-            raise PrefixError(f"features just written to {place} cannot be read back; is the disk full?")
-        return StoredViews(tuple(array for array in arrays if array is not None), computed)
+            for view in views:
+                if view not in found:
+                    array = self._view(wanted, view, tally, may_wait=may_wait)
+                    if array is not None:
+                        found[view] = array
+        return StoredViews(
+            arrays=tuple(found[view] for view in views),
+            computed=tally.computed,
+            rebuilt=tally.rebuilt,
+            fetched=tally.fetched,
+            seconds=tally.seconds,
+            seconds_per_image=sum(tally.costs) / max(1, len(tally.costs)),
+            notes=tuple(dict.fromkeys(tally.notes)),
+        )
 
-    def _open(self, place: Path, view: View, tap: Tap) -> NDArray[np.floating[Any]] | None:
-        path = place / str(view) / f"{tap}.npy"
+    def _view(self, wanted: _Wanted, view: View, tally: _Tally, *, may_wait: bool) -> FloatArray | None:
+        """Open, fetch or compute one view; None if another process is at it."""
+        path = wanted.path(view)
+        with contextlib.suppress(DamagedFileError):  # looked at again when the lock of the view is held
+            stored = open_stored(path)
+            if stored is not None:
+                return _taken(stored, tally)
+        with contextlib.ExitStack() as stack:
+            target = Target(path.parent, self.room)
+            try:
+                if not stack.enter_context(held(view_lock(path.parent), may_wait=may_wait)):
+                    return None
+                path.parent.mkdir(parents=True, exist_ok=True)
+                for leftover in path.parent.glob(f"*{PARTIAL}"):  # of a process that died; we hold the lock
+                    leftover.unlink()
+            except OSError as error:
+                tally.notes.append(_cannot_write(self.folder, error))
+                return _computed(wanted, view, (wanted.tap,), None, tally).array
+            stored = self._recovered(path, tally)
+            if stored is not None:
+                return _taken(stored, tally)
+            missing = [tap for tap in wanted.others if not meta_path(wanted.path(view, tap)).exists()]
+            filled = _computed(wanted, view, (wanted.tap, *missing), target, tally)
+            _describe(wanted)
+        if self.shared:
+            self.shared.publish(filled.written)
+        return filled.array
+
+    def _recovered(self, path: Path, tally: _Tally) -> Stored | None:
+        """Look again, now that nobody else can write the file: here, then in the shared folder."""
         try:
-            stat = path.stat()
-            meta = json.loads(path.with_suffix(".json").read_text())
-        except (FileNotFoundError, json.JSONDecodeError):
-            return None
-        if stat.st_size != meta["bytes"] or _checksum(path, stat.st_size, stat.st_mtime_ns) != meta["crc32"]:
-            warnings.warn(f"stored features {path} are damaged and are computed again", stacklevel=2)
-            path.unlink(missing_ok=True)
-            return None
-        array: NDArray[np.floating[Any]] = np.load(path, mmap_mode="r", allow_pickle=False)
-        return array
-
-    def _fill(self, place: Path, view: View, taps: Sequence[Tap], images: int, compute: Compute) -> None:
-        folder = place / str(view)
-        folder.mkdir(parents=True, exist_ok=True)
-        for leftover in folder.glob("*.partial"):  # of a process that died; we hold the lock
-            leftover.unlink()
-        wanted = [other for other in dict.fromkeys(taps) if self._open(place, view, other) is None]
-        for kind in (np.float16, np.float32):
-            writers = {tap: _Writer(folder / f"{tap}.npy", images, np.dtype(kind)) for tap in wanted}
-            for start, features in compute(view, wanted):
-                for tap, values in features.items():
-                    writers[tap].put(start, values.numpy())
-            wanted = [tap for tap, writer in writers.items() if not writer.finish()]
-            if not wanted:
-                return
+            stored = open_stored(path)
+        except DamagedFileError as error:
+            warnings.warn(f"stored features are damaged and are computed again: {error}", stacklevel=4)
+            tally.rebuilt += 1
+            with contextlib.suppress(OSError):
+                discard(path)
+            stored = None
+        if stored is None and self.shared:
+            stored = self.shared.fetch(path, self.room)
+            tally.fetched += stored is not None
+        return stored
 
 
-class _Writer:
-    """Writes one tap under a temporary name; moves it into place when it is whole and in range."""
-
-    def __init__(self, path: Path, images: int, kind: np.dtype[Any]) -> None:
-        self.path, self.images, self.kind = path, images, kind
-        self.partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
-        self.array: NDArray[Any] | None = None
-        self.largest = 0.0
-
-    def put(self, start: int, values: NDArray[np.float32]) -> None:
-        if self.array is None:
-            shape = (self.images, *values.shape[1:])
-            self.array = np.lib.format.open_memmap(self.partial, mode="w+", dtype=self.kind, shape=shape)
-        self.largest = float(np.maximum(self.largest, np.abs(values).max()))  # keeps NaN, max() would not
-        with np.errstate(over="ignore"):
-            self.array[start : start + len(values)] = values
-
-    def finish(self) -> bool:
-        """Keep the file; False if half precision cannot hold it and it must be computed in float32."""
-        if self.array is None:
-            raise PrefixError("no image to compute features of")
-        self.array.flush()  # type: ignore[attr-defined]
-        self.array = None
-        if not np.isfinite(self.largest):
-            self.partial.unlink()
-            raise PrefixError(
-                f"features for {self.path.name} are not finite; are the weights or pixels broken?"
-            )
-        if self.kind == np.float16 and self.largest > _LARGEST_HALF:
-            self.partial.unlink()
-            return False
-        stat = self.partial.stat()
-        meta = {
-            "crc32": _checksum(self.partial, stat.st_size, stat.st_mtime_ns),
-            "bytes": stat.st_size,
-        }
-        self.partial.replace(self.path)
-        write_atomically(self.path.with_suffix(".json"), json.dumps(meta))
-        return True
+def _taken(stored: Stored, tally: _Tally) -> FloatArray:
+    tally.costs.append(stored.meta.seconds_per_image)
+    return stored.array
 
 
-@functools.lru_cache(maxsize=4096)
-def _checksum(path: Path, size: int, modified_ns: int) -> int:
-    # Cached per process: a file is read whole once, then trusted while size and time stay.
-    crc = 0
-    with path.open("rb") as file:
-        while block := file.read(1 << 22):
-            crc = zlib.crc32(block, crc)
-    return crc
+def _computed(
+    wanted: _Wanted, view: View, taps: Sequence[Tap], target: Target | None, tally: _Tally
+) -> Filled:
+    images = len(wanted.key.rows)
+    filled = fill(wanted.compute, view, taps, images=images, kind=wanted.key.kind, target=target)
+    tally.computed += 1
+    tally.seconds += filled.seconds
+    tally.costs.append(filled.seconds / max(1, images))
+    tally.notes += [filled.note] if filled.note else []
+    return filled
 
 
-@contextlib.contextmanager
-def _lock(path: Path, *, may_wait: bool) -> Iterator[bool]:
-    """Hold a lock that the kernel lets go when this process ends; yields False if another holds it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if may_wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
-    finally:
-        os.close(descriptor)
+def _describe(wanted: _Wanted) -> None:
+    """Write down what a key's folder stands for."""
+    path = wanted.folder / "key.json"
+    with contextlib.suppress(OSError):  # for people only; a full disk has been noted by now
+        if not path.exists():
+            write_atomically(path, json.dumps(wanted.key.describe(), indent=1))
+
+
+def _cannot_write(folder: Path, error: OSError) -> str:
+    return (
+        f"the store {folder} cannot be written ({error.strerror or error}): features were computed for this "
+        "trial alone and not kept; choose another folder with --store"
+    )

@@ -1,0 +1,334 @@
+"""What a trial costs beside its training: trials that do nothing, with five reports each, two at once.
+
+    python -m benchmarks.overhead [--trials 200] [--tune-trials 16] [--long] [--json FILE]
+
+Ours is the engine as a search runs it: conductor, study in a journal file with the real search space, records
+in a run folder, terminal and TensorBoard. Only the training is left out. Beside it Optuna alone, a pool of
+Ray actors with ask and tell, and Ray Tune with OptunaSearch as it comes. `--long` shows whether the 2,000th
+trial costs more than the 100th.
+"""
+
+import argparse
+import io
+import itertools
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import optuna
+import ray
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from rich.console import Console
+from rich.table import Table
+
+from cluster.connect import connect, disconnect
+from orchestrator.conductor import Conductor
+from orchestrator.engine import Resources, run_trials
+from orchestrator.policy import StudyPolicy, open_study
+from orchestrator.progress import SearchProgress
+from orchestrator.tensorboard import TensorBoardLog, setting_columns
+from orchestrator.watchers import TensorBoardWatcher, TerminalWatcher
+from orchestrator.worker import Step
+from results.records import PrefixUse, SearchRecord, TrialRecord
+from results.store import RunFolder
+from search_spaces.context import SpaceContext
+from search_spaces.registry import space_named
+from trainables.config import TrialConfig, flatten
+from trainables.evaluation import EpochReport
+
+REPORTS: Final = 5
+AT_ONCE: Final = 2
+_LONG: Final = 2000
+_WINDOW: Final = 100  # trials over which the cost at one point of a long search is averaged
+_BACKBONES: Final = ("efficientnet_lite0", "vgg16", "resnet50", "inception_v3")
+_CONTEXT: Final = SpaceContext(
+    backbones=_BACKBONES,
+    from_scratch=frozenset(),
+    fine_tunes=dict.fromkeys(_BACKBONES, ("top",)),
+    flattens=dict.fromkeys(_BACKBONES, ("top",)),
+    levels=dict.fromkeys(_BACKBONES, ("top", "top+1")),
+    adapts_channels=frozenset(),
+    augmentations=("none", "flips", "d4"),
+    sizes_px=dict.fromkeys(_BACKBONES, 224),
+    epochs=REPORTS,
+    images=400,
+)
+
+
+class NoTraining:
+    """Stands in for `TrialRunner`: reports its epochs at once and writes its record, as a real trial does."""
+
+    def __init__(
+        self, run: RunFolder, number: int, config: TrialConfig, params: dict[str, Any], **given: Any
+    ) -> None:
+        self.run, self.number, self.config, self.params = run, number, config, params
+
+    def step(self) -> Step:
+        """All epochs, and the end."""
+        value = worth(self.number)
+        scalars = {"loss/train": 0.5, "loss/validation": 0.6, "auc/validation": value, "fold_1/auc": value}
+        epochs = tuple(EpochReport(e, value, scalars, (), e == REPORTS) for e in range(1, REPORTS + 1))
+        self.run.write_record(
+            TrialRecord(
+                number=self.number,
+                state="complete",
+                value=value,
+                best_epoch=REPORTS,
+                epochs=REPORTS,
+                config=flatten(self.config.model_dump(mode="json")),
+                params=self.params,
+                fingerprint="f" * 64,
+                seed=0,
+                finished_at=datetime.now(UTC),
+            )
+        )
+        opened = PrefixUse(kind="stored views", stage="block7", views=8, computed=0, read=8)
+        return Step(opened=opened, epochs=epochs, is_end=True)
+
+
+def worth(number: int) -> float:
+    """A score in [0.5, 1) that looks like chance and repeats."""
+    return 0.5 + (number * 0.6180339887 % 1.0) / 2
+
+
+@dataclass
+class Ends:
+    """Watches when trials end."""
+
+    at: list[float]
+
+    def started(self, *told: Any) -> None:
+        """Not of interest."""
+
+    epoch = postponed = started
+
+    def finished(self, record: TrialRecord) -> None:
+        """Note the time."""
+        self.at.append(time.perf_counter())
+
+
+def ours(trials: int, folder: Path, *, is_watched: bool) -> list[float]:
+    """Run our engine; returns when each trial ended."""
+    run = RunFolder(folder / f"run-{trials}-{is_watched}")
+    search = _search(trials)
+    run.write_search(search)
+    study = open_study(
+        storage=None, journal=run.study_file, name="overhead", seed=0, epochs=REPORTS, is_new=True
+    )
+    policy = StudyPolicy(study, space_named("benign_malignant"), _CONTEXT, {}, trials=trials)
+    log = TensorBoardLog(run.tensorboard)
+    log.write_experiment(setting_columns())
+    progress = SearchProgress(
+        task=search.task,
+        name=search.name,
+        data=search.data,
+        trials=trials,
+        minutes=None,
+        workers=AT_ONCE,
+        is_synthetic=True,
+        console=Console(file=io.StringIO(), width=100),
+    )
+    ends = Ends([])
+    watchers = (TerminalWatcher(progress), TensorBoardWatcher(log), ends) if is_watched else (ends,)
+    conductor = Conductor(run, search, policy, watchers, deadline=None, clock=time.time)
+    with progress:
+        run_trials(conductor, run, Resources(1.0, 0.0, AT_ONCE), make_runner=NoTraining)
+    return ends.at
+
+
+def optuna_alone(trials: int, folder: Path) -> list[float]:
+    """Ask, report and tell in a loop; returns when each trial ended."""
+    study, ends = _study(folder / "optuna.log"), []
+    for _ in range(trials):
+        trial = _ask(study)
+        for epoch in range(1, REPORTS + 1):
+            trial.report(worth(trial.number), epoch)
+        study.tell(trial, worth(trial.number))
+        ends.append(time.perf_counter())
+    return ends
+
+
+def actor_pool(trials: int, folder: Path) -> list[float]:
+    """A pool of Ray actors that each return five reports, with ask and tell around it."""
+    study, ends = _study(folder / "pool.log"), []
+    actors = [ray.remote(num_cpus=1)(_Actor).remote() for _ in range(AT_ONCE)]
+    running: dict[Any, tuple[Any, Any]] = {}
+    asked = itertools.count()
+
+    def start(actor: Any) -> None:
+        if next(asked) < trials:
+            trial = _ask(study)
+            running[actor.run.remote(trial.number)] = (actor, trial)
+
+    for actor in actors:
+        start(actor)
+    while running:
+        (done,), _ = ray.wait(list(running), num_returns=1)
+        actor, trial = running.pop(done)
+        for epoch, value in enumerate(ray.get(done), start=1):
+            trial.report(value, epoch)
+        study.tell(trial, worth(trial.number))
+        ends.append(time.perf_counter())
+        start(actor)
+    for actor in actors:
+        ray.kill(actor)
+    return ends
+
+
+class _Actor:
+    def run(self, number: int) -> list[float]:
+        return [worth(number)] * REPORTS
+
+
+def stock_tune(trials: int, folder: Path) -> list[float]:
+    """Ray Tune with OptunaSearch as it comes: a fresh actor a trial, the stock loggers."""
+    from ray import tune
+    from ray.tune.search import ConcurrencyLimiter
+    from ray.tune.search.optuna import OptunaSearch
+
+    def trainable(config: dict[str, Any]) -> None:
+        for _ in range(REPORTS):
+            tune.report({"auc": 0.5 + config["x"] / 2})
+
+    ends: list[float] = []
+
+    class Watch(tune.Callback):
+        def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+            ends.append(time.perf_counter())
+
+    os.environ.pop("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", None)
+    searcher = OptunaSearch(space=_define, metric="auc", mode="max")
+    tune.Tuner(
+        trainable,
+        tune_config=tune.TuneConfig(
+            search_alg=ConcurrencyLimiter(searcher, max_concurrent=AT_ONCE), num_samples=trials
+        ),
+        run_config=tune.RunConfig(
+            name="stock", storage_path=str(folder / "stock"), verbose=0, callbacks=[Watch()]
+        ),
+    ).fit()
+    return ends
+
+
+def _define(trial: optuna.Trial) -> dict[str, Any]:
+    space_named("benign_malignant").configure(trial, _CONTEXT, {})
+    return {"x": trial.suggest_float("x", 0.0, 1.0)}
+
+
+def _study(journal: Path) -> optuna.Study:
+    return optuna.create_study(storage=JournalStorage(JournalFileBackend(str(journal))), direction="maximize")
+
+
+def _ask(study: optuna.Study) -> optuna.Trial:
+    trial = study.ask()
+    space_named("benign_malignant").configure(trial, _CONTEXT, {})
+    return trial
+
+
+def milliseconds(ends: list[float], first: int = 0) -> float:
+    """Wall-clock milliseconds a trial, from one end to another.
+
+    Args:
+        ends: When each trial ended, seconds.
+        first: Trials to skip: starting workers costs the first ones more in every setup.
+    """
+    window = ends[first:]
+    return 1e3 * (window[-1] - window[0]) / (len(window) - 1)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--trials", type=int, default=200)
+    parser.add_argument("--tune-trials", type=int, default=16, help="of stock Ray Tune, which is slow")
+    parser.add_argument("--long", action="store_true", help=f"also {_LONG} trials of ours")
+    parser.add_argument("--json", type=Path)
+    asked = parser.parse_args()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    connection = connect("local", cpus=AT_ONCE)
+    try:
+        with tempfile.TemporaryDirectory() as name:
+            found = _measure(Path(name), asked)
+    finally:
+        disconnect(connection)
+    _show(found)
+    if asked.json:
+        asked.json.write_text(json.dumps(found, indent=1) + "\n")
+
+
+def _measure(folder: Path, asked: argparse.Namespace) -> dict[str, float]:
+    setups: dict[str, tuple[Callable[[], list[float]], int]] = {
+        "ours, terminal and TensorBoard on": (lambda: ours(asked.trials, folder, is_watched=True), AT_ONCE),
+        "ours, nobody watching": (lambda: ours(asked.trials, folder, is_watched=False), AT_ONCE),
+        "Optuna alone": (lambda: optuna_alone(asked.trials, folder), 0),
+        "Ray actors, ask and tell": (lambda: actor_pool(asked.trials, folder), AT_ONCE),
+        f"Ray Tune + OptunaSearch ({asked.tune_trials} trials)": (
+            lambda: stock_tune(asked.tune_trials, folder),
+            AT_ONCE,
+        ),
+    }
+    found = {}
+    for name, (run, first) in setups.items():
+        found[name] = milliseconds(run(), first)
+        print(f"{name}: {found[name]:.1f} ms a trial", file=sys.stderr)
+    if asked.long:
+        ends = ours(_LONG, folder, is_watched=True)
+        for at in (100, _LONG // 2, _LONG):
+            found[f"ours, around trial {at}"] = milliseconds(ends[at - _WINDOW : at], AT_ONCE)
+    return found
+
+
+def _show(found: dict[str, float]) -> None:
+    table = Table("setup", "ms a trial", "of ours")
+    base = next(iter(found.values()))
+    for name, value in found.items():
+        table.add_row(name, f"{value:.1f}", f"{value / base:.2f}x")
+    Console().print(table)
+
+
+def _search(trials: int) -> SearchRecord:
+    return SearchRecord(
+        task="benign_malignant",
+        classes=("benign", "malignant"),
+        name="overhead",
+        data="none",
+        label_codes="task",
+        source="none",
+        is_synthetic=True,
+        fingerprint="f" * 64,
+        store="store",
+        metric="auc",
+        space="benign_malignant",
+        space_context=_CONTEXT.as_plain(),
+        pins={},
+        backbones=_BACKBONES,
+        left_out={},
+        weights_dir=None,
+        trials=trials,
+        minutes=None,
+        trial_minutes=10.0,
+        folds=4,
+        test_share=0.2,
+        seed=0,
+        workers=AT_ONCE,
+        cpus_per_trial=1.0,
+        gpus_per_trial=0.0,
+        epochs=REPORTS,
+        keep_weights=12,
+        study_storage=None,
+        command="",
+        versions={},
+        started_at=datetime.now(UTC),
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,56 @@
+"""The configurations that the throughput benchmark runs on both sides."""
+
+import itertools
+import random
+from dataclasses import dataclass
+from typing import Final
+
+from trainables.config import TrialConfig, decode
+
+COUNT: Final = 32
+BATCH_SIZE: Final = 32
+_CUTS: Final = ("top", "top+1")
+_CONTRASTS: Final = (1.0, 1.5, 2.0)
+_HIDDEN: Final = ("64", "128", "256")
+_LEARNING_RATES: Final = (5e-4, 1e-3)
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """One point: a frozen backbone up to a cut, a contrast, a head and its learning rate.
+
+    Attributes:
+        cut: Cut level.
+        contrast: Factor.
+        hidden: Units of the hidden layer, as text.
+        lr: Learning rate of Adam.
+    """
+
+    cut: str
+    contrast: float
+    hidden: str
+    lr: float
+
+    def as_trial(self, backbone: str, epochs: int) -> TrialConfig:
+        """The same for our search: all epochs, the eight symmetries in training, one view at prediction."""
+        return decode(
+            {
+                "model.backbone": backbone,
+                "model.cut": self.cut,
+                "model.head.hidden": self.hidden,
+                "model.head.dropout": 0.0,
+                "input.contrast": self.contrast,
+                "optimizer.lr": self.lr,
+                "training.epochs": epochs,
+                "training.patience": None,
+                "training.batch_size": BATCH_SIZE,
+                "training.augmentation": "d4",
+                "training.average_views": False,
+            }
+        )
+
+
+def configurations() -> list[Configuration]:
+    """The same 32 points every time, in an order that mixes cuts and contrasts."""
+    grid = [Configuration(*point) for point in itertools.product(_CUTS, _CONTRASTS, _HIDDEN, _LEARNING_RATES)]
+    return random.Random(0).sample(grid, COUNT)

@@ -1,0 +1,256 @@
+"""The same 32 configurations through our search, with a cold and a warm store, and through plain Ray Tune.
+
+    python -m benchmarks.search_throughput --data FILE [--backbone efficientnet_lite0] [--weights-dir DIR]
+        [--plain-sample 2] [--seeds 3] [--json FILE]
+
+Frozen backbone, two cut levels, three contrasts, three heads, two learning rates, four patient-grouped folds
+from one split, the eight symmetries in training, one view at prediction, two trials at once, in one Ray that
+runs already. The plain side runs a random sample of the configurations; its time is scaled by their number.
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+import random
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.plain_configurations import Configuration, configurations
+from benchmarks.plain_search import PlainData, PlainResult, run_plain
+from cluster.connect import Connection, connect, disconnect
+from orchestrator.conductor import Conductor
+from orchestrator.engine import Resources, run_trials
+from orchestrator.policy import Proposal
+from orchestrator.search import Prepared, SearchRequest, prepare_search
+from results.records import TrialRecord
+from results.store import RunFolder
+from trainables.config import TrialConfig
+from trainables.data.patches import open_patch_set
+from trainables.data.splits import read_split
+from trainables.material import prepare
+from trainables.models.weights import find_weights
+from trainables.tasks import task_named
+
+TASK: Final = "benign_malignant"
+WORKERS: Final = 2
+FOLDS: Final = 4
+_Z95: Final = 1.96
+
+
+class FixedList:
+    """A policy that hands out a list of configurations and prunes none."""
+
+    def __init__(self, configs: Sequence[TrialConfig]) -> None:
+        self.proposals = [Proposal(number, config, {}) for number, config in enumerate(configs)]
+        self.records: dict[int, TrialRecord] = {}
+
+    def next(self) -> Proposal | None:
+        """The next one, or None."""
+        return self.proposals.pop(0) if self.proposals else None
+
+    def should_prune(self, number: int, epoch: int, value: float) -> bool:
+        """Never."""
+        return False
+
+    def tell(self, record: TrialRecord) -> None:
+        """Keep the record."""
+        self.records[record.number] = record
+
+
+@dataclass(frozen=True, slots=True)
+class OurResult:
+    """Outcome of our search over a list.
+
+    Attributes:
+        seconds: From the start of the trials to the last record.
+        values: Mean fold AUC of each configuration, in order.
+        prefix_seconds: Worker time in which features were computed.
+        trial_seconds: Worker time of all trials, without the time between them.
+        computed_views: View files that were computed.
+    """
+
+    seconds: float
+    values: list[float]
+    prefix_seconds: float
+    trial_seconds: float
+    computed_views: int
+
+
+def main() -> None:
+    """Measure and print."""
+    began = time.perf_counter()
+    arguments = _arguments()
+    with tempfile.TemporaryDirectory() as scratch:
+        connection = connect("local", cpus=WORKERS)
+        try:
+            found = _compare(arguments, Path(scratch), connection)
+        finally:
+            disconnect(connection)
+    found["process_seconds"] = time.perf_counter() - began
+    Console().print(_table(found))
+    for line in _sentences(found):
+        print(line)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(found, indent=1) + "\n")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--backbone", default="efficientnet_lite0")
+    parser.add_argument("--weights-dir", type=Path)
+    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--plain-sample", type=int, default=2, help="an even number of configurations")
+    parser.add_argument("--seeds", type=int, default=3, help="of ours, to know how much chance moves a score")
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    if arguments.plain_sample % WORKERS or not 0 < arguments.plain_sample <= len(configurations()):
+        sys.exit(f"--plain-sample must be a multiple of {WORKERS} up to {len(configurations())}")
+    return arguments
+
+
+def _compare(arguments: argparse.Namespace, scratch: Path, connection: Connection) -> dict[str, Any]:
+    points = configurations()
+    trials = [point.as_trial(arguments.backbone, arguments.epochs) for point in points]
+    chosen = sorted(random.Random(1).sample(range(len(points)), arguments.plain_sample))
+    prepared = _prepared(arguments, scratch, connection)
+    ours = {name: _run_ours(prepared, trials, scratch / name, seed=0) for name in ("cold", "warm")}
+    sampled = [trials[number] for number in chosen]
+    again = [
+        _run_ours(prepared, sampled, scratch / f"seed-{seed}", seed=seed)
+        for seed in range(1, arguments.seeds)
+    ]
+    plain = _run_plain(prepared, arguments, [points[number] for number in chosen], scratch)
+    mean_of_seed = [statistics.fmean(ours["cold"].values[number] for number in chosen)]
+    mean_of_seed += [statistics.fmean(one.values) for one in again]
+    return {
+        "data": Path(arguments.data).name,
+        "backbone": arguments.backbone,
+        "configurations": len(points),
+        "epochs": arguments.epochs,
+        "plain_sample": len(chosen),
+        "plain_sample_seconds": plain.seconds,
+        "plain_seconds": plain.seconds * len(points) / len(chosen),
+        "cold": dataclasses.asdict(ours["cold"]),
+        "warm": dataclasses.asdict(ours["warm"]),
+        "auc_plain": statistics.fmean(plain.values),
+        "auc_ours_by_seed": mean_of_seed,
+        "plain_values": plain.values,
+        "our_values": [ours["cold"].values[number] for number in chosen],
+    }
+
+
+def _prepared(arguments: argparse.Namespace, scratch: Path, connection: Connection) -> Prepared:
+    request = SearchRequest(
+        task=TASK,
+        data=arguments.data,
+        name="prepared",
+        runs=scratch / "runs",
+        pins={"model.backbone": arguments.backbone},
+        trials=len(configurations()),
+        folds=FOLDS,
+        epochs=arguments.epochs,
+        workers=WORKERS,
+        gpus_per_trial=0.0,
+        weights_dir=arguments.weights_dir,
+        may_download=False,
+    )
+    return prepare_search(request, lambda: connection, print)
+
+
+def _run_ours(prepared: Prepared, configs: Sequence[TrialConfig], folder: Path, *, seed: int) -> OurResult:
+    """Run configurations through conductor and engine, in a run folder of their own."""
+    run, record = RunFolder(folder), prepared.record.model_copy(update={"seed": seed})
+    folder.mkdir()
+    run.split_file.write_bytes(prepared.run.split_file.read_bytes())
+    run.write_search(record)
+    policy = FixedList(configs)
+    conductor = Conductor(run, record, policy, (), deadline=None, clock=time.time)
+    start = time.perf_counter()
+    run_trials(conductor, run, Resources(record.cpus_per_trial, record.gpus_per_trial, WORKERS))
+    seconds = time.perf_counter() - start
+    records = [policy.records[number] for number in range(len(configs))]
+    failed = [one for one in records if one.state != "complete"]
+    if failed:
+        raise RuntimeError(f"trial {failed[0].number} of ours failed: {failed[0].error}")
+    uses = [one.prefix for one in records if one.prefix is not None]
+    return OurResult(
+        seconds=seconds,
+        values=[float(one.value or 0.0) for one in records],
+        prefix_seconds=sum(use.computed_seconds for use in uses),
+        trial_seconds=sum(one.wall_seconds for one in records),
+        computed_views=sum(use.computed for use in uses),
+    )
+
+
+def _run_plain(
+    prepared: Prepared, arguments: argparse.Namespace, sample: Sequence[Configuration], scratch: Path
+) -> PlainResult:
+    record = prepared.record
+    patch_set = open_patch_set(Path(record.store) / "data", record.fingerprint)
+    material = prepare(patch_set, task_named(TASK), read_split(prepared.run.split_file))
+    images = scratch / "images.npy"
+    np.save(images, patch_set.images[material.rows])
+    data = PlainData(
+        images=images,
+        labels=material.labels,
+        folds=material.folds,
+        max_value=patch_set.max_value,
+        size_px=record.space_context["sizes_px"][arguments.backbone],
+        backbone=arguments.backbone,
+        weights=find_weights(arguments.backbone, weights_dir=arguments.weights_dir, may_download=False),
+        epochs=arguments.epochs,
+        seed=0,
+    )
+    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "0"
+    return run_plain(data, sample, workers=WORKERS, folder=scratch / "plain")
+
+
+def _table(found: Mapping[str, Any]) -> Table:
+    count, plain = found["configurations"], found["plain_seconds"]
+    table = Table(box=None, pad_edge=False)
+    for title in (f"{count} configurations", "Seconds", "Ratio"):
+        table.add_column(title, justify="left" if title.endswith("ations") else "right")
+    table.add_row(f"plain, {found['plain_sample']} run and scaled by {count}", f"{plain:.0f}", "1x")
+    for name in ("cold", "warm"):
+        seconds = found[name]["seconds"]
+        table.add_row(f"ours, {name} store", f"{seconds:.1f}", f"{plain / seconds:.0f}x")
+    return table
+
+
+def _sentences(found: Mapping[str, Any]) -> list[str]:
+    seeds = found["auc_ours_by_seed"]
+    difference = statistics.fmean(seeds) - found["auc_plain"]
+    lines = [
+        f"AUC over the {found['plain_sample']} configurations that both ran: plain {found['auc_plain']:.3f}, "
+        f"ours {statistics.fmean(seeds):.3f} over {len(seeds)} seed(s), difference {difference:+.3f}"
+    ]
+    if len(seeds) > 1:
+        half = _Z95 * statistics.stdev(seeds) * (1 + 1 / len(seeds)) ** 0.5
+        lines.append(
+            f"chance alone (other seeds of ours) moves that difference by up to {half:.3f} in 19 of 20 runs"
+        )
+    for name in ("cold", "warm"):
+        one = found[name]
+        around = WORKERS * one["seconds"] - one["trial_seconds"]
+        lines.append(
+            f"ours, {name}: {one['computed_views']} views computed in {one['prefix_seconds']:.1f} s; worker "
+            f"time {one['trial_seconds']:.1f} s in trials, {around:.1f} s between and around them"
+        )
+    lines.append(f"the whole process took {found['process_seconds']:.0f} s")
+    return lines
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,193 @@
+"""`orchestrate plan`."""
+
+import argparse
+import sys
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.cli import search
+from orchestrator.cli.common import messages, print_sentence
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from orchestrator.plan import BackbonePlan, PartPlan, Plan
+    from orchestrator.search import SearchRequest
+
+HELP = "say what a search would do and how long it would take here, without running it"
+EPILOG = """\
+Takes what `orchestrate search` takes: put `plan` in place of `search`. Measures for some seconds what the
+backbones cost on this machine, prices points of the space and runs searches over them in thought. Starts no
+Ray and writes no run folder; data that were not read before are stored, as a search would store them.
+
+examples:
+  orchestrate plan benign_malignant
+  orchestrate plan benign_malignant --data patches.npz --trials 100 --offline
+  orchestrate plan benign_malignant --data patches.npz --set model.backbone=vgg16 --format json
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options: those of a search, and how to print."""
+    search.add_arguments(parser)
+    parser.add_argument(
+        "--format", choices=("table", "json"), default="table", help="how to print (default: table)"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Plan and print; returns the exit code."""
+    import dataclasses
+    import json
+
+    from cluster.connect import Connection
+    from orchestrator.plan import plan_search
+    from orchestrator.search import check_request, survey_search
+    from trainables.probe import count_cpus, count_gpus
+
+    request = _request(arguments)
+    check_request(request)
+    console = messages()
+    print_sentence(console, "reading the data and measuring what trials cost here ...")
+    machine = Connection("", True, float(count_cpus()), float(count_gpus()), 1, "")
+    survey = survey_search(request, lambda: machine, lambda _: None)
+    for note in survey.notes:
+        print_sentence(console, note)
+    plan = plan_search(survey, request)
+    if arguments.format == "json":
+        print(json.dumps(dataclasses.asdict(plan), indent=1, allow_nan=False))
+        return 0
+    from rich.console import Console
+
+    Console(highlight=False).print(plan_table(plan))
+    print_sentence(console, f"next: {request.command.replace(' plan ', ' search ', 1)}")
+    return 0
+
+
+def plan_table(plan: "Plan") -> "RenderableType":
+    """The plan as tables and lines that fit 80 columns."""
+    from rich.console import Group
+
+    return Group(_data(plan), "", _backbones(plan), "", _totals(plan))
+
+
+def _request(arguments: argparse.Namespace) -> "SearchRequest":
+    """The search that is asked about; options that are called like a field of the request are that field."""
+    import dataclasses
+
+    from orchestrator.search import SearchRequest, typed_command
+    from search_spaces.pins import parse_pins
+
+    fields = {field.name for field in dataclasses.fields(SearchRequest)}
+    named = {name: value for name, value in vars(arguments).items() if name in fields}
+    own: dict[str, Any] = {
+        "pins": parse_pins(arguments.pins),
+        "may_download": not arguments.offline,
+        "command": typed_command(sys.argv[1:]),
+    }
+    return SearchRequest(**(named | own))
+
+
+def _data(plan: "Plan") -> "RenderableType":
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    unit = "patients" if plan.is_grouped else "groups"
+    synthetic = "SYNTHETIC " if plan.is_synthetic else ""
+    title = Text(f"{synthetic}{plan.task} on {plan.source}: {plan.trials} trials, none has run", "bold")
+    table = Table(box=None, pad_edge=False)
+    table.add_column("Images")
+    for label in plan.parts[0].images:
+        table.add_column(label, justify="right")
+    table.add_column(unit, justify="right")
+    names = {"training": f"{plan.folds} folds", "test": "sealed for the test"}
+    for part in plan.parts:
+        table.add_row(names[part.name], *_by_class(part, unit), str(part.all_groups))
+    return Group(title, "", table)
+
+
+def _by_class(part: "PartPlan", unit: str) -> list[str]:
+    return [f"{count} of {part.groups[label]} {unit}" for label, count in part.images.items()]
+
+
+def _backbones(plan: "Plan") -> "RenderableType":
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("Backbone", no_wrap=True)
+    for title in ("Trials", "Keys", "Views", "Warm", "Passes", "Disk", "Frozen", "Train"):
+        table.add_column(title, justify="right")
+    for backbone in plan.backbones:
+        table.add_row(*_backbone_row(backbone))
+    return table
+
+
+def _backbone_row(backbone: "BackbonePlan") -> list[str]:
+    from orchestrator.progress import clock_text
+
+    return [
+        backbone.backbone,
+        f"{backbone.trials:.1f}",
+        f"{backbone.keys:.1f}",
+        f"{backbone.views:.0f}",
+        str(backbone.warm_views),
+        f"{backbone.passes:,}",
+        _size(backbone.stored_bytes),
+        clock_text(backbone.prefix_seconds),
+        clock_text(backbone.training_seconds),
+    ]
+
+
+def _totals(plan: "Plan") -> "RenderableType":
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for title, text in _lines(plan):
+        table.add_row(title, Text(text))
+    return table
+
+
+def _lines(plan: "Plan") -> list[tuple[str, str]]:
+    from orchestrator.progress import clock_text
+
+    low, middle, high = (clock_text(seconds) for seconds in plan.seconds)
+    by_reason: dict[str, list[str]] = {}
+    for name, reason in plan.left_out.items():
+        by_reason.setdefault(reason.replace(f" for {name}:", ":").replace(f"{name}*", "NAME*"), []).append(
+            name
+        )
+    weights = "; ".join(f"{backbone.backbone}: {backbone.weights}" for backbone in plan.backbones)
+    lines = [("weights", weights)]
+    lines += [("left out", f"{', '.join(names)}: {reason}") for reason, names in by_reason.items()]
+    lines += [
+        (
+            "forward",
+            f"{sum(backbone.passes for backbone in plan.backbones):,} images through frozen stages, "
+            f"{_size(sum(backbone.stored_bytes for backbone in plan.backbones))} of disk",
+        ),
+        ("memory", f"about {_size(plan.worker_bytes)} a worker, {plan.slots} at once"),
+        (
+            "work",
+            f"frozen stages {clock_text(plan.prefix_seconds)}, training "
+            f"{clock_text(plan.training_seconds)} of worker time; with all workers busy each takes "
+            f"{plan.crowding:.1f} times as long",
+        ),
+        ("total", f"about {middle} on {plan.slots} worker(s); 8 of 10 such searches take {low} to {high}"),
+        (
+            "how sure",
+            f"{plan.searches} searches drawn from {plan.priced_points} priced points, {plan.recipes} of them "
+            "recipes; the sampler, which learns, may turn to cheaper or dearer ones",
+        ),
+    ]
+    if plan.trials_in_budget < plan.trials:
+        lines.append(
+            ("budget", f"the time is up after about {plan.trials_in_budget} of {plan.trials} trials")
+        )
+    return lines
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"

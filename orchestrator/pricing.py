@@ -1,0 +1,253 @@
+"""What a configuration costs on this machine: features to compute, seconds an epoch, memory of its worker."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from math import prod
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final, Literal
+
+from orchestrator.affordable import Afforded
+from trainables.config import TrialConfig
+from trainables.data.patches import PatchSet, TaskRows
+from trainables.data.splits import TEST, Split
+from trainables.data.transforms import TransformSpec, transform_spec
+from trainables.data.views import View, prediction_views, training_views
+from trainables.devices import Device
+from trainables.models.registry import backbone_named
+from trainables.models.weights import Inventory
+from trainables.prefix.keys import PrefixKey, Tap
+from trainables.prefix.store import PrefixStore
+from trainables.prefix.taps import feature_shapes, tap_of, taps_to_share
+from trainables.probe import EpochCost, measure_epoch, measure_step, trial_seconds
+
+_BYTES: Final = MappingProxyType({"float16": 2, "float32": 4, "off": 4})
+_FLOAT_BYTES: Final = 4
+_COPIES_OF_WEIGHTS: Final = 5  # weight, gradient, two moments, and the best epoch's
+_LARGEST_BANK: Final = 512 << 20  # features above this stay in their files
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """Features that a trial reads: one view of all images, at one tap.
+
+    Attributes:
+        key: Name of the prefix key.
+        view: Name of the view.
+        tap: Where the features leave the backbone.
+    """
+
+    key: str
+    view: str
+    tap: Tap
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFacts:
+    """A prefix key, for reading.
+
+    Attributes:
+        backbone: Name.
+        contrast: Factor.
+        size_px: Side of the input.
+    """
+
+    backbone: str
+    contrast: float
+    size_px: int
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A configuration with its price.
+
+    Attributes:
+        backbone: Name.
+        epochs: Largest number.
+        patience: Epochs without improvement; None never stops early.
+        is_recipe: Tried first, and never pruned.
+        needs: Features that it reads.
+        fills: Taps that a pass fills, with their bytes for all images.
+        pass_seconds: A pass of all images through the backbone, in one view.
+        epoch_seconds: An epoch of all folds.
+        memory_bytes: Features and weights that a worker holds, on top of an idle one.
+    """
+
+    backbone: str
+    epochs: int
+    patience: int | None
+    is_recipe: bool
+    needs: tuple[Need, ...]
+    fills: Mapping[Tap, int]
+    pass_seconds: float
+    epoch_seconds: float
+    memory_bytes: int
+
+
+@dataclass(slots=True)
+class Pricer:
+    """Prices configurations of one search; what two of them share is measured once.
+
+    Attributes:
+        patch_set: The images.
+        rows: Those with a part in the task.
+        split: Folds and sealed test part.
+        inventory: Backbones with their weights.
+        afforded: What the backbones cost.
+        store: Folder of stored features.
+        device: Where trials will run.
+        crowding: How many times as long a worker takes while all work.
+        features: Number type of stored features; `off` stores none.
+        keys: What the keys met so far stand for.
+    """
+
+    patch_set: PatchSet
+    rows: TaskRows
+    split: Split
+    inventory: Inventory
+    afforded: Afforded
+    store: Path
+    device: Device
+    crowding: float
+    features: Literal["float16", "float32", "off"] = "float16"
+    keys: dict[str, KeyFacts] = field(default_factory=dict)
+    _heads: dict[object, EpochCost] = field(default_factory=dict)
+
+    @property
+    def training_images(self) -> int:
+        """Images in the folds."""
+        return int((self.split.fold_of(self.rows.groups) != TEST).sum())
+
+    def price(self, config: TrialConfig, *, is_recipe: bool) -> Point:
+        """Price one configuration."""
+        backbone = backbone_named(config.model.backbone)
+        spec = self._spec(config, is_test=False)
+        shapes = feature_shapes(backbone.name, backbone.channels or spec.channels, spec.size_px)
+        tap = tap_of(config, backbone)
+        default_px = self.afforded.context.sizes_px[backbone.name]
+        area = (spec.size_px / default_px) ** 2
+        predicted = prediction_views(config.training.augmentation, average=config.training.average_views)
+        head = self._head(config, shapes[backbone.stage_names[backbone.cut_index(config.model.cut) - 1]])
+        step = self._step_seconds(config, shapes) * area
+        stages = trial_seconds(
+            step, images=self.training_images, folds=self.split.folds, epochs=1, views=len(predicted)
+        )
+        repeats = config.training.repeats
+        pass_seconds = self.afforded.costs[backbone.name].forward * area * len(self.rows.rows)
+        return Point(
+            backbone=backbone.name,
+            epochs=config.training.epochs,
+            patience=config.training.patience,
+            is_recipe=is_recipe,
+            needs=self._needs(config, tap, predicted),
+            fills=self._fills(tap, shapes, backbone.name),
+            pass_seconds=self.crowding * pass_seconds,
+            epoch_seconds=self.crowding * repeats * (head.seconds + stages),
+            memory_bytes=self._bank(config, tap, shapes)
+            + head.parameters * self.split.folds * repeats * _FLOAT_BYTES * _COPIES_OF_WEIGHTS,
+        )
+
+    def warm(self, points: Sequence[Point]) -> frozenset[Need]:
+        """Features of some points that the store holds already."""
+        if self.features == "off":
+            return frozenset()
+        folder = PrefixStore(self.store).folder
+        possible = {
+            Need(need.key, need.view, tap) for point in points for need in point.needs for tap in point.fills
+        }
+        return frozenset(
+            need for need in possible if (folder / need.key / need.view / f"{need.tap}.npy").is_file()
+        )
+
+    def _spec(self, config: TrialConfig, *, is_test: bool) -> TransformSpec:
+        shape, max_value = self.patch_set.images.shape[1:], self.patch_set.max_value
+        return transform_spec(
+            config, backbone_named(config.model.backbone), shape, max_value, is_test=is_test
+        )
+
+    def _needs(self, config: TrialConfig, tap: Tap | None, predicted: tuple[View, ...]) -> tuple[Need, ...]:
+        if tap is None:
+            return ()
+        drawn = training_views(config.training.augmentation)
+        wanted = [(self._key(config, is_test=False), view) for view in drawn]
+        wanted += [(self._key(config, is_test=True), view) for view in predicted]
+        return tuple(dict.fromkeys(Need(key, str(view), tap) for key, view in wanted))
+
+    def _key(self, config: TrialConfig, *, is_test: bool) -> str:
+        spec, name = self._spec(config, is_test=is_test), config.model.backbone
+        weights = self.inventory.usable[name]
+        key = PrefixKey(
+            fingerprint=self.patch_set.fingerprint,
+            rows=self.rows.rows,
+            backbone=name,
+            weights=weights.sha256 if weights else "random",
+            transform=spec.as_key(),
+            kind="float32" if self.features == "off" else self.features,
+        ).digest()
+        self.keys[key] = KeyFacts(name, spec.contrast, spec.size_px)
+        return key
+
+    def _fills(
+        self, tap: Tap | None, shapes: Mapping[str, tuple[int, int, int]], name: str
+    ) -> dict[Tap, int]:
+        """Taps that a pass fills: the one that is asked for, and those that workers share."""
+        if tap is None:
+            return {}
+        depths = (0, 1) if self.afforded.context.fine_tunes[name] else (0,)
+        shared = taps_to_share(backbone_named(name), dict(shapes), depths=depths)
+        return {
+            other: len(self.rows.rows) * _numbers(other, shapes) * _BYTES[self.features]
+            for other in dict.fromkeys((tap, *shared))
+        }
+
+    def _bank(self, config: TrialConfig, tap: Tap | None, shapes: Mapping[str, tuple[int, int, int]]) -> int:
+        """Bytes of the features that a worker holds in memory."""
+        if tap is None:
+            return 0
+        views = len(training_views(config.training.augmentation))
+        held = views * self.training_images * _numbers(tap, shapes) * _BYTES[self.features]
+        return held if held <= _LARGEST_BANK else 0
+
+    def _head(self, config: TrialConfig, shape: tuple[int, int, int]) -> EpochCost:
+        """An epoch of the head, measured once for each kind."""
+        is_pooled = config.model.head.pooling == "gap"
+        predicted = prediction_views(config.training.augmentation, average=config.training.average_views)
+        kind = (
+            config.model.head,
+            shape,
+            config.training.batch_size,
+            config.optimizer.name,
+            len(predicted),
+        )
+        if kind not in self._heads:
+            self._heads[kind] = measure_epoch(
+                config,
+                shape[:1] if is_pooled else shape,
+                images=self.training_images,
+                folds=self.split.folds,
+                prediction_views=len(predicted),
+                device=self.device,
+            )
+        return self._heads[kind]
+
+    def _step_seconds(self, config: TrialConfig, shapes: Mapping[str, tuple[int, int, int]]) -> float:
+        """A training step of the stages that train, for one image at the backbone's own size."""
+        backbone, model = backbone_named(config.model.backbone), config.model
+        cost = self.afforded.costs[backbone.name]
+        plan = backbone.plan(model)
+        if cost.from_pixels is not None:
+            return cost.from_pixels
+        if plan.is_prefix_fixed and not plan.trained:
+            return 0.0
+        kept = backbone.stage_names[backbone.cut_index(model.cut) - 1]
+        if plan.is_prefix_fixed and len(plan.trained) == 1 and kept in cost.last_stage:
+            return cost.last_stage[kept]
+        spec = self._spec(config, is_test=False)
+        pixels = (spec.channels, spec.size_px, spec.size_px)
+        shape = shapes[plan.frozen[-1]] if plan.is_prefix_fixed else pixels
+        default_px = self.afforded.context.sizes_px[backbone.name]
+        return measure_step(config, shape, self.device) * (default_px / spec.size_px) ** 2
+
+
+def _numbers(tap: Tap, shapes: Mapping[str, tuple[int, int, int]]) -> int:
+    return shapes[tap.stage][0] if tap.is_pooled else prod(shapes[tap.stage])

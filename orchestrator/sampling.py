@@ -1,0 +1,99 @@
+"""The sampler of a search: Optuna's TPE, with a memory that is bounded.
+
+TPE reads every trial at every proposal, once for each group of settings that occur together, so that its
+cost grows with the search. It weighs old trials less by itself, so that the best and the newest are kept.
+"""
+
+import heapq
+import itertools
+from collections.abc import Sequence
+from typing import Any, Final
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler, TPESampler
+from optuna.trial import FrozenTrial, TrialState
+
+BEST: Final = 25  # TPE calls at most so many trials good
+RECENT: Final = 75
+_STARTUP_TRIALS: Final = 8
+_OPEN: Final = (TrialState.RUNNING, TrialState.WAITING)
+
+
+def window(trials: Sequence[FrozenTrial], *, best: int = BEST, recent: int = RECENT) -> list[FrozenTrial]:
+    """Return the trials that a proposal is drawn from, in order of their numbers.
+
+    Args:
+        trials: Of a study that maximises, in order of their numbers.
+        best: Complete trials of highest value that stay, whatever their age.
+        recent: Finished trials that stay beside them, the newest first. Running ones stay in any case.
+    """
+    if len(trials) <= best + recent:
+        return list(trials)
+    complete = (trial for trial in trials if trial.state is TrialState.COMPLETE)
+    kept = {trial.number for trial in heapq.nlargest(best, complete, key=lambda trial: trial.values[0])}
+    newest = (trial for trial in reversed(trials) if trial.state not in _OPEN and trial.number not in kept)
+    kept.update([trial.number for trial in itertools.islice(newest, recent)])
+    return [trial for trial in trials if trial.number in kept or trial.state in _OPEN]
+
+
+class BoundedSampler(BaseSampler):
+    """TPE over a window of the study.
+
+    Args:
+        seed: Of the draws.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._sampler = TPESampler(
+            seed=seed, n_startup_trials=_STARTUP_TRIALS, multivariate=True, group=True, constant_liar=True
+        )
+        self._view: tuple[int, optuna.Study] | None = None
+
+    def infer_relative_search_space(
+        self, study: optuna.Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """Settings that are drawn together; Optuna calls this first for each trial."""
+        return self._sampler.infer_relative_search_space(self._windowed(study, trial), trial)
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Draw the settings that are drawn together."""
+        return self._sampler.sample_relative(self._windowed(study, trial), trial, search_space)
+
+    def sample_independent(
+        self,
+        study: optuna.Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        """Draw one setting by itself."""
+        return self._sampler.sample_independent(
+            self._windowed(study, trial), trial, param_name, param_distribution
+        )
+
+    def _windowed(self, study: optuna.Study, trial: FrozenTrial) -> Any:
+        """The study as it was when the trial was asked for, cut to the window."""
+        if self._view is None or self._view[0] != trial.number:
+            self._view = trial.number, _Window(study)  # type: ignore[assignment]
+        return self._view[1]  # type: ignore[index]
+
+
+class _Window:
+    """A study that shows a window of its trials and is itself in all else."""
+
+    def __init__(self, study: optuna.Study) -> None:
+        self._study, self._trials = study, window(study.get_trials(deepcopy=False))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._study, name)
+
+    def get_trials(self, deepcopy: bool = True, states: Any = None) -> list[FrozenTrial]:
+        return [trial for trial in self._trials if states is None or trial.state in states]
+
+    def _get_trials(
+        self, deepcopy: bool = True, states: Any = None, use_cache: bool = False
+    ) -> list[FrozenTrial]:
+        return self.get_trials(deepcopy, states)

@@ -1,0 +1,231 @@
+"""What a search would do and take, before it runs."""
+
+import dataclasses
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+
+import orchestrator.cli.plan as plan_verb
+from cluster.connect import Connection
+from orchestrator.cli.main import main
+from orchestrator.plan import Plan, draw_epochs, draw_search, ends, plan_search, run_in_thought
+from orchestrator.pricing import Need, Point
+from orchestrator.search import SearchRequest, survey_search
+from trainables.data.patches import PatchSet
+from trainables.material import Place, prepare
+from trainables.models.registry import backbone_named
+from trainables.prefix.keys import Tap
+from trainables.prefix.opening import open_features
+from trainables.prefix.taps import feature_shapes, taps_to_share
+from trainables.probe import measure_crowding
+
+CHEAP = {
+    "model.backbone": "efficientnet_lite0",
+    "model.trained_stages": 0,
+    "model.head.pooling": "gap",
+    "model.head.hidden": 64,
+    "training.batch_size": 64,
+}
+TOP, LOWER = Tap("block7", True), Tap("block5", True)
+
+
+@pytest.fixture
+def make_point() -> Callable[..., Point]:
+    def make(**fields: Any) -> Point:
+        views, tap = fields.pop("views", ("d4-0", "d4-1")), fields.pop("tap", TOP)
+        defaults: dict[str, Any] = {
+            "backbone": "resnet50",
+            "epochs": 30,
+            "patience": 8,
+            "is_recipe": False,
+            "needs": tuple(Need("key", view, tap) for view in views),
+            "fills": {TOP: 100, LOWER: 50},
+            "pass_seconds": 10.0,
+            "epoch_seconds": 2.0,
+            "memory_bytes": 0,
+        }
+        return Point(**(defaults | fields))
+
+    return make
+
+
+@pytest.fixture
+def small_file(tmp_path: Path, bright_patches: PatchSet) -> Path:
+    path = tmp_path / "small.npz"
+    content = {name: getattr(bright_patches, name) for name in ("images", "labels")}
+    np.savez(path, **content, patient=bright_patches.patients)
+    return path
+
+
+@pytest.fixture
+def request_of(tmp_path: Path, small_file: Path) -> Callable[..., SearchRequest]:
+    def make(**fields: Any) -> SearchRequest:
+        defaults: dict[str, Any] = {
+            "task": "benign_malignant",
+            "data": str(small_file),
+            "label_codes": "task",
+            "runs": tmp_path / "runs",
+            "trials": 4,
+            "epochs": 4,
+            "may_download": False,
+            "pins": CHEAP,
+        }
+        return SearchRequest(**(defaults | fields))
+
+    return make
+
+
+def planned(request: SearchRequest) -> Plan:
+    machine = Connection("", True, 1.0, 0.0, 1, "")
+    return plan_search(survey_search(request, lambda: machine, lambda _: None), request)
+
+
+def test_a_second_trial_reads_what_the_first_one_computed(make_point: Callable[..., Point]) -> None:
+    outcome = run_in_thought([(make_point(), 1), (make_point(tap=LOWER), 1)], frozenset())
+    assert outcome.passes == [("key", "d4-0"), ("key", "d4-1")]
+    assert outcome.prefix_seconds["resnet50"] == 20.0
+    assert outcome.stored_bytes["resnet50"] == 2 * (100 + 50)
+    assert outcome.durations[0] - outcome.durations[1] == pytest.approx(20.0)
+
+
+def test_a_warm_view_is_not_computed(make_point: Callable[..., Point]) -> None:
+    outcome = run_in_thought([(make_point(), 1)], frozenset({Need("key", "d4-0", TOP)}))
+    assert outcome.passes == [("key", "d4-1")]
+
+
+def test_a_tap_that_nobody_shares_costs_another_pass_but_only_its_own_disk(
+    make_point: Callable[..., Point],
+) -> None:
+    deep = Tap("block3", False)
+    own = make_point(views=("d4-0",), tap=deep, fills={deep: 7, TOP: 100, LOWER: 50})
+    outcome = run_in_thought([(make_point(views=("d4-0",)), 1), (own, 1)], frozenset())
+    assert len(outcome.passes) == 2
+    assert outcome.stored_bytes["resnet50"] == 150 + 7
+
+
+def test_without_a_store_every_trial_computes_for_itself(make_point: Callable[..., Point]) -> None:
+    outcome = run_in_thought([(make_point(), 1), (make_point(), 1)], frozenset(), is_stored=False)
+    assert len(outcome.passes) == 4
+    assert outcome.stored_bytes["resnet50"] == 0
+
+
+def test_training_time_is_in_proportion_to_epochs(make_point: Callable[..., Point]) -> None:
+    short, long = (run_in_thought([(make_point(needs=()), epochs)], frozenset()) for epochs in (5, 15))
+    assert long.durations[0] - short.durations[0] == pytest.approx(20.0)
+
+
+def test_two_workers_take_half_the_time_of_one() -> None:
+    assert max(ends([2.0] * 8, slots=1)) == 16.0
+    assert max(ends([2.0] * 8, slots=2)) == 8.0
+
+
+def test_recipes_come_first_and_are_never_pruned(make_point: Callable[..., Point]) -> None:
+    recipe = make_point(is_recipe=True, backbone="vgg16", patience=None)
+    drawn = list(draw_search([recipe, make_point()], 6, np.random.default_rng(0)))
+    assert [point.backbone for point, _ in drawn] == ["vgg16"] + ["resnet50"] * 5
+    random = np.random.default_rng(0)
+    assert {draw_epochs(recipe, 20, random) for _ in range(50)} == {30}
+
+
+def test_half_of_the_later_trials_end_at_the_first_rung(make_point: Callable[..., Point]) -> None:
+    random = np.random.default_rng(0)
+    epochs = [draw_epochs(make_point(patience=None), 10, random) for _ in range(2000)]
+    assert np.mean(np.array(epochs) == 5) == pytest.approx(0.5, abs=0.04)
+    assert np.mean(np.array(epochs) == 30) == pytest.approx(1 / 8, abs=0.03)
+
+
+def test_the_first_trials_are_not_pruned(make_point: Callable[..., Point]) -> None:
+    random = np.random.default_rng(0)
+    assert {draw_epochs(make_point(patience=None), 3, random) for _ in range(50)} == {30}
+
+
+def test_a_trial_runs_no_longer_than_its_epochs(make_point: Callable[..., Point]) -> None:
+    random = np.random.default_rng(0)
+    assert max(draw_epochs(make_point(epochs=3), 9, random) for _ in range(50)) == 3
+
+
+def test_one_worker_is_crowded_by_nobody() -> None:
+    assert measure_crowding(1) == 1.0
+
+
+def test_crowding_lies_between_one_and_the_number_of_workers() -> None:
+    assert 1.0 <= measure_crowding(2) <= 2.0
+
+
+def test_a_plan_says_what_is_there_and_leaves_no_run_folder(
+    request_of: Callable[..., SearchRequest], tmp_path: Path
+) -> None:
+    plan = planned(request_of(trials=100, minutes=0.05))
+    training, test = plan.parts
+    assert sum(training.images.values()) > sum(test.images.values()) > 0
+    assert not plan.is_synthetic
+    assert [backbone.backbone for backbone in plan.backbones] == ["efficientnet_lite0"]
+    assert plan.backbones[0].passes > 0
+    assert plan.backbones[0].weights == "ImageNet, package"
+    assert plan.seconds[0] <= plan.seconds[1] <= plan.seconds[2]
+    assert plan.trials_in_budget < plan.trials
+    assert {key.warm_views for key in plan.keys} == {0}
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == [".store"]
+
+
+def test_features_that_a_search_stored_are_warm_for_the_plan(
+    request_of: Callable[..., SearchRequest],
+) -> None:
+    request = request_of(
+        pins=CHEAP | {"training.augmentation": "none", "input.contrast": 1.0, "input.contrast_test": "same"}
+    )
+    cold = planned(request)
+    assert cold.backbones[0].views == 1
+    assert len(cold.keys) == 1
+    _store_features_as_a_trial_does(request)
+    warm = planned(request)
+    assert warm.backbones[0].views == 0
+    assert warm.backbones[0].warm_views == warm.keys[0].warm_views == 1
+
+
+def _store_features_as_a_trial_does(request: SearchRequest) -> None:
+    survey = survey_search(request, lambda: Connection("", True, 1.0, 0.0, 1, ""), lambda _: None)
+    backbone = backbone_named("efficientnet_lite0")
+    shapes = feature_shapes(backbone.name, 3, survey.afforded.context.sizes_px[backbone.name])
+    taps = {backbone.name: taps_to_share(backbone, shapes, depths=(0, 1))}
+    place = Place(survey.store, torch.device("cpu"), survey.inventory.usable, taps)
+    open_features(survey.points[0], prepare(survey.patch_set, survey.task, survey.split), place)
+
+
+def test_the_verb_prints_tables_that_fit_80_columns(
+    request_of: Callable[..., SearchRequest],
+) -> None:
+    console = Console(width=80, record=True, file=io.StringIO())
+    plan = dataclasses.replace(planned(request_of()), is_synthetic=True)
+    console.print(plan_verb.plan_table(plan))
+    text = console.export_text()
+    assert text.startswith("SYNTHETIC benign_malignant on small.npz: 4 trials, none has run")
+    assert "efficientnet_lite0" in text
+    assert "total" in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_the_verb_prints_json_alone_on_standard_output(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, small_file: Path
+) -> None:
+    pins = [text for name, value in CHEAP.items() for text in ("--set", f"{name}={value}")]
+    options = ["--runs", str(tmp_path), "--offline", "--trials", "2", "--epochs", "2", "--workers", "1"]
+    options += ["--data", str(small_file), "--label-codes", "task"]
+    assert main(["plan", "benign_malignant", *options, *pins, "--format", "json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["trials"] == 2
+    assert found["backbones"][0]["backbone"] == "efficientnet_lite0"
+
+
+def test_a_request_that_no_search_would_take_is_refused(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert main(["plan", "benign_malignant", "--runs", str(tmp_path), "--trials", "0"]) == 2
+    assert "--trials must be at least 1, found 0" in capsys.readouterr().err

@@ -1,0 +1,66 @@
+"""What a user says of the store on the command line reaches the trial that reads it."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from orchestrator import worker
+from orchestrator.cli.main import build_parser, main
+from results.records import SearchRecord
+from results.store import RunFolder
+
+CONTEXT = {
+    "backbones": ["efficientnet_lite0"],
+    "from_scratch": [],
+    "fine_tunes": {"efficientnet_lite0": []},
+    "flattens": {},
+    "levels": {},
+    "adapts_channels": [],
+    "augmentations": [],
+    "sizes_px": {"efficientnet_lite0": 32},
+    "epochs": 6,
+    "images": 36,
+}
+
+
+def test_the_record_decides_how_a_worker_stores_features(
+    tmp_path: Path, make_search: Callable[..., SearchRecord]
+) -> None:
+    run = RunFolder(tmp_path / "run")
+    run.write_search(
+        make_search(space_context=CONTEXT, features="float32", store_gb=1.5, shared_store="/shared")
+    )
+    place = worker._place(run, torch.device("cpu"))
+    assert (place.features, place.store_gb, place.shared_store) == ("float32", 1.5, Path("/shared"))
+
+
+def test_a_run_folder_from_before_these_options_still_opens(
+    tmp_path: Path, make_search: Callable[..., SearchRecord]
+) -> None:
+    run = RunFolder(tmp_path / "run")
+    run.write_search(make_search(space_context=CONTEXT))
+    text = run.search_file.read_text()
+    kept = [
+        line for line in text.splitlines() if not line.startswith(("features:", "store_gb:", "shared_store:"))
+    ]
+    assert len(kept) == len(text.splitlines()) - 3
+    run.search_file.write_text("\n".join(kept))
+    place = worker._place(run, torch.device("cpu"))
+    assert (place.features, place.store_gb, place.shared_store) == ("float16", None, None)
+
+
+def test_the_options_of_a_search_are_read() -> None:
+    typed = ["search", "benign_malignant", "--features", "off", "--store-gb", "20", "--shared-store", "x"]
+    chosen = build_parser().parse_args(typed)
+    assert (chosen.features, chosen.store_gb, chosen.shared_store) == ("off", 20.0, Path("x"))
+
+
+@pytest.mark.parametrize("size", ["-1", "nan"])
+def test_a_budget_that_is_none_is_refused(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, size: str
+) -> None:
+    assert main(["search", "benign_malignant", "--runs", str(tmp_path), "--store-gb", size]) == 2
+    assert "--store-gb must be at least 0, found" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

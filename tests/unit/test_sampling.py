@@ -1,0 +1,77 @@
+import json
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+
+from orchestrator import sampling
+from orchestrator.journal import RunJournal
+from orchestrator.sampling import BoundedSampler, window
+
+pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+
+
+def study_of(values: list[float | None]) -> optuna.Study:
+    """A study whose trials ended with these values; None was pruned."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed=0))
+    for value in values:
+        trial = study.ask()
+        trial.suggest_float("x", 0.0, 1.0)
+        if value is None:
+            study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+        else:
+            study.tell(trial, value)
+    return study
+
+
+def test_the_window_holds_the_best_the_newest_and_those_that_run() -> None:
+    study = study_of([0.9, 0.1, None, 0.8, 0.2, None, 0.3])
+    study.ask()
+    kept = [trial.number for trial in window(study.trials, best=2, recent=2)]
+    assert kept == [0, 3, 5, 6, 7]
+
+
+def test_a_short_study_is_seen_whole() -> None:
+    study = study_of([0.9, 0.1, None])
+    assert window(study.trials, best=2, recent=2) == study.trials
+
+
+def test_the_sampler_sees_no_more_than_its_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    study, seen = study_of([0.5] * 150), list[int]()
+    study.sampler = sampler = BoundedSampler(0)
+    inner = sampler._sampler.sample_relative
+
+    def watch(view, trial, space):  # type: ignore[no-untyped-def]
+        seen.append(len(view._get_trials(deepcopy=False)))
+        return inner(view, trial, space)
+
+    monkeypatch.setattr(sampler._sampler, "sample_relative", watch)
+    study.ask().suggest_float("x", 0.0, 1.0)
+    assert seen == [sampling.BEST + sampling.RECENT + 1]  # the trial that is drawn is running
+
+
+def test_a_short_study_is_sampled_as_by_optunas_own() -> None:
+    drawn = []
+    for sampler in (
+        BoundedSampler(3),
+        optuna.samplers.TPESampler(seed=3, n_startup_trials=8, multivariate=True, group=True),
+    ):
+        study = study_of([number / 40 for number in range(40)])
+        study.sampler = sampler
+        drawn.append([study.ask().suggest_float("x", 0.0, 1.0) for _ in range(5)])
+    assert drawn[0] == drawn[1]
+
+
+def test_the_journal_is_one_that_optuna_reads(tmp_path: Path) -> None:
+    storage = JournalStorage(RunJournal(tmp_path / "study.log"))
+    study = optuna.create_study(storage=storage, study_name="s", direction="maximize")
+    for value in (0.1, 0.7):
+        trial = study.ask()
+        trial.suggest_float("x", 0.0, 1.0)
+        study.tell(trial, value)
+    assert all(json.loads(line) for line in (tmp_path / "study.log").read_text().splitlines())
+    again = JournalStorage(JournalFileBackend(str(tmp_path / "study.log")))
+    assert optuna.load_study(storage=again, study_name="s").best_value == 0.7

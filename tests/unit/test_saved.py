@@ -1,0 +1,90 @@
+"""What sharing frozen prefixes saved."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pytest
+
+from orchestrator.saved import Images, Saved, count_images, plain_passes, saved_by_sharing, saved_sentence
+from results.records import PrefixUse, TrialRecord
+from trainables.data.patches import TaskRows
+from trainables.data.splits import make_split
+
+IMAGES = Images(training=100, stored=120, folds=4)
+
+
+def use(**fields: Any) -> PrefixUse:
+    shared: dict[str, Any] = {"kind": "stored views", "stage": "top", "views": 8, "computed": 0, "read": 16}
+    return PrefixUse(**(shared | fields))
+
+
+def record(number: int, prefix: PrefixUse | None, **fields: Any) -> TrialRecord:
+    return TrialRecord(
+        number=number,
+        state="pruned",
+        config={"model.backbone": "resnet50"} | fields.pop("config", {}),
+        prefix=prefix,
+        epochs=fields.pop("epochs", 5),
+        fingerprint="f",
+        seed=0,
+        finished_at=datetime(2026, 1, 1, tzinfo=UTC),
+        **fields,
+    )
+
+
+def test_a_plain_search_trains_on_one_view_and_predicts_as_many_as_were_averaged() -> None:
+    # Ten epochs; 100 images, each trained on in three folds and held out in one, in eight views.
+    assert plain_passes(epochs=10, models=1, folds=4, images=100, prediction_views=8) == 10 * (300 + 800)
+
+
+def test_a_plain_search_runs_each_model_of_a_fold_by_itself() -> None:
+    saved = saved_by_sharing([record(0, use(), config={"training.repeats": 3})], IMAGES)
+    assert saved.plain_passes == 3 * 5 * (300 + 800)
+
+
+def test_a_trial_without_averaging_predicts_one_view() -> None:
+    saved = saved_by_sharing([record(0, use(read=9))], IMAGES)
+    assert saved.plain_passes == 5 * (300 + 100)
+
+
+def test_passes_that_ran_count_the_sealed_images_too() -> None:
+    records = [record(0, use(computed=8)), record(1, use(computed=2))]
+    assert saved_by_sharing(records, IMAGES).passes == 10 * 120
+
+
+def test_a_trial_that_trains_from_pixels_saves_nothing() -> None:
+    online = PrefixUse(kind="online pixels", stage=None, views=8, computed=0, read=0)
+    saved = saved_by_sharing([record(0, online), record(1, None)], IMAGES)
+    assert saved == Saved(0, 0, 0, None, None)
+    assert saved_sentence(saved) == ""
+
+
+def test_time_is_left_out_where_no_prefix_was_measured() -> None:
+    saved = saved_by_sharing([record(0, use(computed=8))], IMAGES)
+    assert (saved.plain_seconds, saved.seconds) == (None, None)
+    assert "device time" not in saved_sentence(saved)
+
+
+def test_a_search_on_a_warm_store_ran_no_pass_and_divides_by_none() -> None:
+    text = saved_sentence(saved_by_sharing([record(0, use())], IMAGES))
+    assert text == "0 frozen forward passes, a plain search 5,500"
+
+
+def test_images_are_counted_from_the_split() -> None:
+    labels = np.tile([0, 1], 20).astype(np.int64)
+    groups = np.array([f"p{index // 2:02d}" for index in range(40)])
+    rows = TaskRows(np.arange(40), labels, groups, None, True)
+    split = make_split(rows, fingerprint="f", task="benign_malignant", folds=4, test_share=0.2, seed=0)
+    assert count_images(split, ("benign", "malignant")) == Images(training=32, stored=40, folds=4)
+
+
+def test_device_time_is_that_of_each_trials_own_prefix() -> None:
+    records = [
+        record(0, use(computed=8, computed_seconds=9.6, seconds_per_image=0.01)),
+        record(1, use(seconds_per_image=0.002)),
+    ]
+    saved = saved_by_sharing(records, IMAGES)
+    assert saved.plain_seconds == pytest.approx(5 * 1100 * (0.01 + 0.002))
+    assert saved.seconds == pytest.approx(9.6)
+    assert saved_sentence(saved).endswith("0:09 of device time for 1:06")

@@ -1,0 +1,80 @@
+"""What a trial needs of the memory that trials share: the GPU's, or the machine's where there is no GPU."""
+
+import contextlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import torch
+
+# torch does not count what CUDA itself takes for a process: kernels, libraries and their workspaces.
+CUDA_CONTEXT_BYTES: Final = 600 * 2**20
+_PROCESS: Final = Path("/proc/self")
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryUse:
+    """Memory that a trial needed, beside what there is.
+
+    Attributes:
+        peak_bytes: Most that the trial held at once, at least 0.
+        total_bytes: Of the GPU, or of the machine.
+    """
+
+    peak_bytes: int
+    total_bytes: int
+
+
+class PeakMemory:
+    """Measures the peak of one trial, from here on.
+
+    On a GPU what torch held plus CUDA's own; on a CPU how far the resident memory of the process grew since
+    its first trial, so that what a worker keeps from one trial to the next counts too.
+
+    Args:
+        device: Where the trial computes.
+    """
+
+    _resident_at_first: int | None = None
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        if device.type == "cuda":
+            torch.cuda.empty_cache()  # what an earlier trial left belongs to the trials beside this one
+            torch.cuda.reset_peak_memory_stats(device)
+        else:
+            _reset_resident_peak()
+            if PeakMemory._resident_at_first is None:
+                PeakMemory._resident_at_first = _status_bytes("VmRSS")
+
+    def use(self) -> MemoryUse | None:
+        """Return the peak so far; None on a machine that does not tell."""
+        if self.device.type == "cuda":
+            held = torch.cuda.max_memory_reserved(self.device) + CUDA_CONTEXT_BYTES
+            return MemoryUse(held, torch.cuda.get_device_properties(self.device).total_memory)
+        peak, first = _status_bytes("VmHWM"), PeakMemory._resident_at_first
+        return None if peak is None or first is None else MemoryUse(max(0, peak - first), machine_bytes())
+
+
+def machine_bytes() -> int:
+    """Return the memory of this machine, or of the container that the process runs in."""
+    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    with contextlib.suppress(OSError, ValueError):  # "max" is no number: no limit
+        return min(physical, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    return physical
+
+
+def _status_bytes(field: str) -> int | None:
+    try:
+        lines = (_PROCESS / "status").read_text().splitlines()
+    except OSError:
+        return None
+    return next((1024 * int(line.split()[1]) for line in lines if line.startswith(f"{field}:")), None)
+
+
+def _reset_resident_peak() -> None:
+    with contextlib.suppress(
+        OSError
+    ):  # then the peak of an earlier trial counts, which is too much, not less
+        (_PROCESS / "clear_refs").write_text("5")

@@ -1,0 +1,196 @@
+"""Nets of seed 003 (Scuccimarra, "ConvNets for classifying DDSM"), and seed 001's M1 of the same family.
+
+Every convolution is 3x3 with bias, batch normalisation (eps 1e-8) and ReLU, in TensorFlow's SAME padding.
+The sources' heads are `model.head.style=tf003` with `pooling=flatten`, `batch_norm=true` and, for
+
+- `s1_0_0` (1.0.0.29, .35, .45 and .46, which differ in input scaling and weight decay only), M1 and M2:
+  `hidden=2048-2048`, `dropout=0.5`; M2 is M1 trained with L1 and L2 penalties;
+- `s1_0_1_39n`: `hidden=1024-1024`, `dropout=0.7`;
+- `vgg_lite` (16.3.04): `hidden=1024-512`, `dropout=0.5`. VGG: Simonyan and Zisserman (2015), arXiv 1409.1556.
+
+Written from the published description; no weights are published. Of 1.0.1.39n the pool after its last block,
+and of 1.2.x all but "branches and residual connections", are not recorded: the choices here say so.
+"""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Final
+
+from torch import nn
+
+from trainables.models.heads import Dropout
+from trainables.models.layers import SEED_003, Branches, Padding, Residual, chain, max_pool, unit
+from trainables.models.stages import Backbone
+
+Stages = OrderedDict[str, nn.Module]
+
+_POOL_DROPOUT: Final = 0.1
+_POOL_DROPOUT_39N: Final = 0.25
+_SOURCE_003: Final = "Seed 003 (Scuccimarra), own nets for DDSM and CBIS-DDSM; no weights published"
+_SOURCE_001: Final = "Seed 001 (Coccomini, Gholami, Zara), scratch net after 003's 1.0.0.35"
+
+
+def _s1_0_0(channels: int, *, padding: Padding = "same", blocks: int = 5) -> Stages:
+    """Blocks (32 s2, 32, 32), (64, 64), (128, 128), (256), (512); the last may be left out."""
+    stages: Stages = OrderedDict()
+    for number, filters in enumerate(((32, 32, 32), (64, 64), (128, 128), (256,), (512,))[:blocks], start=1):
+        is_first = number == 1
+        layers: list[nn.Module] = []
+        for place, width in enumerate(filters):
+            stride = 2 if is_first and place == 0 else 1
+            layers.append(unit(SEED_003, channels, width, 3, stride=stride, padding=padding))
+            channels = width
+        layers += [max_pool(3 if is_first else 2, padding=padding), Dropout(_POOL_DROPOUT)]
+        stages[f"block{number}"] = nn.Sequential(*layers)
+    return stages
+
+
+def _m1_valid(channels: int) -> Stages:
+    return _s1_0_0(channels, padding="valid", blocks=4)
+
+
+def _m1_same(channels: int) -> Stages:
+    return _s1_0_0(channels, blocks=4)
+
+
+def _vgg_lite(channels: int) -> Stages:
+    stages: Stages = OrderedDict()
+    stages["block1"] = nn.Sequential(
+        unit(SEED_003, channels, 64, 3, stride=2), unit(SEED_003, 64, 64, 3), max_pool(2)
+    )
+    channels = 64
+    for number, filters in enumerate(((96, 96), (128, 128), (256, 256, 256), (384, 384, 384)), start=2):
+        stages[f"block{number}"] = nn.Sequential(chain(SEED_003, channels, filters), max_pool(2))
+        channels = filters[-1]
+    return stages
+
+
+def _s1_0_1_39n(channels: int) -> Stages:
+    stages: Stages = OrderedDict(block1=_branching_block(channels))
+    width = 64
+    for number, filters in enumerate(((96, 96), (128, 128), (256, 256), (384,)), start=2):
+        stages[f"block{number}"] = _pooled(chain(SEED_003, width, filters), 2)
+        width = filters[-1]
+    return stages
+
+
+def _s1_2(channels: int) -> Stages:
+    """The layout of 1.0.1.39n with a residual around the convolutions of each later block."""
+    stages: Stages = OrderedDict(block1=_branching_block(channels))
+    width = 64
+    for number, filters in enumerate(((96, 96), (128, 128), (256, 256), (384,)), start=2):
+        body = chain(SEED_003, width, filters)
+        stages[f"block{number}"] = _pooled(Residual(body, unit(SEED_003, width, filters[-1], 1)), 2)
+        width = filters[-1]
+    return stages
+
+
+def _branching_block(channels: int) -> nn.Sequential:
+    branches = Branches([chain(SEED_003, 32, (32, 32)), chain(SEED_003, 32, (32,))])
+    return _pooled(nn.Sequential(unit(SEED_003, channels, 32, 3, stride=2), branches), 3)
+
+
+def _pooled(body: nn.Module, kernel: int) -> nn.Sequential:
+    return nn.Sequential(body, max_pool(kernel), Dropout(_POOL_DROPOUT_39N))
+
+
+def _blocks(count: int) -> tuple[str, ...]:
+    return tuple(f"block{number}" for number in range(1, count + 1))
+
+
+def _levels(names: Sequence[str]) -> tuple[str, ...]:
+    return tuple(reversed(names))[:3]
+
+
+S1_0_0 = Backbone(
+    name="s1_0_0",
+    build=_s1_0_0,
+    stage_names=_blocks(5),
+    levels=_levels(_blocks(5)),
+    channels=None,
+    min_size_px=32,
+    size_px=299,
+    mean=(0.0,),
+    std=(1.0,),
+    has_imagenet_weights=False,
+    source=_SOURCE_003,
+)
+S1_0_1_39N = Backbone(
+    name="s1_0_1_39n",
+    build=_s1_0_1_39n,
+    stage_names=_blocks(5),
+    levels=_levels(_blocks(5)),
+    channels=None,
+    min_size_px=32,
+    size_px=299,
+    mean=(0.0,),
+    std=(1.0,),
+    has_imagenet_weights=False,
+    source=_SOURCE_003,
+)
+S1_2 = Backbone(
+    name="s1_2",
+    build=_s1_2,
+    stage_names=_blocks(5),
+    levels=_levels(_blocks(5)),
+    channels=None,
+    min_size_px=32,
+    size_px=299,
+    mean=(0.0,),
+    std=(1.0,),
+    has_imagenet_weights=False,
+    source=_SOURCE_003,
+)
+VGG_LITE = Backbone(
+    name="vgg_lite",
+    build=_vgg_lite,
+    stage_names=_blocks(5),
+    levels=_levels(_blocks(5)),
+    channels=None,
+    min_size_px=32,
+    size_px=299,
+    mean=(0.0,),
+    std=(1.0,),
+    has_imagenet_weights=False,
+    source=_SOURCE_003,
+)
+M1_VALID = Backbone(
+    name="m1_valid",
+    build=_m1_valid,
+    stage_names=_blocks(4),
+    levels=_levels(_blocks(4)),
+    channels=None,
+    # Made for 150 px, where valid padding leaves one position.
+    min_size_px=150,
+    size_px=150,
+    mean=(0.0,),
+    std=(1.0,),
+    has_imagenet_weights=False,
+    source=_SOURCE_001,
+)
+M1_SAME = Backbone(
+    name="m1_same",
+    build=_m1_same,
+    stage_names=_blocks(4),
+    levels=_levels(_blocks(4)),
+    channels=None,
+    min_size_px=32,
+    size_px=150,
+    mean=(0.0,),
+    std=(1.0,),
+    has_imagenet_weights=False,
+    source=_SOURCE_001,
+)
+M1_SAME_CONV5 = Backbone(
+    name="m1_same_conv5",
+    build=_s1_0_0,
+    stage_names=_blocks(5),
+    levels=_levels(_blocks(5)),
+    channels=None,
+    min_size_px=32,
+    size_px=150,
+    mean=(0.0,),
+    std=(1.0,),
+    has_imagenet_weights=False,
+    source=_SOURCE_001,
+)

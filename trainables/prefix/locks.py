@@ -1,0 +1,76 @@
+"""Locks between the processes of a node; the kernel lets go of them when their process ends, in any way."""
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def held(path: Path, *, may_wait: bool) -> Iterator[bool]:
+    """Hold the lock of a file, which is made if it is missing; yields False if another holds it.
+
+    Raises:
+        OSError: If the file can be neither opened nor made.
+    """
+    descriptor = _locked(path, may_wait=may_wait)
+    try:
+        yield descriptor is not None
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def _locked(path: Path, *, may_wait: bool) -> int | None:
+    while True:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        except FileNotFoundError:
+            continue  # the folder was empty and has just been tidied away
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if may_wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        except BaseException:
+            os.close(descriptor)
+            raise
+        if is_at(descriptor, path):
+            return descriptor
+        os.close(descriptor)  # the file was tidied away while this process waited: its lock protects nothing
+
+
+def share(descriptor: int) -> None:
+    """Lock an open file as one of its readers, for as long as a copy of the descriptor is open."""
+    fcntl.flock(descriptor, fcntl.LOCK_SH)
+
+
+def is_at(descriptor: int, path: Path) -> bool:
+    """True while an open file is the one that the path names."""
+    try:
+        there = path.stat()
+    except FileNotFoundError:
+        return False
+    here = os.fstat(descriptor)
+    return (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino)
+
+
+@contextlib.contextmanager
+def unread(path: Path) -> Iterator[bool]:
+    """Keep readers from a file for a moment; yields False if it is read, is gone, or cannot be locked."""
+    try:
+        descriptor = os.open(path, os.O_RDWR)
+    except OSError:
+        yield False
+        return
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            yield False
+        else:
+            yield is_at(descriptor, path)
+    finally:
+        os.close(descriptor)
