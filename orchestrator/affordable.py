@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from search_spaces.context import SpaceContext
@@ -29,6 +30,7 @@ class Budget:
         seconds: Longest single trial.
         slots: Trials at once.
         is_forced: The user insists on a backbone, whatever it costs.
+        exports: Folder of exported stages, which workers will read.
     """
 
     images: int
@@ -38,6 +40,7 @@ class Budget:
     seconds: float
     slots: int
     is_forced: bool
+    exports: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +71,7 @@ def afford(inventory: Inventory, patch_set: PatchSet, device: Device, budget: Bu
     fine_tunes: dict[str, tuple[str, ...]] = {}
     costs: dict[str, Cost] = {}
     for name in inventory.usable:
-        cost = _cost(name, inventory, patch_set, device)
+        cost = _cost(name, inventory, patch_set, device, budget)
         found = _affordable_levels(name, cost, budget)
         if isinstance(found, str):
             left_out[name] = found
@@ -103,7 +106,7 @@ def _context(
     )
 
 
-def _cost(name: str, inventory: Inventory, patch_set: PatchSet, device: Device) -> Cost:
+def _cost(name: str, inventory: Inventory, patch_set: PatchSet, device: Device, budget: Budget) -> Cost:
     backbone = backbone_named(name)
     return measure_cost(
         backbone,
@@ -111,6 +114,8 @@ def _cost(name: str, inventory: Inventory, patch_set: PatchSet, device: Device) 
         channels=patch_set.channels,
         weights=inventory.usable[name],
         device=device,
+        images=budget.images * VIEWS,
+        cache=budget.exports,
     )
 
 

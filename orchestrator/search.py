@@ -26,7 +26,7 @@ from trainables.data.splits import TEST, Split, make_split, write_split
 from trainables.data.transforms import transform_spec
 from trainables.devices import choose_device, limit_threads
 from trainables.errors import ConfigError, DataError, UnknownNameError
-from trainables.models.registry import BACKBONES, backbone_named
+from trainables.models.registry import DEFAULT_BACKBONES, backbone_named
 from trainables.models.weights import Inventory, take_inventory
 from trainables.prefix.keys import FeatureStorage
 from trainables.tasks import Task, task_named
@@ -250,7 +250,10 @@ def survey_search(request: SearchRequest, connect: Connect, say: Say) -> Survey:
     gpus, slots = _machine(request, connect())
     trial_minutes = request.trial_minutes or (max(0.5, request.minutes / 6) if request.minutes else 10.0)
     inventory = take_inventory(
-        _asked_backbones(pins), weights_dir=request.weights_dir, may_download=request.may_download
+        _asked_backbones(pins),
+        weights_dir=request.weights_dir,
+        may_download=request.may_download,
+        is_random=pins.get("model.weights") == "random",
     )
     budget = Budget(
         images=len(rows.rows),
@@ -260,6 +263,7 @@ def survey_search(request: SearchRequest, connect: Connect, say: Say) -> Survey:
         seconds=60.0 * trial_minutes,
         slots=slots,
         is_forced="model.backbone" in pins,
+        exports=store / "onnx",
     )
     limit_threads(request.cpus_per_trial)  # costs are measured as trials will run
     afforded = afford(inventory, patch_set, choose_device(gpus), budget)
@@ -433,10 +437,11 @@ def check_config(config: TrialConfig, patch_set: PatchSet, context: SpaceContext
 
 def _asked_backbones(pins: Mapping[str, Any]) -> tuple[str, ...]:
     """Backbones that the held settings leave: nets without pretrained weights train in all their stages."""
-    names = tuple(name for name in BACKBONES if pins.get("model.backbone", name) == name)
-    if "model.backbone" in pins or pins.get("model.trained_stages", "all") == "all":
-        return names
-    return tuple(name for name in names if BACKBONES[name].has_imagenet_weights)
+    if "model.backbone" in pins:
+        return (str(pins["model.backbone"]),)
+    if pins.get("model.trained_stages", "all") == "all":
+        return DEFAULT_BACKBONES
+    return tuple(name for name in DEFAULT_BACKBONES if backbone_named(name).has_imagenet_weights)
 
 
 def _machine(request: SearchRequest, connection: Connection) -> tuple[float, int]:

@@ -236,6 +236,7 @@ def _place(run: RunFolder, device: Device) -> Place:
         search.backbones,
         weights_dir=Path(search.weights_dir) if search.weights_dir else None,
         may_download=False,
+        is_random=search.pins.get("model.weights") == "random",
     )
     _check_weights(inventory, search.weights)
     taps = {}

@@ -47,7 +47,14 @@ class Cost:
 
 
 def measure_cost(
-    backbone: Backbone, *, size_px: int, channels: int, weights: WeightsFile | None, device: torch.device
+    backbone: Backbone,
+    *,
+    size_px: int,
+    channels: int,
+    weights: WeightsFile | None,
+    device: torch.device,
+    images: int = 0,
+    cache: Path | None = None,
 ) -> Cost:
     """Time a forward pass and the training steps that a search may ask for, on random pixels.
 
@@ -59,9 +66,11 @@ def measure_cost(
         channels: Of the images, 1 or 3.
         weights: Pretrained file, or None.
         device: Where trials will run.
+        images: That a search will send through the frozen stages; many are worth an export.
+        cache: Folder of exported stages.
     """
     channels = backbone.channels or channels
-    forward = _forward_cost(backbone, size_px, channels, weights, device)
+    forward = _forward_cost(backbone, size_px, channels, weights, device, images=images, cache=cache)
     if not backbone.has_imagenet_weights:
         model: dict[str, object] = {"weights": "random", "trained_stages": "all"}
         step = _training_cost(backbone, model, (channels, size_px, size_px), device)

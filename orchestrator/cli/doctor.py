@@ -67,10 +67,10 @@ def _devices() -> list[Finding]:
 
 
 def _weights(weights_dir: Path | None) -> list[Finding]:
-    from trainables.models.registry import BACKBONES
+    from trainables.models.registry import DEFAULT_BACKBONES
     from trainables.models.weights import take_inventory
 
-    inventory = take_inventory(tuple(BACKBONES), weights_dir=weights_dir, may_download=False)
+    inventory = take_inventory(DEFAULT_BACKBONES, weights_dir=weights_dir, may_download=False)
     found = []
     for name, file in inventory.usable.items():
         detail = (

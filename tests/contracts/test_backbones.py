@@ -16,13 +16,11 @@ from trainables.data.splits import make_split
 from trainables.errors import ConfigError, UnknownNameError
 from trainables.evaluation import CrossValidation
 from trainables.material import Material, Place, prepare
-from trainables.models.heads import use_generators
 from trainables.models.registry import BACKBONES, DEFAULT_BACKBONES, backbone_named
 from trainables.models.stages import Backbone, TrainedPart
 from trainables.models.weights import build_stages, take_inventory
 from trainables.prefix.taps import feature_shapes
 from trainables.tasks import task_named
-from trainables.training.fused import FusedModels
 
 DESCRIBED = (
     "scratch:",
@@ -234,8 +232,6 @@ def _material(patches: PatchSet) -> Material:
 def _finished(config: TrialConfig, material: Material, place: Place, how: str) -> CrossValidation:
     run = CrossValidation(config, material, dataclasses.replace(place, fusion=how), seed=3, score=scores)
     assert run.folds.models.how == how
-    if isinstance(run.folds.models, FusedModels):
-        use_generators(run.folds.models.body, [draws.noise for draws in run.folds.models.lesson.draws])
     while not run.is_over:
         run.epoch()
     return run

@@ -47,7 +47,7 @@ def search(runs: Path, *arguments: str | Path) -> tuple[str | Path, ...]:
     [
         (("--data", "nowhere.npz"), "nowhere.npz"),
         (("--set", "optimizer.nam=adam"), "did you mean 'optimizer.name'"),
-        (("--set", "model.backbone=vgg61"), "unknown backbone 'vgg61'; did you mean 'vgg16'"),
+        (("--set", "model.backbone=vgg166"), "unknown backbone 'vgg166'; did you mean 'vgg16'"),
         (("--source", "nzp"), "unknown source 'nzp'; did you mean 'npz'"),
         (("--space", "nothing:here"), "cannot be imported"),
         (("--trials", "0"), "--trials must be at least 1, found 0"),

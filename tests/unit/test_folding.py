@@ -8,8 +8,8 @@ from trainables.models.registry import BACKBONES
 from trainables.models.weights import build_stages
 from trainables.prefix.folding import folded
 
-
-# NASNet's separable convolutions are modules of their own, so their normalisation has no convolution beside it.
+# NASNet's separable convolutions are modules of their own: their normalisations have no convolution beside
+# them.
 PARTLY = {"nasnet"}
 
 

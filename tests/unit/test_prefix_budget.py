@@ -18,12 +18,13 @@ from prefix_examples import IMAGES, LOW, TOP, VIEWS, Counting, expected, key
 from torch import Tensor
 
 from trainables.data.views import View
-from trainables.prefix import budget, files
+from trainables.prefix import budget, writing
 from trainables.prefix.budget import STALE_SECONDS, Room, default_budget, stored_files
-from trainables.prefix.files import Partial, meta_path
+from trainables.prefix.files import meta_path
 from trainables.prefix.keys import Tap
 from trainables.prefix.locks import held
 from trainables.prefix.store import PrefixStore, StoredViews
+from trainables.prefix.writing import Partial
 
 WIDTH = 512
 FILE_BYTES = IMAGES * WIDTH * 2 + 128
@@ -188,8 +189,8 @@ class FullDisk:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path, *, holds: int) -> None:
         self.folder, self.holds = folder, holds
-        self.reserve = files.reserve
-        monkeypatch.setattr(files, "reserve", self)
+        self.reserve = writing.reserve
+        monkeypatch.setattr(writing, "reserve", self)
 
     def __call__(self, descriptor: int, size: int) -> None:
         if len(stored_files(self.folder / "prefix")) >= self.holds:

@@ -7,9 +7,11 @@ import pytest
 import torch
 
 from orchestrator import worker
-from orchestrator.cli.main import build_parser, main
+from orchestrator.cli.main import build_parser
+from orchestrator.search import SearchRequest, check_request
 from results.records import SearchRecord
 from results.store import RunFolder
+from trainables.errors import ConfigError
 
 CONTEXT = {
     "backbones": ["efficientnet_lite0"],
@@ -57,10 +59,7 @@ def test_the_options_of_a_search_are_read() -> None:
     assert (chosen.features, chosen.store_gb, chosen.shared_store) == ("off", 20.0, Path("x"))
 
 
-@pytest.mark.parametrize("size", ["-1", "nan"])
-def test_a_budget_that_is_none_is_refused(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, size: str
-) -> None:
-    assert main(["search", "benign_malignant", "--runs", str(tmp_path), "--store-gb", size]) == 2
-    assert "--store-gb must be at least 0, found" in capsys.readouterr().err
-    assert not list(tmp_path.iterdir())
+@pytest.mark.parametrize("size", [-1.0, float("nan")])
+def test_a_budget_that_is_none_is_refused(tmp_path: Path, size: float) -> None:
+    with pytest.raises(ConfigError, match="--store-gb must be at least 0, found"):
+        check_request(SearchRequest("benign_malignant", runs=tmp_path, store_gb=size))

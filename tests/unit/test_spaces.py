@@ -9,13 +9,13 @@ from search_spaces.context import SpaceContext
 from search_spaces.pins import PinnedTrial, parse_pins
 from search_spaces.registry import SPACES, space_named
 from trainables.errors import ConfigError, UnknownNameError
-from trainables.models.registry import BACKBONES, backbone_named
+from trainables.models.registry import BACKBONES, DEFAULT_BACKBONES, backbone_named
 from trainables.tasks import TASKS
 
 PRETRAINED = tuple(name for name, backbone in BACKBONES.items() if backbone.has_imagenet_weights)
 
 
-def context(backbones: tuple[str, ...] = tuple(BACKBONES)) -> SpaceContext:
+def context(backbones: tuple[str, ...] = DEFAULT_BACKBONES) -> SpaceContext:
     def levels(name: str) -> tuple[str, ...]:
         count = len(backbone_named(name).levels)
         return tuple("top" if drop == 0 else f"top+{drop}" for drop in range(count))
@@ -50,7 +50,7 @@ def test_every_point_of_a_space_is_a_configuration_that_can_be_planned(task: str
     for config in configs:
         backbone_named(config.model.backbone).plan(config.model)
     assert {config.optimizer.name for config in configs} == {"adam", "rmsprop", "sgd", "adadelta"}
-    assert {config.model.backbone for config in configs} == set(BACKBONES)
+    assert {config.model.backbone for config in configs} == set(DEFAULT_BACKBONES)
 
 
 @pytest.mark.parametrize("task", sorted(SPACES))

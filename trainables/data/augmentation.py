@@ -49,9 +49,6 @@ class Augmentation:
         fill: What lies outside the image: the `nearest` pixel (Keras's `fill_mode`) or its mirror image
             (`reflect`).
         averages: Predictions may be averaged over the symmetries it holds.
-        seeds_steps_alike: Stored views draw angle, move and both mirrors from copies of one random stream, so
-            that both mirrors come together and go with the sign of the angle or of the shift. Online pixels
-            draw each by itself.
 
     Raises:
         ConfigError: If quarter turns are mixed with anything that is not an exact symmetry.
@@ -69,7 +66,6 @@ class Augmentation:
     noise: float = 0.0
     fill: Literal["nearest", "reflect"] = "nearest"
     averages: bool = True
-    seeds_steps_alike: bool = False
 
     def __post_init__(self) -> None:
         if self.quarter_turns and not self.is_exact:
@@ -124,9 +120,7 @@ AUGMENTATIONS: Final = MappingProxyType[Policy, Augmentation](
         "none": Augmentation(),
         "flips": _BOTH_FLIPS,
         "d4": Augmentation(hflip=True, vflip=True, quarter_turns=True),
-        # Stores hold views of `rotate` and `affine` whose steps were seeded alike: 180 degrees of angles, and
-        # no single mirror. `e001` is the whole circle with independent mirrors.
-        "rotate": Augmentation(hflip=True, vflip=True, rotation_deg=180, seeds_steps_alike=True),
+        "rotate": Augmentation(hflip=True, vflip=True, rotation_deg=180),
         # Finished trials with `affine` were predicted from one view; averaging would change their scores.
         "affine": Augmentation(
             hflip=True,
@@ -135,7 +129,6 @@ AUGMENTATIONS: Final = MappingProxyType[Policy, Augmentation](
             shear_deg=5,
             zoom=0.1,
             averages=False,
-            seeds_steps_alike=True,
         ),
         # 000 names no parameters; tissue has no upright side, so both flips were chosen.
         "idc": _BOTH_FLIPS,

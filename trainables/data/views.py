@@ -99,7 +99,8 @@ def random_view(raw: NDArray[Any], rows: NDArray[np.int64], view: View) -> NDArr
     out = np.empty_like(raw)
     for position, row in enumerate(rows):
         seed = zlib.crc32(f"{view}/{row}".encode())
-        _seed(pipeline, seed, augmentation)
+        # One stream for all steps; `set_random_seed` would give each step its own copy of it.
+        pipeline.set_random_state(np.random.default_rng(seed), random.Random(seed))
         moved = pipeline(image=np.ascontiguousarray(raw[position]))["image"]
         out[position] = _retoned(moved, augmentation, seed) if augmentation.changes_tones else moved
     return out
@@ -130,13 +131,6 @@ def _pipeline(augmentation: Augmentation) -> Any:
     if augmentation.vflip:
         steps.append(A.VerticalFlip(p=0.5))
     return A.Compose(steps)
-
-
-def _seed(pipeline: Any, seed: int, augmentation: Augmentation) -> None:
-    if augmentation.seeds_steps_alike:
-        pipeline.set_random_seed(seed)
-    else:  # one stream for all steps; `set_random_seed` would give each step its own copy of it
-        pipeline.set_random_state(np.random.default_rng(seed), random.Random(seed))
 
 
 def _retoned(image: NDArray[Any], augmentation: Augmentation, seed: int) -> NDArray[Any]:

@@ -17,8 +17,9 @@ from torch import Tensor
 from trainables.data.views import View
 from trainables.errors import PrefixError
 from trainables.prefix.budget import GB, STALE_SECONDS, Ledger, Room
-from trainables.prefix.files import FloatArray, Stored, Writer, is_disk_full, stored_bytes
+from trainables.prefix.files import FloatArray, Stored
 from trainables.prefix.keys import Kind, Tap
+from trainables.prefix.writing import Writer, is_disk_full, stored_bytes
 
 _LARGEST_HALF: Final = 65504.0
 

@@ -17,7 +17,8 @@ from typing import BinaryIO, Final
 from trainables.data.files import write_atomically
 from trainables.errors import PrefixError
 from trainables.prefix.budget import Room
-from trainables.prefix.files import PARTIAL, DamagedFileError, Meta, Partial, Stored, meta_path, read_meta
+from trainables.prefix.files import PARTIAL, DamagedFileError, Meta, Stored, meta_path, read_meta
+from trainables.prefix.writing import Partial
 
 _BLOCK_BYTES: Final = 1 << 22
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from trainables.models.heads import Dropout, Pool, probabilities
+from trainables.models.heads import Dropout, Pool, probabilities, use_generators
 from trainables.models.stages import TrainedPart
 from trainables.training.draws import bernoulli
 from trainables.training.models import How, Lesson, training_losses
@@ -63,6 +63,7 @@ class FusedModels:
             self.stacked[name].requires_grad_(True)
         weights = [Weight(self.stacked[name], w.is_stage, w.decays) for name, w in trained.items()]
         self.optimizer = build_optimizer(lesson.config.optimizer, weights)
+        use_generators(self.body, [draws.noise for draws in lesson.draws])
 
     def train_step(self, positions: IntArray, *, active: Sequence[bool]) -> Tensor:
         """Train one step on positions (models, B); returns the loss of each model, shape (models,)."""
