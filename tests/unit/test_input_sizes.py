@@ -27,7 +27,7 @@ def test_no_space_proposes_an_input_that_its_backbone_refuses(task: str, bright_
         backbone = backbone_named(config.model.backbone)
         for side in (16, 50, 3000):
             assert input_side(config, backbone, (side, side)) >= backbone.min_size_px
-        check_config(config, bright_patches, context())
+        check_config(config, bright_patches, context(tuple(BACKBONES)))
 
 
 def test_a_side_below_the_smallest_is_refused_at_the_door(bright_patches: PatchSet) -> None:
@@ -37,7 +37,7 @@ def test_a_side_below_the_smallest_is_refused_at_the_door(bright_patches: PatchS
             settings |= {"model.weights": "random", "model.trained_stages": "all"}
         if settings["input.size_px"] < backbone.min_size_px:
             with pytest.raises(ConfigError, match=f"{name} needs at least {backbone.min_size_px}"):
-                check_config(decode(settings), bright_patches, context())
+                check_config(decode(settings), bright_patches, context(tuple(BACKBONES)))
 
 
 def test_a_side_below_the_smallest_of_all_is_refused_by_the_configuration() -> None:
