@@ -76,7 +76,7 @@ def setting_columns(
         choices: Setting -> all values of this search, where known; others come from the configuration.
 
     >>> [column for column in setting_columns() if column.name == "optimizer.schedule"]
-    [Column(name='optimizer.schedule', kind='text', choices=('constant', 'cosine', 'step'), is_first=False)]
+    [Column(name='optimizer.schedule', kind='text', choices=('constant', 'cosine', 'step', 'plateau'), is_first=False)]
     """
     schema = TrialConfig.model_json_schema()
     columns = []
