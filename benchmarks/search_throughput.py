@@ -73,7 +73,8 @@ class OurResult:
     """Outcome of our search over a list.
 
     Attributes:
-        seconds: From the start of the trials to the last record.
+        seconds: From the file of images to the last record, preparation included.
+        preparation: Seconds before the first trial: data, split, probe, export of the frozen stages.
         values: Mean fold AUC of each configuration, in order.
         prefix_seconds: Worker time in which features were computed.
         trial_seconds: Worker time of all trials, without the time between them.
@@ -81,6 +82,7 @@ class OurResult:
     """
 
     seconds: float
+    preparation: float
     values: list[float]
     prefix_seconds: float
     trial_seconds: float
@@ -124,8 +126,12 @@ def _compare(arguments: argparse.Namespace, scratch: Path, connection: Connectio
     points = configurations()
     trials = [point.as_trial(arguments.backbone, arguments.epochs) for point in points]
     chosen = sorted(random.Random(1).sample(range(len(points)), arguments.plain_sample))
-    prepared = _prepared(arguments, scratch, connection)
-    ours = {name: _run_ours(prepared, trials, scratch / name, seed=0) for name in ("cold", "warm")}
+    ours = {}
+    for name in ("cold", "warm"):
+        start = time.perf_counter()
+        prepared = _prepared(arguments, scratch, connection, name)
+        seconds = time.perf_counter() - start
+        ours[name] = _run_ours(prepared, trials, scratch / name, seed=0, preparation=seconds)
     sampled = [trials[number] for number in chosen]
     again = [
         _run_ours(prepared, sampled, scratch / f"seed-{seed}", seed=seed)
@@ -151,11 +157,12 @@ def _compare(arguments: argparse.Namespace, scratch: Path, connection: Connectio
     }
 
 
-def _prepared(arguments: argparse.Namespace, scratch: Path, connection: Connection) -> Prepared:
+def _prepared(arguments: argparse.Namespace, scratch: Path, connection: Connection, name: str) -> Prepared:
+    """Everything that a search does before its trials."""
     request = SearchRequest(
         task=TASK,
         data=arguments.data,
-        name="prepared",
+        name=name,
         runs=scratch / "runs",
         pins={"model.backbone": arguments.backbone},
         trials=len(configurations()),
@@ -169,7 +176,14 @@ def _prepared(arguments: argparse.Namespace, scratch: Path, connection: Connecti
     return prepare_search(request, lambda: connection, print)
 
 
-def _run_ours(prepared: Prepared, configs: Sequence[TrialConfig], folder: Path, *, seed: int) -> OurResult:
+def _run_ours(
+    prepared: Prepared,
+    configs: Sequence[TrialConfig],
+    folder: Path,
+    *,
+    seed: int,
+    preparation: float = 0.0,
+) -> OurResult:
     """Run configurations through conductor and engine, in a run folder of their own."""
     run, record = RunFolder(folder), prepared.record.model_copy(update={"seed": seed})
     folder.mkdir()
@@ -179,7 +193,7 @@ def _run_ours(prepared: Prepared, configs: Sequence[TrialConfig], folder: Path, 
     conductor = Conductor(run, record, policy, (), deadline=None, clock=time.time)
     start = time.perf_counter()
     run_trials(conductor, run, Resources(record.cpus_per_trial, record.gpus_per_trial, WORKERS))
-    seconds = time.perf_counter() - start
+    seconds = preparation + time.perf_counter() - start
     records = [policy.records[number] for number in range(len(configs))]
     failed = [one for one in records if one.state != "complete"]
     if failed:
@@ -187,6 +201,7 @@ def _run_ours(prepared: Prepared, configs: Sequence[TrialConfig], folder: Path, 
     uses = [one.prefix for one in records if one.prefix is not None]
     return OurResult(
         seconds=seconds,
+        preparation=preparation,
         values=[float(one.value or 0.0) for one in records],
         prefix_seconds=sum(use.computed_seconds for use in uses),
         trial_seconds=sum(one.wall_seconds for one in records),
@@ -243,10 +258,12 @@ def _sentences(found: Mapping[str, Any]) -> list[str]:
         )
     for name in ("cold", "warm"):
         one = found[name]
-        around = WORKERS * one["seconds"] - one["trial_seconds"]
+        around = WORKERS * (one["seconds"] - one["preparation"]) - one["trial_seconds"]
         lines.append(
-            f"ours, {name}: {one['computed_views']} views computed in {one['prefix_seconds']:.1f} s; worker "
-            f"time {one['trial_seconds']:.1f} s in trials, {around:.1f} s between and around them"
+            f"ours, {name}: {one['preparation']:.1f} s before the trials; worker time "
+            f"{one['trial_seconds']:.1f} s in trials, {one['prefix_seconds']:.1f} s of it for "
+            f"{one['computed_views']} views; "
+            f"{around:.1f} s between and around trials"
         )
     lines.append(f"the whole process took {found['process_seconds']:.0f} s")
     return lines

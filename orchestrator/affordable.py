@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from search_spaces.context import SpaceContext
+from search_spaces.pieces import CONTRASTS
 from trainables.data.patches import PatchSet
 from trainables.data.transforms import default_side
 from trainables.devices import Device
@@ -114,7 +115,7 @@ def _cost(name: str, inventory: Inventory, patch_set: PatchSet, device: Device, 
         channels=patch_set.channels,
         weights=inventory.usable[name],
         device=device,
-        images=budget.images * VIEWS,
+        images=budget.images * VIEWS * len(CONTRASTS),
         cache=budget.exports,
     )
 

@@ -75,8 +75,8 @@ def setting_columns(
     Args:
         choices: Setting -> all values of this search, where known; others come from the configuration.
 
-    >>> [column for column in setting_columns() if column.name == "optimizer.schedule"]
-    [Column(name='optimizer.schedule', kind='text', choices=('constant', 'cosine', 'step', 'plateau'), is_first=False)]
+    >>> [column for column in setting_columns() if column.name == "training.keep_epoch_by"]
+    [Column(name='training.keep_epoch_by', kind='text', choices=('loss', 'metric'), is_first=False)]
     """
     schema = TrialConfig.model_json_schema()
     columns = []

@@ -18,7 +18,6 @@ from typing import Final, TypeAlias
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft
 
 from trainables.data.patches import NO_PARTNER, RawPatches
 from trainables.errors import DataError
@@ -144,6 +143,8 @@ def _malignancy(rng: np.random.Generator, is_malignant: bool, subtlety: float) -
 
 def _tissue(rng: np.random.Generator, breast: _Breast, size_px: int) -> FloatImage:
     """Background of shape (size_px, 2 * size_px) around the breast's density, without clipping."""
+    from scipy import fft
+
     rows, columns = (fft.next_fast_len(round(1.3 * side), real=True) for side in (size_px, 2 * size_px))
     frequency = np.hypot(fft.fftfreq(rows)[:, None], fft.rfftfreq(columns)[None, :])
     frequency[0, 0] = np.inf  # the mean is the breast's density, not chance
@@ -157,6 +158,8 @@ def _strands(
     rng: np.random.Generator, breast: _Breast, frequency: NDArray[np.float64], shape: tuple[int, int]
 ) -> NDArray[np.float64]:
     """Ridges of a smooth random field, mostly along one direction: ducts and fibrous septa."""
+    from scipy import fft
+
     rows, columns = shape
     scale = rows / (1.3 * _REFERENCE_PX)
     direction = np.arctan2(fft.fftfreq(rows)[:, None], fft.rfftfreq(columns)[None, :])

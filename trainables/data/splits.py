@@ -15,7 +15,6 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.model_selection import StratifiedGroupKFold
 
 from trainables.data.files import write_atomically
 from trainables.data.patches import TaskRows, TextArray
@@ -235,6 +234,8 @@ def _cut_into_folds(request: _Request, test: set[str], seed: int) -> dict[str, i
 
 
 def _grouped_cut(labels: IntArray, groups: TextArray, parts: int, seed: int) -> dict[str, int]:
+    from sklearn.model_selection import StratifiedGroupKFold  # workers read splits, and start sooner without
+
     splitter = StratifiedGroupKFold(parts, shuffle=True, random_state=seed)
     part_of_group: dict[str, int] = {}
     with warnings.catch_warnings():

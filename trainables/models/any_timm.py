@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any, Final
 
-import timm
 import torch
 from torch import Tensor, nn
 
@@ -91,10 +90,14 @@ def _build(short: str, groups: Groups, channels: int) -> "OrderedDict[str, nn.Mo
 
 
 def _net(short: str) -> Any:
+    import timm
+
     return timm.create_model(short, pretrained=False).eval()
 
 
 def _check_known(short: str) -> None:
+    import timm  # takes two seconds; a worker whose features are stored builds no network
+
     if not timm.is_model(short):
         near = difflib.get_close_matches(short.partition(".")[0], timm.list_models(), n=6, cutoff=0.3)
         raise UnknownNameError("network of timm", short, near or ("convnext_atto", "regnetx_002", "resnet18"))

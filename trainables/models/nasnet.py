@@ -8,7 +8,6 @@ gives the newer alone, with the usual 4032 channels. A head on an earlier cut se
 from collections import OrderedDict
 from typing import Any, Final
 
-import timm
 import torch
 from torch import Tensor, nn
 
@@ -63,6 +62,8 @@ class _Reduction(nn.Module):
 
 
 def _nasnet(channels: int) -> "OrderedDict[str, nn.Module]":
+    import timm  # takes two seconds; a worker whose features are stored builds no network
+
     net: Any = timm.create_model("nasnetalarge", pretrained=False, num_classes=0)
     stages: OrderedDict[str, nn.Module] = OrderedDict(stem=_Stem(net))
     for reduction, width, cells in _GROUPS:

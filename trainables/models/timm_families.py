@@ -10,13 +10,14 @@ MobileNet v1: Howard et al. (2017), arXiv 1704.04861; weights `ra4_e3600_r224_in
 from collections import OrderedDict
 from typing import Any
 
-import timm
 from torch import nn
 
 from trainables.models.stages import Backbone
 
 
 def _efficientnet_lite0(channels: int) -> "OrderedDict[str, nn.Module]":
+    import timm  # takes two seconds; a worker whose features are stored builds no network
+
     net: Any = timm.create_model("tf_efficientnet_lite0", pretrained=False, num_classes=0)
     stages = _stem_and_blocks(net)
     stages["conv_head"] = nn.Sequential(OrderedDict(conv_head=net.conv_head, bn2=net.bn2))
@@ -24,6 +25,8 @@ def _efficientnet_lite0(channels: int) -> "OrderedDict[str, nn.Module]":
 
 
 def _mobilenet_v1(channels: int) -> "OrderedDict[str, nn.Module]":
+    import timm  # takes two seconds; a worker whose features are stored builds no network
+
     return _stem_and_blocks(timm.create_model("mobilenetv1_100", pretrained=False, num_classes=0))
 
 

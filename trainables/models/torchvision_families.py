@@ -2,12 +2,14 @@
 
 VGG: Simonyan and Zisserman (2015), arXiv 1409.1556. ResNet: He et al. (2016), arXiv 1512.03385.
 Inception v3: Szegedy et al. (2016), arXiv 1512.00567. MobileNetV2: Sandler et al. (2018), arXiv 1801.04381.
+
+torchvision is imported by what builds a network: it takes two seconds, and a worker whose features are stored
+builds none.
 """
 
 from collections import OrderedDict
 
 from torch import nn
-from torchvision import models
 
 from trainables.models.stages import Backbone
 
@@ -41,16 +43,22 @@ _VGG19_SLICES = {
 
 
 def _vgg16(channels: int) -> "OrderedDict[str, nn.Module]":
+    from torchvision import models
+
     features = models.vgg16(weights=None, init_weights=False).features
     return OrderedDict((name, features[start:stop]) for name, (start, stop) in _VGG16_SLICES.items())
 
 
 def _vgg19(channels: int) -> "OrderedDict[str, nn.Module]":
+    from torchvision import models
+
     features = models.vgg19(weights=None, init_weights=False).features
     return OrderedDict((name, features[start:stop]) for name, (start, stop) in _VGG19_SLICES.items())
 
 
 def _resnet50(channels: int) -> "OrderedDict[str, nn.Module]":
+    from torchvision import models
+
     net = models.resnet50(weights=None)
     stages: OrderedDict[str, nn.Module] = OrderedDict()
     stages["stem"] = nn.Sequential(
@@ -71,12 +79,16 @@ _INCEPTION_STAGES = (
 
 
 def _inception_v3(channels: int) -> "OrderedDict[str, nn.Module]":
+    from torchvision import models
+
     # No auxiliary head: it fails below 299 px. No transform_input: our transform normalises.
     net = models.inception_v3(weights=None, aux_logits=False, init_weights=False, transform_input=False)
     return OrderedDict((name, getattr(net, name)) for name in _INCEPTION_STAGES)
 
 
 def _mobilenet_v2(channels: int) -> "OrderedDict[str, nn.Module]":
+    from torchvision import models
+
     features = models.mobilenet_v2(weights=None).features
     return OrderedDict((f"block{number}", block) for number, block in enumerate(features))
 

@@ -15,7 +15,6 @@ from urllib.error import URLError
 
 import torch
 from torch import Tensor, nn
-from torchvision import models
 
 from trainables.errors import WeightsError
 from trainables.models.any_timm import FAMILY as TIMM
@@ -23,12 +22,13 @@ from trainables.models.any_timm import PublishedStage
 from trainables.models.registry import backbone_named
 from trainables.models.stages import Backbone
 
+# Names of torchvision's weights, which is imported where they are looked up: it takes two seconds.
 _TORCHVISION = {
-    "vgg16": models.VGG16_Weights.IMAGENET1K_V1,
-    "vgg19": models.VGG19_Weights.IMAGENET1K_V1,
-    "resnet50": models.ResNet50_Weights.IMAGENET1K_V1,
-    "inception_v3": models.Inception_V3_Weights.IMAGENET1K_V1,
-    "mobilenet_v2": models.MobileNet_V2_Weights.IMAGENET1K_V1,
+    "vgg16": "VGG16_Weights",
+    "vgg19": "VGG19_Weights",
+    "resnet50": "ResNet50_Weights",
+    "inception_v3": "Inception_V3_Weights",
+    "mobilenet_v2": "MobileNet_V2_Weights",
 }
 # Parts of the published files that no stage holds: classifiers and Inception's auxiliary head.
 _DROPPED_PREFIXES = ("classifier.", "fc.", "_fc.", "last_linear.", "AuxLogits.")
@@ -82,7 +82,9 @@ def find_weights(name: str, *, weights_dir: Path | None, may_download: bool) -> 
 
 def _of_torchvision(name: str, *, may_download: bool) -> WeightsFile | str:
     """Torchvision's file, downloaded if need be, or the reason why there is none."""
-    url = _TORCHVISION[name].url
+    from torchvision import models
+
+    url = models.get_weight(f"{_TORCHVISION[name]}.IMAGENET1K_V1").url
     cached = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
     if cached.is_file():
         return _hashed(cached, "torchvision")
