@@ -26,10 +26,9 @@ REPOSITORY = Path(__file__).parents[2]
 NEEDED = {"sshd": "openssh-server", "ssh": "openssh-client", "rsync": "rsync", "unshare": "util-linux"}
 USER_PATHS = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 CONNECT = """
-import json, cluster.connect
+import dataclasses, json, cluster.connect
 connection = cluster.connect.connect(%r)
-fields = {name: getattr(connection, name) for name in connection.__slots__}
-print("FOUND", json.dumps({**fields, "code": cluster.connect.__file__}))
+print("FOUND", json.dumps({**dataclasses.asdict(connection), "code": cluster.connect.__file__}))
 cluster.connect.disconnect(connection)
 """
 
@@ -150,6 +149,7 @@ def test_a_search_on_the_machine_finds_the_cluster_that_ray_up_started(cluster: 
     assert not found["is_own"]
     assert str(found["address"]).endswith(f":{cluster.ray_port}")
     assert (found["cpus"], found["gpus"], found["nodes"]) == (2, 0, 1)
+    assert [machine["cpus"] for machine in found["machines"]] == [2]
     assert str(found["code"]).startswith(str(cluster.machine.home))
 
 
