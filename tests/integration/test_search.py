@@ -231,8 +231,8 @@ def test_a_trial_that_leaves_the_numbers_is_an_outcome_and_the_search_goes_on(tm
 
 
 def test_a_worker_that_is_killed_costs_at_most_its_trial(tmp_path: Path) -> None:
-    # A trial that nobody stops ends itself after six seconds; one whose worker dies begins anew.
-    arguments = held_search(tmp_path, "worker", "--trial-minutes", "0.1")
+    # A trial that nobody stops ends itself after twelve seconds; one whose worker dies begins anew.
+    arguments = held_search(tmp_path, "worker", "--trial-minutes", "0.2")
     run = run_of(tmp_path, "worker")
     with subprocess.Popen(
         [*ORCHESTRATE, *arguments], cwd=tmp_path, stderr=subprocess.PIPE, text=True
