@@ -32,7 +32,8 @@ from cluster.connect import Connection, connect, disconnect
 from orchestrator.conductor import Conductor
 from orchestrator.engine import Resources, run_trials
 from orchestrator.policy import Proposal
-from orchestrator.search import Prepared, SearchRequest, prepare_search
+from orchestrator.request import SearchRequest
+from orchestrator.search import Prepared, prepare_search
 from results.records import TrialRecord
 from results.store import RunFolder
 from trainables.config import TrialConfig

@@ -13,16 +13,9 @@ from orchestrator.cli.common import print_sentence
 from orchestrator.conductor import RUN_ALONE, Conductor
 from orchestrator.packing import SHARES
 from orchestrator.progress import SearchProgress, closing_summary
+from orchestrator.request import SearchRequest, check_numbers
 from orchestrator.saved import count_images, saved_by_sharing, saved_sentence
-from orchestrator.search import (
-    Prepared,
-    SearchRequest,
-    check_numbers,
-    deadline_of,
-    now,
-    prepare_search,
-    reopen_search,
-)
+from orchestrator.search import Prepared, deadline_of, now, prepare_search, reopen_search
 from orchestrator.tensorboard import TensorBoardLog, setting_columns
 from orchestrator.watchers import TensorBoardWatcher, TerminalWatcher
 from results.errors import RunError

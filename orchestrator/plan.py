@@ -16,8 +16,9 @@ from typing import Final
 import numpy as np
 
 from orchestrator.pricing import Need, Point, Pricer
+from orchestrator.request import SearchRequest
 from orchestrator.rungs import REDUCTION, first_rung
-from orchestrator.search import SearchRequest, Survey
+from orchestrator.search import Survey
 from trainables.data.splits import TEST
 from trainables.devices import choose_device
 from trainables.probe import measure_crowding, peak_memory_bytes

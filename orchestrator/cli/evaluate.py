@@ -36,8 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Evaluate and print; returns the exit code."""
+    from orchestrator.request import typed_command
     from orchestrator.sealed import open_test_part
-    from orchestrator.search import typed_command
     from results.evaluation import evaluation_as_csv, evaluation_as_json, evaluation_table, openings
 
     folder = open_run(arguments)

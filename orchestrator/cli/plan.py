@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from orchestrator.plan import BackbonePlan, PartPlan, Plan
-    from orchestrator.search import SearchRequest
+    from orchestrator.request import SearchRequest
 
 HELP = "say what a search would do and how long it would take here, without running it"
 EPILOG = """\
@@ -41,7 +41,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     from cluster.connect import Connection
     from orchestrator.plan import plan_search
-    from orchestrator.search import check_request, survey_search
+    from orchestrator.request import check_request
+    from orchestrator.search import survey_search
     from trainables.probe import count_cpus, count_gpus
 
     request = _request(arguments)
@@ -74,7 +75,7 @@ def _request(arguments: argparse.Namespace) -> "SearchRequest":
     """The search that is asked about; options that are called like a field of the request are that field."""
     import dataclasses
 
-    from orchestrator.search import SearchRequest, typed_command
+    from orchestrator.request import SearchRequest, typed_command
     from search_spaces.pins import parse_pins
 
     fields = {field.name for field in dataclasses.fields(SearchRequest)}

@@ -110,7 +110,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Search; returns the exit code."""
     from orchestrator.cli.common import messages
-    from orchestrator.search import SearchRequest, check_request, typed_command
+    from orchestrator.request import SearchRequest, check_request, typed_command
     from search_spaces.pins import parse_pins
 
     request = SearchRequest(

@@ -17,7 +17,8 @@ from cluster.connect import Connection
 from orchestrator.cli.main import main
 from orchestrator.plan import Plan, draw_epochs, draw_search, ends, plan_search, run_in_thought
 from orchestrator.pricing import Need, Point
-from orchestrator.search import SearchRequest, survey_search
+from orchestrator.request import SearchRequest
+from orchestrator.search import survey_search
 from trainables.data.patches import PatchSet
 from trainables.material import Place, prepare
 from trainables.models.registry import backbone_named
@@ -155,8 +156,11 @@ def test_one_worker_is_crowded_by_nobody() -> None:
     assert measure_crowding(1) == 1.0
 
 
-def test_crowding_lies_between_one_and_the_number_of_workers() -> None:
-    assert 1.0 <= measure_crowding(2) <= 2.0
+def test_crowding_lies_between_one_and_the_number_of_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = iter((1.0, 5.0, 1.0, 0.5, 1.0, 1.4))
+    monkeypatch.setattr("trainables.probe._crowd", lambda count: next(times))
+    monkeypatch.setattr("trainables.probe.count_cpus", lambda: 2)
+    assert [measure_crowding(2) for _ in range(3)] == [2.0, 1.0, 1.4]
 
 
 def test_a_plan_says_what_is_there_and_leaves_no_run_folder(

@@ -8,7 +8,7 @@ import torch
 
 from orchestrator import worker
 from orchestrator.cli.main import build_parser
-from orchestrator.search import SearchRequest, check_request
+from orchestrator.request import SearchRequest, check_request
 from results.records import SearchRecord
 from results.store import RunFolder
 from trainables.errors import ConfigError

@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -44,7 +45,7 @@ def test_the_sampler_sees_no_more_than_its_window(monkeypatch: pytest.MonkeyPatc
     study.sampler = sampler = BoundedSampler(0)
     inner = sampler._sampler.sample_relative
 
-    def watch(view, trial, space):  # type: ignore[no-untyped-def]
+    def watch(view: Any, trial: Any, space: Any) -> Any:
         seen.append(len(view._get_trials(deepcopy=False)))
         return inner(view, trial, space)
 

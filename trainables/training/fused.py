@@ -101,7 +101,7 @@ class FusedModels:
 
     def _turn(self, name: str, tensor: Tensor) -> Tensor:
         # Dense weights lie (inputs, outputs) here: the gradient of a turned one would be turned back at every
-        # step, which triples its cost on a CPU core.
+        # step.
         return tensor.mT if name in self.turned else tensor
 
     def _logits(self, batch: Tensor) -> Tensor:
