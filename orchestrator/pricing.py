@@ -15,7 +15,7 @@ from trainables.data.transforms import TransformSpec, transform_spec
 from trainables.data.views import View, prediction_views, training_views
 from trainables.devices import Device
 from trainables.models.registry import backbone_named
-from trainables.models.weights import Inventory
+from trainables.models.weights import Inventory, hash_of
 from trainables.prefix.keys import PrefixKey, Tap
 from trainables.prefix.store import PrefixStore
 from trainables.prefix.taps import feature_shapes, tap_of, taps_to_share
@@ -180,7 +180,7 @@ class Pricer:
             fingerprint=self.patch_set.fingerprint,
             rows=self.rows.rows,
             backbone=name,
-            weights=weights.sha256 if weights else "random",
+            weights=hash_of(weights),
             transform=spec.as_key(),
             kind="float32" if self.features == "off" else self.features,
         ).digest()

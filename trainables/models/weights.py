@@ -231,6 +231,11 @@ class Inventory:
     left_out: dict[str, str]
 
 
+def hash_of(weights: WeightsFile | None) -> str:
+    """What stands for the weights of a backbone in keys: the hash of their file, or `random`."""
+    return weights.sha256 if weights else "random"
+
+
 def take_inventory(
     names: tuple[str, ...], *, weights_dir: Path | None, may_download: bool, is_random: bool = False
 ) -> Inventory:

@@ -11,7 +11,7 @@ from trainables.data.views import View, prediction_views, training_views
 from trainables.material import Material, Place
 from trainables.models.registry import backbone_named
 from trainables.models.stages import Backbone
-from trainables.models.weights import WeightsFile, build_stages
+from trainables.models.weights import WeightsFile, build_stages, hash_of
 from trainables.prefix.budget import GB
 from trainables.prefix.compute import FrozenForward
 from trainables.prefix.features import Features, OnlinePixels, StoredFeatures
@@ -116,7 +116,7 @@ def _opened(prefix: _Prefix, views: Sequence[View], place: Place) -> StoredViews
         fingerprint=prefix.material.patch_set.fingerprint,
         rows=prefix.material.task_rows,
         backbone=prefix.backbone.name,
-        weights=weights.sha256 if weights else "random",
+        weights=hash_of(weights),
         transform=prefix.transform.as_key(),
         kind=place.features,
     )
