@@ -14,11 +14,13 @@ from pydantic import (
     Field,
     TypeAdapter,
     ValidationError,
+    field_validator,
     model_validator,
 )
 
 from trainables.data.augmentation import Policy
 from trainables.errors import ConfigError, UnknownNameError
+from trainables.tasks import TASKS
 
 
 class _Frozen(BaseModel):
@@ -33,6 +35,9 @@ def _layers(value: Any) -> Any:
     return value
 
 
+Layers = Annotated[tuple[Annotated[int, Field(ge=1, le=4096)], ...], BeforeValidator(_layers)]
+
+
 def _contrast_or_same(value: Any) -> Any:
     return None if value == "same" else value
 
@@ -45,7 +50,11 @@ class HeadConfig(_Frozen):
     """The trained classifier on top of the kept stages.
 
     Attributes:
-        pooling: `gap` averages the feature map, `flatten` keeps every position.
+        pooling: `gap` averages the feature map, `flatten` keeps every position, `conv` is 002's: a 3x3
+            convolution to `filters` channels, max-pooling by 2, ReLU, then every position.
+        filters: Channels of the convolution, for `conv`.
+        branch: Units of hidden layers that each image of a pair passes by itself, before the pair is merged;
+            for pairs only.
         hidden: Units of the hidden layers, in order; empty for a linear head. As text: `512-256` or `none`.
         batch_norm: Batch normalisation after each hidden layer.
         dropout: Drop probability before every linear layer, in [0, 0.9].
@@ -55,8 +64,10 @@ class HeadConfig(_Frozen):
             hidden layers, a last layer of variance 1 / inputs, and 1e-8 instead of 1e-5 in batch norm.
     """
 
-    pooling: Literal["gap", "flatten"] = "gap"
-    hidden: Annotated[tuple[Annotated[int, Field(ge=1, le=4096)], ...], BeforeValidator(_layers)] = (256,)
+    pooling: Literal["gap", "flatten", "conv"] = "gap"
+    filters: int = Field(default=256, ge=1, le=2048)
+    branch: Layers = ()
+    hidden: Layers = (256,)
     batch_norm: bool = False
     dropout: float = Field(default=0.0, ge=0.0, le=0.9)
     output: Literal["sigmoid", "softmax"] = "sigmoid"
@@ -68,25 +79,40 @@ class ModelConfig(_Frozen):
 
     Attributes:
         backbone: Name in `trainables.models.registry`.
-        weights: `imagenet`, or `random` for training from scratch.
+        weights: `imagenet`; `random` for training from scratch; or `start`: the stages of the finished trial
+            that the search starts from (`--start-from`), fold by fold.
         cut: `top`, `top+1`, `top+2` (seed 004's words: one or two levels dropped) or the name of the last
             kept stage.
         trained_stages: Number of last kept stages that train with the head; 0 freezes all, "all" trains all.
         channels: How a grey image enters an RGB backbone: copied, or through a trained 1x1 convolution,
             which empties the frozen prefix since it trains below it.
+        pair: `none` classifies an image by itself. Else the image and its healthy baseline pass the same
+            stages (a siamese net), and the head takes in |image - baseline| (`absdiff`), image - baseline
+            (`diff`) or both side by side (`concat`).
+        type_input: What the head is told about the kind of finding, 0 mass or 1 calcification: `none`; `human`,
+            the label of the data; `probability` or `hard` (0 or 1), the prediction of a finished trial
+            (`--type-from`).
     """
 
     backbone: str
-    weights: Literal["imagenet", "random"] = "imagenet"
+    weights: Literal["imagenet", "random", "start"] = "imagenet"
     cut: str = "top"
     trained_stages: Annotated[int, Field(ge=0)] | Literal["all"] = 0
     channels: Literal["replicate", "conv1x1"] = "replicate"
+    pair: Literal["none", "absdiff", "diff", "concat"] = "none"
+    type_input: Literal["none", "human", "probability", "hard"] = "none"
     head: HeadConfig = HeadConfig()
 
     @model_validator(mode="after")
     def _random_weights_train(self) -> "ModelConfig":
         if self.weights == "random" and self.trained_stages != "all":
             raise ValueError("model.weights=random needs model.trained_stages=all: random stages must train")
+        return self
+
+    @model_validator(mode="after")
+    def _branch_is_for_pairs(self) -> "ModelConfig":
+        if self.head.branch and self.pair == "none":
+            raise ValueError("model.head.branch is for pairs only; set model.pair to absdiff, diff or concat")
         return self
 
 
@@ -189,6 +215,13 @@ class TrainingConfig(_Frozen):
             share of its own, in [0, 2].
         feature_dropout: Probability of dropping a channel of it in training, in [0, 0.9].
         mixup: Alpha of mixing images and labels in training, in [0, 4]; 0 is off.
+        augment_last: Augment in the last so many epochs only, as 003 did; None augments in all.
+        share: Share of each fold's training patients that is used, in (0, 1]: a point of a learning curve.
+        first_phase: What is trained first, in the same folds. `none`; `head`: the head alone, before the last
+            stages train with it; or a task, such as `five_class`: stages learn it, and this trial goes on from
+            them with a new head.
+        first_phase_epochs: Epochs of that phase, without early stopping.
+        first_phase_freezes: The stages that learned the first task stay as they are in the second phase.
     """
 
     epochs: int = Field(default=30, ge=1, le=2000)
@@ -207,6 +240,48 @@ class TrainingConfig(_Frozen):
     feature_noise: float = Field(default=0.0, ge=0.0, le=2.0)
     feature_dropout: float = Field(default=0.0, ge=0.0, le=0.9)
     mixup: float = Field(default=0.0, ge=0.0, le=4.0)
+    augment_last: Annotated[int, Field(ge=1)] | None = None
+    share: float = Field(default=1.0, gt=0.0, le=1.0)
+    first_phase: str = "none"
+    first_phase_epochs: int = Field(default=15, ge=1, le=1000)
+    first_phase_freezes: bool = False
+
+    @field_validator("first_phase")
+    @classmethod
+    def _is_a_phase(cls, value: str) -> str:
+        known = ("none", "head", *TASKS)
+        if value not in known:
+            raise ValueError(f"must be one of {', '.join(known)}")
+        return value
+
+
+class ClassicalConfig(_Frozen):
+    """A classical model in place of the trained head, fitted in one go on frozen features or on a table.
+
+    Attributes:
+        name: `none` trains a net. `svm` (radial basis), `linear_svm`, `knn`, `tree` (Gini), `logistic`, `mlp`
+            (64 and 48 units), `majority`, `stratified` (guesses by the class shares).
+        scales: Give every feature zero mean and unit variance first, as seen in the training part.
+        c: Inverse strength of the penalty; for `svm`, `linear_svm` and `logistic`.
+        neighbours: For `knn`.
+        power: Of the Minkowski distance, for `knn`: 1 city block, 2 Euclid.
+        depth: Largest depth of the `tree`.
+        l2: Penalty of the `mlp`.
+        lr: Learning rate of the `mlp`, by stochastic gradient descent.
+        epochs: Of the `mlp`.
+    """
+
+    name: Literal[
+        "none", "svm", "linear_svm", "knn", "tree", "logistic", "mlp", "majority", "stratified"
+    ] = "none"
+    scales: bool = False
+    c: float = Field(default=1.0, gt=0.0, le=1000.0)
+    neighbours: int = Field(default=5, ge=1, le=100)
+    power: Literal[1, 2] = 2
+    depth: int = Field(default=5, ge=1, le=100)
+    l2: float = Field(default=0.01, ge=0.0, le=10.0)
+    lr: float = Field(default=0.003, gt=0.0, le=1.0)
+    epochs: int = Field(default=100, ge=1, le=2000)
 
 
 class TrialConfig(_Frozen):
@@ -216,6 +291,28 @@ class TrialConfig(_Frozen):
     input: InputConfig = InputConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     training: TrainingConfig = TrainingConfig()
+    classical: ClassicalConfig = ClassicalConfig()
+
+    @model_validator(mode="after")
+    def _phases_fit(self) -> "TrialConfig":
+        phase, trained = self.training.first_phase, self.model.trained_stages
+        if phase != "none" and trained == 0:
+            raise ValueError(f"training.first_phase={phase} needs stages that train: model.trained_stages")
+        if phase == "head" and self.model.weights == "random":
+            raise ValueError("training.first_phase=head needs pretrained stages; model.weights is random")
+        return self
+
+    @model_validator(mode="after")
+    def _classical_models_take_frozen_features(self) -> "TrialConfig":
+        model = self.model
+        trains = model.trained_stages != 0 or model.channels != "replicate" or model.weights != "imagenet"
+        is_more = trains or model.pair != "none" or model.type_input != "none"
+        if self.classical.name != "none" and is_more:
+            raise ValueError(
+                f"classical.name={self.classical.name} takes frozen ImageNet features of single images; "
+                "set model.trained_stages=0 and leave pair, type_input, channels and weights as they are"
+            )
+        return self
 
 
 def decode(values: Mapping[str, Any]) -> TrialConfig:

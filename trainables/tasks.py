@@ -25,6 +25,7 @@ FINDINGS: Final = (
     "calcification_benign",
     "calcification_malignant",
 )
+_NO_FINDING: Final = (LEFT_OUT,) * len(FINDINGS)  # a question that finding codes do not answer
 _FROM_003: Final = (0, 3, 1, 4, 2)  # 003: normal, benign calc, benign mass, malignant calc, malignant mass
 
 
@@ -111,6 +112,27 @@ TASKS: Final = MappingProxyType(
                 ("normal", "abnormal"),
                 (0, 1, 1, 1, 1),
                 "Does the patch hold an abnormality?",
+            ),
+            Task("five_class", FINDINGS, (0, 1, 2, 3, 4), "Which of five findings does the patch hold?"),
+            Task(
+                "finding_type",
+                ("normal", "mass", "calcification"),
+                (0, 1, 1, 2, 2),
+                "Does the patch hold a mass, a calcification or neither?",
+            ),
+            Task(
+                "finding_pathology",
+                ("normal", "benign", "malignant"),
+                (0, 1, 2, 1, 2),
+                "Does the patch hold a benign or a malignant finding, or none?",
+            ),
+            Task("idc", ("no_idc", "idc"), _NO_FINDING, "Does the tissue hold invasive ductal carcinoma?"),
+            Task("healthy_sick", ("healthy", "sick"), _NO_FINDING, "Is the mammogram BI-RADS 4, 5 or 6?"),
+            Task(
+                "wisconsin",
+                ("benign", "malignant"),
+                _NO_FINDING,
+                "Is the mass malignant, by measurements of its cell nuclei?",
             ),
         )
     }
