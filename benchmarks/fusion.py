@@ -141,7 +141,8 @@ def _data(shape: tuple[int, ...], device: torch.device) -> FoldData:
         for _ in range(4)
     ]
     features = StoredFeatures(views, views[:1], np.arange(IMAGES), device)
-    return FoldData(features, np.arange(IMAGES) % FOLDS, labels, 2)
+    rows = np.arange(IMAGES)
+    return FoldData(features, rows % FOLDS, labels, 2, rows.astype(np.str_))
 
 
 def _hardware(device: torch.device) -> str:

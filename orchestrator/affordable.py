@@ -11,6 +11,8 @@ from trainables.data.patches import PatchSet
 from trainables.data.transforms import default_side
 from trainables.devices import Device
 from trainables.models.registry import backbone_named
+from trainables.models.scratch import SCRATCH4
+from trainables.models.table import TABLE
 from trainables.models.weights import Inventory
 from trainables.prefix.taps import LARGEST_SHARED_MAP, feature_shapes
 from trainables.probe import Cost, measure_cost, trial_seconds
@@ -26,7 +28,8 @@ class Budget:
     Attributes:
         images: With a part in the task, the test part included: what features are computed of.
         training_images: Without the test part.
-        folds: Of the cross-validation.
+        trained_an_epoch: Images that all folds of an epoch train on, counted once a fold.
+        predicted_an_epoch: Images that they predict.
         epochs: Largest number of epochs.
         seconds: Longest single trial.
         slots: Trials at once.
@@ -36,7 +39,8 @@ class Budget:
 
     images: int
     training_images: int
-    folds: int
+    trained_an_epoch: int
+    predicted_an_epoch: int
     epochs: int
     seconds: float
     slots: int
@@ -68,6 +72,8 @@ def afford(inventory: Inventory, patch_set: PatchSet, device: Device, budget: Bu
         device: Where trials will run.
         budget: What a trial may cost.
     """
+    if patch_set.is_table:  # nothing passes a net, so there is nothing to measure
+        return Afforded(_table_context(budget), {}, {})
     left_out = dict(inventory.left_out)
     fine_tunes: dict[str, tuple[str, ...]] = {}
     costs: dict[str, Cost] = {}
@@ -102,6 +108,27 @@ def _context(
         ),
         augmentations=("none", "flips", "d4", *more),
         sizes_px=sizes,
+        epochs=budget.epochs,
+        images=budget.training_images,
+        has_gpu=has_gpu,
+        depths=(0, 1, 2, "all") if has_gpu else (0, 1),
+        # Where a small net from scratch is affordable, others of its kind are.
+        has_free_form=SCRATCH4.name in usable and not budget.is_forced,
+        image_px=max(patch_set.images.shape[1:3]),
+        image_channels=patch_set.channels,
+    )
+
+
+def _table_context(budget: Budget) -> SpaceContext:
+    return SpaceContext(
+        backbones=(TABLE.name,),
+        from_scratch=frozenset(),
+        fine_tunes={TABLE.name: ()},
+        flattens={TABLE.name: ()},
+        levels={TABLE.name: ("top",)},
+        adapts_channels=frozenset(),
+        augmentations=("none",),
+        sizes_px={},
         epochs=budget.epochs,
         images=budget.training_images,
     )
@@ -140,7 +167,11 @@ def _affordable_levels(name: str, cost: Cost, budget: Budget) -> tuple[str, ...]
 
 def _trial_seconds(step: float, views: int, budget: Budget) -> float:
     return trial_seconds(
-        step, images=budget.training_images, folds=budget.folds, epochs=budget.epochs, views=views
+        step,
+        trained=budget.trained_an_epoch,
+        predicted=budget.predicted_an_epoch,
+        epochs=budget.epochs,
+        views=views,
     )
 
 

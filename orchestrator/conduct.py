@@ -101,10 +101,11 @@ def _conduct(prepared: Prepared, console: Console, machines: tuple[Machine, ...]
         workers=prepared.slots,
         is_synthetic=record.is_synthetic,
         metric=record.metric,
+        split=record.split_name,
         already=run.records(),
         console=console,
     )
-    log = TensorBoardLog(run.tensorboard, metric=record.metric)
+    log = TensorBoardLog(run.tensorboard, metric=record.metric, split=record.split_name)
     log.write_experiment(setting_columns({"model.backbone": record.backbones}))
     conductor = Conductor(
         run,
@@ -196,6 +197,7 @@ def _summary(
         saved=saved_sentence(saved_by_sharing(records, images)),
         folder=_short(run.path),
         commands=commands,
+        split=search.split_name,
     )
 
 

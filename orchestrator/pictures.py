@@ -29,7 +29,7 @@ _LARGEST_CELL: Final = 256  # pixels; a larger image is thinned out before it is
 
 
 def roc_curve_picture(
-    labels: IntArray, probabilities: FloatArray, folds: IntArray, *, synthetic: bool = False
+    labels: IntArray, probabilities: FloatArray, folds: IntArray, *, mark: str = ""
 ) -> bytes:
     """Draw the ROC curve of each fold and their mean.
 
@@ -40,7 +40,7 @@ def roc_curve_picture(
         labels: 0 or 1, shape (images,).
         probabilities: Out of fold, in [0, 1], shape (images, 2).
         folds: Fold that held the image out, shape (images,).
-        synthetic: Say in the title that the images are generated.
+        mark: Stands before the title, as `results.naming.marks` gives it.
 
     Returns:
         A PNG file, 600 x 560 pixels.
@@ -57,7 +57,7 @@ def roc_curve_picture(
         false_positive, sensitivity, _ = roc_curve(truth, positive, drop_intermediate=False)
         curves.append((false_positive, sensitivity))
         areas.append(float(roc_auc_score(truth, positive)))
-    figure, axes = _square(f"ROC, out of fold: AUC {_mean_and_spread(areas)}", synthetic=synthetic)
+    figure, axes = _square(f"ROC, out of fold: AUC {_mean_and_spread(areas)}", mark)
     axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=(0, (4, 4)), label="chance")
     for index, (across, up) in enumerate(curves):
         _thin(axes, across, up, is_first=index == 0, folds=len(curves))
@@ -69,7 +69,7 @@ def roc_curve_picture(
 
 
 def pr_curve_picture(
-    labels: IntArray, probabilities: FloatArray, folds: IntArray, *, synthetic: bool = False
+    labels: IntArray, probabilities: FloatArray, folds: IntArray, *, mark: str = ""
 ) -> bytes:
     """Draw the precision-recall curve of each fold, their mean, and the share of positives as a line.
 
@@ -80,7 +80,7 @@ def pr_curve_picture(
         labels: 0 or 1, shape (images,).
         probabilities: Out of fold, in [0, 1], shape (images, 2).
         folds: Fold that held the image out, shape (images,).
-        synthetic: Say in the title that the images are generated.
+        mark: Stands before the title, as `results.naming.marks` gives it.
 
     Returns:
         A PNG file, 600 x 560 pixels.
@@ -101,7 +101,7 @@ def pr_curve_picture(
         curves.append(_precision_at(_GRID, precision, recall))
         areas.append(float(average_precision_score(truth, positive)))
     title = f"Precision and recall, out of fold: AP {_mean_and_spread(areas)}"
-    figure, axes = _square(title, synthetic=synthetic)
+    figure, axes = _square(title, mark)
     share = float(np.mean(np.concatenate([truth for truth, _ in parts])))
     axes.axhline(
         share, color=GREY, linewidth=1, linestyle=(0, (4, 4)), label=f"share of positives {share:.2f}"
@@ -115,7 +115,7 @@ def pr_curve_picture(
 
 
 def confusion_picture(
-    matrix: NDArray[Any], classes: Sequence[str], *, title: str = "Confusion", synthetic: bool = False
+    matrix: NDArray[Any], classes: Sequence[str], *, title: str = "Confusion", mark: str = ""
 ) -> bytes:
     """Draw a confusion matrix with counts and the share of each row.
 
@@ -123,7 +123,7 @@ def confusion_picture(
         matrix: Counts, shape (classes, classes); rows are the true class, columns the decided one.
         classes: Names, in the order of the matrix.
         title: What was decided how; the number of images is appended.
-        synthetic: Say in the title that the images are generated.
+        mark: Stands before the title, as `results.naming.marks` gives it.
 
     Returns:
         A PNG file, 600 x 520 pixels.
@@ -139,7 +139,7 @@ def confusion_picture(
         )
     rows = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, rows, out=np.zeros(counts.shape), where=rows > 0)
-    figure, axes = _axes(6.0, 5.2, f"{title}, {int(counts.sum())} images", synthetic=synthetic)
+    figure, axes = _axes(6.0, 5.2, f"{title}, {int(counts.sum())} images", mark)
     axes.imshow(shares, cmap="Blues", vmin=0.0, vmax=1.0)
     for (row, column), share in np.ndenumerate(shares):
         axes.text(
@@ -166,7 +166,7 @@ def mistakes_sheet(
     classes: Sequence[str],
     *,
     limit: int = 16,
-    synthetic: bool = False,
+    mark: str = "",
 ) -> bytes:
     """Draw the images whose most probable class is wrong, worst first.
 
@@ -180,7 +180,7 @@ def mistakes_sheet(
         rows: Row of each image in the patch set, for captions, shape (images,).
         classes: Names, in the order of the labels.
         limit: Most images to draw.
-        synthetic: Say in the title that the images are generated.
+        mark: Stands before the title, as `results.naming.marks` gives it.
 
     Returns:
         A PNG file, 600 pixels wide; one sentence when there is no mistake.
@@ -199,11 +199,11 @@ def mistakes_sheet(
     wrong = np.flatnonzero(probabilities.argmax(axis=1) != labels)
     worst = wrong[np.argsort(of_truth[wrong], kind="stable")][:limit]
     if not len(worst):
-        return _sentence(f"No mistake among {len(labels)} images", synthetic=synthetic)
+        return _sentence(f"No mistake among {len(labels)} images", mark)
     figure = _figure(6.0, 0.75 + 1.82 * math.ceil(len(worst) / _COLUMNS))
     shown = "" if len(worst) == len(wrong) else f"the worst {len(worst)} of "
     figure.suptitle(
-        _titled(f"Mistakes, out of fold: {shown}{len(wrong)} among {len(labels)}", synthetic=synthetic)
+        _titled(f"Mistakes, out of fold: {shown}{len(wrong)} among {len(labels)}", mark)
         + "\nmost probable class is wrong; captions give the true class and its probability",
         fontsize=11,
         color=INK,
@@ -263,8 +263,8 @@ def _thin(axes: "Axes", across: FloatArray, up: FloatArray, *, is_first: bool, f
     axes.plot(across, up, color=BLUE, alpha=0.35, linewidth=1, label=label)
 
 
-def _square(title: str, *, synthetic: bool) -> "tuple[Figure, Axes]":
-    figure, axes = _axes(6.0, 5.6, title, synthetic=synthetic)
+def _square(title: str, mark: str) -> "tuple[Figure, Axes]":
+    figure, axes = _axes(6.0, 5.6, title, mark)
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
     axes.grid(color="#E3E3E3", linewidth=0.8)
     axes.set_axisbelow(True)
@@ -273,22 +273,20 @@ def _square(title: str, *, synthetic: bool) -> "tuple[Figure, Axes]":
     return figure, axes
 
 
-def _axes(width: float, height: float, title: str, *, synthetic: bool) -> "tuple[Figure, Axes]":
+def _axes(width: float, height: float, title: str, mark: str) -> "tuple[Figure, Axes]":
     figure = _figure(width, height)
     axes = figure.add_subplot()
-    axes.set_title(_titled(title, synthetic=synthetic), fontsize=12, color=INK, pad=12)
+    axes.set_title(_titled(title, mark), fontsize=12, color=INK, pad=12)
     return figure, axes
 
 
-def _titled(title: str, *, synthetic: bool) -> str:
-    return f"SYNTHETIC   {title}" if synthetic else title
+def _titled(title: str, mark: str) -> str:
+    return f"{mark.rstrip()}\n{title}" if mark else title
 
 
-def _sentence(text: str, *, synthetic: bool) -> bytes:
+def _sentence(text: str, mark: str) -> bytes:
     figure = _figure(6.0, 1.2)
-    figure.text(
-        0.5, 0.5, _titled(text, synthetic=synthetic), ha="center", va="center", fontsize=12, color=INK
-    )
+    figure.text(0.5, 0.5, _titled(text, mark), ha="center", va="center", fontsize=12, color=INK)
     return _png(figure)
 
 

@@ -19,8 +19,10 @@ from orchestrator.pricing import Need, Point, Pricer
 from orchestrator.request import SearchRequest
 from orchestrator.rungs import REDUCTION, first_rung
 from orchestrator.search import Survey
-from trainables.data.splits import TEST
+from results.naming import GROUPED, NAIVE, SplitName
+from trainables.data.splits import TEST, TRAINING
 from trainables.devices import choose_device
+from trainables.errors import ConfigError
 from trainables.probe import measure_crowding, peak_memory_bytes
 
 _RANDOM_POINTS: Final = 24  # priced; a longer search draws them again
@@ -181,10 +183,10 @@ class KeyPlan:
 
 @dataclass(frozen=True, slots=True)
 class PartPlan:
-    """A part of the data: the folds together, or the sealed test part.
+    """A part of the data: the folds together, the two parts of a hold-out, or the sealed test part.
 
     Attributes:
-        name: `training` or `test`.
+        name: `folds`, `training`, `validation` or `test`.
         images: Class -> number.
         groups: Class -> patients, or images where no patient is known; one with both classes counts twice.
         all_groups: Number of all of them.
@@ -205,6 +207,7 @@ class Plan:
         source: Of the images.
         is_synthetic: The images are generated.
         is_grouped: Groups are patients.
+        split: What scores of the search will be named after.
         parts: Of the data.
         folds: Of the cross-validation.
         trials: Asked for.
@@ -228,6 +231,7 @@ class Plan:
     source: str
     is_synthetic: bool
     is_grouped: bool
+    split: SplitName
     parts: tuple[PartPlan, ...]
     folds: int
     trials: int
@@ -253,7 +257,15 @@ def plan_search(survey: Survey, request: SearchRequest) -> Plan:
     Args:
         survey: From `orchestrator.search.survey_search`.
         request: What was asked for.
+
+    Raises:
+        ConfigError: If the data are a table.
     """
+    if survey.patch_set.is_table:
+        raise ConfigError(
+            "a plan prices passes through nets, and a table has none: a classical model is fitted in about a "
+            "second. Start the search right away"
+        )
     trials = request.trials
     device = choose_device(survey.gpus_per_trial)
     crowding = measure_crowding(survey.slots) if device.type == "cpu" else float(survey.slots)
@@ -268,7 +280,7 @@ def plan_search(survey: Survey, request: SearchRequest) -> Plan:
         crowding=crowding,
         features=request.features,
     )
-    recipes = sum(recipe.fits(survey.afforded.context) for recipe in survey.space.recipes)
+    recipes = len(survey.first)
     drawn = survey.points[: recipes + _RANDOM_POINTS]
     points = [pricer.price(config, is_recipe=number < recipes) for number, config in enumerate(drawn)]
     warm = pricer.warm(points)
@@ -287,6 +299,7 @@ def plan_search(survey: Survey, request: SearchRequest) -> Plan:
         source=survey.patch_set.source,
         is_synthetic=survey.patch_set.is_synthetic,
         is_grouped=survey.rows.is_grouped,
+        split=NAIVE if survey.split.is_naive else GROUPED,
         parts=_parts(survey),
         folds=survey.split.folds,
         trials=trials,
@@ -308,9 +321,12 @@ def plan_search(survey: Survey, request: SearchRequest) -> Plan:
 
 
 def _parts(survey: Survey) -> tuple[PartPlan, ...]:
-    folds, rows = survey.split.fold_of(survey.rows.groups), survey.rows
+    folds, rows = survey.split.folds_of(survey.rows), survey.rows
+    places = {"folds": folds != TEST, "test": folds == TEST}
+    if survey.split.holdout is not None:
+        places = {"training": folds == TRAINING, "validation": folds == 0, "test": folds == TEST}
     found = []
-    for name, chosen in (("training", folds != TEST), ("test", folds == TEST)):
+    for name, chosen in places.items():
         by_class = {
             label: rows.groups[chosen & (rows.labels == index)]
             for index, label in enumerate(survey.task.classes)

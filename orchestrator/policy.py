@@ -6,7 +6,7 @@ as a user attribute of the trial.
 """
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -20,8 +20,9 @@ from orchestrator.rungs import REDUCTION, first_rung, is_rung
 from orchestrator.sampling import BoundedSampler
 from results.records import TrialRecord
 from search_spaces.context import SpaceContext
+from search_spaces.points import FirstPoint, params_of, register
 from search_spaces.registry import Space
-from trainables.config import TrialConfig
+from trainables.config import TrialConfig, decode, flatten
 from trainables.errors import ConfigError
 
 _NEVER_PRUNED: Final = 4  # first trials that always finish
@@ -82,12 +83,14 @@ class StudyPolicy:
         states = (TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
         self.handed_out = len(study.get_trials(deepcopy=False, states=states))
 
-    def enqueue_recipes(self) -> list[str]:
-        """Put the space's first points in front; returns the names of those that fit this search."""
-        fitting = [recipe for recipe in self.space.recipes if recipe.fits(self.context)]
-        for recipe in fitting:
-            self.study.enqueue_trial(recipe.params, user_attrs={"recipe": recipe.name})
-        return [recipe.name for recipe in fitting]
+    def enqueue(self, points: Sequence[FirstPoint]) -> None:
+        """Put points in front of what the sampler will propose."""
+        for point in points:
+            config = point.configure(self.pins, epochs=self.context.epochs)
+            self.study.enqueue_trial(
+                params_of(self.space.function, self.context, config),
+                user_attrs={"recipe": point.recipe, "settings": flatten(config.model_dump(mode="json"))},
+            )
 
     def adopt(self, records: Mapping[int, TrialRecord]) -> int:
         """Take over trials that an interrupted search left running.
@@ -124,13 +127,21 @@ class StudyPolicy:
             self.handed_out += 1
         self._running[trial.number] = trial
         try:
-            config = self.space.configure(trial, self.context, self.pins)
+            config = self._configure(trial)
         except ConfigError as error:
             raise InvalidPointError(trial.number, dict(trial.params), str(error)) from error
         except Exception as error:  # a space may be the user's own code
             message = f"space {self.space.name} failed: {error!r}"
             raise InvalidPointError(trial.number, dict(trial.params), message) from error
         return Proposal(trial.number, config, dict(trial.params))
+
+    def _configure(self, trial: optuna.Trial) -> TrialConfig:
+        settings = trial.user_attrs.get("settings")
+        if settings is None:
+            return self.space.configure(trial, self.context, self.pins)
+        config = decode(settings)
+        register(self.space.function, self.context, config, trial)
+        return config
 
     def should_prune(self, number: int, epoch: int, value: float) -> bool:
         """Report an epoch (1-based) and ask whether the trial is worse than its peers at the same epoch.
@@ -218,9 +229,6 @@ def check_space(space: Space, context: SpaceContext, pins: Mapping[str, Any]) ->
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     configs: list[TrialConfig] = []
-    for recipe in space.recipes:
-        if recipe.fits(context):
-            study.enqueue_trial(recipe.params)
     for _ in range(_SAMPLE):
         trial = study.ask()
         try:

@@ -10,7 +10,7 @@ from typing import Final, Literal
 from orchestrator.affordable import Afforded
 from trainables.config import TrialConfig
 from trainables.data.patches import PatchSet, TaskRows
-from trainables.data.splits import TEST, Split
+from trainables.data.splits import TEST, Split, trained_and_predicted
 from trainables.data.transforms import TransformSpec, transform_spec
 from trainables.data.views import View, prediction_views, training_views
 from trainables.devices import Device
@@ -20,6 +20,7 @@ from trainables.prefix.keys import PrefixKey, Tap
 from trainables.prefix.store import PrefixStore
 from trainables.prefix.taps import feature_shapes, tap_of, taps_to_share
 from trainables.probe import EpochCost, measure_epoch, measure_step, trial_seconds
+from trainables.tasks import IntArray
 
 _BYTES: Final = MappingProxyType({"float16": 2, "float32": 4, "off": 4})
 _FLOAT_BYTES: Final = 4
@@ -114,9 +115,15 @@ class Pricer:
     _heads: dict[object, EpochCost] = field(default_factory=dict)
 
     @property
+    def training_folds(self) -> IntArray:
+        """Fold of each image outside the test part, shape (images,)."""
+        folds = self.split.folds_of(self.rows)
+        return folds[folds != TEST]
+
+    @property
     def training_images(self) -> int:
-        """Images in the folds."""
-        return int((self.split.fold_of(self.rows.groups) != TEST).sum())
+        """Images outside the test part."""
+        return len(self.training_folds)
 
     def price(self, config: TrialConfig, *, is_recipe: bool) -> Point:
         """Price one configuration."""
@@ -124,16 +131,15 @@ class Pricer:
         spec = self._spec(config, is_test=False)
         shapes = feature_shapes(backbone.name, backbone.channels or spec.channels, spec.size_px)
         tap = tap_of(config, backbone)
-        default_px = self.afforded.context.sizes_px[backbone.name]
+        default_px = self.afforded.context.sizes_px.get(backbone.name, spec.size_px)
         area = (spec.size_px / default_px) ** 2
         predicted = prediction_views(config.training.augmentation, average=config.training.average_views)
         head = self._head(config, shapes[backbone.stage_names[backbone.cut_index(config.model.cut) - 1]])
         step = self._step_seconds(config, shapes) * area
-        stages = trial_seconds(
-            step, images=self.training_images, folds=self.split.folds, epochs=1, views=len(predicted)
-        )
-        repeats = config.training.repeats
-        pass_seconds = self.afforded.costs[backbone.name].forward * area * len(self.rows.rows)
+        trained, held_out = trained_and_predicted(self.training_folds)
+        stages = trial_seconds(step, trained=trained, predicted=held_out, epochs=1, views=len(predicted))
+        repeats, images = config.training.repeats, 1 if config.model.pair == "none" else 2
+        pass_seconds = images * self._forward_seconds(backbone.name) * area * len(self.rows.rows)
         return Point(
             backbone=backbone.name,
             epochs=config.training.epochs,
@@ -142,7 +148,7 @@ class Pricer:
             needs=self._needs(config, tap, predicted),
             fills=self._fills(tap, shapes, backbone.name),
             pass_seconds=self.crowding * pass_seconds,
-            epoch_seconds=self.crowding * repeats * (head.seconds + stages),
+            epoch_seconds=self.crowding * repeats * _with_first_phase(config, head.seconds, images * stages),
             memory_bytes=self._bank(config, tap, shapes)
             + head.parameters * self.split.folds * repeats * _FLOAT_BYTES * _COPIES_OF_WEIGHTS,
         )
@@ -212,9 +218,12 @@ class Pricer:
         """An epoch of the head, measured once for each kind."""
         is_pooled = config.model.head.pooling == "gap"
         predicted = prediction_views(config.training.augmentation, average=config.training.average_views)
+        pooled = shape[:1] if is_pooled else shape
+        seen = pooled if config.model.pair == "none" else (2, *pooled)
         kind = (
             config.model.head,
-            shape,
+            (config.model.pair, config.model.type_input),
+            seen,
             config.training.batch_size,
             config.optimizer.name,
             len(predicted),
@@ -222,31 +231,50 @@ class Pricer:
         if kind not in self._heads:
             self._heads[kind] = measure_epoch(
                 config,
-                shape[:1] if is_pooled else shape,
-                images=self.training_images,
-                folds=self.split.folds,
+                seen,
+                folds=self.training_folds,
                 prediction_views=len(predicted),
                 device=self.device,
             )
         return self._heads[kind]
 
+    def _forward_seconds(self, backbone: str) -> float:
+        """A forward pass through the whole backbone for one image; 0 for nets that have no frozen part."""
+        cost = self.afforded.costs.get(backbone)
+        return cost.forward if cost else 0.0
+
     def _step_seconds(self, config: TrialConfig, shapes: Mapping[str, tuple[int, int, int]]) -> float:
         """A training step of the stages that train, for one image at the backbone's own size."""
         backbone, model = backbone_named(config.model.backbone), config.model
-        cost = self.afforded.costs[backbone.name]
+        cost = self.afforded.costs.get(backbone.name)
         plan = backbone.plan(model)
-        if cost.from_pixels is not None:
+        if cost is not None and cost.from_pixels is not None:
             return cost.from_pixels
         if plan.is_prefix_fixed and not plan.trained:
             return 0.0
         kept = backbone.stage_names[backbone.cut_index(model.cut) - 1]
-        if plan.is_prefix_fixed and len(plan.trained) == 1 and kept in cost.last_stage:
+        if cost and plan.is_prefix_fixed and len(plan.trained) == 1 and kept in cost.last_stage:
             return cost.last_stage[kept]
         spec = self._spec(config, is_test=False)
         pixels = (spec.channels, spec.size_px, spec.size_px)
         shape = shapes[plan.frozen[-1]] if plan.is_prefix_fixed else pixels
-        default_px = self.afforded.context.sizes_px[backbone.name]
+        default_px = self.afforded.context.sizes_px.get(backbone.name, spec.size_px)
         return measure_step(config, shape, self.device) * (default_px / spec.size_px) ** 2
+
+
+def _with_first_phase(config: TrialConfig, head: float, stages: float) -> float:
+    """Seconds of an epoch, with its share of the first phase.
+
+    Args:
+        config: The trial.
+        head: Seconds that the head takes in an epoch.
+        stages: Seconds that the stages take.
+    """
+    training = config.training
+    if training.first_phase == "none":
+        return head + stages
+    first = head if training.first_phase == "head" else head + stages
+    return head + stages + first * training.first_phase_epochs / training.epochs
 
 
 def _numbers(tap: Tap, shapes: Mapping[str, tuple[int, int, int]]) -> int:

@@ -20,6 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from results.leaderboard import settings_text
+from results.naming import GROUPED, NAIVE, NAIVE_SENTENCE, SplitName, marks, scored
 from results.records import Cause, State, TrialRecord
 
 HEARTBEAT_SECONDS: Final = 30.0
@@ -100,6 +101,7 @@ class SearchProgress:
         workers: Trials at once.
         is_synthetic: The images are generated; said in the title.
         metric: What the search maximises.
+        split: A naive split is said in the title and with every score.
         already: Records of trials that ended in earlier sessions of the search.
         console: Where to write; standard error by default, so that standard output stays free for results.
         clock: Seconds, for elapsed time; injected for tests.
@@ -113,6 +115,7 @@ class SearchProgress:
     workers: int
     is_synthetic: bool
     metric: str = "auc"
+    split: SplitName = GROUPED
     already: Sequence[TrialRecord] = ()
     console: Console = field(default_factory=lambda: Console(stderr=True))
     clock: Callable[[], float] = time.monotonic
@@ -246,7 +249,9 @@ class SearchProgress:
                 self._beat()
 
     def _heartbeat_line(self) -> str:
-        best = f", best {self._best[1]:.3f} (trial {self._best[0]})" if self._best else ""
+        best = ""
+        if self._best:
+            best = f", best {scored(f'{self._best[1]:.3f}', self.split)} (trial {self._best[0]})"
         return (
             f"{self._ended.total()} of {_trials(self.trials)} ended, {len(self._running)} running{best}; "
             f"{self._times()}"
@@ -256,12 +261,12 @@ class SearchProgress:
         self, number: int, state: State, cause: Cause | None, value: float | None, text: str
     ) -> str:
         why = f" ({cause})" if cause else ""
-        score = f" {self.metric} {value:.3f}" if value is not None else ""
+        score = f" {scored(self.metric, self.split)} {value:.3f}" if value is not None else ""
         return f"[{self._ended.total()}/{self.trials}] trial {number} {state}{why}{score}  {text}"
 
     def _title(self) -> str:
-        synthetic = "SYNTHETIC " if self.is_synthetic else ""  # first, so that no narrow terminal cuts it
-        return f"{synthetic}search {self.task}/{self.name} on {self.data}"
+        before = marks(is_synthetic=self.is_synthetic, split=self.split)  # a narrow terminal cuts the end
+        return f"{before}search {self.task}/{self.name} on {self.data}"
 
     def _budget(self) -> str:
         return "" if self.minutes is None else f", {self.minutes:g} min"
@@ -307,7 +312,7 @@ class SearchProgress:
         if self._best is None:
             return "best: no trial is complete yet"
         number, value, text = self._best
-        return f"best: trial {number}  {self.metric} {value:.3f}  {text}"
+        return f"best: trial {number}  {scored(self.metric, self.split)} {value:.3f}  {text}"
 
     def _running_lines(self) -> list[str]:
         numbers = sorted(self._running)
@@ -317,7 +322,7 @@ class SearchProgress:
         return [*lines, f"and {len(numbers) - len(shown)} more"] if is_long else lines
 
 
-def closing_summary(
+def closing_summary(  # noqa: PLR0913 - what the last words say
     *,
     records: Sequence[TrialRecord],
     metric: str,
@@ -326,6 +331,7 @@ def closing_summary(
     commands: Sequence[str],
     interval: str = "",
     saved: str = "",
+    split: SplitName = GROUPED,
 ) -> RenderableType:
     """Return the last words of a search.
 
@@ -337,6 +343,7 @@ def closing_summary(
         commands: To type next.
         interval: The best value's confidence interval, such as `95 % 0.78 to 0.89`.
         saved: What sharing the frozen prefixes saved, one sentence.
+        split: What the best value is named after.
     """
     lines = [f"{_ended_text(records)} in {clock_text(busy_seconds(records))}"]
     if best is None:
@@ -344,7 +351,9 @@ def closing_summary(
     else:
         number, value, text = best
         uncertainty = f" ({interval})" if interval else ""
-        lines.append(f"best      trial {number}: {metric} {value:.3f}{uncertainty}  {text}")
+        lines.append(f"best      trial {number}: {scored(metric, split)} {value:.3f}{uncertainty}  {text}")
+    if split == NAIVE:
+        lines.append(f"beware    {NAIVE_SENTENCE}")
     if saved:
         lines.append(f"shared    {saved}")
     lines.append(f"kept in   {folder}")

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from results.errors import RunError
 from results.store import RunFolder
@@ -14,6 +14,8 @@ from trainables.errors import ConfigError
 from trainables.models.registry import backbone_named
 from trainables.prefix.keys import FeatureStorage
 from trainables.tasks import task_named
+
+DEFAULT_FOLDS: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,9 @@ class SearchRequest:
         trials: Number of trials.
         minutes: Time budget; None for no limit.
         trial_minutes: Longest a single trial may take; None derives it from `minutes`.
-        folds: Of the cross-validation.
+        folds: Of the cross-validation; None for 4, unless `holdout` is given.
+        holdout: Share of the patients outside the test part that is the one validation part; None cuts folds.
+        naive_split: Split single images without regard to patients.
         test_share: Share of the patients sealed for the test.
         seed: Of split, sampler and training.
         epochs: Largest number of epochs of a trial.
@@ -47,6 +51,11 @@ class SearchRequest:
         may_download: Whether torchvision may download weights.
         keep_weights: Best trials whose weights stay.
         study_storage: Any Optuna storage URL; None for a journal in the run folder.
+        recipes: Ids of recipes to try, and nothing else unless there are more trials; `all` tries all of the
+            task's first; empty leaves it to the search.
+        start_from: `RUN` or `RUN:TRIAL`: the finished trial that `model.weights=start` means.
+        type_from: The same for a trial of mass_calcification that `model.type_input` means.
+        process_per_fold: Run each fold of a trial in a process of its own.
         command: As typed.
     """
 
@@ -65,7 +74,9 @@ class SearchRequest:
     trials: int = 24
     minutes: float | None = None
     trial_minutes: float | None = None
-    folds: int = 4
+    folds: int | None = None
+    holdout: float | None = None
+    naive_split: bool = False
     test_share: float = 0.2
     seed: int = 0
     epochs: int = 30
@@ -76,7 +87,18 @@ class SearchRequest:
     may_download: bool = True
     keep_weights: int = 12
     study_storage: str | None = None
+    recipes: tuple[str, ...] = ()
+    start_from: str | None = None
+    type_from: str | None = None
+    process_per_fold: bool = False
     command: str = ""
+
+    @property
+    def fold_count(self) -> int:
+        """Number of folds; 1 for a hold-out."""
+        if self.holdout is not None:
+            return 1
+        return DEFAULT_FOLDS if self.folds is None else self.folds
 
 
 def check_request(request: SearchRequest) -> RunFolder:
@@ -99,6 +121,15 @@ def check_request(request: SearchRequest) -> RunFolder:
     )
     if not 0.0 <= request.test_share <= 0.5:
         raise ConfigError(f"--test-share must lie between 0 and 0.5, found {request.test_share}")
+    if request.holdout is not None and request.folds is not None:
+        raise ConfigError(
+            f"--holdout {request.holdout:g} has one validation part and --folds {request.folds} has "
+            f"{request.folds}: give one of the two"
+        )
+    if request.holdout is not None and not 0.0 < request.holdout <= 0.5:
+        raise ConfigError(
+            f"--holdout must lie above 0 and at most at 0.5, found {request.holdout:g}; 0.3 is 70/30"
+        )
     if request.weights_dir is not None and not request.weights_dir.is_dir():
         raise ConfigError(f"--weights-dir {request.weights_dir} is no folder")
     pinned = (request.pins or {}).get("model.backbone")

@@ -6,13 +6,10 @@ image in one random view, and each held-out image in as many views as our predic
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from orchestrator.progress import clock_text
 from results.records import PrefixUse, TrialRecord
-from trainables.data.splits import Split
-
-_TEST_PART: Final = "test"
+from trainables.data.splits import TEST_PART, TRAINING_PART, Split
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,14 +17,14 @@ class Images:
     """How many images a search works on.
 
     Attributes:
-        training: In the folds.
-        stored: That frozen features are computed of: those of the folds and of the sealed test part.
-        folds: Number of folds.
+        trained: That all folds of an epoch train on, counted once a fold.
+        predicted: That they predict: each once, or those of the validation part of a hold-out.
+        stored: That frozen features are computed of: all, those of the sealed test part too.
     """
 
-    training: int
+    trained: int
+    predicted: int
     stored: int
-    folds: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,23 +55,25 @@ def count_images(split: Split, classes: Sequence[str]) -> Images:
     """
     totals = {part: sum(counts[name] for name in classes) for part, counts in split.counts.items()}
     stored = sum(totals.values())
-    return Images(training=stored - totals.get(_TEST_PART, 0), stored=stored, folds=split.folds)
+    training = stored - totals.get(TEST_PART, 0)
+    predicted = training - totals.get(TRAINING_PART, 0)
+    return Images(trained=split.folds * training - predicted, predicted=predicted, stored=stored)
 
 
-def plain_passes(*, epochs: int, models: int, folds: int, images: int, prediction_views: int) -> int:
+def plain_passes(*, epochs: int, models: int, trained: int, predicted: int, prediction_views: int) -> int:
     """Images that a plain search would send through the frozen stages for one trial.
 
     Args:
         epochs: That the trial ran.
         models: Models a fold, each of which a plain search trains by itself.
-        folds: Number of folds; an image is held out in one and trained on in the others.
-        images: In the folds.
+        trained: Images that all folds of an epoch train on, counted once a fold.
+        predicted: Images that they predict.
         prediction_views: Views that the prediction of a held-out image is averaged over.
 
-    >>> plain_passes(epochs=10, models=1, folds=4, images=100, prediction_views=8)
+    >>> plain_passes(epochs=10, models=1, trained=300, predicted=100, prediction_views=8)
     11000
     """
-    return epochs * models * images * (folds - 1 + prediction_views)
+    return epochs * models * (trained + predicted * prediction_views)
 
 
 def saved_by_sharing(records: Sequence[TrialRecord], images: Images) -> Saved:
@@ -119,8 +118,8 @@ def _plain_passes_of(record: TrialRecord, use: PrefixUse, images: Images) -> int
     return plain_passes(
         epochs=record.epochs,
         models=int(record.config.get("training.repeats", 1)),
-        folds=images.folds,
-        images=images.training,
+        trained=images.trained,
+        predicted=images.predicted,
         # What is read of the store is each training view and each prediction view once.
         prediction_views=max(1, use.read - use.views),
     )

@@ -32,7 +32,7 @@ def open_test_part(run: RunFolder, *, ensemble: str, trial: int | None, by: str)
     split = read_split(run.split_file)
     split.verify(patch_set.fingerprint)
     rows = select_rows(patch_set, task_named(search.task))
-    is_test = split.fold_of(rows.groups) == TEST
+    is_test = split.folds_of(rows) == TEST
     if not is_test.any():
         raise RunError(f"{run.path} has no test part: the search was run with --test-share 0")
     places = np.flatnonzero(is_test)

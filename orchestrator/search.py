@@ -1,5 +1,7 @@
 """Composes a search from its parts, and checks everything before a trial starts."""
 
+import dataclasses
+import functools
 import importlib.metadata
 import shutil
 import time
@@ -12,27 +14,35 @@ from typing import Any, Final
 from cluster.connect import Connection
 from cluster.resources import trial_slots
 from orchestrator.affordable import Afforded, Budget, afford
+from orchestrator.building_on import find_sources
+from orchestrator.first_points import FirstPoints, choose_first_points
 from orchestrator.policy import StudyPolicy, check_space, open_study
 from orchestrator.request import SearchRequest, check_request
-from results.records import SearchRecord
+from results.naming import NAIVE_SENTENCE
+from results.records import SearchRecord, SourceTrial
 from results.store import RunFolder
 from search_spaces.context import SpaceContext
+from search_spaces.points import FirstPoint
 from search_spaces.registry import Space, space_named
+from search_spaces.scratch import FREE_FORM
 from trainables.config import TrialConfig
 from trainables.data.patches import PatchSet, TaskRows, open_patch_set, select_rows
-from trainables.data.sources import load_patch_set
-from trainables.data.splits import TEST, Split, make_split, write_split
+from trainables.data.sources import is_built_in, load_patch_set
+from trainables.data.splits import TEST, Split, make_split, trained_and_predicted, write_split
 from trainables.data.transforms import transform_spec
 from trainables.devices import choose_device, limit_threads
-from trainables.errors import ConfigError, DataError, UnknownNameError
+from trainables.errors import ConfigError, DataError, OrchestrateError, UnknownNameError
+from trainables.material import Material, prepare
 from trainables.models.registry import DEFAULT_BACKBONES, backbone_named
+from trainables.models.table import TABLE
 from trainables.models.weights import Inventory, take_inventory
-from trainables.tasks import Task, task_named
+from trainables.tasks import TASKS, Task, task_named
 
 Say = Callable[[str], None]
 Connect = Callable[[], Connection]
 
 METRIC: Final = "auc"
+_TYPES: Final = ("none", "human", "probability", "hard")
 _PACKAGES: Final = (
     "breast-image-orchestrator",
     "torch",
@@ -56,13 +66,15 @@ class Prepared:
         policy: The study.
         slots: Trials at once.
         recipes: Names of the first points.
+        methods: Of the ensembles that recipes ask for.
     """
 
     run: RunFolder
     record: SearchRecord
     policy: StudyPolicy
     slots: int
-    recipes: tuple[str, ...]
+    recipes: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +94,11 @@ class Survey:
         trial_minutes: Longest a single trial may take.
         inventory: Backbones with their weights.
         afforded: Backbones that this machine can afford, with what they cost.
-        points: Configurations drawn from the space, its fitting recipes first; all of them can run.
+        first: Points to try first.
+        methods: Of the ensembles that recipes ask for.
+        points: The first points and more, drawn from the space; all of them can run.
+        start_from: Trial whose weights others start from.
+        type_from: Trial that predicts the type of the finding.
         notes: What reading the data found out, in sentences.
     """
 
@@ -98,7 +114,11 @@ class Survey:
     trial_minutes: float
     inventory: Inventory
     afforded: Afforded
+    first: tuple[FirstPoint, ...]
+    methods: tuple[str, ...]
     points: tuple[TrialConfig, ...]
+    start_from: SourceTrial | None
+    type_from: SourceTrial | None
     notes: tuple[str, ...]
 
 
@@ -116,6 +136,7 @@ def survey_search(request: SearchRequest, connect: Connect, say: Say) -> Survey:
     """
     pins = dict(request.pins or {})
     task, space = task_named(request.task), space_named(request.space or request.task)
+    first = choose_first_points(request.recipes, task.name, space)
     store = (request.store or request.runs / ".store").resolve()
     patch_set, notes = load_patch_set(
         request.data, task=task, label_codes=request.label_codes, store=store, source=request.source
@@ -125,31 +146,39 @@ def survey_search(request: SearchRequest, connect: Connect, say: Say) -> Survey:
     if request.shared_store and not request.shared_store.is_dir():
         say(f"--shared-store {request.shared_store} is not there: each node computes its own features")
     rows = select_rows(patch_set, task)
+    sources = find_sources(request, patch_set.fingerprint)
     split = make_split(
         rows,
         fingerprint=patch_set.fingerprint,
         task=task.name,
-        folds=request.folds,
+        folds=request.fold_count,
         test_share=request.test_share,
         seed=request.seed,
+        holdout=request.holdout,
+        is_naive=request.naive_split,
+        like=sources.split,
     )
-    say(_describe_split(rows, split, task.classes))
+    for sentence in sources.sentences:
+        say(sentence)
+    say(_describe_split(rows, split, task))
     gpus, slots = _machine(request, connect())
     trial_minutes = request.trial_minutes or (max(0.5, request.minutes / 6) if request.minutes else 10.0)
     inventory = take_inventory(
-        _asked_backbones(pins),
+        _asked_backbones(pins, first, is_table=patch_set.is_table),
         weights_dir=request.weights_dir,
         may_download=request.may_download,
         is_random=pins.get("model.weights") == "random",
     )
+    trained, predicted = trained_and_predicted(split.folds_of(rows))
     budget = Budget(
         images=len(rows.rows),
-        training_images=int((split.fold_of(rows.groups) != TEST).sum()),
-        folds=request.folds,
+        training_images=int((split.folds_of(rows) != TEST).sum()),
+        trained_an_epoch=trained,
+        predicted_an_epoch=predicted,
         epochs=request.epochs,
         seconds=60.0 * trial_minutes,
         slots=slots,
-        is_forced="model.backbone" in pins,
+        is_forced="model.backbone" in pins or first.is_by_name,
         exports=store / "onnx",
     )
     limit_threads(request.cpus_per_trial)  # costs are measured as trials will run
@@ -162,9 +191,18 @@ def survey_search(request: SearchRequest, connect: Connect, say: Say) -> Survey:
             "no backbone is left to search; see the reasons above, and try --trial-minutes or --weights-dir"
         )
     say(f"backbones: {', '.join(context.backbones)}")
-    points = check_space(space, context, pins)
+    material = sources.tell(prepare(patch_set, task, split))
+    context = with_labels(context, material)
+    check = functools.partial(check_config, material=material, context=context, start=sources.start)
+    fitting, unfit = first.fitting(check, pins, epochs=request.epochs, trials=request.trials)
+    if first.is_all:
+        for name, reason in unfit.items():
+            say(f"recipe {name} is left out: {reason}")
+    points = [point.configure(pins, epochs=request.epochs) for point in fitting]
+    if not first.is_by_name or request.trials > len(fitting):
+        points += check_space(space, context, pins)
     for config in points:
-        check_config(config, patch_set, context)
+        check(config)
     return Survey(
         task=task,
         space=space,
@@ -177,8 +215,12 @@ def survey_search(request: SearchRequest, connect: Connect, say: Say) -> Survey:
         slots=slots,
         trial_minutes=trial_minutes,
         inventory=inventory,
-        afforded=afforded,
+        afforded=dataclasses.replace(afforded, context=context),
+        first=tuple(fitting),
+        methods=first.methods,
         points=tuple(points),
+        start_from=sources.start_from,
+        type_from=sources.type_from,
         notes=tuple(notes),
     )
 
@@ -201,12 +243,12 @@ def prepare_search(request: SearchRequest, connect: Connect, say: Say) -> Prepar
     try:
         write_split(run.split_file, survey.split)
         policy = open_policy(run, record, survey.space, is_new=True)
-        recipes = policy.enqueue_recipes()
+        policy.enqueue(survey.first)
         run.write_search(record)
     except BaseException:
         shutil.rmtree(run.path)  # half a run folder can be neither used nor resumed
         raise
-    return Prepared(run, record, policy, survey.slots, tuple(recipes))
+    return Prepared(run, record, policy, survey.slots, record.recipes, survey.methods)
 
 
 def _search_record(request: SearchRequest, name: str, survey: Survey) -> SearchRecord:
@@ -216,7 +258,7 @@ def _search_record(request: SearchRequest, name: str, survey: Survey) -> SearchR
         task=survey.task.name,
         classes=survey.task.classes,
         name=name,
-        data=request.data if request.data.startswith("phantom") else str(Path(request.data).resolve()),
+        data=request.data if is_built_in(request.data) else str(Path(request.data).resolve()),
         label_codes=patch_set.label_codes,
         source=patch_set.source,
         is_synthetic=patch_set.is_synthetic,
@@ -237,8 +279,8 @@ def _search_record(request: SearchRequest, name: str, survey: Survey) -> SearchR
         trials=request.trials,
         minutes=request.minutes,
         trial_minutes=survey.trial_minutes,
-        folds=request.folds,
-        test_share=request.test_share,
+        folds=survey.split.folds,
+        test_share=survey.split.test_share,
         seed=request.seed,
         workers=request.workers,
         cpus_per_trial=request.cpus_per_trial,
@@ -253,6 +295,12 @@ def _search_record(request: SearchRequest, name: str, survey: Survey) -> SearchR
         features=request.features,
         store_gb=request.store_gb,
         shared_store=str(request.shared_store.resolve()) if request.shared_store else None,
+        holdout=survey.split.holdout,
+        naive_split=survey.split.is_naive,
+        start_from=survey.start_from,
+        type_from=survey.type_from,
+        recipes=tuple(dict.fromkeys(point.recipe for point in survey.first)),
+        process_per_fold=request.process_per_fold,
     )
 
 
@@ -290,7 +338,7 @@ def reopen_search(run: RunFolder, connect: Connect, say: Say) -> Prepared:
         workers=record.workers,
         machines=connection.machines,
     )
-    return Prepared(run, record, policy, slots, ())
+    return Prepared(run, record, policy, slots)
 
 
 def open_policy(run: RunFolder, record: SearchRecord, space: Space, *, is_new: bool) -> StudyPolicy:
@@ -307,25 +355,93 @@ def open_policy(run: RunFolder, record: SearchRecord, space: Space, *, is_new: b
     return StudyPolicy(study, space, context, record.pins, trials=record.trials)
 
 
-def check_config(config: TrialConfig, patch_set: PatchSet, context: SpaceContext) -> None:
+def check_config(
+    config: TrialConfig, material: Material, context: SpaceContext, start: TrialConfig | None = None
+) -> None:
     """Check that a configuration can be built for these images.
+
+    Args:
+        config: The trial.
+        material: The training part.
+        context: Of the search.
+        start: Configuration of the trial that others start from.
 
     Raises:
         ConfigError: If not.
         UnknownNameError: If the cut does not exist.
     """
-    if config.model.backbone not in context.backbones:
+    patch_set = material.patch_set
+    is_free_form = context.has_free_form and config.model.backbone.startswith(f"{FREE_FORM}:")
+    if config.model.backbone not in context.backbones and not is_free_form:
         raise UnknownNameError("backbone of this search", config.model.backbone, context.backbones)
+    if patch_set.is_table:
+        _need_classical(config, patch_set)
+        return
     backbone = backbone_named(config.model.backbone)
     backbone.plan(config.model)
     for is_test in (False, True):
         transform_spec(config, backbone, patch_set.images.shape[1:], patch_set.max_value, is_test=is_test)
+    if config.model.pair != "none":
+        material.baselines()
+    material.known(config.model.type_input)
+    if config.training.first_phase not in ("none", "head"):
+        material.labels_of(task_named(config.training.first_phase))
+    if config.model.weights == "start":
+        _need_start(config, start)
 
 
-def _asked_backbones(pins: Mapping[str, Any]) -> tuple[str, ...]:
+def with_labels(context: SpaceContext, material: Material) -> SpaceContext:
+    """Say what labels and pairs of these data let a space ask for."""
+    return dataclasses.replace(
+        context,
+        has_pairs=_is_possible(material.baselines),
+        types=tuple(name for name in _TYPES if _is_possible(functools.partial(material.known, name))),
+        phases=tuple(
+            name
+            for name, task in TASKS.items()
+            if len(task.classes) > material.classes
+            and _is_possible(functools.partial(material.labels_of, task))
+        ),
+    )
+
+
+def _is_possible(read: Callable[[], object]) -> bool:
+    try:
+        read()
+    except OrchestrateError:
+        return False
+    return True
+
+
+def _need_start(config: TrialConfig, start: TrialConfig | None) -> None:
+    if start is None:
+        raise ConfigError("model.weights=start needs a finished trial to start from: --start-from RUN")
+    if start.model.backbone != config.model.backbone:
+        raise ConfigError(
+            f"the trial to start from has backbone {start.model.backbone}, this one {config.model.backbone}"
+        )
+
+
+def _need_classical(config: TrialConfig, patch_set: PatchSet) -> None:
+    if config.classical.name == "none":
+        raise ConfigError(
+            f"{patch_set.source} is a table, which no net takes: leave classical.name to the space, or set "
+            "it to a model such as svm"
+        )
+
+
+def _asked_backbones(pins: Mapping[str, Any], first: FirstPoints, *, is_table: bool) -> tuple[str, ...]:
     """Backbones that the held settings leave: nets without pretrained weights train in all their stages."""
+    if is_table:
+        return (TABLE.name,)
+    if pins.get("model.backbone") == TABLE.name:
+        raise ConfigError("model.backbone=table is for tables of measurements; these data are images")
     if "model.backbone" in pins:
         return (str(pins["model.backbone"]),)
+    if first.is_by_name:
+        return first.backbones
+    if first.is_all:
+        return tuple(dict.fromkeys((*DEFAULT_BACKBONES, *first.backbones)))
     if pins.get("model.trained_stages", "all") == "all":
         return DEFAULT_BACKBONES
     return tuple(name for name in DEFAULT_BACKBONES if backbone_named(name).has_imagenet_weights)
@@ -357,14 +473,19 @@ def _left_out_sentences(left_out: Mapping[str, str]) -> list[str]:
     return [f"left out: {', '.join(names)}: {reason}" for reason, names in by_reason.items()]
 
 
-def _describe_split(rows: TaskRows, split: Split, classes: tuple[str, ...]) -> str:
-    folds = split.fold_of(rows.groups)
+def _describe_split(rows: TaskRows, split: Split, task: Task) -> str:
+    folds = split.folds_of(rows)
     training, test = rows.labels[folds != TEST], rows.labels[folds == TEST]
-    unit = "patients" if rows.is_grouped else "images (no patient ids)"
-    counts = ", ".join(f"{int((training == index).sum())} {name}" for index, name in enumerate(classes))
+    what = "rows" if task.takes_table else "images"
+    unit = "patients" if rows.is_grouped else f"{what} (no patient ids)"
+    counts = ", ".join(f"{int((training == index).sum())} {name}" for index, name in enumerate(task.classes))
     groups = len(set(rows.groups[folds != TEST].tolist()))
-    sealed = f"{len(test)} images sealed for the test" if len(test) else "no sealed test part"
-    return f"split: {len(training)} images of {groups} {unit} in {split.folds} folds ({counts}); {sealed}"
+    sealed = f"{len(test)} {what} sealed for the test" if len(test) else "no sealed test part"
+    cut = f"in {split.folds} folds"
+    if split.holdout is not None:
+        cut = f"of which {int((folds == 0).sum())} {what} are held out for validation"
+    naive = f". {NAIVE_SENTENCE}" if split.is_naive else ""
+    return f"split: {len(training)} {what} of {groups} {unit} {cut} ({counts}); {sealed}{naive}"
 
 
 def deadline_of(record: SearchRecord, started: float) -> float | None:

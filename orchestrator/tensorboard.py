@@ -23,6 +23,7 @@ from tensorboard.compat.proto import event_pb2, summary_pb2
 from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 from tensorboard.summary.writer.record_writer import RecordWriter
 
+from results.naming import GROUPED, NAIVE, SplitName, scored
 from results.records import State
 from results.store import write_atomically
 from trainables.config import TrialConfig, setting_names
@@ -109,13 +110,16 @@ class TensorBoardLog:
     """Writes the event files of one search.
 
     Attributes:
-        folder: Of all event files of the search; each trial gets `trial-0012/` in it.
+        folder: Of all event files of the search; each trial gets `trial-0012/` in it, with a naive split
+            `trial-0012-naive-split/`.
         metric: What the search maximises; the final score is the scalar `final/<metric>`.
+        split: A naive split is named in every run of TensorBoard, and with the final score.
         clock: Seconds since the epoch; injected for tests.
     """
 
     folder: Path
     metric: str = "auc"
+    split: SplitName = GROUPED
     clock: Callable[[], float] = time.time
     _files: dict[int, Path] = field(default_factory=dict, repr=False)
     _started: dict[int, float] = field(default_factory=dict, repr=False)
@@ -141,7 +145,7 @@ class TensorBoardLog:
             metric_infos=[
                 api_pb2.MetricInfo(
                     name=api_pb2.MetricName(tag=self.score_tag),
-                    display_name=f"{self.metric}, mean over folds",
+                    display_name=f"{scored(self.metric, self.split)}, mean over folds",
                     dataset_type=api_pb2.DATASET_VALIDATION,
                 )
             ],
@@ -229,7 +233,7 @@ class TensorBoardLog:
         Where epochs follow, a session start makes TensorBoard drop those that a resumed trial runs again; it
         takes the first start of a trial for no restart, so that the first file needs one, too.
         """
-        folder = self.folder / _trial_name(number)
+        folder = self.folder / _trial_name(number, self.split)
         folder.mkdir(parents=True, exist_ok=True)
         earlier = len(list(folder.glob("*tfevents*")))
         path = folder / f"events.out.tfevents.{int(self.clock()):010d}.{earlier:04d}"
@@ -245,8 +249,8 @@ class TensorBoardLog:
         return event_pb2.Event(wall_time=self.clock(), step=step, summary=summary_pb2.Summary(value=values))
 
 
-def _trial_name(number: int) -> str:
-    return f"trial-{number:04d}"
+def _trial_name(number: int, split: SplitName) -> str:
+    return f"trial-{number:04d}" + ("-naive-split" if split == NAIVE else "")
 
 
 def _opening_event(seconds: float) -> event_pb2.Event:

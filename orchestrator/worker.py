@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from orchestrator.building_on import read_start, tell_types
 from orchestrator.rungs import first_rung, is_rung
 from results.metrics import scores
 from results.records import OutOfFold, PrefixUse, SearchRecord, TrialRecord
@@ -20,7 +21,7 @@ from trainables.data.patches import open_patch_set
 from trainables.data.splits import read_split
 from trainables.devices import Device, choose_device, limit_threads
 from trainables.errors import WeightsError
-from trainables.evaluation import CrossValidation, EpochReport
+from trainables.evaluation import EpochReport
 from trainables.material import Material, Place, prepare
 from trainables.memory import MemoryUse, PeakMemory
 from trainables.models.registry import backbone_named
@@ -28,6 +29,7 @@ from trainables.models.weights import Inventory, take_inventory
 from trainables.prefix.taps import feature_shapes, taps_to_share
 from trainables.tasks import task_named
 from trainables.training.folds import NanLossError
+from trainables.validation import Validation, open_validation
 
 _CHECKPOINT_SECONDS: Final = 60.0
 _ERROR_LINES: Final = 12
@@ -86,7 +88,7 @@ class TrialRunner:
         self.first_rung = first_rung(self.search.epochs)
         self.device = choose_device(gpus)
         self.peak = PeakMemory(self.device)
-        self.validation: CrossValidation | None = None
+        self.validation: Validation | None = None
 
     def step(self) -> Step:
         """Open the trial if need be, then train until a rung, the end, or for a while."""
@@ -116,7 +118,8 @@ class TrialRunner:
         report = self.validation.epoch()
         epochs.append(report)
         is_late = self._is_out_of_time()
-        if is_late and report.epoch < min(FEWEST_EPOCHS, self.config.training.epochs):
+        is_early = not report.is_last and report.epoch < min(FEWEST_EPOCHS, self.config.training.epochs)
+        if is_late and is_early:
             self.run.write_record(self._record(state="pruned", cause="budget", value=report.value))
             return True
         if is_late or report.is_last:
@@ -127,7 +130,7 @@ class TrialRunner:
 
     def _open(self) -> PrefixUse | None:
         material, place = open_material(self.run, self.search, self.device)
-        validation = CrossValidation(
+        validation = open_validation(
             self.config,
             material,
             place,
@@ -147,16 +150,14 @@ class TrialRunner:
             raise RuntimeError("a trial ends after its first epoch")
         best, material = validation.best, validation.material
         folder = self.run.trial(self.number)
-        self.run.write_out_of_fold(
-            self.number,
-            OutOfFold(
-                rows=material.rows,
-                labels=material.labels,
-                folds=material.folds,
-                groups=material.groups,
-                probabilities=best.probabilities,
-            ),
+        predictions = OutOfFold(
+            rows=material.rows,
+            labels=material.labels,
+            folds=material.folds,
+            groups=material.groups,
+            probabilities=best.probabilities,
         )
+        self.run.write_out_of_fold(self.number, predictions.held_out())
         write_fold_weights(folder / "folds", best.weights)
         record = self._record(
             state="complete",
@@ -165,7 +166,7 @@ class TrialRunner:
             best_epoch=best.epoch,
             fold_metrics=best.fold_metrics,
             collapsed_folds=best.collapsed,
-            has_weights=True,
+            has_weights=bool(best.weights),
         )
         self.run.write_record(record)
         self._checkpoint_file.unlink(missing_ok=True)
@@ -225,7 +226,8 @@ def _search(run: RunFolder, modified_ns: int) -> SearchRecord:
 @functools.lru_cache(maxsize=2)
 def _material(run: RunFolder, fingerprint: str, store: str, task: str) -> Material:
     patch_set = open_patch_set(Path(store) / "data", fingerprint)
-    return prepare(patch_set, task_named(task), read_split(run.split_file))
+    material = prepare(patch_set, task_named(task), read_split(run.split_file))
+    return tell_types(material, run.search().type_from)
 
 
 @functools.lru_cache(maxsize=2)
@@ -254,6 +256,7 @@ def _place(run: RunFolder, device: Device) -> Place:
         features=search.features,
         store_gb=search.store_gb,
         shared_store=Path(search.shared_store) if search.shared_store else None,
+        start=read_start(search),
     )
 
 

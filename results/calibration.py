@@ -5,6 +5,7 @@ from typing import Final
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
+from results.crossfit import crossfit_parts
 from results.records import FloatArray, IntArray, OutOfFold
 
 LOGIT_CLIP: Final = 1e-6  # probabilities are kept this far from 0 and 1 before their logit is taken
@@ -81,12 +82,14 @@ def cross_fitted_calibration(out_of_fold: OutOfFold) -> FloatArray:
     """Calibrate each fold by what the other folds say, for two classes.
 
     Returns:
-        Probabilities, shape (images, 2). With a single fold they are the given ones.
+        Probabilities, shape (images, 2). A single fold is cut into parts that take the place of folds; where
+        it has too few patients for that, they are the given ones.
     """
     positive = out_of_fold.probabilities[:, 1].astype(np.float64)
     calibrated = positive.copy()
-    for fold in np.unique(out_of_fold.folds):
-        own, others = out_of_fold.folds == fold, out_of_fold.folds != fold
+    parts = crossfit_parts(out_of_fold)
+    for part in np.unique(parts):
+        own, others = parts == part, parts != part
         if others.any():
             calibrated[own] = fit_platt(out_of_fold.labels[others], positive[others]).apply(positive[own])
     return np.stack([1 - calibrated, calibrated], axis=1)

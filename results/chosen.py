@@ -1,5 +1,6 @@
 """The model that a user means: an ensemble by name, or a single trial. Reads files of the run only."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,6 +12,7 @@ from results.ensembles.weights import WeightedMean
 from results.errors import RunError
 from results.intervals import Interval, auc_interval
 from results.metrics import METRICS, best_threshold, cross_fitted_decisions, decision_scores
+from results.naming import GROUPED, SplitName
 from results.records import OutOfFold
 from results.store import RunFolder
 
@@ -30,6 +32,7 @@ class ChosenModel:
             is the score that it was selected by, and so too high.
         metrics: All of `METRICS`, out of fold.
         is_trial: True for a single trial.
+        split: What its scores are named after.
     """
 
     name: str
@@ -41,6 +44,7 @@ class ChosenModel:
     auc: Interval
     metrics: dict[str, float]
     is_trial: bool
+    split: SplitName = GROUPED
 
 
 def choose_model(run: RunFolder, *, ensemble: str = BEST, trial: int | None = None) -> ChosenModel:
@@ -72,13 +76,20 @@ def choose_model(run: RunFolder, *, ensemble: str = BEST, trial: int | None = No
         auc=Interval(nested.auc, nested.auc_low, nested.auc_high),
         metrics=dict(nested.metrics),
         is_trial=False,
+        split=found.split,
     )
+
+
+def has_classical_member(run: RunFolder, trials: Sequence[int]) -> bool:
+    """Tell whether a trial among these is a classical model, which `orchestrate export` cannot write."""
+    records = [run.record(number) for number in trials]
+    return any(record is not None and record.is_classical for record in records)
 
 
 def _single(run: RunFolder, number: int) -> ChosenModel:
     _need_weights(run, number)
     search, out_of_fold = run.search(), run.out_of_fold(number)
-    calibration, threshold = _decision_rule(out_of_fold)
+    calibration, threshold = decision_rule(out_of_fold)
     auc = auc_interval(out_of_fold, seed=search.seed)
     return ChosenModel(
         name=f"trial {number}",
@@ -90,20 +101,21 @@ def _single(run: RunFolder, number: int) -> ChosenModel:
         auc=auc,
         metrics=_metrics(out_of_fold, auc.estimate),
         is_trial=True,
+        split=search.split_name,
     )
 
 
 def _need_weights(run: RunFolder, number: int) -> None:
     record = run.record(number)
     if record is None:
-        known = [str(other.number) for other in run.records() if other.has_weights]
+        known = [str(other.number) for other in run.records() if other.can_predict]
         raise RunError(
             f"no finished trial {number} in {run.path}; trials with weights: {', '.join(known) or 'none'}"
         )
     if record.state != "complete":
         cause = f" ({record.cause})" if record.cause else ""
         raise RunError(f"a model needs a complete trial; trial {number} is {record.state}{cause}")
-    if not record.has_weights:
+    if not record.can_predict:
         kept = run.search().keep_weights
         raise RunError(
             f"trial {number} kept no weights: the search kept those of its best {kept} trials. "
@@ -111,7 +123,8 @@ def _need_weights(run: RunFolder, number: int) -> None:
         )
 
 
-def _decision_rule(out_of_fold: OutOfFold) -> tuple[Platt | None, float]:
+def decision_rule(out_of_fold: OutOfFold) -> tuple[Platt | None, float]:
+    """Return the calibration of out-of-fold predictions, None beyond two classes, and the best threshold."""
     if out_of_fold.probabilities.shape[1] != 2:
         return None, 0.5
     calibration = fit_platt(out_of_fold.labels, out_of_fold.probabilities[:, 1])

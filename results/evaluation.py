@@ -21,6 +21,7 @@ from results.ensembles.build import BEST
 from results.errors import RunError
 from results.intervals import Interval, Statistic, bootstrap_interval, fold_auc_statistic
 from results.metrics import METRICS, check_predictions, confusion, decisions, majority_baseline
+from results.naming import GROUPED, SplitName, scored, sentences
 from results.records import FloatArray, IntArray
 from results.store import RunFolder
 
@@ -48,6 +49,7 @@ class TestEvaluation(_Frozen):
         expected: The same metrics out of fold, as they were known before the opening.
         baseline: The same metrics of a model that knows the class shares and nothing else.
         confusion: Counts; rows are the true class, columns the decided one.
+        split: `naive split` where patients of the test part lie in the folds, so that scores are too high.
     """
 
     __test__: ClassVar[bool] = False  # no test case, whatever pytest makes of the name
@@ -64,6 +66,7 @@ class TestEvaluation(_Frozen):
     expected: dict[str, float]
     baseline: dict[str, float]
     confusion: tuple[tuple[int, ...], ...]
+    split: SplitName = GROUPED
 
 
 class Opening(_Frozen):
@@ -193,6 +196,7 @@ def score_test(
         expected=model.metrics,
         baseline=majority_baseline(labels, classes),
         confusion=tuple(map(tuple, confusion(labels, decided, classes).tolist())),
+        split=model.split,
     )
 
 
@@ -242,7 +246,7 @@ def evaluation_as_csv(evaluation: TestEvaluation) -> str:
     """Return one row a metric, as CSV with a header."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["model", "metric", "test", "test_low", "test_high", "out_of_fold", "majority"])
+    writer.writerow(["model", "metric", "test", "test_low", "test_high", "out_of_fold", "majority", "split"])
     for name, found in evaluation.metrics.items():
         writer.writerow(
             [
@@ -251,6 +255,7 @@ def evaluation_as_csv(evaluation: TestEvaluation) -> str:
                 *(found.estimate, found.low, found.high),
                 evaluation.expected[name],
                 evaluation.baseline[name],
+                evaluation.split,
             ]
         )
     return text.getvalue()
@@ -318,17 +323,19 @@ def _metric_table(evaluation: TestEvaluation) -> Table:
         table.add_column(header, no_wrap=True, justify="left" if header == "metric" else "right")
     for name, found in evaluation.metrics.items():
         expected, baseline = evaluation.expected[name], evaluation.baseline[name]
-        table.add_row(METRICS[name].header, str(found), f"{expected:.2f}", f"{baseline:.2f}")
+        header = scored(METRICS[name].header, evaluation.split)
+        table.add_row(header, str(found), f"{expected:.2f}", f"{baseline:.2f}")
     first = "The first look at it." if evaluation.opening == 1 else f"Look number {evaluation.opening} at it."
     threshold = f"Decisions at {evaluation.threshold:.3f}. " if len(evaluation.classes) == 2 else ""
-    table.caption = f"{threshold}{first} Intervals resample patients."
+    table.caption = sentences(f"{threshold}{first} Intervals resample patients.", evaluation.split)
     return table
 
 
 def _title(evaluation: TestEvaluation) -> str:
     counts = ", ".join(f"{number} {name}" for name, number in evaluation.counts.items())
     return (
-        f"{evaluation.model} on the test part: {evaluation.images} images of {evaluation.groups} patients "
+        f"{scored(evaluation.model, evaluation.split)} on the test part: "
+        f"{evaluation.images} images of {evaluation.groups} patients "
         f"({counts})"
     )
 

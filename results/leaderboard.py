@@ -19,12 +19,21 @@ from results.metrics import (
     mean_fold_auc,
     metric_named,
 )
+from results.naming import GROUPED, SplitName, interval_header, sentences
 from results.records import OutOfFold, SearchRecord, TrialRecord
 from results.store import RunFolder
 from trainables.config import flatten
 from trainables.errors import OneClassError
 
 _DECISION_METRICS: Final = ("f2", "f1", "accuracy", "balanced_accuracy", "recall", "precision")
+_CLASSICAL_SETTINGS: Final = {
+    "svm": ("c",),
+    "linear_svm": ("c",),
+    "logistic": ("c",),
+    "knn": ("neighbours", "power"),
+    "tree": ("depth",),
+    "mlp": ("l2", "lr", "epochs"),
+}
 _STATES_IN_ORDER: Final = ("complete", "pruned", "failed")
 
 
@@ -49,6 +58,7 @@ class Row:
             itself, None beyond the rows that have an interval.
         epochs: Epochs that were run; `best_epoch` is the one kept.
         settings: The essentials of the configuration.
+        split: `grouped split`, or `naive split` where patients lie in several folds and scores are too high.
     """
 
     rank: int | None
@@ -73,6 +83,7 @@ class Row:
     wall_seconds: float | None = None
     trained_parameters: int | None = None
     settings: str = ""
+    split: SplitName = GROUPED
 
     @property
     def interval(self) -> str:
@@ -106,14 +117,18 @@ def leaderboard(run: RunFolder, *, resamples: int = 1000, top: int = 20) -> list
     rows: list[Row] = []
     for rank, record in enumerate(complete, start=1):
         predictions = run.out_of_fold(record.number)
-        row = {**_row_of(record), **_scores(predictions), "rank": rank}
+        row = {**_row_of(record), **_scores(predictions), "rank": rank, "split": search.split_name}
         row["collapsed"] = tuple(sorted({*record.collapsed_folds, *collapsed_folds(predictions)}))
         if rank <= top:
             row |= _uncertainty(predictions, first, resamples, search.seed)
         rows.append(Row(**row))
     if first is not None:
-        rows.append(_majority_row(first))
-    return rows + [Row(rank=None, **_row_of(record)) for record in records if record.state != "complete"]
+        rows.append(_majority_row(first, search.split_name))
+    return rows + [
+        Row(rank=None, split=search.split_name, **_row_of(record))
+        for record in records
+        if record.state != "complete"
+    ]
 
 
 def rows_as_json(rows: Sequence[Row]) -> list[dict[str, Any]]:
@@ -140,7 +155,8 @@ def leaderboard_table(rows: Sequence[Row], limit: int | None = 20) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, caption_justify="left")
     table.add_column("#", justify="right", no_wrap=True)
     table.add_column("trial", justify="right", no_wrap=True)
-    table.add_column("AUC [95 %]", no_wrap=True)
+    split = rows[0].split if rows else GROUPED
+    table.add_column(interval_header(split), no_wrap=True)
     for header in ("F2", "BAcc"):
         table.add_column(header, justify="right", no_wrap=True)
     table.add_column("settings")
@@ -149,7 +165,7 @@ def leaderboard_table(rows: Sequence[Row], limit: int | None = 20) -> Table:
     for row in rows:
         if row.trial in shown:
             table.add_row(*_cells(row), style="dim" if row.rank is None else None)
-    table.caption = _caption(len(trials), len(shown) - 1)
+    table.caption = sentences(_caption(len(trials), len(shown) - 1), split)
     return table
 
 
@@ -179,10 +195,16 @@ def _row_of(record: TrialRecord) -> dict[str, Any]:
 def settings_text(config: dict[str, Any]) -> str:
     """Return backbone, cut, trained stages, optimiser and learning rate as short text.
 
+    A classical model has its own settings in place of the optimiser's, and a table has no backbone.
+
     >>> settings_text({"model": {"backbone": "vgg16", "cut": "top+1"}, "optimizer": {"name": "adam"}})
     'vgg16 top+1 adam'
+    >>> settings_text({"model": {"backbone": "table"}, "classical": {"name": "tree", "depth": 5}})
+    'tree depth=5'
     """
     flat = flatten(config)
+    if flat.get("classical.name", "none") != "none":
+        return _classical_text(flat)
     trained = flat.get("model.trained_stages", 0)
     parts = [
         flat.get("model.backbone"),
@@ -192,6 +214,15 @@ def settings_text(config: dict[str, Any]) -> str:
         f"{flat['optimizer.lr']:.2g}".replace("e-0", "e-") if "optimizer.lr" in flat else None,
     ]
     return " ".join(str(part) for part in parts if part is not None)
+
+
+def _classical_text(flat: dict[str, Any]) -> str:
+    name, is_table = flat["classical.name"], flat.get("model.backbone") == "table"
+    backbone = [] if is_table else [flat.get("model.backbone"), flat.get("model.cut")]
+    own = [(setting, flat.get(f"classical.{setting}")) for setting in _CLASSICAL_SETTINGS.get(name, ())]
+    settings = [f"{setting}={value:.2g}" for setting, value in own if value is not None]
+    scaled = ["scaled"] if flat.get("classical.scales") else []
+    return " ".join(str(part) for part in (*backbone, name, *settings, *scaled) if part is not None)
 
 
 def _scores(predictions: OutOfFold) -> dict[str, Any]:
@@ -233,7 +264,7 @@ def _uncertainty(
     return found
 
 
-def _majority_row(predictions: OutOfFold) -> Row:
+def _majority_row(predictions: OutOfFold, split: SplitName) -> Row:
     found = majority_baseline(predictions.labels, predictions.probabilities.shape[1])
     return Row(
         rank=None,
@@ -241,6 +272,7 @@ def _majority_row(predictions: OutOfFold) -> Row:
         state="baseline",
         auc=found["auc"],
         settings="always the majority class",
+        split=split,
         f2=found["f2"],
         f1=found["f1"],
         accuracy=found["accuracy"],

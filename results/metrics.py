@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from results.crossfit import crossfit_parts
 from results.records import FloatArray, IntArray, OutOfFold
 from trainables.errors import DataError, OneClassError, UnknownNameError
 
@@ -293,11 +294,13 @@ def cross_fitted_decisions(out_of_fold: OutOfFold, *, metric: str = "balanced_ac
     """Decide each image by a threshold that its own fold had no part in choosing.
 
     Returns:
-        Decisions, shape (images,). With a single fold there is nothing to choose on and 0.5 is used.
+        Decisions, shape (images,). A single fold is cut into parts that take the place of folds; where it has
+        too few patients for that, 0.5 is used.
     """
     decided = np.zeros_like(out_of_fold.labels)
-    for fold in np.unique(out_of_fold.folds):
-        own, others = out_of_fold.folds == fold, out_of_fold.folds != fold
+    parts = crossfit_parts(out_of_fold)
+    for part in np.unique(parts):
+        own, others = parts == part, parts != part
         threshold = (
             best_threshold(out_of_fold.labels[others], out_of_fold.probabilities[others], metric=metric)
             if others.any()

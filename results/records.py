@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
+from results.naming import GROUPED, NAIVE, SplitName
+
 FloatArray = NDArray[np.floating[Any]]
 IntArray = NDArray[np.int64]
 
@@ -27,6 +29,18 @@ class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class SourceTrial(_Record):
+    """A finished trial of another run that a search builds on.
+
+    Attributes:
+        run: Its run folder, absolute.
+        trial: Its number.
+    """
+
+    run: str
+    trial: int
+
+
 class SearchRecord(_Record):
     """`search.yaml`: what was asked.
 
@@ -41,11 +55,18 @@ class SearchRecord(_Record):
         metric: Name in `results.metrics.METRICS` that the search maximises.
         weights: SHA-256 of each pretrained backbone's weights file; workers use no other.
         pins: Settings held fixed by `--set`.
+        folds: Of the cross-validation; 1 for a hold-out.
+        holdout: Share of the rows outside the test part that is the validation part; None for folds.
+        naive_split: Images were split without regard to patients, so that scores are too high.
         space: Task name or `module:function` of the search space.
         space_context: What the space's conditions depend on, as plain values.
         left_out: Backbone -> why it has no part in this search.
         shares_gpus_as_measured: A trial gets the share of a GPU that trials of its kind were seen to need;
             False where the user gave `gpus_per_trial`.
+        start_from: Trial whose weights `model.weights=start` means. Folds and sealed test part are its own too.
+        type_from: Trial of mass_calcification whose prediction `model.type_input` means; the same holds.
+        recipes: Recipes that were tried first.
+        process_per_fold: Each fold of a trial runs in a process of its own.
     """
 
     task: str
@@ -84,13 +105,25 @@ class SearchRecord(_Record):
     features: Literal["float16", "float32", "off"] = "float16"
     store_gb: float | None = None
     shared_store: str | None = None
+    holdout: float | None = None
+    naive_split: bool = False
+    start_from: SourceTrial | None = None
+    type_from: SourceTrial | None = None
+    recipes: tuple[str, ...] = ()
+    process_per_fold: bool = False
+
+    @property
+    def split_name(self) -> SplitName:
+        """What scores of this search are named after."""
+        return NAIVE if self.naive_split else GROUPED
 
 
 class PrefixUse(_Record):
     """How a trial fed its first trained layer.
 
     Attributes:
-        kind: `stored views` (a frozen prefix, read from the store or kept in memory) or `online pixels`.
+        kind: `stored views` (a frozen prefix, read from the store or kept in memory), `online pixels`, or
+            `table columns`, which pass no net.
         stage: Last frozen stage, or None when there is none.
         views: Number of distinct views of each image that training could draw.
         computed: View files computed by this trial; the others were already there.
@@ -103,7 +136,7 @@ class PrefixUse(_Record):
         note: Why features were not stored; empty where nothing kept them from it.
     """
 
-    kind: Literal["stored views", "online pixels"]
+    kind: Literal["stored views", "online pixels", "table columns"]
     stage: str | None
     views: int
     computed: int
@@ -150,10 +183,22 @@ class TrialRecord(_Record):
     has_weights: bool = False
     finished_at: datetime.datetime
 
+    @property
+    def is_classical(self) -> bool:
+        """True for a classical model: it keeps no weights, since fitting it again takes no time."""
+        return bool(self.config.get("classical.name", "none") != "none")
+
+    @property
+    def can_predict(self) -> bool:
+        """True where the models of the folds are there, or can be had again from data, split and seed."""
+        return self.state == "complete" and (self.has_weights or self.is_classical)
+
 
 @dataclass(frozen=True, slots=True)
 class OutOfFold:
     """Out-of-fold predictions of one trial: each row predicted by the model that did not train on it.
+
+    Rows that no fold held out, such as those that a hold-out trains on, are not among them.
 
     Attributes:
         rows: Row of each image in the patch set, shape (images,).
@@ -168,3 +213,8 @@ class OutOfFold:
     folds: IntArray
     groups: NDArray[np.str_]
     probabilities: FloatArray
+
+    def held_out(self) -> "OutOfFold":
+        """Keep the images that some fold held out; those that a hold-out trains on have no prediction."""
+        kept = np.flatnonzero(self.folds >= 0)
+        return OutOfFold(*(getattr(self, name)[kept] for name in self.__slots__))

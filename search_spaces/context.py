@@ -20,6 +20,14 @@ class SpaceContext:
         sizes_px: For each backbone, the side of its input when the space leaves it open.
         epochs: Largest number of epochs of a trial.
         images: Number of images in the training part.
+        has_gpu: Trials run on a GPU, which affords wider heads and deeper training.
+        depths: Numbers of last stages of a pretrained backbone that may train.
+        has_free_form: Nets from scratch of any structure may be searched.
+        image_px: Longer side of the images.
+        image_channels: 1 for grey images, 3 for RGB.
+        has_pairs: Every image has a healthy baseline.
+        types: What the head may be told of the finding, `none` first.
+        phases: Tasks that a net may learn first, since the labels answer them.
     """
 
     backbones: tuple[str, ...]
@@ -32,6 +40,19 @@ class SpaceContext:
     sizes_px: Mapping[str, int]
     epochs: int
     images: int
+    has_gpu: bool = False
+    depths: tuple[int | str, ...] = (0, 1)
+    has_free_form: bool = False
+    image_px: int = 0
+    image_channels: int = 1
+    has_pairs: bool = False
+    types: tuple[str, ...] = ("none",)
+    phases: tuple[str, ...] = ()
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """What `model.backbone` may be, the free-form family under its own name."""
+        return (*self.backbones, "scratch") if self.has_free_form else self.backbones
 
     def as_plain(self) -> dict[str, Any]:
         """Values for YAML."""
@@ -58,6 +79,14 @@ class SpaceContext:
             sizes_px=dict(plain["sizes_px"]),
             epochs=plain["epochs"],
             images=plain["images"],
+            has_gpu=plain.get("has_gpu", False),
+            depths=tuple(plain.get("depths", (0, 1))),
+            has_free_form=plain.get("has_free_form", False),
+            image_px=plain.get("image_px", 0),
+            image_channels=plain.get("image_channels", 1),
+            has_pairs=plain.get("has_pairs", False),
+            types=tuple(plain.get("types", ("none",))),
+            phases=tuple(plain.get("phases", ())),
         )
 
 

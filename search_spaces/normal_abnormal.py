@@ -4,9 +4,6 @@ import optuna
 
 from search_spaces import pieces
 from search_spaces.context import SpaceContext
-from search_spaces.recipes import BEST_OF_OURS
-
-RECIPES = (BEST_OF_OURS,)
 
 
 def space(trial: optuna.trial.BaseTrial, context: SpaceContext) -> pieces.Settings:

@@ -6,7 +6,7 @@ from typing import Any
 import optuna
 import yaml
 
-from trainables.config import check_setting
+from trainables.config import parse_setting
 from trainables.errors import ConfigError
 
 
@@ -27,7 +27,7 @@ def parse_pins(texts: list[str]) -> dict[str, Any]:
         if not separator:
             raise ConfigError(f"--set {text!r}: write name=value, such as --set optimizer.name=adam")
         pins[name] = _value(name, value)
-        check_setting(name, pins[name])
+        parse_setting(name, pins[name])
     return pins
 
 

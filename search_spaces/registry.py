@@ -2,7 +2,7 @@
 
 import importlib
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType, ModuleType
@@ -10,20 +10,35 @@ from typing import Any, Final
 
 import optuna
 
-from search_spaces import benign_malignant, mass_calcification, normal_abnormal
+from search_spaces import (
+    benign_malignant,
+    finding_pathology,
+    finding_type,
+    five_class,
+    healthy_sick,
+    idc,
+    mass_calcification,
+    normal_abnormal,
+    wisconsin,
+)
 from search_spaces.context import SpaceContext
 from search_spaces.pins import PinnedTrial
-from search_spaces.recipes import Recipe
+from search_spaces.points import SpaceFunction
+from search_spaces.recipes import Recipe, recipes_of
 from trainables.config import TrialConfig, decode, flatten
 from trainables.errors import ConfigError, UnknownNameError
-
-SpaceFunction = Callable[[optuna.trial.BaseTrial, SpaceContext], Mapping[str, Any]]
 
 SPACES: Final = MappingProxyType(
     {
         "benign_malignant": benign_malignant,
         "mass_calcification": mass_calcification,
         "normal_abnormal": normal_abnormal,
+        "five_class": five_class,
+        "finding_type": finding_type,
+        "finding_pathology": finding_pathology,
+        "idc": idc,
+        "healthy_sick": healthy_sick,
+        "wisconsin": wisconsin,
     }
 )
 
@@ -35,7 +50,7 @@ class Space:
     Attributes:
         name: `module:function`.
         function: Suggests the settings of one trial.
-        recipes: Tried first, in order.
+        recipes: Points to try first, best first.
     """
 
     name: str
@@ -74,7 +89,7 @@ def space_named(name: str) -> Space:
         if name not in SPACES:
             raise UnknownNameError("space", name, SPACES)
         module = SPACES[name]
-        return Space(f"{module.__name__}:space", module.space, module.RECIPES)
+        return Space(f"{module.__name__}:space", module.space, recipes_of(name))
     module_name, _, function_name = name.partition(":")
     user_module = _import(module_name)
     function = getattr(user_module, function_name, None)

@@ -11,6 +11,7 @@ import pytest
 
 from results.records import SearchRecord
 from trainables.data.patches import PatchSet, RawPatches, store_patch_set
+from trainables.data.sources.checks import baseline_partners
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # small tensors; threads that wait for a busy core cost more
 
@@ -72,5 +73,31 @@ def bright_patches(tmp_path: Path) -> PatchSet:
         label_codes="task",
         patients=np.array([f"p{index // 2:02d}" for index in range(48)]),
         source="bright spots",
+    )
+    return store_patch_set(raw, tmp_path / "store" / "data")
+
+
+@pytest.fixture
+def paired_patches(tmp_path: Path) -> PatchSet:
+    """96 grey patches in pairs of a baseline and its abnormality, in Pisa's codes, 32x32 uint16, 24 patients.
+
+    A malignant abnormality is brighter than its own baseline, not than others: the level of a pair varies by
+    more than the difference. A calcification is striped.
+    """
+    random = np.random.default_rng(0)
+    findings = np.tile([1, 2, 3, 4], 12)
+    levels = random.integers(0, 40_000, (48, 1, 1)).repeat(2, axis=0)
+    images = (levels + random.integers(0, 1_500, (96, 32, 32))).astype(np.int64)
+    images[1::2][np.isin(findings, (2, 4))] += 9_000
+    images[1::2, ::4][np.isin(findings, (3, 4))] += 9_000
+    labels = np.zeros(96, dtype=np.int64)
+    labels[1::2] = findings
+    raw = RawPatches(
+        images=images.astype(np.uint16),
+        labels=labels,
+        label_codes="pisa",
+        patients=np.array([f"p{index // 4:02d}" for index in range(96)]),
+        partners=baseline_partners(96),
+        source="pairs",
     )
     return store_patch_set(raw, tmp_path / "store" / "data")

@@ -76,7 +76,9 @@ def pixels(dtype="uint16", *, images=40, side=64, colours=False, seed=0):
     return (np.clip(grey, 0, 1) * whole).astype(dtype)
 
 
-def make_run(folder: Path, configs=CONFIGS, *, dtype="uint16", colours=False, epochs=1) -> RunFolder:
+def make_run(
+    folder: Path, configs=CONFIGS, *, dtype="uint16", colours=False, epochs=1, holdout=None, is_naive=False
+) -> RunFolder:
     """Train trials and write them as a worker does."""
     torch.manual_seed(0)
     images = pixels(dtype, colours=colours)
@@ -88,60 +90,73 @@ def make_run(folder: Path, configs=CONFIGS, *, dtype="uint16", colours=False, ep
         store / "data",
     )
     rows = select_rows(patch_set, task_named(TASK))
-    split = make_split(rows, fingerprint=patch_set.fingerprint, task=TASK, folds=2, test_share=0.2, seed=0)
+    split = make_split(
+        rows,
+        fingerprint=patch_set.fingerprint,
+        task=TASK,
+        folds=2,
+        test_share=0.2,
+        seed=0,
+        holdout=holdout,
+        is_naive=is_naive,
+    )
     run = RunFolder(folder / "runs" / TASK / "small")
-    run.write_search(search_record(patch_set.fingerprint, store))
+    asked = {"folds": split.folds, "holdout": holdout, "naive_split": is_naive}
+    run.write_search(search_record(patch_set.fingerprint, store, **asked))
     write_split(run.split_file, split)
     material = prepare(patch_set, task_named(TASK), split)
     weights = find_weights("efficientnet_lite0", weights_dir=None, may_download=False)
     place = Place(store, torch.device("cpu"), {"efficientnet_lite0": weights, "scratch4": None})
     for number, settings in configs.items():
-        _finish_trial(run, number, decode({**settings, "training.epochs": epochs}), material, place)
+        finish_trial(run, number, decode({**settings, "training.epochs": epochs}), material, place)
     return run
 
 
-def search_record(fingerprint, store):
-    return SearchRecord(
-        task=TASK,
-        classes=("benign", "malignant"),
-        name="small",
-        data="noise",
-        label_codes="task",
-        source="noise",
-        is_synthetic=True,
-        fingerprint=fingerprint,
-        store=str(store),
-        metric="auc",
-        space=TASK,
-        space_context={},
-        pins={},
-        backbones=("scratch4", "efficientnet_lite0"),
-        left_out={},
-        weights_dir=None,
-        trials=len(CONFIGS),
-        minutes=None,
-        trial_minutes=1.0,
-        folds=2,
-        test_share=0.2,
-        seed=0,
-        workers=None,
-        cpus_per_trial=1.0,
-        gpus_per_trial=0.0,
-        epochs=1,
-        keep_weights=12,
-        study_storage=None,
-        command="orchestrate search benign_malignant",
-        versions={},
-        started_at=NOW,
-    )
+def search_record(fingerprint, store, **changes):
+    asked = {
+        "task": TASK,
+        "classes": ("benign", "malignant"),
+        "name": "small",
+        "data": "noise",
+        "label_codes": "task",
+        "source": "noise",
+        "is_synthetic": True,
+        "fingerprint": fingerprint,
+        "store": str(store),
+        "metric": "auc",
+        "space": TASK,
+        "space_context": {},
+        "pins": {},
+        "backbones": ("scratch4", "efficientnet_lite0"),
+        "left_out": {},
+        "weights_dir": None,
+        "trials": len(CONFIGS),
+        "minutes": None,
+        "trial_minutes": 1.0,
+        "folds": 2,
+        "test_share": 0.2,
+        "seed": 0,
+        "workers": None,
+        "cpus_per_trial": 1.0,
+        "gpus_per_trial": 0.0,
+        "epochs": 1,
+        "keep_weights": 12,
+        "study_storage": None,
+        "command": "orchestrate search benign_malignant",
+        "versions": {},
+        "started_at": NOW,
+    }
+    return SearchRecord(**(asked | changes))
 
 
-def _finish_trial(run, number, config, material, place):
+def finish_trial(run, number, config, material, place):
+    """Train one trial to its end and write what a worker writes."""
     validation = CrossValidation(config, material, place, seed=0, score=scores)
     while not validation.is_over:
         validation.epoch()
     best = validation.best
-    kept = OutOfFold(material.rows, material.labels, material.folds, material.groups, best.probabilities)
+    every = OutOfFold(material.rows, material.labels, material.folds, material.groups, best.probabilities)
+    kept = every.held_out()
     run.write_out_of_fold(number, kept)
     write_fold_weights(run.trial(number) / "folds", best.weights)
     run.write_record(

@@ -14,16 +14,18 @@ from trainables.models.stages import ChannelAdapter, TrainedPart
 from trainables.models.weights import WeightsFile, build_stages
 
 
-def build_part(config: TrialConfig, shape: tuple[int, ...], place: Place, material: Material) -> TrainedPart:
-    """Build what trains, for features of one image of the given shape."""
+def build_part(
+    config: TrialConfig, shape: tuple[int, ...], place: Place, material: Material, *, classes: int
+) -> TrainedPart:
+    """Build what trains, for features of one example of the given shape."""
     backbone = backbone_named(config.model.backbone)
     image_channels = 3 if material.patch_set.images.ndim == 4 else 1
     return assemble_part(
         config,
         shape,
-        weights=place.weights[backbone.name],
+        weights=place.weights[backbone.name] if backbone.has_imagenet_weights else None,
         image_channels=image_channels,
-        classes=material.classes,
+        classes=classes,
     )
 
 
@@ -39,7 +41,7 @@ def assemble_part(
 
     Args:
         config: The trial.
-        shape: Of one image's features as they come in, (D,) or (C, H, W).
+        shape: Of one example as it comes in: features (D,) or (C, H, W), led by 2 for pairs.
         weights: Pretrained file, or None for random weights.
         image_channels: 1 or 3.
         classes: Number of classes.
@@ -59,8 +61,14 @@ def assemble_part(
     trained = nn.Sequential(OrderedDict((name, stages[name]) for name in plan.trained))
     adapter = ChannelAdapter(backbone.mean, backbone.std) if config.model.channels == "conv1x1" else None
     body = nn.Sequential(*([adapter] if adapter else []), frozen, trained)
+    is_pair = config.model.pair != "none"
     with torch.inference_mode():
-        seen = tuple(copy.deepcopy(body).eval()(torch.zeros(1, *shape)).shape[1:])
-    part = TrainedPart(adapter, frozen, trained, build_head(config.model.head, seen, classes=classes))
-    part.keeps_batch_statistics = config.model.weights == "imagenet"
+        example = torch.zeros(1, *(shape[1:] if is_pair else shape))
+        seen = tuple(copy.deepcopy(body).eval()(example).shape[1:])
+    part = TrainedPart(adapter, frozen, trained, build_head(config.model, seen, classes=classes))
+    part.is_pair = is_pair
+    part.keeps_batch_statistics = config.model.weights != "random" and backbone.has_imagenet_weights
+    part.keeps_frozen = config.model.weights == "start"
+    if config.training.first_phase_freezes and config.training.first_phase not in ("none", "head"):
+        part.rest_stages()
     return part

@@ -81,6 +81,7 @@ class ModelConfig(_Frozen):
         backbone: Name in `trainables.models.registry`.
         weights: `imagenet`; `random` for training from scratch; or `start`: the stages of the finished trial
             that the search starts from (`--start-from`), fold by fold.
+        start_head: Take over that trial's head too; it must have the same shape.
         cut: `top`, `top+1`, `top+2` (seed 004's words: one or two levels dropped) or the name of the last
             kept stage.
         trained_stages: Number of last kept stages that train with the head; 0 freezes all, "all" trains all.
@@ -89,13 +90,14 @@ class ModelConfig(_Frozen):
         pair: `none` classifies an image by itself. Else the image and its healthy baseline pass the same
             stages (a siamese net), and the head takes in |image - baseline| (`absdiff`), image - baseline
             (`diff`) or both side by side (`concat`).
-        type_input: What the head is told about the kind of finding, 0 mass or 1 calcification: `none`; `human`,
-            the label of the data; `probability` or `hard` (0 or 1), the prediction of a finished trial
-            (`--type-from`).
+        type_input: What the head is told about the kind of finding, 0 mass or 1 calcification: `none`;
+            `human`, the label of the data; `probability` or `hard` (0 or 1), the prediction of a finished
+            trial (`--type-from`).
     """
 
     backbone: str
     weights: Literal["imagenet", "random", "start"] = "imagenet"
+    start_head: bool = False
     cut: str = "top"
     trained_stages: Annotated[int, Field(ge=0)] | Literal["all"] = 0
     channels: Literal["replicate", "conv1x1"] = "replicate"
@@ -217,9 +219,9 @@ class TrainingConfig(_Frozen):
         mixup: Alpha of mixing images and labels in training, in [0, 4]; 0 is off.
         augment_last: Augment in the last so many epochs only, as 003 did; None augments in all.
         share: Share of each fold's training patients that is used, in (0, 1]: a point of a learning curve.
-        first_phase: What is trained first, in the same folds. `none`; `head`: the head alone, before the last
-            stages train with it; or a task, such as `five_class`: stages learn it, and this trial goes on from
-            them with a new head.
+        first_phase: What is trained first, in the same folds. `none`; `head`: the head alone, before the
+            last stages train with it; or a task, such as `five_class`: stages learn it, and this trial goes
+            on from them with a new head.
         first_phase_epochs: Epochs of that phase, without early stopping.
         first_phase_freezes: The stages that learned the first task stay as they are in the second phase.
     """
@@ -344,14 +346,15 @@ def decode(values: Mapping[str, Any]) -> TrialConfig:
         raise ConfigError(f"no valid configuration: {where}: {what}{given}") from error
 
 
-def check_setting(name: str, value: Any) -> None:
-    """Check one value by itself, without the settings that it must agree with.
+def parse_setting(name: str, value: Any) -> Any:
+    """Read one value by itself, without the settings that it must agree with.
 
     Raises:
         UnknownNameError: If there is no such setting.
         ConfigError: If the value is not allowed; the message says what is.
 
-    >>> check_setting("model.head.hidden", "512-256")
+    >>> parse_setting("model.head.hidden", "512-256")
+    (512, 256)
     """
     if name not in setting_names():
         raise UnknownNameError("setting", name, setting_names())
@@ -362,7 +365,7 @@ def check_setting(name: str, value: Any) -> None:
     field = model.model_fields[last]
     kind: Any = Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
     try:
-        TypeAdapter(kind).validate_python(value)
+        return TypeAdapter(kind).validate_python(value)
     except ValidationError as error:
         reasons = "; or ".join(dict.fromkeys(found["msg"] for found in error.errors()))
         raise ConfigError(f"{name}={value}: {reasons}") from error

@@ -13,12 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trainables.assembly import build_part
 from trainables.config import TrialConfig
 from trainables.material import Material, Place
+from trainables.phases import build_models, train_first_phase
 from trainables.prefix.opening import open_features
-from trainables.training.choice import choose_how
-from trainables.training.folds import FoldData, Folds
 from trainables.training.losses import log_loss
 from trainables.training.models import How
 
@@ -108,7 +106,7 @@ class CrossValidation:
         self.epochs_done = 0
         self.losses: list[float] = []
         self.kept: list[_Kept | None] = [None] * (int(material.folds.max()) + 1)
-        self._start(choose_how(config, self.features.shape, place, material))
+        self._start()
 
     @property
     def is_over(self) -> bool:
@@ -145,6 +143,8 @@ class CrossValidation:
         Raises:
             NanLossError: If a loss or prediction is not finite.
         """
+        if self.epochs_done == 0 and self.config.training.first_phase != "none":
+            self.folds.start_from(train_first_phase(self.config, self.material, self.place, seed=self.seed))
         active = self._active()
         training_losses = self.folds.train_epoch(self.epochs_done, active=active, losses=self.losses)
         self.epochs_done += 1
@@ -174,23 +174,14 @@ class CrossValidation:
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on from a checkpoint."""
         if state["folds"]["how"] != self.folds.models.how:
-            self._start(state["folds"]["how"])
+            self._start(how=state["folds"]["how"])
         self.epochs_done, self.kept, self.losses = state["epochs_done"], state["kept"], state["losses"]
         self.folds.load_state(state["folds"])
         torch.set_rng_state(state["rng"])
 
-    def _start(self, how: How) -> None:
-        material, config = self.material, self.config
-        torch.manual_seed(
-            self.seed
-        )  # only now: filling a cold store draws random numbers, a warm one does not
-        self.folds = Folds(
-            config,
-            FoldData(self.features, material.folds, material.labels, material.classes),
-            lambda: build_part(config, self.features.shape, self.place, material),
-            seed=self.seed,
-            place=self.place,
-            how=how,
+    def _start(self, how: How | None = None) -> None:
+        self.folds = build_models(
+            self.config, self.material, self.place, features=self.features, seed=self.seed, how=how
         )
 
     def _active(self) -> list[bool]:

@@ -1,5 +1,6 @@
 """What trials are made of: the training part of a data set, and the place where they run."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -7,14 +8,18 @@ from typing import Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from trainables.config import TrialConfig
 from trainables.data.patches import PatchSet, select_rows
 from trainables.data.splits import TEST, Split
+from trainables.errors import ConfigError
 from trainables.models.weights import WeightsFile
 from trainables.prefix.keys import FeatureStorage, Tap
-from trainables.tasks import Task
+from trainables.tasks import LEFT_OUT, TASKS, Task
 
 IntArray = NDArray[np.int64]
+FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +32,10 @@ class Material:
         positions: Places of the training part in `task_rows`, shape (images,).
         labels: Class indices of the training part, shape (images,).
         groups: Patients of the training part, shape (images,).
-        folds: 0-based fold of each image of the training part, shape (images,).
+        folds: 0-based fold of each image of the training part, or `TRAINING`, shape (images,).
         classes: Number of classes.
+        type_probability: What a finished trial says of each image of the training part, out of fold:
+            probability of a calcification rather than a mass, shape (images,); None without such a trial.
     """
 
     patch_set: PatchSet
@@ -38,11 +45,67 @@ class Material:
     groups: NDArray[np.str_]
     folds: IntArray
     classes: int
+    type_probability: FloatArray | None = None
 
     @property
     def rows(self) -> IntArray:
         """Rows of the training part in the patch set, shape (images,)."""
         return self.task_rows[self.positions]
+
+    def baselines(self) -> IntArray:
+        """Row of the healthy baseline of each of `task_rows`.
+
+        Raises:
+            ConfigError: If one has none.
+        """
+        partners = self.patch_set.partners
+        lacking = len(self.task_rows) if partners is None else int((partners[self.task_rows] < 0).sum())
+        if partners is None or lacking:
+            raise ConfigError(
+                f"model.pair needs a healthy baseline for every image; {lacking} of {len(self.task_rows)} "
+                f"images of {self.patch_set.source} have none. Set model.pair to none, or give data in pairs"
+            )
+        return np.asarray(partners[self.task_rows], dtype=np.int64)
+
+    def labels_of(self, task: Task) -> IntArray:
+        """Class indices of the training part under another task, shape (images,).
+
+        Raises:
+            ConfigError: If the labels do not answer it for every image.
+        """
+        if self.patch_set.label_codes == "task":
+            raise ConfigError(
+                f"task {task.name} needs labels in finding codes; those of {self.patch_set.source} are "
+                "classes of one task"
+            )
+        labels = task.classify(self.patch_set.labels, self.patch_set.label_codes)[self.rows]
+        if (labels == LEFT_OUT).any():
+            raise ConfigError(
+                f"task {task.name} says nothing about {int((labels == LEFT_OUT).sum())} of {len(labels)} "
+                "images"
+            )
+        return labels
+
+    def known(self, type_input: str) -> FloatArray | None:
+        """What the head is told of each image of the training part, shape (images, 1); None for nothing.
+
+        Args:
+            type_input: As `model.type_input`.
+
+        Raises:
+            ConfigError: If the type is not known.
+        """
+        if type_input == "none":
+            return None
+        if type_input == "human":
+            types = self.labels_of(TASKS["mass_calcification"]).astype(np.float64)
+        elif self.type_probability is None:
+            raise ConfigError(
+                f"model.type_input={type_input} needs a finished trial of mass_calcification: --type-from RUN"
+            )
+        else:
+            types = self.type_probability.astype(np.float64)
+        return (types.round() if type_input == "hard" else types)[:, None]
 
 
 def prepare(patch_set: PatchSet, task: Task, split: Split) -> Material:
@@ -53,7 +116,7 @@ def prepare(patch_set: PatchSet, task: Task, split: Split) -> Material:
     """
     split.verify(patch_set.fingerprint)
     rows = select_rows(patch_set, task)
-    folds = split.fold_of(rows.groups)
+    folds = split.folds_of(rows)
     positions = np.flatnonzero(folds != TEST)
     return Material(
         patch_set=patch_set,
@@ -64,6 +127,19 @@ def prepare(patch_set: PatchSet, task: Task, split: Split) -> Material:
         folds=folds[positions],
         classes=len(task.classes),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A finished trial that others start from.
+
+    Attributes:
+        config: Its configuration.
+        folds: What it keeps of each fold, in the folds of the trials that start from it.
+    """
+
+    config: TrialConfig
+    folds: Sequence[Mapping[str, Tensor]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +155,7 @@ class Place:
         weights: Pretrained file of each usable backbone; None for nets trained from scratch.
         taps: For each backbone, the features to fill whenever it runs.
         dtype: Of weights and batches.
+        start: Finished trial that `model.weights=start` means; None without one.
         fusion: Whether the models of a trial run fused, one after the other, or as measured.
     """
 
@@ -90,4 +167,5 @@ class Place:
     store_gb: float | None = None
     shared_store: Path | None = None
     dtype: torch.dtype = torch.float32
+    start: Start | None = None
     fusion: Literal["auto", "fused", "sequential"] = "auto"

@@ -22,6 +22,7 @@ from trainables.models.weights import WeightsFile, build_stages
 from trainables.prefix.executor import StageExecutor
 from trainables.prefix.features import StoredFeatures
 from trainables.prefix.taps import feature_shapes
+from trainables.tasks import IntArray
 from trainables.training.folds import FoldData, Folds
 from trainables.training.fused import can_fuse
 from trainables.training.losses import weighted_loss
@@ -84,20 +85,20 @@ def measure_cost(
     return Cost(forward, None, last_stage)
 
 
-def trial_seconds(step: float, *, images: int, folds: int, epochs: int, views: int) -> float:
+def trial_seconds(step: float, *, trained: int, predicted: int, epochs: int, views: int) -> float:
     """Expected time of a trial that trains stages, if it uses all its epochs.
 
     Args:
         step: Seconds of a training step, for one image.
-        images: In the training part.
-        folds: Number of folds.
+        trained: Images that all folds of an epoch train on, counted once a fold.
+        predicted: Images that they predict.
         epochs: Largest number of epochs.
         views: Views averaged at prediction; a prediction costs a third of a training step.
 
-    >>> round(trial_seconds(0.03, images=100, folds=4, epochs=10, views=1), 1)
+    >>> round(trial_seconds(0.03, trained=300, predicted=100, epochs=10, views=1), 1)
     100.0
     """
-    return epochs * images * ((folds - 1) * step + views * step / 3)
+    return epochs * step * (trained + views * predicted / 3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +118,7 @@ def measure_epoch(
     config: TrialConfig,
     shape: tuple[int, ...],
     *,
-    images: int,
-    folds: int,
+    folds: IntArray,
     prediction_views: int,
     device: torch.device,
 ) -> EpochCost:
@@ -127,29 +127,31 @@ def measure_epoch(
     Args:
         config: The trial; stages that it trains are not part of what is measured.
         shape: Of one image's features where the head begins, (D,) or (C, H, W).
-        images: In the training part; a part of them is measured, and the time scaled up.
-        folds: Of the cross-validation.
+        folds: Fold of each image of the training part, or `TRAINING`, shape (images,); a part of the images
+            is measured, and the time scaled up.
         prediction_views: Views that a prediction is averaged over.
         device: Where trials will run.
     """
     config = config.model_copy(update={"model": config.model.model_copy(update={"trained_stages": 0})})
-    measured = min(images, max(_MOST_IMAGES, config.training.batch_size))
+    measured = min(len(folds), max(_MOST_IMAGES, config.training.batch_size))
+    shares = np.sort(folds)[np.linspace(0, len(folds) - 1, measured).round().astype(np.int64)]
     blank = np.zeros((measured, *shape), dtype=np.float16)
     features = StoredFeatures([blank], [blank] * prediction_views, np.arange(measured), device)
     labels = np.arange(measured) % 2
     place = Place(Path(), device, {})
-    data = FoldData(features, np.arange(measured) % folds, labels, classes=2)
+    known = None if config.model.type_input == "none" else labels[:, None].astype(np.float64)
+    data = FoldData(features, shares, labels, 2, np.arange(measured).astype(np.str_), known)
 
-    def build() -> TrainedPart:
+    def build(fold: int) -> TrainedPart:
         return assemble_part(config, shape, weights=None, image_channels=1, classes=2)
 
-    hows: tuple[How, ...] = ("fused", "sequential") if can_fuse(build()) else ("sequential",)
+    hows: tuple[How, ...] = ("fused", "sequential") if can_fuse(build(0)) else ("sequential",)
     times, parameters = [], 0
     for how in hows:
         run = Folds(config, data, build, seed=0, place=place, how=how)
         parameters = run.trained_parameters
-        times.append(_seconds(lambda run=run: _epoch(run, folds), device, runs=1))  # type: ignore[misc]
-    return EpochCost(min(times) * images / measured, parameters)
+        times.append(_seconds(lambda run=run: _epoch(run, data.count), device, runs=1))  # type: ignore[misc]
+    return EpochCost(min(times) * len(folds) / measured, parameters)
 
 
 def measure_step(config: TrialConfig, shape: tuple[int, ...], device: torch.device) -> float:

@@ -38,12 +38,14 @@ class Task:
         classes: Class names; the index is the label.
         class_of_finding: Class index for each of `FINDINGS`, or `LEFT_OUT`.
         question: One sentence for help texts and model cards.
+        takes_table: True where rows of measurements answer it, and not images.
     """
 
     name: str
     classes: tuple[str, ...]
     class_of_finding: tuple[int, ...]
     question: str
+    takes_table: bool = False
 
     @property
     def positive(self) -> str:
@@ -133,6 +135,7 @@ TASKS: Final = MappingProxyType(
                 ("benign", "malignant"),
                 _NO_FINDING,
                 "Is the mass malignant, by measurements of its cell nuclei?",
+                takes_table=True,
             ),
         )
     }

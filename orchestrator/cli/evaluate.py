@@ -38,6 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Evaluate and print; returns the exit code."""
     from orchestrator.request import typed_command
     from orchestrator.sealed import open_test_part
+    from results.chosen import has_classical_member
     from results.evaluation import evaluation_as_csv, evaluation_as_json, evaluation_table, openings
 
     folder = open_run(arguments)
@@ -56,5 +57,6 @@ def run(arguments: argparse.Namespace) -> int:
         rows=lambda: evaluation_as_json(evaluation),
         csv=lambda: evaluation_as_csv(evaluation),
     )
-    print_sentence(messages(), f"next: orchestrate export {arguments.run} --out bundle/")
+    if not has_classical_member(folder, evaluation.trials):
+        print_sentence(messages(), f"next: orchestrate export {arguments.run} --out bundle/")
     return 0

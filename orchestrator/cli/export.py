@@ -8,7 +8,8 @@ from orchestrator.cli.common import add_run, messages, open_run, print_sentence
 HELP = "write the winning ensemble, or one trial, as one ONNX file with a model card"
 EPILOG = """\
 Raw pixels in, calibrated probability out: scaling, contrast, resizing, normalisation, views and the whole
-ensemble lie inside the file. It is compared with PyTorch before it is kept.
+ensemble lie inside the file. It is compared with PyTorch before it is kept. Trials of pairs make it take a
+healthy baseline of each image too, and trials that people tell the type of the finding take that.
 
 examples:
   orchestrate export latest --out bundle/
@@ -35,5 +36,5 @@ def run(arguments: argparse.Namespace) -> int:
     console = messages()
     for sentence in report.sentences():
         print_sentence(console, sentence)
-    print_sentence(console, f"next: orchestrate predict {arguments.out} IMAGE...")
+    print_sentence(console, f"next: {report.manifest.command(str(arguments.out))}")
     return 0

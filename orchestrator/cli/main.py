@@ -20,8 +20,10 @@ from orchestrator.cli import (
     plan,
     predict,
     prefix,
+    recipes,
     resume,
     search,
+    thresholds,
 )
 
 VERBS: Final = MappingProxyType(
@@ -31,10 +33,12 @@ VERBS: Final = MappingProxyType(
         "resume": resume,
         "leaderboard": leaderboard,
         "ensemble": ensemble,
+        "thresholds": thresholds,
         "evaluate": evaluate,
         "export": export,
         "predict": predict,
         "prefix": prefix,
+        "recipes": recipes,
         "doctor": doctor,
     }
 )

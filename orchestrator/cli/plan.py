@@ -1,8 +1,7 @@
 """`orchestrate plan`."""
 
 import argparse
-import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from orchestrator.cli import search
 from orchestrator.cli.common import messages, print_sentence
@@ -11,7 +10,6 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from orchestrator.plan import BackbonePlan, PartPlan, Plan
-    from orchestrator.request import SearchRequest
 
 HELP = "say what a search would do and how long it would take here, without running it"
 EPILOG = """\
@@ -45,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     from orchestrator.search import survey_search
     from trainables.probe import count_cpus, count_gpus
 
-    request = _request(arguments)
+    request = search.request_of(arguments)
     check_request(request)
     console = messages()
     print_sentence(console, "reading the data and measuring what trials cost here ...")
@@ -71,39 +69,24 @@ def plan_table(plan: "Plan") -> "RenderableType":
     return Group(_data(plan), "", _backbones(plan), "", _totals(plan))
 
 
-def _request(arguments: argparse.Namespace) -> "SearchRequest":
-    """The search that is asked about; options that are called like a field of the request are that field."""
-    import dataclasses
-
-    from orchestrator.request import SearchRequest, typed_command
-    from search_spaces.pins import parse_pins
-
-    fields = {field.name for field in dataclasses.fields(SearchRequest)}
-    named = {name: value for name, value in vars(arguments).items() if name in fields}
-    own: dict[str, Any] = {
-        "pins": parse_pins(arguments.pins),
-        "may_download": not arguments.offline,
-        "command": typed_command(sys.argv[1:]),
-    }
-    return SearchRequest(**(named | own))
-
-
 def _data(plan: "Plan") -> "RenderableType":
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
 
+    from results.naming import marks
+
     unit = "patients" if plan.is_grouped else "groups"
-    synthetic = "SYNTHETIC " if plan.is_synthetic else ""
-    title = Text(f"{synthetic}{plan.task} on {plan.source}: {plan.trials} trials, none has run", "bold")
+    before = marks(is_synthetic=plan.is_synthetic, split=plan.split)
+    title = Text(f"{before}{plan.task} on {plan.source}: {plan.trials} trials, none has run", "bold")
     table = Table(box=None, pad_edge=False)
     table.add_column("Images")
     for label in plan.parts[0].images:
         table.add_column(label, justify="right")
     table.add_column(unit, justify="right")
-    names = {"training": f"{plan.folds} folds", "test": "sealed for the test"}
+    names = {"folds": f"{plan.folds} folds", "test": "sealed for the test"}
     for part in plan.parts:
-        table.add_row(names[part.name], *_by_class(part, unit), str(part.all_groups))
+        table.add_row(names.get(part.name, part.name), *_by_class(part, unit), str(part.all_groups))
     return Group(title, "", table)
 
 

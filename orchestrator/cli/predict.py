@@ -7,9 +7,14 @@ from orchestrator.cli.common import add_format, messages, print_sentence, show
 
 HELP = "predict images with an exported bundle"
 EPILOG = """\
+The model card says whether the model compares images with a healthy patch of the same film (--baseline) and
+whether it must be told the type of the finding (--type).
+
 examples:
   orchestrate predict bundle/ image.png more/*.png
   orchestrate predict bundle/ *.png --format csv > predictions.csv
+  orchestrate predict bundle/ a.png b.png --baseline healthy_a.png healthy_b.png
+  orchestrate predict bundle/ a.png b.png --type mass calcification
 """
 
 
@@ -18,6 +23,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="folder that export wrote")
     parser.add_argument(
         "images", type=Path, nargs="+", metavar="IMAGE", help="PNG, JPEG, TIFF, PGM or BMP files"
+    )
+    parser.add_argument(
+        "--baseline",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="IMAGE",
+        help="healthy patches of the same films, as many as images and in their order",
+    )
+    parser.add_argument(
+        "--type",
+        nargs="+",
+        default=[],
+        dest="types",
+        metavar="TYPE",
+        help="mass or calcification: one for all images, or as many in their order",
     )
     add_format(parser)
 
@@ -33,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
 
     bundle = load_bundle(arguments.bundle)
-    found = predict_files(bundle, arguments.images)
+    found = predict_files(bundle, arguments.images, baselines=arguments.baseline, types=arguments.types)
     console = messages()
     for note in found.notes:
         print_sentence(console, note)

@@ -13,6 +13,7 @@ from results.ensembles.nested import BEST_SINGLE, EnsembleScore, choose, nested_
 from results.ensembles.weights import WeightedMean, weighted_mean
 from results.errors import EnsembleError
 from results.metrics import best_threshold, metric_named
+from results.naming import GROUPED, SplitName
 from results.records import SearchRecord, TrialRecord
 from results.store import RunFolder
 from trainables.errors import UnknownNameError
@@ -54,6 +55,8 @@ class Ensemble(_Frozen):
         is_chosen: True for the ensemble that is also stored as `best`.
         collapsed: Members that predict a single class in some fold; only where every candidate does.
         pool: Candidates that members were chosen from.
+        max_members: How many at most; None in files that did not say.
+        split: `naive split` where patients lie in several folds, so that scores are too high.
     """
 
     method: str
@@ -68,6 +71,8 @@ class Ensemble(_Frozen):
     pool: tuple[int, ...]
     fingerprint: str
     seed: int
+    max_members: int | None = None
+    split: SplitName = GROUPED
 
 
 def build_ensembles(
@@ -86,8 +91,8 @@ def build_ensembles(
 
     Args:
         run: Folder of the search.
-        pool: Number of candidates: the best complete trials that kept their weights. Trials with collapsed
-            folds are left out unless all are such.
+        pool: Number of candidates: the best complete trials that kept their weights, or are classical models,
+            which need not. Trials with collapsed folds are left out unless all are such.
         max_members: Largest number of members of an ensemble.
         methods: Names in `METHODS`. With one candidate only, the single trial is the answer.
         resamples: Of patients, for the intervals.
@@ -134,6 +139,8 @@ def build_ensembles(
                 pool=candidates.trials,
                 fingerprint=search.fingerprint,
                 seed=seed,
+                max_members=max_members,
+                split=search.split_name,
             )
         )
     for ensemble in built:
@@ -175,7 +182,7 @@ def _candidates(run: RunFolder, search: SearchRecord, pool: int) -> list[TrialRe
             f"an ensemble needs a complete trial, found none among {len(records)} in {run.path}; "
             "resume the search, or allow more trials or minutes"
         )
-    weighted = [record for record in complete if record.has_weights]
+    weighted = [record for record in complete if record.can_predict]
     if not weighted:
         raise EnsembleError(
             "an ensemble needs trials that kept their weights, "

@@ -1,8 +1,9 @@
 """How good an ensemble is: choosing its members and fitting them is repeated without each held-out fold.
 
 The folds are those of the trials, so patients stay together, the classes stay balanced, and an ensemble's
-score is the same statistic as a trial's on the leaderboard: the mean over folds of the AUC within a fold. The
-outcome is an out-of-fold prediction of the ensemble itself.
+score is the same statistic as a trial's on the leaderboard: the mean over folds of the AUC within a fold.
+Trials of a hold-out, or of two folds, have too few: their predictions are cut into parts that take
+the place of folds. The outcome is an out-of-fold prediction of the ensemble itself.
 """
 
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from typing import Final
 import numpy as np
 
 from results.calibration import cross_fitted_calibration
+from results.crossfit import fewest_patients, folds_or_drawn
 from results.ensembles.members import Members
 from results.ensembles.methods import METHODS, fit, method_named
 from results.errors import EnsembleError
@@ -74,16 +76,41 @@ def nested_evaluation(
     """
     for method in methods:
         method_named(method)
-    outer = _outer_folds(pool, folds, seed)
-    single = _scored(
-        pool, BEST_SINGLE, _nested_predictions(pool, outer, "average", 1, seed), None, resamples, seed
-    )
+    predictions = {
+        method: nested_predictions(pool, method, max_members=max_members, folds=folds, seed=seed)
+        for method in (BEST_SINGLE, *methods)
+    }
+    single = _scored(BEST_SINGLE, predictions.pop(BEST_SINGLE), None, resamples, seed)
     return [single] + [
-        _scored(
-            pool, method, _nested_predictions(pool, outer, method, max_members, seed), single, resamples, seed
-        )
-        for method in methods
+        _scored(method, nested, single, resamples, seed) for method, nested in predictions.items()
     ]
+
+
+def nested_predictions(
+    pool: Members, method: str, *, max_members: int, folds: int = 5, seed: int
+) -> OutOfFold:
+    """Predict each fold by members that were chosen, and a rule that was fitted, without it.
+
+    Args:
+        pool: All candidates.
+        method: Name in `METHODS`, or `best_single`.
+        max_members: Candidates that are kept without each held-out fold, by mean fold AUC.
+        folds: Patient-grouped, stratified folds to draw where the trials have fewer than three of their own.
+        seed: Of method and drawn folds.
+
+    Raises:
+        EnsembleError: If too few patients are left to hold any out.
+    """
+    is_single = method == BEST_SINGLE
+    rule, members = ("average", 1) if is_single else (method, max_members)
+    outer = _outer_folds(pool, folds, seed)
+    predicted: FloatArray = np.zeros(pool.probabilities.shape[1:])
+    for fold in np.unique(outer):
+        chosen = pool.where(outer != fold).best(members)
+        fitted = fit(rule, chosen, seed)
+        positions = [pool.trials.index(trial) for trial in chosen.trials]
+        predicted[outer == fold] = fitted.combine(pool.probabilities[positions][:, outer == fold])
+    return replace(pool.out_of_fold(predicted), folds=outer)
 
 
 def choose(scores: Sequence[EnsembleScore]) -> EnsembleScore:
@@ -102,36 +129,19 @@ def choose(scores: Sequence[EnsembleScore]) -> EnsembleScore:
 
 def _outer_folds(pool: Members, folds: int, seed: int) -> IntArray:
     """Fold of each image in the nested evaluation, shape (images,)."""
-    if len(np.unique(pool.folds)) >= _FEWEST_TRIAL_FOLDS:
-        return pool.folds
-    from sklearn.model_selection import StratifiedGroupKFold  # slow to import, and rarely needed
-
-    by_class = [len(np.unique(pool.groups[pool.labels == label])) for label in np.unique(pool.labels)]
-    number = min(folds, *by_class) if len(by_class) > 1 else 0
-    if number < 2:
+    outer = folds_or_drawn(
+        pool.labels, pool.groups, pool.folds, fewest=_FEWEST_TRIAL_FOLDS, most=folds, seed=seed
+    )
+    if len(np.unique(outer)) < 2:
         raise EnsembleError(
-            f"scoring an ensemble needs at least two patients of each class, found {min(by_class)}; "
-            "search with more data or more folds"
+            "scoring an ensemble needs at least two patients of each class, "
+            f"found {fewest_patients(pool.labels, pool.groups)}; search with more data or more folds"
         )
-    drawn = np.zeros_like(pool.labels)
-    splitter = StratifiedGroupKFold(number, shuffle=True, random_state=seed)
-    for fold, (_, held_out) in enumerate(splitter.split(pool.labels, pool.labels, pool.groups)):
-        drawn[held_out] = fold
-    return drawn
-
-
-def _nested_predictions(pool: Members, outer: IntArray, method: str, members: int, seed: int) -> OutOfFold:
-    predicted: FloatArray = np.zeros(pool.probabilities.shape[1:])
-    for fold in np.unique(outer):
-        chosen = pool.where(outer != fold).best(members)
-        fitted = fit(method, chosen, seed)
-        positions = [pool.trials.index(trial) for trial in chosen.trials]
-        predicted[outer == fold] = fitted.combine(pool.probabilities[positions][:, outer == fold])
-    return replace(pool.out_of_fold(predicted), folds=outer)
+    return outer
 
 
 def _scored(
-    pool: Members, method: str, nested: OutOfFold, single: EnsembleScore | None, resamples: int, seed: int
+    method: str, nested: OutOfFold, single: EnsembleScore | None, resamples: int, seed: int
 ) -> EnsembleScore:
     return EnsembleScore(
         method=method,

@@ -6,6 +6,7 @@ import numpy as np
 from pydantic import FiniteFloat, PositiveFloat
 
 from results.calibration import Platt, fit_platt_to_scores
+from results.crossfit import folds_or_drawn
 from results.ensembles.fitted import (
     Matrix,
     Parameters,
@@ -62,7 +63,8 @@ def fit_svm(members: Members, seed: int) -> SupportVectorStack:
     inputs = fit_standardiser(logits)
     standardised = inputs.apply(logits)
     model = _machine(standardised, members.labels)
-    held_out = _held_out_decisions(standardised, members.labels, members.folds)
+    parts = folds_or_drawn(members.labels, members.groups, members.folds, seed=seed)
+    held_out = _held_out_decisions(standardised, members.labels, parts)
     return SupportVectorStack(
         inputs=inputs,
         vectors=as_matrix(model.support_vectors_),
@@ -88,7 +90,7 @@ def _held_out_decisions(inputs: FloatArray, labels: IntArray, folds: IntArray) -
     values = np.zeros(len(labels))
     for fold in np.unique(folds):
         own, others = folds == fold, folds != fold
-        # With a single usable fold there is nothing else to fit on: its own decisions have to do.
+        # With too few patients to cut there is nothing else to fit on: its own decisions have to do.
         fitted_on = others if len(np.unique(labels[others])) == 2 else own | others
         values[own] = _machine(inputs[fitted_on], labels[fitted_on]).decision_function(inputs[own])
     return values

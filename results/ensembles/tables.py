@@ -10,10 +10,11 @@ from rich.table import Table
 
 from results.ensembles.build import Ensemble
 from results.intervals import Interval
+from results.naming import GROUPED, interval_header, sentences
 
 
 def ensembles_as_json(ensembles: Sequence[Ensemble]) -> list[dict[str, Any]]:
-    """Return one plain dictionary an ensemble: method, members, nested scores and threshold."""
+    """Return one plain dictionary an ensemble: method, members, nested scores, threshold and split."""
     return [
         {
             "method": ensemble.method,
@@ -22,6 +23,7 @@ def ensembles_as_json(ensembles: Sequence[Ensemble]) -> list[dict[str, Any]]:
             **ensemble.nested.model_dump(mode="json", exclude={"metrics", "fold_auc"}),
             **{name: value for name, value in ensemble.nested.metrics.items() if name != "auc"},
             "threshold": ensemble.threshold,
+            "split": ensemble.split,
         }
         for ensemble in ensembles
     ]
@@ -42,7 +44,8 @@ def ensemble_table(ensembles: Sequence[Ensemble]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, caption_justify="left")
     table.add_column("method", no_wrap=True)
     table.add_column("trials", overflow="fold")
-    table.add_column("AUC [95 %]", no_wrap=True)
+    split = ensembles[0].split if ensembles else GROUPED
+    table.add_column(interval_header(split), no_wrap=True)
     table.add_column("vs single", no_wrap=True)
     for header in ("F2", "F1", "BAcc"):
         table.add_column(header, justify="right", no_wrap=True)
@@ -56,7 +59,7 @@ def ensemble_table(ensembles: Sequence[Ensemble]) -> Table:
             *(f"{metrics[name]:.2f}" for name in ("f2", "f1", "balanced_accuracy")),
             style="bold" if ensemble.is_chosen else None,
         )
-    table.caption = _caption(ensembles)
+    table.caption = sentences(_caption(ensembles), split)
     return table
 
 

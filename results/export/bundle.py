@@ -17,13 +17,14 @@ from results.ensembles.build import BEST
 from results.ensembles.weights import WeightedMean
 from results.errors import ExportError
 from results.evaluation import openings
-from results.export.apply import OpenedModel, as_model_input, open_model
+from results.export.apply import OpenedModel, open_model
 from results.export.card import model_card
-from results.export.graph import INPUT_NAME, OUTPUT_NAME, write_onnx
+from results.export.graph import OUTPUT_NAME, write_onnx
 from results.export.manifest import (
     CARD_FILE,
     MANIFEST_FILE,
     MODEL_FILE,
+    ExtraInput,
     Manifest,
     Member,
     ModelInput,
@@ -32,10 +33,19 @@ from results.export.manifest import (
     TestScores,
     TrainingData,
 )
-from results.export.parity import held_out_rows, onnx_difference, predict_by_fold, reproduces_out_of_fold
-from results.records import OutOfFold
+from results.export.parity import (
+    held_out_rows,
+    onnx_difference,
+    predict_by_fold,
+    reproduces_out_of_fold,
+    undecided_rows,
+)
+from results.naming import NAIVE, NAIVE_SENTENCE, scored
+from results.records import IntArray, OutOfFold, SourceTrial
 from results.store import RunFolder, write_atomically
 from trainables.config import flatten
+from trainables.data.splits import read_split
+from trainables.material import prepare
 from trainables.tasks import task_named
 
 _PACKAGES: Final = (
@@ -77,8 +87,11 @@ class BundleReport:
             f"parity on {manifest.parity.images} held-out images: ONNX Runtime within "
             f"{manifest.parity.onnx_difference:.1e} of PyTorch, fold models within "
             f"{manifest.parity.out_of_fold_difference:.1e} of the search's own predictions",
-            f"out-of-fold AUC {manifest.out_of_fold.auc}: {manifest.out_of_fold.how}",
+            f"out-of-fold {scored('AUC', manifest.split)} {manifest.out_of_fold.auc}: "
+            f"{manifest.out_of_fold.how}",
         ]
+        if manifest.split == NAIVE:
+            said.append(NAIVE_SENTENCE)
         if manifest.test == "not opened":
             said.append("the sealed test part has not been opened for this model")
         if manifest.is_synthetic:
@@ -114,16 +127,16 @@ def export_bundle(
     _refuse_occupied(out)
     opened = open_model(run, ensemble=ensemble, trial=trial)
     kept = {number: run.out_of_fold(number) for number in opened.chosen.trials}
-    rows = held_out_rows(next(iter(kept.values())), held_out_limit)
-    images = opened.patch_set.images[rows]
-    by_fold = predict_by_fold(opened.module, images)
+    rows = held_out_rows(next(iter(kept.values())), held_out_limit, without=_undecided(opened))
+    inputs = opened.inputs(rows)
+    by_fold = predict_by_fold(opened.module, inputs)
     out_of_fold_difference = reproduces_out_of_fold(by_fold, kept, rows)
     with _folder_in_progress(out) as folder:
         file = folder / MODEL_FILE
-        opset = write_onnx(opened.module, as_model_input(np.resize(images[:2], (2, *images.shape[1:]))), file)
+        opset = write_onnx(opened.module, inputs.take([0, -1]).tensors(), file)
         parity = ParityCheck(
             images=len(rows),
-            onnx_difference=onnx_difference(opened.module, by_fold, images, file),
+            onnx_difference=onnx_difference(opened.module, by_fold, inputs, file),
             out_of_fold_difference=out_of_fold_difference,
         )
         manifest = _manifest(run, opened, next(iter(kept.values())), parity, opset, _sha256(file))
@@ -174,6 +187,7 @@ def _manifest(
         positive=chosen.classes[-1],
         threshold=chosen.threshold if is_binary else None,
         is_synthetic=search.is_synthetic,
+        split=chosen.split,
         input=_model_input(opened),
         output=(
             f"{OUTPUT_NAME}: float32 (B, {len(chosen.classes)}), a column a class in the order of `classes`; "
@@ -183,7 +197,7 @@ def _manifest(
         is_single_trial=chosen.is_trial,
         members=_members(opened),
         calibration=chosen.calibration,
-        data=_training_data(opened, kept),
+        data=_training_data(run, opened, kept),
         out_of_fold=OutOfFoldScores(how=_how_scored(opened), auc=chosen.auc, metrics=chosen.metrics),
         test=_test_scores(run, opened),
         parity=parity,
@@ -192,6 +206,7 @@ def _manifest(
         sha256=sha256,
         intended_use=_INTENDED_USE,
         created_at=datetime.now(UTC),
+        extra_inputs=_extra_inputs(opened),
     )
 
 
@@ -200,7 +215,7 @@ def _model_input(opened: OpenedModel) -> ModelInput:
     is_float = patch_set.images.dtype == np.float32
     rgb = ", 3) in the order red, green, blue" if patch_set.channels == 3 else ")"
     return ModelInput(
-        name=INPUT_NAME,
+        name="raw",
         dtype="float32" if is_float else "int32",
         channels=3 if patch_set.channels == 3 else 1,
         max_value=patch_set.max_value,
@@ -213,14 +228,32 @@ def _model_input(opened: OpenedModel) -> ModelInput:
     )
 
 
+def _extra_inputs(opened: OpenedModel) -> tuple[ExtraInput, ...]:
+    needs, image = opened.module.members.needs, _model_input(opened)
+    baseline = ExtraInput(
+        name="baseline",
+        dtype=image.dtype,
+        how_to_feed=(
+            "raw pixels of a healthy patch of the same film for each image, which the model compares it "
+            f"with; {image.dtype} of the same shape as `{image.name}`, in the same order"
+        ),
+    )
+    finding_type = ExtraInput(
+        name="finding_type",
+        dtype="float32",
+        how_to_feed="0 where people see a mass and 1 where they see a calcification, float32 of shape (B,)",
+    )
+    wanted = ((needs.baseline, baseline), (needs.finding_type, finding_type))
+    return tuple(extra for is_needed, extra in wanted if is_needed)
+
+
 def _members(opened: OpenedModel) -> tuple[Member, ...]:
-    fitted, shared = opened.chosen.fitted, opened.module.members
+    fitted, shared, search = opened.chosen.fitted, opened.module.members, opened.search
     weights = fitted.weights if isinstance(fitted, WeightedMean) else (None,) * len(opened.configs)
     members = []
-    for (number, config), route, model, weight in zip(
-        opened.configs.items(), shared.routes, shared.models, weights, strict=True
-    ):
-        trunk, outlet = route
+    for (number, config), place, weight in zip(opened.configs.items(), shared.members, weights, strict=True):
+        trunk, outlet = shared.routes[place]
+        is_told = config.model.type_input in ("probability", "hard")
         members.append(
             Member(
                 trial=number,
@@ -228,24 +261,42 @@ def _members(opened: OpenedModel) -> tuple[Member, ...]:
                 weights=config.model.weights,
                 cut=config.model.cut,
                 trained_stages=config.model.trained_stages,
-                folds=len(model.parts),  # type: ignore[arg-type]
+                folds=len(shared.models[place].parts),  # type: ignore[arg-type]
                 views=len(shared.trunks[trunk].outlets[outlet].views),  # type: ignore[index, union-attr]
                 weight=weight,
                 settings=flatten(config.model_dump(mode="json")),
+                told_by=_named(search.type_from) if is_told else None,
+                started_from=_named(search.start_from) if config.model.weights == "start" else None,
             )
         )
     return tuple(members)
 
 
-def _training_data(opened: OpenedModel, kept: OutOfFold) -> TrainingData:
+def _named(source: SourceTrial | None) -> str | None:
+    return None if source is None else f"trial {source.trial} of {'/'.join(Path(source.run).parts[-2:])}"
+
+
+def _undecided(opened: OpenedModel) -> IntArray:
+    """Rows whose hard type may be another for the bundle than it was in the search."""
+    source = opened.search.type_from
+    is_hard = any(config.model.type_input == "hard" for config in opened.configs.values())
+    if source is None or not is_hard:
+        return np.array([], dtype=np.int64)
+    return undecided_rows(RunFolder(Path(source.run)).out_of_fold(source.trial))
+
+
+def _training_data(run: RunFolder, opened: OpenedModel, kept: OutOfFold) -> TrainingData:
+    split, task = read_split(run.split_file), task_named(opened.search.task)
+    material = prepare(opened.patch_set, task, split)
     return TrainingData(
         source=opened.search.source,
         is_synthetic=opened.search.is_synthetic,
-        images=len(kept.rows),
-        groups=len(np.unique(kept.groups)),
+        images=len(material.rows),
+        groups=len(np.unique(material.groups)),
         has_patients=opened.patch_set.patients is not None,
-        counts={name: int((kept.labels == index).sum()) for index, name in enumerate(opened.chosen.classes)},
-        folds=len(np.unique(kept.folds)),
+        counts={name: int((material.labels == index).sum()) for index, name in enumerate(task.classes)},
+        folds=split.folds,
+        held_out=len(kept.rows),
         fingerprint=opened.search.fingerprint,
     )
 

@@ -6,6 +6,7 @@ Headings follow Mitchell et al. (2019), "Model cards for model reporting".
 from results.export.manifest import Manifest, Member, TestScores
 from results.intervals import Interval
 from results.metrics import METRICS
+from results.naming import NAIVE, NAIVE_SENTENCE, scored
 
 
 def model_card(manifest: Manifest) -> str:
@@ -13,6 +14,7 @@ def model_card(manifest: Manifest) -> str:
     sections = [
         f"# Model card: {manifest.name}",
         *([_SYNTHETIC] if manifest.is_synthetic else []),
+        *([f"> **NAIVE SPLIT.** {NAIVE_SENTENCE}"] if manifest.split == NAIVE else []),
         f"## Model details\n\n{_details(manifest)}",
         f"## Intended use\n\n{_intended_use(manifest)}",
         f"## Factors\n\n{_factors(manifest)}",
@@ -30,6 +32,7 @@ _SYNTHETIC = (
     "> **SYNTHETIC DATA.** This model was trained and scored on generated images. Its numbers show that the\n"
     "> software works; they say nothing about patients."
 )
+_FOLDS_SEEN = "Each fold model saw the folds other than its own."
 _ETHICS = (
     "A missed malignancy delays treatment and a false alarm leads to worry and biopsies; the model weighs\n"
     "neither. It was trained on labels that people and pathology gave, with their errors. It holds no\n"
@@ -44,6 +47,8 @@ def _details(manifest: Manifest) -> str:
         f"- Classes: {', '.join(manifest.classes)}; positive is `{manifest.positive}`",
         f"- Model: {manifest.method}, {len(manifest.members)} member(s)",
         f"- Input `{manifest.input.name}`: {manifest.input.how_to_feed}.",
+        *(f"- Input `{extra.name}`: {extra.how_to_feed}." for extra in manifest.extra_inputs),
+        *_origins(manifest),
         f"- Output `{manifest.output.partition(':')[0]}`: {manifest.output.partition(': ')[2]}",
         f"- File: `model.onnx`, opset {manifest.onnx_opset}, SHA-256 `{manifest.sha256}`",
         f"- Made: {manifest.created_at:%Y-%m-%d} with "
@@ -51,6 +56,21 @@ def _details(manifest: Manifest) -> str:
     ]
     head = "| trial | backbone | weights | cut | trained stages | folds | views | weight |\n|" + " --- |" * 8
     return "\n".join(lines) + "\n\n" + "\n".join([head, *map(_member_row, manifest.members)])
+
+
+def _origins(manifest: Manifest) -> list[str]:
+    """What members take from trials of other searches."""
+    started = [
+        f"- Trial {member.trial} went on from the weights of {member.started_from}."
+        for member in manifest.members
+        if member.started_from
+    ]
+    told = [
+        f"- Trial {member.trial} is told mass or calcification by {member.told_by}, which is in the file too."
+        for member in manifest.members
+        if member.told_by
+    ]
+    return started + told
 
 
 def _member_row(member: Member) -> str:
@@ -90,9 +110,11 @@ def _metrics(manifest: Manifest) -> str:
 
 
 def _evaluation_data(manifest: Manifest) -> str:
-    out_of_fold = (
-        f"Out of fold: {manifest.data.folds} folds of the training data; {manifest.out_of_fold.how}."
-    )
+    if manifest.data.folds == 1:
+        where = f"a validation part of {manifest.data.held_out} images of the training data"
+    else:
+        where = f"{manifest.data.folds} folds of the training data"
+    out_of_fold = f"Out of fold: {where}; {manifest.out_of_fold.how}."
     if isinstance(manifest.test, TestScores):
         test = manifest.test
         order = "the first opening" if test.opening == 1 else f"opening number {test.opening}"
@@ -108,9 +130,10 @@ def _training_data(manifest: Manifest) -> str:
     counts = ", ".join(f"{number} {name}" for name, number in data.counts.items())
     unit = "patients" if data.has_patients else "groups (no patient identifiers)"
     kind = " SYNTHETIC, generated images." if data.is_synthetic else ""
+    saw = "The model saw all but the validation part." if data.folds == 1 else _FOLDS_SEEN
     return (
         f"{data.images} images of {data.groups} {unit} from {data.source}: {counts}.{kind} "
-        f"Each fold model saw the folds other than its own.\n\nFingerprint: `{data.fingerprint}`"
+        f"{saw}\n\nFingerprint: `{data.fingerprint}`"
     )
 
 
@@ -120,7 +143,7 @@ def _analyses(manifest: Manifest) -> str:
     for name, value in manifest.out_of_fold.metrics.items():
         expected = _long(manifest.out_of_fold.auc) if name == "auc" else f"{value:.3f}"
         found = _long(test.metrics[name]) if test else "not opened"
-        rows.append(f"| {METRICS[name].header} | {expected} | {found} |")
+        rows.append(f"| {scored(METRICS[name].header, manifest.split)} | {expected} | {found} |")
     warning = (
         "\n\nThe out-of-fold numbers are those of a trial that was selected by them; they are too high."
         if manifest.is_single_trial
@@ -136,12 +159,27 @@ def _caveats(manifest: Manifest) -> str:
             "- Not a medical device. It was not validated prospectively, on other sites, or by readers.",
             "- It knows the patient population of its training data only, and its calibration holds at their "
             "share of positives only.",
+            *_caveats_of_inputs(manifest),
             "- It answers for any image, also for one that is no breast image; it has no way to say so.",
             f"- The file was compared on {parity.images} training images, each held out by a fold model: "
             f"PyTorch and ONNX Runtime differ by {parity.onnx_difference:.1e} at most, fold models and the "
             f"search's own predictions by {parity.out_of_fold_difference:.1e}.",
         ]
     )
+
+
+def _caveats_of_inputs(manifest: Manifest) -> list[str]:
+    found = []
+    if manifest.takes("baseline"):
+        found.append(
+            "- It compares each image with a healthy patch of the same film. Without one it cannot be used; "
+            "a patch of another film, or one with a finding, misleads it."
+        )
+    if manifest.takes("finding_type"):
+        found.append(
+            "- It must be told whether the finding is a mass or a calcification; a wrong type misleads it."
+        )
+    return found
 
 
 def _long(interval: Interval) -> str:

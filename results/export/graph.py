@@ -1,4 +1,4 @@
-"""The exported graph: raw pixels in, calibrated probabilities out. Re-expresses the combination in torch.
+"""The exported graph: pixels in, calibrated probabilities out. Re-expresses the combination in torch.
 
 Arithmetic after the networks is in float64, as it is where ensembles are fitted, so that logits of confident
 members keep their digits. Every number is a float64 buffer: the exporter rounds plain ones to float32, which
@@ -6,7 +6,7 @@ moves a probability clipped at 1 - 1e-6 by a hundredth of a logit.
 """
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -24,7 +24,6 @@ from results.ensembles.weights import WeightedMean
 from results.errors import ExportError
 from trainables.inference import SharedTrunks
 
-INPUT_NAME: Final = "raw"
 OUTPUT_NAME: Final = "probabilities"
 _MOST_BYTES: Final = 2_000_000_000  # a protobuf message, and so a single ONNX file, ends at 2 GiB
 
@@ -173,16 +172,18 @@ def combination_graph(fitted: Parameters, calibration: Platt | None) -> nn.Modul
 
 
 class EnsembleModule(nn.Module):
-    """A whole ensemble: raw pixels in, calibrated probabilities out."""
+    """A whole ensemble: pixels in, calibrated probabilities out."""
 
     def __init__(self, members: SharedTrunks, combination: nn.Module) -> None:
         super().__init__()
         self.members, self.combination = members, combination
         self.eval().requires_grad_(False)
 
-    def forward(self, raw: Tensor) -> Tensor:
-        """Map raw pixels (B, H, W) or (B, H, W, 3), any number type, to float32 (B, classes)."""
-        return self.combine(self.members.by_fold(raw))
+    def forward(
+        self, raw: Tensor, baseline: Tensor | None = None, finding_type: Tensor | None = None
+    ) -> Tensor:
+        """Map what the members need, as `SharedTrunks.by_fold` takes it, to float32 (B, classes)."""
+        return self.combine(self.members.by_fold(raw, baseline, finding_type))
 
     def combine(self, by_fold: list[Tensor]) -> Tensor:
         """Map each member's fold probabilities, (folds, B, classes), to float32 (B, classes)."""
@@ -191,12 +192,13 @@ class EnsembleModule(nn.Module):
         return combined.to(torch.float32)
 
 
-def write_onnx(module: EnsembleModule, example: Tensor, path: Path) -> int:
-    """Export a module to one ONNX file with free batch, height and width.
+def write_onnx(module: EnsembleModule, example: Mapping[str, Tensor], path: Path) -> int:
+    """Export a module to one ONNX file with free batch, height and width, the same in all inputs.
 
     Args:
         module: On the CPU.
-        example: Raw pixels (B, H, W) or (B, H, W, 3) of the type that the file shall take, B at least 2.
+        example: All that the module needs, by the names that the inputs shall have: `raw` and `baseline`
+            (B, H, W) or (B, H, W, 3) of the type that the file shall take, `finding_type` (B,); B at least 2.
         path: File to write; weights lie inside, nothing beside it.
 
     Returns:
@@ -206,16 +208,16 @@ def write_onnx(module: EnsembleModule, example: Tensor, path: Path) -> int:
         ExportError: If the weights do not fit into one file.
     """
     _need_one_file(module)
-    free = {0: torch.export.Dim("batch"), 1: torch.export.Dim("height"), 2: torch.export.Dim("width")}
+    free = (torch.export.Dim("batch"), torch.export.Dim("height"), torch.export.Dim("width"))
     with warnings.catch_warnings():
         # The exporter warns of its own internals, which a user can do nothing about.
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
             module,
-            (example,),
+            kwargs=dict(example),
             dynamo=True,
-            dynamic_shapes=(free,),
-            input_names=[INPUT_NAME],
+            dynamic_shapes={name: dict(enumerate(free[: tensor.dim()])) for name, tensor in example.items()},
+            input_names=list(example),
             output_names=[OUTPUT_NAME],
             verbose=False,
         )

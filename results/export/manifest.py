@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from results.calibration import Platt
 from results.intervals import Interval
+from results.naming import GROUPED, SplitName
 
 FORMAT: Final = 1
 MODEL_FILE: Final = "model.onnx"
@@ -38,6 +39,19 @@ class ModelInput(_Frozen):
     how_to_feed: str
 
 
+class ExtraInput(_Frozen):
+    """What the file takes in besides the images.
+
+    Attributes:
+        name: Of the graph's input: `baseline`, images of the same shape and type; or `finding_type`, (B,).
+        how_to_feed: What it holds, in a sentence.
+    """
+
+    name: Literal["baseline", "finding_type"]
+    dtype: Literal["int32", "float32"]
+    how_to_feed: str
+
+
 class Member(_Frozen):
     """One trial inside the bundle.
 
@@ -48,6 +62,8 @@ class Member(_Frozen):
         views: Symmetries of the square, whose probabilities are averaged.
         weight: In a weighted mean; None for stacked members.
         settings: The whole configuration, by dotted name.
+        told_by: Trial, inside the file too, that tells it the type of the finding; None where none does.
+        started_from: Trial whose weights it went on from; None where it started by itself.
     """
 
     trial: int
@@ -59,6 +75,8 @@ class Member(_Frozen):
     views: int
     weight: FiniteFloat | None
     settings: dict[str, Any]
+    told_by: str | None = None
+    started_from: str | None = None
 
 
 class TrainingData(_Frozen):
@@ -66,6 +84,7 @@ class TrainingData(_Frozen):
 
     Attributes:
         images: Of the training part; the test part is not counted.
+        held_out: Of these, images that some fold held out: all, or the validation part of a hold-out.
         groups: Patients, or images where patients are unknown.
         has_patients: Whether the groups are patients.
         counts: Images of each class.
@@ -80,6 +99,7 @@ class TrainingData(_Frozen):
     counts: dict[str, int]
     folds: int
     fingerprint: str
+    held_out: int | None = None
 
 
 class OutOfFoldScores(_Frozen):
@@ -136,8 +156,11 @@ class Manifest(_Frozen):
         positive: The finding; the last class.
         threshold: Smallest probability of `positive` that is called positive; None beyond two classes,
             where the most probable class is called.
+        extra_inputs: What it takes besides `input`.
         test: Scores on the sealed test part, or `not opened`.
         sha256: Of `model.onnx`, in hex.
+        split: What its scores are named after; `naive split` where patients lie in several folds, so that
+            scores are too high.
     """
 
     format: int = FORMAT
@@ -163,3 +186,15 @@ class Manifest(_Frozen):
     sha256: str
     intended_use: str
     created_at: datetime.datetime
+    extra_inputs: tuple[ExtraInput, ...] = ()
+    split: SplitName = GROUPED
+
+    def takes(self, name: Literal["baseline", "finding_type"]) -> bool:
+        """Tell whether the file has an input besides the images."""
+        return any(extra.name == name for extra in self.extra_inputs)
+
+    def command(self, folder: str = "BUNDLE") -> str:
+        """The command line that predicts with it."""
+        baseline = " --baseline HEALTHY_IMAGE..." if self.takes("baseline") else ""
+        finding_type = " --type mass" if self.takes("finding_type") else ""
+        return f"orchestrate predict {folder} IMAGE...{baseline}{finding_type}"

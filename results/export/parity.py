@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import onnxruntime
@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from results.errors import ExportError
-from results.export.apply import BATCH, as_model_input
-from results.export.graph import INPUT_NAME, EnsembleModule
+from results.export.graph import EnsembleModule
+from results.export.inputs import ModelInputs
 from results.records import IntArray, OutOfFold
 
 LARGEST_ONNX_DIFFERENCE: Final = 1e-4
@@ -20,12 +20,13 @@ LARGEST_ONNX_DIFFERENCE: Final = 1e-4
 LARGEST_OUT_OF_FOLD_DIFFERENCE: Final = 0.02
 
 
-def held_out_rows(out_of_fold: OutOfFold, limit: int) -> IntArray:
+def held_out_rows(out_of_fold: OutOfFold, limit: int, *, without: Sequence[int] | IntArray = ()) -> IntArray:
     """Choose training rows evenly from all folds, ascending.
 
     Args:
         out_of_fold: Of any member; its rows are the training part.
         limit: Number of rows to choose; at least one a fold is chosen.
+        without: Rows that are not chosen while a fold has others.
 
     Returns:
         Rows of the patch set, shape (about limit,).
@@ -34,18 +35,30 @@ def held_out_rows(out_of_fold: OutOfFold, limit: int) -> IntArray:
     each = max(1, limit // len(folds))
     chosen = []
     for fold in folds:
-        rows = out_of_fold.rows[out_of_fold.folds == fold]
+        own = out_of_fold.rows[out_of_fold.folds == fold]
+        others = own[~np.isin(own, without)]
+        rows = others if len(others) else own
         chosen.append(rows[np.unique(np.linspace(0, len(rows) - 1, each).round().astype(np.int64))])
     return np.sort(np.concatenate(chosen))
 
 
+def undecided_rows(types: OutOfFold) -> IntArray:
+    """Rows whose rounded type is not certain: stored features have moved its probability a little.
+
+    Args:
+        types: Out-of-fold predictions of a trial of mass_calcification.
+
+    Returns:
+        Rows of the patch set, shape (any,).
+    """
+    distance = np.abs(types.probabilities[:, 1] - 0.5)
+    return types.rows[distance <= LARGEST_OUT_OF_FOLD_DIFFERENCE]
+
+
 @torch.inference_mode()
-def predict_by_fold(module: EnsembleModule, images: NDArray[Any]) -> list[Tensor]:
-    """Predict raw images (n, H, W) or (n, H, W, 3): one (folds, n, classes) for each member."""
-    batches = [
-        module.members.by_fold(as_model_input(images[start : start + BATCH]))
-        for start in range(0, len(images), BATCH)
-    ]
+def predict_by_fold(module: EnsembleModule, inputs: ModelInputs) -> list[Tensor]:
+    """Predict n examples: one (folds, n, classes) for each member."""
+    batches = [module.members.by_fold(**batch.tensors()) for batch in inputs.batches()]
     return [torch.cat(member, dim=1) for member in zip(*batches, strict=True)]
 
 
@@ -84,17 +97,17 @@ def reproduces_out_of_fold(
 
 @torch.inference_mode()
 def onnx_difference(
-    module: EnsembleModule, by_fold: Sequence[Tensor], images: NDArray[Any], path: Path
+    module: EnsembleModule, by_fold: Sequence[Tensor], inputs: ModelInputs, path: Path
 ) -> float:
     """Compare a file in ONNX Runtime with the module it was exported from.
 
-    Besides the images in batches, one image alone and cut to another size is compared, so that free batch,
-    height and width are seen to be free.
+    Besides the examples in batches, one alone and cut to another size is compared, so that free batch, height
+    and width are seen to be free.
 
     Args:
         module: On the CPU.
-        by_fold: What `predict_by_fold` returned for the images.
-        images: Raw, shape (n, H, W) or (n, H, W, 3).
+        by_fold: What `predict_by_fold` returned for the examples.
+        inputs: The examples.
         path: The ONNX file.
 
     Returns:
@@ -103,12 +116,12 @@ def onnx_difference(
     Raises:
         ExportError: If it is above 1e-4, or ONNX Runtime cannot run the file.
     """
-    odd = images[:1, : max(1, images.shape[1] * 3 // 4), : max(1, images.shape[2] * 7 // 8)]
-    expected = [module.combine(list(by_fold)).numpy(), module(as_model_input(odd)).numpy()]
+    height, width = inputs.raw.shape[1:3]
+    odd = inputs.take((slice(1), slice(max(1, height * 3 // 4)), slice(max(1, width * 7 // 8))))
+    expected = [module.combine(list(by_fold)).numpy(), module(**odd.tensors()).numpy()]
     try:
         session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-        batches = [images[start : start + BATCH] for start in range(0, len(images), BATCH)]
-        found = [_run(session, batch) for batch in (*batches, odd)]
+        found = [_run(session, batch) for batch in (*inputs.batches(), odd)]
     except Exception as error:  # ONNX Runtime has many error types and no common one
         raise ExportError(f"ONNX Runtime cannot run the exported file: {error}") from error
     differences = np.abs(np.concatenate(found) - np.concatenate(expected))
@@ -122,6 +135,7 @@ def onnx_difference(
     return largest
 
 
-def _run(session: onnxruntime.InferenceSession, images: NDArray[Any]) -> NDArray[np.float32]:
-    probabilities: NDArray[np.float32] = session.run(None, {INPUT_NAME: as_model_input(images).numpy()})[0]
+def _run(session: onnxruntime.InferenceSession, inputs: ModelInputs) -> NDArray[np.float32]:
+    feed = {name: tensor.numpy() for name, tensor in inputs.tensors().items()}
+    probabilities: NDArray[np.float32] = session.run(None, feed)[0]
     return probabilities

@@ -17,6 +17,7 @@ from rich import box
 from rich.table import Table
 
 from results.errors import ExportError
+from results.export.given import as_numbers, check_given, check_sizes
 from results.export.images import NOTES, read_image
 from results.export.manifest import FORMAT, MANIFEST_FILE, MODEL_FILE, Manifest
 
@@ -62,21 +63,34 @@ class Bundle:
     def __init__(self, manifest: Manifest, session: onnxruntime.InferenceSession) -> None:
         self.manifest, self.session = manifest, session
 
-    def predict(self, images: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
+    def predict(
+        self,
+        images: Sequence[NDArray[Any]],
+        *,
+        baselines: Sequence[NDArray[Any]] = (),
+        types: Sequence[str] = (),
+    ) -> NDArray[np.float32]:
         """Predict raw images, which may differ in size; those of one size run together.
 
         Args:
             images: Each (H, W) for a grey model or (H, W, 3) for a colour model, values from 0 to the
                 model's `max_value`.
+            baselines: Healthy baseline of each image, of its size; where the manifest takes `baseline`.
+            types: `mass` or `calcification`, one for all or one each; where it takes `finding_type`.
 
         Returns:
             Calibrated probabilities, shape (len(images), classes).
 
         Raises:
-            ExportError: If an image has another shape or range than the model takes.
+            ExportError: If an image has another shape or range than the model takes, or baselines or types
+                are missing, superfluous or too few or too many.
         """
-        for number, image in enumerate(images):
-            self._check(image, number)
+        check_given(self.manifest, images=len(images), baselines=len(baselines), types=types)
+        for kind, arrays in (("image", images), ("baseline", baselines)):
+            for number, array in enumerate(arrays):
+                self._check(array, f"{kind} {number}")
+        check_sizes(images, baselines)
+        told = as_numbers(types, len(images))
         predicted = np.zeros((len(images), len(self.manifest.classes)), dtype=np.float32)
         by_shape: dict[tuple[int, ...], list[int]] = {}
         for number, image in enumerate(images):
@@ -84,8 +98,12 @@ class Bundle:
         for numbers in by_shape.values():
             for start in range(0, len(numbers), _BATCH):
                 chosen = numbers[start : start + _BATCH]
-                raw = np.stack([images[number] for number in chosen]).astype(self.manifest.input.dtype)
-                predicted[chosen] = self.session.run(None, {self.manifest.input.name: raw})[0]
+                feed = {self.manifest.input.name: self._stacked(images, chosen)}
+                if baselines:
+                    feed["baseline"] = self._stacked(baselines, chosen)
+                if types:
+                    feed["finding_type"] = told[chosen]
+                predicted[chosen] = self.session.run(None, feed)[0]
         return predicted
 
     def decide(self, probabilities: NDArray[np.float32]) -> NDArray[np.int64]:
@@ -95,16 +113,19 @@ class Bundle:
             return np.asarray(probabilities.argmax(axis=1), dtype=np.int64)
         return (probabilities[:, 1] >= threshold).astype(np.int64)
 
-    def _check(self, image: NDArray[Any], number: int) -> None:
+    def _stacked(self, images: Sequence[NDArray[Any]], chosen: Sequence[int]) -> NDArray[Any]:
+        return np.stack([images[number] for number in chosen]).astype(self.manifest.input.dtype)
+
+    def _check(self, image: NDArray[Any], name: str) -> None:
         wanted = self.manifest.input
         fits = image.ndim == 2 if wanted.channels == 1 else image.ndim == 3 and image.shape[2] == 3
         if not fits or 0 in image.shape:
             shape = "(H, W)" if wanted.channels == 1 else "(H, W, 3)"
-            raise ExportError(f"image {number} must have shape {shape}, but has {image.shape}")
+            raise ExportError(f"{name} must have shape {shape}, but has {image.shape}")
         low, high = image.min(), image.max()
         if not (low >= 0 and high <= wanted.max_value):
             raise ExportError(
-                f"image {number} holds values from {low} to {high}; this model takes raw pixels from 0 to "
+                f"{name} holds values from {low} to {high}; this model takes raw pixels from 0 to "
                 f"{wanted.max_value:g}"
             )
 
@@ -141,21 +162,28 @@ def load_bundle(path: Path) -> Bundle:
     return Bundle(manifest, session)
 
 
-def predict_files(bundle: Bundle, paths: Sequence[Path]) -> Predictions:
+def predict_files(
+    bundle: Bundle, paths: Sequence[Path], *, baselines: Sequence[Path] = (), types: Sequence[str] = ()
+) -> Predictions:
     """Predict image files.
 
     Args:
         bundle: From `load_bundle`.
         paths: PNG, JPEG, TIFF, PGM or BMP files, 8 or 16 bit, grey or colour, of any size.
+        baselines: The same of each file's healthy baseline, in the same order, where the model takes them.
+        types: `mass` or `calcification`, one for all or one each, where the model is told.
 
     Returns:
         One prediction a file, in order, and notes on what was done to make files fit.
 
     Raises:
-        ExportError: If a file cannot be read; nothing is predicted then.
+        ExportError: If a file cannot be read, or the model takes other baselines or types; nothing is
+            predicted then.
     """
-    read = [read_image(path, bundle.manifest.input) for path in paths]
-    probabilities = bundle.predict([image.pixels for image in read])
+    check_given(bundle.manifest, images=len(paths), baselines=len(baselines), types=types)
+    read = [read_image(path, bundle.manifest.input) for path in (*paths, *baselines)]
+    pixels = [image.pixels for image in read]
+    probabilities = bundle.predict(pixels[: len(paths)], baselines=pixels[len(paths) :], types=types)
     called = bundle.decide(probabilities)
     is_binary = bundle.manifest.threshold is not None
     predictions = tuple(
@@ -168,7 +196,7 @@ def predict_files(bundle: Bundle, paths: Sequence[Path]) -> Predictions:
         )
         for path, row, index in zip(paths, probabilities, called.tolist(), strict=True)
     )
-    return Predictions(predictions, _notes(paths, [image.changes for image in read]))
+    return Predictions(predictions, _notes((*paths, *baselines), [image.changes for image in read]))
 
 
 def predictions_as_json(bundle: Bundle, predictions: Sequence[Prediction]) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torchvision import models
 
-from trainables.config import HeadConfig, decode
+from trainables.config import HeadConfig, ModelConfig, decode
 from trainables.errors import ConfigError, UnknownNameError, WeightsError
 from trainables.models.free_form import Structure, structure_of
 from trainables.models.heads import Dropout, build_head, use_generators
@@ -38,8 +38,13 @@ def stages_and_head(
         stages = backbone.build(channels)
         return (
             nn.Sequential(*(stages[stage] for stage in kept)),
-            build_head(HeadConfig.model_validate(head), features, classes=classes),
+            build_head(headed(head), features, classes=classes),
         )
+
+
+def headed(head: dict[str, object]) -> ModelConfig:
+    """A configuration that says nothing but its head."""
+    return ModelConfig(backbone="any", head=HeadConfig.model_validate(head))
 
 
 def parameters(*modules: nn.Module) -> int:
@@ -153,7 +158,7 @@ def test_003s_convolutions_start_and_normalise_as_in_the_source() -> None:
 
 def test_003s_head_starts_and_normalises_as_in_the_source() -> None:
     torch.manual_seed(0)
-    head = build_head(HeadConfig.model_validate(LITE_003), (9_600,), classes=5)
+    head = build_head(headed(LITE_003), (9_600,), classes=5)
     first, second, last = (layer for layer in head if isinstance(layer, nn.Linear))
     for layer, variance in ((first, 2 / 9_600), (second, 2 / 1_024), (last, 1 / 512)):
         assert layer.weight.std().item() == pytest.approx(math.sqrt(variance), rel=0.05)
@@ -164,7 +169,7 @@ def test_003s_head_starts_and_normalises_as_in_the_source() -> None:
 
 def test_a_head_that_is_not_asked_for_another_style_starts_as_keras_does() -> None:
     torch.manual_seed(0)
-    head = build_head(HeadConfig(hidden=(64,), batch_norm=True), (320,), classes=2)
+    head = build_head(headed({"hidden": (64,), "batch_norm": True}), (320,), classes=2)
     assert head[2].weight.abs().max().item() == pytest.approx(math.sqrt(6 / 384), rel=0.01)
     assert head[3].eps == 1e-5
 

@@ -176,9 +176,9 @@ def test_exporting_never_opens_the_test_part(run, tmp_path, monkeypatch):
     images = open_model(run, trial=0).patch_set.images
     seen = []
 
-    def watch(module, raw):
-        seen.extend(raw)
-        return predict_by_fold(module, raw)
+    def watch(module, inputs):
+        seen.extend(inputs.raw)
+        return predict_by_fold(module, inputs)
 
     monkeypatch.setattr(bundle_module, "predict_by_fold", watch)
     export_bundle(run, tmp_path / "out", trial=0, held_out_limit=40)

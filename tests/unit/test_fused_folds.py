@@ -73,19 +73,50 @@ CASES = {
 }
 
 
+PAIRS = {
+    "difference of pairs": {**FROZEN, "model.pair": "diff", "training.feature_dropout": 0.2},
+    "pairs through a shared layer": {**FROZEN, "model.pair": "concat", "model.head.branch": "6"},
+    "pairs from pixels": {**SCRATCH, "model.pair": "absdiff", "training.augmentation": "d4"},
+    "the type of the finding": {**FROZEN, "model.type_input": "human", "training.mixup": 0.3},
+    "augmentation in the last epoch": {**FROZEN, "training.augment_last": 1, "training.mixup": 0.3},
+    "a head that was trained first": {
+        **SHALLOW,
+        "model.trained_stages": 1,
+        "training.first_phase": "head",
+        "training.first_phase_epochs": 1,
+    },
+    "stages that rest after a first phase": {
+        **SHALLOW,
+        "model.trained_stages": 1,
+        "training.first_phase": "five_class",
+        "training.first_phase_epochs": 1,
+        "training.first_phase_freezes": True,
+    },
+}
+
+
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("store")
 
 
+def split_in_three(patches: PatchSet) -> Material:
+    task = task_named("benign_malignant")
+    rows = select_rows(patches, task)
+    split = make_split(
+        rows, fingerprint=patches.fingerprint, task=task.name, folds=3, test_share=0.25, seed=0
+    )
+    return prepare(patches, task, split)
+
+
 @pytest.fixture
 def material(bright_patches: PatchSet) -> Material:
-    task = task_named("benign_malignant")
-    rows = select_rows(bright_patches, task)
-    split = make_split(
-        rows, fingerprint=bright_patches.fingerprint, task=task.name, folds=3, test_share=0.25, seed=0
-    )
-    return prepare(bright_patches, task, split)
+    return split_in_three(bright_patches)
+
+
+@pytest.fixture
+def pairs(paired_patches: PatchSet) -> Material:
+    return split_in_three(paired_patches)
 
 
 @pytest.fixture
@@ -106,7 +137,18 @@ def finished(config: TrialConfig, material: Material, place: Place, how: str) ->
 def test_fused_and_sequential_models_agree_to_1e_5_in_double_precision(
     settings: dict[str, object], material: Material, place: Place
 ) -> None:
-    one, other = (finished(decode(settings), material, place, how) for how in ("sequential", "fused"))
+    assert_same_by_both_ways(decode(settings), material, place)
+
+
+@pytest.mark.parametrize("settings", PAIRS.values(), ids=PAIRS.keys())
+def test_fused_and_sequential_models_of_pairs_and_phases_agree(
+    settings: dict[str, object], pairs: Material, place: Place
+) -> None:
+    assert_same_by_both_ways(decode(settings), pairs, place)
+
+
+def assert_same_by_both_ways(config: TrialConfig, material: Material, place: Place) -> None:
+    one, other = (finished(config, material, place, how) for how in ("sequential", "fused"))
     assert one.best is not None
     assert other.best is not None
     assert one.best.epoch == other.best.epoch

@@ -38,7 +38,7 @@ def simulate(members=3, images=120, seed=0):
 class Pixels(nn.Module):
     """Stands for the networks: the pixels themselves are the members' probabilities."""
 
-    def by_fold(self, raw):
+    def by_fold(self, raw, baseline=None, finding_type=None):
         positive = raw.to(torch.float64).flatten(1).T
         return [torch.stack([1 - one, one], dim=-1).unsqueeze(0) for one in positive]
 
@@ -111,5 +111,5 @@ def test_weights_that_no_single_file_holds_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(graph, "_MOST_BYTES", 7)
     module = EnsembleModule(Pixels(), combination_graph(WeightedMean(weights=(1.0,)), None))
     with pytest.raises(ExportError, match=r"the weights take 0\.0 GB, one ONNX file holds at most 2 GB"):
-        write_onnx(module, torch.rand(2, 1, 1), tmp_path / "model.onnx")
+        write_onnx(module, {"raw": torch.rand(2, 1, 1)}, tmp_path / "model.onnx")
     assert not list(tmp_path.iterdir())

@@ -1,11 +1,11 @@
 """A backbone's smallest input is a condition on configurations, met by spaces and refused at the door."""
 
 import pytest
-from test_spaces import context
+from test_spaces import IMAGE_SPACES, context
 
 from orchestrator.policy import check_space
 from orchestrator.search import check_config
-from search_spaces.registry import SPACES, space_named
+from search_spaces.registry import space_named
 from trainables.config import TrialConfig, decode
 from trainables.data.patches import PatchSet
 from trainables.data.transforms import input_side
@@ -19,7 +19,7 @@ def proposed(task: str) -> list[TrialConfig]:
     return [config for name in BACKBONES for config in check_space(space, context((name,)), {})]
 
 
-@pytest.mark.parametrize("task", sorted(SPACES))
+@pytest.mark.parametrize("task", IMAGE_SPACES)
 def test_no_space_proposes_an_input_that_its_backbone_refuses(task: str, bright_patches: PatchSet) -> None:
     configs = proposed(task)
     assert {config.model.backbone for config in configs} == set(BACKBONES)

@@ -158,15 +158,15 @@ def test_a_sheet_of_unequal_arrays_is_refused():
         mistakes_sheet(np.zeros((3, 4, 4)), np.array([0, 1]), np.eye(2), np.arange(2), CLASSES)
 
 
-def test_every_picture_of_generated_images_says_so(drawn):
+def test_every_picture_carries_what_its_scores_are_worth(drawn):
     labels, probabilities, folds = predictions()
     images, rows = np.zeros((120, 8, 8)), np.arange(120)
-    for synthetic in (True, False):
-        roc_curve_picture(labels, probabilities, folds, synthetic=synthetic)
-        pr_curve_picture(labels, probabilities, folds, synthetic=synthetic)
-        confusion_picture(np.eye(2), CLASSES, synthetic=synthetic)
-        mistakes_sheet(images, labels, probabilities, rows, CLASSES, synthetic=synthetic)
-    said = [any("SYNTHETIC" in text for text in texts(figure)) for figure in drawn]
+    for mark in ("SYNTHETIC NAIVE SPLIT ", ""):
+        roc_curve_picture(labels, probabilities, folds, mark=mark)
+        pr_curve_picture(labels, probabilities, folds, mark=mark)
+        confusion_picture(np.eye(2), CLASSES, mark=mark)
+        mistakes_sheet(images, labels, probabilities, rows, CLASSES, mark=mark)
+    said = [any("SYNTHETIC NAIVE SPLIT" in text for text in texts(figure)) for figure in drawn]
     assert said == [True] * 4 + [False] * 4
 
 

@@ -179,6 +179,23 @@ def test_a_plan_says_what_is_there_and_leaves_no_run_folder(
     assert [path.name for path in (tmp_path / "runs").iterdir()] == [".store"]
 
 
+def test_a_hold_out_trains_one_model_and_is_planned_in_three_parts(
+    request_of: Callable[..., SearchRequest],
+) -> None:
+    folds, holdout = (planned(request_of(**protocol)) for protocol in ({"folds": 5}, {"holdout": 0.3}))
+    assert [part.name for part in folds.parts] == ["folds", "test"]
+    assert [part.name for part in holdout.parts] == ["training", "validation", "test"]
+    assert holdout.folds == 1
+    assert sum(holdout.parts[0].images.values()) > sum(holdout.parts[1].images.values()) > 0
+    assert sum(part.all_groups for part in holdout.parts) == sum(part.all_groups for part in folds.parts)
+
+
+def test_a_plan_names_a_naive_split(request_of: Callable[..., SearchRequest]) -> None:
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(plan_verb.plan_table(planned(request_of(naive_split=True))))
+    assert console.export_text().startswith("NAIVE SPLIT benign_malignant on small.npz")
+
+
 def test_features_that_a_search_stored_are_warm_for_the_plan(
     request_of: Callable[..., SearchRequest],
 ) -> None:

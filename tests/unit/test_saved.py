@@ -11,7 +11,7 @@ from results.records import PrefixUse, TrialRecord
 from trainables.data.patches import TaskRows
 from trainables.data.splits import make_split
 
-IMAGES = Images(training=100, stored=120, folds=4)
+IMAGES = Images(trained=300, predicted=100, stored=120)
 
 
 def use(**fields: Any) -> PrefixUse:
@@ -35,7 +35,7 @@ def record(number: int, prefix: PrefixUse | None, **fields: Any) -> TrialRecord:
 
 def test_a_plain_search_trains_on_one_view_and_predicts_as_many_as_were_averaged() -> None:
     # Ten epochs; 100 images, each trained on in three folds and held out in one, in eight views.
-    assert plain_passes(epochs=10, models=1, folds=4, images=100, prediction_views=8) == 10 * (300 + 800)
+    assert plain_passes(epochs=10, models=1, trained=300, predicted=100, prediction_views=8) == 10 * (300 + 800)
 
 
 def test_a_plain_search_runs_each_model_of_a_fold_by_itself() -> None:
@@ -76,7 +76,17 @@ def test_images_are_counted_from_the_split() -> None:
     groups = np.array([f"p{index // 2:02d}" for index in range(40)])
     rows = TaskRows(np.arange(40), labels, groups, None, True)
     split = make_split(rows, fingerprint="f", task="benign_malignant", folds=4, test_share=0.2, seed=0)
-    assert count_images(split, ("benign", "malignant")) == Images(training=32, stored=40, folds=4)
+    assert count_images(split, ("benign", "malignant")) == Images(trained=96, predicted=32, stored=40)
+
+
+def test_a_hold_out_trains_on_what_it_does_not_predict() -> None:
+    labels = np.tile([0, 1], 20).astype(np.int64)
+    groups = np.array([f"p{index // 2:02d}" for index in range(40)])
+    rows = TaskRows(np.arange(40), labels, groups, None, True)
+    split = make_split(
+        rows, fingerprint="f", task="benign_malignant", folds=1, test_share=0.2, seed=0, holdout=0.25
+    )
+    assert count_images(split, ("benign", "malignant")) == Images(trained=24, predicted=8, stored=40)
 
 
 def test_device_time_is_that_of_each_trials_own_prefix() -> None:

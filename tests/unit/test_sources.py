@@ -63,7 +63,7 @@ def class_folders(folder: Path, *, suffix: str = ".png", images: np.ndarray = GR
 
 
 def test_the_table_of_sources_is_read_only_and_complete() -> None:
-    assert set(SOURCES) == {"phantom", "npz", "pisa", "folder"}
+    assert set(SOURCES) == {"phantom", "npz", "pisa", "folder", "wisconsin"}
     with pytest.raises(TypeError, match="does not support item assignment"):
         SOURCES["more"] = SOURCES["npz"]
 

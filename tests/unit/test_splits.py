@@ -146,7 +146,7 @@ def uneven_cut(labels: object, groups: np.ndarray, parts: int, seed: int) -> dic
 
 
 def test_a_fold_without_a_class_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_grouped_cut", uneven_cut)
+    monkeypatch.setattr(module, "grouped_cut", uneven_cut)
     with pytest.raises(
         SplitError, match="fold 1 would hold no benign and no malignant among its 0 patients; use"
     ):
@@ -154,12 +154,12 @@ def test_a_fold_without_a_class_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_an_unlucky_cut_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    cuts = [module._grouped_cut, uneven_cut, uneven_cut]
+    cuts = [module.grouped_cut, uneven_cut, uneven_cut]
 
     def cut(labels: np.ndarray, groups: np.ndarray, parts: int, seed: int) -> dict[str, int]:
         return cuts.pop()(labels, groups, parts, seed)
 
-    monkeypatch.setattr(module, "_grouped_cut", cut)
+    monkeypatch.setattr(module, "grouped_cut", cut)
     assert len(split(patients(20), test_share=0.0).counts) == 4
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 import torchvision.transforms.v2.functional as reference
 
-from trainables.config import check_setting, decode
+from trainables.config import parse_setting, decode
 from trainables.data.clahe import equalise
 from trainables.data.transforms import (
     PixelTransform,
@@ -208,8 +208,8 @@ def test_an_adapter_takes_pixels_from_zero_to_one_only() -> None:
 
 def test_equalisation_may_be_switched_off_by_a_word() -> None:
     assert decode({"model.backbone": "vgg16", "input.clahe": "none"}).input.clahe is None
-    check_setting("input.clahe", "none")
-    check_setting("input.clahe", 2.0)
+    parse_setting("input.clahe", "none")
+    parse_setting("input.clahe", 2.0)
 
 
 @pytest.mark.parametrize(

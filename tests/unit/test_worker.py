@@ -2,6 +2,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from orchestrator import worker
 from orchestrator.worker import TrialRunner
@@ -81,6 +82,34 @@ def test_a_trial_opens_trains_and_leaves_its_record_last(run: RunFolder, small_s
     assert record.peak_bytes >= 0
     assert len(read_fold_weights(run.trial(0) / "folds")) == 3
     assert len(run.out_of_fold(0).rows) == 36
+
+
+def test_a_hold_out_keeps_predictions_of_its_validation_part_alone(
+    run: RunFolder, bright_patches: PatchSet, small_steps: None
+) -> None:
+    task = task_named("benign_malignant")
+    rows = select_rows(bright_patches, task)
+    split = make_split(
+        rows,
+        fingerprint=bright_patches.fingerprint,
+        task=task.name,
+        folds=1,
+        test_share=0.25,
+        seed=0,
+        holdout=0.25,
+    )
+    write_split(run.split_file, split)
+    trial = runner(run)
+    while not trial.step().is_end:
+        pass
+    kept = run.out_of_fold(0)
+    assert kept.rows.tolist() == rows.rows[split.folds_of(rows) == 0].tolist()
+    assert kept.probabilities.sum(axis=1) == pytest.approx(1.0, abs=1e-5)
+    record = run.record(0)
+    assert record is not None
+    assert record.state == "complete"
+    assert len(record.fold_metrics) == len(read_fold_weights(run.trial(0) / "folds")) == 1
+    assert record.value == pytest.approx(roc_auc_score(kept.labels, kept.probabilities[:, 1]))
 
 
 def test_a_step_trains_until_the_next_rung(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:

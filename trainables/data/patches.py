@@ -1,7 +1,8 @@
 """Patch sets: labelled images in one fixed form, materialised once and read memory-mapped.
 
 Whatever the images came from, all that follows reads `<folder>/<fingerprint>/images.npy`. The fingerprint
-names the content, so two runs on the same data share one copy and a split can tell whose it is.
+names the content, so two runs on the same data share one copy and a split can tell whose it is. In place of
+images a set may hold a table, one row of measurements each.
 """
 
 import hashlib
@@ -36,7 +37,8 @@ class RawPatches:
     """What a source hands over: checked arrays, not yet stored.
 
     Attributes:
-        images: Shape (N, H, W) or (N, H, W, 3); uint8, uint16 or float32 in [0, 1].
+        images: Shape (N, H, W) or (N, H, W, 3); uint8, uint16 or float32 in [0, 1]. Or a table of
+            measurements, shape (N, columns), float32, any finite range.
         labels: Label codes, int64, shape (N,).
         label_codes: What the codes mean.
         patients: Patient of each row, shape (N,), or None where the source has none.
@@ -61,7 +63,8 @@ class PatchSet:
     """Labelled patches in the store. Arrays are read-only; the images are memory-mapped.
 
     Attributes:
-        images: Shape (N, H, W) or (N, H, W, 3); uint8, uint16 or float32 in [0, 1].
+        images: Shape (N, H, W) or (N, H, W, 3); uint8, uint16 or float32 in [0, 1]. Or a table of
+            measurements, shape (N, columns), float32, any finite range.
         labels: Label codes, int64, shape (N,).
         label_codes: What the codes mean.
         patients: Patient of each row, shape (N,), or None where the source has none.
@@ -83,14 +86,33 @@ class PatchSet:
     fingerprint: str
 
     @property
+    def is_table(self) -> bool:
+        """True where rows are measurements and not images."""
+        return self.images.ndim == 2
+
+    @property
     def max_value(self) -> float:
-        """Pixel value that stands for 1: 255, 65535 or 1."""
+        """Pixel value that stands for 1: 255, 65535 or 1; 1 for a table, which is taken as it is."""
         return _MAX_VALUES[self.images.dtype.name]
 
     @property
     def channels(self) -> int:
-        """1 for grey images, 3 for RGB."""
-        return 1 if self.images.ndim == 3 else 3
+        """3 for RGB images, 1 for grey ones and for a table."""
+        return 3 if self.images.ndim == 4 else 1
+
+
+    def drawn_as(self, rows: IntArray) -> IntArray:
+        """Row that stands for each row where random views are drawn: a pair's two images are seen alike.
+
+        Args:
+            rows: Shape (n,).
+
+        Returns:
+            The baseline's row for images that have one, else the row itself, shape (n,).
+        """
+        if self.partners is None:
+            return rows
+        return np.where(self.partners[rows] == NO_PARTNER, rows, self.partners[rows])
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,10 +255,26 @@ def _check_lengths(raw: RawPatches) -> None:
             raise DataError(
                 f"{name} must be one value an image, shape ({len(raw.images)},), but has shape {array.shape}"
             )
-    if raw.images.dtype.name not in _MAX_VALUES or raw.images.ndim not in (3, 4):
+    if raw.images.ndim == 2:
+        _check_table(raw.images)
+    elif raw.images.dtype.name not in _MAX_VALUES or raw.images.ndim not in (3, 4):
         raise DataError(
             f"images must be (N, H, W) or (N, H, W, 3) of {', '.join(_MAX_VALUES)}, "
             f"found {raw.images.shape} of {raw.images.dtype}"
+        )
+
+
+def _check_table(table: PixelArray) -> None:
+    if table.dtype != np.float32 or table.shape[1] == 0:
+        raise DataError(
+            f"a table must be (N, columns) of float32 with at least one column, found {table.shape} of "
+            f"{table.dtype}"
+        )
+    rows = np.flatnonzero(~np.isfinite(table).all(axis=1))
+    if len(rows):
+        raise DataError(
+            f"a table must hold finite numbers only; {len(rows)} of {len(table)} rows do not, the first is "
+            f"row {rows[0]}: fill the gaps or leave those rows out"
         )
 
 

@@ -2,27 +2,34 @@
 
 Decided once per data set by a seeded, stratified, grouped splitter, written to a manifest that names the
 data by fingerprint, and checked by every trial that uses it.
+
+Three protocols: k-fold cross-validation; hold-out, with a single validation part that is fold 0; and the
+naive split of single images, which is there to be compared with published scores and nothing else.
 """
 
 import hashlib
 import json
-import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from fractions import Fraction
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trainables.data.files import write_atomically
+from trainables.data.grouped_cut import drawn_groups, grouped_cut
 from trainables.data.patches import TaskRows, TextArray
 from trainables.errors import SplitError
 from trainables.tasks import IntArray, task_named
 
 TEST: Final = -1  # the "fold" of the sealed test part
-_MOST_PARTS: Final = 10  # a test share is rounded to a fraction with at most this denominator
+TRAINING: Final = -2  # the "fold" of groups that no fold holds out: those that a hold-out trains on
+TRAINING_PART: Final = "training"  # names of parts in the manifest
+VALIDATION_PART: Final = "validation"
+TEST_PART: Final = "test"
+_NAMES: Final = MappingProxyType({TEST: TEST_PART, TRAINING: TRAINING_PART})
 _ATTEMPTS: Final = 20  # seeds derived from the given one, before a split is called impossible
 
 
@@ -34,12 +41,15 @@ class Split:
         fingerprint: Of the patch set that was split.
         task: Name of the task whose classes were stratified.
         seed: Seed of the splitter.
-        folds: Number of folds, at least 2.
+        folds: Number of folds; 1 for a hold-out, whose validation part is fold 0.
         test_share: Share of the rows that was asked for as sealed test part, in [0, 1).
         is_grouped: True where groups are patients.
         has_own_test: True where the source's own test set is the test part; `test_share` was not used then.
-        fold_of_group: Group -> fold 0 to folds - 1, or `TEST`.
-        counts: Part (`fold 0`, ..., `test`) -> number of groups and of images of each class.
+        fold_of_group: Group -> fold 0 to folds - 1, `TEST`, or `TRAINING` for what a hold-out trains on.
+        counts: Part (`fold 0`, ..., or `training` and `validation`; `test`) -> number of groups and of images
+            of each class.
+        holdout: Share of the rows outside the test part that was asked for as validation part, or None.
+        is_naive: True where each image is a group of its own, `row-<k>` for row k, whoever its patient is.
     """
 
     fingerprint: str
@@ -51,9 +61,24 @@ class Split:
     has_own_test: bool
     fold_of_group: Mapping[str, int]
     counts: Mapping[str, Mapping[str, int]]
+    holdout: float | None = None
+    is_naive: bool = False
+
+    @property
+    def unit(self) -> str:
+        """What a group is: `patient`, `image group`, or `image` in a naive split."""
+        return _unit(is_grouped=self.is_grouped, is_naive=self.is_naive)
+
+    def folds_of(self, rows: TaskRows) -> IntArray:
+        """Return the fold of each row, `TEST` or `TRAINING`; shape (n,), int64.
+
+        Raises:
+            SplitError: If a row's group is not in the split.
+        """
+        return self.fold_of(_by_unit(rows, is_naive=self.is_naive).groups)
 
     def fold_of(self, groups: TextArray | Sequence[str]) -> IntArray:
-        """Return the fold of each group, `TEST` for the sealed part; shape (n,), int64.
+        """Return the fold of each group, `TEST` or `TRAINING`; shape (n,), int64. Of rows: see `folds_of`.
 
         Raises:
             SplitError: If a group is not in the split.
@@ -62,7 +87,7 @@ class Split:
             return np.array([self.fold_of_group[str(group)] for group in groups], dtype=np.int64)
         except KeyError as error:
             raise SplitError(
-                f"the split knows no {'patient' if self.is_grouped else 'image group'} {error.args[0]!r}; "
+                f"the split knows no {self.unit} {error.args[0]!r}; "
                 "it was made for other data: make a new split for these"
             ) from error
 
@@ -80,50 +105,92 @@ class Split:
             )
 
 
-def make_split(
-    rows: TaskRows, *, fingerprint: str, task: str, folds: int, test_share: float, seed: int
+def make_split(  # noqa: PLR0913 - the data, the protocol, and what it is taken from
+    rows: TaskRows,
+    *,
+    fingerprint: str,
+    task: str,
+    folds: int,
+    test_share: float,
+    seed: int,
+    holdout: float | None = None,
+    is_naive: bool = False,
+    like: Split | None = None,
 ) -> Split:
     """Seal a test part, then cut the remaining groups into stratified folds. No group is ever torn apart.
 
     If the source has its own test rows they are the test part and `test_share` is not used. Otherwise the
-    test part is `test_share` of a stratified, grouped cut, rounded to tenths or a simpler fraction.
+    test part is `test_share` of a stratified, grouped cut, rounded to tenths or a simpler fraction. A
+    hold-out cuts what remains in the same way, so that 80/10/10 is a test share of 0.1 and a hold-out of 1/9.
+
+    A naive split takes single images for groups. It tears apart patients, and a baseline from its
+    abnormalities, so scores on it are too high; it exists to compare with scores that were made that way.
 
     Args:
         rows: Rows of the task with labels and groups.
         fingerprint: Of the patch set, kept in the split.
         task: Name of the task, for class names.
-        folds: Number of folds, at least 2.
+        folds: Number of folds, at least 2; not used with `holdout`.
         test_share: In [0, 1); 0 seals nothing.
         seed: Same seed, same split.
+        holdout: Share of the remaining rows that is the one validation part, in (0, 1); None cuts folds.
+        is_naive: Whether images are split without regard to patients.
+        like: Another split of the same data. Each group stays in the part it has there, and the protocol,
+            test part and seed are those of `like`, whatever the other arguments say.
 
     Raises:
-        SplitError: If there are too few groups, if a fold or the test part would lack a class, or if a
-            patient is in both parts of a source with its own test set.
+        SplitError: If there are too few groups, if a fold or the test part would lack a class, if a
+            patient is in both parts of a source with its own test set, or if `like` is of other data.
         UnknownNameError: If there is no such task.
     """
-    request = _Request(rows, task_named(task).classes, folds, test_share)
+    classes = task_named(task).classes
+    if like is not None:
+        return _taken_over(rows, fingerprint=fingerprint, task=task, classes=classes, like=like)
+    request = _Request(
+        _by_unit(rows, is_naive=is_naive),
+        classes,
+        folds=1 if holdout is not None else folds,
+        test_share=test_share,
+        holdout=holdout,
+        unit=_unit(is_grouped=rows.is_grouped, is_naive=is_naive),
+    )
     _check_request(request, seed)
-    own_test = _own_test(rows)
+    own_test = _own_test(request)
     fold_of_group = _assign(request, own_test, seed)
     return Split(
         fingerprint=fingerprint,
         task=task,
         seed=seed,
-        folds=folds,
+        folds=request.folds,
         test_share=test_share,
-        is_grouped=rows.is_grouped,
+        is_grouped=request.rows.is_grouped,
         has_own_test=own_test is not None,
         fold_of_group=fold_of_group,
         counts=_count(request, fold_of_group),
+        holdout=holdout,
+        is_naive=is_naive,
     )
+
+
+def trained_and_predicted(folds: IntArray) -> tuple[int, int]:
+    """How many images all folds of an epoch train on, and how many they predict, counted once a fold.
+
+    Args:
+        folds: Fold of each image, `TRAINING` or `TEST`, shape (n,).
+
+    >>> trained_and_predicted(np.array([0, 1, 2, 0, 1, 2, TEST]))
+    (12, 6)
+    >>> trained_and_predicted(np.array([TRAINING, TRAINING, TRAINING, 0, TEST]))
+    (3, 1)
+    """
+    predicted = int((folds >= 0).sum())
+    return (int(folds.max()) + 1) * int((folds != TEST).sum()) - predicted, predicted
 
 
 def write_split(path: Path, split: Split) -> None:
     """Write the manifest: readable JSON with counts for each part and a digest over all it says."""
     content = asdict(split)
-    content["fold_of_group"] = {
-        group: "test" if fold == TEST else fold for group, fold in split.fold_of_group.items()
-    }
+    content["fold_of_group"] = {group: _NAMES.get(fold, fold) for group, fold in split.fold_of_group.items()}
     write_atomically(path, json.dumps({"digest": _digest(content), **content}, indent=1) + "\n")
 
 
@@ -147,23 +214,71 @@ def read_split(path: Path) -> Split:
             f"{path} was changed after it was written: its digest does not fit. "
             "A split is not edited by hand: restore the file, or start a run with another seed"
         )
-    folds = content.pop("fold_of_group")
-    fold_of_group = {group: TEST if fold == "test" else fold for group, fold in folds.items()}
+    folds, numbers = content.pop("fold_of_group"), {name: fold for fold, name in _NAMES.items()}
+    fold_of_group = {group: numbers.get(fold, fold) for group, fold in folds.items()}
     return Split(**content, fold_of_group=fold_of_group)
 
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    """What is to be split, and how."""
+    """What is to be split, and how; `unit` is what a group of `rows` is."""
 
     rows: TaskRows
     classes: tuple[str, ...]
     folds: int
     test_share: float
+    holdout: float | None
+    unit: str
+
+    def noun(self, count: int) -> str:
+        """The unit, for a number of them."""
+        return self.unit + ("" if count == 1 else "s")
+
+
+def _unit(*, is_grouped: bool, is_naive: bool) -> str:
+    if is_naive:
+        return "image"
+    return "patient" if is_grouped else "image group"
+
+
+def _by_unit(rows: TaskRows, *, is_naive: bool) -> TaskRows:
+    """Rows with the groups that the split keeps whole."""
+    if not is_naive:
+        return rows
+    return replace(rows, groups=np.array([f"row-{row}" for row in rows.rows.tolist()]), is_grouped=False)
+
+
+def _taken_over(
+    rows: TaskRows, *, fingerprint: str, task: str, classes: tuple[str, ...], like: Split
+) -> Split:
+    like.verify(fingerprint)
+    by_unit = _by_unit(rows, is_naive=like.is_naive)
+    groups = sorted(set(by_unit.groups.tolist()))
+    request = _Request(by_unit, classes, like.folds, like.test_share, like.holdout, like.unit)
+    unknown = [group for group in groups if group not in like.fold_of_group]
+    if unknown:
+        raise SplitError(
+            f"{len(unknown)} of {len(groups)} {request.noun(len(groups))} of {task} have no part in the "
+            f"split of {like.task} that is taken over: {_some(unknown)}; start from a run whose task knows "
+            "them, or make a new split without starting from a run"
+        )
+    fold_of_group = {group: like.fold_of_group[group] for group in groups}
+    counts = _count(request, fold_of_group)
+    _check_classes(request, counts, f"take over the split of a task whose parts hold every class of {task}")
+    return replace(like, task=task, fold_of_group=fold_of_group, counts=counts)
+
+
+def _some(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:5])}{', ...' if len(names) > 5 else ''}"
 
 
 def _check_request(request: _Request, seed: int) -> None:
-    if request.folds < 2:
+    if request.holdout is not None and not 0.0 < request.holdout < 1.0:
+        raise SplitError(
+            f"the share of a hold-out must lie between 0 and 1, found {request.holdout:g}; "
+            "use --holdout 0.3 for 70/30, or --folds"
+        )
+    if request.holdout is None and request.folds < 2:
         raise SplitError(f"a split needs at least 2 folds, {request.folds} asked for; use --folds 2 or more")
     if not 0.0 <= request.test_share < 1.0:
         raise SplitError(f"the test share must be in [0, 1), found {request.test_share:g}; 0 seals nothing")
@@ -178,8 +293,9 @@ def _assign(request: _Request, own_test: set[str] | None, seed: int) -> dict[str
         derived = int(np.random.SeedSequence((seed, attempt)).generate_state(1)[0])
         try:
             test = _sealed(request, derived) if own_test is None else own_test
-            fold_of_group = _cut_into_folds(request, test, derived) | dict.fromkeys(test, TEST)
-            _check_classes(request, fold_of_group)
+            cut = _cut_into_folds if request.holdout is None else _hold_out
+            fold_of_group = cut(request, test, derived) | dict.fromkeys(test, TEST)
+            _check_classes(request, _count(request, fold_of_group))
         except SplitError as error:
             first = first or error
         else:
@@ -187,18 +303,17 @@ def _assign(request: _Request, own_test: set[str] | None, seed: int) -> dict[str
     raise first or SplitError("no split was tried")
 
 
-def _own_test(rows: TaskRows) -> set[str] | None:
+def _own_test(request: _Request) -> set[str] | None:
     """The source's own test groups, none of which may be in its training part; None if it has no test set."""
+    rows = request.rows
     if rows.is_test is None or not rows.is_test.any():
         return None
     test, training = (set(rows.groups[part].tolist()) for part in (rows.is_test, ~rows.is_test))
     both = sorted(test & training)
     if both:
-        noun = _noun(rows, 1)
         raise SplitError(
-            f"{len(both)} {_noun(rows, len(both))} in both the training and the test part of the source: "
-            f"{', '.join(both[:5])}{', ...' if len(both) > 5 else ''}; "
-            f"keep all images of a {noun} in one part"
+            f"{len(both)} {request.noun(len(both))} in both the training and the test part of the source: "
+            f"{_some(both)}; keep all images of a {request.unit} in one part"
         )
     return test
 
@@ -207,22 +322,26 @@ def _sealed(request: _Request, seed: int) -> set[str]:
     """Groups of about `test_share` of the rows, with the classes in proportion."""
     if request.test_share == 0.0:
         return set()
-    rows = request.rows
-    everything = np.ones(len(rows.rows), dtype=bool)
     need = (
-        f"a test share of {request.test_share:g} needs at least 2; use --test-share 0 or add {_noun(rows, 2)}"
+        f"a test share of {request.test_share:g} needs at least 2; "
+        f"use --test-share 0 or add {request.noun(2)}"
     )
+    everything = np.ones(len(request.rows.rows), dtype=bool)
     _check_groups(request, everything, least=2, has="the data have", need=need)
-    share = _fraction(request.test_share, most_parts=min(_MOST_PARTS, len(set(rows.groups.tolist()))))
-    parts = _grouped_cut(rows.labels, rows.groups, share.denominator, seed)
-    # The splitter deals the largest groups to the first parts, so the sealed ones are drawn among all.
-    drawn = np.random.default_rng(seed).permutation(share.denominator)[: share.numerator].tolist()
-    return {group for group, part in parts.items() if part in drawn}
+    return drawn_groups(request.rows.labels, request.rows.groups, request.test_share, seed)
 
 
-def _fraction(share: float, *, most_parts: int) -> Fraction:
-    near = Fraction(share).limit_denominator(most_parts)
-    return min(max(near, Fraction(1, most_parts)), Fraction(most_parts - 1, most_parts))
+def _hold_out(request: _Request, test: set[str], seed: int) -> dict[str, int]:
+    """Put about the asked share of the rows outside the test part into fold 0."""
+    rows, share = request.rows, request.holdout or 0.0
+    remaining = ~np.isin(rows.groups, sorted(test))
+    need = f"a hold-out of {share:g} needs at least 2; use --test-share 0 or add {request.noun(2)}"
+    _check_groups(request, remaining, least=2, has="the training part has", need=need)
+    validation = drawn_groups(rows.labels[remaining], rows.groups[remaining], share, seed)
+    return {
+        group: 0 if group in validation else TRAINING
+        for group in sorted(set(rows.groups[remaining].tolist()))
+    }
 
 
 def _cut_into_folds(request: _Request, test: set[str], seed: int) -> dict[str, int]:
@@ -230,20 +349,7 @@ def _cut_into_folds(request: _Request, test: set[str], seed: int) -> dict[str, i
     training = ~np.isin(rows.groups, sorted(test))
     need = f"{folds} folds need at least {folds}"
     _check_groups(request, training, least=folds, has="the training part has", need=need)
-    return _grouped_cut(rows.labels[training], rows.groups[training], folds, seed)
-
-
-def _grouped_cut(labels: IntArray, groups: TextArray, parts: int, seed: int) -> dict[str, int]:
-    from sklearn.model_selection import StratifiedGroupKFold  # workers read splits, and start sooner without
-
-    splitter = StratifiedGroupKFold(parts, shuffle=True, random_state=seed)
-    part_of_group: dict[str, int] = {}
-    with warnings.catch_warnings():
-        # A class with fewer rows than parts: whether that matters is checked on the result.
-        warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)
-        for part, (_, held_out) in enumerate(splitter.split(np.zeros(len(labels)), labels, groups)):
-            part_of_group |= dict.fromkeys(np.unique(groups[held_out]).tolist(), part)
-    return part_of_group
+    return grouped_cut(rows.labels[training], rows.groups[training], folds, seed)
 
 
 def _check_groups(request: _Request, among: NDArray[np.bool_], *, least: int, has: str, need: str) -> None:
@@ -255,28 +361,32 @@ def _check_groups(request: _Request, among: NDArray[np.bool_], *, least: int, ha
     for which, subset in subsets.items():
         found = len(set(rows.groups[subset].tolist()))
         if found < least:
-            way_out = "" if "use --" in need else f"; {_fewer_folds(rows, found)}"
-            raise SplitError(f"{has} {found} {_noun(rows, found)}{which}, {need}{way_out}")
+            way_out = "" if "use --" in need else f"; {_fewer_folds(request, found)}"
+            raise SplitError(f"{has} {found} {request.noun(found)}{which}, {need}{way_out}")
 
 
-def _fewer_folds(rows: TaskRows, found: int) -> str:
-    return f"use --folds {found}" if found >= 2 else f"add {_noun(rows, 2)}"
+def _fewer_folds(request: _Request, found: int) -> str:
+    return f"use --folds {found}" if found >= 2 else f"add {request.noun(2)}"
 
 
-def _check_classes(request: _Request, fold_of_group: Mapping[str, int]) -> None:
-    for part, counts in _count(request, fold_of_group).items():
-        missing = [name for name in request.classes if not counts[name]]
+def _check_classes(
+    request: _Request, counts: Mapping[str, Mapping[str, int]], way_out: str | None = None
+) -> None:
+    for part, own in counts.items():
+        missing = [name for name in request.classes if not own[name]]
         if missing:
-            found = counts[_noun(request.rows, 2)]
+            found = own[request.noun(2)]
             raise SplitError(
                 f"{part} would hold no {' and no '.join(missing)} among its {found} "
-                f"{_noun(request.rows, found)}; {_other_cut(part)}"
+                f"{request.noun(found)}; {way_out or _other_cut(part)}"
             )
 
 
 def _other_cut(part: str) -> str:
-    if part == "test":
+    if part == TEST_PART:
         return "use another --test-share or --seed, or a source whose own test set holds every class"
+    if part in (TRAINING_PART, VALIDATION_PART):
+        return "use another --holdout or --seed"
     return "use fewer --folds or another --seed"
 
 
@@ -284,21 +394,23 @@ def _count(request: _Request, fold_of_group: Mapping[str, int]) -> dict[str, dic
     """Groups and images of each class, for every part."""
     rows = request.rows
     fold_of_row = np.array([fold_of_group[group] for group in rows.groups.tolist()])
-    names = {f"fold {fold}": fold for fold in range(request.folds)}
-    if TEST in fold_of_group.values():
-        names["test"] = TEST
     return {
-        part: {_noun(rows, 2): sum(fold == number for fold in fold_of_group.values())}
+        part: {request.noun(2): sum(fold == number for fold in fold_of_group.values())}
         | {
             name: int(np.sum((fold_of_row == number) & (rows.labels == label)))
             for label, name in enumerate(request.classes)
         }
-        for part, number in names.items()
+        for part, number in _parts(request, has_test=TEST in fold_of_group.values()).items()
     }
 
 
-def _noun(rows: TaskRows, count: int) -> str:
-    return ("patient" if rows.is_grouped else "image group") + ("" if count == 1 else "s")
+def _parts(request: _Request, *, has_test: bool) -> dict[str, int]:
+    """Name -> the fold that stands for the part."""
+    if request.holdout is None:
+        parts = {f"fold {fold}": fold for fold in range(request.folds)}
+    else:
+        parts = {TRAINING_PART: TRAINING, VALIDATION_PART: 0}
+    return parts | ({TEST_PART: TEST} if has_test else {})
 
 
 def _digest(content: Mapping[str, Any]) -> str:

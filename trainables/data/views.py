@@ -88,7 +88,7 @@ def random_view(raw: NDArray[Any], rows: NDArray[np.int64], view: View) -> NDArr
 
     Args:
         raw: Shape (B, H, W) or (B, H, W, 3), native number type.
-        rows: Row of each image in its patch set, shape (B,); seeds the draw.
+        rows: Row that seeds the draw of each image, shape (B,); see `PatchSet.drawn_as`.
         view: Of a policy that is not exact. Where the image is not square, its sides take part as they are.
 
     Returns:

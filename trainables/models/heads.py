@@ -7,7 +7,8 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from trainables.config import HeadConfig
+from trainables.config import HeadConfig, ModelConfig
+from trainables.errors import ConfigError
 
 _NORM_EPS: Final = {"keras": 1e-5, "tf003": 1e-8}
 
@@ -27,6 +28,43 @@ class Pool(nn.Module):
         if features.dim() == 4 and self.kind == "gap":
             return features.mean(dim=(2, 3))
         return features.flatten(1)
+
+
+class Merge(nn.Module):
+    """Bring the two halves of each pair together; a batch holds them in turn, baseline first."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind = kind
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map (..., 2 B, D) to (..., B, D), or to (..., B, 2 D) side by side.
+
+        >>> Merge("diff")(torch.tensor([[1.0], [4.0]])).tolist()
+        [[3.0]]
+        """
+        baseline, image = features.unflatten(-2, (-1, 2)).unbind(-2)
+        if self.kind == "concat":
+            return torch.cat([baseline, image], dim=-1)
+        return image - baseline if self.kind == "diff" else (image - baseline).abs()
+
+
+class Join(nn.Module):
+    """Put what is known of an image besides its pixels beside its features."""
+
+    def forward(self, features: Tensor, known: Tensor) -> Tensor:
+        """Map (..., B, D) and (..., B, K) to (..., B, D + K)."""
+        return torch.cat([features, known.to(features.dtype)], dim=-1)
+
+
+class Head(nn.Sequential):
+    """Layers in a row; `known` goes to the layer that joins it."""
+
+    def forward(self, features: Tensor, known: Tensor | None = None) -> Tensor:
+        """Map (B, ...), or (2 B, ...) for pairs, and what is known (B, K) to logits (B, outputs)."""
+        for layer in self:
+            features = layer(features, known) if isinstance(layer, Join) else layer(features)
+        return features
 
 
 class Dropout(nn.Dropout):
@@ -90,31 +128,59 @@ def use_generators(module: nn.Module, generators: Sequence[torch.Generator]) -> 
             layer.generators = tuple(generators)
 
 
-def build_head(config: HeadConfig, features: tuple[int, ...], *, classes: int) -> nn.Sequential:
+def build_head(model: ModelConfig, features: tuple[int, ...], *, classes: int) -> Head:
     """Build the head for one image's features.
 
     Args:
-        config: Hidden layers, pooling, batch norm, dropout, output, style.
+        model: Its head, whether it takes pairs, and whether it is told the type of the finding.
         features: Shape of one image's features, (D,) or (C, H, W).
         classes: Number of classes; two classes share one logit (the positive class's).
 
     Returns:
         Module from (B, *features) to (B, 1) for two classes under `sigmoid`, else (B, classes).
     """
-    width = features[0] if config.pooling == "gap" else math.prod(features)
-    layers: list[nn.Module] = [Pool(config.pooling)]
+    config = model.head
+    layers, width = _pooled(config, features)
+    for units in config.branch:
+        layers += _hidden(config, width, units)
+        width = units
+    if model.pair != "none":
+        layers.append(Merge(model.pair))
+        width *= 2 if model.pair == "concat" else 1
+    if model.type_input != "none":
+        layers.append(Join())
+        width += 1
     for units in config.hidden:
-        hidden = nn.Linear(width, units)
-        _draw(hidden, config.style, gain=math.sqrt(2.0))
-        layers += [Dropout(config.dropout), hidden]
-        if config.batch_norm:
-            layers.append(nn.BatchNorm1d(units, eps=_NORM_EPS[config.style]))
-        layers.append(nn.ReLU())
+        layers += [Dropout(config.dropout), *_hidden(config, width, units)]
         width = units
     outputs = 1 if classes == 2 and config.output == "sigmoid" else classes
     last = nn.Linear(width, outputs)
     _draw(last, config.style, gain=1.0)
-    return nn.Sequential(*layers, Dropout(config.dropout), last)
+    return Head(*layers, Dropout(config.dropout), last)
+
+
+def _pooled(config: HeadConfig, features: tuple[int, ...]) -> tuple[list[nn.Module], int]:
+    """Layers that bring features to (B, D), and D."""
+    if config.pooling == "gap":
+        return [Pool("gap")], features[0]
+    if config.pooling == "flatten":
+        return [Pool("flatten")], math.prod(features)
+    if len(features) != 3 or min(features[1:]) < 2:
+        raise ConfigError(
+            f"model.head.pooling=conv needs a feature map of at least 2x2; found {features}; "
+            "cut the backbone earlier or take gap"
+        )
+    channels, height, width = features
+    convolution = [nn.Conv2d(channels, config.filters, 3, padding=1), nn.MaxPool2d(2), nn.ReLU()]
+    return [*convolution, Pool("flatten")], config.filters * (height // 2) * (width // 2)
+
+
+def _hidden(config: HeadConfig, width: int, units: int) -> list[nn.Module]:
+    """A dense layer with its normalisation and activation."""
+    dense = nn.Linear(width, units)
+    _draw(dense, config.style, gain=math.sqrt(2.0))
+    norm = [nn.BatchNorm1d(units, eps=_NORM_EPS[config.style])] if config.batch_norm else []
+    return [dense, *norm, nn.ReLU()]
 
 
 def probabilities(logits: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from trainables.models.inception_lite import INCEPTION_LITE
 from trainables.models.nasnet import NASNET
 from trainables.models.scratch import IDC_BENCH, SCRATCH4, SIA6CONV
 from trainables.models.stages import Backbone
+from trainables.models.table import TABLE
 from trainables.models.timm_families import EFFICIENTNET_LITE0, MOBILENET_V1
 from trainables.models.torchvision_families import INCEPTION_V3, MOBILENET_V2, RESNET50, VGG16, VGG19
 
@@ -31,7 +32,7 @@ _FAMILIES: Final[MappingProxyType[str, Callable[[str], Backbone]]] = MappingProx
 
 
 def backbone_named(name: str) -> Backbone:
-    """Return the backbone of a name in `BACKBONES`, or of a `scratch:` or `timm:` name.
+    """Return the backbone of a name in `BACKBONES`, of a `scratch:` or `timm:` name, or `table`.
 
     Raises:
         UnknownNameError: If there is none; the message holds the nearest name.
@@ -42,6 +43,8 @@ def backbone_named(name: str) -> Backbone:
     """
     if name in BACKBONES:
         return BACKBONES[name]
+    if name == TABLE.name:  # no net, so it is none of `BACKBONES`
+        return TABLE
     family, colon, _ = name.partition(":")
     if colon and family in _FAMILIES:
         return _FAMILIES[family](name)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from trainables.config import ModelConfig
 from trainables.errors import ConfigError, UnknownNameError
+from trainables.models.heads import Head
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,9 @@ class Backbone:
         return StagePlan(
             frozen=self.stage_names[: kept - trained],
             trained=self.stage_names[kept - trained : kept],
-            is_prefix_fixed=model.channels == "replicate" and trained < kept,
+            is_prefix_fixed=(
+                model.channels == "replicate" and trained < kept and model.weights != "start"
+            ),
         )
 
 
@@ -117,47 +120,73 @@ class ChannelAdapter(nn.Conv2d):
 class TrainedPart(nn.Module):
     """What trains in a trial: an optional channel adapter, stages, and the head.
 
-    Where a channel adapter trains below frozen stages, those lie here too: gradients pass through them, but
-    their weights and batch statistics stay.
+    Where something trains below frozen stages, or they differ from fold to fold, those lie here too:
+    gradients pass through them, but their weights and batch statistics stay.
+
+    Attributes:
+        is_pair: Features come in as pairs, (B, 2, ...), baseline first; both pass the same stages.
+        keeps_batch_statistics: Batch normalisation of trained stages uses the statistics it came with.
+        keeps_frozen: The frozen stages belong to what is kept, since no pretrained file holds them.
     """
 
     def __init__(
-        self, adapter: nn.Module | None, frozen: nn.Sequential, trained: nn.Sequential, head: nn.Module
+        self, adapter: nn.Module | None, frozen: nn.Sequential, trained: nn.Sequential, head: Head
     ) -> None:
         super().__init__()
         self.adapter = adapter if adapter is not None else nn.Identity()
         self.frozen = frozen.requires_grad_(False)
         self.trained = trained
         self.head = head
-        self.keeps_batch_statistics = False
+        self.is_pair = self.keeps_batch_statistics = self.keeps_frozen = False
+        self._stages_rest = False
 
-    def forward(self, features: Tensor) -> Tensor:
-        """Map prefix features (B, ...) to logits, (B, 1) for two classes or (B, K)."""
-        logits: Tensor = self.head(self.trained(self.frozen(self.adapter(features))))
+    def forward(self, features: Tensor, known: Tensor | None = None) -> Tensor:
+        """Map prefix features to logits.
+
+        Args:
+            features: Shape (B, ...), or (B, 2, ...) for pairs.
+            known: What the head is told besides, shape (B, K).
+
+        Returns:
+            Shape (B, 1) for two classes or (B, K).
+        """
+        images = features.flatten(0, 1) if self.is_pair else features
+        logits: Tensor = self.head(self.trained(self.frozen(self.adapter(images))), known)
         return logits
+
+    def rest_stages(self) -> None:
+        """Let only the head train from now on; the stages were trained before."""
+        self.trained.requires_grad_(False)
+        self._stages_rest = True
 
     def train(self, mode: bool = True) -> "TrainedPart":
         """Set the training mode; frozen stages, and pretrained batch statistics, stay in eval mode."""
         super().train(mode)
         self.frozen.eval()
+        if self._stages_rest:
+            self.trained.eval()
         if self.keeps_batch_statistics:
             for module in self.trained.modules():
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):
                     module.eval()
         return self
 
+    def is_kept(self, name: str) -> bool:
+        """Tell whether a tensor of the state belongs to what is kept of a trial."""
+        return self.keeps_frozen or not name.startswith("frozen.")
+
     def kept_state(self) -> dict[str, Tensor]:
-        """State that differs from the pretrained backbone, detached and on the CPU."""
+        """State that no pretrained file holds, detached and on the CPU."""
         return {
             name: tensor.detach().cpu().clone()
             for name, tensor in self.state_dict().items()
-            if not name.startswith("frozen.")
+            if self.is_kept(name)
         }
 
     def load_kept_state(self, state: dict[str, Tensor]) -> None:
         """Put back what `kept_state` returned."""
         missing, unexpected = self.load_state_dict(state, strict=False)
-        lost = [name for name in missing if not name.startswith("frozen.")]
+        lost = [name for name in missing if self.is_kept(name)]
         if lost or unexpected:
             raise ConfigError(
                 f"weights do not fit the configuration: missing {lost}, unexpected {unexpected}"

@@ -82,7 +82,8 @@ class FrozenForward:
             images = apply_symmetry(self._transformed(start, stop), view.index)
         else:
             rows = self.rows[start:stop]
-            images = self._transform(random_view(self.patch_set.images[rows], rows, view))
+            raw = self.patch_set.images[rows]
+            images = self._transform(random_view(raw, self.patch_set.drawn_as(rows), view))
         found = self.executor(images, [tap.stage for tap in taps])
         return {tap: _on_cpu(found[tap.stage], is_pooled=tap.is_pooled) for tap in taps}
 

@@ -25,12 +25,15 @@ class Features(Protocol):
         """Of one image's features, (D,) or (C, H, W)."""
         ...
 
-    def for_training(self, positions: IntArray, generators: Sequence[torch.Generator]) -> Tensor:
-        """One augmented batch for each model.
+    def for_training(
+        self, positions: IntArray, generators: Sequence[torch.Generator], *, augmented: bool = True
+    ) -> Tensor:
+        """One batch for each model.
 
         Args:
             positions: Shape (models, B).
             generators: One for each model; draws the view of every image.
+            augmented: False takes the images as they are.
 
         Returns:
             Shape (models, B, *shape).
@@ -50,6 +53,7 @@ class StoredFeatures:
         prediction: One for each prediction view.
         positions: Place of each row of the training part in these arrays, shape (rows,).
         device: Where batches go.
+        plain: Array of the images as they are, where training takes those too; None where it never does.
     """
 
     def __init__(
@@ -58,11 +62,14 @@ class StoredFeatures:
         prediction: Sequence[NDArray[Any]],
         positions: IntArray,
         device: torch.device,
+        plain: NDArray[Any] | None = None,
     ) -> None:
         self.shape: tuple[int, ...] = tuple(training[0].shape[1:])
         self.device = device
-        distinct = {_identity(array): array for array in (*training, *prediction)}
+        as_they_are = [] if plain is None else [plain]
+        distinct = {_identity(array): array for array in (*training, *prediction, *as_they_are)}
         order = list(distinct)
+        self._plain = [order.index(_identity(array)) for array in as_they_are]
         self._training = torch.tensor([order.index(_identity(array)) for array in training])
         self._prediction = [order.index(_identity(array)) for array in prediction]
         arrays = list(distinct.values())
@@ -70,11 +77,24 @@ class StoredFeatures:
         source = _Held if needed <= _IN_MEMORY_BYTES else _Mapped
         self._pick: _Pick = source(arrays, positions, device)
 
-    def for_training(self, positions: IntArray, generators: Sequence[torch.Generator]) -> Tensor:
+    def for_training(
+        self, positions: IntArray, generators: Sequence[torch.Generator], *, augmented: bool = True
+    ) -> Tensor:
         """One batch for each model, each image in a view drawn by the model's generator."""
+        return self.batch(positions, self.draw(positions, generators) if augmented else None)
+
+    def draw(self, positions: IntArray, generators: Sequence[torch.Generator]) -> Tensor:
+        """Draw a training view for each of positions (models, B); same shape."""
         count, views = positions.shape[1], len(self._training)
-        draws = torch.stack([torch.randint(views, (count,), generator=own) for own in generators])
-        picked = self._pick(self._training[draws].flatten(), torch.from_numpy(positions).flatten())
+        return torch.stack([torch.randint(views, (count,), generator=own) for own in generators])
+
+    def batch(self, positions: IntArray, views: Tensor | None) -> Tensor:
+        """Images at positions (models, B) in training views (models, B), or as they are for None."""
+        if views is None:
+            arrays = torch.full((positions.size,), self._plain[0])
+        else:
+            arrays = self._training[views].flatten()
+        picked = self._pick(arrays, torch.from_numpy(positions).flatten())
         return picked.to(self.device, torch.float32).unflatten(0, positions.shape)
 
     def for_prediction(self, positions: IntArray) -> Iterator[Tensor]:
@@ -124,13 +144,45 @@ def _identity(array: NDArray[Any]) -> object:
     return getattr(array, "filename", None) or id(array)
 
 
+class PairedFeatures:
+    """Pairs of stored features: of the baseline, then of the image itself, both in the same view."""
+
+    def __init__(self, baselines: StoredFeatures, images: StoredFeatures) -> None:
+        self.baselines, self.images = baselines, images
+        self.shape = (2, *images.shape)
+
+    def for_training(
+        self, positions: IntArray, generators: Sequence[torch.Generator], *, augmented: bool = True
+    ) -> Tensor:
+        """One batch of pairs for each model, (models, B, 2, ...)."""
+        views = self.images.draw(positions, generators) if augmented else None
+        halves = [own.batch(positions, views) for own in (self.baselines, self.images)]
+        return torch.stack(halves, dim=2)
+
+    def for_prediction(self, positions: IntArray) -> Iterator[Tensor]:
+        """The same pairs in each prediction view."""
+        both = (self.baselines.for_prediction(positions), self.images.for_prediction(positions))
+        for halves in zip(*both, strict=True):
+            yield torch.stack(halves, dim=1)
+
+
 class OnlinePixels:
-    """Transformed pixels, augmented on the device by batch; for trials whose first stage trains."""
+    """Transformed pixels, augmented on the device by batch; for trials whose first stage trains.
+
+    Args:
+        patch_set: Images.
+        members: Row of each position, shape (rows,); for pairs, that of its baseline and its own.
+        training: From raw pixels to the first stage, in training.
+        prediction: The same for prediction.
+        policy: Augmentation in training.
+        views: To predict.
+        device: Where to compute.
+    """
 
     def __init__(
         self,
         patch_set: PatchSet,
-        rows: IntArray,
+        members: Sequence[IntArray],
         *,
         training: TransformSpec,
         prediction: TransformSpec,
@@ -138,27 +190,41 @@ class OnlinePixels:
         views: Sequence[View],
         device: torch.device,
     ) -> None:
-        self.patch_set, self.rows, self.policy, self.views = patch_set, rows, policy, views
+        self.patch_set, self.members, self.policy, self.views = patch_set, members, policy, views
         self.training = PixelTransform(training).to(device)
         self.prediction = PixelTransform(prediction).to(device)
         self.device = device
-        self.shape: tuple[int, ...] = (training.channels, training.size_px, training.size_px)
+        image = (training.channels, training.size_px, training.size_px)
+        self.shape: tuple[int, ...] = image if len(members) == 1 else (2, *image)
 
-    def for_training(self, positions: IntArray, generators: Sequence[torch.Generator]) -> Tensor:
-        """One batch for each model, with a fresh augmentation for each image."""
-        batches = [
-            augment_online(self._pixels(own, self.training), self.policy, generator)
-            for own, generator in zip(positions, generators, strict=True)
-        ]
-        return torch.stack(batches)
+    def for_training(
+        self, positions: IntArray, generators: Sequence[torch.Generator], *, augmented: bool = True
+    ) -> Tensor:
+        """One batch for each model, with a fresh augmentation for each image, the same for both of a pair."""
+        policy: Policy = self.policy if augmented else "none"
+        return torch.stack(
+            [self._drawn(own, policy, draws) for own, draws in zip(positions, generators, strict=True)]
+        )
 
     def for_prediction(self, positions: IntArray) -> Iterator[Tensor]:
         """The same images in each prediction view."""
-        images = self._pixels(positions, self.prediction)
+        own = [self._pixels(rows[positions], self.prediction) for rows in self.members]
         for view in self.views:
-            yield apply_symmetry(images, view.index)
+            yield _together([apply_symmetry(images, view.index) for images in own])
 
-    def _pixels(self, positions: IntArray, transform: PixelTransform) -> Tensor:
-        raw = self.patch_set.images[self.rows[positions]]
-        pixels: Tensor = transform(to_tensor(raw).to(self.device))
+    def _drawn(self, positions: IntArray, policy: Policy, draws: torch.Generator) -> Tensor:
+        """A batch (B, ...) or (B, 2, ...) of one model."""
+        before, seen = draws.get_state(), []
+        for rows in self.members:
+            draws.set_state(before)  # both of a pair are drawn alike
+            seen.append(augment_online(self._pixels(rows[positions], self.training), policy, draws))
+        return _together(seen)
+
+    def _pixels(self, rows: IntArray, transform: PixelTransform) -> Tensor:
+        pixels: Tensor = transform(to_tensor(self.patch_set.images[rows]).to(self.device))
         return pixels
+
+
+def _together(images: Sequence[Tensor]) -> Tensor:
+    """Images by themselves, (B, ...), or pairs, (B, 2, ...)."""
+    return images[0] if len(images) == 1 else torch.stack(list(images), dim=1)

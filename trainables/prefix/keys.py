@@ -12,7 +12,7 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-FORMAT: Final = 3  # raise it when the meaning of stored features changes; older ones are then never read
+FORMAT: Final = 4  # raise it when the meaning of stored features changes; older ones are then never read
 
 Kind = Literal["float16", "float32"]
 FeatureStorage = Literal["float16", "float32", "off"]

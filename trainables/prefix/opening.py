@@ -1,25 +1,31 @@
 """Opens the features that a configuration trains on: views of its frozen prefix, or pixels online."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from trainables.config import TrialConfig
+from trainables.data.patches import PatchSet
 from trainables.data.transforms import TransformSpec, transform_spec
-from trainables.data.views import View, prediction_views, training_views
+from trainables.data.views import IDENTITY, View, prediction_views, training_views
 from trainables.material import Material, Place
 from trainables.models.registry import backbone_named
 from trainables.models.stages import Backbone
 from trainables.models.weights import WeightsFile, build_stages, hash_of
 from trainables.prefix.budget import GB
 from trainables.prefix.compute import FrozenForward
-from trainables.prefix.features import Features, OnlinePixels, StoredFeatures
+from trainables.prefix.features import Features, OnlinePixels, PairedFeatures, StoredFeatures
 from trainables.prefix.files import ensure_unchanged
 from trainables.prefix.filling import Compute, fill
 from trainables.prefix.keys import PrefixKey, Tap
 from trainables.prefix.store import PrefixStore, StoredViews
 from trainables.prefix.taps import tap_of
+
+IntArray = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +33,8 @@ class FeatureUse:
     """How a trial was fed, and what that cost.
 
     Attributes:
-        kind: `stored views` (of a frozen prefix, in the store or in memory) or `online pixels`.
+        kind: `stored views` (of a frozen prefix, in the store or in memory), `online pixels`, or `table
+            columns`, which pass no net.
         stage: Last frozen stage, or None when there is none.
         views: Number of distinct views of each image that training could draw.
         computed: View files computed by this trial.
@@ -57,54 +64,104 @@ def open_features(config: TrialConfig, material: Material, place: Place) -> tupl
 
     Raises:
         PrefixError: If the frozen stages give features that are not finite.
+        ConfigError: If the configuration takes pairs and an image has no baseline.
     """
     backbone = backbone_named(config.model.backbone)
-    shape, max_value = material.patch_set.images.shape[1:], material.patch_set.max_value
-    for_training = transform_spec(config, backbone, shape, max_value, is_test=False)
-    for_prediction = transform_spec(config, backbone, shape, max_value, is_test=True)
-    policy = config.training.augmentation
-    views = prediction_views(policy, average=config.training.average_views)
-    drawn = training_views(policy)
+    wanted = _wanted(config, backbone, material.patch_set)
+    rows = [material.task_rows] if config.model.pair == "none" else [material.baselines(), material.task_rows]
     tap = tap_of(config, backbone)
     if tap is None:
         online = OnlinePixels(
             material.patch_set,
-            material.rows,
-            training=for_training,
-            prediction=for_prediction,
-            policy=policy,
-            views=views,
+            [own[material.positions] for own in rows],
+            training=wanted.training,
+            prediction=wanted.prediction,
+            policy=config.training.augmentation,
+            views=wanted.predicted,
             device=place.device,
         )
-        return online, FeatureUse("online pixels", None, len(drawn), 0, 0)
-    wanted: dict[TransformSpec, tuple[View, ...]] = {for_training: drawn}
-    wanted[for_prediction] = tuple(dict.fromkeys((*wanted.get(for_prediction, ()), *views)))
-    opened = {
-        spec: _opened(_Prefix(material, backbone, tap, spec), looks, place) for spec, looks in wanted.items()
-    }
-    of_view = {spec: dict(zip(wanted[spec], found.arrays, strict=True)) for spec, found in opened.items()}
-    training = [of_view[for_training][view] for view in drawn]
-    prediction = [of_view[for_prediction][view] for view in views]
-    features = StoredFeatures(training, prediction, material.positions, place.device)
-    ensure_unchanged([*training, *prediction])  # they may have been read whole just now
-    read = len(training) + len(prediction)
-    return features, _use(tap, len(drawn), read, list(opened.values()))
+        return online, FeatureUse("online pixels", None, len(wanted.drawn), 0, 0)
+    opened = [_opened(_Prefix(material.patch_set, own, backbone, tap), wanted, place) for own in rows]
+    features = [_features(one, wanted, material.positions, place.device) for one in opened]
+    found = [views for one in opened for views in one.values()]
+    ensure_unchanged([array for views in found for array in views.arrays])  # they may have been read whole
+    use = _use(tap, len(wanted.drawn), len(rows) * (len(wanted.drawn) + len(wanted.predicted)), found)
+    return (PairedFeatures(*features) if len(features) == 2 else features[0]), use
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What a trial looks at.
+
+    Attributes:
+        training: From raw pixels to the first stage, in training.
+        prediction: The same for prediction.
+        drawn: Views that training draws from.
+        predicted: Views that predictions are averaged over.
+        plain: The images as they are, where training takes those too.
+    """
+
+    training: TransformSpec
+    prediction: TransformSpec
+    drawn: tuple[View, ...]
+    predicted: tuple[View, ...]
+    plain: tuple[View, ...]
+
+    @property
+    def views(self) -> dict[TransformSpec, tuple[View, ...]]:
+        """Views of each transform; training and prediction may share one."""
+        found = {self.training: tuple(dict.fromkeys((*self.drawn, *self.plain)))}
+        found[self.prediction] = tuple(dict.fromkeys((*found.get(self.prediction, ()), *self.predicted)))
+        return found
+
+
+def _wanted(config: TrialConfig, backbone: Backbone, patch_set: PatchSet) -> _Wanted:
+    shape, max_value, training = patch_set.images.shape[1:], patch_set.max_value, config.training
+    return _Wanted(
+        training=transform_spec(config, backbone, shape, max_value, is_test=False),
+        prediction=transform_spec(config, backbone, shape, max_value, is_test=True),
+        drawn=training_views(training.augmentation),
+        predicted=prediction_views(training.augmentation, average=training.average_views),
+        plain=() if training.augment_last is None else (IDENTITY,),
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class _Prefix:
-    """Frozen stages on some data: which, up to where, and what enters them."""
+    """Frozen stages on some images: which images, which stages, and how far."""
 
-    material: Material
+    patch_set: PatchSet
+    rows: IntArray
     backbone: Backbone
     tap: Tap
-    transform: TransformSpec
 
 
-def _opened(prefix: _Prefix, views: Sequence[View], place: Place) -> StoredViews:
+def _features(
+    opened: Mapping[TransformSpec, StoredViews], wanted: _Wanted, positions: IntArray, device: torch.device
+) -> StoredFeatures:
+    """Batches of what was opened."""
+    arrays = {
+        (spec, view): array
+        for spec, views in wanted.views.items()
+        for view, array in zip(views, opened[spec].arrays, strict=True)
+    }
+    return StoredFeatures(
+        [arrays[wanted.training, view] for view in wanted.drawn],
+        [arrays[wanted.prediction, view] for view in wanted.predicted],
+        positions,
+        device,
+        plain=next((arrays[wanted.training, view] for view in wanted.plain), None),
+    )
+
+
+def _opened(prefix: _Prefix, wanted: _Wanted, place: Place) -> dict[TransformSpec, StoredViews]:
+    return {spec: _stored(prefix, spec, views, place) for spec, views in wanted.views.items()}
+
+
+def _stored(prefix: _Prefix, spec: TransformSpec, views: Sequence[View], place: Place) -> StoredViews:
     """Open some views of a prefix from the store, or compute them where nothing is stored."""
     weights = place.weights[prefix.backbone.name]
-    compute = _LazyForward(prefix, weights, place)
+    compute = _LazyForward(prefix, spec, weights, place)
     if place.features == "off":
         return _computed(prefix, views, compute)
     store = PrefixStore(
@@ -113,11 +170,11 @@ def _opened(prefix: _Prefix, views: Sequence[View], place: Place) -> StoredViews
         shared=place.shared_store,
     )
     key = PrefixKey(
-        fingerprint=prefix.material.patch_set.fingerprint,
-        rows=prefix.material.task_rows,
+        fingerprint=prefix.patch_set.fingerprint,
+        rows=prefix.rows,
         backbone=prefix.backbone.name,
         weights=hash_of(weights),
-        transform=prefix.transform.as_key(),
+        transform=spec.as_key(),
         kind=place.features,
     )
     also = place.taps.get(prefix.backbone.name, ())
@@ -126,7 +183,7 @@ def _opened(prefix: _Prefix, views: Sequence[View], place: Place) -> StoredViews
 
 def _computed(prefix: _Prefix, views: Sequence[View], compute: Compute) -> StoredViews:
     """Compute some views in memory, in single precision, and keep nothing."""
-    images = len(prefix.material.task_rows)
+    images = len(prefix.rows)
     filled = [fill(compute, view, (prefix.tap,), images=images, kind="float32") for view in views]
     seconds = sum(one.seconds for one in filled)
     return StoredViews(
@@ -160,16 +217,18 @@ def _use(tap: Tap, drawn: int, read: int, opened: Sequence[StoredViews]) -> Feat
 class _LazyForward:
     """Builds the backbone only when the store lacks something."""
 
-    def __init__(self, prefix: _Prefix, weights: WeightsFile | None, place: Place) -> None:
-        self._prefix, self._weights, self._place = prefix, weights, place
+    def __init__(
+        self, prefix: _Prefix, spec: TransformSpec, weights: WeightsFile | None, place: Place
+    ) -> None:
+        self._prefix, self._spec, self._weights, self._place = prefix, spec, weights, place
         self._forward: FrozenForward | None = None
 
     def __call__(self, view: View, taps: Sequence[Tap]) -> Iterator[tuple[int, dict[Tap, Tensor]]]:
         if self._forward is None:
-            material, spec = self._prefix.material, self._prefix.transform
+            prefix, spec = self._prefix, self._spec
             cache = None if self._place.features == "off" else self._place.store / "onnx"
-            stages = build_stages(self._prefix.backbone, channels=spec.channels, weights=self._weights)
+            stages = build_stages(prefix.backbone, channels=spec.channels, weights=self._weights)
             self._forward = FrozenForward(
-                material.patch_set, material.task_rows, stages, spec, device=self._place.device, cache=cache
+                prefix.patch_set, prefix.rows, stages, spec, device=self._place.device, cache=cache
             )
         return self._forward(view, taps)

@@ -27,13 +27,17 @@ class Mixing:
     shares: Tensor
 
 
-def perturb(batch: Tensor, training: TrainingConfig, draws: Sequence[Draws]) -> Tensor:
+def perturb(
+    batch: Tensor, training: TrainingConfig, draws: Sequence[Draws], *, is_pair: bool = False
+) -> Tensor:
     """Add noise and drop channels.
 
     Args:
-        batch: Shape (models, B, C) or (models, B, C, H, W).
+        batch: Shape (models, B, C) or (models, B, C, H, W); for pairs (models, B, 2, ...), where both images
+            of a pair lose the same channels.
         training: `feature_noise` is relative to the standard deviation over the batch of each model.
         draws: One for each model.
+        is_pair: The third axis holds the two images of a pair.
     """
     generators = [own.noise for own in draws]
     if training.feature_noise:
@@ -41,8 +45,10 @@ def perturb(batch: Tensor, training: TrainingConfig, draws: Sequence[Draws]) -> 
         batch = batch + normal(batch.shape[1:], generators).to(batch) * spread * training.feature_noise
     if training.feature_dropout:
         keep = 1.0 - training.feature_dropout
-        kept = bernoulli(batch.shape[1:3], keep, generators).to(batch) / keep
-        batch = batch * kept.view(*kept.shape, *[1] * (batch.dim() - 3))
+        channel = 3 if is_pair else 2
+        kept = bernoulli((batch.shape[1], batch.shape[channel]), keep, generators).to(batch) / keep
+        ones = [1] * (batch.dim() - channel - 1)
+        batch = batch * kept.view(*kept.shape[:2], *[1] * (channel - 2), kept.shape[2], *ones)
     return batch
 
 

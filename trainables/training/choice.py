@@ -49,7 +49,7 @@ def choose_how(config: TrialConfig, shape: tuple[int, ...], place: Place, materi
     if place.fusion == "auto" and _has_stages(config) and place.device.type == "cpu":
         return "sequential"  # grouped convolutions are slower on a CPU core: python -m benchmarks.fusion
     with torch.random.fork_rng(devices=()):
-        part = build_part(config, shape, place, material).to(place.dtype)
+        part = build_part(config, shape, place, material, classes=material.classes).to(place.dtype)
     if not can_fuse(part):
         return "sequential"
     if place.fusion == "fused":
@@ -74,7 +74,9 @@ class _Blank:
     def shape(self) -> tuple[int, ...]:
         return tuple(self.batch.shape[1:])
 
-    def for_training(self, positions: IntArray, generators: Sequence[torch.Generator]) -> Tensor:
+    def for_training(
+        self, positions: IntArray, generators: Sequence[torch.Generator], *, augmented: bool = True
+    ) -> Tensor:
         return self.batch.repeat(len(positions), *[1] * self.batch.dim())
 
     def for_prediction(self, positions: IntArray) -> Iterator[Tensor]:
@@ -97,7 +99,8 @@ def _measure(
         draws = [Draws.seeded(model, device) for model in range(models)]
         try:
             parts = [copy.deepcopy(part) for _ in range(models)]
-            run = kind(parts, Lesson(config, blank, labels, weights, draws), device)
+            known = None if config.model.type_input == "none" else labels.unsqueeze(1).to(dtype)
+            run = kind(parts, Lesson(config, blank, labels, weights, draws, known), device)
             seconds[how] = _seconds(run, positions, device)
         except torch.OutOfMemoryError:
             seconds[how] = float("inf")

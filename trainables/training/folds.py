@@ -1,6 +1,6 @@
 """All models of a trial: one for each fold and repeat, in step, epoch by epoch."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -38,21 +38,32 @@ class FoldData:
         folds: 0-based fold that holds each position out, shape (rows,).
         labels: Class indices of all positions, shape (rows,).
         classes: Number of classes.
+        groups: Patient of each position, shape (rows,).
+        known: What the head is told of each position besides its pixels, shape (rows, K); None for nothing.
     """
 
     features: Features
     folds: IntArray
     labels: IntArray
     classes: int
+    groups: NDArray[np.str_]
+    known: NDArray[np.float64] | None = None
 
     @property
     def count(self) -> int:
-        """Number of folds."""
-        return int(self.folds.max()) + 1
+        """Number of folds; 1 where no position is held out."""
+        return max(int(self.folds.max()) + 1, 1)
 
-    def train(self, fold: int) -> IntArray:
-        """Positions that a fold trains on, shape (n,)."""
-        return np.flatnonzero(self.folds != fold)
+    def train(self, fold: int, *, share: float = 1.0) -> IntArray:
+        """Positions that a fold trains on, of a share of its patients in (0, 1], shape (n,)."""
+        positions = np.flatnonzero(self.folds != fold)
+        if share == 1.0:
+            return positions
+        patients = np.unique(self.groups[positions])
+        # The same patients in every trial, and those of a smaller share among those of a larger.
+        ordered = np.random.default_rng(0).permutation(patients)
+        kept = ordered[: max(1, round(share * len(patients)))]
+        return positions[np.isin(self.groups[positions], kept)]
 
     def held_out(self, fold: int) -> IntArray:
         """Positions that a fold predicts, shape (m,)."""
@@ -68,7 +79,7 @@ class Folds:
     Args:
         config: The trial.
         data: What the folds train on and predict.
-        build: Makes a fresh part; called once for each model, in order.
+        build: Makes a fresh part for a fold; called once for each model, in order.
         seed: Decides order, views, dropout and noise.
         place: Device and number type.
         how: `fused` or `sequential`; the results agree.
@@ -78,7 +89,7 @@ class Folds:
         self,
         config: TrialConfig,
         data: FoldData,
-        build: Callable[[], TrainedPart],
+        build: Callable[[int], TrainedPart],
         *,
         seed: int,
         place: Place,
@@ -90,7 +101,12 @@ class Folds:
         models = data.count * self.repeats
         self.draws = [Draws.seeded(seed * 1009 + model, device) for model in range(models)]
         self.train_positions = [
-            resampled(data.train(model // self.repeats), data.labels, config.training.sampling, own.order)
+            resampled(
+                data.train(model // self.repeats, share=config.training.share),
+                data.labels,
+                config.training.sampling,
+                own.order,
+            )
             for model, own in enumerate(self.draws)
         ]
         self.length = max(map(len, self.train_positions))
@@ -101,8 +117,9 @@ class Folds:
             torch.from_numpy(data.labels).to(device),
             torch.stack([self._class_weights(own) for own in self.train_positions]).to(device, place.dtype),
             self.draws,
+            None if data.known is None else torch.from_numpy(data.known).to(device, place.dtype),
         )
-        parts = [build().to(place.dtype) for _ in range(models)]
+        parts = [build(model // self.repeats).to(place.dtype) for model in range(models)]
         self.trained_parameters = sum(p.numel() for p in parts[0].parameters() if p.requires_grad)
         self.models: Models = (FusedModels if how == "fused" else SequentialModels)(parts, lesson, device)
 
@@ -128,12 +145,13 @@ class Folds:
                 for positions, own in zip(self.train_positions, self.draws, strict=True)
             ]
         )
-        total: Tensor | float = 0.0
-        images = 0
+        last, total, images = self.config.training.augment_last, torch.zeros(()), 0
+        augmented = last is None or epoch >= self.config.training.epochs - last
         for batch in self._batches(orders):
-            total = total + self.models.train_step(batch, active=by_model) * batch.shape[1]
+            losses_of_step = self.models.train_step(batch, active=by_model, augmented=augmented)
+            total = losses_of_step * batch.shape[1] + total.to(losses_of_step)
             images += batch.shape[1]
-        means = (torch.as_tensor(total).double() / images).view(-1, self.repeats).mean(dim=1).cpu().numpy()
+        means = (total.double() / images).view(-1, self.repeats).mean(dim=1).cpu().numpy()
         for loss in means[~np.isfinite(means)][:1]:
             raise NanLossError(
                 f"the training loss became {loss} in epoch {epoch + 1}; the learning rate is "
@@ -163,6 +181,12 @@ class Folds:
         if not np.isfinite(probabilities).all():
             raise NanLossError("the predictions are not finite")
         return probabilities
+
+    def start_from(self, states: Sequence[Mapping[str, Tensor]]) -> None:
+        """Take over tensors of other models, one mapping for each model; names that are missing stay."""
+        for model, state in enumerate(states):
+            own = self.models.kept_state(model)
+            self.models.load_kept_state(model, own | dict(state))
 
     def kept_states(self, fold: int) -> list[dict[str, Tensor]]:
         """Weights of a fold's models, one for each repeat."""

@@ -19,14 +19,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from trainables.models.heads import Dropout, Pool, probabilities, use_generators
+from trainables.models.heads import Dropout, Join, Merge, Pool, probabilities, use_generators
 from trainables.models.stages import TrainedPart
 from trainables.training.draws import bernoulli
 from trainables.training.models import How, Lesson, training_losses
 from trainables.training.optimisers import Weight, add_l1, build_optimizer, weights_of
 
 IntArray = NDArray[np.int64]
-_HEAD_LAYERS = (Pool, Dropout, nn.Linear, nn.BatchNorm1d, nn.ReLU)
+_HEAD_LAYERS = (Pool, Merge, Join, Dropout, nn.Linear, nn.BatchNorm1d, nn.ReLU)
 
 
 def can_fuse(part: TrainedPart) -> bool:
@@ -50,7 +50,10 @@ class FusedModels:
         self.part = copy.deepcopy(parts[0]).to(device)  # its structure; its weights are not read
         self.body = _Body(self.part)
         self.has_body = any(True for _ in self.body.parameters())
-        frozen = {f"frozen.{name}": tensor for name, tensor in self.part.frozen.state_dict().items()}
+        shared = (
+            {} if self.part.keeps_frozen else self.part.frozen.state_dict()
+        )  # else each model has its own
+        frozen = {f"frozen.{name}": tensor for name, tensor in shared.items()}
         states = [part.state_dict() for part in parts]
         trained = weights_of(parts[0])
         self.frozen, self.turned = frozen, _dense_weights(self.part.head)
@@ -65,11 +68,11 @@ class FusedModels:
         self.optimizer = build_optimizer(lesson.config.optimizer, weights)
         use_generators(self.body, [draws.noise for draws in lesson.draws])
 
-    def train_step(self, positions: IntArray, *, active: Sequence[bool]) -> Tensor:
+    def train_step(self, positions: IntArray, *, active: Sequence[bool], augmented: bool = True) -> Tensor:
         """Train one step on positions (models, B); returns the loss of each model, shape (models,)."""
         self.part.train()
         self.optimizer.zero_grad(set_to_none=True)
-        losses = training_losses(self._logits, self.lesson, positions)
+        losses = training_losses(self._logits, self.lesson, positions, augmented=augmented)
         # Number by number, no model's gradient touches another's: one that is not active may go on unseen.
         losses.sum().backward()
         add_l1(self.optimizer)
@@ -81,7 +84,7 @@ class FusedModels:
         """Probabilities of positions (models, H), averaged over views: (models, H, classes)."""
         self.part.eval()
         views = [
-            probabilities(self._logits(batch.unflatten(0, positions.shape)))
+            probabilities(self._logits(batch.unflatten(0, positions.shape), self.lesson.known_of(positions)))
             for batch in self.lesson.for_prediction(positions.reshape(-1))
         ]
         return torch.stack(views).mean(dim=0)
@@ -104,14 +107,28 @@ class FusedModels:
         # step.
         return tensor.mT if name in self.turned else tensor
 
-    def _logits(self, batch: Tensor) -> Tensor:
-        """Map (models, B, ...) to (models, B, outputs)."""
+    def _logits(self, batch: Tensor, known: Tensor | None) -> Tensor:
+        """Map (models, B, ...), or pairs (models, B, 2, ...), to (models, B, outputs)."""
+        if self.part.is_pair:
+            batch = batch.flatten(1, 2)
         if self.has_body:
             # The mode of batch normalisation belongs to the part, so the body is not switched by itself.
             own = {name: tensor for name, tensor in self.stacked.items() if not name.startswith("head.")}
             run = vmap(self._run_body, in_dims=(0, 0), randomness="different")
             batch = run(own, batch)
-        return _stacked_head(self.part.head, self.stacked, batch, self.lesson)
+        return self._stacked_head(batch, known)
+
+    def _stacked_head(self, features: Tensor, known: Tensor | None) -> Tensor:
+        """Run the head for all models at once, (models, B, ...) to (models, B, outputs)."""
+        for name, layer in self.part.head.named_children():
+            if isinstance(layer, Join):
+                features = layer(features, known)
+            elif isinstance(layer, Merge):
+                features = layer(features)
+            else:
+                own = {key: self.stacked.get(f"head.{name}.{key}") for key in _STATE}
+                features = _stacked_layer(layer, own, features, self.lesson)
+        return features
 
     def _run_body(self, own: Mapping[str, Tensor], batch: Tensor) -> Tensor:
         features: Tensor = functional_call(self.body, {**self.frozen, **own}, (batch,))
@@ -133,15 +150,6 @@ class _Body(nn.Module):
 def _dense_weights(head: nn.Module) -> set[str]:
     layers = head.named_children()
     return {f"head.{name}.weight" for name, layer in layers if isinstance(layer, nn.Linear)}
-
-
-def _stacked_head(head: nn.Module, stacked: Mapping[str, Tensor], batch: Tensor, lesson: Lesson) -> Tensor:
-    """Run a head for all models at once, (models, B, ...) to (models, B, outputs)."""
-    features = batch
-    for name, layer in head.named_children():
-        own = {key: stacked.get(f"head.{name}.{key}") for key in _STATE}
-        features = _stacked_layer(layer, own, features, lesson)
-    return features
 
 
 _STATE = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")

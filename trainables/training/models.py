@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 import numpy as np
@@ -36,6 +36,8 @@ class Lesson:
         class_weights: Of each model's training part, shape (models, classes), on the device; its number type
             is that of the models.
         draws: Of each model.
+        known: What the head is told of every position besides its pixels, shape (rows, K), on the device;
+            None for nothing.
     """
 
     config: TrialConfig
@@ -43,6 +45,11 @@ class Lesson:
     labels: Tensor
     class_weights: Tensor
     draws: Sequence[Draws]
+    known: Tensor | None = None
+
+    def known_of(self, positions: IntArray) -> Tensor | None:
+        """What the head is told of positions (...), shape (..., K)."""
+        return None if self.known is None else self.known[torch.from_numpy(positions).to(self.known.device)]
 
     def for_prediction(self, positions: IntArray) -> Iterator[Tensor]:
         """Images at positions (n,) in each prediction view, in the models' number type."""
@@ -52,7 +59,7 @@ class Lesson:
     def of(self, model: int) -> "Lesson":
         """The lesson of one model alone."""
         weights = self.class_weights[model : model + 1]
-        return Lesson(self.config, self.features, self.labels, weights, self.draws[model : model + 1])
+        return replace(self, class_weights=weights, draws=self.draws[model : model + 1])
 
 
 class Models(Protocol):
@@ -61,10 +68,11 @@ class Models(Protocol):
     how: How
     optimizer: torch.optim.Optimizer
 
-    def train_step(self, positions: IntArray, *, active: Sequence[bool]) -> Tensor:
+    def train_step(self, positions: IntArray, *, active: Sequence[bool], augmented: bool = True) -> Tensor:
         """Train one step on positions (models, B); returns the loss of each model, shape (models,).
 
-        What happens to a model that is not active is left open; its loss is 0.
+        What happens to a model that is not active is left open; its loss is 0. Without augmentation images
+        come as they are.
         """
         ...
 
@@ -99,14 +107,14 @@ class SequentialModels:
         weights = [weight for part in self.parts for weight in weights_of(part).values()]
         self.optimizer = build_optimizer(lesson.config.optimizer, weights)
 
-    def train_step(self, positions: IntArray, *, active: Sequence[bool]) -> Tensor:
+    def train_step(self, positions: IntArray, *, active: Sequence[bool], augmented: bool = True) -> Tensor:
         """Train one step on positions (models, B); returns the loss of each model, shape (models,)."""
         self.optimizer.zero_grad(set_to_none=True)
         losses = torch.zeros(len(self.parts), device=self.lesson.labels.device)
         for model, part in enumerate(self.parts):
             if active[model]:
                 part.train()
-                loss = self._loss(part, self.lesson.of(model), positions[model : model + 1])
+                loss = _loss(part, self.lesson.of(model), positions[model : model + 1], augmented)
                 loss.backward()
                 losses[model] = loss.detach()
         add_l1(self.optimizer)
@@ -119,7 +127,8 @@ class SequentialModels:
         found = []
         for part, own in zip(self.parts, positions, strict=True):
             part.eval()
-            views = [probabilities(part(batch)) for batch in self.lesson.for_prediction(own)]
+            known = self.lesson.known_of(own)
+            views = [probabilities(part(batch, known)) for batch in self.lesson.for_prediction(own)]
             found.append(torch.stack(views).mean(dim=0))
         return torch.stack(found)
 
@@ -131,37 +140,50 @@ class SequentialModels:
         """Put back what `kept_state` returned."""
         self.parts[model].load_kept_state(state)
 
-    @staticmethod
-    def _loss(part: TrainedPart, lesson: Lesson, positions: IntArray) -> Tensor:
-        return training_losses(lambda batch: part(batch[0]).unsqueeze(0), lesson, positions).squeeze(0)
+
+def _loss(part: TrainedPart, lesson: Lesson, positions: IntArray, augmented: bool) -> Tensor:
+    """Loss of one model, a scalar."""
+
+    def forward(batch: Tensor, known: Tensor | None) -> Tensor:
+        logits: Tensor = part(batch[0], None if known is None else known[0])
+        return logits.unsqueeze(0)
+
+    return training_losses(forward, lesson, positions, augmented=augmented).squeeze(0)
 
 
 class Forward(Protocol):
-    """Maps batches (models, B, ...) to logits (models, B, outputs)."""
+    """Maps batches (models, B, ...) and what is known (models, B, K) to logits (models, B, outputs)."""
 
-    def __call__(self, batch: Tensor, /) -> Tensor: ...
+    def __call__(self, batch: Tensor, known: Tensor | None, /) -> Tensor: ...
 
 
-def training_losses(forward: Forward, lesson: Lesson, positions: IntArray) -> Tensor:
+def training_losses(
+    forward: Forward, lesson: Lesson, positions: IntArray, *, augmented: bool = True
+) -> Tensor:
     """Draw a batch for each model, augment it, and return each model's loss.
 
     Args:
         forward: The models.
         lesson: What they learn from.
         positions: Shape (models, B).
+        augmented: False takes the images as they are: no view, noise or mixing is drawn.
 
     Returns:
         Shape (models,).
     """
     training = lesson.config.training
-    batch = lesson.features.for_training(positions, [own.order for own in lesson.draws])
-    batch = perturb(batch.to(lesson.class_weights.dtype), training, lesson.draws)
+    batch = lesson.features.for_training(
+        positions, [own.order for own in lesson.draws], augmented=augmented
+    ).to(lesson.class_weights.dtype)
     labels = lesson.labels[torch.from_numpy(positions).to(lesson.labels.device)]
     weights, smoothing = lesson.class_weights, training.label_smoothing
-    if not training.mixup:
-        return weighted_loss(forward(batch), labels, weights, smoothing=smoothing)
+    known = lesson.known_of(positions)
+    if augmented:
+        batch = perturb(batch, training, lesson.draws, is_pair=lesson.config.model.pair != "none")
+    if not (augmented and training.mixup):
+        return weighted_loss(forward(batch, known), labels, weights, smoothing=smoothing)
     mixing = draw_mixing(training.mixup, positions.shape[1], lesson.draws)
-    logits = forward(mix(batch, mixing))
+    logits = forward(mix(batch, mixing), None if known is None else mix(known, mixing))
     own = weighted_loss(logits, labels, weights, smoothing=smoothing)
     other = weighted_loss(logits, labels.gather(1, mixing.partners), weights, smoothing=smoothing)
     shares = mixing.shares.to(own)

@@ -11,6 +11,7 @@ from trainables.data.sources.folder import load_folder
 from trainables.data.sources.npz import load_npz
 from trainables.data.sources.phantom import load_phantom
 from trainables.data.sources.pisa import load_pisa
+from trainables.data.sources.wisconsin import load_wisconsin
 from trainables.errors import DataError, UnknownNameError
 from trainables.tasks import LabelCodes, Task
 
@@ -22,8 +23,10 @@ SOURCES: Final[Mapping[str, Loader]] = MappingProxyType(
         "npz": load_npz,  # one file of arrays
         "pisa": load_pisa,  # a folder with train_tensor.npy
         "folder": load_folder,  # image files in class folders
+        "wisconsin": load_wisconsin,  # a table that scikit-learn brings along
     }
 )
+_BUILT_IN: Final = ("phantom", "wisconsin")  # have a name, and no path
 
 
 def load_patch_set(
@@ -32,8 +35,8 @@ def load_patch_set(
     """Load labelled images, check them, and keep a copy in the store.
 
     Args:
-        data: `phantom` (or `phantom:subtlety=0.7,patients=80,seed=3`), an `.npz` file, a folder that holds
-            `train_tensor.npy`, or a folder of image files.
+        data: `phantom` (or `phantom:subtlety=0.7,patients=80,seed=3`), `wisconsin`, an `.npz` file, a folder
+            that holds `train_tensor.npy`, or a folder of image files.
         task: The question the labels answer.
         label_codes: What label numbers mean; None decides from the numbers or folder names.
         store: Folder of the materialised data; the copy lies in `<store>/data/<fingerprint>/`.
@@ -44,15 +47,17 @@ def load_patch_set(
 
     Raises:
         UnknownNameError: If there is no such source.
-        DataError: If the data are missing or cannot be used; the message says what to do.
+        DataError: If the data are missing or cannot be used, or are images where the task takes a table; the
+            message says what to do.
         OneClassError: If fewer than two classes of the task are there.
     """
     name = source_of(data) if source is None else source
     if name not in SOURCES:
         raise UnknownNameError("source", name, SOURCES)
-    if name != "phantom":
+    if name not in _BUILT_IN:
         _check_exists(data)
     raw, notes = SOURCES[name](data, task, label_codes)
+    _check_kind(raw, task)
     # Refuses a label outside the code book before anything is stored.
     task.classify(raw.labels, raw.label_codes)
     if raw.patients is None:
@@ -69,8 +74,8 @@ def source_of(data: str) -> str:
     >>> source_of("phantom:subtlety=0.7")
     'phantom'
     """
-    if data == "phantom" or data.startswith("phantom:"):
-        return "phantom"
+    if is_built_in(data):
+        return data.partition(":")[0]
     _check_exists(data)
     path = Path(data)
     if path.suffix.lower() == ".npz":
@@ -80,6 +85,40 @@ def source_of(data: str) -> str:
     raise DataError(
         f"no source reads {path.name}; give an .npz file, a folder with train_tensor.npy, "
         "a folder of class folders with images, or phantom"
+    )
+
+
+def default_data(task: Task) -> str:
+    """What a task is searched on when no data are given.
+
+    >>> from trainables.tasks import task_named
+    >>> default_data(task_named("benign_malignant")), default_data(task_named("wisconsin"))
+    ('phantom', 'wisconsin')
+    """
+    return "wisconsin" if task.takes_table else "phantom"
+
+
+def is_built_in(data: str) -> bool:
+    """Tell whether data have a name and no path.
+
+    >>> is_built_in("phantom:seed=3"), is_built_in("wisconsin"), is_built_in("patches.npz")
+    (True, True, False)
+    """
+    return data in _BUILT_IN or data.startswith("phantom:")
+
+
+def _check_kind(raw: RawPatches, task: Task) -> None:
+    is_table = raw.images.ndim == 2
+    if is_table == task.takes_table:
+        return
+    if is_table:
+        raise DataError(
+            f"task {task.name} takes images, but {raw.source} is a table of {raw.images.shape[1]} "
+            "measurements; give images, or search the task wisconsin"
+        )
+    raise DataError(
+        f"task {task.name} takes a table of measurements, but {raw.source} holds images of "
+        f"{'x'.join(map(str, raw.images.shape[1:]))}; leave --data out, or write --data wisconsin"
     )
 
 

@@ -1,0 +1,221 @@
+"""`orchestrate recipes`."""
+
+import argparse
+import json
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from search_spaces.recipes import Figure, Protocol, Recipe
+
+HELP = "list the experiments of the five source systems, or show one"
+EPILOG = """\
+The figures are the sources' own, mostly of a single run and often chosen on the test set. Recipes come best
+first, those whose figure is in doubt last.
+
+examples:
+  orchestrate recipes list
+  orchestrate recipes list --task mass_calcification
+  orchestrate recipes show E003-5
+  orchestrate recipes show E001-12 --task benign_malignant --json
+"""
+_METRICS: Final = {"auc": "AUC", "f1": "F1", "f2": "F2"}
+_WIDTH: Final = 80
+_LABEL: Final = 10
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the actions and their options."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    listed = actions.add_parser("list", help="all recipes", description="List all recipes, by task.")
+    listed.add_argument("--task", help="those of one task")
+    shown = actions.add_parser(
+        "show", help="one recipe", description="Show what a recipe is and how to run it."
+    )
+    shown.add_argument("recipe", metavar="ID", help="such as E001-12")
+    shown.add_argument("--task", help="needed where several tasks have the id")
+    shown.add_argument("--json", action="store_true", help="print JSON, with every setting of every point")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """List or show; returns the exit code."""
+    if arguments.action == "list":
+        _list(arguments.task)
+        return 0
+    from search_spaces.recipes import recipe_named
+
+    recipe = recipe_named(arguments.recipe, arguments.task)
+    if arguments.json:
+        print(json.dumps(_as_json(recipe), indent=1, allow_nan=False))
+    else:
+        print("\n".join(_lines(recipe)))
+    return 0
+
+
+def _list(task: str | None) -> None:
+    from rich.console import Console
+
+    from search_spaces.recipes import recipes_of
+    from trainables.tasks import TASKS, task_named
+
+    tasks = TASKS if task is None else (task_named(task).name,)
+    console = Console(highlight=False)
+    for name in tasks:
+        recipes = recipes_of(name)
+        if recipes:
+            console.print(_table(name, recipes))
+        elif task is not None:
+            console.print(f"no source system had the task {name}")
+
+
+def _table(task: str, recipes: "tuple[Recipe, ...]") -> "RenderableType":
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, title_justify="left")
+    table.title = f"{task}: {len(recipes)} recipes"
+    table.add_column("id", no_wrap=True)
+    table.add_column("what it is")
+    table.add_column("the source's figure", no_wrap=True)
+    for recipe in recipes:
+        figure = recipe.headline
+        value = "" if figure is None else f"{_metric(figure)} {figure.value:g}{'?' if recipe.doubt else ''}"
+        table.add_row(recipe.name, recipe.about, value)
+    if any(recipe.doubt and recipe.headline for recipe in recipes):
+        table.caption, table.caption_justify = "? in doubt; show says why", "left"
+    return table
+
+
+def _metric(figure: "Figure") -> str:
+    return _METRICS.get(figure.metric, figure.metric)
+
+
+def _lines(recipe: "Recipe") -> Iterator[str]:
+    """What a person reads, within 80 columns."""
+    yield f"{recipe.name}, {recipe.task}"
+    yield recipe.about
+    yield ""
+    yield from _wrapped("chosen", recipe.choice)
+    yield from _wrapped("needs", ", ".join(recipe.needs))
+    yield from _wrapped("combines", _combination(recipe))
+    if recipe.starts_from:
+        yield from _wrapped("starts", f"from a finished trial of {recipe.starts_from}, same task and split")
+    if recipe.type_from:
+        yield from _wrapped("type", f"from a finished trial of {recipe.type_from} for mass_calcification")
+    yield from _wrapped("protocol", _protocol(recipe.protocol))
+    for number, figure in enumerate(recipe.figures):
+        yield from _wrapped("figures" if number == 0 else "", _figure(figure))
+    yield from _wrapped("doubt", recipe.doubt)
+    if recipe.points:
+        yield f"\nsettings that differ from the defaults, {_count(len(recipe.points), 'point')}:"
+        for name, values in _changed(recipe.points).items():
+            yield from _wrapped(None, f"{name}={values}")
+    yield ""
+    yield "run it:"
+    for command in _commands(recipe):
+        yield f"  {command}"
+
+
+def _wrapped(label: str | None, text: str) -> Iterator[str]:
+    """Lines of a text behind its label; no label indents by two; an empty text gives none."""
+    import textwrap
+
+    if not text:
+        return
+    first = "  " if label is None else f"{label:<{_LABEL}}"
+    later = " " * (4 if label is None else _LABEL)
+    yield from textwrap.wrap(
+        text, _WIDTH, initial_indent=first, subsequent_indent=later, break_on_hyphens=False
+    )
+
+
+def _combination(recipe: "Recipe") -> str:
+    return f"{', '.join(recipe.members)} by {recipe.method}" if recipe.members else ""
+
+
+def _protocol(protocol: "Protocol") -> str:
+    if protocol.holdout is None:
+        parts = [f"{protocol.folds} folds"]
+    else:
+        parts = [f"one validation part of {protocol.holdout:.3g}"]
+    share = f"test share {protocol.test_share:g} where the data bring no test set"
+    parts.append(share if protocol.test_share else "no test part")
+    parts += ["split by images, not patients"] * protocol.is_naive
+    parts += ["trained once more on the whole training part before the test"] * protocol.refits
+    return ", ".join(parts)
+
+
+def _figure(figure: "Figure") -> str:
+    interval = figure.interval()
+    ends = f" [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else ""
+    images = f" of {figure.images:,} images" if figure.images else ""
+    note = f"; {figure.note}" if figure.note else ""
+    return f"{_metric(figure)} {figure.value:g}{ends}, {figure.part}{images}{note}"
+
+
+def _count(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def _changed(points: tuple[Mapping[str, Any], ...]) -> dict[str, str]:
+    """Settings that differ from the defaults, as `--set` takes them; of a sweep all values in turn."""
+    from trainables.config import decode, flatten
+
+    default = flatten(decode({"model.backbone": "-"}).model_dump())
+    checked = [flatten(decode(point).model_dump()) for point in points]
+    values = {name: list(dict.fromkeys(_text(point[name]) for point in checked)) for name in default}
+    return {name: " | ".join(found) for name, found in values.items() if found != [_text(default[name])]}
+
+
+def _text(value: Any) -> str:
+    """A value as a user types it.
+
+    >>> _text((512, 256)), _text(()), _text(None), _text(True)
+    ('512-256', 'none', 'null', 'true')
+    """
+    if isinstance(value, tuple):
+        return "-".join(map(str, value)) or "none"
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _commands(recipe: "Recipe") -> Iterator[str]:
+    """The search of a recipe, which for an ensemble is that of its members, and what makes the ensemble."""
+    from trainables.tasks import task_named
+
+    yield f"orchestrate search {recipe.task} \\"
+    data = "" if task_named(recipe.task).takes_table else " --data PATH"
+    yield f"    --recipe {recipe.name}{data} --epochs {_epochs(recipe)} \\"
+    yield f"    {' '.join(_options(recipe))}"
+    if recipe.members:
+        yield f"orchestrate ensemble RUN --methods {recipe.method}"
+
+
+def _epochs(recipe: "Recipe") -> int:
+    """Of the longest point; a search cuts longer ones short."""
+    from search_spaces.recipes import recipe_named
+
+    members = [recipe_named(name, recipe.task) for name in recipe.members] or [recipe]
+    return max(int(point["training.epochs"]) for member in members for point in member.points)
+
+
+def _options(recipe: "Recipe") -> Iterator[str]:
+    protocol = recipe.protocol
+    yield f"--folds {protocol.folds}" if protocol.holdout is None else f"--holdout {protocol.holdout:.3g}"
+    yield f"--test-share {protocol.test_share:g}"
+    if protocol.is_naive:
+        yield "--naive-split"
+    if recipe.starts_from:
+        yield "--start-from RUN"
+    if recipe.type_from:
+        yield "--type-from RUN"
+
+
+def _as_json(recipe: "Recipe") -> dict[str, Any]:
+    from dataclasses import asdict
+
+    figures = [asdict(figure) | {"interval": figure.interval()} for figure in recipe.figures]
+    return asdict(recipe) | {"figures": figures, "command": list(_commands(recipe))}

@@ -1,0 +1,44 @@
+"""How scores are named: those of a naive split carry its name wherever they are written."""
+
+from typing import Final, Literal
+
+SplitName = Literal["grouped split", "naive split"]
+
+GROUPED: Final = "grouped split"
+NAIVE: Final = "naive split"
+NAIVE_SENTENCE: Final = (
+    "Naive split: patients lie in several folds or parts at once, so these scores are too high."
+)
+
+
+def scored(header: str, split: SplitName) -> str:
+    """Return the name of a score with the split that it comes from, where that is not a grouped one.
+
+    >>> scored("AUC", "grouped split"), scored("AUC", "naive split")
+    ('AUC', 'AUC (naive split)')
+    """
+    return f"{header} ({split})" if split == NAIVE else header
+
+
+def interval_header(split: SplitName) -> str:
+    """Return the header of a column of AUCs with intervals, narrow enough for 80 columns.
+
+    >>> interval_header("grouped split"), interval_header("naive split")
+    ('AUC [95 %]', 'AUC (naive split)\\n[95 %]')
+    """
+    return "AUC [95 %]" if split == GROUPED else f"{scored('AUC', split)}\n[95 %]"
+
+
+def sentences(caption: str, split: SplitName) -> str:
+    """Return a caption of scores, with what a naive split makes of them."""
+    return f"{caption} {NAIVE_SENTENCE}" if split == NAIVE else caption
+
+
+def marks(*, is_synthetic: bool, split: SplitName) -> str:
+    """Return what stands before a title: what its scores are worth little for, in capitals; or nothing.
+
+    >>> marks(is_synthetic=True, split="naive split"), marks(is_synthetic=False, split="grouped split")
+    ('SYNTHETIC NAIVE SPLIT ', '')
+    """
+    said = ["SYNTHETIC"] * is_synthetic + ["NAIVE SPLIT"] * (split == NAIVE)
+    return "".join(f"{mark} " for mark in said)

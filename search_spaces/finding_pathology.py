@@ -1,0 +1,11 @@
+"""Benign, malignant or no finding? Seed 003's `benign`."""
+
+import optuna
+
+from search_spaces import pieces
+from search_spaces.context import SpaceContext
+
+
+def space(trial: optuna.trial.BaseTrial, context: SpaceContext) -> pieces.Settings:
+    """Settings of one trial."""
+    return pieces.classifier(trial, context)

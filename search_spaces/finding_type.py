@@ -1,0 +1,11 @@
+"""A mass, a calcification or neither? Seed 003's `mass`."""
+
+import optuna
+
+from search_spaces import pieces
+from search_spaces.context import SpaceContext
+
+
+def space(trial: optuna.trial.BaseTrial, context: SpaceContext) -> pieces.Settings:
+    """Settings of one trial."""
+    return pieces.classifier(trial, context)

@@ -1,0 +1,81 @@
+"""The catalogue: every experiment of the five source systems, and the best of our own, as data."""
+
+from typing import Final
+
+from search_spaces.recipes import (
+    ours,
+    seed_000,
+    seed_001,
+    seed_001_combined,
+    seed_002,
+    seed_003,
+    seed_003_classical,
+    seed_004,
+)
+from search_spaces.recipes.recipe import Figure, Protocol, Recipe
+from trainables.errors import ConfigError, UnknownNameError
+
+__all__ = ["RECIPES", "Figure", "Protocol", "Recipe", "recipe_named", "recipes_of"]
+
+RECIPES: Final[tuple[Recipe, ...]] = (
+    *ours.BEST_OF_OURS,
+    *seed_000.RECIPES,
+    *seed_001.RECIPES,
+    *seed_001_combined.RECIPES,
+    *seed_002.RECIPES,
+    *seed_003.RECIPES,
+    *seed_003_classical.RECIPES,
+    *seed_004.RECIPES,
+)
+
+
+def recipes_of(task: str) -> tuple[Recipe, ...]:
+    """Return the recipes of a task, best first; none for a task that no source had.
+
+    Ours come first. Then those with a figure that nothing speaks against, the higher first: the AUC, or else
+    the accuracy or what the source has. Then those without a figure, and at last those whose figure is in
+    doubt. Figures of different data and parts stand side by side: this is an order to try things in, and
+    no ranking. Ties keep the order of the catalogue.
+
+    >>> recipes_of("benign_malignant")[0].name
+    'frozen-lite0'
+    """
+    return tuple(sorted((recipe for recipe in RECIPES if recipe.task == task), key=_place))
+
+
+def recipe_named(name: str, task: str | None = None) -> Recipe:
+    """Return the recipe of an id, in capitals or not.
+
+    Args:
+        name: Such as `E001-12`.
+        task: Needed only where several tasks have the id.
+
+    Raises:
+        UnknownNameError: If no recipe has the id; the message holds the nearest one, and those of its source.
+        ConfigError: If the id is of other tasks, or of several and no task is given; the message names them.
+    """
+    found = {recipe.task: recipe for recipe in RECIPES if recipe.name.lower() == name.lower()}
+    if not found:
+        raise UnknownNameError("recipe", name, _of_the_same_source(name))
+    if task is None and len(found) == 1:
+        return next(iter(found.values()))
+    if task is None:
+        raise ConfigError(f"recipe {name} is of several tasks; say which with --task: {', '.join(found)}")
+    if task not in found:
+        raise ConfigError(f"recipe {name} is not of task {task}, but of {', '.join(found)}")
+    return found[task]
+
+
+def _place(recipe: Recipe) -> tuple[int, float]:
+    if recipe in ours.BEST_OF_OURS:
+        return 0, 0.0
+    if recipe.doubt:
+        return 3, 0.0
+    return (1, -recipe.headline.value) if recipe.headline else (2, 0.0)
+
+
+def _of_the_same_source(name: str) -> set[str]:
+    """Ids that begin as a name does; all where none does."""
+    start = name.partition("-")[0].lower()
+    names = {recipe.name for recipe in RECIPES}
+    return {known for known in names if known.lower().startswith(f"{start}-")} or names

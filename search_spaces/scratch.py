@@ -1,0 +1,61 @@
+"""Nets from scratch whose structure is searched: blocks, convolutions, branches and residuals."""
+
+import math
+from typing import Any, Final
+
+import optuna
+
+from search_spaces.context import SpaceContext
+from trainables.models.free_form import structure_of
+from trainables.prefix.taps import LARGEST_SHARED_MAP, feature_shapes
+
+FREE_FORM: Final = "scratch"  # the choice of `model.backbone` that leads here
+_DEEPEST: Final = 6
+
+
+def model(trial: optuna.trial.BaseTrial, context: SpaceContext) -> tuple[dict[str, Any], bool]:
+    """A free-form net that the images are large enough for.
+
+    Also says whether a dense layer may take in its whole map.
+    """
+    stride = trial.suggest_categorical("scratch.stride", (1, 2))
+    parts: dict[str, Any] = {
+        "convs": trial.suggest_int("scratch.convs", 1, 3),
+        "filters": trial.suggest_categorical(
+            "scratch.filters", (16, 32, 64) if context.has_gpu else (16, 32)
+        ),
+        "kernel": trial.suggest_categorical("scratch.kernel", (3, 5, 7)),
+        "stride": stride,
+        "pool": trial.suggest_categorical("scratch.pool", (2, 3)),
+        "padding": trial.suggest_categorical("scratch.padding", ("same", "valid")),
+        "norm": trial.suggest_categorical("scratch.norm", (0, 1)),
+        "dropout": trial.suggest_categorical("scratch.dropout", (0, 0.1, 0.25)),
+    }
+    if parts["padding"] == "same":
+        parts["branch"] = trial.suggest_categorical("scratch.branch", (0, 1))
+        parts["residual"] = trial.suggest_categorical("scratch.residual", (0, 1))
+    deepest = _deepest(parts, context.image_px)
+    parts["blocks"] = trial.suggest_int(f"scratch.blocks@{deepest}", 1, deepest)
+    name = _name(parts)
+    shapes = feature_shapes(name, context.image_channels, context.image_px)
+    may_flatten = math.prod(shapes[f"block{parts['blocks']}"]) <= LARGEST_SHARED_MAP
+    settings = {"model.backbone": name, "model.weights": "random", "model.trained_stages": "all"}
+    return settings, may_flatten
+
+
+def _deepest(parts: dict[str, Any], image_px: int) -> int:
+    """Most blocks that leave at least one position of such images."""
+    for blocks in range(_DEEPEST, 1, -1):
+        if (1 << blocks) * parts["stride"] > image_px:
+            continue
+        try:
+            structure = structure_of(_name({**parts, "blocks": blocks}))
+        except ValueError:
+            continue
+        if structure.min_size_px <= image_px:
+            return blocks
+    return 1
+
+
+def _name(parts: dict[str, Any]) -> str:
+    return f"{FREE_FORM}:{','.join(f'{name}={value}' for name, value in parts.items())}"

@@ -1,0 +1,233 @@
+"""Finished trials of pairs, told trials and started ones say what cross-validation predicted out of fold."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from paired_run import FIRST_TRIALS, LITE0, SCRATCH, STARTED, TYPE_TRIALS, place_in, split_of, told_by
+
+from results.export.inputs import ModelInputs, inputs_of_rows
+from results.metrics import scores
+from results.records import OutOfFold
+from trainables.config import decode
+from trainables.errors import ConfigError
+from trainables.evaluation import CrossValidation
+from trainables.inference import FinishedTrial, ImageFormat, Needs, SharedTrunks, TrialModule
+from trainables.material import Start, prepare
+from trainables.tasks import task_named
+
+IMAGE = ImageFormat((32, 32), 65535.0)
+TASK = "benign_malignant"
+DIFF = {**LITE0, "model.pair": "diff"}
+
+
+@pytest.fixture
+def place(tmp_path):
+    return place_in(tmp_path)
+
+
+@pytest.fixture
+def material(paired_patches):
+    return prepare(paired_patches, task_named(TASK), split_of(paired_patches))
+
+
+def finish(settings, material, place, *, type_trial=None):
+    """A trained trial and its out-of-fold predictions."""
+    config = decode(settings)
+    validation = CrossValidation(config, material, place, seed=1, score=scores)
+    while not validation.is_over:
+        validation.epoch()
+    weights = place.weights[config.model.backbone] if config.model.weights == "imagenet" else None
+    trial = FinishedTrial(config, validation.best.weights, weights, type_trial)
+    return trial, validation.best.probabilities
+
+
+@pytest.fixture
+def types(paired_patches, place):
+    """A finished trial of mass_calcification in the same split, and what it says out of fold."""
+    material = prepare(paired_patches, task_named("mass_calcification"), split_of(paired_patches))
+    trial, probabilities = finish(TYPE_TRIALS[0], material, place)
+    said = OutOfFold(material.rows, material.labels, material.folds, material.groups, probabilities)
+    return trial, said
+
+
+def by_fold(module, material, needs):
+    inputs = inputs_of_rows(material.patch_set, task_named(TASK), material.rows, needs)
+    with torch.inference_mode():
+        return module.by_fold(**inputs.tensors())
+
+
+def held_out(predicted, material):
+    """Of predictions (folds, n, classes), what each fold says of its own images."""
+    return predicted.numpy()[material.folds, np.arange(len(material.folds))]
+
+
+def reproduces(trial, probabilities, material, *, classes=2, atol=1e-4):
+    module = TrialModule(trial, IMAGE, classes=classes)
+    predicted = by_fold(module, material, module.shared.needs)
+    np.testing.assert_allclose(held_out(predicted, material), probabilities, atol=atol)
+
+
+@pytest.mark.parametrize("kind", ["absdiff", "diff", "concat"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        LITE0,
+        {**LITE0, "model.cut": "block3", "model.trained_stages": 1, "model.head.branch": "6"},
+        {**SCRATCH, "input.contrast": 1.5},
+        {**LITE0, "model.cut": "block2", "model.channels": "conv1x1"},
+    ],
+    ids=["frozen", "fine-tuned", "from pixels", "adapter"],
+)
+def test_a_pair_trial_predicts_what_it_predicted_out_of_fold(kind, settings, material, place):
+    reproduces(*finish({**settings, "model.pair": kind}, material, place), material)
+
+
+def test_a_trial_told_by_people_predicts_what_it_predicted_out_of_fold(material, place):
+    trial, probabilities = finish({**LITE0, "model.type_input": "human"}, material, place)
+    module = TrialModule(trial, IMAGE, classes=2)
+    assert module.shared.needs == Needs(baseline=False, finding_type=True)
+    reproduces(trial, probabilities, material)
+
+
+@pytest.mark.parametrize("kind", ["probability", "hard"])
+@pytest.mark.parametrize("pair", ["none", "diff"])
+def test_each_fold_is_told_the_type_by_the_same_fold_of_the_type_trial(kind, pair, material, place, types):
+    teller, said = types
+    told = told_by(material, said)
+    settings = {**LITE0, "model.type_input": kind, "model.pair": pair, "training.repeats": 2}
+    trial, probabilities = finish(settings, told, place, type_trial=teller)
+    module = TrialModule(trial, IMAGE, classes=2)
+    assert module.shared.needs == Needs(baseline=True, finding_type=False)  # the type trial takes pairs
+    assert len(module.shared.trunks) == 1
+    reproduces(trial, probabilities, told)
+
+
+def test_a_type_trial_of_another_number_of_folds_tells_its_mean(material, place, types):
+    teller, said = types
+    settings = {**LITE0, "model.type_input": "probability"}
+    trial, _ = finish(settings, told_by(material, said), place, type_trial=teller)
+    more = dataclasses.replace(teller, folds=[*teller.folds, teller.folds[0]])
+    first = dataclasses.replace(teller, folds=[teller.folds[0]])
+    raw, baseline = (torch.randint(0, 65535, (3, 32, 32), dtype=torch.int32) for _ in range(2))
+    with torch.inference_mode():
+        types_of_three = TrialModule(more, IMAGE, classes=2)(raw, baseline)[:, 1]
+        module = TrialModule(dataclasses.replace(trial, type_trial=more), IMAGE, classes=2)
+        shared = module.shared
+        features = shared.trunks[0](raw, baseline)
+        told = shared.models[1](features[shared.routes[1][1]], types_of_three.expand(2, -1))
+        torch.testing.assert_close(module.by_fold(raw, baseline), told)
+        only_first = TrialModule(dataclasses.replace(trial, type_trial=first), IMAGE, classes=2)
+        assert not torch.equal(only_first(raw, baseline), module(raw, baseline))
+
+
+def test_a_told_trial_needs_the_trial_that_told_it(material, place, types):
+    trial, _ = finish({**LITE0, "model.type_input": "hard"}, told_by(material, types[1]), place)
+    with pytest.raises(ConfigError, match=r"model\.type_input=hard needs the finished trial of mass_calc"):
+        TrialModule(trial, IMAGE, classes=2)
+
+
+@pytest.mark.parametrize("changes", [{}, {"model.trained_stages": 0}, {"model.pair": "diff"}])
+def test_a_started_trial_predicts_what_it_predicted_out_of_fold(changes, material, place):
+    first, _ = finish(FIRST_TRIALS[0], material, place)
+    started = dataclasses.replace(place, start=Start(first.config, first.folds))
+    reproduces(*finish({**STARTED, **changes}, material, started), material)
+
+
+def test_frozen_stages_of_a_started_trial_stay_those_of_each_fold(material, place):
+    first, _ = finish(FIRST_TRIALS[0], material, place)
+    started = dataclasses.replace(place, start=Start(first.config, first.folds))
+    trial, _ = finish({**STARTED, "model.trained_stages": 0}, material, started)
+    one, other = TrialModule(trial, IMAGE, classes=2).shared.models[0].parts
+    assert one.frozen is not other.frozen
+    assert any(
+        not torch.equal(mine, theirs)
+        for mine, theirs in zip(one.frozen.parameters(), other.frozen.parameters(), strict=True)
+    )
+
+
+def test_single_and_pair_trials_share_a_trunk_and_predict_as_if_alone(material, place, types):
+    teller, said = types
+    told = told_by(material, said)
+    settings = [
+        {**LITE0, "model.cut": "block3"},
+        {**DIFF, "training.augmentation": "none"},
+        {**DIFF, "model.cut": "block2"},
+        {**LITE0, "model.type_input": "probability"},
+        {**SCRATCH, "model.pair": "concat", "model.type_input": "human"},
+    ]
+    finished = [finish(one, told, place, type_trial=teller) for one in settings]
+    shared = SharedTrunks([trial for trial, _ in finished], IMAGE, classes=2)
+    assert shared.needs == Needs(baseline=True, finding_type=True)
+    assert len(shared.trunks) == 2
+    assert len(shared.models) == 6  # the type trial runs besides
+    found = by_fold(shared, told, shared.needs)
+    for predicted, (_, probabilities) in zip(found, finished, strict=True):
+        np.testing.assert_allclose(held_out(predicted, told), probabilities, atol=1e-4)
+
+
+def test_a_baseline_goes_no_deeper_than_pairs_ask_for(material, place):
+    deep, _ = finish(LITE0, material, place)
+    shallow, _ = finish({**DIFF, "model.cut": "block2"}, material, place)
+    shared = SharedTrunks([deep, shallow], IMAGE, classes=2)
+    seen = {}
+    for name, stage in shared.trunks[0].stages.items():
+        stage.register_forward_hook(lambda _, inputs, __, name=name: seen.update({name: len(inputs[0])}))
+    by_fold(shared, material, shared.needs)
+    images = len(material.rows)
+    assert seen["block2"] == 2 * 4 * images
+    assert seen["block3"] == 4 * images
+
+
+def test_single_trials_ask_for_nothing_besides_pixels(material, place):
+    trial, _ = finish(LITE0, material, place)
+    module = TrialModule(trial, IMAGE, classes=2)
+    assert module.shared.needs == Needs(baseline=False, finding_type=False)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"model.pair": "diff"}, "compares images with healthy baselines; give `baseline` besides `raw`"),
+        ({"model.type_input": "human"}, "told the type of the finding; give `finding_type` besides `raw`"),
+    ],
+)
+def test_inputs_that_are_missing_are_asked_for(settings, message, material, place):
+    trial, _ = finish({**LITE0, **settings}, material, place)
+    with pytest.raises(ConfigError, match=message):
+        TrialModule(trial, IMAGE, classes=2)(torch.zeros(1, 32, 32))
+
+
+def test_five_classes_are_predicted(paired_patches, place):
+    task = task_named("five_class")
+    material = prepare(paired_patches, task, split_of(paired_patches, "five_class"))
+    trial, probabilities = finish(LITE0, material, place)
+    module = TrialModule(trial, IMAGE, classes=5)
+    inputs = inputs_of_rows(paired_patches, task, material.rows, module.shared.needs)
+    with torch.inference_mode():
+        predicted = module.by_fold(**inputs.tensors())
+    assert predicted.shape == (2, len(material.rows), 5)
+    np.testing.assert_allclose(held_out(predicted, material), probabilities, atol=1e-4)
+
+
+# -- what a model takes of rows
+
+
+def test_baselines_and_types_follow_the_order_of_the_rows(paired_patches):
+    rows = np.array([7, 1, 5])
+    inputs = inputs_of_rows(paired_patches, task_named(TASK), rows, Needs(baseline=True, finding_type=True))
+    np.testing.assert_array_equal(inputs.raw, paired_patches.images[[7, 1, 5]])
+    np.testing.assert_array_equal(inputs.baseline, paired_patches.images[[6, 0, 4]])
+    assert paired_patches.labels[rows].tolist() == [4, 1, 3]
+    assert inputs.finding_type.tolist() == [1.0, 0.0, 1.0]
+
+
+def test_batches_keep_images_baselines_and_types_together():
+    numbers = np.arange(20, dtype=np.float32)
+    images = np.zeros((20, 2, 2), np.float32) + numbers[:, None, None]
+    batches = list(ModelInputs(images, images + 100, numbers).batches())
+    assert [len(batch) for batch in batches] == [8, 8, 4]
+    for batch in batches:
+        np.testing.assert_array_equal(batch.raw[:, 0, 0], batch.finding_type)
+        np.testing.assert_array_equal(batch.baseline[:, 0, 0], batch.finding_type + 100)

@@ -1,0 +1,243 @@
+"""Pairs with a baseline, the type of the finding, first phases, and starts from finished trials."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from results.metrics import scores
+from trainables.config import TrialConfig, decode
+from trainables.data.patches import PatchSet, select_rows
+from trainables.data.splits import make_split
+from trainables.errors import ConfigError
+from trainables.evaluation import CrossValidation
+from trainables.material import Material, Place, Start, prepare
+from trainables.models.weights import take_inventory
+from trainables.phases import train_first_phase
+from trainables.prefix.opening import open_features
+from trainables.tasks import task_named
+
+FROZEN = {
+    "model.backbone": "efficientnet_lite0",
+    "input.size_px": 32,
+    "model.head.hidden": "16",
+    "optimizer.lr": 0.01,
+    "training.epochs": 12,
+    "training.batch_size": 16,
+}
+SCRATCH = {
+    "model.backbone": "scratch:blocks=2,filters=16",
+    "model.weights": "random",
+    "model.trained_stages": "all",
+    "model.head.hidden": "8",
+    "training.epochs": 1,
+    "training.average_views": False,
+    "training.augmentation": "none",
+}
+
+
+def material_of(patches: PatchSet, task_name: str = "benign_malignant") -> Material:
+    task = task_named(task_name)
+    split = make_split(
+        select_rows(patches, task),
+        fingerprint=patches.fingerprint,
+        task=task.name,
+        folds=3,
+        test_share=0.25,
+        seed=0,
+    )
+    return prepare(patches, task, split)
+
+
+@pytest.fixture
+def material(paired_patches: PatchSet) -> Material:
+    return material_of(paired_patches)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    inventory = take_inventory(
+        ("efficientnet_lite0", "scratch:blocks=2,filters=16"), weights_dir=None, may_download=False
+    )
+    return Place(tmp_path / "features", torch.device("cpu"), inventory.usable)
+
+
+def run(config: TrialConfig, material: Material, place: Place) -> CrossValidation:
+    validation = CrossValidation(config, material, place, seed=1, score=scores)
+    while not validation.is_over:
+        validation.epoch()
+    return validation
+
+
+def auc(validation: CrossValidation) -> float:
+    assert validation.best is not None
+    return validation.best.value
+
+
+def test_a_pair_shows_what_an_image_by_itself_does_not(material: Material, place: Place) -> None:
+    from_pixels = {**SCRATCH, "training.epochs": 20, "optimizer.lr": 0.003, "training.batch_size": 8}
+    alone = run(decode(from_pixels), material, place)
+    paired = run(decode({**from_pixels, "model.pair": "diff"}), material, place)
+    assert auc(paired) > auc(alone) + 0.15
+
+
+@pytest.mark.parametrize("policy", ["d4", "affine"])
+def test_both_images_of_a_pair_are_seen_in_the_same_view(
+    policy: str, material: Material, place: Place
+) -> None:
+    twins = _with_baselines_like_their_abnormality(material)
+    config = decode({**FROZEN, "model.pair": "diff", "training.augmentation": policy})
+    features, _ = open_features(config, twins, place)
+    draws = [torch.Generator().manual_seed(0)]
+    batch = features.for_training(np.arange(8)[None], draws)
+    assert batch.shape[:3] == (1, 8, 2)
+    torch.testing.assert_close(batch[:, :, 0], batch[:, :, 1])
+
+
+@pytest.mark.parametrize("policy", ["d4", "affine", "e002"])
+def test_both_images_of_a_pair_from_pixels_are_augmented_alike(
+    policy: str, material: Material, place: Place
+) -> None:
+    twins = _with_baselines_like_their_abnormality(material)
+    config = decode({**SCRATCH, "model.pair": "diff", "training.augmentation": policy})
+    features, _ = open_features(config, twins, place)
+    batch = features.for_training(np.arange(8)[None], [torch.Generator().manual_seed(0)])
+    other = features.for_training(np.arange(8)[None], [torch.Generator().manual_seed(1)])
+    assert not torch.equal(batch, other)
+    torch.testing.assert_close(batch[:, :, 0], batch[:, :, 1])
+
+
+def _with_baselines_like_their_abnormality(material: Material) -> Material:
+    """The same material with every baseline's pixels replaced by those of its abnormality."""
+    images = np.array(material.patch_set.images)
+    images[0::2] = images[1::2]
+    other = dataclasses.replace(material.patch_set, images=images, fingerprint="f" * 64)
+    return dataclasses.replace(material, patch_set=other)
+
+
+def test_pairs_share_the_features_of_their_abnormalities_with_single_images(
+    material: Material, place: Place
+) -> None:
+    _, alone = open_features(decode(FROZEN), material, place)
+    _, paired = open_features(decode({**FROZEN, "model.pair": "diff"}), material, place)
+    assert alone.computed > 0
+    assert paired.computed == alone.computed  # the baselines only
+
+
+def test_images_without_a_baseline_make_no_pairs(bright_patches: PatchSet, place: Place) -> None:
+    with pytest.raises(ConfigError, match=r"healthy baseline for every image; 36 of 36|48 of 48"):
+        open_features(decode({**FROZEN, "model.pair": "diff"}), material_of(bright_patches), place)
+
+
+def test_the_type_of_the_finding_reaches_the_head(material: Material, place: Place) -> None:
+    told = dataclasses.replace(material, type_probability=material.labels.astype(np.float64))
+    config = {**FROZEN, "model.type_input": "probability", "model.head.hidden": "none", "training.epochs": 30}
+    untold = run(decode({**config, "model.type_input": "none"}), material, place)
+    assert auc(run(decode(config), told, place)) > auc(untold) + 0.15  # it is told the answer itself
+
+
+def test_the_type_as_people_labelled_it_is_read_from_the_codes(material: Material) -> None:
+    codes = material.patch_set.labels[material.rows]
+    assert material.known("human") is not None
+    np.testing.assert_array_equal(material.known("human")[:, 0], np.isin(codes, (3, 4)))
+
+
+def test_a_hard_type_is_a_rounded_probability(material: Material) -> None:
+    told = dataclasses.replace(material, type_probability=np.full(len(material.labels), 0.7))
+    np.testing.assert_array_equal(told.known("hard"), np.ones((len(material.labels), 1)))
+
+
+def test_a_predicted_type_needs_a_trial_that_predicts_it(material: Material, place: Place) -> None:
+    config = decode({**FROZEN, "model.type_input": "probability"})
+    with pytest.raises(ConfigError, match="--type-from RUN"):
+        CrossValidation(config, material, place, seed=0, score=scores)
+
+
+def test_a_first_phase_on_the_head_is_what_the_second_starts_with(material: Material, place: Place) -> None:
+    config = decode(
+        {
+            **FROZEN,
+            "model.trained_stages": 1,
+            "model.cut": "block2",
+            "training.average_views": False,
+            "training.first_phase": "head",
+            "training.first_phase_epochs": 20,
+            "optimizer.lr": 0.01,
+            "optimizer.stage_lr_factor": 1e-9,
+            "training.epochs": 1,
+        }
+    )
+    without = config.model_copy(
+        update={"training": config.training.model_copy(update={"first_phase": "none"})}
+    )
+    one, other = (run(given, material, place) for given in (config, without))
+    assert one.losses[0] < other.losses[0]
+
+
+def test_stages_of_another_task_are_taken_over_and_may_rest(material: Material, place: Place) -> None:
+    settings = {**SCRATCH, "training.first_phase": "five_class", "training.first_phase_epochs": 2}
+    resting = decode({**settings, "training.first_phase_freezes": True})
+    states = train_first_phase(resting, material, place, seed=1)
+    finished = run(resting, material, place)
+    assert finished.best is not None
+    assert len(states) == len(finished.best.weights) == 3
+    for learnt, kept in zip(states, finished.best.weights, strict=True):
+        assert learnt
+        for name, tensor in learnt.items():
+            torch.testing.assert_close(kept[name], tensor)
+    moving = run(decode(settings), material, place)
+    assert moving.best is not None
+    name = next(name for name in states[0] if name.endswith("weight"))
+    assert not torch.equal(moving.best.weights[0][name], states[0][name])
+
+
+def test_a_phase_without_codes_is_refused(bright_patches: PatchSet, place: Place) -> None:
+    config = decode({**SCRATCH, "training.first_phase": "five_class"})
+    validation = CrossValidation(config, material_of(bright_patches), place, seed=0, score=scores)
+    with pytest.raises(ConfigError, match="finding codes"):
+        validation.epoch()
+
+
+def test_each_fold_starts_from_the_same_fold_of_the_finished_trial(material: Material, place: Place) -> None:
+    first = run(decode(SCRATCH), material, place)
+    assert first.best is not None
+    started = dataclasses.replace(place, start=Start(first.config, first.best.weights))
+    config = decode({**SCRATCH, "model.weights": "start", "model.start_head": True})
+    again = CrossValidation(config, material, started, seed=5, score=scores)
+    np.testing.assert_allclose(again.folds.predict(), first.best.probabilities, atol=1e-6)
+
+
+def test_a_start_may_be_frozen_and_is_then_kept_whole(material: Material, place: Place) -> None:
+    first = run(decode(SCRATCH), material, place)
+    assert first.best is not None
+    started = dataclasses.replace(place, start=Start(first.config, first.best.weights))
+    frozen = run(decode({**SCRATCH, "model.weights": "start", "model.trained_stages": 0}), material, started)
+    assert frozen.best is not None
+    for before, after in zip(first.best.weights, frozen.best.weights, strict=True):
+        for name, tensor in before.items():
+            if name.startswith("trained."):
+                torch.testing.assert_close(after[name.replace("trained.", "frozen.", 1)], tensor)
+
+
+def test_a_start_from_another_backbone_is_refused(material: Material, place: Place) -> None:
+    started = dataclasses.replace(place, start=Start(decode(FROZEN), [{}]))
+    config = decode({**SCRATCH, "model.weights": "start"})
+    with pytest.raises(ConfigError, match="has backbone efficientnet_lite0"):
+        CrossValidation(config, material, started, seed=0, score=scores)
+
+
+def test_a_share_of_the_patients_trains_and_all_are_predicted(material: Material, place: Place) -> None:
+    whole, part = (
+        CrossValidation(
+            decode({**FROZEN, "training.share": share}), material, place, seed=0, score=scores
+        ).folds
+        for share in (1.0, 0.5)
+    )
+    for fold, (all_images, some) in enumerate(zip(whole.train_positions, part.train_positions, strict=True)):
+        assert set(some) < set(all_images)
+        patients = set(material.groups[some])
+        assert len(patients) == round(0.5 * len(set(material.groups[all_images])))
+        assert not patients & set(material.groups[material.folds == fold])
+    assert sum(map(len, part.held_out)) == len(material.labels)

@@ -1,0 +1,145 @@
+"""`orchestrate recipes` lists the catalogue and says how to run an entry."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from orchestrator.cli.main import build_parser, main
+from search_spaces.pins import parse_pins
+from search_spaces.recipes import RECIPES, Recipe, recipe_named, recipes_of
+from trainables.config import decode
+
+
+@pytest.fixture(autouse=True)
+def _narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+
+
+def recipes(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    assert main(["recipes", *arguments]) == 0
+    return capsys.readouterr().out
+
+
+def test_the_list_holds_every_recipe_within_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = recipes(capsys, "list").splitlines()
+    ids = [line.split()[0] for line in lines if line.strip()]
+    assert all(ids.count(recipe.name) >= 1 for recipe in RECIPES)
+    assert max(len(line.rstrip()) for line in lines) <= 80
+    assert not any("…" in line for line in lines)
+    assert any("wisconsin: 7 recipes" in line for line in lines)
+
+
+def test_the_list_of_a_task_comes_best_first_and_marks_doubt(capsys: pytest.CaptureFixture[str]) -> None:
+    text = recipes(capsys, "list", "--task", "benign_malignant")
+    rows = [line.split() for line in text.splitlines() if line.lstrip().startswith(("E00", "frozen-"))]
+    assert [row[0] for row in rows] == [recipe.name for recipe in recipes_of("benign_malignant")]
+    values = {row[0]: row[-2:] for row in rows}
+    assert values["E001-11"] == ["AUC", "0.71"]
+    assert values["E001-3"] == ["accuracy", "0.6518?"]
+    assert "? in doubt" in text
+    assert "mass_calcification" not in text
+    assert "in doubt" not in recipes(capsys, "list", "--task", "healthy_sick")  # no figures, no marks
+
+
+def test_a_task_of_our_own_has_none(capsys: pytest.CaptureFixture[str]) -> None:
+    assert recipes(capsys, "list", "--task", "finding_type") == "no source system had the task finding_type\n"
+
+
+@pytest.mark.parametrize(
+    "recipe", [pytest.param(recipe, id=f"{recipe.name}-{recipe.task}") for recipe in RECIPES]
+)
+def test_every_recipe_can_be_shown_within_80_columns(
+    capsys: pytest.CaptureFixture[str], recipe: Recipe
+) -> None:
+    lines = recipes(capsys, "show", recipe.name, "--task", recipe.task).splitlines()
+    assert lines[0] == f"{recipe.name}, {recipe.task}"
+    assert max(map(len, lines)) <= 80
+
+
+def test_settings_are_shown_as_they_are_typed(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = recipes(capsys, "show", "E003-4").splitlines()
+    shown = [line.strip() for line in lines if line.startswith("  ") and "=" in line and "--" not in line]
+    assert "model.head.hidden=2048-2048" in shown
+    assert "training.patience=null" in shown
+    assert "training.batch_size=32" not in shown  # the default
+    assert decode(parse_pins(shown)) == decode(recipe_named("E003-4").points[0])
+
+
+def test_a_sweep_shows_the_values_in_turn(capsys: pytest.CaptureFixture[str]) -> None:
+    text = recipes(capsys, "show", "E003-15")
+    assert "4 points" in text
+    assert "training.class_weight=1 | 2 | 3 | 4" in text
+
+
+def test_figures_have_intervals_where_they_can(capsys: pytest.CaptureFixture[str]) -> None:
+    text = recipes(capsys, "show", "E001-3", "--task", "benign_malignant")
+    assert "accuracy 0.6518 [0.599, 0.701], test of 336 images" in text
+    assert "doubt     Its test accuracy is the share of benign patches" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("E003-5", "--holdout 0.111 --test-share 0.1 --naive-split"),
+        ("E002-1", "--folds 5 --test-share 0"),
+        ("E001-20", "--folds 4 --test-share 0.2 --start-from RUN --type-from RUN"),
+    ],
+)
+def test_the_command_repeats_the_protocol(
+    capsys: pytest.CaptureFixture[str], name: str, options: str
+) -> None:
+    recipe = recipe_named(name)
+    text = recipes(capsys, "show", name)
+    assert options in text
+    command = text.split("run it:\n")[1].replace("\\\n", " ").split()
+    asked = build_parser().parse_args(command[1:])
+    assert (asked.task, asked.recipes) == (recipe.task, [name])
+    assert asked.epochs == recipe.points[0]["training.epochs"]
+
+
+def test_an_ensemble_names_its_members_and_its_method(capsys: pytest.CaptureFixture[str]) -> None:
+    text = recipes(capsys, "show", "E004-ENSEMBLE")
+    assert "combines  E004-BM_V6, E004-VGG_BM_BEST, E004-INCEPTION_BM_BEST by average" in text
+    assert "--recipe E004-ENSEMBLE --data PATH --epochs 30" in text
+    assert "orchestrate ensemble RUN --methods average" in text
+
+
+def test_a_table_brings_its_own_data(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "--data" not in recipes(capsys, "show", "E003-19-TREE")
+
+
+def test_json_holds_every_setting_of_every_point(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = json.loads(recipes(capsys, "show", "E001-11", "--task", "mass_calcification", "--json"))
+    recipe = recipe_named("E001-11", "mass_calcification")
+    assert [decode(point) for point in shown["points"]] == [decode(point) for point in recipe.points]
+    assert [figure["metric"] for figure in shown["figures"]] == ["accuracy", "auc"]
+    assert shown["figures"][1]["interval"] == pytest.approx(recipe.figures[1].interval())
+    assert shown["protocol"]["refits"] is True
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("show", "E003-55"), "unknown recipe 'E003-55'; did you mean"),
+        (("show", "E001-12"), "of several tasks; say which with --task"),
+        (("show", "E000-3", "--task", "benign_malignant"), "not of task benign_malignant, but of idc"),
+        (("list", "--task", "benign_malignat"), "unknown task 'benign_malignat'; did you mean"),
+    ],
+)
+def test_what_is_not_there_is_explained(
+    capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], message: str
+) -> None:
+    assert main(["recipes", *arguments]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_listing_takes_neither_torch_nor_ray_nor_optuna() -> None:
+    code = (
+        "import sys; from orchestrator.cli.main import main; main(['recipes', 'list']); "
+        "main(['recipes', 'show', 'E003-5']); "
+        "print(sorted({'torch', 'ray', 'optuna', 'scipy', 'sklearn'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"

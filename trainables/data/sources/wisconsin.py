@@ -1,0 +1,48 @@
+"""The Breast Cancer Wisconsin (diagnostic) table: measurements of cell nuclei, which come with scikit-learn.
+
+Street, Wolberg, Mangasarian (1993); 569 masses, 30 columns: mean, standard error and worst value of ten
+measurements. UCI Machine Learning Repository, CC BY 4.0.
+"""
+
+import numpy as np
+
+from trainables.data.patches import RawPatches
+from trainables.errors import DataError
+from trainables.tasks import LabelCodes, Task
+
+NAME = "wisconsin"
+
+
+def load_wisconsin(data: str, task: Task, label_codes: LabelCodes | None) -> tuple[RawPatches, list[str]]:
+    """Read the table.
+
+    Args:
+        data: `wisconsin`; not used, since there is one such table.
+        task: The question; not used, since the codes are known.
+        label_codes: `task`, or None.
+
+    Returns:
+        The table with 0 for benign and 1 for malignant masses, and the sentence that says what it is. The
+        table names no patients: every mass is taken for a patient's only one.
+
+    Raises:
+        DataError: If other label codes are asked for.
+    """
+    from sklearn.datasets import load_breast_cancer  # slow to import, and images do not need it
+
+    if label_codes not in (None, "task"):
+        raise DataError(f"wisconsin's label codes are task, not {label_codes}; leave --label-codes out")
+    found = load_breast_cancer()
+    malignant = found.target_names.tolist().index("malignant")
+    raw = RawPatches(
+        images=np.ascontiguousarray(found.data, dtype=np.float32),
+        labels=(found.target == malignant).astype(np.int64),
+        label_codes="task",
+        patients=np.array([f"mass-{row:03d}" for row in range(len(found.target))]),
+        source=NAME,
+    )
+    rows, columns = raw.images.shape
+    return raw, [
+        f"Breast Cancer Wisconsin (diagnostic), from scikit-learn: {rows} masses, {columns} measurements "
+        "each, no images"
+    ]

@@ -1,0 +1,74 @@
+"""The cross-validation of a configuration, whatever it trains: a net, or a classical model."""
+
+from typing import Any, Protocol
+
+from trainables.classical import ClassicalValidation
+from trainables.config import TrialConfig
+from trainables.evaluation import Best, CrossValidation, EpochReport, Score
+from trainables.material import Material, Place
+from trainables.prefix.opening import FeatureUse
+
+
+class Validation(Protocol):
+    """A trial under way: trains and evaluates all folds, an epoch at a time.
+
+    Attributes:
+        material: The training part.
+        use: How the trial is fed.
+        epochs_done: Finished epochs.
+    """
+
+    material: Material
+    use: FeatureUse
+
+    @property
+    def epochs_done(self) -> int:
+        """Finished epochs."""
+        ...
+
+    @property
+    def is_over(self) -> bool:
+        """True when no epoch follows."""
+        ...
+
+    @property
+    def trained_parameters(self) -> int | None:
+        """Number of weights that train, in one model; None for a classical model."""
+        ...
+
+    @property
+    def best(self) -> Best | None:
+        """What is kept so far; None before the first epoch."""
+        ...
+
+    def epoch(self) -> EpochReport:
+        """Train and evaluate all folds for one epoch."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """Checkpoint: all that is needed to go on after the last epoch."""
+        ...
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        ...
+
+
+def open_validation(
+    config: TrialConfig, material: Material, place: Place, *, seed: int, score: Score, metric: str
+) -> Validation:
+    """Open the folds of a configuration.
+
+    Args:
+        config: The trial; `classical.name` decides what is fitted.
+        material: The training part.
+        place: Store, device and weights.
+        seed: Decides all that is drawn at random.
+        score: Maps labels (n,) and probabilities (n, classes) to metrics.
+        metric: The metric to report, a key of what `score` returns.
+
+    Raises:
+        OrchestrateError: If the configuration cannot run on these data.
+    """
+    kind = CrossValidation if config.classical.name == "none" else ClassicalValidation
+    return kind(config, material, place, seed=seed, score=score, metric=metric)
