@@ -3,17 +3,17 @@
 import dataclasses
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import torch
 
-from orchestrator.worker import epoch_scores, held_out_predictions
+from orchestrator.worker import epoch_scores
 from results.records import OutOfFold
 from search_spaces.points import FirstPoint
-from search_spaces.recipes import RECIPES, Recipe, recipe_named
+from search_spaces.recipes import Recipe, recipe_named
 from trainables.config import TrialConfig
 from trainables.data.patches import PatchSet, select_rows
 from trainables.data.splits import Split, make_split
@@ -41,7 +41,7 @@ class Run:
         epochs: That were trained.
         seconds: Of wall time, features included.
         parameters: That train in one model; None for a classical model.
-        peak_bytes: Most memory that the process took more than at its start; None where it cannot be measured.
+        peak_bytes: Most memory that the process took more than at its start; None where that is unknown.
     """
 
     config: TrialConfig
@@ -51,6 +51,23 @@ class Run:
     seconds: float
     parameters: int | None
     peak_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How much of a recipe is run.
+
+    Attributes:
+        epochs: Most that are trained.
+        seconds: After which no further epoch begins; the best so far counts.
+        seed: Of training.
+        pins: Settings in the place of the recipe's.
+    """
+
+    epochs: int = 2000
+    seconds: float = float("inf")
+    seed: int = 0
+    pins: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Kitchen:
@@ -65,16 +82,26 @@ class Kitchen:
 
     def __init__(self, store: Path, *, weights_dir: Path | None, stand_in: str | None) -> None:
         self.store, self.weights_dir, self.stand_in = store, weights_dir, stand_in
-        self._runs: dict[tuple[str, str, str], Run] = {}
+        self._sources: dict[tuple[str, str, str], Run] = {}
 
-    def pins(self, recipe: Recipe) -> dict[str, Any]:
+    def pins(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """Settings that put another backbone in the place of one without weights."""
-        settings = recipe.points[0] if recipe.points else {}
-        backbone = backbone_named(str(settings.get("model.backbone", "table")))
-        is_lacking = backbone.has_imagenet_weights and settings.get("model.weights", "imagenet") == "imagenet"
-        if self.stand_in is None or not is_lacking or self._weights(backbone.name) is not None:
+        backbone = backbone_named(str(settings["model.backbone"]))
+        is_pretrained = settings.get("model.weights", "imagenet") == "imagenet"
+        is_lacking = backbone.has_imagenet_weights and is_pretrained and self._weights(backbone.name) is None
+        if self.stand_in is None or not is_lacking:
             return {}
-        return {"model.backbone": self.stand_in}
+        pins: dict[str, Any] = {"model.backbone": self.stand_in}
+        other = backbone_named(self.stand_in)
+        trained = settings.get("model.trained_stages", 0)
+        if trained not in (0, "all"):
+            # As deep a part of it trains: seven of nine stages, or the last layers with weights.
+            share = int(trained) / len(backbone.stage_names)
+            pins["model.trained_stages"] = max(2, round(share * len(other.stage_names)))
+        cut = str(settings.get("model.cut", "top"))
+        if not cut.startswith("top") and cut not in other.stage_names:
+            pins["model.cut"] = "top"
+        return pins
 
     def run(
         self,
@@ -82,11 +109,7 @@ class Kitchen:
         settings: Mapping[str, Any],
         patch_set: PatchSet,
         split: Split,
-        *,
-        seed: int = 0,
-        pins: Mapping[str, Any] | None = None,
-        epochs: int = 2000,
-        seconds: float = float("inf"),
+        effort: Effort,
     ) -> Run:
         """Run one point on the training part of a split.
 
@@ -95,89 +118,67 @@ class Kitchen:
             settings: The point.
             patch_set: Images.
             split: Of these images.
-            seed: Of training.
-            pins: Settings in the place of the recipe's.
-            epochs: Most that are trained.
-            seconds: After which no further epoch begins; the best so far counts.
+            effort: How much of it.
         """
         material = prepare(patch_set, task_named(recipe.task), split)
         if recipe.type_from:
-            material = self._told(material, recipe, patch_set, split, seed, epochs, seconds)
-        config = FirstPoint(recipe.name, settings).configure(pins or {}, epochs=epochs)
-        if epochs < config.training.first_phase_epochs:
-            training = config.training.model_copy(update={"first_phase_epochs": epochs})
-            config = config.model_copy(update={"training": training})
-        start = self._started(recipe, patch_set, split, seed, epochs, seconds)
-        return self._trained(config, material, start, seed, seconds)
+            types = self._source(recipe.type_from, "mass_calcification", patch_set, split, effort).predictions
+            told = dict(zip(types.rows.tolist(), types.probabilities[:, 1].tolist(), strict=True))
+            known = np.array([told[int(row)] for row in material.rows])
+            material = dataclasses.replace(material, type_probability=known)
+        pins = self.pins(settings) | dict(effort.pins)
+        config = FirstPoint(recipe.name, settings).configure(pins, epochs=effort.epochs)
+        first_epochs = min(effort.epochs, config.training.first_phase_epochs)
+        training = config.training.model_copy(update={"first_phase_epochs": first_epochs})
+        config = config.model_copy(update={"training": training})
+        start = None
+        if recipe.starts_from:
+            source = self._source(recipe.starts_from, recipe.task, patch_set, split, effort)
+            start = Start(source.config, source.best.weights[:: source.config.training.repeats])
+        return self.train(config, material, effort, start=start)
 
-    def _trained(
-        self, config: TrialConfig, material: Material, start: Start | None, seed: int, seconds: float
+    def train(
+        self, config: TrialConfig, material: Material, effort: Effort, *, start: Start | None = None
     ) -> Run:
+        """Train and evaluate the folds of one configuration.
+
+        Args:
+            config: The trial.
+            material: The training part.
+            effort: Seconds and seed.
+            start: Finished trial that `model.weights=start` means.
+        """
         peak, begun = PeakMemory(CPU), time.monotonic()
         place = dataclasses.replace(self._place(config), start=start)
-        validation = open_validation(config, material, place, seed=seed, score=epoch_scores, metric="auc")
-        first = time.monotonic()
-        while not validation.is_over and (time.monotonic() - first < seconds or validation.best is None):
+        validation = open_validation(
+            config, material, place, seed=effort.seed, score=epoch_scores, metric="auc"
+        )
+        first, best = time.monotonic(), None
+        while best is None or not (validation.is_over or time.monotonic() - first > effort.seconds):
             validation.epoch()
-        best = validation.best
-        if best is None:
-            raise RuntimeError("a run keeps something after its first epoch")
+            best = validation.best
         memory = peak.use()
+        predictions = OutOfFold(
+            material.rows, material.labels, material.folds, material.groups, best.probabilities
+        )
         return Run(
-            config,
-            best,
-            held_out_predictions(material, best.probabilities),
-            validation.epochs_done,
-            time.monotonic() - begun,
-            validation.trained_parameters,
-            None if memory is None else memory.peak_bytes,
+            config=config,
+            best=best,
+            predictions=predictions.held_out(),
+            epochs=validation.epochs_done,
+            seconds=time.monotonic() - begun,
+            parameters=validation.trained_parameters,
+            peak_bytes=None if memory is None else memory.peak_bytes,
         )
 
-    def _source(
-        self, name: str, task: str, patch_set: PatchSet, split: Split, seed: int, epochs: int, seconds: float
-    ) -> Run:
-        """The recipe that another builds on, run once."""
+    def _source(self, name: str, task: str, patch_set: PatchSet, split: Split, effort: Effort) -> Run:
+        """The recipe that another builds on, run once in the same folds."""
         key = (name, task, patch_set.fingerprint)
-        if key not in self._runs:
+        if key not in self._sources:
             recipe = recipe_named(name, task)
-            settings = recipe.points[0]
-            self._runs[key] = self.run(
-                recipe,
-                settings,
-                patch_set,
-                dataclasses.replace(split, task=task),
-                seed=seed,
-                pins=self.pins(recipe),
-                epochs=epochs,
-                seconds=seconds,
-            )
-        return self._runs[key]
-
-    def _told(
-        self,
-        material: Material,
-        recipe: Recipe,
-        patch_set: PatchSet,
-        split: Split,
-        seed: int,
-        epochs: int,
-        seconds: float,
-    ) -> Material:
-        types = self._source(
-            recipe.type_from, "mass_calcification", patch_set, split, seed, epochs, seconds
-        ).predictions
-        of_row = dict(zip(types.rows.tolist(), types.probabilities[:, 1].tolist(), strict=True))
-        told = np.array([of_row[int(row)] for row in material.rows])
-        return dataclasses.replace(material, type_probability=told)
-
-    def _started(
-        self, recipe: Recipe, patch_set: PatchSet, split: Split, seed: int, epochs: int, seconds: float
-    ) -> Start | None:
-        if not recipe.starts_from:
-            return None
-        task = next(one.task for one in RECIPES if one.name == recipe.starts_from)
-        run = self._source(recipe.starts_from, task, patch_set, split, seed, epochs, seconds)
-        return Start(run.config, run.best.weights[:: run.config.training.repeats])
+            own = dataclasses.replace(split, task=task)
+            self._sources[key] = self.run(recipe, recipe.points[0], patch_set, own, effort)
+        return self._sources[key]
 
     def _place(self, config: TrialConfig) -> Place:
         name = config.model.backbone
@@ -212,14 +213,17 @@ def split_for(recipe: Recipe, patch_set: PatchSet, *, seed: int = 0, is_small: b
         is_small: Take a single validation part of a quarter instead, which is cheapest.
     """
     task, protocol = task_named(recipe.task), recipe.protocol
+    if is_small:
+        holdout = None if recipe.type_from else 0.25  # every image needs a predicted type
+        protocol = dataclasses.replace(protocol, folds=2, holdout=holdout, test_share=0.0)
     return make_split(
         select_rows(patch_set, task),
         fingerprint=patch_set.fingerprint,
         task=task.name,
         folds=protocol.folds,
-        test_share=0.0 if is_small else protocol.test_share,
+        test_share=protocol.test_share,
         seed=seed,
-        holdout=0.25 if is_small else protocol.holdout,
+        holdout=protocol.holdout,
     )
 
 

@@ -3,7 +3,7 @@
     python -m benchmarks.recipes [--recipe ID] [--task TASK] [--json FILE]
 
 Synthetic patches in the recipe's own size and channels, one validation part, random numbers where pretrained
-weights are not at hand: figures are costs, not scores. Memory is what the process took more than at its start.
+weights are not at hand: figures are costs, not scores. Memory is what the process took beyond its start.
 A recipe that cannot run is a failure, and so is the command then. Ensembles run their members, then the fit.
 """
 
@@ -21,7 +21,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.recipe_runs import Kitchen, Run, split_for
+from benchmarks.recipe_runs import Effort, Kitchen, Run, split_for
 from results.ensembles.members import align
 from results.ensembles.methods import fit
 from search_spaces.recipes import RECIPES, Recipe, recipe_named
@@ -99,7 +99,9 @@ def _runs(recipe: Recipe, patch_set: PatchSet, kitchen: Kitchen) -> list[Run]:
     parts = [recipe_named(name, recipe.task) for name in recipe.members] or [recipe]
     split = split_for(recipe, patch_set, is_small=True)
     return [
-        kitchen.run(part, settings, patch_set, split, epochs=1) for part in parts for settings in part.points
+        kitchen.run(part, settings, patch_set, split, Effort(epochs=1))
+        for part in parts
+        for settings in part.points
     ]
 
 
@@ -109,9 +111,9 @@ def _small_data(kind: str, folder: Path) -> PatchSet:
     phantom = make_phantom(patients=_PATIENTS, lesions_per_patient=2, size_px=50 if kind == "idc" else 150)
     if kind == "phantom":
         return store_patch_set(phantom, folder / "data")
-    images = phantom.images >> 8
+    images = (phantom.images.astype(np.uint16) >> 8).astype(np.uint8)
     raw = RawPatches(
-        images=np.stack([images] * 3, axis=-1).astype(np.uint8) if kind == "idc" else images.astype(np.uint8),
+        images=np.stack([images] * 3, axis=-1) if kind == "idc" else images,
         labels=(phantom.labels > 0).astype(np.int64),
         label_codes="task",
         patients=phantom.patients,
@@ -123,14 +125,17 @@ def _small_data(kind: str, folder: Path) -> PatchSet:
 
 def _table(rows: list[dict[str, Any]]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for header in ("recipe", "task"):
-        table.add_column(header, no_wrap=True)
+    table.add_column("recipe", no_wrap=True)
     for header in ("points", "parameters", "memory", "time"):
         table.add_column(header, justify="right", no_wrap=True)
+    task = ""
     for row in rows:
+        if row["task"] != task:
+            task = row["task"]
+            table.add_section()
+            table.add_row(f"[bold]{task}[/bold]")
         table.add_row(
             row["recipe"],
-            row["task"],
             str(row["points"]) if not row["error"] else "failed",
             f"{row['parameters']:,}" if row["parameters"] else "-",
             f"{row['peak_mib']:,.0f} MiB",

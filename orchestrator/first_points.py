@@ -112,8 +112,8 @@ class Defaults:
 def defaults_for(names: Sequence[str], task: str) -> Defaults:
     """Return what a search with these recipes does where its command does not say.
 
-    Trials are the recipes' points, epochs those of the longest, and the protocol is theirs where they agree on
-    one. A naive split is never a default.
+    Trials are the recipes' points, epochs those of the longest, and the protocol is theirs where they agree.
+    A naive split is never a default.
 
     Args:
         names: Ids of recipes, or `all`.

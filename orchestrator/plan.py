@@ -18,7 +18,7 @@ import numpy as np
 from orchestrator.pricing import Need, Point, Pricer
 from orchestrator.request import SearchRequest
 from orchestrator.rungs import REDUCTION, first_rung
-from orchestrator.search import Survey
+from orchestrator.survey import Survey
 from results.naming import GROUPED, NAIVE, SplitName
 from trainables.data.splits import TEST, TRAINING
 from trainables.devices import choose_device
@@ -255,7 +255,7 @@ def plan_search(survey: Survey, request: SearchRequest) -> Plan:
     """Price points of a surveyed search and run searches over them in thought.
 
     Args:
-        survey: From `orchestrator.search.survey_search`.
+        survey: From `orchestrator.survey.survey_search`.
         request: What was asked for.
 
     Raises:

@@ -20,8 +20,8 @@ from trainables.config import TrialConfig, flatten
 from trainables.data.patches import open_patch_set
 from trainables.data.splits import read_split
 from trainables.devices import Device, choose_device, limit_threads
+from trainables.epochs import EpochReport
 from trainables.errors import WeightsError
-from trainables.evaluation import EpochReport
 from trainables.material import Material, Place, prepare
 from trainables.memory import MemoryUse, PeakMemory
 from trainables.models.registry import backbone_named
@@ -108,7 +108,7 @@ class TrialRunner:
         except Exception as error:  # every failure of a trial becomes its record
             self._write_failure(error)
             self.validation, is_end = None, True  # its memory is wanted by others
-        return Step(opened, tuple(epochs), is_end, self.peak.use())
+        return Step(opened, tuple(epochs), is_end, self._memory())
 
     def _advance(self, epochs: list[EpochReport]) -> bool:
         """Train an epoch and append its report; returns True if that was the trial's end."""
@@ -117,7 +117,7 @@ class TrialRunner:
             return True
         report = self.validation.epoch()
         epochs.append(report)
-        is_late = self._is_out_of_time()
+        is_late = self._is_out_of_time() and not self.validation.is_ahead
         is_early = not report.is_last and report.epoch < min(FEWEST_EPOCHS, self.config.training.epochs)
         if is_late and is_early:
             self.run.write_record(self._record(state="pruned", cause="budget", value=report.value))
@@ -137,6 +137,7 @@ class TrialRunner:
             seed=self.search.seed,
             score=epoch_scores,
             metric=self.search.metric,
+            isolated=self.search.process_per_fold,
         )
         state = read_checkpoint(self._checkpoint_file)
         if state is not None:
@@ -190,7 +191,7 @@ class TrialRunner:
             prefix=self._prefix_use(),
             trained_parameters=validation.trained_parameters if validation else None,
             wall_seconds=time.monotonic() - self.started,
-            peak_bytes=memory.peak_bytes if (memory := self.peak.use()) else None,
+            peak_bytes=memory.peak_bytes if (memory := self._memory()) else None,
             device=str(self.device),
             fingerprint=self.search.fingerprint,
             seed=self.search.seed,
@@ -200,6 +201,13 @@ class TrialRunner:
 
     def _prefix_use(self) -> PrefixUse | None:
         return PrefixUse(**dataclasses.asdict(self.validation.use)) if self.validation else None
+
+    def _memory(self) -> MemoryUse | None:
+        """What the trial has needed, in this process and in one that trains a fold at the same time."""
+        own, process = self.peak.use(), self.validation.process_memory if self.validation else None
+        if own is None or process is None:
+            return own
+        return MemoryUse(own.peak_bytes + process.peak_bytes, own.total_bytes)
 
     def _checkpoint(self) -> None:
         if time.monotonic() - self.checkpointed >= _CHECKPOINT_SECONDS and self.validation is not None:

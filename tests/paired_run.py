@@ -18,20 +18,19 @@ from trainables.material import Material, Place, Start, prepare
 from trainables.models.weights import find_weights
 from trainables.tasks import task_named
 
+LEARNING = {"training.augmentation": "flips", "training.epochs": 4, "optimizer.lr": 0.005}
 LITE0 = {
     "model.backbone": "efficientnet_lite0",
     "input.size_px": 32,
     "model.head.hidden": "8",
-    "training.augmentation": "flips",
-    "training.epochs": 2,
+    **LEARNING,
 }
 SCRATCH = {
     "model.backbone": "scratch:blocks=2,filters=16",
     "model.weights": "random",
     "model.trained_stages": "all",
     "model.head.hidden": "8",
-    "training.augmentation": "flips",
-    "training.epochs": 2,
+    **LEARNING,
 }
 STARTED = {**SCRATCH, "model.weights": "start"}
 
@@ -58,11 +57,17 @@ TRIALS = {
 
 
 def store_pairs(folder: Path) -> PatchSet:
-    """96 grey patches in Pisa's codes, 32x32 uint16, of 24 patients: a baseline, then its abnormality."""
+    """96 grey patches in Pisa's codes, 32x32 uint16, of 24 patients: a baseline, then its abnormality.
+
+    Malignant ones are brighter, calcifications striped.
+    """
     labels = np.zeros(96, dtype=np.int64)
     labels[1::2] = np.tile([1, 2, 3, 4], 12)
+    images = pixels(images=96, side=32) // 2
+    images[np.isin(labels, (2, 4))] += 20_000
+    images[np.isin(labels, (3, 4)), ::4] += 10_000
     raw = RawPatches(
-        images=pixels(images=96, side=32),
+        images=images,
         labels=labels,
         label_codes="pisa",
         patients=np.array([f"p{index // 4:02d}" for index in range(96)]),

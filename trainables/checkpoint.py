@@ -1,7 +1,7 @@
 """Weights and checkpoints on disk, written whole or not at all."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ def read_checkpoint(path: Path) -> dict[str, Any] | None:
     return state
 
 
-def write_fold_weights(folder: Path, weights: Sequence[dict[str, Tensor]]) -> None:
+def write_fold_weights(folder: Path, weights: Sequence[Mapping[str, Tensor]]) -> None:
     """Keep what was trained, one file a fold."""
     for number, state in enumerate(weights):
         contiguous = {name: tensor.contiguous() for name, tensor in state.items()}

@@ -63,6 +63,9 @@ class ClassicalValidation:
         PrefixError: If the frozen stages give features that are not finite.
     """
 
+    is_ahead = False
+    process_memory = None
+
     def __init__(
         self,
         config: TrialConfig,

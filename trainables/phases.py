@@ -25,7 +25,7 @@ _BODY: Final = ("adapter.", "frozen.", "trained.")
 _HEAD: Final = ("head.",)
 
 
-def build_models(
+def build_models(  # noqa: PLR0913 - a trial, its place, and which of its models how
     config: TrialConfig,
     material: Material,
     place: Place,
@@ -34,6 +34,7 @@ def build_models(
     seed: int,
     how: How | None = None,
     labels_of: str | None = None,
+    only: int | None = None,
 ) -> Folds:
     """Build the models of a trial: fresh, or from the finished trial that `model.weights=start` means.
 
@@ -45,6 +46,7 @@ def build_models(
         seed: Decides first weights, order and views.
         how: Fused or sequential; None for what is faster.
         labels_of: Task that the labels are of; None for the trial's own.
+        only: Build the models of this fold alone.
 
     Raises:
         ConfigError: If the labels do not answer that task, or the finished trial has other stages.
@@ -65,6 +67,7 @@ def build_models(
         seed=seed,
         place=place,
         how=chosen,
+        only=only,
     )
     if config.model.weights == "start":
         folds.start_from(_states_of(_needed_start(config, place), config, folds))
@@ -72,7 +75,13 @@ def build_models(
 
 
 def train_first_phase(
-    config: TrialConfig, material: Material, place: Place, *, seed: int
+    config: TrialConfig,
+    material: Material,
+    place: Place,
+    *,
+    seed: int,
+    how: How | None = None,
+    only: int | None = None,
 ) -> list[dict[str, Tensor]]:
     """Train what comes before a trial's own epochs.
 
@@ -81,9 +90,11 @@ def train_first_phase(
         material: The training part.
         place: As for the trial.
         seed: As for the trial.
+        how: As for the trial.
+        only: Train the models of this fold alone.
 
     Returns:
-        For each model of the trial, what it takes over: the head, or adapter and stages.
+        For each model of the trial, or of that fold, what it takes over: the head, or adapter and stages.
 
     Raises:
         NanLossError: If a loss is not finite.
@@ -93,13 +104,20 @@ def train_first_phase(
     first = _first_config(config)
     features, _ = open_features(first, material, place)
     folds = build_models(
-        first, material, place, features=features, seed=seed, labels_of=None if phase == "head" else phase
+        first,
+        material,
+        place,
+        features=features,
+        seed=seed,
+        how=how,
+        labels_of=None if phase == "head" else phase,
+        only=only,
     )
-    active = [True] * folds.data.count
+    active = [True] * len(folds.numbers)
     for epoch in range(first.training.epochs):
         folds.train_epoch(epoch, active=active)
     taken = _HEAD if phase == "head" else _BODY
-    states = [state for fold in range(folds.data.count) for state in folds.kept_states(fold)]
+    states = [state for fold in folds.numbers for state in folds.kept_states(fold)]
     return [{name: tensor for name, tensor in state.items() if name.startswith(taken)} for state in states]
 
 
@@ -132,14 +150,13 @@ def _needed_start(config: TrialConfig, place: Place) -> Start:
 
 def _states_of(start: Start, config: TrialConfig, folds: Folds) -> list[dict[str, Tensor]]:
     """What each model takes over of a finished trial."""
-    models = folds.data.count * folds.repeats
     return [
         _matching(
             start.folds[model // folds.repeats % len(start.folds)],
-            folds.models.kept_state(model),
+            folds.models.kept_state(place),
             takes_head=config.model.start_head,
         )
-        for model in range(models)
+        for place, model in enumerate(folds.model_numbers)
     ]
 
 

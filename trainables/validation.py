@@ -4,8 +4,11 @@ from typing import Any, Protocol
 
 from trainables.classical import ClassicalValidation
 from trainables.config import TrialConfig
-from trainables.evaluation import Best, CrossValidation, EpochReport, Score
+from trainables.epochs import Best, EpochReport, Score
+from trainables.evaluation import CrossValidation
+from trainables.isolation import IsolatedValidation
 from trainables.material import Material, Place
+from trainables.memory import MemoryUse
 from trainables.prefix.opening import FeatureUse
 
 
@@ -32,6 +35,16 @@ class Validation(Protocol):
         ...
 
     @property
+    def is_ahead(self) -> bool:
+        """True while the next epoch is trained already, so that it takes no time."""
+        ...
+
+    @property
+    def process_memory(self) -> MemoryUse | None:
+        """Most that a process of its own has needed; None where the folds train in this one."""
+        ...
+
+    @property
     def trained_parameters(self) -> int | None:
         """Number of weights that train, in one model; None for a classical model."""
         ...
@@ -55,7 +68,14 @@ class Validation(Protocol):
 
 
 def open_validation(
-    config: TrialConfig, material: Material, place: Place, *, seed: int, score: Score, metric: str
+    config: TrialConfig,
+    material: Material,
+    place: Place,
+    *,
+    seed: int,
+    score: Score,
+    metric: str,
+    isolated: bool = False,
 ) -> Validation:
     """Open the folds of a configuration.
 
@@ -66,9 +86,12 @@ def open_validation(
         seed: Decides all that is drawn at random.
         score: Maps labels (n,) and probabilities (n, classes) to metrics.
         metric: The metric to report, a key of what `score` returns.
+        isolated: Train each fold of a net in a process of its own; a classical model is fitted here.
 
     Raises:
         OrchestrateError: If the configuration cannot run on these data.
     """
-    kind = CrossValidation if config.classical.name == "none" else ClassicalValidation
+    if config.classical.name != "none":
+        return ClassicalValidation(config, material, place, seed=seed, score=score, metric=metric)
+    kind = IsolatedValidation if isolated else CrossValidation
     return kind(config, material, place, seed=seed, score=score, metric=metric)

@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
     from cluster.connect import Connection
     from orchestrator.plan import plan_search
     from orchestrator.request import check_request
-    from orchestrator.search import survey_search
+    from orchestrator.survey import survey_search
     from trainables.probe import count_cpus, count_gpus
 
     request = search.request_of(arguments)

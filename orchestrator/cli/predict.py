@@ -7,8 +7,9 @@ from orchestrator.cli.common import add_format, messages, print_sentence, show
 
 HELP = "predict images with an exported bundle"
 EPILOG = """\
-The model card says whether the model compares images with a healthy patch of the same film (--baseline) and
-whether it must be told the type of the finding (--type).
+The model card says whether the model compares images with a healthy patch of
+the same film (--baseline), and whether it must be told the type of the finding
+(--type).
 
 examples:
   orchestrate predict bundle/ image.png more/*.png

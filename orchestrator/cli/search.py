@@ -94,6 +94,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     machine.add_argument(
         "--gpus-per-trial", type=float, help="GPUs of a trial (default: 0.25 where there is one)"
     )
+    machine.add_argument(
+        "--process-per-fold",
+        action="store_true",
+        help="train the folds of a trial one after the other, each in a process that takes its memory along "
+        "when it ends: slower, for models that hardly fit",
+    )
     machine.add_argument("--address", help="a Ray cluster: HOST:PORT, auto, or local to start one here")
     building = parser.add_argument_group("building on what is known")
     building.add_argument(
@@ -102,8 +108,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="ID",
         dest="recipes",
-        help="run an experiment of the catalogue (orchestrate recipes list) and nothing else, unless --trials "
-        "asks for more; may be repeated; `all` tries all of the task's first",
+        help="run an experiment of the catalogue (orchestrate recipes list) and nothing else, unless "
+        "--trials asks for more; may be repeated; `all` tries all of the task's first",
     )
     building.add_argument(
         "--start-from",

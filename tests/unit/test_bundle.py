@@ -1,6 +1,7 @@
 """Exporting a run: whole or not at all, checked against torch and the search, honest in its papers."""
 
 import datetime
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,7 +17,12 @@ from results.export.apply import open_model
 from results.export.bundle import export_bundle
 from results.export.card import model_card
 from results.export.manifest import Manifest
-from results.export.parity import held_out_rows, predict_by_fold, reproduces_out_of_fold
+from results.export.parity import (
+    held_out_rows,
+    predict_by_fold,
+    reproduces_out_of_fold,
+    undecided_rows,
+)
 from results.records import OutOfFold
 from trainables.checkpoint import read_fold_weights, write_fold_weights
 from trainables.data import splits
@@ -165,6 +171,15 @@ def test_images_to_compare_on_come_evenly_from_all_folds():
     assert np.bincount(kept.folds[np.isin(kept.rows, rows)]).tolist() == [3, 3, 3]
     assert (np.diff(rows) > 0).all()
     assert len(held_out_rows(kept, 1)) == 3
+
+
+def test_images_of_an_undecided_type_are_left_out_while_a_fold_has_others():
+    kept = kept_predictions(images=6)
+    positive = np.array([0.5, 0.515, 0.6, 0.485, 0.1, 0.9])
+    types = replace(kept, probabilities=np.stack([1 - positive, positive], axis=1))
+    undecided = undecided_rows(types)
+    assert undecided.tolist() == [0, 2, 6]  # the first fold holds rows 0 and 6, and no others
+    assert held_out_rows(kept, 6, without=undecided).tolist() == [0, 4, 6, 8, 10]
 
 
 def test_exporting_never_opens_the_test_part(run, tmp_path, monkeypatch):

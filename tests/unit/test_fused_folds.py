@@ -180,7 +180,7 @@ def test_a_fused_trial_goes_on_from_a_checkpoint_where_it_was(material: Material
 
 def test_a_fold_that_has_stopped_keeps_its_own_epoch(material: Material, place: Place) -> None:
     run = finished(decode(CASES["folds that stop by themselves"]), material, place, "fused")
-    kept = [own for own in run.kept if own is not None]
+    kept = [own for own in run.record.kept if own is not None]
     assert len({own.epoch for own in kept}) > 1
     assert run.best is not None
     assert run.best.epoch == max(own.epoch for own in kept)

@@ -1,10 +1,11 @@
 """A backbone's smallest input is a condition on configurations, met by spaces and refused at the door."""
 
 import pytest
+from test_pairs_and_phases import material_of
 from test_spaces import IMAGE_SPACES, context
 
 from orchestrator.policy import check_space
-from orchestrator.search import check_config
+from orchestrator.possible import check_config
 from search_spaces.registry import space_named
 from trainables.config import TrialConfig, decode
 from trainables.data.patches import PatchSet
@@ -21,23 +22,25 @@ def proposed(task: str) -> list[TrialConfig]:
 
 @pytest.mark.parametrize("task", IMAGE_SPACES)
 def test_no_space_proposes_an_input_that_its_backbone_refuses(task: str, bright_patches: PatchSet) -> None:
+    material = material_of(bright_patches)
     configs = proposed(task)
     assert {config.model.backbone for config in configs} == set(BACKBONES)
     for config in configs:
         backbone = backbone_named(config.model.backbone)
         for side in (16, 50, 3000):
             assert input_side(config, backbone, (side, side)) >= backbone.min_size_px
-        check_config(config, bright_patches, context(tuple(BACKBONES)))
+        check_config(config, material, context(tuple(BACKBONES)))
 
 
 def test_a_side_below_the_smallest_is_refused_at_the_door(bright_patches: PatchSet) -> None:
+    material = material_of(bright_patches)
     for name, backbone in BACKBONES.items():
         settings = {"model.backbone": name, "input.size_px": max(16, backbone.min_size_px - 1)}
         if not backbone.has_imagenet_weights:
             settings |= {"model.weights": "random", "model.trained_stages": "all"}
         if settings["input.size_px"] < backbone.min_size_px:
             with pytest.raises(ConfigError, match=f"{name} needs at least {backbone.min_size_px}"):
-                check_config(decode(settings), bright_patches, context(tuple(BACKBONES)))
+                check_config(decode(settings), material, context(tuple(BACKBONES)))
 
 
 def test_a_side_below_the_smallest_of_all_is_refused_by_the_configuration() -> None:

@@ -173,7 +173,7 @@ def test_a_first_phase_on_the_head_is_what_the_second_starts_with(material: Mate
         update={"training": config.training.model_copy(update={"first_phase": "none"})}
     )
     one, other = (run(given, material, place) for given in (config, without))
-    assert one.losses[0] < other.losses[0]
+    assert one.record.losses[0] < other.record.losses[0]
 
 
 def test_stages_of_another_task_are_taken_over_and_may_rest(material: Material, place: Place) -> None:

@@ -18,7 +18,7 @@ from orchestrator.cli.main import main
 from orchestrator.plan import Plan, draw_epochs, draw_search, ends, plan_search, run_in_thought
 from orchestrator.pricing import Need, Point
 from orchestrator.request import SearchRequest
-from orchestrator.search import survey_search
+from orchestrator.survey import survey_search
 from trainables.data.patches import PatchSet
 from trainables.material import Place, prepare
 from trainables.models.registry import backbone_named

@@ -58,7 +58,6 @@ def test_every_point_of_a_space_is_a_configuration_that_can_be_planned(task: str
 @pytest.mark.parametrize("task", IMAGE_SPACES)
 def test_the_sampler_is_told_what_its_space_knows_of_a_recipe(task: str) -> None:
     space, study = space_named(task), random_study()
-    assert space.recipes
     for recipe in space.recipes:
         for settings in recipe.points:
             config = FirstPoint(recipe.name, settings).configure({}, epochs=30)

@@ -11,7 +11,7 @@ from cluster.connect import Connection
 from orchestrator.cli.main import main
 from orchestrator.plan import plan_search
 from orchestrator.request import SearchRequest
-from orchestrator.search import Survey, survey_search
+from orchestrator.survey import Survey, survey_search
 from search_spaces.classical import MODELS
 from trainables.data.patches import RawPatches, fingerprint_of, store_patch_set
 from trainables.data.sources import load_patch_set, source_of

@@ -2,19 +2,40 @@ import numpy as np
 import pytest
 
 from trainables.errors import DataError, OneClassError, UnknownNameError
-from trainables.tasks import FINDINGS, TASKS, task_named
+from trainables.tasks import FINDINGS, LEFT_OUT, TASKS, task_named
 
 
 def test_pisa_and_003_codes_of_the_same_finding_agree() -> None:
     pisa = np.arange(5)
     of_003 = np.array([0, 2, 4, 1, 3])  # the same findings in 003's numbers
-    for task in TASKS.values():
+    of_findings = [task for task in TASKS.values() if LEFT_OUT not in task.class_of_finding[1:]]
+    assert len(of_findings) == 6
+    for task in of_findings:
         np.testing.assert_array_equal(task.classify(pisa, "pisa"), task.classify(of_003, "003"))
 
 
 def test_the_positive_class_is_the_finding() -> None:
-    assert [task.positive for task in TASKS.values()] == ["malignant", "calcification", "abnormal"]
+    assert {name: task.positive for name, task in TASKS.items() if len(task.classes) == 2} == {
+        "benign_malignant": "malignant",
+        "mass_calcification": "calcification",
+        "normal_abnormal": "abnormal",
+        "idc": "idc",
+        "healthy_sick": "sick",
+        "wisconsin": "malignant",
+    }
     assert FINDINGS[0] == "normal"
+
+
+@pytest.mark.parametrize("name", ["idc", "healthy_sick", "wisconsin"])
+def test_finding_codes_do_not_answer_a_question_that_is_not_about_findings(name: str) -> None:
+    with pytest.raises(OneClassError, match="none of its classes"):
+        TASKS[name].classify(np.arange(5), "pisa")
+
+
+def test_five_classes_keep_the_codes_of_the_two_sources_apart() -> None:
+    codes = np.arange(5)
+    assert TASKS["five_class"].classify(codes, "pisa").tolist() == [0, 1, 2, 3, 4]
+    assert TASKS["five_class"].classify(codes, "003").tolist() == [0, 3, 1, 4, 2]
 
 
 def test_a_code_outside_the_book_is_named() -> None:

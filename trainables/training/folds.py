@@ -83,6 +83,10 @@ class Folds:
         seed: Decides order, views, dropout and noise.
         place: Device and number type.
         how: `fused` or `sequential`; the results agree.
+        only: Build and train the models of this fold alone, as they would be among the others.
+
+    Attributes:
+        numbers: Folds whose models are here; whatever is said of each fold counts these.
     """
 
     def __init__(
@@ -94,23 +98,27 @@ class Folds:
         seed: int,
         place: Place,
         how: How,
+        only: int | None = None,
     ) -> None:
         self.config, self.data = config, data
         device = place.device
         self.repeats = config.training.repeats
-        models = data.count * self.repeats
-        self.draws = [Draws.seeded(seed * 1009 + model, device) for model in range(models)]
-        self.train_positions = [
+        self.numbers = range(data.count) if only is None else range(only, only + 1)
+        self.model_numbers = range(self.numbers.start * self.repeats, self.numbers.stop * self.repeats)
+        draws = [Draws.seeded(seed * 1009 + model, device) for model in range(data.count * self.repeats)]
+        positions = [
             resampled(
                 data.train(model // self.repeats, share=config.training.share),
                 data.labels,
                 config.training.sampling,
                 own.order,
             )
-            for model, own in enumerate(self.draws)
+            for model, own in enumerate(draws)
         ]
-        self.length = max(map(len, self.train_positions))
-        self.held_out = [data.held_out(fold) for fold in range(data.count)]
+        self.length = max(map(len, positions))
+        self.draws = [draws[model] for model in self.model_numbers]
+        self.train_positions = [positions[model] for model in self.model_numbers]
+        self.held_out = [data.held_out(fold) for fold in self.numbers]
         lesson = Lesson(
             config,
             data.features,
@@ -119,7 +127,11 @@ class Folds:
             self.draws,
             None if data.known is None else torch.from_numpy(data.known).to(device, place.dtype),
         )
-        parts = [build(model // self.repeats).to(place.dtype) for model in range(models)]
+        parts = []
+        for model in range(self.model_numbers.stop):
+            part = build(model // self.repeats)  # also of earlier folds: one stream draws all first weights
+            if model in self.model_numbers:
+                parts.append(part.to(place.dtype))
         self.trained_parameters = sum(p.numel() for p in parts[0].parameters() if p.requires_grad)
         self.models: Models = (FusedModels if how == "fused" else SequentialModels)(parts, lesson, device)
 
@@ -163,6 +175,8 @@ class Folds:
     def predict(self) -> FloatArray:
         """Probabilities of every position by the models that never saw it, shape (rows, classes).
 
+        Positions that no fold here holds out have zeros.
+
         Raises:
             NanLossError: If a probability is not finite.
         """
@@ -174,7 +188,7 @@ class Folds:
             for start in range(0, widest, _PREDICTION_BATCH)
         ]
         by_model = torch.cat(parts, dim=1).float().cpu().numpy()
-        by_fold = by_model.reshape(self.data.count, self.repeats, widest, -1).mean(axis=1)
+        by_fold = by_model.reshape(len(self.numbers), self.repeats, widest, -1).mean(axis=1)
         probabilities = np.zeros((len(self.data.labels), self.data.classes), dtype=np.float32)
         for own, found in zip(self.held_out, by_fold, strict=True):
             probabilities[own] = found[: len(own)]
@@ -190,7 +204,7 @@ class Folds:
 
     def kept_states(self, fold: int) -> list[dict[str, Tensor]]:
         """Weights of a fold's models, one for each repeat."""
-        first = fold * self.repeats
+        first = (fold - self.numbers.start) * self.repeats
         return [self.models.kept_state(model) for model in range(first, first + self.repeats)]
 
     def state(self) -> dict[str, Any]:

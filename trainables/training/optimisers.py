@@ -80,12 +80,31 @@ def lr_factor(config: OptimizerConfig, epoch: int, epochs: int, losses: Sequence
     if config.schedule == "step":
         return float(0.8 ** (epoch // config.step_epochs))
     if config.schedule == "plateau":
-        return float(0.5 ** _plateaus(losses, config.step_epochs))
+        return float(0.5 ** _plateaus(losses, config.step_epochs)[0])
     return 1.0
 
 
-def _plateaus(losses: Sequence[float], length: int) -> int:
-    """How often a best loss was followed by so many epochs that were no better."""
+def epochs_of_known_lr(config: OptimizerConfig, epochs: int, losses: Sequence[float] = ()) -> int:
+    """How many of the coming epochs have a learning rate that is known now, whatever their losses will be.
+
+    Args:
+        config: Names the schedule.
+        epochs: Largest number of epochs.
+        losses: Mean validation losses of the epochs so far.
+
+    >>> epochs_of_known_lr(OptimizerConfig(schedule="cosine"), 20, [0.9])
+    19
+    >>> epochs_of_known_lr(OptimizerConfig(schedule="plateau", step_epochs=5), 20, [0.9, 0.8, 0.9])
+    4
+    """
+    remaining = epochs - len(losses)
+    if config.schedule != "plateau":
+        return remaining
+    return min(remaining, config.step_epochs - _plateaus(losses, config.step_epochs)[1])
+
+
+def _plateaus(losses: Sequence[float], length: int) -> tuple[int, int]:
+    """How often a best loss was followed by so many epochs that were no better, and epochs since then."""
     best, waited, count = math.inf, 0, 0
     for loss in losses:
         if loss < best:
@@ -94,7 +113,7 @@ def _plateaus(losses: Sequence[float], length: int) -> int:
         waited += 1
         if waited == length:
             count, waited = count + 1, 0
-    return count
+    return count, waited
 
 
 def _groups(config: OptimizerConfig, weights: list[Weight]) -> list[dict[str, Any]]:
