@@ -89,7 +89,7 @@ def main() -> None:
     arguments = parser.parse_args()
     found = {}
     with tempfile.TemporaryDirectory() as folder:
-        kitchen = Kitchen(Path(folder) / "store", weights_dir=arguments.data / "weights", stand_in=None)
+        kitchen = Kitchen(Path(folder) / "store", weights_dir=arguments.data / "weights")
         material = _material(arguments.data, Path(folder))
         for name, question in QUESTIONS.items():
             if arguments.only in (None, name):

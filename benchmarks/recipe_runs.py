@@ -22,12 +22,15 @@ from trainables.evaluation import Best
 from trainables.material import Material, Place, Start, prepare
 from trainables.memory import PeakMemory
 from trainables.models.any_timm import PublishedStage
-from trainables.models.registry import backbone_named
+from trainables.models.registry import BACKBONES, backbone_named
 from trainables.models.weights import WeightsFile, find_weights
+from trainables.prefix.keys import Tap
+from trainables.prefix.taps import feature_shapes, taps_to_share
 from trainables.tasks import task_named
 from trainables.validation import open_validation
 
 CPU: Final = torch.device("cpu")
+_COMMON_SIDE: Final = 150  # pixels; tells which maps are small enough to keep
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +79,14 @@ class Kitchen:
     Args:
         store: Folder of stored features.
         weights_dir: Folder of pretrained weights; None for none.
-        stand_in: Backbone that takes the place of one without weights; None uses random numbers, which are
-            good for measuring cost only.
+        stand_ins: Backbone -> the one that takes its place where its weights are missing; those that are not
+            named get random numbers, which are good for measuring cost only.
     """
 
-    def __init__(self, store: Path, *, weights_dir: Path | None, stand_in: str | None) -> None:
-        self.store, self.weights_dir, self.stand_in = store, weights_dir, stand_in
+    def __init__(
+        self, store: Path, *, weights_dir: Path | None, stand_ins: Mapping[str, str] | None = None
+    ) -> None:
+        self.store, self.weights_dir, self.stand_ins = store, weights_dir, stand_ins or {}
         self._sources: dict[tuple[str, str, str], Run] = {}
 
     def pins(self, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -89,10 +94,10 @@ class Kitchen:
         backbone = backbone_named(str(settings["model.backbone"]))
         is_pretrained = settings.get("model.weights", "imagenet") == "imagenet"
         is_lacking = backbone.has_imagenet_weights and is_pretrained and self._weights(backbone.name) is None
-        if self.stand_in is None or not is_lacking:
+        if backbone.name not in self.stand_ins or not is_lacking:
             return {}
-        pins: dict[str, Any] = {"model.backbone": self.stand_in}
-        other = backbone_named(self.stand_in)
+        other = backbone_named(self.stand_ins[backbone.name])
+        pins: dict[str, Any] = {"model.backbone": other.name}
         trained = settings.get("model.trained_stages", 0)
         if trained not in (0, "all"):
             # As deep a part of it trains: seven of nine stages, or the last layers with weights.
@@ -185,7 +190,16 @@ class Kitchen:
         weights: dict[str, WeightsFile | None] = {name: None}
         if backbone_named(name).has_imagenet_weights and config.model.weights != "random":
             weights[name] = self._weights(name) or self._random_weights(name)
-        return Place(self.store, CPU, weights)
+        return Place(self.store, CPU, weights, taps=self._taps(config))
+
+    @staticmethod
+    def _taps(config: TrialConfig) -> dict[str, tuple[Tap, ...]]:
+        """What one pass through the frozen stages may leave for other recipes."""
+        backbone = backbone_named(config.model.backbone)
+        if not backbone.has_imagenet_weights or backbone.name not in BACKBONES:
+            return {}
+        shapes = feature_shapes(backbone.name, backbone.channels or 3, _COMMON_SIDE)
+        return {backbone.name: taps_to_share(backbone, shapes, depths=(0, 1, 2))}
 
     def _weights(self, name: str) -> WeightsFile | None:
         try:

@@ -62,7 +62,7 @@ def main() -> None:
 
 
 def _run_all(recipes: list[Recipe], folder: Path) -> list[dict[str, Any]]:
-    kitchen = Kitchen(folder / "store", weights_dir=None, stand_in=None)
+    kitchen = Kitchen(folder / "store", weights_dir=None)
     sets: dict[str, PatchSet] = {}
     rows = []
     for recipe in recipes:

@@ -5,8 +5,9 @@
 DATA is the folder of real images and weights (its README says what lies there). The sources' own images are
 not in it, so each recipe runs on what is nearest to them; splits are by patient, whatever the source did.
 Heads on frozen features train as long as the source's; nets that train from pixels for `--epochs` at most and
-at the size of the images, since this is one CPU core. VGG16 stands in for backbones without weights here. A
-sweep of many points is represented by four of them. `--json` is read first, so that the command goes on.
+at the size of the images, since this is one CPU core. VGG16 stands in for VGG19, and EfficientNet-Lite0 for
+other backbones whose weights are not there. A sweep of many points is represented by four of them. `--json`
+is read first, so that an interrupted command goes on.
 """
 
 import argparse
@@ -33,7 +34,10 @@ from trainables.data.sources import load_patch_set
 from trainables.tasks import LabelCodes, task_named
 
 _POINTS: Final = 4  # of a sweep that are run
-_STAND_IN: Final = "vgg16"
+_STAND_INS: Final = {
+    "vgg19": "vgg16",
+    **dict.fromkeys(("resnet50", "inception_v3", "mobilenet_v1", "nasnet"), "efficientnet_lite0"),
+}
 _FILM_PX: Final = 299
 _DATA: Final = {
     "benign_malignant": "INFN pairs",
@@ -88,7 +92,7 @@ class Table:
 
     def __init__(self, data: Path, folder: Path, *, epochs: int) -> None:
         self.data, self.folder, self.epochs = data, folder, epochs
-        self.kitchen = Kitchen(folder / "store", weights_dir=data / "weights", stand_in=_STAND_IN)
+        self.kitchen = Kitchen(folder / "store", weights_dir=data / "weights", stand_ins=_STAND_INS)
         self._sets: dict[str, PatchSet] = {}
         self._runs: dict[tuple[str, str, int], Run] = {}
 

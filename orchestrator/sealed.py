@@ -13,7 +13,9 @@ from trainables.data.splits import TEST, read_split
 from trainables.tasks import task_named
 
 
-def open_test_part(run: RunFolder, *, ensemble: str, trial: int | None, by: str) -> TestEvaluation:
+def open_test_part(
+    run: RunFolder, *, ensemble: str, trial: int | None, by: str, refit: bool = False
+) -> TestEvaluation:
     """Predict and score the test part; the opening is logged first.
 
     Args:
@@ -21,6 +23,7 @@ def open_test_part(run: RunFolder, *, ensemble: str, trial: int | None, by: str)
         ensemble: Name of the ensemble.
         trial: A single trial instead, or None.
         by: The command that opens it.
+        refit: With the models that `orchestrate refit` trained.
 
     Raises:
         RunError: If the run has no test part.
@@ -40,7 +43,8 @@ def open_test_part(run: RunFolder, *, ensemble: str, trial: int | None, by: str)
         run,
         ensemble=None if trial is not None else ensemble,
         trial=trial,
-        predict=lambda chosen: predict_rows(run, chosen, ensemble=ensemble, trial=trial),
+        refit=refit,
+        predict=lambda chosen: predict_rows(run, chosen, ensemble=ensemble, trial=trial, refit=refit),
         test_rows=rows.rows[places],
         labels=rows.labels[places],
         groups=rows.groups[places],

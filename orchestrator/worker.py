@@ -166,6 +166,7 @@ class TrialRunner:
             value=best.value,
             best_epoch=best.epoch,
             fold_metrics=best.fold_metrics,
+            losses=best.losses,
             collapsed_folds=best.collapsed,
             has_weights=bool(best.weights),
         )

@@ -14,6 +14,7 @@ from results.intervals import Interval, auc_interval
 from results.metrics import METRICS, best_threshold, cross_fitted_decisions, decision_scores
 from results.naming import GROUPED, SplitName
 from results.records import OutOfFold
+from results.refits import need_refits
 from results.store import RunFolder
 
 
@@ -33,6 +34,8 @@ class ChosenModel:
         metrics: All of `METRICS`, out of fold.
         is_trial: True for a single trial.
         split: What its scores are named after.
+        is_refitted: Its members predict with models trained on the whole training part; calibration,
+            threshold and scores are those of the fold models.
     """
 
     name: str
@@ -45,21 +48,29 @@ class ChosenModel:
     metrics: dict[str, float]
     is_trial: bool
     split: SplitName = GROUPED
+    is_refitted: bool = False
 
 
-def choose_model(run: RunFolder, *, ensemble: str = BEST, trial: int | None = None) -> ChosenModel:
+def choose_model(
+    run: RunFolder, *, ensemble: str = BEST, trial: int | None = None, refit: bool = False
+) -> ChosenModel:
     """Find the model that is meant.
 
     Args:
         run: Folder of the search.
         ensemble: A method's name, `best_single` or `best`; not used where a trial is given.
         trial: Number of a single trial, or None.
+        refit: With the models that `orchestrate refit` trained.
 
     Raises:
         EnsembleError: If the ensemble was not built.
         UnknownNameError: If no ensemble has such a name.
-        RunError: If the trial is missing, not complete, or kept no weights.
+        RunError: If the trial is missing, not complete, kept no weights, or was not refitted.
     """
+    if refit:
+        chosen = choose_model(run, ensemble=ensemble, trial=trial)
+        need_refits(run, chosen.trials, f"--ensemble {ensemble}" if trial is None else f"--trial {trial}")
+        return replace(chosen, name=f"{chosen.name}, refitted", is_refitted=True)
     if trial is not None:
         return _single(run, trial)
     found = read_ensemble(run, ensemble)

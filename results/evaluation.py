@@ -95,6 +95,7 @@ def evaluate_test(  # noqa: PLR0913 - what is asked, the part, and the circumsta
     *,
     ensemble: str | None = BEST,
     trial: int | None = None,
+    refit: bool = False,
     predict: Predict,
     test_rows: IntArray,
     labels: IntArray,
@@ -109,6 +110,7 @@ def evaluate_test(  # noqa: PLR0913 - what is asked, the part, and the circumsta
         run: Folder of the search.
         ensemble: Name of the ensemble; not used where a trial is given.
         trial: Number of a single trial, or None.
+        refit: With the models that `orchestrate refit` trained.
         predict: Maps rows (n,) to calibrated probabilities (n, classes).
         test_rows: Rows of the test part, shape (n,).
         labels: Their class indices, shape (n,).
@@ -124,7 +126,7 @@ def evaluate_test(  # noqa: PLR0913 - what is asked, the part, and the circumsta
     """
     if not len(test_rows):
         raise RunError(f"{run.path} has no test part: no image was sealed; search with a larger --test-share")
-    model = choose_model(run, ensemble=ensemble or BEST, trial=trial)
+    model = choose_model(run, ensemble=ensemble or BEST, trial=trial, refit=refit)
     before = len(openings(run))
     opening = Opening(
         opening=uuid.uuid4().hex,

@@ -155,6 +155,7 @@ class TrialRecord(_Record):
         value: The search metric, mean over folds at `best_epoch`; None if no epoch finished.
         best_epoch: 1-based epoch that was kept, chosen from the mean curve over folds.
         fold_metrics: Metrics of each fold at `best_epoch`, in fold order.
+        losses: Mean validation loss over folds of every epoch; empty for a classical model.
         collapsed_folds: 0-based folds that predicted a single class at `best_epoch`.
         error: Message and last lines of the traceback, for failed trials; also that a trial was run again.
         has_weights: True while `folds/` holds the weights.
@@ -172,6 +173,7 @@ class TrialRecord(_Record):
     best_epoch: int | None = None
     epochs: int = 0
     fold_metrics: tuple[dict[str, FiniteFloat], ...] = ()
+    losses: tuple[FiniteFloat, ...] = ()
     collapsed_folds: tuple[int, ...] = ()
     prefix: PrefixUse | None = None
     trained_parameters: int | None = None

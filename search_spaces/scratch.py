@@ -6,6 +6,7 @@ from typing import Any, Final
 import optuna
 
 from search_spaces.context import SpaceContext
+from trainables.errors import ConfigError
 from trainables.models.free_form import structure_of
 from trainables.prefix.taps import LARGEST_SHARED_MAP, feature_shapes
 
@@ -50,7 +51,7 @@ def _deepest(parts: dict[str, Any], image_px: int) -> int:
             continue
         try:
             structure = structure_of(_name({**parts, "blocks": blocks}))
-        except ValueError:
+        except ConfigError:  # it needs larger images than anybody has
             continue
         if structure.min_size_px <= image_px:
             return blocks

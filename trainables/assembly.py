@@ -1,6 +1,5 @@
 """Builds what trains in a trial: adapter, stages and head of a configuration."""
 
-import copy
 from collections import OrderedDict
 
 import torch
@@ -64,7 +63,8 @@ def assemble_part(
     is_pair = config.model.pair != "none"
     with torch.inference_mode():
         example = torch.zeros(1, *(shape[1:] if is_pair else shape))
-        seen = tuple(copy.deepcopy(body).eval()(example).shape[1:])
+        seen = tuple(body.eval()(example).shape[1:])  # statistics of batch norm stay as they are
+    body.train()
     part = TrainedPart(adapter, frozen, trained, build_head(config.model, seen, classes=classes))
     part.is_pair = is_pair
     part.keeps_batch_statistics = config.model.weights != "random" and backbone.has_imagenet_weights

@@ -25,6 +25,11 @@ def choose_device(gpus: float) -> torch.device:
     return torch.device("cuda")
 
 
+def available_device() -> torch.device:
+    """The GPU where torch has one, else the CPU."""
+    return choose_device(1.0 if torch.cuda.is_available() else 0.0)
+
+
 def limit_threads(cpus: float) -> None:
     """Compute with as many threads as cores were given, so that trials side by side do not fight."""
     torch.set_num_threads(max(1, math.floor(cpus)))

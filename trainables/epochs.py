@@ -51,6 +51,7 @@ class Best:
         fold_metrics: Of each fold.
         collapsed: 0-based folds whose predictions are a single class.
         weights: Of each model: fold by fold, and in a fold repeat by repeat.
+        losses: Mean validation loss over folds, of every epoch so far.
     """
 
     epoch: int
@@ -60,6 +61,7 @@ class Best:
     fold_metrics: tuple[dict[str, float], ...]
     collapsed: tuple[int, ...]
     weights: list[Weights]
+    losses: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +132,7 @@ class EpochRecord:
             fold_metrics=tuple(own.metrics for own in kept),
             collapsed=_collapsed(kept),
             weights=[state for own in kept for state in own.weights],
+            losses=tuple(self.losses),
         )
 
     def active(self) -> list[bool]:

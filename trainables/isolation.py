@@ -10,6 +10,7 @@ import os
 import shutil
 import socket
 import tempfile
+import weakref
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -153,12 +154,13 @@ class IsolatedValidation:
     ) -> None:
         self.config, self.material, self.place, self.seed = config, material, place, seed
         self.record = EpochRecord(config, material, score=score, metric=metric)
-        self._scratch = _scratch_in(place.store)
+        scratch = _scratch_in(place.store)
+        weakref.finalize(self, shutil.rmtree, scratch, ignore_errors=True)
         folds = range(len(self.record.kept))
         stops_alone = config.training.stopping == "fold" or len(folds) == 1
         self._folds = [
             _Fold(
-                Path(self._scratch.name) / str(fold),
+                scratch / str(fold),
                 EpochRecord(config, _alone(material, fold), score=score, metric=metric)
                 if stops_alone
                 else None,
@@ -265,12 +267,12 @@ def _alone(material: Material, fold: int) -> Material:
     return replace(material, folds=np.where(material.folds == fold, 0, TRAINING))
 
 
-def _scratch_in(store: Path) -> "tempfile.TemporaryDirectory[str]":
-    """A folder that goes with its owner; what owners that were killed left behind is removed."""
+def _scratch_in(store: Path) -> Path:
+    """A new folder of this process; what processes that were killed left behind is removed."""
     room, host = store / _SCRATCH, socket.gethostname()
     room.mkdir(parents=True, exist_ok=True)
     for left in room.glob(f"{host}-*-*"):
         owner = left.name.removeprefix(f"{host}-").partition("-")[0]
         if not Path(f"/proc/{owner}").exists() and Path("/proc/self").exists():
             shutil.rmtree(left, ignore_errors=True)
-    return tempfile.TemporaryDirectory(dir=room, prefix=f"{host}-{os.getpid()}-")
+    return Path(tempfile.mkdtemp(dir=room, prefix=f"{host}-{os.getpid()}-"))

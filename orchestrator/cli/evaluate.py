@@ -22,6 +22,7 @@ examples:
   orchestrate evaluate latest
   orchestrate evaluate latest --ensemble average --format json
   orchestrate evaluate latest --trial 7
+  orchestrate evaluate latest --trial 7 --refit
 """
 
 
@@ -31,6 +32,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--ensemble", default="best", help="name of the ensemble (default: best)")
     which.add_argument("--trial", type=int, help="a single trial instead")
+    parser.add_argument(
+        "--refit",
+        action="store_true",
+        help="predict with the models that `orchestrate refit` trained on the whole training part",
+    )
     add_format(parser)
 
 
@@ -48,7 +54,11 @@ def run(arguments: argparse.Namespace) -> int:
             f"[yellow]the test part has been opened {before} time(s) before; this is no first look[/]"
         )
     evaluation = open_test_part(
-        folder, ensemble=arguments.ensemble, trial=arguments.trial, by=typed_command(sys.argv[1:])
+        folder,
+        ensemble=arguments.ensemble,
+        trial=arguments.trial,
+        by=typed_command(sys.argv[1:]),
+        refit=arguments.refit,
     )
     warn_if_synthetic(folder)
     show(
@@ -57,6 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
         rows=lambda: evaluation_as_json(evaluation),
         csv=lambda: evaluation_as_csv(evaluation),
     )
+    taken = " --refit" if arguments.refit else ""
     if not has_classical_member(folder, evaluation.trials):
-        print_sentence(messages(), f"next: orchestrate export {arguments.run} --out bundle/")
+        print_sentence(messages(), f"next: orchestrate export {arguments.run}{taken} --out bundle/")
     return 0

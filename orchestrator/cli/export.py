@@ -14,6 +14,7 @@ healthy baseline of each image too, and trials that people tell the type of the 
 examples:
   orchestrate export latest --out bundle/
   orchestrate export latest --trial 7 --out bundle_of_trial_7/
+  orchestrate export latest --refit --out bundle_of_refitted/
 """
 
 
@@ -24,6 +25,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--ensemble", default="best", help="name of the ensemble (default: best)")
     which.add_argument("--trial", type=int, help="a single trial instead")
+    parser.add_argument(
+        "--refit",
+        action="store_true",
+        help="take the models that `orchestrate refit` trained on the whole training part",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -31,7 +37,11 @@ def run(arguments: argparse.Namespace) -> int:
     from results.export.bundle import export_bundle
 
     report = export_bundle(
-        open_run(arguments), arguments.out, ensemble=arguments.ensemble, trial=arguments.trial
+        open_run(arguments),
+        arguments.out,
+        ensemble=arguments.ensemble,
+        trial=arguments.trial,
+        refit=arguments.refit,
     )
     console = messages()
     for sentence in report.sentences():

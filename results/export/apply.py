@@ -18,6 +18,7 @@ from results.export.classical import predict_classical
 from results.export.graph import EnsembleModule, combination_graph
 from results.export.inputs import ModelInputs, inputs_of_rows
 from results.records import FloatArray, IntArray, SearchRecord, SourceTrial
+from results.refits import refit_folder
 from results.store import RunFolder
 from trainables.checkpoint import read_fold_weights
 from trainables.config import TrialConfig, decode
@@ -26,6 +27,7 @@ from trainables.devices import choose_device
 from trainables.inference import FinishedTrial, ImageFormat, SharedTrunks
 from trainables.models.registry import backbone_named
 from trainables.models.weights import WeightsFile, find_weights
+from trainables.refit import refitted_config
 from trainables.tasks import task_named
 
 
@@ -53,32 +55,35 @@ class OpenedModel:
         return inputs_of_rows(self.patch_set, task_named(self.search.task), rows, needs)
 
 
-def open_model(run: RunFolder, *, ensemble: str = BEST, trial: int | None = None) -> OpenedModel:
+def open_model(
+    run: RunFolder, *, ensemble: str = BEST, trial: int | None = None, refit: bool = False
+) -> OpenedModel:
     """Build the module of an ensemble, or of a single trial.
 
     Args:
         run: Folder of the search; its data must still lie in the store.
         ensemble: A method's name, `best_single` or `best`; not used where a trial is given.
         trial: Number of a single trial, or None.
+        refit: With the models that `orchestrate refit` trained.
 
     Raises:
         ExportError: If a member is a classical model, which is no module.
         OrchestrateError: If the model was not built, or data, weights or pretrained files are missing.
     """
-    chosen = choose_model(run, ensemble=ensemble, trial=trial)
+    chosen = choose_model(run, ensemble=ensemble, trial=trial, refit=refit)
     search = run.search()
     patch_set = open_patch_set(Path(search.store) / "data", search.fingerprint)
     configs = {number: _config(run, number) for number in chosen.trials}
     _refuse_classical(chosen, configs)
-    members = _trunks(run, patch_set, configs, classes=len(chosen.classes))
+    members = _trunks(run, patch_set, configs, classes=len(chosen.classes), refit=refit)
     module = EnsembleModule(members, combination_graph(chosen.fitted, chosen.calibration))
     return OpenedModel(chosen, search, patch_set, configs, module)
 
 
 def predict_rows(
-    run: RunFolder, rows: IntArray, *, ensemble: str = BEST, trial: int | None = None
+    run: RunFolder, rows: IntArray, *, ensemble: str = BEST, trial: int | None = None, refit: bool = False
 ) -> NDArray[np.float32]:
-    """Predict rows of the run's own patch set with all folds of every member.
+    """Predict rows of the run's own patch set with all folds of every member, or with its refitted models.
 
     Classical members are fitted again, from the run's own data, split and seed.
 
@@ -87,6 +92,7 @@ def predict_rows(
         rows: Rows of the patch set that have a part in the task, shape (n,).
         ensemble: Name of the ensemble; not used where a trial is given.
         trial: Number of a single trial, or None.
+        refit: With the models that `orchestrate refit` trained.
 
     Returns:
         Calibrated probabilities, shape (n, classes).
@@ -95,11 +101,11 @@ def predict_rows(
         ExportError: If a classical member, fitted again, does not predict what it did in the search.
         OrchestrateError: If the model was not built, or data, weights or pretrained files are missing.
     """
-    chosen = choose_model(run, ensemble=ensemble, trial=trial)
+    chosen = choose_model(run, ensemble=ensemble, trial=trial, refit=refit)
     configs = {number: _config(run, number) for number in chosen.trials}
     if _classical(configs):
         return _combined(chosen, _predict_each(run, configs, rows, classes=len(chosen.classes)))
-    opened = open_model(run, ensemble=ensemble, trial=trial)
+    opened = open_model(run, ensemble=ensemble, trial=trial, refit=refit)
     return _in_batches(opened.module, opened.inputs(rows)).astype(np.float32)
 
 
@@ -163,14 +169,20 @@ def _combined(chosen: ChosenModel, members: FloatArray) -> NDArray[np.float32]:
 
 
 def _trunks(
-    run: RunFolder, patch_set: PatchSet, configs: Mapping[int, TrialConfig], *, classes: int
+    run: RunFolder,
+    patch_set: PatchSet,
+    configs: Mapping[int, TrialConfig],
+    *,
+    classes: int,
+    refit: bool = False,
 ) -> SharedTrunks:
     search = run.search()
     type_trial = None
     if search.type_from and any(_is_told(config) for config in configs.values()):
         type_trial = _type_trial(search.type_from)
+    finished = _refitted if refit else _finished
     return SharedTrunks(
-        [_finished(run, search, number, config, type_trial) for number, config in configs.items()],
+        [finished(run, search, number, config, type_trial) for number, config in configs.items()],
         ImageFormat(tuple(patch_set.images.shape[1:]), patch_set.max_value),
         classes=classes,
     )
@@ -207,6 +219,15 @@ def _finished(
 ) -> FinishedTrial:
     folds = read_fold_weights(run.trial(number) / "folds")
     return FinishedTrial(config, folds, weights_of(config, search), type_trial if _is_told(config) else None)
+
+
+def _refitted(
+    run: RunFolder, search: SearchRecord, number: int, config: TrialConfig, type_trial: FinishedTrial | None
+) -> FinishedTrial:
+    """A trial with the models that were trained on the whole training part, as one fold."""
+    models = read_fold_weights(refit_folder(run, number))
+    config = refitted_config(config, len(models))
+    return FinishedTrial(config, models, weights_of(config, search), type_trial if _is_told(config) else None)
 
 
 def _is_told(config: TrialConfig) -> bool:

@@ -84,9 +84,7 @@ class BundleReport:
         said = [
             f"exported {manifest.method} (trials {members}) to {self.path}: "
             f"{MODEL_FILE} {self.model_bytes / 1e6:.1f} MB, {MANIFEST_FILE}, {CARD_FILE}",
-            f"parity on {manifest.parity.images} held-out images: ONNX Runtime within "
-            f"{manifest.parity.onnx_difference:.1e} of PyTorch, fold models within "
-            f"{manifest.parity.out_of_fold_difference:.1e} of the search's own predictions",
+            _said_of(manifest.parity),
             f"out-of-fold {scored('AUC', manifest.split)} {manifest.out_of_fold.auc}: "
             f"{manifest.out_of_fold.how}",
         ]
@@ -99,12 +97,26 @@ class BundleReport:
         return said
 
 
+def _said_of(parity: ParityCheck) -> str:
+    onnx = f"ONNX Runtime within {parity.onnx_difference:.1e} of PyTorch"
+    if parity.out_of_fold_difference is None:
+        return (
+            f"parity on {parity.images} training images: {onnx}. The refitted models have seen them all, so "
+            "nothing that the search predicted can be compared"
+        )
+    return (
+        f"parity on {parity.images} held-out images: {onnx}, fold models within "
+        f"{parity.out_of_fold_difference:.1e} of the search's own predictions"
+    )
+
+
 def export_bundle(
     run: RunFolder,
     out: Path,
     *,
     ensemble: str = BEST,
     trial: int | None = None,
+    refit: bool = False,
     held_out_limit: int = 32,
 ) -> BundleReport:
     """Export an ensemble, or a single trial, and check the file against PyTorch and against the search.
@@ -116,6 +128,8 @@ def export_bundle(
         out: Folder to write; must be missing or empty.
         ensemble: A method's name, `best_single` or `best`; not used where a trial is given.
         trial: Number of a single trial, or None.
+        refit: With the models that `orchestrate refit` trained; the search predicted with others, so that
+            the file is compared with PyTorch alone.
         held_out_limit: Images to compare on, from all folds.
 
     Raises:
@@ -125,12 +139,12 @@ def export_bundle(
     """
     out = out.resolve()
     _refuse_occupied(out)
-    opened = open_model(run, ensemble=ensemble, trial=trial)
+    opened = open_model(run, ensemble=ensemble, trial=trial, refit=refit)
     kept = {number: run.out_of_fold(number) for number in opened.chosen.trials}
     rows = held_out_rows(next(iter(kept.values())), held_out_limit, without=_undecided(opened))
     inputs = opened.inputs(rows)
     by_fold = predict_by_fold(opened.module, inputs)
-    out_of_fold_difference = reproduces_out_of_fold(by_fold, kept, rows)
+    out_of_fold_difference = None if refit else reproduces_out_of_fold(by_fold, kept, rows)
     with _folder_in_progress(out) as folder:
         file = folder / MODEL_FILE
         opset = write_onnx(opened.module, inputs.take([0, -1]).tensors(), file)
@@ -207,6 +221,7 @@ def _manifest(
         intended_use=_INTENDED_USE,
         created_at=datetime.now(UTC),
         extra_inputs=_extra_inputs(opened),
+        is_refitted=chosen.is_refitted,
     )
 
 

@@ -3,7 +3,7 @@
 Headings follow Mitchell et al. (2019), "Model cards for model reporting".
 """
 
-from results.export.manifest import Manifest, Member, TestScores
+from results.export.manifest import Manifest, Member, ParityCheck, TestScores
 from results.intervals import Interval
 from results.metrics import METRICS
 from results.naming import NAIVE, NAIVE_SENTENCE, scored
@@ -33,6 +33,10 @@ _SYNTHETIC = (
     "> software works; they say nothing about patients."
 )
 _FOLDS_SEEN = "Each fold model saw the folds other than its own."
+_ALL_SEEN = (
+    "The model was trained on all of them after the search. Calibration, threshold and out-of-fold scores\n"
+    "are those of fold models of the same configuration, each of which saw the folds other than its own."
+)
 _ETHICS = (
     "A missed malignancy delays treatment and a false alarm leads to worry and biopsies; the model weighs\n"
     "neither. It was trained on labels that people and pathology gave, with their errors. It holds no\n"
@@ -131,6 +135,8 @@ def _training_data(manifest: Manifest) -> str:
     unit = "patients" if data.has_patients else "groups (no patient identifiers)"
     kind = " SYNTHETIC, generated images." if data.is_synthetic else ""
     saw = "The model saw all but the validation part." if data.folds == 1 else _FOLDS_SEEN
+    if manifest.is_refitted:
+        saw = _ALL_SEEN
     return (
         f"{data.images} images of {data.groups} {unit} from {data.source}: {counts}.{kind} "
         f"{saw}\n\nFingerprint: `{data.fingerprint}`"
@@ -161,10 +167,18 @@ def _caveats(manifest: Manifest) -> str:
             "share of positives only.",
             *_caveats_of_inputs(manifest),
             "- It answers for any image, also for one that is no breast image; it has no way to say so.",
-            f"- The file was compared on {parity.images} training images, each held out by a fold model: "
-            f"PyTorch and ONNX Runtime differ by {parity.onnx_difference:.1e} at most, fold models and the "
-            f"search's own predictions by {parity.out_of_fold_difference:.1e}.",
+            f"- The file was compared on {parity.images} training images{_compared(parity)}.",
         ]
+    )
+
+
+def _compared(parity: ParityCheck) -> str:
+    onnx = f"PyTorch and ONNX Runtime differ by {parity.onnx_difference:.1e} at most"
+    if parity.out_of_fold_difference is None:
+        return f": {onnx}. The refitted models have seen them all, so their scores are not compared"
+    return (
+        f", each held out by a fold model: {onnx}, fold models and the search's own predictions by "
+        f"{parity.out_of_fold_difference:.1e}"
     )
 
 

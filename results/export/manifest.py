@@ -58,7 +58,7 @@ class Member(_Frozen):
     Attributes:
         cut: Last kept stage, as configured.
         trained_stages: Number of last kept stages that were trained, or `all`.
-        folds: Fold models, whose probabilities are averaged.
+        folds: Models, one a fold, whose probabilities are averaged; of a refitted trial one a seed.
         views: Symmetries of the square, whose probabilities are averaged.
         weight: In a weighted mean; None for stacked members.
         settings: The whole configuration, by dotted name.
@@ -139,12 +139,13 @@ class ParityCheck(_Frozen):
     Attributes:
         images: Number of images compared.
         onnx_difference: Largest difference of a probability, PyTorch against ONNX Runtime.
-        out_of_fold_difference: Largest difference of a fold model's probability from what the search kept.
+        out_of_fold_difference: Largest difference of a fold model's probability from what the search kept;
+            None for refitted models, which have seen all images that the search predicted.
     """
 
     images: int
     onnx_difference: FiniteFloat
-    out_of_fold_difference: FiniteFloat
+    out_of_fold_difference: FiniteFloat | None
 
 
 class Manifest(_Frozen):
@@ -161,6 +162,8 @@ class Manifest(_Frozen):
         sha256: Of `model.onnx`, in hex.
         split: What its scores are named after; `naive split` where patients lie in several folds, so that
             scores are too high.
+        is_refitted: The members are models trained on the whole training part; calibration, threshold and
+            out-of-fold scores are those of the fold models that they replace.
     """
 
     format: int = FORMAT
@@ -188,6 +191,7 @@ class Manifest(_Frozen):
     created_at: datetime.datetime
     extra_inputs: tuple[ExtraInput, ...] = ()
     split: SplitName = GROUPED
+    is_refitted: bool = False
 
     def takes(self, name: Literal["baseline", "finding_type"]) -> bool:
         """Tell whether the file has an input besides the images."""

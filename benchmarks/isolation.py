@@ -1,0 +1,146 @@
+"""Memory that a trial leaves behind in its worker: folds side by side, or a process for each fold.
+
+    python -m benchmarks.isolation [--backbone resnet50] [--folds 4] [--epochs 2] [--json FILE]
+
+Each side is a fresh process that does what a Ray worker does: it opens a small set of images, runs one trial,
+writes its weights, and lets it go. Its resident memory is read before the trial, at its peak, and after it.
+The fork server of the isolated side, and its largest fold's process, stand beside it; of the server only what
+no other process shares counts. A machine's allocator decides how much of what is freed comes back.
+"""
+
+import argparse
+import gc
+import json
+import multiprocessing
+import tempfile
+import time
+from multiprocessing.connection import Connection
+from multiprocessing.forkserver import _forkserver
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+
+from results.metrics import scores
+from trainables.checkpoint import write_fold_weights
+from trainables.config import decode
+from trainables.data.patches import RawPatches, select_rows, store_patch_set
+from trainables.data.splits import make_split
+from trainables.material import Material, Place, prepare
+from trainables.tasks import task_named
+from trainables.validation import open_validation
+
+_IMAGES, _SIDE = 64, 64
+_TASK: Final = "benign_malignant"
+_MIB: Final = 2**20
+_SIDES: Final = ("side by side", "a process each")
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--backbone", default="resnet50", help="trained as a whole (default: resnet50)")
+    parser.add_argument("--folds", type=int, default=4, help="of the trial (default: 4)")
+    parser.add_argument("--epochs", type=int, default=2, help="of the trial (default: 2)")
+    parser.add_argument("--json", type=Path, help="write the figures here, too")
+    arguments = parser.parse_args()
+    found = {
+        side: _measured(arguments.backbone, arguments.folds, arguments.epochs, isolated=side == _SIDES[1])
+        for side in _SIDES
+    }
+    together, apart = found.values()
+    difference = float(np.abs(np.array(together.pop("predictions")) - apart.pop("predictions")).max())
+    print(
+        f"{arguments.backbone} trained as a whole, {arguments.folds} folds, {arguments.epochs} epochs of "
+        f"{_IMAGES} images of {_SIDE} px\nMiB resident{'':21}{_SIDES[0]:>14}{_SIDES[1]:>16}"
+    )
+    for name in together:
+        print(f"  {name:30}{together[name]:>15.0f}{apart[name]:>16.0f}")
+    grown = [one["worker, trial gone"] - one["worker, before"] for one in found.values()]
+    peaks = [one["worker, peak"] + one["fold's process, peak"] for one in found.values()]
+    print(
+        f"left in the worker: {grown[0]:.0f} against {grown[1]:.0f} MiB, {grown[0] / max(grown[1], 1):.0f} "
+        f"times as much side by side\nworker and fold at their peaks: {peaks[0]:.0f} against "
+        f"{peaks[1]:.0f} MiB, {peaks[0] / peaks[1]:.1f} times\ntime: {together['seconds']:.1f} against "
+        f"{apart['seconds']:.1f} s; predictions differ by at most {difference:.1e}"
+    )
+    if arguments.json:
+        arguments.json.write_text(json.dumps(found, indent=1) + "\n")
+
+
+def _measured(backbone: str, folds: int, epochs: int, *, isolated: bool) -> dict[str, Any]:
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_work, args=(theirs, backbone, folds, epochs, isolated))
+    process.start()
+    theirs.close()
+    found: dict[str, Any] = ours.recv()
+    process.join()
+    return found
+
+
+def _work(pipe: Connection, backbone: str, folds: int, epochs: int, isolated: bool) -> None:
+    """What a worker does."""
+    torch.set_num_threads(1)
+    config = decode(
+        {
+            "model.backbone": backbone,
+            "model.weights": "random",
+            "model.trained_stages": "all",
+            "training.epochs": epochs,
+            "training.average_views": False,
+            "training.batch_size": 16,
+        }
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        material = _material(Path(folder), folds)
+        place = Place(Path(folder), torch.device("cpu"), {backbone: None}, fusion="sequential")
+        found: dict[str, Any] = {"worker, before": _status("VmRSS")}
+        begun = time.perf_counter()
+        trial = open_validation(
+            config, material, place, seed=0, score=scores, metric="auc", isolated=isolated
+        )
+        while not trial.is_over:
+            trial.epoch()
+        best, memory = trial.best, trial.process_memory
+        if best is None:
+            raise RuntimeError("a trial that is over has a best epoch")
+        write_fold_weights(Path(folder) / "weights", best.weights)
+        seconds, predictions = time.perf_counter() - begun, best.probabilities
+        del trial, best
+        gc.collect()
+        found["worker, peak"] = _status("VmHWM")
+        found["worker, trial gone"] = _status("VmRSS")
+        found["fork server, its own"] = _own(_forkserver._forkserver_pid) if isolated else 0.0
+        found["fold's process, peak"] = memory.peak_bytes / _MIB if memory else 0.0
+        found["seconds"] = seconds
+        found["predictions"] = predictions
+    pipe.send(found)
+
+
+def _material(folder: Path, folds: int) -> Material:
+    random, task = np.random.default_rng(0), task_named(_TASK)
+    images = random.integers(0, 65536, (_IMAGES, _SIDE, _SIDE)).astype(np.uint16)
+    stored = store_patch_set(RawPatches(images, np.arange(_IMAGES) % 2, "task"), folder / "data")
+    rows = select_rows(stored, task)
+    split = make_split(rows, fingerprint=stored.fingerprint, task=_TASK, folds=folds, test_share=0.0, seed=0)
+    return prepare(stored, task, split)
+
+
+def _status(field: str) -> float:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(f"{field}:"):
+            return int(line.split()[1]) / 1024
+    raise RuntimeError(f"this system does not tell {field}")
+
+
+def _own(process: int) -> float:
+    """Memory of a process that no other shares, in MiB."""
+    lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()[1:]
+    kib = {line.split(":")[0]: int(line.split()[1]) for line in lines}
+    return (kib["Private_Clean"] + kib["Private_Dirty"]) / 1024
+
+
+if __name__ == "__main__":
+    main()

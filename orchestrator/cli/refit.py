@@ -1,0 +1,49 @@
+"""`orchestrate refit`."""
+
+import argparse
+
+from orchestrator.cli.common import add_run, messages, open_run, print_sentence
+
+HELP = "train an ensemble's members, or one trial, again on the whole training part"
+EPILOG = """\
+Retrain, then test: one model of each member is trained on all folds, without validation, for the epochs that
+cross-validation chose. The sealed test part is not read. Calibration, threshold and the weights of an
+ensemble stay those of the search. The models are kept in trials/NUMBER/refit/; `orchestrate evaluate` and
+`orchestrate export` take them with --refit.
+
+examples:
+  orchestrate refit latest
+  orchestrate refit latest --trial 7 --seeds 3
+  orchestrate evaluate latest --trial 7 --refit
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    add_run(parser)
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--ensemble", default="best", help="name of the ensemble (default: best)")
+    which.add_argument("--trial", type=int, help="a single trial instead")
+    parser.add_argument(
+        "--seeds",
+        type=int,
+        default=1,
+        metavar="K",
+        help="train K models of each member, whose probabilities are averaged (default: 1)",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Refit and say so; returns the exit code."""
+    from orchestrator.refit import refit_model
+
+    folder, console = open_run(arguments), messages()
+    name, members = refit_model(
+        folder, ensemble=arguments.ensemble, trial=arguments.trial, seeds=arguments.seeds
+    )
+    print_sentence(console, f"training {name} on the whole training part; the test part stays sealed")
+    for member in members:
+        print_sentence(console, member.sentence())
+    which = f"--ensemble {arguments.ensemble}" if arguments.trial is None else f"--trial {arguments.trial}"
+    print_sentence(console, f"next: orchestrate evaluate {arguments.run} {which} --refit")
+    return 0

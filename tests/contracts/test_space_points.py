@@ -1,0 +1,152 @@
+"""Every point of every space is a trial: thousands are drawn, built and trained for a step; some exported."""
+
+import warnings
+from collections.abc import Iterator
+from functools import cache
+
+import optuna
+import pytest
+import torch
+from torch import Tensor
+
+from search_spaces.context import SpaceContext
+from search_spaces.registry import SPACES, space_named
+from trainables.assembly import assemble_part
+from trainables.config import TrialConfig
+from trainables.data.transforms import default_side, transform_spec
+from trainables.inference import FinishedTrial, ImageFormat, TrialModule
+from trainables.models.registry import DEFAULT_BACKBONES, backbone_named
+from trainables.models.stages import TrainedPart
+from trainables.prefix.taps import feature_shapes, tap_of
+from trainables.tasks import TASKS
+from trainables.training.losses import weighted_loss
+from trainables.training.optimisers import build_optimizer, weights_of
+
+IMAGE_TASKS = tuple(task for task in SPACES if task != "wisconsin")
+POINTS_A_TASK = 250
+SIDE = 32  # pixels; backbones that need more enlarge it
+BATCH = 3
+
+
+def context() -> SpaceContext:
+    """Everything is affordable, and the data have pairs, types and finding codes."""
+
+    def levels(name: str) -> tuple[str, ...]:
+        return tuple(
+            "top" if drop == 0 else f"top+{drop}" for drop in range(len(backbone_named(name).levels))
+        )
+
+    scratch = frozenset(name for name in DEFAULT_BACKBONES if not backbone_named(name).has_imagenet_weights)
+    return SpaceContext(
+        backbones=DEFAULT_BACKBONES,
+        from_scratch=scratch,
+        fine_tunes={name: () if name in scratch else levels(name) for name in DEFAULT_BACKBONES},
+        flattens={name: levels(name) for name in DEFAULT_BACKBONES},
+        levels={name: levels(name) for name in DEFAULT_BACKBONES},
+        adapts_channels=frozenset({"efficientnet_lite0"}),
+        augmentations=("none", "flips", "d4", "rotate"),
+        sizes_px=dict.fromkeys(DEFAULT_BACKBONES, SIDE),
+        epochs=30,
+        images=100,
+        depths=(0, 1, 2),
+        has_free_form=True,
+        image_px=SIDE,
+        has_pairs=True,
+        types=("none", "human", "probability", "hard"),
+        phases=("five_class",),
+    )
+
+
+def points(task: str, count: int) -> Iterator[TrialConfig]:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=11))
+    space, facts = space_named(task), context()
+    for _ in range(count):
+        yield space.configure(study.ask(), facts, {})
+
+
+@cache
+def features_of(backbone: str, stage: str) -> tuple[int, ...]:
+    net = backbone_named(backbone)
+    return feature_shapes(backbone, net.channels or 1, default_side(net, (SIDE, SIDE)))[stage]
+
+
+def example(config: TrialConfig, images: int) -> Tensor:
+    """Features, or pixels, as the trained part takes them in."""
+    backbone = backbone_named(config.model.backbone)
+    spec = transform_spec(config, backbone, (SIDE, SIDE), 65535.0, is_test=False)
+    tap = tap_of(config, backbone)
+    shape: tuple[int, ...] = (spec.channels, spec.size_px, spec.size_px)
+    if tap is not None:
+        shape = features_of(backbone.name, tap.stage)[: 1 if tap.is_pooled else 3]
+    lead = (images,) if config.model.pair == "none" else (images, 2)
+    return torch.randn(*lead, *shape)
+
+
+def build(config: TrialConfig, task: str) -> TrainedPart:
+    return assemble_part(
+        config,
+        tuple(example(config, 1).shape[1:]),
+        weights=None,
+        image_channels=1,
+        classes=len(TASKS[task].classes),
+    )
+
+
+@pytest.mark.parametrize("task", IMAGE_TASKS)
+def test_every_point_builds_and_trains_with_a_finite_gradient_everywhere(task: str) -> None:
+    torch.manual_seed(0)
+    classes, seen = len(TASKS[task].classes), 0
+    for config in points(task, POINTS_A_TASK):
+        part = build(config, task).train()
+        known = None if config.model.type_input == "none" else torch.rand(BATCH, 1)
+        labels = torch.arange(BATCH) % classes
+        optimizer = build_optimizer(config.optimizer, weights_of(part).values())
+        loss = weighted_loss(part(example(config, BATCH), known), labels, torch.ones(classes))
+        loss.backward()
+        for name, parameter in part.named_parameters():
+            if parameter.requires_grad:
+                assert parameter.grad is not None, (name, config)
+                assert torch.isfinite(parameter.grad).all(), (name, config)
+        optimizer.step()
+        seen += 1
+    assert seen == POINTS_A_TASK
+
+
+def test_thousands_of_points_are_drawn() -> None:
+    assert POINTS_A_TASK * len(IMAGE_TASKS) >= 2000
+
+
+def test_points_cover_what_the_space_can_ask_for() -> None:
+    drawn = list(points("benign_malignant", 400))
+    assert {config.model.pair for config in drawn} == {"none", "absdiff", "diff", "concat"}
+    assert {config.model.type_input for config in drawn} == {"none", "human", "probability", "hard"}
+    assert {config.training.first_phase for config in drawn} == {"none", "head", "five_class"}
+    assert {config.training.sampling for config in drawn} == {"none", "over", "under"}
+    assert {config.model.head.output for config in drawn} == {"sigmoid", "softmax"}
+    assert {config.input.clahe for config in drawn} == {None, 2.0, 4.0}
+    families = {config.model.backbone.partition(":")[0] for config in drawn}
+    assert families == {*DEFAULT_BACKBONES, "scratch"}
+
+
+@pytest.mark.parametrize("number", range(6))
+def test_a_point_survives_export(number: int) -> None:
+    """Full ONNX files of finished trials are compared in the tests of export; here any point is traced."""
+    # A predicted type takes a second trial, which `tests/unit/test_predict_of_pairs.py` has.
+    told = [
+        config
+        for config in points("benign_malignant", 60)
+        if config.model.type_input not in ("probability", "hard")
+    ]
+    config = told[number * 4]
+    torch.manual_seed(0)
+    part = build(config, "benign_malignant").eval()
+    trial = FinishedTrial(config, [part.kept_state()], None)
+    module = TrialModule(trial, ImageFormat((SIDE, SIDE), 65535.0), classes=2)
+    raw = torch.randint(0, 65535, (2, SIDE, SIDE), dtype=torch.int32)
+    baseline = None if config.model.pair == "none" else raw.flip(0)
+    inputs = (raw, baseline, torch.ones(2) if config.model.type_input == "human" else None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        exported = torch.export.export(module, inputs)
+    torch.testing.assert_close(exported.module()(*inputs), module(*inputs))
