@@ -5,7 +5,7 @@ BIN := .venv/bin
 TRIALS ?= 16
 MINUTES ?= 6
 
-.PHONY: setup search test check clean
+.PHONY: setup search test points recipes check clean
 
 setup: .venv/.installed
 
@@ -20,6 +20,14 @@ search: setup
 
 test: setup check
 	$(BIN)/python -m pytest
+
+# Thousands of points of the spaces, each built and trained for a step.
+points: setup
+	SPACE_POINTS=300 $(BIN)/python -m pytest tests/contracts/test_space_points.py
+
+# Every recipe of the catalogue, for one epoch on small data.
+recipes: setup
+	$(BIN)/python -m benchmarks.recipes
 
 check: setup
 	$(BIN)/ruff check .

@@ -15,7 +15,6 @@ import multiprocessing
 import tempfile
 import time
 from multiprocessing.connection import Connection
-from multiprocessing.forkserver import _forkserver
 from pathlib import Path
 from typing import Any, Final
 
@@ -112,7 +111,7 @@ def _work(pipe: Connection, backbone: str, folds: int, epochs: int, isolated: bo
         gc.collect()
         found["worker, peak"] = _status("VmHWM")
         found["worker, trial gone"] = _status("VmRSS")
-        found["fork server, its own"] = _own(_forkserver._forkserver_pid) if isolated else 0.0
+        found["fork server, its own"] = _own(_fork_server()) if isolated else 0.0
         found["fold's process, peak"] = memory.peak_bytes / _MIB if memory else 0.0
         found["seconds"] = seconds
         found["predictions"] = predictions
@@ -133,6 +132,15 @@ def _status(field: str) -> float:
         if line.startswith(f"{field}:"):
             return int(line.split()[1]) / 1024
     raise RuntimeError(f"this system does not tell {field}")
+
+
+def _fork_server() -> int:
+    """Number of the fork server's process: the child that runs it."""
+    for child in Path("/proc/self/task").glob("*/children"):
+        for process in child.read_text().split():
+            if b"multiprocessing.forkserver" in Path(f"/proc/{process}/cmdline").read_bytes():
+                return int(process)
+    raise RuntimeError("no fork server runs")
 
 
 def _own(process: int) -> float:

@@ -225,10 +225,12 @@ def _nothing_complete(place: str, records: list[TrialRecord]) -> str:
         f"; trial {number} said: {(lines[0] if 'worker' in lines[0] else lines[-1])[:150]}"
         for number, lines in said[:1]
     )
-    return (
-        f"no trial of {place} was completed ({len(records)} ended){why}. "
-        "Give the search more time (--minutes, --trial-minutes) or look at trials/*/record.json"
-    )
+    collapsed = sum(record.cause == "collapse" for record in records)
+    how = f"{len(records)} ended" + (f", {collapsed} of them collapsed to a single class" if collapsed else "")
+    advice = "Give the search more time (--minutes, --trial-minutes) or look at trials/*/record.json"
+    if collapsed == len(records):
+        advice = "Other class weights, another learning rate or another scaling may help"
+    return f"no trial of {place} was completed ({how}){why}. {advice}"
 
 
 def _short(path: Path) -> str:

@@ -27,4 +27,4 @@ def finish_run(run: RunFolder, console: Console) -> None:
     report = export_bundle(run, run.path / "bundle")
     for sentence in report.sentences():
         print_sentence(console, sentence)
-    print_sentence(console, f"next: orchestrate predict {run.path / 'bundle'} IMAGE...")
+    print_sentence(console, f"next: {report.manifest.command(str(run.path / 'bundle'))}")

@@ -63,7 +63,7 @@ class SearchRecord(_Record):
         left_out: Backbone -> why it has no part in this search.
         shares_gpus_as_measured: A trial gets the share of a GPU that trials of its kind were seen to need;
             False where the user gave `gpus_per_trial`.
-        start_from: Trial whose weights `model.weights=start` means. Folds and sealed test part are its own too.
+        start_from: Trial whose weights `model.weights=start` means; folds and sealed test part are its too.
         type_from: Trial of mass_calcification whose prediction `model.type_input` means; the same holds.
         recipes: Recipes that were tried first.
         process_per_fold: Each fold of a trial runs in a process of its own.

@@ -19,19 +19,20 @@ def model(trial: optuna.trial.BaseTrial, context: SpaceContext) -> tuple[dict[st
 
     Also says whether a dense layer may take in its whole map.
     """
-    stride = trial.suggest_categorical("scratch.stride", (1, 2))
     parts: dict[str, Any] = {
         "convs": trial.suggest_int("scratch.convs", 1, 3),
         "filters": trial.suggest_categorical(
             "scratch.filters", (16, 32, 64) if context.has_gpu else (16, 32)
         ),
         "kernel": trial.suggest_categorical("scratch.kernel", (3, 5, 7)),
-        "stride": stride,
+        "stride": trial.suggest_categorical("scratch.stride", (1, 2)),
         "pool": trial.suggest_categorical("scratch.pool", (2, 3)),
-        "padding": trial.suggest_categorical("scratch.padding", ("same", "valid")),
         "norm": trial.suggest_categorical("scratch.norm", (0, 1)),
         "dropout": trial.suggest_categorical("scratch.dropout", (0, 0.1, 0.25)),
     }
+    parts["padding"] = "same"
+    if _deepest({**parts, "padding": "valid"}, context.image_px):  # else not even one block fits the images
+        parts["padding"] = trial.suggest_categorical("scratch.padding", ("same", "valid"))
     if parts["padding"] == "same":
         parts["branch"] = trial.suggest_categorical("scratch.branch", (0, 1))
         parts["residual"] = trial.suggest_categorical("scratch.residual", (0, 1))
@@ -45,8 +46,8 @@ def model(trial: optuna.trial.BaseTrial, context: SpaceContext) -> tuple[dict[st
 
 
 def _deepest(parts: dict[str, Any], image_px: int) -> int:
-    """Most blocks that leave at least one position of such images."""
-    for blocks in range(_DEEPEST, 1, -1):
+    """Most blocks that such images are large enough for; 0 if not even one is."""
+    for blocks in range(_DEEPEST, 0, -1):
         if (1 << blocks) * parts["stride"] > image_px:
             continue
         try:
@@ -55,7 +56,7 @@ def _deepest(parts: dict[str, Any], image_px: int) -> int:
             continue
         if structure.min_size_px <= image_px:
             return blocks
-    return 1
+    return 0
 
 
 def _name(parts: dict[str, Any]) -> str:

@@ -42,7 +42,7 @@ class StoredWeights(Mapping[str, Tensor]):
         with safe_open(self.path, framework="pt") as file:
             if name not in file.keys():  # noqa: SIM118 - the file is no mapping
                 raise KeyError(name)
-            tensor: Tensor = file.get_tensor(name)
+            tensor: Tensor = file.get_tensor(name).clone()  # else the whole file stays mapped with it
             return tensor
 
     def __iter__(self) -> Iterator[str]:

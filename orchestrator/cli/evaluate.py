@@ -67,7 +67,8 @@ def run(arguments: argparse.Namespace) -> int:
         rows=lambda: evaluation_as_json(evaluation),
         csv=lambda: evaluation_as_csv(evaluation),
     )
-    taken = " --refit" if arguments.refit else ""
+    which = f"--ensemble {arguments.ensemble}" if arguments.trial is None else f"--trial {arguments.trial}"
+    taken = f" {which} --refit" if arguments.refit else ""
     if not has_classical_member(folder, evaluation.trials):
         print_sentence(messages(), f"next: orchestrate export {arguments.run}{taken} --out bundle/")
     return 0

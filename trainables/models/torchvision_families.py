@@ -43,17 +43,19 @@ _VGG19_SLICES = {
 
 
 def _vgg16(channels: int) -> "OrderedDict[str, nn.Module]":
-    from torchvision import models
-
-    features = models.vgg16(weights=None, init_weights=False).features
-    return OrderedDict((name, features[start:stop]) for name, (start, stop) in _VGG16_SLICES.items())
+    return _vgg("D", _VGG16_SLICES)
 
 
 def _vgg19(channels: int) -> "OrderedDict[str, nn.Module]":
-    from torchvision import models
+    return _vgg("E", _VGG19_SLICES)
 
-    features = models.vgg19(weights=None, init_weights=False).features
-    return OrderedDict((name, features[start:stop]) for name, (start, stop) in _VGG19_SLICES.items())
+
+def _vgg(letter: str, slices: dict[str, tuple[int, int]]) -> "OrderedDict[str, nn.Module]":
+    from torchvision.models import vgg
+
+    # The convolutions alone: whole networks draw 100 million weights of a classifier that nobody keeps.
+    features = vgg.make_layers(vgg.cfgs[letter], batch_norm=False)
+    return OrderedDict((name, features[start:stop]) for name, (start, stop) in slices.items())
 
 
 def _resnet50(channels: int) -> "OrderedDict[str, nn.Module]":
