@@ -1,6 +1,6 @@
 """Every experiment of the five sources on real images: writes the table of docs/sources.md.
 
-    python -m benchmarks.sources DATA [--recipe ID] [--epochs 6] [--json FILE] [--write docs/sources.md]
+    python -m benchmarks.sources DATA [--recipe ID] [--epochs 3] [--json FILE] [--write docs/sources.md]
 
 DATA is the folder of real images and weights (its README says what lies there). The sources' own images are
 not in it, so each recipe runs on what is nearest to them; splits are by patient, whatever the source did.
@@ -41,7 +41,7 @@ _STAND_INS: Final = {
 _FILM_PX: Final = 299
 _DATA: Final = {
     "benign_malignant": "INFN pairs",
-    "normal_abnormal": "INFN pairs",
+    "normal_abnormal": "MIAS pairs",
     "mass_calcification": "MIAS pairs",
     "five_class": "MIAS pairs",
     "idc": "IDC",
@@ -57,7 +57,8 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="folder of real images and weights")
     parser.add_argument("--recipe", help="this one only")
     parser.add_argument("--task", help="recipes of this task only")
-    parser.add_argument("--epochs", type=int, default=6, help="most for nets from pixels (default: 6)")
+    parser.add_argument("--epochs", type=int, default=3, help="most for nets from pixels (default: 3)")
+    parser.add_argument("--store", type=Path, help="keep images and features here (default: nowhere)")
     parser.add_argument("--json", type=Path, help="figures so far; new ones are added")
     parser.add_argument("--write", type=Path, help="page whose table is replaced")
     arguments = parser.parse_args()
@@ -65,7 +66,7 @@ def main() -> None:
     if arguments.json and arguments.json.exists():
         found = json.loads(arguments.json.read_text())
     with tempfile.TemporaryDirectory() as folder:
-        table = Table(arguments.data, Path(folder), epochs=arguments.epochs)
+        table = Table(arguments.data, arguments.store or Path(folder), epochs=arguments.epochs)
         for recipe in RECIPES:
             key = f"{recipe.name} {recipe.task}"
             is_asked = arguments.recipe in (None, recipe.name) and arguments.task in (None, recipe.task)

@@ -226,7 +226,9 @@ def _nothing_complete(place: str, records: list[TrialRecord]) -> str:
         for number, lines in said[:1]
     )
     collapsed = sum(record.cause == "collapse" for record in records)
-    how = f"{len(records)} ended" + (f", {collapsed} of them collapsed to a single class" if collapsed else "")
+    how = f"{len(records)} ended"
+    if collapsed:
+        how += f", {collapsed} of them collapsed to a single class"
     advice = "Give the search more time (--minutes, --trial-minutes) or look at trials/*/record.json"
     if collapsed == len(records):
         advice = "Other class weights, another learning rate or another scaling may help"

@@ -55,9 +55,7 @@ def classifier(trial: optuna.trial.BaseTrial, context: SpaceContext) -> Settings
     }
 
 
-def model(
-    trial: optuna.trial.BaseTrial, context: SpaceContext, *, backbone: str
-) -> tuple[Settings, bool]:
+def model(trial: optuna.trial.BaseTrial, context: SpaceContext, *, backbone: str) -> tuple[Settings, bool]:
     """A backbone of the registry: cut level, training depth, channel mapping.
 
     Also says whether a dense layer may take in its whole map.

@@ -273,9 +273,9 @@ class ClassicalConfig(_Frozen):
         epochs: Of the `mlp`.
     """
 
-    name: Literal[
-        "none", "svm", "linear_svm", "knn", "tree", "logistic", "mlp", "majority", "stratified"
-    ] = "none"
+    name: Literal["none", "svm", "linear_svm", "knn", "tree", "logistic", "mlp", "majority", "stratified"] = (
+        "none"
+    )
     scales: bool = False
     c: float = Field(default=1.0, gt=0.0, le=1000.0)
     neighbours: int = Field(default=5, ge=1, le=100)

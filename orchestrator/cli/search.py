@@ -71,9 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     budget.add_argument(
         "--trial-minutes", type=float, help="longest single trial (default: a sixth of --minutes, else 10)"
     )
-    budget.add_argument(
-        "--epochs", type=int, help="largest number of epochs (default: 30, or the recipes')"
-    )
+    budget.add_argument("--epochs", type=int, help="largest number of epochs (default: 30, or the recipes')")
     space = parser.add_argument_group("space")
     space.add_argument("--space", metavar="MODULE:FUNCTION", help="a search space of your own")
     space.add_argument(

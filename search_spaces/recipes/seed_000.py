@@ -60,8 +60,8 @@ RECIPES: Final = (
             Figure("accuracy", 0.70, _TEST, "test"),
             Figure("recall", 0.0, _TEST, "test", positives=_POSITIVES),
         ),
-        choice="Filters, kernel and optimiser are not given: 32 of 3x3, E000-3's optimiser; no class weights, "
-        "as only without them does it collapse as reported",
+        choice="Filters, kernel and optimiser are not given: 32 of 3x3, E000-3's optimiser; no class "
+        "weights, as only without them does it collapse as reported",
         doubt="It calls every patch negative",
     ),
     _recipe(

@@ -35,7 +35,8 @@ def record(number: int, prefix: PrefixUse | None, **fields: Any) -> TrialRecord:
 
 def test_a_plain_search_trains_on_one_view_and_predicts_as_many_as_were_averaged() -> None:
     # Ten epochs; 100 images, each trained on in three folds and held out in one, in eight views.
-    assert plain_passes(epochs=10, models=1, trained=300, predicted=100, prediction_views=8) == 10 * (300 + 800)
+    passes = plain_passes(epochs=10, models=1, trained=300, predicted=100, prediction_views=8)
+    assert passes == 10 * (300 + 800)
 
 
 def test_a_plain_search_runs_each_model_of_a_fold_by_itself() -> None:

@@ -5,7 +5,7 @@ import pytest
 import torch
 import torchvision.transforms.v2.functional as reference
 
-from trainables.config import parse_setting, decode
+from trainables.config import decode, parse_setting
 from trainables.data.clahe import equalise
 from trainables.data.transforms import (
     PixelTransform,

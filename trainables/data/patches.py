@@ -100,7 +100,6 @@ class PatchSet:
         """3 for RGB images, 1 for grey ones and for a table."""
         return 3 if self.images.ndim == 4 else 1
 
-
     def drawn_as(self, rows: IntArray) -> IntArray:
         """Row that stands for each row where random views are drawn: a pair's two images are seen alike.
 

@@ -80,9 +80,7 @@ class Backbone:
         return StagePlan(
             frozen=self.stage_names[: kept - trained],
             trained=self.stage_names[kept - trained : kept],
-            is_prefix_fixed=(
-                model.channels == "replicate" and trained < kept and model.weights != "start"
-            ),
+            is_prefix_fixed=(model.channels == "replicate" and trained < kept and model.weights != "start"),
         )
 
 
