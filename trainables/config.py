@@ -391,7 +391,7 @@ def setting_names(model: type[BaseModel] = TrialConfig, prefix: str = "") -> tup
     """All dotted setting names, in order.
 
     >>> setting_names()[:3]
-    ('model.backbone', 'model.weights', 'model.cut')
+    ('model.backbone', 'model.weights', 'model.start_head')
     """
     names: list[str] = []
     for name, field in model.model_fields.items():
