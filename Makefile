@@ -18,8 +18,10 @@ setup: .venv/.installed
 search: setup
 	$(BIN)/orchestrate search benign_malignant --trials $(TRIALS) --minutes $(MINUTES) --offline --address local --finish
 
+# Searches with real Ray take both cores by themselves, so they come after the others.
 test: setup check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --ignore tests/integration --ignore tests/real
+	$(BIN)/python -m pytest tests/integration tests/real
 
 # Thousands of points of the spaces, each built and trained for a step.
 points: setup

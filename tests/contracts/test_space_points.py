@@ -31,7 +31,7 @@ from trainables.training.losses import weighted_loss
 from trainables.training.optimisers import build_optimizer, weights_of
 
 IMAGE_TASKS = tuple(task for task in SPACES if task != "wisconsin")
-POINTS_A_TASK = int(os.environ.get("SPACE_POINTS", "60"))
+POINTS_A_TASK = int(os.environ.get("SPACE_POINTS", "30"))
 SIDE = 32  # pixels; backbones that need more enlarge it
 BATCH = 3
 
