@@ -46,7 +46,7 @@ _HEAD: Final = {
     "training.average_views": True,
     "training.class_weight": "balanced",
 }
-_VGG16: Final = {**_HEAD, "model.backbone": "vgg16"}
+
 _LITE0: Final = {**_HEAD, "model.backbone": "efficientnet_lite0"}
 
 
@@ -60,21 +60,24 @@ class Question:
 
 QUESTIONS: Final = {
     "pairs": Question(
-        "Image by itself or compared with its healthy baseline (frozen VGG16)",
+        "Image by itself or compared with its healthy baseline (frozen EfficientNet-Lite0)",
         {
-            "single image": _VGG16,
-            "difference": {**_VGG16, "model.pair": "diff"},
-            "absolute difference": {**_VGG16, "model.pair": "absdiff"},
-            "side by side": {**_VGG16, "model.pair": "concat"},
+            "single image": _LITE0,
+            "difference": {**_LITE0, "model.pair": "diff"},
+            "absolute difference": {**_LITE0, "model.pair": "absdiff"},
+            "side by side": {**_LITE0, "model.pair": "concat"},
         },
     ),
     "channels": Question(
         "Grey copied or mapped by a trained 1x1 convolution (frozen EfficientNet-Lite0)",
-        {"copied": _LITE0, "1x1 convolution": {**_LITE0, "model.channels": "conv1x1"}},
+        {
+            "copied": {**_LITE0, "training.epochs": 12},
+            "1x1 convolution": {**_LITE0, "training.epochs": 12, "model.channels": "conv1x1"},
+        },
     ),
     "contrast": Question(
-        "Contrast in training and test (frozen VGG16)",
-        {f"{factor:g}": {**_VGG16, "input.contrast": factor} for factor in (1.0, 1.5, 2.0)},
+        "Contrast in training and test (frozen EfficientNet-Lite0)",
+        {f"{factor:g}": {**_LITE0, "input.contrast": factor} for factor in (1.0, 1.5, 2.0)},
     ),
 }
 

@@ -1,13 +1,13 @@
 """Every experiment of the five sources on real images: writes the table of docs/sources.md.
 
-    python -m benchmarks.sources DATA [--recipe ID] [--epochs 3] [--json FILE] [--write docs/sources.md]
+    python -m benchmarks.sources DATA [--recipe ID] [--seconds 45] [--json FILE] [--write docs/sources.md]
 
 DATA is the folder of real images and weights (its README says what lies there). The sources' own images are
 not in it, so each recipe runs on what is nearest to them; splits are by patient, whatever the source did.
-Heads on frozen features train as long as the source's; nets that train from pixels for `--epochs` at most and
-at the size of the images, since this is one CPU core. VGG16 stands in for VGG19, and EfficientNet-Lite0 for
-other backbones whose weights are not there. A sweep of many points is represented by four of them. `--json`
-is read first, so that an interrupted command goes on.
+Heads on frozen features train as long as the source's. Nets that train from pixels do so at the size of the
+images and for `--seconds` at most, since this is one CPU core; the row says how many epochs that were. VGG16
+stands in for VGG19, and EfficientNet-Lite0 for other backbones whose weights are not there. A sweep of many
+points is represented by four of them. `--json` is read first, so that an interrupted command goes on.
 """
 
 import argparse
@@ -57,7 +57,7 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="folder of real images and weights")
     parser.add_argument("--recipe", help="this one only")
     parser.add_argument("--task", help="recipes of this task only")
-    parser.add_argument("--epochs", type=int, default=3, help="most for nets from pixels (default: 3)")
+    parser.add_argument("--seconds", type=float, default=45.0, help="for nets from pixels (default: 45)")
     parser.add_argument("--store", type=Path, help="keep images and features here (default: nowhere)")
     parser.add_argument("--json", type=Path, help="figures so far; new ones are added")
     parser.add_argument("--write", type=Path, help="page whose table is replaced")
@@ -66,7 +66,7 @@ def main() -> None:
     if arguments.json and arguments.json.exists():
         found = json.loads(arguments.json.read_text())
     with tempfile.TemporaryDirectory() as folder:
-        table = Table(arguments.data, arguments.store or Path(folder), epochs=arguments.epochs)
+        table = Table(arguments.data, arguments.store or Path(folder), seconds=arguments.seconds)
         for recipe in RECIPES:
             key = f"{recipe.name} {recipe.task}"
             is_asked = arguments.recipe in (None, recipe.name) and arguments.task in (None, recipe.task)
@@ -88,11 +88,11 @@ class Table:
     Args:
         data: Folder of real images and weights.
         folder: For stored images and features.
-        epochs: Most for nets that train from pixels.
+        seconds: After which no further epoch of a net that trains from pixels begins.
     """
 
-    def __init__(self, data: Path, folder: Path, *, epochs: int) -> None:
-        self.data, self.folder, self.epochs = data, folder, epochs
+    def __init__(self, data: Path, folder: Path, *, seconds: float) -> None:
+        self.data, self.folder, self.seconds = data, folder, seconds
         self.kitchen = Kitchen(folder / "store", weights_dir=data / "weights", stand_ins=_STAND_INS)
         self._sets: dict[str, PatchSet] = {}
         self._runs: dict[tuple[str, str, int], Run] = {}
@@ -119,7 +119,9 @@ class Table:
         key = (recipe.name, recipe.task, number)
         if key not in self._runs:
             patch_set, settings = self._patch_set(recipe.task), recipe.points[number]
-            effort = Effort(pins=self._pins(settings), epochs=self._epochs(settings))
+            trains_stages = settings.get("model.trained_stages", 0) != 0
+            seconds = self.seconds if trains_stages else float("inf")
+            effort = Effort(pins=self._pins(settings), seconds=seconds)
             split = split_for(recipe, patch_set)
             if recipe.task == "idc":  # of 18 patients three have both classes: no more folds are possible
                 split = split_for(
@@ -130,9 +132,6 @@ class Table:
                 )
             self._runs[key] = self.kitchen.run(recipe, settings, patch_set, split, effort)
         return self._runs[key]
-
-    def _epochs(self, settings: Mapping[str, Any]) -> int:
-        return self.epochs if settings.get("model.trained_stages", 0) != 0 else 2000
 
     @staticmethod
     def _pins(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -187,6 +186,13 @@ class Table:
         return load_patch_set(place, task=task_named(task), label_codes=codes, store=self.folder)[0]
 
 
+def _stand_ins(recipe: Recipe, found: Mapping[str, Mapping[str, Any]]) -> str:
+    """What the table says of an ensemble's members."""
+    rows = (found.get(f"{name} {recipe.task}") for name in recipe.members)
+    replaced = [row["differs"] for row in rows if row and "in the place of" in row["differs"]]
+    return f"{len(replaced)} of {len(recipe.members)} members have another backbone" if replaced else ""
+
+
 def as_markdown(found: Mapping[str, Mapping[str, Any]]) -> str:
     """The table, one row an experiment."""
     lines = [
@@ -207,7 +213,7 @@ def as_markdown(found: Mapping[str, Mapping[str, Any]]) -> str:
             theirs,
             row["ours"],
             row["on"],
-            row["differs"] or "nothing else",
+            "; ".join(filter(None, (_stand_ins(recipe, found), row["differs"]))) or "nothing else",
         )
         lines.append(f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |")
     return "\n".join(lines) + "\n"

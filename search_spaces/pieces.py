@@ -16,6 +16,7 @@ import optuna
 from search_spaces import scratch
 from search_spaces.context import SpaceContext
 from search_spaces.scratch import FREE_FORM
+from trainables.models.registry import backbone_named
 
 Settings = dict[str, Any]
 
@@ -29,6 +30,7 @@ LEARNING_RATES: Final = {
     "adadelta": (0.05, 2.0),
 }
 _PIXEL_CONTRASTS: Final = (1.0, 1.1, 1.25, 1.5, 1.8, 2.0)
+_SIZES: Final = (75, 139, 150, 224, 299)
 _PIXEL_AUGMENTATIONS: Final = (
     *("none", "flips", "d4", "rotate", "affine"),
     *("e001", "e001_scratch", "e002", "e003", "e004", "e004_rot90"),
@@ -47,7 +49,7 @@ def classifier(trial: optuna.trial.BaseTrial, context: SpaceContext) -> Settings
         **settings,
         **head(trial, context, backbone, may_flatten=may_flatten),
         **pair_and_type(trial, context),
-        **(pixels(trial, context) if is_from_scratch else frozen_input(trial)),
+        **(pixels(trial, context, backbone) if is_from_scratch else frozen_input(trial)),
         **optimizer(trial, trains_stages=trains_stages, is_from_scratch=is_from_scratch),
         **training(trial, context, is_from_pixels=is_from_pixels, averages=not is_from_scratch),
         **first_phase(trial, context, trains_stages=trains_stages, is_from_scratch=is_from_scratch),
@@ -109,7 +111,7 @@ def frozen_input(trial: optuna.trial.BaseTrial) -> Settings:
     }
 
 
-def pixels(trial: optuna.trial.BaseTrial, context: SpaceContext) -> Settings:
+def pixels(trial: optuna.trial.BaseTrial, context: SpaceContext, backbone: str) -> Settings:
     """Everything about the input of a net that trains from pixels."""
     contrast = trial.suggest_categorical("input.contrast@pixels", _PIXEL_CONTRASTS)
     settings: Settings = {
@@ -122,11 +124,27 @@ def pixels(trial: optuna.trial.BaseTrial, context: SpaceContext) -> Settings:
             "input.contrast_test@pixels", ("same", 1.0, 1.5, 1.8)
         ),
     }
+    sizes = input_sizes(context, backbone)
+    if sizes:
+        settings["input.size_px"] = _choose(trial, "input.size_px", (None, *sizes), backbone)
     if settings["input.clahe"] != "none":
         settings["input.clahe_grid"] = trial.suggest_categorical("input.clahe_grid", (4, 8))
     if contrast != 1.0:
         settings["input.clip"] = trial.suggest_categorical("input.clip", (False, True))
     return settings
+
+
+def input_sizes(context: SpaceContext, backbone: str) -> tuple[int, ...]:
+    """Sides to resize to, besides the images' own: not below what a backbone takes.
+
+    Without a GPU images are not enlarged, which would cost time and add nothing. A free-form net is built for
+    the images as they are.
+    """
+    if backbone == FREE_FORM:
+        return ()
+    smallest = backbone_named(backbone).min_size_px
+    largest = max(_SIZES) if context.has_gpu else context.image_px - 1
+    return tuple(size for size in _SIZES if smallest <= size <= largest)
 
 
 def optimizer(trial: optuna.trial.BaseTrial, *, trains_stages: bool, is_from_scratch: bool) -> Settings:

@@ -1,3 +1,4 @@
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -6,6 +7,7 @@ import pytest
 
 from orchestrator.policy import check_space
 from search_spaces.context import SpaceContext
+from search_spaces.pieces import input_sizes
 from search_spaces.pins import PinnedTrial, parse_pins
 from search_spaces.points import FirstPoint, params_of, register
 from search_spaces.registry import SPACES, space_named
@@ -67,6 +69,13 @@ def test_the_sampler_is_told_what_its_space_knows_of_a_recipe(task: str) -> None
             register(space.function, context(), config, trial)
             assert trial.params == params
             assert len(params) >= 1 or config.model.backbone not in context().backbones, recipe.name
+
+
+def test_a_size_below_what_a_backbone_takes_is_never_a_choice() -> None:
+    on_a_gpu = dataclasses.replace(context(), has_gpu=True, image_px=150)
+    assert input_sizes(on_a_gpu, "scratch4") == (75, 139, 150, 224, 299)
+    assert input_sizes(on_a_gpu, "m1_valid") == (150, 224, 299)
+    assert input_sizes(dataclasses.replace(on_a_gpu, has_gpu=False), "scratch4") == (75, 139)
 
 
 def test_conditional_settings_follow_what_they_depend_on() -> None:
