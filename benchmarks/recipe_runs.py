@@ -133,9 +133,6 @@ class Kitchen:
             material = dataclasses.replace(material, type_probability=known)
         pins = self.pins(settings) | dict(effort.pins)
         config = FirstPoint(recipe.name, settings).configure(pins, epochs=effort.epochs)
-        first_epochs = min(effort.epochs, config.training.first_phase_epochs)
-        training = config.training.model_copy(update={"first_phase_epochs": first_epochs})
-        config = config.model_copy(update={"training": training})
         start = None
         if recipe.starts_from:
             source = self._source(recipe.starts_from, recipe.task, patch_set, split, effort)

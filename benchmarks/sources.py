@@ -99,7 +99,7 @@ class Table:
 
     def measure(self, recipe: Recipe) -> dict[str, Any]:
         """Run a recipe, or an ensemble's members; returns what the table says of it."""
-        patch_set = self._patch_set(recipe.task)
+        patch_set = self._patch_set(recipe)
         if recipe.members:
             runs = [self._run(recipe_named(name, recipe.task), 0) for name in recipe.members]
             ours = self._ensemble(recipe, runs)
@@ -109,7 +109,7 @@ class Table:
             ours = "; ".join(_score(run.predictions, run.best.collapsed) for run in runs)
         return {
             "ours": ours,
-            "on": f"{_DATA[recipe.task]}: {_counted(runs[0].predictions)}",
+            "on": f"{_data_of(recipe)}: {_counted(runs[0].predictions)}",
             "differs": "; ".join(self._differences(recipe, runs)),
             "seconds": round(sum(run.seconds for run in runs), 1),
             "fingerprint": patch_set.fingerprint[:12],
@@ -118,7 +118,7 @@ class Table:
     def _run(self, recipe: Recipe, number: int) -> Run:
         key = (recipe.name, recipe.task, number)
         if key not in self._runs:
-            patch_set, settings = self._patch_set(recipe.task), recipe.points[number]
+            patch_set, settings = self._patch_set(recipe), recipe.points[number]
             trains_stages = settings.get("model.trained_stages", 0) != 0
             seconds = self.seconds if trains_stages else float("inf")
             effort = Effort(pins=self._pins(settings), seconds=seconds)
@@ -167,8 +167,8 @@ class Table:
             said.append("split by patient, the source's by image")
         return [*said, *([recipe.choice] if recipe.choice else [])]
 
-    def _patch_set(self, task: str) -> PatchSet:
-        name = _DATA[task]
+    def _patch_set(self, recipe: Recipe) -> PatchSet:
+        name, task = _data_of(recipe), recipe.task
         if name not in self._sets:
             self._sets[name] = self._loaded(name, task)
         return self._sets[name]
@@ -191,6 +191,11 @@ def _stand_ins(recipe: Recipe, found: Mapping[str, Mapping[str, Any]]) -> str:
     rows = (found.get(f"{name} {recipe.task}") for name in recipe.members)
     replaced = [row["differs"] for row in rows if row and "in the place of" in row["differs"]]
     return f"{len(replaced)} of {len(recipe.members)} members have another backbone" if replaced else ""
+
+
+def _data_of(recipe: Recipe) -> str:
+    """Name of the images that a recipe runs on; only MIAS pairs have both types of finding."""
+    return "MIAS pairs" if recipe.type_from else _DATA[recipe.task]
 
 
 def as_markdown(found: Mapping[str, Mapping[str, Any]]) -> str:

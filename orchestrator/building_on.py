@@ -64,7 +64,7 @@ def find_sources(request: SearchRequest, fingerprint: str) -> Sources:
             splits.append(split)
             sentences.append(
                 f"{option}: trial {source.trial} of {search.task}/{search.name}; its folds and sealed test "
-                "part hold here too, so no model has seen what it is scored on"
+                "part hold here too, whatever other options say, so no model has seen what it is scored on"
             )
         elif option == "--type-from":
             raise RunError(
@@ -79,17 +79,24 @@ def find_sources(request: SearchRequest, fingerprint: str) -> Sources:
             raise RunError(
                 f"{option} needs a search of mass_calcification, and {source.run} is of {search.task}"
             )
-    if len(splits) == 2 and splits[0].fold_of_group != splits[1].fold_of_group:
-        raise RunError(
-            "--start-from and --type-from have different folds; search one of them with --start-from or "
-            "--type-from of the other"
-        )
+    if len(splits) == 2:
+        splits.sort(key=lambda split: -len(split.fold_of_group))  # the one that knows more patients
+        _need_same_folds(*splits)
     return Sources(
         found.get("--start-from"),
         found.get("--type-from"),
         splits[0] if splits else None,
         tuple(sentences),
     )
+
+
+def _need_same_folds(one: Split, other: Split) -> None:
+    for group in one.fold_of_group.keys() & other.fold_of_group.keys():
+        if one.fold_of_group[group] != other.fold_of_group[group]:
+            raise RunError(
+                f"--start-from and --type-from have different folds: {group} is in another part. Search the "
+                "second of the two with --start-from or --type-from of the first"
+            )
 
 
 def tell_types(material: Material, source: SourceTrial | None) -> Material:

@@ -10,6 +10,7 @@ from rich.console import Console, RenderableType
 from cluster.connect import Connection, connect, disconnect
 from cluster.resources import Machine, trial_slots
 from orchestrator.cli.common import print_sentence
+from orchestrator.combining import combine_recipes
 from orchestrator.conductor import RUN_ALONE, Conductor
 from orchestrator.packing import SHARES
 from orchestrator.progress import SearchProgress, closing_summary
@@ -158,8 +159,8 @@ def _close(prepared: Prepared, console: Console, *, is_interrupted: bool, finish
         from orchestrator.best_pictures import draw_best
 
         draw_best(run, prepared.record, complete)
-    if complete and prepared.methods and not is_interrupted:
-        _combine(run, prepared.methods, complete)
+    if complete and not is_interrupted:
+        combine_recipes(run, prepared.record, complete, console)
     left = prepared.record.trials - len(records)
     commands = _next_commands(run, has_results=bool(complete), may_resume=is_interrupted and left > 0)
     console.print(_summary(run, prepared.record, records, commands), soft_wrap=True)
@@ -172,17 +173,6 @@ def _close(prepared: Prepared, console: Console, *, is_interrupted: bool, finish
 
         finish_run(run, console)
     return 0
-
-
-def _combine(run: RunFolder, methods: tuple[str, ...], members: list[TrialRecord]) -> None:
-    """Build and print the ensembles that recipes ask for."""
-    from results.ensembles.build import build_ensembles
-    from results.ensembles.tables import ensemble_table
-
-    built = build_ensembles(
-        run, pool=len(members), max_members=len(members), methods=methods, seed=run.search().seed
-    )
-    Console(highlight=False).print(ensemble_table(built))
 
 
 def _next_commands(run: RunFolder, *, has_results: bool, may_resume: bool) -> list[str]:

@@ -34,6 +34,8 @@ class Proposed(Protocol):
     def config(self) -> TrialConfig: ...
     @property
     def params(self) -> dict[str, Any]: ...
+    @property
+    def recipe(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +47,14 @@ class Handout:
         config: What to run.
         params: What the sampler chose.
         is_alone: Nothing else may run beside it: it ran out of memory once.
+        recipe: Whose point it is; empty for what the sampler proposed.
     """
 
     number: int
     config: TrialConfig
     params: dict[str, Any]
     is_alone: bool = False
+    recipe: str = ""
 
 
 class Policy(Protocol):
@@ -195,7 +199,7 @@ class Conductor:
         elif handout.is_alone:
             self._finish(_as_run_alone(record))
         else:
-            self._finish(record, is_written=True)
+            self._finish(record, is_written=not handout.recipe)
 
     def end_late_trials(self) -> None:
         """Record trials that were ended without a report, or not run again, since the time was up."""
@@ -228,7 +232,9 @@ class Conductor:
                 self._refuse(number, getattr(error, "params", {}), str(error))
                 continue
             self._is_exhausted = proposal is None
-            return None if proposal is None else Handout(proposal.number, proposal.config, proposal.params)
+            if proposal is None:
+                return None
+            return Handout(proposal.number, proposal.config, proposal.params, recipe=proposal.recipe)
         raise ConfigError(f"the space proposed {_INVALID_IN_A_ROW} points in a row that cannot run")
 
     def _run_alone_later(self, handout: Handout) -> None:
@@ -279,6 +285,9 @@ class Conductor:
         return {"fingerprint": search.fingerprint, "seed": search.seed, "finished_at": datetime.now(UTC)}
 
     def _finish(self, record: TrialRecord, *, is_written: bool = False) -> None:
+        trial = self.running.get(record.number)
+        if trial is not None and trial.handout.recipe:
+            record = record.model_copy(update={"recipe": trial.handout.recipe})
         if record.state != "complete":
             (self.run.trial(record.number) / "checkpoint.pt").unlink(missing_ok=True)
         if not is_written:

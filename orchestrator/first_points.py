@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from search_spaces.points import FirstPoint
-from search_spaces.recipes import Recipe, recipe_named
+from search_spaces.recipes import Recipe, recipe_named, recipes_of
 from search_spaces.registry import Space
 from trainables.config import TrialConfig
 from trainables.errors import ConfigError, OrchestrateError
@@ -24,16 +24,13 @@ class FirstPoints:
 
     Attributes:
         points: In order.
-        recipes: Those that the user named, with the members of ensembles in their place; empty where the
-            search chose by itself.
-        methods: Methods of the ensembles that the user named.
+        recipes: Those that the user named; empty where the search chooses by itself.
         is_by_name: The user named them, so each of them must run.
         is_all: The user wants all of the task's.
     """
 
     points: tuple[FirstPoint, ...]
     recipes: tuple[Recipe, ...] = ()
-    methods: tuple[str, ...] = ()
     is_by_name: bool = False
     is_all: bool = False
 
@@ -93,7 +90,6 @@ def choose_first_points(names: Sequence[str], task: str, space: Space) -> FirstP
     return FirstPoints(
         _points([recipe_named(member, task) for member in members]),
         recipes=tuple(named),
-        methods=tuple(dict.fromkeys(recipe.method for recipe in named if recipe.method)),
         is_by_name=True,
     )
 
@@ -123,8 +119,11 @@ def defaults_for(names: Sequence[str], task: str) -> Defaults:
         UnknownNameError: If there is no such recipe.
         ConfigError: If a recipe is of another task.
     """
-    if not names or ALL in names:
+    if not names:
         return Defaults()
+    if ALL in names:
+        points = [point for recipe in recipes_of(task) for point in recipe.points]
+        return Defaults(max(len(points), 1), max([30, *(int(point["training.epochs"]) for point in points)]))
     named = [recipe_named(name, task) for name in names]
     members = [recipe_named(member, task) for recipe in named for member in recipe.members or (recipe.name,)]
     settings = [point for recipe in members for point in recipe.points]

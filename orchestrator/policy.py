@@ -37,11 +37,13 @@ class Proposal:
         number: Of the Optuna trial, and of its folder.
         config: Checked configuration.
         params: What the sampler chose.
+        recipe: Whose point it is; empty for what the sampler proposed.
     """
 
     number: int
     config: TrialConfig
     params: dict[str, Any]
+    recipe: str = ""
 
 
 class InvalidPointError(ConfigError):
@@ -133,7 +135,7 @@ class StudyPolicy:
         except Exception as error:  # a space may be the user's own code
             message = f"space {self.space.name} failed: {error!r}"
             raise InvalidPointError(trial.number, dict(trial.params), message) from error
-        return Proposal(trial.number, config, dict(trial.params))
+        return Proposal(trial.number, config, dict(trial.params), trial.user_attrs.get("recipe", ""))
 
     def _configure(self, trial: optuna.Trial) -> TrialConfig:
         settings = trial.user_attrs.get("settings")

@@ -15,7 +15,8 @@ from trainables.material import Material
 from trainables.models.registry import backbone_named
 from trainables.tasks import TASKS, task_named
 
-_TYPES: Final = ("none", "human", "probability", "hard")
+# What a space may ask for. `human` is for people to set: such a model wants the type of every new image.
+_TYPES: Final = ("none", "probability", "hard")
 
 
 def check_config(

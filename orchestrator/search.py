@@ -46,7 +46,6 @@ class Prepared:
         policy: The study.
         slots: Trials at once.
         recipes: Names of the first points.
-        methods: Of the ensembles that recipes ask for.
     """
 
     run: RunFolder
@@ -54,7 +53,6 @@ class Prepared:
     policy: StudyPolicy
     slots: int
     recipes: tuple[str, ...] = ()
-    methods: tuple[str, ...] = ()
 
 
 def prepare_search(request: SearchRequest, connect: Connect, say: Say) -> Prepared:
@@ -80,7 +78,7 @@ def prepare_search(request: SearchRequest, connect: Connect, say: Say) -> Prepar
     except BaseException:
         shutil.rmtree(run.path)  # half a run folder can be neither used nor resumed
         raise
-    return Prepared(run, record, policy, survey.slots, record.recipes, survey.methods)
+    return Prepared(run, record, policy, survey.slots, record.recipes)
 
 
 def _search_record(request: SearchRequest, name: str, survey: Survey) -> SearchRecord:
@@ -131,7 +129,7 @@ def _search_record(request: SearchRequest, name: str, survey: Survey) -> SearchR
         naive_split=survey.split.is_naive,
         start_from=survey.start_from,
         type_from=survey.type_from,
-        recipes=tuple(dict.fromkeys(point.recipe for point in survey.first)),
+        recipes=survey.recipes,
         process_per_fold=request.process_per_fold,
     )
 

@@ -53,7 +53,7 @@ class Survey:
         inventory: Backbones with their weights.
         afforded: Backbones that this machine can afford, with what they cost.
         first: Points to try first.
-        methods: Of the ensembles that recipes ask for.
+        recipes: Names of the recipes: those that the user named, else those of the first points.
         points: The first points and more, drawn from the space; all of them can run.
         start_from: Trial whose weights others start from.
         type_from: Trial that predicts the type of the finding.
@@ -73,7 +73,7 @@ class Survey:
     inventory: Inventory
     afforded: Afforded
     first: tuple[FirstPoint, ...]
-    methods: tuple[str, ...]
+    recipes: tuple[str, ...]
     points: tuple[TrialConfig, ...]
     start_from: SourceTrial | None
     type_from: SourceTrial | None
@@ -175,7 +175,8 @@ def survey_search(request: SearchRequest, connect: Connect, say: Say) -> Survey:
         inventory=inventory,
         afforded=dataclasses.replace(afforded, context=context),
         first=tuple(fitting),
-        methods=first.methods,
+        recipes=tuple(recipe.name for recipe in first.recipes)
+        or tuple(dict.fromkeys(point.recipe for point in fitting)),
         points=tuple(points),
         start_from=sources.start_from,
         type_from=sources.type_from,

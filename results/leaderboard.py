@@ -178,6 +178,7 @@ def _merit(record: TrialRecord, search: SearchRecord) -> tuple[float, ...]:
 
 
 def _row_of(record: TrialRecord) -> dict[str, Any]:
+    text = settings_text(record.config)
     return {
         "trial": record.number,
         "state": record.state,
@@ -188,7 +189,7 @@ def _row_of(record: TrialRecord) -> dict[str, Any]:
         "best_epoch": record.best_epoch,
         "wall_seconds": record.wall_seconds,
         "trained_parameters": record.trained_parameters,
-        "settings": settings_text(record.config),
+        "settings": f"{record.recipe}: {text}" if record.recipe else text,
     }
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from results.crossfit import crossfit_parts
 from results.records import FloatArray, IntArray, OutOfFold
+from trainables.collapse import is_collapsed
 from trainables.errors import DataError, OneClassError, UnknownNameError
 
 BoolArray = NDArray[np.bool_]
@@ -311,10 +312,11 @@ def cross_fitted_decisions(out_of_fold: OutOfFold, *, metric: str = "balanced_ac
 
 
 def collapsed_folds(out_of_fold: OutOfFold) -> tuple[int, ...]:
-    """Return the folds in which every image is given the same class, at 0.5 or by the largest probability."""
+    """Return the folds that collapsed to one class, decided at 0.5 or by the largest probability."""
     decided = decisions(out_of_fold.probabilities)
+    parts = {int(fold): out_of_fold.folds == fold for fold in np.unique(out_of_fold.folds)}
     return tuple(
-        int(fold) for fold in np.unique(out_of_fold.folds) if np.ptp(decided[out_of_fold.folds == fold]) == 0
+        fold for fold, part in parts.items() if is_collapsed(out_of_fold.labels[part], decided[part])
     )
 
 

@@ -152,6 +152,7 @@ class TrialRecord(_Record):
     """`trials/<number>/record.json`: how a trial ended. Written last, so its presence means it is whole.
 
     Attributes:
+        recipe: Recipe whose point it is; empty for what the sampler proposed.
         value: The search metric, mean over folds at `best_epoch`; None if no epoch finished.
         best_epoch: 1-based epoch that was kept, chosen from the mean curve over folds.
         fold_metrics: Metrics of each fold at `best_epoch`, in fold order.
@@ -169,6 +170,7 @@ class TrialRecord(_Record):
     error: str | None = None
     config: dict[str, Any]
     params: dict[str, Any] = Field(default_factory=dict)
+    recipe: str = ""
     value: FiniteFloat | None = None
     best_epoch: int | None = None
     epochs: int = 0

@@ -26,7 +26,7 @@ class SpaceContext:
         image_px: Longer side of the images.
         image_channels: 1 for grey images, 3 for RGB.
         has_pairs: Every image has a healthy baseline.
-        types: What the head may be told of the finding, `none` first.
+        types: What the head may be told of the finding, `none` first; never what only people know.
         phases: Tasks that a net may learn first, since the labels answer them.
     """
 

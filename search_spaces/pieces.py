@@ -17,6 +17,7 @@ from search_spaces import scratch
 from search_spaces.context import SpaceContext
 from search_spaces.scratch import FREE_FORM
 from trainables.models.registry import backbone_named
+from trainables.prefix.taps import feature_shapes
 
 Settings = dict[str, Any]
 
@@ -41,13 +42,13 @@ def classifier(trial: optuna.trial.BaseTrial, context: SpaceContext) -> Settings
     """The whole space of a patch classifier: model, input, optimiser and training."""
     backbone = trial.suggest_categorical("model.backbone", context.choices)
     choose = scratch.model if backbone == FREE_FORM else functools.partial(model, backbone=backbone)
-    settings, may_flatten = choose(trial, context)
+    settings, poolings = choose(trial, context)
     is_from_scratch = settings["model.weights"] == "random"
     trains_stages = settings.get("model.trained_stages", 0) != 0
     is_from_pixels = is_from_scratch or settings.get("model.channels") == "conv1x1"
     return {
         **settings,
-        **head(trial, context, backbone, may_flatten=may_flatten),
+        **head(trial, backbone, poolings),
         **pair_and_type(trial, context),
         **(pixels(trial, context, backbone) if is_from_scratch else frozen_input(trial)),
         **optimizer(trial, trains_stages=trains_stages, is_from_scratch=is_from_scratch),
@@ -57,11 +58,10 @@ def classifier(trial: optuna.trial.BaseTrial, context: SpaceContext) -> Settings
     }
 
 
-def model(trial: optuna.trial.BaseTrial, context: SpaceContext, *, backbone: str) -> tuple[Settings, bool]:
-    """A backbone of the registry: cut level, training depth, channel mapping.
-
-    Also says whether a dense layer may take in its whole map.
-    """
+def model(
+    trial: optuna.trial.BaseTrial, context: SpaceContext, *, backbone: str
+) -> tuple[Settings, tuple[str, ...]]:
+    """A backbone of the registry: cut level, training depth, channel mapping; and how to pool its map."""
     settings: Settings = {"model.backbone": backbone, "model.weights": "imagenet"}
     settings["model.cut"] = _choose(trial, "model.cut", context.levels[backbone], backbone)
     if backbone in context.from_scratch:
@@ -70,17 +70,18 @@ def model(trial: optuna.trial.BaseTrial, context: SpaceContext, *, backbone: str
         settings["model.trained_stages"] = _choose(trial, "model.trained_stages", context.depths, backbone)
     if backbone in context.adapts_channels:
         settings["model.channels"] = _choose(trial, "model.channels", ("replicate", "conv1x1"), backbone)
-    return settings, settings["model.cut"] in context.flattens[backbone]
+    if settings["model.cut"] not in context.flattens[backbone]:
+        return settings, ("gap",)
+    convolves = context.has_gpu and _map_side(context, backbone, settings["model.cut"]) > 1
+    return settings, ("gap", "flatten", "conv") if convolves else ("gap", "flatten")
 
 
-def head(
-    trial: optuna.trial.BaseTrial, context: SpaceContext, backbone: str, *, may_flatten: bool
-) -> Settings:
+def head(trial: optuna.trial.BaseTrial, backbone: str, poolings: tuple[str, ...]) -> Settings:
     """Pooling, hidden layers, dropout, normalisation, and what two classes come out of."""
     settings: Settings = {"model.head.pooling": "gap"}
-    if may_flatten:
-        poolings = ("gap", "flatten", "conv") if context.has_gpu else ("gap", "flatten")
-        settings["model.head.pooling"] = _choose(trial, "model.head.pooling", poolings, backbone)
+    if len(poolings) > 1:
+        of = f"{backbone}+conv" if "conv" in poolings else backbone
+        settings["model.head.pooling"] = _choose(trial, "model.head.pooling", poolings, of)
     settings["model.head.hidden"] = trial.suggest_categorical("model.head.hidden", HIDDEN_LAYERS)
     settings["model.head.dropout"] = trial.suggest_categorical(
         "model.head.dropout", (0.0, 0.2, 0.4, 0.5, 0.7)
@@ -232,6 +233,15 @@ def feature_augmentation(trial: optuna.trial.BaseTrial) -> Settings:
         "training.feature_dropout": trial.suggest_categorical("training.feature_dropout", (0.0, 0.2)),
         "training.mixup": trial.suggest_categorical("training.mixup", (0.0, 0.2)),
     }
+
+
+def _map_side(context: SpaceContext, backbone: str, cut: str) -> int:
+    """Side of a pretrained backbone's map at a cut; 0 for nets from scratch, whose input size is open."""
+    if backbone in context.from_scratch:
+        return 0
+    net = backbone_named(backbone)
+    shapes = feature_shapes(backbone, net.channels or context.image_channels, context.sizes_px[backbone])
+    return min(shapes[net.stage_names[net.cut_index(cut) - 1]][1:])
 
 
 def _choose(trial: optuna.trial.BaseTrial, name: str, choices: tuple[Any, ...], of: str) -> Any:

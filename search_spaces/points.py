@@ -38,6 +38,9 @@ class FirstPoint:
         """
         settings = flatten(self.settings) | dict(pins)
         settings["training.epochs"] = min(int(settings.get("training.epochs", epochs)), epochs)
+        if "training.first_phase_epochs" in settings:
+            first = int(settings["training.first_phase_epochs"])
+            settings["training.first_phase_epochs"] = min(first, epochs)
         try:
             return decode(settings)
         except (ConfigError, UnknownNameError) as error:

@@ -72,7 +72,8 @@ class Space:
         try:
             return decode(settings)
         except (ConfigError, UnknownNameError) as error:
-            raise ConfigError(f"space {self.name} proposed a point that cannot run: {error}") from error
+            held = f" with {', '.join(f'--set {name}' for name in pins)}" if pins else ""
+            raise ConfigError(f"space {self.name}{held} proposed a point that cannot run: {error}") from error
 
 
 def space_named(name: str) -> Space:

@@ -14,11 +14,8 @@ FREE_FORM: Final = "scratch"  # the choice of `model.backbone` that leads here
 _DEEPEST: Final = 6
 
 
-def model(trial: optuna.trial.BaseTrial, context: SpaceContext) -> tuple[dict[str, Any], bool]:
-    """A free-form net that the images are large enough for.
-
-    Also says whether a dense layer may take in its whole map.
-    """
+def model(trial: optuna.trial.BaseTrial, context: SpaceContext) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """A free-form net that the images are large enough for; and how its map may be pooled."""
     parts: dict[str, Any] = {
         "convs": trial.suggest_int("scratch.convs", 1, 3),
         "filters": trial.suggest_categorical(
@@ -42,7 +39,7 @@ def model(trial: optuna.trial.BaseTrial, context: SpaceContext) -> tuple[dict[st
     shapes = feature_shapes(name, context.image_channels, context.image_px)
     may_flatten = math.prod(shapes[f"block{parts['blocks']}"]) <= LARGEST_SHARED_MAP
     settings = {"model.backbone": name, "model.weights": "random", "model.trained_stages": "all"}
-    return settings, may_flatten
+    return settings, ("gap", "flatten") if may_flatten else ("gap",)
 
 
 def _deepest(parts: dict[str, Any], image_px: int) -> int:

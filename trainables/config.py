@@ -343,7 +343,8 @@ def decode(values: Mapping[str, Any]) -> TrialConfig:
         where = ".".join(str(part) for part in first["loc"] if part in _all_parts() or len(first["loc"]) == 1)
         what = first["msg"].removeprefix("Value error, ")
         given = f" (given: {first['input']!r})" if not isinstance(first["input"], dict) else ""
-        raise ConfigError(f"no valid configuration: {where}: {what}{given}") from error
+        at = f"{where}: " if where else ""
+        raise ConfigError(f"no valid configuration: {at}{what}{given}") from error
 
 
 def parse_setting(name: str, value: Any) -> Any:

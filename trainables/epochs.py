@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from trainables.collapse import is_collapsed
 from trainables.config import TrialConfig
 from trainables.material import Material
 from trainables.training.losses import log_loss
@@ -73,7 +74,7 @@ class Kept:
         loss: Validation loss.
         probabilities: Of the images that the fold holds out, shape (m, classes).
         metrics: Of those.
-        is_collapsed: They are all called the same class.
+        is_collapsed: They are all called one class; see `trainables.collapse`.
         weights: Of the fold's models, repeat by repeat.
     """
 
@@ -171,9 +172,9 @@ class EpochRecord:
 
     def _evaluated(self, fold: int, probabilities: FloatArray) -> Kept:
         labels = self.material.labels[self.held_out[fold]]
-        is_collapsed = len(np.unique(probabilities.argmax(axis=1))) == 1
         loss, metrics = log_loss(labels, probabilities), self.score(labels, probabilities)
-        return Kept(self.epochs_done, loss, probabilities, metrics, is_collapsed, [])
+        has_collapsed = is_collapsed(labels, probabilities.argmax(axis=1))
+        return Kept(self.epochs_done, loss, probabilities, metrics, has_collapsed, [])
 
     def _improved(self, now: Sequence[Kept], active: Sequence[bool]) -> list[int]:
         """Folds for which this epoch is better than what is kept."""

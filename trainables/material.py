@@ -98,7 +98,9 @@ class Material:
         if type_input == "none":
             return None
         if type_input == "human":
-            types = self.labels_of(TASKS["mass_calcification"]).astype(np.float64)
+            kinds = self.labels_of(TASKS["mass_calcification"])
+            self._refuse_labels_in_disguise(kinds)
+            types = kinds.astype(np.float64)
         elif self.type_probability is None:
             raise ConfigError(
                 f"model.type_input={type_input} needs a finished trial of mass_calcification: --type-from RUN"
@@ -106,6 +108,15 @@ class Material:
         else:
             types = self.type_probability.astype(np.float64)
         return (types.round() if type_input == "hard" else types)[:, None]
+
+    def _refuse_labels_in_disguise(self, types: IntArray) -> None:
+        """Refuse types that follow from the class: the head would be told the answer."""
+        of_class = [np.unique(types[self.labels == label]) for label in np.unique(self.labels)]
+        if len(np.unique(types)) > 1 and all(len(own) == 1 for own in of_class):
+            raise ConfigError(
+                "model.type_input=human would give the class away: in these data each class has one type of "
+                "finding. Set it to none"
+            )
 
 
 def prepare(patch_set: PatchSet, task: Task, split: Split) -> Material:

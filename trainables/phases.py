@@ -127,7 +127,6 @@ def _first_config(config: TrialConfig) -> TrialConfig:
         "training.first_phase": "none",
         "training.first_phase_freezes": False,
         "training.epochs": config.training.first_phase_epochs,
-        "training.augment_last": None,
     }
     if config.training.first_phase == "head":
         changes["model.trained_stages"] = 0

@@ -79,6 +79,7 @@ def build_ensembles(
     run: RunFolder,
     *,
     pool: int = 12,
+    trials: Sequence[int] | None = None,
     max_members: int = 4,
     methods: Sequence[str] = tuple(METHODS),
     resamples: int = 1000,
@@ -93,6 +94,7 @@ def build_ensembles(
         run: Folder of the search.
         pool: Number of candidates: the best complete trials that kept their weights, or are classical models,
             which need not. Trials with collapsed folds are left out unless all are such.
+        trials: Numbers of the candidates, whatever their scores; None takes the pool.
         max_members: Largest number of members of an ensemble.
         methods: Names in `METHODS`. With one candidate only, the single trial is the answer.
         resamples: Of patients, for the intervals.
@@ -110,7 +112,7 @@ def build_ensembles(
     for method in methods:
         method_named(method)
     search = run.search()
-    records = _candidates(run, search, pool)
+    records = _candidates(run, search, pool, trials)
     collapsed = frozenset(record.number for record in records if record.collapsed_folds)
     candidates = align({record.number: run.out_of_fold(record.number) for record in records})
     scored = nested_evaluation(
@@ -173,9 +175,11 @@ def read_ensemble(run: RunFolder, name: str = BEST) -> Ensemble:
         ) from error
 
 
-def _candidates(run: RunFolder, search: SearchRecord, pool: int) -> list[TrialRecord]:
-    """Return the best trials that can be members, best first."""
-    records = run.records()
+def _candidates(
+    run: RunFolder, search: SearchRecord, pool: int, trials: Sequence[int] | None
+) -> list[TrialRecord]:
+    """Return the trials that can be members, best first: those that are named, or the best of all."""
+    records = [record for record in run.records() if trials is None or record.number in trials]
     complete = [record for record in records if record.state == "complete" and record.value is not None]
     if not complete:
         raise EnsembleError(
@@ -191,9 +195,12 @@ def _candidates(run: RunFolder, search: SearchRecord, pool: int) -> list[TrialRe
         )
     _need_same_data(weighted, search.fingerprint)
     # A ranking can be right although all scores lie on one side of 0.5, so collapsed trials beat none.
-    usable = [record for record in weighted if not record.collapsed_folds] or weighted
+    sound = [record for record in weighted if not record.collapsed_folds]
+    usable = sound if sound and trials is None else weighted
     sign = 1 if metric_named(search.metric).higher_is_better else -1
-    return sorted(usable, key=lambda record: (-sign * (record.value or 0.0), record.number))[:pool]
+    return sorted(usable, key=lambda record: (-sign * (record.value or 0.0), record.number))[
+        : pool if trials is None else None
+    ]
 
 
 def _need_same_data(records: Sequence[TrialRecord], fingerprint: str) -> None:

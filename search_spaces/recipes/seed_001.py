@@ -156,21 +156,21 @@ def _frozen(name: str, backbone: str, figures: Mapping[str, Figures]) -> tuple[R
 
 def _fine_tuning(backbone: str, first_epochs: int) -> Settings:
     """The head alone, then the last convolution with it."""
-    rate = {"optimizer.lr": 1e-4 if backbone == "resnet50" else 1e-5}
+    slower = {"optimizer.stage_lr_factor": 0.1 if backbone == "resnet50" else 0.5}
     phases = {"first_phase": "head", "first_phase_epochs": first_epochs}
     return (
         pretrained(backbone, trained=_LAST[backbone])
         | KINDS[backbone]
         | INPUT
         | RULES[backbone]
-        | rate
+        | slower
         | training(30, 16, "e001", **phases)
     )
 
 
 _TUNING_CHOICE: Final = (
-    "Rate and epochs of the fine-tuning are not given: 1e-5 for RMSprop, 1e-4 for Adam, 30 epochs after the "
-    f"head's own; {POOLING}"
+    "Rate and epochs of the fine-tuning are not given: 1e-5 for stages under RMSprop, 1e-4 under Adam, 30 "
+    f"epochs after the head's own; {POOLING}"
 )
 
 
@@ -274,7 +274,8 @@ def _frozen_branch(backbone: str) -> Settings:
 
 
 def _tuned_branch(backbone: str) -> Settings:
-    return _fine_tuning(backbone, 50) | optimizer("adam", 1e-4)
+    slower = {"optimizer.stage_lr_factor": 0.1}
+    return _fine_tuning(backbone, 50) | optimizer("adam", 1e-3) | slower
 
 
 _SIAMESE: Final = (
@@ -305,7 +306,7 @@ _SIAMESE: Final = (
         "Siamese VGG16, last convolution fine-tuned",
         _tuned_branch("vgg16"),
         {MC: (accuracy(0.86),), BM: (accuracy(0.64),)},
-        choice=f"{_SIAMESE_CHOICE}, then 30 at a rate of 1e-4; {POOLING}",
+        choice=f"{_SIAMESE_CHOICE}, then 30 with stages at 1e-4; {POOLING}",
         backbone="vgg16",
     ),
     *_siamese(
@@ -324,7 +325,7 @@ _SIAMESE: Final = (
         "Siamese ResNet50, last block fine-tuned",
         _tuned_branch("resnet50"),
         {MC: (accuracy(0.83),), BM: (accuracy(0.68),)},
-        choice=f"{_SIAMESE_CHOICE}, then 30 at a rate of 1e-4; {POOLING}",
+        choice=f"{_SIAMESE_CHOICE}, then 30 with stages at 1e-4; {POOLING}",
         backbone="resnet50",
     ),
 )

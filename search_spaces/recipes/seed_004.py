@@ -287,7 +287,8 @@ def _siamese(
         about,
         *(net, _RMSPROP, training(epochs, 32, "e004", **_OVER)),
         figures=figures,
-        choice=f"RMSprop at 1e-3, as in SCRATCH_6; flips too where it only rotated. {_BATCH}",
+        choice="RMSprop at 1e-3, as in SCRATCH_6; flips too where it only rotated; dropout before the last "
+        f"layer too. {_BATCH}",
     )
 
 

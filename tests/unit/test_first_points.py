@@ -52,7 +52,7 @@ def test_a_recipe_that_the_user_names_must_run() -> None:
 def test_an_ensemble_stands_for_its_members_each_once() -> None:
     first = chosen("E001-15", "E001-6")
     assert [point.recipe for point in first.points] == ["E001-6", "E001-7", "E001-8"]
-    assert first.methods == ("stack_mlp",)
+    assert [recipe.name for recipe in first.recipes] == ["E001-15", "E001-6"]
 
 
 def test_held_settings_win_and_no_point_trains_longer_than_the_search() -> None:
@@ -75,8 +75,13 @@ def test_recipes_of_several_protocols_leave_it_at_the_usual_one() -> None:
 
 
 def test_a_search_without_recipes_has_the_usual_defaults() -> None:
-    assert defaults_for([], TASK) == defaults_for(["all"], TASK)
-    assert defaults_for([], TASK).trials == 24
+    assert (defaults_for([], TASK).trials, defaults_for([], TASK).epochs) == (24, 30)
+
+
+def test_all_recipes_of_a_task_have_a_trial_each_and_their_epochs() -> None:
+    found = defaults_for(["all"], TASK)
+    assert found.trials == sum(len(recipe.points) for recipe in recipes_of(TASK))
+    assert found.epochs >= 80
 
 
 def test_an_unknown_recipe_is_answered_with_the_nearest() -> None:

@@ -1,0 +1,36 @@
+"""Members of ensembles: aligned by their rows, of one split, and the best first."""
+
+import numpy as np
+import pytest
+from simulated_trials import simulate
+
+from results.ensembles.members import align
+from results.errors import EnsembleError
+from results.records import OutOfFold
+
+
+def test_trials_are_aligned_by_their_rows():
+    trials = simulate(trials=2)
+    mixed = np.random.default_rng(0).permutation(300)
+    shuffled = OutOfFold(*(getattr(trials[1], name)[mixed] for name in OutOfFold.__slots__))
+    found = align({0: trials[0], 1: shuffled})
+    assert (found.probabilities[1] == trials[1].probabilities).all()
+
+
+@pytest.mark.parametrize("field", ["rows", "labels", "folds", "groups"])
+def test_trials_of_another_split_are_refused(field):
+    first = simulate(trials=1)[0]
+    changed = {name: getattr(first, name) for name in OutOfFold.__slots__}
+    changed[field] = np.sort(changed[field])[::-1] if field != "rows" else changed[field] + 1
+    with pytest.raises(EnsembleError, match=f"need the same {field}; those of trials 0 and 1 differ"):
+        align({0: first, 1: OutOfFold(**changed)})
+
+
+def test_an_ensemble_needs_a_trial():
+    with pytest.raises(EnsembleError, match="at least one complete trial, found none"):
+        align({})
+
+
+def test_the_best_members_come_first():
+    trials = simulate(trials=1, strength=0.1) | {7: simulate(trials=1, strength=3.0)[0]}
+    assert align(trials).best(1).trials == (7,)

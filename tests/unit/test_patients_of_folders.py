@@ -1,0 +1,98 @@
+"""Patients of images in folders: told by a table or by the folders, never guessed from a split."""
+
+from pathlib import Path
+
+import pytest
+from source_files import COLOUR, GREY, class_folders, load, write
+
+from trainables.errors import DataError
+
+
+@pytest.mark.parametrize("is_bare", [True, False])
+def test_a_table_says_whose_the_images_are(tmp_path: Path, is_bare: bool) -> None:
+    folder = class_folders(tmp_path)
+    rows = [
+        f"{'' if is_bare else path.parent.name + '/'}{path.name}, p{path.stem}"
+        for path in folder.glob("*/*.png")
+    ]
+    (folder / "patients.csv").write_text(
+        "\n".join(["\ufefffile,patient", *rows, "gone.png,p9"]), encoding="utf-8"
+    )
+    patch_set, notes = load(folder)
+    assert patch_set.patients is not None
+    assert patch_set.patients.tolist() == ["p0", "p3", "p5", "p1", "p2", "p4"]
+    assert "patients.csv: 1 row names no image in this folder" in notes
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ("file,patient\n0.png,a", r"patients\.csv has no row for benign/3\.png; add one with its patient"),
+        ("name,patient\n0.png,a", "must have the columns file and patient; found: name, patient"),
+        ("", "must have the columns file and patient; found: none"),
+        ("file,patient\n0.png,", "line 2: file and patient must both be filled in"),
+        ("file,patient\n0.png", "line 2: file and patient must both be filled in"),
+        ("file,patient\n0.png,a\n0.png,b", r"gives 0\.png to both a and b; keep one"),
+    ],
+)
+def test_a_table_that_cannot_be_used_is_refused(tmp_path: Path, table: str, message: str) -> None:
+    folder = class_folders(tmp_path)
+    (folder / "patients.csv").write_text(table)
+    with pytest.raises(DataError, match=message):
+        load(folder)
+
+
+def test_a_table_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    folder = class_folders(tmp_path)
+    (folder / "patients.csv").write_bytes(b"file,patient\n0.png,\xff\xfe")
+    with pytest.raises(DataError, match="cannot be read as CSV in UTF-8"):
+        load(folder)
+
+
+def test_a_bare_name_that_stands_for_two_files_is_refused(tmp_path: Path) -> None:
+    for name in ("benign", "malignant"):
+        write(tmp_path / "films" / name / "a.png", GREY[0])
+    (tmp_path / "films" / "patients.csv").write_text("file,patient\na.png,p1")
+    with pytest.raises(
+        DataError, match=r"names a\.png, but 2 files are called that; write benign/a\.png in full"
+    ):
+        load(tmp_path / "films")
+
+
+def by_patient(folder: Path) -> Path:
+    for patient in ("8863", "8864", "0"):
+        for name in ("0", "1"):
+            write(folder / "idc" / patient / name / f"{patient}_{name}.png", COLOUR[0])
+    return folder / "idc"
+
+
+def test_patient_folders_with_class_folders_give_patients(tmp_path: Path) -> None:
+    patch_set, notes = load(by_patient(tmp_path))
+    assert patch_set.patients is not None
+    assert patch_set.patients.tolist() == ["0", "0", "8863", "8863", "8864", "8864"]
+    assert patch_set.labels.tolist() == [0, 1] * 3
+    assert notes[0] == "patients: the 3 folders of idc"
+
+
+def test_a_nested_copy_of_the_patients_is_left_out(tmp_path: Path) -> None:
+    folder = by_patient(tmp_path)
+    for patient in ("8863", "8864"):
+        write(folder / "IDC_regular_ps50_idx5" / patient / "0" / "a.png", COLOUR[0])
+    patch_set, notes = load(folder)
+    assert len(patch_set.images) == 6
+    assert "IDC_regular_ps50_idx5 is a nested copy of its neighbours and was left out" in notes
+
+
+def test_train_and_test_folders_are_not_taken_for_patients(tmp_path: Path) -> None:
+    for part in ("train", "Test"):
+        for name in ("benign", "malignant"):
+            write(tmp_path / "films" / part / name / "a.png", GREY[0])
+    with pytest.raises(DataError, match="folders Test, train look like parts of a split"):
+        load(tmp_path / "films")
+
+
+def test_patient_folders_without_images_are_refused(tmp_path: Path) -> None:
+    for name in ("0", "1"):
+        (tmp_path / "idc" / "8863" / name).mkdir(parents=True)
+    with pytest.raises(DataError, match=r"class folders below .*idc must hold images; they hold none"):
+        load(tmp_path / "idc")
