@@ -151,6 +151,11 @@ def survey_search(request: SearchRequest, connect: Connect, say: Say) -> Survey:
     say(f"backbones: {', '.join(context.backbones)}")
     material = sources.tell(prepare(patch_set, task, split))
     context = with_labels(context, material)
+    if context.has_pairs and "model.pair" not in pins and not first.is_by_name:
+        say(
+            "these data come in pairs: trials may compare an image with its healthy baseline, and such a model "
+            "asks for one when it predicts; --set model.pair=none for single images only"
+        )
     check = functools.partial(check_config, material=material, context=context, start=sources.start)
     fitting, unfit = first.fitting(check, pins, epochs=request.epochs, trials=request.trials)
     if first.is_all:

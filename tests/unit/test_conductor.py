@@ -21,6 +21,7 @@ class Proposal:
     number: int
     config: TrialConfig = CONFIG
     params: dict[str, Any] = field(default_factory=dict)
+    recipe: str = ""
 
 
 class ListPolicy:
@@ -305,3 +306,11 @@ def test_every_watcher_is_shown_everything(tmp_path: Path, conductor: Lead) -> N
         "epoch 1 of 30",
         "finished pruned",
     ]
+
+
+def test_the_record_says_whose_recipe_a_trial_was(tmp_path: Path, conductor: Lead) -> None:
+    lead = conductor(tmp_path, ListPolicy(Proposal(0, recipe="E001-12")), Clock())
+    assert lead.next() is not None
+    lead.epoch(0, 1, 0.6, {}, ())
+    lead.stopped(0, "asha")
+    assert [record.recipe for record in lead.run.records()] == ["E001-12"]

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from results.metrics import scores
+from search_spaces.points import FirstPoint
 from trainables.config import TrialConfig, decode
 from trainables.data.patches import PatchSet, select_rows
 from trainables.data.splits import make_split
@@ -241,3 +242,16 @@ def test_a_share_of_the_patients_trains_and_all_are_predicted(material: Material
         assert len(patients) == round(0.5 * len(set(material.groups[all_images])))
         assert not patients & set(material.groups[material.folds == fold])
     assert sum(map(len, part.held_out)) == len(material.labels)
+
+
+def test_a_type_that_follows_from_the_class_is_refused(paired_patches: PatchSet) -> None:
+    kinds = material_of(paired_patches, "mass_calcification")
+    with pytest.raises(ConfigError, match="would give the class away"):
+        kinds.known("human")
+
+
+def test_a_first_phase_is_no_longer_than_the_search_allows() -> None:
+    point = FirstPoint("any", {**SCRATCH, "training.first_phase": "five_class"})
+    settings = {**point.settings, "training.first_phase_epochs": 20, "training.epochs": 9}
+    config = FirstPoint("any", settings).configure({}, epochs=2)
+    assert (config.training.epochs, config.training.first_phase_epochs) == (2, 2)
