@@ -13,6 +13,7 @@ from trainables.data.transforms import transform_spec
 from trainables.errors import ConfigError, OrchestrateError, UnknownNameError
 from trainables.material import Material
 from trainables.models.registry import backbone_named
+from trainables.phases import check_start
 from trainables.tasks import TASKS, task_named
 
 # What a space may ask for. `human` is for people to set: such a model wants the type of every new image.
@@ -51,7 +52,7 @@ def check_config(
     if config.training.first_phase not in ("none", "head"):
         material.labels_of(task_named(config.training.first_phase))
     if config.model.weights == "start":
-        _need_start(config, start)
+        check_start(config, start)
 
 
 def with_labels(context: SpaceContext, material: Material) -> SpaceContext:
@@ -75,15 +76,6 @@ def _is_possible(read: Callable[[], object]) -> bool:
     except OrchestrateError:
         return False
     return True
-
-
-def _need_start(config: TrialConfig, start: TrialConfig | None) -> None:
-    if start is None:
-        raise ConfigError("model.weights=start needs a finished trial to start from: --start-from RUN")
-    if start.model.backbone != config.model.backbone:
-        raise ConfigError(
-            f"the trial to start from has backbone {start.model.backbone}, this one {config.model.backbone}"
-        )
 
 
 def _need_classical(config: TrialConfig, patch_set: PatchSet) -> None:

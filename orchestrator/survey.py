@@ -10,13 +10,14 @@ from typing import Any
 from cluster.connect import Connection
 from cluster.resources import trial_slots
 from orchestrator.affordable import Afforded, Budget, afford
-from orchestrator.building_on import find_sources
+from orchestrator.building_on import Sources, find_sources
 from orchestrator.first_points import FirstPoints, choose_first_points
 from orchestrator.policy import check_space
 from orchestrator.possible import check_config, with_labels
 from orchestrator.request import SearchRequest
 from results.naming import NAIVE_SENTENCE
 from results.records import SourceTrial
+from search_spaces.context import SpaceContext
 from search_spaces.points import FirstPoint
 from search_spaces.registry import Space, space_named
 from trainables.config import TrialConfig
@@ -99,26 +100,9 @@ def survey_search(request: SearchRequest, connect: Connect, say: Say) -> Survey:
     patch_set, notes = load_patch_set(
         request.data, task=task, label_codes=request.label_codes, store=store, source=request.source
     )
-    for note in notes:
-        say(note)
-    if request.shared_store and not request.shared_store.is_dir():
-        say(f"--shared-store {request.shared_store} is not there: each node computes its own features")
-    rows = select_rows(patch_set, task)
-    sources = find_sources(request, patch_set.fingerprint)
-    split = make_split(
-        rows,
-        fingerprint=patch_set.fingerprint,
-        task=task.name,
-        folds=request.fold_count,
-        test_share=request.test_share,
-        seed=request.seed,
-        holdout=request.holdout,
-        is_naive=request.naive_split,
-        like=sources.split,
-    )
-    for sentence in sources.sentences:
-        say(sentence)
-    say(_describe_split(rows, split, task))
+    rows, sources = select_rows(patch_set, task), find_sources(request, patch_set.fingerprint)
+    split = _split(request, patch_set, rows, sources)
+    _say_all(say, *notes, *_about_the_store(request), *sources.sentences, _describe_split(rows, split, task))
     gpus, slots = _machine(request, connect())
     trial_minutes = request.trial_minutes or (max(0.5, request.minutes / 6) if request.minutes else 10.0)
     inventory = take_inventory(
@@ -141,26 +125,18 @@ def survey_search(request: SearchRequest, connect: Connect, say: Say) -> Survey:
     )
     limit_threads(request.cpus_per_trial)  # costs are measured as trials will run
     afforded = afford(inventory, patch_set, choose_device(gpus), budget)
-    for sentence in _left_out_sentences(afforded.left_out):
-        say(sentence)
-    context = afforded.context
-    if not context.backbones:
+    _say_all(say, *_left_out_sentences(afforded.left_out))
+    if not afforded.context.backbones:
         raise ConfigError(
             "no backbone is left to search; see the reasons above, and try --trial-minutes or --weights-dir"
         )
-    say(f"backbones: {', '.join(context.backbones)}")
     material = sources.tell(prepare(patch_set, task, split))
-    context = with_labels(context, material)
-    if context.has_pairs and "model.pair" not in pins and not first.is_by_name:
-        say(
-            "these data come in pairs: trials may compare an image with its healthy baseline, and such a model "
-            "asks for one when it predicts; --set model.pair=none for single images only"
-        )
+    context = with_labels(afforded.context, material)
+    _say_all(say, f"backbones: {', '.join(context.backbones)}", *_about_pairs(context, pins, first))
     check = functools.partial(check_config, material=material, context=context, start=sources.start)
     fitting, unfit = first.fitting(check, pins, epochs=request.epochs, trials=request.trials)
     if first.is_all:
-        for name, reason in unfit.items():
-            say(f"recipe {name} is left out: {reason}")
+        _say_all(say, *(f"recipe {name} is left out: {reason}" for name, reason in unfit.items()))
     points = [point.configure(pins, epochs=request.epochs) for point in fitting]
     if not first.is_by_name or request.trials > len(fitting):
         points += check_space(space, context, pins)
@@ -186,6 +162,41 @@ def survey_search(request: SearchRequest, connect: Connect, say: Say) -> Survey:
         start_from=sources.start_from,
         type_from=sources.type_from,
         notes=tuple(notes),
+    )
+
+
+def _say_all(say: Say, *sentences: str) -> None:
+    for sentence in sentences:
+        say(sentence)
+
+
+def _about_the_store(request: SearchRequest) -> list[str]:
+    if not request.shared_store or request.shared_store.is_dir():
+        return []
+    return [f"--shared-store {request.shared_store} is not there: each node computes its own features"]
+
+
+def _about_pairs(context: SpaceContext, pins: Mapping[str, Any], first: FirstPoints) -> list[str]:
+    if not context.has_pairs or "model.pair" in pins or first.is_by_name:
+        return []
+    return [
+        "these data come in pairs: trials may compare an image with its healthy baseline, and such models "
+        "ask for one when they predict; --set model.pair=none for single images only"
+    ]
+
+
+def _split(request: SearchRequest, patch_set: PatchSet, rows: TaskRows, sources: Sources) -> Split:
+    """Split as the request says, or as the run that the search builds on."""
+    return make_split(
+        rows,
+        fingerprint=patch_set.fingerprint,
+        task=request.task,
+        folds=request.fold_count,
+        test_share=request.test_share,
+        seed=request.seed,
+        holdout=request.holdout,
+        is_naive=request.naive_split,
+        like=sources.split,
     )
 
 

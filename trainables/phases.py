@@ -70,7 +70,9 @@ def build_models(  # noqa: PLR0913 - a trial, its place, and which of its models
         only=only,
     )
     if config.model.weights == "start":
-        folds.start_from(_states_of(_needed_start(config, place), config, folds))
+        check_start(config, None if place.start is None else place.start.config)
+    if config.model.weights == "start" and place.start is not None:
+        folds.start_from(_states_of(place.start, config, folds))
     return folds
 
 
@@ -135,16 +137,20 @@ def _first_config(config: TrialConfig) -> TrialConfig:
     return decode(flatten(config.model_dump()) | changes)
 
 
-def _needed_start(config: TrialConfig, place: Place) -> Start:
-    if place.start is None:
+def check_start(config: TrialConfig, start: TrialConfig | None) -> None:
+    """Check that a configuration can start from a finished trial.
+
+    Raises:
+        ConfigError: If there is none, or it has another backbone.
+    """
+    if start is None:
         raise ConfigError("model.weights=start needs a finished trial to start from: --start-from RUN")
-    theirs = place.start.config.model.backbone
+    theirs = start.model.backbone
     if theirs != config.model.backbone:
         raise ConfigError(
             f"the trial to start from has backbone {theirs}, this one {config.model.backbone}; "
             f"set model.backbone={theirs}"
         )
-    return place.start
 
 
 def _states_of(start: Start, config: TrialConfig, folds: Folds) -> list[dict[str, Tensor]]:
