@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from trainables.collapse import is_collapsed
 from trainables.config import TrialConfig
 from trainables.errors import ConfigError
 from trainables.evaluation import Best, EpochReport, Score
@@ -180,7 +181,9 @@ class ClassicalValidation:
             probabilities=probabilities,
             fold_metrics=metrics,
             collapsed=tuple(
-                fold for fold, new in enumerate(found) if len(np.unique(new.argmax(axis=1))) == 1
+                fold
+                for fold, (own, new) in enumerate(zip(held_out, found, strict=True))
+                if is_collapsed(labels[own], new.argmax(axis=1))
             ),
             weights=[],
         )
