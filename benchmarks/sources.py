@@ -11,7 +11,6 @@ points is represented by four of them. `--json` is read first, so that an interr
 """
 
 import argparse
-import dataclasses
 import json
 import tempfile
 import time
@@ -34,6 +33,7 @@ from trainables.data.sources import load_patch_set
 from trainables.tasks import LabelCodes, task_named
 
 _POINTS: Final = 4  # of a sweep that are run
+_SHARE: Final = 0.2  # of the patients that IDC recipes train on
 _STAND_INS: Final = {
     "vgg19": "vgg16",
     **dict.fromkeys(("resnet50", "inception_v3", "mobilenet_v1", "nasnet"), "efficientnet_lite0"),
@@ -122,14 +122,7 @@ class Table:
             trains_stages = settings.get("model.trained_stages", 0) != 0
             seconds = self.seconds if trains_stages else float("inf")
             effort = Effort(pins=self._pins(settings), seconds=seconds)
-            split = split_for(recipe, patch_set)
-            if recipe.task == "idc":  # of 18 patients three have both classes: no more folds are possible
-                split = split_for(
-                    dataclasses.replace(
-                        recipe, protocol=dataclasses.replace(recipe.protocol, folds=3, test_share=0.0)
-                    ),
-                    patch_set,
-                )
+            split = split_for(recipe, patch_set, is_small=recipe.task == "idc")
             self._runs[key] = self.kitchen.run(recipe, settings, patch_set, split, effort)
         return self._runs[key]
 
@@ -137,6 +130,9 @@ class Table:
     def _pins(settings: Mapping[str, Any]) -> dict[str, Any]:
         """What is changed for the sake of time: no enlarging, and grey copied instead of mapped."""
         pins: dict[str, Any] = {"model.channels": "replicate"}
+        if settings["training.augmentation"] == "idc":  # the largest set by far, and the largest networks
+            pins |= {"training.augmentation": "none"}
+            pins |= {} if settings.get("training.share", 1.0) < 1.0 else {"training.share": _SHARE}
         if settings.get("model.weights") == "random":
             pins["input.size_px"] = None
         return pins
@@ -153,6 +149,8 @@ class Table:
             said.append(
                 f"{ran.model.backbone} in the place of {asked['model.backbone']}, which has no weights here"
             )
+        if ran.training.share < asked.get("training.share", 1.0) or recipe.task == "idc":
+            said.append(f"{ran.training.share:.0%} of the training patients, not augmented")
         if asked.get("model.channels") == "conv1x1":
             said.append("grey copied")
         wanted = max((int(point["training.epochs"]) for point in recipe.points), default=0)
