@@ -48,6 +48,8 @@ _DATA: Final = {
     "healthy_sick": "MIAS films",
     "wisconsin": "Wisconsin",
 }
+_OURS: Final = "frozen-lite0"  # no source's
+_NOT_MEASURED: Final = {"ours": "not measured", "on": "-", "differs": "-"}
 _PAGE: Final = "<!-- table -->"
 
 
@@ -70,7 +72,7 @@ def main() -> None:
         for recipe in RECIPES:
             key = f"{recipe.name} {recipe.task}"
             is_asked = arguments.recipe in (None, recipe.name) and arguments.task in (None, recipe.task)
-            if recipe.name == "frozen-lite0" or key in found or not is_asked:
+            if recipe.name == _OURS or key in found or not is_asked:
                 continue
             begun = time.monotonic()
             found[key] = table.measure(recipe)
@@ -203,9 +205,9 @@ def as_markdown(found: Mapping[str, Mapping[str, Any]]) -> str:
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for recipe in RECIPES:
-        row = found.get(f"{recipe.name} {recipe.task}")
-        if row is None:
+        if recipe.name == _OURS:
             continue
+        row = found.get(f"{recipe.name} {recipe.task}", _NOT_MEASURED)
         theirs = "; ".join(_as_text(figure) for figure in recipe.figures[:2]) or "none"
         if recipe.doubt:
             theirs += f" (in doubt: {recipe.doubt})"

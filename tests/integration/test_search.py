@@ -24,6 +24,21 @@ pytestmark = pytest.mark.timeout(240)
 ORCHESTRATE = (sys.executable, "-m", "orchestrator.cli.main")
 FROZEN = ("--set", "model.backbone=efficientnet_lite0", "--set", "model.trained_stages=0")
 SMALL = ("--offline", "--address", "local", "--epochs", "3", "--folds", "3", "--workers", "2", *FROZEN)
+# Learns these patches in three epochs, so that no fold collapses: ensembles need several sound trials.
+STEADY = tuple(
+    part
+    for setting in (
+        "optimizer.name=adam",
+        "optimizer.lr=0.01",
+        "optimizer.schedule=constant",
+        "training.sampling=none",
+        "training.class_weight=none",
+        "training.batch_size=16",
+        "model.head.batch_norm=true",
+        "model.head.dropout=0",
+    )
+    for part in ("--set", setting)
+)
 
 # The first two trials end at once. The next two last as long as the file `hold` is there when they are
 # proposed, so that a test can interfere with them on the slowest and on the fastest machine.
@@ -85,7 +100,7 @@ def is_training(run: RunFolder, *numbers: int) -> bool:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("finished")
     write_patches(folder)
-    done = orchestrate(folder, *search(folder, "first", "--trials", "4"))
+    done = orchestrate(folder, *search(folder, "first", "--trials", "4", *STEADY))
     assert done.stdout == ""
     assert "4 trials ended" in done.stderr
     assert "orchestrate leaderboard runs/benign_malignant/first" in done.stderr
