@@ -31,7 +31,7 @@ from trainables.data.sources import load_patch_set
 from trainables.tasks import task_named
 
 _MIB: Final = 2**20
-_PATIENTS: Final = 8
+_PATIENTS: Final = 12  # neighbours of up to 30 images are asked for
 _TASKS_OF_THEIR_OWN: Final = ("idc", "healthy_sick")
 
 
