@@ -92,7 +92,7 @@ class Kitchen:
     def pins(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """Settings that put another backbone in the place of one without weights."""
         backbone = backbone_named(str(settings["model.backbone"]))
-        is_pretrained = settings.get("model.weights", "imagenet") == "imagenet"
+        is_pretrained = settings.get("model.weights", "imagenet") != "random"  # or starts from one that is
         is_lacking = backbone.has_imagenet_weights and is_pretrained and self._weights(backbone.name) is None
         if backbone.name not in self.stand_ins or not is_lacking:
             return {}
