@@ -124,10 +124,20 @@ def test_the_live_view_and_the_last_words_name_it():
         assert (NAIVE_SENTENCE in " ".join(text.split())) == is_named
 
 
+def _remember(marks):
+    """Stands for what titles a picture; keeps the marks that it is given."""
+
+    def titled(title, mark):
+        marks.append(mark)
+        return title
+
+    return titled
+
+
 def test_tensorboard_names_it_in_every_run_and_picture(naive, grouped, monkeypatch):
     for run, is_named in ((naive, True), (grouped, False)):
         titles = []
-        monkeypatch.setattr("orchestrator.pictures._titled", lambda title, mark: titles.append(mark) or title)  # noqa: B023
+        monkeypatch.setattr("orchestrator.pictures._titled", _remember(titles))
         draw_best(run, run.search(), run.records())
         TensorBoardLog(run.tensorboard, split=run.search().split_name).write_experiment(setting_columns())
         names = {path.name for path in run.tensorboard.iterdir() if path.is_dir()}
