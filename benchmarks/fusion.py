@@ -28,7 +28,6 @@ from trainables.training.models import How
 
 IMAGES, FOLDS, EPOCHS = 120, 4, 3
 _HEAD: Final = {"model.backbone": "efficientnet_lite0", "model.head.dropout": 0.2}
-_WIDE: Final = {**_HEAD, "model.head.hidden": "256"}
 _STAGE: Final = {**_HEAD, "model.trained_stages": 1, "model.head.hidden": "64"}
 _SCRATCH: Final = {"model.backbone": "scratch4", "model.weights": "random", "model.trained_stages": "all"}
 
