@@ -5,7 +5,7 @@ BIN := .venv/bin
 TRIALS ?= 16
 MINUTES ?= 6
 
-.PHONY: setup search test points recipes check clean
+.PHONY: setup search test points recipes gpu check clean
 
 setup: .venv/.installed
 
@@ -26,6 +26,12 @@ test: setup check
 # Thousands of points of the spaces, each built and trained for a step.
 points: setup
 	SPACE_POINTS=300 $(BIN)/python -m pytest tests/contracts/test_space_points.py
+
+# What CI has no machine for: the same trials on a GPU and on the CPU, and what they cost there.
+gpu: setup
+	$(BIN)/python -m pytest tests/gpu
+	$(BIN)/python -m benchmarks.pipeline --device cuda
+	$(BIN)/python -m benchmarks.fusion --device cuda
 
 # Every recipe of the catalogue, for one epoch on small data.
 recipes: setup

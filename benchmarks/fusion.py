@@ -106,7 +106,7 @@ def _run(
     torch.manual_seed(0)
     channels = case.shape[0] if config.model.weights == "random" else 3
 
-    def build() -> Any:
+    def build(fold: int) -> Any:
         return assemble_part(config, case.shape, weights=None, image_channels=channels, classes=2)
 
     place = Place(Path(), device, {})

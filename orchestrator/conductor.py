@@ -82,6 +82,7 @@ class RunningTrial:
 
     handout: Handout
     started_at: float
+    device: str = "cpu"
     peak_bytes: int | None = None
     prefix: PrefixUse | None = None
     epochs: int = 0
@@ -146,9 +147,10 @@ class Conductor:
                 watcher.started(handout.number, handout.config)
         return handout
 
-    def opened(self, number: int, prefix: PrefixUse) -> None:
-        """Note how a trial is fed, for the records of those that are stopped."""
-        self.running[number].prefix = prefix
+    def opened(self, number: int, prefix: PrefixUse, *, device: str) -> None:
+        """Note how a trial is fed and where it computes, for the records of those that are stopped."""
+        trial = self.running[number]
+        trial.prefix, trial.device = prefix, device
 
     def needed(self, number: int, peak_bytes: int) -> None:
         """Note the most memory that a trial has held so far, for the records of those that are stopped."""
@@ -276,6 +278,7 @@ class Conductor:
             epochs=trial.epochs,
             wall_seconds=self.clock() - trial.started_at,
             peak_bytes=trial.peak_bytes,
+            device=trial.device,
             **self._mark(),
         )
 

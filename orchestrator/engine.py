@@ -201,7 +201,7 @@ class _Scheduler(_NotPickled, FIFOScheduler):
         """Tell what a worker told; returns the reason to stop its trial, or None to go on."""
         desk = self._desk
         if step.opened is not None:
-            desk.conductor.opened(number, step.opened)
+            desk.conductor.opened(number, step.opened, device=step.device)
         config = desk.config_of(number)
         if step.memory is not None and config is not None:
             desk.conductor.needed(number, step.memory.peak_bytes)

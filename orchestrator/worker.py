@@ -47,12 +47,14 @@ class Step:
         epochs: Those that were finished in the step, in order; none follows a rung.
         is_end: The trial has ended and its record is written.
         memory: What the trial has needed so far; None where that cannot be measured.
+        device: Where it computes, in torch's words.
     """
 
     opened: PrefixUse | None = None
     epochs: tuple[EpochReport, ...] = ()
     is_end: bool = False
     memory: MemoryUse | None = None
+    device: str = "cpu"
 
 
 class TrialRunner:
@@ -108,7 +110,7 @@ class TrialRunner:
         except Exception as error:  # every failure of a trial becomes its record
             self._write_failure(error)
             self.validation, is_end = None, True  # its memory is wanted by others
-        return Step(opened, tuple(epochs), is_end, self._memory())
+        return Step(opened, tuple(epochs), is_end, self._memory(), str(self.device))
 
     def _advance(self, epochs: list[EpochReport]) -> bool:
         """Train an epoch and append its report; returns True if that was the trial's end."""

@@ -2,6 +2,7 @@
 
 import math
 import os
+from contextlib import AbstractContextManager
 
 import torch
 
@@ -28,6 +29,12 @@ def choose_device(gpus: float) -> torch.device:
 def available_device() -> torch.device:
     """The GPU where torch has one, else the CPU."""
     return choose_device(1.0 if torch.cuda.is_available() else 0.0)
+
+
+def single_precision() -> AbstractContextManager[None]:
+    """Convolve without TF32, which torch allows itself on CUDA, so that both devices compute the same."""
+    flags: AbstractContextManager[None] = torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
+    return flags
 
 
 def limit_threads(cpus: float) -> None:

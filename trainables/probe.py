@@ -132,7 +132,9 @@ def measure_epoch(
         prediction_views: Views that a prediction is averaged over.
         device: Where trials will run.
     """
-    config = config.model_copy(update={"model": config.model.model_copy(update={"trained_stages": 0})})
+    # Neither stages nor a layer below them are part of a head, and blank features are no pixels to adapt.
+    only_the_head = config.model.model_copy(update={"trained_stages": 0, "channels": "replicate"})
+    config = config.model_copy(update={"model": only_the_head})
     measured = min(len(folds), max(_MOST_IMAGES, config.training.batch_size))
     shares = np.sort(folds)[np.linspace(0, len(folds) - 1, measured).round().astype(np.int64)]
     blank = np.zeros((measured, *shape), dtype=np.float16)

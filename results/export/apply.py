@@ -23,7 +23,7 @@ from results.store import RunFolder
 from trainables.checkpoint import read_fold_weights
 from trainables.config import TrialConfig, decode
 from trainables.data.patches import PatchSet, open_patch_set
-from trainables.devices import choose_device
+from trainables.devices import choose_device, single_precision
 from trainables.inference import FinishedTrial, ImageFormat, SharedTrunks
 from trainables.models.registry import backbone_named
 from trainables.models.weights import WeightsFile, find_weights
@@ -193,7 +193,7 @@ def _in_batches(module: nn.Module, inputs: ModelInputs, *, axis: int = 0) -> NDA
     device = choose_device(1.0 if torch.cuda.is_available() else 0.0)
     # Channels last is about three times faster on a CPU; weights carry the layout to what flows through.
     module = module.to(memory_format=torch.channels_last).to(device)
-    with torch.inference_mode():
+    with torch.inference_mode(), single_precision():
         found = [
             module(**{name: tensor.to(device) for name, tensor in batch.tensors().items()}).cpu()
             for batch in inputs.batches()

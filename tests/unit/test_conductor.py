@@ -8,7 +8,7 @@ import pytest
 
 from orchestrator.conductor import GRACE_SECONDS, Conductor
 from orchestrator.policy import InvalidPointError
-from results.records import SearchRecord, TrialRecord
+from results.records import PrefixUse, SearchRecord, TrialRecord
 from results.store import RunFolder
 from trainables.config import TrialConfig, decode, flatten
 from trainables.errors import ConfigError
@@ -101,6 +101,17 @@ def test_a_pruned_trial_is_recorded_and_told(tmp_path: Path, conductor: Lead) ->
     assert record.wall_seconds == 12.0
     assert policy.told == [record]
     assert lead.running == {}
+
+
+def test_a_stopped_trial_is_recorded_with_its_device_and_features(tmp_path: Path, conductor: Lead) -> None:
+    lead = conductor(tmp_path, ListPolicy(Proposal(0)), Clock())
+    lead.next()
+    prefix = PrefixUse(kind="stored views", stage="block7", views=8, computed=0, read=8)
+    lead.opened(0, prefix, device="cuda")
+    lead.stopped(0, "asha")
+    record = lead.run.record(0)
+    assert record is not None
+    assert (record.device, record.prefix) == ("cuda", prefix)
 
 
 def test_a_fold_that_stays_collapsed_ends_its_trial_and_is_named(tmp_path: Path, conductor: Lead) -> None:

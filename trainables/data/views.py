@@ -6,6 +6,7 @@ the same in every trial, process and machine.
 """
 
 import functools
+import os
 import random
 import zlib
 from collections.abc import Sequence
@@ -108,6 +109,8 @@ def random_view(raw: NDArray[Any], rows: NDArray[np.int64], view: View) -> NDArr
 
 @functools.cache
 def _pipeline(augmentation: Augmentation) -> Any:
+    # On import it asks the network for a newer release, and warns where there is no network.
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     import albumentations as A
     import cv2
 

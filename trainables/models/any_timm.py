@@ -90,9 +90,17 @@ def _build(short: str, groups: Groups, channels: int) -> "OrderedDict[str, nn.Mo
 
 
 def _net(short: str) -> Any:
+    """The network with random weights, on torch's default device."""
     import timm
 
-    return timm.create_model(short, pretrained=False).eval()
+    device = torch.get_default_device()
+    if device.type != "meta":
+        return timm.create_model(short, pretrained=False).eval()
+    # Some networks compute their own layout with operators that a meta device lacks. What is drawn for
+    # weights that nobody sees must not change what is drawn later.
+    with torch.random.fork_rng(devices=()), torch.device("cpu"):
+        net = timm.create_model(short, pretrained=False)
+    return net.to(device).eval()
 
 
 def _check_known(short: str) -> None:

@@ -6,7 +6,6 @@ normalisations folded (`python -m benchmarks.pipeline`), but an export takes sec
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from trainables.devices import single_precision
 from trainables.errors import PrefixError
 from trainables.prefix.folding import folded, in_channels_last
 from trainables.prefix.onnx_stages import OnnxStore
@@ -55,7 +55,7 @@ class TorchStages:
         self.batch_size = _CUDA_BATCH if example.is_cuda else _CPU_BATCH
         self.stages: Stages = OrderedDict()
         features = example
-        with torch.no_grad(), _single_precision():
+        with torch.no_grad(), single_precision():
             for name, stage in stages.items():
                 self.stages[name] = in_channels_last(folded(stage, features))
                 features = stage(features)
@@ -64,7 +64,7 @@ class TorchStages:
         """Map images (B, C, S, S) to features (B, C', H, W) by stage; deeper stages do not run."""
         out: dict[str, Tensor] = {}
         features = images.contiguous(memory_format=torch.channels_last)
-        with _single_precision():
+        with single_precision():
             for name, stage in self.stages.items():
                 features = stage(features)
                 if name in wanted:
@@ -164,8 +164,3 @@ def multiply_adds(stages: Stages, example: Tensor) -> float:
         for stage in stages.values():
             features = stage(features)
     return counter.get_total_flops() / 2
-
-
-def _single_precision() -> AbstractContextManager[None]:
-    # torch allows TF32 in convolutions unless it is told otherwise.
-    return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
+from trainables.devices import single_precision
 from trainables.models.heads import Dropout, Join, Merge, Pool, probabilities, use_generators
 from trainables.models.stages import TrainedPart
 from trainables.training.draws import bernoulli
@@ -80,6 +81,7 @@ class FusedModels:
         return losses.detach() * torch.tensor(active, device=losses.device)
 
     @torch.inference_mode()
+    @single_precision()
     def predict(self, positions: IntArray) -> Tensor:
         """Probabilities of positions (models, H), averaged over views: (models, H, classes)."""
         self.part.eval()

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from trainables.config import TrialConfig
+from trainables.devices import single_precision
 from trainables.models.heads import Dropout, probabilities
 from trainables.models.stages import TrainedPart
 from trainables.prefix.features import Features
@@ -122,6 +123,7 @@ class SequentialModels:
         return losses
 
     @torch.inference_mode()
+    @single_precision()
     def predict(self, positions: IntArray) -> Tensor:
         """Probabilities of positions (models, H), averaged over views: (models, H, classes)."""
         found = []

@@ -1,0 +1,145 @@
+"""The same trial on a GPU and on the CPU: features, training, checkpoints, memory, prediction."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from isolated_folds import FROM_PIXELS, FROZEN, material_of, place_in
+
+from results.metrics import scores
+from trainables.config import decode
+from trainables.data.patches import PatchSet
+from trainables.evaluation import CrossValidation
+from trainables.inference import FinishedTrial, ImageFormat, SharedTrunks
+from trainables.isolation import IsolatedValidation
+from trainables.material import Material, Place
+from trainables.memory import CUDA_CONTEXT_BYTES, PeakMemory
+from trainables.models.weights import find_weights
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU that torch can use")
+
+CUDA, CPU = torch.device("cuda"), torch.device("cpu")
+LAST_BLOCK = {**FROZEN, "model.trained_stages": 1, "training.epochs": 2}
+PAIRED_SETTINGS = [FROZEN, LAST_BLOCK, {**FROM_PIXELS, "training.epochs": 2}]
+IDS = ["frozen", "last block", "from pixels"]
+
+
+@pytest.fixture
+def material(bright_patches: PatchSet) -> Material:
+    return material_of(bright_patches)
+
+
+def on(device: torch.device, store: Path, **fields: Any) -> Place:
+    return dataclasses.replace(place_in(store), device=device, **fields)
+
+
+def finished(settings: dict[str, Any], material: Material, place: Place) -> CrossValidation:
+    run = CrossValidation(decode(settings), material, place, seed=0, score=scores)
+    while not run.is_over:
+        run.epoch()
+    return run
+
+
+def probabilities(run: Any) -> np.ndarray:
+    assert run.best is not None
+    return np.asarray(run.best.probabilities)
+
+
+def test_stored_features_are_the_same_from_either_device(material: Material, tmp_path: Path) -> None:
+    files = {}
+    for device in (CPU, CUDA):
+        store = tmp_path / device.type
+        finished(FROZEN, material, on(device, store))
+        paths = [path for path in store.rglob("*.npy") if "prefix" in path.parts]
+        files[device.type] = {path.name + path.parent.name: np.load(path, mmap_mode="r") for path in paths}
+    assert files["cpu"].keys() == files["cuda"].keys()
+    assert len(files["cpu"]) >= 8
+    for name, expected in files["cpu"].items():
+        scale = np.abs(expected).max()
+        assert np.abs(files["cuda"][name] - expected).max() <= 2e-4 * scale
+
+
+@pytest.mark.parametrize("settings", PAIRED_SETTINGS, ids=IDS)
+def test_fused_and_sequential_models_agree(
+    settings: dict[str, Any], material: Material, tmp_path: Path
+) -> None:
+    found = [
+        probabilities(finished(settings, material, on(CUDA, tmp_path, fusion=fusion)))  # type: ignore[arg-type]
+        for fusion in ("sequential", "fused")
+    ]
+    np.testing.assert_allclose(found[0], found[1], atol=5e-3)
+
+
+def test_a_trial_without_dropout_ends_where_it_ends_on_the_cpu(material: Material, tmp_path: Path) -> None:
+    settings = {**FROZEN, "model.head.dropout": 0.0}
+    found = [probabilities(finished(settings, material, on(device, tmp_path))) for device in (CPU, CUDA)]
+    np.testing.assert_allclose(found[0], found[1], atol=5e-3)
+
+
+@pytest.mark.parametrize("settings", PAIRED_SETTINGS, ids=IDS)
+def test_a_trial_goes_on_from_a_checkpoint(
+    settings: dict[str, Any], material: Material, tmp_path: Path
+) -> None:
+    whole = finished(settings, material, on(CUDA, tmp_path))
+    interrupted = CrossValidation(decode(settings), material, on(CUDA, tmp_path), seed=0, score=scores)
+    interrupted.epoch()
+    resumed = CrossValidation(decode(settings), material, on(CUDA, tmp_path), seed=0, score=scores)
+    resumed.load_state(interrupted.state())
+    while not resumed.is_over:
+        resumed.epoch()
+    np.testing.assert_allclose(probabilities(resumed), probabilities(whole), atol=5e-3)
+
+
+def test_weights_are_kept_on_the_cpu_and_predict_the_same_on_either_device(
+    material: Material, tmp_path: Path
+) -> None:
+    run = finished(FROZEN, material, on(CUDA, tmp_path))
+    assert run.best is not None
+    assert all(tensor.device == CPU for state in run.best.weights for tensor in state.values())
+    weights = find_weights("efficientnet_lite0", weights_dir=None, may_download=False)
+    trial = FinishedTrial(decode(FROZEN), run.best.weights, weights)
+    image = ImageFormat(tuple(material.patch_set.images.shape[1:]), material.patch_set.max_value)
+    raw = torch.from_numpy(material.patch_set.images[material.rows].astype(np.int32))
+    found = []
+    with torch.inference_mode():
+        for device in (CPU, CUDA):
+            module = SharedTrunks([trial], image, classes=2).eval().to(device)
+            found.append(module(raw.to(device)).float().cpu().numpy())
+    np.testing.assert_allclose(found[0], found[1], atol=1e-3)
+
+
+def test_a_net_from_pixels_predicts_the_same_alone_as_in_its_search(
+    material: Material, tmp_path: Path
+) -> None:
+    settings = {**FROM_PIXELS, "model.head.dropout": 0.0}
+    run = finished(settings, material, on(CUDA, tmp_path))
+    assert run.best is not None
+    trial = FinishedTrial(decode(settings), run.best.weights, None)
+    image = ImageFormat(tuple(material.patch_set.images.shape[1:]), material.patch_set.max_value)
+    raw = torch.from_numpy(material.patch_set.images[material.rows].astype(np.int32))
+    with torch.inference_mode():
+        by_fold = SharedTrunks([trial], image, classes=2).eval().by_fold(raw)[0].numpy()
+    predicted = by_fold[material.folds, np.arange(len(raw))]
+    np.testing.assert_allclose(predicted, probabilities(run), atol=1e-4)
+
+
+def test_folds_in_processes_of_their_own_train_on_the_gpu(material: Material, tmp_path: Path) -> None:
+    settings = decode({**FROZEN, "training.epochs": 2})
+    run = IsolatedValidation(settings, material, on(CUDA, tmp_path), seed=0, score=scores, metric="auc")
+    while not run.is_over:
+        run.epoch()
+    together = finished({**FROZEN, "training.epochs": 2}, material, on(CUDA, tmp_path))
+    np.testing.assert_allclose(probabilities(run), probabilities(together), atol=5e-3)
+    assert run.process_memory is not None
+    assert run.process_memory.peak_bytes > CUDA_CONTEXT_BYTES
+
+
+def test_the_peak_of_a_trial_is_measured(material: Material, tmp_path: Path) -> None:
+    peak = PeakMemory(CUDA)
+    finished({**FROM_PIXELS, "training.epochs": 1}, material, on(CUDA, tmp_path))
+    used = peak.use()
+    assert used is not None
+    assert CUDA_CONTEXT_BYTES < used.peak_bytes < used.total_bytes

@@ -1,0 +1,40 @@
+import subprocess
+import sys
+
+import numpy as np
+import torch
+
+from trainables.config import decode
+from trainables.probe import measure_epoch
+
+
+def test_a_head_below_an_adapted_backbone_is_priced_by_itself() -> None:
+    config = decode(
+        {
+            "model.backbone": "efficientnet_lite0",
+            "model.channels": "conv1x1",
+            "model.trained_stages": 1,
+            "model.head.hidden": "8",
+        }
+    )
+    cost = measure_epoch(
+        config, (1280,), folds=np.arange(24) % 3, prediction_views=1, device=torch.device("cpu")
+    )
+    assert cost.seconds > 0
+    assert cost.parameters == 1280 * 8 + 8 + 8 + 1
+
+
+def test_drawing_a_view_asks_the_network_for_nothing() -> None:
+    code = """
+import socket
+def refuse(*arguments, **settings):
+    raise AssertionError("the network was asked")
+socket.socket.connect = socket.getaddrinfo = refuse
+import numpy as np
+from trainables.data.views import View, random_view
+random_view(np.zeros((1, 32, 32), np.uint8), np.arange(1), View("affine", 0))
+"""
+    outcome = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False
+    )
+    assert outcome.returncode == 0, outcome.stderr
