@@ -20,20 +20,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.recipe_runs import Effort, Kitchen
-from results.intervals import (
+from results.run.records import OutOfFold
+from results.scores.bootstrap import (
     Statistic,
     auc_interval,
     bootstrap_interval,
     fold_auc_statistic,
     paired_difference,
 )
-from results.records import OutOfFold
-from trainables.config import decode
+from trainables.config.tasks import task_named
+from trainables.config.trial_config import decode
 from trainables.data.patches import select_rows
 from trainables.data.sources import load_patch_set
 from trainables.data.splits import make_split
-from trainables.material import Material, prepare
-from trainables.tasks import task_named
+from trainables.data.training_data import Material, prepare
 
 _HEAD: Final = {
     "model.head.hidden": "256",

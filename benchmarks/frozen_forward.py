@@ -15,10 +15,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from trainables.features.executor import TorchStages, multiply_adds
+from trainables.features.onnx_stages import OnnxStore
 from trainables.models.registry import backbone_named
 from trainables.models.weights import build_stages
-from trainables.prefix.executor import TorchStages, multiply_adds
-from trainables.prefix.onnx_stages import OnnxStore
 
 BATCHES, ROUNDS = (1, 4, 8, 32), 5
 Run = Callable[[Tensor], Tensor]

@@ -19,12 +19,12 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-from trainables.assembly import assemble_part
-from trainables.config import TrialConfig, decode
-from trainables.material import Place
-from trainables.prefix.features import StoredFeatures
+from trainables.config.trial_config import TrialConfig, decode
+from trainables.data.training_data import Place
+from trainables.features.batches import StoredFeatures
+from trainables.training.assembly import assemble_part
 from trainables.training.folds import FoldData, Folds
-from trainables.training.models import How
+from trainables.training.sequential import How
 
 IMAGES, FOLDS, EPOCHS = 120, 4, 3
 _HEAD: Final = {"model.backbone": "efficientnet_lite0", "model.head.dropout": 0.2}

@@ -21,14 +21,14 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-from results.metrics import scores
-from trainables.checkpoint import write_fold_weights
-from trainables.config import decode
+from results.scores.metrics import scores
+from trainables.config.tasks import task_named
+from trainables.config.trial_config import decode
 from trainables.data.patches import RawPatches, select_rows, store_patch_set
 from trainables.data.splits import make_split
-from trainables.material import Material, Place, prepare
-from trainables.tasks import task_named
-from trainables.validation import open_validation
+from trainables.data.training_data import Material, Place, prepare
+from trainables.runtime.checkpoint import write_fold_weights
+from trainables.validation.factory import open_validation
 
 _IMAGES, _SIDE = 64, 64
 _TASK: Final = "benign_malignant"

@@ -17,13 +17,13 @@ from typing import Any, Final
 import numpy as np
 
 from benchmarks.recipe_runs import Effort, Kitchen
-from results.intervals import auc_interval
-from results.metrics import balanced_accuracy, confusion
+from results.scores.bootstrap import auc_interval
+from results.scores.metrics import balanced_accuracy, confusion
 from search_spaces.recipes import recipe_named
+from trainables.config.tasks import task_named
 from trainables.data.patches import PatchSet, select_rows
 from trainables.data.sources import load_patch_set
 from trainables.data.splits import make_split
-from trainables.tasks import task_named
 
 _PLAIN: Final = {"training.augmentation": "none"}
 _ADAM: Final = {

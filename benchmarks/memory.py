@@ -22,9 +22,9 @@ import torch
 from torch import Tensor
 
 from trainables.data.patches import RawPatches, open_patch_set, store_patch_set
-from trainables.data.views import IDENTITY, View
-from trainables.prefix.keys import PrefixKey, Tap
-from trainables.prefix.store import PrefixStore
+from trainables.features.keys import PrefixKey, Tap
+from trainables.features.store import PrefixStore
+from trainables.preprocessing.views import IDENTITY, View
 
 _SIDE: Final = 256
 _FEATURES: Final = (320, 7, 7)

@@ -30,19 +30,19 @@ from rich.console import Console
 from rich.table import Table
 
 from cluster.connect import connect, disconnect
-from orchestrator.conductor import Conductor
-from orchestrator.engine import Resources, run_trials
-from orchestrator.policy import StudyPolicy, open_study
-from orchestrator.progress import SearchProgress
-from orchestrator.tensorboard import TensorBoardLog, setting_columns
-from orchestrator.watchers import TensorBoardWatcher, TerminalWatcher
-from orchestrator.worker import Step
-from results.records import PrefixUse, SearchRecord, TrialRecord
-from results.store import RunFolder
+from orchestrator.reporting.tensorboard import TensorBoardLog, setting_columns
+from orchestrator.reporting.terminal import SearchProgress
+from orchestrator.reporting.watchers import TensorBoardWatcher, TerminalWatcher
+from orchestrator.study.study import StudyPolicy, open_study
+from orchestrator.tuning.ray_backend import Resources, run_trials
+from orchestrator.tuning.trial_manager import Conductor
+from orchestrator.tuning.trial_runner import Step
+from results.run.records import PrefixUse, SearchRecord, TrialRecord
+from results.run.run_folder import RunFolder
 from search_spaces.context import SpaceContext
 from search_spaces.registry import space_named
-from trainables.config import TrialConfig, flatten
-from trainables.evaluation import EpochReport
+from trainables.config.trial_config import TrialConfig, flatten
+from trainables.validation.cross_validation import EpochReport
 
 REPORTS: Final = 5
 AT_ONCE: Final = 2

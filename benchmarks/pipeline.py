@@ -25,17 +25,17 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
+from trainables.common.errors import WeightsError
 from trainables.data.patches import PatchSet, RawPatches, store_patch_set
-from trainables.data.transforms import TransformSpec
-from trainables.data.views import View
-from trainables.errors import WeightsError
+from trainables.features import executor
+from trainables.features.frozen_forward import FrozenForward
+from trainables.features.keys import PrefixKey, Tap
+from trainables.features.store import PrefixStore
 from trainables.models.registry import backbone_named
 from trainables.models.stages import Backbone
 from trainables.models.weights import WeightsFile, build_stages, find_weights
-from trainables.prefix import executor
-from trainables.prefix.compute import FrozenForward
-from trainables.prefix.keys import PrefixKey, Tap
-from trainables.prefix.store import PrefixStore
+from trainables.preprocessing.transforms import TransformSpec
+from trainables.preprocessing.views import View
 
 IMAGE_PX, TUTORIAL_BATCH, ROUNDS = 150, 32, 3
 VIEWS = tuple(View("d4", index) for index in range(8))

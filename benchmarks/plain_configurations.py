@@ -5,7 +5,7 @@ import random
 from dataclasses import dataclass
 from typing import Final
 
-from trainables.config import TrialConfig, decode
+from trainables.config.trial_config import TrialConfig, decode
 
 COUNT: Final = 32
 BATCH_SIZE: Final = 32

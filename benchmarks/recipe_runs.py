@@ -10,24 +10,24 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-from orchestrator.worker import epoch_scores
-from results.records import OutOfFold
-from search_spaces.points import FirstPoint
+from orchestrator.tuning.trial_runner import epoch_scores
+from results.run.records import OutOfFold
+from search_spaces.enqueue import FirstPoint
 from search_spaces.recipes import Recipe, recipe_named
-from trainables.config import TrialConfig
+from trainables.common.errors import WeightsError
+from trainables.config.tasks import task_named
+from trainables.config.trial_config import TrialConfig
 from trainables.data.patches import PatchSet, select_rows
 from trainables.data.splits import Split, make_split
-from trainables.errors import WeightsError
-from trainables.evaluation import Best
-from trainables.material import Material, Place, Start, prepare
-from trainables.memory import PeakMemory
-from trainables.models.any_timm import PublishedStage
+from trainables.data.training_data import Material, Place, Start, prepare
+from trainables.features.keys import Tap
 from trainables.models.registry import BACKBONES, backbone_named
+from trainables.models.taps import feature_shapes, taps_to_share
+from trainables.models.timm_generic import PublishedStage
 from trainables.models.weights import WeightsFile, find_weights
-from trainables.prefix.keys import Tap
-from trainables.prefix.taps import feature_shapes, taps_to_share
-from trainables.tasks import task_named
-from trainables.validation import open_validation
+from trainables.runtime.memory import PeakMemory
+from trainables.validation.cross_validation import Best
+from trainables.validation.factory import open_validation
 
 CPU: Final = torch.device("cpu")
 _COMMON_SIDE: Final = 150  # pixels; tells which maps are small enough to keep

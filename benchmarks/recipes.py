@@ -25,10 +25,10 @@ from benchmarks.recipe_runs import Effort, Kitchen, Run, split_for
 from results.ensembles.members import align
 from results.ensembles.methods import fit
 from search_spaces.recipes import RECIPES, Recipe, recipe_named
+from trainables.config.tasks import task_named
 from trainables.data.patches import PatchSet, RawPatches, store_patch_set
 from trainables.data.phantom import make_phantom
 from trainables.data.sources import load_patch_set
-from trainables.tasks import task_named
 
 _MIB: Final = 2**20
 _PATIENTS: Final = 12  # neighbours of up to 30 images are asked for

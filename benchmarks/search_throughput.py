@@ -29,19 +29,19 @@ from rich.table import Table
 from benchmarks.plain_configurations import Configuration, configurations
 from benchmarks.plain_search import PlainData, PlainResult, run_plain
 from cluster.connect import Connection, connect, disconnect
-from orchestrator.conductor import Conductor
-from orchestrator.engine import Resources, run_trials
-from orchestrator.policy import Proposal
 from orchestrator.request import SearchRequest
-from orchestrator.search import Prepared, prepare_search
-from results.records import TrialRecord
-from results.store import RunFolder
-from trainables.config import TrialConfig
+from orchestrator.study.study import Proposal
+from orchestrator.tuning.ray_backend import Resources, run_trials
+from orchestrator.tuning.setup import Prepared, prepare_search
+from orchestrator.tuning.trial_manager import Conductor
+from results.run.records import TrialRecord
+from results.run.run_folder import RunFolder
+from trainables.config.tasks import task_named
+from trainables.config.trial_config import TrialConfig
 from trainables.data.patches import open_patch_set
 from trainables.data.splits import read_split
-from trainables.material import prepare
+from trainables.data.training_data import prepare
 from trainables.models.weights import find_weights
-from trainables.tasks import task_named
 
 TASK: Final = "benign_malignant"
 WORKERS: Final = 2

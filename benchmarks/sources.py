@@ -25,12 +25,12 @@ from PIL import Image
 from benchmarks.recipe_runs import Effort, Kitchen, Run, split_for
 from results.ensembles.members import align
 from results.ensembles.nested import nested_evaluation
-from results.intervals import auc_interval, bootstrap_interval
-from results.records import OutOfFold
+from results.run.records import OutOfFold
+from results.scores.bootstrap import auc_interval, bootstrap_interval
 from search_spaces.recipes import RECIPES, Figure, Recipe, recipe_named
+from trainables.config.tasks import LabelCodes, task_named
 from trainables.data.patches import PatchSet, RawPatches, store_patch_set
 from trainables.data.sources import load_patch_set
-from trainables.tasks import LabelCodes, task_named
 
 _POINTS: Final = 4  # of a sweep that are run
 _SHARE: Final = 0.2  # of the patients that IDC recipes train on

@@ -6,7 +6,7 @@ OrchestrateError
 └── RenderError      a cluster file that cannot be read, or an override that does not fit it
 """
 
-from trainables.errors import OrchestrateError
+from trainables.common.errors import OrchestrateError
 
 
 class ClusterError(OrchestrateError):

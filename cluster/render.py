@@ -15,7 +15,7 @@ from typing import Any, Final
 import yaml
 
 from cluster.errors import RenderError
-from trainables.errors import OrchestrateError, UnknownNameError
+from trainables.common.errors import OrchestrateError, UnknownNameError
 
 _EPILOG: Final = """\
 examples:

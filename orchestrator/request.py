@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from results.errors import RunError
-from results.store import RunFolder
+from results.run.run_folder import RunFolder
 from search_spaces.registry import space_named
-from trainables.errors import ConfigError
+from trainables.common.errors import ConfigError
+from trainables.config.tasks import task_named
+from trainables.features.keys import FeatureStorage
 from trainables.models.registry import backbone_named
-from trainables.prefix.keys import FeatureStorage
-from trainables.tasks import task_named
 
 DEFAULT_FOLDS: Final = 4
 

@@ -6,7 +6,7 @@ OrchestrateError
 └── ExportError     a bundle that cannot be written, or that disagrees with its source
 """
 
-from trainables.errors import OrchestrateError
+from trainables.common.errors import OrchestrateError
 
 
 class RunError(OrchestrateError):

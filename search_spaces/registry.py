@@ -10,36 +10,24 @@ from typing import Any, Final
 
 import optuna
 
-from search_spaces import (
-    benign_malignant,
-    finding_pathology,
-    finding_type,
-    five_class,
-    healthy_sick,
-    idc,
-    mass_calcification,
-    normal_abnormal,
-    wisconsin,
-)
+from search_spaces.classical_models import table_classifier
 from search_spaces.context import SpaceContext
-from search_spaces.pins import PinnedTrial
-from search_spaces.points import SpaceFunction
+from search_spaces.enqueue import SpaceFunction
+from search_spaces.fixed_params import PinnedTrial
+from search_spaces.image_classifier import image_classifier
 from search_spaces.recipes import Recipe, recipes_of
-from trainables.config import TrialConfig, decode, flatten
-from trainables.errors import ConfigError, UnknownNameError
+from trainables.common.errors import ConfigError, UnknownNameError
+from trainables.config.tasks import TASKS
+from trainables.config.trial_config import TrialConfig, decode, flatten
 
-SPACES: Final = MappingProxyType(
-    {
-        "benign_malignant": benign_malignant,
-        "mass_calcification": mass_calcification,
-        "normal_abnormal": normal_abnormal,
-        "five_class": five_class,
-        "finding_type": finding_type,
-        "finding_pathology": finding_pathology,
-        "idc": idc,
-        "healthy_sick": healthy_sick,
-        "wisconsin": wisconsin,
-    }
+# The space of each task, unless the user brings one.
+TASK_SPACES: Final[Mapping[str, SpaceFunction]] = MappingProxyType(
+    {name: table_classifier if task.takes_table else image_classifier for name, task in TASKS.items()}
+)
+
+# Names under which searches of earlier versions were recorded.
+_MOVED: Final = MappingProxyType(
+    {"search_spaces.classical:frozen_features": "search_spaces.classical_models:frozen_features"}
 )
 
 
@@ -87,16 +75,16 @@ def space_named(name: str) -> Space:
         ConfigError: If the module or function cannot be imported.
     """
     if ":" not in name:
-        if name not in SPACES:
-            raise UnknownNameError("space", name, SPACES)
-        module = SPACES[name]
-        return Space(f"{module.__name__}:space", module.space, recipes_of(name))
-    module_name, _, function_name = name.partition(":")
+        if name not in TASK_SPACES:
+            raise UnknownNameError("space", name, TASK_SPACES)
+        function = TASK_SPACES[name]
+        return Space(f"{function.__module__}:{function.__name__}", function, recipes_of(name))
+    module_name, _, function_name = _MOVED.get(name, name).partition(":")
     user_module = _import(module_name)
-    function = getattr(user_module, function_name, None)
-    if not callable(function):
+    own_space = getattr(user_module, function_name, None)
+    if not callable(own_space):
         raise ConfigError(f"--space {name}: module {module_name} has no function {function_name!r}")
-    return Space(name, function, tuple(getattr(user_module, "RECIPES", ())))
+    return Space(name, own_space, tuple(getattr(user_module, "RECIPES", ())))
 
 
 def _import(name: str) -> ModuleType:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from results.records import SearchRecord
+from results.run.records import SearchRecord
 from trainables.data.patches import PatchSet, RawPatches, store_patch_set
 from trainables.data.sources.checks import baseline_partners
 

@@ -6,17 +6,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from results.metrics import mean_fold_auc, scores
-from results.records import OutOfFold, SearchRecord, TrialRecord
-from results.store import RunFolder
-from trainables.checkpoint import write_fold_weights
-from trainables.config import decode, flatten
+from results.run.records import OutOfFold, SearchRecord, TrialRecord
+from results.run.run_folder import RunFolder
+from results.scores.metrics import mean_fold_auc, scores
+from trainables.config.tasks import task_named
+from trainables.config.trial_config import decode, flatten
 from trainables.data.patches import RawPatches, select_rows, store_patch_set
 from trainables.data.splits import make_split, write_split
-from trainables.evaluation import CrossValidation
-from trainables.material import Place, prepare
+from trainables.data.training_data import Place, prepare
 from trainables.models.weights import find_weights
-from trainables.tasks import task_named
+from trainables.runtime.checkpoint import write_fold_weights
+from trainables.validation.cross_validation import CrossValidation
 
 NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 TASK = "benign_malignant"

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from trainables import isolation
+from trainables.config.tasks import task_named
 from trainables.data.patches import PatchSet, select_rows
 from trainables.data.splits import make_split
-from trainables.fold_process import FoldProcess, FoldTask
-from trainables.material import Material, Place, prepare
+from trainables.data.training_data import Material, Place, prepare
 from trainables.models.weights import take_inventory
-from trainables.tasks import task_named
+from trainables.validation import isolated
+from trainables.validation.fold_process import FoldProcess, FoldTask
 
 FROZEN = {
     "model.backbone": "efficientnet_lite0",
@@ -62,7 +62,7 @@ def watch_processes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
             assert self.pid is not None
             found.append(self.pid)
 
-    monkeypatch.setattr(isolation, "FoldProcess", Watched)
+    monkeypatch.setattr(isolated, "FoldProcess", Watched)
     return found
 
 

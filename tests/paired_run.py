@@ -7,16 +7,16 @@ import numpy as np
 import torch
 from finished_run import finish_trial, pixels, search_record
 
-from results.records import SourceTrial
-from results.store import RunFolder
-from trainables.checkpoint import read_fold_weights
-from trainables.config import decode
+from results.run.records import SourceTrial
+from results.run.run_folder import RunFolder
+from trainables.config.tasks import task_named
+from trainables.config.trial_config import decode
 from trainables.data.patches import PatchSet, RawPatches, select_rows, store_patch_set
 from trainables.data.sources.checks import baseline_partners
 from trainables.data.splits import make_split, write_split
-from trainables.material import Material, Place, Start, prepare
+from trainables.data.training_data import Material, Place, Start, prepare
 from trainables.models.weights import find_weights
-from trainables.tasks import task_named
+from trainables.runtime.checkpoint import read_fold_weights
 
 LEARNING = {"training.augmentation": "flips", "training.epochs": 4, "optimizer.lr": 0.005}
 LITE0 = {

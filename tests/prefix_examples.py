@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainables.data.views import View
-from trainables.prefix.keys import PrefixKey, Tap
+from trainables.features.keys import PrefixKey, Tap
+from trainables.preprocessing.views import View
 
 IMAGES = 5
 VIEWS = tuple(View("d4", index) for index in range(4))

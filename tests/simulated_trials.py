@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from results.calibration import sigmoid
-from results.records import OutOfFold
+from results.run.records import OutOfFold
+from results.scores.calibration import sigmoid
 
 
 def simulate(trials=4, images=300, strength=1.0, seed=0, folds=5, labels=None, shift=0.0):

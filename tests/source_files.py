@@ -5,9 +5,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from trainables.config.tasks import TASKS, LabelCodes
 from trainables.data.patches import PatchSet
 from trainables.data.sources import load_patch_set
-from trainables.tasks import TASKS, LabelCodes
 
 GREY = np.random.default_rng(0).integers(0, 256, (6, 8, 8)).astype(np.uint8)
 COLOUR = np.random.default_rng(1).integers(0, 256, (6, 8, 8, 3)).astype(np.uint8)

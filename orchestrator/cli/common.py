@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-    from results.store import RunFolder
+    from results.run.run_folder import RunFolder
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +32,7 @@ def add_format(parser: argparse.ArgumentParser) -> None:
 
 def open_run(arguments: argparse.Namespace) -> "RunFolder":
     """The run folder that the user named."""
-    from results.store import find_run
+    from results.run.run_folder import find_run
 
     return find_run(arguments.run, arguments.runs)
 

@@ -61,7 +61,7 @@ def _packages() -> list[Finding]:
 
 
 def _devices() -> list[Finding]:
-    from trainables.devices import describe_devices
+    from trainables.runtime.devices import describe_devices
 
     return [_finding(name, "ok", detail) for name, detail in describe_devices()]
 

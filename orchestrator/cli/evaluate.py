@@ -42,10 +42,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Evaluate and print; returns the exit code."""
+    from orchestrator.postprocessing.test_set import open_test_part
     from orchestrator.request import typed_command
-    from orchestrator.sealed import open_test_part
-    from results.chosen import has_classical_member
-    from results.evaluation import evaluation_as_csv, evaluation_as_json, evaluation_table, openings
+    from results.predictors.selected_model import has_classical_member
+    from results.predictors.test_evaluation import (
+        evaluation_as_csv,
+        evaluation_as_json,
+        evaluation_table,
+        openings,
+    )
 
     folder = open_run(arguments)
     before = len(openings(folder))

@@ -28,8 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the leaderboard; returns the exit code."""
-    from results.leaderboard import leaderboard, leaderboard_table, rows_as_csv, rows_as_json
-    from results.store import write_atomically
+    from results.run.run_folder import write_atomically
+    from results.scores.leaderboard import leaderboard, leaderboard_table, rows_as_csv, rows_as_json
 
     folder = open_run(arguments)
     rows = leaderboard(folder, top=arguments.top)

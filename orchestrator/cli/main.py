@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = build_parser()
     chosen = parser.parse_args(arguments)
     verb: ModuleType = VERBS[chosen.verb]
-    from trainables.errors import OrchestrateError
+    from trainables.common.errors import OrchestrateError
 
     try:
         return int(verb.run(chosen))

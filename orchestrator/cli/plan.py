@@ -9,7 +9,7 @@ from orchestrator.cli.common import messages, print_sentence
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from orchestrator.plan import BackbonePlan, PartPlan, Plan
+    from orchestrator.estimate.simulation import BackbonePlan, PartPlan, Plan
 
 HELP = "say what a search would do and how long it would take here, without running it"
 EPILOG = """\
@@ -38,10 +38,10 @@ def run(arguments: argparse.Namespace) -> int:
     import json
 
     from cluster.connect import Connection
-    from orchestrator.plan import plan_search
+    from orchestrator.estimate.simulation import plan_search
+    from orchestrator.preflight.preflight import survey_search
     from orchestrator.request import check_request
-    from orchestrator.survey import survey_search
-    from trainables.probe import count_cpus, count_gpus
+    from trainables.training.cost_probe import count_cpus, count_gpus
 
     request = search.request_of(arguments)
     check_request(request)
@@ -74,7 +74,7 @@ def _data(plan: "Plan") -> "RenderableType":
     from rich.table import Table
     from rich.text import Text
 
-    from results.naming import marks
+    from results.run.split_labels import marks
 
     unit = "patients" if plan.is_grouped else "groups"
     before = marks(is_synthetic=plan.is_synthetic, split=plan.split)
@@ -107,7 +107,7 @@ def _backbones(plan: "Plan") -> "RenderableType":
 
 
 def _backbone_row(backbone: "BackbonePlan") -> list[str]:
-    from orchestrator.progress import clock_text
+    from orchestrator.reporting.terminal import clock_text
 
     return [
         backbone.backbone,
@@ -135,7 +135,7 @@ def _totals(plan: "Plan") -> "RenderableType":
 
 
 def _lines(plan: "Plan") -> list[tuple[str, str]]:
-    from orchestrator.progress import clock_text
+    from orchestrator.reporting.terminal import clock_text
 
     low, middle, high = (clock_text(seconds) for seconds in plan.seconds)
     by_reason: dict[str, list[str]] = {}

@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Predict and print; returns the exit code."""
-    from results.export.predict import (
+    from results.export.onnx_predictor import (
         load_bundle,
         predict_files,
         predictions_as_csv,

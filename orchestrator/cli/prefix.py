@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from orchestrator.cli.common import add_format, add_runs, messages, print_sentence, show
 
 if TYPE_CHECKING:
-    from trainables.prefix.listing import StoredKey
+    from trainables.features.listing import StoredKey
 
 HELP = "list or prune the stored features of frozen layers"
 EPILOG = """\
@@ -57,7 +57,7 @@ def _add_store(parser: argparse.ArgumentParser) -> None:
 
 
 def _store(arguments: argparse.Namespace) -> Path:
-    from trainables.errors import ConfigError
+    from trainables.common.errors import ConfigError
 
     store: Path = arguments.store or arguments.runs / ".store"
     if not store.is_dir():
@@ -66,7 +66,7 @@ def _store(arguments: argparse.Namespace) -> Path:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    from trainables.prefix.listing import stored_keys
+    from trainables.features.listing import stored_keys
 
     store = _store(arguments)
     keys = stored_keys(store)
@@ -80,8 +80,8 @@ def _list(arguments: argparse.Namespace) -> int:
 
 
 def _prune(arguments: argparse.Namespace) -> int:
-    from trainables.errors import ConfigError
-    from trainables.prefix.listing import prune
+    from trainables.common.errors import ConfigError
+    from trainables.features.listing import prune
 
     keep, days = arguments.keep_gb, arguments.older_than
     if keep is None and days is None and not arguments.all:

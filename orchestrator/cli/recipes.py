@@ -58,7 +58,7 @@ def _list(task: str | None) -> None:
     from rich.console import Console
 
     from search_spaces.recipes import recipes_of
-    from trainables.tasks import TASKS, task_named
+    from trainables.config.tasks import TASKS, task_named
 
     tasks = TASKS if task is None else (task_named(task).name,)
     console = Console(highlight=False)
@@ -161,7 +161,7 @@ def _count(count: int, noun: str) -> str:
 
 def _changed(points: tuple[Mapping[str, Any], ...]) -> dict[str, str]:
     """Settings that differ from the defaults, as `--set` takes them; of a sweep all values in turn."""
-    from trainables.config import decode, flatten
+    from trainables.config.trial_config import decode, flatten
 
     default = flatten(decode({"model.backbone": "-"}).model_dump())
     checked = [flatten(decode(point).model_dump()) for point in points]
@@ -184,7 +184,7 @@ def _text(value: Any) -> str:
 
 def _commands(recipe: "Recipe") -> Iterator[str]:
     """The search of a recipe, which for an ensemble is that of its members, and what makes the ensemble."""
-    from trainables.tasks import task_named
+    from trainables.config.tasks import task_named
 
     yield f"orchestrate search {recipe.task} \\"
     data = "" if task_named(recipe.task).takes_table else " --data PATH"

@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Resume; returns the exit code."""
-    from orchestrator.conduct import resume_search
+    from orchestrator.tuning.session import resume_search
 
     return resume_search(
         open_run(arguments),

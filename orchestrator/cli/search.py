@@ -162,7 +162,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     request = request_of(arguments)
     check_request(request)
-    from orchestrator.conduct import start_search
+    from orchestrator.tuning.session import start_search
 
     return start_search(request, address=arguments.address, console=messages(), finish=arguments.finish)
 
@@ -171,11 +171,11 @@ def request_of(arguments: argparse.Namespace) -> "SearchRequest":
     """The search that is asked for; options that are called like a field of the request are that field."""
     import dataclasses
 
-    from orchestrator.first_points import defaults_for
+    from orchestrator.preflight.initial_points import defaults_for
     from orchestrator.request import SearchRequest, typed_command
-    from search_spaces.pins import parse_pins
+    from search_spaces.fixed_params import parse_pins
+    from trainables.config.tasks import task_named
     from trainables.data.sources import default_data
-    from trainables.tasks import task_named
 
     task, given = task_named(arguments.task), vars(arguments)
     fields = {field.name for field in dataclasses.fields(SearchRequest)}

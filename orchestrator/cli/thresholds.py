@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the sweep; returns the exit code."""
-    from results.thresholds import sweep_as_csv, sweep_as_json, sweep_of, sweep_table
+    from results.predictors.threshold_sweep import sweep_as_csv, sweep_as_json, sweep_of, sweep_table
 
     folder = open_run(arguments)
     swept = sweep_of(folder, ensemble=arguments.ensemble, trial=arguments.trial)

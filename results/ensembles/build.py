@@ -6,17 +6,17 @@ from typing import Final
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
-from results.calibration import Platt, fit_platt
 from results.ensembles.members import Members, align
 from results.ensembles.methods import METHODS, FittedEnsemble, fit, method_named
 from results.ensembles.nested import BEST_SINGLE, EnsembleScore, choose, nested_evaluation
 from results.ensembles.weights import WeightedMean, weighted_mean
 from results.errors import EnsembleError
-from results.metrics import best_threshold, metric_named
-from results.naming import GROUPED, SplitName
-from results.records import SearchRecord, TrialRecord
-from results.store import RunFolder
-from trainables.errors import UnknownNameError
+from results.run.records import SearchRecord, TrialRecord
+from results.run.run_folder import RunFolder
+from results.run.split_labels import GROUPED, SplitName
+from results.scores.calibration import Platt, fit_platt
+from results.scores.metrics import best_threshold, metric_named
+from trainables.common.errors import UnknownNameError
 
 BEST: Final = "best"  # name under which the chosen ensemble is stored once more
 

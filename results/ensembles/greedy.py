@@ -11,7 +11,7 @@ import numpy as np
 
 from results.ensembles.members import Members
 from results.ensembles.weights import WeightedMean, weighted_mean
-from results.metrics import mean_fold_auc
+from results.scores.metrics import mean_fold_auc
 
 MOST_STEPS: Final = 25
 

@@ -5,10 +5,10 @@ from typing import Literal
 import numpy as np
 from pydantic import FiniteFloat
 
-from results.calibration import sigmoid
 from results.ensembles.fitted import Parameters, Standardiser, Vector, fit_standardiser
 from results.ensembles.members import Members, positive_logits, two_columns
-from results.records import FloatArray
+from results.run.records import FloatArray
+from results.scores.calibration import sigmoid
 
 
 class LogisticStack(Parameters):

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from results.calibration import logit
 from results.errors import EnsembleError
-from results.metrics import mean_fold_auc
-from results.records import FloatArray, IntArray, OutOfFold
+from results.run.records import FloatArray, IntArray, OutOfFold
+from results.scores.calibration import logit
+from results.scores.metrics import mean_fold_auc
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from results.ensembles.members import Members
 from results.ensembles.mlp import PerceptronStack, fit_mlp
 from results.ensembles.svm import SupportVectorStack, fit_svm
 from results.ensembles.weights import WeightedMean
-from trainables.errors import OneClassError, UnknownNameError
+from trainables.common.errors import OneClassError, UnknownNameError
 
 # What a method arrives at, told apart by `kind` when it is read back from JSON.
 FittedEnsemble = Annotated[

@@ -6,10 +6,10 @@ from typing import Final, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from results.calibration import sigmoid
 from results.ensembles.fitted import Matrix, Parameters, Standardiser, Vector, as_matrix, fit_standardiser
 from results.ensembles.members import Members, positive_logits, two_columns
-from results.records import FloatArray
+from results.run.records import FloatArray
+from results.scores.calibration import sigmoid
 
 HIDDEN_UNITS: Final = 8
 PENALTY: Final = 1.0

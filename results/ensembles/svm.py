@@ -5,8 +5,6 @@ from typing import Any, Final, Literal
 import numpy as np
 from pydantic import FiniteFloat, PositiveFloat
 
-from results.calibration import Platt, fit_platt_to_scores
-from results.crossfit import folds_or_drawn
 from results.ensembles.fitted import (
     Matrix,
     Parameters,
@@ -17,7 +15,9 @@ from results.ensembles.fitted import (
     sample_points,
 )
 from results.ensembles.members import Members, positive_logits, two_columns
-from results.records import FloatArray, IntArray
+from results.run.records import FloatArray, IntArray
+from results.scores.calibration import Platt, fit_platt_to_scores
+from results.scores.cross_fitting import folds_or_drawn
 
 _CELLS_AT_ONCE: Final = 4_000_000  # kernel values in memory
 

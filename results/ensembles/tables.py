@@ -9,8 +9,8 @@ from rich import box
 from rich.table import Table
 
 from results.ensembles.build import Ensemble
-from results.intervals import Interval
-from results.naming import GROUPED, interval_header, sentences
+from results.run.split_labels import GROUPED, interval_header, sentences
+from results.scores.bootstrap import Interval
 
 
 def ensembles_as_json(ensembles: Sequence[Ensemble]) -> list[dict[str, Any]]:

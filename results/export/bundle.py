@@ -16,10 +16,6 @@ import numpy as np
 from results.ensembles.build import BEST
 from results.ensembles.weights import WeightedMean
 from results.errors import ExportError
-from results.evaluation import openings
-from results.export.apply import OpenedModel, open_model
-from results.export.card import model_card
-from results.export.graph import OUTPUT_NAME, write_onnx
 from results.export.manifest import (
     CARD_FILE,
     MANIFEST_FILE,
@@ -33,6 +29,7 @@ from results.export.manifest import (
     TestScores,
     TrainingData,
 )
+from results.export.model_card import model_card
 from results.export.parity import (
     held_out_rows,
     onnx_difference,
@@ -40,13 +37,16 @@ from results.export.parity import (
     reproduces_out_of_fold,
     undecided_rows,
 )
-from results.naming import NAIVE, NAIVE_SENTENCE, scored
-from results.records import IntArray, OutOfFold, SourceTrial
-from results.store import RunFolder, write_atomically
-from trainables.config import flatten
+from results.predictors.ensemble_module import OUTPUT_NAME, write_onnx
+from results.predictors.loading import OpenedModel, open_model
+from results.predictors.test_evaluation import openings
+from results.run.records import IntArray, OutOfFold, SourceTrial
+from results.run.run_folder import RunFolder, write_atomically
+from results.run.split_labels import NAIVE, NAIVE_SENTENCE, scored
+from trainables.config.tasks import task_named
+from trainables.config.trial_config import flatten
 from trainables.data.splits import read_split
-from trainables.material import prepare
-from trainables.tasks import task_named
+from trainables.data.training_data import prepare
 
 _PACKAGES: Final = (
     "breast-image-orchestrator",

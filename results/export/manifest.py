@@ -5,9 +5,9 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
-from results.calibration import Platt
-from results.intervals import Interval
-from results.naming import GROUPED, SplitName
+from results.run.split_labels import GROUPED, SplitName
+from results.scores.bootstrap import Interval
+from results.scores.calibration import Platt
 
 FORMAT: Final = 1
 MODEL_FILE: Final = "model.onnx"

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from results.errors import ExportError
-from results.export.graph import EnsembleModule
-from results.export.inputs import ModelInputs
-from results.records import IntArray, OutOfFold
+from results.predictors.ensemble_module import EnsembleModule
+from results.predictors.model_inputs import ModelInputs
+from results.run.records import IntArray, OutOfFold
 
 LARGEST_ONNX_DIFFERENCE: Final = 1e-4
 # Stored features have half precision, which moves a probability by about 0.005 at most.

@@ -4,28 +4,28 @@ from typing import Final
 
 from search_spaces.recipes import (
     ours,
-    seed_000,
-    seed_001,
-    seed_001_combined,
-    seed_002,
-    seed_003,
-    seed_003_classical,
-    seed_004,
+    source_000,
+    source_001,
+    source_001_combined,
+    source_002,
+    source_003,
+    source_003_classical,
+    source_004,
 )
 from search_spaces.recipes.recipe import Figure, Protocol, Recipe
-from trainables.errors import ConfigError, UnknownNameError
+from trainables.common.errors import ConfigError, UnknownNameError
 
 __all__ = ["RECIPES", "Figure", "Protocol", "Recipe", "recipe_named", "recipes_of"]
 
 RECIPES: Final[tuple[Recipe, ...]] = (
     *ours.BEST_OF_OURS,
-    *seed_000.RECIPES,
-    *seed_001.RECIPES,
-    *seed_001_combined.RECIPES,
-    *seed_002.RECIPES,
-    *seed_003.RECIPES,
-    *seed_003_classical.RECIPES,
-    *seed_004.RECIPES,
+    *source_000.RECIPES,
+    *source_001.RECIPES,
+    *source_001_combined.RECIPES,
+    *source_002.RECIPES,
+    *source_003.RECIPES,
+    *source_003_classical.RECIPES,
+    *source_004.RECIPES,
 )
 
 

@@ -8,19 +8,19 @@ import numpy as np
 import pytest
 import torch
 
-from results.metrics import scores
-from trainables.assembly import assemble_part
-from trainables.config import TrialConfig, decode
+from results.scores.metrics import scores
+from trainables.common.errors import ConfigError, UnknownNameError
+from trainables.config.tasks import task_named
+from trainables.config.trial_config import TrialConfig, decode
 from trainables.data.patches import PatchSet, select_rows
 from trainables.data.splits import make_split
-from trainables.errors import ConfigError, UnknownNameError
-from trainables.evaluation import CrossValidation
-from trainables.material import Material, Place, prepare
+from trainables.data.training_data import Material, Place, prepare
 from trainables.models.registry import BACKBONES, DEFAULT_BACKBONES, backbone_named
 from trainables.models.stages import Backbone, TrainedPart
+from trainables.models.taps import feature_shapes
 from trainables.models.weights import build_stages, take_inventory
-from trainables.prefix.taps import feature_shapes
-from trainables.tasks import task_named
+from trainables.training.assembly import assemble_part
+from trainables.validation.cross_validation import CrossValidation
 
 DESCRIBED = (
     "scratch:",

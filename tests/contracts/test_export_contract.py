@@ -9,10 +9,10 @@ import torch
 from finished_run import CONFIGS, make_run, pixels
 
 from results.ensembles.build import build_ensembles
-from results.export.apply import open_model, predict_rows
 from results.export.bundle import export_bundle
-from results.export.inputs import as_model_input
-from results.export.predict import load_bundle
+from results.export.onnx_predictor import load_bundle
+from results.predictors.loading import open_model, predict_rows
+from results.predictors.model_inputs import as_model_input
 
 ODD_SIZES = [(1, 64, 64), (3, 64, 64), (2, 50, 71), (1, 20, 130)]
 

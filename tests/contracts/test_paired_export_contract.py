@@ -9,11 +9,11 @@ import torch
 from paired_run import TRIALS, make_runs, place_in, split_of, store_pairs, train_run
 
 from results.ensembles.build import build_ensembles
-from results.export.apply import open_model, predict_rows
 from results.export.bundle import export_bundle
-from results.export.inputs import ModelInputs
-from results.export.predict import load_bundle
-from trainables.config import ModelConfig
+from results.export.onnx_predictor import load_bundle
+from results.predictors.loading import open_model, predict_rows
+from results.predictors.model_inputs import ModelInputs
+from trainables.config.trial_config import ModelConfig
 
 ODD_SIZES = [(1, 32, 32), (3, 40, 56), (2, 21, 33)]
 TAKES = {1: ("baseline",), 4: ("finding_type",), 6: ("baseline",), 8: ("baseline", "finding_type")}

@@ -4,13 +4,13 @@ import pytest
 from scipy.stats import binomtest
 
 from results.ensembles.methods import METHODS
-from results.metrics import METRICS
+from results.scores.metrics import METRICS
 from search_spaces.recipes import RECIPES, Figure, Recipe, recipe_named, recipes_of
-from trainables.assembly import assemble_part
-from trainables.config import decode, setting_names
-from trainables.errors import ConfigError, UnknownNameError
+from trainables.common.errors import ConfigError, UnknownNameError
+from trainables.config.tasks import TASKS
+from trainables.config.trial_config import decode, setting_names
 from trainables.models.registry import backbone_named
-from trainables.tasks import TASKS
+from trainables.training.assembly import assemble_part
 
 MC, BM, NA = "mass_calcification", "benign_malignant", "normal_abnormal"
 

@@ -16,21 +16,21 @@ import torch
 from torch import Tensor, nn
 
 from search_spaces.context import SpaceContext
-from search_spaces.registry import SPACES, space_named
-from trainables import assembly
-from trainables.assembly import assemble_part
-from trainables.config import TrialConfig
-from trainables.data.transforms import default_side, transform_spec
-from trainables.inference import FinishedTrial, ImageFormat, TrialModule
+from search_spaces.registry import TASK_SPACES, space_named
+from trainables.config.tasks import TASKS
+from trainables.config.trial_config import TrialConfig
+from trainables.inference.finished_trials import FinishedTrial, ImageFormat, TrialModule
 from trainables.models.registry import DEFAULT_BACKBONES, backbone_named
 from trainables.models.stages import Backbone, TrainedPart
+from trainables.models.taps import feature_shapes, tap_of
 from trainables.models.weights import WeightsFile, build_stages
-from trainables.prefix.taps import feature_shapes, tap_of
-from trainables.tasks import TASKS
+from trainables.preprocessing.transforms import default_side, transform_spec
+from trainables.training import assembly
+from trainables.training.assembly import assemble_part
 from trainables.training.losses import weighted_loss
-from trainables.training.optimisers import build_optimizer, weights_of
+from trainables.training.optimizers import build_optimizer, weights_of
 
-IMAGE_TASKS = tuple(task for task in SPACES if task != "wisconsin")
+IMAGE_TASKS = tuple(task for task in TASK_SPACES if task != "wisconsin")
 POINTS_A_TASK = int(os.environ.get("SPACE_POINTS", "30"))
 SIDE = 32  # pixels; backbones that need more enlarge it
 BATCH = 3

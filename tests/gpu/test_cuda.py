@@ -9,15 +9,15 @@ import pytest
 import torch
 from isolated_folds import FROM_PIXELS, FROZEN, material_of, place_in
 
-from results.metrics import scores
-from trainables.config import decode
+from results.scores.metrics import scores
+from trainables.config.trial_config import decode
 from trainables.data.patches import PatchSet
-from trainables.evaluation import CrossValidation
-from trainables.inference import FinishedTrial, ImageFormat, SharedTrunks
-from trainables.isolation import IsolatedValidation
-from trainables.material import Material, Place
-from trainables.memory import CUDA_CONTEXT_BYTES, PeakMemory
+from trainables.data.training_data import Material, Place
+from trainables.inference.finished_trials import FinishedTrial, ImageFormat, SharedTrunks
 from trainables.models.weights import find_weights
+from trainables.runtime.memory import CUDA_CONTEXT_BYTES, PeakMemory
+from trainables.validation.cross_validation import CrossValidation
+from trainables.validation.isolated import IsolatedValidation
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU that torch can use")
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from test_search import orchestrate
 
-from results.store import RunFolder
+from results.run.run_folder import RunFolder
 from trainables.data.splits import read_split
 
 pytestmark = pytest.mark.timeout(240)

@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 import pytest
 
-from results.records import TrialRecord
-from results.store import RunFolder
+from results.run.records import TrialRecord
+from results.run.run_folder import RunFolder
 from trainables.data.splits import TEST, read_split
 
 pytestmark = pytest.mark.timeout(240)
@@ -44,7 +44,7 @@ STEADY = tuple(
 # proposed, so that a test can interfere with them on the slowest and on the fastest machine.
 HELD = """
 from pathlib import Path
-from search_spaces.benign_malignant import space as base
+from search_spaces.image_classifier import image_classifier as base
 
 def space(trial, context):
     is_held = trial.number >= 2 and Path("hold").exists()
@@ -218,7 +218,7 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_resume(tmp_path: Path) -> None:
 
 FAULTS = """
 import os, signal
-from search_spaces.benign_malignant import space as base
+from search_spaces.image_classifier import image_classifier as base
 
 def space(trial, context):
     fault = trial.suggest_categorical("fault", ("none", "nan"))

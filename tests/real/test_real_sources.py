@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from trainables.config.tasks import TASKS
 from trainables.data.patches import PatchSet, select_rows
 from trainables.data.sources import load_patch_set
 from trainables.data.splits import TEST, Split, make_split
-from trainables.tasks import TASKS
 
 DATA = Path(__file__).parents[2] / ".." / "shared" / "data"
 TASK = TASKS["benign_malignant"]

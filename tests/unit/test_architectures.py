@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from torch import nn
 from torchvision import models
 
-from trainables.config import HeadConfig, ModelConfig, decode
-from trainables.errors import ConfigError, UnknownNameError, WeightsError
-from trainables.models.free_form import Structure, structure_of
+from trainables.common.errors import ConfigError, UnknownNameError, WeightsError
+from trainables.config.trial_config import HeadConfig, ModelConfig, decode
+from trainables.models.custom_cnn import Structure, structure_of
 from trainables.models.heads import Dropout, build_head, use_generators
 from trainables.models.layers import Branches, Residual, SameAveragePool, max_pool, same_padding
 from trainables.models.registry import BACKBONES, backbone_named
+from trainables.models.taps import feature_shapes
 from trainables.models.weights import build_stages, find_weights, take_inventory
-from trainables.prefix.taps import feature_shapes
 
 FLAT_003 = {"pooling": "flatten", "batch_norm": True, "dropout": 0.5, "style": "tf003"}
 BIG_003 = {**FLAT_003, "hidden": "2048-2048"}

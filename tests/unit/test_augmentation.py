@@ -5,11 +5,11 @@ import pytest
 import torch
 from scipy.stats import ks_2samp
 
-from trainables.config import decode
-from trainables.data.augmentation import AUGMENTATIONS, Augmentation, Policy
-from trainables.data.tones import change_tones, draw_tones
-from trainables.data.views import View, apply_symmetry, augment_online, random_view, training_views
-from trainables.errors import ConfigError
+from trainables.common.errors import ConfigError
+from trainables.config.augmentation_policies import AUGMENTATIONS, Augmentation, Policy
+from trainables.config.trial_config import decode
+from trainables.preprocessing.intensity import change_tones, draw_tones
+from trainables.preprocessing.views import View, apply_symmetry, augment_online, random_view, training_views
 
 COUNT, SIDE = 200, 96
 ROWS = np.arange(COUNT)
@@ -151,7 +151,7 @@ def test_new_stored_views_draw_both_mirrors_and_the_shift_independently() -> Non
 
 @pytest.mark.parametrize("fill", ["nearest", "reflect"])
 def test_what_lies_outside_is_filled_alike(fill: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from trainables.data import views
+    from trainables.preprocessing import views
 
     monkeypatch.setattr(views, "AUGMENTATIONS", {"rotate": Augmentation(rotation_deg=180, fill=fill)})
     raw = ramps()[:60, :32, :32]

@@ -10,22 +10,22 @@ from finished_run import CONFIGS, NOW, make_run
 
 from results.ensembles.build import build_ensembles
 from results.errors import EnsembleError, ExportError, RunError
-from results.evaluation import evaluate_test
 from results.export import bundle as bundle_module
 from results.export import parity
-from results.export.apply import open_model
 from results.export.bundle import export_bundle
-from results.export.card import model_card
 from results.export.manifest import Manifest
+from results.export.model_card import model_card
 from results.export.parity import (
     held_out_rows,
     predict_by_fold,
     reproduces_out_of_fold,
     undecided_rows,
 )
-from results.records import OutOfFold
-from trainables.checkpoint import read_fold_weights, write_fold_weights
+from results.predictors.loading import open_model
+from results.predictors.test_evaluation import evaluate_test
+from results.run.records import OutOfFold
 from trainables.data import splits
+from trainables.runtime.checkpoint import read_fold_weights, write_fold_weights
 
 HEADINGS = [
     "## Model details",

@@ -5,7 +5,8 @@ import pytest
 from pydantic import ValidationError
 from sklearn.linear_model import LogisticRegression
 
-from results.calibration import (
+from results.run.records import OutOfFold
+from results.scores.calibration import (
     Platt,
     cross_fitted_calibration,
     fit_platt,
@@ -13,8 +14,7 @@ from results.calibration import (
     logit,
     sigmoid,
 )
-from results.metrics import METRICS
-from results.records import OutOfFold
+from results.scores.metrics import METRICS
 
 
 def overconfident(images=800, seed=0, turn=1.0):

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import torch
 
-from trainables.data.clahe import equalise
+from trainables.preprocessing.clahe import equalise
 
 
 def textured(height: int, width: int) -> np.ndarray:

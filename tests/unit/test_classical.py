@@ -19,21 +19,21 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 
-from results.metrics import scores
-from trainables.classical import ClassicalValidation
-from trainables.config import decode
+from results.scores.metrics import scores
+from trainables.common.errors import ConfigError
+from trainables.config.tasks import task_named
+from trainables.config.trial_config import decode
 from trainables.data.patches import PatchSet, RawPatches, select_rows, store_patch_set
 from trainables.data.sources import load_patch_set
 from trainables.data.splits import make_split
-from trainables.errors import ConfigError
-from trainables.evaluation import Best, CrossValidation
-from trainables.material import Material, Place, prepare
+from trainables.data.training_data import Material, Place, prepare
+from trainables.features.loading import open_features
 from trainables.models.weights import find_weights
-from trainables.prefix.opening import open_features
-from trainables.tasks import task_named
-from trainables.training.classical import ClassicalModel, Rows
 from trainables.training.folds import NanLossError
-from trainables.validation import open_validation
+from trainables.validation.classical import ClassicalValidation
+from trainables.validation.cross_validation import Best, CrossValidation
+from trainables.validation.factory import open_validation
+from trainables.validation.sklearn_estimators import ClassicalModel, Rows
 
 MODELS = ("svm", "linear_svm", "knn", "tree", "logistic", "mlp")
 

@@ -11,23 +11,23 @@ import pytest
 import torch
 from rich.console import Console
 
-from orchestrator.finish import finish_run
-from orchestrator.sealed import open_test_part
-from orchestrator.worker import TrialRunner
-from results.chosen import choose_model, has_classical_member
+from orchestrator.cli.finish import finish_run
+from orchestrator.postprocessing.test_set import open_test_part
+from orchestrator.tuning.trial_runner import TrialRunner
 from results.ensembles.build import build_ensembles
 from results.errors import ExportError
-from results.export.apply import open_model, predict_rows, weights_of
 from results.export.bundle import export_bundle
-from results.export.classical import predict_classical
-from results.leaderboard import leaderboard, settings_text
-from results.records import SearchRecord, TrialRecord
-from results.store import RunFolder
-from trainables.config import decode
+from results.predictors.classical_members import predict_classical
+from results.predictors.loading import open_model, predict_rows, weights_of
+from results.predictors.selected_model import choose_model, has_classical_member
+from results.run.records import SearchRecord, TrialRecord
+from results.run.run_folder import RunFolder
+from results.scores.leaderboard import leaderboard, settings_text
+from trainables.config.tasks import task_named
+from trainables.config.trial_config import decode
 from trainables.data.patches import PatchSet, select_rows
 from trainables.data.sources import load_patch_set
 from trainables.data.splits import make_split, write_split
-from trainables.tasks import task_named
 
 FOREST: dict[int, dict[str, Any]] = {
     0: {"classical.name": "tree", "classical.depth": 4},

@@ -23,7 +23,7 @@ from cluster.connect import QUIET_ENVIRONMENT, connect, disconnect, find_target,
 from cluster.errors import ClusterError, RenderError, ResourceError
 from cluster.render import main, render
 from cluster.resources import Machine, count_nodes, describe, trial_slots
-from trainables.errors import OrchestrateError, UnknownNameError
+from trainables.common.errors import OrchestrateError, UnknownNameError
 
 REPOSITORY = Path(__file__).parents[2]
 DGX = (REPOSITORY / "cluster/dgx.yaml").read_text()

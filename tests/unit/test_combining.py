@@ -7,7 +7,7 @@ from rich.console import Console
 from simulated_trials import simulate
 from test_ensembles import make_run, search_record
 
-from orchestrator.combining import combine_recipes
+from orchestrator.postprocessing.recipe_ensembles import combine_recipes
 from results.ensembles.build import read_ensemble
 from search_spaces.recipes import recipe_named
 

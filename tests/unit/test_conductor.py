@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from orchestrator.conductor import GRACE_SECONDS, Conductor
-from orchestrator.policy import InvalidPointError
-from results.records import PrefixUse, SearchRecord, TrialRecord
-from results.store import RunFolder
-from trainables.config import TrialConfig, decode, flatten
-from trainables.errors import ConfigError
+from orchestrator.study.study import InvalidPointError
+from orchestrator.tuning.trial_manager import GRACE_SECONDS, Conductor
+from results.run.records import PrefixUse, SearchRecord, TrialRecord
+from results.run.run_folder import RunFolder
+from trainables.common.errors import ConfigError
+from trainables.config.trial_config import TrialConfig, decode, flatten
 
 CONFIG = decode({"model.backbone": "efficientnet_lite0"})
 

@@ -1,7 +1,7 @@
 import pytest
 
-from trainables.config import TrialConfig, decode, flatten, setting_names
-from trainables.errors import ConfigError, UnknownNameError
+from trainables.common.errors import ConfigError, UnknownNameError
+from trainables.config.trial_config import TrialConfig, decode, flatten, setting_names
 
 
 def test_a_configuration_survives_the_way_through_dotted_names() -> None:

@@ -10,12 +10,18 @@ from ray.tune.execution import tune_controller
 from ray.tune.search import Searcher
 
 from cluster.resources import Machine
-from orchestrator.conductor import Conductor, Handout
-from orchestrator.engine import _as_placement, _Desk, _Searcher, _survive_out_of_memory, cause_of_loss
-from orchestrator.packing import Packing, Request
-from results.records import SearchRecord
-from results.store import RunFolder
-from trainables.config import decode
+from orchestrator.tuning.allocation import Packing, Request
+from orchestrator.tuning.ray_backend import (
+    _as_placement,
+    _Desk,
+    _Searcher,
+    _survive_out_of_memory,
+    cause_of_loss,
+)
+from orchestrator.tuning.trial_manager import Conductor, Handout
+from results.run.records import SearchRecord
+from results.run.run_folder import RunFolder
+from trainables.config.trial_config import decode
 
 CONFIG = decode({"model.backbone": "efficientnet_lite0"})
 LARGE = decode({"model.backbone": "vgg16"})

@@ -6,7 +6,7 @@ from simulated_trials import simulate
 
 from results.ensembles.members import align
 from results.errors import EnsembleError
-from results.records import OutOfFold
+from results.run.records import OutOfFold
 
 
 def test_trials_are_aligned_by_their_rows():

@@ -16,9 +16,9 @@ from results.ensembles.methods import METHODS, FittedEnsemble, fit
 from results.ensembles.mlp import HIDDEN_UNITS, MOST_ITERATIONS, PENALTY
 from results.ensembles.weights import WeightedMean
 from results.errors import EnsembleError
-from results.metrics import mean_fold_auc
-from results.records import OutOfFold
-from trainables.errors import OneClassError, UnknownNameError
+from results.run.records import OutOfFold
+from results.scores.metrics import mean_fold_auc
+from trainables.common.errors import OneClassError, UnknownNameError
 
 STACKED = [name for name in METHODS if name.startswith("stack_")]
 

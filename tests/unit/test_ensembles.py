@@ -16,11 +16,11 @@ from results.ensembles.methods import METHODS
 from results.ensembles.nested import TIE
 from results.ensembles.tables import ensemble_table, ensembles_as_csv, ensembles_as_json
 from results.errors import EnsembleError
-from results.intervals import Interval
-from results.metrics import mean_fold_auc
-from results.records import SearchRecord, TrialRecord
-from results.store import RunFolder
-from trainables.errors import UnknownNameError
+from results.run.records import SearchRecord, TrialRecord
+from results.run.run_folder import RunFolder
+from results.scores.bootstrap import Interval
+from results.scores.metrics import mean_fold_auc
+from trainables.common.errors import UnknownNameError
 
 NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 

@@ -11,10 +11,9 @@ from finished_run import NOW, search_record
 from rich.console import Console
 from sklearn.metrics import fbeta_score, roc_auc_score
 
-from results.calibration import sigmoid
 from results.ensembles.build import build_ensembles
 from results.errors import EnsembleError, RunError
-from results.evaluation import (
+from results.predictors.test_evaluation import (
     evaluate_test,
     evaluation_as_csv,
     evaluation_as_json,
@@ -22,10 +21,11 @@ from results.evaluation import (
     openings,
     record_opening,
 )
-from results.metrics import METRICS, mean_fold_auc
-from results.records import OutOfFold, TrialRecord
-from results.store import RunFolder
-from trainables.errors import DataError, OneClassError
+from results.run.records import OutOfFold, TrialRecord
+from results.run.run_folder import RunFolder
+from results.scores.calibration import sigmoid
+from results.scores.metrics import METRICS, mean_fold_auc
+from trainables.common.errors import DataError, OneClassError
 
 TEST_ROWS = np.arange(100, 160)
 LABELS = np.arange(60) % 2

@@ -5,16 +5,16 @@ import numpy as np
 import pytest
 import torch
 
-from results.metrics import scores
-from trainables.config import TrialConfig, decode
+from results.scores.metrics import scores
+from trainables.common.errors import SplitError
+from trainables.config.tasks import task_named
+from trainables.config.trial_config import TrialConfig, decode
 from trainables.data.patches import PatchSet, select_rows
 from trainables.data.splits import make_split
-from trainables.errors import SplitError
-from trainables.evaluation import CrossValidation
-from trainables.material import Material, Place, prepare
+from trainables.data.training_data import Material, Place, prepare
 from trainables.models.weights import take_inventory
-from trainables.tasks import task_named
 from trainables.training.folds import NanLossError
+from trainables.validation.cross_validation import CrossValidation
 
 FROZEN = {
     "model.backbone": "efficientnet_lite0",

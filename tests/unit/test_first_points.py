@@ -2,11 +2,11 @@
 
 import pytest
 
-from orchestrator.first_points import choose_first_points, defaults_for
+from orchestrator.preflight.initial_points import choose_first_points, defaults_for
 from search_spaces.recipes import recipes_of
 from search_spaces.registry import space_named
-from trainables.config import TrialConfig
-from trainables.errors import ConfigError, UnknownNameError
+from trainables.common.errors import ConfigError, UnknownNameError
+from trainables.config.trial_config import TrialConfig
 
 TASK = "mass_calcification"
 

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from isolated_folds import FROM_PIXELS, FROZEN, is_alive, material_of, place_in
 
-from trainables import fold_process
-from trainables.config import decode
+from trainables.config.trial_config import decode
 from trainables.data.patches import PatchSet
-from trainables.fold_process import FoldProcess, FoldProcessError, FoldTask
+from trainables.validation import fold_process
+from trainables.validation.fold_process import FoldProcess, FoldProcessError, FoldTask
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 20.0) -> bool:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from source_files import CLASSES, COLOUR, GREY, class_folders, load, write
 
-from trainables.errors import DataError, OneClassError
+from trainables.common.errors import DataError, OneClassError
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif", ".tiff", ".pgm", ".bmp", ".PNG"])

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from trainables.features.bn_folding import folded
 from trainables.models.registry import BACKBONES
 from trainables.models.weights import build_stages
-from trainables.prefix.folding import folded
 
 # NASNet's separable convolutions are modules of their own: their normalisations have no convolution beside
 # them.

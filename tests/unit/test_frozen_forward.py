@@ -7,14 +7,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from trainables.common.errors import PrefixError
 from trainables.data.patches import PatchSet
-from trainables.data.transforms import PixelTransform, TransformSpec
-from trainables.data.views import View, apply_symmetry
-from trainables.errors import PrefixError
-from trainables.prefix import compute, executor, onnx_stages
-from trainables.prefix.compute import FrozenForward, one_behind, to_tensor
-from trainables.prefix.executor import StageExecutor
-from trainables.prefix.keys import Tap
+from trainables.features import executor, frozen_forward, onnx_stages
+from trainables.features.executor import StageExecutor
+from trainables.features.frozen_forward import FrozenForward, one_behind, to_tensor
+from trainables.features.keys import Tap
+from trainables.preprocessing.transforms import PixelTransform, TransformSpec
+from trainables.preprocessing.views import View, apply_symmetry
 
 LOW, TOP, MAP = Tap("low", is_pooled=False), Tap("top", is_pooled=True), Tap("top", is_pooled=False)
 SPEC = TransformSpec(65535.0, 1.5, False, 16, 3, (0.5, 0.5, 0.5), (0.2, 0.2, 0.2))
@@ -148,7 +148,7 @@ def test_symmetries_share_one_transform_of_each_image(
 def test_large_sets_are_transformed_anew_for_each_view(
     bright_patches: PatchSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(compute, "_KEPT_BYTES", 1000)
+    monkeypatch.setattr(frozen_forward, "_KEPT_BYTES", 1000)
     forward = FrozenForward(bright_patches, np.arange(5), make_stages(), SPEC, device=CPU)
     joined(forward, IDENTITY, [TOP])
     assert not forward._kept

@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 import torch
 
-from results.metrics import scores
-from trainables.config import TrialConfig, decode
+from results.scores.metrics import scores
+from trainables.config.tasks import task_named
+from trainables.config.trial_config import TrialConfig, decode
 from trainables.data.patches import PatchSet, select_rows
 from trainables.data.splits import make_split
-from trainables.evaluation import CrossValidation
-from trainables.material import Material, Place, prepare
+from trainables.data.training_data import Material, Place, prepare
 from trainables.models.weights import take_inventory
-from trainables.tasks import task_named
-from trainables.training.draws import epoch_order, resampled
 from trainables.training.fused import can_fuse
+from trainables.training.random_streams import epoch_order, resampled
+from trainables.validation.cross_validation import CrossValidation
 
 FROZEN = {
     "model.backbone": "efficientnet_lite0",

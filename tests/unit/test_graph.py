@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-from results.calibration import Platt
 from results.ensembles.members import Members
 from results.ensembles.methods import METHODS, fit
 from results.ensembles.weights import WeightedMean
 from results.errors import ExportError
-from results.export import graph
-from results.export.graph import EnsembleModule, combination_graph, write_onnx
+from results.predictors import ensemble_module
+from results.predictors.ensemble_module import EnsembleModule, combination_graph, write_onnx
+from results.scores.calibration import Platt
 
 CALIBRATION = Platt(slope=0.3, intercept=-0.2)
 
@@ -108,7 +108,7 @@ def test_a_combination_without_a_graph_is_refused_with_the_known_ones():
 
 
 def test_weights_that_no_single_file_holds_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(graph, "_MOST_BYTES", 7)
+    monkeypatch.setattr(ensemble_module, "_MOST_BYTES", 7)
     module = EnsembleModule(Pixels(), combination_graph(WeightedMean(weights=(1.0,)), None))
     with pytest.raises(ExportError, match=r"the weights take 0\.0 GB, one ONNX file holds at most 2 GB"):
         write_onnx(module, {"raw": torch.rand(2, 1, 1)}, tmp_path / "model.onnx")

@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from trainables.assembly import assemble_part
-from trainables.config import decode
-from trainables.data.transforms import PixelTransform, transform_spec
-from trainables.data.views import apply_symmetry, prediction_views
-from trainables.errors import WeightsError
-from trainables.inference import FinishedTrial, ImageFormat, SharedTrunks, TrialModule
+from trainables.common.errors import WeightsError
+from trainables.config.trial_config import decode
+from trainables.inference.finished_trials import FinishedTrial, ImageFormat, SharedTrunks, TrialModule
 from trainables.models.heads import probabilities
 from trainables.models.registry import backbone_named
 from trainables.models.weights import find_weights
+from trainables.preprocessing.transforms import PixelTransform, transform_spec
+from trainables.preprocessing.views import apply_symmetry, prediction_views
+from trainables.training.assembly import assemble_part
 
 GREY = ImageFormat((64, 64), 65535.0)
 LITE0 = {"model.backbone": "efficientnet_lite0", "model.head.hidden": []}

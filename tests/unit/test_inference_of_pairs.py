@@ -7,15 +7,15 @@ import pytest
 import torch
 from paired_run import FIRST_TRIALS, LITE0, SCRATCH, STARTED, TYPE_TRIALS, place_in, split_of, told_by
 
-from results.export.inputs import ModelInputs, inputs_of_rows
-from results.metrics import scores
-from results.records import OutOfFold
-from trainables.config import decode
-from trainables.errors import ConfigError
-from trainables.evaluation import CrossValidation
-from trainables.inference import FinishedTrial, ImageFormat, Needs, SharedTrunks, TrialModule
-from trainables.material import Start, prepare
-from trainables.tasks import task_named
+from results.predictors.model_inputs import ModelInputs, inputs_of_rows
+from results.run.records import OutOfFold
+from results.scores.metrics import scores
+from trainables.common.errors import ConfigError
+from trainables.config.tasks import task_named
+from trainables.config.trial_config import decode
+from trainables.data.training_data import Start, prepare
+from trainables.inference.finished_trials import FinishedTrial, ImageFormat, Needs, SharedTrunks, TrialModule
+from trainables.validation.cross_validation import CrossValidation
 
 IMAGE = ImageFormat((32, 32), 65535.0)
 TASK = "benign_malignant"

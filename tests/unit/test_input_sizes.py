@@ -4,14 +4,14 @@ import pytest
 from test_pairs_and_phases import material_of
 from test_spaces import IMAGE_SPACES, context
 
-from orchestrator.policy import check_space
-from orchestrator.possible import check_config
+from orchestrator.preflight.compatibility import check_config
+from orchestrator.study.study import check_space
 from search_spaces.registry import space_named
-from trainables.config import TrialConfig, decode
+from trainables.common.errors import ConfigError
+from trainables.config.trial_config import TrialConfig, decode
 from trainables.data.patches import PatchSet
-from trainables.data.transforms import input_side
-from trainables.errors import ConfigError
 from trainables.models.registry import BACKBONES, backbone_named
+from trainables.preprocessing.transforms import input_side
 
 
 def proposed(task: str) -> list[TrialConfig]:

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from results.intervals import (
+from results.run.records import OutOfFold
+from results.scores.bootstrap import (
     Interval,
     auc_difference,
     auc_interval,
@@ -16,8 +17,7 @@ from results.intervals import (
     fold_auc_statistic,
     paired_difference,
 )
-from results.records import OutOfFold
-from trainables.errors import DataError, OneClassError
+from trainables.common.errors import DataError, OneClassError
 
 
 def two_columns(positive):
@@ -79,7 +79,7 @@ def test_the_interval_holds_the_estimate_and_repeats_with_its_seed():
 
 
 def test_blocks_do_not_change_the_number_of_resamples(monkeypatch):
-    monkeypatch.setattr("results.intervals._CELLS_AT_ONCE", 1000)
+    monkeypatch.setattr("results.scores.bootstrap._CELLS_AT_ONCE", 1000)
     drawn = []
 
     def statistic(counts):

@@ -10,14 +10,14 @@ from isolated_folds import FROZEN, watch_processes
 
 from orchestrator.cli.main import build_parser
 from orchestrator.cli.search import request_of
-from orchestrator.worker import TrialRunner
-from results.records import SearchRecord
-from results.store import RunFolder
-from trainables.checkpoint import read_fold_weights
-from trainables.config import TrialConfig, decode
+from orchestrator.tuning.trial_runner import TrialRunner
+from results.run.records import SearchRecord
+from results.run.run_folder import RunFolder
+from trainables.config.tasks import task_named
+from trainables.config.trial_config import TrialConfig, decode
 from trainables.data.patches import PatchSet, select_rows
 from trainables.data.splits import make_split, write_split
-from trainables.tasks import task_named
+from trainables.runtime.checkpoint import read_fold_weights
 
 
 @pytest.fixture

@@ -11,17 +11,17 @@ import pytest
 import torch
 from isolated_folds import FROM_PIXELS, FROZEN, is_alive, material_of, place_in, watch_processes
 
-from results.metrics import scores
-from trainables import isolation
-from trainables.checkpoint import write_fold_weights
-from trainables.config import decode
+from results.scores.metrics import scores
+from trainables.config.trial_config import decode
 from trainables.data.patches import PatchSet
-from trainables.epochs import EpochReport
-from trainables.evaluation import CrossValidation
-from trainables.fold_process import FoldProcess, FoldTask
-from trainables.isolation import IsolatedValidation, StoredWeights
-from trainables.material import Material, Place, Start
+from trainables.data.training_data import Material, Place, Start
+from trainables.runtime.checkpoint import write_fold_weights
 from trainables.training.folds import NanLossError
+from trainables.validation import isolated
+from trainables.validation.cross_validation import CrossValidation
+from trainables.validation.epoch_selection import EpochReport
+from trainables.validation.fold_process import FoldProcess, FoldTask
+from trainables.validation.isolated import IsolatedValidation, StoredWeights
 
 CASES = {
     "frozen, resampled": {**FROZEN, "training.sampling": "under", "training.share": 0.8},
@@ -129,13 +129,13 @@ def test_every_fold_has_a_process_of_its_own_that_is_gone_before_the_next(
     material: Material, place: Place, pids: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alive_at_start: list[list[int]] = []
-    start = isolation.FoldProcess
+    start = isolated.FoldProcess
 
     def watched(task: FoldTask) -> FoldProcess:
         alive_at_start.append([pid for pid in pids if is_alive(pid)])
         return start(task)
 
-    monkeypatch.setattr(isolation, "FoldProcess", watched)
+    monkeypatch.setattr(isolated, "FoldProcess", watched)
     run = IsolatedValidation(decode(FROZEN), material, place, seed=0, score=scores)
     run.epoch()
     assert len(set(pids)) == 3
@@ -184,9 +184,9 @@ def test_a_fold_that_stops_by_itself_keeps_one_epoch_on_disk(material: Material,
 def test_what_a_killed_owner_left_behind_is_removed(place: Place) -> None:
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
-    first = isolation._scratch_in(place.store)
+    first = isolated._scratch_in(place.store)
     first.rename(first.with_name(first.name.replace(f"-{os.getpid()}-", f"-{ended.pid}-")))
-    own = isolation._scratch_in(place.store)
+    own = isolated._scratch_in(place.store)
     assert list((place.store / "scratch").iterdir()) == [own]
 
 

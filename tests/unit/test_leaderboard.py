@@ -10,11 +10,18 @@ import pytest
 from rich.console import Console
 
 from results.errors import RunError
-from results.leaderboard import Row, leaderboard, leaderboard_table, rows_as_csv, rows_as_json, settings_text
-from results.metrics import mean_fold_auc
-from results.records import OutOfFold, SearchRecord, TrialRecord
-from results.store import RunFolder
-from trainables.errors import OneClassError
+from results.run.records import OutOfFold, SearchRecord, TrialRecord
+from results.run.run_folder import RunFolder
+from results.scores.leaderboard import (
+    Row,
+    leaderboard,
+    leaderboard_table,
+    rows_as_csv,
+    rows_as_json,
+    settings_text,
+)
+from results.scores.metrics import mean_fold_auc
+from trainables.common.errors import OneClassError
 
 NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 CONFIG = {

@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from trainables.memory import PeakMemory, machine_bytes
+from trainables.runtime.memory import PeakMemory, machine_bytes
 
 
 def test_the_peak_of_a_trial_on_a_cpu_is_how_far_the_process_grew() -> None:

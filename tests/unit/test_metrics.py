@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as reference
 
-from results.metrics import (
+from results.run.records import OutOfFold
+from results.scores.metrics import (
     METRICS,
     auc,
     best_threshold,
@@ -23,8 +24,7 @@ from results.metrics import (
     metric_named,
     scores,
 )
-from results.records import OutOfFold
-from trainables.errors import DataError, OneClassError, UnknownNameError
+from trainables.common.errors import DataError, OneClassError, UnknownNameError
 
 DECISION_METRICS = [name for name, metric in METRICS.items() if metric.needs_threshold]
 

@@ -9,13 +9,13 @@ import pytest
 from finished_run import CONFIGS, make_run
 from rich.console import Console
 
-from orchestrator.best_pictures import draw_best
 from orchestrator.cli.main import main
-from orchestrator.progress import SearchProgress, closing_summary
-from orchestrator.tensorboard import TensorBoardLog, setting_columns
+from orchestrator.reporting.best_trials import draw_best
+from orchestrator.reporting.tensorboard import TensorBoardLog, setting_columns
+from orchestrator.reporting.terminal import SearchProgress, closing_summary
 from results.ensembles.build import build_ensembles
 from results.export.bundle import export_bundle
-from results.naming import NAIVE_SENTENCE
+from results.run.split_labels import NAIVE_SENTENCE
 from trainables.data.splits import read_split
 
 NAMED = "AUC (naive split)"
@@ -137,7 +137,7 @@ def _remember(marks):
 def test_tensorboard_names_it_in_every_run_and_picture(naive, grouped, monkeypatch):
     for run, is_named in ((naive, True), (grouped, False)):
         titles = []
-        monkeypatch.setattr("orchestrator.pictures._titled", _remember(titles))
+        monkeypatch.setattr("orchestrator.reporting.plots._titled", _remember(titles))
         draw_best(run, run.search(), run.records())
         TensorBoardLog(run.tensorboard, split=run.search().split_name).write_experiment(setting_columns())
         names = {path.name for path in run.tensorboard.iterdir() if path.is_dir()}

@@ -8,10 +8,10 @@ from results.ensembles.members import align
 from results.ensembles.methods import METHODS, fit
 from results.ensembles.nested import EnsembleScore, choose, nested_evaluation
 from results.errors import EnsembleError
-from results.intervals import Interval
-from results.metrics import METRICS, mean_fold_auc
-from results.records import OutOfFold
-from trainables.errors import UnknownNameError
+from results.run.records import OutOfFold
+from results.scores.bootstrap import Interval
+from results.scores.metrics import METRICS, mean_fold_auc
+from trainables.common.errors import UnknownNameError
 
 
 def test_averaging_independent_noise_beats_the_best_single_trial_beyond_doubt():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from source_files import CLASSES, COLOUR, GREY, PISA, load, npz
 
-from trainables.errors import DataError, OneClassError
+from trainables.common.errors import DataError, OneClassError
 
 
 def test_zeros_and_ones_are_the_tasks_classes(tmp_path: Path) -> None:

@@ -7,19 +7,19 @@ import pytest
 from finished_run import CONFIGS, make_run
 from sklearn.metrics import roc_auc_score
 
-from results.calibration import cross_fitted_calibration, fit_platt
-from results.chosen import choose_model
-from results.crossfit import crossfit_parts, folds_or_drawn
 from results.ensembles import nested, svm
 from results.ensembles.build import build_ensembles
 from results.ensembles.members import align
 from results.ensembles.methods import METHODS, fit
 from results.ensembles.nested import nested_predictions
 from results.export.bundle import export_bundle
-from results.leaderboard import leaderboard
-from results.metrics import best_threshold, cross_fitted_decisions, decisions
-from results.records import OutOfFold
-from results.thresholds import sweep_of
+from results.predictors.selected_model import choose_model
+from results.predictors.threshold_sweep import sweep_of
+from results.run.records import OutOfFold
+from results.scores.calibration import cross_fitted_calibration, fit_platt
+from results.scores.cross_fitting import crossfit_parts, folds_or_drawn
+from results.scores.leaderboard import leaderboard
+from results.scores.metrics import best_threshold, cross_fitted_decisions, decisions
 from trainables.data.splits import TEST, TRAINING, read_split
 
 
@@ -147,7 +147,7 @@ def test_ensembles_thresholds_evaluation_and_export_go_through(run, tmp_path):
 
 
 def test_the_test_part_of_a_hold_out_is_evaluated(run):
-    from orchestrator.sealed import open_test_part
+    from orchestrator.postprocessing.test_set import open_test_part
 
     found = open_test_part(run, ensemble="best", trial=0, by="orchestrate evaluate")
     assert found.images == 8

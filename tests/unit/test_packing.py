@@ -1,8 +1,8 @@
 import pytest
 
 from cluster.resources import Machine
-from orchestrator.packing import Packing, Request
-from trainables.config import TrialConfig, decode
+from orchestrator.tuning.allocation import Packing, Request
+from trainables.config.trial_config import TrialConfig, decode
 
 GIB = 2**30
 

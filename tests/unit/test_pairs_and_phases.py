@@ -7,18 +7,18 @@ import numpy as np
 import pytest
 import torch
 
-from results.metrics import scores
-from search_spaces.points import FirstPoint
-from trainables.config import TrialConfig, decode
+from results.scores.metrics import scores
+from search_spaces.enqueue import FirstPoint
+from trainables.common.errors import ConfigError
+from trainables.config.tasks import task_named
+from trainables.config.trial_config import TrialConfig, decode
 from trainables.data.patches import PatchSet, select_rows
 from trainables.data.splits import make_split
-from trainables.errors import ConfigError
-from trainables.evaluation import CrossValidation
-from trainables.material import Material, Place, Start, prepare
+from trainables.data.training_data import Material, Place, Start, prepare
+from trainables.features.loading import open_features
 from trainables.models.weights import take_inventory
-from trainables.phases import train_first_phase
-from trainables.prefix.opening import open_features
-from trainables.tasks import task_named
+from trainables.training.initialisation import train_first_phase
+from trainables.validation.cross_validation import CrossValidation
 
 FROZEN = {
     "model.backbone": "efficientnet_lite0",

@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from trainables.common.errors import DataError, OneClassError
+from trainables.common.files import write_atomically
+from trainables.config.tasks import TASKS
 from trainables.data import patches as module
-from trainables.data.files import write_atomically
 from trainables.data.patches import (
     PatchSet,
     RawPatches,
@@ -18,8 +20,6 @@ from trainables.data.patches import (
     select_rows,
     store_patch_set,
 )
-from trainables.errors import DataError, OneClassError
-from trainables.tasks import TASKS
 
 MALIGNANCY, NORMALITY = TASKS["benign_malignant"], TASKS["normal_abnormal"]
 

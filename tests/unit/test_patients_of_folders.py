@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from source_files import COLOUR, GREY, class_folders, load, write
 
-from trainables.errors import DataError
+from trainables.common.errors import DataError
 
 
 @pytest.mark.parametrize("is_bare", [True, False])

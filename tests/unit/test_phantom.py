@@ -9,9 +9,9 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 
+from trainables.common.errors import DataError
 from trainables.data.patches import RawPatches
 from trainables.data.phantom import make_phantom
-from trainables.errors import DataError
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,14 @@ import pytest
 from PIL import Image
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from orchestrator import pictures
-from orchestrator.pictures import confusion_picture, mistakes_sheet, pr_curve_picture, roc_curve_picture
-from trainables.errors import DataError, OneClassError
+from orchestrator.reporting import plots
+from orchestrator.reporting.plots import (
+    confusion_picture,
+    mistakes_sheet,
+    pr_curve_picture,
+    roc_curve_picture,
+)
+from trainables.common.errors import DataError, OneClassError
 
 CLASSES = ("benign", "malignant")
 
@@ -20,8 +25,8 @@ CLASSES = ("benign", "malignant")
 def drawn(monkeypatch):
     """The figure that a picture was made of."""
     figures = []
-    print_png = pictures._png
-    monkeypatch.setattr(pictures, "_png", lambda figure: figures.append(figure) or print_png(figure))
+    print_png = plots._png
+    monkeypatch.setattr(plots, "_png", lambda figure: figures.append(figure) or print_png(figure))
     return figures
 
 
@@ -171,6 +176,8 @@ def test_every_picture_carries_what_its_scores_are_worth(drawn):
 
 
 def test_importing_it_does_not_import_matplotlib():
-    code = "import orchestrator.pictures, sys; print('matplotlib' in sys.modules, 'torch' in sys.modules)"
+    code = (
+        "import orchestrator.reporting.plots, sys; print('matplotlib' in sys.modules, 'torch' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from source_files import GREY, PISA, load, pisa
 
-from trainables.errors import DataError
+from trainables.common.errors import DataError
 
 
 def test_the_pisa_layout_keeps_its_own_test_set_and_pairs(tmp_path: Path) -> None:

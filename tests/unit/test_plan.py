@@ -15,17 +15,17 @@ from rich.console import Console
 import orchestrator.cli.plan as plan_verb
 from cluster.connect import Connection
 from orchestrator.cli.main import main
-from orchestrator.plan import Plan, draw_epochs, draw_search, ends, plan_search, run_in_thought
-from orchestrator.pricing import Need, Point
+from orchestrator.estimate.cost_model import Need, Point
+from orchestrator.estimate.simulation import Plan, draw_epochs, draw_search, ends, plan_search, run_in_thought
+from orchestrator.preflight.preflight import survey_search
 from orchestrator.request import SearchRequest
-from orchestrator.survey import survey_search
 from trainables.data.patches import PatchSet
-from trainables.material import Place, prepare
+from trainables.data.training_data import Place, prepare
+from trainables.features.keys import Tap
+from trainables.features.loading import open_features
 from trainables.models.registry import backbone_named
-from trainables.prefix.keys import Tap
-from trainables.prefix.opening import open_features
-from trainables.prefix.taps import feature_shapes, taps_to_share
-from trainables.probe import measure_crowding
+from trainables.models.taps import feature_shapes, taps_to_share
+from trainables.training.cost_probe import measure_crowding
 
 CHEAP = {
     "model.backbone": "efficientnet_lite0",
@@ -158,8 +158,8 @@ def test_one_worker_is_crowded_by_nobody() -> None:
 
 def test_crowding_lies_between_one_and_the_number_of_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     times = iter((1.0, 5.0, 1.0, 0.5, 1.0, 1.4))
-    monkeypatch.setattr("trainables.probe._crowd", lambda count: next(times))
-    monkeypatch.setattr("trainables.probe.count_cpus", lambda: 2)
+    monkeypatch.setattr("trainables.training.cost_probe._crowd", lambda count: next(times))
+    monkeypatch.setattr("trainables.training.cost_probe.count_cpus", lambda: 2)
     assert [measure_crowding(2) for _ in range(3)] == [2.0, 1.0, 1.4]
 
 

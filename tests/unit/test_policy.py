@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from orchestrator.policy import InvalidPointError, StudyPolicy, open_study
-from results.records import TrialRecord
+from orchestrator.study.study import InvalidPointError, StudyPolicy, open_study
+from results.run.records import TrialRecord
 from search_spaces.context import SpaceContext
 from search_spaces.registry import Space
-from trainables.errors import ConfigError
+from trainables.common.errors import ConfigError
 
 CONTEXT = SpaceContext(("vgg16",), frozenset(), {}, {}, {}, frozenset(), (), {}, 20, 100)
 

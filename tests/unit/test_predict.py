@@ -16,8 +16,8 @@ from rich.console import Console
 
 from results.errors import ExportError
 from results.export.bundle import export_bundle
-from results.export.images import read_image
-from results.export.predict import (
+from results.export.image_reading import read_image
+from results.export.onnx_predictor import (
     Bundle,
     load_bundle,
     predict_files,
@@ -335,7 +335,7 @@ def test_prediction_needs_no_torch_ray_optuna_or_opencv(place, tmp_path):
     path = save(tmp_path / "a.png", DEEP)
     code = (
         "import sys; from pathlib import Path\n"
-        "from results.export.predict import load_bundle, predict_files\n"
+        "from results.export.onnx_predictor import load_bundle, predict_files\n"
         f"print(len(predict_files(load_bundle(Path({str(place)!r})), [Path({str(path)!r})]).predictions))\n"
         "heavy = {'torch', 'torchvision', 'timm', 'ray', 'optuna', 'cv2', 'sklearn'}\n"
         "print(sorted(heavy & set(sys.modules)))\n"

@@ -12,11 +12,11 @@ from PIL import Image
 
 from orchestrator.cli.main import main
 from results.errors import ExportError
-from results.export.apply import predict_rows
 from results.export.bundle import export_bundle
-from results.export.given import as_numbers
+from results.export.input_checks import as_numbers
 from results.export.manifest import Manifest
-from results.export.predict import load_bundle, predict_files
+from results.export.onnx_predictor import load_bundle, predict_files
+from results.predictors.loading import predict_rows
 
 PAIRED = {**SCRATCH, "model.pair": "diff"}
 TOLD = {**SCRATCH, "model.type_input": "human"}

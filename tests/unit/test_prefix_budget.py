@@ -17,14 +17,14 @@ import pytest
 from prefix_examples import IMAGES, LOW, TOP, VIEWS, Counting, expected, key
 from torch import Tensor
 
-from trainables.data.views import View
-from trainables.prefix import budget, writing
-from trainables.prefix.budget import STALE_SECONDS, Room, default_budget, stored_files
-from trainables.prefix.files import meta_path
-from trainables.prefix.keys import Tap
-from trainables.prefix.locks import held
-from trainables.prefix.store import PrefixStore, StoredViews
-from trainables.prefix.writing import Partial
+from trainables.features import budget, writer
+from trainables.features.budget import STALE_SECONDS, Room, default_budget, stored_files
+from trainables.features.files import meta_path
+from trainables.features.keys import Tap
+from trainables.features.locks import held
+from trainables.features.store import PrefixStore, StoredViews
+from trainables.features.writer import Partial
+from trainables.preprocessing.views import View
 
 WIDTH = 512
 FILE_BYTES = IMAGES * WIDTH * 2 + 128
@@ -189,8 +189,8 @@ class FullDisk:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path, *, holds: int) -> None:
         self.folder, self.holds = folder, holds
-        self.reserve = writing.reserve
-        monkeypatch.setattr(writing, "reserve", self)
+        self.reserve = writer.reserve
+        monkeypatch.setattr(writer, "reserve", self)
 
     def __call__(self, descriptor: int, size: int) -> None:
         if len(stored_files(self.folder / "prefix")) >= self.holds:

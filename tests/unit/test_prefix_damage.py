@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from prefix_examples import TOP, VIEWS, Counting, expected, key
 
-from trainables.errors import PrefixError
-from trainables.prefix.files import ensure_unchanged, meta_path
-from trainables.prefix.store import PrefixStore, StoredViews
+from trainables.common.errors import PrefixError
+from trainables.features.files import ensure_unchanged, meta_path
+from trainables.features.store import PrefixStore, StoredViews
 
 
 def stored(folder: Path, width: int = 2) -> StoredViews:

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from orchestrator import worker
 from orchestrator.cli.main import build_parser
 from orchestrator.request import SearchRequest, check_request
-from results.records import SearchRecord
-from results.store import RunFolder
-from trainables.errors import ConfigError
+from orchestrator.tuning import trial_runner
+from results.run.records import SearchRecord
+from results.run.run_folder import RunFolder
+from trainables.common.errors import ConfigError
 
 CONTEXT = {
     "backbones": ["efficientnet_lite0"],
@@ -34,7 +34,7 @@ def test_the_record_decides_how_a_worker_stores_features(
     run.write_search(
         make_search(space_context=CONTEXT, features="float32", store_gb=1.5, shared_store="/shared")
     )
-    place = worker._place(run, torch.device("cpu"))
+    place = trial_runner._place(run, torch.device("cpu"))
     assert (place.features, place.store_gb, place.shared_store) == ("float32", 1.5, Path("/shared"))
 
 
@@ -49,7 +49,7 @@ def test_a_run_folder_from_before_these_options_still_opens(
     ]
     assert len(kept) == len(text.splitlines()) - 3
     run.search_file.write_text("\n".join(kept))
-    place = worker._place(run, torch.device("cpu"))
+    place = trial_runner._place(run, torch.device("cpu"))
     assert (place.features, place.store_gb, place.shared_store) == ("float16", None, None)
 
 

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from prefix_examples import LOW, TOP, VIEWS, Counting, expected, key
 
-from trainables.data.views import View
-from trainables.prefix import sharing
-from trainables.prefix.budget import Room
-from trainables.prefix.files import meta_path
-from trainables.prefix.sharing import SharedFolder
-from trainables.prefix.store import PrefixStore, StoredViews
+from trainables.features import sharing
+from trainables.features.budget import Room
+from trainables.features.files import meta_path
+from trainables.features.sharing import SharedFolder
+from trainables.features.store import PrefixStore, StoredViews
+from trainables.preprocessing.views import View
 
 
 @pytest.fixture(autouse=True)

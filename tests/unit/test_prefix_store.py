@@ -14,12 +14,12 @@ import pytest
 from prefix_examples import IMAGES, LOW, TOP, VIEWS, Counting, expected, key
 from torch import Tensor
 
-from trainables.data.views import View
-from trainables.errors import PrefixError
-from trainables.prefix import keys
-from trainables.prefix.keys import Tap
-from trainables.prefix.locks import held
-from trainables.prefix.store import PrefixStore
+from trainables.common.errors import PrefixError
+from trainables.features import keys
+from trainables.features.keys import Tap
+from trainables.features.locks import held
+from trainables.features.store import PrefixStore
+from trainables.preprocessing.views import View
 
 
 def test_a_key_is_computed_once_and_read_by_all(tmp_path: Path) -> None:

@@ -14,9 +14,9 @@ from prefix_examples import IMAGES, LOW, TOP, VIEWS, Counting, key
 
 from orchestrator.cli.main import main
 from trainables.data.patches import PatchSet
-from trainables.prefix.budget import stored_files
-from trainables.prefix.listing import stored_keys
-from trainables.prefix.store import PrefixStore
+from trainables.features.budget import stored_files
+from trainables.features.listing import stored_keys
+from trainables.features.store import PrefixStore
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ import sys
 import numpy as np
 import torch
 
-from trainables.config import decode
-from trainables.probe import measure_epoch
+from trainables.config.trial_config import decode
+from trainables.training.cost_probe import measure_epoch
 
 
 def test_a_head_below_an_adapted_backbone_is_priced_by_itself() -> None:

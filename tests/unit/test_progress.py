@@ -6,7 +6,7 @@ import io
 import pytest
 from rich.console import Console
 
-from orchestrator.progress import (
+from orchestrator.reporting.terminal import (
     SearchProgress,
     busy_seconds,
     clock_text,
@@ -14,7 +14,7 @@ from orchestrator.progress import (
     fitted,
     seconds_left,
 )
-from results.records import TrialRecord
+from results.run.records import TrialRecord
 
 LONG_TEXT = "efficientnet_lite0 top+2 train 3 adadelta 0.00042 with a text that no row of the panel holds"
 
@@ -168,7 +168,7 @@ def test_a_heartbeat_comes_when_nothing_was_printed_for_thirty_seconds():
 
 
 def test_the_heartbeat_beats_while_no_trial_reports(monkeypatch):
-    monkeypatch.setattr("orchestrator.progress._WAKE_SECONDS", 0.005)
+    monkeypatch.setattr("orchestrator.reporting.terminal._WAKE_SECONDS", 0.005)
     progress, clock = make_progress()
     with progress:
         clock.seconds += 31

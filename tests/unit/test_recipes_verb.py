@@ -7,9 +7,9 @@ import sys
 import pytest
 
 from orchestrator.cli.main import build_parser, main
-from search_spaces.pins import parse_pins
+from search_spaces.fixed_params import parse_pins
 from search_spaces.recipes import RECIPES, Recipe, recipe_named, recipes_of
-from trainables.config import decode
+from trainables.config.trial_config import decode
 
 
 @pytest.fixture(autouse=True)

@@ -10,26 +10,26 @@ import torch
 from finished_run import CONFIGS, TASK, make_run
 
 from orchestrator.cli.main import main
-from orchestrator.refit import refit_model
-from results.chosen import choose_model
+from orchestrator.postprocessing.refit import refit_model
 from results.ensembles.build import build_ensembles
 from results.errors import RunError
-from results.evaluation import openings
-from results.export.apply import predict_rows
 from results.export.bundle import export_bundle
-from results.export.card import model_card
-from results.records import TrialRecord
-from results.refits import read_refit
-from trainables.checkpoint import read_fold_weights
-from trainables.config import decode
+from results.export.model_card import model_card
+from results.predictors.loading import predict_rows
+from results.predictors.selected_model import choose_model
+from results.predictors.test_evaluation import openings
+from results.run.records import TrialRecord
+from results.run.refit_records import read_refit
+from trainables.common.errors import ConfigError
+from trainables.config.tasks import task_named
+from trainables.config.trial_config import decode
 from trainables.data.patches import open_patch_set, select_rows
 from trainables.data.splits import TEST, TRAINING, make_split, read_split
-from trainables.errors import ConfigError
-from trainables.material import Place, Start, prepare
-from trainables.phases import build_models, train_first_phase
-from trainables.prefix.opening import open_features
-from trainables.refit import refit, refitted_config
-from trainables.tasks import task_named
+from trainables.data.training_data import Place, Start, prepare
+from trainables.features.loading import open_features
+from trainables.runtime.checkpoint import read_fold_weights
+from trainables.training.initialisation import build_models, train_first_phase
+from trainables.training.refit import refit, refitted_config
 
 SCRATCH = {
     **CONFIGS[0],
@@ -259,7 +259,7 @@ def test_a_refit_that_fails_leaves_what_was_there(refitted, monkeypatch):
         (folder / "0.safetensors").write_bytes(b"half")
         raise OSError("no space left on device")
 
-    monkeypatch.setattr("orchestrator.refit.write_fold_weights", full)
+    monkeypatch.setattr("orchestrator.postprocessing.refit.write_fold_weights", full)
     with pytest.raises(OSError, match="no space left"):
         list(refit_model(refitted, ensemble="best", trial=0, seeds=2)[1])
     assert (refitted.trial(0) / "refit" / "refit.json").read_bytes() == before

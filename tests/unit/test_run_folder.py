@@ -9,8 +9,8 @@ import pytest
 from pydantic import ValidationError
 
 from results.errors import RunError
-from results.records import OutOfFold, PrefixUse, SearchRecord, TrialRecord
-from results.store import RunFolder, find_run, write_atomically
+from results.run.records import OutOfFold, PrefixUse, SearchRecord, TrialRecord
+from results.run.run_folder import RunFolder, find_run, write_atomically
 
 NOW = datetime.datetime(2026, 1, 1, 12, 30, tzinfo=datetime.UTC)
 

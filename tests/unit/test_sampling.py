@@ -7,9 +7,9 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from orchestrator import sampling
-from orchestrator.journal import RunJournal
-from orchestrator.sampling import BoundedSampler, window
+from orchestrator.study import samplers
+from orchestrator.study.journal import RunJournal
+from orchestrator.study.samplers import BoundedSampler, window
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 
@@ -51,7 +51,7 @@ def test_the_sampler_sees_no_more_than_its_window(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(sampler._sampler, "sample_relative", watch)
     study.ask().suggest_float("x", 0.0, 1.0)
-    assert seen == [sampling.BEST + sampling.RECENT + 1]  # the trial that is drawn is running
+    assert seen == [samplers.BEST + samplers.RECENT + 1]  # the trial that is drawn is running
 
 
 def test_a_short_study_is_sampled_as_by_optunas_own() -> None:

@@ -6,8 +6,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from orchestrator.saved import Images, Saved, count_images, plain_passes, saved_by_sharing, saved_sentence
-from results.records import PrefixUse, TrialRecord
+from orchestrator.reporting.compute_savings import (
+    Images,
+    Saved,
+    count_images,
+    plain_passes,
+    saved_by_sharing,
+    saved_sentence,
+)
+from results.run.records import PrefixUse, TrialRecord
 from trainables.data.patches import TaskRows
 from trainables.data.splits import make_split
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from source_files import load, npz, pisa
 
+from trainables.common.errors import DataError, UnknownNameError
+from trainables.config.tasks import TASKS
 from trainables.data.sources import SOURCES, load_patch_set
-from trainables.errors import DataError, UnknownNameError
-from trainables.tasks import TASKS
 
 # ---- which source
 

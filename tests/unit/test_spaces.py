@@ -5,17 +5,17 @@ from pathlib import Path
 import optuna
 import pytest
 
-from orchestrator.policy import check_space
+from orchestrator.study.study import check_space
 from search_spaces.context import SpaceContext
-from search_spaces.pieces import input_sizes
-from search_spaces.pins import PinnedTrial, parse_pins
-from search_spaces.points import FirstPoint, params_of, register
-from search_spaces.registry import SPACES, space_named
-from trainables.errors import ConfigError, UnknownNameError
+from search_spaces.enqueue import FirstPoint, params_of, register
+from search_spaces.fixed_params import PinnedTrial, parse_pins
+from search_spaces.image_classifier import input_sizes
+from search_spaces.registry import TASK_SPACES, space_named
+from trainables.common.errors import ConfigError, UnknownNameError
+from trainables.config.tasks import TASKS
 from trainables.models.registry import BACKBONES, DEFAULT_BACKBONES, backbone_named
-from trainables.tasks import TASKS
 
-IMAGE_SPACES = sorted(name for name in SPACES if not TASKS[name].takes_table)
+IMAGE_SPACES = sorted(name for name in TASK_SPACES if not TASKS[name].takes_table)
 PRETRAINED = tuple(name for name, backbone in BACKBONES.items() if backbone.has_imagenet_weights)
 
 
@@ -44,7 +44,7 @@ def random_study() -> optuna.Study:
 
 
 def test_every_task_has_a_space() -> None:
-    assert set(SPACES) == set(TASKS)
+    assert set(TASK_SPACES) == set(TASKS)
 
 
 @pytest.mark.parametrize("task", IMAGE_SPACES)
@@ -149,7 +149,7 @@ def test_a_users_own_space_is_found_in_the_working_folder(
     [
         ("benign_malignat", "unknown space 'benign_malignat'; did you mean 'benign_malignant'"),
         ("no_such_module:space", "the module cannot be imported"),
-        ("search_spaces.pieces:nothing", "has no function 'nothing'"),
+        ("search_spaces.image_classifier:nothing", "has no function 'nothing'"),
     ],
 )
 def test_a_space_that_is_not_there_is_explained(name: str, message: str) -> None:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from trainables.common.errors import SplitError
 from trainables.data.patches import TaskRows
 from trainables.data.splits import (
     TEST,
@@ -20,7 +21,6 @@ from trainables.data.splits import (
     trained_and_predicted,
     write_split,
 )
-from trainables.errors import SplitError
 
 
 def rows_of(groups: list[str], labels: list[int]) -> TaskRows:

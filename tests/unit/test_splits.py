@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from trainables.common.errors import SplitError, UnknownNameError
 from trainables.data import splits as module
 from trainables.data.patches import TaskRows
 from trainables.data.splits import TEST, Split, make_split, read_split, write_split
-from trainables.errors import SplitError, UnknownNameError
 
 TASK = "benign_malignant"
 

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from results.metrics import scores
-from trainables.config import decode
+from results.scores.metrics import scores
+from trainables.config.tasks import task_named
+from trainables.config.trial_config import decode
 from trainables.data.patches import PatchSet, select_rows
 from trainables.data.splits import make_split
-from trainables.evaluation import CrossValidation
-from trainables.material import Material, Place, prepare
+from trainables.data.training_data import Material, Place, prepare
 from trainables.models.weights import take_inventory
-from trainables.tasks import task_named
+from trainables.validation.cross_validation import CrossValidation
 
 CONFIG = decode(
     {

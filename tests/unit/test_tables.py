@@ -9,16 +9,16 @@ import pytest
 
 from cluster.connect import Connection
 from orchestrator.cli.main import main
-from orchestrator.plan import plan_search
+from orchestrator.estimate.simulation import plan_search
+from orchestrator.preflight.preflight import Survey, survey_search
 from orchestrator.request import SearchRequest
-from orchestrator.survey import Survey, survey_search
-from search_spaces.classical import MODELS
+from search_spaces.classical_models import MODELS
+from trainables.common.errors import ConfigError, DataError, OrchestrateError, UnknownNameError
+from trainables.config.tasks import task_named
 from trainables.data.patches import RawPatches, fingerprint_of, store_patch_set
 from trainables.data.sources import load_patch_set, source_of
-from trainables.errors import ConfigError, DataError, OrchestrateError, UnknownNameError
 from trainables.models.registry import BACKBONES, DEFAULT_BACKBONES, backbone_named
 from trainables.models.weights import take_inventory
-from trainables.tasks import task_named
 
 
 def table(values: Any = None) -> RawPatches:
@@ -145,7 +145,7 @@ def test_frozen_features_of_images_are_a_space_of_their_own(tmp_path: Path) -> N
         tmp_path,
         task="normal_abnormal",
         data="phantom:size_px=32,patients=20",
-        space="search_spaces.classical:frozen_features",
+        space="search_spaces.classical_models:frozen_features",
         pins={"model.backbone": "efficientnet_lite0"},
     )
     assert {config.classical.name for config in found.points} == set(MODELS)

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from trainables.errors import DataError, OneClassError, UnknownNameError
-from trainables.tasks import FINDINGS, LEFT_OUT, TASKS, task_named
+from trainables.common.errors import DataError, OneClassError, UnknownNameError
+from trainables.config.tasks import FINDINGS, LEFT_OUT, TASKS, task_named
 
 
 def test_pisa_and_003_codes_of_the_same_finding_agree() -> None:

@@ -12,9 +12,9 @@ from tensorboard.backend.event_processing.plugin_event_multiplexer import EventM
 from tensorboard.context import RequestContext
 from tensorboard.plugins.hparams import api_pb2, backend_context, list_session_groups
 
-from orchestrator.pictures import confusion_picture
-from orchestrator.tensorboard import MOST_TAGS, Column, TensorBoardLog, setting_columns, shown
-from trainables.config import decode, flatten, setting_names
+from orchestrator.reporting.plots import confusion_picture
+from orchestrator.reporting.tensorboard import MOST_TAGS, Column, TensorBoardLog, setting_columns, shown
+from trainables.config.trial_config import decode, flatten, setting_names
 
 ALL_STATUSES = [
     api_pb2.STATUS_UNKNOWN,
@@ -243,6 +243,7 @@ def test_settings_of_mixed_type_are_text_in_every_row(log, tmp_path):
 
 def test_importing_it_brings_neither_tensorflow_nor_torch_nor_matplotlib():
     heavy = ("tensorflow", "torch", "ray", "optuna", "matplotlib", "sklearn")
-    code = f"import orchestrator.tensorboard, sys; print([name for name in {heavy} if name in sys.modules])"
+    module = "orchestrator.reporting.tensorboard"
+    code = f"import {module}, sys; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

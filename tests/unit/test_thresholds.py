@@ -10,13 +10,20 @@ from rich.console import Console
 from sklearn.metrics import accuracy_score, confusion_matrix, fbeta_score, precision_score, recall_score
 
 from orchestrator.cli.main import main
-from results.calibration import cross_fitted_calibration
 from results.ensembles.build import build_ensembles
 from results.ensembles.members import align
 from results.ensembles.nested import nested_predictions
 from results.errors import EnsembleError, RunError
-from results.thresholds import STEPS, sweep, sweep_as_csv, sweep_as_json, sweep_of, sweep_table
-from trainables.errors import DataError
+from results.predictors.threshold_sweep import (
+    STEPS,
+    sweep,
+    sweep_as_csv,
+    sweep_as_json,
+    sweep_of,
+    sweep_table,
+)
+from results.scores.calibration import cross_fitted_calibration
+from trainables.common.errors import DataError
 
 LABELS = np.array([0, 0, 1, 1, 0, 1, 1, 0])
 POSITIVE = np.array([0.1, 0.42, 0.3, 0.8, 0.55, 0.7, 0.05, 0.2])
@@ -116,7 +123,7 @@ def test_the_verb_prints_the_sweep(run, capsys, monkeypatch):
 
 
 def test_more_than_two_classes_have_no_threshold(run, tmp_path):
-    from results.store import RunFolder
+    from results.run.run_folder import RunFolder
 
     other = RunFolder(tmp_path / "run")
     other.write_search(run.search().model_copy(update={"classes": ("normal", "benign", "malignant")}))

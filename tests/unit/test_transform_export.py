@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from trainables.config import InputConfig, decode
-from trainables.data.transforms import PixelTransform, transform_spec
+from trainables.config.trial_config import InputConfig, decode
 from trainables.models.registry import backbone_named
+from trainables.preprocessing.transforms import PixelTransform, transform_spec
 
 SCALINGS = get_args(InputConfig.model_fields["scaling"].annotation)
 MAX_VALUE = 65535.0

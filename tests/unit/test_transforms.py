@@ -5,9 +5,11 @@ import pytest
 import torch
 import torchvision.transforms.v2.functional as reference
 
-from trainables.config import decode, parse_setting
-from trainables.data.clahe import equalise
-from trainables.data.transforms import (
+from trainables.common.errors import ConfigError
+from trainables.config.trial_config import decode, parse_setting
+from trainables.models.registry import backbone_named
+from trainables.preprocessing.clahe import equalise
+from trainables.preprocessing.transforms import (
     PixelTransform,
     TransformSpec,
     adjust_contrast,
@@ -15,8 +17,6 @@ from trainables.data.transforms import (
     standardise,
     transform_spec,
 )
-from trainables.errors import ConfigError
-from trainables.models.registry import backbone_named
 
 
 def spec(**fields: object) -> TransformSpec:

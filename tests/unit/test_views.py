@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from trainables.data.augmentation import AUGMENTATIONS
-from trainables.data.views import (
+from trainables.config.augmentation_policies import AUGMENTATIONS
+from trainables.preprocessing.views import (
     IDENTITY,
     View,
     apply_symmetry,

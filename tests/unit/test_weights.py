@@ -4,7 +4,7 @@ import pytest
 import torch
 from torchvision import models
 
-from trainables.errors import WeightsError
+from trainables.common.errors import WeightsError
 from trainables.models.registry import backbone_named
 from trainables.models.weights import build_stages, find_weights, take_inventory
 

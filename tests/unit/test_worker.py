@@ -4,16 +4,16 @@ from pathlib import Path
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from orchestrator import worker
-from orchestrator.worker import TrialRunner
-from results.records import SearchRecord
-from results.store import RunFolder
-from trainables.checkpoint import read_fold_weights
-from trainables.config import TrialConfig, decode
+from orchestrator.tuning import trial_runner
+from orchestrator.tuning.trial_runner import TrialRunner
+from results.run.records import SearchRecord
+from results.run.run_folder import RunFolder
+from trainables.common.errors import ConfigError
+from trainables.config.tasks import task_named
+from trainables.config.trial_config import TrialConfig, decode
 from trainables.data.patches import PatchSet, select_rows
 from trainables.data.splits import make_split, write_split
-from trainables.errors import ConfigError
-from trainables.tasks import task_named
+from trainables.runtime.checkpoint import read_fold_weights
 
 CONFIG = decode(
     {
@@ -62,7 +62,7 @@ def runner(run: RunFolder, config: TrialConfig = CONFIG, **options: float) -> Tr
 @pytest.fixture
 def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every step trains one epoch; the first only opens."""
-    monkeypatch.setattr(worker, "_STEP_SECONDS", 0.0)
+    monkeypatch.setattr(trial_runner, "_STEP_SECONDS", 0.0)
 
 
 def test_a_trial_opens_trains_and_leaves_its_record_last(run: RunFolder, small_steps: None) -> None:
@@ -113,7 +113,7 @@ def test_a_hold_out_keeps_predictions_of_its_validation_part_alone(
 
 
 def test_a_step_trains_until_the_next_rung(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker, "_STEP_SECONDS", 1e9)
+    monkeypatch.setattr(trial_runner, "_STEP_SECONDS", 1e9)
     run.write_search(run.search().model_copy(update={"epochs": 6}))
     trial = runner(run)
     steps = [trial.step(), trial.step()]
@@ -146,13 +146,13 @@ def test_a_failure_becomes_a_record_and_not_an_exception(
 def test_a_trial_without_time_ends_with_the_best_epoch_it_has(run: RunFolder, small_steps: None) -> None:
     trial = runner(run)
     trial.step()
-    for _ in range(worker.FEWEST_EPOCHS - 1):
+    for _ in range(trial_runner.FEWEST_EPOCHS - 1):
         trial.step()
     trial.deadline = 1.0
     assert trial.step().is_end
     record = run.record(0)
     assert record is not None
-    assert (record.state, record.cause, record.epochs) == ("complete", "budget", worker.FEWEST_EPOCHS)
+    assert (record.state, record.cause, record.epochs) == ("complete", "budget", trial_runner.FEWEST_EPOCHS)
 
 
 def test_a_trial_that_hardly_began_when_the_time_was_up_does_not_count(
@@ -169,7 +169,7 @@ def test_a_trial_that_hardly_began_when_the_time_was_up_does_not_count(
 def test_a_checkpoint_is_read_and_removed_when_the_trial_ends(
     run: RunFolder, monkeypatch: pytest.MonkeyPatch, small_steps: None
 ) -> None:
-    monkeypatch.setattr(worker, "_CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(trial_runner, "_CHECKPOINT_SECONDS", 0.0)
     first = runner(run)
     for _ in range(4):
         first.step()

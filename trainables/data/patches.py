@@ -18,9 +18,9 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from trainables.data.files import write_atomically
-from trainables.errors import DataError
-from trainables.tasks import LEFT_OUT, IntArray, LabelCodes, Task
+from trainables.common.errors import DataError
+from trainables.common.files import write_atomically
+from trainables.config.tasks import LEFT_OUT, IntArray, LabelCodes, Task
 
 PixelArray: TypeAlias = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.float32]
 TextArray: TypeAlias = NDArray[np.str_]

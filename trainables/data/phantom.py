@@ -19,8 +19,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from trainables.common.errors import DataError
 from trainables.data.patches import NO_PARTNER, RawPatches
-from trainables.errors import DataError
 
 FloatImage: TypeAlias = NDArray[np.float32]
 

@@ -18,11 +18,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from trainables.data.files import write_atomically
-from trainables.data.grouped_cut import drawn_groups, grouped_cut
+from trainables.common.errors import SplitError
+from trainables.common.files import write_atomically
+from trainables.config.tasks import IntArray, task_named
 from trainables.data.patches import TaskRows, TextArray
-from trainables.errors import SplitError
-from trainables.tasks import IntArray, task_named
+from trainables.data.stratified_cut import drawn_groups, grouped_cut
 
 TEST: Final = -1  # the "fold" of the sealed test part
 TRAINING: Final = -2  # the "fold" of groups that no fold holds out: those that a hold-out trains on

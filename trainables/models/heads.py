@@ -7,8 +7,8 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from trainables.config import HeadConfig, ModelConfig
-from trainables.errors import ConfigError
+from trainables.common.errors import ConfigError
+from trainables.config.trial_config import HeadConfig, ModelConfig
 
 _NORM_EPS: Final = {"keras": 1e-5, "tf003": 1e-8}
 

@@ -4,12 +4,20 @@ from collections.abc import Callable
 from types import MappingProxyType
 from typing import Final
 
-from trainables.errors import UnknownNameError
-from trainables.models import any_timm, free_form
-from trainables.models.ddsm_nets import M1_SAME, M1_SAME_CONV5, M1_VALID, S1_0_0, S1_0_1_39N, S1_2, VGG_LITE
+from trainables.common.errors import UnknownNameError
+from trainables.models import custom_cnn, timm_generic
 from trainables.models.inception_lite import INCEPTION_LITE
 from trainables.models.nasnet import NASNET
-from trainables.models.scratch import IDC_BENCH, SCRATCH4, SIA6CONV
+from trainables.models.source_000_nets import IDC_BENCH, SCRATCH4, SIA6CONV
+from trainables.models.source_003_nets import (
+    M1_SAME,
+    M1_SAME_CONV5,
+    M1_VALID,
+    S1_0_0,
+    S1_0_1_39N,
+    S1_2,
+    VGG_LITE,
+)
 from trainables.models.stages import Backbone
 from trainables.models.table import TABLE
 from trainables.models.timm_families import EFFICIENTNET_LITE0, MOBILENET_V1
@@ -27,7 +35,7 @@ BACKBONES: Final = MappingProxyType({backbone.name: backbone for backbone in (*_
 DEFAULT_BACKBONES: Final = tuple(backbone.name for backbone in _DEFAULT)
 # Names that describe a net: `family:description`.
 _FAMILIES: Final[MappingProxyType[str, Callable[[str], Backbone]]] = MappingProxyType(
-    {free_form.FAMILY: free_form.free_form, any_timm.FAMILY: any_timm.any_timm}
+    {custom_cnn.FAMILY: custom_cnn.free_form, timm_generic.FAMILY: timm_generic.any_timm}
 )
 
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from trainables.config import ModelConfig
-from trainables.errors import ConfigError, UnknownNameError
+from trainables.common.errors import ConfigError, UnknownNameError
+from trainables.config.trial_config import ModelConfig
 from trainables.models.heads import Head
 
 

@@ -4,7 +4,7 @@ from collections import OrderedDict
 
 from torch import nn
 
-from trainables.errors import ConfigError
+from trainables.common.errors import ConfigError
 from trainables.models.stages import Backbone
 
 

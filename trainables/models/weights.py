@@ -16,11 +16,11 @@ from urllib.error import URLError
 import torch
 from torch import Tensor, nn
 
-from trainables.errors import WeightsError
-from trainables.models.any_timm import FAMILY as TIMM
-from trainables.models.any_timm import PublishedStage
+from trainables.common.errors import WeightsError
 from trainables.models.registry import backbone_named
 from trainables.models.stages import Backbone
+from trainables.models.timm_generic import FAMILY as TIMM
+from trainables.models.timm_generic import PublishedStage
 
 # Names of torchvision's weights, which is imported where they are looked up: it takes two seconds.
 _TORCHVISION = {

@@ -9,16 +9,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trainables.config import TrialConfig
-from trainables.errors import OrchestrateError
-from trainables.material import Place
+from trainables.common.errors import OrchestrateError
+from trainables.config.trial_config import TrialConfig
+from trainables.data.training_data import Place
+from trainables.features.batches import Features
 from trainables.models.stages import TrainedPart
-from trainables.prefix.features import Features
-from trainables.training.draws import Draws, epoch_order, resampled
 from trainables.training.fused import FusedModels
 from trainables.training.losses import class_weights
-from trainables.training.models import How, Lesson, Models, SequentialModels
-from trainables.training.optimisers import lr_factor
+from trainables.training.optimizers import lr_factor
+from trainables.training.random_streams import Draws, epoch_order, resampled
+from trainables.training.sequential import How, Lesson, Models, SequentialModels
 
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float32]

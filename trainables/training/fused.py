@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from trainables.devices import single_precision
 from trainables.models.heads import Dropout, Join, Merge, Pool, probabilities, use_generators
 from trainables.models.stages import TrainedPart
-from trainables.training.draws import bernoulli
-from trainables.training.models import How, Lesson, training_losses
-from trainables.training.optimisers import Weight, add_l1, build_optimizer, weights_of
+from trainables.runtime.devices import single_precision
+from trainables.training.optimizers import Weight, add_l1, build_optimizer, weights_of
+from trainables.training.random_streams import bernoulli
+from trainables.training.sequential import How, Lesson, training_losses
 
 IntArray = NDArray[np.int64]
 _HEAD_LAYERS = (Pool, Merge, Join, Dropout, nn.Linear, nn.BatchNorm1d, nn.ReLU)

@@ -6,14 +6,14 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final, TypeAlias
 
+from trainables.common.errors import DataError, UnknownNameError
+from trainables.config.tasks import LabelCodes, Task
 from trainables.data.patches import PatchSet, RawPatches, store_patch_set
 from trainables.data.sources.folder import load_folder
 from trainables.data.sources.npz import load_npz
 from trainables.data.sources.phantom import load_phantom
 from trainables.data.sources.pisa import load_pisa
 from trainables.data.sources.wisconsin import load_wisconsin
-from trainables.errors import DataError, UnknownNameError
-from trainables.tasks import LabelCodes, Task
 
 Loader: TypeAlias = Callable[[str, Task, LabelCodes | None], tuple[RawPatches, list[str]]]
 
@@ -91,7 +91,7 @@ def source_of(data: str) -> str:
 def default_data(task: Task) -> str:
     """What a task is searched on when no data are given.
 
-    >>> from trainables.tasks import task_named
+    >>> from trainables.config.tasks import task_named
     >>> default_data(task_named("benign_malignant")), default_data(task_named("wisconsin"))
     ('phantom', 'wisconsin')
     """

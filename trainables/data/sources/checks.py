@@ -6,9 +6,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from trainables.common.errors import DataError
+from trainables.config.tasks import IntArray, LabelCodes, Task
 from trainables.data.patches import NO_PARTNER, PixelArray, TextArray
-from trainables.errors import DataError
-from trainables.tasks import IntArray, LabelCodes, Task
 
 _ACCEPTED: Final = "uint8, uint16 (or whole numbers from 0 to 65535), or floats in [0, 1]"
 _BLOCK_ROWS: Final = 256

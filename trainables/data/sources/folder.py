@@ -12,11 +12,11 @@ from typing import Final
 
 import numpy as np
 
+from trainables.common.errors import DataError, OneClassError
+from trainables.config.tasks import FINDINGS, LabelCodes, Task
 from trainables.data.patches import RawPatches
 from trainables.data.sources.image_files import SUFFIXES, read_images
 from trainables.data.sources.patient_table import patients_of
-from trainables.errors import DataError, OneClassError
-from trainables.tasks import FINDINGS, LabelCodes, Task
 
 _PARTS_OF_A_SPLIT: Final = frozenset({"train", "training", "test", "testing", "val", "valid", "validation"})
 

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from trainables.common.errors import DataError
 from trainables.data.patches import PixelArray
 from trainables.data.sources.checks import is_grey
-from trainables.errors import DataError
 
 SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".pgm", ".bmp"})
 # Before version 5 OpenCV fills what a truncated PNG or JPEG lacks with grey and says nothing; of other short

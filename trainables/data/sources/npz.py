@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trainables.common.errors import DataError
+from trainables.config.tasks import LabelCodes, Task
 from trainables.data.patches import RawPatches
 from trainables.data.sources.checks import (
     baseline_partners,
@@ -17,8 +19,6 @@ from trainables.data.sources.checks import (
     usable_labels,
     usable_patients,
 )
-from trainables.errors import DataError
-from trainables.tasks import LabelCodes, Task
 
 _PATIENT_KEYS = ("patient", "patients")
 

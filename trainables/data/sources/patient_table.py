@@ -7,8 +7,8 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from trainables.common.errors import DataError
 from trainables.data.patches import TextArray
-from trainables.errors import DataError
 
 
 def patients_of(table: Path, files: Sequence[str], notes: list[str]) -> TextArray:

@@ -2,10 +2,10 @@
 
 from typing import Any, Final
 
+from trainables.common.errors import DataError, UnknownNameError
+from trainables.config.tasks import LabelCodes, Task
 from trainables.data.patches import RawPatches
 from trainables.data.phantom import make_phantom
-from trainables.errors import DataError, UnknownNameError
-from trainables.tasks import LabelCodes, Task
 
 _SETTINGS: Final = {
     "patients": int,

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trainables.common.errors import DataError
+from trainables.config.tasks import IntArray, LabelCodes, Task
 from trainables.data.patches import RawPatches, TextArray
 from trainables.data.sources.checks import (
     baseline_partners,
@@ -20,8 +22,6 @@ from trainables.data.sources.checks import (
     usable_labels,
     usable_patients,
 )
-from trainables.errors import DataError
-from trainables.tasks import IntArray, LabelCodes, Task
 
 
 @dataclass(frozen=True, slots=True)

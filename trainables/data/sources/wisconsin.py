@@ -6,9 +6,9 @@ measurements. UCI Machine Learning Repository, CC BY 4.0.
 
 import numpy as np
 
+from trainables.common.errors import DataError
+from trainables.config.tasks import LabelCodes, Task
 from trainables.data.patches import RawPatches
-from trainables.errors import DataError
-from trainables.tasks import LabelCodes, Task
 
 NAME = "wisconsin"
 

@@ -1,0 +1,30 @@
+"""After a search: leaderboard, ensembles and an exported bundle, in one go."""
+
+from rich.console import Console
+
+from orchestrator.cli.common import print_sentence
+from results.ensembles.build import build_ensembles
+from results.ensembles.methods import METHODS
+from results.ensembles.tables import ensemble_table
+from results.export.bundle import export_bundle
+from results.predictors.selected_model import has_classical_member
+from results.run.run_folder import RunFolder
+from results.scores.leaderboard import leaderboard, leaderboard_table
+
+_SHOWN = 5
+
+
+def finish_run(run: RunFolder, console: Console) -> None:
+    """Print the ranking, build the ensembles, export the best to `<run>/bundle` unless it is classical."""
+    output = Console(highlight=False)
+    output.print(leaderboard_table(leaderboard(run, top=_SHOWN), limit=_SHOWN))
+    ensembles = build_ensembles(run, methods=tuple(METHODS), seed=run.search().seed)
+    output.print(ensemble_table(ensembles))
+    if any(one.is_chosen and has_classical_member(run, one.trials) for one in ensembles):
+        print_sentence(console, "not exported: classical models of scikit-learn have no ONNX form here")
+        print_sentence(console, f"next: orchestrate evaluate {run.path}")
+        return
+    report = export_bundle(run, run.path / "bundle")
+    for sentence in report.sentences():
+        print_sentence(console, sentence)
+    print_sentence(console, f"next: {report.manifest.command(str(run.path / 'bundle'))}")

@@ -1,0 +1,148 @@
+"""Trains the members of a model once more, on the whole training part, and keeps them in the run folder."""
+
+import contextlib
+import dataclasses
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from orchestrator.tuning.trial_runner import open_material
+from results.errors import RunError
+from results.predictors.selected_model import choose_model
+from results.run.records import SearchRecord, TrialRecord
+from results.run.refit_records import REFIT_FILE, RefitRecord, read_refit, refit_folder
+from results.run.run_folder import RunFolder
+from trainables.common.files import write_atomically
+from trainables.config.trial_config import TrialConfig, decode
+from trainables.data.training_data import Place, Start
+from trainables.runtime.checkpoint import read_fold_weights, write_fold_weights
+from trainables.runtime.devices import available_device
+from trainables.training.refit import refit
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RefittedTrial:
+    """A member that is trained on the whole training part.
+
+    Attributes:
+        number: Of the trial.
+        record: How it was trained.
+        is_new: False where it lay there already.
+    """
+
+    number: int
+    record: RefitRecord
+    is_new: bool
+
+    def sentence(self) -> str:
+        """Say it for the terminal."""
+        record = self.record
+        models = f"{record.seeds} model{'s' if record.seeds > 1 else ''} on {record.images} images"
+        took = f"{record.seconds:.1f} s" if self.is_new else "was there already"
+        note = f"; {record.note}" if record.note else ""
+        return f"trial {self.number}: {models} for {record.epochs} epochs, {took}{note}"
+
+
+def refit_model(
+    run: RunFolder, *, ensemble: str, trial: int | None, seeds: int
+) -> tuple[str, Iterator[RefittedTrial]]:
+    """Refit all members of a model that have not been, one after the other.
+
+    Args:
+        run: Folder of the search; its data must still lie in the store.
+        ensemble: Name of the ensemble; not used where a trial is given.
+        trial: Number of a single trial, or None.
+        seeds: Models of each member.
+
+    Returns:
+        The model's name, and its members as they are finished.
+
+    Raises:
+        RunError: If the model has a classical member, or one without a chosen epoch.
+        OrchestrateError: If the model was not built, or data, weights or pretrained files are missing.
+    """
+    if seeds < 1:
+        raise RunError(f"--seeds must be at least 1, found {seeds}")
+    chosen = choose_model(run, ensemble=ensemble, trial=trial)
+    records = [_needed_record(run, number) for number in chosen.trials]
+    return chosen.name, (_refitted(run, record, seeds) for record in records)
+
+
+def _needed_record(run: RunFolder, number: int) -> TrialRecord:
+    record = run.record(number)
+    if record is None or record.best_epoch is None:
+        raise RunError(f"trial {number} of {run.path} has no record of the epoch that was chosen for it")
+    if record.is_classical:
+        raise RunError(
+            f"trial {number} is a classical model of scikit-learn ({record.config['classical.name']}), which "
+            "has no epochs to repeat; refit a trial that trains a net (--trial)"
+        )
+    return record
+
+
+def _refitted(run: RunFolder, record: TrialRecord, seeds: int) -> RefittedTrial:
+    known = read_refit(run, record.number)
+    if known is not None and (known.seeds, known.epochs) == (seeds, record.best_epoch):
+        return RefittedTrial(record.number, known, is_new=False)
+    search, config, begun = run.search(), decode(record.config), time.monotonic()
+    material, place = open_material(run, search, available_device())
+    epochs = record.best_epoch or 1
+    found = refit(
+        config,
+        material,
+        _with_refitted_start(place, search),
+        epochs=epochs,
+        seeds=seeds,
+        seed=record.seed,
+        losses=record.losses,
+    )
+    written = RefitRecord(
+        epochs=epochs,
+        seeds=seeds,
+        images=found.images,
+        loss=found.loss,
+        seconds=time.monotonic() - begun,
+        note=_note(config),
+        finished_at=datetime.now(UTC),
+    )
+    with _replaced(refit_folder(run, record.number)) as folder:
+        write_fold_weights(folder, found.weights)
+        write_atomically(folder / REFIT_FILE, written.model_dump_json(indent=1) + "\n")
+    return RefittedTrial(record.number, written, is_new=True)
+
+
+def _note(config: TrialConfig) -> str:
+    if config.training.stopping != "fold":
+        return ""
+    return "each fold kept an epoch of its own (training.stopping=fold); this is the last of them"
+
+
+def _with_refitted_start(place: Place, search: SearchRecord) -> Place:
+    """The place, with the refitted model of the trial to start from, where there is one."""
+    source = search.start_from
+    if source is None or place.start is None:
+        return place
+    run = RunFolder(Path(source.run))
+    if read_refit(run, source.trial) is None:
+        return place
+    start = Start(place.start.config, read_fold_weights(refit_folder(run, source.trial)))
+    return dataclasses.replace(place, start=start)
+
+
+@contextlib.contextmanager
+def _replaced(folder: Path) -> Iterator[Path]:
+    """A folder that takes the place of another when all went well, and is removed otherwise."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    room = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    try:
+        yield room
+        room.chmod(0o755)
+        if folder.exists():
+            folder.rename(room.with_name(f"{room.name}.old"))
+        room.rename(folder)
+    finally:
+        for left in (room, room.with_name(f"{room.name}.old")):
+            shutil.rmtree(left, ignore_errors=True)

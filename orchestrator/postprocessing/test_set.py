@@ -1,0 +1,53 @@
+"""Opens the sealed test part: the one place that scores a model on test labels."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from results.errors import RunError
+from results.predictors.test_evaluation import TestEvaluation, evaluate_test
+from results.run.run_folder import RunFolder
+from trainables.config.tasks import task_named
+from trainables.data.patches import open_patch_set, select_rows
+from trainables.data.splits import TEST, read_split
+
+
+def open_test_part(
+    run: RunFolder, *, ensemble: str, trial: int | None, by: str, refit: bool = False
+) -> TestEvaluation:
+    """Predict and score the test part; the opening is logged first.
+
+    Args:
+        run: The run folder.
+        ensemble: Name of the ensemble.
+        trial: A single trial instead, or None.
+        by: The command that opens it.
+        refit: With the models that `orchestrate refit` trained.
+
+    Raises:
+        RunError: If the run has no test part.
+    """
+    from results.predictors.loading import predict_rows
+
+    search = run.search()
+    patch_set = open_patch_set(Path(search.store) / "data", search.fingerprint)
+    split = read_split(run.split_file)
+    split.verify(patch_set.fingerprint)
+    rows = select_rows(patch_set, task_named(search.task))
+    is_test = split.folds_of(rows) == TEST
+    if not is_test.any():
+        raise RunError(f"{run.path} has no test part: the search was run with --test-share 0")
+    places = np.flatnonzero(is_test)
+    return evaluate_test(
+        run,
+        ensemble=None if trial is not None else ensemble,
+        trial=trial,
+        refit=refit,
+        predict=lambda chosen: predict_rows(run, chosen, ensemble=ensemble, trial=trial, refit=refit),
+        test_rows=rows.rows[places],
+        labels=rows.labels[places],
+        groups=rows.groups[places],
+        by=by,
+        now=datetime.now(UTC),
+    )

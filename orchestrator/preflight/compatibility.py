@@ -1,0 +1,86 @@
+"""What can run on the data at hand: checks of a configuration, and what the labels let a space ask for."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Final
+
+from search_spaces.context import SpaceContext
+from trainables.common.errors import ConfigError, OrchestrateError, UnknownNameError
+from trainables.config.tasks import TASKS, task_named
+from trainables.config.trial_config import TrialConfig
+from trainables.data.patches import PatchSet
+from trainables.data.training_data import Material
+from trainables.models.custom_cnn import FAMILY as CUSTOM_CNN
+from trainables.models.registry import backbone_named
+from trainables.preprocessing.transforms import transform_spec
+from trainables.training.initialisation import check_start
+
+# What a space may ask for. `human` is for people to set: such a model wants the type of every new image.
+_TYPES: Final = ("none", "probability", "hard")
+
+
+def check_config(
+    config: TrialConfig, material: Material, context: SpaceContext, start: TrialConfig | None = None
+) -> None:
+    """Check that a configuration can be built for these images.
+
+    Args:
+        config: The trial.
+        material: The training part.
+        context: Of the search.
+        start: Configuration of the trial that others start from.
+
+    Raises:
+        ConfigError: If not.
+        UnknownNameError: If the cut does not exist.
+    """
+    patch_set = material.patch_set
+    is_free_form = context.has_free_form and config.model.backbone.startswith(f"{CUSTOM_CNN}:")
+    if config.model.backbone not in context.backbones and not is_free_form:
+        raise UnknownNameError("backbone of this search", config.model.backbone, context.backbones)
+    if patch_set.is_table:
+        _need_classical(config, patch_set)
+        return
+    backbone = backbone_named(config.model.backbone)
+    backbone.plan(config.model)
+    for is_test in (False, True):
+        transform_spec(config, backbone, patch_set.images.shape[1:], patch_set.max_value, is_test=is_test)
+    if config.model.pair != "none":
+        material.baselines()
+    material.known(config.model.type_input)
+    if config.training.first_phase not in ("none", "head"):
+        material.labels_of(task_named(config.training.first_phase))
+    if config.model.weights == "start":
+        check_start(config, start)
+
+
+def with_labels(context: SpaceContext, material: Material) -> SpaceContext:
+    """Say what labels and pairs of these data let a space ask for."""
+    return dataclasses.replace(
+        context,
+        has_pairs=_is_possible(material.baselines),
+        types=tuple(name for name in _TYPES if _is_possible(functools.partial(material.known, name))),
+        phases=tuple(
+            name
+            for name, task in TASKS.items()
+            if len(task.classes) > material.classes
+            and _is_possible(functools.partial(material.labels_of, task))
+        ),
+    )
+
+
+def _is_possible(read: Callable[[], object]) -> bool:
+    try:
+        read()
+    except OrchestrateError:
+        return False
+    return True
+
+
+def _need_classical(config: TrialConfig, patch_set: PatchSet) -> None:
+    if config.classical.name == "none":
+        raise ConfigError(
+            f"{patch_set.source} is a table, which no net takes: leave classical.name to the space, or set "
+            "it to a model such as svm"
+        )

@@ -1,0 +1,196 @@
+"""What this machine can afford: measured before a search, so that no trial eats the whole budget."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from search_spaces.context import SpaceContext
+from search_spaces.image_classifier import CONTRASTS
+from trainables.data.patches import PatchSet
+from trainables.models.registry import backbone_named
+from trainables.models.source_000_nets import SCRATCH4
+from trainables.models.table import TABLE
+from trainables.models.taps import LARGEST_SHARED_MAP, feature_shapes
+from trainables.models.weights import Inventory
+from trainables.preprocessing.transforms import default_side
+from trainables.runtime.devices import Device
+from trainables.training.cost_probe import Cost, measure_cost, trial_seconds
+
+VIEWS: Final = 8  # symmetries of the square, the largest set that the spaces draw from
+_SMALL_SET: Final = 400  # images up to which eight more random views are worth their forward passes on a CPU
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What a trial may cost.
+
+    Attributes:
+        images: With a part in the task, the test part included: what features are computed of.
+        training_images: Without the test part.
+        trained_an_epoch: Images that all folds of an epoch train on, counted once a fold.
+        predicted_an_epoch: Images that they predict.
+        epochs: Largest number of epochs.
+        seconds: Longest single trial.
+        slots: Trials at once.
+        is_forced: The user insists on a backbone, whatever it costs.
+        exports: Folder of exported stages, which workers will read.
+    """
+
+    images: int
+    training_images: int
+    trained_an_epoch: int
+    predicted_an_epoch: int
+    epochs: int
+    seconds: float
+    slots: int
+    is_forced: bool
+    exports: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Afforded:
+    """What this machine can afford.
+
+    Attributes:
+        context: What each backbone may vary.
+        left_out: Backbone -> why it has no part in this search.
+        costs: Seconds an image of each backbone in the context.
+    """
+
+    context: SpaceContext
+    left_out: dict[str, str]
+    costs: dict[str, Cost]
+
+
+def afford(inventory: Inventory, patch_set: PatchSet, device: Device, budget: Budget) -> Afforded:
+    """Say what each backbone may vary here, what it costs, and why others are left out.
+
+    Args:
+        inventory: Backbones that have weights.
+        patch_set: The images.
+        device: Where trials will run.
+        budget: What a trial may cost.
+    """
+    if patch_set.is_table:  # nothing passes a net, so there is nothing to measure
+        return Afforded(_table_context(budget), {}, {})
+    left_out = dict(inventory.left_out)
+    fine_tunes: dict[str, tuple[str, ...]] = {}
+    costs: dict[str, Cost] = {}
+    for name in inventory.usable:
+        cost = _cost(name, inventory, patch_set, device, budget)
+        found = _affordable_levels(name, cost, budget)
+        if isinstance(found, str):
+            left_out[name] = found
+        else:
+            fine_tunes[name], costs[name] = found, cost
+    context = _context(fine_tunes, patch_set, device, budget)
+    return Afforded(context, left_out, costs)
+
+
+def _context(
+    fine_tunes: dict[str, tuple[str, ...]], patch_set: PatchSet, device: Device, budget: Budget
+) -> SpaceContext:
+    usable = tuple(fine_tunes)
+    sizes = {name: default_side(backbone_named(name), patch_set.images.shape[1:]) for name in usable}
+    has_gpu = device.type == "cuda"
+    more = ("rotate",) if has_gpu or budget.images <= _SMALL_SET else ()
+    return SpaceContext(
+        backbones=usable,
+        from_scratch=frozenset(name for name in usable if not backbone_named(name).has_imagenet_weights),
+        fine_tunes=fine_tunes,
+        flattens={name: _flattens(name, sizes[name], patch_set.channels) for name in usable},
+        levels={name: _levels(name) for name in usable},
+        adapts_channels=frozenset(
+            name
+            for name in usable
+            if has_gpu and patch_set.channels == 1 and backbone_named(name).channels == 3
+        ),
+        augmentations=("none", "flips", "d4", *more),
+        sizes_px=sizes,
+        epochs=budget.epochs,
+        images=budget.training_images,
+        has_gpu=has_gpu,
+        depths=(0, 1, 2, "all") if has_gpu else (0, 1),
+        # Where a small net from scratch is affordable, others of its kind are.
+        has_free_form=SCRATCH4.name in usable and not budget.is_forced,
+        image_px=max(patch_set.images.shape[1:3]),
+        image_channels=patch_set.channels,
+    )
+
+
+def _table_context(budget: Budget) -> SpaceContext:
+    return SpaceContext(
+        backbones=(TABLE.name,),
+        from_scratch=frozenset(),
+        fine_tunes={TABLE.name: ()},
+        flattens={TABLE.name: ()},
+        levels={TABLE.name: ("top",)},
+        adapts_channels=frozenset(),
+        augmentations=("none",),
+        sizes_px={},
+        epochs=budget.epochs,
+        images=budget.training_images,
+    )
+
+
+def _cost(name: str, inventory: Inventory, patch_set: PatchSet, device: Device, budget: Budget) -> Cost:
+    backbone = backbone_named(name)
+    return measure_cost(
+        backbone,
+        size_px=default_side(backbone, patch_set.images.shape[1:]),
+        channels=patch_set.channels,
+        weights=inventory.usable[name],
+        device=device,
+        images=budget.images * VIEWS * len(CONTRASTS),
+        cache=budget.exports,
+    )
+
+
+def _affordable_levels(name: str, cost: Cost, budget: Budget) -> tuple[str, ...] | str:
+    """Cut levels at which a trial may train the last stage, or why the backbone is left out."""
+    if cost.from_pixels is not None:
+        seconds = _trial_seconds(cost.from_pixels, 1, budget)
+        is_affordable = budget.is_forced or seconds <= budget.seconds
+        return () if is_affordable else _too_slow("a trial that trains from pixels", seconds, budget.seconds)
+    # All frozen trials of one contrast preset share these passes, and the workers share the work.
+    passes = cost.forward * budget.images * VIEWS / budget.slots
+    limit = 2 * budget.seconds
+    if passes > limit and not budget.is_forced:
+        return _too_slow(f"the {VIEWS} views of {budget.images} images", passes, limit)
+    return tuple(
+        level
+        for level, stage in zip(_levels(name), backbone_named(name).levels, strict=True)
+        if _trial_seconds(cost.last_stage[stage], VIEWS, budget) <= budget.seconds
+    )
+
+
+def _trial_seconds(step: float, views: int, budget: Budget) -> float:
+    return trial_seconds(
+        step,
+        trained=budget.trained_an_epoch,
+        predicted=budget.predicted_an_epoch,
+        epochs=budget.epochs,
+        views=views,
+    )
+
+
+def _too_slow(what: str, seconds: float, limit: float) -> str:
+    return (
+        f"{what} would take about {seconds / 60:.0f} min here, the limit is {limit / 60:.1f} "
+        "(--trial-minutes, or --set model.backbone to insist)"
+    )
+
+
+def _flattens(name: str, size_px: int, channels: int) -> tuple[str, ...]:
+    backbone = backbone_named(name)
+    shapes = feature_shapes(name, backbone.channels or channels, size_px)
+    return tuple(
+        level
+        for level in _levels(name)
+        if math.prod(shapes[backbone.stage_names[backbone.cut_index(level) - 1]]) <= LARGEST_SHARED_MAP
+    )
+
+
+def _levels(name: str) -> tuple[str, ...]:
+    return tuple("top" if drop == 0 else f"top+{drop}" for drop in range(len(backbone_named(name).levels)))

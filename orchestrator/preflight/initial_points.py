@@ -1,0 +1,139 @@
+"""Which recipes a search tries first."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from search_spaces.enqueue import FirstPoint
+from search_spaces.recipes import Recipe, recipe_named, recipes_of
+from search_spaces.registry import Space
+from trainables.common.errors import ConfigError, OrchestrateError
+from trainables.config.trial_config import TrialConfig
+
+ALL: Final = "all"
+_SHARE: Final = 3  # unless it is told which, a search gives at most a third of its trials to recipes,
+_OF_A_BACKBONE: Final = 2  # and at most two to those of one backbone
+
+Check = Callable[[TrialConfig], None]
+
+
+@dataclass(frozen=True, slots=True)
+class FirstPoints:
+    """Points that a search tries first.
+
+    Attributes:
+        points: In order.
+        recipes: Those that the user named; empty where the search chooses by itself.
+        is_by_name: The user named them, so each of them must run.
+        is_all: The user wants all of the task's.
+    """
+
+    points: tuple[FirstPoint, ...]
+    recipes: tuple[Recipe, ...] = ()
+    is_by_name: bool = False
+    is_all: bool = False
+
+    @property
+    def backbones(self) -> tuple[str, ...]:
+        """Backbones of the points, each once."""
+        return tuple(dict.fromkeys(str(point.settings["model.backbone"]) for point in self.points))
+
+    def fitting(
+        self, check: Check, pins: Mapping[str, Any], *, epochs: int, trials: int
+    ) -> tuple[list[FirstPoint], dict[str, str]]:
+        """Return the points to try, and why others are left out, by recipe.
+
+        Args:
+            check: Raises where a configuration cannot run on these data.
+            pins: Settings held fixed.
+            epochs: Largest number of epochs of a trial.
+            trials: Of the whole search.
+
+        Raises:
+            OrchestrateError: If a point that the user named cannot run.
+        """
+        fitting, left_out = list[FirstPoint](), dict[str, str]()
+        of_backbone = Counter[str]()
+        for point in self.points:
+            try:
+                config = point.configure(pins, epochs=epochs)
+                check(config)
+            except OrchestrateError as error:
+                if self.is_by_name:
+                    raise ConfigError(f"recipe {point.recipe}: {error}") from error
+                left_out[point.recipe] = str(error)
+                continue
+            of_backbone[config.model.backbone] += 1
+            if self.is_by_name or self.is_all or of_backbone[config.model.backbone] <= _OF_A_BACKBONE:
+                fitting.append(point)
+        is_free = self.is_by_name or self.is_all
+        return (fitting if is_free else fitting[: max(1, trials // _SHARE)]), left_out
+
+
+def choose_first_points(names: Sequence[str], task: str, space: Space) -> FirstPoints:
+    """Look up what a search tries first.
+
+    Args:
+        names: Ids of recipes, or `all`; empty leaves it to the search.
+        task: Name of the task.
+        space: Its space.
+
+    Raises:
+        UnknownNameError: If there is no such recipe.
+        ConfigError: If a recipe is of another task.
+    """
+    if not names or ALL in names:
+        return FirstPoints(_points(space.recipes), is_all=ALL in names)
+    named = [recipe_named(name, task) for name in names]
+    members = dict.fromkeys(member for recipe in named for member in (recipe.members or (recipe.name,)))
+    return FirstPoints(
+        _points([recipe_named(member, task) for member in members]),
+        recipes=tuple(named),
+        is_by_name=True,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """What a search does where its command does not say: the protocol of the recipes that it names."""
+
+    trials: int = 24
+    epochs: int = 30
+    folds: int | None = None
+    holdout: float | None = None
+    test_share: float = 0.2
+
+
+def defaults_for(names: Sequence[str], task: str) -> Defaults:
+    """Return what a search with these recipes does where its command does not say.
+
+    Trials are the recipes' points, epochs those of the longest, and the protocol is theirs where they agree.
+    A naive split is never a default.
+
+    Args:
+        names: Ids of recipes, or `all`.
+        task: Name of the task.
+
+    Raises:
+        UnknownNameError: If there is no such recipe.
+        ConfigError: If a recipe is of another task.
+    """
+    if not names:
+        return Defaults()
+    if ALL in names:
+        points = [point for recipe in recipes_of(task) for point in recipe.points]
+        return Defaults(max(len(points), 1), max([30, *(int(point["training.epochs"]) for point in points)]))
+    named = [recipe_named(name, task) for name in names]
+    members = [recipe_named(member, task) for recipe in named for member in recipe.members or (recipe.name,)]
+    settings = [point for recipe in members for point in recipe.points]
+    protocols = {(one.folds, one.holdout, one.test_share) for one in (recipe.protocol for recipe in named)}
+    trials, epochs = len(settings), max(int(point["training.epochs"]) for point in settings)
+    if len(protocols) > 1:
+        return Defaults(trials, epochs)
+    folds, holdout, test_share = protocols.pop()
+    return Defaults(trials, epochs, folds if holdout is None else None, holdout, test_share)
+
+
+def _points(recipes: Sequence[Recipe]) -> tuple[FirstPoint, ...]:
+    return tuple(FirstPoint(recipe.name, settings) for recipe in recipes for settings in recipe.points)

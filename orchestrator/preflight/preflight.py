@@ -1,0 +1,258 @@
+"""What a search finds before it writes anything."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cluster.connect import Connection
+from cluster.resources import trial_slots
+from orchestrator.preflight.compatibility import check_config, with_labels
+from orchestrator.preflight.feasibility import Afforded, Budget, afford
+from orchestrator.preflight.initial_points import FirstPoints, choose_first_points
+from orchestrator.preflight.warm_start import Sources, find_sources
+from orchestrator.request import SearchRequest
+from orchestrator.study.study import check_space
+from results.run.records import SourceTrial
+from results.run.split_labels import NAIVE_SENTENCE
+from search_spaces.context import SpaceContext
+from search_spaces.enqueue import FirstPoint
+from search_spaces.registry import Space, space_named
+from trainables.common.errors import ConfigError
+from trainables.config.tasks import Task, task_named
+from trainables.config.trial_config import TrialConfig
+from trainables.data.patches import PatchSet, TaskRows, select_rows
+from trainables.data.sources import load_patch_set
+from trainables.data.splits import TEST, Split, make_split, trained_and_predicted
+from trainables.data.training_data import prepare
+from trainables.models.registry import DEFAULT_BACKBONES, backbone_named
+from trainables.models.table import TABLE
+from trainables.models.weights import Inventory, take_inventory
+from trainables.runtime.devices import choose_device, limit_threads
+
+Say = Callable[[str], None]
+Connect = Callable[[], Connection]
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What a search finds before it writes anything: the data, their split, the machine, what it can afford.
+
+    Attributes:
+        task: The question.
+        space: What may vary.
+        pins: Settings held fixed.
+        store: Folder of data and stored features, absolute.
+        patch_set: The images.
+        rows: Those with a part in the task.
+        split: Folds and sealed test part.
+        gpus_per_trial: GPUs of a trial.
+        slots: Trials at once.
+        trial_minutes: Longest a single trial may take.
+        inventory: Backbones with their weights.
+        afforded: Backbones that this machine can afford, with what they cost.
+        first: Points to try first.
+        recipes: Names of the recipes: those that the user named, else those of the first points.
+        points: The first points and more, drawn from the space; all of them can run.
+        start_from: Trial whose weights others start from.
+        type_from: Trial that predicts the type of the finding.
+        notes: What reading the data found out, in sentences.
+    """
+
+    task: Task
+    space: Space
+    pins: Mapping[str, Any]
+    store: Path
+    patch_set: PatchSet
+    rows: TaskRows
+    split: Split
+    gpus_per_trial: float
+    slots: int
+    trial_minutes: float
+    inventory: Inventory
+    afforded: Afforded
+    first: tuple[FirstPoint, ...]
+    recipes: tuple[str, ...]
+    points: tuple[TrialConfig, ...]
+    start_from: SourceTrial | None
+    type_from: SourceTrial | None
+    notes: tuple[str, ...]
+
+
+def survey_search(request: SearchRequest, connect: Connect, say: Say) -> Survey:
+    """Load, split, look for weights, measure costs, check the space. Writes to the store of data only.
+
+    Args:
+        request: What the user asked for, checked by `check_request`.
+        connect: Starts, finds or only counts what will run the trials; called once the data are known to be
+            good.
+        say: Called with sentences for the user.
+
+    Raises:
+        OrchestrateError: Whatever makes the search impossible, before any trial starts.
+    """
+    pins = dict(request.pins or {})
+    task, space = task_named(request.task), space_named(request.space or request.task)
+    first = choose_first_points(request.recipes, task.name, space)
+    store = (request.store or request.runs / ".store").resolve()
+    patch_set, notes = load_patch_set(
+        request.data, task=task, label_codes=request.label_codes, store=store, source=request.source
+    )
+    rows, sources = select_rows(patch_set, task), find_sources(request, patch_set.fingerprint)
+    split = _split(request, patch_set, rows, sources)
+    _say_all(say, *notes, *_about_the_store(request), *sources.sentences, _describe_split(rows, split, task))
+    gpus, slots = _machine(request, connect())
+    trial_minutes = request.trial_minutes or (max(0.5, request.minutes / 6) if request.minutes else 10.0)
+    inventory = take_inventory(
+        _asked_backbones(pins, first, is_table=patch_set.is_table),
+        weights_dir=request.weights_dir,
+        may_download=request.may_download,
+        is_random=pins.get("model.weights") == "random",
+    )
+    trained, predicted = trained_and_predicted(split.folds_of(rows))
+    budget = Budget(
+        images=len(rows.rows),
+        training_images=int((split.folds_of(rows) != TEST).sum()),
+        trained_an_epoch=trained,
+        predicted_an_epoch=predicted,
+        epochs=request.epochs,
+        seconds=60.0 * trial_minutes,
+        slots=slots,
+        is_forced="model.backbone" in pins or first.is_by_name,
+        exports=store / "onnx",
+    )
+    limit_threads(request.cpus_per_trial)  # costs are measured as trials will run
+    afforded = afford(inventory, patch_set, choose_device(gpus), budget)
+    _say_all(say, *_left_out_sentences(afforded.left_out))
+    if not afforded.context.backbones:
+        raise ConfigError(
+            "no backbone is left to search; see the reasons above, and try --trial-minutes or --weights-dir"
+        )
+    material = sources.tell(prepare(patch_set, task, split))
+    context = with_labels(afforded.context, material)
+    _say_all(say, f"backbones: {', '.join(context.backbones)}", *_about_pairs(context, pins, first))
+    check = functools.partial(check_config, material=material, context=context, start=sources.start)
+    fitting, unfit = first.fitting(check, pins, epochs=request.epochs, trials=request.trials)
+    if first.is_all:
+        _say_all(say, *(f"recipe {name} is left out: {reason}" for name, reason in unfit.items()))
+    points = [point.configure(pins, epochs=request.epochs) for point in fitting]
+    if not first.is_by_name or request.trials > len(fitting):
+        points += check_space(space, context, pins)
+    for config in points:
+        check(config)
+    return Survey(
+        task=task,
+        space=space,
+        pins=pins,
+        store=store,
+        patch_set=patch_set,
+        rows=rows,
+        split=split,
+        gpus_per_trial=gpus,
+        slots=slots,
+        trial_minutes=trial_minutes,
+        inventory=inventory,
+        afforded=dataclasses.replace(afforded, context=context),
+        first=tuple(fitting),
+        recipes=tuple(recipe.name for recipe in first.recipes)
+        or tuple(dict.fromkeys(point.recipe for point in fitting)),
+        points=tuple(points),
+        start_from=sources.start_from,
+        type_from=sources.type_from,
+        notes=tuple(notes),
+    )
+
+
+def _say_all(say: Say, *sentences: str) -> None:
+    for sentence in sentences:
+        say(sentence)
+
+
+def _about_the_store(request: SearchRequest) -> list[str]:
+    if not request.shared_store or request.shared_store.is_dir():
+        return []
+    return [f"--shared-store {request.shared_store} is not there: each node computes its own features"]
+
+
+def _about_pairs(context: SpaceContext, pins: Mapping[str, Any], first: FirstPoints) -> list[str]:
+    if not context.has_pairs or "model.pair" in pins or first.is_by_name:
+        return []
+    return [
+        "these data come in pairs: trials may compare an image with its healthy baseline, and such models "
+        "ask for one when they predict; --set model.pair=none for single images only"
+    ]
+
+
+def _split(request: SearchRequest, patch_set: PatchSet, rows: TaskRows, sources: Sources) -> Split:
+    """Split as the request says, or as the run that the search builds on."""
+    return make_split(
+        rows,
+        fingerprint=patch_set.fingerprint,
+        task=request.task,
+        folds=request.fold_count,
+        test_share=request.test_share,
+        seed=request.seed,
+        holdout=request.holdout,
+        is_naive=request.naive_split,
+        like=sources.split,
+    )
+
+
+def _asked_backbones(pins: Mapping[str, Any], first: FirstPoints, *, is_table: bool) -> tuple[str, ...]:
+    """Backbones that the held settings leave: nets without pretrained weights train in all their stages."""
+    if is_table:
+        return (TABLE.name,)
+    if pins.get("model.backbone") == TABLE.name:
+        raise ConfigError("model.backbone=table is for tables of measurements; these data are images")
+    if "model.backbone" in pins:
+        return (str(pins["model.backbone"]),)
+    if first.is_by_name:
+        return first.backbones
+    if first.is_all:
+        return tuple(dict.fromkeys((*DEFAULT_BACKBONES, *first.backbones)))
+    if pins.get("model.trained_stages", "all") == "all":
+        return DEFAULT_BACKBONES
+    return tuple(name for name in DEFAULT_BACKBONES if backbone_named(name).has_imagenet_weights)
+
+
+def _machine(request: SearchRequest, connection: Connection) -> tuple[float, int]:
+    """GPUs of a trial, and trials at once."""
+    gpus = request.gpus_per_trial
+    if gpus is None:
+        gpus = 0.25 if connection.gpus else 0.0
+    slots = trial_slots(
+        connection.cpus,
+        connection.gpus,
+        cpus_per_trial=request.cpus_per_trial,
+        gpus_per_trial=gpus,
+        workers=request.workers,
+        machines=connection.machines,
+    )
+    return gpus, slots
+
+
+def _left_out_sentences(left_out: Mapping[str, str]) -> list[str]:
+    """One sentence a reason, with all backbones that share it."""
+    by_reason: dict[str, list[str]] = {}
+    for name, reason in left_out.items():
+        by_reason.setdefault(reason.replace(f" for {name}:", ":").replace(f"{name}*", "NAME*"), []).append(
+            name
+        )
+    return [f"left out: {', '.join(names)}: {reason}" for reason, names in by_reason.items()]
+
+
+def _describe_split(rows: TaskRows, split: Split, task: Task) -> str:
+    folds = split.folds_of(rows)
+    training, test = rows.labels[folds != TEST], rows.labels[folds == TEST]
+    what = "rows" if task.takes_table else "images"
+    unit = "patients" if rows.is_grouped else f"{what} (no patient ids)"
+    counts = ", ".join(f"{int((training == index).sum())} {name}" for index, name in enumerate(task.classes))
+    groups = len(set(rows.groups[folds != TEST].tolist()))
+    sealed = f"{len(test)} {what} sealed for the test" if len(test) else "no sealed test part"
+    cut = f"in {split.folds} folds"
+    if split.holdout is not None:
+        cut = f"of which {int((folds == 0).sum())} {what} are held out for validation"
+    naive = f". {NAIVE_SENTENCE}" if split.is_naive else ""
+    return f"split: {len(training)} {what} of {groups} {unit} {cut} ({counts}); {sealed}{naive}"

@@ -1,0 +1,1 @@
+"""Output of a search: the terminal, TensorBoard and plots."""

@@ -1,0 +1,129 @@
+"""What sharing frozen prefixes saved: counted from the records of a search, against a plain one.
+
+A plain search runs the whole network in every epoch, fold and trial: its frozen stages see each training
+image in one random view, and each held-out image in as many views as our prediction averaged over.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from orchestrator.reporting.terminal import clock_text
+from results.run.records import PrefixUse, TrialRecord
+from trainables.data.splits import TEST_PART, TRAINING_PART, Split
+
+
+@dataclass(frozen=True, slots=True)
+class Images:
+    """How many images a search works on.
+
+    Attributes:
+        trained: That all folds of an epoch train on, counted once a fold.
+        predicted: That they predict: each once, or those of the validation part of a hold-out.
+        stored: That frozen features are computed of: all, those of the sealed test part too.
+    """
+
+    trained: int
+    predicted: int
+    stored: int
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """Frozen forward passes of a search, and of a plain one with the same trials and epochs.
+
+    Attributes:
+        trials: With a frozen prefix; the others cost the same in both.
+        plain_passes: Images that a plain search sends through frozen stages.
+        passes: Images that this one sent.
+        plain_seconds: Device time of `plain_passes`; None where it is not known for every trial.
+        seconds: Device time of `passes`; None where `plain_seconds` is.
+    """
+
+    trials: int
+    plain_passes: int
+    passes: int
+    plain_seconds: float | None
+    seconds: float | None
+
+
+def count_images(split: Split, classes: Sequence[str]) -> Images:
+    """Count the images of a split, from its manifest.
+
+    Args:
+        split: The manifest.
+        classes: Class names of its task.
+    """
+    totals = {part: sum(counts[name] for name in classes) for part, counts in split.counts.items()}
+    stored = sum(totals.values())
+    training = stored - totals.get(TEST_PART, 0)
+    predicted = training - totals.get(TRAINING_PART, 0)
+    return Images(trained=split.folds * training - predicted, predicted=predicted, stored=stored)
+
+
+def plain_passes(*, epochs: int, models: int, trained: int, predicted: int, prediction_views: int) -> int:
+    """Images that a plain search would send through the frozen stages for one trial.
+
+    Args:
+        epochs: That the trial ran.
+        models: Models a fold, each of which a plain search trains by itself.
+        trained: Images that all folds of an epoch train on, counted once a fold.
+        predicted: Images that they predict.
+        prediction_views: Views that the prediction of a held-out image is averaged over.
+
+    >>> plain_passes(epochs=10, models=1, trained=300, predicted=100, prediction_views=8)
+    11000
+    """
+    return epochs * models * (trained + predicted * prediction_views)
+
+
+def saved_by_sharing(records: Sequence[TrialRecord], images: Images) -> Saved:
+    """Compare what ran with what a plain search would have run, over all trials with a frozen prefix.
+
+    Device time takes the seconds an image that were measured when the trial's features were computed, in this
+    search or before. The pass that was measured goes on to the last tap that the search shares, so for a
+    trial that is cut lower this is more than its own stages take.
+
+    Args:
+        records: Of all trials that ended; pruned and failed ones count with the epochs that they ran.
+        images: Of the search.
+    """
+    fed = [(record, use) for record in records if (use := record.prefix) and use.kind == "stored views"]
+    plain = [_plain_passes_of(record, use, images) for record, use in fed]
+    is_known = bool(fed) and all(use.seconds_per_image > 0 for _, use in fed)
+    return Saved(
+        trials=len(fed),
+        plain_passes=sum(plain),
+        passes=sum(use.computed * images.stored for _, use in fed),
+        plain_seconds=_plain_seconds(fed, plain) if is_known else None,
+        seconds=sum(use.computed_seconds for _, use in fed) if is_known else None,
+    )
+
+
+def saved_sentence(saved: Saved) -> str:
+    """What sharing saved, in one sentence; empty when no trial had a frozen prefix.
+
+    >>> saved_sentence(Saved(10, 11000, 500, 66.0, 3.0))
+    '500 frozen forward passes, a plain search 11,000 (22 times as many); 0:03 of device time for 1:06'
+    """
+    if not saved.trials:
+        return ""
+    more = f" ({saved.plain_passes / saved.passes:.3g} times as many)" if saved.passes else ""
+    text = f"{saved.passes:,} frozen forward passes, a plain search {saved.plain_passes:,}{more}"
+    if saved.plain_seconds is None or saved.seconds is None:
+        return text
+    return f"{text}; {clock_text(saved.seconds)} of device time for {clock_text(saved.plain_seconds)}"
+
+
+def _plain_passes_of(record: TrialRecord, use: PrefixUse, images: Images) -> int:
+    return plain_passes(
+        epochs=record.epochs,
+        models=int(record.config.get("training.repeats", 1)),
+        trained=images.trained,
+        predicted=images.predicted,
+        # What is read of the store is each training view and each prediction view once.
+        prediction_views=max(1, use.read - use.views),
+    )
+
+
+def _plain_seconds(fed: Sequence[tuple[TrialRecord, PrefixUse]], passes: Sequence[int]) -> float:
+    return sum(count * use.seconds_per_image for count, (_, use) in zip(passes, fed, strict=True))

@@ -1,0 +1,333 @@
+"""What TensorBoard shows of a search: curves of every trial, the HParams table, pictures of the best.
+
+Event files are written with TensorBoard's own protocol buffers and record format, one file a trial. A file is
+open only while something is appended, so two hundred trials hold no file handle and no writer thread, and
+neither TensorFlow nor torch is imported.
+
+The HParams table needs one experiment summary with all columns at the root: without it TensorBoard takes the
+columns of the first trial and drops the settings that this trial lacks.
+"""
+
+import io
+import math
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from numbers import Real
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final, Literal
+
+from google.protobuf.struct_pb2 import Value
+from tensorboard.compat.proto import event_pb2, summary_pb2
+from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
+from tensorboard.summary.writer.record_writer import RecordWriter
+
+from results.run.records import State
+from results.run.run_folder import write_atomically
+from results.run.split_labels import GROUPED, NAIVE, SplitName, scored
+from trainables.config.trial_config import TrialConfig, setting_names
+
+Scalar = str | bool | float
+
+MOST_TAGS: Final = 64  # a trial; TensorBoard keeps and draws every tag of every trial
+FIRST_COLUMNS: Final = (
+    "model.backbone",
+    "model.cut",
+    "model.trained_stages",
+    "optimizer.lr",
+    "optimizer.name",
+)
+EXPERIMENT_FILE: Final = "events.out.tfevents.0000000000.search"
+
+_DATA_TYPES: Final = MappingProxyType(
+    {
+        "text": api_pb2.DATA_TYPE_STRING,
+        "flag": api_pb2.DATA_TYPE_BOOL,
+        "number": api_pb2.DATA_TYPE_FLOAT64,
+    }
+)
+_STATES: Final = ("complete", "pruned", "failed")
+_PNG_START: Final = b"\x89PNG\r\n\x1a\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of the HParams table.
+
+    Attributes:
+        name: The setting, such as `optimizer.lr`.
+        kind: `number`, `flag` (true or false) or `text`; a setting that mixes numbers and words is text.
+        choices: All values that occur, for filters; empty where they are not known.
+        is_first: TensorBoard opens the table with five columns, these before the others, each by name.
+    """
+
+    name: str
+    kind: Literal["text", "flag", "number"]
+    choices: tuple[Scalar, ...] = ()
+    is_first: bool = False
+
+
+def setting_columns(
+    choices: Mapping[str, Collection[Any]] = MappingProxyType({}),
+) -> tuple[Column, ...]:
+    """Return a column for every setting of a trial, conditional ones included.
+
+    Args:
+        choices: Setting -> all values of this search, where known; others come from the configuration.
+
+    >>> [column for column in setting_columns() if column.name == "training.keep_epoch_by"]
+    [Column(name='training.keep_epoch_by', kind='text', choices=('loss', 'metric'), is_first=False)]
+    """
+    schema = TrialConfig.model_json_schema()
+    columns = []
+    for name in setting_names():
+        kind, known = _kind_of(_setting_schema(schema, name))
+        values = tuple(shown(value, kind) for value in choices[name]) if name in choices else known
+        columns.append(Column(name, kind, tuple(dict.fromkeys(values)), name in FIRST_COLUMNS))
+    return tuple(columns)
+
+
+def shown(value: Any, kind: Literal["text", "flag", "number"]) -> Scalar:
+    """Return a setting's value as the table holds it.
+
+    Lists become `512-256`, or `none` when empty, as the search spaces name hidden layers.
+
+    >>> shown((512, 256), "text"), shown((), "text"), shown(1.3, "text"), shown(3, "number")
+    ('512-256', 'none', '1.3', 3.0)
+    """
+    if kind == "flag":
+        return bool(value)
+    if kind == "number":
+        return float(value)
+    if isinstance(value, list | tuple):
+        return "-".join(str(item) for item in value) or "none"
+    return str(value)
+
+
+@dataclass(slots=True)
+class TensorBoardLog:
+    """Writes the event files of one search.
+
+    Attributes:
+        folder: Of all event files of the search; each trial gets `trial-0012/` in it, with a naive split
+            `trial-0012-naive-split/`.
+        metric: What the search maximises; the final score is the scalar `final/<metric>`.
+        split: A naive split is named in every run of TensorBoard, and with the final score.
+        clock: Seconds since the epoch; injected for tests.
+    """
+
+    folder: Path
+    metric: str = "auc"
+    split: SplitName = GROUPED
+    clock: Callable[[], float] = time.time
+    _files: dict[int, Path] = field(default_factory=dict, repr=False)
+    _started: dict[int, float] = field(default_factory=dict, repr=False)
+    _last_epoch: dict[int, int] = field(default_factory=dict, repr=False)
+    _kinds: dict[str, Literal["text", "flag", "number"]] = field(default_factory=dict, repr=False)
+
+    @property
+    def score_tag(self) -> str:
+        """Scalar that holds a complete trial's score, and the metric column of the table."""
+        return f"final/{self.metric}"
+
+    def write_experiment(self, columns: Collection[Column]) -> None:
+        """Write the columns of the HParams table, replacing what an earlier session of the search wrote.
+
+        Args:
+            columns: All settings that any trial may have; `setting_columns()` gives them.
+        """
+        self._kinds = {column.name: column.kind for column in columns}
+        state = Column("state", "text", _STATES)
+        experiment = api_pb2.Experiment(
+            time_created_secs=self.clock(),
+            hparam_infos=[_column_info(column) for column in (state, *columns)],
+            metric_infos=[
+                api_pb2.MetricInfo(
+                    name=api_pb2.MetricName(tag=self.score_tag),
+                    display_name=f"{scored(self.metric, self.split)}, mean over folds",
+                    dataset_type=api_pb2.DATASET_VALIDATION,
+                )
+            ],
+        )
+        summary = _plugin_summary(metadata.EXPERIMENT_TAG, experiment=experiment)
+        events = [_opening_event(self.clock()), self._event(0, summary)]
+        write_atomically(self.folder / EXPERIMENT_FILE, _as_records(events))
+
+    def epoch(self, number: int, epoch: int, report: Mapping[str, Any]) -> None:
+        """Append the scalars of one epoch.
+
+        Args:
+            number: Of the trial.
+            epoch: 1-based; the step in TensorBoard.
+            report: Tag -> number, such as `loss/train` or `fold_1/auc`. What is no finite number is left out;
+                of more than `MOST_TAGS` the first are kept, folds coming last.
+        """
+        finite = {tag: float(value) for tag, value in report.items() if _is_finite_number(value)}
+        kept = sorted(finite, key=lambda tag: tag.startswith("fold_"))[:MOST_TAGS]
+        self._last_epoch[number] = epoch
+        self._append(number, epoch, [_scalar(tag, finite[tag]) for tag in kept])
+
+    def finish(self, number: int, params: Mapping[str, Any], value: float | None, state: State) -> None:
+        """Append the trial's row of the HParams table.
+
+        A score is written for complete trials only: that of a stopped trial comes from fewer epochs and would
+        be ranked beside whole ones. Its curve shows how far it came, its `state` column how it ended.
+
+        Args:
+            number: Of the trial.
+            params: Setting -> value, dotted names; None (not set) leaves the cell empty.
+            value: Final score, or None.
+            state: How the trial ended; a pruned one ended as planned and counts as a success of the session.
+        """
+        now = self.clock()
+        start = plugin_data_pb2.SessionStartInfo(
+            start_time_secs=self._started.get(number, now),
+            hparams=self._cells({**params, "state": state}),
+        )
+        status = api_pb2.STATUS_FAILURE if state == "failed" else api_pb2.STATUS_SUCCESS
+        end = plugin_data_pb2.SessionEndInfo(status=status, end_time_secs=now)
+        values = [
+            *_plugin_summary(metadata.SESSION_START_INFO_TAG, session_start_info=start),
+            *_plugin_summary(metadata.SESSION_END_INFO_TAG, session_end_info=end),
+        ]
+        if state == "complete" and _is_finite_number(value):
+            values.append(_scalar(self.score_tag, float(value)))  # type: ignore[arg-type]
+        self._append(number, self._last_epoch.get(number, 0), values)
+
+    def pictures(self, number: int, pictures: Mapping[str, bytes]) -> None:
+        """Append pictures to a trial; meant for the best few, since TensorBoard loads them all.
+
+        Args:
+            number: Of the trial.
+            pictures: Tag -> PNG file content.
+
+        Raises:
+            ValueError: If a content is no PNG file.
+        """
+        values = [_image(tag, content) for tag, content in pictures.items()]
+        self._append(number, self._last_epoch.get(number, 0), values)
+
+    def _cells(self, params: Mapping[str, Any]) -> dict[str, Value]:
+        cells = {}
+        for name, value in params.items():
+            if value is None:
+                continue
+            kind = self._kinds.get(name) or _kind_of_value(value)
+            cells[name] = _cell(shown(value, kind))
+        return cells
+
+    def _append(self, number: int, step: int, values: list[summary_pb2.Summary.Value]) -> None:
+        if not values:
+            return
+        event = self._event(step, values)
+        if number not in self._files:
+            self._files[number] = self._new_file(number, step)
+            self._started[number] = self.clock()
+        with self._files[number].open("ab") as file:
+            file.write(_as_records([event]))
+
+    def _new_file(self, number: int, step: int) -> Path:
+        """Start an event file; one that an interrupted session left may end in half a record.
+
+        Where epochs follow, a session start makes TensorBoard drop those that a resumed trial runs again; it
+        takes the first start of a trial for no restart, so that the first file needs one, too.
+        """
+        folder = self.folder / _trial_name(number, self.split)
+        folder.mkdir(parents=True, exist_ok=True)
+        earlier = len(list(folder.glob("*tfevents*")))
+        path = folder / f"events.out.tfevents.{int(self.clock()):010d}.{earlier:04d}"
+        events = [_opening_event(self.clock())]
+        if number in self._last_epoch:
+            start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+            events.append(event_pb2.Event(wall_time=self.clock(), step=step, session_log=start))
+        with path.open("xb") as file:
+            file.write(_as_records(events))
+        return path
+
+    def _event(self, step: int, values: list[summary_pb2.Summary.Value]) -> event_pb2.Event:
+        return event_pb2.Event(wall_time=self.clock(), step=step, summary=summary_pb2.Summary(value=values))
+
+
+def _trial_name(number: int, split: SplitName) -> str:
+    return f"trial-{number:04d}" + ("-naive-split" if split == NAIVE else "")
+
+
+def _opening_event(seconds: float) -> event_pb2.Event:
+    return event_pb2.Event(wall_time=seconds, file_version="brain.Event:2")
+
+
+def _as_records(events: list[event_pb2.Event]) -> bytes:
+    buffer = io.BytesIO()
+    writer = RecordWriter(buffer)
+    for event in events:
+        writer.write(event.SerializeToString())
+    return buffer.getvalue()
+
+
+def _plugin_summary(tag: str, **content: Any) -> list[summary_pb2.Summary.Value]:
+    data = plugin_data_pb2.HParamsPluginData(**content)
+    return [
+        summary_pb2.Summary.Value(
+            tag=tag, metadata=metadata.create_summary_metadata(data), tensor=metadata.NULL_TENSOR
+        )
+    ]
+
+
+def _scalar(tag: str, value: float) -> summary_pb2.Summary.Value:
+    return summary_pb2.Summary.Value(tag=tag, simple_value=value)
+
+
+def _image(tag: str, content: bytes) -> summary_pb2.Summary.Value:
+    if not content.startswith(_PNG_START) or len(content) < 24:
+        raise ValueError(f"picture {tag!r} must be the content of a PNG file, found {content[:8]!r}")
+    width, height = int.from_bytes(content[16:20]), int.from_bytes(content[20:24])
+    image = summary_pb2.Summary.Image(width=width, height=height, colorspace=3, encoded_image_string=content)
+    return summary_pb2.Summary.Value(tag=tag, image=image)
+
+
+def _column_info(column: Column) -> api_pb2.HParamInfo:
+    info = api_pb2.HParamInfo(name=column.name, type=_DATA_TYPES[column.kind], differs=column.is_first)
+    if column.kind == "number" and column.choices:
+        numbers = [float(choice) for choice in column.choices]
+        info.domain_interval.min_value, info.domain_interval.max_value = min(numbers), max(numbers)
+    elif column.choices:
+        info.domain_discrete.extend(column.choices)
+    return info
+
+
+def _cell(value: Scalar) -> Value:
+    if isinstance(value, bool):
+        return Value(bool_value=value)
+    return Value(string_value=value) if isinstance(value, str) else Value(number_value=value)
+
+
+def _is_finite_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _kind_of_value(value: Any) -> Literal["text", "flag", "number"]:
+    if isinstance(value, bool):
+        return "flag"
+    return "number" if isinstance(value, Real) else "text"
+
+
+def _setting_schema(schema: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Find a dotted setting in the JSON schema of the configuration."""
+    place = schema
+    for part in name.split("."):
+        place = place["properties"][part]
+        if "$ref" in place:
+            place = schema["$defs"][place["$ref"].rsplit("/", 1)[-1]]
+    return place
+
+
+def _kind_of(setting: Mapping[str, Any]) -> tuple[Literal["text", "flag", "number"], tuple[Scalar, ...]]:
+    """Kind of a setting, and its choices where the schema lists them all."""
+    options = [option for option in setting.get("anyOf", [setting]) if option.get("type") != "null"]
+    types = {option["type"] for option in options}
+    if types == {"boolean"}:
+        return "flag", (True, False)
+    if types <= {"integer", "number"}:
+        return "number", ()
+    return "text", tuple(options[0].get("enum", ())) if len(options) == 1 else ()

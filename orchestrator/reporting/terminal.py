@@ -1,0 +1,418 @@
+"""What the terminal shows while a search runs, and what it says at the end.
+
+On a terminal a small panel that renews itself; elsewhere one plain line a finished trial and a sign of life.
+"""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Final
+
+from rich.cells import cell_len
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from results.run.records import Cause, State, TrialRecord
+from results.run.split_labels import GROUPED, NAIVE, NAIVE_SENTENCE, SplitName, marks, scored
+from results.scores.leaderboard import settings_text
+
+HEARTBEAT_SECONDS: Final = 30.0
+TRIALS_FOR_AN_ESTIMATE: Final = 2
+_WAKE_SECONDS: Final = 5.0
+_MOST_RUNNING_LINES: Final = 6
+_FRAME: Final = 4  # columns that the panel's border and padding take
+_STATES: Final = ("complete", "pruned", "failed")
+
+
+def clock_text(seconds: float) -> str:
+    """Return a duration for reading.
+
+    >>> clock_text(7), clock_text(125), clock_text(3725)
+    ('0:07', '2:05', '1:02:05')
+    """
+    minutes, rest = divmod(int(max(seconds, 0.0)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def seconds_left(
+    *, finished: int, remaining: int, elapsed_seconds: float, budget_seconds: float | None
+) -> float | None:
+    """Estimate the time until the search ends, from its own pace and its time budget.
+
+    Args:
+        finished: Trials that ended since this session began.
+        remaining: Trials that have not ended.
+        elapsed_seconds: Since this session began.
+        budget_seconds: Of this session; None without one.
+
+    Returns:
+        Seconds, at least 0; None while fewer than two trials have ended, since that is no pace yet.
+
+    >>> seconds_left(finished=4, remaining=6, elapsed_seconds=60.0, budget_seconds=None)
+    90.0
+    >>> seconds_left(finished=4, remaining=6, elapsed_seconds=60.0, budget_seconds=100.0)
+    40.0
+    """
+    if not remaining:
+        return 0.0
+    if finished < TRIALS_FOR_AN_ESTIMATE:
+        return None
+    pace = elapsed_seconds / finished * remaining
+    return pace if budget_seconds is None else max(0.0, min(pace, budget_seconds - elapsed_seconds))
+
+
+def fitted(text: str, width: int) -> str:
+    """Cut a text to a number of terminal columns.
+
+    >>> fitted("resnet50 top+1 adam", 12), fitted("vgg16", 12)
+    ('resnet50 ...', 'vgg16')
+    """
+    if cell_len(text) <= width:
+        return text
+    return f"{Text(text)[: max(width - 3, 0)].plain}..."[: max(width, 0)]
+
+
+@dataclass(slots=True)
+class _Running:
+    text: str
+    epoch: int = 0
+    epochs: int = 0
+    value: float | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class SearchProgress:
+    """Live view of one search; a context manager that is fed by the driver's thread.
+
+    Attributes:
+        task: Name of the task.
+        name: Of the run.
+        data: Where the images come from.
+        trials: Number of trials asked for, those of earlier sessions included.
+        minutes: Time budget of this session; None without one.
+        workers: Trials at once.
+        is_synthetic: The images are generated; said in the title.
+        metric: What the search maximises.
+        split: A naive split is said in the title and with every score.
+        already: Records of trials that ended in earlier sessions of the search.
+        console: Where to write; standard error by default, so that standard output stays free for results.
+        clock: Seconds, for elapsed time; injected for tests.
+    """
+
+    task: str
+    name: str
+    data: str
+    trials: int
+    minutes: float | None
+    workers: int
+    is_synthetic: bool
+    metric: str = "auc"
+    split: SplitName = GROUPED
+    already: Sequence[TrialRecord] = ()
+    console: Console = field(default_factory=lambda: Console(stderr=True))
+    clock: Callable[[], float] = time.monotonic
+    _running: dict[int, _Running] = field(default_factory=dict, init=False)
+    _ended: Counter[str] = field(default_factory=Counter, init=False)
+    _causes: Counter[str] = field(default_factory=Counter, init=False)
+    _ended_here: int = field(default=0, init=False)
+    _best: tuple[int, float, str] | None = field(default=None, init=False)
+    _is_interrupted: bool = field(default=False, init=False)
+    _begun: float = field(default=0.0, init=False)
+    _last_line: float = field(default=0.0, init=False)
+    _live: Live | None = field(default=None, init=False)
+    _lock: threading.RLock = field(default_factory=threading.RLock, init=False)
+    _closing: threading.Event = field(default_factory=threading.Event, init=False)
+    _pulse: threading.Thread | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        for record in self.already:
+            self._count(record.number, record.state, record.cause, record.value, settings_text(record.config))
+
+    def __enter__(self) -> "SearchProgress":
+        self._begun = self._last_line = self.clock()
+        if self._is_live:
+            self._live = Live(
+                get_renderable=self._panel, console=self.console, refresh_per_second=4, transient=True
+            )
+            self._live.start()
+        else:
+            self._say(
+                f"{self._title()}: {self.trials} trials, {self.workers} at once{self._budget()}", is_cut=False
+            )
+            self._pulse = threading.Thread(target=self._beat_until_closed, name="progress", daemon=True)
+            self._pulse.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._closing.set()
+        if self._live is not None:
+            self._live.stop()
+        if self._pulse is not None:
+            self._pulse.join()
+
+    def started(self, number: int, text: str) -> None:
+        """Show a trial that was handed out; `text` is its configuration on one line."""
+        with self._lock:
+            self._running[number] = _Running(text)
+            self._beat()
+
+    def epoch(self, number: int, epoch: int, epochs: int, value: float) -> None:
+        """Show that all folds of a trial finished an epoch.
+
+        Args:
+            number: Of the trial.
+            epoch: 1-based.
+            epochs: Most epochs the trial may take.
+            value: The search metric so far.
+        """
+        with self._lock:
+            text = self._running[number].text if number in self._running else ""
+            self._running[number] = _Running(text, epoch, epochs, value)
+            self._beat()
+
+    def finished(
+        self, number: int, state: State, cause: Cause | None, value: float | None, text: str
+    ) -> None:
+        """Show how a trial ended.
+
+        Args:
+            number: Of the trial.
+            state: How it ended.
+            cause: Why it did not run to the end; None for complete trials.
+            value: The search metric; None if no epoch finished.
+            text: Its configuration on one line.
+        """
+        with self._lock:
+            self._running.pop(number, None)
+            self._count(number, state, cause, value, text)
+            self._ended_here += 1
+            if self._live is None or state == "failed":
+                self._say(self._finished_line(number, state, cause, value, text))
+
+    def postponed(self, number: int, reason: str) -> None:
+        """Say why a trial no longer runs though it has not ended."""
+        with self._lock:
+            self._running.pop(number, None)
+            self._say(f"trial {number}: {reason}")
+
+    def note(self, sentence: str) -> None:
+        """Print a sentence above the panel."""
+        with self._lock:
+            self._say(sentence, is_cut=False)
+
+    def interrupted(self) -> None:
+        """Say that the user stopped the search."""
+        with self._lock:
+            self._is_interrupted = True
+            self._say(
+                f"interrupted: {_trials(self._ended.total())} ended and kept, {len(self._running)} cut short"
+            )
+
+    @property
+    def _is_live(self) -> bool:
+        return self.console.is_terminal and not self.console.is_dumb_terminal
+
+    def _count(self, number: int, state: State, cause: Cause | None, value: float | None, text: str) -> None:
+        self._ended[state] += 1
+        if state == "failed" and cause is not None:
+            self._causes[cause] += 1
+        is_best = self._best is None or (value is not None and value > self._best[1])
+        if state == "complete" and value is not None and is_best:
+            self._best = (number, value, text)
+
+    def _say(self, text: str, *, is_cut: bool = True) -> None:
+        line = fitted(text, self.console.width) if is_cut else text
+        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        self._last_line = self.clock()
+
+    def _beat(self) -> None:
+        """Give a sign of life where there is no panel and nothing was printed for a while."""
+        if self._live is None and self.clock() - self._last_line >= HEARTBEAT_SECONDS:
+            self._say(self._heartbeat_line())
+
+    def _beat_until_closed(self) -> None:
+        while not self._closing.wait(_WAKE_SECONDS):
+            with self._lock:
+                self._beat()
+
+    def _heartbeat_line(self) -> str:
+        best = ""
+        if self._best:
+            best = f", best {scored(f'{self._best[1]:.3f}', self.split)} (trial {self._best[0]})"
+        return (
+            f"{self._ended.total()} of {_trials(self.trials)} ended, {len(self._running)} running{best}; "
+            f"{self._times()}"
+        )
+
+    def _finished_line(
+        self, number: int, state: State, cause: Cause | None, value: float | None, text: str
+    ) -> str:
+        why = f" ({cause})" if cause else ""
+        score = f" {scored(self.metric, self.split)} {value:.3f}" if value is not None else ""
+        return f"[{self._ended.total()}/{self.trials}] trial {number} {state}{why}{score}  {text}"
+
+    def _title(self) -> str:
+        before = marks(is_synthetic=self.is_synthetic, split=self.split)  # a narrow terminal cuts the end
+        return f"{before}search {self.task}/{self.name} on {self.data}"
+
+    def _budget(self) -> str:
+        return "" if self.minutes is None else f", {self.minutes:g} min"
+
+    def _times(self) -> str:
+        elapsed = self.clock() - self._begun
+        left = seconds_left(
+            finished=self._ended_here,
+            remaining=max(0, self.trials - self._ended.total()),
+            elapsed_seconds=elapsed,
+            budget_seconds=None if self.minutes is None else 60.0 * self.minutes,
+        )
+        budget = "" if self.minutes is None else f" of {clock_text(60.0 * self.minutes)}"
+        return f"elapsed {clock_text(elapsed)}{budget}, left {'?' if left is None else clock_text(left)}"
+
+    def _panel(self) -> RenderableType:
+        with self._lock:
+            width = self.console.width - _FRAME
+            lines = [self._counts_line(), self._best_line(), *self._running_lines()]
+            return Panel(
+                Group(self._bar(width), *(_row(line, width) for line in lines)),
+                title=Text(fitted(self._title(), width - 2)),
+                title_align="left",
+                border_style="yellow" if self._is_interrupted else "blue",
+            )
+
+    def _bar(self, width: int) -> RenderableType:
+        said = Text(f"{self._ended.total()} of {_trials(self.trials)}   {self._times()}")
+        bar = ProgressBar(
+            total=max(self.trials, 1),
+            completed=self._ended.total(),
+            width=max(5, width - cell_len(said.plain) - 3),
+        )
+        row = Table.grid(padding=(0, 3, 0, 0))
+        row.add_row(bar, said)
+        return row
+
+    def _counts_line(self) -> str:
+        ended = "   ".join(f"{state} {self._ended[state]}" for state in _STATES)
+        return f"running {len(self._running)}   {ended}{_causes_text(self._causes)}"
+
+    def _best_line(self) -> str:
+        if self._best is None:
+            return "best: no trial is complete yet"
+        number, value, text = self._best
+        return f"best: trial {number}  {scored(self.metric, self.split)} {value:.3f}  {text}"
+
+    def _running_lines(self) -> list[str]:
+        numbers = sorted(self._running)
+        is_long = len(numbers) > _MOST_RUNNING_LINES
+        shown = numbers[: _MOST_RUNNING_LINES - 1] if is_long else numbers
+        lines = [_running_line(number, self._running[number]) for number in shown]
+        return [*lines, f"and {len(numbers) - len(shown)} more"] if is_long else lines
+
+
+def closing_summary(  # noqa: PLR0913 - what the last words say
+    *,
+    records: Sequence[TrialRecord],
+    metric: str,
+    best: tuple[int, float, str] | None,
+    folder: str,
+    commands: Sequence[str],
+    interval: str = "",
+    saved: str = "",
+    split: SplitName = GROUPED,
+) -> RenderableType:
+    """Return the last words of a search.
+
+    Args:
+        records: Of all trials that ended.
+        metric: What the search maximised.
+        best: Number, value and configuration of the best complete trial; None if there is none.
+        folder: Run folder, as the user would type it.
+        commands: To type next.
+        interval: The best value's confidence interval, such as `95 % 0.78 to 0.89`.
+        saved: What sharing the frozen prefixes saved, one sentence.
+        split: What the best value is named after.
+    """
+    lines = [f"{_ended_text(records)} in {clock_text(busy_seconds(records))}"]
+    if best is None:
+        lines.append("best      none: no trial is complete")
+    else:
+        number, value, text = best
+        uncertainty = f" ({interval})" if interval else ""
+        lines.append(f"best      trial {number}: {scored(metric, split)} {value:.3f}{uncertainty}  {text}")
+    if split == NAIVE:
+        lines.append(f"beware    {NAIVE_SENTENCE}")
+    if saved:
+        lines.append(f"shared    {saved}")
+    lines.append(f"kept in   {folder}")
+    next_lines = [f"{'next' if index == 0 else '':<10}{command}" for index, command in enumerate(commands)]
+    return Group(
+        *(_hanging(line) for line in lines),
+        # A folded command could not be copied.
+        *(Text(line, no_wrap=True, overflow="ignore") for line in next_lines),
+    )
+
+
+def busy_seconds(records: Sequence[TrialRecord]) -> float:
+    """Return for how long at least one trial ran; pauses between sessions of a search do not count."""
+    spans = sorted(
+        (record.finished_at.timestamp() - record.wall_seconds, record.finished_at.timestamp())
+        for record in records
+    )
+    total, reached = 0.0, float("-inf")
+    for begin, end in spans:
+        total += max(0.0, end - max(begin, reached))
+        reached = max(reached, end)
+    return total
+
+
+def _ended_text(records: Sequence[TrialRecord]) -> str:
+    parts = []
+    for state in _STATES:
+        those = [record for record in records if record.state == state]
+        causes = Counter(str(record.cause) for record in those if record.cause)
+        parts.append(f"{len(those)} {state}{_causes_text(causes)}")
+    return f"{_trials(len(records))} ended: {', '.join(parts)}"
+
+
+def _causes_text(causes: Counter[str]) -> str:
+    """Causes in brackets, most frequent first; a single one needs no count."""
+    if len(causes) < 2:
+        return "".join(f" ({cause})" for cause in causes)
+    return f" ({', '.join(f'{count} {cause}' for cause, count in causes.most_common())})"
+
+
+def _hanging(line: str) -> RenderableType:
+    """A line whose continuation stands under its text, not under its label of ten columns."""
+    if line[9:10] != " ":
+        return Text(line)
+    grid = Table.grid()
+    grid.add_column(width=10)
+    grid.add_row(Text(line[:10]), Text(line[10:], overflow="fold"))
+    return grid
+
+
+def _row(line: str, width: int) -> Text:
+    return Text(fitted(line, width), no_wrap=True)
+
+
+def _running_line(number: int, trial: _Running) -> str:
+    if trial.value is None:
+        return f"trial {number:<4} preparing            {trial.text}"
+    return f"trial {number:<4} epoch {trial.epoch:>3}/{trial.epochs:<3} {trial.value:.3f}  {trial.text}"
+
+
+def _trials(count: int) -> str:
+    return f"{count} trial" if count == 1 else f"{count} trials"

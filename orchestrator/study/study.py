@@ -1,0 +1,242 @@
+"""The Optuna study: proposes configurations, prunes, and is told every outcome.
+
+Trials that crash, run out of memory or leave the numbers are told as PRUNED: the sampler learns from pruned
+trials, but ignores failed ones and would keep proposing what crashes. The true cause stays in the record and
+as a user attribute of the trial.
+"""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import optuna
+from optuna.storages import JournalStorage
+from optuna.trial import TrialState
+
+from orchestrator.study.journal import RunJournal
+from orchestrator.study.pruners import REDUCTION, first_rung, is_rung
+from orchestrator.study.samplers import BoundedSampler
+from results.run.records import TrialRecord
+from search_spaces.context import SpaceContext
+from search_spaces.enqueue import FirstPoint, params_of, register
+from search_spaces.registry import Space
+from trainables.common.errors import ConfigError
+from trainables.config.trial_config import TrialConfig, decode, flatten
+
+_NEVER_PRUNED: Final = 4  # first trials that always finish
+_SAMPLE: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A trial to run.
+
+    Attributes:
+        number: Of the Optuna trial, and of its folder.
+        config: Checked configuration.
+        params: What the sampler chose.
+        recipe: Whose point it is; empty for what the sampler proposed.
+    """
+
+    number: int
+    config: TrialConfig
+    params: dict[str, Any]
+    recipe: str = ""
+
+
+class InvalidPointError(ConfigError):
+    """The space proposed a point that no trial can run."""
+
+    def __init__(self, number: int, params: dict[str, Any], message: str) -> None:
+        super().__init__(message)
+        self.number, self.params = number, params
+
+
+class StudyPolicy:
+    """Asks and tells one study.
+
+    Args:
+        study: Made by `open_study`.
+        space: What may vary.
+        context: Facts that the space's conditions depend on.
+        pins: Settings held fixed.
+        trials: Number of trials, those already in the study included.
+
+    Attributes:
+        handed_out: Trials that were asked for, finished ones included.
+    """
+
+    def __init__(
+        self,
+        study: optuna.Study,
+        space: Space,
+        context: SpaceContext,
+        pins: Mapping[str, Any],
+        *,
+        trials: int,
+    ) -> None:
+        self.study, self.space, self.context, self.pins, self.trials = study, space, context, pins, trials
+        self._first_rung = first_rung(context.epochs)
+        self._running: dict[int, optuna.Trial] = {}
+        self._orphans: list[optuna.Trial] = []
+        # Counted once: reading all trials at each ask would make a search slower as it grows.
+        states = (TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+        self.handed_out = len(study.get_trials(deepcopy=False, states=states))
+
+    def enqueue(self, points: Sequence[FirstPoint]) -> None:
+        """Put points in front of what the sampler will propose."""
+        for point in points:
+            config = point.configure(self.pins, epochs=self.context.epochs)
+            self.study.enqueue_trial(
+                params_of(self.space.function, self.context, config),
+                user_attrs={"recipe": point.recipe, "settings": flatten(config.model_dump(mode="json"))},
+            )
+
+    def adopt(self, records: Mapping[int, TrialRecord]) -> int:
+        """Take over trials that an interrupted search left running.
+
+        A trial whose record was written is told; the others will be run again under their own numbers.
+
+        Args:
+            records: Records of the run folder by number.
+
+        Returns:
+            The number of trials that will be run again.
+        """
+        for frozen in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            self._running[frozen.number] = optuna.Trial(self.study, frozen._trial_id)
+            record = records.get(frozen.number)
+            if record is not None:
+                self.tell(record)
+            else:
+                self._orphans.append(self._running.pop(frozen.number))
+        return len(self._orphans)
+
+    def next(self) -> Proposal | None:
+        """The next trial, or None when all have been handed out.
+
+        Raises:
+            InvalidPointError: If the space proposes a point that cannot run.
+        """
+        if self._orphans:
+            trial = self._orphans.pop(0)
+        elif self.handed_out >= self.trials:
+            return None
+        else:
+            trial = self.study.ask()
+            self.handed_out += 1
+        self._running[trial.number] = trial
+        try:
+            config = self._configure(trial)
+        except ConfigError as error:
+            raise InvalidPointError(trial.number, dict(trial.params), str(error)) from error
+        except Exception as error:  # a space may be the user's own code
+            message = f"space {self.space.name} failed: {error!r}"
+            raise InvalidPointError(trial.number, dict(trial.params), message) from error
+        return Proposal(trial.number, config, dict(trial.params), trial.user_attrs.get("recipe", ""))
+
+    def _configure(self, trial: optuna.Trial) -> TrialConfig:
+        settings = trial.user_attrs.get("settings")
+        if settings is None:
+            return self.space.configure(trial, self.context, self.pins)
+        config = decode(settings)
+        register(self.space.function, self.context, config, trial)
+        return config
+
+    def should_prune(self, number: int, epoch: int, value: float) -> bool:
+        """Report an epoch (1-based) and ask whether the trial is worse than its peers at the same epoch.
+
+        The first points are let finish, as a measure for all others, and so are the first few trials: with
+        two or three at an epoch, "the better half" is chance. Between rungs nothing is decided, so nothing is
+        written either.
+        """
+        if not is_rung(epoch, self._first_rung):
+            return False
+        trial = self._running[number]
+        trial.report(value, epoch)
+        is_worse = trial.should_prune()  # asked of every trial: this is how the pruner gets to know it
+        return is_worse and number >= _NEVER_PRUNED and "recipe" not in trial.user_attrs
+
+    def tell(self, record: TrialRecord) -> None:
+        """Tell the study how a trial ended."""
+        trial = self._running.pop(record.number)
+        trial.set_user_attr("state", record.state)
+        if record.cause is not None:
+            trial.set_user_attr("cause", record.cause)
+        if record.state == "complete":
+            self.study.tell(trial, record.value)
+        else:
+            # The sampler ranks unfinished trials by how far they came.
+            if record.value is not None and record.epochs > 0:
+                trial.report(record.value, record.epochs)
+            self.study.tell(trial, state=TrialState.PRUNED)
+
+
+def open_study(
+    *, storage: str | None, journal: Path, name: str, seed: int, epochs: int, is_new: bool
+) -> optuna.Study:
+    """Open or create the study of a run.
+
+    Args:
+        storage: Any Optuna storage URL; None for a journal file.
+        journal: The journal file.
+        name: Of the study within its storage.
+        seed: Of the sampler.
+        epochs: Largest number of epochs of a trial.
+        is_new: The study must not exist yet.
+
+    Raises:
+        ConfigError: If a new study exists, an old one minimises, or the storage cannot be opened.
+    """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    # A resumed trial reports epochs again that the study has; the first report counts.
+    warnings.filterwarnings("ignore", message="The reported value is ignored")
+    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+    try:
+        study = optuna.create_study(
+            storage=storage or JournalStorage(RunJournal(journal)),
+            study_name=name,
+            direction="maximize",
+            load_if_exists=not is_new,
+            pruner=optuna.pruners.SuccessiveHalvingPruner(
+                min_resource=first_rung(epochs), reduction_factor=REDUCTION
+            ),
+        )
+    except optuna.exceptions.DuplicatedStudyError as error:
+        raise ConfigError(
+            f"{storage} holds a study {name!r} already; give the search another --name"
+        ) from error
+    except Exception as error:
+        raise ConfigError(f"the Optuna storage {storage or journal} cannot be opened: {error}") from error
+    if study.direction != optuna.study.StudyDirection.MAXIMIZE:
+        raise ConfigError(
+            f"study {name} in {storage} minimises; this search maximises, give it another --name"
+        )
+    # A resumed search goes on drawing, instead of drawing again what it drew at its start.
+    study.sampler = BoundedSampler(seed + len(study.get_trials(deepcopy=False)))
+    return study
+
+
+def check_space(space: Space, context: SpaceContext, pins: Mapping[str, Any]) -> list[TrialConfig]:
+    """Draw points at random before anything runs, so that a broken space stops the search at its door.
+
+    Returns:
+        The drawn configurations.
+
+    Raises:
+        ConfigError: If a point is no valid configuration, or the space fails.
+    """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    configs: list[TrialConfig] = []
+    for _ in range(_SAMPLE):
+        trial = study.ask()
+        try:
+            configs.append(space.configure(trial, context, pins))
+        except ConfigError:
+            raise
+        except Exception as error:
+            raise ConfigError(f"space {space.name} failed on {trial.params}: {error!r}") from error
+    return configs

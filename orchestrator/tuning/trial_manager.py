@@ -1,0 +1,328 @@
+"""What happens around a trial, whoever runs it: hand out, follow, stop, record, tell, show.
+
+Knows neither Ray nor Optuna; the engine calls it from one thread.
+"""
+
+import contextlib
+import dataclasses
+import heapq
+import shutil
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final, Protocol
+
+from results.run.records import Cause, PrefixUse, SearchRecord, State, TrialRecord
+from results.run.run_folder import RunFolder
+from trainables.common.errors import ConfigError
+from trainables.config.trial_config import TrialConfig, flatten
+
+_COLLAPSE_PATIENCE: Final = 8  # epochs that a fold may predict one class before its trial is stopped
+GRACE_SECONDS: Final = 60.0  # after the deadline, for a trial to end itself with what it has
+_INVALID_IN_A_ROW: Final = 20
+_LOST_AGAIN: Final = 2  # times that a trial is handed out again after its worker died
+RUN_ALONE: Final = "ran out of memory beside other trials and was run again alone"
+
+
+class Proposed(Protocol):
+    """A trial to run."""
+
+    @property
+    def number(self) -> int: ...
+    @property
+    def config(self) -> TrialConfig: ...
+    @property
+    def params(self) -> dict[str, Any]: ...
+    @property
+    def recipe(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Handout:
+    """A trial to run now.
+
+    Attributes:
+        number: Of the trial, and of its folder.
+        config: What to run.
+        params: What the sampler chose.
+        is_alone: Nothing else may run beside it: it ran out of memory once.
+        recipe: Whose point it is; empty for what the sampler proposed.
+    """
+
+    number: int
+    config: TrialConfig
+    params: dict[str, Any]
+    is_alone: bool = False
+    recipe: str = ""
+
+
+class Policy(Protocol):
+    """Proposes, prunes and is told; `orchestrator.study.study.StudyPolicy` in a search, a list in a test."""
+
+    def next(self) -> Proposed | None: ...
+    def should_prune(self, number: int, epoch: int, value: float) -> bool: ...
+    def tell(self, record: TrialRecord) -> None: ...
+
+
+class Watcher(Protocol):
+    """Somebody who is shown what happens: the terminal, TensorBoard."""
+
+    def started(self, number: int, config: TrialConfig) -> None: ...
+    def epoch(
+        self, number: int, epoch: int, epochs: int, value: float, scalars: Mapping[str, float]
+    ) -> None: ...
+    def postponed(self, number: int, reason: str) -> None: ...
+    def finished(self, record: TrialRecord) -> None: ...
+
+
+@dataclass(slots=True)
+class RunningTrial:
+    """What is known of a trial while it runs."""
+
+    handout: Handout
+    started_at: float
+    device: str = "cpu"
+    peak_bytes: int | None = None
+    prefix: PrefixUse | None = None
+    epochs: int = 0
+    value: float | None = None
+    collapsed_for: dict[int, int] = field(default_factory=dict)
+
+
+class Conductor:
+    """Leads the trials of one search.
+
+    Args:
+        run: Where records are kept.
+        search: What was asked.
+        policy: Proposes and prunes.
+        watchers: Are shown everything.
+        deadline: Clock reading after which nothing starts and running trials are stopped; None for no limit.
+        clock: Seconds; injected for tests.
+    """
+
+    def __init__(
+        self,
+        run: RunFolder,
+        search: SearchRecord,
+        policy: Policy,
+        watchers: tuple[Watcher, ...],
+        *,
+        deadline: float | None,
+        clock: Callable[[], float],
+    ) -> None:
+        self.run, self.search, self.policy, self.watchers = run, search, policy, watchers
+        self.deadline, self.clock = deadline, clock
+        self.running: dict[int, RunningTrial] = {}
+        self.is_stopping = False
+        self._again: deque[Handout] = deque()  # their workers died
+        self._alone: deque[Handout] = deque()  # they ran out of memory
+        self._losses: Counter[int] = Counter()
+        self._is_exhausted = False
+        self._holders = [_worth(record) for record in run.records() if record.has_weights]
+        heapq.heapify(self._holders)
+
+    @property
+    def is_over(self) -> bool:
+        """True when nothing more will be handed out, whatever becomes of the trials that run."""
+        if self.is_stopping or self._is_late():
+            return True
+        return self._is_exhausted and not (self.running or self._again or self._alone)
+
+    def next(self) -> Handout | None:
+        """Hand out the next trial; None when there is none, for now or for good (`is_over`).
+
+        Trials that ran out of memory come last, when no other runs. Until then they are unfinished for the
+        sampler, which stays away from such points.
+        """
+        if self.is_stopping or self._is_late():
+            return None
+        handout = self._again.popleft() if self._again else self._propose()
+        if handout is None and self._alone and all(trial.handout.is_alone for trial in self.running.values()):
+            handout = self._alone.popleft()
+        if handout is not None:
+            self.running[handout.number] = RunningTrial(handout, self.clock())
+            for watcher in self.watchers:
+                watcher.started(handout.number, handout.config)
+        return handout
+
+    def opened(self, number: int, prefix: PrefixUse, *, device: str) -> None:
+        """Note how a trial is fed and where it computes, for the records of those that are stopped."""
+        trial = self.running[number]
+        trial.prefix, trial.device = prefix, device
+
+    def needed(self, number: int, peak_bytes: int) -> None:
+        """Note the most memory that a trial has held so far, for the records of those that are stopped."""
+        self.running[number].peak_bytes = peak_bytes
+
+    def epoch(
+        self, number: int, epoch: int, value: float, scalars: Mapping[str, float], collapsed: tuple[int, ...]
+    ) -> Cause | None:
+        """Follow one epoch; returns the reason to stop the trial, or None to go on."""
+        trial = self.running[number]
+        trial.epochs, trial.value = epoch, value
+        trial.collapsed_for = {fold: trial.collapsed_for.get(fold, 0) + 1 for fold in collapsed}
+        for watcher in self.watchers:
+            watcher.epoch(number, epoch, trial.handout.config.training.epochs, value, scalars)
+        if self._is_late(GRACE_SECONDS):
+            return "budget"
+        if max(trial.collapsed_for.values(), default=0) >= _COLLAPSE_PATIENCE:
+            return "collapse"
+        return "asha" if self.policy.should_prune(number, epoch, value) else None
+
+    def stopped(self, number: int, cause: Cause) -> None:
+        """Record a trial that was stopped before its end."""
+        trial = self.running[number]
+        collapsed = tuple(sorted(trial.collapsed_for)) if cause == "collapse" else ()
+        record = self._record(trial.handout, "pruned", cause)
+        self._finish(record.model_copy(update={"value": trial.value, "collapsed_folds": collapsed}))
+
+    def lost(self, number: int, cause: Cause, error: str) -> None:
+        """Take note of a trial whose worker died: hand it out again, or record it where that is in vain."""
+        handout = self.running[number].handout
+        if cause == "out_of_memory" and not handout.is_alone:
+            self._run_alone_later(handout)
+        elif cause == "lost_worker" and self._losses[number] < _LOST_AGAIN:
+            self._losses[number] += 1
+            self.running.pop(number)
+            self._again.append(handout)
+            self._say_postponed(number, "its worker died; it is run again")
+        else:
+            self._close(handout, cause, error)
+
+    def ended(self, number: int) -> None:
+        """Take over a trial that wrote its own record, complete or failed."""
+        record, handout = self.run.record(number), self.running[number].handout
+        if record is None:
+            self._close(handout, "lost_worker", "the trial ended without a record")
+        elif record.cause == "out_of_memory" and not handout.is_alone:
+            self._run_alone_later(handout)
+        elif handout.is_alone:
+            self._finish(_as_run_alone(record))
+        else:
+            self._finish(record, is_written=not handout.recipe)
+
+    def end_late_trials(self) -> None:
+        """Record trials that were ended without a report, or not run again, since the time was up."""
+        if not self._is_late():
+            return
+        for number in list(self.running):
+            self.stopped(number, "budget")
+        for handout in self._alone:
+            beside = dataclasses.replace(handout, is_alone=False)  # it never came to run alone
+            self._close(beside, "out_of_memory", "ran out of memory; no time was left to run it again alone")
+        for handout in self._again:
+            self._close(handout, "lost_worker", "its worker died; no time was left to run it again")
+        self._alone.clear()
+        self._again.clear()
+
+    def is_postponed(self, number: int) -> bool:
+        """Tell whether a trial ran out of memory and waits to be run alone."""
+        return any(handout.number == number for handout in self._alone)
+
+    def _propose(self) -> Handout | None:
+        if self._is_exhausted:
+            return None
+        for _ in range(_INVALID_IN_A_ROW):
+            try:
+                proposal = self.policy.next()
+            except Exception as error:
+                number = getattr(error, "number", None)
+                if number is None:
+                    raise
+                self._refuse(number, getattr(error, "params", {}), str(error))
+                continue
+            self._is_exhausted = proposal is None
+            if proposal is None:
+                return None
+            return Handout(proposal.number, proposal.config, proposal.params, recipe=proposal.recipe)
+        raise ConfigError(f"the space proposed {_INVALID_IN_A_ROW} points in a row that cannot run")
+
+    def _run_alone_later(self, handout: Handout) -> None:
+        self.running.pop(handout.number)
+        (self.run.trial(handout.number) / "record.json").unlink(missing_ok=True)  # it has not ended yet
+        self._alone.append(dataclasses.replace(handout, is_alone=True))
+        self._say_postponed(handout.number, "it ran out of memory; it is run again alone, after the others")
+
+    def _say_postponed(self, number: int, reason: str) -> None:
+        for watcher in self.watchers:
+            watcher.postponed(number, reason)
+
+    def _refuse(self, number: int, params: dict[str, Any], error: str) -> None:
+        """Record a point that no trial can run."""
+        record = TrialRecord(
+            number=number,
+            state="failed",
+            cause="exception",
+            error=error,
+            config={},
+            params=params,
+            **self._mark(),
+        )
+        self._finish(record)
+
+    def _close(self, handout: Handout, cause: Cause, error: str) -> None:
+        record = self._record(handout, "failed", cause).model_copy(update={"error": error})
+        self._finish(_as_run_alone(record) if handout.is_alone else record)
+
+    def _record(self, handout: Handout, state: State, cause: Cause) -> TrialRecord:
+        trial = self.running.get(handout.number) or RunningTrial(handout, self.clock())
+        return TrialRecord(
+            number=handout.number,
+            state=state,
+            cause=cause,
+            config=flatten(handout.config.model_dump(mode="json")),
+            params=handout.params,
+            prefix=trial.prefix,
+            epochs=trial.epochs,
+            wall_seconds=self.clock() - trial.started_at,
+            peak_bytes=trial.peak_bytes,
+            device=trial.device,
+            **self._mark(),
+        )
+
+    def _mark(self) -> dict[str, Any]:
+        """What every record of this search says."""
+        search = self.search
+        return {"fingerprint": search.fingerprint, "seed": search.seed, "finished_at": datetime.now(UTC)}
+
+    def _finish(self, record: TrialRecord, *, is_written: bool = False) -> None:
+        trial = self.running.get(record.number)
+        if trial is not None and trial.handout.recipe:
+            record = record.model_copy(update={"recipe": trial.handout.recipe})
+        if record.state != "complete":
+            (self.run.trial(record.number) / "checkpoint.pt").unlink(missing_ok=True)
+        if not is_written:
+            self.run.write_record(record)
+        self.policy.tell(record)
+        self.running.pop(record.number, None)
+        for watcher in self.watchers:
+            watcher.finished(record)
+        if record.has_weights:
+            self._bound_weights(record)
+
+    def _bound_weights(self, newest: TrialRecord) -> None:
+        """Keep the weights of the best trials only, so that the disk stays bounded."""
+        heapq.heappush(self._holders, _worth(newest))
+        while len(self._holders) > self.search.keep_weights:
+            number = -heapq.heappop(self._holders)[1]
+            record = self.run.record(number)
+            if record is not None:
+                self.run.write_record(record.model_copy(update={"has_weights": False}))
+            with contextlib.suppress(FileNotFoundError):
+                shutil.rmtree(self.run.trial(number) / "folds")
+
+    def _is_late(self, grace: float = 0.0) -> bool:
+        return self.deadline is not None and self.clock() >= self.deadline + grace
+
+
+def _worth(record: TrialRecord) -> tuple[float, int]:
+    """Sorts trials from worst to best; of equal ones the later is worse."""
+    return record.value or 0.0, -record.number
+
+
+def _as_run_alone(record: TrialRecord) -> TrialRecord:
+    """The record of a trial that was run twice, saying so."""
+    said = RUN_ALONE if record.error is None else f"{RUN_ALONE}:\n{record.error}"
+    return record.model_copy(update={"error": said})

@@ -1,0 +1,295 @@
+"""A worker process: opens the data once, then runs one trial after another, a few epochs at a step."""
+
+import dataclasses
+import functools
+import time
+import traceback
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from orchestrator.preflight.warm_start import read_start, tell_types
+from orchestrator.study.pruners import first_rung, is_rung
+from results.run.records import OutOfFold, PrefixUse, SearchRecord, TrialRecord
+from results.run.run_folder import RunFolder
+from results.scores.metrics import scores
+from search_spaces.context import SpaceContext
+from trainables.common.errors import WeightsError
+from trainables.config.tasks import task_named
+from trainables.config.trial_config import TrialConfig, flatten
+from trainables.data.patches import open_patch_set
+from trainables.data.splits import read_split
+from trainables.data.training_data import Material, Place, prepare
+from trainables.models.registry import backbone_named
+from trainables.models.taps import feature_shapes, taps_to_share
+from trainables.models.weights import Inventory, take_inventory
+from trainables.runtime.checkpoint import read_checkpoint, write_checkpoint, write_fold_weights
+from trainables.runtime.devices import Device, choose_device, limit_threads
+from trainables.runtime.memory import MemoryUse, PeakMemory
+from trainables.training.folds import NanLossError
+from trainables.validation.epoch_selection import EpochReport
+from trainables.validation.factory import Validation, open_validation
+
+_CHECKPOINT_SECONDS: Final = 60.0
+_ERROR_LINES: Final = 12
+_STEP_SECONDS: Final = 0.3  # of work before a worker reports: a report costs the driver milliseconds
+FEWEST_EPOCHS: Final = 5  # a trial that had less time than this says nothing; it counts as pruned
+EPOCH_METRICS: Final = ("auc", "f2", "f1", "accuracy", "balanced_accuracy", "recall", "precision")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Step:
+    """What a worker tells after a step. No plain dictionary, since Tune flattens those on the way.
+
+    Attributes:
+        opened: How the trial is fed, in the step that opened it.
+        epochs: Those that were finished in the step, in order; none follows a rung.
+        is_end: The trial has ended and its record is written.
+        memory: What the trial has needed so far; None where that cannot be measured.
+        device: Where it computes, in torch's words.
+    """
+
+    opened: PrefixUse | None = None
+    epochs: tuple[EpochReport, ...] = ()
+    is_end: bool = False
+    memory: MemoryUse | None = None
+    device: str = "cpu"
+
+
+class TrialRunner:
+    """Runs one trial of a run folder.
+
+    Args:
+        run: The run folder.
+        number: Of the trial.
+        config: What to run.
+        params: What the sampler chose, for the record.
+        gpus: GPUs that this worker was given.
+        cpus: CPU cores that it was given.
+        deadline: Reading of `time.time()` at which the search is out of time; None for no limit. A trial that
+            is late ends with the best epoch it reached, so that it is not wasted.
+    """
+
+    def __init__(
+        self,
+        run: RunFolder,
+        number: int,
+        config: TrialConfig,
+        params: dict[str, Any],
+        *,
+        gpus: float,
+        cpus: float,
+        deadline: float | None = None,
+    ) -> None:
+        self.run, self.number, self.config, self.params = run, number, config, params
+        self.started = self.opened = self.checkpointed = time.monotonic()
+        self.deadline = deadline
+        limit_threads(cpus)
+        self.search = _search(run, run.search_file.stat().st_mtime_ns)
+        self.first_rung = first_rung(self.search.epochs)
+        self.device = choose_device(gpus)
+        self.peak = PeakMemory(self.device)
+        self.validation: Validation | None = None
+
+    def step(self) -> Step:
+        """Open the trial if need be, then train until a rung, the end, or for a while."""
+        begun, opened, epochs, is_end = time.monotonic(), None, list[EpochReport](), False
+
+        def is_enough() -> bool:
+            at_rung = bool(epochs) and is_rung(epochs[-1].epoch, self.first_rung)
+            return is_end or at_rung or time.monotonic() - begun >= _STEP_SECONDS
+
+        try:
+            if self.validation is None:
+                opened = self._open()
+            if opened is None or not is_enough():
+                is_end = self._advance(epochs)
+            while not is_enough():
+                is_end = self._advance(epochs)
+        except Exception as error:  # every failure of a trial becomes its record
+            self._write_failure(error)
+            self.validation, is_end = None, True  # its memory is wanted by others
+        return Step(opened, tuple(epochs), is_end, self._memory(), str(self.device))
+
+    def _advance(self, epochs: list[EpochReport]) -> bool:
+        """Train an epoch and append its report; returns True if that was the trial's end."""
+        if self.validation is None or self.validation.is_over:
+            self._end()
+            return True
+        report = self.validation.epoch()
+        epochs.append(report)
+        is_late = self._is_out_of_time() and not self.validation.is_ahead
+        is_early = not report.is_last and report.epoch < min(FEWEST_EPOCHS, self.config.training.epochs)
+        if is_late and is_early:
+            self.run.write_record(self._record(state="pruned", cause="budget", value=report.value))
+            return True
+        if is_late or report.is_last:
+            self._end()
+            return True
+        self._checkpoint()
+        return False
+
+    def _open(self) -> PrefixUse | None:
+        material, place = open_material(self.run, self.search, self.device)
+        validation = open_validation(
+            self.config,
+            material,
+            place,
+            seed=self.search.seed,
+            score=epoch_scores,
+            metric=self.search.metric,
+            isolated=self.search.process_per_fold,
+        )
+        state = read_checkpoint(self._checkpoint_file)
+        if state is not None:
+            validation.load_state(state)
+        self.validation, self.opened = validation, time.monotonic()
+        return self._prefix_use()
+
+    def _end(self) -> None:
+        validation = self.validation
+        if validation is None or validation.best is None:
+            raise RuntimeError("a trial ends after its first epoch")
+        best, material = validation.best, validation.material
+        folder = self.run.trial(self.number)
+        predictions = OutOfFold(
+            rows=material.rows,
+            labels=material.labels,
+            folds=material.folds,
+            groups=material.groups,
+            probabilities=best.probabilities,
+        )
+        self.run.write_out_of_fold(self.number, predictions.held_out())
+        write_fold_weights(folder / "folds", best.weights)
+        record = self._record(
+            state="complete",
+            cause=None if validation.is_over else "budget",
+            value=best.value,
+            best_epoch=best.epoch,
+            fold_metrics=best.fold_metrics,
+            losses=best.losses,
+            collapsed_folds=best.collapsed,
+            has_weights=bool(best.weights),
+        )
+        self.run.write_record(record)
+        self._checkpoint_file.unlink(missing_ok=True)
+
+    def _write_failure(self, error: Exception) -> None:
+        cause = "exception"
+        if isinstance(error, NanLossError):
+            cause = "nan"
+        elif isinstance(error, MemoryError) or "out of memory" in str(error).lower():
+            cause = "out_of_memory"
+        text = "".join(traceback.format_exception(error)).strip().splitlines()[-_ERROR_LINES:]
+        self.run.write_record(self._record(state="failed", cause=cause, error="\n".join(text)))
+
+    def _record(self, **outcome: Any) -> TrialRecord:
+        validation = self.validation
+        return TrialRecord(
+            number=self.number,
+            config=flatten(self.config.model_dump(mode="json")),
+            params=self.params,
+            epochs=validation.epochs_done if validation else 0,
+            prefix=self._prefix_use(),
+            trained_parameters=validation.trained_parameters if validation else None,
+            wall_seconds=time.monotonic() - self.started,
+            peak_bytes=memory.peak_bytes if (memory := self._memory()) else None,
+            device=str(self.device),
+            fingerprint=self.search.fingerprint,
+            seed=self.search.seed,
+            finished_at=datetime.now(UTC),
+            **outcome,
+        )
+
+    def _prefix_use(self) -> PrefixUse | None:
+        return PrefixUse(**dataclasses.asdict(self.validation.use)) if self.validation else None
+
+    def _memory(self) -> MemoryUse | None:
+        """What the trial has needed, in this process and in one that trains a fold at the same time."""
+        own, process = self.peak.use(), self.validation.process_memory if self.validation else None
+        if own is None or process is None:
+            return own
+        return MemoryUse(own.peak_bytes + process.peak_bytes, own.total_bytes)
+
+    def _checkpoint(self) -> None:
+        if time.monotonic() - self.checkpointed >= _CHECKPOINT_SECONDS and self.validation is not None:
+            write_checkpoint(self._checkpoint_file, self.validation.state())
+            self.checkpointed = time.monotonic()
+
+    def _is_out_of_time(self) -> bool:
+        # Features that were computed on the way are everybody's, so a trial's time counts from its first
+        # epoch. The search's own deadline holds for all.
+        is_long = time.monotonic() - self.opened > 60.0 * self.search.trial_minutes
+        return is_long or (self.deadline is not None and time.time() >= self.deadline)
+
+    @property
+    def _checkpoint_file(self) -> Path:
+        return self.run.trial(self.number) / "checkpoint.pt"
+
+
+@functools.lru_cache(maxsize=2)
+def _search(run: RunFolder, modified_ns: int) -> SearchRecord:
+    """What was asked; kept for the next trial, since YAML is slow to read."""
+    return run.search()
+
+
+@functools.lru_cache(maxsize=2)
+def _material(run: RunFolder, fingerprint: str, store: str, task: str) -> Material:
+    patch_set = open_patch_set(Path(store) / "data", fingerprint)
+    material = prepare(patch_set, task_named(task), read_split(run.split_file))
+    return tell_types(material, run.search().type_from)
+
+
+@functools.lru_cache(maxsize=2)
+def _place(run: RunFolder, device: Device) -> Place:
+    search = run.search()
+    context = SpaceContext.from_plain(search.space_context)
+    inventory = take_inventory(
+        search.backbones,
+        weights_dir=Path(search.weights_dir) if search.weights_dir else None,
+        may_download=False,
+        is_random=search.pins.get("model.weights") == "random",
+    )
+    _check_weights(inventory, search.weights)
+    taps = {}
+    for name in inventory.usable:
+        backbone = backbone_named(name)
+        if backbone.has_imagenet_weights:
+            shapes = feature_shapes(name, backbone.channels or 3, context.sizes_px[name])
+            depths = (0, 1) if context.fine_tunes[name] else (0,)
+            taps[name] = taps_to_share(backbone, shapes, depths=depths)
+    return Place(
+        Path(search.store),
+        device,
+        inventory.usable,
+        taps,
+        features=search.features,
+        store_gb=search.store_gb,
+        shared_store=Path(search.shared_store) if search.shared_store else None,
+        start=read_start(search),
+    )
+
+
+def _check_weights(inventory: Inventory, expected: Mapping[str, str]) -> None:
+    """Make sure that this machine has the weights the search was started with, and no others."""
+    for name, sha256 in expected.items():
+        file = inventory.usable.get(name)
+        if file is None:
+            raise WeightsError(
+                f"the weights of {name}, found when the search started, are not here: "
+                f"{inventory.left_out.get(name, 'the backbone is unknown')}"
+            )
+        if file.sha256 != sha256:
+            raise WeightsError(f"{file.path} is not the file that the search was started with")
+
+
+def open_material(run: RunFolder, search: SearchRecord, device: Device) -> tuple[Material, Place]:
+    """Open data and place of a run; kept for the next trial of this process."""
+    return _material(run, search.fingerprint, search.store, search.task), _place(run, device)
+
+
+def epoch_scores(labels: Any, probabilities: Any) -> dict[str, float]:
+    """The metrics that every epoch reports, at threshold 0.5."""
+    found = scores(labels, probabilities)
+    return {name: found[name] for name in EPOCH_METRICS}

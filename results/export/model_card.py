@@ -1,0 +1,200 @@
+"""`model_card.md`: what a person should know before using a bundle.
+
+Headings follow Mitchell et al. (2019), "Model cards for model reporting".
+"""
+
+from results.export.manifest import Manifest, Member, ParityCheck, TestScores
+from results.run.split_labels import NAIVE, NAIVE_SENTENCE, scored
+from results.scores.bootstrap import Interval
+from results.scores.metrics import METRICS
+
+
+def model_card(manifest: Manifest) -> str:
+    """Write the card of a bundle as Markdown."""
+    sections = [
+        f"# Model card: {manifest.name}",
+        *([_SYNTHETIC] if manifest.is_synthetic else []),
+        *([f"> **NAIVE SPLIT.** {NAIVE_SENTENCE}"] if manifest.split == NAIVE else []),
+        f"## Model details\n\n{_details(manifest)}",
+        f"## Intended use\n\n{_intended_use(manifest)}",
+        f"## Factors\n\n{_factors(manifest)}",
+        f"## Metrics\n\n{_metrics(manifest)}",
+        f"## Evaluation data\n\n{_evaluation_data(manifest)}",
+        f"## Training data\n\n{_training_data(manifest)}",
+        f"## Quantitative analyses\n\n{_analyses(manifest)}",
+        f"## Ethical considerations\n\n{_ETHICS}",
+        f"## Caveats and recommendations\n\n{_caveats(manifest)}",
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+_SYNTHETIC = (
+    "> **SYNTHETIC DATA.** This model was trained and scored on generated images. Its numbers show that the\n"
+    "> software works; they say nothing about patients."
+)
+_FOLDS_SEEN = "Each fold model saw the folds other than its own."
+_ALL_SEEN = (
+    "The model was trained on all of them after the search. Calibration, threshold and out-of-fold scores\n"
+    "are those of fold models of the same configuration, each of which saw the folds other than its own."
+)
+_ETHICS = (
+    "A missed malignancy delays treatment and a false alarm leads to worry and biopsies; the model weighs\n"
+    "neither. It was trained on labels that people and pathology gave, with their errors. It holds no\n"
+    "images, but as any trained model it may leak whether an image was used in training; treat it as\n"
+    "the data are treated."
+)
+
+
+def _details(manifest: Manifest) -> str:
+    lines = [
+        f"- Question: {manifest.question}",
+        f"- Classes: {', '.join(manifest.classes)}; positive is `{manifest.positive}`",
+        f"- Model: {manifest.method}, {len(manifest.members)} member(s)",
+        f"- Input `{manifest.input.name}`: {manifest.input.how_to_feed}.",
+        *(f"- Input `{extra.name}`: {extra.how_to_feed}." for extra in manifest.extra_inputs),
+        *_origins(manifest),
+        f"- Output `{manifest.output.partition(':')[0]}`: {manifest.output.partition(': ')[2]}",
+        f"- File: `model.onnx`, opset {manifest.onnx_opset}, SHA-256 `{manifest.sha256}`",
+        f"- Made: {manifest.created_at:%Y-%m-%d} with "
+        + ", ".join(f"{name} {version}" for name, version in manifest.versions.items()),
+    ]
+    head = "| trial | backbone | weights | cut | trained stages | folds | views | weight |\n|" + " --- |" * 8
+    return "\n".join(lines) + "\n\n" + "\n".join([head, *map(_member_row, manifest.members)])
+
+
+def _origins(manifest: Manifest) -> list[str]:
+    """What members take from trials of other searches."""
+    started = [
+        f"- Trial {member.trial} went on from the weights of {member.started_from}."
+        for member in manifest.members
+        if member.started_from
+    ]
+    told = [
+        f"- Trial {member.trial} is told mass or calcification by {member.told_by}, which is in the file too."
+        for member in manifest.members
+        if member.told_by
+    ]
+    return started + told
+
+
+def _member_row(member: Member) -> str:
+    weight = "stacked" if member.weight is None else f"{member.weight:.3f}"
+    cells = (member.trial, member.backbone, member.weights, member.cut, member.trained_stages)
+    return f"| {' | '.join(map(str, (*cells, member.folds, member.views, weight)))} |"
+
+
+def _intended_use(manifest: Manifest) -> str:
+    return (
+        f"{manifest.intended_use}\n\n"
+        "Out of scope: whole mammograms, other views, modalities or machines than those of the training "
+        "data, and patches cut in another way."
+    )
+
+
+def _factors(manifest: Manifest) -> str:
+    shape = "x".join(map(str, manifest.input.trained_shape))
+    return (
+        f"Images of the search were {shape} pixels with values from 0 to {manifest.input.max_value:g}. Age, "
+        "ethnicity, breast density, machine and site are not recorded in the data, so performance was not "
+        "compared between them."
+    )
+
+
+def _metrics(manifest: Manifest) -> str:
+    if manifest.threshold is None:
+        rule = "The most probable class is called."
+    else:
+        rule = (
+            f"`{manifest.positive}` is called at a calibrated probability of {manifest.threshold:.4f} or "
+            "more, chosen for the best balanced accuracy out of fold. Another trade between misses and false "
+            "alarms needs another threshold."
+        )
+    unit = "patients" if manifest.data.has_patients else "images, since patients are unknown"
+    return f"{rule} Brackets are 95 % bootstrap intervals over {unit}."
+
+
+def _evaluation_data(manifest: Manifest) -> str:
+    if manifest.data.folds == 1:
+        where = f"a validation part of {manifest.data.held_out} images of the training data"
+    else:
+        where = f"{manifest.data.folds} folds of the training data"
+    out_of_fold = f"Out of fold: {where}; {manifest.out_of_fold.how}."
+    if isinstance(manifest.test, TestScores):
+        test = manifest.test
+        order = "the first opening" if test.opening == 1 else f"opening number {test.opening}"
+        return (
+            f"{out_of_fold}\n\nTest: {test.images} images of {test.groups} patients, sealed before "
+            f"the search. These scores are from {order} of {test.openings} so far."
+        )
+    return f"{out_of_fold}\n\nTest: the sealed test part was not opened for this model."
+
+
+def _training_data(manifest: Manifest) -> str:
+    data = manifest.data
+    counts = ", ".join(f"{number} {name}" for name, number in data.counts.items())
+    unit = "patients" if data.has_patients else "groups (no patient identifiers)"
+    kind = " SYNTHETIC, generated images." if data.is_synthetic else ""
+    saw = "The model saw all but the validation part." if data.folds == 1 else _FOLDS_SEEN
+    if manifest.is_refitted:
+        saw = _ALL_SEEN
+    return (
+        f"{data.images} images of {data.groups} {unit} from {data.source}: {counts}.{kind} "
+        f"{saw}\n\nFingerprint: `{data.fingerprint}`"
+    )
+
+
+def _analyses(manifest: Manifest) -> str:
+    test = manifest.test if isinstance(manifest.test, TestScores) else None
+    rows = ["| metric | out of fold | test |", "| --- | --- | --- |"]
+    for name, value in manifest.out_of_fold.metrics.items():
+        expected = _long(manifest.out_of_fold.auc) if name == "auc" else f"{value:.3f}"
+        found = _long(test.metrics[name]) if test else "not opened"
+        rows.append(f"| {scored(METRICS[name].header, manifest.split)} | {expected} | {found} |")
+    warning = (
+        "\n\nThe out-of-fold numbers are those of a trial that was selected by them; they are too high."
+        if manifest.is_single_trial
+        else ""
+    )
+    return "\n".join(rows) + warning
+
+
+def _caveats(manifest: Manifest) -> str:
+    parity = manifest.parity
+    return "\n".join(
+        [
+            "- Not a medical device. It was not validated prospectively, on other sites, or by readers.",
+            "- It knows the patient population of its training data only, and its calibration holds at their "
+            "share of positives only.",
+            *_caveats_of_inputs(manifest),
+            "- It answers for any image, also for one that is no breast image; it has no way to say so.",
+            f"- The file was compared on {parity.images} training images{_compared(parity)}.",
+        ]
+    )
+
+
+def _compared(parity: ParityCheck) -> str:
+    onnx = f"PyTorch and ONNX Runtime differ by {parity.onnx_difference:.1e} at most"
+    if parity.out_of_fold_difference is None:
+        return f": {onnx}. The refitted models have seen them all, so their scores are not compared"
+    return (
+        f", each held out by a fold model: {onnx}, fold models and the search's own predictions by "
+        f"{parity.out_of_fold_difference:.1e}"
+    )
+
+
+def _caveats_of_inputs(manifest: Manifest) -> list[str]:
+    found = []
+    if manifest.takes("baseline"):
+        found.append(
+            "- It compares each image with a healthy patch of the same film. Without one it cannot be used; "
+            "a patch of another film, or one with a finding, misleads it."
+        )
+    if manifest.takes("finding_type"):
+        found.append(
+            "- It must be told whether the finding is a mass or a calcification; a wrong type misleads it."
+        )
+    return found
+
+
+def _long(interval: Interval) -> str:
+    return f"{interval.estimate:.3f} [{interval.low:.3f}, {interval.high:.3f}]"

@@ -1,0 +1,75 @@
+"""Classical members of a model. Nothing of them is stored: they are fitted again when they are to predict.
+
+Data, split and seed lie in the run folder and its store, and a fit takes no time; a fitted estimator on disk
+would be a pickle, which runs whatever it holds. That the fit is the search's own is checked, not assumed.
+"""
+
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+
+from results.errors import ExportError
+from results.run.records import FloatArray, IntArray, OutOfFold
+from results.run.run_folder import RunFolder
+from results.scores.metrics import scores
+from trainables.config.tasks import task_named
+from trainables.config.trial_config import TrialConfig
+from trainables.data.patches import open_patch_set
+from trainables.data.splits import read_split
+from trainables.data.training_data import Material, Place, prepare
+from trainables.models.weights import WeightsFile
+from trainables.validation.classical import ClassicalValidation
+
+# A fit on the same numbers is the same; features computed anew on another device may move a neighbour.
+LARGEST_DIFFERENCE: Final = 0.02
+
+
+def predict_classical(
+    run: RunFolder, number: int, config: TrialConfig, rows: IntArray, *, weights: WeightsFile | None
+) -> FloatArray:
+    """Predict rows of the run's own data with all folds of a classical trial, fitted again.
+
+    Args:
+        run: Folder of the search; its data must still lie in the store.
+        number: Of the trial.
+        config: Of the trial.
+        rows: Rows of the patch set, shape (n,).
+        weights: Pretrained file of the backbone; None for a table.
+
+    Returns:
+        Mean over the folds' models, not calibrated, shape (n, classes).
+
+    Raises:
+        ExportError: If the new fit does not predict out of fold what the search kept, within 0.02.
+        OrchestrateError: If data or split are missing or were changed.
+    """
+    search = run.search()
+    patch_set = open_patch_set(Path(search.store) / "data", search.fingerprint)
+    material = prepare(patch_set, task_named(search.task), read_split(run.split_file))
+    place = Place(
+        Path(search.store),
+        torch.device("cpu"),
+        {config.model.backbone: weights},
+        features=search.features,
+        store_gb=search.store_gb,
+        shared_store=Path(search.shared_store) if search.shared_store else None,
+    )
+    validation = ClassicalValidation(config, material, place, seed=search.seed, score=scores)
+    validation.epoch()
+    if validation.best is not None:
+        _need_same(number, material, validation.best.probabilities, run.out_of_fold(number))
+    return validation.predict(rows)
+
+
+def _need_same(number: int, material: Material, again: FloatArray, kept: OutOfFold) -> None:
+    order = np.argsort(material.rows)
+    places = order[np.searchsorted(material.rows[order], kept.rows)]
+    difference = float(np.abs(again[places] - kept.probabilities).max())
+    if not difference <= LARGEST_DIFFERENCE:
+        raise ExportError(
+            f"trial {number}, fitted again, does not predict what it predicted in the search: out-of-fold "
+            f"probabilities differ by up to {difference:.3f}, at most {LARGEST_DIFFERENCE} is "
+            "allowed. Its data, its backbone's pretrained file or scikit-learn changed since; search again"
+        )

@@ -1,0 +1,305 @@
+"""The exported graph: pixels in, calibrated probabilities out. Re-expresses the combination in torch.
+
+Arithmetic after the networks is in float64, as it is where ensembles are fitted, so that logits of confident
+members keep their digits. Every number is a float64 buffer: the exporter rounds plain ones to float32, which
+moves a probability clipped at 1 - 1e-6 by a hundredth of a logit.
+"""
+
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+
+from results.ensembles.fitted import Parameters, Standardiser
+from results.ensembles.knn import NeighbourStack
+from results.ensembles.logistic import LogisticStack
+from results.ensembles.mlp import Layer, PerceptronStack
+from results.ensembles.svm import SupportVectorStack
+from results.ensembles.weights import WeightedMean
+from results.errors import ExportError
+from results.scores.calibration import LOGIT_CLIP, Platt
+from trainables.inference.finished_trials import SharedTrunks
+
+OUTPUT_NAME: Final = "probabilities"
+_MOST_BYTES: Final = 2_000_000_000  # a protobuf message, and so a single ONNX file, ends at 2 GiB
+
+
+class WeightedMeanGraph(nn.Module):
+    """`WeightedMean.combine`."""
+
+    weights: Tensor
+
+    def __init__(self, rule: WeightedMean) -> None:
+        super().__init__()
+        self.register_buffer("weights", _vector(rule.weights))
+
+    def forward(self, probabilities: Tensor) -> Tensor:
+        """Map (members, B, classes) to (B, classes)."""
+        return (self.weights.view(-1, 1, 1) * probabilities).sum(dim=0)
+
+
+class LogisticGraph(nn.Module):
+    """`LogisticStack.combine`."""
+
+    coefficients: Tensor
+    intercept: Tensor
+
+    def __init__(self, rule: LogisticStack) -> None:
+        super().__init__()
+        self.inputs = _StandardisedLogits(rule.inputs)
+        self.register_buffer("coefficients", _vector(rule.coefficients))
+        self.register_buffer("intercept", _vector(rule.intercept))
+
+    def forward(self, probabilities: Tensor) -> Tensor:
+        """Map (members, B, 2) to (B, 2)."""
+        score = (self.inputs(probabilities) * self.coefficients).sum(dim=1) + self.intercept
+        return _two_columns(torch.sigmoid(score))
+
+
+class NeighbourGraph(nn.Module):
+    """`NeighbourStack.combine`.
+
+    Where several points are as far away as the last neighbour, they share its places; which of them a sort
+    puts first differs between engines.
+    """
+
+    points: Tensor
+    labels: Tensor
+
+    def __init__(self, rule: NeighbourStack) -> None:
+        super().__init__()
+        self.inputs = _StandardisedLogits(rule.inputs)
+        self.neighbours = rule.neighbours
+        self.register_buffer("points", _vector(rule.points))
+        self.register_buffer("labels", _vector(rule.labels))
+
+    def forward(self, probabilities: Tensor) -> Tensor:
+        """Map (members, B, 2) to (B, 2)."""
+        distances = _squared_distances(self.inputs(probabilities), self.points)
+        nearest = torch.topk(distances, self.neighbours, dim=1, largest=False, sorted=True).values
+        edge = nearest[:, -1:]
+        inside, at_edge = (distances < edge).to(torch.float64), (distances == edge).to(torch.float64)
+        places = self.neighbours - inside.sum(dim=1)
+        positives = (inside * self.labels).sum(dim=1)
+        positives_at_edge = places * (at_edge * self.labels).sum(dim=1) / at_edge.sum(dim=1)
+        return _two_columns((positives + positives_at_edge) / self.neighbours)
+
+
+class SupportVectorGraph(nn.Module):
+    """`SupportVectorStack.combine`."""
+
+    vectors: Tensor
+    dual: Tensor
+    gamma: Tensor
+    intercept: Tensor
+
+    def __init__(self, rule: SupportVectorStack) -> None:
+        super().__init__()
+        self.inputs = _StandardisedLogits(rule.inputs)
+        self.platt = _PlattOfScores(rule.platt)
+        self.register_buffer("vectors", _vector(rule.vectors))
+        self.register_buffer("dual", _vector(rule.dual))
+        self.register_buffer("gamma", _vector(rule.gamma))
+        self.register_buffer("intercept", _vector(rule.intercept))
+
+    def forward(self, probabilities: Tensor) -> Tensor:
+        """Map (members, B, 2) to (B, 2)."""
+        kernel = torch.exp(-self.gamma * _squared_distances(self.inputs(probabilities), self.vectors))
+        decision = (kernel * self.dual).sum(dim=1) + self.intercept
+        return _two_columns(self.platt(decision))
+
+
+class PerceptronGraph(nn.Module):
+    """`PerceptronStack.combine`."""
+
+    def __init__(self, rule: PerceptronStack) -> None:
+        super().__init__()
+        self.inputs = _StandardisedLogits(rule.inputs)
+        self.hidden, self.output = _linear(rule.hidden), _linear(rule.output)
+
+    def forward(self, probabilities: Tensor) -> Tensor:
+        """Map (members, B, 2) to (B, 2)."""
+        score = self.output(torch.tanh(self.hidden(self.inputs(probabilities))))
+        return _two_columns(torch.sigmoid(score[:, 0]))
+
+
+class CalibrationGraph(nn.Module):
+    """`Platt.apply` to the positive class."""
+
+    def __init__(self, calibration: Platt) -> None:
+        super().__init__()
+        self.logit, self.platt = _Logit(), _PlattOfScores(calibration)
+
+    def forward(self, probabilities: Tensor) -> Tensor:
+        """Map (B, 2) to (B, 2)."""
+        return _two_columns(self.platt(self.logit(probabilities[:, 1])))
+
+
+_GRAPHS: Final = MappingProxyType[type[Parameters], Callable[[Any], nn.Module]](
+    {
+        WeightedMean: WeightedMeanGraph,
+        LogisticStack: LogisticGraph,
+        NeighbourStack: NeighbourGraph,
+        SupportVectorStack: SupportVectorGraph,
+        PerceptronStack: PerceptronGraph,
+    }
+)
+
+
+def combination_graph(fitted: Parameters, calibration: Platt | None) -> nn.Module:
+    """Build the torch form of a fitted combination followed by its calibration.
+
+    Args:
+        fitted: Any rule that an ensemble can hold.
+        calibration: Of the combined positive probability; None leaves it as it is.
+
+    Returns:
+        Module from float64 (members, B, classes) to float64 (B, classes).
+
+    Raises:
+        ExportError: If the rule has no torch form.
+    """
+    if type(fitted) not in _GRAPHS:
+        known = ", ".join(sorted(rule.__name__ for rule in _GRAPHS))
+        raise ExportError(f"no graph for combination {type(fitted).__name__}; there is one for: {known}")
+    rule = _GRAPHS[type(fitted)](fitted)
+    steps = [rule, CalibrationGraph(calibration)] if calibration else [rule]
+    return nn.Sequential(*steps).requires_grad_(False)
+
+
+class EnsembleModule(nn.Module):
+    """A whole ensemble: pixels in, calibrated probabilities out."""
+
+    def __init__(self, members: SharedTrunks, combination: nn.Module) -> None:
+        super().__init__()
+        self.members, self.combination = members, combination
+        self.eval().requires_grad_(False)
+
+    def forward(
+        self, raw: Tensor, baseline: Tensor | None = None, finding_type: Tensor | None = None
+    ) -> Tensor:
+        """Map what the members need, as `SharedTrunks.by_fold` takes it, to float32 (B, classes)."""
+        return self.combine(self.members.by_fold(raw, baseline, finding_type))
+
+    def combine(self, by_fold: list[Tensor]) -> Tensor:
+        """Map each member's fold probabilities, (folds, B, classes), to float32 (B, classes)."""
+        members = torch.stack([folds.mean(dim=0) for folds in by_fold])
+        combined: Tensor = self.combination(members)
+        return combined.to(torch.float32)
+
+
+def write_onnx(module: EnsembleModule, example: Mapping[str, Tensor], path: Path) -> int:
+    """Export a module to one ONNX file with free batch, height and width, the same in all inputs.
+
+    Args:
+        module: On the CPU.
+        example: All that the module needs, by the names that the inputs shall have: `raw` and `baseline`
+            (B, H, W) or (B, H, W, 3) of the type that the file shall take, `finding_type` (B,); B at least 2.
+        path: File to write; weights lie inside, nothing beside it.
+
+    Returns:
+        The ONNX opset.
+
+    Raises:
+        ExportError: If the weights do not fit into one file.
+    """
+    _need_one_file(module)
+    free = (torch.export.Dim("batch"), torch.export.Dim("height"), torch.export.Dim("width"))
+    with warnings.catch_warnings():
+        # The exporter warns of its own internals, which a user can do nothing about.
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            module,
+            kwargs=dict(example),
+            dynamo=True,
+            dynamic_shapes={name: dict(enumerate(free[: tensor.dim()])) for name, tensor in example.items()},
+            input_names=list(example),
+            output_names=[OUTPUT_NAME],
+            verbose=False,
+        )
+        if program is None:
+            raise ExportError("torch.onnx.export returned nothing; is onnxscript installed?")
+        program.save(str(path), external_data=False)
+    return int(program.model.opset_imports[""])
+
+
+def _need_one_file(module: nn.Module) -> None:
+    size = sum(t.numel() * t.element_size() for t in (*module.parameters(), *module.buffers()))
+    if size > _MOST_BYTES:
+        raise ExportError(
+            f"the weights take {size / 1e9:.1f} GB, one ONNX file holds at most 2 GB; "
+            "export an ensemble of fewer members, or one whose heads are smaller (pooling gap)"
+        )
+
+
+class _StandardisedLogits(nn.Module):
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, inputs: Standardiser) -> None:
+        super().__init__()
+        self.logit = _Logit()
+        self.register_buffer("mean", _vector(inputs.mean))
+        self.register_buffer("scale", _vector(inputs.scale))
+
+    def forward(self, probabilities: Tensor) -> Tensor:
+        """Map (members, B, 2) to (B, members)."""
+        logits: Tensor = self.logit(probabilities[:, :, 1]).transpose(0, 1)
+        return (logits - self.mean) / self.scale
+
+
+class _Logit(nn.Module):
+    low: Tensor
+    high: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("low", _vector(LOGIT_CLIP))
+        self.register_buffer("high", _vector(1 - LOGIT_CLIP))
+
+    def forward(self, probability: Tensor) -> Tensor:
+        clipped = torch.minimum(torch.maximum(probability, self.low), self.high)
+        return torch.log(clipped) - torch.log(1 - clipped)
+
+
+class _PlattOfScores(nn.Module):
+    slope: Tensor
+    intercept: Tensor
+
+    def __init__(self, platt: Platt) -> None:
+        super().__init__()
+        self.register_buffer("slope", _vector(platt.slope))
+        self.register_buffer("intercept", _vector(platt.intercept))
+
+    def forward(self, score: Tensor) -> Tensor:
+        return torch.sigmoid(self.slope * score + self.intercept)
+
+
+def _squared_distances(inputs: Tensor, points: Tensor) -> Tensor:
+    """Squared distances of (B, members) to (points, members), shape (B, points), summed as numpy does."""
+    distances = (inputs[:, :1] - points[:, 0]) ** 2
+    for column in range(1, points.shape[1]):
+        distances = distances + (inputs[:, column : column + 1] - points[:, column]) ** 2
+    return distances
+
+
+def _linear(layer: Layer) -> nn.Linear:
+    weights = _vector(layer.weights)
+    inputs, outputs = weights.shape
+    linear = nn.Linear(inputs, outputs, dtype=torch.float64)
+    with torch.no_grad():
+        linear.weight.copy_(weights.T)
+        linear.bias.copy_(_vector(layer.bias))
+    return linear
+
+
+def _two_columns(positive: Tensor) -> Tensor:
+    return torch.stack([1 - positive, positive], dim=1)
+
+
+def _vector(values: Any) -> Tensor:
+    return torch.tensor(values, dtype=torch.float64)

@@ -1,0 +1,241 @@
+"""From a run folder to a module that predicts, and predictions of rows of its data."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from results.ensembles.build import BEST
+from results.errors import ExportError
+from results.predictors.classical_members import predict_classical
+from results.predictors.ensemble_module import EnsembleModule, combination_graph
+from results.predictors.model_inputs import ModelInputs, inputs_of_rows
+from results.predictors.selected_model import ChosenModel, choose_model
+from results.run.records import FloatArray, IntArray, SearchRecord, SourceTrial
+from results.run.refit_records import refit_folder
+from results.run.run_folder import RunFolder
+from results.run.source_trials import source_record, source_search
+from trainables.config.tasks import task_named
+from trainables.config.trial_config import TrialConfig, decode
+from trainables.data.patches import PatchSet, open_patch_set
+from trainables.inference.finished_trials import FinishedTrial, ImageFormat, SharedTrunks
+from trainables.models.registry import backbone_named
+from trainables.models.weights import WeightsFile, find_weights
+from trainables.runtime.checkpoint import read_fold_weights
+from trainables.runtime.devices import choose_device, single_precision
+from trainables.training.refit import refitted_config
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedModel:
+    """A chosen model, ready to predict.
+
+    Attributes:
+        chosen: Recipe and promises.
+        search: What was asked of the search.
+        patch_set: The search's images.
+        configs: Configuration of each member, by trial number.
+        module: On the CPU, in evaluation mode.
+    """
+
+    chosen: ChosenModel
+    search: SearchRecord
+    patch_set: PatchSet
+    configs: dict[int, TrialConfig]
+    module: EnsembleModule
+
+    def inputs(self, rows: IntArray) -> ModelInputs:
+        """What the module takes of rows of the patch set that have a part in the task."""
+        needs = self.module.members.needs
+        return inputs_of_rows(self.patch_set, task_named(self.search.task), rows, needs)
+
+
+def open_model(
+    run: RunFolder, *, ensemble: str = BEST, trial: int | None = None, refit: bool = False
+) -> OpenedModel:
+    """Build the module of an ensemble, or of a single trial.
+
+    Args:
+        run: Folder of the search; its data must still lie in the store.
+        ensemble: A method's name, `best_single` or `best`; not used where a trial is given.
+        trial: Number of a single trial, or None.
+        refit: With the models that `orchestrate refit` trained.
+
+    Raises:
+        ExportError: If a member is a classical model, which is no module.
+        OrchestrateError: If the model was not built, or data, weights or pretrained files are missing.
+    """
+    chosen = choose_model(run, ensemble=ensemble, trial=trial, refit=refit)
+    search = run.search()
+    patch_set = open_patch_set(Path(search.store) / "data", search.fingerprint)
+    configs = {number: _config(run, number) for number in chosen.trials}
+    _refuse_classical(chosen, configs)
+    members = _trunks(run, patch_set, configs, classes=len(chosen.classes), refit=refit)
+    module = EnsembleModule(members, combination_graph(chosen.fitted, chosen.calibration))
+    return OpenedModel(chosen, search, patch_set, configs, module)
+
+
+def predict_rows(
+    run: RunFolder, rows: IntArray, *, ensemble: str = BEST, trial: int | None = None, refit: bool = False
+) -> NDArray[np.float32]:
+    """Predict rows of the run's own patch set with all folds of every member, or with its refitted models.
+
+    Classical members are fitted again, from the run's own data, split and seed.
+
+    Args:
+        run: Folder of the search.
+        rows: Rows of the patch set that have a part in the task, shape (n,).
+        ensemble: Name of the ensemble; not used where a trial is given.
+        trial: Number of a single trial, or None.
+        refit: With the models that `orchestrate refit` trained.
+
+    Returns:
+        Calibrated probabilities, shape (n, classes).
+
+    Raises:
+        ExportError: If a classical member, fitted again, does not predict what it did in the search.
+        OrchestrateError: If the model was not built, or data, weights or pretrained files are missing.
+    """
+    chosen = choose_model(run, ensemble=ensemble, trial=trial, refit=refit)
+    configs = {number: _config(run, number) for number in chosen.trials}
+    if _classical(configs):
+        return _combined(chosen, _predict_each(run, configs, rows, classes=len(chosen.classes)))
+    opened = open_model(run, ensemble=ensemble, trial=trial, refit=refit)
+    return _in_batches(opened.module, opened.inputs(rows)).astype(np.float32)
+
+
+def weights_of(config: TrialConfig, search: SearchRecord) -> WeightsFile | None:
+    """Pretrained file of a configuration, found as the search found it.
+
+    None for random weights, and for those of another trial, which are kept with the trial itself.
+
+    Raises:
+        WeightsError: If it is not there any more.
+    """
+    backbone = backbone_named(config.model.backbone)
+    if config.model.weights != "imagenet" or not backbone.has_imagenet_weights:
+        return None
+    folder = Path(search.weights_dir) if search.weights_dir else None
+    return find_weights(backbone.name, weights_dir=folder, may_download=False)
+
+
+def _classical(configs: Mapping[int, TrialConfig]) -> list[int]:
+    return [number for number, config in configs.items() if config.classical.name != "none"]
+
+
+def _refuse_classical(chosen: ChosenModel, configs: Mapping[int, TrialConfig]) -> None:
+    classical = _classical(configs)
+    if classical:
+        names = ", ".join(f"trial {number} ({configs[number].classical.name})" for number in classical)
+        raise ExportError(
+            f"{chosen.name} holds classical models of scikit-learn, which have no ONNX form here: {names}. "
+            "Score it with orchestrate evaluate, or export a trial that trains a net (--trial)"
+        )
+
+
+def _predict_each(
+    run: RunFolder, configs: Mapping[int, TrialConfig], rows: IntArray, *, classes: int
+) -> FloatArray:
+    """Mean over folds of each member by itself, nets and classical models, (members, n, classes)."""
+    search = run.search()
+    patch_set = open_patch_set(Path(search.store) / "data", search.fingerprint)
+    found: dict[int, FloatArray] = {
+        number: predict_classical(
+            run, number, configs[number], rows, weights=weights_of(configs[number], search)
+        )
+        for number in _classical(configs)
+    }
+    nets = {number: config for number, config in configs.items() if number not in found}
+    if nets:
+        module = _trunks(run, patch_set, nets, classes=classes)
+        inputs = inputs_of_rows(patch_set, task_named(search.task), rows, module.needs)
+        by_net = _in_batches(module, inputs, axis=1)
+        found |= dict(zip(nets, by_net, strict=True))
+    return np.stack([found[number] for number in configs])
+
+
+def _combined(chosen: ChosenModel, members: FloatArray) -> NDArray[np.float32]:
+    """Combine (members, n, classes) and calibrate, shape (n, classes)."""
+    combined = chosen.fitted.combine(members.astype(np.float64))
+    if chosen.calibration is not None:
+        positive = chosen.calibration.apply(combined[:, 1])
+        combined = np.stack([1 - positive, positive], axis=1)
+    return combined.astype(np.float32)
+
+
+def _trunks(
+    run: RunFolder,
+    patch_set: PatchSet,
+    configs: Mapping[int, TrialConfig],
+    *,
+    classes: int,
+    refit: bool = False,
+) -> SharedTrunks:
+    search = run.search()
+    type_trial = None
+    if search.type_from and any(_is_told(config) for config in configs.values()):
+        type_trial = _type_trial(search.type_from)
+    finished = _refitted if refit else _finished
+    return SharedTrunks(
+        [finished(run, search, number, config, type_trial) for number, config in configs.items()],
+        ImageFormat(tuple(patch_set.images.shape[1:]), patch_set.max_value),
+        classes=classes,
+    )
+
+
+def _in_batches(module: nn.Module, inputs: ModelInputs, *, axis: int = 0) -> NDArray[Any]:
+    """What a module says of examples; `axis` is that of the examples in its answer."""
+    device = choose_device(1.0 if torch.cuda.is_available() else 0.0)
+    # Channels last is about three times faster on a CPU; weights carry the layout to what flows through.
+    module = module.to(memory_format=torch.channels_last).to(device)
+    with torch.inference_mode(), single_precision():
+        found = [
+            module(**{name: tensor.to(device) for name, tensor in batch.tensors().items()}).cpu()
+            for batch in inputs.batches()
+        ]
+    return torch.cat(found, dim=axis).numpy()
+
+
+def _config(run: RunFolder, number: int) -> TrialConfig:
+    record = run.record(number)
+    if record is None:
+        raise ExportError(
+            f"trial {number} has no record in {run.path}; restore it or build the ensemble again"
+        )
+    return decode(record.config)
+
+
+def _finished(
+    run: RunFolder,
+    search: SearchRecord,
+    number: int,
+    config: TrialConfig,
+    type_trial: FinishedTrial | None = None,
+) -> FinishedTrial:
+    folds = read_fold_weights(run.trial(number) / "folds")
+    return FinishedTrial(config, folds, weights_of(config, search), type_trial if _is_told(config) else None)
+
+
+def _refitted(
+    run: RunFolder, search: SearchRecord, number: int, config: TrialConfig, type_trial: FinishedTrial | None
+) -> FinishedTrial:
+    """A trial with the models that were trained on the whole training part, as one fold."""
+    models = read_fold_weights(refit_folder(run, number))
+    config = refitted_config(config, len(models))
+    return FinishedTrial(config, models, weights_of(config, search), type_trial if _is_told(config) else None)
+
+
+def _is_told(config: TrialConfig) -> bool:
+    return config.model.type_input in ("probability", "hard")
+
+
+def _type_trial(source: SourceTrial) -> FinishedTrial:
+    """The trial of mass_calcification that told a search the type of each finding."""
+    search, config = source_search(source), decode(source_record(source).config)
+    earlier = _type_trial(search.type_from) if search.type_from and _is_told(config) else None
+    return _finished(RunFolder(Path(source.run)), search, source.trial, config, earlier)

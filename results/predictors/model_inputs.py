@@ -1,0 +1,103 @@
+"""What an exported model takes: images, and baselines and types of findings where its members need them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from results.run.records import IntArray
+from trainables.config.tasks import Task
+from trainables.data.patches import PatchSet, select_rows
+from trainables.data.splits import TRAINING
+from trainables.data.training_data import Material
+from trainables.features.frozen_forward import to_tensor
+from trainables.inference.finished_trials import Needs
+
+BATCH: Final = 8  # images at once; with the eight symmetries 64 pass through a backbone
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInputs:
+    """Some examples, as a module or an exported file takes them.
+
+    Attributes:
+        raw: Images, shape (n, H, W) or (n, H, W, 3).
+        baseline: Their healthy baselines, of the same shape; None where the model needs none.
+        finding_type: 0 mass or 1 calcification, float32, shape (n,); None where the model is not told.
+    """
+
+    raw: NDArray[Any]
+    baseline: NDArray[Any] | None = None
+    finding_type: NDArray[np.float32] | None = None
+
+    def __len__(self) -> int:
+        return len(self.raw)
+
+    def take(self, chosen: Any) -> "ModelInputs":
+        """Examples at a slice or at positions; a tuple of slices cuts the images too."""
+        which = chosen[0] if isinstance(chosen, tuple) else chosen
+        return ModelInputs(
+            self.raw[chosen],
+            None if self.baseline is None else self.baseline[chosen],
+            None if self.finding_type is None else self.finding_type[which],
+        )
+
+    def batches(self) -> Iterator["ModelInputs"]:
+        """All examples in order, a few at a time."""
+        for start in range(0, len(self), BATCH):
+            yield self.take(slice(start, start + BATCH))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Arguments of a module, by name, which are the names of an exported file's inputs too."""
+        found = {"raw": as_model_input(self.raw)}
+        if self.baseline is not None:
+            found["baseline"] = as_model_input(self.baseline)
+        if self.finding_type is not None:
+            found["finding_type"] = torch.from_numpy(self.finding_type)
+        return found
+
+
+def inputs_of_rows(patch_set: PatchSet, task: Task, rows: IntArray, needs: Needs) -> ModelInputs:
+    """What a model takes of rows of a patch set.
+
+    Args:
+        patch_set: Images of a search.
+        task: Of the search.
+        rows: Rows that have a part in the task, shape (n,).
+        needs: Of the model.
+
+    Raises:
+        ConfigError: If an image has no baseline, or its label does not say the type of the finding.
+    """
+    material = _material_of(patch_set, task, rows)
+    types = material.known("human") if needs.finding_type else None
+    return ModelInputs(
+        patch_set.images[rows],
+        patch_set.images[material.baselines()] if needs.baseline else None,
+        None if types is None else types[:, 0].astype(np.float32),
+    )
+
+
+def as_model_input(raw: NDArray[Any]) -> Tensor:
+    """Copy raw pixels into the tensor type that an exported file takes: int32, or float32 for floats."""
+    tensor = to_tensor(raw)
+    return tensor if tensor.is_floating_point() else tensor.to(torch.int32)
+
+
+def _material_of(patch_set: PatchSet, task: Task, rows: IntArray) -> Material:
+    """Rows as a trial sees its training part, in their own order and none of them held out."""
+    selected = select_rows(patch_set, task)
+    places = np.searchsorted(selected.rows, rows)
+    return Material(
+        patch_set=patch_set,
+        task_rows=rows,
+        positions=np.arange(len(rows)),
+        labels=selected.labels[places],
+        groups=selected.groups[places],
+        folds=np.full(len(rows), TRAINING),
+        classes=len(task.classes),
+    )

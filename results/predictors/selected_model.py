@@ -1,0 +1,157 @@
+"""The model that a user means: an ensemble by name, or a single trial. Reads files of the run only."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from results.ensembles.build import BEST, read_ensemble
+from results.ensembles.methods import FittedEnsemble
+from results.ensembles.weights import WeightedMean
+from results.errors import RunError
+from results.run.records import OutOfFold
+from results.run.refit_records import need_refits
+from results.run.run_folder import RunFolder
+from results.run.split_labels import GROUPED, SplitName
+from results.scores.bootstrap import Interval, auc_interval
+from results.scores.calibration import Platt, cross_fitted_calibration, fit_platt
+from results.scores.metrics import METRICS, best_threshold, cross_fitted_decisions, decision_scores
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenModel:
+    """A model with its decision rule and what its out-of-fold predictions promise.
+
+    Attributes:
+        name: Such as `ensemble average` or `trial 7`.
+        trials: Members, in the order of the first axis that `fitted.combine` expects.
+        classes: Class names.
+        fitted: Combination of the members.
+        calibration: Of the combined positive probability; None beyond two classes.
+        threshold: Smallest calibrated positive probability that is called positive.
+        auc: Mean fold AUC with its patient-clustered 95 % interval. Nested for an ensemble; for a trial it
+            is the score that it was selected by, and so too high.
+        metrics: All of `METRICS`, out of fold.
+        is_trial: True for a single trial.
+        split: What its scores are named after.
+        is_refitted: Its members predict with models trained on the whole training part; calibration,
+            threshold and scores are those of the fold models.
+    """
+
+    name: str
+    trials: tuple[int, ...]
+    classes: tuple[str, ...]
+    fitted: FittedEnsemble
+    calibration: Platt | None
+    threshold: float
+    auc: Interval
+    metrics: dict[str, float]
+    is_trial: bool
+    split: SplitName = GROUPED
+    is_refitted: bool = False
+
+
+def choose_model(
+    run: RunFolder, *, ensemble: str = BEST, trial: int | None = None, refit: bool = False
+) -> ChosenModel:
+    """Find the model that is meant.
+
+    Args:
+        run: Folder of the search.
+        ensemble: A method's name, `best_single` or `best`; not used where a trial is given.
+        trial: Number of a single trial, or None.
+        refit: With the models that `orchestrate refit` trained.
+
+    Raises:
+        EnsembleError: If the ensemble was not built.
+        UnknownNameError: If no ensemble has such a name.
+        RunError: If the trial is missing, not complete, kept no weights, or was not refitted.
+    """
+    if refit:
+        chosen = choose_model(run, ensemble=ensemble, trial=trial)
+        need_refits(run, chosen.trials, f"--ensemble {ensemble}" if trial is None else f"--trial {trial}")
+        return replace(chosen, name=f"{chosen.name}, refitted", is_refitted=True)
+    if trial is not None:
+        return _single(run, trial)
+    found = read_ensemble(run, ensemble)
+    for number in found.trials:
+        _need_weights(run, number)
+    nested = found.nested
+    return ChosenModel(
+        name=f"ensemble {found.method}",
+        trials=found.trials,
+        classes=found.classes,
+        fitted=found.fitted,
+        calibration=found.calibration,
+        threshold=found.threshold,
+        auc=Interval(nested.auc, nested.auc_low, nested.auc_high),
+        metrics=dict(nested.metrics),
+        is_trial=False,
+        split=found.split,
+    )
+
+
+def has_classical_member(run: RunFolder, trials: Sequence[int]) -> bool:
+    """Tell whether a trial among these is a classical model, which `orchestrate export` cannot write."""
+    records = [run.record(number) for number in trials]
+    return any(record is not None and record.is_classical for record in records)
+
+
+def _single(run: RunFolder, number: int) -> ChosenModel:
+    _need_weights(run, number)
+    search, out_of_fold = run.search(), run.out_of_fold(number)
+    calibration, threshold = decision_rule(out_of_fold)
+    auc = auc_interval(out_of_fold, seed=search.seed)
+    return ChosenModel(
+        name=f"trial {number}",
+        trials=(number,),
+        classes=search.classes,
+        fitted=WeightedMean(weights=(1.0,)),
+        calibration=calibration,
+        threshold=threshold,
+        auc=auc,
+        metrics=_metrics(out_of_fold, auc.estimate),
+        is_trial=True,
+        split=search.split_name,
+    )
+
+
+def _need_weights(run: RunFolder, number: int) -> None:
+    record = run.record(number)
+    if record is None:
+        known = [str(other.number) for other in run.records() if other.can_predict]
+        raise RunError(
+            f"no finished trial {number} in {run.path}; trials with weights: {', '.join(known) or 'none'}"
+        )
+    if record.state != "complete":
+        cause = f" ({record.cause})" if record.cause else ""
+        raise RunError(f"a model needs a complete trial; trial {number} is {record.state}{cause}")
+    if not record.can_predict:
+        kept = run.search().keep_weights
+        raise RunError(
+            f"trial {number} kept no weights: the search kept those of its best {kept} trials. "
+            "Take one of those, or search again with a larger --keep-weights"
+        )
+
+
+def decision_rule(out_of_fold: OutOfFold) -> tuple[Platt | None, float]:
+    """Return the calibration of out-of-fold predictions, None beyond two classes, and the best threshold."""
+    if out_of_fold.probabilities.shape[1] != 2:
+        return None, 0.5
+    calibration = fit_platt(out_of_fold.labels, out_of_fold.probabilities[:, 1])
+    positive = calibration.apply(out_of_fold.probabilities[:, 1])
+    return calibration, best_threshold(out_of_fold.labels, np.stack([1 - positive, positive], axis=1))
+
+
+def _metrics(out_of_fold: OutOfFold, auc: float) -> dict[str, float]:
+    """All metrics, each fold calibrated and decided by what the other folds say."""
+    classes = out_of_fold.probabilities.shape[1]
+    given = out_of_fold.probabilities
+    calibrated = replace(
+        out_of_fold, probabilities=cross_fitted_calibration(out_of_fold) if classes == 2 else given
+    )
+    found = decision_scores(out_of_fold.labels, cross_fitted_decisions(calibrated), classes)
+    for name in ("average_precision", "log_loss", "brier"):
+        found[name] = float(METRICS[name].function(out_of_fold.labels, calibrated.probabilities))
+    found["auc"] = auc
+    return {name: found[name] for name in METRICS}

@@ -1,0 +1,352 @@
+"""The sealed test part: every opening is written down before a label is used, then the model is scored."""
+
+import csv
+import datetime
+import io
+import json
+import os
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+
+from results.ensembles.build import BEST
+from results.errors import RunError
+from results.predictors.selected_model import ChosenModel, choose_model
+from results.run.records import FloatArray, IntArray
+from results.run.run_folder import RunFolder
+from results.run.split_labels import GROUPED, SplitName, scored, sentences
+from results.scores.bootstrap import Interval, Statistic, bootstrap_interval, fold_auc_statistic
+from results.scores.metrics import METRICS, check_predictions, confusion, decisions, majority_baseline
+
+Predict = Callable[[IntArray], FloatArray]
+_RESAMPLES: Final = 1000
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TestEvaluation(_Frozen):
+    """What a model reaches on the test part.
+
+    Attributes:
+        model: Such as `ensemble average` or `trial 7`.
+        trials: Its members.
+        threshold: Smallest calibrated positive probability that was called positive.
+        opening: 1 for the first time that the test part was opened in this run; only that one is a test of
+            a model that was chosen without it.
+        images: Number of test images.
+        groups: Number of patients, or of images where patients are unknown.
+        counts: Test images of each class.
+        metrics: Every metric of `METRICS` with its 95 % interval over resampled patients.
+        expected: The same metrics out of fold, as they were known before the opening.
+        baseline: The same metrics of a model that knows the class shares and nothing else.
+        confusion: Counts; rows are the true class, columns the decided one.
+        split: `naive split` where patients of the test part lie in the folds, so that scores are too high.
+    """
+
+    __test__: ClassVar[bool] = False  # no test case, whatever pytest makes of the name
+
+    model: str
+    trials: tuple[int, ...]
+    classes: tuple[str, ...]
+    threshold: float
+    opening: int
+    images: int
+    groups: int
+    counts: dict[str, int]
+    metrics: dict[str, Interval]
+    expected: dict[str, float]
+    baseline: dict[str, float]
+    confusion: tuple[tuple[int, ...], ...]
+    split: SplitName = GROUPED
+
+
+class Opening(_Frozen):
+    """One time that the test part was read.
+
+    Attributes:
+        opening: Name that ties a result to its opening.
+        when: With time zone.
+        by: Command that opened it.
+        images: Number of test images.
+        result: What came out; None where the command failed after the opening.
+    """
+
+    opening: str
+    when: datetime.datetime
+    by: str
+    model: str
+    trials: tuple[int, ...]
+    threshold: float
+    images: int
+    result: TestEvaluation | None = None
+
+
+def evaluate_test(  # noqa: PLR0913 - what is asked, the part, and the circumstances
+    run: RunFolder,
+    *,
+    ensemble: str | None = BEST,
+    trial: int | None = None,
+    refit: bool = False,
+    predict: Predict,
+    test_rows: IntArray,
+    labels: IntArray,
+    groups: NDArray[Any],
+    by: str,
+    now: datetime.datetime,
+    resamples: int = _RESAMPLES,
+) -> TestEvaluation:
+    """Score a model on the test part; the opening is on disk before a label is used.
+
+    Args:
+        run: Folder of the search.
+        ensemble: Name of the ensemble; not used where a trial is given.
+        trial: Number of a single trial, or None.
+        refit: With the models that `orchestrate refit` trained.
+        predict: Maps rows (n,) to calibrated probabilities (n, classes).
+        test_rows: Rows of the test part, shape (n,).
+        labels: Their class indices, shape (n,).
+        groups: Their patients, shape (n,).
+        by: Command that opens the test part.
+        now: Time of the opening.
+        resamples: Of patients, for the intervals.
+
+    Raises:
+        RunError: If there is no test image, or the log of openings is damaged.
+        DataError: If `predict` returns something else than probabilities of these rows.
+        OneClassError: If the test part holds a single class.
+    """
+    if not len(test_rows):
+        raise RunError(f"{run.path} has no test part: no image was sealed; search with a larger --test-share")
+    model = choose_model(run, ensemble=ensemble or BEST, trial=trial, refit=refit)
+    before = len(openings(run))
+    opening = Opening(
+        opening=uuid.uuid4().hex,
+        when=now,
+        by=by,
+        model=model.name,
+        trials=model.trials,
+        threshold=model.threshold,
+        images=len(test_rows),
+    )
+    record_opening(run, opening.model_dump(mode="json", exclude={"result"}))
+    evaluation = score_test(
+        model,
+        predict(test_rows),
+        labels,
+        groups,
+        opening=before + 1,
+        resamples=resamples,
+        seed=run.search().seed,
+    )
+    record_opening(run, {"opening": opening.opening, "result": evaluation.model_dump(mode="json")})
+    return evaluation
+
+
+def score_test(
+    model: ChosenModel,
+    probabilities: FloatArray,
+    labels: IntArray,
+    groups: NDArray[Any],
+    *,
+    opening: int = 1,
+    resamples: int = _RESAMPLES,
+    seed: int,
+) -> TestEvaluation:
+    """Compute all metrics with intervals; pure.
+
+    Args:
+        model: Gives threshold and expectations.
+        probabilities: Calibrated, shape (images, classes).
+        labels: Class indices, shape (images,).
+        groups: Patients, shape (images,).
+        opening: How many times the test part has been opened, this time included.
+        resamples: Of patients, for the intervals.
+        seed: Of the resamples.
+
+    Raises:
+        DataError: If the shapes do not fit, or a probability is not a number in [0, 1].
+        OneClassError: If `labels` holds a single class.
+    """
+    probabilities = np.asarray(probabilities, dtype=np.float64)
+    check_predictions(labels, probabilities)
+    classes = len(model.classes)
+    decided = decisions(probabilities, model.threshold)
+    return TestEvaluation(
+        model=model.name,
+        trials=model.trials,
+        classes=model.classes,
+        threshold=model.threshold,
+        opening=opening,
+        images=len(labels),
+        groups=len(np.unique(groups)),
+        counts={name: int((labels == index).sum()) for index, name in enumerate(model.classes)},
+        metrics={
+            name: bootstrap_interval(
+                groups, _statistic(name, labels, probabilities, decided), resamples=resamples, seed=seed
+            )
+            for name in METRICS
+        },
+        expected=model.metrics,
+        baseline=majority_baseline(labels, classes),
+        confusion=tuple(map(tuple, confusion(labels, decided, classes).tolist())),
+        split=model.split,
+    )
+
+
+def record_opening(run: RunFolder, entry: Mapping[str, Any]) -> None:
+    """Append one line to the log of openings; it is on the disk when this returns.
+
+    Args:
+        run: Folder of the search.
+        entry: Plain values; `opening` names the opening that the line belongs to.
+    """
+    is_new = not run.openings_file.exists()
+    with run.openings_file.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(entry, allow_nan=False) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    if is_new:
+        _flush_folder(run)
+
+
+def openings(run: RunFolder) -> list[Opening]:
+    """Return every time that the test part was read, oldest first.
+
+    Raises:
+        RunError: If a line of the log cannot be read; it is evidence, and is never mended in silence.
+    """
+    if not run.openings_file.exists():
+        return []
+    found: dict[str, dict[str, Any]] = {}
+    for number, line in enumerate(run.openings_file.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            entry = json.loads(line)
+            found.setdefault(entry["opening"], {}).update(entry)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise _damaged(run, f"line {number}") from error
+    try:
+        return [Opening.model_validate(entry) for entry in found.values()]
+    except ValidationError as error:
+        raise _damaged(run, str(error.errors()[0]["loc"])) from error
+
+
+def evaluation_as_json(evaluation: TestEvaluation) -> dict[str, Any]:
+    """Return the evaluation as plain values."""
+    return evaluation.model_dump(mode="json")
+
+
+def evaluation_as_csv(evaluation: TestEvaluation) -> str:
+    """Return one row a metric, as CSV with a header."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["model", "metric", "test", "test_low", "test_high", "out_of_fold", "majority", "split"])
+    for name, found in evaluation.metrics.items():
+        writer.writerow(
+            [
+                evaluation.model,
+                name,
+                *(found.estimate, found.low, found.high),
+                evaluation.expected[name],
+                evaluation.baseline[name],
+                evaluation.split,
+            ]
+        )
+    return text.getvalue()
+
+
+def evaluation_table(evaluation: TestEvaluation) -> RenderableType:
+    """Return metrics and confusion matrix as tables that fit 80 columns."""
+    return Group(_metric_table(evaluation), _confusion_table(evaluation))
+
+
+def _statistic(name: str, labels: IntArray, probabilities: FloatArray, decided: IntArray) -> Statistic:
+    if name == "auc":
+        return fold_auc_statistic(labels, probabilities)
+    if METRICS[name].needs_threshold:
+        return _decision_statistic(name, labels, decided, probabilities.shape[1])
+    return _probability_statistic(name, labels, probabilities)
+
+
+def _decision_statistic(name: str, labels: IntArray, decided: IntArray, classes: int) -> Statistic:
+    cells = np.eye(classes * classes, dtype=np.int64)[labels * classes + decided]
+
+    def values(counts: IntArray) -> FloatArray:
+        matrices = (counts @ cells).reshape(-1, classes, classes)
+        has_two = (matrices.sum(axis=2) > 0).sum(axis=1) > 1
+        return np.where(has_two, METRICS[name].function(matrices), np.nan)
+
+    return values
+
+
+def _probability_statistic(name: str, labels: IntArray, probabilities: FloatArray) -> Statistic:
+    def value(counts: IntArray) -> float:
+        drawn = np.repeat(np.arange(len(labels)), counts)
+        if np.ptp(labels[drawn]) == 0:
+            return float("nan")
+        return float(METRICS[name].function(labels[drawn], probabilities[drawn]))
+
+    return lambda counts: np.array([value(one) for one in counts])
+
+
+def _damaged(run: RunFolder, where: str) -> RunError:
+    return RunError(
+        f"{run.openings_file} is damaged at {where}; it is the record of who looked at the test part: "
+        "restore it from a backup, or mend that line by hand"
+    )
+
+
+def _flush_folder(run: RunFolder) -> None:
+    # A new file's name is on the disk only once its folder is.
+    descriptor = os.open(run.path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _metric_table(evaluation: TestEvaluation) -> Table:
+    table = Table(
+        title=_title(evaluation),
+        box=box.SIMPLE_HEAD,
+        title_justify="left",
+        caption_justify="left",
+        pad_edge=False,
+    )
+    for header in ("metric", "test [95 %]", "out of fold", "majority"):
+        table.add_column(header, no_wrap=True, justify="left" if header == "metric" else "right")
+    for name, found in evaluation.metrics.items():
+        expected, baseline = evaluation.expected[name], evaluation.baseline[name]
+        header = scored(METRICS[name].header, evaluation.split)
+        table.add_row(header, str(found), f"{expected:.2f}", f"{baseline:.2f}")
+    first = "The first look at it." if evaluation.opening == 1 else f"Look number {evaluation.opening} at it."
+    threshold = f"Decisions at {evaluation.threshold:.3f}. " if len(evaluation.classes) == 2 else ""
+    table.caption = sentences(f"{threshold}{first} Intervals resample patients.", evaluation.split)
+    return table
+
+
+def _title(evaluation: TestEvaluation) -> str:
+    counts = ", ".join(f"{number} {name}" for name, number in evaluation.counts.items())
+    return (
+        f"{scored(evaluation.model, evaluation.split)} on the test part: "
+        f"{evaluation.images} images of {evaluation.groups} patients "
+        f"({counts})"
+    )
+
+
+def _confusion_table(evaluation: TestEvaluation) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("true \\ called", no_wrap=True)
+    for name in evaluation.classes:
+        table.add_column(name, justify="right", no_wrap=True)
+    for name, row in zip(evaluation.classes, evaluation.confusion, strict=True):
+        table.add_row(name, *map(str, row))
+    return table

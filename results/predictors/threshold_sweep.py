@@ -1,0 +1,208 @@
+"""What each threshold would do: a sweep over calibrated out-of-fold probabilities, never the test part."""
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Final
+
+from rich import box
+from rich.table import Table
+
+from results.ensembles.build import BEST, read_ensemble
+from results.ensembles.members import align
+from results.ensembles.nested import nested_predictions
+from results.errors import RunError
+from results.predictors.selected_model import decision_rule
+from results.run.records import FloatArray, IntArray, OutOfFold
+from results.run.run_folder import RunFolder
+from results.run.split_labels import GROUPED, SplitName, scored, sentences
+from results.scores.calibration import cross_fitted_calibration
+from results.scores.metrics import check_predictions, confusion, decision_scores, decisions
+
+STEPS: Final = tuple(round(0.05 * step, 2) for step in range(1, 20))
+_SCORES: Final = ("accuracy", "recall", "precision", "specificity", "f1", "f2")
+_HEADERS: Final = ("Acc", "Recall", "Prec", "Spec", "F1", "F2")
+_COUNTS: Final = ("found", "missed", "alarms", "passed")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What happens at one threshold.
+
+    Attributes:
+        threshold: Smallest calibrated probability that is called positive.
+        is_chosen: True for the threshold that the model decides by.
+        accuracy: This and the other scores are in [0, 1]; 0 where a score would divide by no case.
+        found: Positives that are called positive; `missed` are not.
+        alarms: Negatives that are called positive; `passed` are not.
+        split: `naive split` where patients lie in several folds, so that scores are too high.
+    """
+
+    threshold: float
+    is_chosen: bool
+    accuracy: float
+    recall: float
+    precision: float
+    specificity: float
+    f1: float
+    f2: float
+    found: int
+    missed: int
+    alarms: int
+    passed: int
+    split: SplitName = GROUPED
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """The sweep of one model.
+
+    Attributes:
+        model: Such as `ensemble average` or `trial 7`.
+        positive: Name of the class that is called.
+        decisions: By ascending threshold.
+    """
+
+    model: str
+    positive: str
+    decisions: tuple[Decision, ...]
+
+
+def sweep(
+    labels: IntArray, probabilities: FloatArray, *, chosen: float, split: SplitName = GROUPED
+) -> list[Decision]:
+    """Decide at 0.05, 0.10, ..., 0.95 and at the chosen threshold.
+
+    Args:
+        labels: 0 or 1, shape (images,).
+        probabilities: Calibrated, of images that had no part in the calibration; shape (images, 2).
+        chosen: Threshold of the model; where it is one of the steps it is marked there.
+        split: What the scores are named after.
+
+    Returns:
+        Decisions by ascending threshold.
+
+    Raises:
+        DataError: If the shapes do not fit, or a probability is not a number in [0, 1].
+
+    >>> import numpy as np
+    >>> labels, positive = np.array([0, 0, 1, 1]), np.array([0.1, 0.4, 0.3, 0.8])
+    >>> found = sweep(labels, np.stack([1 - positive, positive], axis=1), chosen=0.3)
+    >>> [(one.threshold, one.recall, one.precision) for one in found if one.is_chosen]
+    [(0.3, 1.0, 0.6666666666666666)]
+    """
+    check_predictions(labels, probabilities)
+    near = [step for step in STEPS if abs(step - chosen) < 5e-7]
+    thresholds = STEPS if near else sorted([*STEPS, chosen])
+    return [
+        _decision(labels, probabilities, threshold, is_chosen=threshold in (near or [chosen]), split=split)
+        for threshold in thresholds
+    ]
+
+
+def sweep_of(run: RunFolder, *, ensemble: str = BEST, trial: int | None = None) -> Sweep:
+    """Sweep over what a model of a run said out of fold.
+
+    A trial's predictions are calibrated fold by fold by what the other folds say. An ensemble's are predicted
+    again without each fold, as they were when it was scored, and calibrated in the same way.
+
+    Args:
+        run: Folder of the search.
+        ensemble: A method's name, `best_single` or `best`; not used where a trial is given.
+        trial: Number of a single trial, or None; it needs no weights.
+
+    Raises:
+        EnsembleError: If the ensemble was not built.
+        UnknownNameError: If no ensemble has such a name.
+        RunError: If the trial is not complete, or the task has more than two classes.
+    """
+    search = run.search()
+    if len(search.classes) != 2:
+        raise RunError(
+            f"thresholds belong to two classes; {search.task} has {len(search.classes)}, of which the most "
+            "probable is called. Look at: orchestrate leaderboard"
+        )
+    if trial is not None:
+        predictions = run.out_of_fold(trial)
+        name, chosen = f"trial {trial}", decision_rule(predictions)[1]
+    else:
+        predictions, name, chosen = _of_ensemble(run, ensemble)
+    found = sweep(
+        predictions.labels, cross_fitted_calibration(predictions), chosen=chosen, split=search.split_name
+    )
+    return Sweep(name, search.classes[1], tuple(found))
+
+
+def sweep_as_json(swept: Sweep) -> list[dict[str, Any]]:
+    """Return one plain dictionary a threshold."""
+    return [{"model": swept.model, **asdict(decision)} for decision in swept.decisions]
+
+
+def sweep_as_csv(swept: Sweep) -> str:
+    """Return one row a threshold, as CSV with a header."""
+    text = io.StringIO()
+    names = ["model", *(field.name for field in fields(Decision))]
+    writer = csv.DictWriter(text, fieldnames=names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(sweep_as_json(swept))
+    return text.getvalue()
+
+
+def sweep_table(swept: Sweep) -> Table:
+    """Return a table that fits 80 columns; the threshold of the model carries a star."""
+    split = swept.decisions[0].split
+    table = Table(
+        title=f"{scored(swept.model, split)}, out of fold: {swept.positive} from this threshold on",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+        title_justify="left",
+        caption_justify="left",
+    )
+    for header in ("threshold", *_HEADERS, *_COUNTS):
+        table.add_column(header, justify="right", no_wrap=True)
+    for decision in swept.decisions:
+        table.add_row(*_cells(decision), style="bold" if decision.is_chosen else None)
+    table.caption = sentences(
+        "* the model's own threshold: best balanced accuracy. Found and missed are positives, alarms and "
+        "passed negatives. No probability was calibrated on its own fold.",
+        split,
+    )
+    return table
+
+
+def _of_ensemble(run: RunFolder, name: str) -> tuple[OutOfFold, str, float]:
+    ensemble = read_ensemble(run, name)
+    pool = align({number: run.out_of_fold(number) for number in ensemble.pool})
+    predictions = nested_predictions(
+        pool, ensemble.method, max_members=ensemble.max_members or len(ensemble.trials), seed=ensemble.seed
+    )
+    return predictions, f"ensemble {ensemble.method}", ensemble.threshold
+
+
+def _decision(
+    labels: IntArray, probabilities: FloatArray, threshold: float, *, is_chosen: bool, split: SplitName
+) -> Decision:
+    decided = decisions(probabilities, threshold)
+    scores = decision_scores(labels, decided, 2)
+    (passed, alarms), (missed, found) = confusion(labels, decided, 2).tolist()
+    return Decision(
+        threshold=threshold,
+        is_chosen=is_chosen,
+        **{name: scores[name] for name in _SCORES},
+        found=found,
+        missed=missed,
+        alarms=alarms,
+        passed=passed,
+        split=split,
+    )
+
+
+def _cells(decision: Decision) -> Sequence[str]:
+    threshold = f"* {decision.threshold:.3f}" if decision.is_chosen else f"{decision.threshold:.2f} "
+    return [
+        threshold,
+        *(f"{getattr(decision, name):.2f}" for name in _SCORES),
+        *(str(getattr(decision, name)) for name in _COUNTS),
+    ]

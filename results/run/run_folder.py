@@ -1,0 +1,166 @@
+"""The run folder: plain files, each written whole or not at all."""
+
+import contextlib
+import fcntl
+import io
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from pydantic import ValidationError
+
+from results.errors import RunError
+from results.run.records import OutOfFold, SearchRecord, TrialRecord
+from trainables.common.files import write_atomically
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """`runs/<task>/<name>/` and what lies in it. Knows names and formats, decides nothing."""
+
+    path: Path
+
+    @property
+    def search_file(self) -> Path:
+        """What was asked."""
+        return self.path / "search.yaml"
+
+    @property
+    def split_file(self) -> Path:
+        """Which patient is in which fold, or sealed for the test."""
+        return self.path / "split.json"
+
+    @property
+    def study_file(self) -> Path:
+        """Optuna's journal."""
+        return self.path / "study.log"
+
+    @property
+    def tensorboard(self) -> Path:
+        """Event files, one a trial."""
+        return self.path / "tensorboard"
+
+    @property
+    def leaderboard_file(self) -> Path:
+        """The ranking, as CSV."""
+        return self.path / "leaderboard.csv"
+
+    @property
+    def openings_file(self) -> Path:
+        """Every time the sealed test part was read."""
+        return self.path / "test_openings.jsonl"
+
+    def trial(self, number: int) -> Path:
+        """Folder of one trial."""
+        return self.path / "trials" / f"{number:04d}"
+
+    def ensemble_file(self, name: str) -> Path:
+        """Recipe of one ensemble."""
+        return self.path / "ensembles" / f"{name}.json"
+
+    def write_search(self, record: SearchRecord) -> None:
+        """Keep what was asked."""
+        text = yaml.safe_dump(record.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        write_atomically(self.search_file, text)
+
+    def search(self) -> SearchRecord:
+        """What was asked."""
+        try:
+            return SearchRecord.model_validate(yaml.safe_load(self.search_file.read_text()))
+        except FileNotFoundError as error:
+            raise RunError(f"{self.path} is not a run folder: it holds no search.yaml") from error
+        except (yaml.YAMLError, ValidationError) as error:
+            reason = str(error).splitlines()[0]
+            raise RunError(f"{self.search_file} cannot be read: {reason}; was it edited by hand?") from error
+
+    @contextlib.contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Keep other processes from running this search meanwhile; the lock dies with its process.
+
+        Raises:
+            RunError: If another process runs it.
+        """
+        descriptor = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise RunError(
+                    f"{self.path} is being searched by another process; wait, or stop it"
+                ) from error
+            yield
+        finally:
+            os.close(descriptor)
+
+    def write_record(self, record: TrialRecord) -> None:
+        """Keep how a trial ended."""
+        write_atomically(self.trial(record.number) / "record.json", record.model_dump_json(indent=1))
+
+    def record(self, number: int) -> TrialRecord | None:
+        """How a trial ended, or None while it has not."""
+        try:
+            return TrialRecord.model_validate_json((self.trial(number) / "record.json").read_bytes())
+        except FileNotFoundError:
+            return None
+
+    def records(self) -> list[TrialRecord]:
+        """All trials that have ended, in order of their numbers."""
+        return [record for number in self._trial_numbers() if (record := self.record(number)) is not None]
+
+    def write_out_of_fold(self, number: int, out_of_fold: OutOfFold) -> None:
+        """Keep a trial's out-of-fold predictions."""
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **{name: getattr(out_of_fold, name) for name in OutOfFold.__slots__})
+        write_atomically(self.trial(number) / "oof.npz", buffer.getvalue())
+
+    def out_of_fold(self, number: int) -> OutOfFold:
+        """A trial's out-of-fold predictions."""
+        path = self.trial(number) / "oof.npz"
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                return OutOfFold(**{name: stored[name] for name in OutOfFold.__slots__})
+        except FileNotFoundError as error:
+            raise RunError(
+                f"trial {number} has no out-of-fold predictions; only complete trials have"
+            ) from error
+
+    def write_json(self, path: Path, value: Any) -> None:
+        """Write a value as readable JSON; NaN is refused."""
+        write_atomically(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
+
+    def _trial_numbers(self) -> Iterator[int]:
+        folder = self.path / "trials"
+        if folder.is_dir():
+            yield from sorted(int(entry.name) for entry in folder.iterdir() if entry.name.isdigit())
+
+
+def find_run(text: str, root: Path) -> RunFolder:
+    """Return the run folder that the user means.
+
+    Args:
+        text: A path, `TASK/NAME` below `root`, a bare `NAME`, or `latest`.
+        root: Folder of all runs.
+
+    Raises:
+        RunError: If there is none, or a bare name stands for several.
+    """
+    if text == "latest":
+        found = sorted(root.glob("*/*/search.yaml"), key=lambda path: path.stat().st_mtime)
+        if not found:
+            raise RunError(f"no run in {root} yet; start one with: orchestrate search benign_malignant")
+        return RunFolder(found[-1].parent)
+    for candidate in (Path(text), root / text):
+        if (candidate / "search.yaml").is_file():
+            return RunFolder(candidate)
+    named = [path.parent for path in root.glob(f"*/{text}/search.yaml")] if "/" not in text else []
+    if len(named) == 1:
+        return RunFolder(named[0])
+    if named:
+        raise RunError(f"{text!r} names several runs: {', '.join(str(path) for path in named)}")
+    known = ", ".join(sorted(str(path.parent.relative_to(root)) for path in root.glob("*/*/search.yaml")))
+    raise RunError(f"no run {text!r}: neither a run folder nor a name below {root}. Known: {known or 'none'}")

@@ -1,0 +1,86 @@
+"""Trials of other runs that a search builds on: weights to start from, and types that they predict.
+
+A search takes over the folds and the sealed test part of the run it builds on, so that the model of a fold
+starts from, or is told by, a model that never saw that fold's patients.
+"""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from results.errors import RunError
+from results.run.records import IntArray, SearchRecord, SourceTrial, TrialRecord
+from results.run.run_folder import RunFolder, find_run
+
+
+def find_source(text: str, root: Path, *, option: str) -> SourceTrial:
+    """Return the finished trial that the user means.
+
+    Args:
+        text: `RUN` or `RUN:TRIAL`, where a run is what `find_run` understands; its best trial by default.
+        root: Folder of all runs.
+        option: Name of the option, for messages.
+
+    Raises:
+        RunError: If there is no such run or trial, or the trial kept no weights.
+    """
+    name, colon, number = text.rpartition(":")
+    if not colon or not number.isdigit():
+        name, number = text, ""
+    run = find_run(name, root)
+    usable = [record for record in run.records() if record.state == "complete" and record.has_weights]
+    if not usable:
+        raise RunError(f"{option} {text}: {run.path} holds no complete trial that kept its weights")
+    if not number:
+        return _source(run, max(usable, key=lambda record: record.value or 0.0))
+    for record in usable:
+        if record.number == int(number):
+            return _source(run, record)
+    known = ", ".join(str(record.number) for record in usable)
+    raise RunError(f"{option} {text}: no complete trial {number} with weights; there are {known}")
+
+
+def _source(run: RunFolder, record: TrialRecord) -> SourceTrial:
+    return SourceTrial(run=str(run.path.resolve()), trial=record.number)
+
+
+def source_record(source: SourceTrial) -> TrialRecord:
+    """How a source trial ended.
+
+    Raises:
+        RunError: If it is gone.
+    """
+    record = RunFolder(Path(source.run)).record(source.trial)
+    if record is None:
+        raise RunError(f"trial {source.trial} of {source.run}, which this search builds on, is gone")
+    return record
+
+
+def source_search(source: SourceTrial) -> SearchRecord:
+    """What was asked of the run of a source trial."""
+    return RunFolder(Path(source.run)).search()
+
+
+def type_probabilities(source: SourceTrial, rows: IntArray) -> NDArray[np.float64]:
+    """Probability of the positive class that a source trial predicts, out of fold.
+
+    Args:
+        source: A finished trial on the same data, with the same folds.
+        rows: Rows of the patch set, shape (n,).
+
+    Returns:
+        Shape (n,), in [0, 1].
+
+    Raises:
+        RunError: If it does not predict all of the rows.
+    """
+    predictions = RunFolder(Path(source.run)).out_of_fold(source.trial)
+    place = {int(row): position for position, row in enumerate(predictions.rows)}
+    missing = [int(row) for row in rows if int(row) not in place]
+    if missing:
+        raise RunError(
+            f"trial {source.trial} of {source.run} has no out-of-fold prediction of {len(missing)} of "
+            f"{len(rows)} images; it must be a search with folds, not a hold-out, on the same data"
+        )
+    return predictions.probabilities[[place[int(row)] for row in rows], -1].astype(np.float64)

@@ -1,0 +1,1 @@
+"""Metrics, calibration, intervals and the leaderboard, from records and out-of-fold predictions."""

@@ -1,0 +1,303 @@
+"""The ranking of a run's trials, with honest uncertainty. Reads records and out-of-fold predictions only."""
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Final, Literal
+
+import numpy as np
+from rich import box
+from rich.table import Table
+
+from results.run.records import OutOfFold, SearchRecord, TrialRecord
+from results.run.run_folder import RunFolder
+from results.run.split_labels import GROUPED, SplitName, interval_header, sentences
+from results.scores.bootstrap import Interval, auc_difference, auc_interval
+from results.scores.metrics import (
+    collapsed_folds,
+    cross_fitted_decisions,
+    decision_scores,
+    majority_baseline,
+    mean_fold_auc,
+    metric_named,
+)
+from trainables.common.errors import OneClassError
+from trainables.config.trial_config import flatten
+
+_DECISION_METRICS: Final = ("f2", "f1", "accuracy", "balanced_accuracy", "recall", "precision")
+_CLASSICAL_SETTINGS: Final = {
+    "svm": ("c",),
+    "linear_svm": ("c",),
+    "logistic": ("c",),
+    "knn": ("neighbours", "power"),
+    "tree": ("depth",),
+    "mlp": ("l2", "lr", "epochs"),
+}
+_STATES_IN_ORDER: Final = ("complete", "pruned", "failed")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One line of the leaderboard; None where a trial did not get that far.
+
+    Attributes:
+        rank: From 1, complete trials only.
+        trial: Trial number; None for the majority baseline.
+        cause: Why a trial was pruned or failed.
+        value: The search metric, mean over folds, which ranks the trials.
+        auc: Mean over folds of the AUC within each fold. Pooling the folds would rank scores of different
+            models, each with its own calibration, against one another.
+        auc_low: Lower end of the 95 % interval: patients are resampled within that statistic. It holds the
+            trained models fixed, so it covers the choice of patients, not of another training run.
+        auc_sd: Standard deviation of the AUC over folds (n - 1).
+        f2: This and the other decision metrics pool all images, each decided by a threshold (best balanced
+            accuracy) that was chosen on the other folds.
+        collapsed: 0-based folds that predict a single class.
+        tied: Whether the paired 95 % interval of the AUC difference to rank 1 holds 0; True for rank 1
+            itself, None beyond the rows that have an interval.
+        epochs: Epochs that were run; `best_epoch` is the one kept.
+        settings: The essentials of the configuration.
+        split: `grouped split`, or `naive split` where patients lie in several folds and scores are too high.
+    """
+
+    rank: int | None
+    trial: int | None
+    state: Literal["complete", "pruned", "failed", "baseline"]
+    cause: str | None = None
+    value: float | None = None
+    auc: float | None = None
+    auc_low: float | None = None
+    auc_high: float | None = None
+    auc_sd: float | None = None
+    f2: float | None = None
+    f1: float | None = None
+    accuracy: float | None = None
+    balanced_accuracy: float | None = None
+    recall: float | None = None
+    precision: float | None = None
+    collapsed: tuple[int, ...] = ()
+    tied: bool | None = None
+    epochs: int | None = None
+    best_epoch: int | None = None
+    wall_seconds: float | None = None
+    trained_parameters: int | None = None
+    settings: str = ""
+    split: SplitName = GROUPED
+
+    @property
+    def interval(self) -> str:
+        """Text such as `0.71 [0.66, 0.76]`, without brackets where there is no interval."""
+        if self.auc is None:
+            return "-"
+        if self.auc_low is None or self.auc_high is None:
+            return f"{self.auc:.2f}"
+        return str(Interval(self.auc, self.auc_low, self.auc_high))
+
+
+def leaderboard(run: RunFolder, *, resamples: int = 1000, top: int = 20) -> list[Row]:
+    """Rank the trials of a run.
+
+    Args:
+        run: Folder of the search, finished or not.
+        resamples: Of patients, for the intervals.
+        top: Number of best trials that get an interval and are compared with rank 1.
+
+    Returns:
+        Complete trials by the search metric (of equals, the one with fewer trained parameters), the majority
+        baseline, then pruned and failed trials without a rank.
+
+    Raises:
+        RunError: If this is no run folder, or a complete trial lost its predictions.
+    """
+    search = run.search()
+    records = sorted(run.records(), key=lambda record: _merit(record, search))
+    complete = [record for record in records if record.state == "complete"]
+    first = run.out_of_fold(complete[0].number) if complete else None
+    rows: list[Row] = []
+    for rank, record in enumerate(complete, start=1):
+        predictions = run.out_of_fold(record.number)
+        row = {**_row_of(record), **_scores(predictions), "rank": rank, "split": search.split_name}
+        row["collapsed"] = tuple(sorted({*record.collapsed_folds, *collapsed_folds(predictions)}))
+        if rank <= top:
+            row |= _uncertainty(predictions, first, resamples, search.seed)
+        rows.append(Row(**row))
+    if first is not None:
+        rows.append(_majority_row(first, search.split_name))
+    return rows + [
+        Row(rank=None, split=search.split_name, **_row_of(record))
+        for record in records
+        if record.state != "complete"
+    ]
+
+
+def rows_as_json(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Return rows as plain dictionaries of numbers, text, lists and None."""
+    return [{**asdict(row), "collapsed": list(row.collapsed)} for row in rows]
+
+
+def rows_as_csv(rows: Sequence[Row]) -> str:
+    """Return rows as CSV with a header; None is empty, and collapsed folds are separated by spaces."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=[field.name for field in fields(Row)], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({**asdict(row), "collapsed": " ".join(map(str, row.collapsed))} for row in rows)
+    return text.getvalue()
+
+
+def leaderboard_table(rows: Sequence[Row], limit: int | None = 20) -> Table:
+    """Return a table that fits 80 columns.
+
+    Args:
+        rows: As `leaderboard` returns them.
+        limit: Most trials to show; the majority baseline is always shown. None shows all.
+    """
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, caption_justify="left")
+    table.add_column("#", justify="right", no_wrap=True)
+    table.add_column("trial", justify="right", no_wrap=True)
+    split = rows[0].split if rows else GROUPED
+    table.add_column(interval_header(split), no_wrap=True)
+    for header in ("F2", "BAcc"):
+        table.add_column(header, justify="right", no_wrap=True)
+    table.add_column("settings")
+    trials = [row for row in rows if row.trial is not None]
+    shown = {row.trial for row in (trials if limit is None else trials[:limit])} | {None}
+    for row in rows:
+        if row.trial in shown:
+            table.add_row(*_cells(row), style="dim" if row.rank is None else None)
+    table.caption = sentences(_caption(len(trials), len(shown) - 1), split)
+    return table
+
+
+def _merit(record: TrialRecord, search: SearchRecord) -> tuple[float, ...]:
+    """Sort key: best first."""
+    sign = 1 if metric_named(search.metric).higher_is_better else -1
+    value = -np.inf if record.value is None else sign * record.value
+    size = np.inf if record.trained_parameters is None else record.trained_parameters
+    return (_STATES_IN_ORDER.index(record.state), -value, size, record.number)
+
+
+def _row_of(record: TrialRecord) -> dict[str, Any]:
+    text = settings_text(record.config)
+    return {
+        "trial": record.number,
+        "state": record.state,
+        "cause": record.cause,
+        "value": record.value,
+        "collapsed": record.collapsed_folds,
+        "epochs": record.epochs,
+        "best_epoch": record.best_epoch,
+        "wall_seconds": record.wall_seconds,
+        "trained_parameters": record.trained_parameters,
+        "settings": f"{record.recipe}: {text}" if record.recipe else text,
+    }
+
+
+def settings_text(config: dict[str, Any]) -> str:
+    """Return backbone, cut, trained stages, optimiser and learning rate as short text.
+
+    A classical model has its own settings in place of the optimiser's, and a table has no backbone.
+
+    >>> settings_text({"model": {"backbone": "vgg16", "cut": "top+1"}, "optimizer": {"name": "adam"}})
+    'vgg16 top+1 adam'
+    >>> settings_text({"model": {"backbone": "table"}, "classical": {"name": "tree", "depth": 5}})
+    'tree depth=5'
+    """
+    flat = flatten(config)
+    if flat.get("classical.name", "none") != "none":
+        return _classical_text(flat)
+    trained = flat.get("model.trained_stages", 0)
+    parts = [
+        flat.get("model.backbone"),
+        flat.get("model.cut"),
+        None if trained == 0 else f"train {trained}",
+        flat.get("optimizer.name"),
+        f"{flat['optimizer.lr']:.2g}".replace("e-0", "e-") if "optimizer.lr" in flat else None,
+    ]
+    return " ".join(str(part) for part in parts if part is not None)
+
+
+def _classical_text(flat: dict[str, Any]) -> str:
+    name, is_table = flat["classical.name"], flat.get("model.backbone") == "table"
+    backbone = [] if is_table else [flat.get("model.backbone"), flat.get("model.cut")]
+    own = [(setting, flat.get(f"classical.{setting}")) for setting in _CLASSICAL_SETTINGS.get(name, ())]
+    settings = [f"{setting}={value:.2g}" for setting, value in own if value is not None]
+    scaled = ["scaled"] if flat.get("classical.scales") else []
+    return " ".join(str(part) for part in (*backbone, name, *settings, *scaled) if part is not None)
+
+
+def _scores(predictions: OutOfFold) -> dict[str, Any]:
+    decided = cross_fitted_decisions(predictions)
+    pooled = decision_scores(predictions.labels, decided, predictions.probabilities.shape[1])
+    areas = _fold_areas(predictions)
+    return {
+        "auc": float(np.mean(areas)),
+        "auc_sd": float(np.std(areas, ddof=1)) if len(areas) > 1 else None,
+        **{name: pooled[name] for name in _DECISION_METRICS},
+    }
+
+
+def _fold_areas(predictions: OutOfFold) -> list[float]:
+    areas = []
+    for fold in np.unique(predictions.folds):
+        own = predictions.folds == fold
+        if np.ptp(predictions.labels[own]) > 0:
+            areas.append(
+                float(
+                    mean_fold_auc(
+                        predictions.labels[own], predictions.probabilities[own], predictions.folds[own]
+                    )
+                )
+            )
+    if not areas:
+        raise OneClassError("a leaderboard needs folds that hold two classes, found none; use fewer folds")
+    return areas
+
+
+def _uncertainty(
+    predictions: OutOfFold, first: OutOfFold | None, resamples: int, seed: int
+) -> dict[str, float | bool]:
+    interval = auc_interval(predictions, resamples=resamples, seed=seed)
+    found: dict[str, float | bool] = {"auc_low": interval.low, "auc_high": interval.high}
+    if first is not None:
+        difference = auc_difference(predictions, first, resamples=resamples, seed=seed)
+        found["tied"] = difference.holds(0.0)
+    return found
+
+
+def _majority_row(predictions: OutOfFold, split: SplitName) -> Row:
+    found = majority_baseline(predictions.labels, predictions.probabilities.shape[1])
+    return Row(
+        rank=None,
+        trial=None,
+        state="baseline",
+        auc=found["auc"],
+        settings="always the majority class",
+        split=split,
+        f2=found["f2"],
+        f1=found["f1"],
+        accuracy=found["accuracy"],
+        balanced_accuracy=found["balanced_accuracy"],
+        recall=found["recall"],
+        precision=found["precision"],
+    )
+
+
+def _cells(row: Row) -> list[str]:
+    rank = "" if row.rank is None else f"{row.rank}{'=' if row.tied and row.rank > 1 else ' '}"
+    trial = "" if row.trial is None else str(row.trial)
+    outcome = f"{row.state}: {row.cause or 'unknown'}" if row.state in ("pruned", "failed") else row.interval
+    collapsed = f" (collapsed in fold {', '.join(map(str, row.collapsed))})" if row.collapsed else ""
+    scores = [_two_digits(row.f2), _two_digits(row.balanced_accuracy)]
+    return [rank, trial, outcome, *scores, f"{row.settings}{collapsed}"]
+
+
+def _two_digits(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+def _caption(trials: int, shown: int) -> str:
+    if not trials:
+        return "No trial has ended yet."
+    hidden = f"{trials - shown} more trials not shown. " if trials > shown else ""
+    return f"{hidden}= tied: the paired 95 % interval of the AUC difference to rank 1 holds 0."

@@ -1,0 +1,116 @@
+"""First points: configurations that are tried before the sampler proposes any.
+
+A point may hold what the space would never propose, such as a backbone that the space leaves out. The sampler
+is told of those of its parameters that the space knows, with values that the space could have proposed.
+"""
+
+import contextlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+
+from search_spaces.context import SpaceContext
+from trainables.common.errors import ConfigError, UnknownNameError
+from trainables.config.trial_config import TrialConfig, decode, flatten, parse_setting
+
+SpaceFunction = Callable[[optuna.trial.BaseTrial, SpaceContext], Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class FirstPoint:
+    """A configuration to try first.
+
+    Attributes:
+        recipe: Name of the recipe that it belongs to.
+        settings: Dotted settings; what they leave open has its default.
+    """
+
+    recipe: str
+    settings: Mapping[str, Any]
+
+    def configure(self, pins: Mapping[str, Any], *, epochs: int) -> TrialConfig:
+        """The configuration that runs: held settings win, and no point trains longer than the search allows.
+
+        Raises:
+            ConfigError: If it is no valid configuration.
+        """
+        settings = flatten(self.settings) | dict(pins)
+        settings["training.epochs"] = min(int(settings.get("training.epochs", epochs)), epochs)
+        if "training.first_phase_epochs" in settings:
+            first = int(settings["training.first_phase_epochs"])
+            settings["training.first_phase_epochs"] = min(first, epochs)
+        try:
+            return decode(settings)
+        except (ConfigError, UnknownNameError) as error:
+            raise ConfigError(f"recipe {self.recipe} cannot run: {error}") from error
+
+
+def params_of(function: SpaceFunction, context: SpaceContext, config: TrialConfig) -> dict[str, Any]:
+    """Parameters of a space, by name, with which it would propose a configuration as far as it can.
+
+    Args:
+        function: The space.
+        context: What its conditions depend on.
+        config: Any configuration.
+    """
+    walk = _Walk(config, None)
+    _walk(function, context, walk)
+    return walk.params
+
+
+def register(
+    function: SpaceFunction, context: SpaceContext, config: TrialConfig, trial: optuna.trial.BaseTrial
+) -> None:
+    """Let a trial that was enqueued with `params_of` suggest these parameters, so that the sampler learns."""
+    _walk(function, context, _Walk(config, trial))
+
+
+def _walk(function: SpaceFunction, context: SpaceContext, walk: "_Walk") -> None:
+    # The space never saw such values, and may stumble over them; what it was asked until then counts.
+    with contextlib.suppress(Exception):
+        function(walk, context)  # type: ignore[arg-type]
+
+
+class _Walk:
+    """A trial that answers with what a configuration says, and notes what the space could have proposed."""
+
+    def __init__(self, config: TrialConfig, trial: optuna.trial.BaseTrial | None) -> None:
+        self._settings = flatten(config.model_dump())
+        self._trial = trial
+        self.params: dict[str, Any] = {}
+
+    def suggest_categorical(self, name: str, choices: Any) -> Any:
+        """The choice that means the configuration's value, else that value itself."""
+        setting = name.partition("@")[0]
+        wanted = self._settings.get(setting, choices[0])
+        for choice in choices:
+            if setting in self._settings and _means(setting, choice, wanted):
+                if self._trial is not None:
+                    self._trial.suggest_categorical(name, choices)
+                self.params[name] = choice
+                return choice
+        return wanted
+
+    def suggest_float(self, name: str, low: float, high: float, **options: Any) -> Any:
+        """The configuration's number."""
+        return self._number(name, low, high, options, "suggest_float")
+
+    def suggest_int(self, name: str, low: int, high: int, **options: Any) -> Any:
+        """The configuration's whole number."""
+        return self._number(name, low, high, options, "suggest_int")
+
+    def _number(self, name: str, low: float, high: float, options: dict[str, Any], ask: str) -> Any:
+        wanted = self._settings.get(name.partition("@")[0])
+        if wanted is None or not low <= wanted <= high or options.get("step"):
+            return low if wanted is None else wanted
+        if self._trial is not None:
+            getattr(self._trial, ask)(name, low, high, **options)
+        self.params[name] = wanted
+        return wanted
+
+
+def _means(setting: str, choice: Any, wanted: Any) -> bool:
+    """Tell whether a choice, which may be text, is the setting's value."""
+    return bool(parse_setting(setting, choice) == wanted)

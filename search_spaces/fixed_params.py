@@ -1,0 +1,73 @@
+"""Settings held fixed: `--set optimizer.name=adam`."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import optuna
+import yaml
+
+from trainables.common.errors import ConfigError
+from trainables.config.trial_config import parse_setting
+
+
+def parse_pins(texts: list[str]) -> dict[str, Any]:
+    """Read `name=value` texts; values are YAML.
+
+    Raises:
+        ConfigError: If a text has no `=`, or its value is no YAML or not allowed.
+        UnknownNameError: If there is no such setting.
+
+    >>> parse_pins(["optimizer.lr=0.01", "model.head.hidden=[64, 32]"])
+    {'optimizer.lr': 0.01, 'model.head.hidden': [64, 32]}
+    """
+    pins: dict[str, Any] = {}
+    for text in texts:
+        name, separator, value = text.partition("=")
+        name = name.strip()
+        if not separator:
+            raise ConfigError(f"--set {text!r}: write name=value, such as --set optimizer.name=adam")
+        pins[name] = _value(name, value)
+        parse_setting(name, pins[name])
+    return pins
+
+
+def _value(name: str, text: str) -> Any:
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {name}={text}: the value is no YAML") from error
+    if isinstance(value, str):  # YAML 1.1 reads 1e-3 as text
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+class PinnedTrial:
+    """An Optuna trial whose pinned parameters are not asked of the sampler.
+
+    Conditions of the space follow the pinned values, since the space sees them as suggestions.
+    """
+
+    def __init__(self, trial: optuna.trial.BaseTrial, pins: Mapping[str, Any]) -> None:
+        self._trial, self._pins = trial, pins
+
+    def suggest_categorical(self, name: str, choices: Any) -> Any:
+        """The pinned value, or the sampler's choice."""
+        return self._pinned(name, lambda: self._trial.suggest_categorical(name, choices))
+
+    def suggest_float(self, name: str, low: float, high: float, **options: Any) -> Any:
+        """The pinned value, or the sampler's number."""
+        return self._pinned(name, lambda: self._trial.suggest_float(name, low, high, **options))
+
+    def suggest_int(self, name: str, low: int, high: int, **options: Any) -> Any:
+        """The pinned value, or the sampler's whole number."""
+        return self._pinned(name, lambda: self._trial.suggest_int(name, low, high, **options))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._trial, name)
+
+    def _pinned(self, name: str, ask: Any) -> Any:
+        setting = name.partition("@")[0]
+        return self._pins[setting] if setting in self._pins else ask()

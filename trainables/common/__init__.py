@@ -1,0 +1,1 @@
+"""Errors, file writing and array types that every room uses."""

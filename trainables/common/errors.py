@@ -1,0 +1,58 @@
+"""Errors that a caller can act on.
+
+OrchestrateError            root: the command line prints its message and exits with 2
+├── UnknownNameError        a task, backbone, source or setting that is not in its registry
+├── ConfigError             a configuration that no trial can run
+├── DataError               images, labels or patients that cannot be used
+│   └── OneClassError       a single class where two are needed
+├── SplitError              a split that cannot be made, or does not belong to the data
+├── WeightsError            pretrained weights that are missing or do not fit
+└── PrefixError             stored features that cannot be written or read
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class OrchestrateError(Exception):
+    """Something the user can mend; the message says what was needed, what was found and what to do."""
+
+
+class UnknownNameError(OrchestrateError):
+    """A name that a registry does not hold.
+
+    >>> raise UnknownNameError("backbone", "vgg61", ["vgg16", "resnet50"])
+    Traceback (most recent call last):
+    ...
+    trainables.common.errors.UnknownNameError: unknown backbone 'vgg61'; did you mean 'vgg16'? Known: ...
+    """
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        choices = sorted(known)
+        near = difflib.get_close_matches(name, choices, n=1, cutoff=0.4)
+        hint = f"; did you mean {near[0]!r}?" if near else "."
+        super().__init__(f"unknown {kind} {name!r}{hint} Known: {', '.join(choices)}")
+
+
+class ConfigError(OrchestrateError):
+    """A configuration that no trial can run."""
+
+
+class DataError(OrchestrateError):
+    """Images, labels or patients that cannot be used."""
+
+
+class OneClassError(DataError):
+    """A single class where at least two are needed."""
+
+
+class SplitError(OrchestrateError):
+    """A split that cannot be made, or that does not belong to the data at hand."""
+
+
+class WeightsError(OrchestrateError):
+    """Pretrained weights that are missing or do not fit the model."""
+
+
+class PrefixError(OrchestrateError):
+    """Stored features that cannot be written or read."""

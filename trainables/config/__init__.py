@@ -1,0 +1,1 @@
+"""Configuration of a trial, tasks and augmentation policies, checked where they come in. No torch."""

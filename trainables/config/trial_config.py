@@ -1,0 +1,408 @@
+"""All that a trial may vary, checked when it comes in.
+
+A configuration is plain text at the edges (YAML, JSON, an Optuna trial) and one frozen `TrialConfig` inside.
+Names with dots, such as `optimizer.lr`, address a setting from the command line.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from trainables.common.errors import ConfigError, UnknownNameError
+from trainables.config.augmentation_policies import Policy
+from trainables.config.tasks import TASKS
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def _layers(value: Any) -> Any:
+    if isinstance(value, int):
+        return (value,)
+    if isinstance(value, str):
+        return () if value == "none" else tuple(value.split("-"))
+    return value
+
+
+Layers = Annotated[tuple[Annotated[int, Field(ge=1, le=4096)], ...], BeforeValidator(_layers)]
+
+
+def _contrast_or_same(value: Any) -> Any:
+    return None if value == "same" else value
+
+
+def _limit_or_none(value: Any) -> Any:
+    return None if value == "none" else value
+
+
+class HeadConfig(_Frozen):
+    """The trained classifier on top of the kept stages.
+
+    Attributes:
+        pooling: `gap` averages the feature map, `flatten` keeps every position, `conv` is 002's: a 3x3
+            convolution to `filters` channels, max-pooling by 2, ReLU, then every position.
+        filters: Channels of the convolution, for `conv`.
+        branch: Units of hidden layers that each image of a pair passes by itself, before the pair is merged;
+            for pairs only.
+        hidden: Units of the hidden layers, in order; empty for a linear head. As text: `512-256` or `none`.
+        batch_norm: Batch normalisation after each hidden layer.
+        dropout: Drop probability before every linear layer, in [0, 0.9].
+        output: For two classes, one logit under binary cross-entropy (`sigmoid`) or two under categorical
+            cross-entropy (`softmax`); more classes always have one logit each.
+        style: First weights and numerics. `keras`: Glorot-uniform weights. `tf003`: seed 003's, He-normal
+            hidden layers, a last layer of variance 1 / inputs, and 1e-8 instead of 1e-5 in batch norm.
+    """
+
+    pooling: Literal["gap", "flatten", "conv"] = "gap"
+    filters: int = Field(default=256, ge=1, le=2048)
+    branch: Layers = ()
+    hidden: Layers = (256,)
+    batch_norm: bool = False
+    dropout: float = Field(default=0.0, ge=0.0, le=0.9)
+    output: Literal["sigmoid", "softmax"] = "sigmoid"
+    style: Literal["keras", "tf003"] = "keras"
+
+
+class ModelConfig(_Frozen):
+    """A backbone, where it is cut, how much of it trains, and the head.
+
+    Attributes:
+        backbone: Name in `trainables.models.registry`.
+        weights: `imagenet`; `random` for training from scratch; or `start`: the stages of the finished trial
+            that the search starts from (`--start-from`), fold by fold.
+        start_head: Take over that trial's head too; it must have the same shape.
+        cut: `top`, `top+1`, `top+2` (seed 004's words: one or two levels dropped) or the name of the last
+            kept stage.
+        trained_stages: Number of last kept stages that train with the head; 0 freezes all, "all" trains all.
+        channels: How a grey image enters an RGB backbone: copied, or through a trained 1x1 convolution,
+            which empties the frozen prefix since it trains below it.
+        pair: `none` classifies an image by itself. Else the image and its healthy baseline pass the same
+            stages (a siamese net), and the head takes in |image - baseline| (`absdiff`), image - baseline
+            (`diff`) or both side by side (`concat`).
+        type_input: What the head is told about the kind of finding, 0 mass or 1 calcification: `none`;
+            `human`, the label of the data; `probability` or `hard` (0 or 1), the prediction of a finished
+            trial (`--type-from`).
+    """
+
+    backbone: str
+    weights: Literal["imagenet", "random", "start"] = "imagenet"
+    start_head: bool = False
+    cut: str = "top"
+    trained_stages: Annotated[int, Field(ge=0)] | Literal["all"] = 0
+    channels: Literal["replicate", "conv1x1"] = "replicate"
+    pair: Literal["none", "absdiff", "diff", "concat"] = "none"
+    type_input: Literal["none", "human", "probability", "hard"] = "none"
+    head: HeadConfig = HeadConfig()
+
+    @model_validator(mode="after")
+    def _random_weights_train(self) -> "ModelConfig":
+        if self.weights == "random" and self.trained_stages != "all":
+            raise ValueError("model.weights=random needs model.trained_stages=all: random stages must train")
+        return self
+
+    @model_validator(mode="after")
+    def _branch_is_for_pairs(self) -> "ModelConfig":
+        if self.head.branch and self.pair == "none":
+            raise ValueError("model.head.branch is for pairs only; set model.pair to absdiff, diff or concat")
+        return self
+
+
+class InputConfig(_Frozen):
+    """From raw pixels to what the first stage sees.
+
+    In this order: [0, 1], CLAHE, contrast, size, channels, scaling. Sixteen-bit pixels are divided by 65535,
+    as in 001; 004 says 65536, which is the same within 0.002 %.
+
+    Attributes:
+        size_px: Side of the square input, in pixels; None keeps the image as it is.
+        scaling: `auto` (what the backbone's weights expect, [0, 1] for nets from scratch); `unit` ([0, 1]);
+            `raw` (0 to 255, not rounded); `centred` (0 to 255 minus `centre`); `centred_scaled` (that divided
+            by 255); `imagenet` (mean and deviation of ImageNet); `standardise` (zero mean and unit variance
+            for each image).
+        centre: Grey level, 0 to 255, that `centred` and `centred_scaled` subtract; 003's mean pixel.
+        clahe: Clip limit of contrast-limited adaptive histogram equalisation, a multiple of a tile's mean
+            count; None, or `none`, is off. RGB channels are equalised one by one.
+        clahe_grid: Its tiles along each side.
+        contrast: Contrast factor in training, around each image's own mean (C-CONTRAST); 1 is off.
+        contrast_test: Contrast factor in validation, test and export; None, or `same`,
+            uses `contrast`.
+        clip: Clip to [0, 1] after the contrast change, as TensorFlow does to 8-bit images; its rounding to
+            whole grey levels is not reproduced.
+    """
+
+    size_px: Annotated[int, Field(ge=16, le=2048)] | None = None
+    scaling: Literal["auto", "unit", "raw", "centred", "centred_scaled", "imagenet", "standardise"] = "auto"
+    centre: float = Field(default=104.1353, ge=0.0, le=255.0)
+    clahe: Annotated[Annotated[float, Field(ge=1.0, le=40.0)] | None, BeforeValidator(_limit_or_none)] = None
+    clahe_grid: int = Field(default=8, ge=2, le=32)
+    contrast: float = Field(default=1.0, gt=0.0, le=8.0)
+    contrast_test: Annotated[
+        Annotated[float, Field(gt=0.0, le=8.0)] | None, BeforeValidator(_contrast_or_same)
+    ] = None
+    clip: bool = False
+
+    @property
+    def contrast_at_test(self) -> float:
+        """Contrast factor for validation, test and export."""
+        return self.contrast if self.contrast_test is None else self.contrast_test
+
+
+class OptimizerConfig(_Frozen):
+    """How weights are updated.
+
+    Attributes:
+        lr: Learning rate of the head.
+        momentum: For `sgd` only, in [0, 1).
+        weight_decay: Coupled L2 on weights, not on biases or normalisation. It is TensorFlow's
+            `l2_regularizer` of the same value, and Keras's `l2` of half of it.
+        stage_weight_decay: The same for trained backbone stages; None takes `weight_decay`.
+        l1: Factor of the sum of absolute weights in the loss (Keras's `l1`), on the same weights.
+        stage_lr_factor: Trained backbone stages learn at `lr` times this; 1 for training from scratch.
+        schedule: `constant`, `cosine` to zero over the epochs, `step` (x0.8 every `step_epochs`), or
+            `plateau` (halved after every `step_epochs` without a better mean validation loss).
+        step_epochs: For `step` and `plateau`.
+    """
+
+    name: Literal["adam", "rmsprop", "sgd", "adadelta"] = "adam"
+    lr: float = Field(default=1e-3, gt=0.0, le=10.0)
+    momentum: float | None = Field(default=None, ge=0.0, lt=1.0)
+    weight_decay: float = Field(default=0.0, ge=0.0, le=1.0)
+    stage_weight_decay: Annotated[float, Field(ge=0.0, le=1.0)] | None = None
+    l1: float = Field(default=0.0, ge=0.0, le=1.0)
+    stage_lr_factor: float = Field(default=1.0, gt=0.0, le=1.0)
+    schedule: Literal["constant", "cosine", "step", "plateau"] = "constant"
+    step_epochs: int = Field(default=5, ge=1, le=1000)
+
+    @model_validator(mode="after")
+    def _momentum_is_for_sgd(self) -> "OptimizerConfig":
+        if self.momentum is not None and self.name != "sgd":
+            raise ValueError(f"optimizer.momentum is for sgd only, the optimiser is {self.name}")
+        return self
+
+
+class TrainingConfig(_Frozen):
+    """The loop.
+
+    Attributes:
+        epochs: Largest number of epochs; the one kept is chosen from the mean curve over the folds.
+        patience: Epochs without a better mean curve before all folds stop; None never stops early.
+        batch_size: Images a step and fold.
+        augmentation: `none`; `flips` (4 views); `d4` (the eight symmetries of the square); `rotate`
+            (eight random rotations with flips) or `affine` (eight draws of small shift, zoom and shear);
+            `idc`, `e001`, `e001_scratch`, `e002`, `e003`, `e004`, `e004_rot90` as the sources had it. The
+            table is in `trainables.config.augmentation_policies`.
+        average_views: Average the prediction over the views (test-time augmentation).
+        class_weight: `none`; `balanced` (n / (classes * n_class)); `other_share` (the other class's share,
+            C-CW1); or a number, the weight of every class but the first (C-CW2, C-WCE).
+        sampling: `none`; `over` repeats images drawn from the smaller classes until all are as large as the
+            largest, `under` leaves images of the larger ones out. In each fold's training part only.
+        label_smoothing: In [0, 0.5).
+        keep_epoch_by: Which mean curve over folds chooses the epoch. The validation loss is the default:
+            the metric itself would choose its own luckiest epoch.
+        stopping: `mean` keeps one epoch for all folds, from the mean curve. `fold` stops each fold by itself
+            and keeps its own best epoch, as the source systems did; its scores are optimistic.
+        repeats: Models a fold, from other seeds; their predictions are averaged.
+        feature_noise: Standard deviation of noise added in training to what the trained part takes in, as a
+            share of its own, in [0, 2].
+        feature_dropout: Probability of dropping a channel of it in training, in [0, 0.9].
+        mixup: Alpha of mixing images and labels in training, in [0, 4]; 0 is off.
+        augment_last: Augment in the last so many epochs only, as 003 did; None augments in all.
+        share: Share of each fold's training patients that is used, in (0, 1]: a point of a learning curve.
+        first_phase: What is trained first, in the same folds. `none`; `head`: the head alone, before the
+            last stages train with it; or a task, such as `five_class`: stages learn it, and this trial goes
+            on from them with a new head.
+        first_phase_epochs: Epochs of that phase, without early stopping.
+        first_phase_freezes: The stages that learned the first task stay as they are in the second phase.
+    """
+
+    epochs: int = Field(default=30, ge=1, le=2000)
+    patience: Annotated[int, Field(ge=1)] | None = 8
+    batch_size: int = Field(default=32, ge=1, le=4096)
+    augmentation: Policy = "d4"
+    average_views: bool = True
+    class_weight: Literal["none", "balanced", "other_share"] | Annotated[float, Field(gt=0.0, le=100.0)] = (
+        "none"
+    )
+    sampling: Literal["none", "over", "under"] = "none"
+    label_smoothing: float = Field(default=0.0, ge=0.0, lt=0.5)
+    keep_epoch_by: Literal["loss", "metric"] = "loss"
+    stopping: Literal["mean", "fold"] = "mean"
+    repeats: int = Field(default=1, ge=1, le=16)
+    feature_noise: float = Field(default=0.0, ge=0.0, le=2.0)
+    feature_dropout: float = Field(default=0.0, ge=0.0, le=0.9)
+    mixup: float = Field(default=0.0, ge=0.0, le=4.0)
+    augment_last: Annotated[int, Field(ge=1)] | None = None
+    share: float = Field(default=1.0, gt=0.0, le=1.0)
+    first_phase: str = "none"
+    first_phase_epochs: int = Field(default=15, ge=1, le=1000)
+    first_phase_freezes: bool = False
+
+    @field_validator("first_phase")
+    @classmethod
+    def _is_a_phase(cls, value: str) -> str:
+        known = ("none", "head", *TASKS)
+        if value not in known:
+            raise ValueError(f"must be one of {', '.join(known)}")
+        return value
+
+
+class ClassicalConfig(_Frozen):
+    """A classical model in place of the trained head, fitted in one go on frozen features or on a table.
+
+    Attributes:
+        name: `none` trains a net. `svm` (radial basis), `linear_svm`, `knn`, `tree` (Gini), `logistic`, `mlp`
+            (64 and 48 units), `majority`, `stratified` (guesses by the class shares).
+        scales: Give every feature zero mean and unit variance first, as seen in the training part.
+        c: Inverse strength of the penalty; for `svm`, `linear_svm` and `logistic`.
+        neighbours: For `knn`.
+        power: Of the Minkowski distance, for `knn`: 1 city block, 2 Euclid.
+        depth: Largest depth of the `tree`.
+        l2: Penalty of the `mlp`.
+        lr: Learning rate of the `mlp`, by stochastic gradient descent.
+        epochs: Of the `mlp`.
+    """
+
+    name: Literal["none", "svm", "linear_svm", "knn", "tree", "logistic", "mlp", "majority", "stratified"] = (
+        "none"
+    )
+    scales: bool = False
+    c: float = Field(default=1.0, gt=0.0, le=1000.0)
+    neighbours: int = Field(default=5, ge=1, le=100)
+    power: Literal[1, 2] = 2
+    depth: int = Field(default=5, ge=1, le=100)
+    l2: float = Field(default=0.01, ge=0.0, le=10.0)
+    lr: float = Field(default=0.003, gt=0.0, le=1.0)
+    epochs: int = Field(default=100, ge=1, le=2000)
+
+
+class TrialConfig(_Frozen):
+    """One point of a search space: everything that decides a trial, apart from data, split and seed."""
+
+    model: ModelConfig
+    input: InputConfig = InputConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    training: TrainingConfig = TrainingConfig()
+    classical: ClassicalConfig = ClassicalConfig()
+
+    @model_validator(mode="after")
+    def _phases_fit(self) -> "TrialConfig":
+        phase, trained = self.training.first_phase, self.model.trained_stages
+        if phase != "none" and trained == 0:
+            raise ValueError(f"training.first_phase={phase} needs stages that train: model.trained_stages")
+        if phase == "head" and self.model.weights == "random":
+            raise ValueError("training.first_phase=head needs pretrained stages; model.weights is random")
+        return self
+
+    @model_validator(mode="after")
+    def _classical_models_take_frozen_features(self) -> "TrialConfig":
+        model = self.model
+        trains = model.trained_stages != 0 or model.channels != "replicate" or model.weights != "imagenet"
+        is_more = trains or model.pair != "none" or model.type_input != "none"
+        if self.classical.name != "none" and is_more:
+            raise ValueError(
+                f"classical.name={self.classical.name} takes frozen ImageNet features of single images; "
+                "set model.trained_stages=0 and leave pair, type_input, channels and weights as they are"
+            )
+        return self
+
+
+def decode(values: Mapping[str, Any]) -> TrialConfig:
+    """Check nested or dotted settings and return the configuration.
+
+    Raises:
+        UnknownNameError: If a setting does not exist; the message holds the nearest one.
+        ConfigError: If a value is not allowed.
+
+    >>> decode({"model.backbone": "vgg16", "optimizer": {"lr": 0.01}}).optimizer.lr
+    0.01
+    """
+    nested: dict[str, Any] = {}
+    for name, value in flatten(values).items():
+        if name not in setting_names():
+            raise UnknownNameError("setting", name, setting_names())
+        place = nested
+        *path, last = name.split(".")
+        for part in path:
+            place = place.setdefault(part, {})
+        place[last] = value
+    try:
+        return TrialConfig.model_validate(nested)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"] if part in _all_parts() or len(first["loc"]) == 1)
+        what = first["msg"].removeprefix("Value error, ")
+        given = f" (given: {first['input']!r})" if not isinstance(first["input"], dict) else ""
+        at = f"{where}: " if where else ""
+        raise ConfigError(f"no valid configuration: {at}{what}{given}") from error
+
+
+def parse_setting(name: str, value: Any) -> Any:
+    """Read one value by itself, without the settings that it must agree with.
+
+    Raises:
+        UnknownNameError: If there is no such setting.
+        ConfigError: If the value is not allowed; the message says what is.
+
+    >>> parse_setting("model.head.hidden", "512-256")
+    (512, 256)
+    """
+    if name not in setting_names():
+        raise UnknownNameError("setting", name, setting_names())
+    model: type[BaseModel] = TrialConfig
+    *path, last = name.split(".")
+    for part in path:
+        model = model.model_fields[part].annotation  # type: ignore[assignment]
+    field = model.model_fields[last]
+    kind: Any = Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
+    try:
+        return TypeAdapter(kind).validate_python(value)
+    except ValidationError as error:
+        reasons = "; or ".join(dict.fromkeys(found["msg"] for found in error.errors()))
+        raise ConfigError(f"{name}={value}: {reasons}") from error
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Turn nested settings into dotted names; dotted names stay as they are.
+
+    >>> flatten({"model": {"head": {"dropout": 0.5}}, "optimizer.lr": 0.1})
+    {'model.head.dropout': 0.5, 'optimizer.lr': 0.1}
+    """
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        dotted = f"{prefix}{name}"
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{dotted}.")
+        else:
+            flat[dotted] = value
+    return flat
+
+
+def setting_names(model: type[BaseModel] = TrialConfig, prefix: str = "") -> tuple[str, ...]:
+    """All dotted setting names, in order.
+
+    >>> setting_names()[:3]
+    ('model.backbone', 'model.weights', 'model.start_head')
+    """
+    names: list[str] = []
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            names.extend(setting_names(kind, f"{prefix}{name}."))
+        else:
+            names.append(f"{prefix}{name}")
+    return tuple(names)
+
+
+def _all_parts() -> set[str]:
+    return {part for name in setting_names() for part in name.split(".")}

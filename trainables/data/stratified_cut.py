@@ -1,0 +1,57 @@
+"""Cutting images into parts that keep groups whole and classes in proportion. Pure, and decided by a seed."""
+
+import warnings
+from fractions import Fraction
+from typing import Final
+
+import numpy as np
+
+from trainables.config.tasks import IntArray
+from trainables.data.patches import TextArray
+
+_MOST_PARTS: Final = 10  # a share is rounded to a fraction with at most this denominator
+
+
+def grouped_cut(labels: IntArray, groups: TextArray, parts: int, seed: int) -> dict[str, int]:
+    """Cut groups into parts of about equal size, with the classes in proportion.
+
+    Args:
+        labels: Class indices, shape (images,).
+        groups: What must not be torn apart, shape (images,).
+        parts: At least 2, and at most the number of groups.
+        seed: Same seed, same parts.
+
+    Returns:
+        Group -> part, 0 to parts - 1. A class with too few groups may be missing from a part.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold  # workers read splits, and start sooner without
+
+    splitter = StratifiedGroupKFold(parts, shuffle=True, random_state=seed)
+    part_of_group: dict[str, int] = {}
+    with warnings.catch_warnings():
+        # A class with fewer rows than parts: whether that matters is for the caller to check.
+        warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)
+        for part, (_, held_out) in enumerate(splitter.split(np.zeros(len(labels)), labels, groups)):
+            part_of_group |= dict.fromkeys(np.unique(groups[held_out]).tolist(), part)
+    return part_of_group
+
+
+def drawn_groups(labels: IntArray, groups: TextArray, share: float, seed: int) -> set[str]:
+    """Draw groups of about a share of the images, with the classes in proportion.
+
+    Args:
+        labels: Class indices, shape (images,).
+        groups: What must not be torn apart, of at least two kinds, shape (images,).
+        share: In (0, 1); rounded to tenths or a simpler fraction.
+        seed: Same seed, same groups.
+    """
+    fraction = _fraction(share, most_parts=min(_MOST_PARTS, len(set(groups.tolist()))))
+    parts = grouped_cut(labels, groups, fraction.denominator, seed)
+    # The splitter deals the largest groups to the first parts, so the taken ones are drawn among all.
+    drawn = np.random.default_rng(seed).permutation(fraction.denominator)[: fraction.numerator].tolist()
+    return {group for group, part in parts.items() if part in drawn}
+
+
+def _fraction(share: float, *, most_parts: int) -> Fraction:
+    near = Fraction(share).limit_denominator(most_parts)
+    return min(max(near, Fraction(1, most_parts)), Fraction(most_parts - 1, most_parts))

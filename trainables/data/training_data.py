@@ -1,0 +1,182 @@
+"""What trials are made of: the training part of a data set, and the place where they run."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from trainables.common.errors import ConfigError
+from trainables.config.tasks import LEFT_OUT, TASKS, Task
+from trainables.config.trial_config import TrialConfig
+from trainables.data.patches import PatchSet, select_rows
+from trainables.data.splits import TEST, Split
+from trainables.features.keys import FeatureStorage, Tap
+from trainables.models.weights import WeightsFile
+
+IntArray = NDArray[np.int64]
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """The training part of a data set, as a trial sees it: the sealed test part is not in it.
+
+    Attributes:
+        patch_set: Images.
+        task_rows: Every row with a part in the task, which is what features are stored of.
+        positions: Places of the training part in `task_rows`, shape (images,).
+        labels: Class indices of the training part, shape (images,).
+        groups: Patients of the training part, shape (images,).
+        folds: 0-based fold of each image of the training part, or `TRAINING`, shape (images,).
+        classes: Number of classes.
+        type_probability: What a finished trial says of each image of the training part, out of fold:
+            probability of a calcification rather than a mass, shape (images,); None without such a trial.
+    """
+
+    patch_set: PatchSet
+    task_rows: IntArray
+    positions: IntArray
+    labels: IntArray
+    groups: NDArray[np.str_]
+    folds: IntArray
+    classes: int
+    type_probability: FloatArray | None = None
+
+    @property
+    def rows(self) -> IntArray:
+        """Rows of the training part in the patch set, shape (images,)."""
+        return self.task_rows[self.positions]
+
+    def baselines(self) -> IntArray:
+        """Row of the healthy baseline of each of `task_rows`.
+
+        Raises:
+            ConfigError: If one has none.
+        """
+        partners = self.patch_set.partners
+        lacking = len(self.task_rows) if partners is None else int((partners[self.task_rows] < 0).sum())
+        if partners is None or lacking:
+            raise ConfigError(
+                f"model.pair needs a healthy baseline for every image; {lacking} of {len(self.task_rows)} "
+                f"images of {self.patch_set.source} have none. Set model.pair to none, or give data in pairs"
+            )
+        return np.asarray(partners[self.task_rows], dtype=np.int64)
+
+    def labels_of(self, task: Task) -> IntArray:
+        """Class indices of the training part under another task, shape (images,).
+
+        Raises:
+            ConfigError: If the labels do not answer it for every image.
+        """
+        if self.patch_set.label_codes == "task":
+            raise ConfigError(
+                f"task {task.name} needs labels in finding codes; those of {self.patch_set.source} are "
+                "classes of one task"
+            )
+        labels = task.classify(self.patch_set.labels, self.patch_set.label_codes)[self.rows]
+        if (labels == LEFT_OUT).any():
+            raise ConfigError(
+                f"task {task.name} says nothing about {int((labels == LEFT_OUT).sum())} of {len(labels)} "
+                "images"
+            )
+        return labels
+
+    def known(self, type_input: str) -> FloatArray | None:
+        """What the head is told of each image of the training part, shape (images, 1); None for nothing.
+
+        Args:
+            type_input: As `model.type_input`.
+
+        Raises:
+            ConfigError: If the type is not known.
+        """
+        if type_input == "none":
+            return None
+        if type_input == "human":
+            kinds = self.labels_of(TASKS["mass_calcification"])
+            self._refuse_labels_in_disguise(kinds)
+            types = kinds.astype(np.float64)
+        elif self.type_probability is None:
+            raise ConfigError(
+                f"model.type_input={type_input} needs a finished trial of mass_calcification: --type-from RUN"
+            )
+        else:
+            types = self.type_probability.astype(np.float64)
+        return (types.round() if type_input == "hard" else types)[:, None]
+
+    def _refuse_labels_in_disguise(self, types: IntArray) -> None:
+        """Refuse types that follow from the class: the head would be told the answer."""
+        of_class = [np.unique(types[self.labels == label]) for label in np.unique(self.labels)]
+        if len(np.unique(types)) > 1 and all(len(own) == 1 for own in of_class):
+            raise ConfigError(
+                "model.type_input=human would give the class away: in these data each class has one type of "
+                "finding. Set it to none"
+            )
+
+
+def prepare(patch_set: PatchSet, task: Task, split: Split) -> Material:
+    """Take the training part of a patch set.
+
+    Raises:
+        SplitError: If the split was made for other data.
+    """
+    split.verify(patch_set.fingerprint)
+    rows = select_rows(patch_set, task)
+    folds = split.folds_of(rows)
+    positions = np.flatnonzero(folds != TEST)
+    return Material(
+        patch_set=patch_set,
+        task_rows=rows.rows,
+        positions=positions,
+        labels=rows.labels[positions],
+        groups=rows.groups[positions],
+        folds=folds[positions],
+        classes=len(task.classes),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A finished trial that others start from.
+
+    Attributes:
+        config: Its configuration.
+        folds: What it keeps of each fold, in the folds of the trials that start from it.
+    """
+
+    config: TrialConfig
+    folds: Sequence[Mapping[str, Tensor]]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a trial runs.
+
+    Attributes:
+        store: Folder of the prefix store.
+        features: Number type that stored features have; `off` stores none and computes them for each trial.
+        store_gb: Most that stored features may take on disk, in 10^9 bytes; None for a rule.
+        shared_store: Folder from which nodes copy features that others computed; None where there is none.
+        device: Where it computes.
+        weights: Pretrained file of each usable backbone; None for nets trained from scratch.
+        taps: For each backbone, the features to fill whenever it runs.
+        dtype: Of weights and batches.
+        start: Finished trial that `model.weights=start` means; None without one.
+        fusion: Whether the models of a trial run fused, one after the other, or as measured.
+    """
+
+    store: Path
+    device: torch.device
+    weights: dict[str, WeightsFile | None]
+    taps: dict[str, tuple[Tap, ...]] = field(default_factory=dict)
+    features: FeatureStorage = "float16"
+    store_gb: float | None = None
+    shared_store: Path | None = None
+    dtype: torch.dtype = torch.float32
+    start: Start | None = None
+    fusion: Literal["auto", "fused", "sequential"] = "auto"

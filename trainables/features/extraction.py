@@ -1,0 +1,280 @@
+"""One forward pass over all images of a view, and where the features of each tap go.
+
+They go to files where the store has room. The features that a trial waits for go to memory where it has
+none: a trial never fails for want of a cache. Other taps are then left out.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from trainables.common.errors import PrefixError
+from trainables.features.budget import GB, STALE_SECONDS, Ledger, Room
+from trainables.features.files import FloatArray, Stored
+from trainables.features.keys import Kind, Tap
+from trainables.features.writer import Writer, is_disk_full, stored_bytes
+from trainables.preprocessing.views import View
+
+_LARGEST_HALF: Final = 65504.0
+
+# Yields (position of the first image, {tap: features (B, ...) as float32}) over all images of one view.
+Compute = Callable[[View, Sequence[Tap]], Iterator[tuple[int, dict[Tap, Tensor]]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where files go: the folder of a view, whose lock is held, and the budget of its store."""
+
+    folder: Path
+    room: Room
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """What one pass gave.
+
+    Attributes:
+        array: Features of the tap that was asked for, shape (images, ...), float16 or float32; a locked
+            memory-mapped file, or memory.
+        seconds: What the pass took, writing included.
+        written: Names of the files that it wrote.
+        note: Why the features are in memory only; empty where they are stored.
+    """
+
+    array: FloatArray
+    seconds: float
+    written: tuple[Path, ...]
+    note: str
+
+
+class _Memory:
+    """Takes features in like a `Writer`, and keeps them in memory."""
+
+    def __init__(self, shape: tuple[int, ...], kind: np.dtype[Any]) -> None:
+        self.array: FloatArray = np.zeros(shape, kind)
+
+    def put(self, start: int, values: FloatArray) -> None:
+        self.array[start : start + len(values)] = values
+
+
+class _Stream:
+    """The features of one tap on their way.
+
+    Args:
+        tap: Which.
+        kind: Number type.
+        path: File to write; None for memory.
+        is_wanted: A trial waits for them; others are written ahead of need.
+    """
+
+    def __init__(self, tap: Tap, kind: np.dtype[Any], path: Path | None, *, is_wanted: bool) -> None:
+        self.tap, self.kind, self.path, self.is_wanted = tap, kind, path, is_wanted
+        self.sink: Writer | _Memory | None = None
+        self.shape: tuple[int, ...] = ()
+        self.largest = 0.0
+        self.note = ""
+
+    def open(self, shape: tuple[int, ...], ledger: Ledger | None) -> None:
+        """Reserve the room that all images take."""
+        self.shape = shape
+        if self.path is None or ledger is None:
+            self.sink = _Memory(shape, self.kind) if self.is_wanted else None
+            return
+        size = stored_bytes(shape, self.kind)
+        if not ledger.make_room(size, unused_since=None if self.is_wanted else time.time() - STALE_SECONDS):
+            self.sink = self._without_disk(_no_budget(ledger))
+            return
+        try:
+            self.sink = self._writer(self.path, size, ledger)
+        except OSError as error:
+            self.sink = self._without_disk(_no_disk(error, self.path))
+
+    def put(self, start: int, values: NDArray[np.float32]) -> None:
+        """Take in one batch."""
+        self.largest = float(np.maximum(self.largest, np.abs(values).max()))  # keeps NaN, max() would not
+        with np.errstate(over="ignore"):
+            cast = values.astype(self.kind)
+        if self.sink is None:
+            return
+        try:
+            self.sink.put(start, cast)
+        except OSError as error:
+            self._rescue(error)
+            if self.sink is not None:
+                self.sink.put(start, cast)
+
+    @property
+    def is_out_of_range(self) -> bool:
+        """True if half precision cannot hold the features, so that they must be computed in float32.
+
+        Raises:
+            PrefixError: If no number type can hold them.
+        """
+        if not np.isfinite(self.largest):
+            raise PrefixError(f"features at {self.tap} are not finite; are the weights or pixels broken?")
+        return self.kind == np.float16 and self.largest > _LARGEST_HALF
+
+    def keep(self, seconds: float) -> FloatArray | None:
+        """Move the file into place; returns the features, None where they were not kept."""
+        try:
+            if isinstance(self.sink, Writer):
+                stored: Stored = self.sink.keep(seconds)
+                return stored.array
+        except OSError as error:
+            self._rescue(error)
+        return self.sink.array if isinstance(self.sink, _Memory) else None
+
+    def drop(self) -> None:
+        """Forget a file that is not whole."""
+        if isinstance(self.sink, Writer):
+            self.sink.drop()
+            self.sink = None
+
+    def _writer(self, path: Path, size: int, ledger: Ledger) -> Writer:
+        try:
+            return Writer(path, self.shape, self.kind)
+        except OSError as error:
+            if not (is_disk_full(error) and self.is_wanted and ledger.free(size)):
+                raise
+            return Writer(path, self.shape, self.kind)
+
+    def _rescue(self, error: OSError) -> None:
+        """Go on in memory with what a file holds that cannot be finished."""
+        writer = self.sink
+        if not isinstance(writer, Writer) or self.path is None:
+            raise error
+        self.sink = self._without_disk(_no_disk(error, self.path))
+        if self.sink is not None:
+            self.sink.array = writer.written()
+        writer.drop()
+
+    def _without_disk(self, reason: str) -> _Memory | None:
+        if not self.is_wanted:
+            return None
+        self.note = reason
+        return _Memory(self.shape, self.kind)
+
+
+def fill(
+    compute: Compute,
+    view: View,
+    taps: Sequence[Tap],
+    *,
+    images: int,
+    kind: Kind,
+    target: Target | None = None,
+) -> Filled:
+    """Run the frozen stages over all images of a view, and keep what the taps see.
+
+    Args:
+        compute: Runs them.
+        view: How the images are looked at.
+        taps: The first one is asked for, and is kept in any case; the others while there is room.
+        images: Number of images.
+        kind: Number type; taps that float16 cannot hold are computed once more, in float32.
+        target: Where files go; None keeps all in memory.
+
+    Raises:
+        PrefixError: If features are not finite, or there is no image.
+    """
+    started = time.perf_counter()
+    streams: list[_Stream] = []
+    try:
+        streams += _run(compute, view, taps, images=images, kind=kind, target=target, wanted=taps[0])
+        too_large = [stream for stream in streams if stream.is_out_of_range]
+        for stream in too_large:
+            stream.drop()
+            streams.remove(stream)
+        again = [stream.tap for stream in too_large]
+        if again:
+            streams += _run(
+                compute, view, again, images=images, kind="float32", target=target, wanted=taps[0]
+            )
+        seconds = time.perf_counter() - started
+        kept = {stream: stream.keep(seconds) for stream in streams}
+    except BaseException:
+        for stream in streams:
+            stream.drop()
+        raise
+    wanted = next(stream for stream in streams if stream.is_wanted)
+    array = kept[wanted]
+    if array is None:
+        raise PrefixError(f"features at {wanted.tap} were computed and not kept")
+    written = tuple(stream.path for stream in streams if stream.path and isinstance(stream.sink, Writer))
+    return Filled(array, seconds, written, wanted.note)
+
+
+def _run(
+    compute: Compute,
+    view: View,
+    taps: Sequence[Tap],
+    *,
+    images: int,
+    kind: Kind,
+    target: Target | None,
+    wanted: Tap,
+) -> list[_Stream]:
+    streams = {
+        tap: _Stream(
+            tap,
+            np.dtype(kind),
+            target.folder / f"{tap}.npy" if target else None,
+            is_wanted=tap == wanted,
+        )
+        for tap in taps
+    }
+    try:
+        _feed(streams, compute(view, taps), images, target)
+    except BaseException:
+        for stream in streams.values():
+            stream.drop()
+        raise
+    return list(streams.values())
+
+
+def _feed(
+    streams: dict[Tap, _Stream],
+    batches: Iterator[tuple[int, dict[Tap, Tensor]]],
+    images: int,
+    target: Target | None,
+) -> None:
+    is_open = False
+    for start, features in batches:
+        batch = {tap: values.numpy() for tap, values in features.items()}
+        if not is_open:
+            _open_all(streams, {tap: (images, *values.shape[1:]) for tap, values in batch.items()}, target)
+            is_open = True
+        for tap, values in batch.items():
+            streams[tap].put(start, values)
+    if not is_open:
+        raise PrefixError("no image to compute features of; does the task leave out every row?")
+
+
+def _open_all(streams: dict[Tap, _Stream], shapes: dict[Tap, tuple[int, ...]], target: Target | None) -> None:
+    if target is None:
+        for tap, stream in streams.items():
+            stream.open(shapes[tap], None)
+        return
+    with target.room.ledger() as ledger:
+        for tap, stream in streams.items():
+            stream.open(shapes[tap], ledger)
+
+
+def _no_budget(ledger: Ledger) -> str:
+    return (
+        f"the store's budget of {ledger.budget / GB:.3g} GB is too small, or taken by what running trials "
+        "read: features were computed for this trial alone and not kept; give a larger --store-gb"
+    )
+
+
+def _no_disk(error: OSError, path: Path) -> str:
+    return (
+        f"features cannot be written below {path.parent} ({error.strerror or error}): they were computed for "
+        "this trial alone and not kept; make room on the disk, or choose another folder with --store"
+    )

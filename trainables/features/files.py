@@ -1,0 +1,213 @@
+"""One file of stored features: written whole or not at all, checked when opened, locked while it is read.
+
+    <tap>.npy     one row an image
+    <tap>.json    size, checksum and what computing it cost; its time of change is the time of the last use
+
+What is guaranteed: when a process opens a file for the first time, every byte is compared with the checksum
+of what was written. Every later access makes sure that size and time of change are still those of that
+moment, so a file that somebody truncates or writes to ends a trial with a `PrefixError`, not with wrong
+numbers. (A file that is cut short in the microseconds between that look and the read ends the process.) What
+is not noticed is a disk that returns other bytes later for a file that nobody wrote to.
+"""
+
+import contextlib
+import io
+import json
+import os
+import weakref
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from mmap import ACCESS_READ, mmap
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainables.common.errors import PrefixError
+from trainables.features.locks import is_at, share
+
+FloatArray = NDArray[np.floating[Any]]
+PARTIAL: Final = ".partial"
+_BLOCK_BYTES: Final = 1 << 22
+_checksums: dict[tuple[int, int, int, int], int] = {}  # of files that this process has read whole
+
+
+class DamagedFileError(PrefixError):
+    """A stored file that does not hold what was written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Meta:
+    """What is written beside a file of features.
+
+    Attributes:
+        crc32: Checksum of the whole file.
+        bytes: Its size.
+        seconds: What the pass that wrote it took, for all its images; it may have gone on to later taps.
+        images: Number of images.
+    """
+
+    crc32: int
+    bytes: int
+    seconds: float
+    images: int
+
+    def as_json(self) -> str:
+        """Text of the file beside the features."""
+        return json.dumps({name: getattr(self, name) for name in self.__slots__})
+
+    @property
+    def seconds_per_image(self) -> float:
+        """What computing one image cost."""
+        return self.seconds / max(1, self.images)
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An open file of features.
+
+    Attributes:
+        array: Shape (images, ...), float16 or float32; the file is locked against eviction while it lives.
+        meta: What was written beside it.
+    """
+
+    array: FloatArray
+    meta: Meta
+
+
+class _Seal:
+    """Holds a file open, and knows what it looked like when its content was checked."""
+
+    def __init__(self, descriptor: int, path: Path) -> None:
+        self.descriptor, self.path = os.dup(descriptor), path
+        self.seen = _look(descriptor)
+        weakref.finalize(self, os.close, self.descriptor)
+
+    def check(self) -> None:
+        if _look(self.descriptor) != self.seen:
+            raise PrefixError(
+                f"stored features {self.path} were changed while a trial was reading them; nothing may write "
+                "to the store; run the trial again, the file is then checked and rebuilt"
+            )
+
+
+class StoredArray(np.ndarray[Any, Any]):
+    """A memory-mapped array that makes sure, when it is indexed, that its file is still what was checked."""
+
+    seal: _Seal | None = None
+
+    def __getitem__(self, index: Any) -> Any:
+        if self.seal is not None:
+            self.seal.check()
+        found = super().__getitem__(index)
+        return found.view(np.ndarray) if isinstance(found, np.ndarray) else found
+
+
+def ensure_unchanged(arrays: Iterable[FloatArray]) -> None:
+    """Make sure that the files behind some arrays are still what was checked.
+
+    Raises:
+        PrefixError: If one was changed; what was read of it meanwhile is worth nothing.
+    """
+    for array in arrays:
+        if isinstance(array, StoredArray) and array.seal is not None:
+            array.seal.check()
+
+
+def meta_path(path: Path) -> Path:
+    """The file beside a file of features."""
+    return path.with_suffix(".json")
+
+
+def read_meta(path: Path) -> Meta:
+    """Read what was written beside a file of features.
+
+    Raises:
+        FileNotFoundError: If it is not there: the features are not there either, or not yet.
+        DamagedFileError: If it cannot be understood.
+    """
+    try:
+        return Meta(**json.loads(meta_path(path).read_text()))
+    except (ValueError, TypeError) as error:
+        raise DamagedFileError(f"{meta_path(path)} cannot be read: {error}") from error
+
+
+def open_stored(path: Path) -> Stored | None:
+    """Open a file of features for reading, and note that it was used; None if it is not there.
+
+    Raises:
+        DamagedFileError: If it does not hold what was written.
+    """
+    while True:
+        try:
+            with path.open("rb", buffering=0) as file:
+                share(file.fileno())
+                meta = read_meta(path)
+                if not is_at(file.fileno(), path):
+                    continue  # replaced or evicted between opening and locking
+                stored = mapped(file, path, meta)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise DamagedFileError(f"{path} cannot be read: {error.strerror or error}") from error
+        with contextlib.suppress(OSError):  # a store that is read-only
+            os.utime(meta_path(path))
+        return stored
+
+
+def discard(path: Path) -> None:
+    """Remove a file of features; first what vouches for it, so that no half of it is ever believed."""
+    meta_path(path).unlink(missing_ok=True)
+    path.unlink(missing_ok=True)
+
+
+def mapped(file: io.FileIO, path: Path, meta: Meta) -> Stored:
+    """Check an open file that is locked for reading, and map it.
+
+    Raises:
+        DamagedFileError: If it does not hold what was written.
+    """
+    descriptor = file.fileno()
+    seal = _Seal(descriptor, path)
+    size = os.fstat(descriptor).st_size
+    if size != meta.bytes:
+        raise DamagedFileError(f"{path} has {size} bytes, not the {meta.bytes} that were written")
+    if checksum(descriptor) != meta.crc32:
+        raise DamagedFileError(f"{path} does not match its checksum")
+    # The map keeps a copy of the descriptor, and with it the lock, until the last array on it is gone.
+    memory = mmap(descriptor, 0, access=ACCESS_READ)
+    shape, kind, offset = _header(file)
+    array = StoredArray(shape, kind, buffer=memory, offset=offset)
+    array.seal = seal
+    seal.check()
+    return Stored(array, meta)
+
+
+def _header(file: io.FileIO) -> tuple[tuple[int, ...], np.dtype[Any], int]:
+    file.seek(0)
+    np.lib.format.read_magic(file)
+    shape, _, kind = np.lib.format.read_array_header_1_0(file)
+    return shape, kind, file.tell()
+
+
+def _look(descriptor: int) -> tuple[int, int]:
+    found = os.fstat(descriptor)
+    return found.st_size, found.st_mtime_ns
+
+
+def checksum(descriptor: int) -> int:
+    """CRC-32 of a file, read whole once in a process and trusted while size and time of change stay."""
+    found = os.fstat(descriptor)
+    name = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+    if name not in _checksums:
+        _checksums[name] = _read_checksum(descriptor)
+    return _checksums[name]
+
+
+def _read_checksum(descriptor: int) -> int:
+    crc = position = 0
+    while block := os.pread(descriptor, _BLOCK_BYTES, position):
+        crc, position = zlib.crc32(block, crc), position + len(block)
+    return crc

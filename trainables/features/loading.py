@@ -1,0 +1,234 @@
+"""Opens the features that a configuration trains on: views of its frozen prefix, or pixels online."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from trainables.config.trial_config import TrialConfig
+from trainables.data.patches import PatchSet
+from trainables.data.training_data import Material, Place
+from trainables.features.batches import Features, OnlinePixels, PairedFeatures, StoredFeatures
+from trainables.features.budget import GB
+from trainables.features.extraction import Compute, fill
+from trainables.features.files import ensure_unchanged
+from trainables.features.frozen_forward import FrozenForward
+from trainables.features.keys import PrefixKey, Tap
+from trainables.features.store import PrefixStore, StoredViews
+from trainables.models.registry import backbone_named
+from trainables.models.stages import Backbone
+from trainables.models.taps import tap_of
+from trainables.models.weights import WeightsFile, build_stages, hash_of
+from trainables.preprocessing.transforms import TransformSpec, transform_spec
+from trainables.preprocessing.views import IDENTITY, View, prediction_views, training_views
+
+IntArray = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureUse:
+    """How a trial was fed, and what that cost.
+
+    Attributes:
+        kind: `stored views` (of a frozen prefix, in the store or in memory), `online pixels`, or `table
+            columns`, which pass no net.
+        stage: Last frozen stage, or None when there is none.
+        views: Number of distinct views of each image that training could draw.
+        computed: View files computed by this trial.
+        read: View files read.
+        rebuilt: View files that were damaged and were computed again; part of `computed`.
+        fetched: View files copied from the shared store.
+        computed_seconds: What computing took in this trial.
+        seconds_per_image: What the frozen stages cost for one image in one view, known of stored features
+            too; 0 for pixels.
+        note: Why features were not stored; empty where nothing kept them from it.
+    """
+
+    kind: str
+    stage: str | None
+    views: int
+    computed: int
+    read: int
+    rebuilt: int = 0
+    fetched: int = 0
+    computed_seconds: float = 0.0
+    seconds_per_image: float = 0.0
+    note: str = ""
+
+
+def open_features(config: TrialConfig, material: Material, place: Place) -> tuple[Features, FeatureUse]:
+    """Open the features that a configuration trains on, computing what the store lacks.
+
+    Raises:
+        PrefixError: If the frozen stages give features that are not finite.
+        ConfigError: If the configuration takes pairs and an image has no baseline.
+    """
+    backbone = backbone_named(config.model.backbone)
+    wanted = _wanted(config, backbone, material.patch_set)
+    rows = [material.task_rows] if config.model.pair == "none" else [material.baselines(), material.task_rows]
+    tap = tap_of(config, backbone)
+    if tap is None:
+        online = OnlinePixels(
+            material.patch_set,
+            [own[material.positions] for own in rows],
+            training=wanted.training,
+            prediction=wanted.prediction,
+            policy=config.training.augmentation,
+            views=wanted.predicted,
+            device=place.device,
+        )
+        return online, FeatureUse("online pixels", None, len(wanted.drawn), 0, 0)
+    opened = [_opened(_Prefix(material.patch_set, own, backbone, tap), wanted, place) for own in rows]
+    features = [_features(one, wanted, material.positions, place.device) for one in opened]
+    found = [views for one in opened for views in one.values()]
+    ensure_unchanged([array for views in found for array in views.arrays])  # they may have been read whole
+    use = _use(tap, len(wanted.drawn), len(rows) * (len(wanted.drawn) + len(wanted.predicted)), found)
+    return (PairedFeatures(*features) if len(features) == 2 else features[0]), use
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What a trial looks at.
+
+    Attributes:
+        training: From raw pixels to the first stage, in training.
+        prediction: The same for prediction.
+        drawn: Views that training draws from.
+        predicted: Views that predictions are averaged over.
+        plain: The images as they are, where training takes those too.
+    """
+
+    training: TransformSpec
+    prediction: TransformSpec
+    drawn: tuple[View, ...]
+    predicted: tuple[View, ...]
+    plain: tuple[View, ...]
+
+    @property
+    def views(self) -> dict[TransformSpec, tuple[View, ...]]:
+        """Views of each transform; training and prediction may share one."""
+        found = {self.training: tuple(dict.fromkeys((*self.drawn, *self.plain)))}
+        found[self.prediction] = tuple(dict.fromkeys((*found.get(self.prediction, ()), *self.predicted)))
+        return found
+
+
+def _wanted(config: TrialConfig, backbone: Backbone, patch_set: PatchSet) -> _Wanted:
+    shape, max_value, training = patch_set.images.shape[1:], patch_set.max_value, config.training
+    return _Wanted(
+        training=transform_spec(config, backbone, shape, max_value, is_test=False),
+        prediction=transform_spec(config, backbone, shape, max_value, is_test=True),
+        drawn=training_views(training.augmentation),
+        predicted=prediction_views(training.augmentation, average=training.average_views),
+        plain=() if training.augment_last is None else (IDENTITY,),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Prefix:
+    """Frozen stages on some images: which images, which stages, and how far."""
+
+    patch_set: PatchSet
+    rows: IntArray
+    backbone: Backbone
+    tap: Tap
+
+
+def _features(
+    opened: Mapping[TransformSpec, StoredViews], wanted: _Wanted, positions: IntArray, device: torch.device
+) -> StoredFeatures:
+    """Batches of what was opened."""
+    arrays = {
+        (spec, view): array
+        for spec, views in wanted.views.items()
+        for view, array in zip(views, opened[spec].arrays, strict=True)
+    }
+    return StoredFeatures(
+        [arrays[wanted.training, view] for view in wanted.drawn],
+        [arrays[wanted.prediction, view] for view in wanted.predicted],
+        positions,
+        device,
+        plain=next((arrays[wanted.training, view] for view in wanted.plain), None),
+    )
+
+
+def _opened(prefix: _Prefix, wanted: _Wanted, place: Place) -> dict[TransformSpec, StoredViews]:
+    return {spec: _stored(prefix, spec, views, place) for spec, views in wanted.views.items()}
+
+
+def _stored(prefix: _Prefix, spec: TransformSpec, views: Sequence[View], place: Place) -> StoredViews:
+    """Open some views of a prefix from the store, or compute them where nothing is stored."""
+    weights = place.weights[prefix.backbone.name]
+    compute = _LazyForward(prefix, spec, weights, place)
+    if place.features == "off":
+        return _computed(prefix, views, compute)
+    store = PrefixStore(
+        place.store,
+        budget_bytes=None if place.store_gb is None else round(place.store_gb * GB),
+        shared=place.shared_store,
+    )
+    key = PrefixKey(
+        fingerprint=prefix.patch_set.fingerprint,
+        rows=prefix.rows,
+        backbone=prefix.backbone.name,
+        weights=hash_of(weights),
+        transform=spec.as_key(),
+        kind=place.features,
+    )
+    also = place.taps.get(prefix.backbone.name, ())
+    return store.views(key, views, prefix.tap, also=also, compute=compute)
+
+
+def _computed(prefix: _Prefix, views: Sequence[View], compute: Compute) -> StoredViews:
+    """Compute some views in memory, in single precision, and keep nothing."""
+    images = len(prefix.rows)
+    filled = [fill(compute, view, (prefix.tap,), images=images, kind="float32") for view in views]
+    seconds = sum(one.seconds for one in filled)
+    return StoredViews(
+        arrays=tuple(one.array for one in filled),
+        computed=len(filled),
+        rebuilt=0,
+        fetched=0,
+        seconds=seconds,
+        seconds_per_image=seconds / (len(filled) * images),
+        notes=(),
+    )
+
+
+def _use(tap: Tap, drawn: int, read: int, opened: Sequence[StoredViews]) -> FeatureUse:
+    views = sum(len(found.arrays) for found in opened)
+    cost = sum(found.seconds_per_image * len(found.arrays) for found in opened)
+    return FeatureUse(
+        kind="stored views",
+        stage=tap.stage,
+        views=drawn,
+        computed=sum(found.computed for found in opened),
+        read=read,
+        rebuilt=sum(found.rebuilt for found in opened),
+        fetched=sum(found.fetched for found in opened),
+        computed_seconds=sum(found.seconds for found in opened),
+        seconds_per_image=cost / views,
+        note="; ".join(dict.fromkeys(note for found in opened for note in found.notes)),
+    )
+
+
+class _LazyForward:
+    """Builds the backbone only when the store lacks something."""
+
+    def __init__(
+        self, prefix: _Prefix, spec: TransformSpec, weights: WeightsFile | None, place: Place
+    ) -> None:
+        self._prefix, self._spec, self._weights, self._place = prefix, spec, weights, place
+        self._forward: FrozenForward | None = None
+
+    def __call__(self, view: View, taps: Sequence[Tap]) -> Iterator[tuple[int, dict[Tap, Tensor]]]:
+        if self._forward is None:
+            prefix, spec = self._prefix, self._spec
+            cache = None if self._place.features == "off" else self._place.store / "onnx"
+            stages = build_stages(prefix.backbone, channels=spec.channels, weights=self._weights)
+            self._forward = FrozenForward(
+                prefix.patch_set, prefix.rows, stages, spec, device=self._place.device, cache=cache
+            )
+        return self._forward(view, taps)

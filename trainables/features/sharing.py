@@ -1,0 +1,138 @@
+"""A folder that the nodes of a cluster share: what one of them has computed, the others copy.
+
+It is laid out as a store. Nobody reads features in place: they are copied to the node's own store and
+checked on the way, so that nothing depends on how a network file system locks or caches. Whatever is wrong
+with the folder, trials go on without it, and it is said once.
+"""
+
+import functools
+import os
+import shutil
+import uuid
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from trainables.common.errors import PrefixError
+from trainables.common.files import write_atomically
+from trainables.features.budget import Room
+from trainables.features.files import PARTIAL, DamagedFileError, Meta, Stored, meta_path, read_meta
+from trainables.features.writer import Partial
+
+_BLOCK_BYTES: Final = 1 << 22
+
+
+class SharedFolder:
+    """The shared folder, as one node sees it.
+
+    Args:
+        folder: As the user named it; it must be there, since a missing one may be a disk that is not mounted.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._damaged: set[Path] = set()
+        self._is_writable = True
+
+    def fetch(self, path: Path, room: Room) -> Stored | None:
+        """Copy a file of features to this node's store; None if it is not there, damaged or does not fit.
+
+        Args:
+            path: Where it goes, `<store>/prefix/<key>/<view>/<tap>.npy`; the lock of the view is held.
+            room: Budget of the node's store.
+        """
+        source = self._counterpart(path)
+        try:
+            if not self._is_there():
+                return None
+            return self._copied(source, read_meta(source), path, room)
+        except FileNotFoundError:
+            return None
+        except DamagedFileError as error:
+            self._damaged.add(source)
+            _say_once(f"shared features are damaged and are not used: {error}")
+        except OSError as error:
+            _say_once(f"shared store {self.folder} cannot be read ({error}); features are computed here")
+        return None
+
+    def publish(self, paths: Sequence[Path]) -> None:
+        """Copy files of features to the shared folder, unless whole ones are there.
+
+        Args:
+            paths: Files in this node's store.
+        """
+        try:
+            for path in paths:
+                if self._is_writable and self._is_there():
+                    self._publish(path)
+        except OSError as error:
+            self._is_writable = False
+            _say_once(
+                f"shared store {self.folder} cannot be written ({error}); what this node computes stays here"
+            )
+
+    def _is_there(self) -> bool:
+        if self.folder.is_dir():
+            return True
+        _say_once(f"shared store {self.folder} is not there; each node computes its own features")
+        return False
+
+    def _counterpart(self, path: Path) -> Path:
+        return self.folder / "prefix" / path.parent.parent.name / path.parent.name / path.name
+
+    def _copied(self, source: Path, meta: Meta, path: Path, room: Room) -> Stored | None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with source.open("rb") as file:
+            with room.ledger() as ledger:
+                if not ledger.make_room(meta.bytes):
+                    return None
+                partial = Partial(path, meta.bytes)
+            try:
+                _copy_checked(file, partial, meta, source)
+                return partial.keep(meta)
+            except BaseException:
+                partial.drop()
+                raise
+
+    def _publish(self, path: Path) -> None:
+        place = self._counterpart(path)
+        if place not in self._damaged and meta_path(place).exists():
+            return
+        try:
+            meta = read_meta(path)
+            described = (path.parent.parent / "key.json").read_bytes()
+            file = path.open("rb")
+        except (FileNotFoundError, PrefixError):
+            return  # evicted, or being replaced; somebody will compute it again
+        key_file = place.parent.parent / "key.json"
+        if not key_file.exists():
+            write_atomically(key_file, described)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        partial = place.with_name(f"{place.name}.{uuid.uuid4().hex}{PARTIAL}")
+        with file:
+            try:
+                with partial.open("wb") as copy:
+                    shutil.copyfileobj(file, copy, _BLOCK_BYTES)
+                    copy.flush()
+                    os.fsync(copy.fileno())
+                meta_path(place).unlink(missing_ok=True)
+                partial.replace(place)
+            finally:
+                partial.unlink(missing_ok=True)
+        write_atomically(meta_path(place), meta.as_json())
+        self._damaged.discard(place)
+
+
+def _copy_checked(file: BinaryIO, partial: Partial, meta: Meta, source: Path) -> None:
+    position = 0
+    while position <= meta.bytes and (block := file.read(_BLOCK_BYTES)):
+        partial.write(block, position)
+        position += len(block)
+    if position != meta.bytes or partial.checksum() != meta.crc32:
+        raise DamagedFileError(f"{source} does not match its checksum")
+
+
+@functools.cache
+def _say_once(text: str) -> None:
+    warnings.warn(text, stacklevel=2)

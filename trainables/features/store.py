@@ -1,0 +1,216 @@
+"""Features of frozen stages: computed once per key, read by every fold, epoch, trial and later search.
+
+    <store>/prefix/<key>/key.json            what the key stands for
+    <store>/prefix/<key>/<view>/<tap>.npy    one row an image, memory-mapped
+    <store>/prefix/<key>/<view>/<tap>.json   size, checksum and what computing it cost
+    <store>/prefix/<key>/<view>.lock         held while the view is being computed; dies with its process
+
+A tap is a place where features leave the stages: after a stage, as a map or averaged over positions. One
+forward pass fills every tap that the search may ask for.
+"""
+
+import contextlib
+import json
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from trainables.common.files import write_atomically
+from trainables.features.budget import Room, view_lock
+from trainables.features.extraction import Compute, Filled, Target, fill
+from trainables.features.files import (
+    PARTIAL,
+    DamagedFileError,
+    FloatArray,
+    Stored,
+    discard,
+    meta_path,
+    open_stored,
+)
+from trainables.features.keys import PrefixKey, Tap
+from trainables.features.locks import held
+from trainables.features.sharing import SharedFolder
+from trainables.preprocessing.views import View
+
+
+@dataclass(frozen=True, slots=True)
+class StoredViews:
+    """Features of several views of the same images.
+
+    Attributes:
+        arrays: One (images, ...) array a view, float16 or float32; memory-mapped files, which nobody evicts
+            while the array lives, or memory.
+        computed: How many of them this call computed.
+        rebuilt: How many of those replace a damaged file.
+        fetched: How many this call copied from the shared folder.
+        seconds: What computing took in this call.
+        seconds_per_image: What the frozen stages cost for one image in one view, mean over the views; known
+            of stored features too, from the process that computed them.
+        notes: What kept features from being stored.
+    """
+
+    arrays: tuple[FloatArray, ...]
+    computed: int
+    rebuilt: int
+    fetched: int
+    seconds: float
+    seconds_per_image: float
+    notes: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class _Tally:
+    computed: int = 0
+    rebuilt: int = 0
+    fetched: int = 0
+    seconds: float = 0.0
+    costs: list[float] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """One call's wish: a tap of a key, and what to do where it is missing."""
+
+    key: PrefixKey
+    folder: Path
+    tap: Tap
+    also: Sequence[Tap]
+    compute: Compute
+
+    @property
+    def others(self) -> list[Tap]:
+        return [tap for tap in dict.fromkeys(self.also) if tap != self.tap]
+
+    def path(self, view: View, tap: Tap | None = None) -> Path:
+        return self.folder / str(view) / f"{tap or self.tap}.npy"
+
+
+class PrefixStore:
+    """A folder of stored features, shared by all processes of a node.
+
+    Args:
+        folder: The store; features lie in `prefix` below it.
+        budget_bytes: Most that the features may take on disk; None for the smaller of 200 GB and 80 % of
+            what is free plus what they take.
+        shared: A folder that all nodes see; None where there is none.
+    """
+
+    def __init__(self, folder: Path, *, budget_bytes: int | None = None, shared: Path | None = None) -> None:
+        self.folder = folder / "prefix"
+        self.room = Room(self.folder, budget_bytes)
+        self.shared = SharedFolder(shared) if shared else None
+
+    def views(
+        self, key: PrefixKey, views: Sequence[View], tap: Tap, *, also: Sequence[Tap], compute: Compute
+    ) -> StoredViews:
+        """Return the features of some views, computing those that are missing.
+
+        Views that another process is computing are left to it while there are others to compute, so that
+        several workers that need the same key share the work. Features that cannot be stored, for want of
+        room or of permission, are computed in memory for this call, and a note says why.
+
+        Args:
+            key: Data, backbone, weights, transform, number type.
+            views: In the order wanted.
+            tap: Where the features leave.
+            also: Other taps to fill in the same pass.
+            compute: Called for a missing view.
+
+        Raises:
+            PrefixError: If the features are not finite, or there is no image.
+        """
+        wanted = _Wanted(key, self.folder / key.digest(), tap, also, compute)
+        found: dict[View, FloatArray] = {}
+        tally = _Tally()
+        for may_wait in (False, True):
+            for view in views:
+                if view not in found:
+                    array = self._view(wanted, view, tally, may_wait=may_wait)
+                    if array is not None:
+                        found[view] = array
+        return StoredViews(
+            arrays=tuple(found[view] for view in views),
+            computed=tally.computed,
+            rebuilt=tally.rebuilt,
+            fetched=tally.fetched,
+            seconds=tally.seconds,
+            seconds_per_image=sum(tally.costs) / max(1, len(tally.costs)),
+            notes=tuple(dict.fromkeys(tally.notes)),
+        )
+
+    def _view(self, wanted: _Wanted, view: View, tally: _Tally, *, may_wait: bool) -> FloatArray | None:
+        """Open, fetch or compute one view; None if another process is at it."""
+        path = wanted.path(view)
+        with contextlib.suppress(DamagedFileError):  # looked at again when the lock of the view is held
+            stored = open_stored(path)
+            if stored is not None:
+                return _taken(stored, tally)
+        with contextlib.ExitStack() as stack:
+            target = Target(path.parent, self.room)
+            try:
+                if not stack.enter_context(held(view_lock(path.parent), may_wait=may_wait)):
+                    return None
+                path.parent.mkdir(parents=True, exist_ok=True)
+                for leftover in path.parent.glob(f"*{PARTIAL}"):  # of a process that died; we hold the lock
+                    leftover.unlink()
+            except OSError as error:
+                tally.notes.append(_cannot_write(self.folder, error))
+                return _computed(wanted, view, (wanted.tap,), None, tally).array
+            stored = self._recovered(path, tally)
+            if stored is not None:
+                return _taken(stored, tally)
+            missing = [tap for tap in wanted.others if not meta_path(wanted.path(view, tap)).exists()]
+            filled = _computed(wanted, view, (wanted.tap, *missing), target, tally)
+            _describe(wanted)
+        if self.shared:
+            self.shared.publish(filled.written)
+        return filled.array
+
+    def _recovered(self, path: Path, tally: _Tally) -> Stored | None:
+        """Look again, now that nobody else can write the file: here, then in the shared folder."""
+        try:
+            stored = open_stored(path)
+        except DamagedFileError as error:
+            warnings.warn(f"stored features are damaged and are computed again: {error}", stacklevel=4)
+            tally.rebuilt += 1
+            with contextlib.suppress(OSError):
+                discard(path)
+            stored = None
+        if stored is None and self.shared:
+            stored = self.shared.fetch(path, self.room)
+            tally.fetched += stored is not None
+        return stored
+
+
+def _taken(stored: Stored, tally: _Tally) -> FloatArray:
+    tally.costs.append(stored.meta.seconds_per_image)
+    return stored.array
+
+
+def _computed(
+    wanted: _Wanted, view: View, taps: Sequence[Tap], target: Target | None, tally: _Tally
+) -> Filled:
+    images = len(wanted.key.rows)
+    filled = fill(wanted.compute, view, taps, images=images, kind=wanted.key.kind, target=target)
+    tally.computed += 1
+    tally.seconds += filled.seconds
+    tally.costs.append(filled.seconds / max(1, images))
+    tally.notes += [filled.note] if filled.note else []
+    return filled
+
+
+def _describe(wanted: _Wanted) -> None:
+    """Write down what a key's folder stands for."""
+    path = wanted.folder / "key.json"
+    with contextlib.suppress(OSError):  # for people only; a full disk has been noted by now
+        if not path.exists():
+            write_atomically(path, json.dumps(wanted.key.describe(), indent=1))
+
+
+def _cannot_write(folder: Path, error: OSError) -> str:
+    return (
+        f"the store {folder} cannot be written ({error.strerror or error}): features were computed for this "
+        "trial alone and not kept; choose another folder with --store"
+    )

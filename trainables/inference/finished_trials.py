@@ -1,0 +1,319 @@
+"""Finished trials as pure functions of raw pixels: what predictions, and exported files, are made of.
+
+Trials that share backbone, weights and transform share one pass through the frozen stages; each takes the
+features at its own cut. Views, and the two images of a pair, are a leading axis, so that one pass serves all.
+"""
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Final, cast
+
+import torch
+from torch import Tensor, nn
+
+from trainables.common.errors import ConfigError, WeightsError
+from trainables.config.tasks import TASKS
+from trainables.config.trial_config import TrialConfig
+from trainables.inference.trunks import Outlet, Trunk
+from trainables.models.heads import probabilities
+from trainables.models.registry import backbone_named
+from trainables.models.stages import TrainedPart
+from trainables.models.taps import feature_shapes, tap_of
+from trainables.models.weights import WeightsFile, build_stages
+from trainables.preprocessing.transforms import TransformSpec, transform_spec
+from trainables.preprocessing.views import prediction_views
+from trainables.training.assembly import assemble_part
+
+_TYPES: Final = len(TASKS["mass_calcification"].classes)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFormat:
+    """What raw images look like.
+
+    Attributes:
+        shape: (H, W) or (H, W, 3) of the images of the search; an input side that the configuration leaves
+            open follows from it. Images of other sizes may be predicted all the same.
+        max_value: Raw value that becomes 1.0: 255, 65535, or 1 for float images.
+    """
+
+    shape: tuple[int, ...]
+    max_value: float
+
+    @property
+    def channels(self) -> int:
+        """1 for grey images, 3 for RGB."""
+        return 3 if len(self.shape) == 3 else 1
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedTrial:
+    """What is kept of a trial.
+
+    Attributes:
+        config: Its configuration.
+        folds: State of each model's trained part, as `TrainedPart.kept_state` returned it: fold by fold, and
+            in a fold repeat by repeat.
+        weights: Pretrained file of the backbone; None for random weights and for those of another trial.
+        type_trial: Finished trial of mass_calcification that tells this one the type of the finding, where
+            `model.type_input` is `probability` or `hard`.
+    """
+
+    config: TrialConfig
+    folds: Sequence[Mapping[str, Tensor]]
+    weights: WeightsFile | None
+    type_trial: "FinishedTrial | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a module takes besides raw pixels.
+
+    Attributes:
+        baseline: Healthy baselines, of the shape and type of the raw pixels.
+        finding_type: Type of each finding as people see it, (B,), 0 mass or 1 calcification.
+    """
+
+    baseline: bool
+    finding_type: bool
+
+
+class FoldModels(nn.Module):
+    """The fold models of one trial, from the features of its outlet to probabilities."""
+
+    def __init__(self, parts: Sequence[TrainedPart], *, repeats: int = 1) -> None:
+        super().__init__()
+        self.parts, self.repeats = nn.ModuleList(parts), repeats
+        self.eval()
+
+    @property
+    def folds(self) -> int:
+        """Number of folds."""
+        return len(self.parts) // self.repeats
+
+    def forward(self, features: Tensor, types: Tensor | None = None) -> Tensor:
+        """Map features to each fold's mean over the views.
+
+        Args:
+            features: Shape (views, B, ...), or (views, B, 2, ...) for pairs.
+            types: What each fold is told of the type of the finding, shape (folds, B); None for nothing.
+
+        Returns:
+            float64, shape (folds, B, classes).
+        """
+        views, images = features.shape[:2]
+        batch = features.flatten(0, 1)
+        found = []
+        for number, part in enumerate(self.parts):
+            known = None
+            if types is not None:
+                known = types[number // self.repeats].expand(views, images).flatten().unsqueeze(1)
+            # In float32 a confident probability has lost its distance from 1, which calibration needs again.
+            found.append(probabilities(part(batch, known).to(torch.float64)))
+        by_model = torch.stack([one.unflatten(0, (views, images)).mean(dim=0) for one in found])
+        return by_model.unflatten(0, (-1, self.repeats)).mean(dim=1)
+
+
+class SharedTrunks(nn.Module):
+    """Several finished trials as one function of raw pixels, and of baselines and types where they need them.
+
+    Trials that tell others the type of the finding are run first, through the same trunks.
+
+    Args:
+        trials: At least one; each with at least one fold.
+        image: Format of the raw images.
+        classes: Number of classes.
+
+    Attributes:
+        needs: What it takes besides raw pixels.
+        members: Place of each trial in `models` and `routes`, which hold type trials too.
+
+    Raises:
+        WeightsError: If a state does not fit its configuration.
+        ConfigError: If a trial is told a predicted type, and there is no trial that predicts it.
+    """
+
+    def __init__(self, trials: Sequence[FinishedTrial], image: ImageFormat, *, classes: int) -> None:
+        super().__init__()
+        everyone = _after_those_that_tell_them(trials)
+        self.members = tuple(_place_of(trial, everyone) for trial in trials)
+        self.needs = Needs(
+            baseline=any(trial.config.model.pair != "none" for trial in everyone),
+            finding_type=any(trial.config.model.type_input == "human" for trial in everyone),
+        )
+        plan: dict[_TrunkKey, list[Outlet]] = {}
+        files: dict[_TrunkKey, WeightsFile | None] = {}
+        self.routes: list[tuple[int, int]] = []  # trial -> place of its trunk, place of its outlet there
+        for trial in everyone:
+            key, outlet = _trunk_key(trial, image), _outlet(trial.config)
+            outlets = plan.setdefault(key, [])
+            files.setdefault(key, trial.weights)
+            if outlet not in outlets:
+                outlets.append(outlet)
+            self.routes.append((list(plan).index(key), outlets.index(outlet)))
+        self.trunks = nn.ModuleList(_trunk(key, outlets, files[key]) for key, outlets in plan.items())
+        self.models = nn.ModuleList(
+            _fold_models(trial, image, classes if place in self.members else _TYPES)
+            for place, trial in enumerate(everyone)
+        )
+        tellers = [_type_trial(trial) for trial in everyone]
+        self._type_inputs = [trial.config.model.type_input for trial in everyone]
+        self._tellers = [None if teller is None else _place_of(teller, everyone) for teller in tellers]
+        self.eval()
+
+    def by_fold(
+        self, raw: Tensor, baseline: Tensor | None = None, finding_type: Tensor | None = None
+    ) -> list[Tensor]:
+        """Map raw pixels to one float64 (folds, B, classes) for each trial.
+
+        Args:
+            raw: Shape (B, H, W) or (B, H, W, 3).
+            baseline: Healthy baselines of the same shape; where `needs.baseline`.
+            finding_type: Shape (B,), 0 mass or 1 calcification; where `needs.finding_type`.
+
+        Raises:
+            ConfigError: If a trial needs what is not given.
+        """
+        features = [trunk(raw, baseline) for trunk in self.trunks]
+        found: list[Tensor] = []
+        for place, (model, (trunk, outlet)) in enumerate(zip(self.models, self.routes, strict=True)):
+            types = self._types(place, found, finding_type)
+            found.append(model(features[trunk][outlet], types))
+        return [found[place] for place in self.members]
+
+    def forward(
+        self, raw: Tensor, baseline: Tensor | None = None, finding_type: Tensor | None = None
+    ) -> Tensor:
+        """Map what `by_fold` takes to the mean over views and folds, float64 (trials, B, classes)."""
+        return torch.stack([folds.mean(dim=0) for folds in self.by_fold(raw, baseline, finding_type)])
+
+    def _types(self, place: int, found: Sequence[Tensor], finding_type: Tensor | None) -> Tensor | None:
+        """What each fold of a trial is told, (folds, B): by the fold that saw the same images, or by all."""
+        kind, teller = self._type_inputs[place], self._tellers[place]
+        if kind == "none":
+            return None
+        folds = cast(FoldModels, self.models[place]).folds
+        if teller is None:
+            if finding_type is None:
+                raise ConfigError(
+                    "a trial is told the type of the finding; give `finding_type` besides `raw`"
+                )
+            return finding_type.expand(folds, -1)
+        told = found[teller][:, :, 1]
+        if told.shape[0] != folds:
+            told = told.mean(dim=0).expand(folds, -1)
+        return told.round() if kind == "hard" else told
+
+
+class TrialModule(nn.Module):
+    """One finished trial as a function of raw pixels; arguments are those of `SharedTrunks`."""
+
+    def __init__(self, trial: FinishedTrial, image: ImageFormat, *, classes: int) -> None:
+        super().__init__()
+        self.shared = SharedTrunks([trial], image, classes=classes)
+        self.eval()
+
+    def by_fold(
+        self, raw: Tensor, baseline: Tensor | None = None, finding_type: Tensor | None = None
+    ) -> Tensor:
+        """Map what `SharedTrunks.by_fold` takes to each fold's probabilities, (folds, B, classes)."""
+        return self.shared.by_fold(raw, baseline, finding_type)[0]
+
+    def forward(
+        self, raw: Tensor, baseline: Tensor | None = None, finding_type: Tensor | None = None
+    ) -> Tensor:
+        """Map the same to the mean over views and folds, float64 (B, classes)."""
+        return self.by_fold(raw, baseline, finding_type).mean(dim=0)
+
+
+def _after_those_that_tell_them(trials: Sequence[FinishedTrial]) -> list[FinishedTrial]:
+    """All trials and those that tell them the type, each once and after the one that tells it."""
+    ordered: list[FinishedTrial] = []
+    for trial in trials:
+        teller = _type_trial(trial)
+        before = _after_those_that_tell_them([teller]) if teller else []
+        ordered += [one for one in (*before, trial) if not any(one is other for other in ordered)]
+    return ordered
+
+
+def _type_trial(trial: FinishedTrial) -> FinishedTrial | None:
+    """The trial that tells another the type of the finding; None where none does."""
+    kind = trial.config.model.type_input
+    if kind not in ("probability", "hard"):
+        return None
+    if trial.type_trial is None:
+        raise ConfigError(
+            f"model.type_input={kind} needs the finished trial of mass_calcification that told the type; "
+            "give it as `type_trial`"
+        )
+    return trial.type_trial
+
+
+def _place_of(trial: FinishedTrial, everyone: Sequence[FinishedTrial]) -> int:
+    return next(place for place, other in enumerate(everyone) if other is trial)
+
+
+@dataclass(frozen=True, slots=True)
+class _TrunkKey:
+    backbone: str
+    weights: str | None
+    transform: TransformSpec
+
+
+def _trunk_key(trial: FinishedTrial, image: ImageFormat) -> _TrunkKey:
+    weights = trial.weights.sha256 if trial.weights else None
+    return _TrunkKey(trial.config.model.backbone, weights, _transform(trial.config, image))
+
+
+def _transform(config: TrialConfig, image: ImageFormat) -> TransformSpec:
+    backbone = backbone_named(config.model.backbone)
+    return transform_spec(config, backbone, image.shape, image.max_value, is_test=True)
+
+
+def _outlet(config: TrialConfig) -> Outlet:
+    training = config.training
+    views = prediction_views(training.augmentation, average=training.average_views)
+    tap = tap_of(config, backbone_named(config.model.backbone))
+    return Outlet(tap, tuple(view.index for view in views), is_pair=config.model.pair != "none")
+
+
+def _trunk(key: _TrunkKey, outlets: Sequence[Outlet], weights: WeightsFile | None) -> Trunk:
+    backbone = backbone_named(key.backbone)
+    names = backbone.stage_names
+    depth = max((names.index(outlet.tap.stage) + 1 for outlet in outlets if outlet.tap), default=0)
+    stages: OrderedDict[str, nn.Module] = OrderedDict()
+    if depth:
+        built = build_stages(backbone, channels=key.transform.channels, weights=weights)
+        stages = OrderedDict(islice(built.items(), depth))
+    return Trunk(key.transform, stages, outlets)
+
+
+def _fold_models(trial: FinishedTrial, image: ImageFormat, classes: int) -> FoldModels:
+    shape = _feature_shape(trial.config, image)
+    parts: list[TrainedPart] = []
+    for number, state in enumerate(trial.folds):
+        part = assemble_part(
+            trial.config, shape, weights=trial.weights, image_channels=image.channels, classes=classes
+        )
+        try:
+            part.load_kept_state(dict(state))
+        except RuntimeError as error:
+            raise WeightsError(
+                f"weights of fold {number} do not fit the trial's configuration for images of "
+                f"{'x'.join(map(str, image.shape))}: {str(error).splitlines()[-1].strip()}"
+            ) from error
+        if parts and not part.keeps_frozen:
+            part.frozen = parts[0].frozen  # from one pretrained file in every fold; one copy is enough
+        parts.append(part)
+    return FoldModels(parts, repeats=trial.config.training.repeats)
+
+
+def _feature_shape(config: TrialConfig, image: ImageFormat) -> tuple[int, ...]:
+    spec, tap = _transform(config, image), tap_of(config, backbone_named(config.model.backbone))
+    shape: tuple[int, ...] = (spec.channels, spec.size_px, spec.size_px)
+    if tap is not None:
+        map_shape = feature_shapes(config.model.backbone, spec.channels, spec.size_px)[tap.stage]
+        shape = map_shape[:1] if tap.is_pooled else map_shape
+    return shape if config.model.pair == "none" else (2, *shape)

@@ -1,0 +1,61 @@
+"""Which features a configuration reads from the store, and which ones a search fills in the same pass."""
+
+import functools
+import math
+from collections.abc import Iterable
+from typing import Final
+
+import torch
+
+from trainables.config.trial_config import TrialConfig
+from trainables.features.store import Tap
+from trainables.models.registry import backbone_named
+from trainables.models.stages import Backbone
+
+Shape = tuple[int, int, int]
+# Maps above this many numbers an image are stored only when a trial asks for them: they fill the disk, and a
+# dense layer on them would have millions of weights.
+LARGEST_SHARED_MAP: Final = 26_000
+
+
+@functools.lru_cache(maxsize=64)
+def feature_shapes(backbone: str, channels: int, size_px: int) -> dict[str, Shape]:
+    """Shape (C, H, W) after each stage, found on the meta device: no weights, no arithmetic."""
+    with torch.device("meta"):
+        stages = backbone_named(backbone).build(channels)
+        features = torch.empty(1, channels, size_px, size_px)
+    shapes: dict[str, Shape] = {}
+    for name, stage in stages.items():
+        features = stage.eval()(features)
+        _, depth, height, width = features.shape
+        shapes[name] = (depth, height, width)
+    return shapes
+
+
+def tap_of(config: TrialConfig, backbone: Backbone) -> Tap | None:
+    """Where the configuration's frozen prefix ends; None when it trains from pixels."""
+    plan = backbone.plan(config.model)
+    if not plan.is_prefix_fixed:
+        return None
+    is_pooled = not plan.trained and config.model.head.pooling == "gap"
+    return Tap(plan.frozen[-1], is_pooled)
+
+
+def taps_to_share(backbone: Backbone, shapes: dict[str, Shape], *, depths: Iterable[int]) -> tuple[Tap, ...]:
+    """Taps that trials of a search may ask for, at every cut level.
+
+    Args:
+        backbone: From the registry.
+        shapes: From `feature_shapes`.
+        depths: Numbers of trained stages in the space; 0 is the frozen backbone.
+    """
+    taps: list[Tap] = []
+    for level in backbone.levels:
+        kept = backbone.stage_names.index(level)
+        maps = [backbone.stage_names[kept - depth] for depth in depths if depth <= kept]
+        taps += [Tap(level, is_pooled=True)] + [Tap(stage, is_pooled=False) for stage in maps]
+    return tuple(
+        tap
+        for tap in dict.fromkeys(taps)
+        if tap.is_pooled or math.prod(shapes[tap.stage]) <= LARGEST_SHARED_MAP
+    )

@@ -1,0 +1,227 @@
+"""Any network of timm (Apache-2.0) that is a list of stages: `timm:<name>`, such as `timm:regnetx_002`.
+
+Stages are found, not written down: modules of the network are run one after the other until they give what
+the network's own `forward_features` gives. A network that does more than that between its modules (tokens,
+positions, several maps at once) is refused. Paper and licence of each network stand in timm's own file; the
+weights are the user's file.
+"""
+
+import difflib
+import functools
+from collections import OrderedDict
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+
+from trainables.common.errors import ConfigError, UnknownNameError
+from trainables.models.stages import Backbone
+
+FAMILY: Final = "timm"
+_SIDES_PX: Final = (32, 48, 64, 96, 128, 160, 192, 224, 256, 299, 331, 384)
+
+Modules = OrderedDict[str, nn.Module]  # by their path in timm's network
+
+
+class PublishedStage(nn.Sequential):
+    """Modules of a published network, one after the other.
+
+    Attributes:
+        paths: Where each of them stands in that network, such as `blocks.0`.
+    """
+
+    def __init__(self, modules: Modules) -> None:
+        super().__init__(OrderedDict((path.replace(".", "_"), module) for path, module in modules.items()))
+        self.paths = tuple(modules)
+
+    def published_tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """Parameters and buffers under the names that they have in the published network."""
+        for path, module in zip(self.paths, self, strict=True):
+            for name, tensor in module.state_dict(keep_vars=True).items():
+                yield f"{path}.{name}", tensor
+
+
+def any_timm(name: str) -> Backbone:
+    """Return the backbone of a `timm:` name.
+
+    Raises:
+        UnknownNameError: If timm has no such network.
+        ConfigError: If the network cannot be cut into stages that run one after the other.
+    """
+    return _found(name)
+
+
+@functools.lru_cache(maxsize=32)
+def _found(name: str) -> Backbone:
+    short = name.removeprefix(f"{FAMILY}:")
+    _check_known(short)
+    # Looking at a network must not change what is drawn later, and it needs numbers wherever it is called.
+    with torch.random.fork_rng(devices=()), torch.device("cpu"):
+        net = _net(short)
+        side = _smallest_side(net, name)
+        groups = _groups(_modules_of_features(net, side, name), _feature_paths(net))
+    published = net.default_cfg
+    return Backbone(
+        name=name,
+        build=functools.partial(_build, short, groups),
+        stage_names=tuple(groups),
+        levels=_levels(groups, _feature_paths(net)),
+        channels=3,
+        min_size_px=side,
+        size_px=max(side, published["input_size"][-1]),
+        mean=tuple(published["mean"]),
+        std=tuple(published["std"]),
+        has_imagenet_weights=True,
+        source=f"timm's {net.default_cfg['architecture']}",
+    )
+
+
+Groups = OrderedDict[str, tuple[str, ...]]  # stage -> paths of its modules
+
+
+def _build(short: str, groups: Groups, channels: int) -> "OrderedDict[str, nn.Module]":
+    modules = _flat_modules(_net(short))
+    return OrderedDict(
+        (stage, PublishedStage(OrderedDict((path, modules[path]) for path in paths)))
+        for stage, paths in groups.items()
+    )
+
+
+def _net(short: str) -> Any:
+    """The network with random weights, on torch's default device."""
+    import timm
+
+    device = torch.get_default_device()
+    if device.type != "meta":
+        return timm.create_model(short, pretrained=False).eval()
+    # Some networks compute their own layout with operators that a meta device lacks. What is drawn for
+    # weights that nobody sees must not change what is drawn later.
+    with torch.random.fork_rng(devices=()), torch.device("cpu"):
+        net = timm.create_model(short, pretrained=False)
+    return net.to(device).eval()
+
+
+def _check_known(short: str) -> None:
+    import timm  # takes two seconds; a worker whose features are stored builds no network
+
+    if not timm.is_model(short):
+        near = difflib.get_close_matches(short.partition(".")[0], timm.list_models(), n=6, cutoff=0.3)
+        raise UnknownNameError("network of timm", short, near or ("convnext_atto", "regnetx_002", "resnet18"))
+
+
+def _smallest_side(net: Any, name: str) -> int:
+    """Smallest of a few usual sides that a network takes, in pixels."""
+    reason = ""
+    for side in _SIDES_PX:
+        try:
+            with torch.inference_mode():
+                net.forward_features(torch.zeros(1, 3, side, side))
+        except Exception as error:
+            # Networks refuse what is too small for them each in its own way.
+            reason = str(error)
+        else:
+            return side
+    raise ConfigError(
+        f"{name} takes square images of 3 channels at none of {', '.join(map(str, _SIDES_PX))} pixels: "
+        f"{reason}"
+    )
+
+
+def _flat_modules(net: Any) -> Modules:
+    """Direct modules of a network; a list of features or blocks is opened once."""
+    opened = {path.rpartition(".")[0] for path in _feature_paths(net)}
+    flat: Modules = OrderedDict()
+    for name, module in net.named_children():
+        if isinstance(module, nn.Sequential) and name in opened:
+            flat |= {f"{name}.{inner}": child for inner, child in module.named_children()}
+        else:
+            flat[name] = module
+    return flat
+
+
+def _feature_paths(net: Any) -> list[str]:
+    return [str(info["module"]) for info in getattr(net, "feature_info", ())]
+
+
+def _modules_of_features(net: Any, side: int, name: str) -> Modules:
+    """Modules that, one after the other, give what the network's `forward_features` gives."""
+    torch.manual_seed(0)
+    _stir(net)
+    flat = _flat_modules(net)
+    with torch.inference_mode():
+        features = torch.rand(2, 3, side, side)
+        expected = net.forward_features(features)
+        if not isinstance(expected, Tensor) or expected.dim() != 4 or expected.shape[1] != net.num_features:
+            raise _not_a_list(name, "its features are no map (channels, height, width)")
+        for count, (path, module) in enumerate(flat.items(), start=1):
+            try:
+                features = module(features)
+            except Exception as error:
+                raise _not_a_list(
+                    name, f"{path} takes something else than {_before(flat, count)} gives"
+                ) from error
+            if _agree(features, expected):
+                return OrderedDict(islice(flat.items(), count))
+    raise _not_a_list(name, "it computes something else between its modules")
+
+
+def _agree(found: object, expected: Tensor) -> bool:
+    is_same_shape = isinstance(found, Tensor) and found.shape == expected.shape
+    return is_same_shape and torch.allclose(found, expected, rtol=1e-4, atol=1e-5)  # type: ignore[arg-type]
+
+
+def _before(flat: Modules, count: int) -> str:
+    return list(flat)[count - 2] if count > 1 else "an image"
+
+
+def _not_a_list(name: str, reason: str) -> ConfigError:
+    return ConfigError(
+        f"{name} cannot be cut into stages that run one after the other: {reason}; take a network of plain "
+        f"stages, such as timm:resnet18 or timm:regnetx_002"
+    )
+
+
+def _stir(net: nn.Module) -> None:
+    # At random weights some residuals start at zero, and so agree with networks that lack them.
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.uniform_(module.bias, -0.2, 0.2)
+    for name, parameter in net.named_parameters():
+        if name.endswith("gamma"):
+            nn.init.uniform_(parameter, 0.5, 1.5)
+
+
+def _groups(modules: Modules, feature_paths: list[str]) -> Groups:
+    """Gather modules into stages.
+
+    A block is a stage. Single convolutions are gathered up to where timm takes features; a layer without a
+    convolution belongs to the stage before it.
+    """
+    groups: list[list[str]] = []
+    is_open = False
+    for path, module in modules.items():
+        is_single = isinstance(module, nn.Conv2d)
+        has_convolution = any(isinstance(part, nn.Conv2d) for part in module.modules())
+        if groups and (not has_convolution or (is_single and is_open)):
+            groups[-1].append(path)
+        else:
+            groups.append([path])
+        is_open = (is_single or (is_open and not has_convolution)) and path not in feature_paths
+    return OrderedDict((_stage_name(paths, number), tuple(paths)) for number, paths in enumerate(groups))
+
+
+def _stage_name(paths: list[str], number: int) -> str:
+    return "stem" if number == 0 else paths[0].replace(".", "_")
+
+
+def _levels(groups: Groups, feature_paths: list[str]) -> tuple[str, ...]:
+    """The last stage, then those after the stem where timm takes features, deepest first."""
+    taken = [
+        stage
+        for stage, paths in islice(groups.items(), 1, None)
+        if any(path == taken or taken.startswith(f"{path}.") for path in paths for taken in feature_paths)
+    ]
+    return tuple(dict.fromkeys((next(reversed(groups)), *reversed(taken))))[:3]

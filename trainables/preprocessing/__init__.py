@@ -1,0 +1,1 @@
+"""From raw pixels to the first stage: contrast, size, normalisation and augmented views."""

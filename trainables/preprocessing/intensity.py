@@ -1,0 +1,64 @@
+"""Brightness, contrast and noise of augmented images, counted in each image's own mean and spread."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from trainables.config.augmentation_policies import Augmentation
+
+
+@dataclass(frozen=True, slots=True)
+class Tones:
+    """One draw for each image.
+
+    Attributes:
+        brightness: Spreads to add, shape (B,).
+        contrast: Factors around the mean, shape (B,).
+        noise: Spreads to add to each pixel, shape (B, 1, H, W); None for none.
+    """
+
+    brightness: Tensor
+    contrast: Tensor
+    noise: Tensor | None
+
+
+def draw_tones(images: Tensor, augmentation: Augmentation, generator: torch.Generator) -> Tones:
+    """Draw the tones of some images.
+
+    Args:
+        images: Shape (B, C, H, W); only shape, type and device are read.
+        augmentation: Ranges.
+        generator: On the CPU. Noise is drawn on the device of the images, from a seed that this one draws.
+    """
+    count, (height, width) = images.shape[0], images.shape[2:]
+    brightness, contrast, sigma = (
+        limit * torch.rand(count, generator=generator)
+        for limit in (2 * augmentation.brightness, 2 * augmentation.contrast, augmentation.noise)
+    )
+    noise = None
+    if augmentation.noise:
+        own = torch.Generator(images.device)
+        own.manual_seed(int(torch.randint(2**62, (), generator=generator)))
+        noise = torch.randn(count, 1, height, width, generator=own, device=images.device, dtype=images.dtype)
+        noise *= sigma.view(-1, 1, 1, 1).to(images)
+    return Tones(
+        (brightness - augmentation.brightness).to(images),
+        (1 + contrast - augmentation.contrast).to(images),
+        noise,
+    )
+
+
+def change_tones(images: Tensor, tones: Tones) -> Tensor:
+    """Return (B, C, H, W) with other tones; values may leave their range.
+
+    The result of `a * images + b` is `a` times the result of `images`, plus `b`, for any positive `a`.
+
+    >>> tones = Tones(torch.tensor([1.0]), torch.tensor([2.0]), None)
+    >>> change_tones(torch.tensor([[[[1.0, 3.0]]]]), tones).tolist()
+    [[[[1.0, 5.0]]]]
+    """
+    spread, mean = torch.std_mean(images, dim=(2, 3), correction=0, keepdim=True)
+    stretched = (images - mean) * tones.contrast.view(-1, 1, 1, 1) + mean
+    added = tones.brightness.view(-1, 1, 1, 1)
+    return stretched + spread * (added if tones.noise is None else added + tones.noise)

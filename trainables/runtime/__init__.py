@@ -1,0 +1,1 @@
+"""The process that runs a trial: devices, memory and checkpoints."""

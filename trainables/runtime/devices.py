@@ -1,0 +1,57 @@
+"""Which device a process computes on, and with how many threads."""
+
+import math
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from trainables.common.errors import ConfigError
+
+Device = torch.device
+
+
+def choose_device(gpus: float) -> torch.device:
+    """The GPU, where this process was given one, else the CPU.
+
+    Raises:
+        ConfigError: If a GPU was given that torch cannot use.
+    """
+    if gpus <= 0:
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise ConfigError(
+            "a trial was given a GPU, but torch sees none; is the installed torch built for CUDA?"
+        )
+    return torch.device("cuda")
+
+
+def available_device() -> torch.device:
+    """The GPU where torch has one, else the CPU."""
+    return choose_device(1.0 if torch.cuda.is_available() else 0.0)
+
+
+@contextmanager
+def single_precision() -> Iterator[None]:
+    """Convolve without TF32, which torch allows itself on CUDA, so that both devices compute the same."""
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        yield
+
+
+def limit_threads(cpus: float) -> None:
+    """Compute with as many threads as cores were given, so that trials side by side do not fight."""
+    torch.set_num_threads(max(1, math.floor(cpus)))
+
+
+def describe_devices() -> list[tuple[str, str]]:
+    """Name and description of each device, for `orchestrate doctor`."""
+    devices = [("CPU", f"{os.cpu_count()} cores")]
+    if torch.cuda.is_available():
+        for index in range(torch.cuda.device_count()):
+            properties = torch.cuda.get_device_properties(index)
+            memory = f"{properties.total_memory / 2**30:.0f} GiB"
+            devices.append((f"GPU {index}", f"{properties.name}, {memory}"))
+    else:
+        devices.append(("GPU", "none that torch can use"))
+    return devices

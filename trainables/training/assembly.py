@@ -1,0 +1,74 @@
+"""Builds what trains in a trial: adapter, stages and head of a configuration."""
+
+from collections import OrderedDict
+
+import torch
+from torch import nn
+
+from trainables.config.trial_config import TrialConfig
+from trainables.data.training_data import Material, Place
+from trainables.models.heads import build_head
+from trainables.models.registry import backbone_named
+from trainables.models.stages import ChannelAdapter, TrainedPart
+from trainables.models.weights import WeightsFile, build_stages
+
+
+def build_part(
+    config: TrialConfig, shape: tuple[int, ...], place: Place, material: Material, *, classes: int
+) -> TrainedPart:
+    """Build what trains, for features of one example of the given shape."""
+    backbone = backbone_named(config.model.backbone)
+    image_channels = 3 if material.patch_set.images.ndim == 4 else 1
+    return assemble_part(
+        config,
+        shape,
+        weights=place.weights[backbone.name] if backbone.has_imagenet_weights else None,
+        image_channels=image_channels,
+        classes=classes,
+    )
+
+
+def assemble_part(
+    config: TrialConfig,
+    shape: tuple[int, ...],
+    *,
+    weights: WeightsFile | None,
+    image_channels: int,
+    classes: int,
+) -> TrainedPart:
+    """Build adapter, stages and head of a configuration.
+
+    Args:
+        config: The trial.
+        shape: Of one example as it comes in: features (D,) or (C, H, W), led by 2 for pairs.
+        weights: Pretrained file, or None for random weights.
+        image_channels: 1 or 3.
+        classes: Number of classes.
+    """
+    backbone = backbone_named(config.model.backbone)
+    plan = backbone.plan(config.model)
+    if config.model.weights == "random":
+        weights = None
+    needs_stages = bool(plan.trained) or not plan.is_prefix_fixed
+    channels = backbone.channels or image_channels
+    stages: OrderedDict[str, nn.Module] = (
+        build_stages(backbone, channels=channels, weights=weights) if needs_stages else OrderedDict()
+    )
+    frozen = nn.Sequential()
+    if not plan.is_prefix_fixed:
+        frozen = nn.Sequential(OrderedDict((name, stages[name]) for name in plan.frozen))
+    trained = nn.Sequential(OrderedDict((name, stages[name]) for name in plan.trained))
+    adapter = ChannelAdapter(backbone.mean, backbone.std) if config.model.channels == "conv1x1" else None
+    body = nn.Sequential(*([adapter] if adapter else []), frozen, trained)
+    is_pair = config.model.pair != "none"
+    with torch.inference_mode():
+        example = torch.zeros(1, *(shape[1:] if is_pair else shape))
+        seen = tuple(body.eval()(example).shape[1:])  # statistics of batch norm stay as they are
+    body.train()
+    part = TrainedPart(adapter, frozen, trained, build_head(config.model, seen, classes=classes))
+    part.is_pair = is_pair
+    part.keeps_batch_statistics = config.model.weights != "random" and backbone.has_imagenet_weights
+    part.keeps_frozen = config.model.weights == "start"
+    if config.training.first_phase_freezes and config.training.first_phase not in ("none", "head"):
+        part.rest_stages()
+    return part

@@ -1,0 +1,282 @@
+"""What a backbone costs on this machine, measured on a few images before a search starts."""
+
+import os
+import resource
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+from torch import nn
+
+from trainables.config.tasks import IntArray
+from trainables.config.trial_config import TrialConfig
+from trainables.data.training_data import Place
+from trainables.features.batches import StoredFeatures
+from trainables.features.executor import StageExecutor
+from trainables.models.registry import backbone_named
+from trainables.models.stages import Backbone, TrainedPart
+from trainables.models.taps import feature_shapes
+from trainables.models.weights import WeightsFile, build_stages
+from trainables.training.assembly import assemble_part
+from trainables.training.folds import FoldData, Folds
+from trainables.training.fused import can_fuse
+from trainables.training.losses import weighted_loss
+from trainables.training.sequential import How
+
+_BATCH: Final = 8
+_MOST_IMAGES: Final = 64  # of a probed epoch; the time of more is in proportion
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Seconds an image on one worker.
+
+    Attributes:
+        forward: Through all stages, frozen.
+        from_pixels: One training step of all stages; None for pretrained backbones.
+        last_stage: One training step of the last kept stage, by the stage that is kept last.
+    """
+
+    forward: float
+    from_pixels: float | None
+    last_stage: dict[str, float]
+
+
+def measure_cost(
+    backbone: Backbone,
+    *,
+    size_px: int,
+    channels: int,
+    weights: WeightsFile | None,
+    device: torch.device,
+    images: int = 0,
+    cache: Path | None = None,
+) -> Cost:
+    """Time a forward pass and the training steps that a search may ask for, on random pixels.
+
+    Nets without pretrained weights train from pixels; the others train their last stage, at each cut level.
+
+    Args:
+        backbone: From the registry.
+        size_px: Side of the input.
+        channels: Of the images, 1 or 3.
+        weights: Pretrained file, or None.
+        device: Where trials will run.
+        images: That a search will send through the frozen stages; many are worth an export.
+        cache: Folder of exported stages.
+    """
+    channels = backbone.channels or channels
+    forward = _forward_cost(backbone, size_px, channels, weights, device, images=images, cache=cache)
+    if not backbone.has_imagenet_weights:
+        model: dict[str, object] = {"weights": "random", "trained_stages": "all"}
+        step = _training_cost(backbone, model, (channels, size_px, size_px), device)
+        return Cost(forward, step, {})
+    shapes = feature_shapes(backbone.name, channels, size_px)
+    last_stage = {}
+    for level in backbone.levels:
+        before = backbone.stage_names[backbone.stage_names.index(level) - 1]
+        model = {"cut": level, "trained_stages": 1}
+        last_stage[level] = _training_cost(backbone, model, shapes[before], device)
+    return Cost(forward, None, last_stage)
+
+
+def trial_seconds(step: float, *, trained: int, predicted: int, epochs: int, views: int) -> float:
+    """Expected time of a trial that trains stages, if it uses all its epochs.
+
+    Args:
+        step: Seconds of a training step, for one image.
+        trained: Images that all folds of an epoch train on, counted once a fold.
+        predicted: Images that they predict.
+        epochs: Largest number of epochs.
+        views: Views averaged at prediction; a prediction costs a third of a training step.
+
+    >>> round(trial_seconds(0.03, trained=300, predicted=100, epochs=10, views=1), 1)
+    100.0
+    """
+    return epochs * step * (trained + views * predicted / 3)
+
+
+@dataclass(frozen=True, slots=True)
+class EpochCost:
+    """What an epoch of all folds costs on one worker, for a head on stored features.
+
+    Attributes:
+        seconds: Training and prediction.
+        parameters: Weights of one model.
+    """
+
+    seconds: float
+    parameters: int
+
+
+def measure_epoch(
+    config: TrialConfig,
+    shape: tuple[int, ...],
+    *,
+    folds: IntArray,
+    prediction_views: int,
+    device: torch.device,
+) -> EpochCost:
+    """Time an epoch of a configuration's head, with its own batches, folds and optimiser, on blank features.
+
+    Args:
+        config: The trial; stages that it trains are not part of what is measured.
+        shape: Of one image's features where the head begins, (D,) or (C, H, W).
+        folds: Fold of each image of the training part, or `TRAINING`, shape (images,); a part of the images
+            is measured, and the time scaled up.
+        prediction_views: Views that a prediction is averaged over.
+        device: Where trials will run.
+    """
+    # Neither stages nor a layer below them are part of a head, and blank features are no pixels to adapt.
+    only_the_head = config.model.model_copy(update={"trained_stages": 0, "channels": "replicate"})
+    config = config.model_copy(update={"model": only_the_head})
+    measured = min(len(folds), max(_MOST_IMAGES, config.training.batch_size))
+    shares = np.sort(folds)[np.linspace(0, len(folds) - 1, measured).round().astype(np.int64)]
+    blank = np.zeros((measured, *shape), dtype=np.float16)
+    features = StoredFeatures([blank], [blank] * prediction_views, np.arange(measured), device)
+    labels = np.arange(measured) % 2
+    place = Place(Path(), device, {})
+    known = None if config.model.type_input == "none" else labels[:, None].astype(np.float64)
+    data = FoldData(features, shares, labels, 2, np.arange(measured).astype(np.str_), known)
+
+    def build(fold: int) -> TrainedPart:
+        return assemble_part(config, shape, weights=None, image_channels=1, classes=2)
+
+    hows: tuple[How, ...] = ("fused", "sequential") if can_fuse(build(0)) else ("sequential",)
+    times, parameters = [], 0
+    for how in hows:
+        run = Folds(config, data, build, seed=0, place=place, how=how)
+        parameters = run.trained_parameters
+        times.append(_seconds(lambda run=run: _epoch(run, data.count), device, runs=1))  # type: ignore[misc]
+    return EpochCost(min(times) * len(folds) / measured, parameters)
+
+
+def measure_step(config: TrialConfig, shape: tuple[int, ...], device: torch.device) -> float:
+    """Time a training step of all that a configuration trains; seconds an image.
+
+    Args:
+        config: The trial.
+        shape: Of one image where the trained part begins.
+        device: Where trials will run.
+    """
+    backbone = backbone_named(config.model.backbone)
+    return _training_cost(backbone, config.model.model_dump(), shape, device)
+
+
+def measure_crowding(workers: int) -> float:
+    """How many times as long a worker takes while all work as while it works alone, from 1 to `workers`.
+
+    Cores that share caches, memory or a physical core slow each other down, and so does other work.
+
+    Args:
+        workers: Trials at once.
+    """
+    if workers == 1:
+        return 1.0
+    alone, together = (_crowd(count) for count in (1, min(workers, count_cpus())))
+    return min(float(workers), max(1.0, together / alone))
+
+
+def peak_memory_bytes() -> int:
+    """Most memory that this process has held so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def count_cpus() -> int:
+    """CPU cores that this process may use: those of the machine, or fewer where its control group says so."""
+    cores = len(os.sched_getaffinity(0))
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+    except (OSError, ValueError):
+        return cores
+    return cores if quota == "max" else max(1, min(cores, int(quota) // int(period)))
+
+
+def count_gpus() -> int:
+    """GPUs that torch can use."""
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
+def _epoch(run: Folds, folds: int) -> None:
+    run.train_epoch(0, active=[True] * folds)
+    run.predict()
+
+
+def _crowd(workers: int) -> float:
+    """Seconds that some convolutions take in as many threads; torch lets the interpreter go meanwhile."""
+    body = nn.Sequential(nn.Conv2d(3, 32, 3), nn.ReLU(), nn.Conv2d(32, 64, 3), nn.ReLU()).eval()
+    pixels = torch.rand(_BATCH, 3, 96, 96)
+
+    def work() -> None:
+        torch.set_num_threads(1)  # each thread begins with all of them
+        with torch.inference_mode():
+            for _ in range(2):
+                body(pixels)
+
+    def together() -> None:
+        crowd = [threading.Thread(target=work) for _ in range(workers)]
+        for thread in crowd:
+            thread.start()
+        for thread in crowd:
+            thread.join()
+
+    return _seconds(together, torch.device("cpu"), runs=5)
+
+
+def _forward_cost(
+    backbone: Backbone,
+    size_px: int,
+    channels: int,
+    weights: WeightsFile | None,
+    device: torch.device,
+    *,
+    images: int = 0,
+    cache: Path | None = None,
+) -> float:
+    stages = build_stages(backbone, channels=channels, weights=weights)
+    pixels = torch.rand(_BATCH, channels, size_px, size_px, device=device)
+    executor = StageExecutor(stages, pixels, cache=cache)
+    executor.expect(images)
+    deepest = backbone.stage_names[-1:]
+
+    def run() -> None:
+        for batch in pixels.split(executor.batch_size):
+            executor(batch, deepest)
+
+    return _seconds(run, device) / _BATCH
+
+
+def _training_cost(
+    backbone: Backbone, model: dict[str, object], shape: tuple[int, ...], device: torch.device
+) -> float:
+    config = TrialConfig.model_validate({"model": {**model, "backbone": backbone.name}})
+    image_channels = backbone.channels or shape[0]
+    part = assemble_part(config, shape, weights=None, image_channels=image_channels, classes=2)
+    part = part.to(device).train()
+    optimizer = torch.optim.SGD([p for p in part.parameters() if p.requires_grad], lr=1e-6)
+    features = torch.rand(_BATCH, *shape, device=device)
+    labels, ones = torch.zeros(_BATCH, dtype=torch.long, device=device), torch.ones(2, device=device)
+
+    def step() -> None:
+        optimizer.zero_grad()
+        weighted_loss(part(features), labels, ones).backward()
+        optimizer.step()
+
+    return _seconds(step, device) / _BATCH
+
+
+def _seconds(work: Callable[[], object], device: torch.device, *, runs: int = 2) -> float:
+    """Shortest of some timed runs, after one to warm up."""
+    times = []
+    for _ in range(1 + runs):
+        start = time.perf_counter()
+        work()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        times.append(time.perf_counter() - start)
+    return min(times[1:])

@@ -1,0 +1,154 @@
+"""Whether the models of a trial run fused or one after the other: measured once a shape, then kept.
+
+The two agree up to the order of summation, so the choice decides speed only. It is written down, since a
+choice by the clock that changed from run to run would change the last digits of a repeated search.
+"""
+
+import contextlib
+import copy
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from trainables.common.files import write_atomically
+from trainables.config.trial_config import TrialConfig
+from trainables.data.training_data import Material, Place
+from trainables.models.stages import TrainedPart
+from trainables.training.assembly import build_part
+from trainables.training.fused import FusedModels, can_fuse
+from trainables.training.random_streams import Draws
+from trainables.training.sequential import How, Lesson, SequentialModels
+
+IntArray = NDArray[np.int64]
+_STEPS: Final = 4
+_MARGIN: Final = 0.95  # fused must be this much faster: a tie goes to what needs less memory
+
+
+def choose_how(config: TrialConfig, shape: tuple[int, ...], place: Place, material: Material) -> How:
+    """Say how the models of a trial run on this machine.
+
+    Args:
+        config: The trial.
+        shape: Of one image's features.
+        place: Where it runs; `fusion` settles the question unless it is `auto`.
+        material: What it trains on.
+    """
+    models = (int(material.folds.max()) + 1) * config.training.repeats
+    if models == 1 or place.fusion == "sequential":
+        return "sequential"
+    if place.fusion == "auto" and _has_stages(config) and place.device.type == "cpu":
+        return "sequential"  # grouped convolutions are slower on a CPU core: python -m benchmarks.fusion
+    with torch.random.fork_rng(devices=()):
+        part = build_part(config, shape, place, material, classes=material.classes).to(place.dtype)
+    if not can_fuse(part):
+        return "sequential"
+    if place.fusion == "fused":
+        return "fused"
+    kept = place.store / "fusion" / f"{_key(config, shape, models, place.device)}.json"
+    with contextlib.suppress(FileNotFoundError, json.JSONDecodeError, KeyError):
+        return _as_how(json.loads(kept.read_text())["how"])
+    seconds = _measure(part, config, shape, models, place.device)
+    how: How = "fused" if seconds["fused"] < _MARGIN * seconds["sequential"] else "sequential"
+    with contextlib.suppress(OSError):  # a read-only store only costs the measurement again
+        write_atomically(kept, json.dumps({"how": how, "seconds_per_step": seconds}))
+    return how
+
+
+@dataclass(frozen=True, slots=True)
+class _Blank:
+    """Features without a meaning, to measure on."""
+
+    batch: Tensor
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.batch.shape[1:])
+
+    def for_training(
+        self, positions: IntArray, generators: Sequence[torch.Generator], *, augmented: bool = True
+    ) -> Tensor:
+        return self.batch.repeat(len(positions), *[1] * self.batch.dim())
+
+    def for_prediction(self, positions: IntArray) -> Iterator[Tensor]:
+        yield self.batch.repeat(-(-len(positions) // len(self.batch)), *[1] * len(self.shape))
+
+
+def _measure(
+    part: TrainedPart, config: TrialConfig, shape: tuple[int, ...], models: int, device: torch.device
+) -> dict[str, float]:
+    """Seconds of a training step and a prediction, fused and not; infinite where memory does not suffice."""
+    size = config.training.batch_size
+    dtype = next(part.parameters()).dtype
+    blank = _Blank(torch.zeros(size, *shape, dtype=dtype, device=device))
+    labels = torch.zeros(size, dtype=torch.long, device=device)
+    weights = torch.ones(models, 2, dtype=dtype, device=device)
+    positions = np.tile(np.arange(size), (models, 1))
+    seconds = {}
+    kinds: dict[str, Any] = {"sequential": SequentialModels, "fused": FusedModels}
+    for how, kind in kinds.items():
+        draws = [Draws.seeded(model, device) for model in range(models)]
+        try:
+            parts = [copy.deepcopy(part) for _ in range(models)]
+            known = None if config.model.type_input == "none" else labels.unsqueeze(1).to(dtype)
+            run = kind(parts, Lesson(config, blank, labels, weights, draws, known), device)
+            seconds[how] = _seconds(run, positions, device)
+        except torch.OutOfMemoryError:
+            seconds[how] = float("inf")
+    return seconds
+
+
+def _seconds(run: Any, positions: IntArray, device: torch.device) -> float:
+    """Shortest of a few steps, after one to warm up."""
+    # Processor time does not count what else the machine does; a GPU's work is not in it.
+    clock = time.perf_counter if device.type == "cuda" else time.process_time
+    times = []
+    for _ in range(1 + _STEPS):
+        start = clock()
+        run.train_step(positions, active=[True] * len(positions))
+        run.predict(positions)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        times.append(clock() - start)
+    return min(times[1:])
+
+
+def _has_stages(config: TrialConfig) -> bool:
+    return config.model.trained_stages != 0 or config.model.channels == "conv1x1"
+
+
+def _key(config: TrialConfig, shape: tuple[int, ...], models: int, device: torch.device) -> str:
+    """Name of a measurement: all that its outcome can depend on."""
+    facts = {
+        "machine": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "model": config.model.model_dump(mode="json"),
+        "optimizer": config.optimizer.name,
+        "batch_size": config.training.batch_size,
+        "augmentation": [config.training.feature_noise > 0, config.training.feature_dropout > 0],
+        "shape": shape,
+        "models": models,
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:24]
+
+
+def _processor() -> str:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return f"{line.partition(':')[2].strip()}, {os.cpu_count()} cores"
+    return f"{os.cpu_count()} cores"
+
+
+def _as_how(text: str) -> How:
+    return "fused" if text == "fused" else "sequential"

@@ -1,0 +1,195 @@
+"""Where the models of a trial start: from a finished trial, or from a first phase of their own.
+
+Both keep to the folds. The model of a fold starts from what was trained without that fold's patients, so that
+nothing it is scored on has been seen before.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from trainables.common.errors import ConfigError
+from trainables.config.tasks import TASKS
+from trainables.config.trial_config import TrialConfig, decode, flatten
+from trainables.data.training_data import Material, Place, Start
+from trainables.features.batches import Features
+from trainables.features.loading import open_features
+from trainables.training.assembly import build_part
+from trainables.training.execution_mode import choose_how
+from trainables.training.folds import FoldData, Folds
+from trainables.training.sequential import How
+
+_BODY: Final = ("adapter.", "frozen.", "trained.")
+_HEAD: Final = ("head.",)
+
+
+def build_models(  # noqa: PLR0913 - a trial, its place, and which of its models how
+    config: TrialConfig,
+    material: Material,
+    place: Place,
+    *,
+    features: Features,
+    seed: int,
+    how: How | None = None,
+    labels_of: str | None = None,
+    only: int | None = None,
+) -> Folds:
+    """Build the models of a trial: fresh, or from the finished trial that `model.weights=start` means.
+
+    Args:
+        config: The trial.
+        material: The training part.
+        place: Device, weights, and the trial to start from.
+        features: Where batches come from.
+        seed: Decides first weights, order and views.
+        how: Fused or sequential; None for what is faster.
+        labels_of: Task that the labels are of; None for the trial's own.
+        only: Build the models of this fold alone.
+
+    Raises:
+        ConfigError: If the labels do not answer that task, or the finished trial has other stages.
+    """
+    labels, classes = material.labels, material.classes
+    if labels_of is not None:
+        labels, classes = material.labels_of(TASKS[labels_of]), len(TASKS[labels_of].classes)
+    chosen = how or choose_how(config, features.shape, place, material)
+    data = FoldData(
+        features, material.folds, labels, classes, material.groups, material.known(config.model.type_input)
+    )
+    # Only now: filling a cold store draws random numbers, a warm one does not.
+    torch.manual_seed(seed)
+    folds = Folds(
+        config,
+        data,
+        lambda fold: build_part(config, features.shape, place, material, classes=classes),
+        seed=seed,
+        place=place,
+        how=chosen,
+        only=only,
+    )
+    if config.model.weights == "start":
+        check_start(config, None if place.start is None else place.start.config)
+    if config.model.weights == "start" and place.start is not None:
+        folds.start_from(_states_of(place.start, config, folds))
+    return folds
+
+
+def train_first_phase(
+    config: TrialConfig,
+    material: Material,
+    place: Place,
+    *,
+    seed: int,
+    how: How | None = None,
+    only: int | None = None,
+) -> list[dict[str, Tensor]]:
+    """Train what comes before a trial's own epochs.
+
+    Args:
+        config: The trial; its `training.first_phase` is not `none`.
+        material: The training part.
+        place: As for the trial.
+        seed: As for the trial.
+        how: As for the trial.
+        only: Train the models of this fold alone.
+
+    Returns:
+        For each model of the trial, or of that fold, what it takes over: the head, or adapter and stages.
+
+    Raises:
+        NanLossError: If a loss is not finite.
+        ConfigError: If the labels do not answer the first phase's task.
+    """
+    phase = config.training.first_phase
+    first = _first_config(config)
+    features, _ = open_features(first, material, place)
+    folds = build_models(
+        first,
+        material,
+        place,
+        features=features,
+        seed=seed,
+        how=how,
+        labels_of=None if phase == "head" else phase,
+        only=only,
+    )
+    active = [True] * len(folds.numbers)
+    for epoch in range(first.training.epochs):
+        folds.train_epoch(epoch, active=active)
+    taken = _HEAD if phase == "head" else _BODY
+    states = [state for fold in folds.numbers for state in folds.kept_states(fold)]
+    return [{name: tensor for name, tensor in state.items() if name.startswith(taken)} for state in states]
+
+
+def _first_config(config: TrialConfig) -> TrialConfig:
+    """The trial as its first phase sees it."""
+    changes: dict[str, Any] = {
+        "training.first_phase": "none",
+        "training.first_phase_freezes": False,
+        "training.epochs": config.training.first_phase_epochs,
+    }
+    if config.training.first_phase == "head":
+        changes["model.trained_stages"] = 0
+    else:
+        changes["model.type_input"] = "none"  # the type would give the first task's labels away
+    return decode(flatten(config.model_dump()) | changes)
+
+
+def check_start(config: TrialConfig, start: TrialConfig | None) -> None:
+    """Check that a configuration can start from a finished trial.
+
+    Raises:
+        ConfigError: If there is none, or it has another backbone.
+    """
+    if start is None:
+        raise ConfigError("model.weights=start needs a finished trial to start from: --start-from RUN")
+    theirs = start.model.backbone
+    if theirs != config.model.backbone:
+        raise ConfigError(
+            f"the trial to start from has backbone {theirs}, this one {config.model.backbone}; "
+            f"set model.backbone={theirs}"
+        )
+
+
+def _states_of(start: Start, config: TrialConfig, folds: Folds) -> list[dict[str, Tensor]]:
+    """What each model takes over of a finished trial."""
+    return [
+        _matching(
+            start.folds[model // folds.repeats % len(start.folds)],
+            folds.models.kept_state(place),
+            takes_head=config.model.start_head,
+        )
+        for place, model in enumerate(folds.model_numbers)
+    ]
+
+
+def _matching(
+    theirs: Mapping[str, Tensor], own: Mapping[str, Tensor], *, takes_head: bool
+) -> dict[str, Tensor]:
+    """Tensors of a finished trial under the names of a new one, whose stages may be frozen or train.
+
+    Raises:
+        ConfigError: If the head is wanted and has another shape.
+    """
+    stages = {
+        name.partition(".")[2]: tensor
+        for name, tensor in theirs.items()
+        if name.startswith(("frozen.", "trained."))
+    }
+    found: dict[str, Tensor] = {}
+    for name, tensor in own.items():
+        part, _, rest = name.partition(".")
+        if part in ("frozen", "trained"):
+            candidate = stages.get(rest)
+        else:
+            candidate = theirs.get(name) if part == "adapter" or takes_head else None
+        if candidate is not None and candidate.shape == tensor.shape:
+            found[name] = candidate
+        elif part == "head" and takes_head:
+            raise ConfigError(
+                f"model.start_head: {name} has shape {tuple(tensor.shape)} here and "
+                f"{None if candidate is None else tuple(candidate.shape)} in the trial to start from"
+            )
+    return found

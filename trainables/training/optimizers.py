@@ -1,0 +1,134 @@
+"""Optimisers with the settings that the source systems' Keras had, where torch's differ."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trainables.config.trial_config import OptimizerConfig
+from trainables.models.stages import TrainedPart
+
+
+@dataclass(frozen=True, slots=True)
+class Weight:
+    """A tensor that trains.
+
+    Attributes:
+        tensor: Of one model, or of several models stacked.
+        is_stage: Belongs to a backbone stage, not to head or adapter.
+        decays: Weight decay applies: a weight, not a bias or a normalisation.
+    """
+
+    tensor: Tensor
+    is_stage: bool
+    decays: bool
+
+
+def weights_of(part: TrainedPart) -> dict[str, Weight]:
+    """What trains in one model, by name."""
+    return {
+        name: Weight(parameter, name.startswith("trained."), parameter.dim() > 1)
+        for name, parameter in part.named_parameters()
+        if parameter.requires_grad
+    }
+
+
+def build_optimizer(config: OptimizerConfig, weights: Iterable[Weight]) -> torch.optim.Optimizer:
+    """Optimiser over everything that trains, of one model or of many: all of them work number by number."""
+    groups = [group for group in _groups(config, list(weights)) if group["params"]]
+    match config.name:
+        case "adam":
+            return torch.optim.Adam(groups, eps=1e-7, fused=True)  # see benchmarks/adam_step.py
+        case "rmsprop":
+            return torch.optim.RMSprop(groups, alpha=0.9, eps=1e-7)
+        case "sgd":
+            return torch.optim.SGD(groups, momentum=config.momentum or 0.0)
+        case "adadelta":
+            return torch.optim.Adadelta(groups, rho=0.95, eps=1e-7)
+
+
+def add_l1(optimizer: torch.optim.Optimizer) -> None:
+    """Add the gradient of the L1 penalty, factor times sign, to the gradients that a step will use."""
+    for group in optimizer.param_groups:
+        if group["l1"]:
+            for weight in group["params"]:
+                if weight.grad is not None:
+                    weight.grad.add_(weight.detach().sign(), alpha=group["l1"])
+
+
+def lr_factor(config: OptimizerConfig, epoch: int, epochs: int, losses: Sequence[float] = ()) -> float:
+    """Factor on the learning rate in an epoch.
+
+    Args:
+        config: Names the schedule.
+        epoch: 0-based.
+        epochs: Largest number of epochs.
+        losses: Mean validation losses of the epochs so far, for `plateau`.
+
+    >>> step = OptimizerConfig(schedule="step")
+    >>> [round(lr_factor(step, epoch, 20), 2) for epoch in (0, 4, 5, 10)]
+    [1.0, 1.0, 0.8, 0.64]
+    >>> plateau = OptimizerConfig(schedule="plateau", step_epochs=2)
+    >>> [lr_factor(plateau, 4, 20, losses) for losses in ([1.0, 0.9, 0.8, 0.7], [0.7, 0.8, 0.9, 0.6])]
+    [1.0, 0.5]
+    """
+    if config.schedule == "cosine":
+        return 0.5 * (1.0 + math.cos(math.pi * epoch / epochs))
+    if config.schedule == "step":
+        return float(0.8 ** (epoch // config.step_epochs))
+    if config.schedule == "plateau":
+        return float(0.5 ** _plateaus(losses, config.step_epochs)[0])
+    return 1.0
+
+
+def epochs_of_known_lr(config: OptimizerConfig, epochs: int, losses: Sequence[float] = ()) -> int:
+    """How many of the coming epochs have a learning rate that is known now, whatever their losses will be.
+
+    Args:
+        config: Names the schedule.
+        epochs: Largest number of epochs.
+        losses: Mean validation losses of the epochs so far.
+
+    >>> epochs_of_known_lr(OptimizerConfig(schedule="cosine"), 20, [0.9])
+    19
+    >>> epochs_of_known_lr(OptimizerConfig(schedule="plateau", step_epochs=5), 20, [0.9, 0.8, 0.9])
+    4
+    """
+    remaining = epochs - len(losses)
+    if config.schedule != "plateau":
+        return remaining
+    return min(remaining, config.step_epochs - _plateaus(losses, config.step_epochs)[1])
+
+
+def _plateaus(losses: Sequence[float], length: int) -> tuple[int, int]:
+    """How often a best loss was followed by so many epochs that were no better, and epochs since then."""
+    best, waited, count = math.inf, 0, 0
+    for loss in losses:
+        if loss < best:
+            best, waited = loss, 0
+            continue
+        waited += 1
+        if waited == length:
+            count, waited = count + 1, 0
+    return count, waited
+
+
+def _groups(config: OptimizerConfig, weights: list[Weight]) -> list[dict[str, Any]]:
+    stage_decay = config.weight_decay if config.stage_weight_decay is None else config.stage_weight_decay
+    groups = []
+    for is_stage, decays in ((False, True), (False, False), (True, True), (True, False)):
+        lr = config.lr * (config.stage_lr_factor if is_stage else 1.0)
+        weight_decay = stage_decay if is_stage else config.weight_decay
+        groups.append(
+            {
+                "params": [w.tensor for w in weights if (w.is_stage, w.decays) == (is_stage, decays)],
+                "lr": lr,
+                "base_lr": lr,
+                "weight_decay": weight_decay if decays else 0.0,
+                "l1": config.l1 if decays else 0.0,
+            }
+        )
+    return groups

@@ -1,0 +1,83 @@
+"""Retrain, then test: a finished trial's configuration trained once more, on the whole training part.
+
+Cross-validation has said how good the configuration is and how many epochs it needs; nothing is held out any
+more. The sealed test part is not in the material, and so not in the training either.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from torch import Tensor
+
+from trainables.common.errors import ConfigError
+from trainables.config.trial_config import TrialConfig, decode, flatten
+from trainables.data.splits import TRAINING
+from trainables.data.training_data import Material, Place
+from trainables.features.loading import open_features
+from trainables.training.initialisation import build_models, train_first_phase
+
+
+@dataclass(frozen=True, slots=True)
+class Refitted:
+    """What was trained on everything.
+
+    Attributes:
+        weights: Of each model, seed by seed.
+        images: Number of different images that the first of them was trained on.
+        loss: Of training in the last epoch, mean over models.
+    """
+
+    weights: list[dict[str, Tensor]]
+    images: int
+    loss: float
+
+
+def refitted_config(config: TrialConfig, seeds: int) -> TrialConfig:
+    """The configuration of a refitted trial: one fold, with a model for each seed."""
+    return decode(flatten(config.model_dump()) | {"training.repeats": seeds})
+
+
+def refit(
+    config: TrialConfig,
+    material: Material,
+    place: Place,
+    *,
+    epochs: int,
+    seeds: int,
+    seed: int,
+    losses: Sequence[float] = (),
+) -> Refitted:
+    """Train models on the whole training part, without validation.
+
+    The learning rate takes the course that it took in cross-validation, which may go on after the last epoch
+    here.
+
+    Args:
+        config: The trial.
+        material: The training part; its folds are not looked at.
+        place: Device, weights, and the trial to start from, of which the first fold's weights are taken.
+        epochs: To train, at most those of the trial.
+        seeds: Number of models, which differ in first weights, order and views.
+        seed: As for the trial.
+        losses: Mean validation losses of the cross-validation, for a learning rate that followed them.
+
+    Raises:
+        NanLossError: If a loss is not finite.
+        ConfigError: If the learning rate followed losses that are not given.
+    """
+    if config.optimizer.schedule == "plateau" and len(losses) < epochs - 1:
+        raise ConfigError(
+            "optimizer.schedule=plateau follows the validation losses of the search, and the trial's record "
+            f"holds {len(losses)} of the {epochs - 1} that are needed; search again"
+        )
+    config = refitted_config(config, seeds)
+    whole = replace(material, folds=np.full(len(material.folds), TRAINING))
+    features, _ = open_features(config, whole, place)
+    folds = build_models(config, whole, place, features=features, seed=seed, how="sequential")
+    if config.training.first_phase != "none":
+        folds.start_from(train_first_phase(config, whole, place, seed=seed, how="sequential"))
+    loss = np.zeros(1, dtype=np.float32)
+    for epoch in range(epochs):
+        loss = folds.train_epoch(epoch, active=[True], losses=losses[:epoch])
+    return Refitted(folds.kept_states(0), len(np.unique(folds.train_positions[0])), float(loss[0]))

@@ -1,0 +1,199 @@
+"""The models of a trial, one for each fold and repeat, trained one after the other.
+
+`trainables.training.fused` has the same models as one batched computation, with the same results.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from trainables.config.trial_config import TrialConfig
+from trainables.features.batches import Features
+from trainables.models.heads import Dropout, probabilities
+from trainables.models.stages import TrainedPart
+from trainables.runtime.devices import single_precision
+from trainables.training.feature_augmentation import draw_mixing, mix, perturb
+from trainables.training.losses import weighted_loss
+from trainables.training.optimizers import add_l1, build_optimizer, weights_of
+from trainables.training.random_streams import Draws
+
+IntArray = NDArray[np.int64]
+How = Literal["fused", "sequential"]
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """What the models of a trial learn from.
+
+    Attributes:
+        config: The trial.
+        features: Where batches come from.
+        labels: Class indices of all positions, shape (rows,), on the device.
+        class_weights: Of each model's training part, shape (models, classes), on the device; its number type
+            is that of the models.
+        draws: Of each model.
+        known: What the head is told of every position besides its pixels, shape (rows, K), on the device;
+            None for nothing.
+    """
+
+    config: TrialConfig
+    features: Features
+    labels: Tensor
+    class_weights: Tensor
+    draws: Sequence[Draws]
+    known: Tensor | None = None
+
+    def known_of(self, positions: IntArray) -> Tensor | None:
+        """What the head is told of positions (...), shape (..., K)."""
+        return None if self.known is None else self.known[torch.from_numpy(positions).to(self.known.device)]
+
+    def for_prediction(self, positions: IntArray) -> Iterator[Tensor]:
+        """Images at positions (n,) in each prediction view, in the models' number type."""
+        for batch in self.features.for_prediction(positions):
+            yield batch.to(self.class_weights.dtype)
+
+    def of(self, model: int) -> "Lesson":
+        """The lesson of one model alone."""
+        weights = self.class_weights[model : model + 1]
+        return replace(self, class_weights=weights, draws=self.draws[model : model + 1])
+
+
+class Models(Protocol):
+    """Several models of one shape."""
+
+    how: How
+    optimizer: torch.optim.Optimizer
+
+    def train_step(self, positions: IntArray, *, active: Sequence[bool], augmented: bool = True) -> Tensor:
+        """Train one step on positions (models, B); returns the loss of each model, shape (models,).
+
+        What happens to a model that is not active is left open; its loss is 0. Without augmentation images
+        come as they are.
+        """
+        ...
+
+    def predict(self, positions: IntArray) -> Tensor:
+        """Probabilities of positions (models, H), averaged over views: (models, H, classes)."""
+        ...
+
+    def kept_state(self, model: int) -> dict[str, Tensor]:
+        """Weights of one model, as `TrainedPart.kept_state` returns them."""
+        ...
+
+    def load_kept_state(self, model: int, state: dict[str, Tensor]) -> None:
+        """Put back what `kept_state` returned."""
+        ...
+
+
+class SequentialModels:
+    """Models that run one after the other.
+
+    Args:
+        parts: Freshly built, one for each model; owned from now on.
+        lesson: What they learn from.
+        device: Where they run.
+    """
+
+    how: How = "sequential"
+
+    def __init__(self, parts: Sequence[TrainedPart], lesson: Lesson, device: torch.device) -> None:
+        self.parts, self.lesson = [part.to(device) for part in parts], lesson
+        for part, draws in zip(self.parts, lesson.draws, strict=True):
+            use_generator(part, draws.noise)
+        weights = [weight for part in self.parts for weight in weights_of(part).values()]
+        self.optimizer = build_optimizer(lesson.config.optimizer, weights)
+
+    def train_step(self, positions: IntArray, *, active: Sequence[bool], augmented: bool = True) -> Tensor:
+        """Train one step on positions (models, B); returns the loss of each model, shape (models,)."""
+        self.optimizer.zero_grad(set_to_none=True)
+        losses = torch.zeros(len(self.parts), device=self.lesson.labels.device)
+        for model, part in enumerate(self.parts):
+            if active[model]:
+                part.train()
+                loss = _loss(part, self.lesson.of(model), positions[model : model + 1], augmented)
+                loss.backward()
+                losses[model] = loss.detach()
+        add_l1(self.optimizer)
+        self.optimizer.step()
+        return losses
+
+    @torch.inference_mode()
+    @single_precision()
+    def predict(self, positions: IntArray) -> Tensor:
+        """Probabilities of positions (models, H), averaged over views: (models, H, classes)."""
+        found = []
+        for part, own in zip(self.parts, positions, strict=True):
+            part.eval()
+            known = self.lesson.known_of(own)
+            views = [probabilities(part(batch, known)) for batch in self.lesson.for_prediction(own)]
+            found.append(torch.stack(views).mean(dim=0))
+        return torch.stack(found)
+
+    def kept_state(self, model: int) -> dict[str, Tensor]:
+        """Weights of one model, as `TrainedPart.kept_state` returns them."""
+        return self.parts[model].kept_state()
+
+    def load_kept_state(self, model: int, state: dict[str, Tensor]) -> None:
+        """Put back what `kept_state` returned."""
+        self.parts[model].load_kept_state(state)
+
+
+def _loss(part: TrainedPart, lesson: Lesson, positions: IntArray, augmented: bool) -> Tensor:
+    """Loss of one model, a scalar."""
+
+    def forward(batch: Tensor, known: Tensor | None) -> Tensor:
+        logits: Tensor = part(batch[0], None if known is None else known[0])
+        return logits.unsqueeze(0)
+
+    return training_losses(forward, lesson, positions, augmented=augmented).squeeze(0)
+
+
+class Forward(Protocol):
+    """Maps batches (models, B, ...) and what is known (models, B, K) to logits (models, B, outputs)."""
+
+    def __call__(self, batch: Tensor, known: Tensor | None, /) -> Tensor: ...
+
+
+def training_losses(
+    forward: Forward, lesson: Lesson, positions: IntArray, *, augmented: bool = True
+) -> Tensor:
+    """Draw a batch for each model, augment it, and return each model's loss.
+
+    Args:
+        forward: The models.
+        lesson: What they learn from.
+        positions: Shape (models, B).
+        augmented: False takes the images as they are: no view, noise or mixing is drawn.
+
+    Returns:
+        Shape (models,).
+    """
+    training = lesson.config.training
+    batch = lesson.features.for_training(
+        positions, [own.order for own in lesson.draws], augmented=augmented
+    ).to(lesson.class_weights.dtype)
+    labels = lesson.labels[torch.from_numpy(positions).to(lesson.labels.device)]
+    weights, smoothing = lesson.class_weights, training.label_smoothing
+    known = lesson.known_of(positions)
+    if augmented:
+        batch = perturb(batch, training, lesson.draws, is_pair=lesson.config.model.pair != "none")
+    if not (augmented and training.mixup):
+        return weighted_loss(forward(batch, known), labels, weights, smoothing=smoothing)
+    mixing = draw_mixing(training.mixup, positions.shape[1], lesson.draws)
+    logits = forward(mix(batch, mixing), None if known is None else mix(known, mixing))
+    own = weighted_loss(logits, labels, weights, smoothing=smoothing)
+    other = weighted_loss(logits, labels.gather(1, mixing.partners), weights, smoothing=smoothing)
+    shares = mixing.shares.to(own)
+    return shares * own + (1.0 - shares) * other
+
+
+def use_generator(module: nn.Module, generator: torch.Generator) -> None:
+    """Let all dropout in a module draw from one generator."""
+    for layer in module.modules():
+        if isinstance(layer, Dropout):
+            layer.generator = generator

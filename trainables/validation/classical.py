@@ -1,0 +1,217 @@
+"""Cross-validation of a classical model: fitted once a fold, so that a trial is a single epoch."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from trainables.common.errors import ConfigError
+from trainables.config.trial_config import TrialConfig
+from trainables.data.training_data import Material, Place
+from trainables.features.batches import Features
+from trainables.features.loading import FeatureUse, open_features
+from trainables.training.folds import FoldData
+from trainables.training.losses import log_loss
+from trainables.training.random_streams import resampled
+from trainables.validation.collapse import is_collapsed
+from trainables.validation.cross_validation import Best, EpochReport, Score
+from trainables.validation.sklearn_estimators import ClassicalModel, FloatArray, IntArray, Rows
+
+
+class Columns:
+    """The columns of a table, in place of features.
+
+    Args:
+        table: Float32, shape (rows of the patch set, columns).
+        rows: Row of each position, shape (positions,).
+    """
+
+    def __init__(self, table: NDArray[Any], rows: IntArray) -> None:
+        self._table = torch.from_numpy(np.asarray(table[rows], dtype=np.float32))
+        self.shape: tuple[int, ...] = tuple(self._table.shape[1:])
+
+    def for_training(
+        self, positions: IntArray, generators: Sequence[torch.Generator], *, augmented: bool = True
+    ) -> Tensor:
+        """The same columns for every model, shape (models, B, columns); there is nothing to augment."""
+        return self._table[torch.from_numpy(positions)]
+
+    def for_prediction(self, positions: IntArray) -> Iterator[Tensor]:
+        """The columns at some positions (n,), once, shape (n, columns)."""
+        yield self._table[torch.from_numpy(positions)]
+
+
+class ClassicalValidation:
+    """Fits and evaluates one classical model a fold, on a table or on frozen features of plain images.
+
+    Of `training`, `class_weight`, `sampling`, `share` and the `mlp`'s `batch_size` count; images enter once,
+    without augmentation.
+
+    Args:
+        config: The trial.
+        material: The training part.
+        place: Store, device and weights.
+        seed: Decides what estimators and resampling draw.
+        score: Maps labels (n,) and probabilities (n, classes) to metrics.
+        metric: The metric to report, a key of what `score` returns.
+
+    Raises:
+        ConfigError: If the features are to pass a trained convolution first.
+        PrefixError: If the frozen stages give features that are not finite.
+    """
+
+    is_ahead = False
+    process_memory = None
+
+    def __init__(
+        self,
+        config: TrialConfig,
+        material: Material,
+        place: Place,
+        *,
+        seed: int,
+        score: Score,
+        metric: str = "auc",
+    ) -> None:
+        if config.model.head.pooling == "conv":
+            raise ConfigError(
+                "model.head.pooling=conv trains a convolution, which a classical model cannot; set it to gap "
+                "or flatten"
+            )
+        self.config, self.material, self.place = config, material, place
+        self.seed, self.score, self.metric = seed, score, metric
+        self.trained_parameters: int | None = None  # no weights are trained step by step
+        features, self.use = _open(config, material, place)
+        self._data = FoldData(features, material.folds, material.labels, material.classes, material.groups)
+        self._models: list[ClassicalModel] = []
+        self._best: Best | None = None
+
+    @property
+    def epochs_done(self) -> int:
+        """1 once the models are fitted."""
+        return 0 if self._best is None else 1
+
+    @property
+    def is_over(self) -> bool:
+        """True once the models are fitted."""
+        return self._best is not None
+
+    @property
+    def best(self) -> Best | None:
+        """The out-of-fold predictions; None before the fit. There are no weights to keep."""
+        return self._best
+
+    def epoch(self) -> EpochReport:
+        """Fit and evaluate all folds.
+
+        Raises:
+            ConfigError: If a fold has too few rows or patients for the model.
+            NanLossError: If weights or predictions are not finite.
+        """
+        data = self._data
+        self._models = [self._fitted(fold) for fold in range(data.count)]
+        held_out = [data.held_out(fold) for fold in range(data.count)]
+        found = [
+            model.predict(_for_prediction(data.features, own))
+            for model, own in zip(self._models, held_out, strict=True)
+        ]
+        losses = [log_loss(data.labels[own], new) for own, new in zip(held_out, found, strict=True)]
+        self._best = best = self._kept(held_out, found, losses)
+        return EpochReport(
+            epoch=1,
+            value=best.value,
+            scalars=_scalars(losses, best.fold_metrics),
+            collapsed=best.collapsed,
+            is_last=True,
+        )
+
+    def predict(self, rows: IntArray) -> FloatArray:
+        """Mean probabilities of the folds' models, fitted now if need be.
+
+        Args:
+            rows: Rows of the patch set with a part in the task, those of the sealed test part included,
+                shape (n,).
+
+        Returns:
+            Shape (n, classes).
+        """
+        if not self._models:
+            self.epoch()
+        places = np.searchsorted(self.material.task_rows, rows)
+        features, _ = _open(self.config, replace(self.material, positions=places), self.place)
+        inputs = _for_prediction(features, np.arange(len(rows)))
+        mean: FloatArray = np.mean([model.predict(inputs) for model in self._models], axis=0)
+        return mean
+
+    def state(self) -> dict[str, Any]:
+        """Checkpoint: what came out, if it did."""
+        return {"best": self._best}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        self._best = state["best"]
+
+    def _fitted(self, fold: int) -> ClassicalModel:
+        training, data = self.config.training, self._data
+        seed = self.seed * 1009 + fold  # as of a net's models, so that both resample alike
+        generator = torch.Generator().manual_seed(seed)
+        positions = resampled(
+            data.train(fold, share=training.share), data.labels, training.sampling, generator
+        )
+        inputs = _flat(data.features.for_training(positions[None], [generator])[0])
+        rows = Rows(inputs, data.labels[positions], data.groups[positions], data.classes)
+        return ClassicalModel(self.config, rows, seed=seed)
+
+    def _kept(
+        self, held_out: Sequence[IntArray], found: Sequence[FloatArray], losses: Sequence[float]
+    ) -> Best:
+        labels = self.material.labels
+        probabilities = np.zeros((len(labels), self.material.classes), dtype=np.float32)
+        for own, new in zip(held_out, found, strict=True):
+            probabilities[own] = new
+        metrics = tuple(self.score(labels[own], new) for own, new in zip(held_out, found, strict=True))
+        return Best(
+            epoch=1,
+            loss=float(np.mean(losses)),
+            value=float(np.mean([one[self.metric] for one in metrics])),
+            probabilities=probabilities,
+            fold_metrics=metrics,
+            collapsed=tuple(
+                fold
+                for fold, (own, new) in enumerate(zip(held_out, found, strict=True))
+                if is_collapsed(labels[own], new.argmax(axis=1))
+            ),
+            weights=[],
+        )
+
+
+def _open(config: TrialConfig, material: Material, place: Place) -> tuple[Features, FeatureUse]:
+    if material.patch_set.is_table:
+        return Columns(material.patch_set.images, material.rows), FeatureUse("table columns", None, 1, 0, 0)
+    plain = {"augmentation": "none", "average_views": False, "augment_last": None}
+    training = config.training.model_copy(update=plain)
+    return open_features(config.model_copy(update={"training": training}), material, place)
+
+
+def _for_prediction(features: Features, positions: IntArray) -> FloatArray:
+    (inputs,) = features.for_prediction(positions)  # of the plain image alone
+    return _flat(inputs)
+
+
+def _flat(inputs: Tensor) -> FloatArray:
+    flat: FloatArray = inputs.flatten(1).cpu().numpy()
+    return flat
+
+
+def _scalars(losses: Sequence[float], metrics: Sequence[dict[str, float]]) -> dict[str, float]:
+    scalars = {"loss/validation": float(np.mean(losses))}
+    for name in metrics[0]:
+        scalars[f"{name}/validation"] = float(np.mean([one[name] for one in metrics]))
+    for number, (loss, one) in enumerate(zip(losses, metrics, strict=True), start=1):
+        scalars[f"fold_{number}/loss_validation"] = loss
+        scalars[f"fold_{number}/auc"] = one["auc"]
+    return scalars

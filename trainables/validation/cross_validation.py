@@ -1,0 +1,110 @@
+"""Cross-validation of one configuration: the folds train side by side, epoch by epoch.
+
+Every epoch reports the mean over folds, so that pruning compares like with like; the epoch that is kept is
+chosen once, from the mean curve, not per fold.
+"""
+
+from typing import Any
+
+import torch
+
+from trainables.config.trial_config import TrialConfig
+from trainables.data.training_data import Material, Place
+from trainables.features.loading import open_features
+from trainables.training.initialisation import build_models, train_first_phase
+from trainables.training.sequential import How
+from trainables.validation.epoch_selection import Best, EpochRecord, EpochReport, Score
+
+__all__ = ["Best", "CrossValidation", "EpochReport", "Score"]
+
+
+class CrossValidation:
+    """Trains and evaluates the folds of one configuration in lockstep.
+
+    Args:
+        config: The trial.
+        material: The training part.
+        place: Store, device and weights.
+        seed: Decides initial weights, order and views.
+        score: Maps labels (n,) and probabilities (n, classes) to metrics.
+        metric: The metric to report, a key of what `score` returns.
+
+    Attributes:
+        record: What became of the epochs so far.
+    """
+
+    is_ahead = False  # an epoch is reported when it is trained
+    process_memory = None  # it trains in this process
+
+    def __init__(
+        self,
+        config: TrialConfig,
+        material: Material,
+        place: Place,
+        *,
+        seed: int,
+        score: Score,
+        metric: str = "auc",
+    ) -> None:
+        self.config, self.material, self.place = config, material, place
+        self.seed = seed
+        self.features, self.use = open_features(config, material, place)
+        self.record = EpochRecord(config, material, score=score, metric=metric)
+        self._start()
+
+    @property
+    def epochs_done(self) -> int:
+        """Finished epochs."""
+        return self.record.epochs_done
+
+    @property
+    def is_over(self) -> bool:
+        """True when no epoch follows."""
+        return self.record.is_over
+
+    @property
+    def trained_parameters(self) -> int:
+        """Number of weights that train, in one model."""
+        return self.folds.trained_parameters
+
+    @property
+    def best(self) -> Best | None:
+        """What is kept so far; None before the first epoch."""
+        return self.record.best
+
+    def epoch(self) -> EpochReport:
+        """Train and evaluate all folds for one epoch.
+
+        Raises:
+            NanLossError: If a loss or prediction is not finite.
+        """
+        record = self.record
+        if record.epochs_done == 0 and self.config.training.first_phase != "none":
+            self.folds.start_from(train_first_phase(self.config, self.material, self.place, seed=self.seed))
+        losses = self.folds.train_epoch(record.epochs_done, active=record.active(), losses=record.losses)
+        probabilities = self.folds.predict()
+        return record.add(losses, [probabilities[own] for own in record.held_out], self.folds.kept_states)
+
+    def state(self) -> dict[str, Any]:
+        """Checkpoint: all that is needed to go on after the last epoch."""
+        return {
+            "epochs_done": self.record.epochs_done,
+            "kept": self.record.kept,
+            "losses": self.record.losses,
+            "folds": self.folds.state(),
+            "rng": torch.get_rng_state(),
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        if state["folds"]["how"] != self.folds.models.how:
+            self._start(how=state["folds"]["how"])
+        record = self.record
+        record.epochs_done, record.kept, record.losses = state["epochs_done"], state["kept"], state["losses"]
+        self.folds.load_state(state["folds"])
+        torch.set_rng_state(state["rng"])
+
+    def _start(self, how: How | None = None) -> None:
+        self.folds = build_models(
+            self.config, self.material, self.place, features=self.features, seed=self.seed, how=how
+        )

@@ -1,0 +1,213 @@
+"""What becomes of a trial's epochs: which one is kept, when the folds stop, and what each epoch reports.
+
+Knows predictions and losses only, so that it does not matter where, or when, the folds were trained.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from trainables.config.trial_config import TrialConfig
+from trainables.data.training_data import Material
+from trainables.training.losses import log_loss
+from trainables.validation.collapse import is_collapsed
+
+IntArray = NDArray[np.int64]
+FloatArray = NDArray[np.float32]
+Score = Callable[[IntArray, FloatArray], dict[str, float]]
+Weights = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class EpochReport:
+    """One finished epoch of all folds.
+
+    Attributes:
+        epoch: 1-based.
+        value: The metric at the best epoch so far, mean over folds.
+        scalars: Name -> value: means over folds, and `fold_1/...` for each fold.
+        collapsed: 0-based folds whose predictions are a single class.
+        is_last: No epoch follows.
+    """
+
+    epoch: int
+    value: float
+    scalars: dict[str, float]
+    collapsed: tuple[int, ...]
+    is_last: bool
+
+
+@dataclass(slots=True)
+class Best:
+    """What is kept of each fold, and the trial's value with it.
+
+    Attributes:
+        epoch: 1-based; the last of the folds' epochs where each keeps its own.
+        loss: Mean validation loss over folds.
+        value: The metric, mean over folds.
+        probabilities: Out-of-fold predictions, shape (rows, classes).
+        fold_metrics: Of each fold.
+        collapsed: 0-based folds whose predictions are a single class.
+        weights: Of each model: fold by fold, and in a fold repeat by repeat.
+        losses: Mean validation loss over folds, of every epoch so far.
+    """
+
+    epoch: int
+    loss: float
+    value: float
+    probabilities: FloatArray
+    fold_metrics: tuple[dict[str, float], ...]
+    collapsed: tuple[int, ...]
+    weights: list[Weights]
+    losses: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """One fold at the epoch that is kept of it.
+
+    Attributes:
+        epoch: 1-based.
+        loss: Validation loss.
+        probabilities: Of the images that the fold holds out, shape (m, classes).
+        metrics: Of those.
+        is_collapsed: They are all called one class; see `trainables.validation.collapse`.
+        weights: Of the fold's models, repeat by repeat.
+    """
+
+    epoch: int
+    loss: float
+    probabilities: FloatArray
+    metrics: dict[str, float]
+    is_collapsed: bool
+    weights: Sequence[Weights]
+
+
+class EpochRecord:
+    """Follows the folds of a trial from epoch to epoch.
+
+    Args:
+        config: The trial.
+        material: The training part.
+        score: Maps labels (n,) and probabilities (n, classes) to metrics.
+        metric: The metric to report, a key of what `score` returns.
+
+    Attributes:
+        epochs_done: Finished epochs.
+        losses: Mean validation loss over folds of each.
+        kept: Of each fold; None before the first epoch.
+        held_out: Positions that each fold holds out.
+    """
+
+    def __init__(self, config: TrialConfig, material: Material, *, score: Score, metric: str) -> None:
+        self.training, self.material = config.training, material
+        self.score, self.metric = score, metric
+        folds = range(int(material.folds.max()) + 1)
+        self.held_out = [np.flatnonzero(material.folds == fold) for fold in folds]
+        self.epochs_done = 0
+        self.losses: list[float] = []
+        self.kept: list[Kept | None] = [None for _ in folds]
+
+    @property
+    def is_over(self) -> bool:
+        """True when no epoch follows."""
+        return self.epochs_done >= self.training.epochs or not any(self.active())
+
+    @property
+    def best(self) -> Best | None:
+        """What is kept so far; None before the first epoch."""
+        kept = [one for one in self.kept if one is not None]
+        if not kept:
+            return None
+        probabilities = np.zeros((len(self.material.labels), self.material.classes), dtype=np.float32)
+        for own, held_out in zip(kept, self.held_out, strict=True):
+            probabilities[held_out] = own.probabilities
+        return Best(
+            epoch=max(own.epoch for own in kept),
+            loss=_mean(own.loss for own in kept),
+            value=_mean(own.metrics[self.metric] for own in kept),
+            probabilities=probabilities,
+            fold_metrics=tuple(own.metrics for own in kept),
+            collapsed=_collapsed(kept),
+            weights=[state for own in kept for state in own.weights],
+            losses=tuple(self.losses),
+        )
+
+    def active(self) -> list[bool]:
+        """Folds that go on: all until the mean curve stops, or each by itself."""
+        patience = self.training.patience
+        return [
+            own is None or patience is None or self.epochs_done - own.epoch < patience for own in self.kept
+        ]
+
+    def add(
+        self,
+        training_losses: Sequence[float] | FloatArray,
+        probabilities: Sequence[FloatArray],
+        weights_of: Callable[[int], Sequence[Weights]],
+    ) -> EpochReport:
+        """Take in an epoch that all folds have finished.
+
+        Args:
+            training_losses: Of each fold.
+            probabilities: Of the images that each fold holds out, each of shape (m, classes).
+            weights_of: Gives the weights of a fold's models; asked of the folds that keep this epoch.
+        """
+        active = self.active()
+        self.epochs_done += 1
+        now = [self._evaluated(fold, own) for fold, own in enumerate(probabilities)]
+        self.losses.append(_mean(own.loss for own in now))
+        for fold in self._improved(now, active):
+            self.kept[fold] = replace(now[fold], weights=weights_of(fold))
+        return EpochReport(
+            epoch=self.epochs_done,
+            value=_mean(own.metrics[self.metric] for own in self.kept if own is not None),
+            scalars=_scalars(training_losses, now),
+            collapsed=_collapsed(now),
+            is_last=self.is_over,
+        )
+
+    def _evaluated(self, fold: int, probabilities: FloatArray) -> Kept:
+        labels = self.material.labels[self.held_out[fold]]
+        loss, metrics = log_loss(labels, probabilities), self.score(labels, probabilities)
+        has_collapsed = is_collapsed(labels, probabilities.argmax(axis=1))
+        return Kept(self.epochs_done, loss, probabilities, metrics, has_collapsed, [])
+
+    def _improved(self, now: Sequence[Kept], active: Sequence[bool]) -> list[int]:
+        """Folds for which this epoch is better than what is kept."""
+        if self.training.stopping == "fold":
+            return [
+                fold
+                for fold, (new, old) in enumerate(zip(now, self.kept, strict=True))
+                if active[fold] and (old is None or self._is_better([new], [old]))
+            ]
+        old = [own for own in self.kept if own is not None]
+        return list(range(len(now))) if not old or self._is_better(now, old) else []
+
+    def _is_better(self, now: Sequence[Kept], old: Sequence[Kept]) -> bool:
+        if self.training.keep_epoch_by == "loss":
+            return _mean(own.loss for own in now) < _mean(own.loss for own in old)
+        return _mean(own.metrics[self.metric] for own in now) > _mean(own.metrics[self.metric] for own in old)
+
+
+def _collapsed(folds: Sequence[Kept]) -> tuple[int, ...]:
+    return tuple(fold for fold, own in enumerate(folds) if own.is_collapsed)
+
+
+def _mean(values: Iterable[float]) -> float:
+    return float(np.mean(list(values)))
+
+
+def _scalars(training: Sequence[float] | FloatArray, now: Sequence[Kept]) -> dict[str, float]:
+    losses = [own.loss for own in now]
+    scalars = {"loss/train": float(np.mean(training)), "loss/validation": float(np.mean(losses))}
+    for name in now[0].metrics:
+        scalars[f"{name}/validation"] = _mean(own.metrics[name] for own in now)
+    for number, (train, own) in enumerate(zip(training, now, strict=True), start=1):
+        scalars[f"fold_{number}/loss_train"] = float(train)
+        scalars[f"fold_{number}/loss_validation"] = own.loss
+        scalars[f"fold_{number}/auc"] = own.metrics["auc"]
+    return scalars

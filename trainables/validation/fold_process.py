@@ -1,0 +1,320 @@
+"""One fold of a trial in an operating-system process of its own, which takes all its memory with it.
+
+Processes come from a preloaded fork server: it has imported what is slow to import and nothing more, so a
+process starts in milliseconds, without the memory, the threads and the CUDA context of the one that asks. The
+two talk over a pipe. The one that asks says each time whether an epoch follows; where it dies, or closes the
+pipe, the fold's process ends.
+"""
+
+import contextlib
+import io
+import mmap
+import multiprocessing
+import os
+import pickle
+import signal
+import sys
+import threading
+import traceback
+import types
+from collections.abc import Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+import torch
+
+from trainables.common.errors import OrchestrateError
+from trainables.config.trial_config import TrialConfig
+from trainables.data.training_data import Material, Place
+from trainables.features.loading import FeatureUse, open_features
+from trainables.runtime.checkpoint import read_checkpoint, write_checkpoint, write_fold_weights
+from trainables.runtime.memory import MemoryUse, PeakMemory
+from trainables.training.folds import Folds, NanLossError
+from trainables.training.initialisation import build_models, train_first_phase
+from trainables.validation.epoch_selection import FloatArray
+
+_PRELOADED: Final = ("torch", "torchvision.models", "timm", "trainables.validation.fold_process")
+_STATE_FILE: Final = "state.pt"
+_ERROR_LINES: Final = 8
+
+
+class FoldProcessError(OrchestrateError):
+    """The process of a fold failed, or died."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoldTask:
+    """What the process of a fold is to do.
+
+    Attributes:
+        config: The trial.
+        material: The training part.
+        place: Store, device and weights.
+        seed: Of the trial.
+        fold: 0-based.
+        losses: Mean validation losses over folds of the epochs before, shape (epochs,); training goes on
+            after them from the state that an earlier process left.
+        keeps_state: Leave such a state at the end.
+        scratch: Folder of this fold: weights of each epoch, and the state.
+    """
+
+    config: TrialConfig
+    material: Material
+    place: Place
+    seed: int
+    fold: int
+    losses: tuple[float, ...]
+    keeps_state: bool
+    scratch: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A fold is ready to train.
+
+    Attributes:
+        use: How it is fed.
+        trained_parameters: Number of weights that train, in one model.
+    """
+
+    use: FeatureUse
+    trained_parameters: int
+
+
+@dataclass(frozen=True, slots=True)
+class FoldEpoch:
+    """One epoch of a fold; its weights lie in the scratch folder.
+
+    Attributes:
+        loss: Of training.
+        probabilities: Of the images that the fold holds out, shape (m, classes).
+        memory: What the process has needed so far; None where that cannot be measured.
+    """
+
+    loss: float
+    probabilities: FloatArray
+    memory: MemoryUse | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    kind: Literal["nan", "memory", "other"]
+    text: str
+
+
+def epoch_folder(scratch: Path, epoch: int) -> Path:
+    """Where the weights of a fold lie after an epoch, which counts from 0."""
+    return scratch / f"epoch-{epoch}"
+
+
+class FoldProcess:
+    """The process of a fold, for as long as it is wanted; a context that leaves no process behind.
+
+    Args:
+        task: What it is to do.
+
+    Attributes:
+        opened: What it found.
+        pid: Its number in the system.
+
+    Raises:
+        FoldProcessError: If the fold cannot be opened, or the process dies.
+    """
+
+    def __init__(self, task: FoldTask) -> None:
+        self._task = task
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(list(_PRELOADED))
+        self._talk, theirs = context.Pipe()
+        self._process = context.Process(
+            target=_serve, args=(theirs,), name=f"fold {task.fold + 1}", daemon=True
+        )
+        with _blank_main():
+            self._process.start()
+        theirs.close()
+        self.pid = self._process.pid
+        try:
+            self._send(_dumped((task, torch.get_num_threads(), dict(os.environ))))
+            self.opened: Opened = self._received()
+        except BaseException:
+            self.kill()
+            raise
+
+    def __enter__(self) -> "FoldProcess":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.kill()
+
+    def epoch(self) -> FoldEpoch:
+        """Train one epoch.
+
+        Raises:
+            NanLossError: If a loss or prediction is not finite.
+            MemoryError: If memory does not suffice.
+            FoldProcessError: If the process fails otherwise, or dies.
+        """
+        self._send(pickle.dumps(True))
+        found: FoldEpoch = self._received()
+        return found
+
+    def finish(self) -> None:
+        """Let the process leave its state, where it is to, and wait until it is gone.
+
+        Raises:
+            FoldProcessError: If it fails.
+        """
+        self._send(pickle.dumps(False))
+        self._process.join()
+        if self._process.exitcode:
+            raise self._death()
+
+    def kill(self) -> None:
+        """End the process, whatever it does, and wait until it is gone."""
+        self._talk.close()
+        self._process.kill()
+        self._process.join()
+
+    def _send(self, content: bytes) -> None:
+        try:
+            self._talk.send_bytes(content)
+        except OSError as error:
+            raise self._death() from error
+
+    def _received(self) -> Any:
+        try:
+            found = pickle.loads(self._talk.recv_bytes())
+        except (EOFError, OSError) as error:
+            raise self._death() from error
+        if isinstance(found, _Failure):
+            raise _error_of(found, self._task.fold)
+        return found
+
+    def _death(self) -> FoldProcessError:
+        self._process.join()
+        code, fold = self._process.exitcode or 0, self._task.fold + 1
+        if code == -signal.SIGKILL:
+            return FoldProcessError(
+                f"the process of fold {fold} was killed (signal 9), as the system does when it is out of "
+                "memory; give trials more memory, or smaller batches or models"
+            )
+        cause = f"signal {-code}" if code < 0 else f"exit code {code}"
+        return FoldProcessError(f"the process of fold {fold} ended by itself ({cause})")
+
+
+def _error_of(failure: _Failure, fold: int) -> Exception:
+    text = f"fold {fold + 1}: {failure.text}"
+    if failure.kind == "nan":
+        return NanLossError(text)
+    return MemoryError(text) if failure.kind == "memory" else FoldProcessError(text)
+
+
+class _Pickler(pickle.Pickler):
+    """Leaves arrays that are mapped from a file where they are; whoever reads the pickle maps them again."""
+
+    def reducer_override(self, value: Any) -> Any:
+        if type(value) is np.memmap and isinstance(value.base, mmap.mmap) and value.flags.c_contiguous:
+            return np.memmap, (value.filename, value.dtype, "r", value.offset, value.shape)
+        return NotImplemented
+
+
+def _dumped(value: Any) -> bytes:
+    buffer = io.BytesIO()
+    _Pickler(buffer, protocol=pickle.HIGHEST_PROTOCOL).dump(value)
+    return buffer.getvalue()
+
+
+@contextlib.contextmanager
+def _blank_main() -> Iterator[None]:
+    """Hide the program's main module, which multiprocessing would run again in every new process."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+
+
+def _serve(talk: Connection) -> None:
+    """Train a fold, an epoch at a time, as long as it is asked for."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that asks decides what an interrupt means
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        task, threads, environment = pickle.loads(talk.recv_bytes())
+        os.environ.update(environment)  # the server's is that of its own start
+        torch.set_num_threads(threads)
+        fold = _OpenFold(task)
+        talk.send_bytes(pickle.dumps(fold.opened))
+        while pickle.loads(talk.recv_bytes()):
+            talk.send_bytes(pickle.dumps(fold.epoch()))
+        if task.keeps_state:
+            fold.write_state()
+    except EOFError:
+        return  # nobody wants the rest
+    except Exception as error:  # every failure is told to the process that asks
+        talk.send_bytes(pickle.dumps(_failure(error)))
+
+
+def _end_with_parent() -> None:
+    """End this process in the middle of whatever it does when the one that asks has died."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _failure(error: Exception) -> _Failure:
+    if isinstance(error, NanLossError):
+        return _Failure("nan", str(error))
+    lines = "".join(traceback.format_exception(error)).strip().splitlines()[-_ERROR_LINES:]
+    is_memory = isinstance(error, MemoryError | torch.OutOfMemoryError)
+    return _Failure("memory" if is_memory else "other", "\n".join(lines))
+
+
+class _OpenFold:
+    """A fold inside its process."""
+
+    def __init__(self, task: FoldTask) -> None:
+        self.task, self.peak = task, PeakMemory(task.place.device)
+        self.epochs_done = len(task.losses)
+        features, use = open_features(task.config, task.material, task.place)
+        self.folds: Folds = build_models(
+            task.config,
+            task.material,
+            task.place,
+            features=features,
+            seed=task.seed,
+            how="sequential",
+            only=task.fold,
+        )
+        self.opened = Opened(use, self.folds.trained_parameters)
+        self.held_out = self.folds.held_out[0]
+        if task.losses:
+            self._read_state()
+
+    def epoch(self) -> FoldEpoch:
+        """Train, predict, and keep the weights on disk."""
+        task = self.task
+        if self.epochs_done == 0 and task.config.training.first_phase != "none":
+            first = train_first_phase(
+                task.config, task.material, task.place, seed=task.seed, how="sequential", only=task.fold
+            )
+            self.folds.start_from(first)
+        (loss,) = self.folds.train_epoch(self.epochs_done, active=[True], losses=task.losses)
+        probabilities = self.folds.predict()[self.held_out]
+        write_fold_weights(epoch_folder(task.scratch, self.epochs_done), self.folds.kept_states(task.fold))
+        self.epochs_done += 1
+        return FoldEpoch(float(loss), probabilities, self.peak.use())
+
+    def write_state(self) -> None:
+        """Leave all that another process needs to go on."""
+        write_checkpoint(self.task.scratch / _STATE_FILE, self.folds.state())
+
+    def _read_state(self) -> None:
+        state = read_checkpoint(self.task.scratch / _STATE_FILE)
+        if state is None:
+            raise FoldProcessError(f"{self.task.scratch} holds no state to go on from; was it removed?")
+        self.folds.load_state(state)
