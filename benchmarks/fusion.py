@@ -18,9 +18,9 @@ from typing import Any, Final
 
 import numpy as np
 import torch
+from trainables.runtime.trial_runtime import Place
 
 from trainables.config.trial_config import TrialConfig, decode
-from trainables.data.training_data import Place
 from trainables.features.batches import StoredFeatures
 from trainables.training.assembly import assemble_part
 from trainables.training.folds import FoldData, Folds

@@ -20,13 +20,14 @@ from typing import Any, Final
 
 import numpy as np
 import torch
+from trainables.runtime.trial_runtime import Place
 
 from results.scores.metrics import scores
 from trainables.config.tasks import task_named
 from trainables.config.trial_config import decode
 from trainables.data.patches import RawPatches, select_rows, store_patch_set
 from trainables.data.splits import make_split
-from trainables.data.training_data import Material, Place, prepare
+from trainables.data.training_data import Material, prepare
 from trainables.runtime.checkpoint import write_fold_weights
 from trainables.validation.factory import open_validation
 

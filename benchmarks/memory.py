@@ -22,8 +22,9 @@ import torch
 from torch import Tensor
 
 from trainables.data.patches import RawPatches, open_patch_set, store_patch_set
-from trainables.features.keys import PrefixKey, Tap
+from trainables.features.keys import PrefixKey
 from trainables.features.store import PrefixStore
+from trainables.models.taps import Tap
 from trainables.preprocessing.views import IDENTITY, View
 
 _SIDE: Final = 256

@@ -29,10 +29,11 @@ from trainables.common.errors import WeightsError
 from trainables.data.patches import PatchSet, RawPatches, store_patch_set
 from trainables.features import executor
 from trainables.features.frozen_forward import FrozenForward
-from trainables.features.keys import PrefixKey, Tap
+from trainables.features.keys import PrefixKey
 from trainables.features.store import PrefixStore
 from trainables.models.registry import backbone_named
 from trainables.models.stages import Backbone
+from trainables.models.taps import Tap
 from trainables.models.weights import WeightsFile, build_stages, find_weights
 from trainables.preprocessing.transforms import TransformSpec
 from trainables.preprocessing.views import View

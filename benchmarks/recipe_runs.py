@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 import torch
+from trainables.runtime.trial_runtime import Place, Start
 
 from orchestrator.tuning.trial_runner import epoch_scores
 from results.run.records import OutOfFold
@@ -19,10 +20,9 @@ from trainables.config.tasks import task_named
 from trainables.config.trial_config import TrialConfig
 from trainables.data.patches import PatchSet, select_rows
 from trainables.data.splits import Split, make_split
-from trainables.data.training_data import Material, Place, Start, prepare
-from trainables.features.keys import Tap
+from trainables.data.training_data import Material, prepare
 from trainables.models.registry import BACKBONES, backbone_named
-from trainables.models.taps import feature_shapes, taps_to_share
+from trainables.models.taps import Tap, feature_shapes, taps_to_share
 from trainables.models.timm_generic import PublishedStage
 from trainables.models.weights import WeightsFile, find_weights
 from trainables.runtime.memory import PeakMemory

@@ -7,12 +7,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
+from trainables.config.feature_storage import FeatureStorage
+
 from results.errors import RunError
 from results.run.run_folder import RunFolder
 from search_spaces.registry import space_named
 from trainables.common.errors import ConfigError
 from trainables.config.tasks import task_named
-from trainables.features.keys import FeatureStorage
 from trainables.models.registry import backbone_named
 
 DEFAULT_FOLDS: Final = 4

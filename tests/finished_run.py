@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from trainables.runtime.trial_runtime import Place
 
 from results.run.records import OutOfFold, SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
@@ -13,7 +14,7 @@ from trainables.config.tasks import task_named
 from trainables.config.trial_config import decode, flatten
 from trainables.data.patches import RawPatches, select_rows, store_patch_set
 from trainables.data.splits import make_split, write_split
-from trainables.data.training_data import Place, prepare
+from trainables.data.training_data import prepare
 from trainables.models.weights import find_weights
 from trainables.runtime.checkpoint import write_fold_weights
 from trainables.validation.cross_validation import CrossValidation

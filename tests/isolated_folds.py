@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from trainables.runtime.trial_runtime import Place
 
 from trainables.config.tasks import task_named
 from trainables.data.patches import PatchSet, select_rows
 from trainables.data.splits import make_split
-from trainables.data.training_data import Material, Place, prepare
+from trainables.data.training_data import Material, prepare
 from trainables.models.weights import take_inventory
 from trainables.validation import isolated
 from trainables.validation.fold_process import FoldProcess, FoldTask

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from finished_run import finish_trial, pixels, search_record
+from trainables.runtime.trial_runtime import Place, Start
 
 from results.run.records import SourceTrial
 from results.run.run_folder import RunFolder
@@ -14,7 +15,7 @@ from trainables.config.trial_config import decode
 from trainables.data.patches import PatchSet, RawPatches, select_rows, store_patch_set
 from trainables.data.sources.checks import baseline_partners
 from trainables.data.splits import make_split, write_split
-from trainables.data.training_data import Material, Place, Start, prepare
+from trainables.data.training_data import Material, prepare
 from trainables.models.weights import find_weights
 from trainables.runtime.checkpoint import read_fold_weights
 

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainables.features.keys import PrefixKey, Tap
+from trainables.features.keys import PrefixKey
+from trainables.models.taps import Tap
 from trainables.preprocessing.views import View
 
 IMAGES = 5

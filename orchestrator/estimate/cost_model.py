@@ -8,14 +8,14 @@ from types import MappingProxyType
 from typing import Final, Literal
 
 from orchestrator.preflight.feasibility import Afforded
-from trainables.config.tasks import IntArray
+from trainables.common.types import IntArray
 from trainables.config.trial_config import TrialConfig
 from trainables.data.patches import PatchSet, TaskRows
 from trainables.data.splits import TEST, Split, trained_and_predicted
-from trainables.features.keys import PrefixKey, Tap
+from trainables.features.keys import PrefixKey
 from trainables.features.store import PrefixStore
 from trainables.models.registry import backbone_named
-from trainables.models.taps import feature_shapes, tap_of, taps_to_share
+from trainables.models.taps import Tap, feature_shapes, tap_of, taps_to_share
 from trainables.models.weights import Inventory, hash_of
 from trainables.preprocessing.transforms import TransformSpec, transform_spec
 from trainables.preprocessing.views import View, prediction_views, training_views

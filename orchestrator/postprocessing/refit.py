@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+from trainables.runtime.trial_runtime import Place, Start
+
 from orchestrator.tuning.trial_runner import open_material
 from results.errors import RunError
 from results.predictors.selected_model import choose_model
@@ -17,7 +19,6 @@ from results.run.refit_records import REFIT_FILE, RefitRecord, read_refit, refit
 from results.run.run_folder import RunFolder
 from trainables.common.files import write_atomically
 from trainables.config.trial_config import TrialConfig, decode
-from trainables.data.training_data import Place, Start
 from trainables.runtime.checkpoint import read_fold_weights, write_fold_weights
 from trainables.runtime.devices import available_device
 from trainables.training.refit import refit

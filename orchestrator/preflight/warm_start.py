@@ -4,6 +4,8 @@ import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
+from trainables.runtime.trial_runtime import Start
+
 from orchestrator.request import SearchRequest
 from results.errors import RunError
 from results.run.records import SearchRecord, SourceTrial
@@ -11,7 +13,7 @@ from results.run.run_folder import RunFolder
 from results.run.source_trials import find_source, source_record, source_search, type_probabilities
 from trainables.config.trial_config import TrialConfig, decode
 from trainables.data.splits import Split, read_split
-from trainables.data.training_data import Material, Start
+from trainables.data.training_data import Material
 from trainables.runtime.checkpoint import read_fold_weights
 
 

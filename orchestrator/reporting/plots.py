@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from results.run.records import FloatArray, IntArray
 from trainables.common.errors import DataError, OneClassError
+from trainables.common.types import FloatArray, IntArray
 
 if TYPE_CHECKING:  # matplotlib takes half a second, which only those who draw should pay
     from matplotlib.axes import Axes

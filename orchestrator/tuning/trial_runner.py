@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from trainables.runtime.trial_runtime import Place
+
 from orchestrator.preflight.warm_start import read_start, tell_types
 from orchestrator.study.pruners import first_rung, is_rung
 from results.run.records import OutOfFold, PrefixUse, SearchRecord, TrialRecord
@@ -20,7 +22,7 @@ from trainables.config.tasks import task_named
 from trainables.config.trial_config import TrialConfig, flatten
 from trainables.data.patches import open_patch_set
 from trainables.data.splits import read_split
-from trainables.data.training_data import Material, Place, prepare
+from trainables.data.training_data import Material, prepare
 from trainables.models.registry import backbone_named
 from trainables.models.taps import feature_shapes, taps_to_share
 from trainables.models.weights import Inventory, take_inventory

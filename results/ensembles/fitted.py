@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
-from results.run.records import FloatArray, IntArray
+from trainables.common.types import FloatArray, IntArray
 
 Vector = tuple[FiniteFloat, ...]
 Matrix = tuple[tuple[FiniteFloat, ...], ...]

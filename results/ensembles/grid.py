@@ -7,8 +7,8 @@ import numpy as np
 
 from results.ensembles.members import Members
 from results.ensembles.weights import WeightedMean, weighted_mean
-from results.run.records import FloatArray
 from results.scores.metrics import mean_fold_auc
+from trainables.common.types import FloatArray
 
 STEPS: Final = (0.0, 0.34, 0.67, 1.0)
 MOST_MEMBERS: Final = 4  # 255 combinations; each further member would make them four times as many

@@ -15,7 +15,7 @@ from results.ensembles.fitted import (
     sample_points,
 )
 from results.ensembles.members import Members, positive_logits, two_columns
-from results.run.records import FloatArray
+from trainables.common.types import FloatArray
 
 _CELLS_AT_ONCE: Final = 4_000_000  # distances in memory
 

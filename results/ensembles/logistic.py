@@ -7,8 +7,8 @@ from pydantic import FiniteFloat
 
 from results.ensembles.fitted import Parameters, Standardiser, Vector, fit_standardiser
 from results.ensembles.members import Members, positive_logits, two_columns
-from results.run.records import FloatArray
 from results.scores.calibration import sigmoid
+from trainables.common.types import FloatArray
 
 
 class LogisticStack(Parameters):

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from results.errors import EnsembleError
-from results.run.records import FloatArray, IntArray, OutOfFold
+from results.run.records import OutOfFold
 from results.scores.calibration import logit
 from results.scores.metrics import mean_fold_auc
+from trainables.common.types import FloatArray, IntArray
 
 
 @dataclass(frozen=True, slots=True)

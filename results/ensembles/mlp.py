@@ -8,8 +8,8 @@ from pydantic import BaseModel, ConfigDict
 
 from results.ensembles.fitted import Matrix, Parameters, Standardiser, Vector, as_matrix, fit_standardiser
 from results.ensembles.members import Members, positive_logits, two_columns
-from results.run.records import FloatArray
 from results.scores.calibration import sigmoid
+from trainables.common.types import FloatArray
 
 HIDDEN_UNITS: Final = 8
 PENALTY: Final = 1.0

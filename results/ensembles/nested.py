@@ -15,11 +15,12 @@ import numpy as np
 from results.ensembles.members import Members
 from results.ensembles.methods import METHODS, fit, method_named
 from results.errors import EnsembleError
-from results.run.records import FloatArray, IntArray, OutOfFold
+from results.run.records import OutOfFold
 from results.scores.bootstrap import Interval, auc_difference, auc_interval
 from results.scores.calibration import cross_fitted_calibration
 from results.scores.cross_fitting import fewest_patients, folds_or_drawn
 from results.scores.metrics import METRICS, cross_fitted_decisions, decision_scores, mean_fold_auc
+from trainables.common.types import FloatArray, IntArray
 
 BEST_SINGLE: Final = "best_single"
 TIE: Final = 0.002  # AUC; closer scores are equal and the simpler method is chosen

@@ -15,9 +15,9 @@ from results.ensembles.fitted import (
     sample_points,
 )
 from results.ensembles.members import Members, positive_logits, two_columns
-from results.run.records import FloatArray, IntArray
 from results.scores.calibration import Platt, fit_platt_to_scores
 from results.scores.cross_fitting import folds_or_drawn
+from trainables.common.types import FloatArray, IntArray
 
 _CELLS_AT_ONCE: Final = 4_000_000  # kernel values in memory
 

@@ -6,7 +6,7 @@ import numpy as np
 from pydantic import field_validator
 
 from results.ensembles.fitted import Parameters, Vector
-from results.run.records import FloatArray
+from trainables.common.types import FloatArray
 
 
 class WeightedMean(Parameters):

@@ -40,9 +40,10 @@ from results.export.parity import (
 from results.predictors.ensemble_module import OUTPUT_NAME, write_onnx
 from results.predictors.loading import OpenedModel, open_model
 from results.predictors.test_evaluation import openings
-from results.run.records import IntArray, OutOfFold, SourceTrial
+from results.run.records import OutOfFold, SourceTrial
 from results.run.run_folder import RunFolder, write_atomically
 from results.run.split_labels import NAIVE, NAIVE_SENTENCE, scored
+from trainables.common.types import IntArray
 from trainables.config.tasks import task_named
 from trainables.config.trial_config import flatten
 from trainables.data.splits import read_split

@@ -13,7 +13,8 @@ from torch import Tensor
 from results.errors import ExportError
 from results.predictors.ensemble_module import EnsembleModule
 from results.predictors.model_inputs import ModelInputs
-from results.run.records import IntArray, OutOfFold
+from results.run.records import OutOfFold
+from trainables.common.types import IntArray
 
 LARGEST_ONNX_DIFFERENCE: Final = 1e-4
 # Stored features have half precision, which moves a probability by about 0.005 at most.

@@ -9,16 +9,18 @@ from typing import Final
 
 import numpy as np
 import torch
+from trainables.runtime.trial_runtime import Place
 
 from results.errors import ExportError
-from results.run.records import FloatArray, IntArray, OutOfFold
+from results.run.records import OutOfFold
 from results.run.run_folder import RunFolder
 from results.scores.metrics import scores
+from trainables.common.types import FloatArray, IntArray
 from trainables.config.tasks import task_named
 from trainables.config.trial_config import TrialConfig
 from trainables.data.patches import open_patch_set
 from trainables.data.splits import read_split
-from trainables.data.training_data import Material, Place, prepare
+from trainables.data.training_data import Material, prepare
 from trainables.models.weights import WeightsFile
 from trainables.validation.classical import ClassicalValidation
 

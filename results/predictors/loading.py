@@ -16,10 +16,11 @@ from results.predictors.classical_members import predict_classical
 from results.predictors.ensemble_module import EnsembleModule, combination_graph
 from results.predictors.model_inputs import ModelInputs, inputs_of_rows
 from results.predictors.selected_model import ChosenModel, choose_model
-from results.run.records import FloatArray, IntArray, SearchRecord, SourceTrial
+from results.run.records import SearchRecord, SourceTrial
 from results.run.refit_records import refit_folder
 from results.run.run_folder import RunFolder
 from results.run.source_trials import source_record, source_search
+from trainables.common.types import FloatArray, IntArray
 from trainables.config.tasks import task_named
 from trainables.config.trial_config import TrialConfig, decode
 from trainables.data.patches import PatchSet, open_patch_set

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from results.run.records import IntArray
+from trainables.common.types import IntArray
 from trainables.config.tasks import Task
 from trainables.data.patches import PatchSet, select_rows
 from trainables.data.splits import TRAINING

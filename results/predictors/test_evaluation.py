@@ -19,11 +19,11 @@ from rich.table import Table
 from results.ensembles.build import BEST
 from results.errors import RunError
 from results.predictors.selected_model import ChosenModel, choose_model
-from results.run.records import FloatArray, IntArray
 from results.run.run_folder import RunFolder
 from results.run.split_labels import GROUPED, SplitName, scored, sentences
 from results.scores.bootstrap import Interval, Statistic, bootstrap_interval, fold_auc_statistic
 from results.scores.metrics import METRICS, check_predictions, confusion, decisions, majority_baseline
+from trainables.common.types import FloatArray, IntArray
 
 Predict = Callable[[IntArray], FloatArray]
 _RESAMPLES: Final = 1000

@@ -14,11 +14,12 @@ from results.ensembles.members import align
 from results.ensembles.nested import nested_predictions
 from results.errors import RunError
 from results.predictors.selected_model import decision_rule
-from results.run.records import FloatArray, IntArray, OutOfFold
+from results.run.records import OutOfFold
 from results.run.run_folder import RunFolder
 from results.run.split_labels import GROUPED, SplitName, scored, sentences
 from results.scores.calibration import cross_fitted_calibration
 from results.scores.metrics import check_predictions, confusion, decision_scores, decisions
+from trainables.common.types import FloatArray, IntArray
 
 STEPS: Final = tuple(round(0.05 * step, 2) for step in range(1, 20))
 _SCORES: Final = ("accuracy", "recall", "precision", "specificity", "f1", "f2")

@@ -9,9 +9,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from results.run.split_labels import GROUPED, NAIVE, SplitName
-
-FloatArray = NDArray[np.floating[Any]]
-IntArray = NDArray[np.int64]
+from trainables.common.types import FloatArray, IntArray
 
 State = Literal["complete", "pruned", "failed"]
 Cause = Literal[

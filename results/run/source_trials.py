@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from results.errors import RunError
-from results.run.records import IntArray, SearchRecord, SourceTrial, TrialRecord
+from results.run.records import SearchRecord, SourceTrial, TrialRecord
 from results.run.run_folder import RunFolder, find_run
+from trainables.common.types import IntArray
 
 
 def find_source(text: str, root: Path, *, option: str) -> SourceTrial:

@@ -15,9 +15,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from results.run.records import FloatArray, IntArray, OutOfFold
+from results.run.records import OutOfFold
 from results.scores.metrics import scored_classes
 from trainables.common.errors import DataError, OneClassError
+from trainables.common.types import FloatArray, IntArray
 
 # Counts (resamples, images) -> values (resamples,); NaN where a resample does not define the statistic.
 Statistic = Callable[[IntArray], FloatArray]

@@ -5,8 +5,9 @@ from typing import Final
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
-from results.run.records import FloatArray, IntArray, OutOfFold
+from results.run.records import OutOfFold
 from results.scores.cross_fitting import crossfit_parts
+from trainables.common.types import FloatArray, IntArray
 
 LOGIT_CLIP: Final = 1e-6  # probabilities are kept this far from 0 and 1 before their logit is taken
 

@@ -6,7 +6,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from results.run.records import IntArray, OutOfFold
+from results.run.records import OutOfFold
+from trainables.common.types import IntArray
 from trainables.data.stratified_cut import grouped_cut
 
 DRAWN_PARTS: Final = 5

@@ -14,9 +14,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from results.run.records import FloatArray, IntArray, OutOfFold
+from results.run.records import OutOfFold
 from results.scores.cross_fitting import crossfit_parts
 from trainables.common.errors import DataError, OneClassError, UnknownNameError
+from trainables.common.types import FloatArray, IntArray
 from trainables.validation.collapse import is_collapsed
 
 BoolArray = NDArray[np.bool_]

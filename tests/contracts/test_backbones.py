@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from trainables.runtime.trial_runtime import Place
 
 from results.scores.metrics import scores
 from trainables.common.errors import ConfigError, UnknownNameError
@@ -14,7 +15,7 @@ from trainables.config.tasks import task_named
 from trainables.config.trial_config import TrialConfig, decode
 from trainables.data.patches import PatchSet, select_rows
 from trainables.data.splits import make_split
-from trainables.data.training_data import Material, Place, prepare
+from trainables.data.training_data import Material, prepare
 from trainables.models.registry import BACKBONES, DEFAULT_BACKBONES, backbone_named
 from trainables.models.stages import Backbone, TrainedPart
 from trainables.models.taps import feature_shapes

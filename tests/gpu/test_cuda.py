@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 from isolated_folds import FROM_PIXELS, FROZEN, material_of, place_in
+from trainables.runtime.trial_runtime import Place
 
 from results.scores.metrics import scores
 from trainables.config.trial_config import decode
 from trainables.data.patches import PatchSet
-from trainables.data.training_data import Material, Place
+from trainables.data.training_data import Material
 from trainables.inference.finished_trials import FinishedTrial, ImageFormat, SharedTrunks
 from trainables.models.weights import find_weights
 from trainables.runtime.memory import CUDA_CONTEXT_BYTES, PeakMemory

@@ -18,6 +18,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
+from trainables.runtime.trial_runtime import Place
 
 from results.scores.metrics import scores
 from trainables.common.errors import ConfigError
@@ -26,7 +27,7 @@ from trainables.config.trial_config import decode
 from trainables.data.patches import PatchSet, RawPatches, select_rows, store_patch_set
 from trainables.data.sources import load_patch_set
 from trainables.data.splits import make_split
-from trainables.data.training_data import Material, Place, prepare
+from trainables.data.training_data import Material, prepare
 from trainables.features.loading import open_features
 from trainables.models.weights import find_weights
 from trainables.training.folds import NanLossError

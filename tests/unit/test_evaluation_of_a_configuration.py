@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from trainables.runtime.trial_runtime import Place
 
 from results.scores.metrics import scores
 from trainables.common.errors import SplitError
@@ -11,7 +12,7 @@ from trainables.config.tasks import task_named
 from trainables.config.trial_config import TrialConfig, decode
 from trainables.data.patches import PatchSet, select_rows
 from trainables.data.splits import make_split
-from trainables.data.training_data import Material, Place, prepare
+from trainables.data.training_data import Material, prepare
 from trainables.models.weights import take_inventory
 from trainables.training.folds import NanLossError
 from trainables.validation.cross_validation import CrossValidation

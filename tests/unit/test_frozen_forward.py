@@ -12,7 +12,7 @@ from trainables.data.patches import PatchSet
 from trainables.features import executor, frozen_forward, onnx_stages
 from trainables.features.executor import StageExecutor
 from trainables.features.frozen_forward import FrozenForward, one_behind, to_tensor
-from trainables.features.keys import Tap
+from trainables.models.taps import Tap
 from trainables.preprocessing.transforms import PixelTransform, TransformSpec
 from trainables.preprocessing.views import View, apply_symmetry
 

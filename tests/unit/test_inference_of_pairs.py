@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from paired_run import FIRST_TRIALS, LITE0, SCRATCH, STARTED, TYPE_TRIALS, place_in, split_of, told_by
+from trainables.runtime.trial_runtime import Start
 
 from results.predictors.model_inputs import ModelInputs, inputs_of_rows
 from results.run.records import OutOfFold
@@ -13,7 +14,7 @@ from results.scores.metrics import scores
 from trainables.common.errors import ConfigError
 from trainables.config.tasks import task_named
 from trainables.config.trial_config import decode
-from trainables.data.training_data import Start, prepare
+from trainables.data.training_data import prepare
 from trainables.inference.finished_trials import FinishedTrial, ImageFormat, Needs, SharedTrunks, TrialModule
 from trainables.validation.cross_validation import CrossValidation
 

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 import torch
 from isolated_folds import FROM_PIXELS, FROZEN, is_alive, material_of, place_in, watch_processes
+from trainables.runtime.trial_runtime import Place, Start
 
 from results.scores.metrics import scores
 from trainables.config.trial_config import decode
 from trainables.data.patches import PatchSet
-from trainables.data.training_data import Material, Place, Start
+from trainables.data.training_data import Material
 from trainables.runtime.checkpoint import write_fold_weights
 from trainables.training.folds import NanLossError
 from trainables.validation import isolated

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from trainables.runtime.trial_runtime import Place, Start
 
 from results.scores.metrics import scores
 from search_spaces.enqueue import FirstPoint
@@ -14,7 +15,7 @@ from trainables.config.tasks import task_named
 from trainables.config.trial_config import TrialConfig, decode
 from trainables.data.patches import PatchSet, select_rows
 from trainables.data.splits import make_split
-from trainables.data.training_data import Material, Place, Start, prepare
+from trainables.data.training_data import Material, prepare
 from trainables.features.loading import open_features
 from trainables.models.weights import take_inventory
 from trainables.training.initialisation import train_first_phase

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from rich.console import Console
+from trainables.runtime.trial_runtime import Place
 
 import orchestrator.cli.plan as plan_verb
 from cluster.connect import Connection
@@ -20,11 +21,10 @@ from orchestrator.estimate.simulation import Plan, draw_epochs, draw_search, end
 from orchestrator.preflight.preflight import survey_search
 from orchestrator.request import SearchRequest
 from trainables.data.patches import PatchSet
-from trainables.data.training_data import Place, prepare
-from trainables.features.keys import Tap
+from trainables.data.training_data import prepare
 from trainables.features.loading import open_features
 from trainables.models.registry import backbone_named
-from trainables.models.taps import feature_shapes, taps_to_share
+from trainables.models.taps import Tap, feature_shapes, taps_to_share
 from trainables.training.cost_probe import measure_crowding
 
 CHEAP = {

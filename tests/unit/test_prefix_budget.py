@@ -20,10 +20,10 @@ from torch import Tensor
 from trainables.features import budget, writer
 from trainables.features.budget import STALE_SECONDS, Room, default_budget, stored_files
 from trainables.features.files import meta_path
-from trainables.features.keys import Tap
 from trainables.features.locks import held
 from trainables.features.store import PrefixStore, StoredViews
 from trainables.features.writer import Partial
+from trainables.models.taps import Tap
 from trainables.preprocessing.views import View
 
 WIDTH = 512

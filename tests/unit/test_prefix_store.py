@@ -16,9 +16,9 @@ from torch import Tensor
 
 from trainables.common.errors import PrefixError
 from trainables.features import keys
-from trainables.features.keys import Tap
 from trainables.features.locks import held
 from trainables.features.store import PrefixStore
+from trainables.models.taps import Tap
 from trainables.preprocessing.views import View
 
 

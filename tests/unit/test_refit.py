@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from finished_run import CONFIGS, TASK, make_run
+from trainables.runtime.trial_runtime import Place, Start
 
 from orchestrator.cli.main import main
 from orchestrator.postprocessing.refit import refit_model
@@ -25,7 +26,7 @@ from trainables.config.tasks import task_named
 from trainables.config.trial_config import decode
 from trainables.data.patches import open_patch_set, select_rows
 from trainables.data.splits import TEST, TRAINING, make_split, read_split
-from trainables.data.training_data import Place, Start, prepare
+from trainables.data.training_data import prepare
 from trainables.features.loading import open_features
 from trainables.runtime.checkpoint import read_fold_weights
 from trainables.training.initialisation import build_models, train_first_phase

@@ -6,13 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from trainables.runtime.trial_runtime import Place
 
 from results.scores.metrics import scores
 from trainables.config.tasks import task_named
 from trainables.config.trial_config import decode
 from trainables.data.patches import PatchSet, select_rows
 from trainables.data.splits import make_split
-from trainables.data.training_data import Material, Place, prepare
+from trainables.data.training_data import Material, prepare
 from trainables.models.weights import take_inventory
 from trainables.validation.cross_validation import CrossValidation
 

@@ -8,11 +8,10 @@ from types import MappingProxyType
 from typing import Final, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from trainables.common.errors import DataError, OneClassError, UnknownNameError
+from trainables.common.types import IntArray
 
-IntArray = NDArray[np.int64]
 LabelCodes = Literal["task", "pisa", "003"]
 
 LEFT_OUT: Final = -1  # a row that has no part in the task, such as a baseline patch in benign_malignant

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from trainables.common.errors import DataError
 from trainables.common.files import write_atomically
-from trainables.config.tasks import LEFT_OUT, IntArray, LabelCodes, Task
+from trainables.common.types import IntArray
+from trainables.config.tasks import LEFT_OUT, LabelCodes, Task
 
 PixelArray: TypeAlias = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.float32]
 TextArray: TypeAlias = NDArray[np.str_]

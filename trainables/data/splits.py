@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from trainables.common.errors import SplitError
 from trainables.common.files import write_atomically
-from trainables.config.tasks import IntArray, task_named
+from trainables.common.types import IntArray
+from trainables.config.tasks import task_named
 from trainables.data.patches import TaskRows, TextArray
 from trainables.data.stratified_cut import drawn_groups, grouped_cut
 

@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from trainables.config.tasks import IntArray
+from trainables.common.types import IntArray
 from trainables.data.patches import TextArray
 
 _MOST_PARTS: Final = 10  # a share is rounded to a fraction with at most this denominator

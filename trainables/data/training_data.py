@@ -1,25 +1,15 @@
-"""What trials are made of: the training part of a data set, and the place where they run."""
+"""The training part of a data set, as a trial sees it."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Literal
+from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from trainables.common.errors import ConfigError
+from trainables.common.types import Float64Array, IntArray
 from trainables.config.tasks import LEFT_OUT, TASKS, Task
-from trainables.config.trial_config import TrialConfig
 from trainables.data.patches import PatchSet, select_rows
 from trainables.data.splits import TEST, Split
-from trainables.features.keys import FeatureStorage, Tap
-from trainables.models.weights import WeightsFile
-
-IntArray = NDArray[np.int64]
-FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +35,7 @@ class Material:
     groups: NDArray[np.str_]
     folds: IntArray
     classes: int
-    type_probability: FloatArray | None = None
+    type_probability: Float64Array | None = None
 
     @property
     def rows(self) -> IntArray:
@@ -86,7 +76,7 @@ class Material:
             )
         return labels
 
-    def known(self, type_input: str) -> FloatArray | None:
+    def known(self, type_input: str) -> Float64Array | None:
         """What the head is told of each image of the training part, shape (images, 1); None for nothing.
 
         Args:
@@ -138,45 +128,3 @@ def prepare(patch_set: PatchSet, task: Task, split: Split) -> Material:
         folds=folds[positions],
         classes=len(task.classes),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """A finished trial that others start from.
-
-    Attributes:
-        config: Its configuration.
-        folds: What it keeps of each fold, in the folds of the trials that start from it.
-    """
-
-    config: TrialConfig
-    folds: Sequence[Mapping[str, Tensor]]
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a trial runs.
-
-    Attributes:
-        store: Folder of the prefix store.
-        features: Number type that stored features have; `off` stores none and computes them for each trial.
-        store_gb: Most that stored features may take on disk, in 10^9 bytes; None for a rule.
-        shared_store: Folder from which nodes copy features that others computed; None where there is none.
-        device: Where it computes.
-        weights: Pretrained file of each usable backbone; None for nets trained from scratch.
-        taps: For each backbone, the features to fill whenever it runs.
-        dtype: Of weights and batches.
-        start: Finished trial that `model.weights=start` means; None without one.
-        fusion: Whether the models of a trial run fused, one after the other, or as measured.
-    """
-
-    store: Path
-    device: torch.device
-    weights: dict[str, WeightsFile | None]
-    taps: dict[str, tuple[Tap, ...]] = field(default_factory=dict)
-    features: FeatureStorage = "float16"
-    store_gb: float | None = None
-    shared_store: Path | None = None
-    dtype: torch.dtype = torch.float32
-    start: Start | None = None
-    fusion: Literal["auto", "fused", "sequential"] = "auto"

@@ -8,12 +8,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from trainables.common.types import IntArray
 from trainables.data.patches import PatchSet
 from trainables.features.frozen_forward import to_tensor
 from trainables.preprocessing.transforms import PixelTransform, TransformSpec
 from trainables.preprocessing.views import Policy, View, apply_symmetry, augment_online
 
-IntArray = NDArray[np.int64]
 _IN_MEMORY_BYTES: Final = 512 << 20  # a trial's views below this are read once; above it, batch by batch
 
 

@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trainables.common.errors import PrefixError
+from trainables.common.types import FloatArray
+from trainables.config.feature_storage import Kind
 from trainables.features.budget import GB, STALE_SECONDS, Ledger, Room
-from trainables.features.files import FloatArray, Stored
-from trainables.features.keys import Kind, Tap
+from trainables.features.files import Stored
 from trainables.features.writer import Writer, is_disk_full, stored_bytes
+from trainables.models.taps import Tap
 from trainables.preprocessing.views import View
 
 _LARGEST_HALF: Final = 65504.0

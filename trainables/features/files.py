@@ -23,12 +23,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from trainables.common.errors import PrefixError
+from trainables.common.types import FloatArray
 from trainables.features.locks import is_at, share
 
-FloatArray = NDArray[np.floating[Any]]
 PARTIAL: Final = ".partial"
 _BLOCK_BYTES: Final = 1 << 22
 _checksums: dict[tuple[int, int, int, int], int] = {}  # of files that this process has read whole

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from trainables.common.errors import PrefixError
 from trainables.data.patches import PatchSet
 from trainables.features.executor import StageExecutor
-from trainables.features.keys import Tap
+from trainables.models.taps import Tap
 from trainables.preprocessing.transforms import PixelTransform, TransformSpec
 from trainables.preprocessing.views import View, apply_symmetry, random_view
 

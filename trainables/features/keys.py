@@ -7,31 +7,14 @@ another folder, so features of one are never read for another.
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from trainables.config.feature_storage import Kind
+
 FORMAT: Final = 4  # raise it when the meaning of stored features changes; older ones are then never read
-
-Kind = Literal["float16", "float32"]
-FeatureStorage = Literal["float16", "float32", "off"]
-
-
-@dataclass(frozen=True, slots=True)
-class Tap:
-    """Where features leave the stages.
-
-    Attributes:
-        stage: Name of the last stage that was run.
-        is_pooled: Averaged over positions to (C,), else the map (C, H, W).
-    """
-
-    stage: str
-    is_pooled: bool
-
-    def __str__(self) -> str:
-        return f"{self.stage}.{'gap' if self.is_pooled else 'map'}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,29 +3,27 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from trainables.common.types import IntArray
 from trainables.config.trial_config import TrialConfig
 from trainables.data.patches import PatchSet
-from trainables.data.training_data import Material, Place
+from trainables.data.training_data import Material
 from trainables.features.batches import Features, OnlinePixels, PairedFeatures, StoredFeatures
 from trainables.features.budget import GB
 from trainables.features.extraction import Compute, fill
 from trainables.features.files import ensure_unchanged
 from trainables.features.frozen_forward import FrozenForward
-from trainables.features.keys import PrefixKey, Tap
+from trainables.features.keys import PrefixKey
 from trainables.features.store import PrefixStore, StoredViews
 from trainables.models.registry import backbone_named
 from trainables.models.stages import Backbone
-from trainables.models.taps import tap_of
+from trainables.models.taps import Tap, tap_of
 from trainables.models.weights import WeightsFile, build_stages, hash_of
 from trainables.preprocessing.transforms import TransformSpec, transform_spec
 from trainables.preprocessing.views import IDENTITY, View, prediction_views, training_views
-
-IntArray = NDArray[np.int64]
+from trainables.runtime.trial_runtime import Place
 
 
 @dataclass(frozen=True, slots=True)

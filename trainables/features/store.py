@@ -17,20 +17,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from trainables.common.files import write_atomically
+from trainables.common.types import FloatArray
 from trainables.features.budget import Room, view_lock
 from trainables.features.extraction import Compute, Filled, Target, fill
-from trainables.features.files import (
-    PARTIAL,
-    DamagedFileError,
-    FloatArray,
-    Stored,
-    discard,
-    meta_path,
-    open_stored,
-)
-from trainables.features.keys import PrefixKey, Tap
+from trainables.features.files import PARTIAL, DamagedFileError, Stored, discard, meta_path, open_stored
+from trainables.features.keys import PrefixKey
 from trainables.features.locks import held
 from trainables.features.sharing import SharedFolder
+from trainables.models.taps import Tap
 from trainables.preprocessing.views import View
 
 

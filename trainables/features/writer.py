@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from trainables.common.files import write_atomically
-from trainables.features.files import PARTIAL, FloatArray, Meta, Stored, checksum, mapped, meta_path
+from trainables.common.types import FloatArray
+from trainables.features.files import PARTIAL, Meta, Stored, checksum, mapped, meta_path
 from trainables.features.locks import share
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables.common.errors import ConfigError
-from trainables.features.store import Tap
+from trainables.models.taps import Tap
 from trainables.preprocessing.transforms import PixelTransform, TransformSpec
 from trainables.preprocessing.views import apply_symmetry
 

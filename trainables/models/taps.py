@@ -1,14 +1,14 @@
-"""Which features a configuration reads from the store, and which ones a search fills in the same pass."""
+"""Taps: the places where features leave a backbone, and the shapes that they have there."""
 
 import functools
 import math
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Final
 
 import torch
 
 from trainables.config.trial_config import TrialConfig
-from trainables.features.store import Tap
 from trainables.models.registry import backbone_named
 from trainables.models.stages import Backbone
 
@@ -16,6 +16,22 @@ Shape = tuple[int, int, int]
 # Maps above this many numbers an image are stored only when a trial asks for them: they fill the disk, and a
 # dense layer on them would have millions of weights.
 LARGEST_SHARED_MAP: Final = 26_000
+
+
+@dataclass(frozen=True, slots=True)
+class Tap:
+    """Where features leave the stages.
+
+    Attributes:
+        stage: Name of the last stage that was run.
+        is_pooled: Averaged over positions to (C,), else the map (C, H, W).
+    """
+
+    stage: str
+    is_pooled: bool
+
+    def __str__(self) -> str:
+        return f"{self.stage}.{'gap' if self.is_pooled else 'map'}"
 
 
 @functools.lru_cache(maxsize=64)

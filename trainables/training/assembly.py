@@ -6,11 +6,12 @@ import torch
 from torch import nn
 
 from trainables.config.trial_config import TrialConfig
-from trainables.data.training_data import Material, Place
+from trainables.data.training_data import Material
 from trainables.models.heads import build_head
 from trainables.models.registry import backbone_named
 from trainables.models.stages import ChannelAdapter, TrainedPart
 from trainables.models.weights import WeightsFile, build_stages
+from trainables.runtime.trial_runtime import Place
 
 
 def build_part(

@@ -13,15 +13,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from trainables.config.tasks import IntArray
+from trainables.common.types import IntArray
 from trainables.config.trial_config import TrialConfig
-from trainables.data.training_data import Place
 from trainables.features.batches import StoredFeatures
 from trainables.features.executor import StageExecutor
 from trainables.models.registry import backbone_named
 from trainables.models.stages import Backbone, TrainedPart
 from trainables.models.taps import feature_shapes
 from trainables.models.weights import WeightsFile, build_stages
+from trainables.runtime.trial_runtime import Place
 from trainables.training.assembly import assemble_part
 from trainables.training.folds import FoldData, Folds
 from trainables.training.fused import can_fuse

@@ -17,19 +17,19 @@ from typing import Any, Final
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from trainables.common.files import write_atomically
+from trainables.common.types import IntArray
 from trainables.config.trial_config import TrialConfig
-from trainables.data.training_data import Material, Place
+from trainables.data.training_data import Material
 from trainables.models.stages import TrainedPart
+from trainables.runtime.trial_runtime import Place
 from trainables.training.assembly import build_part
 from trainables.training.fused import FusedModels, can_fuse
 from trainables.training.random_streams import Draws
 from trainables.training.sequential import How, Lesson, SequentialModels
 
-IntArray = NDArray[np.int64]
 _STEPS: Final = 4
 _MARGIN: Final = 0.95  # fused must be this much faster: a tie goes to what needs less memory
 

@@ -10,18 +10,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trainables.common.errors import OrchestrateError
+from trainables.common.types import Float32Array, IntArray
 from trainables.config.trial_config import TrialConfig
-from trainables.data.training_data import Place
 from trainables.features.batches import Features
 from trainables.models.stages import TrainedPart
+from trainables.runtime.trial_runtime import Place
 from trainables.training.fused import FusedModels
 from trainables.training.losses import class_weights
 from trainables.training.optimizers import lr_factor
 from trainables.training.random_streams import Draws, epoch_order, resampled
 from trainables.training.sequential import How, Lesson, Models, SequentialModels
 
-IntArray = NDArray[np.int64]
-FloatArray = NDArray[np.float32]
 _PREDICTION_BATCH: Final = 256
 
 
@@ -135,7 +134,9 @@ class Folds:
         self.trained_parameters = sum(p.numel() for p in parts[0].parameters() if p.requires_grad)
         self.models: Models = (FusedModels if how == "fused" else SequentialModels)(parts, lesson, device)
 
-    def train_epoch(self, epoch: int, *, active: Sequence[bool], losses: Sequence[float] = ()) -> FloatArray:
+    def train_epoch(
+        self, epoch: int, *, active: Sequence[bool], losses: Sequence[float] = ()
+    ) -> Float32Array:
         """Train one epoch.
 
         Args:
@@ -169,10 +170,10 @@ class Folds:
                 f"the training loss became {loss} in epoch {epoch + 1}; the learning rate is "
                 f"{self.config.optimizer.lr:g}"
             )
-        found: FloatArray = means.astype(np.float32)
+        found: Float32Array = means.astype(np.float32)
         return found
 
-    def predict(self) -> FloatArray:
+    def predict(self) -> Float32Array:
         """Probabilities of every position by the models that never saw it, shape (rows, classes).
 
         Positions that no fold here holds out have zeros.

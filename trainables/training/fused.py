@@ -12,13 +12,12 @@ import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
+from trainables.common.types import IntArray
 from trainables.models.heads import Dropout, Join, Merge, Pool, probabilities, use_generators
 from trainables.models.stages import TrainedPart
 from trainables.runtime.devices import single_precision
@@ -26,7 +25,6 @@ from trainables.training.optimizers import Weight, add_l1, build_optimizer, weig
 from trainables.training.random_streams import bernoulli
 from trainables.training.sequential import How, Lesson, training_losses
 
-IntArray = NDArray[np.int64]
 _HEAD_LAYERS = (Pool, Merge, Join, Dropout, nn.Linear, nn.BatchNorm1d, nn.ReLU)
 
 

@@ -13,9 +13,10 @@ from torch import Tensor
 from trainables.common.errors import ConfigError
 from trainables.config.tasks import TASKS
 from trainables.config.trial_config import TrialConfig, decode, flatten
-from trainables.data.training_data import Material, Place, Start
+from trainables.data.training_data import Material
 from trainables.features.batches import Features
 from trainables.features.loading import open_features
+from trainables.runtime.trial_runtime import Place, Start
 from trainables.training.assembly import build_part
 from trainables.training.execution_mode import choose_how
 from trainables.training.folds import FoldData, Folds

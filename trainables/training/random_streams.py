@@ -10,10 +10,10 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-IntArray = NDArray[np.int64]
+from trainables.common.types import IntArray
+
 Sampling = Literal["none", "over", "under"]
 
 

@@ -13,8 +13,9 @@ from torch import Tensor
 from trainables.common.errors import ConfigError
 from trainables.config.trial_config import TrialConfig, decode, flatten
 from trainables.data.splits import TRAINING
-from trainables.data.training_data import Material, Place
+from trainables.data.training_data import Material
 from trainables.features.loading import open_features
+from trainables.runtime.trial_runtime import Place
 from trainables.training.initialisation import build_models, train_first_phase
 
 

@@ -7,11 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from trainables.common.types import IntArray
 from trainables.config.trial_config import TrialConfig
 from trainables.features.batches import Features
 from trainables.models.heads import Dropout, probabilities
@@ -22,7 +21,6 @@ from trainables.training.losses import weighted_loss
 from trainables.training.optimizers import add_l1, build_optimizer, weights_of
 from trainables.training.random_streams import Draws
 
-IntArray = NDArray[np.int64]
 How = Literal["fused", "sequential"]
 
 

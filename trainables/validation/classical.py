@@ -10,16 +10,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trainables.common.errors import ConfigError
+from trainables.common.types import Float32Array, IntArray
 from trainables.config.trial_config import TrialConfig
-from trainables.data.training_data import Material, Place
+from trainables.data.training_data import Material
 from trainables.features.batches import Features
 from trainables.features.loading import FeatureUse, open_features
+from trainables.runtime.trial_runtime import Place
 from trainables.training.folds import FoldData
 from trainables.training.losses import log_loss
 from trainables.training.random_streams import resampled
 from trainables.validation.collapse import is_collapsed
 from trainables.validation.cross_validation import Best, EpochReport, Score
-from trainables.validation.sklearn_estimators import ClassicalModel, FloatArray, IntArray, Rows
+from trainables.validation.sklearn_estimators import ClassicalModel, Rows
 
 
 class Columns:
@@ -129,7 +131,7 @@ class ClassicalValidation:
             is_last=True,
         )
 
-    def predict(self, rows: IntArray) -> FloatArray:
+    def predict(self, rows: IntArray) -> Float32Array:
         """Mean probabilities of the folds' models, fitted now if need be.
 
         Args:
@@ -144,7 +146,7 @@ class ClassicalValidation:
         places = np.searchsorted(self.material.task_rows, rows)
         features, _ = _open(self.config, replace(self.material, positions=places), self.place)
         inputs = _for_prediction(features, np.arange(len(rows)))
-        mean: FloatArray = np.mean([model.predict(inputs) for model in self._models], axis=0)
+        mean: Float32Array = np.mean([model.predict(inputs) for model in self._models], axis=0)
         return mean
 
     def state(self) -> dict[str, Any]:
@@ -167,7 +169,7 @@ class ClassicalValidation:
         return ClassicalModel(self.config, rows, seed=seed)
 
     def _kept(
-        self, held_out: Sequence[IntArray], found: Sequence[FloatArray], losses: Sequence[float]
+        self, held_out: Sequence[IntArray], found: Sequence[Float32Array], losses: Sequence[float]
     ) -> Best:
         labels = self.material.labels
         probabilities = np.zeros((len(labels), self.material.classes), dtype=np.float32)
@@ -197,13 +199,13 @@ def _open(config: TrialConfig, material: Material, place: Place) -> tuple[Featur
     return open_features(config.model_copy(update={"training": training}), material, place)
 
 
-def _for_prediction(features: Features, positions: IntArray) -> FloatArray:
+def _for_prediction(features: Features, positions: IntArray) -> Float32Array:
     (inputs,) = features.for_prediction(positions)  # of the plain image alone
     return _flat(inputs)
 
 
-def _flat(inputs: Tensor) -> FloatArray:
-    flat: FloatArray = inputs.flatten(1).cpu().numpy()
+def _flat(inputs: Tensor) -> Float32Array:
+    flat: Float32Array = inputs.flatten(1).cpu().numpy()
     return flat
 
 

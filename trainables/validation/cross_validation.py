@@ -9,8 +9,9 @@ from typing import Any
 import torch
 
 from trainables.config.trial_config import TrialConfig
-from trainables.data.training_data import Material, Place
+from trainables.data.training_data import Material
 from trainables.features.loading import open_features
+from trainables.runtime.trial_runtime import Place
 from trainables.training.initialisation import build_models, train_first_phase
 from trainables.training.sequential import How
 from trainables.validation.epoch_selection import Best, EpochRecord, EpochReport, Score

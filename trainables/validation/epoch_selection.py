@@ -7,17 +7,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
+from trainables.common.types import Float32Array, IntArray
 from trainables.config.trial_config import TrialConfig
 from trainables.data.training_data import Material
 from trainables.training.losses import log_loss
 from trainables.validation.collapse import is_collapsed
 
-IntArray = NDArray[np.int64]
-FloatArray = NDArray[np.float32]
-Score = Callable[[IntArray, FloatArray], dict[str, float]]
+Score = Callable[[IntArray, Float32Array], dict[str, float]]
 Weights = Mapping[str, Tensor]
 
 
@@ -58,7 +56,7 @@ class Best:
     epoch: int
     loss: float
     value: float
-    probabilities: FloatArray
+    probabilities: Float32Array
     fold_metrics: tuple[dict[str, float], ...]
     collapsed: tuple[int, ...]
     weights: list[Weights]
@@ -80,7 +78,7 @@ class Kept:
 
     epoch: int
     loss: float
-    probabilities: FloatArray
+    probabilities: Float32Array
     metrics: dict[str, float]
     is_collapsed: bool
     weights: Sequence[Weights]
@@ -145,8 +143,8 @@ class EpochRecord:
 
     def add(
         self,
-        training_losses: Sequence[float] | FloatArray,
-        probabilities: Sequence[FloatArray],
+        training_losses: Sequence[float] | Float32Array,
+        probabilities: Sequence[Float32Array],
         weights_of: Callable[[int], Sequence[Weights]],
     ) -> EpochReport:
         """Take in an epoch that all folds have finished.
@@ -170,7 +168,7 @@ class EpochRecord:
             is_last=self.is_over,
         )
 
-    def _evaluated(self, fold: int, probabilities: FloatArray) -> Kept:
+    def _evaluated(self, fold: int, probabilities: Float32Array) -> Kept:
         labels = self.material.labels[self.held_out[fold]]
         loss, metrics = log_loss(labels, probabilities), self.score(labels, probabilities)
         has_collapsed = is_collapsed(labels, probabilities.argmax(axis=1))
@@ -201,7 +199,7 @@ def _mean(values: Iterable[float]) -> float:
     return float(np.mean(list(values)))
 
 
-def _scalars(training: Sequence[float] | FloatArray, now: Sequence[Kept]) -> dict[str, float]:
+def _scalars(training: Sequence[float] | Float32Array, now: Sequence[Kept]) -> dict[str, float]:
     losses = [own.loss for own in now]
     scalars = {"loss/train": float(np.mean(training)), "loss/validation": float(np.mean(losses))}
     for name in now[0].metrics:

@@ -3,9 +3,10 @@
 from typing import Any, Protocol
 
 from trainables.config.trial_config import TrialConfig
-from trainables.data.training_data import Material, Place
+from trainables.data.training_data import Material
 from trainables.features.loading import FeatureUse
 from trainables.runtime.memory import MemoryUse
+from trainables.runtime.trial_runtime import Place
 from trainables.validation.classical import ClassicalValidation
 from trainables.validation.cross_validation import CrossValidation
 from trainables.validation.epoch_selection import Best, EpochReport, Score

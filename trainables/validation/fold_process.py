@@ -27,14 +27,15 @@ import numpy as np
 import torch
 
 from trainables.common.errors import OrchestrateError
+from trainables.common.types import Float32Array
 from trainables.config.trial_config import TrialConfig
-from trainables.data.training_data import Material, Place
+from trainables.data.training_data import Material
 from trainables.features.loading import FeatureUse, open_features
 from trainables.runtime.checkpoint import read_checkpoint, write_checkpoint, write_fold_weights
 from trainables.runtime.memory import MemoryUse, PeakMemory
+from trainables.runtime.trial_runtime import Place
 from trainables.training.folds import Folds, NanLossError
 from trainables.training.initialisation import build_models, train_first_phase
-from trainables.validation.epoch_selection import FloatArray
 
 _PRELOADED: Final = ("torch", "torchvision.models", "timm", "trainables.validation.fold_process")
 _STATE_FILE: Final = "state.pt"
@@ -95,7 +96,7 @@ class FoldEpoch:
     """
 
     loss: float
-    probabilities: FloatArray
+    probabilities: Float32Array
     memory: MemoryUse | None
 
 

@@ -22,8 +22,9 @@ from torch import Tensor
 
 from trainables.config.trial_config import TrialConfig
 from trainables.data.splits import TRAINING
-from trainables.data.training_data import Material, Place
+from trainables.data.training_data import Material
 from trainables.runtime.memory import MemoryUse
+from trainables.runtime.trial_runtime import Place
 from trainables.training.folds import NanLossError
 from trainables.training.optimizers import epochs_of_known_lr
 from trainables.validation.epoch_selection import Best, EpochRecord, EpochReport, Score, Weights

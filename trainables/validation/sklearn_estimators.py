@@ -13,12 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainables.common.errors import ConfigError
+from trainables.common.types import Float32Array, IntArray
 from trainables.config.trial_config import TrialConfig
 from trainables.training.folds import NanLossError
 from trainables.training.losses import class_weights
-
-IntArray = NDArray[np.int64]
-FloatArray = NDArray[np.float32]
 
 _MLP_UNITS: Final = (64, 48)
 _MOST_ITERATIONS: Final = 2000  # of solvers that end by themselves once they have converged
@@ -38,7 +36,7 @@ class Rows:
         classes: Number of classes.
     """
 
-    inputs: FloatArray
+    inputs: Float32Array
     labels: IntArray
     groups: NDArray[np.str_]
     classes: int
@@ -62,7 +60,7 @@ class ClassicalModel:
         self.classes = rows.classes
         self._estimator = _fitted(config, rows, seed)
 
-    def predict(self, inputs: FloatArray) -> FloatArray:
+    def predict(self, inputs: Float32Array) -> Float32Array:
         """Map features (n, D) to probabilities (n, classes); 0 for a class that no row of the fit had.
 
         Raises:

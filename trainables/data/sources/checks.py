@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainables.common.errors import DataError
-from trainables.config.tasks import IntArray, LabelCodes, Task
+from trainables.common.types import IntArray
+from trainables.config.tasks import LabelCodes, Task
 from trainables.data.patches import NO_PARTNER, PixelArray, TextArray
 
 _ACCEPTED: Final = "uint8, uint16 (or whole numbers from 0 to 65535), or floats in [0, 1]"

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainables.common.errors import DataError
-from trainables.config.tasks import IntArray, LabelCodes, Task
+from trainables.common.types import IntArray
+from trainables.config.tasks import LabelCodes, Task
 from trainables.data.patches import RawPatches, TextArray
 from trainables.data.sources.checks import (
     baseline_partners,
