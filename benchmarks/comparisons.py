@@ -33,7 +33,7 @@ from trainables.config.trial_config import decode
 from trainables.data.patches import select_rows
 from trainables.data.sources import load_patch_set
 from trainables.data.splits import make_split
-from trainables.data.training_data import Material, prepare
+from trainables.data.training_data import TrainingData, training_data_of
 
 _HEAD: Final = {
     "model.head.hidden": "256",
@@ -97,21 +97,23 @@ def main() -> None:
     found = {}
     with tempfile.TemporaryDirectory() as folder:
         kitchen = Kitchen(Path(folder) / "store", weights_dir=arguments.data / "weights")
-        material = _material(arguments.data, Path(folder))
+        training_data = _material(arguments.data, Path(folder))
         for name, question in QUESTIONS.items():
             if arguments.only in (None, name):
-                found[name] = compare(question, kitchen, material, seeds=range(arguments.seeds))
+                found[name] = compare(question, kitchen, training_data, seeds=range(arguments.seeds))
                 print("\n".join(as_lines(question, found[name])), flush=True)
     if arguments.json:
         arguments.json.write_text(json.dumps(found, indent=1) + "\n")
 
 
 def compare(
-    question: Question, kitchen: Kitchen, material: Material, *, seeds: Sequence[int]
+    question: Question, kitchen: Kitchen, training_data: TrainingData, *, seeds: Sequence[int]
 ) -> list[dict[str, Any]]:
     """Run every case with every seed; returns one row a case."""
     predictions = {
-        name: [kitchen.train(decode(settings), material, Effort(seed=seed)).predictions for seed in seeds]
+        name: [
+            kitchen.train(decode(settings), training_data, Effort(seed=seed)).predictions for seed in seeds
+        ]
         for name, settings in question.cases.items()
     }
     first = next(iter(predictions))
@@ -159,7 +161,7 @@ def _over_seeds(predictions: Sequence[OutOfFold]) -> Statistic:
     return mean
 
 
-def _material(data: Path, folder: Path) -> Material:
+def _material(data: Path, folder: Path) -> TrainingData:
     task = task_named("benign_malignant")
     patch_set, _ = load_patch_set(
         str(data / "infn_mass_patches_150.npz"), task=task, label_codes="pisa", store=folder
@@ -172,7 +174,7 @@ def _material(data: Path, folder: Path) -> Material:
         test_share=0.0,
         seed=0,
     )
-    return prepare(patch_set, task, split)
+    return training_data_of(patch_set, task, split)
 
 
 if __name__ == "__main__":

@@ -18,13 +18,13 @@ from typing import Any, Final
 
 import numpy as np
 import torch
-from trainables.runtime.trial_runtime import Place
 
 from trainables.config.trial_config import TrialConfig, decode
 from trainables.features.batches import StoredFeatures
+from trainables.runtime.trial_runtime import TrialRuntime
 from trainables.training.assembly import assemble_part
 from trainables.training.folds import FoldData, Folds
-from trainables.training.sequential import How
+from trainables.training.sequential import ExecutionMode
 
 IMAGES, FOLDS, EPOCHS = 120, 4, 3
 _HEAD: Final = {"model.backbone": "efficientnet_lite0", "model.head.dropout": 0.2}
@@ -100,7 +100,7 @@ def _measure(case: Case, device: torch.device) -> dict[str, Any]:
 
 
 def _run(
-    case: Case, config: TrialConfig, data: FoldData, device: torch.device, how: How
+    case: Case, config: TrialConfig, data: FoldData, device: torch.device, mode: ExecutionMode
 ) -> tuple[float, np.ndarray[Any, Any]]:
     """Seconds of the fastest epoch, and the predictions after the last."""
     torch.manual_seed(0)
@@ -109,8 +109,8 @@ def _run(
     def build(fold: int) -> Any:
         return assemble_part(config, case.shape, weights=None, image_channels=channels, classes=2)
 
-    place = Place(Path(), device, {})
-    folds = Folds(config, data, build, seed=0, place=place, how=how)
+    runtime = TrialRuntime(Path(), device, {})
+    folds = Folds(config, data, build, seed=0, runtime=runtime, mode=mode)
     times = [_seconds(lambda epoch=epoch: _epoch(folds, epoch), device) for epoch in range(EPOCHS)]  # type: ignore[misc]
     return min(times), folds.predict()
 

@@ -20,15 +20,15 @@ from typing import Any, Final
 
 import numpy as np
 import torch
-from trainables.runtime.trial_runtime import Place
 
 from results.scores.metrics import scores
 from trainables.config.tasks import task_named
 from trainables.config.trial_config import decode
 from trainables.data.patches import RawPatches, select_rows, store_patch_set
 from trainables.data.splits import make_split
-from trainables.data.training_data import Material, prepare
+from trainables.data.training_data import TrainingData, training_data_of
 from trainables.runtime.checkpoint import write_fold_weights
+from trainables.runtime.trial_runtime import TrialRuntime
 from trainables.validation.factory import open_validation
 
 _IMAGES, _SIDE = 64, 64
@@ -94,16 +94,16 @@ def _work(pipe: Connection, backbone: str, folds: int, epochs: int, isolated: bo
         }
     )
     with tempfile.TemporaryDirectory() as folder:
-        material = _material(Path(folder), folds)
-        place = Place(Path(folder), torch.device("cpu"), {backbone: None}, fusion="sequential")
+        training_data = _material(Path(folder), folds)
+        runtime = TrialRuntime(Path(folder), torch.device("cpu"), {backbone: None}, fusion="sequential")
         found: dict[str, Any] = {"worker, before": _status("VmRSS")}
         begun = time.perf_counter()
         trial = open_validation(
-            config, material, place, seed=0, score=scores, metric="auc", isolated=isolated
+            config, training_data, runtime, seed=0, score=scores, metric="auc", isolated=isolated
         )
         while not trial.is_over:
             trial.epoch()
-        best, memory = trial.best, trial.process_memory
+        best, memory = trial.best, trial.child_peak_memory
         if best is None:
             raise RuntimeError("a trial that is over has a best epoch")
         write_fold_weights(Path(folder) / "weights", best.weights)
@@ -119,13 +119,13 @@ def _work(pipe: Connection, backbone: str, folds: int, epochs: int, isolated: bo
     pipe.send(found)
 
 
-def _material(folder: Path, folds: int) -> Material:
+def _material(folder: Path, folds: int) -> TrainingData:
     random, task = np.random.default_rng(0), task_named(_TASK)
     images = random.integers(0, 65536, (_IMAGES, _SIDE, _SIDE)).astype(np.uint16)
     stored = store_patch_set(RawPatches(images, np.arange(_IMAGES) % 2, "task"), folder / "data")
     rows = select_rows(stored, task)
     split = make_split(rows, fingerprint=stored.fingerprint, task=_TASK, folds=folds, test_share=0.0, seed=0)
-    return prepare(stored, task, split)
+    return training_data_of(stored, task, split)
 
 
 def _status(field: str) -> float:

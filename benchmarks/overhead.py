@@ -33,10 +33,10 @@ from cluster.connect import connect, disconnect
 from orchestrator.reporting.tensorboard import TensorBoardLog, setting_columns
 from orchestrator.reporting.terminal import SearchProgress
 from orchestrator.reporting.watchers import TensorBoardWatcher, TerminalWatcher
-from orchestrator.study.study import StudyPolicy, open_study
+from orchestrator.study.study import OptunaStudy, open_study
 from orchestrator.tuning.ray_backend import Resources, run_trials
-from orchestrator.tuning.trial_manager import Conductor
-from orchestrator.tuning.trial_runner import Step
+from orchestrator.tuning.trial_manager import TrialManager
+from orchestrator.tuning.trial_runner import WorkerReport
 from results.run.records import PrefixUse, SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
 from search_spaces.context import SpaceContext
@@ -71,7 +71,7 @@ class NoTraining:
     ) -> None:
         self.run, self.number, self.config, self.params = run, number, config, params
 
-    def step(self) -> Step:
+    def step(self) -> WorkerReport:
         """All epochs, and the end."""
         value = worth(self.number)
         scalars = {"loss/train": 0.5, "loss/validation": 0.6, "auc/validation": value, "fold_1/auc": value}
@@ -91,7 +91,7 @@ class NoTraining:
             )
         )
         opened = PrefixUse(kind="stored views", stage="block7", views=8, computed=0, read=8)
-        return Step(opened=opened, epochs=epochs, is_end=True)
+        return WorkerReport(opened=opened, epochs=epochs, is_end=True)
 
 
 def worth(number: int) -> float:
@@ -123,7 +123,7 @@ def ours(trials: int, folder: Path, *, is_watched: bool) -> list[float]:
     study = open_study(
         storage=None, journal=run.study_file, name="overhead", seed=0, epochs=REPORTS, is_new=True
     )
-    policy = StudyPolicy(study, space_named("benign_malignant"), _CONTEXT, {}, trials=trials)
+    policy = OptunaStudy(study, space_named("benign_malignant"), _CONTEXT, {}, trials=trials)
     log = TensorBoardLog(run.tensorboard)
     log.write_experiment(setting_columns())
     progress = SearchProgress(
@@ -138,9 +138,9 @@ def ours(trials: int, folder: Path, *, is_watched: bool) -> list[float]:
     )
     ends = Ends([])
     watchers = (TerminalWatcher(progress), TensorBoardWatcher(log), ends) if is_watched else (ends,)
-    conductor = Conductor(run, search, policy, watchers, deadline=None, clock=time.time)
+    manager = TrialManager(run, search, policy, watchers, deadline=None, clock=time.time)
     with progress:
-        run_trials(conductor, run, Resources(1.0, 0.0, AT_ONCE), make_runner=NoTraining)
+        run_trials(manager, run, Resources(1.0, 0.0, AT_ONCE), make_runner=NoTraining)
     return ends.at
 
 

@@ -9,24 +9,24 @@ from typing import Any, Final
 
 import numpy as np
 import torch
-from trainables.runtime.trial_runtime import Place, Start
 
 from orchestrator.tuning.trial_runner import epoch_scores
 from results.run.records import OutOfFold
-from search_spaces.enqueue import FirstPoint
+from search_spaces.enqueue import InitialPoint
 from search_spaces.recipes import Recipe, recipe_named
 from trainables.common.errors import WeightsError
 from trainables.config.tasks import task_named
 from trainables.config.trial_config import TrialConfig
 from trainables.data.patches import PatchSet, select_rows
 from trainables.data.splits import Split, make_split
-from trainables.data.training_data import Material, prepare
+from trainables.data.training_data import TrainingData, training_data_of
 from trainables.models.registry import BACKBONES, backbone_named
 from trainables.models.taps import Tap, feature_shapes, taps_to_share
 from trainables.models.timm_generic import PublishedStage
 from trainables.models.weights import WeightsFile, find_weights
 from trainables.runtime.memory import PeakMemory
-from trainables.validation.cross_validation import Best
+from trainables.runtime.trial_runtime import TrialRuntime, WarmStart
+from trainables.validation.cross_validation import TrialSnapshot
 from trainables.validation.factory import open_validation
 
 CPU: Final = torch.device("cpu")
@@ -48,7 +48,7 @@ class Run:
     """
 
     config: TrialConfig
-    best: Best
+    best: TrialSnapshot
     predictions: OutOfFold
     epochs: int
     seconds: float
@@ -125,35 +125,40 @@ class Kitchen:
             split: Of these images.
             effort: How much of it.
         """
-        material = prepare(patch_set, task_named(recipe.task), split)
+        training_data = training_data_of(patch_set, task_named(recipe.task), split)
         if recipe.type_from:
             types = self._source(recipe.type_from, "mass_calcification", patch_set, split, effort).predictions
             told = dict(zip(types.rows.tolist(), types.probabilities[:, 1].tolist(), strict=True))
-            known = np.array([told[int(row)] for row in material.rows])
-            material = dataclasses.replace(material, type_probability=known)
+            known = np.array([told[int(row)] for row in training_data.rows])
+            training_data = dataclasses.replace(training_data, type_probability=known)
         pins = self.pins(settings) | dict(effort.pins)
-        config = FirstPoint(recipe.name, settings).configure(pins, epochs=effort.epochs)
+        config = InitialPoint(recipe.name, settings).configure(pins, epochs=effort.epochs)
         start = None
         if recipe.starts_from:
             source = self._source(recipe.starts_from, recipe.task, patch_set, split, effort)
-            start = Start(source.config, source.best.weights[:: source.config.training.repeats])
-        return self.train(config, material, effort, start=start)
+            start = WarmStart(source.config, source.best.weights[:: source.config.training.repeats])
+        return self.train(config, training_data, effort, start=start)
 
     def train(
-        self, config: TrialConfig, material: Material, effort: Effort, *, start: Start | None = None
+        self,
+        config: TrialConfig,
+        training_data: TrainingData,
+        effort: Effort,
+        *,
+        start: WarmStart | None = None,
     ) -> Run:
         """Train and evaluate the folds of one configuration.
 
         Args:
             config: The trial.
-            material: The training part.
+            training_data: The training part.
             effort: Seconds and seed.
             start: Finished trial that `model.weights=start` means.
         """
         peak, begun = PeakMemory(CPU), time.monotonic()
-        place = dataclasses.replace(self._place(config), start=start)
+        runtime = dataclasses.replace(self._place(config), start=start)
         validation = open_validation(
-            config, material, place, seed=effort.seed, score=epoch_scores, metric="auc"
+            config, training_data, runtime, seed=effort.seed, score=epoch_scores, metric="auc"
         )
         first, best = time.monotonic(), None
         while best is None or not (validation.is_over or time.monotonic() - first > effort.seconds):
@@ -161,7 +166,11 @@ class Kitchen:
             best = validation.best
         memory = peak.use()
         predictions = OutOfFold(
-            material.rows, material.labels, material.folds, material.groups, best.probabilities
+            training_data.rows,
+            training_data.labels,
+            training_data.folds,
+            training_data.groups,
+            best.probabilities,
         )
         return Run(
             config=config,
@@ -182,12 +191,12 @@ class Kitchen:
             self._sources[key] = self.run(recipe, recipe.points[0], patch_set, own, effort)
         return self._sources[key]
 
-    def _place(self, config: TrialConfig) -> Place:
+    def _place(self, config: TrialConfig) -> TrialRuntime:
         name = config.model.backbone
         weights: dict[str, WeightsFile | None] = {name: None}
         if backbone_named(name).has_imagenet_weights and config.model.weights != "random":
             weights[name] = self._weights(name) or self._random_weights(name)
-        return Place(self.store, CPU, weights, taps=self._taps(config))
+        return TrialRuntime(self.store, CPU, weights, taps=self._taps(config))
 
     @staticmethod
     def _taps(config: TrialConfig) -> dict[str, tuple[Tap, ...]]:

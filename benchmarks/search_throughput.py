@@ -33,14 +33,14 @@ from orchestrator.request import SearchRequest
 from orchestrator.study.study import Proposal
 from orchestrator.tuning.ray_backend import Resources, run_trials
 from orchestrator.tuning.setup import Prepared, prepare_search
-from orchestrator.tuning.trial_manager import Conductor
+from orchestrator.tuning.trial_manager import TrialManager
 from results.run.records import TrialRecord
 from results.run.run_folder import RunFolder
 from trainables.config.tasks import task_named
 from trainables.config.trial_config import TrialConfig
 from trainables.data.patches import open_patch_set
 from trainables.data.splits import read_split
-from trainables.data.training_data import prepare
+from trainables.data.training_data import training_data_of
 from trainables.models.weights import find_weights
 
 TASK: Final = "benign_malignant"
@@ -191,9 +191,9 @@ def _run_ours(
     run.split_file.write_bytes(prepared.run.split_file.read_bytes())
     run.write_search(record)
     policy = FixedList(configs)
-    conductor = Conductor(run, record, policy, (), deadline=None, clock=time.time)
+    manager = TrialManager(run, record, policy, (), deadline=None, clock=time.time)
     start = time.perf_counter()
-    run_trials(conductor, run, Resources(record.cpus_per_trial, record.gpus_per_trial, WORKERS))
+    run_trials(manager, run, Resources(record.cpus_per_trial, record.gpus_per_trial, WORKERS))
     seconds = preparation + time.perf_counter() - start
     records = [policy.records[number] for number in range(len(configs))]
     failed = [one for one in records if one.state != "complete"]
@@ -215,13 +215,13 @@ def _run_plain(
 ) -> PlainResult:
     record = prepared.record
     patch_set = open_patch_set(Path(record.store) / "data", record.fingerprint)
-    material = prepare(patch_set, task_named(TASK), read_split(prepared.run.split_file))
+    training_data = training_data_of(patch_set, task_named(TASK), read_split(prepared.run.split_file))
     images = scratch / "images.npy"
-    np.save(images, patch_set.images[material.rows])
+    np.save(images, patch_set.images[training_data.rows])
     data = PlainData(
         images=images,
-        labels=material.labels,
-        folds=material.folds,
+        labels=training_data.labels,
+        folds=training_data.folds,
         max_value=patch_set.max_value,
         size_px=record.space_context["sizes_px"][arguments.backbone],
         backbone=arguments.backbone,

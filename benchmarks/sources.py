@@ -27,7 +27,7 @@ from results.ensembles.members import align
 from results.ensembles.nested import nested_evaluation
 from results.run.records import OutOfFold
 from results.scores.bootstrap import auc_interval, bootstrap_interval
-from search_spaces.recipes import RECIPES, Figure, Recipe, recipe_named
+from search_spaces.recipes import RECIPES, Recipe, ReportedScore, recipe_named
 from trainables.config.tasks import LabelCodes, task_named
 from trainables.data.patches import PatchSet, RawPatches, store_patch_set
 from trainables.data.sources import load_patch_set
@@ -182,8 +182,8 @@ class Table:
             "IDC": (str(self.data / "idc"), None),
             "Wisconsin": ("wisconsin", None),
         }
-        place, codes = places[name]
-        return load_patch_set(place, task=task_named(task), label_codes=codes, store=self.folder)[0]
+        runtime, codes = places[name]
+        return load_patch_set(runtime, task=task_named(task), label_codes=codes, store=self.folder)[0]
 
 
 def _stand_ins(recipe: Recipe, found: Mapping[str, Mapping[str, Any]]) -> str:
@@ -224,7 +224,7 @@ def as_markdown(found: Mapping[str, Mapping[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _as_text(figure: Figure) -> str:
+def _as_text(figure: ReportedScore) -> str:
     interval = figure.interval()
     ends = f" [{interval[0]:.2f}, {interval[1]:.2f}]" if interval else ""
     note = f", {figure.note}" if figure.note else ""

@@ -19,7 +19,7 @@ SpaceFunction = Callable[[optuna.trial.BaseTrial, SpaceContext], Mapping[str, An
 
 
 @dataclass(frozen=True, slots=True)
-class FirstPoint:
+class InitialPoint:
     """A configuration to try first.
 
     Attributes:
@@ -47,7 +47,7 @@ class FirstPoint:
             raise ConfigError(f"recipe {self.recipe} cannot run: {error}") from error
 
 
-def params_of(function: SpaceFunction, context: SpaceContext, config: TrialConfig) -> dict[str, Any]:
+def matching_params(function: SpaceFunction, context: SpaceContext, config: TrialConfig) -> dict[str, Any]:
     """Parameters of a space, by name, with which it would propose a configuration as far as it can.
 
     Args:
@@ -55,25 +55,25 @@ def params_of(function: SpaceFunction, context: SpaceContext, config: TrialConfi
         context: What its conditions depend on.
         config: Any configuration.
     """
-    walk = _Walk(config, None)
-    _walk(function, context, walk)
+    walk = _ReplayTrial(config, None)
+    _replay(function, context, walk)
     return walk.params
 
 
-def register(
+def suggest_enqueued(
     function: SpaceFunction, context: SpaceContext, config: TrialConfig, trial: optuna.trial.BaseTrial
 ) -> None:
-    """Let a trial that was enqueued with `params_of` suggest these parameters, so that the sampler learns."""
-    _walk(function, context, _Walk(config, trial))
+    """Let a trial that was enqueued with `matching_params` suggest them, so that the sampler learns."""
+    _replay(function, context, _ReplayTrial(config, trial))
 
 
-def _walk(function: SpaceFunction, context: SpaceContext, walk: "_Walk") -> None:
+def _replay(function: SpaceFunction, context: SpaceContext, walk: "_ReplayTrial") -> None:
     # The space never saw such values, and may stumble over them; what it was asked until then counts.
     with contextlib.suppress(Exception):
         function(walk, context)  # type: ignore[arg-type]
 
 
-class _Walk:
+class _ReplayTrial:
     """A trial that answers with what a configuration says, and notes what the space could have proposed."""
 
     def __init__(self, config: TrialConfig, trial: optuna.trial.BaseTrial | None) -> None:

@@ -10,7 +10,7 @@ from trainables.common.errors import ConfigError
 from trainables.config.trial_config import parse_setting
 
 
-def parse_pins(texts: list[str]) -> dict[str, Any]:
+def parse_fixed_params(texts: list[str]) -> dict[str, Any]:
     """Read `name=value` texts; values are YAML.
 
     Raises:
@@ -44,7 +44,7 @@ def _value(name: str, text: str) -> Any:
     return value
 
 
-class PinnedTrial:
+class FixedParamsTrial:
     """An Optuna trial whose pinned parameters are not asked of the sampler.
 
     Conditions of the space follow the pinned values, since the space sees them as suggestions.

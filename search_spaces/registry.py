@@ -13,7 +13,7 @@ import optuna
 from search_spaces.classical_models import table_classifier
 from search_spaces.context import SpaceContext
 from search_spaces.enqueue import SpaceFunction
-from search_spaces.fixed_params import PinnedTrial
+from search_spaces.fixed_params import FixedParamsTrial
 from search_spaces.image_classifier import image_classifier
 from search_spaces.recipes import Recipe, recipes_of
 from trainables.common.errors import ConfigError, UnknownNameError
@@ -53,7 +53,7 @@ class Space:
         Raises:
             ConfigError: If the point is no valid configuration; the message holds the space and the point.
         """
-        asked = flatten(self.function(PinnedTrial(trial, pins), context))  # type: ignore[arg-type]
+        asked = flatten(self.function(FixedParamsTrial(trial, pins), context))  # type: ignore[arg-type]
         settings = {"training.epochs": context.epochs} | asked | dict(pins)
         if settings.get("model.backbone") in context.from_scratch:
             settings = {"model.weights": "random", "model.trained_stages": "all"} | settings

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from trainables.runtime.trial_runtime import Place
 
 from results.run.records import OutOfFold, SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
@@ -14,9 +13,10 @@ from trainables.config.tasks import task_named
 from trainables.config.trial_config import decode, flatten
 from trainables.data.patches import RawPatches, select_rows, store_patch_set
 from trainables.data.splits import make_split, write_split
-from trainables.data.training_data import prepare
+from trainables.data.training_data import training_data_of
 from trainables.models.weights import find_weights
 from trainables.runtime.checkpoint import write_fold_weights
+from trainables.runtime.trial_runtime import TrialRuntime
 from trainables.validation.cross_validation import CrossValidation
 
 NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
@@ -105,11 +105,11 @@ def make_run(
     asked = {"folds": split.folds, "holdout": holdout, "naive_split": is_naive}
     run.write_search(search_record(patch_set.fingerprint, store, **asked))
     write_split(run.split_file, split)
-    material = prepare(patch_set, task_named(TASK), split)
+    training_data = training_data_of(patch_set, task_named(TASK), split)
     weights = find_weights("efficientnet_lite0", weights_dir=None, may_download=False)
-    place = Place(store, torch.device("cpu"), {"efficientnet_lite0": weights, "scratch4": None})
+    place = TrialRuntime(store, torch.device("cpu"), {"efficientnet_lite0": weights, "scratch4": None})
     for number, settings in configs.items():
-        finish_trial(run, number, decode({**settings, "training.epochs": epochs}), material, place)
+        finish_trial(run, number, decode({**settings, "training.epochs": epochs}), training_data, place)
     return run
 
 
@@ -150,13 +150,19 @@ def search_record(fingerprint, store, **changes):
     return SearchRecord(**(asked | changes))
 
 
-def finish_trial(run, number, config, material, place):
+def finish_trial(run, number, config, training_data, place):
     """Train one trial to its end and write what a worker writes."""
-    validation = CrossValidation(config, material, place, seed=0, score=scores)
+    validation = CrossValidation(config, training_data, place, seed=0, score=scores)
     while not validation.is_over:
         validation.epoch()
     best = validation.best
-    every = OutOfFold(material.rows, material.labels, material.folds, material.groups, best.probabilities)
+    every = OutOfFold(
+        training_data.rows,
+        training_data.labels,
+        training_data.folds,
+        training_data.groups,
+        best.probabilities,
+    )
     kept = every.held_out()
     run.write_out_of_fold(number, kept)
     write_fold_weights(run.trial(number) / "folds", best.weights)
@@ -166,7 +172,7 @@ def finish_trial(run, number, config, material, place):
             state="complete",
             config=flatten(config.model_dump()),
             value=float(mean_fold_auc(kept.labels, kept.probabilities, kept.folds)),
-            fingerprint=material.patch_set.fingerprint,
+            fingerprint=training_data.patch_set.fingerprint,
             seed=0,
             has_weights=True,
             finished_at=NOW,

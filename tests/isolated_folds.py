@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from trainables.runtime.trial_runtime import Place
 
 from trainables.config.tasks import task_named
 from trainables.data.patches import PatchSet, select_rows
 from trainables.data.splits import make_split
-from trainables.data.training_data import Material, prepare
+from trainables.data.training_data import TrainingData, training_data_of
 from trainables.models.weights import take_inventory
+from trainables.runtime.trial_runtime import TrialRuntime
 from trainables.validation import isolated
 from trainables.validation.fold_process import FoldProcess, FoldTask
 
@@ -34,7 +34,7 @@ FROM_PIXELS = {
 }
 
 
-def material_of(patches: PatchSet, *, folds: int = 3) -> Material:
+def material_of(patches: PatchSet, *, folds: int = 3) -> TrainingData:
     task = task_named("benign_malignant")
     split = make_split(
         select_rows(patches, task),
@@ -45,12 +45,12 @@ def material_of(patches: PatchSet, *, folds: int = 3) -> Material:
         seed=0,
         holdout=0.25 if folds == 1 else None,
     )
-    return prepare(patches, task, split)
+    return training_data_of(patches, task, split)
 
 
-def place_in(store: Path) -> Place:
+def place_in(store: Path) -> TrialRuntime:
     inventory = take_inventory(("efficientnet_lite0", "scratch4"), weights_dir=None, may_download=False)
-    return Place(store, torch.device("cpu"), inventory.usable, features="float32", fusion="sequential")
+    return TrialRuntime(store, torch.device("cpu"), inventory.usable, features="float32", fusion="sequential")
 
 
 def watch_processes(monkeypatch: pytest.MonkeyPatch) -> list[int]:

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from finished_run import finish_trial, pixels, search_record
-from trainables.runtime.trial_runtime import Place, Start
 
 from results.run.records import SourceTrial
 from results.run.run_folder import RunFolder
@@ -15,9 +14,10 @@ from trainables.config.trial_config import decode
 from trainables.data.patches import PatchSet, RawPatches, select_rows, store_patch_set
 from trainables.data.sources.checks import baseline_partners
 from trainables.data.splits import make_split, write_split
-from trainables.data.training_data import Material, prepare
+from trainables.data.training_data import TrainingData, training_data_of
 from trainables.models.weights import find_weights
 from trainables.runtime.checkpoint import read_fold_weights
+from trainables.runtime.trial_runtime import TrialRuntime, WarmStart
 
 LEARNING = {"training.augmentation": "flips", "training.epochs": 4, "optimizer.lr": 0.005}
 LITE0 = {
@@ -90,55 +90,57 @@ def split_of(patches: PatchSet, task: str = "benign_malignant", *, folds=2):
     )
 
 
-def place_in(folder: Path) -> Place:
+def place_in(folder: Path) -> TrialRuntime:
     """A place on the CPU that stores features in single precision."""
     weights = find_weights("efficientnet_lite0", weights_dir=None, may_download=False)
     usable = {"efficientnet_lite0": weights, SCRATCH["model.backbone"]: None}
-    return Place(folder / "store", torch.device("cpu"), usable, features="float32")
+    return TrialRuntime(folder / "store", torch.device("cpu"), usable, features="float32")
 
 
 def make_runs(folder: Path, trials=TRIALS) -> RunFolder:
     """Train a run of each of the two kinds that others build on, and return one that builds on them."""
     patches = store_pairs(folder)
-    place, split = place_in(folder), split_of(patches)
-    types = train_run(folder, patches, split, TYPE_TRIALS, place, task="mass_calcification", name="types")
-    first = train_run(folder, patches, split, FIRST_TRIALS, place, name="first")
+    runtime, split = place_in(folder), split_of(patches)
+    types = train_run(folder, patches, split, TYPE_TRIALS, runtime, task="mass_calcification", name="types")
+    first = train_run(folder, patches, split, FIRST_TRIALS, runtime, name="first")
     sources = {
         "type_from": SourceTrial(run=str(types.path), trial=0),
         "start_from": SourceTrial(run=str(first.path), trial=0),
     }
-    start = Start(decode(FIRST_TRIALS[0]), read_fold_weights(first.trial(0) / "folds"))
+    start = WarmStart(decode(FIRST_TRIALS[0]), read_fold_weights(first.trial(0) / "folds"))
     return train_run(
         folder,
         patches,
         split,
         trials,
-        dataclasses.replace(place, start=start),
+        dataclasses.replace(runtime, start=start),
         types=types.out_of_fold(0),
         **sources,
     )
 
 
-def train_run(folder, patches, split, trials, place, *, task="benign_malignant", types=None, **fields):
+def train_run(folder, patches, split, trials, runtime, *, task="benign_malignant", types=None, **fields):
     """Train trials and write them as a worker does; `fields` are of the search's record."""
     classes = task_named(task).classes
     own = {"name": "small", "label_codes": "pisa", "source": "pairs", "is_synthetic": False} | fields
-    record = search_record(patches.fingerprint, place.store, task=task, classes=classes, **own)
+    record = search_record(patches.fingerprint, runtime.store, task=task, classes=classes, **own)
     run = RunFolder(folder / "runs" / task / record.name)
     run.write_search(record)
     write_split(run.split_file, split)
-    material = prepare(patches, task_named(task), split)
+    training_data = training_data_of(patches, task_named(task), split)
     if types is not None:
-        material = told_by(material, types)
+        training_data = told_by(training_data, types)
     for number, settings in trials.items():
         torch.manual_seed(number)
-        finish_trial(run, number, decode(settings), material, place)
+        finish_trial(run, number, decode(settings), training_data, runtime)
     return run
 
 
-def told_by(material: Material, types) -> Material:
+def told_by(training_data: TrainingData, types) -> TrainingData:
     """Material that knows what a finished trial says of the type of each finding, out of fold."""
     order = np.argsort(types.rows)
-    places = order[np.searchsorted(types.rows[order], material.rows)]
-    assert (types.rows[places] == material.rows).all()
-    return dataclasses.replace(material, type_probability=types.probabilities[places, 1].astype(np.float64))
+    places = order[np.searchsorted(types.rows[order], training_data.rows)]
+    assert (types.rows[places] == training_data.rows).all()
+    return dataclasses.replace(
+        training_data, type_probability=types.probabilities[places, 1].astype(np.float64)
+    )

@@ -44,7 +44,7 @@ def messages() -> "Console":
     return Console(stderr=True, highlight=False)
 
 
-def print_sentence(console: "Console", text: str) -> None:
+def print_message(console: "Console", text: str) -> None:
     """Print a sentence: wrapped between words on a terminal, on one line elsewhere."""
     console.print(text, soft_wrap=not console.is_terminal)
 

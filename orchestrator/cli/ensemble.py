@@ -7,7 +7,7 @@ from orchestrator.cli.common import (
     add_run,
     messages,
     open_run,
-    print_sentence,
+    print_message,
     show,
     warn_if_synthetic,
 )
@@ -55,5 +55,5 @@ def run(arguments: argparse.Namespace) -> int:
         rows=lambda: ensembles_as_json(found),
         csv=lambda: ensembles_as_csv(found),
     )
-    print_sentence(messages(), f"next: orchestrate evaluate {arguments.run}")
+    print_message(messages(), f"next: orchestrate evaluate {arguments.run}")
     return 0

@@ -8,7 +8,7 @@ from orchestrator.cli.common import (
     add_run,
     messages,
     open_run,
-    print_sentence,
+    print_message,
     show,
     warn_if_synthetic,
 )
@@ -49,11 +49,11 @@ def run(arguments: argparse.Namespace) -> int:
         evaluation_as_csv,
         evaluation_as_json,
         evaluation_table,
-        openings,
+        test_accesses,
     )
 
     folder = open_run(arguments)
-    before = len(openings(folder))
+    before = len(test_accesses(folder))
     if before:
         messages().print(
             f"[yellow]the test part has been opened {before} time(s) before; this is no first look[/]"
@@ -75,5 +75,5 @@ def run(arguments: argparse.Namespace) -> int:
     which = f"--ensemble {arguments.ensemble}" if arguments.trial is None else f"--trial {arguments.trial}"
     taken = f" {which} --refit" if arguments.refit else ""
     if not has_classical_member(folder, evaluation.trials):
-        print_sentence(messages(), f"next: orchestrate export {arguments.run}{taken} --out bundle/")
+        print_message(messages(), f"next: orchestrate export {arguments.run}{taken} --out bundle/")
     return 0

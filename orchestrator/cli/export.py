@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from orchestrator.cli.common import add_run, messages, open_run, print_sentence
+from orchestrator.cli.common import add_run, messages, open_run, print_message
 
 HELP = "write the winning ensemble, or one trial, as one ONNX file with a model card"
 EPILOG = """\
@@ -45,6 +45,6 @@ def run(arguments: argparse.Namespace) -> int:
     )
     console = messages()
     for sentence in report.sentences():
-        print_sentence(console, sentence)
-    print_sentence(console, f"next: {report.manifest.command(str(arguments.out))}")
+        print_message(console, sentence)
+    print_message(console, f"next: {report.manifest.command(str(arguments.out))}")
     return 0

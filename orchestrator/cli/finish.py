@@ -2,7 +2,7 @@
 
 from rich.console import Console
 
-from orchestrator.cli.common import print_sentence
+from orchestrator.cli.common import print_message
 from results.ensembles.build import build_ensembles
 from results.ensembles.methods import METHODS
 from results.ensembles.tables import ensemble_table
@@ -21,10 +21,10 @@ def finish_run(run: RunFolder, console: Console) -> None:
     ensembles = build_ensembles(run, methods=tuple(METHODS), seed=run.search().seed)
     output.print(ensemble_table(ensembles))
     if any(one.is_chosen and has_classical_member(run, one.trials) for one in ensembles):
-        print_sentence(console, "not exported: classical models of scikit-learn have no ONNX form here")
-        print_sentence(console, f"next: orchestrate evaluate {run.path}")
+        print_message(console, "not exported: classical models of scikit-learn have no ONNX form here")
+        print_message(console, f"next: orchestrate evaluate {run.path}")
         return
     report = export_bundle(run, run.path / "bundle")
     for sentence in report.sentences():
-        print_sentence(console, sentence)
-    print_sentence(console, f"next: {report.manifest.command(str(run.path / 'bundle'))}")
+        print_message(console, sentence)
+    print_message(console, f"next: {report.manifest.command(str(run.path / 'bundle'))}")

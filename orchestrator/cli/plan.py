@@ -4,12 +4,13 @@ import argparse
 from typing import TYPE_CHECKING
 
 from orchestrator.cli import search
-from orchestrator.cli.common import messages, print_sentence
+from orchestrator.cli.common import messages, print_message
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from orchestrator.estimate.simulation import BackbonePlan, PartPlan, Plan
+    from orchestrator.estimate.simulation import BackboneEstimate, DataPart, Estimate
+
 
 HELP = "say what a search would do and how long it would take here, without running it"
 EPILOG = """\
@@ -38,38 +39,38 @@ def run(arguments: argparse.Namespace) -> int:
     import json
 
     from cluster.connect import Connection
-    from orchestrator.estimate.simulation import plan_search
-    from orchestrator.preflight.preflight import survey_search
+    from orchestrator.estimate.simulation import estimate_search
+    from orchestrator.preflight.preflight import run_preflight
     from orchestrator.request import check_request
     from trainables.training.cost_probe import count_cpus, count_gpus
 
     request = search.request_of(arguments)
     check_request(request)
     console = messages()
-    print_sentence(console, "reading the data and measuring what trials cost here ...")
+    print_message(console, "reading the data and measuring what trials cost here ...")
     machine = Connection("", True, float(count_cpus()), float(count_gpus()), 1, "")
-    survey = survey_search(request, lambda: machine, lambda _: None)
+    survey = run_preflight(request, lambda: machine, lambda _: None)
     for note in survey.notes:
-        print_sentence(console, note)
-    plan = plan_search(survey, request)
+        print_message(console, note)
+    plan = estimate_search(survey, request)
     if arguments.format == "json":
         print(json.dumps(dataclasses.asdict(plan), indent=1, allow_nan=False))
         return 0
     from rich.console import Console
 
     Console(highlight=False).print(plan_table(plan))
-    print_sentence(console, f"next: {request.command.replace(' plan ', ' search ', 1)}")
+    print_message(console, f"next: {request.command.replace(' plan ', ' search ', 1)}")
     return 0
 
 
-def plan_table(plan: "Plan") -> "RenderableType":
+def plan_table(plan: "Estimate") -> "RenderableType":
     """The plan as tables and lines that fit 80 columns."""
     from rich.console import Group
 
     return Group(_data(plan), "", _backbones(plan), "", _totals(plan))
 
 
-def _data(plan: "Plan") -> "RenderableType":
+def _data(plan: "Estimate") -> "RenderableType":
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
@@ -90,11 +91,11 @@ def _data(plan: "Plan") -> "RenderableType":
     return Group(title, "", table)
 
 
-def _by_class(part: "PartPlan", unit: str) -> list[str]:
+def _by_class(part: "DataPart", unit: str) -> list[str]:
     return [f"{count} of {part.groups[label]} {unit}" for label, count in part.images.items()]
 
 
-def _backbones(plan: "Plan") -> "RenderableType":
+def _backbones(plan: "Estimate") -> "RenderableType":
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
@@ -106,7 +107,7 @@ def _backbones(plan: "Plan") -> "RenderableType":
     return table
 
 
-def _backbone_row(backbone: "BackbonePlan") -> list[str]:
+def _backbone_row(backbone: "BackboneEstimate") -> list[str]:
     from orchestrator.reporting.terminal import clock_text
 
     return [
@@ -122,7 +123,7 @@ def _backbone_row(backbone: "BackbonePlan") -> list[str]:
     ]
 
 
-def _totals(plan: "Plan") -> "RenderableType":
+def _totals(plan: "Estimate") -> "RenderableType":
     from rich.table import Table
     from rich.text import Text
 
@@ -134,7 +135,7 @@ def _totals(plan: "Plan") -> "RenderableType":
     return table
 
 
-def _lines(plan: "Plan") -> list[tuple[str, str]]:
+def _lines(plan: "Estimate") -> list[tuple[str, str]]:
     from orchestrator.reporting.terminal import clock_text
 
     low, middle, high = (clock_text(seconds) for seconds in plan.seconds)

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from orchestrator.cli.common import add_format, messages, print_sentence, show
+from orchestrator.cli.common import add_format, messages, print_message, show
 
 HELP = "predict images with an exported bundle"
 EPILOG = """\
@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
     found = predict_files(bundle, arguments.images, baselines=arguments.baseline, types=arguments.types)
     console = messages()
     for note in found.notes:
-        print_sentence(console, note)
+        print_message(console, note)
     if bundle.manifest.is_synthetic:
         console.print("[yellow]this model was trained on SYNTHETIC images[/]")
     show(

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from orchestrator.cli.common import add_format, add_runs, messages, print_sentence, show
+from orchestrator.cli.common import add_format, add_runs, messages, print_message, show
 
 if TYPE_CHECKING:
     from trainables.features.listing import StoredKey
@@ -100,7 +100,7 @@ def _prune(arguments: argparse.Namespace) -> int:
         f"{verb} {_size(pruned.bytes)} in {_count(pruned.files, 'file')}; {_size(pruned.left_bytes)} {stays}"
     )
     if pruned.in_use:
-        print_sentence(
+        print_message(
             messages(),
             f"left because running trials read them: {_count(pruned.in_use, 'file')}, "
             f"{_size(pruned.in_use_bytes)}",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from search_spaces.recipes import Figure, Protocol, Recipe
+    from search_spaces.recipes import EvaluationProtocol, Recipe, ReportedScore
 
 HELP = "list the experiments of the five source systems, or show one"
 EPILOG = """\
@@ -80,15 +80,15 @@ def _table(task: str, recipes: "tuple[Recipe, ...]") -> "RenderableType":
     table.add_column("what it is")
     table.add_column("the source's figure", no_wrap=True)
     for recipe in recipes:
-        figure = recipe.headline
+        figure = recipe.main_score
         value = "" if figure is None else f"{_metric(figure)} {figure.value:g}{'?' if recipe.doubt else ''}"
         table.add_row(recipe.name, recipe.about, value)
-    if any(recipe.doubt and recipe.headline for recipe in recipes):
+    if any(recipe.doubt and recipe.main_score for recipe in recipes):
         table.caption, table.caption_justify = "? in doubt; show says why", "left"
     return table
 
 
-def _metric(figure: "Figure") -> str:
+def _metric(figure: "ReportedScore") -> str:
     return _METRICS.get(figure.metric, figure.metric)
 
 
@@ -135,7 +135,7 @@ def _combination(recipe: "Recipe") -> str:
     return f"{', '.join(recipe.members)} by {recipe.method}" if recipe.members else ""
 
 
-def _protocol(protocol: "Protocol") -> str:
+def _protocol(protocol: "EvaluationProtocol") -> str:
     if protocol.holdout is None:
         parts = [f"{protocol.folds} folds"]
     else:
@@ -147,7 +147,7 @@ def _protocol(protocol: "Protocol") -> str:
     return ", ".join(parts)
 
 
-def _figure(figure: "Figure") -> str:
+def _figure(figure: "ReportedScore") -> str:
     interval = figure.interval()
     ends = f" [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else ""
     images = f" of {figure.images:,} images" if figure.images else ""

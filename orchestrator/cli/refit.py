@@ -2,7 +2,7 @@
 
 import argparse
 
-from orchestrator.cli.common import add_run, messages, open_run, print_sentence
+from orchestrator.cli.common import add_run, messages, open_run, print_message
 
 HELP = "train an ensemble's members, or one trial, again on the whole training part"
 EPILOG = """\
@@ -42,9 +42,9 @@ def run(arguments: argparse.Namespace) -> int:
     name, members = refit_model(
         folder, ensemble=arguments.ensemble, trial=arguments.trial, seeds=arguments.seeds
     )
-    print_sentence(console, f"training {name} on the whole training part; the test part stays sealed")
+    print_message(console, f"training {name} on the whole training part; the test part stays sealed")
     for member in members:
-        print_sentence(console, member.sentence())
+        print_message(console, member.sentence())
     which = f"--ensemble {arguments.ensemble}" if arguments.trial is None else f"--trial {arguments.trial}"
-    print_sentence(console, f"next: orchestrate evaluate {arguments.run} {which} --refit")
+    print_message(console, f"next: orchestrate evaluate {arguments.run} {which} --refit")
     return 0

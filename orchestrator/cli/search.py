@@ -173,7 +173,7 @@ def request_of(arguments: argparse.Namespace) -> "SearchRequest":
 
     from orchestrator.preflight.initial_points import defaults_for
     from orchestrator.request import SearchRequest, typed_command
-    from search_spaces.fixed_params import parse_pins
+    from search_spaces.fixed_params import parse_fixed_params
     from trainables.config.tasks import task_named
     from trainables.data.sources import default_data
 
@@ -184,7 +184,7 @@ def request_of(arguments: argparse.Namespace) -> "SearchRequest":
         asked = {"folds": None, "holdout": None} | asked
     own = {
         "data": arguments.data or default_data(task),
-        "pins": parse_pins(arguments.pins),
+        "pins": parse_fixed_params(arguments.pins),
         "recipes": tuple(arguments.recipes),
         "may_download": not arguments.offline,
         "command": typed_command(sys.argv[1:]),

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final, Literal
 
-from orchestrator.preflight.feasibility import Afforded
+from orchestrator.preflight.feasibility import FeasibleModels
 from trainables.common.types import IntArray
 from trainables.config.trial_config import TrialConfig
 from trainables.data.patches import PatchSet, TaskRows
@@ -29,7 +29,7 @@ _LARGEST_BANK: Final = 512 << 20  # features above this stay in their files
 
 
 @dataclass(frozen=True, slots=True)
-class Need:
+class FeatureRequirement:
     """Features that a trial reads: one view of all images, at one tap.
 
     Attributes:
@@ -59,7 +59,7 @@ class KeyFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class TrialCost:
     """A configuration with its price.
 
     Attributes:
@@ -78,7 +78,7 @@ class Point:
     epochs: int
     patience: int | None
     is_recipe: bool
-    needs: tuple[Need, ...]
+    needs: tuple[FeatureRequirement, ...]
     fills: Mapping[Tap, int]
     pass_seconds: float
     epoch_seconds: float
@@ -86,7 +86,7 @@ class Point:
 
 
 @dataclass(slots=True)
-class Pricer:
+class CostModel:
     """Prices configurations of one search; what two of them share is measured once.
 
     Attributes:
@@ -106,7 +106,7 @@ class Pricer:
     rows: TaskRows
     split: Split
     inventory: Inventory
-    afforded: Afforded
+    afforded: FeasibleModels
     store: Path
     device: Device
     crowding: float
@@ -125,7 +125,7 @@ class Pricer:
         """Images outside the test part."""
         return len(self.training_folds)
 
-    def price(self, config: TrialConfig, *, is_recipe: bool) -> Point:
+    def price(self, config: TrialConfig, *, is_recipe: bool) -> TrialCost:
         """Price one configuration."""
         backbone = backbone_named(config.model.backbone)
         spec = self._spec(config, is_test=False)
@@ -140,7 +140,7 @@ class Pricer:
         stages = trial_seconds(step, trained=trained, predicted=held_out, epochs=1, views=len(predicted))
         repeats, images = config.training.repeats, 1 if config.model.pair == "none" else 2
         pass_seconds = images * self._forward_seconds(backbone.name) * area * len(self.rows.rows)
-        return Point(
+        return TrialCost(
             backbone=backbone.name,
             epochs=config.training.epochs,
             patience=config.training.patience,
@@ -153,13 +153,16 @@ class Pricer:
             + head.parameters * self.split.folds * repeats * _FLOAT_BYTES * _COPIES_OF_WEIGHTS,
         )
 
-    def warm(self, points: Sequence[Point]) -> frozenset[Need]:
+    def warm(self, points: Sequence[TrialCost]) -> frozenset[FeatureRequirement]:
         """Features of some points that the store holds already."""
         if self.features == "off":
             return frozenset()
         folder = PrefixStore(self.store).folder
         possible = {
-            Need(need.key, need.view, tap) for point in points for need in point.needs for tap in point.fills
+            FeatureRequirement(need.key, need.view, tap)
+            for point in points
+            for need in point.needs
+            for tap in point.fills
         }
         return frozenset(
             need for need in possible if (folder / need.key / need.view / f"{need.tap}.npy").is_file()
@@ -171,13 +174,15 @@ class Pricer:
             config, backbone_named(config.model.backbone), shape, max_value, is_test=is_test
         )
 
-    def _needs(self, config: TrialConfig, tap: Tap | None, predicted: tuple[View, ...]) -> tuple[Need, ...]:
+    def _needs(
+        self, config: TrialConfig, tap: Tap | None, predicted: tuple[View, ...]
+    ) -> tuple[FeatureRequirement, ...]:
         if tap is None:
             return ()
         drawn = training_views(config.training.augmentation)
         wanted = [(self._key(config, is_test=False), view) for view in drawn]
         wanted += [(self._key(config, is_test=True), view) for view in predicted]
-        return tuple(dict.fromkeys(Need(key, str(view), tap) for key, view in wanted))
+        return tuple(dict.fromkeys(FeatureRequirement(key, str(view), tap) for key, view in wanted))
 
     def _key(self, config: TrialConfig, *, is_test: bool) -> str:
         spec, name = self._spec(config, is_test=is_test), config.model.backbone

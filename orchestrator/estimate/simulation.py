@@ -15,8 +15,8 @@ from typing import Final
 
 import numpy as np
 
-from orchestrator.estimate.cost_model import Need, Point, Pricer
-from orchestrator.preflight.preflight import Survey
+from orchestrator.estimate.cost_model import CostModel, FeatureRequirement, TrialCost
+from orchestrator.preflight.preflight import Preflight
 from orchestrator.request import SearchRequest
 from orchestrator.study.pruners import REDUCTION, first_rung
 from results.run.split_labels import GROUPED, NAIVE, SplitName
@@ -34,7 +34,7 @@ _TRIAL_SECONDS: Final = 0.3  # building the models, writing weights and record
 
 
 @dataclass(slots=True)
-class Outcome:
+class SimulatedSearch:
     """A search run in thought.
 
     Attributes:
@@ -54,9 +54,9 @@ class Outcome:
     stored_bytes: Counter[str] = field(default_factory=Counter)
 
 
-def run_in_thought(
-    trials: Sequence[tuple[Point, int]], warm: AbstractSet[Need], *, is_stored: bool = True
-) -> Outcome:
+def simulate_search(
+    trials: Sequence[tuple[TrialCost, int]], warm: AbstractSet[FeatureRequirement], *, is_stored: bool = True
+) -> SimulatedSearch:
     """Add up what a search takes, trial by trial; what one trial stored, the next ones read.
 
     Args:
@@ -64,15 +64,15 @@ def run_in_thought(
         warm: Features that are in the store already.
         is_stored: False where every trial computes its features for itself.
     """
-    held, outcome = set(warm), Outcome()
+    held, outcome = set(warm), SimulatedSearch()
     for point, epochs in trials:
         held = held if is_stored else set()
         prefix = 0.0
         for need in point.needs:
             if need in held:
                 continue
-            new = {tap for tap in point.fills if Need(need.key, need.view, tap) not in held}
-            held |= {Need(need.key, need.view, tap) for tap in new}
+            new = {tap for tap in point.fills if FeatureRequirement(need.key, need.view, tap) not in held}
+            held |= {FeatureRequirement(need.key, need.view, tap) for tap in new}
             prefix += point.pass_seconds
             outcome.passes.append((need.key, need.view))
             outcome.stored_bytes[point.backbone] += sum(point.fills[tap] for tap in new) if is_stored else 0
@@ -84,7 +84,7 @@ def run_in_thought(
     return outcome
 
 
-def ends(durations: Sequence[float], slots: int) -> list[float]:
+def finish_times(durations: Sequence[float], slots: int) -> list[float]:
     """When each trial ends, if each starts on the slot that is free first.
 
     >>> ends([3.0, 1.0, 1.0, 4.0], slots=2)
@@ -98,7 +98,7 @@ def ends(durations: Sequence[float], slots: int) -> list[float]:
     return found
 
 
-def draw_epochs(point: Point, number: int, random: np.random.Generator) -> int:
+def draw_epochs(point: TrialCost, number: int, random: np.random.Generator) -> int:
     """Draw for how many epochs a trial runs.
 
     Its best epoch may be any; patience stops it some epochs later. At every rung half of the trials are
@@ -121,8 +121,8 @@ def draw_epochs(point: Point, number: int, random: np.random.Generator) -> int:
 
 
 def draw_search(
-    points: Sequence[Point], trials: int, random: np.random.Generator
-) -> Iterator[tuple[Point, int]]:
+    points: Sequence[TrialCost], trials: int, random: np.random.Generator
+) -> Iterator[tuple[TrialCost, int]]:
     """Draw the trials of a search: recipes first, then others at random, each with its epochs."""
     recipes = [point for point in points if point.is_recipe]
     others = [point for point in points if not point.is_recipe] or recipes
@@ -132,7 +132,7 @@ def draw_search(
 
 
 @dataclass(frozen=True, slots=True)
-class BackbonePlan:
+class BackboneEstimate:
     """What a search would do with one backbone; means over the searches that were drawn.
 
     Attributes:
@@ -161,7 +161,7 @@ class BackbonePlan:
 
 
 @dataclass(frozen=True, slots=True)
-class KeyPlan:
+class KeyEstimate:
     """A prefix key that the priced points read: backbone, contrast and size with its views.
 
     Attributes:
@@ -182,7 +182,7 @@ class KeyPlan:
 
 
 @dataclass(frozen=True, slots=True)
-class PartPlan:
+class DataPart:
     """A part of the data: the folds together, the two parts of a hold-out, or the sealed test part.
 
     Attributes:
@@ -199,7 +199,7 @@ class PartPlan:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Estimate:
     """What a search would do and take.
 
     Attributes:
@@ -232,14 +232,14 @@ class Plan:
     is_synthetic: bool
     is_grouped: bool
     split: SplitName
-    parts: tuple[PartPlan, ...]
+    parts: tuple[DataPart, ...]
     folds: int
     trials: int
     recipes: int
     priced_points: int
-    backbones: tuple[BackbonePlan, ...]
+    backbones: tuple[BackboneEstimate, ...]
     left_out: dict[str, str]
-    keys: tuple[KeyPlan, ...]
+    keys: tuple[KeyEstimate, ...]
     slots: int
     crowding: float
     worker_bytes: int
@@ -251,11 +251,11 @@ class Plan:
     trials_in_budget: int
 
 
-def plan_search(survey: Survey, request: SearchRequest) -> Plan:
+def estimate_search(survey: Preflight, request: SearchRequest) -> Estimate:
     """Price points of a surveyed search and run searches over them in thought.
 
     Args:
-        survey: From `orchestrator.preflight.preflight.survey_search`.
+        survey: From `orchestrator.preflight.preflight.run_preflight`.
         request: What was asked for.
 
     Raises:
@@ -269,7 +269,7 @@ def plan_search(survey: Survey, request: SearchRequest) -> Plan:
     trials = request.trials
     device = choose_device(survey.gpus_per_trial)
     crowding = measure_crowding(survey.slots) if device.type == "cpu" else float(survey.slots)
-    pricer = Pricer(
+    cost_model = CostModel(
         patch_set=survey.patch_set,
         rows=survey.rows,
         split=survey.split,
@@ -282,19 +282,19 @@ def plan_search(survey: Survey, request: SearchRequest) -> Plan:
     )
     recipes = len(survey.first)
     drawn = survey.points[: recipes + _RANDOM_POINTS]
-    points = [pricer.price(config, is_recipe=number < recipes) for number, config in enumerate(drawn)]
-    warm = pricer.warm(points)
+    points = [cost_model.price(config, is_recipe=number < recipes) for number, config in enumerate(drawn)]
+    warm = cost_model.warm(points)
     random = np.random.default_rng(0)
     count = max(20, min(_DRAWS, _DRAWN_TRIALS // trials))
     outcomes = [
-        run_in_thought(list(draw_search(points, trials, random)), warm, is_stored=request.features != "off")
+        simulate_search(list(draw_search(points, trials, random)), warm, is_stored=request.features != "off")
         for _ in range(count)
     ]
     budget = None if request.minutes is None else 60.0 * request.minutes
-    ending = [np.array(ends(outcome.durations, survey.slots)) for outcome in outcomes]
+    ending = [np.array(finish_times(outcome.durations, survey.slots)) for outcome in outcomes]
     wall = [_START_SECONDS + min(float(own.max()), budget or np.inf) for own in ending]
     low, middle, high = (float(value) for value in np.percentile(wall, (10, 50, 90)))
-    return Plan(
+    return Estimate(
         task=survey.task.name,
         source=survey.patch_set.source,
         is_synthetic=survey.patch_set.is_synthetic,
@@ -305,9 +305,9 @@ def plan_search(survey: Survey, request: SearchRequest) -> Plan:
         trials=trials,
         recipes=min(recipes, trials),
         priced_points=len(points),
-        backbones=_backbone_plans(survey, pricer, points, warm, outcomes),
+        backbones=_backbone_plans(survey, cost_model, points, warm, outcomes),
         left_out=survey.afforded.left_out,
-        keys=_key_plans(pricer, points, warm, outcomes),
+        keys=_key_plans(cost_model, points, warm, outcomes),
         slots=survey.slots,
         crowding=crowding,
         worker_bytes=peak_memory_bytes() + max(point.memory_bytes for point in points),
@@ -320,7 +320,7 @@ def plan_search(survey: Survey, request: SearchRequest) -> Plan:
     )
 
 
-def _parts(survey: Survey) -> tuple[PartPlan, ...]:
+def _parts(survey: Preflight) -> tuple[DataPart, ...]:
     folds, rows = survey.split.folds_of(survey.rows), survey.rows
     places = {"folds": folds != TEST, "test": folds == TEST}
     if survey.split.holdout is not None:
@@ -332,7 +332,7 @@ def _parts(survey: Survey) -> tuple[PartPlan, ...]:
             for index, label in enumerate(survey.task.classes)
         }
         found.append(
-            PartPlan(
+            DataPart(
                 name=name,
                 images={label: len(groups) for label, groups in by_class.items()},
                 groups={label: len(set(groups.tolist())) for label, groups in by_class.items()},
@@ -343,22 +343,22 @@ def _parts(survey: Survey) -> tuple[PartPlan, ...]:
 
 
 def _backbone_plans(
-    survey: Survey,
-    pricer: Pricer,
-    points: Sequence[Point],
-    warm: AbstractSet[Need],
-    outcomes: Sequence[Outcome],
-) -> tuple[BackbonePlan, ...]:
+    survey: Preflight,
+    cost_model: CostModel,
+    points: Sequence[TrialCost],
+    warm: AbstractSet[FeatureRequirement],
+    outcomes: Sequence[SimulatedSearch],
+) -> tuple[BackboneEstimate, ...]:
     images = len(survey.rows.rows)
     plans = []
     for name in survey.afforded.context.backbones:
         file = survey.inventory.usable[name]
         passes = [
-            [place for place in own.passes if pricer.keys[place[0]].backbone == name] for own in outcomes
+            [place for place in own.passes if cost_model.keys[place[0]].backbone == name] for own in outcomes
         ]
         needs = {need for point in points if point.backbone == name for need in point.needs}
         plans.append(
-            BackbonePlan(
+            BackboneEstimate(
                 backbone=name,
                 weights="none: trains from scratch" if file is None else f"ImageNet, {file.origin}",
                 trials=fmean(own.trials[name] for own in outcomes),
@@ -375,11 +375,14 @@ def _backbone_plans(
 
 
 def _key_plans(
-    pricer: Pricer, points: Sequence[Point], warm: AbstractSet[Need], outcomes: Sequence[Outcome]
-) -> tuple[KeyPlan, ...]:
+    cost_model: CostModel,
+    points: Sequence[TrialCost],
+    warm: AbstractSet[FeatureRequirement],
+    outcomes: Sequence[SimulatedSearch],
+) -> tuple[KeyEstimate, ...]:
     needs = {need for point in points for need in point.needs}
     return tuple(
-        KeyPlan(
+        KeyEstimate(
             backbone=facts.backbone,
             contrast=facts.contrast,
             size_px=facts.size_px,
@@ -387,5 +390,7 @@ def _key_plans(
             warm_views=len({need.view for need in needs & warm if need.key == key}),
             chance=fmean(any(key == passed for passed, _ in own.passes) for own in outcomes),
         )
-        for key, facts in sorted(pricer.keys.items(), key=lambda item: (item[1].backbone, item[1].contrast))
+        for key, facts in sorted(
+            cost_model.keys.items(), key=lambda item: (item[1].backbone, item[1].contrast)
+        )
     )

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from orchestrator.cli.common import print_sentence
+from orchestrator.cli.common import print_message
 from results.run.records import SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
 from search_spaces.recipes import RECIPES
@@ -28,7 +28,7 @@ def combine_recipes(
         found = {record.recipe for record in complete}
         missing = [name for name in recipe.members if name not in found]
         if missing:
-            print_sentence(console, f"{recipe.name}: no complete trial of its members {', '.join(missing)}")
+            print_message(console, f"{recipe.name}: no complete trial of its members {', '.join(missing)}")
         if len(members) > 1:
             _build(run, recipe.name, recipe.method, members, console)
 
@@ -40,5 +40,5 @@ def _build(run: RunFolder, name: str, method: str, members: Sequence[int], conso
     built = build_ensembles(
         run, trials=members, max_members=len(members), methods=(method,), seed=run.search().seed
     )
-    print_sentence(console, f"{name}: {method} of trials {', '.join(map(str, members))}")
+    print_message(console, f"{name}: {method} of trials {', '.join(map(str, members))}")
     Console(highlight=False).print(ensemble_table(built))

@@ -9,11 +9,9 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from trainables.runtime.trial_runtime import Place, Start
-
 from orchestrator.tuning.trial_runner import open_material
 from results.errors import RunError
-from results.predictors.selected_model import choose_model
+from results.predictors.selected_model import resolve_model
 from results.run.records import SearchRecord, TrialRecord
 from results.run.refit_records import REFIT_FILE, RefitRecord, read_refit, refit_folder
 from results.run.run_folder import RunFolder
@@ -21,6 +19,7 @@ from trainables.common.files import write_atomically
 from trainables.config.trial_config import TrialConfig, decode
 from trainables.runtime.checkpoint import read_fold_weights, write_fold_weights
 from trainables.runtime.devices import available_device
+from trainables.runtime.trial_runtime import TrialRuntime, WarmStart
 from trainables.training.refit import refit
 
 
@@ -67,7 +66,7 @@ def refit_model(
     """
     if seeds < 1:
         raise RunError(f"--seeds must be at least 1, found {seeds}")
-    chosen = choose_model(run, ensemble=ensemble, trial=trial)
+    chosen = resolve_model(run, ensemble=ensemble, trial=trial)
     records = [_needed_record(run, number) for number in chosen.trials]
     return chosen.name, (_refitted(run, record, seeds) for record in records)
 
@@ -89,12 +88,12 @@ def _refitted(run: RunFolder, record: TrialRecord, seeds: int) -> RefittedTrial:
     if known is not None and (known.seeds, known.epochs) == (seeds, record.best_epoch):
         return RefittedTrial(record.number, known, is_new=False)
     search, config, begun = run.search(), decode(record.config), time.monotonic()
-    material, place = open_material(run, search, available_device())
+    training_data, runtime = open_material(run, search, available_device())
     epochs = record.best_epoch or 1
     found = refit(
         config,
-        material,
-        _with_refitted_start(place, search),
+        training_data,
+        _with_refitted_start(runtime, search),
         epochs=epochs,
         seeds=seeds,
         seed=record.seed,
@@ -121,16 +120,16 @@ def _note(config: TrialConfig) -> str:
     return "each fold kept an epoch of its own (training.stopping=fold); this is the last of them"
 
 
-def _with_refitted_start(place: Place, search: SearchRecord) -> Place:
+def _with_refitted_start(runtime: TrialRuntime, search: SearchRecord) -> TrialRuntime:
     """The place, with the refitted model of the trial to start from, where there is one."""
     source = search.start_from
-    if source is None or place.start is None:
-        return place
+    if source is None or runtime.start is None:
+        return runtime
     run = RunFolder(Path(source.run))
     if read_refit(run, source.trial) is None:
-        return place
-    start = Start(place.start.config, read_fold_weights(refit_folder(run, source.trial)))
-    return dataclasses.replace(place, start=start)
+        return runtime
+    start = WarmStart(runtime.start.config, read_fold_weights(refit_folder(run, source.trial)))
+    return dataclasses.replace(runtime, start=start)
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from trainables.common.errors import ConfigError, OrchestrateError, UnknownNameE
 from trainables.config.tasks import TASKS, task_named
 from trainables.config.trial_config import TrialConfig
 from trainables.data.patches import PatchSet
-from trainables.data.training_data import Material
+from trainables.data.training_data import TrainingData
 from trainables.models.custom_cnn import FAMILY as CUSTOM_CNN
 from trainables.models.registry import backbone_named
 from trainables.preprocessing.transforms import transform_spec
@@ -21,13 +21,13 @@ _TYPES: Final = ("none", "probability", "hard")
 
 
 def check_config(
-    config: TrialConfig, material: Material, context: SpaceContext, start: TrialConfig | None = None
+    config: TrialConfig, training_data: TrainingData, context: SpaceContext, start: TrialConfig | None = None
 ) -> None:
     """Check that a configuration can be built for these images.
 
     Args:
         config: The trial.
-        material: The training part.
+        training_data: The training part.
         context: Of the search.
         start: Configuration of the trial that others start from.
 
@@ -35,7 +35,7 @@ def check_config(
         ConfigError: If not.
         UnknownNameError: If the cut does not exist.
     """
-    patch_set = material.patch_set
+    patch_set = training_data.patch_set
     is_free_form = context.has_free_form and config.model.backbone.startswith(f"{CUSTOM_CNN}:")
     if config.model.backbone not in context.backbones and not is_free_form:
         raise UnknownNameError("backbone of this search", config.model.backbone, context.backbones)
@@ -47,25 +47,25 @@ def check_config(
     for is_test in (False, True):
         transform_spec(config, backbone, patch_set.images.shape[1:], patch_set.max_value, is_test=is_test)
     if config.model.pair != "none":
-        material.baselines()
-    material.known(config.model.type_input)
+        training_data.baselines()
+    training_data.known(config.model.type_input)
     if config.training.first_phase not in ("none", "head"):
-        material.labels_of(task_named(config.training.first_phase))
+        training_data.labels_of(task_named(config.training.first_phase))
     if config.model.weights == "start":
         check_start(config, start)
 
 
-def with_labels(context: SpaceContext, material: Material) -> SpaceContext:
+def with_labels(context: SpaceContext, training_data: TrainingData) -> SpaceContext:
     """Say what labels and pairs of these data let a space ask for."""
     return dataclasses.replace(
         context,
-        has_pairs=_is_possible(material.baselines),
-        types=tuple(name for name in _TYPES if _is_possible(functools.partial(material.known, name))),
+        has_pairs=_is_possible(training_data.baselines),
+        types=tuple(name for name in _TYPES if _is_possible(functools.partial(training_data.known, name))),
         phases=tuple(
             name
             for name, task in TASKS.items()
-            if len(task.classes) > material.classes
-            and _is_possible(functools.partial(material.labels_of, task))
+            if len(task.classes) > training_data.classes
+            and _is_possible(functools.partial(training_data.labels_of, task))
         ),
     )
 

@@ -22,7 +22,7 @@ _SMALL_SET: Final = 400  # images up to which eight more random views are worth 
 
 
 @dataclass(frozen=True, slots=True)
-class Budget:
+class TrialBudget:
     """What a trial may cost.
 
     Attributes:
@@ -49,7 +49,7 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True)
-class Afforded:
+class FeasibleModels:
     """What this machine can afford.
 
     Attributes:
@@ -63,7 +63,9 @@ class Afforded:
     costs: dict[str, Cost]
 
 
-def afford(inventory: Inventory, patch_set: PatchSet, device: Device, budget: Budget) -> Afforded:
+def find_feasible_models(
+    inventory: Inventory, patch_set: PatchSet, device: Device, budget: TrialBudget
+) -> FeasibleModels:
     """Say what each backbone may vary here, what it costs, and why others are left out.
 
     Args:
@@ -73,7 +75,7 @@ def afford(inventory: Inventory, patch_set: PatchSet, device: Device, budget: Bu
         budget: What a trial may cost.
     """
     if patch_set.is_table:  # nothing passes a net, so there is nothing to measure
-        return Afforded(_table_context(budget), {}, {})
+        return FeasibleModels(_table_context(budget), {}, {})
     left_out = dict(inventory.left_out)
     fine_tunes: dict[str, tuple[str, ...]] = {}
     costs: dict[str, Cost] = {}
@@ -85,11 +87,11 @@ def afford(inventory: Inventory, patch_set: PatchSet, device: Device, budget: Bu
         else:
             fine_tunes[name], costs[name] = found, cost
     context = _context(fine_tunes, patch_set, device, budget)
-    return Afforded(context, left_out, costs)
+    return FeasibleModels(context, left_out, costs)
 
 
 def _context(
-    fine_tunes: dict[str, tuple[str, ...]], patch_set: PatchSet, device: Device, budget: Budget
+    fine_tunes: dict[str, tuple[str, ...]], patch_set: PatchSet, device: Device, budget: TrialBudget
 ) -> SpaceContext:
     usable = tuple(fine_tunes)
     sizes = {name: default_side(backbone_named(name), patch_set.images.shape[1:]) for name in usable}
@@ -119,7 +121,7 @@ def _context(
     )
 
 
-def _table_context(budget: Budget) -> SpaceContext:
+def _table_context(budget: TrialBudget) -> SpaceContext:
     return SpaceContext(
         backbones=(TABLE.name,),
         from_scratch=frozenset(),
@@ -134,7 +136,7 @@ def _table_context(budget: Budget) -> SpaceContext:
     )
 
 
-def _cost(name: str, inventory: Inventory, patch_set: PatchSet, device: Device, budget: Budget) -> Cost:
+def _cost(name: str, inventory: Inventory, patch_set: PatchSet, device: Device, budget: TrialBudget) -> Cost:
     backbone = backbone_named(name)
     return measure_cost(
         backbone,
@@ -147,7 +149,7 @@ def _cost(name: str, inventory: Inventory, patch_set: PatchSet, device: Device, 
     )
 
 
-def _affordable_levels(name: str, cost: Cost, budget: Budget) -> tuple[str, ...] | str:
+def _affordable_levels(name: str, cost: Cost, budget: TrialBudget) -> tuple[str, ...] | str:
     """Cut levels at which a trial may train the last stage, or why the backbone is left out."""
     if cost.from_pixels is not None:
         seconds = _trial_seconds(cost.from_pixels, 1, budget)
@@ -165,7 +167,7 @@ def _affordable_levels(name: str, cost: Cost, budget: Budget) -> tuple[str, ...]
     )
 
 
-def _trial_seconds(step: float, views: int, budget: Budget) -> float:
+def _trial_seconds(step: float, views: int, budget: TrialBudget) -> float:
     return trial_seconds(
         step,
         trained=budget.trained_an_epoch,

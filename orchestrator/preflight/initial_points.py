@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from search_spaces.enqueue import FirstPoint
+from search_spaces.enqueue import InitialPoint
 from search_spaces.recipes import Recipe, recipe_named, recipes_of
 from search_spaces.registry import Space
 from trainables.common.errors import ConfigError, OrchestrateError
@@ -15,11 +15,11 @@ ALL: Final = "all"
 _SHARE: Final = 3  # unless it is told which, a search gives at most a third of its trials to recipes,
 _OF_A_BACKBONE: Final = 2  # and at most two to those of one backbone
 
-Check = Callable[[TrialConfig], None]
+ConfigCheck = Callable[[TrialConfig], None]
 
 
 @dataclass(frozen=True, slots=True)
-class FirstPoints:
+class InitialPoints:
     """Points that a search tries first.
 
     Attributes:
@@ -29,7 +29,7 @@ class FirstPoints:
         is_all: The user wants all of the task's.
     """
 
-    points: tuple[FirstPoint, ...]
+    points: tuple[InitialPoint, ...]
     recipes: tuple[Recipe, ...] = ()
     is_by_name: bool = False
     is_all: bool = False
@@ -40,8 +40,8 @@ class FirstPoints:
         return tuple(dict.fromkeys(str(point.settings["model.backbone"]) for point in self.points))
 
     def fitting(
-        self, check: Check, pins: Mapping[str, Any], *, epochs: int, trials: int
-    ) -> tuple[list[FirstPoint], dict[str, str]]:
+        self, check: ConfigCheck, pins: Mapping[str, Any], *, epochs: int, trials: int
+    ) -> tuple[list[InitialPoint], dict[str, str]]:
         """Return the points to try, and why others are left out, by recipe.
 
         Args:
@@ -53,7 +53,7 @@ class FirstPoints:
         Raises:
             OrchestrateError: If a point that the user named cannot run.
         """
-        fitting, left_out = list[FirstPoint](), dict[str, str]()
+        fitting, left_out = list[InitialPoint](), dict[str, str]()
         of_backbone = Counter[str]()
         for point in self.points:
             try:
@@ -71,7 +71,7 @@ class FirstPoints:
         return (fitting if is_free else fitting[: max(1, trials // _SHARE)]), left_out
 
 
-def choose_first_points(names: Sequence[str], task: str, space: Space) -> FirstPoints:
+def choose_initial_points(names: Sequence[str], task: str, space: Space) -> InitialPoints:
     """Look up what a search tries first.
 
     Args:
@@ -84,10 +84,10 @@ def choose_first_points(names: Sequence[str], task: str, space: Space) -> FirstP
         ConfigError: If a recipe is of another task.
     """
     if not names or ALL in names:
-        return FirstPoints(_points(space.recipes), is_all=ALL in names)
+        return InitialPoints(_points(space.recipes), is_all=ALL in names)
     named = [recipe_named(name, task) for name in names]
     members = dict.fromkeys(member for recipe in named for member in (recipe.members or (recipe.name,)))
-    return FirstPoints(
+    return InitialPoints(
         _points([recipe_named(member, task) for member in members]),
         recipes=tuple(named),
         is_by_name=True,
@@ -95,7 +95,7 @@ def choose_first_points(names: Sequence[str], task: str, space: Space) -> FirstP
 
 
 @dataclass(frozen=True, slots=True)
-class Defaults:
+class RecipeDefaults:
     """What a search does where its command does not say: the protocol of the recipes that it names."""
 
     trials: int = 24
@@ -105,7 +105,7 @@ class Defaults:
     test_share: float = 0.2
 
 
-def defaults_for(names: Sequence[str], task: str) -> Defaults:
+def defaults_for(names: Sequence[str], task: str) -> RecipeDefaults:
     """Return what a search with these recipes does where its command does not say.
 
     Trials are the recipes' points, epochs those of the longest, and the protocol is theirs where they agree.
@@ -120,20 +120,22 @@ def defaults_for(names: Sequence[str], task: str) -> Defaults:
         ConfigError: If a recipe is of another task.
     """
     if not names:
-        return Defaults()
+        return RecipeDefaults()
     if ALL in names:
         points = [point for recipe in recipes_of(task) for point in recipe.points]
-        return Defaults(max(len(points), 1), max([30, *(int(point["training.epochs"]) for point in points)]))
+        return RecipeDefaults(
+            max(len(points), 1), max([30, *(int(point["training.epochs"]) for point in points)])
+        )
     named = [recipe_named(name, task) for name in names]
     members = [recipe_named(member, task) for recipe in named for member in recipe.members or (recipe.name,)]
     settings = [point for recipe in members for point in recipe.points]
     protocols = {(one.folds, one.holdout, one.test_share) for one in (recipe.protocol for recipe in named)}
     trials, epochs = len(settings), max(int(point["training.epochs"]) for point in settings)
     if len(protocols) > 1:
-        return Defaults(trials, epochs)
+        return RecipeDefaults(trials, epochs)
     folds, holdout, test_share = protocols.pop()
-    return Defaults(trials, epochs, folds if holdout is None else None, holdout, test_share)
+    return RecipeDefaults(trials, epochs, folds if holdout is None else None, holdout, test_share)
 
 
-def _points(recipes: Sequence[Recipe]) -> tuple[FirstPoint, ...]:
-    return tuple(FirstPoint(recipe.name, settings) for recipe in recipes for settings in recipe.points)
+def _points(recipes: Sequence[Recipe]) -> tuple[InitialPoint, ...]:
+    return tuple(InitialPoint(recipe.name, settings) for recipe in recipes for settings in recipe.points)

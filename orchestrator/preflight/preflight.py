@@ -10,15 +10,15 @@ from typing import Any
 from cluster.connect import Connection
 from cluster.resources import trial_slots
 from orchestrator.preflight.compatibility import check_config, with_labels
-from orchestrator.preflight.feasibility import Afforded, Budget, afford
-from orchestrator.preflight.initial_points import FirstPoints, choose_first_points
-from orchestrator.preflight.warm_start import Sources, find_sources
+from orchestrator.preflight.feasibility import FeasibleModels, TrialBudget, find_feasible_models
+from orchestrator.preflight.initial_points import InitialPoints, choose_initial_points
+from orchestrator.preflight.warm_start import WarmStartSources, find_sources
 from orchestrator.request import SearchRequest
 from orchestrator.study.study import check_space
 from results.run.records import SourceTrial
 from results.run.split_labels import NAIVE_SENTENCE
 from search_spaces.context import SpaceContext
-from search_spaces.enqueue import FirstPoint
+from search_spaces.enqueue import InitialPoint
 from search_spaces.registry import Space, space_named
 from trainables.common.errors import ConfigError
 from trainables.config.tasks import Task, task_named
@@ -26,18 +26,18 @@ from trainables.config.trial_config import TrialConfig
 from trainables.data.patches import PatchSet, TaskRows, select_rows
 from trainables.data.sources import load_patch_set
 from trainables.data.splits import TEST, Split, make_split, trained_and_predicted
-from trainables.data.training_data import prepare
+from trainables.data.training_data import training_data_of
 from trainables.models.registry import DEFAULT_BACKBONES, backbone_named
 from trainables.models.table import TABLE
 from trainables.models.weights import Inventory, take_inventory
 from trainables.runtime.devices import choose_device, limit_threads
 
-Say = Callable[[str], None]
-Connect = Callable[[], Connection]
+Notify = Callable[[str], None]
+Connector = Callable[[], Connection]
 
 
 @dataclass(frozen=True, slots=True)
-class Survey:
+class Preflight:
     """What a search finds before it writes anything: the data, their split, the machine, what it can afford.
 
     Attributes:
@@ -72,8 +72,8 @@ class Survey:
     slots: int
     trial_minutes: float
     inventory: Inventory
-    afforded: Afforded
-    first: tuple[FirstPoint, ...]
+    afforded: FeasibleModels
+    first: tuple[InitialPoint, ...]
     recipes: tuple[str, ...]
     points: tuple[TrialConfig, ...]
     start_from: SourceTrial | None
@@ -81,7 +81,7 @@ class Survey:
     notes: tuple[str, ...]
 
 
-def survey_search(request: SearchRequest, connect: Connect, say: Say) -> Survey:
+def run_preflight(request: SearchRequest, connect: Connector, say: Notify) -> Preflight:
     """Load, split, look for weights, measure costs, check the space. Writes to the store of data only.
 
     Args:
@@ -95,7 +95,7 @@ def survey_search(request: SearchRequest, connect: Connect, say: Say) -> Survey:
     """
     pins = dict(request.pins or {})
     task, space = task_named(request.task), space_named(request.space or request.task)
-    first = choose_first_points(request.recipes, task.name, space)
+    first = choose_initial_points(request.recipes, task.name, space)
     store = (request.store or request.runs / ".store").resolve()
     patch_set, notes = load_patch_set(
         request.data, task=task, label_codes=request.label_codes, store=store, source=request.source
@@ -112,7 +112,7 @@ def survey_search(request: SearchRequest, connect: Connect, say: Say) -> Survey:
         is_random=pins.get("model.weights") == "random",
     )
     trained, predicted = trained_and_predicted(split.folds_of(rows))
-    budget = Budget(
+    budget = TrialBudget(
         images=len(rows.rows),
         training_images=int((split.folds_of(rows) != TEST).sum()),
         trained_an_epoch=trained,
@@ -124,16 +124,16 @@ def survey_search(request: SearchRequest, connect: Connect, say: Say) -> Survey:
         exports=store / "onnx",
     )
     limit_threads(request.cpus_per_trial)  # costs are measured as trials will run
-    afforded = afford(inventory, patch_set, choose_device(gpus), budget)
+    afforded = find_feasible_models(inventory, patch_set, choose_device(gpus), budget)
     _say_all(say, *_left_out_sentences(afforded.left_out))
     if not afforded.context.backbones:
         raise ConfigError(
             "no backbone is left to search; see the reasons above, and try --trial-minutes or --weights-dir"
         )
-    material = sources.tell(prepare(patch_set, task, split))
-    context = with_labels(afforded.context, material)
+    training_data = sources.tell(training_data_of(patch_set, task, split))
+    context = with_labels(afforded.context, training_data)
     _say_all(say, f"backbones: {', '.join(context.backbones)}", *_about_pairs(context, pins, first))
-    check = functools.partial(check_config, material=material, context=context, start=sources.start)
+    check = functools.partial(check_config, training_data=training_data, context=context, start=sources.start)
     fitting, unfit = first.fitting(check, pins, epochs=request.epochs, trials=request.trials)
     if first.is_all:
         _say_all(say, *(f"recipe {name} is left out: {reason}" for name, reason in unfit.items()))
@@ -142,7 +142,7 @@ def survey_search(request: SearchRequest, connect: Connect, say: Say) -> Survey:
         points += check_space(space, context, pins)
     for config in points:
         check(config)
-    return Survey(
+    return Preflight(
         task=task,
         space=space,
         pins=pins,
@@ -165,7 +165,7 @@ def survey_search(request: SearchRequest, connect: Connect, say: Say) -> Survey:
     )
 
 
-def _say_all(say: Say, *sentences: str) -> None:
+def _say_all(say: Notify, *sentences: str) -> None:
     for sentence in sentences:
         say(sentence)
 
@@ -176,7 +176,7 @@ def _about_the_store(request: SearchRequest) -> list[str]:
     return [f"--shared-store {request.shared_store} is not there: each node computes its own features"]
 
 
-def _about_pairs(context: SpaceContext, pins: Mapping[str, Any], first: FirstPoints) -> list[str]:
+def _about_pairs(context: SpaceContext, pins: Mapping[str, Any], first: InitialPoints) -> list[str]:
     if not context.has_pairs or "model.pair" in pins or first.is_by_name:
         return []
     return [
@@ -185,7 +185,7 @@ def _about_pairs(context: SpaceContext, pins: Mapping[str, Any], first: FirstPoi
     ]
 
 
-def _split(request: SearchRequest, patch_set: PatchSet, rows: TaskRows, sources: Sources) -> Split:
+def _split(request: SearchRequest, patch_set: PatchSet, rows: TaskRows, sources: WarmStartSources) -> Split:
     """Split as the request says, or as the run that the search builds on."""
     return make_split(
         rows,
@@ -200,7 +200,7 @@ def _split(request: SearchRequest, patch_set: PatchSet, rows: TaskRows, sources:
     )
 
 
-def _asked_backbones(pins: Mapping[str, Any], first: FirstPoints, *, is_table: bool) -> tuple[str, ...]:
+def _asked_backbones(pins: Mapping[str, Any], first: InitialPoints, *, is_table: bool) -> tuple[str, ...]:
     """Backbones that the held settings leave: nets without pretrained weights train in all their stages."""
     if is_table:
         return (TABLE.name,)

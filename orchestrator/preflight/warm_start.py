@@ -4,8 +4,6 @@ import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainables.runtime.trial_runtime import Start
-
 from orchestrator.request import SearchRequest
 from results.errors import RunError
 from results.run.records import SearchRecord, SourceTrial
@@ -13,12 +11,13 @@ from results.run.run_folder import RunFolder
 from results.run.source_trials import find_source, source_record, source_search, type_probabilities
 from trainables.config.trial_config import TrialConfig, decode
 from trainables.data.splits import Split, read_split
-from trainables.data.training_data import Material
+from trainables.data.training_data import TrainingData
 from trainables.runtime.checkpoint import read_fold_weights
+from trainables.runtime.trial_runtime import WarmStart
 
 
 @dataclass(frozen=True, slots=True)
-class Sources:
+class WarmStartSources:
     """Trials that a search builds on.
 
     Attributes:
@@ -38,12 +37,12 @@ class Sources:
         """Configuration of the trial that others start from."""
         return None if self.start_from is None else decode(source_record(self.start_from).config)
 
-    def tell(self, material: Material) -> Material:
+    def tell(self, training_data: TrainingData) -> TrainingData:
         """The material with what the type trial says of its images."""
-        return tell_types(material, self.type_from)
+        return with_type_probabilities(training_data, self.type_from)
 
 
-def find_sources(request: SearchRequest, fingerprint: str) -> Sources:
+def find_sources(request: SearchRequest, fingerprint: str) -> WarmStartSources:
     """Find what a search builds on.
 
     Args:
@@ -84,7 +83,7 @@ def find_sources(request: SearchRequest, fingerprint: str) -> Sources:
     if len(splits) == 2:
         splits.sort(key=lambda split: -len(split.fold_of_group))  # the one that knows more patients
         _need_same_folds(*splits)
-    return Sources(
+    return WarmStartSources(
         found.get("--start-from"),
         found.get("--type-from"),
         splits[0] if splits else None,
@@ -101,18 +100,18 @@ def _need_same_folds(one: Split, other: Split) -> None:
             )
 
 
-def tell_types(material: Material, source: SourceTrial | None) -> Material:
+def with_type_probabilities(training_data: TrainingData, source: SourceTrial | None) -> TrainingData:
     """Give a material what a trial says of the type of each finding.
 
     Raises:
         RunError: If it does not say it of every image.
     """
     if source is None:
-        return material
-    return dataclasses.replace(material, type_probability=type_probabilities(source, material.rows))
+        return training_data
+    return dataclasses.replace(training_data, type_probability=type_probabilities(source, training_data.rows))
 
 
-def read_start(search: SearchRecord) -> Start | None:
+def read_start(search: SearchRecord) -> WarmStart | None:
     """The finished trial that trials of a search start from; None without one.
 
     Raises:
@@ -123,4 +122,4 @@ def read_start(search: SearchRecord) -> Start | None:
         return None
     config = decode(source_record(source).config)
     states = read_fold_weights(RunFolder(Path(source.run)).trial(source.trial) / "folds")
-    return Start(config, states[:: config.training.repeats])
+    return WarmStart(config, states[:: config.training.repeats])

@@ -28,7 +28,7 @@ class Images:
 
 
 @dataclass(frozen=True, slots=True)
-class Saved:
+class ComputeSavings:
     """Frozen forward passes of a search, and of a plain one with the same trials and epochs.
 
     Attributes:
@@ -76,7 +76,7 @@ def plain_passes(*, epochs: int, models: int, trained: int, predicted: int, pred
     return epochs * models * (trained + predicted * prediction_views)
 
 
-def saved_by_sharing(records: Sequence[TrialRecord], images: Images) -> Saved:
+def savings_from_sharing(records: Sequence[TrialRecord], images: Images) -> ComputeSavings:
     """Compare what ran with what a plain search would have run, over all trials with a frozen prefix.
 
     Device time takes the seconds an image that were measured when the trial's features were computed, in this
@@ -90,7 +90,7 @@ def saved_by_sharing(records: Sequence[TrialRecord], images: Images) -> Saved:
     fed = [(record, use) for record in records if (use := record.prefix) and use.kind == "stored views"]
     plain = [_plain_passes_of(record, use, images) for record, use in fed]
     is_known = bool(fed) and all(use.seconds_per_image > 0 for _, use in fed)
-    return Saved(
+    return ComputeSavings(
         trials=len(fed),
         plain_passes=sum(plain),
         passes=sum(use.computed * images.stored for _, use in fed),
@@ -99,7 +99,7 @@ def saved_by_sharing(records: Sequence[TrialRecord], images: Images) -> Saved:
     )
 
 
-def saved_sentence(saved: Saved) -> str:
+def savings_message(saved: ComputeSavings) -> str:
     """What sharing saved, in one sentence; empty when no trial had a frozen prefix.
 
     >>> saved_sentence(Saved(10, 11000, 500, 66.0, 3.0))

@@ -20,7 +20,7 @@ from orchestrator.study.pruners import REDUCTION, first_rung, is_rung
 from orchestrator.study.samplers import BoundedSampler
 from results.run.records import TrialRecord
 from search_spaces.context import SpaceContext
-from search_spaces.enqueue import FirstPoint, params_of, register
+from search_spaces.enqueue import InitialPoint, matching_params, suggest_enqueued
 from search_spaces.registry import Space
 from trainables.common.errors import ConfigError
 from trainables.config.trial_config import TrialConfig, decode, flatten
@@ -54,7 +54,7 @@ class InvalidPointError(ConfigError):
         self.number, self.params = number, params
 
 
-class StudyPolicy:
+class OptunaStudy:
     """Asks and tells one study.
 
     Args:
@@ -85,12 +85,12 @@ class StudyPolicy:
         states = (TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
         self.handed_out = len(study.get_trials(deepcopy=False, states=states))
 
-    def enqueue(self, points: Sequence[FirstPoint]) -> None:
+    def enqueue(self, points: Sequence[InitialPoint]) -> None:
         """Put points in front of what the sampler will propose."""
         for point in points:
             config = point.configure(self.pins, epochs=self.context.epochs)
             self.study.enqueue_trial(
-                params_of(self.space.function, self.context, config),
+                matching_params(self.space.function, self.context, config),
                 user_attrs={"recipe": point.recipe, "settings": flatten(config.model_dump(mode="json"))},
             )
 
@@ -142,7 +142,7 @@ class StudyPolicy:
         if settings is None:
             return self.space.configure(trial, self.context, self.pins)
         config = decode(settings)
-        register(self.space.function, self.context, config, trial)
+        suggest_enqueued(self.space.function, self.context, config, trial)
         return config
 
     def should_prune(self, number: int, epoch: int, value: float) -> bool:

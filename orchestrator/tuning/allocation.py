@@ -30,7 +30,7 @@ class Kind:
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class ResourceRequest:
     """What one trial is given of a machine.
 
     Attributes:
@@ -43,7 +43,7 @@ class Request:
     gpus: float
     memory_bytes: int = 0
 
-    def is_larger_than(self, other: "Request") -> bool:
+    def is_larger_than(self, other: "ResourceRequest") -> bool:
         """Tell whether this takes more of anything than another request."""
         return self.cpus > other.cpus or self.gpus > other.gpus or self.memory_bytes > other.memory_bytes
 
@@ -61,7 +61,7 @@ def kind_of(config: TrialConfig, folds: int) -> Kind:
     )
 
 
-class Packing:
+class ResourceAllocator:
     """Learns what each kind of trial needs.
 
     Args:
@@ -87,20 +87,20 @@ class Packing:
         self.folds, self.slots, self.is_measured = folds, slots, is_measured
         self._needs: dict[Kind, float] = {}
 
-    def request(self, config: TrialConfig) -> Request:
+    def request(self, config: TrialConfig) -> ResourceRequest:
         """Return what a trial is given beside others."""
         need = self._need(kind_of(config, self.folds))
         if self.gpus <= 0:
-            return Request(self.cpus, 0.0, self._memory(need))
+            return ResourceRequest(self.cpus, 0.0, self._memory(need))
         if not self.is_measured:
-            return Request(self.cpus, self.gpus)
+            return ResourceRequest(self.cpus, self.gpus)
         eighths = _CAUTIOUS if need is None else min(SHARES, max(1, math.ceil(SHARES * need - 1e-9)))
-        return Request(self.cpus, eighths / SHARES)
+        return ResourceRequest(self.cpus, eighths / SHARES)
 
-    def alone(self) -> Request:
+    def alone(self) -> ResourceRequest:
         """Return what a trial is given that must run alone: the largest machine, with a whole GPU if any."""
         largest = max((machine.cpus for machine in self.machines), default=self.cpus)
-        return Request(max(self.cpus, largest), max(1.0, self.gpus) if self.gpus > 0 else 0.0)
+        return ResourceRequest(max(self.cpus, largest), max(1.0, self.gpus) if self.gpus > 0 else 0.0)
 
     def measured(self, config: TrialConfig, peak_bytes: int, total_bytes: int) -> None:
         """Note what a trial needed.

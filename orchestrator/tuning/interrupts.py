@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from orchestrator.tuning.trial_manager import Conductor
+from orchestrator.tuning.trial_manager import TrialManager
 
 
 @contextmanager
-def interruptible(conductor: Conductor) -> Iterator[None]:
+def interruptible(manager: TrialManager) -> Iterator[None]:
     """Let Ctrl-C and SIGTERM end the search cleanly: Tune stops its trials, the caller sees `is_stopping`."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -19,11 +19,11 @@ def interruptible(conductor: Conductor) -> Iterator[None]:
 
     def remember(number: int, frame: FrameType | None) -> None:
         # Tune installs its own handler inside fit(); it calls this one when Ctrl-C comes a second time.
-        conductor.is_stopping = True
+        manager.is_stopping = True
         raise KeyboardInterrupt
 
     def terminate(number: int, frame: FrameType | None) -> None:
-        conductor.is_stopping = True
+        manager.is_stopping = True
         signal.raise_signal(signal.SIGINT)
 
     signal.signal(signal.SIGINT, remember)
@@ -31,9 +31,9 @@ def interruptible(conductor: Conductor) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        conductor.is_stopping = True
+        manager.is_stopping = True
     finally:
         signal.signal(signal.SIGTERM, before[0])
         signal.signal(signal.SIGINT, before[1])
-        if conductor.running:
-            conductor.is_stopping = True
+        if manager.running:
+            manager.is_stopping = True

@@ -21,10 +21,10 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from cluster.resources import Machine
-from orchestrator.tuning.allocation import Packing, Request
+from orchestrator.tuning.allocation import ResourceAllocator, ResourceRequest
 from orchestrator.tuning.interrupts import interruptible
-from orchestrator.tuning.trial_manager import GRACE_SECONDS, Conductor, Handout
-from orchestrator.tuning.trial_runner import Step, TrialRunner
+from orchestrator.tuning.trial_manager import GRACE_SECONDS, TrialManager, TrialSpec
+from orchestrator.tuning.trial_runner import TrialRunner, WorkerReport
 from results.run.records import Cause
 from results.run.run_folder import RunFolder
 from trainables.config.trial_config import TrialConfig
@@ -63,7 +63,7 @@ class Resources:
 class Runner(Protocol):
     """Runs one trial step by step, in a worker; `TrialRunner` in a search."""
 
-    def step(self) -> Step: ...
+    def step(self) -> WorkerReport: ...
 
 
 class _Trainable(tune.Trainable):
@@ -96,24 +96,24 @@ class _Trainable(tune.Trainable):
 
 
 @dataclass(frozen=True, slots=True)
-class _Desk:
+class _SharedState:
     """What Searcher, Scheduler and callback share.
 
     Attributes:
-        conductor: Leads the trials.
+        manager: Leads the trials.
         packing: What each is given.
         numbers: Tune's name of a trial -> our number.
         waiting: Number -> what a trial asks for whose worker does not run yet.
     """
 
-    conductor: Conductor
-    packing: Packing
+    manager: TrialManager
+    packing: ResourceAllocator
     numbers: dict[str, int]
-    waiting: dict[int, Request]
+    waiting: dict[int, ResourceRequest]
 
     def config_of(self, number: int) -> TrialConfig | None:
-        trial = self.conductor.running.get(number)
-        return trial.handout.config if trial else None
+        trial = self.manager.running.get(number)
+        return trial.spec.config if trial else None
 
 
 class _NotPickled:
@@ -129,34 +129,34 @@ class _NotPickled:
 class _Searcher(_NotPickled, Searcher):
     """Hands Tune what the conductor hands out."""
 
-    def __init__(self, desk: _Desk, run: Path) -> None:
+    def __init__(self, desk: _SharedState, run: Path) -> None:
         super().__init__()
         self._desk, self._run = desk, run
-        self._held: Handout | None = None
+        self._held: TrialSpec | None = None
 
     def suggest(self, trial_id: str) -> Any:
         """The next trial, `FINISHED`, or None for not now."""
         desk = self._desk
-        if desk.conductor.is_over:
+        if desk.manager.is_over:
             return Searcher.FINISHED
-        handout = self._held or desk.conductor.next()
-        if handout is None:
-            return Searcher.FINISHED if desk.conductor.is_over else None
-        request = desk.packing.alone() if handout.is_alone else desk.packing.request(handout.config)
+        spec = self._held or desk.manager.next()
+        if spec is None:
+            return Searcher.FINISHED if desk.manager.is_over else None
+        request = desk.packing.alone() if spec.is_alone else desk.packing.request(spec.config)
         # Small trials that go ahead would keep a large one from ever finding its room.
         if any(waiting.is_larger_than(request) for waiting in desk.waiting.values()):
-            self._held = handout
+            self._held = spec
             return None
         self._held = None
-        desk.numbers[trial_id] = handout.number
-        desk.waiting[handout.number] = request
+        desk.numbers[trial_id] = spec.number
+        desk.waiting[spec.number] = request
         return {
             "run": str(self._run),
-            "number": handout.number,
-            "config": handout.config.model_dump(),
-            "params": handout.params,
+            "number": spec.number,
+            "config": spec.config.model_dump(),
+            "params": spec.params,
             "request": request,
-            "deadline": desk.conductor.deadline,
+            "deadline": desk.manager.deadline,
         }
 
     def on_trial_complete(
@@ -176,7 +176,7 @@ class _Scheduler(_NotPickled, FIFOScheduler):
 
     _supports_buffered_results = False
 
-    def __init__(self, desk: _Desk) -> None:
+    def __init__(self, desk: _SharedState) -> None:
         super().__init__()
         self._desk = desk
 
@@ -185,7 +185,7 @@ class _Scheduler(_NotPickled, FIFOScheduler):
         cause = self._follow(number, result["step"])
         if cause is None:
             return str(TrialScheduler.CONTINUE)
-        self._desk.conductor.stopped(number, cause)
+        self._desk.manager.on_stop(number, cause)
         return str(TrialScheduler.STOP)
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
@@ -193,21 +193,23 @@ class _Scheduler(_NotPickled, FIFOScheduler):
         config = desk.config_of(number)
         if config is not None:
             self._follow(number, result["step"])
-            desk.conductor.ended(number)
-            if desk.conductor.is_postponed(number):
+            desk.manager.on_end(number)
+            if desk.manager.is_postponed(number):
                 desk.packing.ran_out(config)
 
-    def _follow(self, number: int, step: Step) -> Cause | None:
+    def _follow(self, number: int, step: WorkerReport) -> Cause | None:
         """Tell what a worker told; returns the reason to stop its trial, or None to go on."""
         desk = self._desk
         if step.opened is not None:
-            desk.conductor.opened(number, step.opened, device=step.device)
+            desk.manager.on_open(number, step.opened, device=step.device)
         config = desk.config_of(number)
         if step.memory is not None and config is not None:
-            desk.conductor.needed(number, step.memory.peak_bytes)
+            desk.manager.on_memory(number, step.memory.peak_bytes)
             desk.packing.measured(config, step.memory.peak_bytes, step.memory.total_bytes)
         for report in step.epochs:
-            cause = desk.conductor.epoch(number, report.epoch, report.value, report.scalars, report.collapsed)
+            cause = desk.manager.on_epoch(
+                number, report.epoch, report.value, report.scalars, report.collapsed
+            )
             if cause is not None:
                 return cause
         return None
@@ -216,7 +218,7 @@ class _Scheduler(_NotPickled, FIFOScheduler):
 class _Workers(_NotPickled, tune.Callback):
     """Sees workers start, and tells the conductor of those that died."""
 
-    def __init__(self, desk: _Desk) -> None:
+    def __init__(self, desk: _SharedState) -> None:
         self._desk = desk
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -228,8 +230,8 @@ class _Workers(_NotPickled, tune.Callback):
         config = desk.config_of(number)
         if config is not None:
             message = _last_words(trial)
-            desk.conductor.lost(number, cause_of_loss(message), message)
-            if desk.conductor.is_postponed(number):
+            desk.manager.on_worker_lost(number, cause_of_loss(message), message)
+            if desk.manager.is_postponed(number):
                 desk.packing.ran_out(config)
 
 
@@ -255,7 +257,7 @@ def _last_words(trial: Any) -> str:
 
 
 def run_trials(
-    conductor: Conductor,
+    manager: TrialManager,
     run: RunFolder,
     resources: Resources,
     *,
@@ -264,7 +266,7 @@ def run_trials(
     """Run all trials of a search; returns when they are done, the time is up, or Ctrl-C was pressed.
 
     Args:
-        conductor: Hands out, follows and records the trials; its `is_stopping` is True after Ctrl-C.
+        manager: Hands out, follows and records the trials; its `is_stopping` is True after Ctrl-C.
         run: The run folder.
         resources: What one trial is given.
         make_runner: Called in a worker as `TrialRunner` is; a benchmark puts trials without training here.
@@ -275,7 +277,7 @@ def run_trials(
     logging.getLogger("ray").setLevel(logging.CRITICAL)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     scratch = run.path / ".ray"
-    desk = _Desk(conductor, _packing(conductor, resources), {}, {})
+    desk = _SharedState(manager, _packing(manager, resources), {}, {})
     tuner = tune.Tuner(
         _trainable(make_runner),
         tune_config=tune.TuneConfig(
@@ -284,7 +286,7 @@ def run_trials(
             num_samples=-1,
             max_concurrent_trials=resources.slots,
             reuse_actors=True,
-            time_budget_s=_hard_limit(conductor),
+            time_budget_s=_hard_limit(manager),
         ),
         run_config=tune.RunConfig(
             name="tune",
@@ -296,21 +298,21 @@ def run_trials(
             checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
         ),
     )
-    with interruptible(conductor):
+    with interruptible(manager):
         try:
             tuner.fit()
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
-        if not conductor.is_stopping:
-            conductor.end_late_trials()
+        if not manager.is_stopping:
+            manager.end_late_trials()
 
 
-def _packing(conductor: Conductor, resources: Resources) -> Packing:
-    return Packing(
+def _packing(manager: TrialManager, resources: Resources) -> ResourceAllocator:
+    return ResourceAllocator(
         resources.cpus,
         resources.gpus,
         resources.machines,
-        folds=conductor.search.folds,
+        folds=manager.search.folds,
         slots=resources.slots,
         is_measured=resources.is_measured,
     )
@@ -322,18 +324,18 @@ def _trainable(make_runner: Callable[..., Runner]) -> Any:
     return tune.with_resources(own, lambda config: _as_placement(config["request"]))
 
 
-def _as_placement(request: Request) -> PlacementGroupFactory:
+def _as_placement(request: ResourceRequest) -> PlacementGroupFactory:
     asked = {"CPU": request.cpus, "GPU": request.gpus, "memory": request.memory_bytes}
     return PlacementGroupFactory(
         [{name: amount for name, amount in asked.items() if amount or name == "CPU"}]
     )
 
 
-def _hard_limit(conductor: Conductor) -> float | None:
+def _hard_limit(manager: TrialManager) -> float | None:
     """Seconds after which even a trial that reports nothing is ended."""
-    if conductor.deadline is None:
+    if manager.deadline is None:
         return None
-    return max(1.0, conductor.deadline - conductor.clock()) + 2 * GRACE_SECONDS
+    return max(1.0, manager.deadline - manager.clock()) + 2 * GRACE_SECONDS
 
 
 def _survive_out_of_memory() -> None:

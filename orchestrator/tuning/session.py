@@ -9,16 +9,16 @@ from rich.console import Console, RenderableType
 
 from cluster.connect import Connection, connect, disconnect
 from cluster.resources import Machine, trial_slots
-from orchestrator.cli.common import print_sentence
+from orchestrator.cli.common import print_message
 from orchestrator.postprocessing.recipe_ensembles import combine_recipes
-from orchestrator.reporting.compute_savings import count_images, saved_by_sharing, saved_sentence
+from orchestrator.reporting.compute_savings import count_images, savings_from_sharing, savings_message
 from orchestrator.reporting.tensorboard import TensorBoardLog, setting_columns
 from orchestrator.reporting.terminal import SearchProgress, closing_summary
 from orchestrator.reporting.watchers import TensorBoardWatcher, TerminalWatcher
 from orchestrator.request import SearchRequest, check_numbers
 from orchestrator.tuning.allocation import SHARES
 from orchestrator.tuning.setup import Prepared, deadline_of, now, prepare_search, reopen_search
-from orchestrator.tuning.trial_manager import RUN_ALONE, Conductor
+from orchestrator.tuning.trial_manager import RUN_ALONE, TrialManager
 from results.errors import RunError
 from results.run.records import SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder, write_atomically
@@ -35,7 +35,7 @@ def start_search(request: SearchRequest, *, address: str | None, console: Consol
     """Prepare and run a search; returns the exit code."""
 
     def prepare(connect_once: Callable[[], Connection]) -> Prepared:
-        return prepare_search(request, connect_once, lambda text: print_sentence(console, text))
+        return prepare_search(request, connect_once, lambda text: print_message(console, text))
 
     return _run(prepare, resumed=None, address=address, console=console, finish=finish)
 
@@ -52,7 +52,7 @@ def resume_search(
     def prepare(connect_once: Callable[[], Connection]) -> Prepared:
         if changed != record:
             run.write_search(changed)
-        return reopen_search(run, connect_once, lambda text: print_sentence(console, text))
+        return reopen_search(run, connect_once, lambda text: print_message(console, text))
 
     return _run(prepare, resumed=run, address=address, console=console, finish=False)
 
@@ -71,7 +71,7 @@ def _run(
         nonlocal connection
         if connection is None:
             connection = connect(address)
-            print_sentence(console, connection.sentence)
+            print_message(console, connection.sentence)
         return connection
 
     try:
@@ -108,7 +108,7 @@ def _conduct(prepared: Prepared, console: Console, machines: tuple[Machine, ...]
     )
     log = TensorBoardLog(run.tensorboard, metric=record.metric, split=record.split_name)
     log.write_experiment(setting_columns({"model.backbone": record.backbones}))
-    conductor = Conductor(
+    manager = TrialManager(
         run,
         record,
         prepared.policy,
@@ -119,10 +119,10 @@ def _conduct(prepared: Prepared, console: Console, machines: tuple[Machine, ...]
     with progress:
         for sentence in _opening(prepared):
             progress.note(sentence)
-        run_trials(conductor, run, _resources(prepared, machines))
-        if conductor.is_stopping:
+        run_trials(manager, run, _resources(prepared, machines))
+        if manager.is_stopping:
             progress.interrupted()
-    return conductor.is_stopping
+    return manager.is_stopping
 
 
 def _resources(prepared: Prepared, machines: tuple[Machine, ...]) -> "Resources":
@@ -197,7 +197,7 @@ def _summary(
         records=records,
         metric=search.metric,
         best=None if best is None else (best.number, best.value or 0.0, settings_text(best.config)),
-        saved=saved_sentence(saved_by_sharing(records, images)),
+        saved=savings_message(savings_from_sharing(records, images)),
         folder=_short(run.path),
         commands=commands,
         split=search.split_name,

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Final
 
 from cluster.resources import trial_slots
-from orchestrator.preflight.preflight import Connect, Say, Survey, survey_search
+from orchestrator.preflight.preflight import Connector, Notify, Preflight, run_preflight
 from orchestrator.request import SearchRequest, check_request
-from orchestrator.study.study import StudyPolicy, open_study
+from orchestrator.study.study import OptunaStudy, open_study
 from results.run.records import SearchRecord
 from results.run.run_folder import RunFolder
 from search_spaces.context import SpaceContext
@@ -50,12 +50,12 @@ class Prepared:
 
     run: RunFolder
     record: SearchRecord
-    policy: StudyPolicy
+    policy: OptunaStudy
     slots: int
     recipes: tuple[str, ...] = ()
 
 
-def prepare_search(request: SearchRequest, connect: Connect, say: Say) -> Prepared:
+def prepare_search(request: SearchRequest, connect: Connector, say: Notify) -> Prepared:
     """Survey, then write the run folder.
 
     Args:
@@ -67,7 +67,7 @@ def prepare_search(request: SearchRequest, connect: Connect, say: Say) -> Prepar
         OrchestrateError: Whatever makes the search impossible, before any trial starts.
     """
     run = check_request(request)
-    survey = survey_search(request, connect, say)
+    survey = run_preflight(request, connect, say)
     record = _search_record(request, run.path.name, survey)
     run.path.mkdir(parents=True)
     try:
@@ -81,7 +81,7 @@ def prepare_search(request: SearchRequest, connect: Connect, say: Say) -> Prepar
     return Prepared(run, record, policy, survey.slots, record.recipes)
 
 
-def _search_record(request: SearchRequest, name: str, survey: Survey) -> SearchRecord:
+def _search_record(request: SearchRequest, name: str, survey: Preflight) -> SearchRecord:
     """What is written down of a request and its survey."""
     context, patch_set = survey.afforded.context, survey.patch_set
     return SearchRecord(
@@ -134,7 +134,7 @@ def _search_record(request: SearchRequest, name: str, survey: Survey) -> SearchR
     )
 
 
-def reopen_search(run: RunFolder, connect: Connect, say: Say) -> Prepared:
+def reopen_search(run: RunFolder, connect: Connector, say: Notify) -> Prepared:
     """Open an interrupted search to go on with it.
 
     Raises:
@@ -171,7 +171,7 @@ def reopen_search(run: RunFolder, connect: Connect, say: Say) -> Prepared:
     return Prepared(run, record, policy, slots)
 
 
-def open_policy(run: RunFolder, record: SearchRecord, space: Space, *, is_new: bool) -> StudyPolicy:
+def open_policy(run: RunFolder, record: SearchRecord, space: Space, *, is_new: bool) -> OptunaStudy:
     """Open the study of a run."""
     study = open_study(
         storage=record.study_storage,
@@ -182,7 +182,7 @@ def open_policy(run: RunFolder, record: SearchRecord, space: Space, *, is_new: b
         is_new=is_new,
     )
     context = SpaceContext.from_plain(record.space_context)
-    return StudyPolicy(study, space, context, record.pins, trials=record.trials)
+    return OptunaStudy(study, space, context, record.pins, trials=record.trials)
 
 
 def deadline_of(record: SearchRecord, started: float) -> float | None:

@@ -39,7 +39,7 @@ class Proposed(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Handout:
+class TrialSpec:
     """A trial to run now.
 
     Attributes:
@@ -58,29 +58,29 @@ class Handout:
 
 
 class Policy(Protocol):
-    """Proposes, prunes and is told; `orchestrator.study.study.StudyPolicy` in a search, a list in a test."""
+    """Proposes, prunes and is told; `orchestrator.study.study.OptunaStudy` in a search, a list in a test."""
 
     def next(self) -> Proposed | None: ...
     def should_prune(self, number: int, epoch: int, value: float) -> bool: ...
     def tell(self, record: TrialRecord) -> None: ...
 
 
-class Watcher(Protocol):
+class Callback(Protocol):
     """Somebody who is shown what happens: the terminal, TensorBoard."""
 
-    def started(self, number: int, config: TrialConfig) -> None: ...
-    def epoch(
+    def on_trial_start(self, number: int, config: TrialConfig) -> None: ...
+    def on_epoch_end(
         self, number: int, epoch: int, epochs: int, value: float, scalars: Mapping[str, float]
     ) -> None: ...
-    def postponed(self, number: int, reason: str) -> None: ...
-    def finished(self, record: TrialRecord) -> None: ...
+    def on_trial_requeued(self, number: int, reason: str) -> None: ...
+    def on_trial_end(self, record: TrialRecord) -> None: ...
 
 
 @dataclass(slots=True)
 class RunningTrial:
     """What is known of a trial while it runs."""
 
-    handout: Handout
+    spec: TrialSpec
     started_at: float
     device: str = "cpu"
     peak_bytes: int | None = None
@@ -90,14 +90,14 @@ class RunningTrial:
     collapsed_for: dict[int, int] = field(default_factory=dict)
 
 
-class Conductor:
+class TrialManager:
     """Leads the trials of one search.
 
     Args:
         run: Where records are kept.
         search: What was asked.
         policy: Proposes and prunes.
-        watchers: Are shown everything.
+        callbacks: Are shown everything.
         deadline: Clock reading after which nothing starts and running trials are stopped; None for no limit.
         clock: Seconds; injected for tests.
     """
@@ -107,17 +107,17 @@ class Conductor:
         run: RunFolder,
         search: SearchRecord,
         policy: Policy,
-        watchers: tuple[Watcher, ...],
+        callbacks: tuple[Callback, ...],
         *,
         deadline: float | None,
         clock: Callable[[], float],
     ) -> None:
-        self.run, self.search, self.policy, self.watchers = run, search, policy, watchers
+        self.run, self.search, self.policy, self.callbacks = run, search, policy, callbacks
         self.deadline, self.clock = deadline, clock
         self.running: dict[int, RunningTrial] = {}
         self.is_stopping = False
-        self._again: deque[Handout] = deque()  # their workers died
-        self._alone: deque[Handout] = deque()  # they ran out of memory
+        self._again: deque[TrialSpec] = deque()  # their workers died
+        self._alone: deque[TrialSpec] = deque()  # they ran out of memory
         self._losses: Counter[int] = Counter()
         self._is_exhausted = False
         self._holders = [_worth(record) for record in run.records() if record.has_weights]
@@ -130,7 +130,7 @@ class Conductor:
             return True
         return self._is_exhausted and not (self.running or self._again or self._alone)
 
-    def next(self) -> Handout | None:
+    def next(self) -> TrialSpec | None:
         """Hand out the next trial; None when there is none, for now or for good (`is_over`).
 
         Trials that ran out of memory come last, when no other runs. Until then they are unfinished for the
@@ -138,70 +138,70 @@ class Conductor:
         """
         if self.is_stopping or self._is_late():
             return None
-        handout = self._again.popleft() if self._again else self._propose()
-        if handout is None and self._alone and all(trial.handout.is_alone for trial in self.running.values()):
-            handout = self._alone.popleft()
-        if handout is not None:
-            self.running[handout.number] = RunningTrial(handout, self.clock())
-            for watcher in self.watchers:
-                watcher.started(handout.number, handout.config)
-        return handout
+        spec = self._again.popleft() if self._again else self._propose()
+        if spec is None and self._alone and all(trial.spec.is_alone for trial in self.running.values()):
+            spec = self._alone.popleft()
+        if spec is not None:
+            self.running[spec.number] = RunningTrial(spec, self.clock())
+            for callback in self.callbacks:
+                callback.on_trial_start(spec.number, spec.config)
+        return spec
 
-    def opened(self, number: int, prefix: PrefixUse, *, device: str) -> None:
+    def on_open(self, number: int, prefix: PrefixUse, *, device: str) -> None:
         """Note how a trial is fed and where it computes, for the records of those that are stopped."""
         trial = self.running[number]
         trial.prefix, trial.device = prefix, device
 
-    def needed(self, number: int, peak_bytes: int) -> None:
+    def on_memory(self, number: int, peak_bytes: int) -> None:
         """Note the most memory that a trial has held so far, for the records of those that are stopped."""
         self.running[number].peak_bytes = peak_bytes
 
-    def epoch(
+    def on_epoch(
         self, number: int, epoch: int, value: float, scalars: Mapping[str, float], collapsed: tuple[int, ...]
     ) -> Cause | None:
         """Follow one epoch; returns the reason to stop the trial, or None to go on."""
         trial = self.running[number]
         trial.epochs, trial.value = epoch, value
         trial.collapsed_for = {fold: trial.collapsed_for.get(fold, 0) + 1 for fold in collapsed}
-        for watcher in self.watchers:
-            watcher.epoch(number, epoch, trial.handout.config.training.epochs, value, scalars)
+        for callback in self.callbacks:
+            callback.on_epoch_end(number, epoch, trial.spec.config.training.epochs, value, scalars)
         if self._is_late(GRACE_SECONDS):
             return "budget"
         if max(trial.collapsed_for.values(), default=0) >= _COLLAPSE_PATIENCE:
             return "collapse"
         return "asha" if self.policy.should_prune(number, epoch, value) else None
 
-    def stopped(self, number: int, cause: Cause) -> None:
+    def on_stop(self, number: int, cause: Cause) -> None:
         """Record a trial that was stopped before its end."""
         trial = self.running[number]
         collapsed = tuple(sorted(trial.collapsed_for)) if cause == "collapse" else ()
-        record = self._record(trial.handout, "pruned", cause)
+        record = self._record(trial.spec, "pruned", cause)
         self._finish(record.model_copy(update={"value": trial.value, "collapsed_folds": collapsed}))
 
-    def lost(self, number: int, cause: Cause, error: str) -> None:
+    def on_worker_lost(self, number: int, cause: Cause, error: str) -> None:
         """Take note of a trial whose worker died: hand it out again, or record it where that is in vain."""
-        handout = self.running[number].handout
-        if cause == "out_of_memory" and not handout.is_alone:
-            self._run_alone_later(handout)
+        spec = self.running[number].spec
+        if cause == "out_of_memory" and not spec.is_alone:
+            self._run_alone_later(spec)
         elif cause == "lost_worker" and self._losses[number] < _LOST_AGAIN:
             self._losses[number] += 1
             self.running.pop(number)
-            self._again.append(handout)
+            self._again.append(spec)
             self._say_postponed(number, "its worker died; it is run again")
         else:
-            self._close(handout, cause, error)
+            self._close(spec, cause, error)
 
-    def ended(self, number: int) -> None:
+    def on_end(self, number: int) -> None:
         """Take over a trial that wrote its own record, complete or failed."""
-        record, handout = self.run.record(number), self.running[number].handout
+        record, spec = self.run.record(number), self.running[number].spec
         if record is None:
-            self._close(handout, "lost_worker", "the trial ended without a record")
-        elif record.cause == "out_of_memory" and not handout.is_alone:
-            self._run_alone_later(handout)
-        elif handout.is_alone:
+            self._close(spec, "lost_worker", "the trial ended without a record")
+        elif record.cause == "out_of_memory" and not spec.is_alone:
+            self._run_alone_later(spec)
+        elif spec.is_alone:
             self._finish(_as_run_alone(record))
         else:
-            self._finish(record, is_written=not handout.recipe)
+            self._finish(record, is_written=not spec.recipe)
 
     def end_late_trials(self) -> None:
         """Record trials that were ended without a report, or not run again, since the time was up."""
@@ -209,19 +209,19 @@ class Conductor:
             return
         for number in list(self.running):
             self.stopped(number, "budget")
-        for handout in self._alone:
-            beside = dataclasses.replace(handout, is_alone=False)  # it never came to run alone
+        for spec in self._alone:
+            beside = dataclasses.replace(spec, is_alone=False)  # it never came to run alone
             self._close(beside, "out_of_memory", "ran out of memory; no time was left to run it again alone")
-        for handout in self._again:
-            self._close(handout, "lost_worker", "its worker died; no time was left to run it again")
+        for spec in self._again:
+            self._close(spec, "lost_worker", "its worker died; no time was left to run it again")
         self._alone.clear()
         self._again.clear()
 
     def is_postponed(self, number: int) -> bool:
         """Tell whether a trial ran out of memory and waits to be run alone."""
-        return any(handout.number == number for handout in self._alone)
+        return any(spec.number == number for spec in self._alone)
 
-    def _propose(self) -> Handout | None:
+    def _propose(self) -> TrialSpec | None:
         if self._is_exhausted:
             return None
         for _ in range(_INVALID_IN_A_ROW):
@@ -236,18 +236,18 @@ class Conductor:
             self._is_exhausted = proposal is None
             if proposal is None:
                 return None
-            return Handout(proposal.number, proposal.config, proposal.params, recipe=proposal.recipe)
+            return TrialSpec(proposal.number, proposal.config, proposal.params, recipe=proposal.recipe)
         raise ConfigError(f"the space proposed {_INVALID_IN_A_ROW} points in a row that cannot run")
 
-    def _run_alone_later(self, handout: Handout) -> None:
-        self.running.pop(handout.number)
-        (self.run.trial(handout.number) / "record.json").unlink(missing_ok=True)  # it has not ended yet
-        self._alone.append(dataclasses.replace(handout, is_alone=True))
-        self._say_postponed(handout.number, "it ran out of memory; it is run again alone, after the others")
+    def _run_alone_later(self, spec: TrialSpec) -> None:
+        self.running.pop(spec.number)
+        (self.run.trial(spec.number) / "record.json").unlink(missing_ok=True)  # it has not ended yet
+        self._alone.append(dataclasses.replace(spec, is_alone=True))
+        self._say_postponed(spec.number, "it ran out of memory; it is run again alone, after the others")
 
     def _say_postponed(self, number: int, reason: str) -> None:
-        for watcher in self.watchers:
-            watcher.postponed(number, reason)
+        for callback in self.callbacks:
+            callback.on_trial_requeued(number, reason)
 
     def _refuse(self, number: int, params: dict[str, Any], error: str) -> None:
         """Record a point that no trial can run."""
@@ -262,18 +262,18 @@ class Conductor:
         )
         self._finish(record)
 
-    def _close(self, handout: Handout, cause: Cause, error: str) -> None:
-        record = self._record(handout, "failed", cause).model_copy(update={"error": error})
-        self._finish(_as_run_alone(record) if handout.is_alone else record)
+    def _close(self, spec: TrialSpec, cause: Cause, error: str) -> None:
+        record = self._record(spec, "failed", cause).model_copy(update={"error": error})
+        self._finish(_as_run_alone(record) if spec.is_alone else record)
 
-    def _record(self, handout: Handout, state: State, cause: Cause) -> TrialRecord:
-        trial = self.running.get(handout.number) or RunningTrial(handout, self.clock())
+    def _record(self, spec: TrialSpec, state: State, cause: Cause) -> TrialRecord:
+        trial = self.running.get(spec.number) or RunningTrial(spec, self.clock())
         return TrialRecord(
-            number=handout.number,
+            number=spec.number,
             state=state,
             cause=cause,
-            config=flatten(handout.config.model_dump(mode="json")),
-            params=handout.params,
+            config=flatten(spec.config.model_dump(mode="json")),
+            params=spec.params,
             prefix=trial.prefix,
             epochs=trial.epochs,
             wall_seconds=self.clock() - trial.started_at,
@@ -289,16 +289,16 @@ class Conductor:
 
     def _finish(self, record: TrialRecord, *, is_written: bool = False) -> None:
         trial = self.running.get(record.number)
-        if trial is not None and trial.handout.recipe:
-            record = record.model_copy(update={"recipe": trial.handout.recipe})
+        if trial is not None and trial.spec.recipe:
+            record = record.model_copy(update={"recipe": trial.spec.recipe})
         if record.state != "complete":
             (self.run.trial(record.number) / "checkpoint.pt").unlink(missing_ok=True)
         if not is_written:
             self.run.write_record(record)
         self.policy.tell(record)
         self.running.pop(record.number, None)
-        for watcher in self.watchers:
-            watcher.finished(record)
+        for callback in self.callbacks:
+            callback.on_trial_end(record)
         if record.has_weights:
             self._bound_weights(record)
 

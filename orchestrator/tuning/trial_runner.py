@@ -9,9 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from trainables.runtime.trial_runtime import Place
-
-from orchestrator.preflight.warm_start import read_start, tell_types
+from orchestrator.preflight.warm_start import read_start, with_type_probabilities
 from orchestrator.study.pruners import first_rung, is_rung
 from results.run.records import OutOfFold, PrefixUse, SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
@@ -22,13 +20,14 @@ from trainables.config.tasks import task_named
 from trainables.config.trial_config import TrialConfig, flatten
 from trainables.data.patches import open_patch_set
 from trainables.data.splits import read_split
-from trainables.data.training_data import Material, prepare
+from trainables.data.training_data import TrainingData, training_data_of
 from trainables.models.registry import backbone_named
 from trainables.models.taps import feature_shapes, taps_to_share
 from trainables.models.weights import Inventory, take_inventory
 from trainables.runtime.checkpoint import read_checkpoint, write_checkpoint, write_fold_weights
 from trainables.runtime.devices import Device, choose_device, limit_threads
 from trainables.runtime.memory import MemoryUse, PeakMemory
+from trainables.runtime.trial_runtime import TrialRuntime
 from trainables.training.folds import NanLossError
 from trainables.validation.epoch_selection import EpochReport
 from trainables.validation.factory import Validation, open_validation
@@ -41,7 +40,7 @@ EPOCH_METRICS: Final = ("auc", "f2", "f1", "accuracy", "balanced_accuracy", "rec
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Step:
+class WorkerReport:
     """What a worker tells after a step. No plain dictionary, since Tune flattens those on the way.
 
     Attributes:
@@ -94,7 +93,7 @@ class TrialRunner:
         self.peak = PeakMemory(self.device)
         self.validation: Validation | None = None
 
-    def step(self) -> Step:
+    def step(self) -> WorkerReport:
         """Open the trial if need be, then train until a rung, the end, or for a while."""
         begun, opened, epochs, is_end = time.monotonic(), None, list[EpochReport](), False
 
@@ -112,7 +111,7 @@ class TrialRunner:
         except Exception as error:  # every failure of a trial becomes its record
             self._write_failure(error)
             self.validation, is_end = None, True  # its memory is wanted by others
-        return Step(opened, tuple(epochs), is_end, self._memory(), str(self.device))
+        return WorkerReport(opened, tuple(epochs), is_end, self._memory(), str(self.device))
 
     def _advance(self, epochs: list[EpochReport]) -> bool:
         """Train an epoch and append its report; returns True if that was the trial's end."""
@@ -121,7 +120,7 @@ class TrialRunner:
             return True
         report = self.validation.epoch()
         epochs.append(report)
-        is_late = self._is_out_of_time() and not self.validation.is_ahead
+        is_late = self._is_out_of_time() and not self.validation.has_buffered_epochs
         is_early = not report.is_last and report.epoch < min(FEWEST_EPOCHS, self.config.training.epochs)
         if is_late and is_early:
             self.run.write_record(self._record(state="pruned", cause="budget", value=report.value))
@@ -133,11 +132,11 @@ class TrialRunner:
         return False
 
     def _open(self) -> PrefixUse | None:
-        material, place = open_material(self.run, self.search, self.device)
+        training_data, runtime = open_material(self.run, self.search, self.device)
         validation = open_validation(
             self.config,
-            material,
-            place,
+            training_data,
+            runtime,
             seed=self.search.seed,
             score=epoch_scores,
             metric=self.search.metric,
@@ -153,13 +152,13 @@ class TrialRunner:
         validation = self.validation
         if validation is None or validation.best is None:
             raise RuntimeError("a trial ends after its first epoch")
-        best, material = validation.best, validation.material
+        best, training_data = validation.best, validation.training_data
         folder = self.run.trial(self.number)
         predictions = OutOfFold(
-            rows=material.rows,
-            labels=material.labels,
-            folds=material.folds,
-            groups=material.groups,
+            rows=training_data.rows,
+            labels=training_data.labels,
+            folds=training_data.folds,
+            groups=training_data.groups,
             probabilities=best.probabilities,
         )
         self.run.write_out_of_fold(self.number, predictions.held_out())
@@ -205,11 +204,11 @@ class TrialRunner:
         )
 
     def _prefix_use(self) -> PrefixUse | None:
-        return PrefixUse(**dataclasses.asdict(self.validation.use)) if self.validation else None
+        return PrefixUse(**dataclasses.asdict(self.validation.feature_use)) if self.validation else None
 
     def _memory(self) -> MemoryUse | None:
         """What the trial has needed, in this process and in one that trains a fold at the same time."""
-        own, process = self.peak.use(), self.validation.process_memory if self.validation else None
+        own, process = self.peak.use(), self.validation.child_peak_memory if self.validation else None
         if own is None or process is None:
             return own
         return MemoryUse(own.peak_bytes + process.peak_bytes, own.total_bytes)
@@ -237,14 +236,14 @@ def _search(run: RunFolder, modified_ns: int) -> SearchRecord:
 
 
 @functools.lru_cache(maxsize=2)
-def _material(run: RunFolder, fingerprint: str, store: str, task: str) -> Material:
+def _material(run: RunFolder, fingerprint: str, store: str, task: str) -> TrainingData:
     patch_set = open_patch_set(Path(store) / "data", fingerprint)
-    material = prepare(patch_set, task_named(task), read_split(run.split_file))
-    return tell_types(material, run.search().type_from)
+    training_data = training_data_of(patch_set, task_named(task), read_split(run.split_file))
+    return with_type_probabilities(training_data, run.search().type_from)
 
 
 @functools.lru_cache(maxsize=2)
-def _place(run: RunFolder, device: Device) -> Place:
+def _place(run: RunFolder, device: Device) -> TrialRuntime:
     search = run.search()
     context = SpaceContext.from_plain(search.space_context)
     inventory = take_inventory(
@@ -261,7 +260,7 @@ def _place(run: RunFolder, device: Device) -> Place:
             shapes = feature_shapes(name, backbone.channels or 3, context.sizes_px[name])
             depths = (0, 1) if context.fine_tunes[name] else (0,)
             taps[name] = taps_to_share(backbone, shapes, depths=depths)
-    return Place(
+    return TrialRuntime(
         Path(search.store),
         device,
         inventory.usable,
@@ -286,7 +285,7 @@ def _check_weights(inventory: Inventory, expected: Mapping[str, str]) -> None:
             raise WeightsError(f"{file.path} is not the file that the search was started with")
 
 
-def open_material(run: RunFolder, search: SearchRecord, device: Device) -> tuple[Material, Place]:
+def open_material(run: RunFolder, search: SearchRecord, device: Device) -> tuple[TrainingData, TrialRuntime]:
     """Open data and place of a run; kept for the next trial of this process."""
     return _material(run, search.fingerprint, search.store, search.task), _place(run, device)
 

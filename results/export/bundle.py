@@ -39,7 +39,7 @@ from results.export.parity import (
 )
 from results.predictors.ensemble_module import OUTPUT_NAME, write_onnx
 from results.predictors.loading import OpenedModel, open_model
-from results.predictors.test_evaluation import openings
+from results.predictors.test_evaluation import test_accesses
 from results.run.records import OutOfFold, SourceTrial
 from results.run.run_folder import RunFolder, write_atomically
 from results.run.split_labels import NAIVE, NAIVE_SENTENCE, scored
@@ -47,7 +47,7 @@ from trainables.common.types import IntArray
 from trainables.config.tasks import task_named
 from trainables.config.trial_config import flatten
 from trainables.data.splits import read_split
-from trainables.data.training_data import prepare
+from trainables.data.training_data import training_data_of
 
 _PACKAGES: Final = (
     "breast-image-orchestrator",
@@ -303,14 +303,14 @@ def _undecided(opened: OpenedModel) -> IntArray:
 
 def _training_data(run: RunFolder, opened: OpenedModel, kept: OutOfFold) -> TrainingData:
     split, task = read_split(run.split_file), task_named(opened.search.task)
-    material = prepare(opened.patch_set, task, split)
+    training_data = training_data_of(opened.patch_set, task, split)
     return TrainingData(
         source=opened.search.source,
         is_synthetic=opened.search.is_synthetic,
-        images=len(material.rows),
-        groups=len(np.unique(material.groups)),
+        images=len(training_data.rows),
+        groups=len(np.unique(training_data.groups)),
         has_patients=opened.patch_set.patients is not None,
-        counts={name: int((material.labels == index).sum()) for index, name in enumerate(task.classes)},
+        counts={name: int((training_data.labels == index).sum()) for index, name in enumerate(task.classes)},
         folds=split.folds,
         held_out=len(kept.rows),
         fingerprint=opened.search.fingerprint,
@@ -327,7 +327,7 @@ def _how_scored(opened: OpenedModel) -> str:
 
 
 def _test_scores(run: RunFolder, opened: OpenedModel) -> TestScores | str:
-    chosen, all_openings = opened.chosen, openings(run)
+    chosen, all_openings = opened.chosen, test_accesses(run)
     for one in all_openings:
         is_this = (one.model, one.trials, one.threshold) == (chosen.name, chosen.trials, chosen.threshold)
         if is_this and one.result is not None:

@@ -9,7 +9,6 @@ from typing import Final
 
 import numpy as np
 import torch
-from trainables.runtime.trial_runtime import Place
 
 from results.errors import ExportError
 from results.run.records import OutOfFold
@@ -20,8 +19,9 @@ from trainables.config.tasks import task_named
 from trainables.config.trial_config import TrialConfig
 from trainables.data.patches import open_patch_set
 from trainables.data.splits import read_split
-from trainables.data.training_data import Material, prepare
+from trainables.data.training_data import TrainingData, training_data_of
 from trainables.models.weights import WeightsFile
+from trainables.runtime.trial_runtime import TrialRuntime
 from trainables.validation.classical import ClassicalValidation
 
 # A fit on the same numbers is the same; features computed anew on another device may move a neighbour.
@@ -49,8 +49,8 @@ def predict_classical(
     """
     search = run.search()
     patch_set = open_patch_set(Path(search.store) / "data", search.fingerprint)
-    material = prepare(patch_set, task_named(search.task), read_split(run.split_file))
-    place = Place(
+    training_data = training_data_of(patch_set, task_named(search.task), read_split(run.split_file))
+    runtime = TrialRuntime(
         Path(search.store),
         torch.device("cpu"),
         {config.model.backbone: weights},
@@ -58,16 +58,16 @@ def predict_classical(
         store_gb=search.store_gb,
         shared_store=Path(search.shared_store) if search.shared_store else None,
     )
-    validation = ClassicalValidation(config, material, place, seed=search.seed, score=scores)
+    validation = ClassicalValidation(config, training_data, runtime, seed=search.seed, score=scores)
     validation.epoch()
     if validation.best is not None:
-        _need_same(number, material, validation.best.probabilities, run.out_of_fold(number))
+        _need_same(number, training_data, validation.best.probabilities, run.out_of_fold(number))
     return validation.predict(rows)
 
 
-def _need_same(number: int, material: Material, again: FloatArray, kept: OutOfFold) -> None:
-    order = np.argsort(material.rows)
-    places = order[np.searchsorted(material.rows[order], kept.rows)]
+def _need_same(number: int, training_data: TrainingData, again: FloatArray, kept: OutOfFold) -> None:
+    order = np.argsort(training_data.rows)
+    places = order[np.searchsorted(training_data.rows[order], kept.rows)]
     difference = float(np.abs(again[places] - kept.probabilities).max())
     if not difference <= LARGEST_DIFFERENCE:
         raise ExportError(

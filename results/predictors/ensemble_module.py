@@ -22,7 +22,7 @@ from results.ensembles.svm import SupportVectorStack
 from results.ensembles.weights import WeightedMean
 from results.errors import ExportError
 from results.scores.calibration import LOGIT_CLIP, Platt
-from trainables.inference.finished_trials import SharedTrunks
+from trainables.inference.finished_trials import SharedBackbones
 
 OUTPUT_NAME: Final = "probabilities"
 _MOST_BYTES: Final = 2_000_000_000  # a protobuf message, and so a single ONNX file, ends at 2 GiB
@@ -174,7 +174,7 @@ def combination_graph(fitted: Parameters, calibration: Platt | None) -> nn.Modul
 class EnsembleModule(nn.Module):
     """A whole ensemble: pixels in, calibrated probabilities out."""
 
-    def __init__(self, members: SharedTrunks, combination: nn.Module) -> None:
+    def __init__(self, members: SharedBackbones, combination: nn.Module) -> None:
         super().__init__()
         self.members, self.combination = members, combination
         self.eval().requires_grad_(False)
@@ -182,7 +182,7 @@ class EnsembleModule(nn.Module):
     def forward(
         self, raw: Tensor, baseline: Tensor | None = None, finding_type: Tensor | None = None
     ) -> Tensor:
-        """Map what the members need, as `SharedTrunks.by_fold` takes it, to float32 (B, classes)."""
+        """Map what the members need, as `SharedBackbones.by_fold` takes it, to float32 (B, classes)."""
         return self.combine(self.members.by_fold(raw, baseline, finding_type))
 
     def combine(self, by_fold: list[Tensor]) -> Tensor:

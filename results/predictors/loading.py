@@ -15,7 +15,7 @@ from results.errors import ExportError
 from results.predictors.classical_members import predict_classical
 from results.predictors.ensemble_module import EnsembleModule, combination_graph
 from results.predictors.model_inputs import ModelInputs, inputs_of_rows
-from results.predictors.selected_model import ChosenModel, choose_model
+from results.predictors.selected_model import SelectedModel, resolve_model
 from results.run.records import SearchRecord, SourceTrial
 from results.run.refit_records import refit_folder
 from results.run.run_folder import RunFolder
@@ -24,7 +24,7 @@ from trainables.common.types import FloatArray, IntArray
 from trainables.config.tasks import task_named
 from trainables.config.trial_config import TrialConfig, decode
 from trainables.data.patches import PatchSet, open_patch_set
-from trainables.inference.finished_trials import FinishedTrial, ImageFormat, SharedTrunks
+from trainables.inference.finished_trials import FinishedTrial, ImageFormat, SharedBackbones
 from trainables.models.registry import backbone_named
 from trainables.models.weights import WeightsFile, find_weights
 from trainables.runtime.checkpoint import read_fold_weights
@@ -44,7 +44,7 @@ class OpenedModel:
         module: On the CPU, in evaluation mode.
     """
 
-    chosen: ChosenModel
+    chosen: SelectedModel
     search: SearchRecord
     patch_set: PatchSet
     configs: dict[int, TrialConfig]
@@ -71,7 +71,7 @@ def open_model(
         ExportError: If a member is a classical model, which is no module.
         OrchestrateError: If the model was not built, or data, weights or pretrained files are missing.
     """
-    chosen = choose_model(run, ensemble=ensemble, trial=trial, refit=refit)
+    chosen = resolve_model(run, ensemble=ensemble, trial=trial, refit=refit)
     search = run.search()
     patch_set = open_patch_set(Path(search.store) / "data", search.fingerprint)
     configs = {number: _config(run, number) for number in chosen.trials}
@@ -102,7 +102,7 @@ def predict_rows(
         ExportError: If a classical member, fitted again, does not predict what it did in the search.
         OrchestrateError: If the model was not built, or data, weights or pretrained files are missing.
     """
-    chosen = choose_model(run, ensemble=ensemble, trial=trial, refit=refit)
+    chosen = resolve_model(run, ensemble=ensemble, trial=trial, refit=refit)
     configs = {number: _config(run, number) for number in chosen.trials}
     if _classical(configs):
         return _combined(chosen, _predict_each(run, configs, rows, classes=len(chosen.classes)))
@@ -129,7 +129,7 @@ def _classical(configs: Mapping[int, TrialConfig]) -> list[int]:
     return [number for number, config in configs.items() if config.classical.name != "none"]
 
 
-def _refuse_classical(chosen: ChosenModel, configs: Mapping[int, TrialConfig]) -> None:
+def _refuse_classical(chosen: SelectedModel, configs: Mapping[int, TrialConfig]) -> None:
     classical = _classical(configs)
     if classical:
         names = ", ".join(f"trial {number} ({configs[number].classical.name})" for number in classical)
@@ -160,7 +160,7 @@ def _predict_each(
     return np.stack([found[number] for number in configs])
 
 
-def _combined(chosen: ChosenModel, members: FloatArray) -> NDArray[np.float32]:
+def _combined(chosen: SelectedModel, members: FloatArray) -> NDArray[np.float32]:
     """Combine (members, n, classes) and calibrate, shape (n, classes)."""
     combined = chosen.fitted.combine(members.astype(np.float64))
     if chosen.calibration is not None:
@@ -176,13 +176,13 @@ def _trunks(
     *,
     classes: int,
     refit: bool = False,
-) -> SharedTrunks:
+) -> SharedBackbones:
     search = run.search()
     type_trial = None
     if search.type_from and any(_is_told(config) for config in configs.values()):
         type_trial = _type_trial(search.type_from)
     finished = _refitted if refit else _finished
-    return SharedTrunks(
+    return SharedBackbones(
         [finished(run, search, number, config, type_trial) for number, config in configs.items()],
         ImageFormat(tuple(patch_set.images.shape[1:]), patch_set.max_value),
         classes=classes,

@@ -13,9 +13,9 @@ from trainables.common.types import IntArray
 from trainables.config.tasks import Task
 from trainables.data.patches import PatchSet, select_rows
 from trainables.data.splits import TRAINING
-from trainables.data.training_data import Material
+from trainables.data.training_data import TrainingData
 from trainables.features.frozen_forward import to_tensor
-from trainables.inference.finished_trials import Needs
+from trainables.inference.finished_trials import RequiredInputs
 
 BATCH: Final = 8  # images at once; with the eight symmetries 64 pass through a backbone
 
@@ -61,7 +61,7 @@ class ModelInputs:
         return found
 
 
-def inputs_of_rows(patch_set: PatchSet, task: Task, rows: IntArray, needs: Needs) -> ModelInputs:
+def inputs_of_rows(patch_set: PatchSet, task: Task, rows: IntArray, needs: RequiredInputs) -> ModelInputs:
     """What a model takes of rows of a patch set.
 
     Args:
@@ -73,11 +73,11 @@ def inputs_of_rows(patch_set: PatchSet, task: Task, rows: IntArray, needs: Needs
     Raises:
         ConfigError: If an image has no baseline, or its label does not say the type of the finding.
     """
-    material = _material_of(patch_set, task, rows)
-    types = material.known("human") if needs.finding_type else None
+    training_data = _material_of(patch_set, task, rows)
+    types = training_data.known("human") if needs.finding_type else None
     return ModelInputs(
         patch_set.images[rows],
-        patch_set.images[material.baselines()] if needs.baseline else None,
+        patch_set.images[training_data.baselines()] if needs.baseline else None,
         None if types is None else types[:, 0].astype(np.float32),
     )
 
@@ -88,11 +88,11 @@ def as_model_input(raw: NDArray[Any]) -> Tensor:
     return tensor if tensor.is_floating_point() else tensor.to(torch.int32)
 
 
-def _material_of(patch_set: PatchSet, task: Task, rows: IntArray) -> Material:
+def _material_of(patch_set: PatchSet, task: Task, rows: IntArray) -> TrainingData:
     """Rows as a trial sees its training part, in their own order and none of them held out."""
     selected = select_rows(patch_set, task)
     places = np.searchsorted(selected.rows, rows)
-    return Material(
+    return TrainingData(
         patch_set=patch_set,
         task_rows=rows,
         positions=np.arange(len(rows)),

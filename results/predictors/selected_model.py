@@ -19,7 +19,7 @@ from results.scores.metrics import METRICS, best_threshold, cross_fitted_decisio
 
 
 @dataclass(frozen=True, slots=True)
-class ChosenModel:
+class SelectedModel:
     """A model with its decision rule and what its out-of-fold predictions promise.
 
     Attributes:
@@ -51,9 +51,9 @@ class ChosenModel:
     is_refitted: bool = False
 
 
-def choose_model(
+def resolve_model(
     run: RunFolder, *, ensemble: str = BEST, trial: int | None = None, refit: bool = False
-) -> ChosenModel:
+) -> SelectedModel:
     """Find the model that is meant.
 
     Args:
@@ -68,7 +68,7 @@ def choose_model(
         RunError: If the trial is missing, not complete, kept no weights, or was not refitted.
     """
     if refit:
-        chosen = choose_model(run, ensemble=ensemble, trial=trial)
+        chosen = resolve_model(run, ensemble=ensemble, trial=trial)
         need_refits(run, chosen.trials, f"--ensemble {ensemble}" if trial is None else f"--trial {trial}")
         return replace(chosen, name=f"{chosen.name}, refitted", is_refitted=True)
     if trial is not None:
@@ -77,7 +77,7 @@ def choose_model(
     for number in found.trials:
         _need_weights(run, number)
     nested = found.nested
-    return ChosenModel(
+    return SelectedModel(
         name=f"ensemble {found.method}",
         trials=found.trials,
         classes=found.classes,
@@ -97,12 +97,12 @@ def has_classical_member(run: RunFolder, trials: Sequence[int]) -> bool:
     return any(record is not None and record.is_classical for record in records)
 
 
-def _single(run: RunFolder, number: int) -> ChosenModel:
+def _single(run: RunFolder, number: int) -> SelectedModel:
     _need_weights(run, number)
     search, out_of_fold = run.search(), run.out_of_fold(number)
     calibration, threshold = decision_rule(out_of_fold)
     auc = auc_interval(out_of_fold, seed=search.seed)
-    return ChosenModel(
+    return SelectedModel(
         name=f"trial {number}",
         trials=(number,),
         classes=search.classes,

@@ -18,14 +18,14 @@ from rich.table import Table
 
 from results.ensembles.build import BEST
 from results.errors import RunError
-from results.predictors.selected_model import ChosenModel, choose_model
+from results.predictors.selected_model import SelectedModel, resolve_model
 from results.run.run_folder import RunFolder
 from results.run.split_labels import GROUPED, SplitName, scored, sentences
 from results.scores.bootstrap import Interval, Statistic, bootstrap_interval, fold_auc_statistic
 from results.scores.metrics import METRICS, check_predictions, confusion, decisions, majority_baseline
 from trainables.common.types import FloatArray, IntArray
 
-Predict = Callable[[IntArray], FloatArray]
+Predictor = Callable[[IntArray], FloatArray]
 _RESAMPLES: Final = 1000
 
 
@@ -69,7 +69,7 @@ class TestEvaluation(_Frozen):
     split: SplitName = GROUPED
 
 
-class Opening(_Frozen):
+class TestAccess(_Frozen):
     """One time that the test part was read.
 
     Attributes:
@@ -96,7 +96,7 @@ def evaluate_test(  # noqa: PLR0913 - what is asked, the part, and the circumsta
     ensemble: str | None = BEST,
     trial: int | None = None,
     refit: bool = False,
-    predict: Predict,
+    predict: Predictor,
     test_rows: IntArray,
     labels: IntArray,
     groups: NDArray[Any],
@@ -126,9 +126,9 @@ def evaluate_test(  # noqa: PLR0913 - what is asked, the part, and the circumsta
     """
     if not len(test_rows):
         raise RunError(f"{run.path} has no test part: no image was sealed; search with a larger --test-share")
-    model = choose_model(run, ensemble=ensemble or BEST, trial=trial, refit=refit)
-    before = len(openings(run))
-    opening = Opening(
+    model = resolve_model(run, ensemble=ensemble or BEST, trial=trial, refit=refit)
+    before = len(test_accesses(run))
+    opening = TestAccess(
         opening=uuid.uuid4().hex,
         when=now,
         by=by,
@@ -137,7 +137,7 @@ def evaluate_test(  # noqa: PLR0913 - what is asked, the part, and the circumsta
         threshold=model.threshold,
         images=len(test_rows),
     )
-    record_opening(run, opening.model_dump(mode="json", exclude={"result"}))
+    record_access(run, opening.model_dump(mode="json", exclude={"result"}))
     evaluation = score_test(
         model,
         predict(test_rows),
@@ -147,12 +147,12 @@ def evaluate_test(  # noqa: PLR0913 - what is asked, the part, and the circumsta
         resamples=resamples,
         seed=run.search().seed,
     )
-    record_opening(run, {"opening": opening.opening, "result": evaluation.model_dump(mode="json")})
+    record_access(run, {"opening": opening.opening, "result": evaluation.model_dump(mode="json")})
     return evaluation
 
 
 def score_test(
-    model: ChosenModel,
+    model: SelectedModel,
     probabilities: FloatArray,
     labels: IntArray,
     groups: NDArray[Any],
@@ -202,7 +202,7 @@ def score_test(
     )
 
 
-def record_opening(run: RunFolder, entry: Mapping[str, Any]) -> None:
+def record_access(run: RunFolder, entry: Mapping[str, Any]) -> None:
     """Append one line to the log of openings; it is on the disk when this returns.
 
     Args:
@@ -218,7 +218,7 @@ def record_opening(run: RunFolder, entry: Mapping[str, Any]) -> None:
         _flush_folder(run)
 
 
-def openings(run: RunFolder) -> list[Opening]:
+def test_accesses(run: RunFolder) -> list[TestAccess]:
     """Return every time that the test part was read, oldest first.
 
     Raises:
@@ -234,7 +234,7 @@ def openings(run: RunFolder) -> list[Opening]:
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise _damaged(run, f"line {number}") from error
     try:
-        return [Opening.model_validate(entry) for entry in found.values()]
+        return [TestAccess.model_validate(entry) for entry in found.values()]
     except ValidationError as error:
         raise _damaged(run, str(error.errors()[0]["loc"])) from error
 

@@ -12,10 +12,10 @@ from search_spaces.recipes import (
     source_003_classical,
     source_004,
 )
-from search_spaces.recipes.recipe import Figure, Protocol, Recipe
+from search_spaces.recipes.recipe import EvaluationProtocol, Recipe, ReportedScore
 from trainables.common.errors import ConfigError, UnknownNameError
 
-__all__ = ["RECIPES", "Figure", "Protocol", "Recipe", "recipe_named", "recipes_of"]
+__all__ = ["RECIPES", "EvaluationProtocol", "Recipe", "ReportedScore", "recipe_named", "recipes_of"]
 
 RECIPES: Final[tuple[Recipe, ...]] = (
     *ours.BEST_OF_OURS,
@@ -71,7 +71,7 @@ def _place(recipe: Recipe) -> tuple[int, float]:
         return 0, 0.0
     if recipe.doubt:
         return 3, 0.0
-    return (1, -recipe.headline.value) if recipe.headline else (2, 0.0)
+    return (1, -recipe.main_score.value) if recipe.main_score else (2, 0.0)
 
 
 def _of_the_same_source(name: str) -> set[str]:

@@ -3,7 +3,7 @@
 from typing import Final
 
 from search_spaces.recipes.parts import head, optimizer, point, pretrained, training
-from search_spaces.recipes.recipe import Protocol, Recipe
+from search_spaces.recipes.recipe import EvaluationProtocol, Recipe
 
 _FROZEN_LITE0: Final = point(
     pretrained("efficientnet_lite0"),
@@ -18,7 +18,7 @@ BEST_OF_OURS: Final = tuple(
         task=task,
         about="Frozen EfficientNet-Lite0, small head, eight views averaged",
         points=(_FROZEN_LITE0,),
-        protocol=Protocol(),
+        protocol=EvaluationProtocol(),
         needs=("ImageNet weights of efficientnet_lite0",),
     )
     for task in ("benign_malignant", "mass_calcification", "normal_abnormal")

@@ -10,7 +10,7 @@ _Z: Final = NormalDist().inv_cdf(0.975)  # of a two-sided 95 % interval
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
+class ReportedScore:
     """A number that a source reported.
 
     Attributes:
@@ -52,7 +52,7 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True)
-class Protocol:
+class EvaluationProtocol:
     """How the source measured.
 
     Attributes:
@@ -94,8 +94,8 @@ class Recipe:
     task: str
     about: str
     points: tuple[Mapping[str, Any], ...] = field(hash=False)
-    protocol: Protocol
-    figures: tuple[Figure, ...] = ()
+    protocol: EvaluationProtocol
+    figures: tuple[ReportedScore, ...] = ()
     choice: str = ""
     needs: tuple[str, ...] = ()
     members: tuple[str, ...] = ()
@@ -105,7 +105,7 @@ class Recipe:
     doubt: str = ""
 
     @property
-    def headline(self) -> Figure | None:
+    def main_score(self) -> ReportedScore | None:
         """The figure that recipes are compared by: the AUC, else the first one; training figures never."""
         unseen = [figure for figure in self.figures if figure.part != "train"]
         return next((figure for figure in unseen if figure.metric == "auc"), unseen[0] if unseen else None)

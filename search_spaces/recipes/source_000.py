@@ -7,11 +7,11 @@ from itertools import product
 from typing import Any, Final
 
 from search_spaces.recipes.parts import Settings, head, image, optimizer, point, pretrained, scratch, training
-from search_spaces.recipes.recipe import Figure, Protocol, Recipe
+from search_spaces.recipes.recipe import EvaluationProtocol, Recipe, ReportedScore
 
 _TEST, _POSITIVES = 21_128, 6_347
 _TRAINING: Final = 256_396
-_PROTOCOL: Final = Protocol(folds=7, test_share=0.076, is_naive=True)
+_PROTOCOL: Final = EvaluationProtocol(folds=7, test_share=0.076, is_naive=True)
 _DATA: Final = "RGB histology"
 _INPUT: Final = image(50, "auto")
 _SGD: Final = optimizer("sgd", 1e-4, momentum=0.2)
@@ -56,9 +56,9 @@ RECIPES: Final = (
         "Benchmark: one convolution, two outputs",
         point(scratch("idc_bench"), head(output="softmax"), _INPUT, _SGD, _loop(class_weight="none")),
         figures=(
-            Figure("f1", 0.58, _TEST, "test", "mean over patches of both classes"),
-            Figure("accuracy", 0.70, _TEST, "test"),
-            Figure("recall", 0.0, _TEST, "test", positives=_POSITIVES),
+            ReportedScore("f1", 0.58, _TEST, "test", "mean over patches of both classes"),
+            ReportedScore("accuracy", 0.70, _TEST, "test"),
+            ReportedScore("recall", 0.0, _TEST, "test", positives=_POSITIVES),
         ),
         choice="Filters, kernel and optimiser are not given: 32 of 3x3, E000-3's optimiser; no class "
         "weights, as only without them does it collapse as reported",
@@ -77,8 +77,10 @@ RECIPES: Final = (
         point(_VGG19, _HEAD, _INPUT, _SGD, _loop()),
         backbone="vgg19",
         figures=(
-            Figure("f1", 0.88, _TEST, "test", "mean of both classes; which measure it is, is not said"),
-            Figure("f1", 0.91, _TEST, "test", "negative class, reported as above 91 %"),
+            ReportedScore(
+                "f1", 0.88, _TEST, "test", "mean of both classes; which measure it is, is not said"
+            ),
+            ReportedScore("f1", 0.91, _TEST, "test", "negative class, reported as above 91 %"),
         ),
         choice=(
             "The text contradicts itself: dropout .4 without batch norm and L2, and 7 folds instead of 10, "
@@ -127,6 +129,6 @@ RECIPES: Final = (
         point(_VGG19, _HEAD, _INPUT, optimizer("sgd", 1e-5, momentum=0.2), _loop(150)),
         backbone="vgg19",
         choice=f"The very small rate is not given: 1e-5; {_WEIGHTS}",
-        protocol=Protocol(folds=3, test_share=0.076, is_naive=True),
+        protocol=EvaluationProtocol(folds=3, test_share=0.076, is_naive=True),
     ),
 )

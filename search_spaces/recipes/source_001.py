@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from search_spaces.recipes.parts import Settings, head, image, optimizer, point, pretrained, scratch, training
-from search_spaces.recipes.recipe import Figure, Protocol, Recipe
+from search_spaces.recipes.recipe import EvaluationProtocol, Recipe, ReportedScore
 from search_spaces.recipes.source_001_shared import (
     BM,
     DIFFERENCE,
@@ -58,7 +58,7 @@ def _scratch(
     loops: tuple[Settings, Settings],
     figures: Mapping[str, Figures],
     *,
-    protocol: Protocol = HOLDOUT,
+    protocol: EvaluationProtocol = HOLDOUT,
     choice: str = _M1_CHOICE,
 ) -> tuple[Recipe, ...]:
     """Recipes of both tasks; `loops` in their order."""
@@ -124,7 +124,7 @@ _SCRATCH: Final = (
         _loops(25, 30, **_BALANCED),
         {MC: folded(0.7543, 0.8035), BM: folded(0.6180, 0.6517)},
         choice=f"Class weights as in E001-2, since those had helped. {_M1_CHOICE}",
-        protocol=Protocol(folds=10, refits=True),
+        protocol=EvaluationProtocol(folds=10, refits=True),
     ),
 )
 
@@ -194,7 +194,7 @@ def _tuned(backbone: str, figures: Mapping[str, Figures], **more: Any) -> tuple[
 def _tested(task: str, test: float, area: float, validation: float, note: str = "") -> Figures:
     return (
         accuracy(test, note),
-        Figure("accuracy", validation, FOLDED, "validation"),
+        ReportedScore("accuracy", validation, FOLDED, "validation"),
         auc(task, area),
     )
 
@@ -215,7 +215,7 @@ _PRETRAINED: Final = (
             MC: _tested(MC, 0.83, 0.912, 0.81, "the text says .81"),
             BM: (
                 *confusion(119, 100, 42, 75),
-                Figure("accuracy", 0.65, FOLDED, "validation"),
+                ReportedScore("accuracy", 0.65, FOLDED, "validation"),
                 auc(BM, 0.640),
             ),
         },

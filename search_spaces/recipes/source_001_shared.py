@@ -3,7 +3,7 @@
 from typing import Final
 
 from search_spaces.recipes.parts import head, image, optimizer
-from search_spaces.recipes.recipe import Figure, Protocol
+from search_spaces.recipes.recipe import EvaluationProtocol, ReportedScore
 
 MC, BM = "mass_calcification", "benign_malignant"
 TASKS: Final = (MC, BM)
@@ -12,39 +12,41 @@ POSITIVES: Final = {MC: CALCIFICATIONS, BM: MALIGNANT}
 FOLDED: Final = 2_676  # patches outside the test, each in the validation part once
 VALIDATED: Final = 803  # 30 % of them
 
-HOLDOUT: Final = Protocol(folds=1, holdout=0.3)
-FOUR_FOLDS: Final = Protocol(folds=4, refits=True)
+HOLDOUT: Final = EvaluationProtocol(folds=1, holdout=0.3)
+FOUR_FOLDS: Final = EvaluationProtocol(folds=4, refits=True)
 ONE_CLASS: Final = "Its test accuracy is the share of benign patches: it most likely calls all of them benign"
 LR: Final = "printed rates of 2^-5 and 2^-6 read as 2e-5"
 DIFFERENCE: Final = {"model.pair": "diff"}
 PAIRS: Final = "baseline pairs"
 
-Figures = tuple[Figure, ...]
+Figures = tuple[ReportedScore, ...]
 
 
 def accuracies(train: float, validation: float, test: float, *, is_held_out: bool = True) -> Figures:
     """Three accuracies; how many patches the stacks were trained on is not known, of a hold-out it is."""
     validated, trained = (VALIDATED, FOLDED - VALIDATED) if is_held_out else (None, None)
     return (
-        Figure("accuracy", test, TEST, "test"),
-        Figure("accuracy", validation, validated, "validation"),
-        Figure("accuracy", train, trained, "train"),
+        ReportedScore("accuracy", test, TEST, "test"),
+        ReportedScore("accuracy", validation, validated, "validation"),
+        ReportedScore("accuracy", train, trained, "train"),
     )
 
 
 def folded(validation: float, test: float) -> Figures:
     """Accuracies of a cross-validation and of the test."""
-    return Figure("accuracy", test, TEST, "test"), Figure("accuracy", validation, FOLDED, "validation")
+    return ReportedScore("accuracy", test, TEST, "test"), ReportedScore(
+        "accuracy", validation, FOLDED, "validation"
+    )
 
 
-def accuracy(value: float, note: str = "") -> Figure:
+def accuracy(value: float, note: str = "") -> ReportedScore:
     """Accuracy on the test."""
-    return Figure("accuracy", value, TEST, "test", note)
+    return ReportedScore("accuracy", value, TEST, "test", note)
 
 
-def auc(task: str, value: float) -> Figure:
+def auc(task: str, value: float) -> ReportedScore:
     """AUC on the test."""
-    return Figure("auc", value, TEST, "test", positives=POSITIVES[task])
+    return ReportedScore("auc", value, TEST, "test", positives=POSITIVES[task])
 
 
 def confusion(true_negative: int, false_positive: int, false_negative: int, true_positive: int) -> Figures:
@@ -53,8 +55,8 @@ def confusion(true_negative: int, false_positive: int, false_negative: int, true
     images = true_negative + false_positive + positives
     note = "from the confusion matrix"
     return (
-        Figure("accuracy", round((true_negative + true_positive) / images, 4), images, "test", note),
-        Figure("recall", round(true_positive / positives, 4), images, "test", note, positives),
+        ReportedScore("accuracy", round((true_negative + true_positive) / images, 4), images, "test", note),
+        ReportedScore("recall", round(true_positive / positives, 4), images, "test", note, positives),
     )
 
 

@@ -3,7 +3,7 @@
 from typing import Final
 
 from search_spaces.recipes.parts import head, image, optimizer, point, pretrained, training
-from search_spaces.recipes.recipe import Protocol, Recipe
+from search_spaces.recipes.recipe import EvaluationProtocol, Recipe
 
 # Its augmentation made 3,104 negatives of 313 and 1,992 positives of 75, which weighs a positive 2.7 times.
 _POINT: Final = point(
@@ -25,7 +25,7 @@ RECIPES: Final = (
         "healthy_sick",
         "Frozen Inception, one trained convolution, two outputs",
         (_POINT,),
-        Protocol(folds=5, test_share=0.0),
+        EvaluationProtocol(folds=5, test_share=0.0),
         choice=_CHOICE,
         needs=_NEEDS,
     ),
@@ -34,7 +34,7 @@ RECIPES: Final = (
         "healthy_sick",
         "The same, trained on all training data",
         (_POINT,),
-        Protocol(folds=5, refits=True),
+        EvaluationProtocol(folds=5, refits=True),
         choice=(
             "The source tested on images that it had trained on. This one trains once more "
             f"on the whole training part and tests on sealed patients. {_CHOICE}"

@@ -8,16 +8,16 @@ TensorFlow's `l2_regularizer` is a weight decay of the same value; it left out t
 from typing import Any, Final
 
 from search_spaces.recipes.parts import Settings, head, image, optimizer, point, scratch, training
-from search_spaces.recipes.recipe import Figure, Protocol, Recipe
+from search_spaces.recipes.recipe import EvaluationProtocol, Recipe, ReportedScore
 
 _NA, _FIVE = "normal_abnormal", "five_class"
 # Test tiles of each data set, and the abnormal ones among them by the printed shares.
 _TILES: Final = {6: (15_822, 2_570), 8: (5_636, 940), 9: (6_011, 1_002)}
 _MIAS_TILES, _MIAS_ABNORMAL = 3_075, 357
 _PROTOCOLS: Final = {
-    6: Protocol(folds=1, holdout=0.2, test_share=0.2, is_naive=True),
-    8: Protocol(folds=1, holdout=1 / 9, test_share=0.1, is_naive=True),
-    9: Protocol(folds=1, holdout=1 / 9, test_share=0.1, is_naive=True),
+    6: EvaluationProtocol(folds=1, holdout=0.2, test_share=0.2, is_naive=True),
+    8: EvaluationProtocol(folds=1, holdout=1 / 9, test_share=0.1, is_naive=True),
+    9: EvaluationProtocol(folds=1, holdout=1 / 9, test_share=0.1, is_naive=True),
 }
 _FLIPS: Final = "flips in the last 5 epochs, since they were used mainly for the last ones"
 _COLLAPSE: Final = "It calls nearly every tile abnormal"
@@ -65,19 +65,19 @@ _INCEPTION: Final = (
 )
 
 
-def _tested(data: int, accuracy: float, recall: float, note: str = "") -> tuple[Figure, ...]:
+def _tested(data: int, accuracy: float, recall: float, note: str = "") -> tuple[ReportedScore, ...]:
     """Accuracy and recall on the test tiles of a data set."""
     images, positives = _TILES[data]
     return (
-        Figure("accuracy", accuracy, images, "test", note),
-        Figure("recall", recall, images, "test", note, positives),
+        ReportedScore("accuracy", accuracy, images, "test", note),
+        ReportedScore("recall", recall, images, "test", note, positives),
     )
 
 
-def _mias(accuracy: float, recall: float, note: str = "") -> tuple[Figure, ...]:
+def _mias(accuracy: float, recall: float, note: str = "") -> tuple[ReportedScore, ...]:
     return (
-        Figure("accuracy", accuracy, _MIAS_TILES, "test", note or "MIAS"),
-        Figure("recall", recall, _MIAS_TILES, "test", note or "MIAS", _MIAS_ABNORMAL),
+        ReportedScore("accuracy", accuracy, _MIAS_TILES, "test", note or "MIAS"),
+        ReportedScore("recall", recall, _MIAS_TILES, "test", note or "MIAS", _MIAS_ABNORMAL),
     )
 
 
@@ -254,10 +254,10 @@ _SWEEPS: Final = (
             for at_test in (1.5, 1.8)
         ),
         figures=(
-            Figure("accuracy", 0.413, None, "test", f"contrast 1.5 at test, {_WITHOUT_CONTRAST}"),
-            Figure("recall", 0.991, None, "test", f"contrast 1.5 at test, {_WITHOUT_CONTRAST}"),
-            Figure("accuracy", 0.961, None, "test", f"contrast 1 at test, {_WITHOUT_CONTRAST}"),
-            Figure("recall", 0.942, None, "test", f"contrast 1 at test, {_WITHOUT_CONTRAST}"),
+            ReportedScore("accuracy", 0.413, None, "test", f"contrast 1.5 at test, {_WITHOUT_CONTRAST}"),
+            ReportedScore("recall", 0.991, None, "test", f"contrast 1.5 at test, {_WITHOUT_CONTRAST}"),
+            ReportedScore("accuracy", 0.961, None, "test", f"contrast 1 at test, {_WITHOUT_CONTRAST}"),
+            ReportedScore("recall", 0.942, None, "test", f"contrast 1 at test, {_WITHOUT_CONTRAST}"),
         ),
         choice="On 1.0.0.35; a threshold does the same without the loss of precision",
     ),
@@ -267,7 +267,9 @@ _SWEEPS: Final = (
         9,
         point(_V35, _loop(20, data=9, weight=4.0)),
         figures=tuple(
-            Figure(metric, value, None, "test", f"threshold {threshold}, later net 2.0.0.35, later work")
+            ReportedScore(
+                metric, value, None, "test", f"threshold {threshold}, later net 2.0.0.35, later work"
+            )
             for threshold, *values in (
                 (0.4, 0.954, 0.943),
                 (0.2, 0.941, 0.979),
@@ -318,8 +320,8 @@ _MIAS: Final = (
         8,
         point(_V46, _loop(10, data=8, weight=4.0)),
         figures=(
-            Figure("accuracy", 0.2746, 2_119, "test", "MIAS as in data set 8"),
-            Figure("recall", 0.9811, 2_119, "test", "MIAS as in data set 8"),
+            ReportedScore("accuracy", 0.2746, 2_119, "test", "MIAS as in data set 8"),
+            ReportedScore("recall", 0.9811, 2_119, "test", "MIAS as in data set 8"),
         ),
         choice=f"{_FOREIGN}; the 4 of b.8.4 read as the weight",
         doubt=_BELOW,

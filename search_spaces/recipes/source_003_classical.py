@@ -4,14 +4,14 @@ from itertools import product
 from typing import Any, Final
 
 from search_spaces.recipes.parts import Settings, head, image, optimizer, point, pretrained, training
-from search_spaces.recipes.recipe import Figure, Protocol, Recipe
+from search_spaces.recipes.recipe import EvaluationProtocol, Recipe, ReportedScore
 
 _FROZEN: Final = image(299, "auto") | optimizer("adam", 1e-3) | training(20, 32, "none")
 
 # --- features of MIAS -------------------------------------------------------------------------------------
 
 _IMAGES: Final = "MIAS images"
-_FEATURES: Final = Protocol(folds=5, test_share=0.2, is_naive=True)
+_FEATURES: Final = EvaluationProtocol(folds=5, test_share=0.2, is_naive=True)
 _CUTS: Final = {
     "vgg19": ("block1", "block2", "block3", "block4", "block5_pool"),
     "inception_v3": ("Mixed_5d", "Mixed_6a", "Mixed_6c", "Mixed_6e", "Mixed_7a", "Mixed_7c"),
@@ -38,8 +38,8 @@ def _neighbours(backbone: str) -> Recipe:
         ),
         _FEATURES,
         (
-            Figure("accuracy", 0.7077, 65, "test", "the best of all levels of both nets"),
-            Figure("accuracy", 0.634, 257, "validation", "the best of all levels of both nets"),
+            ReportedScore("accuracy", 0.7077, 65, "test", "the best of all levels of both nets"),
+            ReportedScore("accuracy", 0.634, 257, "validation", "the best of all levels of both nets"),
         ),
         choice=_LEVELS[backbone],
         needs=(_IMAGES, f"ImageNet weights of {backbone}"),
@@ -52,7 +52,7 @@ _HEADS: Final = Recipe(
     "normal_abnormal",
     "New last layer on frozen VGG19 or Inception",
     tuple(point(pretrained(backbone), head(pooling="gap", output="softmax"), _FROZEN) for backbone in _CUTS),
-    Protocol(folds=1, holdout=1 / 9, test_share=0.1, is_naive=True),
+    EvaluationProtocol(folds=1, holdout=1 / 9, test_share=0.1, is_naive=True),
     choice="One dense layer, Adam at 1e-3, 20 epochs: only the outcome is given, at or below the majority",
     needs=("normal tiles", *(f"ImageNet weights of {backbone}" for backbone in _CUTS)),
 )
@@ -82,11 +82,11 @@ def _table(
         "wisconsin",
         about,
         tuple(point(plain, settings) for settings in sweep or ({},)),
-        Protocol(folds=folds, test_share=0.2),
+        EvaluationProtocol(folds=folds, test_share=0.2),
         (
-            Figure("accuracy", first, images, "test"),
+            ReportedScore("accuracy", first, images, "test"),
             *(
-                Figure("accuracy", value, None, "test", table)
+                ReportedScore("accuracy", value, None, "test", table)
                 for value, table in zip(others, _OTHERS, strict=True)
             ),
         ),

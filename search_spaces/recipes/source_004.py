@@ -8,10 +8,10 @@ calcification it does not say what they are of. Smaller classes are over-sampled
 from typing import Any, Final
 
 from search_spaces.recipes.parts import Settings, head, image, optimizer, point, pretrained, scratch, training
-from search_spaces.recipes.recipe import Figure, Protocol, Recipe
+from search_spaces.recipes.recipe import EvaluationProtocol, Recipe, ReportedScore
 
 _MC, _BM = "mass_calcification", "benign_malignant"
-_PROTOCOL: Final = Protocol(folds=1, holdout=0.2)
+_PROTOCOL: Final = EvaluationProtocol(folds=1, holdout=0.2)
 _TEST, _MALIGNANT = 336, 117
 
 _ADAM: Final = optimizer("adam", 1e-3)
@@ -26,27 +26,29 @@ def _contrast(factor: float) -> Settings:
     return {"input.contrast": factor}
 
 
-def _mc(accuracy: float, loss: float, auc: float) -> tuple[Figure, ...]:
+def _mc(accuracy: float, loss: float, auc: float) -> tuple[ReportedScore, ...]:
     note = "of the validation or the test part"
     values = {"accuracy": accuracy, "auc": auc, "loss": loss}
-    return tuple(Figure(metric, value, None, "validation", note) for metric, value in values.items())
+    return tuple(ReportedScore(metric, value, None, "validation", note) for metric, value in values.items())
 
 
-def _bm(accuracy: float, loss: float, f2: float, auc: float) -> tuple[Figure, ...]:
+def _bm(accuracy: float, loss: float, f2: float, auc: float) -> tuple[ReportedScore, ...]:
     return (
-        Figure("accuracy", accuracy, _TEST, "test"),
-        Figure("auc", auc, _TEST, "test", positives=_MALIGNANT),
-        Figure("f2", f2, _TEST, "test", positives=_MALIGNANT),
-        Figure("loss", loss, _TEST, "test"),
+        ReportedScore("accuracy", accuracy, _TEST, "test"),
+        ReportedScore("auc", auc, _TEST, "test", positives=_MALIGNANT),
+        ReportedScore("f2", f2, _TEST, "test", positives=_MALIGNANT),
+        ReportedScore("loss", loss, _TEST, "test"),
     )
 
 
-def _overfitted(train: float, validation: float) -> tuple[Figure, ...]:
-    return Figure("accuracy", validation, None, "validation"), Figure("accuracy", train, None, "train")
+def _overfitted(train: float, validation: float) -> tuple[ReportedScore, ...]:
+    return ReportedScore("accuracy", validation, None, "validation"), ReportedScore(
+        "accuracy", train, None, "train"
+    )
 
 
 def _recipe(
-    name: str, task: str, about: str, *parts: Settings, figures: tuple[Figure, ...] = (), **more: Any
+    name: str, task: str, about: str, *parts: Settings, figures: tuple[ReportedScore, ...] = (), **more: Any
 ) -> Recipe:
     settings = point(_PIXELS, *parts)
     backbone = settings["model.backbone"]
@@ -69,7 +71,7 @@ def _scratch(
     about: str,
     rule: Settings,
     epochs: int,
-    figures: tuple[Figure, ...],
+    figures: tuple[ReportedScore, ...],
     augmentation: str = "e004",
 ) -> Recipe:
     loop = training(epochs, 32, augmentation, **_OVER)
@@ -82,7 +84,7 @@ def _scratch_bm(
     rule: Settings,
     contrast: float,
     epochs: int,
-    figures: tuple[Figure, ...],
+    figures: tuple[ReportedScore, ...],
     augmentation: str = "e004",
 ) -> Recipe:
     loop = training(epochs, 32, augmentation, **_OVER)
@@ -129,7 +131,7 @@ def _vgg_bm(
     name: str,
     about: str,
     rule: Settings,
-    figures: tuple[Figure, ...],
+    figures: tuple[ReportedScore, ...],
     *,
     cut: str = "top",
     batch: int = 32,
@@ -220,7 +222,7 @@ def _inception(
     net: Settings,
     rule: Settings,
     epochs: int,
-    figures: tuple[Figure, ...],
+    figures: tuple[ReportedScore, ...],
     augmentation: str = "e004",
 ) -> Recipe:
     choice = f"Dropout .4 from INCEPTION_3 on: how much, and where besides 3, is not given. {_BATCH}"
@@ -234,7 +236,7 @@ def _inception_bm(
     net: Settings,
     rule: Settings,
     epochs: int,
-    figures: tuple[Figure, ...],
+    figures: tuple[ReportedScore, ...],
     doubt: str = "",
 ) -> Recipe:
     choice = f"Where dropout was on cannot be read: .4, and off in 1, 2 and 4. {_BATCH}"
@@ -274,7 +276,7 @@ _INCEPTIONS: Final = (
 
 
 def _siamese(
-    number: int, about: str, epochs: int, figures: tuple[Figure, ...], dropout: float = 0.0
+    number: int, about: str, epochs: int, figures: tuple[ReportedScore, ...], dropout: float = 0.0
 ) -> Recipe:
     net = (
         scratch("scratch4")
@@ -307,10 +309,10 @@ _ENSEMBLE: Final = Recipe(
     (),
     _PROTOCOL,
     (
-        Figure("accuracy", 0.71, _TEST, "test"),
-        Figure("auc", 0.71, _TEST, "test", positives=_MALIGNANT),
-        Figure("f2", 0.68, _TEST, "test", positives=_MALIGNANT),
-        Figure("recall", 0.726, _TEST, "test", "from 32 missed patches", _MALIGNANT),
+        ReportedScore("accuracy", 0.71, _TEST, "test"),
+        ReportedScore("auc", 0.71, _TEST, "test", positives=_MALIGNANT),
+        ReportedScore("f2", 0.68, _TEST, "test", positives=_MALIGNANT),
+        ReportedScore("recall", 0.726, _TEST, "test", "from 32 missed patches", _MALIGNANT),
     ),
     needs=("ImageNet weights of vgg16", "ImageNet weights of inception_v3"),
     members=("E004-BM_V6", "E004-VGG_BM_BEST", "E004-INCEPTION_BM_BEST"),

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from trainables.runtime.trial_runtime import Place
 
 from results.scores.metrics import scores
 from trainables.common.errors import ConfigError, UnknownNameError
@@ -15,11 +14,12 @@ from trainables.config.tasks import task_named
 from trainables.config.trial_config import TrialConfig, decode
 from trainables.data.patches import PatchSet, select_rows
 from trainables.data.splits import make_split
-from trainables.data.training_data import Material, prepare
+from trainables.data.training_data import TrainingData, training_data_of
 from trainables.models.registry import BACKBONES, DEFAULT_BACKBONES, backbone_named
 from trainables.models.stages import Backbone, TrainedPart
 from trainables.models.taps import feature_shapes
 from trainables.models.weights import build_stages, take_inventory
+from trainables.runtime.trial_runtime import TrialRuntime
 from trainables.training.assembly import assemble_part
 from trainables.validation.cross_validation import CrossValidation
 
@@ -208,10 +208,10 @@ def test_fused_folds_agree_with_sequential_ones_to_1e_5_in_double_precision(
             "training.average_views": False,
         }
     )
-    material = _material(bright_patches)
+    training_data = _material(bright_patches)
     inventory = take_inventory((name,), weights_dir=None, may_download=False, is_random=True)
-    place = Place(tmp_path, torch.device("cpu"), inventory.usable, dtype=torch.float64)
-    one, other = (_finished(config, material, place, how).best for how in ("sequential", "fused"))
+    place = TrialRuntime(tmp_path, torch.device("cpu"), inventory.usable, dtype=torch.float64)
+    one, other = (_finished(config, training_data, place, how).best for how in ("sequential", "fused"))
     assert one is not None
     assert other is not None
     np.testing.assert_allclose(other.probabilities, one.probabilities, atol=1e-5)
@@ -221,18 +221,20 @@ def test_fused_folds_agree_with_sequential_ones_to_1e_5_in_double_precision(
             torch.testing.assert_close(found[key], tensor, atol=1e-5, rtol=1e-5, msg=lambda text: text)
 
 
-def _material(patches: PatchSet) -> Material:
+def _material(patches: PatchSet) -> TrainingData:
     task = task_named("benign_malignant")
     rows = select_rows(patches, task)
     split = make_split(
         rows, fingerprint=patches.fingerprint, task=task.name, folds=2, test_share=0.25, seed=0
     )
-    return prepare(patches, task, split)
+    return training_data_of(patches, task, split)
 
 
-def _finished(config: TrialConfig, material: Material, place: Place, how: str) -> CrossValidation:
-    run = CrossValidation(config, material, dataclasses.replace(place, fusion=how), seed=3, score=scores)
-    assert run.folds.models.how == how
+def _finished(
+    config: TrialConfig, training_data: TrainingData, place: TrialRuntime, how: str
+) -> CrossValidation:
+    run = CrossValidation(config, training_data, dataclasses.replace(place, fusion=how), seed=3, score=scores)
+    assert run.folds.models.mode == how
     while not run.is_over:
         run.epoch()
     return run

@@ -5,7 +5,7 @@ from scipy.stats import binomtest
 
 from results.ensembles.methods import METHODS
 from results.scores.metrics import METRICS
-from search_spaces.recipes import RECIPES, Figure, Recipe, recipe_named, recipes_of
+from search_spaces.recipes import RECIPES, Recipe, ReportedScore, recipe_named, recipes_of
 from trainables.common.errors import ConfigError, UnknownNameError
 from trainables.config.tasks import TASKS
 from trainables.config.trial_config import decode, setting_names
@@ -200,39 +200,39 @@ def test_sweeps_hold_all_of_their_points() -> None:
 
 
 def test_the_interval_of_an_accuracy_is_wilsons() -> None:
-    low, high = Figure("accuracy", 219 / 336, 336, "test").interval() or (0.0, 0.0)
+    low, high = ReportedScore("accuracy", 219 / 336, 336, "test").interval() or (0.0, 0.0)
     reference = binomtest(219, 336).proportion_ci(method="wilson")
     assert (low, high) == pytest.approx((reference.low, reference.high), abs=1e-9)
     assert (low, high) == pytest.approx((0.59939, 0.70075), abs=1e-5)
-    none, one = (Figure("accuracy", value, 20, "test").interval() or () for value in (0.0, 1.0))
+    none, one = (ReportedScore("accuracy", value, 20, "test").interval() or () for value in (0.0, 1.0))
     assert none == pytest.approx((0.0, 0.16113), abs=1e-5)
     assert one == pytest.approx((0.83887, 1.0), abs=1e-5)
 
 
 def test_the_interval_of_a_recall_counts_positives_only() -> None:
-    low, high = Figure("recall", 85 / 117, 336, "test", positives=117).interval() or (0.0, 0.0)
+    low, high = ReportedScore("recall", 85 / 117, 336, "test", positives=117).interval() or (0.0, 0.0)
     reference = binomtest(85, 117).proportion_ci(method="wilson")
     assert (low, high) == pytest.approx((reference.low, reference.high), abs=1e-9)
 
 
 def test_the_interval_of_an_auc_is_hanley_and_mcneils() -> None:
     # By hand: Q1 .550388, Q2 .589591, variance 24.2123 / 25623, standard error .030740.
-    interval = Figure("auc", 0.71, 336, "test", positives=117).interval()
+    interval = ReportedScore("auc", 0.71, 336, "test", positives=117).interval()
     assert interval == pytest.approx((0.64975, 0.77025), abs=2e-5)
-    assert Figure("auc", 1.0, 20, "test", positives=10).interval() == (1.0, 1.0)
+    assert ReportedScore("auc", 1.0, 20, "test", positives=10).interval() == (1.0, 1.0)
 
 
 @pytest.mark.parametrize(
     "figure",
     [
-        Figure("accuracy", 0.8, None, "test"),
-        Figure("recall", 0.8, 336, "test"),
-        Figure("auc", 0.8, 336, "test"),
-        Figure("f2", 0.8, 336, "test", positives=117),
-        Figure("loss", 0.8, 336, "test", positives=117),
+        ReportedScore("accuracy", 0.8, None, "test"),
+        ReportedScore("recall", 0.8, 336, "test"),
+        ReportedScore("auc", 0.8, 336, "test"),
+        ReportedScore("f2", 0.8, 336, "test", positives=117),
+        ReportedScore("loss", 0.8, 336, "test", positives=117),
     ],
 )
-def test_a_figure_without_what_it_takes_has_no_interval(figure: Figure) -> None:
+def test_a_figure_without_what_it_takes_has_no_interval(figure: ReportedScore) -> None:
     assert figure.interval() is None
 
 
@@ -242,7 +242,7 @@ def test_recipes_come_best_first_and_doubtful_ones_last(task: str) -> None:
     assert len(ordered) >= 2
     doubts = [bool(recipe.doubt) for recipe in ordered]
     assert doubts == sorted(doubts)
-    trusted = [recipe.headline for recipe in ordered if not recipe.doubt]
+    trusted = [recipe.main_score for recipe in ordered if not recipe.doubt]
     values = [figure.value if figure else -1.0 for figure in trusted]
     assert values == sorted(values, reverse=True)
     if task in (MC, BM, NA):
@@ -250,13 +250,13 @@ def test_recipes_come_best_first_and_doubtful_ones_last(task: str) -> None:
 
 
 def test_recipes_are_compared_by_what_was_not_trained_on() -> None:
-    overfitted = recipe_named("E004-SCRATCH_1").headline
+    overfitted = recipe_named("E004-SCRATCH_1").main_score
     assert overfitted is not None
     assert (overfitted.part, overfitted.value) == ("validation", 0.81)
-    told = recipe_named("E001-11", MC).headline
+    told = recipe_named("E001-11", MC).main_score
     assert told is not None
     assert (told.metric, told.value) == ("auc", 0.891)
-    assert recipe_named("E002-1").headline is None
+    assert recipe_named("E002-1").main_score is None
 
 
 def test_a_recipe_is_found_by_its_id_in_capitals_or_not() -> None:

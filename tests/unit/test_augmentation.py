@@ -6,9 +6,9 @@ import torch
 from scipy.stats import ks_2samp
 
 from trainables.common.errors import ConfigError
-from trainables.config.augmentation_policies import AUGMENTATIONS, Augmentation, Policy
+from trainables.config.augmentation_policies import AUGMENTATIONS, Augmentation, AugmentationPolicy
 from trainables.config.trial_config import decode
-from trainables.preprocessing.intensity import change_tones, draw_tones
+from trainables.preprocessing.intensity import draw_intensity, shift_intensity
 from trainables.preprocessing.views import View, apply_symmetry, augment_online, random_view, training_views
 
 COUNT, SIDE = 200, 96
@@ -61,7 +61,7 @@ def online(policy: str) -> dict[str, np.ndarray]:
 
 
 def test_the_table_holds_every_policy_that_a_configuration_may_name() -> None:
-    assert set(AUGMENTATIONS) == set(get_args(Policy))
+    assert set(AUGMENTATIONS) == set(get_args(AugmentationPolicy))
     assert len(AUGMENTATIONS) >= 12
     for name in AUGMENTATIONS:
         found = decode({"model.backbone": "vgg16", "training.augmentation": name})
@@ -221,9 +221,9 @@ def test_stored_views_and_normalised_online_pixels_change_their_tones_alike() ->
 
 def test_changed_tones_do_not_depend_on_scaling() -> None:
     images = torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(0))
-    tones = draw_tones(images, AUGMENTATIONS["e002"], torch.Generator().manual_seed(1))
-    scaled = change_tones(255 * images - 104, tones)
-    torch.testing.assert_close(scaled, 255 * change_tones(images, tones) - 104, rtol=0, atol=1e-3)
+    tones = draw_intensity(images, AUGMENTATIONS["e002"], torch.Generator().manual_seed(1))
+    scaled = shift_intensity(255 * images - 104, tones)
+    torch.testing.assert_close(scaled, 255 * shift_intensity(images, tones) - 104, rtol=0, atol=1e-3)
 
 
 def test_noise_keeps_grey_images_grey() -> None:

@@ -19,7 +19,7 @@ from results.errors import ExportError
 from results.export.bundle import export_bundle
 from results.predictors.classical_members import predict_classical
 from results.predictors.loading import open_model, predict_rows, weights_of
-from results.predictors.selected_model import choose_model, has_classical_member
+from results.predictors.selected_model import has_classical_member, resolve_model
 from results.run.records import SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
 from results.scores.leaderboard import leaderboard, settings_text
@@ -180,7 +180,7 @@ def test_a_search_that_ends_in_classical_models_finishes_without_a_bundle(
 
 def test_nets_and_classical_models_are_combined_as_their_rule_says(mixed_run: RunFolder) -> None:
     build_ensembles(mixed_run, methods=("average",), resamples=20, seed=0)
-    chosen = choose_model(mixed_run, ensemble="average")
+    chosen = resolve_model(mixed_run, ensemble="average")
     assert set(chosen.trials) == {0, 1}
     rows = mixed_run.out_of_fold(0).rows[:9]
     net, neighbours = open_model(mixed_run, trial=1), mixed_run.record(0)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from orchestrator.study.study import InvalidPointError
-from orchestrator.tuning.trial_manager import GRACE_SECONDS, Conductor
+from orchestrator.tuning.trial_manager import GRACE_SECONDS, TrialManager
 from results.run.records import PrefixUse, SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
 from trainables.common.errors import ConfigError
@@ -52,20 +52,20 @@ class Clock:
         return self.now
 
 
-Lead = Callable[..., Conductor]
+Lead = Callable[..., TrialManager]
 
 
 @pytest.fixture
-def conductor(make_search: Callable[..., SearchRecord]) -> Lead:
-    def make(folder: Path, policy: ListPolicy, clock: Clock, deadline: float | None = None) -> Conductor:
+def manager(make_search: Callable[..., SearchRecord]) -> Lead:
+    def make(folder: Path, policy: ListPolicy, clock: Clock, deadline: float | None = None) -> TrialManager:
         search = make_search(fingerprint="f", keep_weights=2)
-        return Conductor(RunFolder(folder), search, policy, (), deadline=deadline, clock=clock)
+        return TrialManager(RunFolder(folder), search, policy, (), deadline=deadline, clock=clock)
 
     return make
 
 
-def epoch(lead: Conductor, number: int, epoch: int = 1, collapsed: tuple[int, ...] = ()) -> str | None:
-    return lead.epoch(number, epoch, 0.6, {}, collapsed)
+def epoch(lead: TrialManager, number: int, epoch: int = 1, collapsed: tuple[int, ...] = ()) -> str | None:
+    return lead.on_epoch(number, epoch, 0.6, {}, collapsed)
 
 
 def complete(number: int, value: float) -> TrialRecord:
@@ -87,14 +87,14 @@ def out_of_memory(number: int) -> TrialRecord:
     )
 
 
-def test_a_pruned_trial_is_recorded_and_told(tmp_path: Path, conductor: Lead) -> None:
+def test_a_pruned_trial_is_recorded_and_told(tmp_path: Path, manager: Lead) -> None:
     policy, clock = ListPolicy(Proposal(0)), Clock()
     policy.pruned = {0}
-    lead = conductor(tmp_path, policy, clock)
+    lead = manager(tmp_path, policy, clock)
     lead.next()
     clock.now = 12.0
     assert epoch(lead, 0, epoch=5) == "asha"
-    lead.stopped(0, "asha")
+    lead.on_stop(0, "asha")
     record = lead.run.record(0)
     assert record is not None
     assert (record.state, record.cause, record.epochs, record.value) == ("pruned", "asha", 5, 0.6)
@@ -103,30 +103,30 @@ def test_a_pruned_trial_is_recorded_and_told(tmp_path: Path, conductor: Lead) ->
     assert lead.running == {}
 
 
-def test_a_stopped_trial_is_recorded_with_its_device_and_features(tmp_path: Path, conductor: Lead) -> None:
-    lead = conductor(tmp_path, ListPolicy(Proposal(0)), Clock())
+def test_a_stopped_trial_is_recorded_with_its_device_and_features(tmp_path: Path, manager: Lead) -> None:
+    lead = manager(tmp_path, ListPolicy(Proposal(0)), Clock())
     lead.next()
     prefix = PrefixUse(kind="stored views", stage="block7", views=8, computed=0, read=8)
-    lead.opened(0, prefix, device="cuda")
-    lead.stopped(0, "asha")
+    lead.on_open(0, prefix, device="cuda")
+    lead.on_stop(0, "asha")
     record = lead.run.record(0)
     assert record is not None
     assert (record.device, record.prefix) == ("cuda", prefix)
 
 
-def test_a_fold_that_stays_collapsed_ends_its_trial_and_is_named(tmp_path: Path, conductor: Lead) -> None:
-    lead = conductor(tmp_path, ListPolicy(Proposal(0)), Clock())
+def test_a_fold_that_stays_collapsed_ends_its_trial_and_is_named(tmp_path: Path, manager: Lead) -> None:
+    lead = manager(tmp_path, ListPolicy(Proposal(0)), Clock())
     lead.next()
     causes = [epoch(lead, 0, number, collapsed=(2,)) for number in range(1, 9)]
     assert causes == [None] * 7 + ["collapse"]
-    lead.stopped(0, "collapse")
+    lead.on_stop(0, "collapse")
     record = lead.run.record(0)
     assert record is not None
     assert record.collapsed_folds == (2,)
 
 
-def test_a_fold_that_recovers_from_collapse_goes_on(tmp_path: Path, conductor: Lead) -> None:
-    lead = conductor(tmp_path, ListPolicy(Proposal(0)), Clock())
+def test_a_fold_that_recovers_from_collapse_goes_on(tmp_path: Path, manager: Lead) -> None:
+    lead = manager(tmp_path, ListPolicy(Proposal(0)), Clock())
     lead.next()
     for number in range(1, 8):
         epoch(lead, 0, number, collapsed=(1,))
@@ -135,16 +135,16 @@ def test_a_fold_that_recovers_from_collapse_goes_on(tmp_path: Path, conductor: L
 
 
 def test_a_trial_whose_worker_dies_is_handed_out_twice_more_and_then_is_an_outcome(
-    tmp_path: Path, conductor: Lead
+    tmp_path: Path, manager: Lead
 ) -> None:
     policy = ListPolicy(Proposal(0))
-    lead = conductor(tmp_path, policy, Clock())
+    lead = manager(tmp_path, policy, Clock())
     for _ in range(3):
-        handout = lead.next()
-        assert handout is not None
-        assert (handout.number, handout.is_alone) == (0, False)
+        spec = lead.next()
+        assert spec is not None
+        assert (spec.number, spec.is_alone) == (0, False)
         assert policy.told == []
-        lead.lost(0, "lost_worker", "killed")
+        lead.on_worker_lost(0, "lost_worker", "killed")
     assert [(record.state, record.cause, record.error) for record in policy.told] == [
         ("failed", "lost_worker", "killed")
     ]
@@ -153,29 +153,29 @@ def test_a_trial_whose_worker_dies_is_handed_out_twice_more_and_then_is_an_outco
 
 
 def test_a_trial_that_runs_out_of_memory_is_run_again_alone_after_all_others(
-    tmp_path: Path, conductor: Lead
+    tmp_path: Path, manager: Lead
 ) -> None:
     policy = ListPolicy(Proposal(0), Proposal(1), Proposal(2))
-    lead = conductor(tmp_path, policy, Clock())
+    lead = manager(tmp_path, policy, Clock())
     lead.next()
     lead.next()
     lead.run.write_record(out_of_memory(0))
-    lead.ended(0)
+    lead.on_end(0)
     assert lead.run.record(0) is None
     assert policy.told == []
     assert lead.is_postponed(0)
     last = lead.next()
     assert last is not None
     assert last.number == 2
-    lead.stopped(1, "asha")
+    lead.on_stop(1, "asha")
     assert lead.next() is None  # trial 2 is running, and nothing may run beside
     assert not lead.is_over
-    lead.stopped(2, "asha")
+    lead.on_stop(2, "asha")
     again = lead.next()
     assert again is not None
     assert (again.number, again.is_alone) == (0, True)
     lead.run.write_record(complete(0, 0.9))
-    lead.ended(0)
+    lead.on_end(0)
     record = lead.run.record(0)
     assert record is not None
     assert (record.state, record.value) == ("complete", 0.9)
@@ -185,32 +185,32 @@ def test_a_trial_that_runs_out_of_memory_is_run_again_alone_after_all_others(
 
 @pytest.mark.parametrize("is_killed", [True, False])
 def test_a_trial_that_runs_out_of_memory_alone_too_is_an_outcome_that_says_so(
-    tmp_path: Path, conductor: Lead, is_killed: bool
+    tmp_path: Path, manager: Lead, is_killed: bool
 ) -> None:
     policy = ListPolicy(Proposal(0))
-    lead = conductor(tmp_path, policy, Clock())
+    lead = manager(tmp_path, policy, Clock())
     for _ in range(2):
         assert policy.told == []
         lead.next()
         if is_killed:
-            lead.lost(0, "out_of_memory", "no room")
+            lead.on_worker_lost(0, "out_of_memory", "no room")
         else:
             lead.run.write_record(out_of_memory(0))
-            lead.ended(0)
+            lead.on_end(0)
     assert [(record.state, record.cause) for record in policy.told] == [("failed", "out_of_memory")]
     assert policy.told[0].error == "ran out of memory beside other trials and was run again alone:\nno room"
     assert lead.run.record(0) == policy.told[0]
 
 
 def test_trials_that_wait_when_the_time_is_up_are_recorded_with_the_reason(
-    tmp_path: Path, conductor: Lead
+    tmp_path: Path, manager: Lead
 ) -> None:
     policy, clock = ListPolicy(Proposal(0), Proposal(1)), Clock()
-    lead = conductor(tmp_path, policy, clock, deadline=100.0)
+    lead = manager(tmp_path, policy, clock, deadline=100.0)
     lead.next()
     lead.next()
-    lead.lost(0, "out_of_memory", "killed")
-    lead.lost(1, "lost_worker", "killed")
+    lead.on_worker_lost(0, "out_of_memory", "killed")
+    lead.on_worker_lost(1, "lost_worker", "killed")
     clock.now = 100.0
     assert lead.is_over
     lead.end_late_trials()
@@ -220,29 +220,29 @@ def test_trials_that_wait_when_the_time_is_up_are_recorded_with_the_reason(
     ]
 
 
-def test_the_measured_memory_of_a_stopped_trial_is_in_its_record(tmp_path: Path, conductor: Lead) -> None:
-    lead = conductor(tmp_path, ListPolicy(Proposal(0)), Clock())
+def test_the_measured_memory_of_a_stopped_trial_is_in_its_record(tmp_path: Path, manager: Lead) -> None:
+    lead = manager(tmp_path, ListPolicy(Proposal(0)), Clock())
     lead.next()
-    lead.needed(0, 2**30)
-    lead.stopped(0, "asha")
+    lead.on_memory(0, 2**30)
+    lead.on_stop(0, "asha")
     record = lead.run.record(0)
     assert record is not None
     assert record.peak_bytes == 2**30
 
 
-def test_a_trial_that_ends_without_a_record_is_lost(tmp_path: Path, conductor: Lead) -> None:
+def test_a_trial_that_ends_without_a_record_is_lost(tmp_path: Path, manager: Lead) -> None:
     policy = ListPolicy(Proposal(0))
-    lead = conductor(tmp_path, policy, Clock())
+    lead = manager(tmp_path, policy, Clock())
     lead.next()
-    lead.ended(0)
+    lead.on_end(0)
     assert policy.told[0].cause == "lost_worker"
 
 
 def test_a_point_that_cannot_run_is_recorded_and_the_next_one_handed_out(
-    tmp_path: Path, conductor: Lead
+    tmp_path: Path, manager: Lead
 ) -> None:
     policy = ListPolicy(InvalidPointError(0, {"x": 1}, "no such cut"), Proposal(1))
-    lead = conductor(tmp_path, policy, Clock())
+    lead = manager(tmp_path, policy, Clock())
     proposal = lead.next()
     assert proposal is not None
     assert proposal.number == 1
@@ -251,15 +251,15 @@ def test_a_point_that_cannot_run_is_recorded_and_the_next_one_handed_out(
     assert (record.cause, record.params, record.error) == ("exception", {"x": 1}, "no such cut")
 
 
-def test_a_space_that_only_proposes_nonsense_ends_the_search(tmp_path: Path, conductor: Lead) -> None:
+def test_a_space_that_only_proposes_nonsense_ends_the_search(tmp_path: Path, manager: Lead) -> None:
     policy = ListPolicy(*(InvalidPointError(number, {}, "no") for number in range(30)))
     with pytest.raises(ConfigError, match="20 points in a row that cannot run"):
-        conductor(tmp_path, policy, Clock()).next()
+        manager(tmp_path, policy, Clock()).next()
 
 
-def test_after_the_deadline_nothing_starts_and_the_late_are_stopped(tmp_path: Path, conductor: Lead) -> None:
+def test_after_the_deadline_nothing_starts_and_the_late_are_stopped(tmp_path: Path, manager: Lead) -> None:
     policy, clock = ListPolicy(Proposal(0), Proposal(1)), Clock()
-    lead = conductor(tmp_path, policy, clock, deadline=100.0)
+    lead = manager(tmp_path, policy, clock, deadline=100.0)
     lead.next()
     clock.now = 100.0
     assert lead.next() is None
@@ -270,22 +270,22 @@ def test_after_the_deadline_nothing_starts_and_the_late_are_stopped(tmp_path: Pa
     assert policy.told[0].cause == "budget"
 
 
-def test_the_weights_of_the_best_trials_only_stay_on_disk(tmp_path: Path, conductor: Lead) -> None:
+def test_the_weights_of_the_best_trials_only_stay_on_disk(tmp_path: Path, manager: Lead) -> None:
     policy = ListPolicy(*(Proposal(number) for number in range(4)))
-    lead = conductor(tmp_path, policy, Clock())
+    lead = manager(tmp_path, policy, Clock())
     for number, value in enumerate((0.7, 0.9, 0.6, 0.8)):
         lead.next()
         folder = lead.run.trial(number) / "folds"
         folder.mkdir(parents=True)
         (folder / "0.safetensors").write_bytes(b"weights")
         lead.run.write_record(complete(number, value))
-        lead.ended(number)
+        lead.on_end(number)
     holders = [record.number for record in lead.run.records() if record.has_weights]
     on_disk = [number for number in range(4) if (lead.run.trial(number) / "folds").exists()]
     assert holders == on_disk == [1, 3]
 
 
-def test_every_watcher_is_shown_everything(tmp_path: Path, conductor: Lead) -> None:
+def test_every_watcher_is_shown_everything(tmp_path: Path, manager: Lead) -> None:
     seen: list[str] = []
 
     class Watcher:
@@ -303,13 +303,13 @@ def test_every_watcher_is_shown_everything(tmp_path: Path, conductor: Lead) -> N
         def finished(self, record: TrialRecord) -> None:
             seen.append(f"finished {record.state}")
 
-    lead = conductor(tmp_path, ListPolicy(Proposal(0)), Clock())
+    lead = manager(tmp_path, ListPolicy(Proposal(0)), Clock())
     lead.watchers = (Watcher(),)
     lead.next()
-    lead.lost(0, "lost_worker", "killed")
+    lead.on_worker_lost(0, "lost_worker", "killed")
     lead.next()
     epoch(lead, 0)
-    lead.stopped(0, "asha")
+    lead.on_stop(0, "asha")
     assert seen == [
         "started 0",
         "postponed 0: its worker died; it is run again",
@@ -319,9 +319,9 @@ def test_every_watcher_is_shown_everything(tmp_path: Path, conductor: Lead) -> N
     ]
 
 
-def test_the_record_says_whose_recipe_a_trial_was(tmp_path: Path, conductor: Lead) -> None:
-    lead = conductor(tmp_path, ListPolicy(Proposal(0, recipe="E001-12")), Clock())
+def test_the_record_says_whose_recipe_a_trial_was(tmp_path: Path, manager: Lead) -> None:
+    lead = manager(tmp_path, ListPolicy(Proposal(0, recipe="E001-12")), Clock())
     assert lead.next() is not None
-    lead.epoch(0, 1, 0.6, {}, ())
-    lead.stopped(0, "asha")
+    lead.on_epoch(0, 1, 0.6, {}, ())
+    lead.on_stop(0, "asha")
     assert [record.recipe for record in lead.run.records()] == ["E001-12"]

@@ -10,15 +10,15 @@ from ray.tune.execution import tune_controller
 from ray.tune.search import Searcher
 
 from cluster.resources import Machine
-from orchestrator.tuning.allocation import Packing, Request
+from orchestrator.tuning.allocation import ResourceAllocator, ResourceRequest
 from orchestrator.tuning.ray_backend import (
     _as_placement,
-    _Desk,
     _Searcher,
+    _SharedState,
     _survive_out_of_memory,
     cause_of_loss,
 )
-from orchestrator.tuning.trial_manager import Conductor, Handout
+from orchestrator.tuning.trial_manager import TrialManager, TrialSpec
 from results.run.records import SearchRecord
 from results.run.run_folder import RunFolder
 from trainables.config.trial_config import decode
@@ -30,10 +30,10 @@ LARGE = decode({"model.backbone": "vgg16"})
 class ListPolicy:
     """Hands out what it is given."""
 
-    def __init__(self, *handouts: Handout) -> None:
-        self.left: Iterator[Handout] = iter(handouts)
+    def __init__(self, *handouts: TrialSpec) -> None:
+        self.left: Iterator[TrialSpec] = iter(handouts)
 
-    def next(self) -> Handout | None:
+    def next(self) -> TrialSpec | None:
         return next(self.left, None)
 
     def should_prune(self, number: int, epoch: int, value: float) -> bool:
@@ -44,51 +44,51 @@ class ListPolicy:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, make_search: Callable[..., SearchRecord]) -> _Desk:
-    handouts = (Handout(0, LARGE, {}), Handout(1, CONFIG, {}), Handout(2, CONFIG, {}))
-    conductor = Conductor(
+def desk(tmp_path: Path, make_search: Callable[..., SearchRecord]) -> _SharedState:
+    handouts = (TrialSpec(0, LARGE, {}), TrialSpec(1, CONFIG, {}), TrialSpec(2, CONFIG, {}))
+    manager = TrialManager(
         RunFolder(tmp_path), make_search(), ListPolicy(*handouts), (), deadline=None, clock=lambda: 0.0
     )
     machines = (Machine(16, 1, 2**34),)
-    packing = Packing(1.0, 0.25, machines, folds=3, slots=8, is_measured=True)
+    packing = ResourceAllocator(1.0, 0.25, machines, folds=3, slots=8, is_measured=True)
     packing.measured(CONFIG, 1, 100)
-    return _Desk(conductor, packing, {}, {})
+    return _SharedState(manager, packing, {}, {})
 
 
-def test_a_small_trial_waits_until_the_larger_one_before_it_has_found_its_room(desk: _Desk) -> None:
+def test_a_small_trial_waits_until_the_larger_one_before_it_has_found_its_room(desk: _SharedState) -> None:
     searcher = _Searcher(desk, Path("run"))
-    assert searcher.suggest("a")["request"] == Request(1.0, 0.5)
+    assert searcher.suggest("a")["request"] == ResourceRequest(1.0, 0.5)
     assert searcher.suggest("b") is None
     desk.waiting.clear()
     second = searcher.suggest("c")
-    assert (second["number"], second["request"]) == (1, Request(1.0, 0.125))
+    assert (second["number"], second["request"]) == (1, ResourceRequest(1.0, 0.125))
     assert searcher.suggest("d")["number"] == 2
     assert desk.numbers == {"a": 0, "c": 1, "d": 2}
 
 
-def test_tune_is_told_that_the_search_is_over_only_when_no_trial_can_come_back(desk: _Desk) -> None:
+def test_tune_is_told_that_the_search_is_over_only_when_no_trial_can_come_back(desk: _SharedState) -> None:
     searcher = _Searcher(desk, Path("run"))
     for name in "abc":
         searcher.suggest(name)
         desk.waiting.clear()
     assert searcher.suggest("d") is None
-    desk.conductor.lost(0, "out_of_memory", "killed")
-    desk.conductor.stopped(1, "asha")
-    desk.conductor.stopped(2, "asha")
+    desk.manager.on_worker_lost(0, "out_of_memory", "killed")
+    desk.manager.on_stop(1, "asha")
+    desk.manager.on_stop(2, "asha")
     again = searcher.suggest("e")
-    assert (again["number"], again["request"]) == (0, Request(16, 1.0))
-    desk.conductor.lost(0, "out_of_memory", "killed")
+    assert (again["number"], again["request"]) == (0, ResourceRequest(16, 1.0))
+    desk.manager.on_worker_lost(0, "out_of_memory", "killed")
     assert searcher.suggest("f") == Searcher.FINISHED
 
 
-def test_a_stopped_search_asks_for_nothing_more(desk: _Desk) -> None:
-    desk.conductor.is_stopping = True
+def test_a_stopped_search_asks_for_nothing_more(desk: _SharedState) -> None:
+    desk.manager.is_stopping = True
     assert _Searcher(desk, Path("run")).suggest("a") == Searcher.FINISHED
 
 
 def test_what_is_not_asked_for_is_not_named_to_ray() -> None:
-    assert _as_placement(Request(1.0, 0.0)).required_resources == {"CPU": 1.0}
-    full = replace(Request(1.0, 0.5), memory_bytes=7)
+    assert _as_placement(ResourceRequest(1.0, 0.0)).required_resources == {"CPU": 1.0}
+    full = replace(ResourceRequest(1.0, 0.5), memory_bytes=7)
     assert _as_placement(full).required_resources == {"CPU": 1.0, "GPU": 0.5, "memory": 7}
 
 

@@ -4,7 +4,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from trainables.runtime.trial_runtime import Place
 
 from results.scores.metrics import scores
 from trainables.common.errors import SplitError
@@ -12,8 +11,9 @@ from trainables.config.tasks import task_named
 from trainables.config.trial_config import TrialConfig, decode
 from trainables.data.patches import PatchSet, select_rows
 from trainables.data.splits import make_split
-from trainables.data.training_data import Material, prepare
+from trainables.data.training_data import TrainingData, training_data_of
 from trainables.models.weights import take_inventory
+from trainables.runtime.trial_runtime import TrialRuntime
 from trainables.training.folds import NanLossError
 from trainables.validation.cross_validation import CrossValidation
 
@@ -36,7 +36,7 @@ FROM_PIXELS = {
 
 
 @pytest.fixture
-def material(bright_patches: PatchSet) -> Material:
+def training_data(bright_patches: PatchSet) -> TrainingData:
     task = task_named("benign_malignant")
     split = make_split(
         select_rows(bright_patches, task),
@@ -46,21 +46,25 @@ def material(bright_patches: PatchSet) -> Material:
         test_share=0.25,
         seed=0,
     )
-    return prepare(bright_patches, task, split)
+    return training_data_of(bright_patches, task, split)
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
+def runtime(tmp_path: Path) -> TrialRuntime:
     inventory = take_inventory(("efficientnet_lite0", "scratch4"), weights_dir=None, may_download=False)
-    return Place(tmp_path / "store", torch.device("cpu"), inventory.usable)
+    return TrialRuntime(tmp_path / "store", torch.device("cpu"), inventory.usable)
 
 
-def validation(config: TrialConfig, material: Material, place: Place, seed: int = 0) -> CrossValidation:
-    return CrossValidation(config, material, place, seed=seed, score=scores)
+def validation(
+    config: TrialConfig, training_data: TrainingData, runtime: TrialRuntime, seed: int = 0
+) -> CrossValidation:
+    return CrossValidation(config, training_data, runtime, seed=seed, score=scores)
 
 
-def finished(config: TrialConfig, material: Material, place: Place, seed: int = 0) -> CrossValidation:
-    run = validation(config, material, place, seed)
+def finished(
+    config: TrialConfig, training_data: TrainingData, runtime: TrialRuntime, seed: int = 0
+) -> CrossValidation:
+    run = validation(config, training_data, runtime, seed)
     while not run.is_over:
         run.epoch()
     return run
@@ -72,19 +76,21 @@ def probabilities(run: CrossValidation) -> np.ndarray:
 
 
 def test_every_image_of_the_training_part_is_predicted_by_a_model_that_never_saw_it(
-    material: Material, place: Place
+    training_data: TrainingData, runtime: TrialRuntime
 ) -> None:
-    folds = validation(decode(FROZEN), material, place).folds
-    seen = np.zeros(len(material.labels), dtype=int)
+    folds = validation(decode(FROZEN), training_data, runtime).folds
+    seen = np.zeros(len(training_data.labels), dtype=int)
     for train, held_out in zip(folds.train_positions, folds.held_out, strict=True):
-        assert set(material.groups[train]).isdisjoint(material.groups[held_out])
+        assert set(training_data.groups[train]).isdisjoint(training_data.groups[held_out])
         seen[held_out] += 1
     assert (seen == 1).all()
 
 
-def test_the_sealed_test_part_is_not_in_the_material(material: Material, bright_patches: PatchSet) -> None:
-    assert len(material.rows) < len(bright_patches.labels)
-    assert set(material.folds.tolist()) == {0, 1, 2}
+def test_the_sealed_test_part_is_not_in_the_material(
+    training_data: TrainingData, bright_patches: PatchSet
+) -> None:
+    assert len(training_data.rows) < len(bright_patches.labels)
+    assert set(training_data.folds.tolist()) == {0, 1, 2}
 
 
 def test_a_split_of_other_data_is_refused(bright_patches: PatchSet) -> None:
@@ -92,28 +98,28 @@ def test_a_split_of_other_data_is_refused(bright_patches: PatchSet) -> None:
     rows = select_rows(bright_patches, task)
     split = make_split(rows, fingerprint="other", task=task.name, folds=3, test_share=0.25, seed=0)
     with pytest.raises(SplitError):
-        prepare(bright_patches, task, split)
+        training_data_of(bright_patches, task, split)
 
 
 @pytest.mark.parametrize("settings", [FROZEN, FROM_PIXELS], ids=["frozen", "from pixels"])
 def test_the_same_seed_gives_the_same_predictions(
-    settings: dict[str, object], material: Material, place: Place
+    settings: dict[str, object], training_data: TrainingData, runtime: TrialRuntime
 ) -> None:
-    first, again, other = (finished(decode(settings), material, place, seed) for seed in (0, 0, 1))
+    first, again, other = (finished(decode(settings), training_data, runtime, seed) for seed in (0, 0, 1))
     np.testing.assert_array_equal(probabilities(first), probabilities(again))
     assert not np.array_equal(probabilities(first), probabilities(other))
 
 
 def test_a_cold_a_warm_and_a_damaged_store_give_the_same_predictions(
-    material: Material, place: Place
+    training_data: TrainingData, runtime: TrialRuntime
 ) -> None:
-    cold = finished(decode(FROZEN), material, place)
-    warm = finished(decode(FROZEN), material, place)
-    for path in place.store.rglob("*.npy"):
+    cold = finished(decode(FROZEN), training_data, runtime)
+    warm = finished(decode(FROZEN), training_data, runtime)
+    for path in runtime.store.rglob("*.npy"):
         if "prefix" in path.parts:
             path.write_bytes(b"nonsense")
     with pytest.warns(UserWarning, match="damaged"):
-        damaged = finished(decode(FROZEN), material, place)
+        damaged = finished(decode(FROZEN), training_data, runtime)
     assert (cold.use.computed, warm.use.computed, damaged.use.computed) == (8, 0, 8)
     np.testing.assert_allclose(probabilities(warm), probabilities(cold), atol=1e-5)
     np.testing.assert_allclose(probabilities(damaged), probabilities(cold), atol=1e-5)
@@ -121,32 +127,38 @@ def test_a_cold_a_warm_and_a_damaged_store_give_the_same_predictions(
 
 @pytest.mark.parametrize("settings", [FROZEN, FROM_PIXELS], ids=["frozen", "from pixels"])
 def test_a_trial_that_goes_on_from_a_checkpoint_ends_where_it_would_have(
-    settings: dict[str, object], material: Material, place: Place
+    settings: dict[str, object], training_data: TrainingData, runtime: TrialRuntime
 ) -> None:
-    whole = finished(decode(settings), material, place)
-    interrupted = validation(decode(settings), material, place)
+    whole = finished(decode(settings), training_data, runtime)
+    interrupted = validation(decode(settings), training_data, runtime)
     interrupted.epoch()
-    resumed = validation(decode(settings), material, place)
+    resumed = validation(decode(settings), training_data, runtime)
     resumed.load_state(interrupted.state())
     while not resumed.is_over:
         resumed.epoch()
     np.testing.assert_allclose(probabilities(resumed), probabilities(whole), atol=1e-6)
 
 
-def test_a_bright_spot_is_learnt(material: Material, place: Place) -> None:
-    run = finished(decode({**FROZEN, "training.epochs": 15}), material, place)
+def test_a_bright_spot_is_learnt(training_data: TrainingData, runtime: TrialRuntime) -> None:
+    run = finished(decode({**FROZEN, "training.epochs": 15}), training_data, runtime)
     assert run.best is not None
     assert run.best.value > 0.9
 
 
-def test_the_last_block_trains_on_its_stored_input(material: Material, place: Place) -> None:
-    run = finished(decode({**FROZEN, "model.trained_stages": 1, "training.epochs": 1}), material, place)
+def test_the_last_block_trains_on_its_stored_input(
+    training_data: TrainingData, runtime: TrialRuntime
+) -> None:
+    run = finished(
+        decode({**FROZEN, "model.trained_stages": 1, "training.epochs": 1}), training_data, runtime
+    )
     assert (run.use.kind, run.use.stage) == ("stored views", "block7")
     assert run.best is not None
     assert any(name.startswith("trained.conv_head") for name in run.best.weights[0])
 
 
-def test_a_learning_rate_out_of_all_bounds_is_reported_as_such(material: Material, place: Place) -> None:
+def test_a_learning_rate_out_of_all_bounds_is_reported_as_such(
+    training_data: TrainingData, runtime: TrialRuntime
+) -> None:
     settings = {
         **FROM_PIXELS,
         "optimizer.name": "sgd",
@@ -155,12 +167,12 @@ def test_a_learning_rate_out_of_all_bounds_is_reported_as_such(material: Materia
         "training.patience": None,
     }
     with pytest.raises(NanLossError, match=r"not finite|the training loss became"):
-        finished(decode(settings), material, place)
+        finished(decode(settings), training_data, runtime)
 
 
-def test_a_fold_that_predicts_one_class_is_named(material: Material, place: Place) -> None:
+def test_a_fold_that_predicts_one_class_is_named(training_data: TrainingData, runtime: TrialRuntime) -> None:
     run = validation(
-        decode({**FROZEN, "optimizer.lr": 1e-9, "training.class_weight": 100.0}), material, place
+        decode({**FROZEN, "optimizer.lr": 1e-9, "training.class_weight": 100.0}), training_data, runtime
     )
     for model in range(3):
         state = run.folds.models.kept_state(model)
@@ -169,8 +181,10 @@ def test_a_fold_that_predicts_one_class_is_named(material: Material, place: Plac
     assert run.epoch().collapsed == (0, 1, 2)
 
 
-def test_the_epoch_is_chosen_by_the_mean_validation_loss(material: Material, place: Place) -> None:
-    run = validation(decode({**FROZEN, "training.epochs": 8, "training.patience": 3}), material, place)
+def test_the_epoch_is_chosen_by_the_mean_validation_loss(
+    training_data: TrainingData, runtime: TrialRuntime
+) -> None:
+    run = validation(decode({**FROZEN, "training.epochs": 8, "training.patience": 3}), training_data, runtime)
     losses = []
     while not run.is_over:
         losses.append(run.epoch().scalars["loss/validation"])
@@ -178,7 +192,7 @@ def test_the_epoch_is_chosen_by_the_mean_validation_loss(material: Material, pla
     assert run.best.epoch == int(np.argmin(losses)) + 1
 
 
-def test_labels_do_not_reach_the_stored_features(material: Material, place: Place) -> None:
-    finished(decode(FROZEN), material, place)
-    flipped = dataclasses.replace(material, labels=1 - material.labels)
-    assert finished(decode(FROZEN), flipped, place).use.computed == 0
+def test_labels_do_not_reach_the_stored_features(training_data: TrainingData, runtime: TrialRuntime) -> None:
+    finished(decode(FROZEN), training_data, runtime)
+    flipped = dataclasses.replace(training_data, labels=1 - training_data.labels)
+    assert finished(decode(FROZEN), flipped, runtime).use.computed == 0

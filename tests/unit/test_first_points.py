@@ -2,7 +2,7 @@
 
 import pytest
 
-from orchestrator.preflight.initial_points import choose_first_points, defaults_for
+from orchestrator.preflight.initial_points import choose_initial_points, defaults_for
 from search_spaces.recipes import recipes_of
 from search_spaces.registry import space_named
 from trainables.common.errors import ConfigError, UnknownNameError
@@ -21,7 +21,7 @@ def only_scratch4(config: TrialConfig) -> None:
 
 
 def chosen(*names: str):
-    return choose_first_points(names, TASK, space_named(TASK))
+    return choose_initial_points(names, TASK, space_named(TASK))
 
 
 def test_a_search_gives_at_most_a_third_of_its_trials_to_recipes_and_two_to_a_backbone() -> None:

@@ -29,8 +29,10 @@ def wait_until(condition: Callable[[], bool], seconds: float = 20.0) -> bool:
 
 @pytest.fixture
 def task(bright_patches: PatchSet, tmp_path: Path) -> FoldTask:
-    material, place = material_of(bright_patches), place_in(tmp_path / "store")
-    return FoldTask(decode(FROZEN), material, place, 0, 1, (), keeps_state=False, scratch=tmp_path / "fold")
+    training_data, runtime = material_of(bright_patches), place_in(tmp_path / "store")
+    return FoldTask(
+        decode(FROZEN), training_data, runtime, 0, 1, (), keeps_state=False, scratch=tmp_path / "fold"
+    )
 
 
 def test_a_fold_whose_process_was_killed_says_that_memory_may_be_the_reason(task: FoldTask) -> None:
@@ -110,9 +112,9 @@ def test_no_process_outlives_the_one_that_wanted_it(
 
 
 def test_images_stay_in_their_file_on_the_way_to_a_process(task: FoldTask) -> None:
-    assert type(task.material.patch_set.images) is np.memmap
-    assert len(fold_process._dumped(task)) < task.material.patch_set.images.nbytes / 2
-    images = pickle.loads(fold_process._dumped(task)).material.patch_set.images
-    np.testing.assert_array_equal(images, task.material.patch_set.images)
-    part = task.material.patch_set.images[3:5]
+    assert type(task.training_data.patch_set.images) is np.memmap
+    assert len(fold_process._dumped(task)) < task.training_data.patch_set.images.nbytes / 2
+    images = pickle.loads(fold_process._dumped(task)).training_data.patch_set.images
+    np.testing.assert_array_equal(images, task.training_data.patch_set.images)
+    part = task.training_data.patch_set.images[3:5]
     np.testing.assert_array_equal(pickle.loads(fold_process._dumped(part)), part)

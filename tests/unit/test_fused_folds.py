@@ -6,15 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from trainables.runtime.trial_runtime import Place
 
 from results.scores.metrics import scores
 from trainables.config.tasks import task_named
 from trainables.config.trial_config import TrialConfig, decode
 from trainables.data.patches import PatchSet, select_rows
 from trainables.data.splits import make_split
-from trainables.data.training_data import Material, prepare
+from trainables.data.training_data import TrainingData, training_data_of
 from trainables.models.weights import take_inventory
+from trainables.runtime.trial_runtime import TrialRuntime
 from trainables.training.fused import can_fuse
 from trainables.training.random_streams import epoch_order, resampled
 from trainables.validation.cross_validation import CrossValidation
@@ -101,34 +101,38 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("store")
 
 
-def split_in_three(patches: PatchSet) -> Material:
+def split_in_three(patches: PatchSet) -> TrainingData:
     task = task_named("benign_malignant")
     rows = select_rows(patches, task)
     split = make_split(
         rows, fingerprint=patches.fingerprint, task=task.name, folds=3, test_share=0.25, seed=0
     )
-    return prepare(patches, task, split)
+    return training_data_of(patches, task, split)
 
 
 @pytest.fixture
-def material(bright_patches: PatchSet) -> Material:
+def training_data(bright_patches: PatchSet) -> TrainingData:
     return split_in_three(bright_patches)
 
 
 @pytest.fixture
-def pairs(paired_patches: PatchSet) -> Material:
+def pairs(paired_patches: PatchSet) -> TrainingData:
     return split_in_three(paired_patches)
 
 
 @pytest.fixture
-def place(store: Path) -> Place:
+def runtime(store: Path) -> TrialRuntime:
     inventory = take_inventory(("efficientnet_lite0", "scratch4"), weights_dir=None, may_download=False)
-    return Place(store, torch.device("cpu"), inventory.usable, dtype=torch.float64)
+    return TrialRuntime(store, torch.device("cpu"), inventory.usable, dtype=torch.float64)
 
 
-def finished(config: TrialConfig, material: Material, place: Place, how: str) -> CrossValidation:
-    run = CrossValidation(config, material, dataclasses.replace(place, fusion=how), seed=3, score=scores)
-    assert run.folds.models.how == how
+def finished(
+    config: TrialConfig, training_data: TrainingData, runtime: TrialRuntime, mode: str
+) -> CrossValidation:
+    run = CrossValidation(
+        config, training_data, dataclasses.replace(runtime, fusion=mode), seed=3, score=scores
+    )
+    assert run.folds.models.mode == mode
     while not run.is_over:
         run.epoch()
     return run
@@ -136,20 +140,20 @@ def finished(config: TrialConfig, material: Material, place: Place, how: str) ->
 
 @pytest.mark.parametrize("settings", CASES.values(), ids=CASES.keys())
 def test_fused_and_sequential_models_agree_to_1e_5_in_double_precision(
-    settings: dict[str, object], material: Material, place: Place
+    settings: dict[str, object], training_data: TrainingData, runtime: TrialRuntime
 ) -> None:
-    assert_same_by_both_ways(decode(settings), material, place)
+    assert_same_by_both_ways(decode(settings), training_data, runtime)
 
 
 @pytest.mark.parametrize("settings", PAIRS.values(), ids=PAIRS.keys())
 def test_fused_and_sequential_models_of_pairs_and_phases_agree(
-    settings: dict[str, object], pairs: Material, place: Place
+    settings: dict[str, object], pairs: TrainingData, runtime: TrialRuntime
 ) -> None:
-    assert_same_by_both_ways(decode(settings), pairs, place)
+    assert_same_by_both_ways(decode(settings), pairs, runtime)
 
 
-def assert_same_by_both_ways(config: TrialConfig, material: Material, place: Place) -> None:
-    one, other = (finished(config, material, place, how) for how in ("sequential", "fused"))
+def assert_same_by_both_ways(config: TrialConfig, training_data: TrainingData, runtime: TrialRuntime) -> None:
+    one, other = (finished(config, training_data, runtime, mode) for mode in ("sequential", "fused"))
     assert one.best is not None
     assert other.best is not None
     assert one.best.epoch == other.best.epoch
@@ -160,27 +164,31 @@ def assert_same_by_both_ways(config: TrialConfig, material: Material, place: Pla
             torch.testing.assert_close(found[name], tensor, atol=1e-5, rtol=1e-5, msg=lambda text: text)
 
 
-def test_a_fused_trial_goes_on_from_a_checkpoint_where_it_was(material: Material, place: Place) -> None:
+def test_a_fused_trial_goes_on_from_a_checkpoint_where_it_was(
+    training_data: TrainingData, runtime: TrialRuntime
+) -> None:
     config = decode({**FROZEN, "training.epochs": 3, "model.head.dropout": 0.5})
-    whole = finished(config, material, place, "fused")
+    whole = finished(config, training_data, runtime, "fused")
     begun = CrossValidation(
-        config, material, dataclasses.replace(place, fusion="fused"), seed=3, score=scores
+        config, training_data, dataclasses.replace(runtime, fusion="fused"), seed=3, score=scores
     )
     begun.epoch()
     # The machine that goes on may have chosen otherwise; the checkpoint says how its models ran.
-    elsewhere = dataclasses.replace(place, fusion="sequential")
-    resumed = CrossValidation(config, material, elsewhere, seed=3, score=scores)
+    elsewhere = dataclasses.replace(runtime, fusion="sequential")
+    resumed = CrossValidation(config, training_data, elsewhere, seed=3, score=scores)
     resumed.load_state(begun.state())
     while not resumed.is_over:
         resumed.epoch()
-    assert resumed.folds.models.how == "fused"
+    assert resumed.folds.models.mode == "fused"
     assert whole.best is not None
     assert resumed.best is not None
     np.testing.assert_allclose(resumed.best.probabilities, whole.best.probabilities, atol=1e-9)
 
 
-def test_a_fold_that_has_stopped_keeps_its_own_epoch(material: Material, place: Place) -> None:
-    run = finished(decode(CASES["folds that stop by themselves"]), material, place, "fused")
+def test_a_fold_that_has_stopped_keeps_its_own_epoch(
+    training_data: TrainingData, runtime: TrialRuntime
+) -> None:
+    run = finished(decode(CASES["folds that stop by themselves"]), training_data, runtime, "fused")
     kept = [own for own in run.record.kept if own is not None]
     assert len({own.epoch for own in kept}) > 1
     assert run.best is not None
@@ -188,31 +196,37 @@ def test_a_fold_that_has_stopped_keeps_its_own_epoch(material: Material, place: 
     assert run.best.value == pytest.approx(np.mean([own.metrics["auc"] for own in kept]))
 
 
-def test_repeats_are_other_models_whose_predictions_are_averaged(material: Material, place: Place) -> None:
-    run = finished(decode({**FROZEN, "training.repeats": 2}), material, place, "sequential")
+def test_repeats_are_other_models_whose_predictions_are_averaged(
+    training_data: TrainingData, runtime: TrialRuntime
+) -> None:
+    run = finished(decode({**FROZEN, "training.repeats": 2}), training_data, runtime, "sequential")
     assert run.best is not None
     assert len(run.best.weights) == 6
     first, second = run.best.weights[:2]
     assert not torch.equal(first["head.2.weight"], second["head.2.weight"])
 
 
-def test_the_choice_is_measured_once_and_then_read(material: Material, place: Place) -> None:
+def test_the_choice_is_measured_once_and_then_read(
+    training_data: TrainingData, runtime: TrialRuntime
+) -> None:
     config = decode({**FROZEN, "model.head.hidden": "24"})
-    auto = dataclasses.replace(place, fusion="auto")
-    how = CrossValidation(config, material, auto, seed=0, score=scores).folds.models.how
-    files = set((place.store / "fusion").iterdir())
+    auto = dataclasses.replace(runtime, fusion="auto")
+    mode = CrossValidation(config, training_data, auto, seed=0, score=scores).folds.models.mode
+    files = set((runtime.store / "fusion").iterdir())
     assert files
     for file in files:
-        other = "sequential" if how == "fused" else "fused"
+        other = "sequential" if mode == "fused" else "fused"
         file.write_text(f'{{"how": "{other}"}}')
-    assert CrossValidation(config, material, auto, seed=0, score=scores).folds.models.how == other
-    assert set((place.store / "fusion").iterdir()) == files
+    assert CrossValidation(config, training_data, auto, seed=0, score=scores).folds.models.mode == other
+    assert set((runtime.store / "fusion").iterdir()) == files
     for file in files:
         file.unlink()
 
 
-def test_a_head_with_an_unknown_layer_is_not_fused(material: Material, place: Place) -> None:
-    run = CrossValidation(decode(FROZEN), material, place, seed=0, score=scores)
+def test_a_head_with_an_unknown_layer_is_not_fused(
+    training_data: TrainingData, runtime: TrialRuntime
+) -> None:
+    run = CrossValidation(decode(FROZEN), training_data, runtime, seed=0, score=scores)
     part = run.folds.models.part if hasattr(run.folds.models, "part") else run.folds.models.parts[0]
     assert can_fuse(part)
     part.head.append(torch.nn.Softplus())

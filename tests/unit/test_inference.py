@@ -6,7 +6,7 @@ import torch
 
 from trainables.common.errors import WeightsError
 from trainables.config.trial_config import decode
-from trainables.inference.finished_trials import FinishedTrial, ImageFormat, SharedTrunks, TrialModule
+from trainables.inference.finished_trials import FinishedTrial, ImageFormat, SharedBackbones, TrialModule
 from trainables.models.heads import probabilities
 from trainables.models.registry import backbone_named
 from trainables.models.weights import find_weights
@@ -76,7 +76,7 @@ def test_trials_of_one_backbone_and_transform_share_a_trunk_and_predict_as_if_al
         finished({**LITE0, "model.cut": "block3", "model.trained_stages": 1}, shape=(24, 16, 16)),
     ]
     trials, raw = [*lite0, scratch()], raw_pixels()
-    shared = SharedTrunks(trials, GREY, classes=2)
+    shared = SharedBackbones(trials, GREY, classes=2)
     assert len(shared.trunks) == 2
     assert [trunk for trunk, _ in shared.routes] == [0, 0, 0, 1]
     with torch.inference_mode():
@@ -86,13 +86,13 @@ def test_trials_of_one_backbone_and_transform_share_a_trunk_and_predict_as_if_al
 
 def test_a_trunk_runs_no_deeper_than_its_trials_ask_for():
     shallow = finished({**LITE0, "model.cut": "block2"}, shape=(24,))
-    trunk = SharedTrunks([shallow], GREY, classes=2).trunks[0]
+    trunk = SharedBackbones([shallow], GREY, classes=2).trunks[0]
     assert list(trunk.stages) == ["stem", "block1", "block2"]
 
 
 def test_another_contrast_needs_another_trunk():
     trials = [finished({**LITE0, "input.contrast": contrast}, shape=(1280,)) for contrast in (1.0, 2.0)]
-    assert len(SharedTrunks(trials, GREY, classes=2).trunks) == 2
+    assert len(SharedBackbones(trials, GREY, classes=2).trunks) == 2
 
 
 def test_frozen_stages_above_a_trained_adapter_are_held_once_for_all_folds():

@@ -22,25 +22,25 @@ def proposed(task: str) -> list[TrialConfig]:
 
 @pytest.mark.parametrize("task", IMAGE_SPACES)
 def test_no_space_proposes_an_input_that_its_backbone_refuses(task: str, bright_patches: PatchSet) -> None:
-    material = material_of(bright_patches)
+    training_data = material_of(bright_patches)
     configs = proposed(task)
     assert {config.model.backbone for config in configs} == set(BACKBONES)
     for config in configs:
         backbone = backbone_named(config.model.backbone)
         for side in (16, 50, 3000):
             assert input_side(config, backbone, (side, side)) >= backbone.min_size_px
-        check_config(config, material, context(tuple(BACKBONES)))
+        check_config(config, training_data, context(tuple(BACKBONES)))
 
 
 def test_a_side_below_the_smallest_is_refused_at_the_door(bright_patches: PatchSet) -> None:
-    material = material_of(bright_patches)
+    training_data = material_of(bright_patches)
     for name, backbone in BACKBONES.items():
         settings = {"model.backbone": name, "input.size_px": max(16, backbone.min_size_px - 1)}
         if not backbone.has_imagenet_weights:
             settings |= {"model.weights": "random", "model.trained_stages": "all"}
         if settings["input.size_px"] < backbone.min_size_px:
             with pytest.raises(ConfigError, match=f"{name} needs at least {backbone.min_size_px}"):
-                check_config(decode(settings), material, context(tuple(BACKBONES)))
+                check_config(decode(settings), training_data, context(tuple(BACKBONES)))
 
 
 def test_a_side_below_the_smallest_of_all_is_refused_by_the_configuration() -> None:

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 from isolated_folds import FROM_PIXELS, FROZEN, is_alive, material_of, place_in, watch_processes
-from trainables.runtime.trial_runtime import Place, Start
 
 from results.scores.metrics import scores
 from trainables.config.trial_config import decode
 from trainables.data.patches import PatchSet
-from trainables.data.training_data import Material
+from trainables.data.training_data import TrainingData
 from trainables.runtime.checkpoint import write_fold_weights
+from trainables.runtime.trial_runtime import TrialRuntime, WarmStart
 from trainables.training.folds import NanLossError
 from trainables.validation import isolated
 from trainables.validation.cross_validation import CrossValidation
@@ -61,12 +61,12 @@ CASES = {
 
 
 @pytest.fixture
-def material(bright_patches: PatchSet) -> Material:
+def training_data(bright_patches: PatchSet) -> TrainingData:
     return material_of(bright_patches)
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
+def runtime(tmp_path: Path) -> TrialRuntime:
     return place_in(tmp_path / "store")
 
 
@@ -88,16 +88,18 @@ def finished(run: Validations) -> list[EpochReport]:
 @pytest.mark.parametrize("folds", [3, 1], ids=["folds", "hold-out"])
 @pytest.mark.parametrize("case", CASES)
 def test_a_process_for_each_fold_gives_what_folds_side_by_side_give(
-    case: str, folds: int, bright_patches: PatchSet, place: Place
+    case: str, folds: int, bright_patches: PatchSet, runtime: TrialRuntime
 ) -> None:
-    config, material = decode(CASES[case]), material_of(bright_patches, folds=folds)
+    config, training_data = decode(CASES[case]), material_of(bright_patches, folds=folds)
     if config.model.weights == "start":
-        first = CrossValidation(decode(FROM_PIXELS), material, place, seed=5, score=scores)
+        first = CrossValidation(decode(FROM_PIXELS), training_data, runtime, seed=5, score=scores)
         finished(first)
         assert first.best is not None
-        place = dataclasses.replace(place, start=Start(first.config, [dict(w) for w in first.best.weights]))
-    together = CrossValidation(config, material, place, seed=3, score=scores)
-    apart = IsolatedValidation(config, material, place, seed=3, score=scores)
+        runtime = dataclasses.replace(
+            runtime, start=WarmStart(first.config, [dict(w) for w in first.best.weights])
+        )
+    together = CrossValidation(config, training_data, runtime, seed=3, score=scores)
+    apart = IsolatedValidation(config, training_data, runtime, seed=3, score=scores)
     reports = list(zip(finished(together), finished(apart), strict=True))
     for one, other in reports:
         assert one.scalars == pytest.approx(other.scalars, abs=1e-6)
@@ -114,20 +116,22 @@ def test_a_process_for_each_fold_gives_what_folds_side_by_side_give(
     assert apart.trained_parameters == together.trained_parameters
 
 
-def test_the_cases_tell_early_stops_and_own_epochs_apart(material: Material, place: Place) -> None:
+def test_the_cases_tell_early_stops_and_own_epochs_apart(
+    training_data: TrainingData, runtime: TrialRuntime
+) -> None:
     early = CrossValidation(
-        decode(CASES["mean curve that stops early"]), material, place, seed=3, score=scores
+        decode(CASES["mean curve that stops early"]), training_data, runtime, seed=3, score=scores
     )
     assert len(finished(early)) < 12
     alone = CrossValidation(
-        decode(CASES["folds that stop by themselves"]), material, place, seed=3, score=scores
+        decode(CASES["folds that stop by themselves"]), training_data, runtime, seed=3, score=scores
     )
     finished(alone)
     assert len({kept.epoch for kept in alone.record.kept if kept is not None}) > 1
 
 
 def test_every_fold_has_a_process_of_its_own_that_is_gone_before_the_next(
-    material: Material, place: Place, pids: list[int], monkeypatch: pytest.MonkeyPatch
+    training_data: TrainingData, runtime: TrialRuntime, pids: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alive_at_start: list[list[int]] = []
     start = isolated.FoldProcess
@@ -137,61 +141,65 @@ def test_every_fold_has_a_process_of_its_own_that_is_gone_before_the_next(
         return start(task)
 
     monkeypatch.setattr(isolated, "FoldProcess", watched)
-    run = IsolatedValidation(decode(FROZEN), material, place, seed=0, score=scores)
+    run = IsolatedValidation(decode(FROZEN), training_data, runtime, seed=0, score=scores)
     run.epoch()
     assert len(set(pids)) == 3
     assert os.getpid() not in pids
     assert alive_at_start == [[], [], []]
     assert not any(is_alive(pid) for pid in pids)
-    assert run.process_memory is not None
-    assert run.process_memory.peak_bytes > 0
+    assert run.child_peak_memory is not None
+    assert run.child_peak_memory.peak_bytes > 0
 
 
 def test_one_epoch_trains_all_and_the_rest_is_there_already(
-    material: Material, place: Place, pids: list[int]
+    training_data: TrainingData, runtime: TrialRuntime, pids: list[int]
 ) -> None:
-    run = IsolatedValidation(decode(FROZEN), material, place, seed=0, score=scores)
-    ahead = [run.is_ahead]
+    run = IsolatedValidation(decode(FROZEN), training_data, runtime, seed=0, score=scores)
+    ahead = [run.has_buffered_epochs]
     while not run.is_over:
         run.epoch()
-        ahead.append(run.is_ahead)
+        ahead.append(run.has_buffered_epochs)
     assert ahead == [False, True, True, False]
     assert len(pids) == 3
 
 
-def weights_on_disk(place: Place) -> list[Path]:
-    return sorted((place.store / "scratch").rglob("*.safetensors"))
+def weights_on_disk(runtime: TrialRuntime) -> list[Path]:
+    return sorted((runtime.store / "scratch").rglob("*.safetensors"))
 
 
 def test_the_scratch_folder_keeps_the_chosen_epoch_alone_and_goes_with_the_trial(
-    material: Material, place: Place
+    training_data: TrainingData, runtime: TrialRuntime
 ) -> None:
-    run = IsolatedValidation(decode(FROZEN), material, place, seed=0, score=scores)
+    run = IsolatedValidation(decode(FROZEN), training_data, runtime, seed=0, score=scores)
     run.epoch()
-    assert len(weights_on_disk(place)) == 3 * 3
+    assert len(weights_on_disk(runtime)) == 3 * 3
     finished(run)
-    assert len(weights_on_disk(place)) == 3
+    assert len(weights_on_disk(runtime)) == 3
     del run
-    assert list((place.store / "scratch").iterdir()) == []
+    assert list((runtime.store / "scratch").iterdir()) == []
 
 
-def test_a_fold_that_stops_by_itself_keeps_one_epoch_on_disk(material: Material, place: Place) -> None:
+def test_a_fold_that_stops_by_itself_keeps_one_epoch_on_disk(
+    training_data: TrainingData, runtime: TrialRuntime
+) -> None:
     config = decode({**FROZEN, "training.stopping": "fold"})
-    run = IsolatedValidation(config, material, place, seed=0, score=scores)
+    run = IsolatedValidation(config, training_data, runtime, seed=0, score=scores)
     run.epoch()
-    assert len(weights_on_disk(place)) == 3
+    assert len(weights_on_disk(runtime)) == 3
 
 
-def test_what_a_killed_owner_left_behind_is_removed(place: Place) -> None:
+def test_what_a_killed_owner_left_behind_is_removed(runtime: TrialRuntime) -> None:
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
-    first = isolated._scratch_in(place.store)
+    first = isolated._scratch_in(runtime.store)
     first.rename(first.with_name(first.name.replace(f"-{os.getpid()}-", f"-{ended.pid}-")))
-    own = isolated._scratch_in(place.store)
-    assert list((place.store / "scratch").iterdir()) == [own]
+    own = isolated._scratch_in(runtime.store)
+    assert list((runtime.store / "scratch").iterdir()) == [own]
 
 
-def test_a_learning_rate_out_of_all_bounds_is_the_same_error(material: Material, place: Place) -> None:
+def test_a_learning_rate_out_of_all_bounds_is_the_same_error(
+    training_data: TrainingData, runtime: TrialRuntime
+) -> None:
     wild = {
         **FROM_PIXELS,
         "optimizer.name": "sgd",
@@ -199,8 +207,8 @@ def test_a_learning_rate_out_of_all_bounds_is_the_same_error(material: Material,
         "training.epochs": 20,
         "training.patience": None,
     }
-    together = CrossValidation(decode(wild), material, place, seed=0, score=scores)
-    apart = IsolatedValidation(decode(wild), material, place, seed=0, score=scores)
+    together = CrossValidation(decode(wild), training_data, runtime, seed=0, score=scores)
+    apart = IsolatedValidation(decode(wild), training_data, runtime, seed=0, score=scores)
     for run in (together, apart):
         with pytest.raises(NanLossError, match=r"not finite|the training loss became"):
             finished(run)

@@ -13,7 +13,7 @@ from results.ensembles.members import align
 from results.ensembles.methods import METHODS, fit
 from results.ensembles.nested import nested_predictions
 from results.export.bundle import export_bundle
-from results.predictors.selected_model import choose_model
+from results.predictors.selected_model import resolve_model
 from results.predictors.threshold_sweep import sweep_of
 from results.run.records import OutOfFold
 from results.scores.calibration import cross_fitted_calibration, fit_platt
@@ -136,7 +136,7 @@ def test_ensembles_thresholds_evaluation_and_export_go_through(run, tmp_path):
     for model in ({"trial": 0}, {"ensemble": "average"}):
         found = sweep_of(run, **model).decisions
         assert {one.found + one.missed + one.alarms + one.passed for one in found} == {16}
-        chosen = choose_model(run, **model)
+        chosen = resolve_model(run, **model)
         assert [one.threshold for one in found if one.is_chosen] == [pytest.approx(chosen.threshold)]
         assert set(chosen.metrics) >= {"auc", "brier", "f2"}
     manifest = export_bundle(run, tmp_path / "bundle", trial=0, held_out_limit=4).manifest

@@ -1,7 +1,7 @@
 import pytest
 
 from cluster.resources import Machine
-from orchestrator.tuning.allocation import Packing, Request
+from orchestrator.tuning.allocation import ResourceAllocator, ResourceRequest
 from trainables.config.trial_config import TrialConfig, decode
 
 GIB = 2**30
@@ -11,16 +11,18 @@ def config(batch_size: int = 32, backbone: str = "vgg16") -> TrialConfig:
     return decode({"model.backbone": backbone, "training.batch_size": batch_size})
 
 
-def on_gpus(*, is_measured: bool = True, gpus: float = 0.25) -> Packing:
-    return Packing(1.0, gpus, (Machine(16, 2, 64 * GIB),), folds=4, slots=16, is_measured=is_measured)
+def on_gpus(*, is_measured: bool = True, gpus: float = 0.25) -> ResourceAllocator:
+    return ResourceAllocator(
+        1.0, gpus, (Machine(16, 2, 64 * GIB),), folds=4, slots=16, is_measured=is_measured
+    )
 
 
-def on_cpus(cpus: float = 8.0, slots: int = 8) -> Packing:
-    return Packing(1.0, 0.0, (Machine(cpus, 0, 16 * GIB),), folds=4, slots=slots, is_measured=False)
+def on_cpus(cpus: float = 8.0, slots: int = 8) -> ResourceAllocator:
+    return ResourceAllocator(1.0, 0.0, (Machine(cpus, 0, 16 * GIB),), folds=4, slots=slots, is_measured=False)
 
 
 def test_the_first_trial_of_a_kind_gets_half_a_gpu() -> None:
-    assert on_gpus().request(config()) == Request(1.0, 0.5)
+    assert on_gpus().request(config()) == ResourceRequest(1.0, 0.5)
 
 
 @pytest.mark.parametrize(("peak_gib", "share"), [(1, 0.125), (10, 0.25), (20, 0.375), (79, 1.0)])
@@ -59,7 +61,7 @@ def test_the_share_that_the_user_gave_is_kept() -> None:
     packing = on_gpus(is_measured=False, gpus=0.2)
     packing.measured(config(), 60 * GIB, 80 * GIB)
     packing.ran_out(config())
-    assert packing.request(config()) == Request(1.0, 0.2)
+    assert packing.request(config()) == ResourceRequest(1.0, 0.2)
 
 
 def test_on_cpus_memory_is_counted_only_where_it_would_not_suffice() -> None:
@@ -74,12 +76,12 @@ def test_on_cpus_memory_is_counted_only_where_it_would_not_suffice() -> None:
 
 def test_a_trial_alone_takes_the_largest_machine_and_a_whole_gpu() -> None:
     machines = (Machine(8, 0, GIB), Machine(64, 8, GIB))
-    packing = Packing(2.0, 0.25, machines, folds=4, slots=8, is_measured=True)
-    assert packing.alone() == Request(64, 1.0)
-    assert on_cpus().alone() == Request(8.0, 0.0)
+    packing = ResourceAllocator(2.0, 0.25, machines, folds=4, slots=8, is_measured=True)
+    assert packing.alone() == ResourceRequest(64, 1.0)
+    assert on_cpus().alone() == ResourceRequest(8.0, 0.0)
 
 
 def test_a_request_is_larger_if_it_takes_more_of_anything() -> None:
-    assert Request(1, 0.5).is_larger_than(Request(1, 0.25))
-    assert Request(1, 0.0, 2).is_larger_than(Request(4, 0.0, 1))
-    assert not Request(1, 0.25).is_larger_than(Request(1, 0.25))
+    assert ResourceRequest(1, 0.5).is_larger_than(ResourceRequest(1, 0.25))
+    assert ResourceRequest(1, 0.0, 2).is_larger_than(ResourceRequest(4, 0.0, 1))
+    assert not ResourceRequest(1, 0.25).is_larger_than(ResourceRequest(1, 0.25))

@@ -11,20 +11,27 @@ import numpy as np
 import pytest
 import torch
 from rich.console import Console
-from trainables.runtime.trial_runtime import Place
 
 import orchestrator.cli.plan as plan_verb
 from cluster.connect import Connection
 from orchestrator.cli.main import main
-from orchestrator.estimate.cost_model import Need, Point
-from orchestrator.estimate.simulation import Plan, draw_epochs, draw_search, ends, plan_search, run_in_thought
-from orchestrator.preflight.preflight import survey_search
+from orchestrator.estimate.cost_model import FeatureRequirement, TrialCost
+from orchestrator.estimate.simulation import (
+    Estimate,
+    draw_epochs,
+    draw_search,
+    estimate_search,
+    finish_times,
+    simulate_search,
+)
+from orchestrator.preflight.preflight import run_preflight
 from orchestrator.request import SearchRequest
 from trainables.data.patches import PatchSet
-from trainables.data.training_data import prepare
+from trainables.data.training_data import training_data_of
 from trainables.features.loading import open_features
 from trainables.models.registry import backbone_named
 from trainables.models.taps import Tap, feature_shapes, taps_to_share
+from trainables.runtime.trial_runtime import TrialRuntime
 from trainables.training.cost_probe import measure_crowding
 
 CHEAP = {
@@ -38,21 +45,21 @@ TOP, LOWER = Tap("block7", True), Tap("block5", True)
 
 
 @pytest.fixture
-def make_point() -> Callable[..., Point]:
-    def make(**fields: Any) -> Point:
+def make_point() -> Callable[..., TrialCost]:
+    def make(**fields: Any) -> TrialCost:
         views, tap = fields.pop("views", ("d4-0", "d4-1")), fields.pop("tap", TOP)
         defaults: dict[str, Any] = {
             "backbone": "resnet50",
             "epochs": 30,
             "patience": 8,
             "is_recipe": False,
-            "needs": tuple(Need("key", view, tap) for view in views),
+            "needs": tuple(FeatureRequirement("key", view, tap) for view in views),
             "fills": {TOP: 100, LOWER: 50},
             "pass_seconds": 10.0,
             "epoch_seconds": 2.0,
             "memory_bytes": 0,
         }
-        return Point(**(defaults | fields))
+        return TrialCost(**(defaults | fields))
 
     return make
 
@@ -83,51 +90,51 @@ def request_of(tmp_path: Path, small_file: Path) -> Callable[..., SearchRequest]
     return make
 
 
-def planned(request: SearchRequest) -> Plan:
+def planned(request: SearchRequest) -> Estimate:
     machine = Connection("", True, 1.0, 0.0, 1, "")
-    return plan_search(survey_search(request, lambda: machine, lambda _: None), request)
+    return estimate_search(run_preflight(request, lambda: machine, lambda _: None), request)
 
 
-def test_a_second_trial_reads_what_the_first_one_computed(make_point: Callable[..., Point]) -> None:
-    outcome = run_in_thought([(make_point(), 1), (make_point(tap=LOWER), 1)], frozenset())
+def test_a_second_trial_reads_what_the_first_one_computed(make_point: Callable[..., TrialCost]) -> None:
+    outcome = simulate_search([(make_point(), 1), (make_point(tap=LOWER), 1)], frozenset())
     assert outcome.passes == [("key", "d4-0"), ("key", "d4-1")]
     assert outcome.prefix_seconds["resnet50"] == 20.0
     assert outcome.stored_bytes["resnet50"] == 2 * (100 + 50)
     assert outcome.durations[0] - outcome.durations[1] == pytest.approx(20.0)
 
 
-def test_a_warm_view_is_not_computed(make_point: Callable[..., Point]) -> None:
-    outcome = run_in_thought([(make_point(), 1)], frozenset({Need("key", "d4-0", TOP)}))
+def test_a_warm_view_is_not_computed(make_point: Callable[..., TrialCost]) -> None:
+    outcome = simulate_search([(make_point(), 1)], frozenset({FeatureRequirement("key", "d4-0", TOP)}))
     assert outcome.passes == [("key", "d4-1")]
 
 
 def test_a_tap_that_nobody_shares_costs_another_pass_but_only_its_own_disk(
-    make_point: Callable[..., Point],
+    make_point: Callable[..., TrialCost],
 ) -> None:
     deep = Tap("block3", False)
     own = make_point(views=("d4-0",), tap=deep, fills={deep: 7, TOP: 100, LOWER: 50})
-    outcome = run_in_thought([(make_point(views=("d4-0",)), 1), (own, 1)], frozenset())
+    outcome = simulate_search([(make_point(views=("d4-0",)), 1), (own, 1)], frozenset())
     assert len(outcome.passes) == 2
     assert outcome.stored_bytes["resnet50"] == 150 + 7
 
 
-def test_without_a_store_every_trial_computes_for_itself(make_point: Callable[..., Point]) -> None:
-    outcome = run_in_thought([(make_point(), 1), (make_point(), 1)], frozenset(), is_stored=False)
+def test_without_a_store_every_trial_computes_for_itself(make_point: Callable[..., TrialCost]) -> None:
+    outcome = simulate_search([(make_point(), 1), (make_point(), 1)], frozenset(), is_stored=False)
     assert len(outcome.passes) == 4
     assert outcome.stored_bytes["resnet50"] == 0
 
 
-def test_training_time_is_in_proportion_to_epochs(make_point: Callable[..., Point]) -> None:
-    short, long = (run_in_thought([(make_point(needs=()), epochs)], frozenset()) for epochs in (5, 15))
+def test_training_time_is_in_proportion_to_epochs(make_point: Callable[..., TrialCost]) -> None:
+    short, long = (simulate_search([(make_point(needs=()), epochs)], frozenset()) for epochs in (5, 15))
     assert long.durations[0] - short.durations[0] == pytest.approx(20.0)
 
 
 def test_two_workers_take_half_the_time_of_one() -> None:
-    assert max(ends([2.0] * 8, slots=1)) == 16.0
-    assert max(ends([2.0] * 8, slots=2)) == 8.0
+    assert max(finish_times([2.0] * 8, slots=1)) == 16.0
+    assert max(finish_times([2.0] * 8, slots=2)) == 8.0
 
 
-def test_recipes_come_first_and_are_never_pruned(make_point: Callable[..., Point]) -> None:
+def test_recipes_come_first_and_are_never_pruned(make_point: Callable[..., TrialCost]) -> None:
     recipe = make_point(is_recipe=True, backbone="vgg16", patience=None)
     drawn = list(draw_search([recipe, make_point()], 6, np.random.default_rng(0)))
     assert [point.backbone for point, _ in drawn] == ["vgg16"] + ["resnet50"] * 5
@@ -135,19 +142,19 @@ def test_recipes_come_first_and_are_never_pruned(make_point: Callable[..., Point
     assert {draw_epochs(recipe, 20, random) for _ in range(50)} == {30}
 
 
-def test_half_of_the_later_trials_end_at_the_first_rung(make_point: Callable[..., Point]) -> None:
+def test_half_of_the_later_trials_end_at_the_first_rung(make_point: Callable[..., TrialCost]) -> None:
     random = np.random.default_rng(0)
     epochs = [draw_epochs(make_point(patience=None), 10, random) for _ in range(2000)]
     assert np.mean(np.array(epochs) == 5) == pytest.approx(0.5, abs=0.04)
     assert np.mean(np.array(epochs) == 30) == pytest.approx(1 / 8, abs=0.03)
 
 
-def test_the_first_trials_are_not_pruned(make_point: Callable[..., Point]) -> None:
+def test_the_first_trials_are_not_pruned(make_point: Callable[..., TrialCost]) -> None:
     random = np.random.default_rng(0)
     assert {draw_epochs(make_point(patience=None), 3, random) for _ in range(50)} == {30}
 
 
-def test_a_trial_runs_no_longer_than_its_epochs(make_point: Callable[..., Point]) -> None:
+def test_a_trial_runs_no_longer_than_its_epochs(make_point: Callable[..., TrialCost]) -> None:
     random = np.random.default_rng(0)
     assert max(draw_epochs(make_point(epochs=3), 9, random) for _ in range(50)) == 3
 
@@ -212,12 +219,12 @@ def test_features_that_a_search_stored_are_warm_for_the_plan(
 
 
 def _store_features_as_a_trial_does(request: SearchRequest) -> None:
-    survey = survey_search(request, lambda: Connection("", True, 1.0, 0.0, 1, ""), lambda _: None)
+    survey = run_preflight(request, lambda: Connection("", True, 1.0, 0.0, 1, ""), lambda _: None)
     backbone = backbone_named("efficientnet_lite0")
     shapes = feature_shapes(backbone.name, 3, survey.afforded.context.sizes_px[backbone.name])
     taps = {backbone.name: taps_to_share(backbone, shapes, depths=(0, 1))}
-    place = Place(survey.store, torch.device("cpu"), survey.inventory.usable, taps)
-    open_features(survey.points[0], prepare(survey.patch_set, survey.task, survey.split), place)
+    place = TrialRuntime(survey.store, torch.device("cpu"), survey.inventory.usable, taps)
+    open_features(survey.points[0], training_data_of(survey.patch_set, survey.task, survey.split), place)
 
 
 def test_the_verb_prints_tables_that_fit_80_columns(

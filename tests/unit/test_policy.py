@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.study.study import InvalidPointError, StudyPolicy, open_study
+from orchestrator.study.study import InvalidPointError, OptunaStudy, open_study
 from results.run.records import TrialRecord
 from search_spaces.context import SpaceContext
 from search_spaces.registry import Space
@@ -17,7 +17,7 @@ def line(trial: Any, context: SpaceContext) -> dict[str, Any]:
     return {"model.backbone": "vgg16", "optimizer.lr": trial.suggest_float("lr", 1e-4, 1e-1, log=True)}
 
 
-def policy(journal: Path, trials: int = 6, function: Any = line, **options: Any) -> StudyPolicy:
+def policy(journal: Path, trials: int = 6, function: Any = line, **options: Any) -> OptunaStudy:
     defaults: dict[str, Any] = {
         "storage": None,
         "journal": journal,
@@ -27,7 +27,7 @@ def policy(journal: Path, trials: int = 6, function: Any = line, **options: Any)
         "is_new": False,
     }
     study = open_study(**(defaults | options))
-    return StudyPolicy(study, Space("line", function, ()), CONTEXT, {}, trials=trials)
+    return OptunaStudy(study, Space("line", function, ()), CONTEXT, {}, trials=trials)
 
 
 def record(number: int, state: str = "complete", value: float | None = 0.5, cause: Any = None) -> TrialRecord:

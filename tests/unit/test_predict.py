@@ -31,7 +31,7 @@ FLAT = (DEEP >> 8).astype(np.uint8)
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
+def runtime(tmp_path_factory):
     folder = tmp_path_factory.mktemp("export")
     run = make_run(folder, {0: CONFIGS[0]})
     export_bundle(run, folder / "bundle", trial=0, held_out_limit=2)
@@ -39,8 +39,8 @@ def place(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def bundle(place):
-    return load_bundle(place)
+def bundle(runtime):
+    return load_bundle(runtime)
 
 
 @pytest.fixture(scope="module")
@@ -211,14 +211,14 @@ def test_a_folder_without_manifest_is_no_bundle(tmp_path):
         load_bundle(tmp_path)
 
 
-def test_a_bundle_without_model_is_not_whole(place, tmp_path):
-    shutil.copy(place / "manifest.json", tmp_path)
+def test_a_bundle_without_model_is_not_whole(runtime, tmp_path):
+    shutil.copy(runtime / "manifest.json", tmp_path)
     with pytest.raises(ExportError, match=r"is no whole bundle: it holds no model\.onnx"):
         load_bundle(tmp_path)
 
 
-def test_a_model_that_was_changed_is_refused(place, tmp_path):
-    copy = shutil.copytree(place, tmp_path / "copy")
+def test_a_model_that_was_changed_is_refused(runtime, tmp_path):
+    copy = shutil.copytree(runtime, tmp_path / "copy")
     with (copy / "model.onnx").open("ab") as file:
         file.write(b"0")
     with pytest.raises(ExportError, match="is not the file that was exported: its SHA-256 is"):
@@ -232,16 +232,16 @@ def test_a_model_that_was_changed_is_refused(place, tmp_path):
         ({"classes": ["one"]}, "is no manifest of a bundle: classes: Tuple should have at least 2 items"),
     ],
 )
-def test_a_manifest_that_cannot_be_read_is_refused(place, tmp_path, changes, message):
-    copy = shutil.copytree(place, tmp_path / "copy")
+def test_a_manifest_that_cannot_be_read_is_refused(runtime, tmp_path, changes, message):
+    copy = shutil.copytree(runtime, tmp_path / "copy")
     content = json.loads((copy / "manifest.json").read_text())
     (copy / "manifest.json").write_text(json.dumps({**content, **changes}))
     with pytest.raises(ExportError, match=message):
         load_bundle(copy)
 
 
-def test_a_manifest_that_is_no_json_is_refused(place, tmp_path):
-    copy = shutil.copytree(place, tmp_path / "copy")
+def test_a_manifest_that_is_no_json_is_refused(runtime, tmp_path):
+    copy = shutil.copytree(runtime, tmp_path / "copy")
     (copy / "manifest.json").write_text("{")
     with pytest.raises(ExportError, match="is no manifest of a bundle; export it again"):
         load_bundle(copy)
@@ -331,12 +331,12 @@ def test_rows_and_table_say_the_same(bundle, tmp_path):
     assert "not a medical device" in shown
 
 
-def test_prediction_needs_no_torch_ray_optuna_or_opencv(place, tmp_path):
+def test_prediction_needs_no_torch_ray_optuna_or_opencv(runtime, tmp_path):
     path = save(tmp_path / "a.png", DEEP)
     code = (
         "import sys; from pathlib import Path\n"
         "from results.export.onnx_predictor import load_bundle, predict_files\n"
-        f"print(len(predict_files(load_bundle(Path({str(place)!r})), [Path({str(path)!r})]).predictions))\n"
+        f"print(len(predict_files(load_bundle(Path({str(runtime)!r})), [Path({str(path)!r})]).predictions))\n"
         "heavy = {'torch', 'torchvision', 'timm', 'ray', 'optuna', 'cv2', 'sklearn'}\n"
         "print(sorted(heavy & set(sys.modules)))\n"
     )

@@ -18,11 +18,11 @@ from prefix_examples import IMAGES, LOW, TOP, VIEWS, Counting, expected, key
 from torch import Tensor
 
 from trainables.features import budget, writer
-from trainables.features.budget import STALE_SECONDS, Room, default_budget, stored_files
+from trainables.features.budget import STALE_SECONDS, DiskBudget, default_budget, stored_files
 from trainables.features.files import meta_path
 from trainables.features.locks import held
 from trainables.features.store import PrefixStore, StoredViews
-from trainables.features.writer import Partial
+from trainables.features.writer import PartialFile
 from trainables.models.taps import Tap
 from trainables.preprocessing.views import View
 
@@ -158,15 +158,15 @@ def test_a_key_that_was_evicted_is_described_again_when_it_comes_back(tmp_path: 
 
 
 def test_a_file_that_is_being_written_is_counted_and_stays(tmp_path: Path) -> None:
-    room = Room(tmp_path / "prefix", BUDGET)
+    room = DiskBudget(tmp_path / "prefix", BUDGET)
 
     class Looks(Counting):
         def __call__(self, view: View, taps: Sequence[Tap]) -> Iterator[tuple[int, dict[Tap, Tensor]]]:
             for batch in super().__call__(view, taps):
                 yield batch
-                with room.ledger() as ledger:
-                    assert ledger.taken == FILE_BYTES
-                    assert not ledger.make_room(BUDGET)
+                with room.reservation() as reservation:
+                    assert reservation.taken == FILE_BYTES
+                    assert not reservation.make_room(BUDGET)
                 assert len(list(tmp_path.rglob("*.partial"))) == 1
 
     PrefixStore(tmp_path, budget_bytes=BUDGET).views(
@@ -223,7 +223,7 @@ def test_a_disk_that_stays_full_costs_time_and_no_trial(
 def test_a_disk_that_fills_up_half_way_loses_no_batch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str
 ) -> None:
-    done = getattr(Partial, at)
+    done = getattr(PartialFile, at)
     calls = []
 
     def failing(*arguments: object) -> object:
@@ -232,7 +232,7 @@ def test_a_disk_that_fills_up_half_way_loses_no_batch(
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return done(*arguments)
 
-    monkeypatch.setattr(Partial, at, failing)
+    monkeypatch.setattr(PartialFile, at, failing)
     found = fill(tmp_path, 1)
     np.testing.assert_array_equal(found.arrays[0][:, 0], expected(VIEWS[1]))
     assert "No space left on device" in found.notes[0]

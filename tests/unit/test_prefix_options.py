@@ -34,8 +34,8 @@ def test_the_record_decides_how_a_worker_stores_features(
     run.write_search(
         make_search(space_context=CONTEXT, features="float32", store_gb=1.5, shared_store="/shared")
     )
-    place = trial_runner._place(run, torch.device("cpu"))
-    assert (place.features, place.store_gb, place.shared_store) == ("float32", 1.5, Path("/shared"))
+    runtime = trial_runner._place(run, torch.device("cpu"))
+    assert (runtime.features, runtime.store_gb, runtime.shared_store) == ("float32", 1.5, Path("/shared"))
 
 
 def test_a_run_folder_from_before_these_options_still_opens(
@@ -49,8 +49,8 @@ def test_a_run_folder_from_before_these_options_still_opens(
     ]
     assert len(kept) == len(text.splitlines()) - 3
     run.search_file.write_text("\n".join(kept))
-    place = trial_runner._place(run, torch.device("cpu"))
-    assert (place.features, place.store_gb, place.shared_store) == ("float16", None, None)
+    runtime = trial_runner._place(run, torch.device("cpu"))
+    assert (runtime.features, runtime.store_gb, runtime.shared_store) == ("float16", None, None)
 
 
 def test_the_options_of_a_search_are_read() -> None:

@@ -11,7 +11,7 @@ import pytest
 from prefix_examples import LOW, TOP, VIEWS, Counting, expected, key
 
 from trainables.features import sharing
-from trainables.features.budget import Room
+from trainables.features.budget import DiskBudget
 from trainables.features.files import meta_path
 from trainables.features.sharing import SharedFolder
 from trainables.features.store import PrefixStore, StoredViews
@@ -113,7 +113,7 @@ def test_a_damaged_shared_file_never_gets_a_name_in_the_store(tmp_path: Path, sh
     damaged = next(shared.rglob("d4-0/top.gap.npy"))
     damaged.write_bytes(damaged.read_bytes()[:-1] + b"?")
     path = tmp_path / "second" / damaged.relative_to(shared)
-    room = Room(tmp_path / "second" / "prefix")
+    room = DiskBudget(tmp_path / "second" / "prefix")
     with pytest.warns(UserWarning, match="does not match its checksum"):
         assert SharedFolder(shared).fetch(path, room) is None
     assert not list(path.parent.iterdir())

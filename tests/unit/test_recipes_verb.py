@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from orchestrator.cli.main import build_parser, main
-from search_spaces.fixed_params import parse_pins
+from search_spaces.fixed_params import parse_fixed_params
 from search_spaces.recipes import RECIPES, Recipe, recipe_named, recipes_of
 from trainables.config.trial_config import decode
 
@@ -64,7 +64,7 @@ def test_settings_are_shown_as_they_are_typed(capsys: pytest.CaptureFixture[str]
     assert "model.head.hidden=2048-2048" in shown
     assert "training.patience=null" in shown
     assert "training.batch_size=32" not in shown  # the default
-    assert decode(parse_pins(shown)) == decode(recipe_named("E003-4").points[0])
+    assert decode(parse_fixed_params(shown)) == decode(recipe_named("E003-4").points[0])
 
 
 def test_a_sweep_shows_the_values_in_turn(capsys: pytest.CaptureFixture[str]) -> None:

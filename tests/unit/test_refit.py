@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from finished_run import CONFIGS, TASK, make_run
-from trainables.runtime.trial_runtime import Place, Start
 
 from orchestrator.cli.main import main
 from orchestrator.postprocessing.refit import refit_model
@@ -17,8 +16,8 @@ from results.errors import RunError
 from results.export.bundle import export_bundle
 from results.export.model_card import model_card
 from results.predictors.loading import predict_rows
-from results.predictors.selected_model import choose_model
-from results.predictors.test_evaluation import openings
+from results.predictors.selected_model import resolve_model
+from results.predictors.test_evaluation import test_accesses
 from results.run.records import TrialRecord
 from results.run.refit_records import read_refit
 from trainables.common.errors import ConfigError
@@ -26,9 +25,10 @@ from trainables.config.tasks import task_named
 from trainables.config.trial_config import decode
 from trainables.data.patches import open_patch_set, select_rows
 from trainables.data.splits import TEST, TRAINING, make_split, read_split
-from trainables.data.training_data import prepare
+from trainables.data.training_data import training_data_of
 from trainables.features.loading import open_features
 from trainables.runtime.checkpoint import read_fold_weights
+from trainables.runtime.trial_runtime import TrialRuntime, WarmStart
 from trainables.training.initialisation import build_models, train_first_phase
 from trainables.training.refit import refit, refitted_config
 
@@ -82,12 +82,12 @@ def refitted(searched):
 def material_of(run):
     search = run.search()
     patches = open_patch_set(Path(search.store) / "data", search.fingerprint)
-    return prepare(patches, task_named(TASK), read_split(run.split_file))
+    return training_data_of(patches, task_named(TASK), read_split(run.split_file))
 
 
 @pytest.fixture
-def place(tmp_path):
-    return Place(tmp_path / "store", torch.device("cpu"), {"scratch4": None})
+def runtime(tmp_path):
+    return TrialRuntime(tmp_path / "store", torch.device("cpu"), {"scratch4": None})
 
 
 def config_of(**changes):
@@ -101,85 +101,93 @@ def differ(first, second):
 # -- the training
 
 
-def test_a_refit_trains_on_every_image_of_the_training_part_and_on_no_other(searched, place):
-    material = material_of(searched)
-    whole = refit(config_of(), material, place, epochs=1, seeds=1, seed=0)
-    assert whole.images == len(material.rows) < len(material.patch_set.labels)
-    half = refit(config_of(**{"training.share": 0.5}), material, place, epochs=1, seeds=1, seed=0)
+def test_a_refit_trains_on_every_image_of_the_training_part_and_on_no_other(searched, runtime):
+    training_data = material_of(searched)
+    whole = refit(config_of(), training_data, runtime, epochs=1, seeds=1, seed=0)
+    assert whole.images == len(training_data.rows) < len(training_data.patch_set.labels)
+    half = refit(config_of(**{"training.share": 0.5}), training_data, runtime, epochs=1, seeds=1, seed=0)
     assert half.images < whole.images
 
 
-def test_absurd_sealed_images_change_nothing_and_absurd_training_images_do(searched, place):
-    material = material_of(searched)
-    plain = refit(config_of(), material, place, epochs=2, seeds=1, seed=0).weights[0]
-    images = np.array(material.patch_set.images)
-    sealed = np.setdiff1d(np.arange(len(images)), material.rows)
+def test_absurd_sealed_images_change_nothing_and_absurd_training_images_do(searched, runtime):
+    training_data = material_of(searched)
+    plain = refit(config_of(), training_data, runtime, epochs=2, seeds=1, seed=0).weights[0]
+    images = np.array(training_data.patch_set.images)
+    sealed = np.setdiff1d(np.arange(len(images)), training_data.rows)
     assert len(sealed) > 0
-    for rows, is_other in ((sealed, False), (material.rows[:1], True)):
+    for rows, is_other in ((sealed, False), (training_data.rows[:1], True)):
         spoilt = images.copy()
         spoilt[rows] = 65535
-        patches = dataclasses.replace(material.patch_set, images=spoilt, fingerprint=f"{is_other:064d}")
+        patches = dataclasses.replace(training_data.patch_set, images=spoilt, fingerprint=f"{is_other:064d}")
         found = refit(
-            config_of(), dataclasses.replace(material, patch_set=patches), place, epochs=2, seeds=1, seed=0
+            config_of(),
+            dataclasses.replace(training_data, patch_set=patches),
+            runtime,
+            epochs=2,
+            seeds=1,
+            seed=0,
         )
         assert differ(found.weights[0], plain) == is_other
 
 
-def test_the_folds_of_the_search_play_no_part(searched, place):
-    material = material_of(searched)
-    other = dataclasses.replace(material, folds=material.folds[::-1].copy())
+def test_the_folds_of_the_search_play_no_part(searched, runtime):
+    training_data = material_of(searched)
+    other = dataclasses.replace(training_data, folds=training_data.folds[::-1].copy())
     first, second = (
-        refit(config_of(), one, place, epochs=1, seeds=1, seed=0).weights[0] for one in (material, other)
+        refit(config_of(), one, runtime, epochs=1, seeds=1, seed=0).weights[0]
+        for one in (training_data, other)
     )
     assert not differ(first, second)
 
 
-def test_a_refit_stops_within_the_schedule_of_the_search(searched, place):
+def test_a_refit_stops_within_the_schedule_of_the_search(searched, runtime):
     """A cosine over three epochs that stops after two, not a cosine over two."""
-    material = material_of(searched)
-    stopped = refit(config_of(), material, place, epochs=2, seeds=1, seed=0).weights[0]
+    training_data = material_of(searched)
+    stopped = refit(config_of(), training_data, runtime, epochs=2, seeds=1, seed=0).weights[0]
     own = config_of()
-    features, _ = open_features(own, material, place)
-    whole = dataclasses.replace(material, folds=np.full(len(material.folds), TRAINING))
-    folds = build_models(own, whole, place, features=features, seed=0, how="sequential")
+    features, _ = open_features(own, training_data, runtime)
+    whole = dataclasses.replace(training_data, folds=np.full(len(training_data.folds), TRAINING))
+    folds = build_models(own, whole, runtime, features=features, seed=0, mode="sequential")
     for epoch in range(2):
         folds.train_epoch(epoch, active=[True])
     assert not differ(stopped, folds.kept_states(0)[0])
     shorter = config_of(**{"training.epochs": 2, "training.augment_last": 1})
-    assert differ(stopped, refit(shorter, material, place, epochs=2, seeds=1, seed=0).weights[0])
+    assert differ(stopped, refit(shorter, training_data, runtime, epochs=2, seeds=1, seed=0).weights[0])
 
 
-def test_seeds_are_different_models_and_the_first_is_the_same_alone(searched, place):
-    material = material_of(searched)
-    two = refit(config_of(), material, place, epochs=1, seeds=2, seed=0).weights
+def test_seeds_are_different_models_and_the_first_is_the_same_alone(searched, runtime):
+    training_data = material_of(searched)
+    two = refit(config_of(), training_data, runtime, epochs=1, seeds=2, seed=0).weights
     assert len(two) == 2
     assert differ(*two)
-    alone = refit(config_of(), material, place, epochs=1, seeds=1, seed=0).weights
+    alone = refit(config_of(), training_data, runtime, epochs=1, seeds=1, seed=0).weights
     assert not differ(two[0], alone[0])
 
 
-def test_a_learning_rate_that_followed_the_losses_follows_them_again(searched, place):
-    material = material_of(searched)
+def test_a_learning_rate_that_followed_the_losses_follows_them_again(searched, runtime):
+    training_data = material_of(searched)
     plateau = config_of(**{"optimizer.schedule": "plateau", "optimizer.step_epochs": 1})
     arguments = {"epochs": 3, "seeds": 1, "seed": 0}
     with pytest.raises(ConfigError, match="record holds 1 of the 2 that are needed"):
-        refit(plateau, material, place, **arguments, losses=[1.0])
-    falling = refit(plateau, material, place, **arguments, losses=[1.0, 0.9, 0.8]).weights[0]
-    rising = refit(plateau, material, place, **arguments, losses=[1.0, 1.1, 1.2]).weights[0]
-    constant = refit(config_of(**{"optimizer.schedule": "constant"}), material, place, **arguments).weights[0]
+        refit(plateau, training_data, runtime, **arguments, losses=[1.0])
+    falling = refit(plateau, training_data, runtime, **arguments, losses=[1.0, 0.9, 0.8]).weights[0]
+    rising = refit(plateau, training_data, runtime, **arguments, losses=[1.0, 1.1, 1.2]).weights[0]
+    constant = refit(
+        config_of(**{"optimizer.schedule": "constant"}), training_data, runtime, **arguments
+    ).weights[0]
     assert not differ(falling, constant)
     assert differ(rising, constant)
 
 
-def test_a_refit_goes_on_from_the_first_fold_of_a_finished_trial(searched, place):
-    material = material_of(searched)
+def test_a_refit_goes_on_from_the_first_fold_of_a_finished_trial(searched, runtime):
+    training_data = material_of(searched)
     folds = read_fold_weights(searched.trial(0) / "folds")
     started = config_of(**{"model.weights": "start", "optimizer.lr": 1e-12})
     found = [
         refit(
             started,
-            material,
-            dataclasses.replace(place, start=Start(config_of(), states)),
+            training_data,
+            dataclasses.replace(runtime, start=WarmStart(config_of(), states)),
             epochs=1,
             seeds=1,
             seed=0,
@@ -191,7 +199,7 @@ def test_a_refit_goes_on_from_the_first_fold_of_a_finished_trial(searched, place
     assert not torch.allclose(found[0][stage], found[2][stage])
 
 
-def test_a_refit_of_pairs_has_their_first_phase_too(paired_patches, place):
+def test_a_refit_of_pairs_has_their_first_phase_too(paired_patches, runtime):
     task = task_named(TASK)
     split = make_split(
         select_rows(paired_patches, task),
@@ -201,7 +209,7 @@ def test_a_refit_of_pairs_has_their_first_phase_too(paired_patches, place):
         test_share=0.25,
         seed=0,
     )
-    material = prepare(paired_patches, task, split)
+    training_data = training_data_of(paired_patches, task, split)
     config = config_of(
         **{
             "model.pair": "diff",
@@ -210,9 +218,9 @@ def test_a_refit_of_pairs_has_their_first_phase_too(paired_patches, place):
             "training.first_phase_freezes": True,
         }
     )
-    found = refit(config, material, place, epochs=1, seeds=2, seed=0).weights
-    whole = dataclasses.replace(material, folds=np.full(len(material.folds), TRAINING))
-    first = train_first_phase(refitted_config(config, 2), whole, place, seed=0, how="sequential")
+    found = refit(config, training_data, runtime, epochs=1, seeds=2, seed=0).weights
+    whole = dataclasses.replace(training_data, folds=np.full(len(training_data.folds), TRAINING))
+    first = train_first_phase(refitted_config(config, 2), whole, runtime, seed=0, mode="sequential")
     assert len(found) == len(first) == 2
     for own, learnt in zip(found, first, strict=True):
         assert any(name.startswith("trained.") for name in learnt)
@@ -296,7 +304,7 @@ def test_folds_that_stopped_by_themselves_are_told_of(refitted):
 
 def test_a_refitted_model_predicts_with_its_own_weights_and_the_rule_of_the_search(refitted):
     rows = material_of(refitted).rows[:6]
-    plain, chosen = (choose_model(refitted, trial=0, refit=refit) for refit in (False, True))
+    plain, chosen = (resolve_model(refitted, trial=0, refit=refit) for refit in (False, True))
     assert (plain.name, chosen.name) == ("trial 0", "trial 0, refitted")
     assert (chosen.threshold, chosen.calibration) == (plain.threshold, plain.calibration)
     with_folds, with_refit = (predict_rows(refitted, rows, trial=0, refit=refit) for refit in (False, True))
@@ -307,11 +315,11 @@ def test_a_refitted_model_predicts_with_its_own_weights_and_the_rule_of_the_sear
 def test_a_model_that_was_not_refitted_is_refused_with_the_command(tmp_path):
     run = make_run(tmp_path, {0: CONFIGS[0]})
     with pytest.raises(RunError, match=r"of trial 0 was trained .* orchestrate refit .*small --trial 0$"):
-        choose_model(run, trial=0, refit=True)
+        resolve_model(run, trial=0, refit=True)
 
 
 def test_an_ensemble_needs_all_of_its_members(searched):
-    chosen = choose_model(searched, ensemble="average", refit=True)
+    chosen = resolve_model(searched, ensemble="average", refit=True)
     assert chosen.name == "ensemble average, refitted"
     assert chosen.is_refitted
 
@@ -337,7 +345,7 @@ def test_the_verbs_refit_and_evaluate_and_log_the_refitted_model(refitted, capsy
     assert main(["evaluate", path, "--trial", "0", "--refit", "--format", "json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["model"] == "trial 0, refitted"
-    assert openings(refitted)[-1].model == "trial 0, refitted"
+    assert test_accesses(refitted)[-1].model == "trial 0, refitted"
     patches = material_of(refitted).patch_set
     sealed = read_split(refitted.split_file).folds_of(select_rows(patches, task_named(TASK))) == TEST
     assert found["images"] == sealed.sum()

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from orchestrator.reporting.compute_savings import (
+    ComputeSavings,
     Images,
-    Saved,
     count_images,
     plain_passes,
-    saved_by_sharing,
-    saved_sentence,
+    savings_from_sharing,
+    savings_message,
 )
 from results.run.records import PrefixUse, TrialRecord
 from trainables.data.patches import TaskRows
@@ -47,35 +47,35 @@ def test_a_plain_search_trains_on_one_view_and_predicts_as_many_as_were_averaged
 
 
 def test_a_plain_search_runs_each_model_of_a_fold_by_itself() -> None:
-    saved = saved_by_sharing([record(0, use(), config={"training.repeats": 3})], IMAGES)
+    saved = savings_from_sharing([record(0, use(), config={"training.repeats": 3})], IMAGES)
     assert saved.plain_passes == 3 * 5 * (300 + 800)
 
 
 def test_a_trial_without_averaging_predicts_one_view() -> None:
-    saved = saved_by_sharing([record(0, use(read=9))], IMAGES)
+    saved = savings_from_sharing([record(0, use(read=9))], IMAGES)
     assert saved.plain_passes == 5 * (300 + 100)
 
 
 def test_passes_that_ran_count_the_sealed_images_too() -> None:
     records = [record(0, use(computed=8)), record(1, use(computed=2))]
-    assert saved_by_sharing(records, IMAGES).passes == 10 * 120
+    assert savings_from_sharing(records, IMAGES).passes == 10 * 120
 
 
 def test_a_trial_that_trains_from_pixels_saves_nothing() -> None:
     online = PrefixUse(kind="online pixels", stage=None, views=8, computed=0, read=0)
-    saved = saved_by_sharing([record(0, online), record(1, None)], IMAGES)
-    assert saved == Saved(0, 0, 0, None, None)
-    assert saved_sentence(saved) == ""
+    saved = savings_from_sharing([record(0, online), record(1, None)], IMAGES)
+    assert saved == ComputeSavings(0, 0, 0, None, None)
+    assert savings_message(saved) == ""
 
 
 def test_time_is_left_out_where_no_prefix_was_measured() -> None:
-    saved = saved_by_sharing([record(0, use(computed=8))], IMAGES)
+    saved = savings_from_sharing([record(0, use(computed=8))], IMAGES)
     assert (saved.plain_seconds, saved.seconds) == (None, None)
-    assert "device time" not in saved_sentence(saved)
+    assert "device time" not in savings_message(saved)
 
 
 def test_a_search_on_a_warm_store_ran_no_pass_and_divides_by_none() -> None:
-    text = saved_sentence(saved_by_sharing([record(0, use())], IMAGES))
+    text = savings_message(savings_from_sharing([record(0, use())], IMAGES))
     assert text == "0 frozen forward passes, a plain search 5,500"
 
 
@@ -102,7 +102,7 @@ def test_device_time_is_that_of_each_trials_own_prefix() -> None:
         record(0, use(computed=8, computed_seconds=9.6, seconds_per_image=0.01)),
         record(1, use(seconds_per_image=0.002)),
     ]
-    saved = saved_by_sharing(records, IMAGES)
+    saved = savings_from_sharing(records, IMAGES)
     assert saved.plain_seconds == pytest.approx(5 * 1100 * (0.01 + 0.002))
     assert saved.seconds == pytest.approx(9.6)
-    assert saved_sentence(saved).endswith("0:09 of device time for 1:06")
+    assert savings_message(saved).endswith("0:09 of device time for 1:06")

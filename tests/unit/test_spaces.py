@@ -7,8 +7,8 @@ import pytest
 
 from orchestrator.study.study import check_space
 from search_spaces.context import SpaceContext
-from search_spaces.enqueue import FirstPoint, params_of, register
-from search_spaces.fixed_params import PinnedTrial, parse_pins
+from search_spaces.enqueue import InitialPoint, matching_params, suggest_enqueued
+from search_spaces.fixed_params import FixedParamsTrial, parse_fixed_params
 from search_spaces.image_classifier import input_sizes
 from search_spaces.registry import TASK_SPACES, space_named
 from trainables.common.errors import ConfigError, UnknownNameError
@@ -62,11 +62,11 @@ def test_the_sampler_is_told_what_its_space_knows_of_a_recipe(task: str) -> None
     space, study = space_named(task), random_study()
     for recipe in space.recipes:
         for settings in recipe.points:
-            config = FirstPoint(recipe.name, settings).configure({}, epochs=30)
-            params = params_of(space.function, context(), config)
+            config = InitialPoint(recipe.name, settings).configure({}, epochs=30)
+            params = matching_params(space.function, context(), config)
             study.enqueue_trial(params)
             trial = study.ask()
-            register(space.function, context(), config, trial)
+            suggest_enqueued(space.function, context(), config, trial)
             assert trial.params == params
             assert len(params) >= 1 or config.model.backbone not in context().backbones, recipe.name
 
@@ -90,7 +90,9 @@ def test_conditional_settings_follow_what_they_depend_on() -> None:
 
 def test_a_pinned_setting_is_fixed_and_conditions_follow_it() -> None:
     study, space = random_study(), space_named("benign_malignant")
-    pins = parse_pins(["optimizer.name=sgd", "model.cut=top+1", "optimizer.lr=1e-3", "model.head.hidden=[7]"])
+    pins = parse_fixed_params(
+        ["optimizer.name=sgd", "model.cut=top+1", "optimizer.lr=1e-3", "model.head.hidden=[7]"]
+    )
     for _ in range(20):
         trial = study.ask()
         config = space.configure(trial, context(("vgg16", "resnet50")), pins)
@@ -117,11 +119,11 @@ def test_a_setting_outside_the_space_may_be_pinned_too() -> None:
 )
 def test_a_pin_that_cannot_be_read_is_explained(text: str, message: str) -> None:
     with pytest.raises((ConfigError, UnknownNameError), match=message):
-        parse_pins([text])
+        parse_fixed_params([text])
 
 
 def test_a_pinned_trial_passes_on_what_is_not_pinned() -> None:
-    trial = PinnedTrial(optuna.trial.FixedTrial({"a": 1, "b": 0.5}), {"c": 9})
+    trial = FixedParamsTrial(optuna.trial.FixedTrial({"a": 1, "b": 0.5}), {"c": 9})
     assert (trial.suggest_int("a", 0, 3), trial.suggest_float("b", 0, 1), trial.suggest_int("c", 0, 3)) == (
         1,
         0.5,
@@ -197,11 +199,11 @@ def test_the_space_of_the_how_to_page_runs(tmp_path: Path, monkeypatch: pytest.M
 )
 def test_a_pinned_value_that_is_not_allowed_is_explained(text: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        parse_pins([text])
+        parse_fixed_params([text])
 
 
 def test_hidden_layers_may_be_pinned_as_the_space_writes_them() -> None:
     for text, expected in (("512-256", (512, 256)), ("none", ()), ("256", (256,)), ("[7, 8]", (7, 8))):
-        pins = parse_pins([f"model.head.hidden={text}"])
+        pins = parse_fixed_params([f"model.head.hidden={text}"])
         config = space_named("benign_malignant").configure(random_study().ask(), context(), pins)
         assert config.model.head.hidden == expected

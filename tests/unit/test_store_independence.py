@@ -6,15 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from trainables.runtime.trial_runtime import Place
 
 from results.scores.metrics import scores
 from trainables.config.tasks import task_named
 from trainables.config.trial_config import decode
 from trainables.data.patches import PatchSet, select_rows
 from trainables.data.splits import make_split
-from trainables.data.training_data import Material, prepare
+from trainables.data.training_data import TrainingData, training_data_of
 from trainables.models.weights import take_inventory
+from trainables.runtime.trial_runtime import TrialRuntime
 from trainables.validation.cross_validation import CrossValidation
 
 CONFIG = decode(
@@ -31,7 +31,7 @@ CONFIG = decode(
 
 
 @pytest.fixture
-def material(bright_patches: PatchSet) -> Material:
+def training_data(bright_patches: PatchSet) -> TrainingData:
     task = task_named("benign_malignant")
     split = make_split(
         select_rows(bright_patches, task),
@@ -41,18 +41,18 @@ def material(bright_patches: PatchSet) -> Material:
         test_share=0.25,
         seed=0,
     )
-    return prepare(bright_patches, task, split)
+    return training_data_of(bright_patches, task, split)
 
 
 @pytest.fixture
-def exact(tmp_path: Path) -> Place:
+def exact(tmp_path: Path) -> TrialRuntime:
     """A store in single precision."""
     inventory = take_inventory(("efficientnet_lite0",), weights_dir=None, may_download=False)
-    return Place(tmp_path / "store", torch.device("cpu"), inventory.usable, features="float32")
+    return TrialRuntime(tmp_path / "store", torch.device("cpu"), inventory.usable, features="float32")
 
 
-def finished(material: Material, place: Place) -> CrossValidation:
-    run = CrossValidation(CONFIG, material, place, seed=0, score=scores)
+def finished(training_data: TrainingData, runtime: TrialRuntime) -> CrossValidation:
+    run = CrossValidation(CONFIG, training_data, runtime, seed=0, score=scores)
     while not run.is_over:
         run.epoch()
     return run
@@ -76,15 +76,19 @@ def damage_one(store: Path) -> None:
 
 
 def test_a_cold_a_warm_a_missing_and_a_damaged_store_give_the_same_predictions(
-    material: Material, exact: Place
+    training_data: TrainingData, exact: TrialRuntime
 ) -> None:
-    cold = finished(material, exact)
-    warm = finished(material, exact)
-    disabled = finished(material, dataclasses.replace(exact, features="off", store=Path("/proc/nothing")))
-    full = finished(material, dataclasses.replace(exact, store_gb=0.0, store=exact.store.parent / "full"))
+    cold = finished(training_data, exact)
+    warm = finished(training_data, exact)
+    disabled = finished(
+        training_data, dataclasses.replace(exact, features="off", store=Path("/proc/nothing"))
+    )
+    full = finished(
+        training_data, dataclasses.replace(exact, store_gb=0.0, store=exact.store.parent / "full")
+    )
     damage_one(exact.store)
     with pytest.warns(UserWarning, match="damaged"):
-        damaged = finished(material, exact)
+        damaged = finished(training_data, exact)
     for run in (warm, disabled, full, damaged):
         np.testing.assert_allclose(probabilities(run), probabilities(cold), atol=1e-5, rtol=0)
     counted = [(run.use.computed, run.use.rebuilt) for run in (cold, warm, disabled, full, damaged)]
@@ -93,17 +97,19 @@ def test_a_cold_a_warm_a_missing_and_a_damaged_store_give_the_same_predictions(
     assert not list((exact.store.parent / "full").rglob("*.npy"))
 
 
-def test_half_precision_gives_the_same_metric(material: Material, exact: Place) -> None:
-    half = finished(material, dataclasses.replace(exact, features="float16"))
-    single = finished(material, exact)
+def test_half_precision_gives_the_same_metric(training_data: TrainingData, exact: TrialRuntime) -> None:
+    half = finished(training_data, dataclasses.replace(exact, features="float16"))
+    single = finished(training_data, exact)
     assert half.use.computed == single.use.computed == 4
     assert abs(value(half) - value(single)) <= 0.005
 
 
-def test_what_sharing_saved_can_be_told_of_a_warm_trial(material: Material, exact: Place) -> None:
-    cold, warm = finished(material, exact), finished(material, exact)
+def test_what_sharing_saved_can_be_told_of_a_warm_trial(
+    training_data: TrainingData, exact: TrialRuntime
+) -> None:
+    cold, warm = finished(training_data, exact), finished(training_data, exact)
     assert cold.use.computed_seconds > 0.0 == warm.use.computed_seconds
-    images = len(material.task_rows)
+    images = len(training_data.task_rows)
     assert cold.use.computed_seconds == pytest.approx(cold.use.seconds_per_image * images * 4, rel=0.01)
     assert warm.use.seconds_per_image == pytest.approx(cold.use.seconds_per_image, rel=0.05)
     assert (warm.use.read, cold.use.read) == (8, 8)

@@ -9,8 +9,8 @@ import pytest
 
 from cluster.connect import Connection
 from orchestrator.cli.main import main
-from orchestrator.estimate.simulation import plan_search
-from orchestrator.preflight.preflight import Survey, survey_search
+from orchestrator.estimate.simulation import estimate_search
+from orchestrator.preflight.preflight import Preflight, run_preflight
 from orchestrator.request import SearchRequest
 from search_spaces.classical_models import MODELS
 from trainables.common.errors import ConfigError, DataError, OrchestrateError, UnknownNameError
@@ -26,11 +26,11 @@ def table(values: Any = None) -> RawPatches:
     return RawPatches(measured, np.array([0, 1, 0, 1]), "task", source="scales")
 
 
-def survey(tmp_path: Path, **fields: Any) -> Survey:
+def survey(tmp_path: Path, **fields: Any) -> Preflight:
     request = SearchRequest(
         **{"task": "wisconsin", "data": "wisconsin", "runs": tmp_path / "runs", "minutes": 1.0, **fields}
     )
-    return survey_search(request, lambda: Connection("", True, 2.0, 0.0, 1, ""), lambda sentence: None)
+    return run_preflight(request, lambda: Connection("", True, 2.0, 0.0, 1, ""), lambda sentence: None)
 
 
 def test_a_table_is_stored_as_it_is(tmp_path: Path) -> None:
@@ -157,7 +157,7 @@ def test_frozen_features_of_images_are_a_space_of_their_own(tmp_path: Path) -> N
 def test_there_is_no_plan_for_a_table(tmp_path: Path) -> None:
     request = SearchRequest("wisconsin", "wisconsin", runs=tmp_path / "runs")
     with pytest.raises(ConfigError, match="a table has none: a classical model is fitted in about a second"):
-        plan_search(survey(tmp_path), request)
+        estimate_search(survey(tmp_path), request)
 
 
 def test_the_task_wisconsin_takes_its_table_by_default(

@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 from trainables.common.errors import ConfigError
 
-Policy = Literal[
+AugmentationPolicy = Literal[
     "none",
     "flips",
     "d4",
@@ -115,7 +115,7 @@ class Augmentation:
 
 _BOTH_FLIPS: Final = Augmentation(hflip=True, vflip=True)
 
-AUGMENTATIONS: Final = MappingProxyType[Policy, Augmentation](
+AUGMENTATIONS: Final = MappingProxyType[AugmentationPolicy, Augmentation](
     {
         "none": Augmentation(),
         "flips": _BOTH_FLIPS,

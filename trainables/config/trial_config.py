@@ -19,7 +19,7 @@ from pydantic import (
 )
 
 from trainables.common.errors import ConfigError, UnknownNameError
-from trainables.config.augmentation_policies import Policy
+from trainables.config.augmentation_policies import AugmentationPolicy
 from trainables.config.tasks import TASKS
 
 
@@ -229,7 +229,7 @@ class TrainingConfig(_Frozen):
     epochs: int = Field(default=30, ge=1, le=2000)
     patience: Annotated[int, Field(ge=1)] | None = 8
     batch_size: int = Field(default=32, ge=1, le=4096)
-    augmentation: Policy = "d4"
+    augmentation: AugmentationPolicy = "d4"
     average_views: bool = True
     class_weight: Literal["none", "balanced", "other_share"] | Annotated[float, Field(gt=0.0, le=100.0)] = (
         "none"

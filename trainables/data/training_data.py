@@ -13,7 +13,7 @@ from trainables.data.splits import TEST, Split
 
 
 @dataclass(frozen=True, slots=True)
-class Material:
+class TrainingData:
     """The training part of a data set, as a trial sees it: the sealed test part is not in it.
 
     Attributes:
@@ -109,7 +109,7 @@ class Material:
             )
 
 
-def prepare(patch_set: PatchSet, task: Task, split: Split) -> Material:
+def training_data_of(patch_set: PatchSet, task: Task, split: Split) -> TrainingData:
     """Take the training part of a patch set.
 
     Raises:
@@ -119,7 +119,7 @@ def prepare(patch_set: PatchSet, task: Task, split: Split) -> Material:
     rows = select_rows(patch_set, task)
     folds = split.folds_of(rows)
     positions = np.flatnonzero(folds != TEST)
-    return Material(
+    return TrainingData(
         patch_set=patch_set,
         task_rows=rows.rows,
         positions=positions,

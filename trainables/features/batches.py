@@ -12,7 +12,7 @@ from trainables.common.types import IntArray
 from trainables.data.patches import PatchSet
 from trainables.features.frozen_forward import to_tensor
 from trainables.preprocessing.transforms import PixelTransform, TransformSpec
-from trainables.preprocessing.views import Policy, View, apply_symmetry, augment_online
+from trainables.preprocessing.views import AugmentationPolicy, View, apply_symmetry, augment_online
 
 _IN_MEMORY_BYTES: Final = 512 << 20  # a trial's views below this are read once; above it, batch by batch
 
@@ -186,7 +186,7 @@ class OnlinePixels:
         *,
         training: TransformSpec,
         prediction: TransformSpec,
-        policy: Policy,
+        policy: AugmentationPolicy,
         views: Sequence[View],
         device: torch.device,
     ) -> None:
@@ -201,7 +201,7 @@ class OnlinePixels:
         self, positions: IntArray, generators: Sequence[torch.Generator], *, augmented: bool = True
     ) -> Tensor:
         """One batch for each model, with a fresh augmentation for each image, the same for both of a pair."""
-        policy: Policy = self.policy if augmented else "none"
+        policy: AugmentationPolicy = self.policy if augmented else "none"
         return torch.stack(
             [self._drawn(own, policy, draws) for own, draws in zip(positions, generators, strict=True)]
         )
@@ -212,7 +212,7 @@ class OnlinePixels:
         for view in self.views:
             yield _together([apply_symmetry(images, view.index) for images in own])
 
-    def _drawn(self, positions: IntArray, policy: Policy, draws: torch.Generator) -> Tensor:
+    def _drawn(self, positions: IntArray, policy: AugmentationPolicy, draws: torch.Generator) -> Tensor:
         """A batch (B, ...) or (B, 2, ...) of one model."""
         before, seen = draws.get_state(), []
         for rows in self.members:

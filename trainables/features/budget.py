@@ -110,7 +110,7 @@ def sweep(folder: Path) -> int:
     return freed
 
 
-class Ledger:
+class DiskReservation:
     """What the store holds at this moment; valid while the room is locked."""
 
     def __init__(self, folder: Path, budget_bytes: int | None) -> None:
@@ -165,7 +165,7 @@ class Ledger:
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class DiskBudget:
     """The disk budget of a store, for all processes of a node.
 
     Attributes:
@@ -177,10 +177,10 @@ class Room:
     budget_bytes: int | None = None
 
     @contextlib.contextmanager
-    def ledger(self) -> Iterator[Ledger]:
+    def reservation(self) -> Iterator[DiskReservation]:
         """Look at what is there; other processes neither evict nor reserve meanwhile."""
         with held(self.folder / ".room.lock", may_wait=True):
-            yield Ledger(self.folder, self.budget_bytes)
+            yield DiskReservation(self.folder, self.budget_bytes)
 
 
 def _used_at(path: Path) -> float:

@@ -17,7 +17,7 @@ from torch import Tensor
 from trainables.common.errors import PrefixError
 from trainables.common.types import FloatArray
 from trainables.config.feature_storage import Kind
-from trainables.features.budget import GB, STALE_SECONDS, Ledger, Room
+from trainables.features.budget import GB, STALE_SECONDS, DiskBudget, DiskReservation
 from trainables.features.files import Stored
 from trainables.features.writer import Writer, is_disk_full, stored_bytes
 from trainables.models.taps import Tap
@@ -30,15 +30,15 @@ Compute = Callable[[View, Sequence[Tap]], Iterator[tuple[int, dict[Tap, Tensor]]
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class FillTarget:
     """Where files go: the folder of a view, whose lock is held, and the budget of its store."""
 
     folder: Path
-    room: Room
+    room: DiskBudget
 
 
 @dataclass(frozen=True, slots=True)
-class Filled:
+class FillResult:
     """What one pass gave.
 
     Attributes:
@@ -65,7 +65,7 @@ class _Memory:
         self.array[start : start + len(values)] = values
 
 
-class _Stream:
+class _TapSink:
     """The features of one tap on their way.
 
     Args:
@@ -82,18 +82,20 @@ class _Stream:
         self.largest = 0.0
         self.note = ""
 
-    def open(self, shape: tuple[int, ...], ledger: Ledger | None) -> None:
+    def open(self, shape: tuple[int, ...], reservation: DiskReservation | None) -> None:
         """Reserve the room that all images take."""
         self.shape = shape
-        if self.path is None or ledger is None:
+        if self.path is None or reservation is None:
             self.sink = _Memory(shape, self.kind) if self.is_wanted else None
             return
         size = stored_bytes(shape, self.kind)
-        if not ledger.make_room(size, unused_since=None if self.is_wanted else time.time() - STALE_SECONDS):
-            self.sink = self._without_disk(_no_budget(ledger))
+        if not reservation.make_room(
+            size, unused_since=None if self.is_wanted else time.time() - STALE_SECONDS
+        ):
+            self.sink = self._without_disk(_no_budget(reservation))
             return
         try:
-            self.sink = self._writer(self.path, size, ledger)
+            self.sink = self._writer(self.path, size, reservation)
         except OSError as error:
             self.sink = self._without_disk(_no_disk(error, self.path))
 
@@ -138,11 +140,11 @@ class _Stream:
             self.sink.drop()
             self.sink = None
 
-    def _writer(self, path: Path, size: int, ledger: Ledger) -> Writer:
+    def _writer(self, path: Path, size: int, reservation: DiskReservation) -> Writer:
         try:
             return Writer(path, self.shape, self.kind)
         except OSError as error:
-            if not (is_disk_full(error) and self.is_wanted and ledger.free(size)):
+            if not (is_disk_full(error) and self.is_wanted and reservation.free(size)):
                 raise
             return Writer(path, self.shape, self.kind)
 
@@ -170,8 +172,8 @@ def fill(
     *,
     images: int,
     kind: Kind,
-    target: Target | None = None,
-) -> Filled:
+    target: FillTarget | None = None,
+) -> FillResult:
     """Run the frozen stages over all images of a view, and keep what the taps see.
 
     Args:
@@ -186,7 +188,7 @@ def fill(
         PrefixError: If features are not finite, or there is no image.
     """
     started = time.perf_counter()
-    streams: list[_Stream] = []
+    streams: list[_TapSink] = []
     try:
         streams += _run(compute, view, taps, images=images, kind=kind, target=target, wanted=taps[0])
         too_large = [stream for stream in streams if stream.is_out_of_range]
@@ -209,7 +211,7 @@ def fill(
     if array is None:
         raise PrefixError(f"features at {wanted.tap} were computed and not kept")
     written = tuple(stream.path for stream in streams if stream.path and isinstance(stream.sink, Writer))
-    return Filled(array, seconds, written, wanted.note)
+    return FillResult(array, seconds, written, wanted.note)
 
 
 def _run(
@@ -219,11 +221,11 @@ def _run(
     *,
     images: int,
     kind: Kind,
-    target: Target | None,
+    target: FillTarget | None,
     wanted: Tap,
-) -> list[_Stream]:
+) -> list[_TapSink]:
     streams = {
-        tap: _Stream(
+        tap: _TapSink(
             tap,
             np.dtype(kind),
             target.folder / f"{tap}.npy" if target else None,
@@ -241,10 +243,10 @@ def _run(
 
 
 def _feed(
-    streams: dict[Tap, _Stream],
+    streams: dict[Tap, _TapSink],
     batches: Iterator[tuple[int, dict[Tap, Tensor]]],
     images: int,
-    target: Target | None,
+    target: FillTarget | None,
 ) -> None:
     is_open = False
     for start, features in batches:
@@ -258,20 +260,22 @@ def _feed(
         raise PrefixError("no image to compute features of; does the task leave out every row?")
 
 
-def _open_all(streams: dict[Tap, _Stream], shapes: dict[Tap, tuple[int, ...]], target: Target | None) -> None:
+def _open_all(
+    streams: dict[Tap, _TapSink], shapes: dict[Tap, tuple[int, ...]], target: FillTarget | None
+) -> None:
     if target is None:
         for tap, stream in streams.items():
             stream.open(shapes[tap], None)
         return
-    with target.room.ledger() as ledger:
+    with target.room.reservation() as reservation:
         for tap, stream in streams.items():
-            stream.open(shapes[tap], ledger)
+            stream.open(shapes[tap], reservation)
 
 
-def _no_budget(ledger: Ledger) -> str:
+def _no_budget(reservation: DiskReservation) -> str:
     return (
-        f"the store's budget of {ledger.budget / GB:.3g} GB is too small, or taken by what running trials "
-        "read: features were computed for this trial alone and not kept; give a larger --store-gb"
+        f"the store's budget of {reservation.budget / GB:.3g} GB is too small, or taken by what running "
+        "trials read: features were computed for this trial alone and not kept; give a larger --store-gb"
     )
 
 

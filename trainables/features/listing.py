@@ -8,7 +8,15 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from trainables.features.budget import Room, StoredFile, evict, files_below, is_read, stored_files, sweep
+from trainables.features.budget import (
+    DiskBudget,
+    StoredFile,
+    evict,
+    files_below,
+    is_read,
+    stored_files,
+    sweep,
+)
 from trainables.features.files import PARTIAL
 
 
@@ -90,13 +98,13 @@ def prune(
         unused_seconds: What was last used before that many seconds goes; None for nothing.
         is_trial: Only say what would happen.
     """
-    room = Room(store / "prefix")
+    room = DiskBudget(store / "prefix")
     if not room.folder.is_dir():
         return Pruned(0, 0, 0, 0, 0)
-    with room.ledger() as ledger:
+    with room.reservation() as reservation:
         freed = 0 if is_trial else sweep(room.folder)
-        gone, in_use = _remove(ledger.files, keep_bytes, unused_seconds, is_trial=is_trial)
-    taken = sum(file.bytes for file in ledger.files)
+        gone, in_use = _remove(reservation.files, keep_bytes, unused_seconds, is_trial=is_trial)
+    taken = sum(file.bytes for file in reservation.files)
     went = sum(file.bytes for file in gone)
     return Pruned(
         files=len(gone),

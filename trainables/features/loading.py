@@ -9,7 +9,7 @@ from torch import Tensor
 from trainables.common.types import IntArray
 from trainables.config.trial_config import TrialConfig
 from trainables.data.patches import PatchSet
-from trainables.data.training_data import Material
+from trainables.data.training_data import TrainingData
 from trainables.features.batches import Features, OnlinePixels, PairedFeatures, StoredFeatures
 from trainables.features.budget import GB
 from trainables.features.extraction import Compute, fill
@@ -23,7 +23,7 @@ from trainables.models.taps import Tap, tap_of
 from trainables.models.weights import WeightsFile, build_stages, hash_of
 from trainables.preprocessing.transforms import TransformSpec, transform_spec
 from trainables.preprocessing.views import IDENTITY, View, prediction_views, training_views
-from trainables.runtime.trial_runtime import Place
+from trainables.runtime.trial_runtime import TrialRuntime
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,9 @@ class FeatureUse:
     note: str = ""
 
 
-def open_features(config: TrialConfig, material: Material, place: Place) -> tuple[Features, FeatureUse]:
+def open_features(
+    config: TrialConfig, training_data: TrainingData, runtime: TrialRuntime
+) -> tuple[Features, FeatureUse]:
     """Open the features that a configuration trains on, computing what the store lacks.
 
     Raises:
@@ -65,22 +67,26 @@ def open_features(config: TrialConfig, material: Material, place: Place) -> tupl
         ConfigError: If the configuration takes pairs and an image has no baseline.
     """
     backbone = backbone_named(config.model.backbone)
-    wanted = _wanted(config, backbone, material.patch_set)
-    rows = [material.task_rows] if config.model.pair == "none" else [material.baselines(), material.task_rows]
+    wanted = _wanted(config, backbone, training_data.patch_set)
+    rows = (
+        [training_data.task_rows]
+        if config.model.pair == "none"
+        else [training_data.baselines(), training_data.task_rows]
+    )
     tap = tap_of(config, backbone)
     if tap is None:
         online = OnlinePixels(
-            material.patch_set,
-            [own[material.positions] for own in rows],
+            training_data.patch_set,
+            [own[training_data.positions] for own in rows],
             training=wanted.training,
             prediction=wanted.prediction,
             policy=config.training.augmentation,
             views=wanted.predicted,
-            device=place.device,
+            device=runtime.device,
         )
         return online, FeatureUse("online pixels", None, len(wanted.drawn), 0, 0)
-    opened = [_opened(_Prefix(material.patch_set, own, backbone, tap), wanted, place) for own in rows]
-    features = [_features(one, wanted, material.positions, place.device) for one in opened]
+    opened = [_opened(_Prefix(training_data.patch_set, own, backbone, tap), wanted, runtime) for own in rows]
+    features = [_features(one, wanted, training_data.positions, runtime.device) for one in opened]
     found = [views for one in opened for views in one.values()]
     ensure_unchanged([array for views in found for array in views.arrays])  # they may have been read whole
     use = _use(tap, len(wanted.drawn), len(rows) * (len(wanted.drawn) + len(wanted.predicted)), found)
@@ -152,20 +158,22 @@ def _features(
     )
 
 
-def _opened(prefix: _Prefix, wanted: _Wanted, place: Place) -> dict[TransformSpec, StoredViews]:
-    return {spec: _stored(prefix, spec, views, place) for spec, views in wanted.views.items()}
+def _opened(prefix: _Prefix, wanted: _Wanted, runtime: TrialRuntime) -> dict[TransformSpec, StoredViews]:
+    return {spec: _stored(prefix, spec, views, runtime) for spec, views in wanted.views.items()}
 
 
-def _stored(prefix: _Prefix, spec: TransformSpec, views: Sequence[View], place: Place) -> StoredViews:
+def _stored(
+    prefix: _Prefix, spec: TransformSpec, views: Sequence[View], runtime: TrialRuntime
+) -> StoredViews:
     """Open some views of a prefix from the store, or compute them where nothing is stored."""
-    weights = place.weights[prefix.backbone.name]
-    compute = _LazyForward(prefix, spec, weights, place)
-    if place.features == "off":
+    weights = runtime.weights[prefix.backbone.name]
+    compute = _LazyForward(prefix, spec, weights, runtime)
+    if runtime.features == "off":
         return _computed(prefix, views, compute)
     store = PrefixStore(
-        place.store,
-        budget_bytes=None if place.store_gb is None else round(place.store_gb * GB),
-        shared=place.shared_store,
+        runtime.store,
+        budget_bytes=None if runtime.store_gb is None else round(runtime.store_gb * GB),
+        shared=runtime.shared_store,
     )
     key = PrefixKey(
         fingerprint=prefix.patch_set.fingerprint,
@@ -173,9 +181,9 @@ def _stored(prefix: _Prefix, spec: TransformSpec, views: Sequence[View], place: 
         backbone=prefix.backbone.name,
         weights=hash_of(weights),
         transform=spec.as_key(),
-        kind=place.features,
+        kind=runtime.features,
     )
-    also = place.taps.get(prefix.backbone.name, ())
+    also = runtime.taps.get(prefix.backbone.name, ())
     return store.views(key, views, prefix.tap, also=also, compute=compute)
 
 
@@ -216,9 +224,9 @@ class _LazyForward:
     """Builds the backbone only when the store lacks something."""
 
     def __init__(
-        self, prefix: _Prefix, spec: TransformSpec, weights: WeightsFile | None, place: Place
+        self, prefix: _Prefix, spec: TransformSpec, weights: WeightsFile | None, runtime: TrialRuntime
     ) -> None:
-        self._prefix, self._spec, self._weights, self._place = prefix, spec, weights, place
+        self._prefix, self._spec, self._weights, self._place = prefix, spec, weights, runtime
         self._forward: FrozenForward | None = None
 
     def __call__(self, view: View, taps: Sequence[Tap]) -> Iterator[tuple[int, dict[Tap, Tensor]]]:

@@ -16,9 +16,9 @@ from typing import BinaryIO, Final
 
 from trainables.common.errors import PrefixError
 from trainables.common.files import write_atomically
-from trainables.features.budget import Room
+from trainables.features.budget import DiskBudget
 from trainables.features.files import PARTIAL, DamagedFileError, Meta, Stored, meta_path, read_meta
-from trainables.features.writer import Partial
+from trainables.features.writer import PartialFile
 
 _BLOCK_BYTES: Final = 1 << 22
 
@@ -35,7 +35,7 @@ class SharedFolder:
         self._damaged: set[Path] = set()
         self._is_writable = True
 
-    def fetch(self, path: Path, room: Room) -> Stored | None:
+    def fetch(self, path: Path, room: DiskBudget) -> Stored | None:
         """Copy a file of features to this node's store; None if it is not there, damaged or does not fit.
 
         Args:
@@ -81,13 +81,13 @@ class SharedFolder:
     def _counterpart(self, path: Path) -> Path:
         return self.folder / "prefix" / path.parent.parent.name / path.parent.name / path.name
 
-    def _copied(self, source: Path, meta: Meta, path: Path, room: Room) -> Stored | None:
+    def _copied(self, source: Path, meta: Meta, path: Path, room: DiskBudget) -> Stored | None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with source.open("rb") as file:
-            with room.ledger() as ledger:
-                if not ledger.make_room(meta.bytes):
+            with room.reservation() as reservation:
+                if not reservation.make_room(meta.bytes):
                     return None
-                partial = Partial(path, meta.bytes)
+                partial = PartialFile(path, meta.bytes)
             try:
                 _copy_checked(file, partial, meta, source)
                 return partial.keep(meta)
@@ -124,7 +124,7 @@ class SharedFolder:
         self._damaged.discard(place)
 
 
-def _copy_checked(file: BinaryIO, partial: Partial, meta: Meta, source: Path) -> None:
+def _copy_checked(file: BinaryIO, partial: PartialFile, meta: Meta, source: Path) -> None:
     position = 0
     while position <= meta.bytes and (block := file.read(_BLOCK_BYTES)):
         partial.write(block, position)

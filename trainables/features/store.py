@@ -18,8 +18,8 @@ from pathlib import Path
 
 from trainables.common.files import write_atomically
 from trainables.common.types import FloatArray
-from trainables.features.budget import Room, view_lock
-from trainables.features.extraction import Compute, Filled, Target, fill
+from trainables.features.budget import DiskBudget, view_lock
+from trainables.features.extraction import Compute, FillResult, FillTarget, fill
 from trainables.features.files import PARTIAL, DamagedFileError, Stored, discard, meta_path, open_stored
 from trainables.features.keys import PrefixKey
 from trainables.features.locks import held
@@ -93,7 +93,7 @@ class PrefixStore:
 
     def __init__(self, folder: Path, *, budget_bytes: int | None = None, shared: Path | None = None) -> None:
         self.folder = folder / "prefix"
-        self.room = Room(self.folder, budget_bytes)
+        self.room = DiskBudget(self.folder, budget_bytes)
         self.shared = SharedFolder(shared) if shared else None
 
     def views(
@@ -142,7 +142,7 @@ class PrefixStore:
             if stored is not None:
                 return _taken(stored, tally)
         with contextlib.ExitStack() as stack:
-            target = Target(path.parent, self.room)
+            target = FillTarget(path.parent, self.room)
             try:
                 if not stack.enter_context(held(view_lock(path.parent), may_wait=may_wait)):
                     return None
@@ -184,8 +184,8 @@ def _taken(stored: Stored, tally: _Tally) -> FloatArray:
 
 
 def _computed(
-    wanted: _Wanted, view: View, taps: Sequence[Tap], target: Target | None, tally: _Tally
-) -> Filled:
+    wanted: _Wanted, view: View, taps: Sequence[Tap], target: FillTarget | None, tally: _Tally
+) -> FillResult:
     images = len(wanted.key.rows)
     filled = fill(wanted.compute, view, taps, images=images, kind=wanted.key.kind, target=target)
     tally.computed += 1

@@ -18,7 +18,7 @@ from trainables.features.files import PARTIAL, Meta, Stored, checksum, mapped, m
 from trainables.features.locks import share
 
 
-class Partial:
+class PartialFile:
     """A file on its way: written under a temporary name, moved into place when it is whole.
 
     Args:
@@ -78,7 +78,7 @@ class Writer:
         self.shape, self.kind = shape, kind
         header = npy_header(shape, kind)
         self.start = len(header)
-        self.file = Partial(path, self.start + stored_bytes(shape, kind))
+        self.file = PartialFile(path, self.start + stored_bytes(shape, kind))
         try:
             self.file.write(header, 0)
         except BaseException:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from trainables.common.errors import ConfigError, WeightsError
 from trainables.config.tasks import TASKS
 from trainables.config.trial_config import TrialConfig
-from trainables.inference.trunks import Outlet, Trunk
+from trainables.inference.trunks import FeatureOutput, SharedBackbone
 from trainables.models.heads import probabilities
 from trainables.models.registry import backbone_named
 from trainables.models.stages import TrainedPart
@@ -68,7 +68,7 @@ class FinishedTrial:
 
 
 @dataclass(frozen=True, slots=True)
-class Needs:
+class RequiredInputs:
     """What a module takes besides raw pixels.
 
     Attributes:
@@ -116,7 +116,7 @@ class FoldModels(nn.Module):
         return by_model.unflatten(0, (-1, self.repeats)).mean(dim=1)
 
 
-class SharedTrunks(nn.Module):
+class SharedBackbones(nn.Module):
     """Several finished trials as one function of raw pixels, and of baselines and types where they need them.
 
     Trials that tell others the type of the finding are run first, through the same trunks.
@@ -137,13 +137,13 @@ class SharedTrunks(nn.Module):
 
     def __init__(self, trials: Sequence[FinishedTrial], image: ImageFormat, *, classes: int) -> None:
         super().__init__()
-        everyone = _after_those_that_tell_them(trials)
+        everyone = _in_dependency_order(trials)
         self.members = tuple(_place_of(trial, everyone) for trial in trials)
-        self.needs = Needs(
+        self.needs = RequiredInputs(
             baseline=any(trial.config.model.pair != "none" for trial in everyone),
             finding_type=any(trial.config.model.type_input == "human" for trial in everyone),
         )
-        plan: dict[_TrunkKey, list[Outlet]] = {}
+        plan: dict[_TrunkKey, list[FeatureOutput]] = {}
         files: dict[_TrunkKey, WeightsFile | None] = {}
         self.routes: list[tuple[int, int]] = []  # trial -> place of its trunk, place of its outlet there
         for trial in everyone:
@@ -208,17 +208,17 @@ class SharedTrunks(nn.Module):
 
 
 class TrialModule(nn.Module):
-    """One finished trial as a function of raw pixels; arguments are those of `SharedTrunks`."""
+    """One finished trial as a function of raw pixels; arguments are those of `SharedBackbones`."""
 
     def __init__(self, trial: FinishedTrial, image: ImageFormat, *, classes: int) -> None:
         super().__init__()
-        self.shared = SharedTrunks([trial], image, classes=classes)
+        self.shared = SharedBackbones([trial], image, classes=classes)
         self.eval()
 
     def by_fold(
         self, raw: Tensor, baseline: Tensor | None = None, finding_type: Tensor | None = None
     ) -> Tensor:
-        """Map what `SharedTrunks.by_fold` takes to each fold's probabilities, (folds, B, classes)."""
+        """Map what `SharedBackbones.by_fold` takes to each fold's probabilities, (folds, B, classes)."""
         return self.shared.by_fold(raw, baseline, finding_type)[0]
 
     def forward(
@@ -228,12 +228,12 @@ class TrialModule(nn.Module):
         return self.by_fold(raw, baseline, finding_type).mean(dim=0)
 
 
-def _after_those_that_tell_them(trials: Sequence[FinishedTrial]) -> list[FinishedTrial]:
+def _in_dependency_order(trials: Sequence[FinishedTrial]) -> list[FinishedTrial]:
     """All trials and those that tell them the type, each once and after the one that tells it."""
     ordered: list[FinishedTrial] = []
     for trial in trials:
         teller = _type_trial(trial)
-        before = _after_those_that_tell_them([teller]) if teller else []
+        before = _in_dependency_order([teller]) if teller else []
         ordered += [one for one in (*before, trial) if not any(one is other for other in ordered)]
     return ordered
 
@@ -272,14 +272,14 @@ def _transform(config: TrialConfig, image: ImageFormat) -> TransformSpec:
     return transform_spec(config, backbone, image.shape, image.max_value, is_test=True)
 
 
-def _outlet(config: TrialConfig) -> Outlet:
+def _outlet(config: TrialConfig) -> FeatureOutput:
     training = config.training
     views = prediction_views(training.augmentation, average=training.average_views)
     tap = tap_of(config, backbone_named(config.model.backbone))
-    return Outlet(tap, tuple(view.index for view in views), is_pair=config.model.pair != "none")
+    return FeatureOutput(tap, tuple(view.index for view in views), is_pair=config.model.pair != "none")
 
 
-def _trunk(key: _TrunkKey, outlets: Sequence[Outlet], weights: WeightsFile | None) -> Trunk:
+def _trunk(key: _TrunkKey, outlets: Sequence[FeatureOutput], weights: WeightsFile | None) -> SharedBackbone:
     backbone = backbone_named(key.backbone)
     names = backbone.stage_names
     depth = max((names.index(outlet.tap.stage) + 1 for outlet in outlets if outlet.tap), default=0)
@@ -287,7 +287,7 @@ def _trunk(key: _TrunkKey, outlets: Sequence[Outlet], weights: WeightsFile | Non
     if depth:
         built = build_stages(backbone, channels=key.transform.channels, weights=weights)
         stages = OrderedDict(islice(built.items(), depth))
-    return Trunk(key.transform, stages, outlets)
+    return SharedBackbone(key.transform, stages, outlets)
 
 
 def _fold_models(trial: FinishedTrial, image: ImageFormat, classes: int) -> FoldModels:

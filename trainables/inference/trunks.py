@@ -14,7 +14,7 @@ from trainables.preprocessing.transforms import PixelTransform, TransformSpec
 from trainables.preprocessing.views import apply_symmetry
 
 
-class Lane(NamedTuple):
+class Pass(NamedTuple):
     """One of the passes that each example takes through a trunk: an image in a view."""
 
     view: int
@@ -22,7 +22,7 @@ class Lane(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Outlet:
+class FeatureOutput:
     """Where a trial takes its features.
 
     Attributes:
@@ -36,13 +36,13 @@ class Outlet:
     is_pair: bool
 
     @property
-    def lanes(self) -> tuple[Lane, ...]:
+    def lanes(self) -> tuple[Pass, ...]:
         """View by view, the baseline before the image."""
         halves = (True, False) if self.is_pair else (False,)
-        return tuple(Lane(view, half) for view in self.views for half in halves)
+        return tuple(Pass(view, half) for view in self.views for half in halves)
 
 
-class Trunk(nn.Module):
+class SharedBackbone(nn.Module):
     """Transform, symmetries and frozen stages that several trials share.
 
     Args:
@@ -52,7 +52,10 @@ class Trunk(nn.Module):
     """
 
     def __init__(
-        self, transform: TransformSpec, stages: "OrderedDict[str, nn.Module]", outlets: Sequence[Outlet]
+        self,
+        transform: TransformSpec,
+        stages: "OrderedDict[str, nn.Module]",
+        outlets: Sequence[FeatureOutput],
     ) -> None:
         super().__init__()
         self.transform = PixelTransform(transform)
@@ -98,11 +101,11 @@ class Trunk(nn.Module):
         return both.unflatten(0, (2, raw.shape[0])).unbind(0)
 
 
-def _union(outlets: Sequence[Outlet]) -> tuple[Lane, ...]:
+def _union(outlets: Sequence[FeatureOutput]) -> tuple[Pass, ...]:
     return tuple(sorted({lane for outlet in outlets for lane in outlet.lanes}))
 
 
-def _select(features: Tensor, lanes: tuple[Lane, ...], wanted: tuple[Lane, ...]) -> Tensor:
+def _select(features: Tensor, lanes: tuple[Pass, ...], wanted: tuple[Pass, ...]) -> Tensor:
     if lanes == wanted:
         return features
     return torch.stack([features[lanes.index(lane)] for lane in wanted])

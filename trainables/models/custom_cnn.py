@@ -135,7 +135,7 @@ def structure_of(name: str) -> Structure:
         raise ConfigError(f"{name}: {where}{first['msg'].removeprefix('Value error, ')}") from error
 
 
-def free_form(name: str) -> Backbone:
+def custom_cnn(name: str) -> Backbone:
     """Return the backbone that a free-form name describes, under the name as it was written.
 
     Raises:

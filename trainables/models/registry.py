@@ -35,7 +35,7 @@ BACKBONES: Final = MappingProxyType({backbone.name: backbone for backbone in (*_
 DEFAULT_BACKBONES: Final = tuple(backbone.name for backbone in _DEFAULT)
 # Names that describe a net: `family:description`.
 _FAMILIES: Final[MappingProxyType[str, Callable[[str], Backbone]]] = MappingProxyType(
-    {custom_cnn.FAMILY: custom_cnn.free_form, timm_generic.FAMILY: timm_generic.any_timm}
+    {custom_cnn.FAMILY: custom_cnn.custom_cnn, timm_generic.FAMILY: timm_generic.timm_backbone}
 )
 
 

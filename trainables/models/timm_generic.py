@@ -43,7 +43,7 @@ class PublishedStage(nn.Sequential):
                 yield f"{path}.{name}", tensor
 
 
-def any_timm(name: str) -> Backbone:
+def timm_backbone(name: str) -> Backbone:
     """Return the backbone of a `timm:` name.
 
     Raises:

@@ -9,7 +9,7 @@ from trainables.config.augmentation_policies import Augmentation
 
 
 @dataclass(frozen=True, slots=True)
-class Tones:
+class IntensityShift:
     """One draw for each image.
 
     Attributes:
@@ -23,7 +23,7 @@ class Tones:
     noise: Tensor | None
 
 
-def draw_tones(images: Tensor, augmentation: Augmentation, generator: torch.Generator) -> Tones:
+def draw_intensity(images: Tensor, augmentation: Augmentation, generator: torch.Generator) -> IntensityShift:
     """Draw the tones of some images.
 
     Args:
@@ -42,14 +42,14 @@ def draw_tones(images: Tensor, augmentation: Augmentation, generator: torch.Gene
         own.manual_seed(int(torch.randint(2**62, (), generator=generator)))
         noise = torch.randn(count, 1, height, width, generator=own, device=images.device, dtype=images.dtype)
         noise *= sigma.view(-1, 1, 1, 1).to(images)
-    return Tones(
+    return IntensityShift(
         (brightness - augmentation.brightness).to(images),
         (1 + contrast - augmentation.contrast).to(images),
         noise,
     )
 
 
-def change_tones(images: Tensor, tones: Tones) -> Tensor:
+def shift_intensity(images: Tensor, tones: IntensityShift) -> Tensor:
     """Return (B, C, H, W) with other tones; values may leave their range.
 
     The result of `a * images + b` is `a` times the result of `images`, plus `b`, for any positive `a`.

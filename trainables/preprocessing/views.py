@@ -19,8 +19,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trainables.config.augmentation_policies import AUGMENTATIONS, Augmentation, Policy
-from trainables.preprocessing.intensity import change_tones, draw_tones
+from trainables.config.augmentation_policies import AUGMENTATIONS, Augmentation, AugmentationPolicy
+from trainables.preprocessing.intensity import draw_intensity, shift_intensity
 
 DRAWS: Final = 8  # random views of each image; as many as there are symmetries of the square
 
@@ -34,7 +34,7 @@ class View:
         index: 0 to 7; symmetry 0 is the identity, 4 to 7 are mirrored.
     """
 
-    kind: Policy
+    kind: AugmentationPolicy
     index: int
 
     def __str__(self) -> str:
@@ -49,7 +49,7 @@ class View:
 IDENTITY = View("d4", 0)
 
 
-def training_views(policy: Policy) -> tuple[View, ...]:
+def training_views(policy: AugmentationPolicy) -> tuple[View, ...]:
     """Views that training draws from, one for each image and epoch.
 
     >>> [str(view) for view in training_views("flips")]
@@ -61,7 +61,7 @@ def training_views(policy: Policy) -> tuple[View, ...]:
     return tuple(View(policy, draw) for draw in range(DRAWS))
 
 
-def prediction_views(policy: Policy, *, average: bool) -> tuple[View, ...]:
+def prediction_views(policy: AugmentationPolicy, *, average: bool) -> tuple[View, ...]:
     """Views whose predictions are averaged: the exact symmetries among the policy's draws.
 
     Symmetries only, so that an exported model has them too.
@@ -140,15 +140,15 @@ def _retoned(image: NDArray[Any], augmentation: Augmentation, seed: int) -> NDAr
     """Change the tones of one raw image, (H, W) or (H, W, 3)."""
     channels_first = np.moveaxis(np.atleast_3d(image), 2, 0).astype(np.float32)
     pixels = torch.from_numpy(channels_first).unsqueeze(0)
-    tones = draw_tones(pixels, augmentation, torch.Generator().manual_seed(seed))
-    changed = np.moveaxis(change_tones(pixels, tones)[0].numpy(), 0, 2).reshape(image.shape)
+    tones = draw_intensity(pixels, augmentation, torch.Generator().manual_seed(seed))
+    changed = np.moveaxis(shift_intensity(pixels, tones)[0].numpy(), 0, 2).reshape(image.shape)
     if image.dtype.kind == "f":
         return changed.astype(image.dtype)
     ends = np.iinfo(image.dtype)
     return changed.round().clip(ends.min, ends.max).astype(image.dtype)
 
 
-def augment_online(images: Tensor, policy: Policy, generator: torch.Generator) -> Tensor:
+def augment_online(images: Tensor, policy: AugmentationPolicy, generator: torch.Generator) -> Tensor:
     """Draw a fresh augmentation for each image, on its device, by batch.
 
     Args:
@@ -162,7 +162,7 @@ def augment_online(images: Tensor, policy: Policy, generator: torch.Generator) -
     elif len(augmentation.symmetries) > 1:
         images = _turn(images, augmentation, generator)
     if augmentation.changes_tones:
-        images = change_tones(images, draw_tones(images, augmentation, generator))
+        images = shift_intensity(images, draw_intensity(images, augmentation, generator))
     return images
 
 

@@ -15,7 +15,7 @@ from trainables.models.weights import WeightsFile
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
+class WarmStart:
     """A finished trial that others start from.
 
     Attributes:
@@ -28,7 +28,7 @@ class Start:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class TrialRuntime:
     """Where a trial runs.
 
     Attributes:
@@ -52,5 +52,5 @@ class Place:
     store_gb: float | None = None
     shared_store: Path | None = None
     dtype: torch.dtype = torch.float32
-    start: Start | None = None
+    start: WarmStart | None = None
     fusion: Literal["auto", "fused", "sequential"] = "auto"

@@ -6,24 +6,29 @@ import torch
 from torch import nn
 
 from trainables.config.trial_config import TrialConfig
-from trainables.data.training_data import Material
+from trainables.data.training_data import TrainingData
 from trainables.models.heads import build_head
 from trainables.models.registry import backbone_named
 from trainables.models.stages import ChannelAdapter, TrainedPart
 from trainables.models.weights import WeightsFile, build_stages
-from trainables.runtime.trial_runtime import Place
+from trainables.runtime.trial_runtime import TrialRuntime
 
 
 def build_part(
-    config: TrialConfig, shape: tuple[int, ...], place: Place, material: Material, *, classes: int
+    config: TrialConfig,
+    shape: tuple[int, ...],
+    runtime: TrialRuntime,
+    training_data: TrainingData,
+    *,
+    classes: int,
 ) -> TrainedPart:
     """Build what trains, for features of one example of the given shape."""
     backbone = backbone_named(config.model.backbone)
-    image_channels = 3 if material.patch_set.images.ndim == 4 else 1
+    image_channels = 3 if training_data.patch_set.images.ndim == 4 else 1
     return assemble_part(
         config,
         shape,
-        weights=place.weights[backbone.name] if backbone.has_imagenet_weights else None,
+        weights=runtime.weights[backbone.name] if backbone.has_imagenet_weights else None,
         image_channels=image_channels,
         classes=classes,
     )

@@ -21,12 +21,12 @@ from trainables.models.registry import backbone_named
 from trainables.models.stages import Backbone, TrainedPart
 from trainables.models.taps import feature_shapes
 from trainables.models.weights import WeightsFile, build_stages
-from trainables.runtime.trial_runtime import Place
+from trainables.runtime.trial_runtime import TrialRuntime
 from trainables.training.assembly import assemble_part
 from trainables.training.folds import FoldData, Folds
 from trainables.training.fused import can_fuse
 from trainables.training.losses import weighted_loss
-from trainables.training.sequential import How
+from trainables.training.sequential import ExecutionMode
 
 _BATCH: Final = 8
 _MOST_IMAGES: Final = 64  # of a probed epoch; the time of more is in proportion
@@ -140,17 +140,17 @@ def measure_epoch(
     blank = np.zeros((measured, *shape), dtype=np.float16)
     features = StoredFeatures([blank], [blank] * prediction_views, np.arange(measured), device)
     labels = np.arange(measured) % 2
-    place = Place(Path(), device, {})
+    runtime = TrialRuntime(Path(), device, {})
     known = None if config.model.type_input == "none" else labels[:, None].astype(np.float64)
     data = FoldData(features, shares, labels, 2, np.arange(measured).astype(np.str_), known)
 
     def build(fold: int) -> TrainedPart:
         return assemble_part(config, shape, weights=None, image_channels=1, classes=2)
 
-    hows: tuple[How, ...] = ("fused", "sequential") if can_fuse(build(0)) else ("sequential",)
+    modes: tuple[ExecutionMode, ...] = ("fused", "sequential") if can_fuse(build(0)) else ("sequential",)
     times, parameters = [], 0
-    for how in hows:
-        run = Folds(config, data, build, seed=0, place=place, how=how)
+    for mode in modes:
+        run = Folds(config, data, build, seed=0, runtime=runtime, mode=mode)
         parameters = run.trained_parameters
         times.append(_seconds(lambda run=run: _epoch(run, data.count), device, runs=1))  # type: ignore[misc]
     return EpochCost(min(times) * len(folds) / measured, parameters)

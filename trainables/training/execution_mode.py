@@ -22,46 +22,50 @@ from torch import Tensor
 from trainables.common.files import write_atomically
 from trainables.common.types import IntArray
 from trainables.config.trial_config import TrialConfig
-from trainables.data.training_data import Material
+from trainables.data.training_data import TrainingData
 from trainables.models.stages import TrainedPart
-from trainables.runtime.trial_runtime import Place
+from trainables.runtime.trial_runtime import TrialRuntime
 from trainables.training.assembly import build_part
 from trainables.training.fused import FusedModels, can_fuse
-from trainables.training.random_streams import Draws
-from trainables.training.sequential import How, Lesson, SequentialModels
+from trainables.training.random_streams import RandomStreams
+from trainables.training.sequential import ExecutionMode, SequentialModels, TrainingInputs
 
 _STEPS: Final = 4
 _MARGIN: Final = 0.95  # fused must be this much faster: a tie goes to what needs less memory
 
 
-def choose_how(config: TrialConfig, shape: tuple[int, ...], place: Place, material: Material) -> How:
+def choose_mode(
+    config: TrialConfig, shape: tuple[int, ...], runtime: TrialRuntime, training_data: TrainingData
+) -> ExecutionMode:
     """Say how the models of a trial run on this machine.
 
     Args:
         config: The trial.
         shape: Of one image's features.
-        place: Where it runs; `fusion` settles the question unless it is `auto`.
-        material: What it trains on.
+        runtime: Where it runs; `fusion` settles the question unless it is `auto`.
+        training_data: What it trains on.
     """
-    models = (int(material.folds.max()) + 1) * config.training.repeats
-    if models == 1 or place.fusion == "sequential":
+    models = (int(training_data.folds.max()) + 1) * config.training.repeats
+    if models == 1 or runtime.fusion == "sequential":
         return "sequential"
-    if place.fusion == "auto" and _has_stages(config) and place.device.type == "cpu":
+    if runtime.fusion == "auto" and _has_stages(config) and runtime.device.type == "cpu":
         return "sequential"  # grouped convolutions are slower on a CPU core: python -m benchmarks.fusion
     with torch.random.fork_rng(devices=()):
-        part = build_part(config, shape, place, material, classes=material.classes).to(place.dtype)
+        part = build_part(config, shape, runtime, training_data, classes=training_data.classes).to(
+            runtime.dtype
+        )
     if not can_fuse(part):
         return "sequential"
-    if place.fusion == "fused":
+    if runtime.fusion == "fused":
         return "fused"
-    kept = place.store / "fusion" / f"{_key(config, shape, models, place.device)}.json"
+    kept = runtime.store / "fusion" / f"{_key(config, shape, models, runtime.device)}.json"
     with contextlib.suppress(FileNotFoundError, json.JSONDecodeError, KeyError):
         return _as_how(json.loads(kept.read_text())["how"])
-    seconds = _measure(part, config, shape, models, place.device)
-    how: How = "fused" if seconds["fused"] < _MARGIN * seconds["sequential"] else "sequential"
+    seconds = _measure(part, config, shape, models, runtime.device)
+    mode: ExecutionMode = "fused" if seconds["fused"] < _MARGIN * seconds["sequential"] else "sequential"
     with contextlib.suppress(OSError):  # a read-only store only costs the measurement again
-        write_atomically(kept, json.dumps({"how": how, "seconds_per_step": seconds}))
-    return how
+        write_atomically(kept, json.dumps({"how": mode, "seconds_per_step": seconds}))
+    return mode
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,15 +99,15 @@ def _measure(
     positions = np.tile(np.arange(size), (models, 1))
     seconds = {}
     kinds: dict[str, Any] = {"sequential": SequentialModels, "fused": FusedModels}
-    for how, kind in kinds.items():
-        draws = [Draws.seeded(model, device) for model in range(models)]
+    for mode, kind in kinds.items():
+        streams = [RandomStreams.seeded(model, device) for model in range(models)]
         try:
             parts = [copy.deepcopy(part) for _ in range(models)]
             known = None if config.model.type_input == "none" else labels.unsqueeze(1).to(dtype)
-            run = kind(parts, Lesson(config, blank, labels, weights, draws, known), device)
-            seconds[how] = _seconds(run, positions, device)
+            run = kind(parts, TrainingInputs(config, blank, labels, weights, streams, known), device)
+            seconds[mode] = _seconds(run, positions, device)
         except torch.OutOfMemoryError:
-            seconds[how] = float("inf")
+            seconds[mode] = float("inf")
     return seconds
 
 
@@ -150,5 +154,5 @@ def _processor() -> str:
     return f"{os.cpu_count()} cores"
 
 
-def _as_how(text: str) -> How:
+def _as_how(text: str) -> ExecutionMode:
     return "fused" if text == "fused" else "sequential"

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from trainables.config.trial_config import TrainingConfig
-from trainables.training.random_streams import Draws, bernoulli, normal
+from trainables.training.random_streams import RandomStreams, bernoulli, normal
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Mixing:
 
 
 def perturb(
-    batch: Tensor, training: TrainingConfig, draws: Sequence[Draws], *, is_pair: bool = False
+    batch: Tensor, training: TrainingConfig, streams: Sequence[RandomStreams], *, is_pair: bool = False
 ) -> Tensor:
     """Add noise and drop channels.
 
@@ -36,10 +36,10 @@ def perturb(
         batch: Shape (models, B, C) or (models, B, C, H, W); for pairs (models, B, 2, ...), where both images
             of a pair lose the same channels.
         training: `feature_noise` is relative to the standard deviation over the batch of each model.
-        draws: One for each model.
+        streams: One for each model.
         is_pair: The third axis holds the two images of a pair.
     """
-    generators = [own.noise for own in draws]
+    generators = [own.noise for own in streams]
     if training.feature_noise:
         spread = batch.flatten(1).std(dim=1).view(-1, *[1] * (batch.dim() - 1))
         batch = batch + normal(batch.shape[1:], generators).to(batch) * spread * training.feature_noise
@@ -52,20 +52,20 @@ def perturb(
     return batch
 
 
-def draw_mixing(alpha: float, images: int, draws: Sequence[Draws]) -> Mixing:
+def draw_mixing(alpha: float, images: int, streams: Sequence[RandomStreams]) -> Mixing:
     """Draw one share and one partner for each image, model by model.
 
     Args:
         alpha: Of the Beta(alpha, alpha) distribution of the share, above 0.
         images: Of a batch.
-        draws: One for each model.
+        streams: One for each model.
 
     Source:
         Zhang et al. (2018), "mixup: Beyond Empirical Risk Minimization".
     """
-    device = draws[0].noise.device
+    device = streams[0].noise.device
     partners, shares = [], []
-    for own in draws:
+    for own in streams:
         seed = int(torch.randint(2**62, (1,), generator=own.noise, device=device))
         random = np.random.default_rng(seed)
         shares.append(random.beta(alpha, alpha))

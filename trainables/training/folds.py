@@ -14,12 +14,12 @@ from trainables.common.types import Float32Array, IntArray
 from trainables.config.trial_config import TrialConfig
 from trainables.features.batches import Features
 from trainables.models.stages import TrainedPart
-from trainables.runtime.trial_runtime import Place
+from trainables.runtime.trial_runtime import TrialRuntime
 from trainables.training.fused import FusedModels
 from trainables.training.losses import class_weights
 from trainables.training.optimizers import lr_factor
-from trainables.training.random_streams import Draws, epoch_order, resampled
-from trainables.training.sequential import How, Lesson, Models, SequentialModels
+from trainables.training.random_streams import RandomStreams, epoch_order, resampled
+from trainables.training.sequential import ExecutionMode, Models, SequentialModels, TrainingInputs
 
 _PREDICTION_BATCH: Final = 256
 
@@ -80,9 +80,9 @@ class Folds:
         data: What the folds train on and predict.
         build: Makes a fresh part for a fold; called once for each model, in order.
         seed: Decides order, views, dropout and noise.
-        place: Device and number type.
-        how: `fused` or `sequential`; the results agree.
-        only: Build and train the models of this fold alone, as they would be among the others.
+        runtime: Device and number type.
+        mode: `fused` or `sequential`; the results agree.
+        fold: Build and train the models of this fold alone, as they would be among the others.
 
     Attributes:
         numbers: Folds whose models are here; whatever is said of each fold counts these.
@@ -95,16 +95,18 @@ class Folds:
         build: Callable[[int], TrainedPart],
         *,
         seed: int,
-        place: Place,
-        how: How,
-        only: int | None = None,
+        runtime: TrialRuntime,
+        mode: ExecutionMode,
+        fold: int | None = None,
     ) -> None:
         self.config, self.data = config, data
-        device = place.device
+        device = runtime.device
         self.repeats = config.training.repeats
-        self.numbers = range(data.count) if only is None else range(only, only + 1)
+        self.numbers = range(data.count) if fold is None else range(fold, fold + 1)
         self.model_numbers = range(self.numbers.start * self.repeats, self.numbers.stop * self.repeats)
-        draws = [Draws.seeded(seed * 1009 + model, device) for model in range(data.count * self.repeats)]
+        streams = [
+            RandomStreams.seeded(seed * 1009 + model, device) for model in range(data.count * self.repeats)
+        ]
         positions = [
             resampled(
                 data.train(model // self.repeats, share=config.training.share),
@@ -112,27 +114,27 @@ class Folds:
                 config.training.sampling,
                 own.order,
             )
-            for model, own in enumerate(draws)
+            for model, own in enumerate(streams)
         ]
         self.length = max(map(len, positions))
-        self.draws = [draws[model] for model in self.model_numbers]
+        self.streams = [streams[model] for model in self.model_numbers]
         self.train_positions = [positions[model] for model in self.model_numbers]
         self.held_out = [data.held_out(fold) for fold in self.numbers]
-        lesson = Lesson(
+        inputs = TrainingInputs(
             config,
             data.features,
             torch.from_numpy(data.labels).to(device),
-            torch.stack([self._class_weights(own) for own in self.train_positions]).to(device, place.dtype),
-            self.draws,
-            None if data.known is None else torch.from_numpy(data.known).to(device, place.dtype),
+            torch.stack([self._class_weights(own) for own in self.train_positions]).to(device, runtime.dtype),
+            self.streams,
+            None if data.known is None else torch.from_numpy(data.known).to(device, runtime.dtype),
         )
         parts = []
         for model in range(self.model_numbers.stop):
             part = build(model // self.repeats)  # also of earlier folds: one stream draws all first weights
             if model in self.model_numbers:
-                parts.append(part.to(place.dtype))
+                parts.append(part.to(runtime.dtype))
         self.trained_parameters = sum(p.numel() for p in parts[0].parameters() if p.requires_grad)
-        self.models: Models = (FusedModels if how == "fused" else SequentialModels)(parts, lesson, device)
+        self.models: Models = (FusedModels if mode == "fused" else SequentialModels)(parts, inputs, device)
 
     def train_epoch(
         self, epoch: int, *, active: Sequence[bool], losses: Sequence[float] = ()
@@ -155,7 +157,7 @@ class Folds:
         orders = np.stack(
             [
                 epoch_order(positions, self.length, own.order)
-                for positions, own in zip(self.train_positions, self.draws, strict=True)
+                for positions, own in zip(self.train_positions, self.streams, strict=True)
             ]
         )
         last, total, images = self.config.training.augment_last, torch.zeros(()), 0
@@ -211,9 +213,9 @@ class Folds:
     def state(self) -> dict[str, Any]:
         """All that is needed to go on from here, with models that run in the same way."""
         return {
-            "how": self.models.how,
-            "models": [self.models.kept_state(model) for model in range(len(self.draws))],
-            "draws": [own.state() for own in self.draws],
+            "how": self.models.mode,
+            "models": [self.models.kept_state(model) for model in range(len(self.streams))],
+            "draws": [own.state() for own in self.streams],
             "optimizer": self.models.optimizer.state_dict(),
         }
 
@@ -221,7 +223,7 @@ class Folds:
         """Go on from a state."""
         for model, kept in enumerate(state["models"]):
             self.models.load_kept_state(model, kept)
-        for own, kept in zip(self.draws, state["draws"], strict=True):
+        for own, kept in zip(self.streams, state["draws"], strict=True):
             own.load_state(kept)
         self.models.optimizer.load_state_dict(state["optimizer"])
 

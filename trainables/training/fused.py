@@ -23,7 +23,7 @@ from trainables.models.stages import TrainedPart
 from trainables.runtime.devices import single_precision
 from trainables.training.optimizers import Weight, add_l1, build_optimizer, weights_of
 from trainables.training.random_streams import bernoulli
-from trainables.training.sequential import How, Lesson, training_losses
+from trainables.training.sequential import ExecutionMode, TrainingInputs, training_losses
 
 _HEAD_LAYERS = (Pool, Merge, Join, Dropout, nn.Linear, nn.BatchNorm1d, nn.ReLU)
 
@@ -38,14 +38,14 @@ class FusedModels:
 
     Args:
         parts: Freshly built, one for each model, all of one shape.
-        lesson: What they learn from.
+        inputs: What they learn from.
         device: Where they run.
     """
 
-    how: How = "fused"
+    mode: ExecutionMode = "fused"
 
-    def __init__(self, parts: Sequence[TrainedPart], lesson: Lesson, device: torch.device) -> None:
-        self.lesson = lesson
+    def __init__(self, parts: Sequence[TrainedPart], inputs: TrainingInputs, device: torch.device) -> None:
+        self.inputs = inputs
         self.part = copy.deepcopy(parts[0]).to(device)  # its structure; its weights are not read
         self.body = _Body(self.part)
         self.has_body = any(True for _ in self.body.parameters())
@@ -64,14 +64,14 @@ class FusedModels:
         for name in trained:
             self.stacked[name].requires_grad_(True)
         weights = [Weight(self.stacked[name], w.is_stage, w.decays) for name, w in trained.items()]
-        self.optimizer = build_optimizer(lesson.config.optimizer, weights)
-        use_generators(self.body, [draws.noise for draws in lesson.draws])
+        self.optimizer = build_optimizer(inputs.config.optimizer, weights)
+        use_generators(self.body, [streams.noise for streams in inputs.streams])
 
     def train_step(self, positions: IntArray, *, active: Sequence[bool], augmented: bool = True) -> Tensor:
         """Train one step on positions (models, B); returns the loss of each model, shape (models,)."""
         self.part.train()
         self.optimizer.zero_grad(set_to_none=True)
-        losses = training_losses(self._logits, self.lesson, positions, augmented=augmented)
+        losses = training_losses(self._logits, self.inputs, positions, augmented=augmented)
         # Number by number, no model's gradient touches another's: one that is not active may go on unseen.
         losses.sum().backward()
         add_l1(self.optimizer)
@@ -84,8 +84,8 @@ class FusedModels:
         """Probabilities of positions (models, H), averaged over views: (models, H, classes)."""
         self.part.eval()
         views = [
-            probabilities(self._logits(batch.unflatten(0, positions.shape), self.lesson.known_of(positions)))
-            for batch in self.lesson.for_prediction(positions.reshape(-1))
+            probabilities(self._logits(batch.unflatten(0, positions.shape), self.inputs.known_of(positions)))
+            for batch in self.inputs.for_prediction(positions.reshape(-1))
         ]
         return torch.stack(views).mean(dim=0)
 
@@ -127,7 +127,7 @@ class FusedModels:
                 features = layer(features)
             else:
                 own = {key: self.stacked.get(f"head.{name}.{key}") for key in _STATE}
-                features = _stacked_layer(layer, own, features, self.lesson)
+                features = _stacked_layer(layer, own, features, self.inputs)
         return features
 
     def _run_body(self, own: Mapping[str, Tensor], batch: Tensor) -> Tensor:
@@ -155,7 +155,9 @@ def _dense_weights(head: nn.Module) -> set[str]:
 _STATE = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 
 
-def _stacked_layer(layer: nn.Module, own: Mapping[str, Any], features: Tensor, lesson: Lesson) -> Tensor:
+def _stacked_layer(
+    layer: nn.Module, own: Mapping[str, Any], features: Tensor, inputs: TrainingInputs
+) -> Tensor:
     if isinstance(layer, Pool):
         is_averaged = features.dim() == 5 and layer.kind == "gap"
         return features.mean(dim=(3, 4)) if is_averaged else features.flatten(2)
@@ -167,7 +169,7 @@ def _stacked_layer(layer: nn.Module, own: Mapping[str, Any], features: Tensor, l
         if not layer.training or layer.p == 0.0:
             return features
         keep = 1.0 - layer.p
-        kept = bernoulli(features.shape[1:], keep, [draws.noise for draws in lesson.draws])
+        kept = bernoulli(features.shape[1:], keep, [streams.noise for streams in inputs.streams])
         return features * kept.to(features.dtype) / keep
     if isinstance(layer, nn.ReLU):
         return features.relu()

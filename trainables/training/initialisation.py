@@ -13,14 +13,14 @@ from torch import Tensor
 from trainables.common.errors import ConfigError
 from trainables.config.tasks import TASKS
 from trainables.config.trial_config import TrialConfig, decode, flatten
-from trainables.data.training_data import Material
+from trainables.data.training_data import TrainingData
 from trainables.features.batches import Features
 from trainables.features.loading import open_features
-from trainables.runtime.trial_runtime import Place, Start
+from trainables.runtime.trial_runtime import TrialRuntime, WarmStart
 from trainables.training.assembly import build_part
-from trainables.training.execution_mode import choose_how
+from trainables.training.execution_mode import choose_mode
 from trainables.training.folds import FoldData, Folds
-from trainables.training.sequential import How
+from trainables.training.sequential import ExecutionMode
 
 _BODY: Final = ("adapter.", "frozen.", "trained.")
 _HEAD: Final = ("head.",)
@@ -28,73 +28,78 @@ _HEAD: Final = ("head.",)
 
 def build_models(  # noqa: PLR0913 - a trial, its place, and which of its models how
     config: TrialConfig,
-    material: Material,
-    place: Place,
+    training_data: TrainingData,
+    runtime: TrialRuntime,
     *,
     features: Features,
     seed: int,
-    how: How | None = None,
-    labels_of: str | None = None,
-    only: int | None = None,
+    mode: ExecutionMode | None = None,
+    label_task: str | None = None,
+    fold: int | None = None,
 ) -> Folds:
     """Build the models of a trial: fresh, or from the finished trial that `model.weights=start` means.
 
     Args:
         config: The trial.
-        material: The training part.
-        place: Device, weights, and the trial to start from.
+        training_data: The training part.
+        runtime: Device, weights, and the trial to start from.
         features: Where batches come from.
         seed: Decides first weights, order and views.
-        how: Fused or sequential; None for what is faster.
-        labels_of: Task that the labels are of; None for the trial's own.
-        only: Build the models of this fold alone.
+        mode: Fused or sequential; None for what is faster.
+        label_task: Task that the labels are of; None for the trial's own.
+        fold: Build the models of this fold alone.
 
     Raises:
         ConfigError: If the labels do not answer that task, or the finished trial has other stages.
     """
-    labels, classes = material.labels, material.classes
-    if labels_of is not None:
-        labels, classes = material.labels_of(TASKS[labels_of]), len(TASKS[labels_of].classes)
-    chosen = how or choose_how(config, features.shape, place, material)
+    labels, classes = training_data.labels, training_data.classes
+    if label_task is not None:
+        labels, classes = training_data.labels_of(TASKS[label_task]), len(TASKS[label_task].classes)
+    chosen = mode or choose_mode(config, features.shape, runtime, training_data)
     data = FoldData(
-        features, material.folds, labels, classes, material.groups, material.known(config.model.type_input)
+        features,
+        training_data.folds,
+        labels,
+        classes,
+        training_data.groups,
+        training_data.known(config.model.type_input),
     )
     # Only now: filling a cold store draws random numbers, a warm one does not.
     torch.manual_seed(seed)
     folds = Folds(
         config,
         data,
-        lambda fold: build_part(config, features.shape, place, material, classes=classes),
+        lambda fold: build_part(config, features.shape, runtime, training_data, classes=classes),
         seed=seed,
-        place=place,
-        how=chosen,
-        only=only,
+        runtime=runtime,
+        mode=chosen,
+        fold=fold,
     )
     if config.model.weights == "start":
-        check_start(config, None if place.start is None else place.start.config)
-    if config.model.weights == "start" and place.start is not None:
-        folds.start_from(_states_of(place.start, config, folds))
+        check_start(config, None if runtime.start is None else runtime.start.config)
+    if config.model.weights == "start" and runtime.start is not None:
+        folds.start_from(_states_of(runtime.start, config, folds))
     return folds
 
 
 def train_first_phase(
     config: TrialConfig,
-    material: Material,
-    place: Place,
+    training_data: TrainingData,
+    runtime: TrialRuntime,
     *,
     seed: int,
-    how: How | None = None,
-    only: int | None = None,
+    mode: ExecutionMode | None = None,
+    fold: int | None = None,
 ) -> list[dict[str, Tensor]]:
     """Train what comes before a trial's own epochs.
 
     Args:
         config: The trial; its `training.first_phase` is not `none`.
-        material: The training part.
-        place: As for the trial.
+        training_data: The training part.
+        runtime: As for the trial.
         seed: As for the trial.
-        how: As for the trial.
-        only: Train the models of this fold alone.
+        mode: As for the trial.
+        fold: Train the models of this fold alone.
 
     Returns:
         For each model of the trial, or of that fold, what it takes over: the head, or adapter and stages.
@@ -105,16 +110,16 @@ def train_first_phase(
     """
     phase = config.training.first_phase
     first = _first_config(config)
-    features, _ = open_features(first, material, place)
+    features, _ = open_features(first, training_data, runtime)
     folds = build_models(
         first,
-        material,
-        place,
+        training_data,
+        runtime,
         features=features,
         seed=seed,
-        how=how,
-        labels_of=None if phase == "head" else phase,
-        only=only,
+        mode=mode,
+        label_task=None if phase == "head" else phase,
+        fold=fold,
     )
     active = [True] * len(folds.numbers)
     for epoch in range(first.training.epochs):
@@ -154,15 +159,15 @@ def check_start(config: TrialConfig, start: TrialConfig | None) -> None:
         )
 
 
-def _states_of(start: Start, config: TrialConfig, folds: Folds) -> list[dict[str, Tensor]]:
+def _states_of(start: WarmStart, config: TrialConfig, folds: Folds) -> list[dict[str, Tensor]]:
     """What each model takes over of a finished trial."""
     return [
         _matching(
             start.folds[model // folds.repeats % len(start.folds)],
-            folds.models.kept_state(place),
+            folds.models.kept_state(runtime),
             takes_head=config.model.start_head,
         )
-        for place, model in enumerate(folds.model_numbers)
+        for runtime, model in enumerate(folds.model_numbers)
     ]
 
 

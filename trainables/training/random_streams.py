@@ -18,7 +18,7 @@ Sampling = Literal["none", "over", "under"]
 
 
 @dataclass(frozen=True, slots=True)
-class Draws:
+class RandomStreams:
     """Generators of one model.
 
     Attributes:
@@ -30,7 +30,7 @@ class Draws:
     noise: torch.Generator
 
     @classmethod
-    def seeded(cls, seed: int, device: torch.device) -> "Draws":
+    def seeded(cls, seed: int, device: torch.device) -> "RandomStreams":
         """Generators of a model, from its seed."""
         return cls(torch.Generator().manual_seed(seed), torch.Generator(device).manual_seed(seed))
 

@@ -13,9 +13,9 @@ from torch import Tensor
 from trainables.common.errors import ConfigError
 from trainables.config.trial_config import TrialConfig, decode, flatten
 from trainables.data.splits import TRAINING
-from trainables.data.training_data import Material
+from trainables.data.training_data import TrainingData
 from trainables.features.loading import open_features
-from trainables.runtime.trial_runtime import Place
+from trainables.runtime.trial_runtime import TrialRuntime
 from trainables.training.initialisation import build_models, train_first_phase
 
 
@@ -41,8 +41,8 @@ def refitted_config(config: TrialConfig, seeds: int) -> TrialConfig:
 
 def refit(
     config: TrialConfig,
-    material: Material,
-    place: Place,
+    training_data: TrainingData,
+    runtime: TrialRuntime,
     *,
     epochs: int,
     seeds: int,
@@ -56,8 +56,8 @@ def refit(
 
     Args:
         config: The trial.
-        material: The training part; its folds are not looked at.
-        place: Device, weights, and the trial to start from, of which the first fold's weights are taken.
+        training_data: The training part; its folds are not looked at.
+        runtime: Device, weights, and the trial to start from, of which the first fold's weights are taken.
         epochs: To train, at most those of the trial.
         seeds: Number of models, which differ in first weights, order and views.
         seed: As for the trial.
@@ -73,11 +73,11 @@ def refit(
             f"holds {len(losses)} of the {epochs - 1} that are needed; search again"
         )
     config = refitted_config(config, seeds)
-    whole = replace(material, folds=np.full(len(material.folds), TRAINING))
-    features, _ = open_features(config, whole, place)
-    folds = build_models(config, whole, place, features=features, seed=seed, how="sequential")
+    whole = replace(training_data, folds=np.full(len(training_data.folds), TRAINING))
+    features, _ = open_features(config, whole, runtime)
+    folds = build_models(config, whole, runtime, features=features, seed=seed, mode="sequential")
     if config.training.first_phase != "none":
-        folds.start_from(train_first_phase(config, whole, place, seed=seed, how="sequential"))
+        folds.start_from(train_first_phase(config, whole, runtime, seed=seed, mode="sequential"))
     loss = np.zeros(1, dtype=np.float32)
     for epoch in range(epochs):
         loss = folds.train_epoch(epoch, active=[True], losses=losses[:epoch])

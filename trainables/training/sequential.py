@@ -19,13 +19,13 @@ from trainables.runtime.devices import single_precision
 from trainables.training.feature_augmentation import draw_mixing, mix, perturb
 from trainables.training.losses import weighted_loss
 from trainables.training.optimizers import add_l1, build_optimizer, weights_of
-from trainables.training.random_streams import Draws
+from trainables.training.random_streams import RandomStreams
 
-How = Literal["fused", "sequential"]
+ExecutionMode = Literal["fused", "sequential"]
 
 
 @dataclass(frozen=True, slots=True)
-class Lesson:
+class TrainingInputs:
     """What the models of a trial learn from.
 
     Attributes:
@@ -34,7 +34,7 @@ class Lesson:
         labels: Class indices of all positions, shape (rows,), on the device.
         class_weights: Of each model's training part, shape (models, classes), on the device; its number type
             is that of the models.
-        draws: Of each model.
+        streams: Of each model.
         known: What the head is told of every position besides its pixels, shape (rows, K), on the device;
             None for nothing.
     """
@@ -43,7 +43,7 @@ class Lesson:
     features: Features
     labels: Tensor
     class_weights: Tensor
-    draws: Sequence[Draws]
+    streams: Sequence[RandomStreams]
     known: Tensor | None = None
 
     def known_of(self, positions: IntArray) -> Tensor | None:
@@ -55,16 +55,16 @@ class Lesson:
         for batch in self.features.for_prediction(positions):
             yield batch.to(self.class_weights.dtype)
 
-    def of(self, model: int) -> "Lesson":
+    def of(self, model: int) -> "TrainingInputs":
         """The lesson of one model alone."""
         weights = self.class_weights[model : model + 1]
-        return replace(self, class_weights=weights, draws=self.draws[model : model + 1])
+        return replace(self, class_weights=weights, streams=self.streams[model : model + 1])
 
 
 class Models(Protocol):
     """Several models of one shape."""
 
-    how: How
+    mode: ExecutionMode
     optimizer: torch.optim.Optimizer
 
     def train_step(self, positions: IntArray, *, active: Sequence[bool], augmented: bool = True) -> Tensor:
@@ -93,27 +93,27 @@ class SequentialModels:
 
     Args:
         parts: Freshly built, one for each model; owned from now on.
-        lesson: What they learn from.
+        inputs: What they learn from.
         device: Where they run.
     """
 
-    how: How = "sequential"
+    mode: ExecutionMode = "sequential"
 
-    def __init__(self, parts: Sequence[TrainedPart], lesson: Lesson, device: torch.device) -> None:
-        self.parts, self.lesson = [part.to(device) for part in parts], lesson
-        for part, draws in zip(self.parts, lesson.draws, strict=True):
-            use_generator(part, draws.noise)
+    def __init__(self, parts: Sequence[TrainedPart], inputs: TrainingInputs, device: torch.device) -> None:
+        self.parts, self.inputs = [part.to(device) for part in parts], inputs
+        for part, streams in zip(self.parts, inputs.streams, strict=True):
+            use_generator(part, streams.noise)
         weights = [weight for part in self.parts for weight in weights_of(part).values()]
-        self.optimizer = build_optimizer(lesson.config.optimizer, weights)
+        self.optimizer = build_optimizer(inputs.config.optimizer, weights)
 
     def train_step(self, positions: IntArray, *, active: Sequence[bool], augmented: bool = True) -> Tensor:
         """Train one step on positions (models, B); returns the loss of each model, shape (models,)."""
         self.optimizer.zero_grad(set_to_none=True)
-        losses = torch.zeros(len(self.parts), device=self.lesson.labels.device)
+        losses = torch.zeros(len(self.parts), device=self.inputs.labels.device)
         for model, part in enumerate(self.parts):
             if active[model]:
                 part.train()
-                loss = _loss(part, self.lesson.of(model), positions[model : model + 1], augmented)
+                loss = _loss(part, self.inputs.of(model), positions[model : model + 1], augmented)
                 loss.backward()
                 losses[model] = loss.detach()
         add_l1(self.optimizer)
@@ -127,8 +127,8 @@ class SequentialModels:
         found = []
         for part, own in zip(self.parts, positions, strict=True):
             part.eval()
-            known = self.lesson.known_of(own)
-            views = [probabilities(part(batch, known)) for batch in self.lesson.for_prediction(own)]
+            known = self.inputs.known_of(own)
+            views = [probabilities(part(batch, known)) for batch in self.inputs.for_prediction(own)]
             found.append(torch.stack(views).mean(dim=0))
         return torch.stack(found)
 
@@ -141,14 +141,14 @@ class SequentialModels:
         self.parts[model].load_kept_state(state)
 
 
-def _loss(part: TrainedPart, lesson: Lesson, positions: IntArray, augmented: bool) -> Tensor:
+def _loss(part: TrainedPart, inputs: TrainingInputs, positions: IntArray, augmented: bool) -> Tensor:
     """Loss of one model, a scalar."""
 
     def forward(batch: Tensor, known: Tensor | None) -> Tensor:
         logits: Tensor = part(batch[0], None if known is None else known[0])
         return logits.unsqueeze(0)
 
-    return training_losses(forward, lesson, positions, augmented=augmented).squeeze(0)
+    return training_losses(forward, inputs, positions, augmented=augmented).squeeze(0)
 
 
 class Forward(Protocol):
@@ -158,31 +158,31 @@ class Forward(Protocol):
 
 
 def training_losses(
-    forward: Forward, lesson: Lesson, positions: IntArray, *, augmented: bool = True
+    forward: Forward, inputs: TrainingInputs, positions: IntArray, *, augmented: bool = True
 ) -> Tensor:
     """Draw a batch for each model, augment it, and return each model's loss.
 
     Args:
         forward: The models.
-        lesson: What they learn from.
+        inputs: What they learn from.
         positions: Shape (models, B).
         augmented: False takes the images as they are: no view, noise or mixing is drawn.
 
     Returns:
         Shape (models,).
     """
-    training = lesson.config.training
-    batch = lesson.features.for_training(
-        positions, [own.order for own in lesson.draws], augmented=augmented
-    ).to(lesson.class_weights.dtype)
-    labels = lesson.labels[torch.from_numpy(positions).to(lesson.labels.device)]
-    weights, smoothing = lesson.class_weights, training.label_smoothing
-    known = lesson.known_of(positions)
+    training = inputs.config.training
+    batch = inputs.features.for_training(
+        positions, [own.order for own in inputs.streams], augmented=augmented
+    ).to(inputs.class_weights.dtype)
+    labels = inputs.labels[torch.from_numpy(positions).to(inputs.labels.device)]
+    weights, smoothing = inputs.class_weights, training.label_smoothing
+    known = inputs.known_of(positions)
     if augmented:
-        batch = perturb(batch, training, lesson.draws, is_pair=lesson.config.model.pair != "none")
+        batch = perturb(batch, training, inputs.streams, is_pair=inputs.config.model.pair != "none")
     if not (augmented and training.mixup):
         return weighted_loss(forward(batch, known), labels, weights, smoothing=smoothing)
-    mixing = draw_mixing(training.mixup, positions.shape[1], lesson.draws)
+    mixing = draw_mixing(training.mixup, positions.shape[1], inputs.streams)
     logits = forward(mix(batch, mixing), None if known is None else mix(known, mixing))
     own = weighted_loss(logits, labels, weights, smoothing=smoothing)
     other = weighted_loss(logits, labels.gather(1, mixing.partners), weights, smoothing=smoothing)

@@ -12,15 +12,15 @@ from torch import Tensor
 from trainables.common.errors import ConfigError
 from trainables.common.types import Float32Array, IntArray
 from trainables.config.trial_config import TrialConfig
-from trainables.data.training_data import Material
+from trainables.data.training_data import TrainingData
 from trainables.features.batches import Features
 from trainables.features.loading import FeatureUse, open_features
-from trainables.runtime.trial_runtime import Place
+from trainables.runtime.trial_runtime import TrialRuntime
 from trainables.training.folds import FoldData
 from trainables.training.losses import log_loss
 from trainables.training.random_streams import resampled
 from trainables.validation.collapse import is_collapsed
-from trainables.validation.cross_validation import Best, EpochReport, Score
+from trainables.validation.cross_validation import EpochReport, Score, TrialSnapshot
 from trainables.validation.sklearn_estimators import ClassicalModel, Rows
 
 
@@ -55,8 +55,8 @@ class ClassicalValidation:
 
     Args:
         config: The trial.
-        material: The training part.
-        place: Store, device and weights.
+        training_data: The training part.
+        runtime: Store, device and weights.
         seed: Decides what estimators and resampling draw.
         score: Maps labels (n,) and probabilities (n, classes) to metrics.
         metric: The metric to report, a key of what `score` returns.
@@ -66,14 +66,14 @@ class ClassicalValidation:
         PrefixError: If the frozen stages give features that are not finite.
     """
 
-    is_ahead = False
-    process_memory = None
+    has_buffered_epochs = False
+    child_peak_memory = None
 
     def __init__(
         self,
         config: TrialConfig,
-        material: Material,
-        place: Place,
+        training_data: TrainingData,
+        runtime: TrialRuntime,
         *,
         seed: int,
         score: Score,
@@ -84,13 +84,15 @@ class ClassicalValidation:
                 "model.head.pooling=conv trains a convolution, which a classical model cannot; set it to gap "
                 "or flatten"
             )
-        self.config, self.material, self.place = config, material, place
+        self.config, self.training_data, self.runtime = config, training_data, runtime
         self.seed, self.score, self.metric = seed, score, metric
         self.trained_parameters: int | None = None  # no weights are trained step by step
-        features, self.use = _open(config, material, place)
-        self._data = FoldData(features, material.folds, material.labels, material.classes, material.groups)
+        features, self.feature_use = _open(config, training_data, runtime)
+        self._data = FoldData(
+            features, training_data.folds, training_data.labels, training_data.classes, training_data.groups
+        )
         self._models: list[ClassicalModel] = []
-        self._best: Best | None = None
+        self._best: TrialSnapshot | None = None
 
     @property
     def epochs_done(self) -> int:
@@ -103,7 +105,7 @@ class ClassicalValidation:
         return self._best is not None
 
     @property
-    def best(self) -> Best | None:
+    def best(self) -> TrialSnapshot | None:
         """The out-of-fold predictions; None before the fit. There are no weights to keep."""
         return self._best
 
@@ -143,8 +145,8 @@ class ClassicalValidation:
         """
         if not self._models:
             self.epoch()
-        places = np.searchsorted(self.material.task_rows, rows)
-        features, _ = _open(self.config, replace(self.material, positions=places), self.place)
+        places = np.searchsorted(self.training_data.task_rows, rows)
+        features, _ = _open(self.config, replace(self.training_data, positions=places), self.runtime)
         inputs = _for_prediction(features, np.arange(len(rows)))
         mean: Float32Array = np.mean([model.predict(inputs) for model in self._models], axis=0)
         return mean
@@ -170,13 +172,13 @@ class ClassicalValidation:
 
     def _kept(
         self, held_out: Sequence[IntArray], found: Sequence[Float32Array], losses: Sequence[float]
-    ) -> Best:
-        labels = self.material.labels
-        probabilities = np.zeros((len(labels), self.material.classes), dtype=np.float32)
+    ) -> TrialSnapshot:
+        labels = self.training_data.labels
+        probabilities = np.zeros((len(labels), self.training_data.classes), dtype=np.float32)
         for own, new in zip(held_out, found, strict=True):
             probabilities[own] = new
         metrics = tuple(self.score(labels[own], new) for own, new in zip(held_out, found, strict=True))
-        return Best(
+        return TrialSnapshot(
             epoch=1,
             loss=float(np.mean(losses)),
             value=float(np.mean([one[self.metric] for one in metrics])),
@@ -191,12 +193,16 @@ class ClassicalValidation:
         )
 
 
-def _open(config: TrialConfig, material: Material, place: Place) -> tuple[Features, FeatureUse]:
-    if material.patch_set.is_table:
-        return Columns(material.patch_set.images, material.rows), FeatureUse("table columns", None, 1, 0, 0)
+def _open(
+    config: TrialConfig, training_data: TrainingData, runtime: TrialRuntime
+) -> tuple[Features, FeatureUse]:
+    if training_data.patch_set.is_table:
+        return Columns(training_data.patch_set.images, training_data.rows), FeatureUse(
+            "table columns", None, 1, 0, 0
+        )
     plain = {"augmentation": "none", "average_views": False, "augment_last": None}
     training = config.training.model_copy(update=plain)
-    return open_features(config.model_copy(update={"training": training}), material, place)
+    return open_features(config.model_copy(update={"training": training}), training_data, runtime)
 
 
 def _for_prediction(features: Features, positions: IntArray) -> Float32Array:

@@ -9,14 +9,14 @@ from typing import Any
 import torch
 
 from trainables.config.trial_config import TrialConfig
-from trainables.data.training_data import Material
+from trainables.data.training_data import TrainingData
 from trainables.features.loading import open_features
-from trainables.runtime.trial_runtime import Place
+from trainables.runtime.trial_runtime import TrialRuntime
 from trainables.training.initialisation import build_models, train_first_phase
-from trainables.training.sequential import How
-from trainables.validation.epoch_selection import Best, EpochRecord, EpochReport, Score
+from trainables.training.sequential import ExecutionMode
+from trainables.validation.epoch_selection import EpochRecord, EpochReport, Score, TrialSnapshot
 
-__all__ = ["Best", "CrossValidation", "EpochReport", "Score"]
+__all__ = ["CrossValidation", "EpochReport", "Score", "TrialSnapshot"]
 
 
 class CrossValidation:
@@ -24,8 +24,8 @@ class CrossValidation:
 
     Args:
         config: The trial.
-        material: The training part.
-        place: Store, device and weights.
+        training_data: The training part.
+        runtime: Store, device and weights.
         seed: Decides initial weights, order and views.
         score: Maps labels (n,) and probabilities (n, classes) to metrics.
         metric: The metric to report, a key of what `score` returns.
@@ -34,23 +34,23 @@ class CrossValidation:
         record: What became of the epochs so far.
     """
 
-    is_ahead = False  # an epoch is reported when it is trained
-    process_memory = None  # it trains in this process
+    has_buffered_epochs = False  # an epoch is reported when it is trained
+    child_peak_memory = None  # it trains in this process
 
     def __init__(
         self,
         config: TrialConfig,
-        material: Material,
-        place: Place,
+        training_data: TrainingData,
+        runtime: TrialRuntime,
         *,
         seed: int,
         score: Score,
         metric: str = "auc",
     ) -> None:
-        self.config, self.material, self.place = config, material, place
+        self.config, self.training_data, self.runtime = config, training_data, runtime
         self.seed = seed
-        self.features, self.use = open_features(config, material, place)
-        self.record = EpochRecord(config, material, score=score, metric=metric)
+        self.features, self.feature_use = open_features(config, training_data, runtime)
+        self.record = EpochRecord(config, training_data, score=score, metric=metric)
         self._start()
 
     @property
@@ -69,7 +69,7 @@ class CrossValidation:
         return self.folds.trained_parameters
 
     @property
-    def best(self) -> Best | None:
+    def best(self) -> TrialSnapshot | None:
         """What is kept so far; None before the first epoch."""
         return self.record.best
 
@@ -81,7 +81,9 @@ class CrossValidation:
         """
         record = self.record
         if record.epochs_done == 0 and self.config.training.first_phase != "none":
-            self.folds.start_from(train_first_phase(self.config, self.material, self.place, seed=self.seed))
+            self.folds.start_from(
+                train_first_phase(self.config, self.training_data, self.runtime, seed=self.seed)
+            )
         losses = self.folds.train_epoch(record.epochs_done, active=record.active(), losses=record.losses)
         probabilities = self.folds.predict()
         return record.add(losses, [probabilities[own] for own in record.held_out], self.folds.kept_states)
@@ -98,14 +100,14 @@ class CrossValidation:
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on from a checkpoint."""
-        if state["folds"]["how"] != self.folds.models.how:
-            self._start(how=state["folds"]["how"])
+        if state["folds"]["how"] != self.folds.models.mode:
+            self._start(mode=state["folds"]["how"])
         record = self.record
         record.epochs_done, record.kept, record.losses = state["epochs_done"], state["kept"], state["losses"]
         self.folds.load_state(state["folds"])
         torch.set_rng_state(state["rng"])
 
-    def _start(self, how: How | None = None) -> None:
+    def _start(self, mode: ExecutionMode | None = None) -> None:
         self.folds = build_models(
-            self.config, self.material, self.place, features=self.features, seed=self.seed, how=how
+            self.config, self.training_data, self.runtime, features=self.features, seed=self.seed, mode=mode
         )

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from trainables.common.types import Float32Array, IntArray
 from trainables.config.trial_config import TrialConfig
-from trainables.data.training_data import Material
+from trainables.data.training_data import TrainingData
 from trainables.training.losses import log_loss
 from trainables.validation.collapse import is_collapsed
 
@@ -39,7 +39,7 @@ class EpochReport:
 
 
 @dataclass(slots=True)
-class Best:
+class TrialSnapshot:
     """What is kept of each fold, and the trial's value with it.
 
     Attributes:
@@ -64,7 +64,7 @@ class Best:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class FoldSnapshot:
     """One fold at the epoch that is kept of it.
 
     Attributes:
@@ -89,7 +89,7 @@ class EpochRecord:
 
     Args:
         config: The trial.
-        material: The training part.
+        training_data: The training part.
         score: Maps labels (n,) and probabilities (n, classes) to metrics.
         metric: The metric to report, a key of what `score` returns.
 
@@ -100,14 +100,16 @@ class EpochRecord:
         held_out: Positions that each fold holds out.
     """
 
-    def __init__(self, config: TrialConfig, material: Material, *, score: Score, metric: str) -> None:
-        self.training, self.material = config.training, material
+    def __init__(
+        self, config: TrialConfig, training_data: TrainingData, *, score: Score, metric: str
+    ) -> None:
+        self.training, self.training_data = config.training, training_data
         self.score, self.metric = score, metric
-        folds = range(int(material.folds.max()) + 1)
-        self.held_out = [np.flatnonzero(material.folds == fold) for fold in folds]
+        folds = range(int(training_data.folds.max()) + 1)
+        self.held_out = [np.flatnonzero(training_data.folds == fold) for fold in folds]
         self.epochs_done = 0
         self.losses: list[float] = []
-        self.kept: list[Kept | None] = [None for _ in folds]
+        self.kept: list[FoldSnapshot | None] = [None for _ in folds]
 
     @property
     def is_over(self) -> bool:
@@ -115,15 +117,17 @@ class EpochRecord:
         return self.epochs_done >= self.training.epochs or not any(self.active())
 
     @property
-    def best(self) -> Best | None:
+    def best(self) -> TrialSnapshot | None:
         """What is kept so far; None before the first epoch."""
         kept = [one for one in self.kept if one is not None]
         if not kept:
             return None
-        probabilities = np.zeros((len(self.material.labels), self.material.classes), dtype=np.float32)
+        probabilities = np.zeros(
+            (len(self.training_data.labels), self.training_data.classes), dtype=np.float32
+        )
         for own, held_out in zip(kept, self.held_out, strict=True):
             probabilities[held_out] = own.probabilities
-        return Best(
+        return TrialSnapshot(
             epoch=max(own.epoch for own in kept),
             loss=_mean(own.loss for own in kept),
             value=_mean(own.metrics[self.metric] for own in kept),
@@ -168,13 +172,13 @@ class EpochRecord:
             is_last=self.is_over,
         )
 
-    def _evaluated(self, fold: int, probabilities: Float32Array) -> Kept:
-        labels = self.material.labels[self.held_out[fold]]
+    def _evaluated(self, fold: int, probabilities: Float32Array) -> FoldSnapshot:
+        labels = self.training_data.labels[self.held_out[fold]]
         loss, metrics = log_loss(labels, probabilities), self.score(labels, probabilities)
         has_collapsed = is_collapsed(labels, probabilities.argmax(axis=1))
-        return Kept(self.epochs_done, loss, probabilities, metrics, has_collapsed, [])
+        return FoldSnapshot(self.epochs_done, loss, probabilities, metrics, has_collapsed, [])
 
-    def _improved(self, now: Sequence[Kept], active: Sequence[bool]) -> list[int]:
+    def _improved(self, now: Sequence[FoldSnapshot], active: Sequence[bool]) -> list[int]:
         """Folds for which this epoch is better than what is kept."""
         if self.training.stopping == "fold":
             return [
@@ -185,13 +189,13 @@ class EpochRecord:
         old = [own for own in self.kept if own is not None]
         return list(range(len(now))) if not old or self._is_better(now, old) else []
 
-    def _is_better(self, now: Sequence[Kept], old: Sequence[Kept]) -> bool:
+    def _is_better(self, now: Sequence[FoldSnapshot], old: Sequence[FoldSnapshot]) -> bool:
         if self.training.keep_epoch_by == "loss":
             return _mean(own.loss for own in now) < _mean(own.loss for own in old)
         return _mean(own.metrics[self.metric] for own in now) > _mean(own.metrics[self.metric] for own in old)
 
 
-def _collapsed(folds: Sequence[Kept]) -> tuple[int, ...]:
+def _collapsed(folds: Sequence[FoldSnapshot]) -> tuple[int, ...]:
     return tuple(fold for fold, own in enumerate(folds) if own.is_collapsed)
 
 
@@ -199,7 +203,7 @@ def _mean(values: Iterable[float]) -> float:
     return float(np.mean(list(values)))
 
 
-def _scalars(training: Sequence[float] | Float32Array, now: Sequence[Kept]) -> dict[str, float]:
+def _scalars(training: Sequence[float] | Float32Array, now: Sequence[FoldSnapshot]) -> dict[str, float]:
     losses = [own.loss for own in now]
     scalars = {"loss/train": float(np.mean(training)), "loss/validation": float(np.mean(losses))}
     for name in now[0].metrics:

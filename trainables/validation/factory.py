@@ -3,13 +3,13 @@
 from typing import Any, Protocol
 
 from trainables.config.trial_config import TrialConfig
-from trainables.data.training_data import Material
+from trainables.data.training_data import TrainingData
 from trainables.features.loading import FeatureUse
 from trainables.runtime.memory import MemoryUse
-from trainables.runtime.trial_runtime import Place
+from trainables.runtime.trial_runtime import TrialRuntime
 from trainables.validation.classical import ClassicalValidation
 from trainables.validation.cross_validation import CrossValidation
-from trainables.validation.epoch_selection import Best, EpochReport, Score
+from trainables.validation.epoch_selection import EpochReport, Score, TrialSnapshot
 from trainables.validation.isolated import IsolatedValidation
 
 
@@ -17,13 +17,13 @@ class Validation(Protocol):
     """A trial under way: trains and evaluates all folds, an epoch at a time.
 
     Attributes:
-        material: The training part.
-        use: How the trial is fed.
+        training_data: The training part.
+        feature_use: How the trial is fed.
         epochs_done: Finished epochs.
     """
 
-    material: Material
-    use: FeatureUse
+    training_data: TrainingData
+    feature_use: FeatureUse
 
     @property
     def epochs_done(self) -> int:
@@ -36,12 +36,12 @@ class Validation(Protocol):
         ...
 
     @property
-    def is_ahead(self) -> bool:
+    def has_buffered_epochs(self) -> bool:
         """True while the next epoch is trained already, so that it takes no time."""
         ...
 
     @property
-    def process_memory(self) -> MemoryUse | None:
+    def child_peak_memory(self) -> MemoryUse | None:
         """Most that a process of its own has needed; None where the folds train in this one."""
         ...
 
@@ -51,7 +51,7 @@ class Validation(Protocol):
         ...
 
     @property
-    def best(self) -> Best | None:
+    def best(self) -> TrialSnapshot | None:
         """What is kept so far; None before the first epoch."""
         ...
 
@@ -70,8 +70,8 @@ class Validation(Protocol):
 
 def open_validation(
     config: TrialConfig,
-    material: Material,
-    place: Place,
+    training_data: TrainingData,
+    runtime: TrialRuntime,
     *,
     seed: int,
     score: Score,
@@ -82,8 +82,8 @@ def open_validation(
 
     Args:
         config: The trial; `classical.name` decides what is fitted.
-        material: The training part.
-        place: Store, device and weights.
+        training_data: The training part.
+        runtime: Store, device and weights.
         seed: Decides all that is drawn at random.
         score: Maps labels (n,) and probabilities (n, classes) to metrics.
         metric: The metric to report, a key of what `score` returns.
@@ -93,6 +93,6 @@ def open_validation(
         OrchestrateError: If the configuration cannot run on these data.
     """
     if config.classical.name != "none":
-        return ClassicalValidation(config, material, place, seed=seed, score=score, metric=metric)
+        return ClassicalValidation(config, training_data, runtime, seed=seed, score=score, metric=metric)
     kind = IsolatedValidation if isolated else CrossValidation
-    return kind(config, material, place, seed=seed, score=score, metric=metric)
+    return kind(config, training_data, runtime, seed=seed, score=score, metric=metric)

@@ -29,11 +29,11 @@ import torch
 from trainables.common.errors import OrchestrateError
 from trainables.common.types import Float32Array
 from trainables.config.trial_config import TrialConfig
-from trainables.data.training_data import Material
+from trainables.data.training_data import TrainingData
 from trainables.features.loading import FeatureUse, open_features
 from trainables.runtime.checkpoint import read_checkpoint, write_checkpoint, write_fold_weights
 from trainables.runtime.memory import MemoryUse, PeakMemory
-from trainables.runtime.trial_runtime import Place
+from trainables.runtime.trial_runtime import TrialRuntime
 from trainables.training.folds import Folds, NanLossError
 from trainables.training.initialisation import build_models, train_first_phase
 
@@ -52,8 +52,8 @@ class FoldTask:
 
     Attributes:
         config: The trial.
-        material: The training part.
-        place: Store, device and weights.
+        training_data: The training part.
+        runtime: Store, device and weights.
         seed: Of the trial.
         fold: 0-based.
         losses: Mean validation losses over folds of the epochs before, shape (epochs,); training goes on
@@ -63,8 +63,8 @@ class FoldTask:
     """
 
     config: TrialConfig
-    material: Material
-    place: Place
+    training_data: TrainingData
+    runtime: TrialRuntime
     seed: int
     fold: int
     losses: tuple[float, ...]
@@ -77,11 +77,11 @@ class Opened:
     """A fold is ready to train.
 
     Attributes:
-        use: How it is fed.
+        feature_use: How it is fed.
         trained_parameters: Number of weights that train, in one model.
     """
 
-    use: FeatureUse
+    feature_use: FeatureUse
     trained_parameters: int
 
 
@@ -279,19 +279,19 @@ class _OpenFold:
     """A fold inside its process."""
 
     def __init__(self, task: FoldTask) -> None:
-        self.task, self.peak = task, PeakMemory(task.place.device)
+        self.task, self.peak = task, PeakMemory(task.runtime.device)
         self.epochs_done = len(task.losses)
-        features, use = open_features(task.config, task.material, task.place)
+        features, feature_use = open_features(task.config, task.training_data, task.runtime)
         self.folds: Folds = build_models(
             task.config,
-            task.material,
-            task.place,
+            task.training_data,
+            task.runtime,
             features=features,
             seed=task.seed,
-            how="sequential",
-            only=task.fold,
+            mode="sequential",
+            fold=task.fold,
         )
-        self.opened = Opened(use, self.folds.trained_parameters)
+        self.opened = Opened(feature_use, self.folds.trained_parameters)
         self.held_out = self.folds.held_out[0]
         if task.losses:
             self._read_state()
@@ -301,7 +301,12 @@ class _OpenFold:
         task = self.task
         if self.epochs_done == 0 and task.config.training.first_phase != "none":
             first = train_first_phase(
-                task.config, task.material, task.place, seed=task.seed, how="sequential", only=task.fold
+                task.config,
+                task.training_data,
+                task.runtime,
+                seed=task.seed,
+                mode="sequential",
+                fold=task.fold,
             )
             self.folds.start_from(first)
         (loss,) = self.folds.train_epoch(self.epochs_done, active=[True], losses=task.losses)

@@ -22,12 +22,12 @@ from torch import Tensor
 
 from trainables.config.trial_config import TrialConfig
 from trainables.data.splits import TRAINING
-from trainables.data.training_data import Material
+from trainables.data.training_data import TrainingData
 from trainables.runtime.memory import MemoryUse
-from trainables.runtime.trial_runtime import Place
+from trainables.runtime.trial_runtime import TrialRuntime
 from trainables.training.folds import NanLossError
 from trainables.training.optimizers import epochs_of_known_lr
-from trainables.validation.epoch_selection import Best, EpochRecord, EpochReport, Score, Weights
+from trainables.validation.epoch_selection import EpochRecord, EpochReport, Score, TrialSnapshot, Weights
 from trainables.validation.fold_process import FoldEpoch, FoldProcess, FoldTask, epoch_folder
 
 _SCRATCH: Final = "scratch"  # below the store, which has room and is no memory in disguise
@@ -127,17 +127,17 @@ class IsolatedValidation:
 
     Args:
         config: The trial.
-        material: The training part.
-        place: Store, device and weights.
+        training_data: The training part.
+        runtime: Store, device and weights.
         seed: Decides initial weights, order and views.
         score: Maps labels (n,) and probabilities (n, classes) to metrics.
         metric: The metric to report, a key of what `score` returns.
 
     Attributes:
         record: What became of the epochs so far.
-        use: How the trial is fed, as its first fold found it.
+        feature_use: How the trial is fed, as its first fold found it.
         trained_parameters: Number of weights that train, in one model.
-        process_memory: Most that a fold's process has needed.
+        child_peak_memory: Most that a fold's process has needed.
 
     Raises:
         FoldProcessError: If the first fold cannot be opened.
@@ -146,32 +146,32 @@ class IsolatedValidation:
     def __init__(
         self,
         config: TrialConfig,
-        material: Material,
-        place: Place,
+        training_data: TrainingData,
+        runtime: TrialRuntime,
         *,
         seed: int,
         score: Score,
         metric: str = "auc",
     ) -> None:
-        self.config, self.material, self.place, self.seed = config, material, place, seed
-        self.record = EpochRecord(config, material, score=score, metric=metric)
-        scratch = _scratch_in(place.store)
+        self.config, self.training_data, self.runtime, self.seed = config, training_data, runtime, seed
+        self.record = EpochRecord(config, training_data, score=score, metric=metric)
+        scratch = _scratch_in(runtime.store)
         weakref.finalize(self, shutil.rmtree, scratch, ignore_errors=True)
         folds = range(len(self.record.kept))
         stops_alone = config.training.stopping == "fold" or len(folds) == 1
         self._folds = [
             _Fold(
                 scratch / str(fold),
-                EpochRecord(config, _alone(material, fold), score=score, metric=metric)
+                EpochRecord(config, _alone(training_data, fold), score=score, metric=metric)
                 if stops_alone
                 else None,
             )
             for fold in folds
         ]
         self._round_ends = 0
-        self.process_memory: MemoryUse | None = None
+        self.child_peak_memory: MemoryUse | None = None
         self._first: FoldProcess | None = self._process(0, self._epochs_of_round())
-        self.use = self._first.opened.use
+        self.feature_use = self._first.opened.feature_use
         self.trained_parameters = self._first.opened.trained_parameters
 
     @property
@@ -185,12 +185,12 @@ class IsolatedValidation:
         return self.record.is_over
 
     @property
-    def is_ahead(self) -> bool:
+    def has_buffered_epochs(self) -> bool:
         """True while the next epoch is trained already, so that it takes no time."""
         return not self.is_over and self.epochs_done < self._round_ends
 
     @property
-    def best(self) -> Best | None:
+    def best(self) -> TrialSnapshot | None:
         """What is kept so far; weights are read from disk when they are asked for."""
         return self.record.best
 
@@ -241,8 +241,8 @@ class IsolatedValidation:
         return FoldProcess(
             FoldTask(
                 config=self.config,
-                material=self.material,
-                place=self.place,
+                training_data=self.training_data,
+                runtime=self.runtime,
                 seed=self.seed,
                 fold=fold,
                 losses=tuple(self.record.losses),
@@ -253,8 +253,8 @@ class IsolatedValidation:
 
     def _note_memory(self, fold: _Fold) -> None:
         found = [own.memory for own in fold.epochs if own.memory is not None]
-        known = found if self.process_memory is None else [*found, self.process_memory]
-        self.process_memory = max(known, key=lambda memory: memory.peak_bytes, default=None)
+        known = found if self.child_peak_memory is None else [*found, self.child_peak_memory]
+        self.child_peak_memory = max(known, key=lambda memory: memory.peak_bytes, default=None)
 
 
 def _epoch_of(record: EpochRecord, fold: int) -> int:
@@ -263,9 +263,9 @@ def _epoch_of(record: EpochRecord, fold: int) -> int:
     return -1 if kept is None else kept.epoch - 1
 
 
-def _alone(material: Material, fold: int) -> Material:
+def _alone(training_data: TrainingData, fold: int) -> TrainingData:
     """The material as a hold-out of one fold."""
-    return replace(material, folds=np.where(material.folds == fold, 0, TRAINING))
+    return replace(training_data, folds=np.where(training_data.folds == fold, 0, TRAINING))
 
 
 def _scratch_in(store: Path) -> Path:
