@@ -49,8 +49,8 @@ def main() -> None:
             str(arguments.data / "idc"), task=task_named("idc"), label_codes=None, store=Path(folder)
         )
         for name, effort in (
-            ("E000-1", Effort(pins=_PLAIN)),
-            ("E000-3", Effort(pins=_PLAIN | _ADAM, epochs=arguments.epochs)),
+            ("E000-1", Effort(fixed_params=_PLAIN)),
+            ("E000-3", Effort(fixed_params=_PLAIN | _ADAM, epochs=arguments.epochs)),
         ):
             for is_naive in (False, True):
                 rows.append(_row(name, effort, kitchen, patches, is_naive=is_naive))

@@ -26,22 +26,23 @@ import optuna
 import ray
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
+from orchestrator.reporting.watchers import TensorBoardWatcher, TerminalWatcher
 from rich.console import Console
 from rich.table import Table
 
 from cluster.connect import connect, disconnect
 from orchestrator.reporting.tensorboard import TensorBoardLog, setting_columns
 from orchestrator.reporting.terminal import SearchProgress
-from orchestrator.reporting.watchers import TensorBoardWatcher, TerminalWatcher
 from orchestrator.study.study import OptunaStudy, open_study
 from orchestrator.tuning.ray_backend import Resources, run_trials
 from orchestrator.tuning.trial_manager import TrialManager
 from orchestrator.tuning.trial_runner import WorkerReport
-from results.run.records import PrefixUse, SearchRecord, TrialRecord
+from results.run.records import SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
 from search_spaces.context import SpaceContext
 from search_spaces.registry import space_named
 from trainables.config.trial_config import TrialConfig, flatten
+from trainables.features.feature_use import FeatureUse
 from trainables.validation.cross_validation import EpochReport
 
 REPORTS: Final = 5
@@ -90,7 +91,7 @@ class NoTraining:
                 finished_at=datetime.now(UTC),
             )
         )
-        opened = PrefixUse(kind="stored views", stage="block7", views=8, computed=0, read=8)
+        opened = FeatureUse(kind="stored views", stage="block7", views=8, computed=0, read=8)
         return WorkerReport(opened=opened, epochs=epochs, is_end=True)
 
 
@@ -129,7 +130,7 @@ def ours(trials: int, folder: Path, *, is_watched: bool) -> list[float]:
     progress = SearchProgress(
         task=search.task,
         name=search.name,
-        data=search.data,
+        data=search.request.data,
         trials=trials,
         minutes=None,
         workers=AT_ONCE,
@@ -307,8 +308,8 @@ def _search(trials: int) -> SearchRecord:
         store="store",
         metric="auc",
         space="benign_malignant",
-        space_context=_CONTEXT.as_plain(),
-        pins={},
+        space_context=_CONTEXT.model_dump(mode="json"),
+        fixed_params={},
         backbones=_BACKBONES,
         left_out={},
         weights_dir=None,

@@ -64,13 +64,13 @@ class Effort:
         epochs: Most that are trained.
         seconds: After which no further epoch begins; the best so far counts.
         seed: Of training.
-        pins: Settings in the place of the recipe's.
+        fixed_params: Settings in the place of the recipe's.
     """
 
     epochs: int = 2000
     seconds: float = float("inf")
     seed: int = 0
-    pins: Mapping[str, Any] = field(default_factory=dict)
+    fixed_params: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Kitchen:
@@ -89,7 +89,7 @@ class Kitchen:
         self.store, self.weights_dir, self.stand_ins = store, weights_dir, stand_ins or {}
         self._sources: dict[tuple[str, str, str], Run] = {}
 
-    def pins(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+    def fixed_params(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """Settings that put another backbone in the place of one without weights."""
         backbone = backbone_named(str(settings["model.backbone"]))
         is_pretrained = settings.get("model.weights", "imagenet") != "random"  # or starts from one that is
@@ -97,16 +97,16 @@ class Kitchen:
         if backbone.name not in self.stand_ins or not is_lacking:
             return {}
         other = backbone_named(self.stand_ins[backbone.name])
-        pins: dict[str, Any] = {"model.backbone": other.name}
+        fixed_params: dict[str, Any] = {"model.backbone": other.name}
         trained = settings.get("model.trained_stages", 0)
         if trained not in (0, "all"):
             # As deep a part of it trains: seven of nine stages, or the last layers with weights.
             share = int(trained) / len(backbone.stage_names)
-            pins["model.trained_stages"] = max(2, round(share * len(other.stage_names)))
+            fixed_params["model.trained_stages"] = max(2, round(share * len(other.stage_names)))
         cut = str(settings.get("model.cut", "top"))
         if not cut.startswith("top") and cut not in other.stage_names:
-            pins["model.cut"] = "top"
-        return pins
+            fixed_params["model.cut"] = "top"
+        return fixed_params
 
     def run(
         self,
@@ -131,8 +131,8 @@ class Kitchen:
             told = dict(zip(types.rows.tolist(), types.probabilities[:, 1].tolist(), strict=True))
             known = np.array([told[int(row)] for row in training_data.rows])
             training_data = dataclasses.replace(training_data, type_probability=known)
-        pins = self.pins(settings) | dict(effort.pins)
-        config = InitialPoint(recipe.name, settings).configure(pins, epochs=effort.epochs)
+        fixed_params = self.fixed_params(settings) | dict(effort.fixed_params)
+        config = InitialPoint(recipe.name, settings).configure(fixed_params, epochs=effort.epochs)
         start = None
         if recipe.starts_from:
             source = self._source(recipe.starts_from, recipe.task, patch_set, split, effort)

@@ -30,7 +30,7 @@ from benchmarks.plain_configurations import Configuration, configurations
 from benchmarks.plain_search import PlainData, PlainResult, run_plain
 from cluster.connect import Connection, connect, disconnect
 from orchestrator.request import SearchRequest
-from orchestrator.study.study import Proposal
+from orchestrator.study.trial_spec import TrialSpec
 from orchestrator.tuning.ray_backend import Resources, run_trials
 from orchestrator.tuning.setup import Prepared, prepare_search
 from orchestrator.tuning.trial_manager import TrialManager
@@ -53,10 +53,10 @@ class FixedList:
     """A policy that hands out a list of configurations and prunes none."""
 
     def __init__(self, configs: Sequence[TrialConfig]) -> None:
-        self.proposals = [Proposal(number, config, {}) for number, config in enumerate(configs)]
+        self.proposals = [TrialSpec(number, config, {}) for number, config in enumerate(configs)]
         self.records: dict[int, TrialRecord] = {}
 
-    def next(self) -> Proposal | None:
+    def ask(self) -> TrialSpec | None:
         """The next one, or None."""
         return self.proposals.pop(0) if self.proposals else None
 
@@ -165,7 +165,7 @@ def _prepared(arguments: argparse.Namespace, scratch: Path, connection: Connecti
         data=arguments.data,
         name=name,
         runs=scratch / "runs",
-        pins={"model.backbone": arguments.backbone},
+        fixed_params={"model.backbone": arguments.backbone},
         trials=len(configurations()),
         folds=FOLDS,
         epochs=arguments.epochs,
@@ -186,7 +186,7 @@ def _run_ours(
     preparation: float = 0.0,
 ) -> OurResult:
     """Run configurations through conductor and engine, in a run folder of their own."""
-    run, record = RunFolder(folder), prepared.record.model_copy(update={"seed": seed})
+    run, record = RunFolder(folder), prepared.record.with_options(seed=seed)
     folder.mkdir()
     run.split_file.write_bytes(prepared.run.split_file.read_bytes())
     run.write_search(record)
@@ -214,7 +214,7 @@ def _run_plain(
     prepared: Prepared, arguments: argparse.Namespace, sample: Sequence[Configuration], scratch: Path
 ) -> PlainResult:
     record = prepared.record
-    patch_set = open_patch_set(Path(record.store) / "data", record.fingerprint)
+    patch_set = open_patch_set(*record.data_location)
     training_data = training_data_of(patch_set, task_named(TASK), read_split(prepared.run.split_file))
     images = scratch / "images.npy"
     np.save(images, patch_set.images[training_data.rows])

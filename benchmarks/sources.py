@@ -123,7 +123,7 @@ class Table:
             patch_set, settings = self._patch_set(recipe), recipe.points[number]
             trains_stages = settings.get("model.trained_stages", 0) != 0
             seconds = self.seconds if trains_stages else float("inf")
-            effort = Effort(pins=self._pins(settings), seconds=seconds)
+            effort = Effort(fixed_params=self._pins(settings), seconds=seconds)
             split = split_for(recipe, patch_set, is_small=recipe.task == "idc")
             self._runs[key] = self.kitchen.run(recipe, settings, patch_set, split, effort)
         return self._runs[key]
@@ -131,13 +131,17 @@ class Table:
     @staticmethod
     def _pins(settings: Mapping[str, Any]) -> dict[str, Any]:
         """What is changed for the sake of time: no enlarging, and grey copied instead of mapped."""
-        pins: dict[str, Any] = {"model.channels": "replicate"}
+        fixed_params: dict[str, Any] = {"model.channels": "replicate"}
         if settings["training.augmentation"] == "idc":  # the largest set by far, and the largest networks
-            pins |= {"training.augmentation": "none"}
-            pins |= {} if settings.get("training.share", 1.0) < 1.0 else {"training.share": _SHARE}
+            fixed_params |= {"training.augmentation": "none"}
+            fixed_params |= (
+                {}
+                if settings.get("training.train_fraction", 1.0) < 1.0
+                else {"training.train_fraction": _SHARE}
+            )
         if settings.get("model.weights") == "random":
-            pins["input.size_px"] = None
-        return pins
+            fixed_params["input.size_px"] = None
+        return fixed_params
 
     def _ensemble(self, recipe: Recipe, runs: Sequence[Run]) -> str:
         members = align({number: run.predictions for number, run in enumerate(runs)})
@@ -151,8 +155,8 @@ class Table:
             said.append(
                 f"{ran.model.backbone} in the place of {asked['model.backbone']}, which has no weights here"
             )
-        if ran.training.share < asked.get("training.share", 1.0) or recipe.task == "idc":
-            said.append(f"{ran.training.share:.0%} of the training patients, not augmented")
+        if ran.training.train_fraction < asked.get("training.train_fraction", 1.0) or recipe.task == "idc":
+            said.append(f"{ran.training.train_fraction:.0%} of the training patients, not augmented")
         if asked.get("model.channels") == "conv1x1":
             said.append("grey copied")
         wanted = max((int(point["training.epochs"]) for point in recipe.points), default=0)

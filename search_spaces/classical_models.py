@@ -36,7 +36,7 @@ def classical(trial: optuna.trial.BaseTrial) -> Settings:
     name = trial.suggest_categorical("classical.name", MODELS)
     settings: Settings = {
         "classical.name": name,
-        "classical.scales": trial.suggest_categorical("classical.scales", (False, True)),
+        "classical.standardize": trial.suggest_categorical("classical.standardize", (False, True)),
         **_ONCE,
     }
     if name in STRENGTHS:
@@ -48,7 +48,7 @@ def classical(trial: optuna.trial.BaseTrial) -> Settings:
         settings["classical.lr"] = trial.suggest_float("classical.lr", 1e-3, 1e-1, log=True)
     elif name == "knn":
         settings["classical.neighbours"] = trial.suggest_categorical("classical.neighbours", NEIGHBOURS)
-        settings["classical.power"] = trial.suggest_categorical("classical.power", (1, 2))
+        settings["classical.minkowski_p"] = trial.suggest_categorical("classical.minkowski_p", (1, 2))
     elif name == "tree":
         settings["classical.depth"] = trial.suggest_categorical("classical.depth", DEPTHS)
     return settings

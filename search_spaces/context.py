@@ -1,12 +1,11 @@
 """What a search space may know: the data's shape and what this machine can afford. Plain values."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+
+from pydantic import BaseModel, ConfigDict, field_serializer
 
 
-@dataclass(frozen=True, slots=True)
-class SpaceContext:
+class SpaceContext(BaseModel):
     """Facts that conditions of a space depend on, fixed for a whole search.
 
     Attributes:
@@ -29,6 +28,8 @@ class SpaceContext:
         types: What the head may be told of the finding, `none` first; never what only people know.
         phases: Tasks that a net may learn first, since the labels answer them.
     """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     backbones: tuple[str, ...]
     from_scratch: frozenset[str]
@@ -54,43 +55,6 @@ class SpaceContext:
         """What `model.backbone` may be, the free-form family under its own name."""
         return (*self.backbones, "scratch") if self.has_free_form else self.backbones
 
-    def as_plain(self) -> dict[str, Any]:
-        """Values for YAML."""
-        plain = asdict(self)
-        plain["adapts_channels"] = sorted(self.adapts_channels)
-        plain["from_scratch"] = sorted(self.from_scratch)
-        return {name: _plain(value) for name, value in plain.items()}
-
-    @classmethod
-    def from_plain(cls, plain: Mapping[str, Any]) -> "SpaceContext":
-        """Read what `as_plain` wrote."""
-
-        def tuples(value: Mapping[str, list[Any]]) -> dict[str, tuple[Any, ...]]:
-            return {name: tuple(items) for name, items in value.items()}
-
-        return cls(
-            backbones=tuple(plain["backbones"]),
-            from_scratch=frozenset(plain["from_scratch"]),
-            fine_tunes=tuples(plain["fine_tunes"]),
-            flattens=tuples(plain["flattens"]),
-            levels=tuples(plain["levels"]),
-            adapts_channels=frozenset(plain["adapts_channels"]),
-            augmentations=tuple(plain["augmentations"]),
-            sizes_px=dict(plain["sizes_px"]),
-            epochs=plain["epochs"],
-            images=plain["images"],
-            has_gpu=plain.get("has_gpu", False),
-            depths=tuple(plain.get("depths", (0, 1))),
-            has_free_form=plain.get("has_free_form", False),
-            image_px=plain.get("image_px", 0),
-            image_channels=plain.get("image_channels", 1),
-            has_pairs=plain.get("has_pairs", False),
-            types=tuple(plain.get("types", ("none",))),
-            phases=tuple(plain.get("phases", ())),
-        )
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {name: _plain(item) for name, item in value.items()}
-    return list(value) if isinstance(value, tuple) else value
+    @field_serializer("from_scratch", "adapts_channels")
+    def _sorted(self, names: frozenset[str]) -> list[str]:
+        return sorted(names)

@@ -30,13 +30,13 @@ class InitialPoint:
     recipe: str
     settings: Mapping[str, Any]
 
-    def configure(self, pins: Mapping[str, Any], *, epochs: int) -> TrialConfig:
+    def configure(self, fixed_params: Mapping[str, Any], *, epochs: int) -> TrialConfig:
         """The configuration that runs: held settings win, and no point trains longer than the search allows.
 
         Raises:
             ConfigError: If it is no valid configuration.
         """
-        settings = flatten(self.settings) | dict(pins)
+        settings = flatten(self.settings) | dict(fixed_params)
         settings["training.epochs"] = min(int(settings.get("training.epochs", epochs)), epochs)
         if "training.first_phase_epochs" in settings:
             first = int(settings["training.first_phase_epochs"])

@@ -20,15 +20,15 @@ def parse_fixed_params(texts: list[str]) -> dict[str, Any]:
     >>> parse_pins(["optimizer.lr=0.01", "model.head.hidden=[64, 32]"])
     {'optimizer.lr': 0.01, 'model.head.hidden': [64, 32]}
     """
-    pins: dict[str, Any] = {}
+    fixed_params: dict[str, Any] = {}
     for text in texts:
         name, separator, value = text.partition("=")
         name = name.strip()
         if not separator:
             raise ConfigError(f"--set {text!r}: write name=value, such as --set optimizer.name=adam")
-        pins[name] = _value(name, value)
-        parse_setting(name, pins[name])
-    return pins
+        fixed_params[name] = _value(name, value)
+        parse_setting(name, fixed_params[name])
+    return fixed_params
 
 
 def _value(name: str, text: str) -> Any:
@@ -50,8 +50,8 @@ class FixedParamsTrial:
     Conditions of the space follow the pinned values, since the space sees them as suggestions.
     """
 
-    def __init__(self, trial: optuna.trial.BaseTrial, pins: Mapping[str, Any]) -> None:
-        self._trial, self._pins = trial, pins
+    def __init__(self, trial: optuna.trial.BaseTrial, fixed_params: Mapping[str, Any]) -> None:
+        self._trial, self._fixed = trial, fixed_params
 
     def suggest_categorical(self, name: str, choices: Any) -> Any:
         """The pinned value, or the sampler's choice."""
@@ -70,4 +70,4 @@ class FixedParamsTrial:
 
     def _pinned(self, name: str, ask: Any) -> Any:
         setting = name.partition("@")[0]
-        return self._pins[setting] if setting in self._pins else ask()
+        return self._fixed[setting] if setting in self._fixed else ask()

@@ -46,21 +46,21 @@ class Space:
     recipes: tuple[Recipe, ...]
 
     def configure(
-        self, trial: optuna.trial.BaseTrial, context: SpaceContext, pins: Mapping[str, Any]
+        self, trial: optuna.trial.BaseTrial, context: SpaceContext, fixed_params: Mapping[str, Any]
     ) -> TrialConfig:
         """Ask for one point and check it.
 
         Raises:
             ConfigError: If the point is no valid configuration; the message holds the space and the point.
         """
-        asked = flatten(self.function(FixedParamsTrial(trial, pins), context))  # type: ignore[arg-type]
-        settings = {"training.epochs": context.epochs} | asked | dict(pins)
+        asked = flatten(self.function(FixedParamsTrial(trial, fixed_params), context))  # type: ignore[arg-type]
+        settings = {"training.epochs": context.epochs} | asked | dict(fixed_params)
         if settings.get("model.backbone") in context.from_scratch:
             settings = {"model.weights": "random", "model.trained_stages": "all"} | settings
         try:
             return decode(settings)
         except (ConfigError, UnknownNameError) as error:
-            held = f" with {', '.join(f'--set {name}' for name in pins)}" if pins else ""
+            held = f" with {', '.join(f'--set {name}' for name in fixed_params)}" if fixed_params else ""
             raise ConfigError(f"space {self.name}{held} proposed a point that cannot run: {error}") from error
 
 

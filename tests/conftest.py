@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from results.run.records import SearchRecord
+from results.run.search_request import SearchRequest
 from trainables.data.patches import PatchSet, RawPatches, store_patch_set
 from trainables.data.sources.checks import baseline_partners
 
@@ -21,40 +22,39 @@ def make_search() -> Callable[..., SearchRecord]:
     """Build a `search.yaml` record; any field may be given."""
 
     def make(**fields: Any) -> SearchRecord:
-        defaults: dict[str, Any] = {
+        options: dict[str, Any] = {
             "task": "benign_malignant",
-            "classes": ("benign", "malignant"),
-            "name": "first",
             "data": "phantom",
+            "trials": 4,
+            "folds": 3,
+            "epochs": 3,
+            "minutes": None,
+        }
+        facts: dict[str, Any] = {
+            "command": "orchestrate search benign_malignant",
+            "name": "first",
+            "classes": ("benign", "malignant"),
             "label_codes": "task",
             "source": "phantom",
             "is_synthetic": True,
             "fingerprint": "f" * 64,
             "store": "store",
             "metric": "auc",
-            "space": "benign_malignant",
             "space_context": {},
-            "pins": {},
             "backbones": ("efficientnet_lite0",),
             "left_out": {},
-            "weights_dir": None,
-            "trials": 4,
-            "minutes": None,
             "trial_minutes": 10.0,
             "folds": 3,
             "test_share": 0.2,
-            "seed": 0,
-            "workers": None,
-            "cpus_per_trial": 1.0,
             "gpus_per_trial": 0.0,
-            "epochs": 3,
-            "keep_weights": 12,
-            "study_storage": None,
-            "command": "orchestrate search benign_malignant",
             "versions": {},
             "started_at": datetime(2026, 1, 1, tzinfo=UTC),
         }
-        return SearchRecord(**(defaults | fields))
+        for name, value in fields.items():
+            (facts if name in SearchRecord.model_fields else options)[name] = value
+        if facts.get("holdout") is not None:
+            options["folds"] = None
+        return SearchRecord(request=SearchRequest(**options), **facts)
 
     return make
 

@@ -1,14 +1,10 @@
 """What several verbs share: naming a run, choosing a format, printing."""
 
 import argparse
-import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
-
     from results.run.run_folder import RunFolder
 
 
@@ -35,35 +31,3 @@ def open_run(arguments: argparse.Namespace) -> "RunFolder":
     from results.run.run_folder import find_run
 
     return find_run(arguments.run, arguments.runs)
-
-
-def messages() -> "Console":
-    """Where sentences for the user go: standard error, so that standard output holds results alone."""
-    from rich.console import Console
-
-    return Console(stderr=True, highlight=False)
-
-
-def print_message(console: "Console", text: str) -> None:
-    """Print a sentence: wrapped between words on a terminal, on one line elsewhere."""
-    console.print(text, soft_wrap=not console.is_terminal)
-
-
-def show(
-    kind: str, *, table: Callable[[], "RenderableType"], rows: Callable[[], Any], csv: Callable[[], str]
-) -> None:
-    """Print a result as a table, as JSON or as CSV on standard output."""
-    if kind == "json":
-        print(json.dumps(rows(), indent=1, allow_nan=False))
-    elif kind == "csv":
-        print(csv(), end="")
-    else:
-        from rich.console import Console
-
-        Console(highlight=False).print(table())
-
-
-def warn_if_synthetic(run: "RunFolder") -> None:
-    """Say on standard error that a run's images are generated."""
-    if run.search().is_synthetic:
-        messages().print("[yellow]SYNTHETIC images: these numbers say nothing about patients[/]")

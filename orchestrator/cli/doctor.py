@@ -4,7 +4,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from orchestrator.cli.common import add_format, add_runs, show
+from orchestrator.cli.common import add_format, add_runs
+from orchestrator.reporting.console import show
 
 HELP = "check installation, devices, weights and disk"
 EPILOG = """\

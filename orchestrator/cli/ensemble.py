@@ -2,15 +2,8 @@
 
 import argparse
 
-from orchestrator.cli.common import (
-    add_format,
-    add_run,
-    messages,
-    open_run,
-    print_message,
-    show,
-    warn_if_synthetic,
-)
+from orchestrator.cli.common import add_format, add_run, open_run
+from orchestrator.reporting.console import messages, print_message, show, warn_if_synthetic
 
 HELP = "build ensembles from the best trials of a run"
 EPILOG = """\
@@ -46,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
         pool=arguments.pool,
         max_members=arguments.members,
         methods=arguments.methods or tuple(METHODS),
-        seed=folder.search().seed,
+        seed=folder.search().request.seed,
     )
     warn_if_synthetic(folder)
     show(

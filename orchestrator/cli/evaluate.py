@@ -3,15 +3,8 @@
 import argparse
 import sys
 
-from orchestrator.cli.common import (
-    add_format,
-    add_run,
-    messages,
-    open_run,
-    print_message,
-    show,
-    warn_if_synthetic,
-)
+from orchestrator.cli.common import add_format, add_run, open_run
+from orchestrator.reporting.console import messages, print_message, show, warn_if_synthetic
 
 HELP = "open the sealed test part, once, and score the ensemble on it"
 EPILOG = """\
@@ -49,11 +42,11 @@ def run(arguments: argparse.Namespace) -> int:
         evaluation_as_csv,
         evaluation_as_json,
         evaluation_table,
-        test_accesses,
+        read_accesses,
     )
 
     folder = open_run(arguments)
-    before = len(test_accesses(folder))
+    before = len(read_accesses(folder))
     if before:
         messages().print(
             f"[yellow]the test part has been opened {before} time(s) before; this is no first look[/]"

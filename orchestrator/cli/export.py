@@ -3,7 +3,8 @@
 import argparse
 from pathlib import Path
 
-from orchestrator.cli.common import add_run, messages, open_run, print_message
+from orchestrator.cli.common import add_run, open_run
+from orchestrator.reporting.console import messages, print_message
 
 HELP = "write the winning ensemble, or one trial, as one ONNX file with a model card"
 EPILOG = """\

@@ -2,7 +2,8 @@
 
 import argparse
 
-from orchestrator.cli.common import add_format, add_run, open_run, show, warn_if_synthetic
+from orchestrator.cli.common import add_format, add_run, open_run
+from orchestrator.reporting.console import show, warn_if_synthetic
 
 HELP = "rank the trials of a run, with intervals"
 EPILOG = """\
@@ -28,8 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the leaderboard; returns the exit code."""
-    from results.run.run_folder import write_atomically
     from results.scores.leaderboard import leaderboard, leaderboard_table, rows_as_csv, rows_as_json
+    from trainables.common.files import write_atomically
 
     folder = open_run(arguments)
     rows = leaderboard(folder, top=arguments.top)

@@ -4,7 +4,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from orchestrator.cli import search
-from orchestrator.cli.common import messages, print_message
+from orchestrator.reporting.console import messages, print_message
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -27,7 +27,7 @@ examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options: those of a search, and how to print."""
-    search.add_arguments(parser)
+    search.add_request(parser)
     parser.add_argument(
         "--format", choices=("table", "json"), default="table", help="how to print (default: table)"
     )
@@ -37,29 +37,28 @@ def run(arguments: argparse.Namespace) -> int:
     """Plan and print; returns the exit code."""
     import dataclasses
     import json
+    import sys
 
-    from cluster.connect import Connection
     from orchestrator.estimate.simulation import estimate_search
     from orchestrator.preflight.preflight import run_preflight
-    from orchestrator.request import check_request
-    from trainables.training.cost_probe import count_cpus, count_gpus
+    from orchestrator.preflight.this_machine import this_machine
+    from orchestrator.request import check_request, typed_command
 
     request = search.request_of(arguments)
     check_request(request)
     console = messages()
     print_message(console, "reading the data and measuring what trials cost here ...")
-    machine = Connection("", True, float(count_cpus()), float(count_gpus()), 1, "")
-    survey = run_preflight(request, lambda: machine, lambda _: None)
-    for note in survey.notes:
+    preflight = run_preflight(request, this_machine, lambda _: None)
+    for note in preflight.notes:
         print_message(console, note)
-    plan = estimate_search(survey, request)
+    estimate = estimate_search(preflight)
     if arguments.format == "json":
-        print(json.dumps(dataclasses.asdict(plan), indent=1, allow_nan=False))
+        print(json.dumps(dataclasses.asdict(estimate), indent=1, allow_nan=False))
         return 0
     from rich.console import Console
 
-    Console(highlight=False).print(plan_table(plan))
-    print_message(console, f"next: {request.command.replace(' plan ', ' search ', 1)}")
+    Console(highlight=False).print(plan_table(estimate))
+    print_message(console, f"next: {typed_command(sys.argv[1:]).replace(' plan ', ' search ', 1)}")
     return 0
 
 
@@ -136,17 +135,14 @@ def _totals(plan: "Estimate") -> "RenderableType":
 
 
 def _lines(plan: "Estimate") -> list[tuple[str, str]]:
+    from orchestrator.preflight.preflight import reasons_by_backbone
     from orchestrator.reporting.terminal import clock_text
 
     low, middle, high = (clock_text(seconds) for seconds in plan.seconds)
-    by_reason: dict[str, list[str]] = {}
-    for name, reason in plan.left_out.items():
-        by_reason.setdefault(reason.replace(f" for {name}:", ":").replace(f"{name}*", "NAME*"), []).append(
-            name
-        )
+    reasons = reasons_by_backbone(plan.left_out)
     weights = "; ".join(f"{backbone.backbone}: {backbone.weights}" for backbone in plan.backbones)
     lines = [("weights", weights)]
-    lines += [("left out", f"{', '.join(names)}: {reason}") for reason, names in by_reason.items()]
+    lines += [("left out", f"{', '.join(names)}: {reason}") for reason, names in reasons.items()]
     lines += [
         (
             "forward",

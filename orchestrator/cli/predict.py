@@ -3,7 +3,8 @@
 import argparse
 from pathlib import Path
 
-from orchestrator.cli.common import add_format, messages, print_message, show
+from orchestrator.cli.common import add_format
+from orchestrator.reporting.console import messages, print_message, show
 
 HELP = "predict images with an exported bundle"
 EPILOG = """\

@@ -4,7 +4,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from orchestrator.cli.common import add_format, add_runs, messages, print_message, show
+from orchestrator.cli.common import add_format, add_runs
+from orchestrator.reporting.console import messages, print_message, show
 
 if TYPE_CHECKING:
     from trainables.features.listing import StoredKey

@@ -2,7 +2,8 @@
 
 import argparse
 
-from orchestrator.cli.common import add_run, messages, open_run, print_message
+from orchestrator.cli.common import add_run, open_run
+from orchestrator.reporting.console import messages, print_message
 
 HELP = "train an ensemble's members, or one trial, again on the whole training part"
 EPILOG = """\

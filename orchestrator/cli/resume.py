@@ -2,7 +2,8 @@
 
 import argparse
 
-from orchestrator.cli.common import add_run, messages, open_run
+from orchestrator.cli.common import add_run, open_run
+from orchestrator.reporting.console import messages
 
 HELP = "go on with a search that was interrupted or killed"
 EPILOG = """\
@@ -29,12 +30,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Resume; returns the exit code."""
+    folder, console = open_run(arguments), messages()
+    from orchestrator.cli.closing import close_search, notify_on, terminal_view
     from orchestrator.tuning.session import resume_search
 
-    return resume_search(
-        open_run(arguments),
+    outcome = resume_search(
+        folder,
         address=arguments.address,
         minutes=arguments.minutes,
         trials=arguments.trials,
-        console=messages(),
+        notify=notify_on(console),
+        open_view=terminal_view(console),
     )
+    return close_search(outcome, console, finish=False)

@@ -2,7 +2,8 @@
 
 import argparse
 
-from orchestrator.cli.common import add_format, add_run, open_run, show, warn_if_synthetic
+from orchestrator.cli.common import add_format, add_run, open_run
+from orchestrator.reporting.console import show, warn_if_synthetic
 
 HELP = "say what an ensemble, or a trial, would call at each threshold"
 EPILOG = """\

@@ -94,7 +94,7 @@ class CostModel:
         rows: Those with a part in the task.
         split: Folds and sealed test part.
         inventory: Backbones with their weights.
-        afforded: What the backbones cost.
+        feasible: What the backbones cost.
         store: Folder of stored features.
         device: Where trials will run.
         crowding: How many times as long a worker takes while all work.
@@ -106,7 +106,7 @@ class CostModel:
     rows: TaskRows
     split: Split
     inventory: Inventory
-    afforded: FeasibleModels
+    feasible: FeasibleModels
     store: Path
     device: Device
     crowding: float
@@ -125,13 +125,13 @@ class CostModel:
         """Images outside the test part."""
         return len(self.training_folds)
 
-    def price(self, config: TrialConfig, *, is_recipe: bool) -> TrialCost:
+    def cost_of(self, config: TrialConfig, *, is_recipe: bool) -> TrialCost:
         """Price one configuration."""
         backbone = backbone_named(config.model.backbone)
         spec = self._spec(config, is_test=False)
         shapes = feature_shapes(backbone.name, backbone.channels or spec.channels, spec.size_px)
         tap = tap_of(config, backbone)
-        default_px = self.afforded.context.sizes_px.get(backbone.name, spec.size_px)
+        default_px = self.feasible.context.sizes_px.get(backbone.name, spec.size_px)
         area = (spec.size_px / default_px) ** 2
         predicted = prediction_views(config.training.augmentation, average=config.training.average_views)
         head = self._head(config, shapes[backbone.stage_names[backbone.cut_index(config.model.cut) - 1]])
@@ -204,7 +204,7 @@ class CostModel:
         """Taps that a pass fills: the one that is asked for, and those that workers share."""
         if tap is None:
             return {}
-        depths = (0, 1) if self.afforded.context.fine_tunes[name] else (0,)
+        depths = (0, 1) if self.feasible.context.fine_tunes[name] else (0,)
         shared = taps_to_share(backbone_named(name), dict(shapes), depths=depths)
         return {
             other: len(self.rows.rows) * _numbers(other, shapes) * _BYTES[self.features]
@@ -245,13 +245,13 @@ class CostModel:
 
     def _forward_seconds(self, backbone: str) -> float:
         """A forward pass through the whole backbone for one image; 0 for nets that have no frozen part."""
-        cost = self.afforded.costs.get(backbone)
+        cost = self.feasible.costs.get(backbone)
         return cost.forward if cost else 0.0
 
     def _step_seconds(self, config: TrialConfig, shapes: Mapping[str, tuple[int, int, int]]) -> float:
         """A training step of the stages that train, for one image at the backbone's own size."""
         backbone, model = backbone_named(config.model.backbone), config.model
-        cost = self.afforded.costs.get(backbone.name)
+        cost = self.feasible.costs.get(backbone.name)
         plan = backbone.plan(model)
         if cost is not None and cost.from_pixels is not None:
             return cost.from_pixels
@@ -263,7 +263,7 @@ class CostModel:
         spec = self._spec(config, is_test=False)
         pixels = (spec.channels, spec.size_px, spec.size_px)
         shape = shapes[plan.frozen[-1]] if plan.is_prefix_fixed else pixels
-        default_px = self.afforded.context.sizes_px.get(backbone.name, spec.size_px)
+        default_px = self.feasible.context.sizes_px.get(backbone.name, spec.size_px)
         return measure_step(config, shape, self.device) * (default_px / spec.size_px) ** 2
 
 

@@ -17,7 +17,6 @@ import numpy as np
 
 from orchestrator.estimate.cost_model import CostModel, FeatureRequirement, TrialCost
 from orchestrator.preflight.preflight import Preflight
-from orchestrator.request import SearchRequest
 from orchestrator.study.pruners import REDUCTION, first_rung
 from results.run.split_labels import GROUPED, NAIVE, SplitName
 from trainables.common.errors import ConfigError
@@ -251,38 +250,38 @@ class Estimate:
     trials_in_budget: int
 
 
-def estimate_search(survey: Preflight, request: SearchRequest) -> Estimate:
+def estimate_search(preflight: Preflight) -> Estimate:
     """Price points of a surveyed search and run searches over them in thought.
 
     Args:
-        survey: From `orchestrator.preflight.preflight.run_preflight`.
-        request: What was asked for.
+        preflight: From `orchestrator.preflight.preflight.run_preflight`.
 
     Raises:
         ConfigError: If the data are a table.
     """
-    if survey.patch_set.is_table:
+    if preflight.patch_set.is_table:
         raise ConfigError(
             "a plan prices passes through nets, and a table has none: a classical model is fitted in about a "
             "second. Start the search right away"
         )
+    request = preflight.request
     trials = request.trials
-    device = choose_device(survey.gpus_per_trial)
-    crowding = measure_crowding(survey.slots) if device.type == "cpu" else float(survey.slots)
+    device = choose_device(preflight.gpus_per_trial)
+    crowding = measure_crowding(preflight.slots) if device.type == "cpu" else float(preflight.slots)
     cost_model = CostModel(
-        patch_set=survey.patch_set,
-        rows=survey.rows,
-        split=survey.split,
-        inventory=survey.inventory,
-        afforded=survey.afforded,
-        store=survey.store,
+        patch_set=preflight.patch_set,
+        rows=preflight.rows,
+        split=preflight.split,
+        inventory=preflight.inventory,
+        feasible=preflight.feasible,
+        store=preflight.store,
         device=device,
         crowding=crowding,
         features=request.features,
     )
-    recipes = len(survey.first)
-    drawn = survey.points[: recipes + _RANDOM_POINTS]
-    points = [cost_model.price(config, is_recipe=number < recipes) for number, config in enumerate(drawn)]
+    recipes = len(preflight.initial_points)
+    drawn = preflight.points[: recipes + _RANDOM_POINTS]
+    points = [cost_model.cost_of(config, is_recipe=number < recipes) for number, config in enumerate(drawn)]
     warm = cost_model.warm(points)
     random = np.random.default_rng(0)
     count = max(20, min(_DRAWS, _DRAWN_TRIALS // trials))
@@ -291,24 +290,24 @@ def estimate_search(survey: Preflight, request: SearchRequest) -> Estimate:
         for _ in range(count)
     ]
     budget = None if request.minutes is None else 60.0 * request.minutes
-    ending = [np.array(finish_times(outcome.durations, survey.slots)) for outcome in outcomes]
+    ending = [np.array(finish_times(outcome.durations, preflight.slots)) for outcome in outcomes]
     wall = [_START_SECONDS + min(float(own.max()), budget or np.inf) for own in ending]
     low, middle, high = (float(value) for value in np.percentile(wall, (10, 50, 90)))
     return Estimate(
-        task=survey.task.name,
-        source=survey.patch_set.source,
-        is_synthetic=survey.patch_set.is_synthetic,
-        is_grouped=survey.rows.is_grouped,
-        split=NAIVE if survey.split.is_naive else GROUPED,
-        parts=_parts(survey),
-        folds=survey.split.folds,
+        task=preflight.task.name,
+        source=preflight.patch_set.source,
+        is_synthetic=preflight.patch_set.is_synthetic,
+        is_grouped=preflight.rows.is_grouped,
+        split=NAIVE if preflight.split.is_naive else GROUPED,
+        parts=_parts(preflight),
+        folds=preflight.split.folds,
         trials=trials,
         recipes=min(recipes, trials),
         priced_points=len(points),
-        backbones=_backbone_plans(survey, cost_model, points, warm, outcomes),
-        left_out=survey.afforded.left_out,
+        backbones=_backbone_plans(preflight, cost_model, points, warm, outcomes),
+        left_out=preflight.feasible.left_out,
         keys=_key_plans(cost_model, points, warm, outcomes),
-        slots=survey.slots,
+        slots=preflight.slots,
         crowding=crowding,
         worker_bytes=peak_memory_bytes() + max(point.memory_bytes for point in points),
         prefix_seconds=float(np.mean([sum(own.prefix_seconds.values()) for own in outcomes])),
@@ -320,16 +319,16 @@ def estimate_search(survey: Preflight, request: SearchRequest) -> Estimate:
     )
 
 
-def _parts(survey: Preflight) -> tuple[DataPart, ...]:
-    folds, rows = survey.split.folds_of(survey.rows), survey.rows
+def _parts(preflight: Preflight) -> tuple[DataPart, ...]:
+    folds, rows = preflight.split.folds_of(preflight.rows), preflight.rows
     places = {"folds": folds != TEST, "test": folds == TEST}
-    if survey.split.holdout is not None:
+    if preflight.split.holdout is not None:
         places = {"training": folds == TRAINING, "validation": folds == 0, "test": folds == TEST}
     found = []
     for name, chosen in places.items():
         by_class = {
             label: rows.groups[chosen & (rows.labels == index)]
-            for index, label in enumerate(survey.task.classes)
+            for index, label in enumerate(preflight.task.classes)
         }
         found.append(
             DataPart(
@@ -343,16 +342,16 @@ def _parts(survey: Preflight) -> tuple[DataPart, ...]:
 
 
 def _backbone_plans(
-    survey: Preflight,
+    preflight: Preflight,
     cost_model: CostModel,
     points: Sequence[TrialCost],
     warm: AbstractSet[FeatureRequirement],
     outcomes: Sequence[SimulatedSearch],
 ) -> tuple[BackboneEstimate, ...]:
-    images = len(survey.rows.rows)
+    images = len(preflight.rows.rows)
     plans = []
-    for name in survey.afforded.context.backbones:
-        file = survey.inventory.usable[name]
+    for name in preflight.feasible.context.backbones:
+        file = preflight.inventory.usable[name]
         passes = [
             [place for place in own.passes if cost_model.keys[place[0]].backbone == name] for own in outcomes
         ]

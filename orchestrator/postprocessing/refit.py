@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from orchestrator.tuning.trial_runner import open_material
+from orchestrator.preflight.run_data import open_run_data
 from results.errors import RunError
 from results.predictors.selected_model import resolve_model
 from results.run.records import SearchRecord, TrialRecord
@@ -88,7 +88,7 @@ def _refitted(run: RunFolder, record: TrialRecord, seeds: int) -> RefittedTrial:
     if known is not None and (known.seeds, known.epochs) == (seeds, record.best_epoch):
         return RefittedTrial(record.number, known, is_new=False)
     search, config, begun = run.search(), decode(record.config), time.monotonic()
-    training_data, runtime = open_material(run, search, available_device())
+    training_data, runtime = open_run_data(run, search, available_device())
     epochs = record.best_epoch or 1
     found = refit(
         config,
@@ -115,9 +115,9 @@ def _refitted(run: RunFolder, record: TrialRecord, seeds: int) -> RefittedTrial:
 
 
 def _note(config: TrialConfig) -> str:
-    if config.training.stopping != "fold":
+    if config.training.early_stopping_scope != "fold":
         return ""
-    return "each fold kept an epoch of its own (training.stopping=fold); this is the last of them"
+    return "each fold kept an epoch of its own (training.early_stopping_scope=fold); this is the last of them"
 
 
 def _with_refitted_start(runtime: TrialRuntime, search: SearchRecord) -> TrialRuntime:

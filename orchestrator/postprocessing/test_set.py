@@ -1,7 +1,6 @@
 """Opens the sealed test part: the one place that scores a model on test labels."""
 
 from datetime import UTC, datetime
-from pathlib import Path
 
 import numpy as np
 
@@ -31,7 +30,7 @@ def open_test_part(
     from results.predictors.loading import predict_rows
 
     search = run.search()
-    patch_set = open_patch_set(Path(search.store) / "data", search.fingerprint)
+    patch_set = open_patch_set(*search.data_location)
     split = read_split(run.split_file)
     split.verify(patch_set.fingerprint)
     rows = select_rows(patch_set, task_named(search.task))

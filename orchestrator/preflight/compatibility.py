@@ -1,6 +1,5 @@
 """What can run on the data at hand: checks of a configuration, and what the labels let a space ask for."""
 
-import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Final
@@ -57,17 +56,17 @@ def check_config(
 
 def with_labels(context: SpaceContext, training_data: TrainingData) -> SpaceContext:
     """Say what labels and pairs of these data let a space ask for."""
-    return dataclasses.replace(
-        context,
-        has_pairs=_is_possible(training_data.baselines),
-        types=tuple(name for name in _TYPES if _is_possible(functools.partial(training_data.known, name))),
-        phases=tuple(
+    found = {
+        "has_pairs": _is_possible(training_data.baselines),
+        "types": tuple(name for name in _TYPES if _is_possible(functools.partial(training_data.known, name))),
+        "phases": tuple(
             name
             for name, task in TASKS.items()
             if len(task.classes) > training_data.classes
             and _is_possible(functools.partial(training_data.labels_of, task))
         ),
-    )
+    }
+    return context.model_copy(update=found)
 
 
 def _is_possible(read: Callable[[], object]) -> bool:

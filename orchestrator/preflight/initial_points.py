@@ -1,10 +1,11 @@
-"""Which recipes a search tries first."""
+"""Recipes that a search tries before the sampler proposes anything."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from results.run.search_request import SearchRequest
 from search_spaces.enqueue import InitialPoint
 from search_spaces.recipes import Recipe, recipe_named, recipes_of
 from search_spaces.registry import Space
@@ -12,6 +13,7 @@ from trainables.common.errors import ConfigError, OrchestrateError
 from trainables.config.trial_config import TrialConfig
 
 ALL: Final = "all"
+DEFAULT_EPOCHS: Final = int(SearchRequest.model_fields["epochs"].default)
 _SHARE: Final = 3  # unless it is told which, a search gives at most a third of its trials to recipes,
 _OF_A_BACKBONE: Final = 2  # and at most two to those of one backbone
 
@@ -40,13 +42,13 @@ class InitialPoints:
         return tuple(dict.fromkeys(str(point.settings["model.backbone"]) for point in self.points))
 
     def fitting(
-        self, check: ConfigCheck, pins: Mapping[str, Any], *, epochs: int, trials: int
+        self, check: ConfigCheck, fixed_params: Mapping[str, Any], *, epochs: int, trials: int
     ) -> tuple[list[InitialPoint], dict[str, str]]:
         """Return the points to try, and why others are left out, by recipe.
 
         Args:
             check: Raises where a configuration cannot run on these data.
-            pins: Settings held fixed.
+            fixed_params: Settings held fixed.
             epochs: Largest number of epochs of a trial.
             trials: Of the whole search.
 
@@ -57,7 +59,7 @@ class InitialPoints:
         of_backbone = Counter[str]()
         for point in self.points:
             try:
-                config = point.configure(pins, epochs=epochs)
+                config = point.configure(fixed_params, epochs=epochs)
                 check(config)
             except OrchestrateError as error:
                 if self.is_by_name:
@@ -94,22 +96,11 @@ def choose_initial_points(names: Sequence[str], task: str, space: Space) -> Init
     )
 
 
-@dataclass(frozen=True, slots=True)
-class RecipeDefaults:
-    """What a search does where its command does not say: the protocol of the recipes that it names."""
-
-    trials: int = 24
-    epochs: int = 30
-    folds: int | None = None
-    holdout: float | None = None
-    test_share: float = 0.2
-
-
-def defaults_for(names: Sequence[str], task: str) -> RecipeDefaults:
-    """Return what a search with these recipes does where its command does not say.
+def protocol_of_recipes(names: Sequence[str], task: str) -> dict[str, Any]:
+    """Return the options that recipes bring along, for a request that leaves them open.
 
     Trials are the recipes' points, epochs those of the longest, and the protocol is theirs where they agree.
-    A naive split is never a default.
+    A naive split is never among them.
 
     Args:
         names: Ids of recipes, or `all`.
@@ -120,21 +111,24 @@ def defaults_for(names: Sequence[str], task: str) -> RecipeDefaults:
         ConfigError: If a recipe is of another task.
     """
     if not names:
-        return RecipeDefaults()
+        return {}
     if ALL in names:
         points = [point for recipe in recipes_of(task) for point in recipe.points]
-        return RecipeDefaults(
-            max(len(points), 1), max([30, *(int(point["training.epochs"]) for point in points)])
-        )
+        epochs = max([DEFAULT_EPOCHS, *(int(point["training.epochs"]) for point in points)])
+        return {"trials": max(len(points), 1), "epochs": epochs}
     named = [recipe_named(name, task) for name in names]
     members = [recipe_named(member, task) for recipe in named for member in recipe.members or (recipe.name,)]
     settings = [point for recipe in members for point in recipe.points]
     protocols = {(one.folds, one.holdout, one.test_share) for one in (recipe.protocol for recipe in named)}
-    trials, epochs = len(settings), max(int(point["training.epochs"]) for point in settings)
-    if len(protocols) > 1:
-        return RecipeDefaults(trials, epochs)
-    folds, holdout, test_share = protocols.pop()
-    return RecipeDefaults(trials, epochs, folds if holdout is None else None, holdout, test_share)
+    found: dict[str, Any] = {
+        "trials": len(settings),
+        "epochs": max(int(point["training.epochs"]) for point in settings),
+    }
+    if len(protocols) == 1:
+        folds, holdout, test_share = protocols.pop()
+        own = {"folds": folds if holdout is None else None, "holdout": holdout, "test_share": test_share}
+        found |= {name: value for name, value in own.items() if value is not None}
+    return found
 
 
 def _points(recipes: Sequence[Recipe]) -> tuple[InitialPoint, ...]:

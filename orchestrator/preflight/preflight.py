@@ -1,4 +1,4 @@
-"""What a search finds before it writes anything."""
+"""Everything that is found out before a search writes anything: data, split, machine, models and points."""
 
 import dataclasses
 import functools
@@ -38,12 +38,12 @@ Connector = Callable[[], Connection]
 
 @dataclass(frozen=True, slots=True)
 class Preflight:
-    """What a search finds before it writes anything: the data, their split, the machine, what it can afford.
+    """Data, split, machine, feasible models and initial points of a search.
 
     Attributes:
+        request: Options of the search.
         task: The question.
-        space: What may vary.
-        pins: Settings held fixed.
+        space: Search space.
         store: Folder of data and stored features, absolute.
         patch_set: The images.
         rows: Those with a part in the task.
@@ -52,8 +52,8 @@ class Preflight:
         slots: Trials at once.
         trial_minutes: Longest a single trial may take.
         inventory: Backbones with their weights.
-        afforded: Backbones that this machine can afford, with what they cost.
-        first: Points to try first.
+        feasible: Backbones that fit the time budget on this machine, with their costs.
+        initial_points: Configurations to try before the sampler proposes any.
         recipes: Names of the recipes: those that the user named, else those of the first points.
         points: The first points and more, drawn from the space; all of them can run.
         start_from: Trial whose weights others start from.
@@ -61,9 +61,9 @@ class Preflight:
         notes: What reading the data found out, in sentences.
     """
 
+    request: SearchRequest
     task: Task
     space: Space
-    pins: Mapping[str, Any]
     store: Path
     patch_set: PatchSet
     rows: TaskRows
@@ -72,8 +72,8 @@ class Preflight:
     slots: int
     trial_minutes: float
     inventory: Inventory
-    afforded: FeasibleModels
-    first: tuple[InitialPoint, ...]
+    feasible: FeasibleModels
+    initial_points: tuple[InitialPoint, ...]
     recipes: tuple[str, ...]
     points: tuple[TrialConfig, ...]
     start_from: SourceTrial | None
@@ -81,35 +81,37 @@ class Preflight:
     notes: tuple[str, ...]
 
 
-def run_preflight(request: SearchRequest, connect: Connector, say: Notify) -> Preflight:
+def run_preflight(request: SearchRequest, connect: Connector, notify: Notify) -> Preflight:
     """Load, split, look for weights, measure costs, check the space. Writes to the store of data only.
 
     Args:
         request: What the user asked for, checked by `check_request`.
         connect: Starts, finds or only counts what will run the trials; called once the data are known to be
             good.
-        say: Called with sentences for the user.
+        notify: Called with messages for the user.
 
     Raises:
         OrchestrateError: Whatever makes the search impossible, before any trial starts.
     """
-    pins = dict(request.pins or {})
-    task, space = task_named(request.task), space_named(request.space or request.task)
+    fixed = request.fixed_params
+    task, space = task_named(request.task), space_named(request.space_name)
     first = choose_initial_points(request.recipes, task.name, space)
     store = (request.store or request.runs / ".store").resolve()
     patch_set, notes = load_patch_set(
-        request.data, task=task, label_codes=request.label_codes, store=store, source=request.source
+        str(request.data), task=task, label_codes=request.label_codes, store=store, source=request.source
     )
     rows, sources = select_rows(patch_set, task), find_sources(request, patch_set.fingerprint)
     split = _split(request, patch_set, rows, sources)
-    _say_all(say, *notes, *_about_the_store(request), *sources.sentences, _describe_split(rows, split, task))
+    _notify_all(
+        notify, *notes, *_about_the_store(request), *sources.sentences, _describe_split(rows, split, task)
+    )
     gpus, slots = _machine(request, connect())
     trial_minutes = request.trial_minutes or (max(0.5, request.minutes / 6) if request.minutes else 10.0)
     inventory = take_inventory(
-        _asked_backbones(pins, first, is_table=patch_set.is_table),
+        _asked_backbones(fixed, first, is_table=patch_set.is_table),
         weights_dir=request.weights_dir,
         may_download=request.may_download,
-        is_random=pins.get("model.weights") == "random",
+        is_random=fixed.get("model.weights") == "random",
     )
     trained, predicted = trained_and_predicted(split.folds_of(rows))
     budget = TrialBudget(
@@ -120,32 +122,32 @@ def run_preflight(request: SearchRequest, connect: Connector, say: Notify) -> Pr
         epochs=request.epochs,
         seconds=60.0 * trial_minutes,
         slots=slots,
-        is_forced="model.backbone" in pins or first.is_by_name,
+        is_forced="model.backbone" in fixed or first.is_by_name,
         exports=store / "onnx",
     )
     limit_threads(request.cpus_per_trial)  # costs are measured as trials will run
-    afforded = find_feasible_models(inventory, patch_set, choose_device(gpus), budget)
-    _say_all(say, *_left_out_sentences(afforded.left_out))
-    if not afforded.context.backbones:
+    feasible = find_feasible_models(inventory, patch_set, choose_device(gpus), budget)
+    _notify_all(notify, *_left_out_messages(feasible.left_out))
+    if not feasible.context.backbones:
         raise ConfigError(
             "no backbone is left to search; see the reasons above, and try --trial-minutes or --weights-dir"
         )
-    training_data = sources.tell(training_data_of(patch_set, task, split))
-    context = with_labels(afforded.context, training_data)
-    _say_all(say, f"backbones: {', '.join(context.backbones)}", *_about_pairs(context, pins, first))
+    training_data = sources.complete(training_data_of(patch_set, task, split))
+    context = with_labels(feasible.context, training_data)
+    _notify_all(notify, f"backbones: {', '.join(context.backbones)}", *_about_pairs(context, fixed, first))
     check = functools.partial(check_config, training_data=training_data, context=context, start=sources.start)
-    fitting, unfit = first.fitting(check, pins, epochs=request.epochs, trials=request.trials)
+    fitting, unfit = first.fitting(check, fixed, epochs=request.epochs, trials=request.trials)
     if first.is_all:
-        _say_all(say, *(f"recipe {name} is left out: {reason}" for name, reason in unfit.items()))
-    points = [point.configure(pins, epochs=request.epochs) for point in fitting]
+        _notify_all(notify, *(f"recipe {name} is left out: {reason}" for name, reason in unfit.items()))
+    points = [point.configure(fixed, epochs=request.epochs) for point in fitting]
     if not first.is_by_name or request.trials > len(fitting):
-        points += check_space(space, context, pins)
+        points += check_space(space, context, fixed)
     for config in points:
         check(config)
     return Preflight(
+        request=request,
         task=task,
         space=space,
-        pins=pins,
         store=store,
         patch_set=patch_set,
         rows=rows,
@@ -154,8 +156,8 @@ def run_preflight(request: SearchRequest, connect: Connector, say: Notify) -> Pr
         slots=slots,
         trial_minutes=trial_minutes,
         inventory=inventory,
-        afforded=dataclasses.replace(afforded, context=context),
-        first=tuple(fitting),
+        feasible=dataclasses.replace(feasible, context=context),
+        initial_points=tuple(fitting),
         recipes=tuple(recipe.name for recipe in first.recipes)
         or tuple(dict.fromkeys(point.recipe for point in fitting)),
         points=tuple(points),
@@ -165,9 +167,9 @@ def run_preflight(request: SearchRequest, connect: Connector, say: Notify) -> Pr
     )
 
 
-def _say_all(say: Notify, *sentences: str) -> None:
-    for sentence in sentences:
-        say(sentence)
+def _notify_all(notify: Notify, *messages: str) -> None:
+    for message in messages:
+        notify(message)
 
 
 def _about_the_store(request: SearchRequest) -> list[str]:
@@ -176,8 +178,8 @@ def _about_the_store(request: SearchRequest) -> list[str]:
     return [f"--shared-store {request.shared_store} is not there: each node computes its own features"]
 
 
-def _about_pairs(context: SpaceContext, pins: Mapping[str, Any], first: InitialPoints) -> list[str]:
-    if not context.has_pairs or "model.pair" in pins or first.is_by_name:
+def _about_pairs(context: SpaceContext, fixed: Mapping[str, Any], first: InitialPoints) -> list[str]:
+    if not context.has_pairs or "model.pair" in fixed or first.is_by_name:
         return []
     return [
         "these data come in pairs: trials may compare an image with its healthy baseline, and such models "
@@ -200,19 +202,19 @@ def _split(request: SearchRequest, patch_set: PatchSet, rows: TaskRows, sources:
     )
 
 
-def _asked_backbones(pins: Mapping[str, Any], first: InitialPoints, *, is_table: bool) -> tuple[str, ...]:
+def _asked_backbones(fixed: Mapping[str, Any], first: InitialPoints, *, is_table: bool) -> tuple[str, ...]:
     """Backbones that the held settings leave: nets without pretrained weights train in all their stages."""
     if is_table:
         return (TABLE.name,)
-    if pins.get("model.backbone") == TABLE.name:
+    if fixed.get("model.backbone") == TABLE.name:
         raise ConfigError("model.backbone=table is for tables of measurements; these data are images")
-    if "model.backbone" in pins:
-        return (str(pins["model.backbone"]),)
+    if "model.backbone" in fixed:
+        return (str(fixed["model.backbone"]),)
     if first.is_by_name:
         return first.backbones
     if first.is_all:
         return tuple(dict.fromkeys((*DEFAULT_BACKBONES, *first.backbones)))
-    if pins.get("model.trained_stages", "all") == "all":
+    if fixed.get("model.trained_stages", "all") == "all":
         return DEFAULT_BACKBONES
     return tuple(name for name in DEFAULT_BACKBONES if backbone_named(name).has_imagenet_weights)
 
@@ -222,25 +224,40 @@ def _machine(request: SearchRequest, connection: Connection) -> tuple[float, int
     gpus = request.gpus_per_trial
     if gpus is None:
         gpus = 0.25 if connection.gpus else 0.0
-    slots = trial_slots(
+    return gpus, slots_for(request, gpus, connection)
+
+
+def slots_for(request: SearchRequest, gpus_per_trial: float, connection: Connection) -> int:
+    """Return how many trials run at once.
+
+    Args:
+        request: Options of the search.
+        gpus_per_trial: GPUs that a trial starts with.
+        connection: Machines that Ray runs on.
+    """
+    return trial_slots(
         connection.cpus,
         connection.gpus,
         cpus_per_trial=request.cpus_per_trial,
-        gpus_per_trial=gpus,
+        gpus_per_trial=gpus_per_trial,
         workers=request.workers,
         machines=connection.machines,
     )
-    return gpus, slots
 
 
-def _left_out_sentences(left_out: Mapping[str, str]) -> list[str]:
-    """One sentence a reason, with all backbones that share it."""
+def reasons_by_backbone(left_out: Mapping[str, str]) -> dict[str, list[str]]:
+    """Return reason -> backbones that it keeps out of a search, so that each reason is said once."""
     by_reason: dict[str, list[str]] = {}
     for name, reason in left_out.items():
-        by_reason.setdefault(reason.replace(f" for {name}:", ":").replace(f"{name}*", "NAME*"), []).append(
-            name
-        )
-    return [f"left out: {', '.join(names)}: {reason}" for reason, names in by_reason.items()]
+        general = reason.replace(f" for {name}:", ":").replace(f"{name}*", "NAME*")
+        by_reason.setdefault(general, []).append(name)
+    return by_reason
+
+
+def _left_out_messages(left_out: Mapping[str, str]) -> list[str]:
+    return [
+        f"left out: {', '.join(names)}: {reason}" for reason, names in reasons_by_backbone(left_out).items()
+    ]
 
 
 def _describe_split(rows: TaskRows, split: Split, task: Task) -> str:

@@ -1,19 +1,18 @@
 """What a search builds on: trials of other runs, whose folds and sealed test part it takes over."""
 
-import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.request import SearchRequest
 from results.errors import RunError
-from results.run.records import SearchRecord, SourceTrial
-from results.run.run_folder import RunFolder
-from results.run.source_trials import find_source, source_record, source_search, type_probabilities
+from results.predictors.start_weights import with_type_probabilities
+from results.run.records import SourceTrial, TrialRecord
+from results.run.run_folder import RunFolder, find_run
+from results.run.source_trials import source_record, source_search
+from results.scores.ranking import Objective
 from trainables.config.trial_config import TrialConfig, decode
 from trainables.data.splits import Split, read_split
 from trainables.data.training_data import TrainingData
-from trainables.runtime.checkpoint import read_fold_weights
-from trainables.runtime.trial_runtime import WarmStart
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +36,8 @@ class WarmStartSources:
         """Configuration of the trial that others start from."""
         return None if self.start_from is None else decode(source_record(self.start_from).config)
 
-    def tell(self, training_data: TrainingData) -> TrainingData:
-        """The material with what the type trial says of its images."""
+    def complete(self, training_data: TrainingData) -> TrainingData:
+        """Add the probabilities that the type trial predicts for the images of the training part."""
         return with_type_probabilities(training_data, self.type_from)
 
 
@@ -53,7 +52,7 @@ def find_sources(request: SearchRequest, fingerprint: str) -> WarmStartSources:
         RunError: If a trial is not there, or belongs to other data or folds.
     """
     found = {
-        option: find_source(text, request.runs, option=option)
+        option: find_source_trial(text, request.runs, option=option)
         for option, text in (("--start-from", request.start_from), ("--type-from", request.type_from))
         if text is not None
     }
@@ -100,26 +99,32 @@ def _need_same_folds(one: Split, other: Split) -> None:
             )
 
 
-def with_type_probabilities(training_data: TrainingData, source: SourceTrial | None) -> TrainingData:
-    """Give a material what a trial says of the type of each finding.
+def find_source_trial(text: str, root: Path, *, option: str) -> SourceTrial:
+    """Return the finished trial that the user means.
+
+    Args:
+        text: `RUN` or `RUN:TRIAL`, where a run is what `find_run` understands; its best trial by default.
+        root: Folder of all runs.
+        option: Name of the option, for messages.
 
     Raises:
-        RunError: If it does not say it of every image.
+        RunError: If there is no such run or trial, or the trial kept no weights.
     """
-    if source is None:
-        return training_data
-    return dataclasses.replace(training_data, type_probability=type_probabilities(source, training_data.rows))
+    name, colon, number = text.rpartition(":")
+    if not colon or not number.isdigit():
+        name, number = text, ""
+    run = find_run(name, root)
+    usable = [record for record in run.records() if record.state == "complete" and record.has_weights]
+    if not usable:
+        raise RunError(f"{option} {text}: {run.path} holds no complete trial that kept its weights")
+    if not number:
+        return _source(run, Objective(run.search().metric).rank(usable)[0])
+    for record in usable:
+        if record.number == int(number):
+            return _source(run, record)
+    known = ", ".join(str(record.number) for record in usable)
+    raise RunError(f"{option} {text}: no complete trial {number} with weights; there are {known}")
 
 
-def read_start(search: SearchRecord) -> WarmStart | None:
-    """The finished trial that trials of a search start from; None without one.
-
-    Raises:
-        ConfigError: If its weights are gone.
-    """
-    source = search.start_from
-    if source is None:
-        return None
-    config = decode(source_record(source).config)
-    states = read_fold_weights(RunFolder(Path(source.run)).trial(source.trial) / "folds")
-    return WarmStart(config, states[:: config.training.repeats])
+def _source(run: RunFolder, record: TrialRecord) -> SourceTrial:
+    return SourceTrial(run=str(run.path.resolve()), trial=record.number)

@@ -1,6 +1,5 @@
 """Pictures of the best finished trials, for TensorBoard."""
 
-from pathlib import Path
 from typing import Final
 
 from orchestrator.reporting.plots import (
@@ -14,15 +13,15 @@ from results.run.records import SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
 from results.run.split_labels import marks
 from results.scores.metrics import confusion, cross_fitted_decisions
-from trainables.data.patches import open_patch_set
+from results.scores.ranking import Objective
 
 BEST_TRIALS: Final = 3
 
 
 def draw_best(run: RunFolder, search: SearchRecord, complete: list[TrialRecord]) -> None:
     """Write ROC, PR curve, confusion matrix and worst mistakes of the best trials."""
-    patch_set = open_patch_set(Path(search.store) / "data", search.fingerprint)
-    best = sorted(complete, key=lambda record: -(record.value or 0.0))[:BEST_TRIALS]
+    patch_set = run.patch_set()
+    best = Objective(search.metric).rank(complete)[:BEST_TRIALS]
     log = TensorBoardLog(run.tensorboard, metric=search.metric, split=search.split_name)
     for record in best:
         found = run.out_of_fold(record.number)

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from orchestrator.reporting.terminal import clock_text
-from results.run.records import PrefixUse, TrialRecord
+from results.run.records import TrialRecord
 from trainables.data.splits import TEST_PART, TRAINING_PART, Split
+from trainables.features.feature_use import FeatureUse
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +115,7 @@ def savings_message(saved: ComputeSavings) -> str:
     return f"{text}; {clock_text(saved.seconds)} of device time for {clock_text(saved.plain_seconds)}"
 
 
-def _plain_passes_of(record: TrialRecord, use: PrefixUse, images: Images) -> int:
+def _plain_passes_of(record: TrialRecord, use: FeatureUse, images: Images) -> int:
     return plain_passes(
         epochs=record.epochs,
         models=int(record.config.get("training.repeats", 1)),
@@ -125,5 +126,5 @@ def _plain_passes_of(record: TrialRecord, use: PrefixUse, images: Images) -> int
     )
 
 
-def _plain_seconds(fed: Sequence[tuple[TrialRecord, PrefixUse]], passes: Sequence[int]) -> float:
+def _plain_seconds(fed: Sequence[tuple[TrialRecord, FeatureUse]], passes: Sequence[int]) -> float:
     return sum(count * use.seconds_per_image for count, (_, use) in zip(passes, fed, strict=True))

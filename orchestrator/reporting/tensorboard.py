@@ -23,9 +23,9 @@ from tensorboard.compat.proto import event_pb2, summary_pb2
 from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from results.run.records import State
-from results.run.run_folder import write_atomically
+from results.run.records import State, TrialRecord
 from results.run.split_labels import GROUPED, NAIVE, SplitName, scored
+from trainables.common.files import write_atomically
 from trainables.config.trial_config import TrialConfig, setting_names
 
 Scalar = str | bool | float
@@ -76,8 +76,8 @@ def setting_columns(
     Args:
         choices: Setting -> all values of this search, where known; others come from the configuration.
 
-    >>> [column for column in setting_columns() if column.name == "training.keep_epoch_by"]
-    [Column(name='training.keep_epoch_by', kind='text', choices=('loss', 'metric'), is_first=False)]
+    >>> [column for column in setting_columns() if column.name == "training.checkpoint_metric"]
+    [Column(name='training.checkpoint_metric', kind='text', choices=('loss', 'metric'), is_first=False)]
     """
     schema = TrialConfig.model_json_schema()
     columns = []
@@ -125,6 +125,22 @@ class TensorBoardLog:
     _started: dict[int, float] = field(default_factory=dict, repr=False)
     _last_epoch: dict[int, int] = field(default_factory=dict, repr=False)
     _kinds: dict[str, Literal["text", "flag", "number"]] = field(default_factory=dict, repr=False)
+
+    def on_trial_start(self, number: int, config: TrialConfig) -> None:
+        """Nothing is written before the first epoch."""
+
+    def on_epoch_end(
+        self, number: int, epoch: int, epochs: int, value: float, scalars: Mapping[str, float]
+    ) -> None:
+        """Write the scalars of an epoch."""
+        self.epoch(number, epoch, scalars)
+
+    def on_trial_requeued(self, number: int, reason: str) -> None:
+        """Nothing: the curve goes on when the trial starts again."""
+
+    def on_trial_end(self, record: TrialRecord) -> None:
+        """Write the hyperparameters with the final score."""
+        self.finish(record.number, record.config, record.value, record.state)
 
     @property
     def score_tag(self) -> str:

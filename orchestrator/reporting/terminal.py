@@ -6,7 +6,7 @@ On a terminal a small panel that renews itself; elsewhere one plain line a finis
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Final
@@ -22,6 +22,8 @@ from rich.text import Text
 from results.run.records import Cause, State, TrialRecord
 from results.run.split_labels import GROUPED, NAIVE, NAIVE_SENTENCE, SplitName, marks, scored
 from results.scores.leaderboard import settings_text
+from results.scores.ranking import Objective
+from trainables.config.trial_config import TrialConfig, flatten
 
 HEARTBEAT_SECONDS: Final = 30.0
 TRIALS_FOR_AN_ESTIMATE: Final = 2
@@ -221,6 +223,24 @@ class SearchProgress:
                 f"interrupted: {_trials(self._ended.total())} ended and kept, {len(self._running)} cut short"
             )
 
+    def on_trial_start(self, number: int, config: TrialConfig) -> None:
+        """A trial was handed out."""
+        self.started(number, settings_text(flatten(config.model_dump(mode="json"))))
+
+    def on_epoch_end(
+        self, number: int, epoch: int, epochs: int, value: float, scalars: Mapping[str, float]
+    ) -> None:
+        """All folds of a trial finished an epoch."""
+        self.epoch(number, epoch, epochs, value)
+
+    def on_trial_requeued(self, number: int, reason: str) -> None:
+        """A trial is put off, to be started again later."""
+        self.postponed(number, reason)
+
+    def on_trial_end(self, record: TrialRecord) -> None:
+        """A trial ended."""
+        self.finished(record.number, record.state, record.cause, record.value, settings_text(record.config))
+
     @property
     def _is_live(self) -> bool:
         return self.console.is_terminal and not self.console.is_dumb_terminal
@@ -229,8 +249,8 @@ class SearchProgress:
         self._ended[state] += 1
         if state == "failed" and cause is not None:
             self._causes[cause] += 1
-        is_best = self._best is None or (value is not None and value > self._best[1])
-        if state == "complete" and value is not None and is_best:
+        best = self._best[1] if self._best else None
+        if state == "complete" and value is not None and Objective(self.metric).is_better(value, best):
             self._best = (number, value, text)
 
     def _say(self, text: str, *, is_cut: bool = True) -> None:

@@ -20,18 +20,22 @@ _STARTUP_TRIALS: Final = 8
 _OPEN: Final = (TrialState.RUNNING, TrialState.WAITING)
 
 
-def window(trials: Sequence[FrozenTrial], *, best: int = BEST, recent: int = RECENT) -> list[FrozenTrial]:
+def window(
+    trials: Sequence[FrozenTrial], *, best: int = BEST, recent: int = RECENT, minimizes: bool = False
+) -> list[FrozenTrial]:
     """Return the trials that a proposal is drawn from, in order of their numbers.
 
     Args:
-        trials: Of a study that maximises, in order of their numbers.
-        best: Complete trials of highest value that stay, whatever their age.
+        trials: All trials of a study, in order of their numbers.
+        best: Number of best complete trials that stay, whatever their age.
         recent: Finished trials that stay beside them, the newest first. Running ones stay in any case.
+        minimizes: The study looks for the lowest value, not for the highest.
     """
     if len(trials) <= best + recent:
         return list(trials)
     complete = (trial for trial in trials if trial.state is TrialState.COMPLETE)
-    kept = {trial.number for trial in heapq.nlargest(best, complete, key=lambda trial: trial.values[0])}
+    choose = heapq.nsmallest if minimizes else heapq.nlargest
+    kept = {trial.number for trial in choose(best, complete, key=lambda trial: trial.values[0])}
     newest = (trial for trial in reversed(trials) if trial.state not in _OPEN and trial.number not in kept)
     kept.update([trial.number for trial in itertools.islice(newest, recent)])
     return [trial for trial in trials if trial.number in kept or trial.state in _OPEN]
@@ -85,7 +89,9 @@ class _Window:
     """A study that shows a window of its trials and is itself in all else."""
 
     def __init__(self, study: optuna.Study) -> None:
-        self._study, self._trials = study, window(study.get_trials(deepcopy=False))
+        minimizes = study.direction is optuna.study.StudyDirection.MINIMIZE
+        self._study = study
+        self._trials = window(study.get_trials(deepcopy=False), minimizes=minimizes)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._study, name)

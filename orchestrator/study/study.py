@@ -7,7 +7,6 @@ as a user attribute of the trial.
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +17,9 @@ from optuna.trial import TrialState
 from orchestrator.study.journal import RunJournal
 from orchestrator.study.pruners import REDUCTION, first_rung, is_rung
 from orchestrator.study.samplers import BoundedSampler
+from orchestrator.study.trial_spec import InvalidPointError, TrialSpec
 from results.run.records import TrialRecord
+from results.scores.ranking import Direction
 from search_spaces.context import SpaceContext
 from search_spaces.enqueue import InitialPoint, matching_params, suggest_enqueued
 from search_spaces.registry import Space
@@ -29,31 +30,6 @@ _NEVER_PRUNED: Final = 4  # first trials that always finish
 _SAMPLE: Final = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Proposal:
-    """A trial to run.
-
-    Attributes:
-        number: Of the Optuna trial, and of its folder.
-        config: Checked configuration.
-        params: What the sampler chose.
-        recipe: Whose point it is; empty for what the sampler proposed.
-    """
-
-    number: int
-    config: TrialConfig
-    params: dict[str, Any]
-    recipe: str = ""
-
-
-class InvalidPointError(ConfigError):
-    """The space proposed a point that no trial can run."""
-
-    def __init__(self, number: int, params: dict[str, Any], message: str) -> None:
-        super().__init__(message)
-        self.number, self.params = number, params
-
-
 class OptunaStudy:
     """Asks and tells one study.
 
@@ -61,7 +37,7 @@ class OptunaStudy:
         study: Made by `open_study`.
         space: What may vary.
         context: Facts that the space's conditions depend on.
-        pins: Settings held fixed.
+        fixed_params: Settings held fixed.
         trials: Number of trials, those already in the study included.
 
     Attributes:
@@ -73,11 +49,17 @@ class OptunaStudy:
         study: optuna.Study,
         space: Space,
         context: SpaceContext,
-        pins: Mapping[str, Any],
+        fixed_params: Mapping[str, Any],
         *,
         trials: int,
     ) -> None:
-        self.study, self.space, self.context, self.pins, self.trials = study, space, context, pins, trials
+        self.study, self.space, self.context, self.fixed_params, self.trials = (
+            study,
+            space,
+            context,
+            fixed_params,
+            trials,
+        )
         self._first_rung = first_rung(context.epochs)
         self._running: dict[int, optuna.Trial] = {}
         self._orphans: list[optuna.Trial] = []
@@ -88,7 +70,7 @@ class OptunaStudy:
     def enqueue(self, points: Sequence[InitialPoint]) -> None:
         """Put points in front of what the sampler will propose."""
         for point in points:
-            config = point.configure(self.pins, epochs=self.context.epochs)
+            config = point.configure(self.fixed_params, epochs=self.context.epochs)
             self.study.enqueue_trial(
                 matching_params(self.space.function, self.context, config),
                 user_attrs={"recipe": point.recipe, "settings": flatten(config.model_dump(mode="json"))},
@@ -114,7 +96,7 @@ class OptunaStudy:
                 self._orphans.append(self._running.pop(frozen.number))
         return len(self._orphans)
 
-    def next(self) -> Proposal | None:
+    def ask(self) -> TrialSpec | None:
         """The next trial, or None when all have been handed out.
 
         Raises:
@@ -135,12 +117,12 @@ class OptunaStudy:
         except Exception as error:  # a space may be the user's own code
             message = f"space {self.space.name} failed: {error!r}"
             raise InvalidPointError(trial.number, dict(trial.params), message) from error
-        return Proposal(trial.number, config, dict(trial.params), trial.user_attrs.get("recipe", ""))
+        return TrialSpec(trial.number, config, dict(trial.params), trial.user_attrs.get("recipe", ""))
 
     def _configure(self, trial: optuna.Trial) -> TrialConfig:
         settings = trial.user_attrs.get("settings")
         if settings is None:
-            return self.space.configure(trial, self.context, self.pins)
+            return self.space.configure(trial, self.context, self.fixed_params)
         config = decode(settings)
         suggest_enqueued(self.space.function, self.context, config, trial)
         return config
@@ -175,7 +157,14 @@ class OptunaStudy:
 
 
 def open_study(
-    *, storage: str | None, journal: Path, name: str, seed: int, epochs: int, is_new: bool
+    *,
+    storage: str | None,
+    journal: Path,
+    name: str,
+    seed: int,
+    epochs: int,
+    direction: Direction = "maximize",
+    is_new: bool,
 ) -> optuna.Study:
     """Open or create the study of a run.
 
@@ -185,10 +174,12 @@ def open_study(
         name: Of the study within its storage.
         seed: Of the sampler.
         epochs: Largest number of epochs of a trial.
+        direction: Of the metric that is optimised.
         is_new: The study must not exist yet.
 
     Raises:
-        ConfigError: If a new study exists, an old one minimises, or the storage cannot be opened.
+        ConfigError: If a new study exists, an old one has the other direction, or the storage cannot be
+            opened.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     # A resumed trial reports epochs again that the study has; the first report counts.
@@ -198,7 +189,7 @@ def open_study(
         study = optuna.create_study(
             storage=storage or JournalStorage(RunJournal(journal)),
             study_name=name,
-            direction="maximize",
+            direction=direction,
             load_if_exists=not is_new,
             pruner=optuna.pruners.SuccessiveHalvingPruner(
                 min_resource=first_rung(epochs), reduction_factor=REDUCTION
@@ -210,16 +201,18 @@ def open_study(
         ) from error
     except Exception as error:
         raise ConfigError(f"the Optuna storage {storage or journal} cannot be opened: {error}") from error
-    if study.direction != optuna.study.StudyDirection.MAXIMIZE:
+    known = study.direction.name.lower()
+    if known != direction:
         raise ConfigError(
-            f"study {name} in {storage} minimises; this search maximises, give it another --name"
+            f"study {name} in {storage} {known}s its values; this search {direction}s them, give it another "
+            "--name"
         )
     # A resumed search goes on drawing, instead of drawing again what it drew at its start.
     study.sampler = BoundedSampler(seed + len(study.get_trials(deepcopy=False)))
     return study
 
 
-def check_space(space: Space, context: SpaceContext, pins: Mapping[str, Any]) -> list[TrialConfig]:
+def check_space(space: Space, context: SpaceContext, fixed_params: Mapping[str, Any]) -> list[TrialConfig]:
     """Draw points at random before anything runs, so that a broken space stops the search at its door.
 
     Returns:
@@ -234,7 +227,7 @@ def check_space(space: Space, context: SpaceContext, pins: Mapping[str, Any]) ->
     for _ in range(_SAMPLE):
         trial = study.ask()
         try:
-            configs.append(space.configure(trial, context, pins))
+            configs.append(space.configure(trial, context, fixed_params))
         except ConfigError:
             raise
         except Exception as error:

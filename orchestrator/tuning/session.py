@@ -1,60 +1,120 @@
-"""Runs a search from request to closing summary, or goes on with one."""
+"""A search from its request to its last record, or from where it was interrupted. Prints nothing."""
 
-from collections.abc import Callable
-from contextlib import ExitStack
-from pathlib import Path
-from typing import TYPE_CHECKING
-
-from rich.console import Console, RenderableType
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
 from cluster.connect import Connection, connect, disconnect
 from cluster.resources import Machine, trial_slots
-from orchestrator.cli.common import print_message
-from orchestrator.postprocessing.recipe_ensembles import combine_recipes
-from orchestrator.reporting.compute_savings import count_images, savings_from_sharing, savings_message
+from orchestrator.preflight.preflight import Notify
 from orchestrator.reporting.tensorboard import TensorBoardLog, setting_columns
-from orchestrator.reporting.terminal import SearchProgress, closing_summary
-from orchestrator.reporting.watchers import TensorBoardWatcher, TerminalWatcher
-from orchestrator.request import SearchRequest, check_numbers
+from orchestrator.request import SearchRequest
 from orchestrator.tuning.allocation import SHARES
-from orchestrator.tuning.setup import Prepared, deadline_of, now, prepare_search, reopen_search
-from orchestrator.tuning.trial_manager import RUN_ALONE, TrialManager
-from results.errors import RunError
+from orchestrator.tuning.setup import Prepared, deadline_of, prepare_search, reopen_search
+from orchestrator.tuning.trial_manager import Callback, TrialManager
 from results.run.records import SearchRecord, TrialRecord
-from results.run.run_folder import RunFolder, write_atomically
-from results.scores.leaderboard import leaderboard, rows_as_csv, settings_text
-from trainables.data.splits import read_split
+from results.run.run_folder import RunFolder
+from results.scores.leaderboard import leaderboard, rows_as_csv
+from trainables.common.files import write_atomically
 
-if TYPE_CHECKING:  # the engine imports Ray
+if TYPE_CHECKING:  # the backend imports Ray
     from orchestrator.tuning.ray_backend import Resources
 
-INTERRUPTED = 130
+
+class SearchView(Callback, Protocol):
+    """A callback that is also told of the search as a whole: the live view of the terminal."""
+
+    def note(self, message: str) -> None:
+        """Show a message."""
+        ...
+
+    def interrupted(self) -> None:
+        """Show that the user stopped the search."""
+        ...
 
 
-def start_search(request: SearchRequest, *, address: str | None, console: Console, finish: bool) -> int:
-    """Prepare and run a search; returns the exit code."""
+# Opens a view for a search that is about to start.
+OpenView = Callable[[Prepared], AbstractContextManager[SearchView]]
+
+
+@dataclass(frozen=True, slots=True)
+class SearchOutcome:
+    """A search that has ended.
+
+    Attributes:
+        run: Its run folder.
+        search: Request and facts.
+        records: Records of all trials that ended, in order of their numbers.
+        is_interrupted: Ctrl-C or SIGTERM ended it.
+    """
+
+    run: RunFolder
+    search: SearchRecord
+    records: tuple[TrialRecord, ...]
+    is_interrupted: bool
+
+    @property
+    def complete(self) -> list[TrialRecord]:
+        """Trials that ran to their end."""
+        return [record for record in self.records if record.state == "complete"]
+
+
+def run_search(
+    request: SearchRequest, *, address: str | None, notify: Notify, open_view: OpenView, command: str = ""
+) -> SearchOutcome:
+    """Prepare and run a search.
+
+    Args:
+        request: Options of the search.
+        address: A Ray cluster; None finds one or starts one here.
+        notify: Called with messages before the first trial.
+        open_view: Opens the view that shows the trials.
+        command: Command line, for the record.
+
+    Raises:
+        OrchestrateError: Whatever makes the search impossible, before any trial starts.
+    """
 
     def prepare(connect_once: Callable[[], Connection]) -> Prepared:
-        return prepare_search(request, connect_once, lambda text: print_message(console, text))
+        return prepare_search(request, connect_once, notify, command=command)
 
-    return _run(prepare, resumed=None, address=address, console=console, finish=finish)
+    return _run(prepare, resumed=None, address=address, notify=notify, open_view=open_view)
 
 
 def resume_search(
-    run: RunFolder, *, address: str | None, minutes: float | None, trials: int | None, console: Console
-) -> int:
-    """Go on with an interrupted search; returns the exit code."""
-    check_numbers(("--minutes", minutes, 0.05), ("--trials", trials, 1))
+    run: RunFolder,
+    *,
+    address: str | None,
+    minutes: float | None,
+    trials: int | None,
+    notify: Notify,
+    open_view: OpenView,
+) -> SearchOutcome:
+    """Go on with an interrupted search.
+
+    Args:
+        run: Its run folder.
+        address: As for `run_search`.
+        minutes: Time budget from now on; None keeps the search's own.
+        trials: Number of trials in all; None keeps the search's own.
+        notify: As for `run_search`.
+        open_view: As for `run_search`.
+
+    Raises:
+        OrchestrateError: If the run folder, its data or its study cannot be read.
+    """
     record = run.search()
-    changes = {"minutes": minutes, "trials": trials}
-    changed = record.model_copy(update={name: value for name, value in changes.items() if value is not None})
+    changes = {name: value for name, value in (("minutes", minutes), ("trials", trials)) if value is not None}
+    changed = record.with_options(**changes)
 
     def prepare(connect_once: Callable[[], Connection]) -> Prepared:
         if changed != record:
             run.write_search(changed)
-        return reopen_search(run, connect_once, lambda text: print_message(console, text))
+        return reopen_search(run, connect_once, notify)
 
-    return _run(prepare, resumed=run, address=address, console=console, finish=False)
+    return _run(prepare, resumed=run, address=address, notify=notify, open_view=open_view)
 
 
 def _run(
@@ -62,66 +122,67 @@ def _run(
     *,
     resumed: RunFolder | None,
     address: str | None,
-    console: Console,
-    finish: bool,
-) -> int:
+    notify: Notify,
+    open_view: OpenView,
+) -> SearchOutcome:
+    with _connector(address, notify) as (connect_once, machines), ExitStack() as stack:
+        if resumed is not None:
+            stack.enter_context(resumed.exclusive())
+        prepared = prepare(connect_once)
+        if resumed is None:
+            stack.enter_context(prepared.run.exclusive())
+        is_interrupted = _run_trials(prepared, open_view, machines())
+    outcome = SearchOutcome(prepared.run, prepared.record, tuple(prepared.run.records()), is_interrupted)
+    if outcome.complete:
+        write_atomically(prepared.run.leaderboard_file, rows_as_csv(leaderboard(prepared.run)))
+        from orchestrator.reporting.best_trials import draw_best
+
+        draw_best(prepared.run, prepared.record, outcome.complete)
+    return outcome
+
+
+@contextmanager
+def _connector(
+    address: str | None, notify: Notify
+) -> Iterator[tuple[Callable[[], Connection], Callable[[], tuple[Machine, ...]]]]:
+    """Connect at the first call, and disconnect at the end; beside it, the machines that were found."""
     connection: Connection | None = None
 
     def connect_once() -> Connection:
         nonlocal connection
         if connection is None:
             connection = connect(address)
-            print_message(console, connection.sentence)
+            notify(connection.sentence)
         return connection
 
     try:
-        with ExitStack() as stack:
-            if resumed is not None:
-                stack.enter_context(resumed.exclusive())
-            prepared = prepare(connect_once)
-            if resumed is None:
-                stack.enter_context(prepared.run.exclusive())
-            is_interrupted = _conduct(prepared, console, connection.machines if connection else ())
+        yield connect_once, lambda: connection.machines if connection else ()
     finally:
         if connection is not None:
             disconnect(connection)
-    return _close(prepared, console, is_interrupted=is_interrupted, finish=finish)
 
 
-def _conduct(prepared: Prepared, console: Console, machines: tuple[Machine, ...]) -> bool:
+def _run_trials(prepared: Prepared, open_view: OpenView, machines: tuple[Machine, ...]) -> bool:
     """Run the trials; returns True if Ctrl-C ended them."""
     from orchestrator.tuning.ray_backend import run_trials
 
     record, run = prepared.record, prepared.run
-    progress = SearchProgress(
-        task=record.task,
-        name=record.name,
-        data=record.source,
-        trials=record.trials,
-        minutes=record.minutes,
-        workers=prepared.slots,
-        is_synthetic=record.is_synthetic,
-        metric=record.metric,
-        split=record.split_name,
-        already=run.records(),
-        console=console,
-    )
     log = TensorBoardLog(run.tensorboard, metric=record.metric, split=record.split_name)
     log.write_experiment(setting_columns({"model.backbone": record.backbones}))
-    manager = TrialManager(
-        run,
-        record,
-        prepared.policy,
-        (TerminalWatcher(progress), TensorBoardWatcher(log)),
-        deadline=deadline_of(record, now()),
-        clock=now,
-    )
-    with progress:
-        for sentence in _opening(prepared):
-            progress.note(sentence)
+    with open_view(prepared) as view:
+        manager = TrialManager(
+            run,
+            record,
+            prepared.study,
+            (view, log),
+            deadline=deadline_of(record, time.time()),
+            clock=time.time,
+        )
+        if record.recipes:
+            view.note(f"first points: {', '.join(record.recipes)}")
         run_trials(manager, run, _resources(prepared, machines))
         if manager.is_stopping:
-            progress.interrupted()
+            view.interrupted()
     return manager.is_stopping
 
 
@@ -130,104 +191,14 @@ def _resources(prepared: Prepared, machines: tuple[Machine, ...]) -> "Resources"
     from orchestrator.tuning.ray_backend import Resources
 
     record, slots = prepared.record, prepared.slots
-    is_measured = record.shares_gpus_as_measured
+    cpus_per_trial, is_measured = record.request.cpus_per_trial, record.shares_gpus_as_measured
     if is_measured and machines:
         slots = trial_slots(
             sum(machine.cpus for machine in machines),
             sum(machine.gpus for machine in machines),
-            cpus_per_trial=record.cpus_per_trial,
-            gpus_per_trial=1 / SHARES,  # the smallest share that packing gives
-            workers=record.workers,
+            cpus_per_trial=cpus_per_trial,
+            gpus_per_trial=1 / SHARES,  # the smallest share that the allocator gives
+            workers=record.request.workers,
             machines=machines,
         )
-    return Resources(
-        record.cpus_per_trial, record.gpus_per_trial, slots, machines=machines, is_measured=is_measured
-    )
-
-
-def _opening(prepared: Prepared) -> list[str]:
-    if not prepared.recipes:
-        return []
-    return [f"first points: {', '.join(prepared.recipes)}"]
-
-
-def _close(prepared: Prepared, console: Console, *, is_interrupted: bool, finish: bool) -> int:
-    run, records = prepared.run, prepared.run.records()
-    complete = [record for record in records if record.state == "complete"]
-    if complete:
-        write_atomically(run.leaderboard_file, rows_as_csv(leaderboard(run)))
-        from orchestrator.reporting.best_trials import draw_best
-
-        draw_best(run, prepared.record, complete)
-    if complete and not is_interrupted:
-        combine_recipes(run, prepared.record, complete, console)
-    left = prepared.record.trials - len(records)
-    commands = _next_commands(run, has_results=bool(complete), may_resume=is_interrupted and left > 0)
-    console.print(_summary(run, prepared.record, records, commands), soft_wrap=True)
-    if is_interrupted:
-        return INTERRUPTED
-    if not complete:
-        raise RunError(_nothing_complete(_short(run.path), records))
-    if finish:
-        from orchestrator.cli.finish import finish_run
-
-        finish_run(run, console)
-    return 0
-
-
-def _next_commands(run: RunFolder, *, has_results: bool, may_resume: bool) -> list[str]:
-    place = _short(run.path)
-    commands = [f"orchestrate resume {place}"] if may_resume else []
-    if has_results:
-        commands += [
-            f"tensorboard --logdir {_short(run.path.parents[1])}",
-            f"orchestrate leaderboard {place}",
-            f"orchestrate ensemble {place}",
-        ]
-    return commands
-
-
-def _summary(
-    run: RunFolder, search: SearchRecord, records: list[TrialRecord], commands: list[str]
-) -> RenderableType:
-    complete = [record for record in records if record.state == "complete"]
-    best = max(complete, key=lambda record: record.value or 0.0, default=None)
-    images = count_images(read_split(run.split_file), search.classes)
-    return closing_summary(
-        records=records,
-        metric=search.metric,
-        best=None if best is None else (best.number, best.value or 0.0, settings_text(best.config)),
-        saved=savings_message(savings_from_sharing(records, images)),
-        folder=_short(run.path),
-        commands=commands,
-        split=search.split_name,
-    )
-
-
-def _nothing_complete(place: str, records: list[TrialRecord]) -> str:
-    said = [
-        (record.number, record.error.removeprefix(f"{RUN_ALONE}:\n").splitlines())
-        for record in records
-        if record.error
-    ]
-    # A traceback says what went wrong in its last line, Ray in its first.
-    why = "".join(
-        f"; trial {number} said: {(lines[0] if 'worker' in lines[0] else lines[-1])[:150]}"
-        for number, lines in said[:1]
-    )
-    collapsed = sum(record.cause == "collapse" for record in records)
-    how = f"{len(records)} ended"
-    if collapsed:
-        how += f", {collapsed} of them collapsed to a single class"
-    advice = "Give the search more time (--minutes, --trial-minutes) or look at trials/*/record.json"
-    if collapsed == len(records):
-        advice = "Other class weights, another learning rate or another scaling may help"
-    return f"no trial of {place} was completed ({how}){why}. {advice}"
-
-
-def _short(path: Path) -> str:
-    """The path as the user would type it."""
-    try:
-        return str(path.resolve().relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)
+    return Resources(cpus_per_trial, record.gpus_per_trial, slots, machines=machines, is_measured=is_measured)

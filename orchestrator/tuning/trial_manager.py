@@ -3,66 +3,27 @@
 Knows neither Ray nor Optuna; the engine calls it from one thread.
 """
 
-import contextlib
 import dataclasses
 import heapq
-import shutil
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
-from results.run.records import Cause, PrefixUse, SearchRecord, State, TrialRecord
+from orchestrator.study.trial_spec import InvalidPointError, Study, TrialSpec
+from results.run.records import Cause, SearchRecord, State, TrialRecord
 from results.run.run_folder import RunFolder
+from results.scores.ranking import Objective
 from trainables.common.errors import ConfigError
 from trainables.config.trial_config import TrialConfig, flatten
+from trainables.features.feature_use import FeatureUse
 
 _COLLAPSE_PATIENCE: Final = 8  # epochs that a fold may predict one class before its trial is stopped
 GRACE_SECONDS: Final = 60.0  # after the deadline, for a trial to end itself with what it has
 _INVALID_IN_A_ROW: Final = 20
 _LOST_AGAIN: Final = 2  # times that a trial is handed out again after its worker died
 RUN_ALONE: Final = "ran out of memory beside other trials and was run again alone"
-
-
-class Proposed(Protocol):
-    """A trial to run."""
-
-    @property
-    def number(self) -> int: ...
-    @property
-    def config(self) -> TrialConfig: ...
-    @property
-    def params(self) -> dict[str, Any]: ...
-    @property
-    def recipe(self) -> str: ...
-
-
-@dataclass(frozen=True, slots=True)
-class TrialSpec:
-    """A trial to run now.
-
-    Attributes:
-        number: Of the trial, and of its folder.
-        config: What to run.
-        params: What the sampler chose.
-        is_alone: Nothing else may run beside it: it ran out of memory once.
-        recipe: Whose point it is; empty for what the sampler proposed.
-    """
-
-    number: int
-    config: TrialConfig
-    params: dict[str, Any]
-    is_alone: bool = False
-    recipe: str = ""
-
-
-class Policy(Protocol):
-    """Proposes, prunes and is told; `orchestrator.study.study.OptunaStudy` in a search, a list in a test."""
-
-    def next(self) -> Proposed | None: ...
-    def should_prune(self, number: int, epoch: int, value: float) -> bool: ...
-    def tell(self, record: TrialRecord) -> None: ...
 
 
 class Callback(Protocol):
@@ -84,7 +45,7 @@ class RunningTrial:
     started_at: float
     device: str = "cpu"
     peak_bytes: int | None = None
-    prefix: PrefixUse | None = None
+    prefix: FeatureUse | None = None
     epochs: int = 0
     value: float | None = None
     collapsed_for: dict[int, int] = field(default_factory=dict)
@@ -96,7 +57,7 @@ class TrialManager:
     Args:
         run: Where records are kept.
         search: What was asked.
-        policy: Proposes and prunes.
+        study: Proposes and prunes.
         callbacks: Are shown everything.
         deadline: Clock reading after which nothing starts and running trials are stopped; None for no limit.
         clock: Seconds; injected for tests.
@@ -106,13 +67,13 @@ class TrialManager:
         self,
         run: RunFolder,
         search: SearchRecord,
-        policy: Policy,
+        study: Study,
         callbacks: tuple[Callback, ...],
         *,
         deadline: float | None,
         clock: Callable[[], float],
     ) -> None:
-        self.run, self.search, self.policy, self.callbacks = run, search, policy, callbacks
+        self.run, self.search, self.study, self.callbacks = run, search, study, callbacks
         self.deadline, self.clock = deadline, clock
         self.running: dict[int, RunningTrial] = {}
         self.is_stopping = False
@@ -120,7 +81,8 @@ class TrialManager:
         self._alone: deque[TrialSpec] = deque()  # they ran out of memory
         self._losses: Counter[int] = Counter()
         self._is_exhausted = False
-        self._holders = [_worth(record) for record in run.records() if record.has_weights]
+        self._objective = Objective(search.metric)
+        self._holders = [self._worth(record) for record in run.records() if record.has_weights]
         heapq.heapify(self._holders)
 
     @property
@@ -147,7 +109,7 @@ class TrialManager:
                 callback.on_trial_start(spec.number, spec.config)
         return spec
 
-    def on_open(self, number: int, prefix: PrefixUse, *, device: str) -> None:
+    def on_open(self, number: int, prefix: FeatureUse, *, device: str) -> None:
         """Note how a trial is fed and where it computes, for the records of those that are stopped."""
         trial = self.running[number]
         trial.prefix, trial.device = prefix, device
@@ -166,10 +128,10 @@ class TrialManager:
         for callback in self.callbacks:
             callback.on_epoch_end(number, epoch, trial.spec.config.training.epochs, value, scalars)
         if self._is_late(GRACE_SECONDS):
-            return "budget"
+            return "time_budget"
         if max(trial.collapsed_for.values(), default=0) >= _COLLAPSE_PATIENCE:
             return "collapse"
-        return "asha" if self.policy.should_prune(number, epoch, value) else None
+        return "pruner" if self.study.should_prune(number, epoch, value) else None
 
     def on_stop(self, number: int, cause: Cause) -> None:
         """Record a trial that was stopped before its end."""
@@ -208,7 +170,7 @@ class TrialManager:
         if not self._is_late():
             return
         for number in list(self.running):
-            self.stopped(number, "budget")
+            self.on_stop(number, "time_budget")
         for spec in self._alone:
             beside = dataclasses.replace(spec, is_alone=False)  # it never came to run alone
             self._close(beside, "out_of_memory", "ran out of memory; no time was left to run it again alone")
@@ -226,22 +188,19 @@ class TrialManager:
             return None
         for _ in range(_INVALID_IN_A_ROW):
             try:
-                proposal = self.policy.next()
-            except Exception as error:
-                number = getattr(error, "number", None)
-                if number is None:
-                    raise
-                self._refuse(number, getattr(error, "params", {}), str(error))
+                proposal = self.study.ask()
+            except InvalidPointError as error:
+                self._refuse(error)
                 continue
             self._is_exhausted = proposal is None
             if proposal is None:
                 return None
-            return TrialSpec(proposal.number, proposal.config, proposal.params, recipe=proposal.recipe)
+            return proposal
         raise ConfigError(f"the space proposed {_INVALID_IN_A_ROW} points in a row that cannot run")
 
     def _run_alone_later(self, spec: TrialSpec) -> None:
         self.running.pop(spec.number)
-        (self.run.trial(spec.number) / "record.json").unlink(missing_ok=True)  # it has not ended yet
+        self.run.record_file(spec.number).unlink(missing_ok=True)  # it has not ended yet
         self._alone.append(dataclasses.replace(spec, is_alone=True))
         self._say_postponed(spec.number, "it ran out of memory; it is run again alone, after the others")
 
@@ -249,15 +208,15 @@ class TrialManager:
         for callback in self.callbacks:
             callback.on_trial_requeued(number, reason)
 
-    def _refuse(self, number: int, params: dict[str, Any], error: str) -> None:
+    def _refuse(self, error: InvalidPointError) -> None:
         """Record a point that no trial can run."""
         record = TrialRecord(
-            number=number,
+            number=error.number,
             state="failed",
             cause="exception",
-            error=error,
+            error=str(error),
             config={},
-            params=params,
+            params=error.params,
             **self._mark(),
         )
         self._finish(record)
@@ -285,17 +244,21 @@ class TrialManager:
     def _mark(self) -> dict[str, Any]:
         """What every record of this search says."""
         search = self.search
-        return {"fingerprint": search.fingerprint, "seed": search.seed, "finished_at": datetime.now(UTC)}
+        return {
+            "fingerprint": search.fingerprint,
+            "seed": search.request.seed,
+            "finished_at": datetime.now(UTC),
+        }
 
     def _finish(self, record: TrialRecord, *, is_written: bool = False) -> None:
         trial = self.running.get(record.number)
         if trial is not None and trial.spec.recipe:
             record = record.model_copy(update={"recipe": trial.spec.recipe})
         if record.state != "complete":
-            (self.run.trial(record.number) / "checkpoint.pt").unlink(missing_ok=True)
+            self.run.checkpoint_file(record.number).unlink(missing_ok=True)
         if not is_written:
             self.run.write_record(record)
-        self.policy.tell(record)
+        self.study.tell(record)
         self.running.pop(record.number, None)
         for callback in self.callbacks:
             callback.on_trial_end(record)
@@ -304,22 +267,17 @@ class TrialManager:
 
     def _bound_weights(self, newest: TrialRecord) -> None:
         """Keep the weights of the best trials only, so that the disk stays bounded."""
-        heapq.heappush(self._holders, _worth(newest))
-        while len(self._holders) > self.search.keep_weights:
+        heapq.heappush(self._holders, self._worth(newest))
+        while len(self._holders) > self.search.request.keep_weights:
             number = -heapq.heappop(self._holders)[1]
-            record = self.run.record(number)
-            if record is not None:
-                self.run.write_record(record.model_copy(update={"has_weights": False}))
-            with contextlib.suppress(FileNotFoundError):
-                shutil.rmtree(self.run.trial(number) / "folds")
+            self.run.discard_weights(number)
+
+    def _worth(self, record: TrialRecord) -> tuple[float, int]:
+        """Sort key from worst to best; of equal trials the later is worse."""
+        return self._objective.merit(record.value), -record.number
 
     def _is_late(self, grace: float = 0.0) -> bool:
         return self.deadline is not None and self.clock() >= self.deadline + grace
-
-
-def _worth(record: TrialRecord) -> tuple[float, int]:
-    """Sorts trials from worst to best; of equal ones the later is worse."""
-    return record.value or 0.0, -record.number
 
 
 def _as_run_alone(record: TrialRecord) -> TrialRecord:

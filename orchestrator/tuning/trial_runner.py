@@ -4,30 +4,20 @@ import dataclasses
 import functools
 import time
 import traceback
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from orchestrator.preflight.warm_start import read_start, with_type_probabilities
+from orchestrator.preflight.run_data import open_run_data
 from orchestrator.study.pruners import first_rung, is_rung
-from results.run.records import OutOfFold, PrefixUse, SearchRecord, TrialRecord
+from results.run.records import OutOfFold, SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
 from results.scores.metrics import scores
-from search_spaces.context import SpaceContext
-from trainables.common.errors import WeightsError
-from trainables.config.tasks import task_named
 from trainables.config.trial_config import TrialConfig, flatten
-from trainables.data.patches import open_patch_set
-from trainables.data.splits import read_split
-from trainables.data.training_data import TrainingData, training_data_of
-from trainables.models.registry import backbone_named
-from trainables.models.taps import feature_shapes, taps_to_share
-from trainables.models.weights import Inventory, take_inventory
+from trainables.features.feature_use import FeatureUse
 from trainables.runtime.checkpoint import read_checkpoint, write_checkpoint, write_fold_weights
-from trainables.runtime.devices import Device, choose_device, limit_threads
+from trainables.runtime.devices import choose_device, limit_threads
 from trainables.runtime.memory import MemoryUse, PeakMemory
-from trainables.runtime.trial_runtime import TrialRuntime
 from trainables.training.folds import NanLossError
 from trainables.validation.epoch_selection import EpochReport
 from trainables.validation.factory import Validation, open_validation
@@ -51,7 +41,7 @@ class WorkerReport:
         device: Where it computes, in torch's words.
     """
 
-    opened: PrefixUse | None = None
+    opened: FeatureUse | None = None
     epochs: tuple[EpochReport, ...] = ()
     is_end: bool = False
     memory: MemoryUse | None = None
@@ -88,7 +78,7 @@ class TrialRunner:
         self.deadline = deadline
         limit_threads(cpus)
         self.search = _search(run, run.search_file.stat().st_mtime_ns)
-        self.first_rung = first_rung(self.search.epochs)
+        self.first_rung = first_rung(self.search.request.epochs)
         self.device = choose_device(gpus)
         self.peak = PeakMemory(self.device)
         self.validation: Validation | None = None
@@ -123,7 +113,7 @@ class TrialRunner:
         is_late = self._is_out_of_time() and not self.validation.has_buffered_epochs
         is_early = not report.is_last and report.epoch < min(FEWEST_EPOCHS, self.config.training.epochs)
         if is_late and is_early:
-            self.run.write_record(self._record(state="pruned", cause="budget", value=report.value))
+            self.run.write_record(self._record(state="pruned", cause="time_budget", value=report.value))
             return True
         if is_late or report.is_last:
             self._end()
@@ -131,16 +121,16 @@ class TrialRunner:
         self._checkpoint()
         return False
 
-    def _open(self) -> PrefixUse | None:
-        training_data, runtime = open_material(self.run, self.search, self.device)
+    def _open(self) -> FeatureUse | None:
+        training_data, runtime = open_run_data(self.run, self.search, self.device)
         validation = open_validation(
             self.config,
             training_data,
             runtime,
-            seed=self.search.seed,
+            seed=self.search.request.seed,
             score=epoch_scores,
             metric=self.search.metric,
-            isolated=self.search.process_per_fold,
+            isolated=self.search.request.process_per_fold,
         )
         state = read_checkpoint(self._checkpoint_file)
         if state is not None:
@@ -198,13 +188,13 @@ class TrialRunner:
             peak_bytes=memory.peak_bytes if (memory := self._memory()) else None,
             device=str(self.device),
             fingerprint=self.search.fingerprint,
-            seed=self.search.seed,
+            seed=self.search.request.seed,
             finished_at=datetime.now(UTC),
             **outcome,
         )
 
-    def _prefix_use(self) -> PrefixUse | None:
-        return PrefixUse(**dataclasses.asdict(self.validation.feature_use)) if self.validation else None
+    def _prefix_use(self) -> FeatureUse | None:
+        return FeatureUse(**dataclasses.asdict(self.validation.feature_use)) if self.validation else None
 
     def _memory(self) -> MemoryUse | None:
         """What the trial has needed, in this process and in one that trains a fold at the same time."""
@@ -226,68 +216,13 @@ class TrialRunner:
 
     @property
     def _checkpoint_file(self) -> Path:
-        return self.run.trial(self.number) / "checkpoint.pt"
+        return self.run.checkpoint_file(self.number)
 
 
 @functools.lru_cache(maxsize=2)
 def _search(run: RunFolder, modified_ns: int) -> SearchRecord:
     """What was asked; kept for the next trial, since YAML is slow to read."""
     return run.search()
-
-
-@functools.lru_cache(maxsize=2)
-def _material(run: RunFolder, fingerprint: str, store: str, task: str) -> TrainingData:
-    patch_set = open_patch_set(Path(store) / "data", fingerprint)
-    training_data = training_data_of(patch_set, task_named(task), read_split(run.split_file))
-    return with_type_probabilities(training_data, run.search().type_from)
-
-
-@functools.lru_cache(maxsize=2)
-def _place(run: RunFolder, device: Device) -> TrialRuntime:
-    search = run.search()
-    context = SpaceContext.from_plain(search.space_context)
-    inventory = take_inventory(
-        search.backbones,
-        weights_dir=Path(search.weights_dir) if search.weights_dir else None,
-        may_download=False,
-        is_random=search.pins.get("model.weights") == "random",
-    )
-    _check_weights(inventory, search.weights)
-    taps = {}
-    for name in inventory.usable:
-        backbone = backbone_named(name)
-        if backbone.has_imagenet_weights:
-            shapes = feature_shapes(name, backbone.channels or 3, context.sizes_px[name])
-            depths = (0, 1) if context.fine_tunes[name] else (0,)
-            taps[name] = taps_to_share(backbone, shapes, depths=depths)
-    return TrialRuntime(
-        Path(search.store),
-        device,
-        inventory.usable,
-        taps,
-        features=search.features,
-        store_gb=search.store_gb,
-        shared_store=Path(search.shared_store) if search.shared_store else None,
-        start=read_start(search),
-    )
-
-
-def _check_weights(inventory: Inventory, expected: Mapping[str, str]) -> None:
-    """Make sure that this machine has the weights the search was started with, and no others."""
-    for name, sha256 in expected.items():
-        file = inventory.usable.get(name)
-        if file is None:
-            raise WeightsError(
-                f"the weights of {name}, found when the search started, are not here: "
-                f"{inventory.left_out.get(name, 'the backbone is unknown')}"
-            )
-        if file.sha256 != sha256:
-            raise WeightsError(f"{file.path} is not the file that the search was started with")
-
-
-def open_material(run: RunFolder, search: SearchRecord, device: Device) -> tuple[TrainingData, TrialRuntime]:
-    """Open data and place of a run; kept for the next trial of this process."""
-    return _material(run, search.fingerprint, search.store, search.task), _place(run, device)
 
 
 def epoch_scores(labels: Any, probabilities: Any) -> dict[str, float]:

@@ -191,7 +191,7 @@ def _candidates(
         raise EnsembleError(
             "an ensemble needs trials that kept their weights, "
             f"found none among {len(complete)} complete ones; the search kept the weights of "
-            f"{search.keep_weights} trials: search again keeping more"
+            f"{search.request.keep_weights} trials: search again keeping more"
         )
     _need_same_data(weighted, search.fingerprint)
     # A ranking can be right although all scores lie on one side of 0.5, so collapsed trials beat none.

@@ -39,10 +39,11 @@ from results.export.parity import (
 )
 from results.predictors.ensemble_module import OUTPUT_NAME, write_onnx
 from results.predictors.loading import OpenedModel, open_model
-from results.predictors.test_evaluation import test_accesses
+from results.predictors.test_evaluation import read_accesses
 from results.run.records import OutOfFold, SourceTrial
-from results.run.run_folder import RunFolder, write_atomically
+from results.run.run_folder import RunFolder
 from results.run.split_labels import NAIVE, NAIVE_SENTENCE, scored
+from trainables.common.files import write_atomically
 from trainables.common.types import IntArray
 from trainables.config.tasks import task_named
 from trainables.config.trial_config import flatten
@@ -327,7 +328,7 @@ def _how_scored(opened: OpenedModel) -> str:
 
 
 def _test_scores(run: RunFolder, opened: OpenedModel) -> TestScores | str:
-    chosen, all_openings = opened.chosen, test_accesses(run)
+    chosen, all_openings = opened.chosen, read_accesses(run)
     for one in all_openings:
         is_this = (one.model, one.trials, one.threshold) == (chosen.name, chosen.trials, chosen.threshold)
         if is_this and one.result is not None:

@@ -48,17 +48,17 @@ def predict_classical(
         OrchestrateError: If data or split are missing or were changed.
     """
     search = run.search()
-    patch_set = open_patch_set(Path(search.store) / "data", search.fingerprint)
+    patch_set = open_patch_set(*search.data_location)
     training_data = training_data_of(patch_set, task_named(search.task), read_split(run.split_file))
     runtime = TrialRuntime(
         Path(search.store),
         torch.device("cpu"),
         {config.model.backbone: weights},
-        features=search.features,
-        store_gb=search.store_gb,
-        shared_store=Path(search.shared_store) if search.shared_store else None,
+        features=search.request.features,
+        store_gb=search.request.store_gb,
+        shared_store=search.request.shared_store,
     )
-    validation = ClassicalValidation(config, training_data, runtime, seed=search.seed, score=scores)
+    validation = ClassicalValidation(config, training_data, runtime, seed=search.request.seed, score=scores)
     validation.epoch()
     if validation.best is not None:
         _need_same(number, training_data, validation.best.probabilities, run.out_of_fold(number))

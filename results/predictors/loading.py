@@ -73,7 +73,7 @@ def open_model(
     """
     chosen = resolve_model(run, ensemble=ensemble, trial=trial, refit=refit)
     search = run.search()
-    patch_set = open_patch_set(Path(search.store) / "data", search.fingerprint)
+    patch_set = open_patch_set(*search.data_location)
     configs = {number: _config(run, number) for number in chosen.trials}
     _refuse_classical(chosen, configs)
     members = _trunks(run, patch_set, configs, classes=len(chosen.classes), refit=refit)
@@ -121,7 +121,7 @@ def weights_of(config: TrialConfig, search: SearchRecord) -> WeightsFile | None:
     backbone = backbone_named(config.model.backbone)
     if config.model.weights != "imagenet" or not backbone.has_imagenet_weights:
         return None
-    folder = Path(search.weights_dir) if search.weights_dir else None
+    folder = search.request.weights_dir
     return find_weights(backbone.name, weights_dir=folder, may_download=False)
 
 
@@ -144,7 +144,7 @@ def _predict_each(
 ) -> FloatArray:
     """Mean over folds of each member by itself, nets and classical models, (members, n, classes)."""
     search = run.search()
-    patch_set = open_patch_set(Path(search.store) / "data", search.fingerprint)
+    patch_set = open_patch_set(*search.data_location)
     found: dict[int, FloatArray] = {
         number: predict_classical(
             run, number, configs[number], rows, weights=weights_of(configs[number], search)

@@ -101,7 +101,7 @@ def _single(run: RunFolder, number: int) -> SelectedModel:
     _need_weights(run, number)
     search, out_of_fold = run.search(), run.out_of_fold(number)
     calibration, threshold = decision_rule(out_of_fold)
-    auc = auc_interval(out_of_fold, seed=search.seed)
+    auc = auc_interval(out_of_fold, seed=search.request.seed)
     return SelectedModel(
         name=f"trial {number}",
         trials=(number,),
@@ -127,7 +127,7 @@ def _need_weights(run: RunFolder, number: int) -> None:
         cause = f" ({record.cause})" if record.cause else ""
         raise RunError(f"a model needs a complete trial; trial {number} is {record.state}{cause}")
     if not record.can_predict:
-        kept = run.search().keep_weights
+        kept = run.search().request.keep_weights
         raise RunError(
             f"trial {number} kept no weights: the search kept those of its best {kept} trials. "
             "Take one of those, or search again with a larger --keep-weights"

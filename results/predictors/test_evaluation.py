@@ -127,7 +127,7 @@ def evaluate_test(  # noqa: PLR0913 - what is asked, the part, and the circumsta
     if not len(test_rows):
         raise RunError(f"{run.path} has no test part: no image was sealed; search with a larger --test-share")
     model = resolve_model(run, ensemble=ensemble or BEST, trial=trial, refit=refit)
-    before = len(test_accesses(run))
+    before = len(read_accesses(run))
     opening = TestAccess(
         opening=uuid.uuid4().hex,
         when=now,
@@ -145,7 +145,7 @@ def evaluate_test(  # noqa: PLR0913 - what is asked, the part, and the circumsta
         groups,
         opening=before + 1,
         resamples=resamples,
-        seed=run.search().seed,
+        seed=run.search().request.seed,
     )
     record_access(run, {"opening": opening.opening, "result": evaluation.model_dump(mode="json")})
     return evaluation
@@ -218,7 +218,7 @@ def record_access(run: RunFolder, entry: Mapping[str, Any]) -> None:
         _flush_folder(run)
 
 
-def test_accesses(run: RunFolder) -> list[TestAccess]:
+def read_accesses(run: RunFolder) -> list[TestAccess]:
     """Return every time that the test part was read, oldest first.
 
     Raises:

@@ -2,20 +2,24 @@
 
 import datetime
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, field_validator, model_validator
 
+from results.run.earlier_versions import lifted, renamed_cause, renamed_settings
+from results.run.search_request import SearchRequest, parse_request
 from results.run.split_labels import GROUPED, NAIVE, SplitName
 from trainables.common.types import FloatArray, IntArray
+from trainables.features.feature_use import FeatureUse
 
 State = Literal["complete", "pruned", "failed"]
 Cause = Literal[
-    "asha",  # the pruner stopped it: worse than its peers at the same epoch
+    "pruner",  # it was worse than its peers at the same epoch
     "collapse",  # a fold kept predicting one class
-    "budget",  # the search ran out of time
+    "time_budget",  # the search ran out of time
     "nan",
     "exception",
     "out_of_memory",
@@ -40,110 +44,93 @@ class SourceTrial(_Record):
 
 
 class SearchRecord(_Record):
-    """`search.yaml`: what was asked.
+    """`search.yaml`: the request, and the facts that were found before the first trial.
 
     Attributes:
-        data: What the user gave as `--data`; `phantom` for the embedded synthetic set.
-        label_codes: How label numbers were read.
+        request: Options as they were given, with absolute paths.
+        command: Command line that started the search; empty for one that was started from Python.
+        name: Name of the run.
+        classes: Class names; the index is the label.
+        label_codes: Meaning of the label numbers, as given or as found out.
+        source: Name of the data set.
         is_synthetic: True where the images are generated.
-        store: Folder of the materialised data and the stored prefixes.
-        features: Number type of stored features; `off` computes them in memory for each trial.
-        store_gb: Most that stored features may take on a node's disk; None for a rule.
-        shared_store: Folder from which nodes copy features that others computed; None where there is none.
-        metric: Name in `results.scores.metrics.METRICS` that the search maximises.
-        weights: SHA-256 of each pretrained backbone's weights file; workers use no other.
-        pins: Settings held fixed by `--set`.
-        folds: Of the cross-validation; 1 for a hold-out.
-        holdout: Share of the rows outside the test part that is the validation part; None for folds.
-        naive_split: Images were split without regard to patients, so that scores are too high.
-        space: Task name or `module:function` of the search space.
-        space_context: What the space's conditions depend on, as plain values.
+        fingerprint: Hash of images and labels.
+        store: Folder of the stored data and features.
+        metric: Name in `results.scores.metrics.METRICS` that the search optimises.
+        space_context: Facts that the conditions of the space depend on, as plain values.
+        backbones: Backbones that took part.
         left_out: Backbone -> why it has no part in this search.
+        weights: SHA-256 of each pretrained backbone's weights file; workers use no other.
+        trial_minutes: Longest time of a single trial, in minutes.
+        folds: Number of folds; 1 for a hold-out.
+        holdout: Share of the rows outside the test part that is the validation part; None for folds.
+        test_share: Share of the patients that is sealed for the test.
+        naive_split: Images were split without regard to patients, so that scores are too high.
+        gpus_per_trial: GPUs that a trial starts with.
         shares_gpus_as_measured: A trial gets the share of a GPU that trials of its kind were seen to need;
             False where the user gave `gpus_per_trial`.
         start_from: Trial whose weights `model.weights=start` means; folds and sealed test part are its too.
         type_from: Trial of mass_calcification whose prediction `model.type_input` means; the same holds.
         recipes: Recipes that were tried first.
-        process_per_fold: Each fold of a trial runs in a process of its own.
+        versions: Package -> version.
+        started_at: Time of the start, with time zone.
     """
 
-    task: str
-    classes: tuple[str, ...]
+    request: SearchRequest
+    command: str = ""
     name: str
-    data: str
+    classes: tuple[str, ...]
     label_codes: str
     source: str
     is_synthetic: bool
     fingerprint: str
     store: str
     metric: str
-    space: str
     space_context: dict[str, Any]
-    pins: dict[str, Any]
     backbones: tuple[str, ...]
     left_out: dict[str, str]
-    weights_dir: str | None
     weights: dict[str, str] = Field(default_factory=dict)
-    trials: int
-    minutes: float | None
     trial_minutes: float
     folds: int
+    holdout: float | None = None
     test_share: float
-    seed: int
-    workers: int | None
-    cpus_per_trial: float
+    naive_split: bool = False
     gpus_per_trial: float
     shares_gpus_as_measured: bool = False
-    epochs: int
-    keep_weights: int
-    study_storage: str | None
-    command: str
-    versions: dict[str, str]
-    started_at: datetime.datetime
-    features: Literal["float16", "float32", "off"] = "float16"
-    store_gb: float | None = None
-    shared_store: str | None = None
-    holdout: float | None = None
-    naive_split: bool = False
     start_from: SourceTrial | None = None
     type_from: SourceTrial | None = None
     recipes: tuple[str, ...] = ()
-    process_per_fold: bool = False
+    versions: dict[str, str]
+    started_at: datetime.datetime
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_earlier_versions(cls, values: Any) -> Any:
+        return lifted(values) if isinstance(values, dict) and "request" not in values else values
+
+    @property
+    def task(self) -> str:
+        """Name of the task."""
+        return self.request.task
+
+    def with_options(self, **changes: Any) -> "SearchRecord":
+        """Return the record of the same search with other options.
+
+        Raises:
+            ConfigError: If a value is not allowed.
+        """
+        request = parse_request(self.request.model_dump() | changes)
+        return self.model_copy(update={"request": request})
+
+    @property
+    def data_location(self) -> tuple[Path, str]:
+        """Folder of the stored data, and the fingerprint of the set in it."""
+        return Path(self.store) / "data", self.fingerprint
 
     @property
     def split_name(self) -> SplitName:
         """What scores of this search are named after."""
         return NAIVE if self.naive_split else GROUPED
-
-
-class PrefixUse(_Record):
-    """How a trial fed its first trained layer.
-
-    Attributes:
-        kind: `stored views` (a frozen prefix, read from the store or kept in memory), `online pixels`, or
-            `table columns`, which pass no net.
-        stage: Last frozen stage, or None when there is none.
-        views: Number of distinct views of each image that training could draw.
-        computed: View files computed by this trial; the others were already there.
-        read: View files read.
-        rebuilt: View files that were damaged and were computed again; part of `computed`.
-        fetched: View files copied from the shared store.
-        computed_seconds: What computing took in this trial.
-        seconds_per_image: What the frozen stages cost for one image in one view; known of stored features
-            too, from the trial that computed them. 0 where it is not known.
-        note: Why features were not stored; empty where nothing kept them from it.
-    """
-
-    kind: Literal["stored views", "online pixels", "table columns"]
-    stage: str | None
-    views: int
-    computed: int
-    read: int
-    rebuilt: int = 0
-    fetched: int = 0
-    computed_seconds: FiniteFloat = 0.0
-    seconds_per_image: FiniteFloat = 0.0
-    note: str = ""
 
 
 class TrialRecord(_Record):
@@ -175,7 +162,7 @@ class TrialRecord(_Record):
     fold_metrics: tuple[dict[str, FiniteFloat], ...] = ()
     losses: tuple[FiniteFloat, ...] = ()
     collapsed_folds: tuple[int, ...] = ()
-    prefix: PrefixUse | None = None
+    prefix: FeatureUse | None = None
     trained_parameters: int | None = None
     wall_seconds: FiniteFloat = 0.0
     device: str = "cpu"
@@ -184,6 +171,16 @@ class TrialRecord(_Record):
     seed: int
     has_weights: bool = False
     finished_at: datetime.datetime
+
+    @field_validator("cause", mode="before")
+    @classmethod
+    def _cause_of_earlier_versions(cls, cause: Any) -> Any:
+        return renamed_cause(cause)
+
+    @field_validator("config", mode="before")
+    @classmethod
+    def _settings_of_earlier_versions(cls, config: Any) -> Any:
+        return renamed_settings(config) if isinstance(config, dict) else config
 
     @property
     def is_classical(self) -> bool:

@@ -5,6 +5,7 @@ import fcntl
 import io
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from pydantic import ValidationError
 from results.errors import RunError
 from results.run.records import OutOfFold, SearchRecord, TrialRecord
 from trainables.common.files import write_atomically
+from trainables.data.patches import PatchSet, open_patch_set
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,34 @@ class RunFolder:
         """Folder of one trial."""
         return self.path / "trials" / f"{number:04d}"
 
+    def record_file(self, number: int) -> Path:
+        """Record of one trial, written when the trial has ended."""
+        return self.trial(number) / "record.json"
+
+    def checkpoint_file(self, number: int) -> Path:
+        """Checkpoint of a trial that has not ended."""
+        return self.trial(number) / "checkpoint.pt"
+
+    def weights_folder(self, number: int) -> Path:
+        """Folder of the weights of a trial's folds."""
+        return self.trial(number) / "folds"
+
+    def discard_weights(self, number: int) -> None:
+        """Remove the weights of a trial; its record and predictions stay."""
+        record = self.record(number)
+        if record is not None:
+            self.write_record(record.model_copy(update={"has_weights": False}))
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(self.weights_folder(number))
+
+    def patch_set(self) -> PatchSet:
+        """Open the data that were searched.
+
+        Raises:
+            DataError: If the stored copy is gone.
+        """
+        return open_patch_set(*self.search().data_location)
+
     def ensemble_file(self, name: str) -> Path:
         """Recipe of one ensemble."""
         return self.path / "ensembles" / f"{name}.json"
@@ -99,12 +129,12 @@ class RunFolder:
 
     def write_record(self, record: TrialRecord) -> None:
         """Keep how a trial ended."""
-        write_atomically(self.trial(record.number) / "record.json", record.model_dump_json(indent=1))
+        write_atomically(self.record_file(record.number), record.model_dump_json(indent=1))
 
     def record(self, number: int) -> TrialRecord | None:
         """How a trial ended, or None while it has not."""
         try:
-            return TrialRecord.model_validate_json((self.trial(number) / "record.json").read_bytes())
+            return TrialRecord.model_validate_json(self.record_file(number).read_bytes())
         except FileNotFoundError:
             return None
 

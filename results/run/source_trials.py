@@ -11,39 +11,8 @@ from numpy.typing import NDArray
 
 from results.errors import RunError
 from results.run.records import SearchRecord, SourceTrial, TrialRecord
-from results.run.run_folder import RunFolder, find_run
+from results.run.run_folder import RunFolder
 from trainables.common.types import IntArray
-
-
-def find_source(text: str, root: Path, *, option: str) -> SourceTrial:
-    """Return the finished trial that the user means.
-
-    Args:
-        text: `RUN` or `RUN:TRIAL`, where a run is what `find_run` understands; its best trial by default.
-        root: Folder of all runs.
-        option: Name of the option, for messages.
-
-    Raises:
-        RunError: If there is no such run or trial, or the trial kept no weights.
-    """
-    name, colon, number = text.rpartition(":")
-    if not colon or not number.isdigit():
-        name, number = text, ""
-    run = find_run(name, root)
-    usable = [record for record in run.records() if record.state == "complete" and record.has_weights]
-    if not usable:
-        raise RunError(f"{option} {text}: {run.path} holds no complete trial that kept its weights")
-    if not number:
-        return _source(run, max(usable, key=lambda record: record.value or 0.0))
-    for record in usable:
-        if record.number == int(number):
-            return _source(run, record)
-    known = ", ".join(str(record.number) for record in usable)
-    raise RunError(f"{option} {text}: no complete trial {number} with weights; there are {known}")
-
-
-def _source(run: RunFolder, record: TrialRecord) -> SourceTrial:
-    return SourceTrial(run=str(run.path.resolve()), trial=record.number)
 
 
 def source_record(source: SourceTrial) -> TrialRecord:

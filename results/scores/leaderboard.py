@@ -30,7 +30,7 @@ _CLASSICAL_SETTINGS: Final = {
     "svm": ("c",),
     "linear_svm": ("c",),
     "logistic": ("c",),
-    "knn": ("neighbours", "power"),
+    "knn": ("neighbours", "minkowski_p"),
     "tree": ("depth",),
     "mlp": ("l2", "lr", "epochs"),
 }
@@ -120,7 +120,7 @@ def leaderboard(run: RunFolder, *, resamples: int = 1000, top: int = 20) -> list
         row = {**_row_of(record), **_scores(predictions), "rank": rank, "split": search.split_name}
         row["collapsed"] = tuple(sorted({*record.collapsed_folds, *collapsed_folds(predictions)}))
         if rank <= top:
-            row |= _uncertainty(predictions, first, resamples, search.seed)
+            row |= _uncertainty(predictions, first, resamples, search.request.seed)
         rows.append(Row(**row))
     if first is not None:
         rows.append(_majority_row(first, search.split_name))
@@ -222,7 +222,7 @@ def _classical_text(flat: dict[str, Any]) -> str:
     backbone = [] if is_table else [flat.get("model.backbone"), flat.get("model.cut")]
     own = [(setting, flat.get(f"classical.{setting}")) for setting in _CLASSICAL_SETTINGS.get(name, ())]
     settings = [f"{setting}={value:.2g}" for setting, value in own if value is not None]
-    scaled = ["scaled"] if flat.get("classical.scales") else []
+    scaled = ["scaled"] if flat.get("classical.standardize") else []
     return " ".join(str(part) for part in (*backbone, name, *settings, *scaled) if part is not None)
 
 

@@ -30,7 +30,7 @@ _PLAIN: Final[Settings] = {
     "training.feature_dropout": 0.0,
     "training.mixup": 0.0,
     "training.augment_last": None,
-    "training.share": 1.0,
+    "training.train_fraction": 1.0,
     "training.first_phase": "none",
     "classical.name": "none",
 }

@@ -32,7 +32,7 @@ def _neighbours(backbone: str) -> Recipe:
                 pretrained(backbone, cut=cut),
                 head(pooling="gap"),
                 _FROZEN,
-                {"classical.name": "knn", "classical.neighbours": count, "classical.power": power},
+                {"classical.name": "knn", "classical.neighbours": count, "classical.minkowski_p": power},
             )
             for cut, count, power in product(_CUTS[backbone], (10, 15, 20, 25, 30), (1, 2))
         ),
@@ -74,7 +74,7 @@ def _table(
     **more: Any,
 ) -> Recipe:
     """A classical model; figures of the diagnostic table, which comes with scikit-learn, and two others."""
-    model = {"classical.name": name, "classical.scales": False}
+    model = {"classical.name": name, "classical.standardize": False}
     plain = point(pretrained("table"), head(), _FROZEN, {"input.size_px": None}, model)
     first, *others = figures
     return Recipe(
@@ -120,7 +120,7 @@ _WISCONSIN: Final = (
         "Nearest neighbours",
         (0.9473, 0.9473, 0.9230),
         *(
-            {"classical.neighbours": count, "classical.power": power}
+            {"classical.neighbours": count, "classical.minkowski_p": power}
             for count, power in product((1, 3, 5, 10, 15, 20, 25, 30), (1, 2))
         ),
     ),

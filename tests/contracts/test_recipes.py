@@ -192,7 +192,7 @@ def test_sweeps_hold_all_of_their_points() -> None:
         return list(dict.fromkeys(point[setting] for point in recipe_named(name).points))
 
     assert len(recipe_named("E000-5").points) == 3 * 4 * 3
-    assert counts("E000-6", "training.share") == [0.195, 0.39, 0.585, 1.0]
+    assert counts("E000-6", "training.train_fraction") == [0.195, 0.39, 0.585, 1.0]
     assert counts("E003-15", "training.class_weight") == [1, 2, 3, 4]
     assert counts("E003-16", "input.scaling") == ["raw", "unit", "centred", "centred_scaled"]
     assert counts("E003-17", "input.contrast_test") == [1.5, 1.8]

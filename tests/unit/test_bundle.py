@@ -254,7 +254,7 @@ def test_a_trial_that_does_not_exist_is_answered_with_those_that_do(run, tmp_pat
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"state": "pruned", "cause": "asha"}, r"needs a complete trial; trial 5 is pruned \(asha\)"),
+        ({"state": "pruned", "cause": "pruner"}, r"needs a complete trial; trial 5 is pruned \(pruner\)"),
         ({"has_weights": False}, "trial 5 kept no weights: the search kept those of its best 12 trials"),
     ],
 )

@@ -109,7 +109,7 @@ def by_hand(
 def test_every_model_beats_the_majority_on_wisconsin(
     name: str, wisconsin: TrainingData, runtime: TrialRuntime
 ) -> None:
-    best = fitted(wisconsin, runtime, {"classical.name": name, "classical.scales": True})
+    best = fitted(wisconsin, runtime, {"classical.name": name, "classical.standardize": True})
     assert min(accuracies(best)) > 0.88
     assert best.value > 0.9
     assert best.collapsed == ()
@@ -130,7 +130,7 @@ def test_the_guessers_know_the_class_shares_and_nothing_else(
     ("settings", "make"),
     [
         (
-            {"classical.name": "knn", "classical.neighbours": 15, "classical.power": 1},
+            {"classical.name": "knn", "classical.neighbours": 15, "classical.minkowski_p": 1},
             lambda train, fold: KNeighborsClassifier(15, p=1),
         ),
         (
@@ -138,7 +138,7 @@ def test_the_guessers_know_the_class_shares_and_nothing_else(
             lambda train, fold: DecisionTreeClassifier(max_depth=4, random_state=fold),
         ),
         (
-            {"classical.name": "logistic", "classical.c": 0.1, "classical.scales": True},
+            {"classical.name": "logistic", "classical.c": 0.1, "classical.standardize": True},
             lambda train, fold: make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=2000)),
         ),
     ],
@@ -165,7 +165,7 @@ def test_a_support_vector_machine_is_calibrated_on_held_out_patients_of_the_trai
         machine = make_pipeline(StandardScaler(), SVC(C=0.5))
         return CalibratedClassifierCV(machine, method="sigmoid", cv=list(inner), ensemble=False)
 
-    settings = {"classical.name": "svm", "classical.c": 0.5, "classical.scales": True}
+    settings = {"classical.name": "svm", "classical.c": 0.5, "classical.standardize": True}
     expected, probabilities = by_hand(wisconsin, make)
     best = fitted(wisconsin, runtime, settings)
     np.testing.assert_allclose(accuracies(best), expected, atol=1e-12)
@@ -197,7 +197,7 @@ def test_scaling_sees_the_training_part_only(
     wisconsin: TrainingData, runtime: TrialRuntime, tmp_path: Path
 ) -> None:
     """What the held-out rows of a fold are like moves none of the predictions of its other rows."""
-    settings = {"classical.name": "logistic", "classical.scales": True}
+    settings = {"classical.name": "logistic", "classical.standardize": True}
     before = fitted(wisconsin, runtime, settings).probabilities
     changed = np.array(wisconsin.patch_set.images, dtype=np.float32)
     held_out = np.flatnonzero(wisconsin.folds == 0)
@@ -213,7 +213,7 @@ def test_scaling_sees_the_training_part_only(
 def test_a_weight_on_malignant_masses_moves_the_probabilities(
     name: str, wisconsin: TrainingData, runtime: TrialRuntime
 ) -> None:
-    settings = {"classical.name": name, "classical.scales": True, "classical.depth": 3}
+    settings = {"classical.name": name, "classical.standardize": True, "classical.depth": 3}
     plain, weighted = (
         fitted(wisconsin, runtime, {**settings, "training.class_weight": weight}).probabilities[:, 1]
         for weight in ("none", 20.0)
@@ -259,19 +259,19 @@ def test_a_share_of_the_patients_is_a_share_of_the_rows(
     wisconsin: TrainingData, runtime: TrialRuntime
 ) -> None:
     whole = fitted(wisconsin, runtime, {"classical.name": "knn"})
-    tenth = fitted(wisconsin, runtime, {"classical.name": "knn", "training.share": 0.1})
+    tenth = fitted(wisconsin, runtime, {"classical.name": "knn", "training.train_fraction": 0.1})
     assert not np.array_equal(whole.probabilities, tenth.probabilities)
     with pytest.raises(ConfigError, match="neighbours=30 needs as many training rows, a fold has 1"):
         fitted(
             wisconsin,
             runtime,
-            {"classical.name": "knn", "classical.neighbours": 30, "training.share": 0.05},
+            {"classical.name": "knn", "classical.neighbours": 30, "training.train_fraction": 0.05},
         )
 
 
 @pytest.mark.parametrize("name", ["mlp", "stratified"])
 def test_the_seed_decides_what_is_drawn(name: str, wisconsin: TrainingData, runtime: TrialRuntime) -> None:
-    settings = {"classical.name": name, "classical.scales": True, "classical.epochs": 3}
+    settings = {"classical.name": name, "classical.standardize": True, "classical.epochs": 3}
     first, again, other = (
         fitted(wisconsin, runtime, settings, seed=seed).probabilities for seed in (0, 0, 1)
     )

@@ -31,7 +31,7 @@ from trainables.data.splits import make_split, write_split
 
 FOREST: dict[int, dict[str, Any]] = {
     0: {"classical.name": "tree", "classical.depth": 4},
-    1: {"classical.name": "svm", "classical.scales": True},
+    1: {"classical.name": "svm", "classical.standardize": True},
     2: {"classical.name": "majority"},
 }
 EYE: dict[int, dict[str, Any]] = {
@@ -130,7 +130,7 @@ def test_the_leaderboard_names_the_model_and_its_settings(table_run: RunFolder) 
 
 
 def test_on_images_the_backbone_is_named_too() -> None:
-    config = decode({"model.backbone": "vgg19", "classical.name": "knn", "classical.power": 1})
+    config = decode({"model.backbone": "vgg19", "classical.name": "knn", "classical.minkowski_p": 1})
     assert settings_text(config.model_dump()) == "vgg19 top knn neighbours=5 power=1"
 
 

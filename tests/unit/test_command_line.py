@@ -56,7 +56,7 @@ def search(runs: Path, *arguments: str | Path) -> tuple[str | Path, ...]:
         (("--holdout", "0"), "--holdout must lie above 0 and at most at 0.5, found 0; 0.3 is 70/30"),
         (("--holdout", "0.6"), "--holdout must lie above 0 and at most at 0.5, found 0.6"),
         (("--test-share", "0.9"), "--test-share must lie between 0 and 0.5"),
-        (("--weights-dir", "nowhere"), "--weights-dir nowhere is no folder"),
+        (("--weights-dir", "nowhere"), "--weights-dir nowhere is not a folder"),
         (("--name", "../x"), "letters, digits, dots, dashes and underscores only"),
         (("--minutes", "0"), "--minutes must be at least"),
     ],

@@ -1,36 +1,31 @@
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from orchestrator.study.study import InvalidPointError
+from orchestrator.study.trial_spec import InvalidPointError, TrialSpec
 from orchestrator.tuning.trial_manager import GRACE_SECONDS, TrialManager
-from results.run.records import PrefixUse, SearchRecord, TrialRecord
+from results.run.records import SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
 from trainables.common.errors import ConfigError
 from trainables.config.trial_config import TrialConfig, decode, flatten
+from trainables.features.feature_use import FeatureUse
 
 CONFIG = decode({"model.backbone": "efficientnet_lite0"})
 
 
-@dataclass
-class Proposal:
-    number: int
-    config: TrialConfig = CONFIG
-    params: dict[str, Any] = field(default_factory=dict)
-    recipe: str = ""
+def spec(number: int, recipe: str = "") -> TrialSpec:
+    return TrialSpec(number, CONFIG, {}, recipe)
 
 
-class ListPolicy:
+class ListStudy:
     """Hands out what it is given; an exception in the list is raised."""
 
-    def __init__(self, *proposals: Proposal | Exception) -> None:
-        self.left, self.told, self.pruned = list(proposals), [], set[int]()
+    def __init__(self, *specs: TrialSpec | Exception) -> None:
+        self.left, self.told, self.pruned = list(specs), [], set[int]()
 
-    def next(self) -> Proposal | None:
+    def ask(self) -> TrialSpec | None:
         if not self.left:
             return None
         proposal = self.left.pop(0)
@@ -57,9 +52,9 @@ Lead = Callable[..., TrialManager]
 
 @pytest.fixture
 def manager(make_search: Callable[..., SearchRecord]) -> Lead:
-    def make(folder: Path, policy: ListPolicy, clock: Clock, deadline: float | None = None) -> TrialManager:
+    def make(folder: Path, study: ListStudy, clock: Clock, deadline: float | None = None) -> TrialManager:
         search = make_search(fingerprint="f", keep_weights=2)
-        return TrialManager(RunFolder(folder), search, policy, (), deadline=deadline, clock=clock)
+        return TrialManager(RunFolder(folder), search, study, (), deadline=deadline, clock=clock)
 
     return make
 
@@ -88,34 +83,34 @@ def out_of_memory(number: int) -> TrialRecord:
 
 
 def test_a_pruned_trial_is_recorded_and_told(tmp_path: Path, manager: Lead) -> None:
-    policy, clock = ListPolicy(Proposal(0)), Clock()
-    policy.pruned = {0}
-    lead = manager(tmp_path, policy, clock)
+    study, clock = ListStudy(spec(0)), Clock()
+    study.pruned = {0}
+    lead = manager(tmp_path, study, clock)
     lead.next()
     clock.now = 12.0
-    assert epoch(lead, 0, epoch=5) == "asha"
-    lead.on_stop(0, "asha")
+    assert epoch(lead, 0, epoch=5) == "pruner"
+    lead.on_stop(0, "pruner")
     record = lead.run.record(0)
     assert record is not None
-    assert (record.state, record.cause, record.epochs, record.value) == ("pruned", "asha", 5, 0.6)
+    assert (record.state, record.cause, record.epochs, record.value) == ("pruned", "pruner", 5, 0.6)
     assert record.wall_seconds == 12.0
-    assert policy.told == [record]
+    assert study.told == [record]
     assert lead.running == {}
 
 
 def test_a_stopped_trial_is_recorded_with_its_device_and_features(tmp_path: Path, manager: Lead) -> None:
-    lead = manager(tmp_path, ListPolicy(Proposal(0)), Clock())
+    lead = manager(tmp_path, ListStudy(spec(0)), Clock())
     lead.next()
-    prefix = PrefixUse(kind="stored views", stage="block7", views=8, computed=0, read=8)
+    prefix = FeatureUse(kind="stored views", stage="block7", views=8, computed=0, read=8)
     lead.on_open(0, prefix, device="cuda")
-    lead.on_stop(0, "asha")
+    lead.on_stop(0, "pruner")
     record = lead.run.record(0)
     assert record is not None
     assert (record.device, record.prefix) == ("cuda", prefix)
 
 
 def test_a_fold_that_stays_collapsed_ends_its_trial_and_is_named(tmp_path: Path, manager: Lead) -> None:
-    lead = manager(tmp_path, ListPolicy(Proposal(0)), Clock())
+    lead = manager(tmp_path, ListStudy(spec(0)), Clock())
     lead.next()
     causes = [epoch(lead, 0, number, collapsed=(2,)) for number in range(1, 9)]
     assert causes == [None] * 7 + ["collapse"]
@@ -126,7 +121,7 @@ def test_a_fold_that_stays_collapsed_ends_its_trial_and_is_named(tmp_path: Path,
 
 
 def test_a_fold_that_recovers_from_collapse_goes_on(tmp_path: Path, manager: Lead) -> None:
-    lead = manager(tmp_path, ListPolicy(Proposal(0)), Clock())
+    lead = manager(tmp_path, ListStudy(spec(0)), Clock())
     lead.next()
     for number in range(1, 8):
         epoch(lead, 0, number, collapsed=(1,))
@@ -137,15 +132,15 @@ def test_a_fold_that_recovers_from_collapse_goes_on(tmp_path: Path, manager: Lea
 def test_a_trial_whose_worker_dies_is_handed_out_twice_more_and_then_is_an_outcome(
     tmp_path: Path, manager: Lead
 ) -> None:
-    policy = ListPolicy(Proposal(0))
-    lead = manager(tmp_path, policy, Clock())
+    study = ListStudy(spec(0))
+    lead = manager(tmp_path, study, Clock())
     for _ in range(3):
-        spec = lead.next()
-        assert spec is not None
-        assert (spec.number, spec.is_alone) == (0, False)
-        assert policy.told == []
+        given = lead.next()
+        assert given is not None
+        assert (given.number, given.is_alone) == (0, False)
+        assert study.told == []
         lead.on_worker_lost(0, "lost_worker", "killed")
-    assert [(record.state, record.cause, record.error) for record in policy.told] == [
+    assert [(record.state, record.cause, record.error) for record in study.told] == [
         ("failed", "lost_worker", "killed")
     ]
     assert lead.next() is None
@@ -155,22 +150,22 @@ def test_a_trial_whose_worker_dies_is_handed_out_twice_more_and_then_is_an_outco
 def test_a_trial_that_runs_out_of_memory_is_run_again_alone_after_all_others(
     tmp_path: Path, manager: Lead
 ) -> None:
-    policy = ListPolicy(Proposal(0), Proposal(1), Proposal(2))
-    lead = manager(tmp_path, policy, Clock())
+    study = ListStudy(spec(0), spec(1), spec(2))
+    lead = manager(tmp_path, study, Clock())
     lead.next()
     lead.next()
     lead.run.write_record(out_of_memory(0))
     lead.on_end(0)
     assert lead.run.record(0) is None
-    assert policy.told == []
+    assert study.told == []
     assert lead.is_postponed(0)
     last = lead.next()
     assert last is not None
     assert last.number == 2
-    lead.on_stop(1, "asha")
+    lead.on_stop(1, "pruner")
     assert lead.next() is None  # trial 2 is running, and nothing may run beside
     assert not lead.is_over
-    lead.on_stop(2, "asha")
+    lead.on_stop(2, "pruner")
     again = lead.next()
     assert again is not None
     assert (again.number, again.is_alone) == (0, True)
@@ -187,26 +182,26 @@ def test_a_trial_that_runs_out_of_memory_is_run_again_alone_after_all_others(
 def test_a_trial_that_runs_out_of_memory_alone_too_is_an_outcome_that_says_so(
     tmp_path: Path, manager: Lead, is_killed: bool
 ) -> None:
-    policy = ListPolicy(Proposal(0))
-    lead = manager(tmp_path, policy, Clock())
+    study = ListStudy(spec(0))
+    lead = manager(tmp_path, study, Clock())
     for _ in range(2):
-        assert policy.told == []
+        assert study.told == []
         lead.next()
         if is_killed:
             lead.on_worker_lost(0, "out_of_memory", "no room")
         else:
             lead.run.write_record(out_of_memory(0))
             lead.on_end(0)
-    assert [(record.state, record.cause) for record in policy.told] == [("failed", "out_of_memory")]
-    assert policy.told[0].error == "ran out of memory beside other trials and was run again alone:\nno room"
-    assert lead.run.record(0) == policy.told[0]
+    assert [(record.state, record.cause) for record in study.told] == [("failed", "out_of_memory")]
+    assert study.told[0].error == "ran out of memory beside other trials and was run again alone:\nno room"
+    assert lead.run.record(0) == study.told[0]
 
 
 def test_trials_that_wait_when_the_time_is_up_are_recorded_with_the_reason(
     tmp_path: Path, manager: Lead
 ) -> None:
-    policy, clock = ListPolicy(Proposal(0), Proposal(1)), Clock()
-    lead = manager(tmp_path, policy, clock, deadline=100.0)
+    study, clock = ListStudy(spec(0), spec(1)), Clock()
+    lead = manager(tmp_path, study, clock, deadline=100.0)
     lead.next()
     lead.next()
     lead.on_worker_lost(0, "out_of_memory", "killed")
@@ -214,35 +209,35 @@ def test_trials_that_wait_when_the_time_is_up_are_recorded_with_the_reason(
     clock.now = 100.0
     assert lead.is_over
     lead.end_late_trials()
-    assert [(record.number, record.cause, record.error) for record in policy.told] == [
+    assert [(record.number, record.cause, record.error) for record in study.told] == [
         (0, "out_of_memory", "ran out of memory; no time was left to run it again alone"),
         (1, "lost_worker", "its worker died; no time was left to run it again"),
     ]
 
 
 def test_the_measured_memory_of_a_stopped_trial_is_in_its_record(tmp_path: Path, manager: Lead) -> None:
-    lead = manager(tmp_path, ListPolicy(Proposal(0)), Clock())
+    lead = manager(tmp_path, ListStudy(spec(0)), Clock())
     lead.next()
     lead.on_memory(0, 2**30)
-    lead.on_stop(0, "asha")
+    lead.on_stop(0, "pruner")
     record = lead.run.record(0)
     assert record is not None
     assert record.peak_bytes == 2**30
 
 
 def test_a_trial_that_ends_without_a_record_is_lost(tmp_path: Path, manager: Lead) -> None:
-    policy = ListPolicy(Proposal(0))
-    lead = manager(tmp_path, policy, Clock())
+    study = ListStudy(spec(0))
+    lead = manager(tmp_path, study, Clock())
     lead.next()
     lead.on_end(0)
-    assert policy.told[0].cause == "lost_worker"
+    assert study.told[0].cause == "lost_worker"
 
 
 def test_a_point_that_cannot_run_is_recorded_and_the_next_one_handed_out(
     tmp_path: Path, manager: Lead
 ) -> None:
-    policy = ListPolicy(InvalidPointError(0, {"x": 1}, "no such cut"), Proposal(1))
-    lead = manager(tmp_path, policy, Clock())
+    study = ListStudy(InvalidPointError(0, {"x": 1}, "no such cut"), spec(1))
+    lead = manager(tmp_path, study, Clock())
     proposal = lead.next()
     assert proposal is not None
     assert proposal.number == 1
@@ -252,27 +247,27 @@ def test_a_point_that_cannot_run_is_recorded_and_the_next_one_handed_out(
 
 
 def test_a_space_that_only_proposes_nonsense_ends_the_search(tmp_path: Path, manager: Lead) -> None:
-    policy = ListPolicy(*(InvalidPointError(number, {}, "no") for number in range(30)))
+    study = ListStudy(*(InvalidPointError(number, {}, "no") for number in range(30)))
     with pytest.raises(ConfigError, match="20 points in a row that cannot run"):
-        manager(tmp_path, policy, Clock()).next()
+        manager(tmp_path, study, Clock()).next()
 
 
 def test_after_the_deadline_nothing_starts_and_the_late_are_stopped(tmp_path: Path, manager: Lead) -> None:
-    policy, clock = ListPolicy(Proposal(0), Proposal(1)), Clock()
-    lead = manager(tmp_path, policy, clock, deadline=100.0)
+    study, clock = ListStudy(spec(0), spec(1)), Clock()
+    lead = manager(tmp_path, study, clock, deadline=100.0)
     lead.next()
     clock.now = 100.0
     assert lead.next() is None
     assert epoch(lead, 0) is None  # it is given time to end by itself
     clock.now = 100.0 + GRACE_SECONDS
-    assert epoch(lead, 0, 2) == "budget"
+    assert epoch(lead, 0, 2) == "time_budget"
     lead.end_late_trials()
-    assert policy.told[0].cause == "budget"
+    assert study.told[0].cause == "time_budget"
 
 
 def test_the_weights_of_the_best_trials_only_stay_on_disk(tmp_path: Path, manager: Lead) -> None:
-    policy = ListPolicy(*(Proposal(number) for number in range(4)))
-    lead = manager(tmp_path, policy, Clock())
+    study = ListStudy(*(spec(number) for number in range(4)))
+    lead = manager(tmp_path, study, Clock())
     for number, value in enumerate((0.7, 0.9, 0.6, 0.8)):
         lead.next()
         folder = lead.run.trial(number) / "folds"
@@ -285,31 +280,31 @@ def test_the_weights_of_the_best_trials_only_stay_on_disk(tmp_path: Path, manage
     assert holders == on_disk == [1, 3]
 
 
-def test_every_watcher_is_shown_everything(tmp_path: Path, manager: Lead) -> None:
+def test_every_callback_is_shown_everything(tmp_path: Path, manager: Lead) -> None:
     seen: list[str] = []
 
-    class Watcher:
-        def started(self, number: int, config: TrialConfig) -> None:
+    class Callback:
+        def on_trial_start(self, number: int, config: TrialConfig) -> None:
             seen.append(f"started {number}")
 
-        def epoch(
+        def on_epoch_end(
             self, number: int, epoch: int, epochs: int, value: float, scalars: Mapping[str, float]
         ) -> None:
             seen.append(f"epoch {epoch} of {epochs}")
 
-        def postponed(self, number: int, reason: str) -> None:
+        def on_trial_requeued(self, number: int, reason: str) -> None:
             seen.append(f"postponed {number}: {reason}")
 
-        def finished(self, record: TrialRecord) -> None:
+        def on_trial_end(self, record: TrialRecord) -> None:
             seen.append(f"finished {record.state}")
 
-    lead = manager(tmp_path, ListPolicy(Proposal(0)), Clock())
-    lead.watchers = (Watcher(),)
+    lead = manager(tmp_path, ListStudy(spec(0)), Clock())
+    lead.callbacks = (Callback(),)
     lead.next()
     lead.on_worker_lost(0, "lost_worker", "killed")
     lead.next()
     epoch(lead, 0)
-    lead.on_stop(0, "asha")
+    lead.on_stop(0, "pruner")
     assert seen == [
         "started 0",
         "postponed 0: its worker died; it is run again",
@@ -320,8 +315,8 @@ def test_every_watcher_is_shown_everything(tmp_path: Path, manager: Lead) -> Non
 
 
 def test_the_record_says_whose_recipe_a_trial_was(tmp_path: Path, manager: Lead) -> None:
-    lead = manager(tmp_path, ListPolicy(Proposal(0, recipe="E001-12")), Clock())
+    lead = manager(tmp_path, ListStudy(spec(0, recipe="E001-12")), Clock())
     assert lead.next() is not None
     lead.on_epoch(0, 1, 0.6, {}, ())
-    lead.on_stop(0, "asha")
+    lead.on_stop(0, "pruner")
     assert [record.recipe for record in lead.run.records()] == ["E001-12"]

@@ -27,13 +27,13 @@ CONFIG = decode({"model.backbone": "efficientnet_lite0"})
 LARGE = decode({"model.backbone": "vgg16"})
 
 
-class ListPolicy:
+class ListStudy:
     """Hands out what it is given."""
 
-    def __init__(self, *handouts: TrialSpec) -> None:
-        self.left: Iterator[TrialSpec] = iter(handouts)
+    def __init__(self, *specs: TrialSpec) -> None:
+        self.left: Iterator[TrialSpec] = iter(specs)
 
-    def next(self) -> TrialSpec | None:
+    def ask(self) -> TrialSpec | None:
         return next(self.left, None)
 
     def should_prune(self, number: int, epoch: int, value: float) -> bool:
@@ -45,9 +45,9 @@ class ListPolicy:
 
 @pytest.fixture
 def desk(tmp_path: Path, make_search: Callable[..., SearchRecord]) -> _SharedState:
-    handouts = (TrialSpec(0, LARGE, {}), TrialSpec(1, CONFIG, {}), TrialSpec(2, CONFIG, {}))
+    specs = (TrialSpec(0, LARGE, {}), TrialSpec(1, CONFIG, {}), TrialSpec(2, CONFIG, {}))
     manager = TrialManager(
-        RunFolder(tmp_path), make_search(), ListPolicy(*handouts), (), deadline=None, clock=lambda: 0.0
+        RunFolder(tmp_path), make_search(), ListStudy(*specs), (), deadline=None, clock=lambda: 0.0
     )
     machines = (Machine(16, 1, 2**34),)
     packing = ResourceAllocator(1.0, 0.25, machines, folds=3, slots=8, is_measured=True)
@@ -73,8 +73,8 @@ def test_tune_is_told_that_the_search_is_over_only_when_no_trial_can_come_back(d
         desk.waiting.clear()
     assert searcher.suggest("d") is None
     desk.manager.on_worker_lost(0, "out_of_memory", "killed")
-    desk.manager.on_stop(1, "asha")
-    desk.manager.on_stop(2, "asha")
+    desk.manager.on_stop(1, "pruner")
+    desk.manager.on_stop(2, "pruner")
     again = searcher.suggest("e")
     assert (again["number"], again["request"]) == (0, ResourceRequest(16, 1.0))
     desk.manager.on_worker_lost(0, "out_of_memory", "killed")

@@ -18,8 +18,8 @@ from results.predictors.test_evaluation import (
     evaluation_as_csv,
     evaluation_as_json,
     evaluation_table,
+    read_accesses,
     record_access,
-    test_accesses,
 )
 from results.run.records import OutOfFold, TrialRecord
 from results.run.run_folder import RunFolder
@@ -126,7 +126,7 @@ def test_a_single_trial_is_evaluated_with_a_decision_rule_of_its_own(run):
 
 def test_the_opening_is_on_disk_before_anything_is_predicted(run):
     def look(rows):
-        (opening,) = test_accesses(run)
+        (opening,) = read_accesses(run)
         assert opening.by == "orchestrate evaluate first"
         assert opening.when == NOW
         assert opening.model == "ensemble average"
@@ -135,7 +135,7 @@ def test_the_opening_is_on_disk_before_anything_is_predicted(run):
         return predict(rows)
 
     found = evaluate(run, predict=look)
-    (opening,) = test_accesses(run)
+    (opening,) = read_accesses(run)
     assert opening.result == found
     assert len(run.openings_file.read_text().splitlines()) == 2
 
@@ -146,14 +146,14 @@ def test_an_opening_that_failed_stays_on_record(run):
 
     with pytest.raises(MemoryError):
         evaluate(run, predict=fail)
-    assert [opening.result for opening in test_accesses(run)] == [None]
+    assert [opening.result for opening in read_accesses(run)] == [None]
     assert evaluate(run).opening == 2
 
 
 def test_openings_are_counted(run):
-    assert test_accesses(run) == []
+    assert read_accesses(run) == []
     assert [evaluate(run).opening for _ in range(3)] == [1, 2, 3]
-    assert len(test_accesses(run)) == 3
+    assert len(read_accesses(run)) == 3
 
 
 @pytest.mark.parametrize("line", ["{", "[]", "{}", '{"opening": "a"}'])
@@ -162,7 +162,7 @@ def test_a_damaged_log_is_never_passed_over(run, line):
     with run.openings_file.open("a") as file:
         file.write(line + "\n")
     with pytest.raises(RunError, match=r"is damaged at .*; it is the record of who looked at the test part"):
-        test_accesses(run)
+        read_accesses(run)
 
 
 def test_lines_are_appended_and_never_replaced(run):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from orchestrator.preflight.initial_points import choose_initial_points, defaults_for
+from orchestrator.preflight.initial_points import choose_initial_points, protocol_of_recipes
 from search_spaces.recipes import recipes_of
 from search_spaces.registry import space_named
 from trainables.common.errors import ConfigError, UnknownNameError
@@ -62,26 +62,29 @@ def test_held_settings_win_and_no_point_trains_longer_than_the_search() -> None:
 
 
 def test_a_recipe_brings_its_protocol_its_epochs_and_its_points() -> None:
-    found = defaults_for(["E001-5"], TASK)
-    assert (found.trials, found.folds, found.holdout) == (1, 10, None)
-    assert found.epochs == 25
-    held_out = defaults_for(["E001-1"], TASK)
-    assert (held_out.folds, held_out.holdout) == (None, pytest.approx(0.3))
+    assert protocol_of_recipes(["E001-5"], TASK) == {
+        "trials": 1,
+        "epochs": 25,
+        "folds": 10,
+        "test_share": pytest.approx(0.2, abs=0.2),
+    }
+    held_out = protocol_of_recipes(["E001-1"], TASK)
+    assert "folds" not in held_out
+    assert held_out["holdout"] == pytest.approx(0.3)
 
 
 def test_recipes_of_several_protocols_leave_it_at_the_usual_one() -> None:
-    found = defaults_for(["E001-5", "E001-1"], TASK)
-    assert (found.trials, found.folds, found.holdout, found.test_share) == (2, None, None, 0.2)
+    assert protocol_of_recipes(["E001-5", "E001-1"], TASK).keys() == {"trials", "epochs"}
 
 
 def test_a_search_without_recipes_has_the_usual_defaults() -> None:
-    assert (defaults_for([], TASK).trials, defaults_for([], TASK).epochs) == (24, 30)
+    assert protocol_of_recipes([], TASK) == {}
 
 
 def test_all_recipes_of_a_task_have_a_trial_each_and_their_epochs() -> None:
-    found = defaults_for(["all"], TASK)
-    assert found.trials == sum(len(recipe.points) for recipe in recipes_of(TASK))
-    assert found.epochs >= 80
+    found = protocol_of_recipes(["all"], TASK)
+    assert found["trials"] == sum(len(recipe.points) for recipe in recipes_of(TASK))
+    assert found["epochs"] >= 80
 
 
 def test_an_unknown_recipe_is_answered_with_the_nearest() -> None:

@@ -16,7 +16,7 @@ from isolated_folds import FROM_PIXELS, FROZEN, is_alive, material_of, place_in
 
 from trainables.config.trial_config import decode
 from trainables.data.patches import PatchSet
-from trainables.validation import fold_process
+from trainables.validation.factory import fold_process
 from trainables.validation.fold_process import FoldProcess, FoldProcessError, FoldTask
 
 
@@ -67,7 +67,7 @@ def test_a_process_that_is_wanted_no_more_ends_with_its_block(task: FoldTask) ->
 
 _PARENT = """
 import pickle, sys
-from trainables.fold_process import FoldProcess
+from trainables.validation.fold_process import FoldProcess
 process = FoldProcess(pickle.load(open(sys.argv[1], "rb")))
 print(process.pid, flush=True)
 process._send(pickle.dumps(True))

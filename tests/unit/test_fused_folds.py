@@ -53,7 +53,7 @@ CASES = {
     "repeats": {**FROZEN, "training.repeats": 2, "model.head.dropout": 0.3},
     "folds that stop by themselves": {
         **FROZEN,
-        "training.stopping": "fold",
+        "training.early_stopping_scope": "fold",
         "training.patience": 1,
         "training.epochs": 8,
         "optimizer.lr": 0.3,

@@ -25,7 +25,7 @@ from trainables.validation.fold_process import FoldProcess, FoldTask
 from trainables.validation.isolated import IsolatedValidation, StoredWeights
 
 CASES = {
-    "frozen, resampled": {**FROZEN, "training.sampling": "under", "training.share": 0.8},
+    "frozen, resampled": {**FROZEN, "training.sampling": "under", "training.train_fraction": 0.8},
     "from pixels": FROM_PIXELS,
     "mean curve that stops early": {
         **FROZEN,
@@ -37,7 +37,7 @@ CASES = {
         **FROZEN,
         "training.epochs": 8,
         "training.patience": 1,
-        "training.stopping": "fold",
+        "training.early_stopping_scope": "fold",
         "optimizer.lr": 0.3,
     },
     "learning rate that follows the mean curve": {
@@ -182,7 +182,7 @@ def test_the_scratch_folder_keeps_the_chosen_epoch_alone_and_goes_with_the_trial
 def test_a_fold_that_stops_by_itself_keeps_one_epoch_on_disk(
     training_data: TrainingData, runtime: TrialRuntime
 ) -> None:
-    config = decode({**FROZEN, "training.stopping": "fold"})
+    config = decode({**FROZEN, "training.early_stopping_scope": "fold"})
     run = IsolatedValidation(config, training_data, runtime, seed=0, score=scores)
     run.epoch()
     assert len(weights_on_disk(runtime)) == 3

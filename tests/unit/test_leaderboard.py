@@ -113,7 +113,7 @@ def run(empty_run):
     keep(empty_run, 0, 0.60, predictions(0.3))
     keep(empty_run, 1, 0.85, predictions(1.50))
     keep(empty_run, 2, None, state="failed", cause="out_of_memory", error="CUDA out of memory")
-    keep(empty_run, 3, 0.55, state="pruned", cause="asha")
+    keep(empty_run, 3, 0.55, state="pruned", cause="pruner")
     keep(empty_run, 4, 0.84, predictions(1.50, noise=1))
     keep(empty_run, 5, 0.58, state="pruned", cause="collapse", collapsed_folds=(0,))
     return empty_run
@@ -241,7 +241,7 @@ def test_the_table_fits_eighty_columns_and_names_the_causes(run):
     assert max(len(line) for line in text.splitlines()) <= 80
     assert "…" not in text
     words = " ".join(text.split())
-    for wanted in ("efficientnet_lite0", " 2= 4 ", "pruned: asha", "failed: out_of_memory", "majority"):
+    for wanted in ("efficientnet_lite0", " 2= 4 ", "pruned: pruner", "failed: out_of_memory", "majority"):
         assert wanted in words
 
 
@@ -250,8 +250,8 @@ def test_a_limited_table_says_how_many_trials_it_leaves_out(run):
     words = " ".join(shown(rows, limit=2).split())
     assert "4 more trials not shown" in words
     assert "majority" in words
-    assert "asha" not in words
-    assert "asha" in shown(rows, limit=None)
+    assert "pruner" not in words
+    assert "pruner" in shown(rows, limit=None)
 
 
 def test_settings_read_as_short_text():

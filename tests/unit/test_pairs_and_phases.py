@@ -249,7 +249,7 @@ def test_a_share_of_the_patients_trains_and_all_are_predicted(
 ) -> None:
     whole, part = (
         CrossValidation(
-            decode({**FROZEN, "training.share": share}), training_data, runtime, seed=0, score=scores
+            decode({**FROZEN, "training.train_fraction": share}), training_data, runtime, seed=0, score=scores
         ).folds
         for share in (1.0, 0.5)
     )

@@ -83,7 +83,7 @@ def request_of(tmp_path: Path, small_file: Path) -> Callable[..., SearchRequest]
             "trials": 4,
             "epochs": 4,
             "may_download": False,
-            "pins": CHEAP,
+            "fixed_params": CHEAP,
         }
         return SearchRequest(**(defaults | fields))
 
@@ -92,7 +92,7 @@ def request_of(tmp_path: Path, small_file: Path) -> Callable[..., SearchRequest]
 
 def planned(request: SearchRequest) -> Estimate:
     machine = Connection("", True, 1.0, 0.0, 1, "")
-    return estimate_search(run_preflight(request, lambda: machine, lambda _: None), request)
+    return estimate_search(run_preflight(request, lambda: machine, lambda _: None))
 
 
 def test_a_second_trial_reads_what_the_first_one_computed(make_point: Callable[..., TrialCost]) -> None:
@@ -207,7 +207,8 @@ def test_features_that_a_search_stored_are_warm_for_the_plan(
     request_of: Callable[..., SearchRequest],
 ) -> None:
     request = request_of(
-        pins=CHEAP | {"training.augmentation": "none", "input.contrast": 1.0, "input.contrast_test": "same"}
+        fixed_params=CHEAP
+        | {"training.augmentation": "none", "input.contrast": 1.0, "input.contrast_test": "same"}
     )
     cold = planned(request)
     assert cold.backbones[0].views == 1
@@ -221,7 +222,7 @@ def test_features_that_a_search_stored_are_warm_for_the_plan(
 def _store_features_as_a_trial_does(request: SearchRequest) -> None:
     survey = run_preflight(request, lambda: Connection("", True, 1.0, 0.0, 1, ""), lambda _: None)
     backbone = backbone_named("efficientnet_lite0")
-    shapes = feature_shapes(backbone.name, 3, survey.afforded.context.sizes_px[backbone.name])
+    shapes = feature_shapes(backbone.name, 3, survey.feasible.context.sizes_px[backbone.name])
     taps = {backbone.name: taps_to_share(backbone, shapes, depths=(0, 1))}
     place = TrialRuntime(survey.store, torch.device("cpu"), survey.inventory.usable, taps)
     open_features(survey.points[0], training_data_of(survey.patch_set, survey.task, survey.split), place)

@@ -10,7 +10,18 @@ from search_spaces.context import SpaceContext
 from search_spaces.registry import Space
 from trainables.common.errors import ConfigError
 
-CONTEXT = SpaceContext(("vgg16",), frozenset(), {}, {}, {}, frozenset(), (), {}, 20, 100)
+CONTEXT = SpaceContext(
+    backbones=("vgg16",),
+    from_scratch=frozenset(),
+    fine_tunes={},
+    flattens={},
+    levels={},
+    adapts_channels=frozenset(),
+    augmentations=(),
+    sizes_px={},
+    epochs=20,
+    images=100,
+)
 
 
 def line(trial: Any, context: SpaceContext) -> dict[str, Any]:
@@ -45,16 +56,16 @@ def record(number: int, state: str = "complete", value: float | None = 0.5, caus
 
 def test_as_many_trials_as_asked_are_handed_out(tmp_path: Path) -> None:
     study = policy(tmp_path / "study.log", trials=3)
-    numbers = [proposal.number for proposal in (study.next() for _ in range(3)) if proposal]
+    numbers = [proposal.number for proposal in (study.ask() for _ in range(3)) if proposal]
     assert numbers == [0, 1, 2]
-    assert study.next() is None
+    assert study.ask() is None
 
 
 def test_the_same_seed_proposes_the_same_trials_to_one_worker(tmp_path: Path) -> None:
     def rates(name: str, seed: int) -> list[float]:
         study = policy(tmp_path / name, trials=12, seed=seed)
         found = []
-        while (proposal := study.next()) is not None:
+        while (proposal := study.ask()) is not None:
             found.append(proposal.config.optimizer.lr)
             study.tell(record(proposal.number, value=-abs(proposal.config.optimizer.lr - 0.01)))
         return found
@@ -65,7 +76,7 @@ def test_the_same_seed_proposes_the_same_trials_to_one_worker(tmp_path: Path) ->
 def test_the_worse_of_two_trials_is_pruned_at_the_same_epoch(tmp_path: Path) -> None:
     study = policy(tmp_path / "study.log")
     for _ in range(6):
-        study.next()
+        study.ask()
     assert [study.should_prune(4, epoch, 0.9) for epoch in range(1, 8)] == [False] * 7
     assert [study.should_prune(5, epoch, 0.1) for epoch in range(1, 6)] == [False] * 4 + [True]
 
@@ -73,9 +84,9 @@ def test_the_worse_of_two_trials_is_pruned_at_the_same_epoch(tmp_path: Path) -> 
 def test_the_first_trials_and_the_first_points_are_never_pruned(tmp_path: Path) -> None:
     study = policy(tmp_path / "study.log")
     for _ in range(5):
-        study.next()
+        study.ask()
     study.study.enqueue_trial({"lr": 0.01}, user_attrs={"recipe": "ours"})
-    study.next()
+    study.ask()
     for number, value in ((4, 0.9), (0, 0.1), (5, 0.1)):
         assert not any(study.should_prune(number, epoch, value) for epoch in range(1, 8))
 
@@ -83,7 +94,7 @@ def test_the_first_trials_and_the_first_points_are_never_pruned(tmp_path: Path) 
 @pytest.mark.parametrize("cause", ["nan", "exception", "out_of_memory", "lost_worker"])
 def test_a_failure_is_told_as_pruned_with_its_true_cause(tmp_path: Path, cause: str) -> None:
     study = policy(tmp_path / "study.log")
-    study.next()
+    study.ask()
     study.tell(record(0, state="failed", value=None, cause=cause))
     trial = study.study.trials[0]
     assert trial.state.name == "PRUNED"
@@ -93,7 +104,7 @@ def test_a_failure_is_told_as_pruned_with_its_true_cause(tmp_path: Path, cause: 
 def test_the_sampler_learns_to_stay_away_from_what_crashes(tmp_path: Path) -> None:
     study = policy(tmp_path / "study.log", trials=60)
     crashes = []
-    while (proposal := study.next()) is not None:
+    while (proposal := study.ask()) is not None:
         does_crash = proposal.config.optimizer.lr > 0.003
         crashes.append(does_crash)
         if does_crash:
@@ -106,34 +117,34 @@ def test_the_sampler_learns_to_stay_away_from_what_crashes(tmp_path: Path) -> No
 
 def test_an_interrupted_trial_is_run_again_under_its_own_number(tmp_path: Path) -> None:
     first = policy(tmp_path / "study.log", trials=3)
-    rates = [proposal.config.optimizer.lr for proposal in (first.next(), first.next()) if proposal]
+    rates = [proposal.config.optimizer.lr for proposal in (first.ask(), first.ask()) if proposal]
     first.tell(record(0))
     resumed = policy(tmp_path / "study.log", trials=3)
     assert resumed.adopt({0: record(0)}) == 1
-    again = resumed.next()
+    again = resumed.ask()
     assert again is not None
     assert (again.number, again.config.optimizer.lr) == (1, rates[1])
-    last = resumed.next()
+    last = resumed.ask()
     assert last is not None
     assert last.number == 2
-    assert resumed.next() is None
+    assert resumed.ask() is None
 
 
 def test_a_trial_that_was_recorded_but_not_told_is_told_and_not_run_again(tmp_path: Path) -> None:
-    policy(tmp_path / "study.log", trials=1).next()
+    policy(tmp_path / "study.log", trials=1).ask()
     resumed = policy(tmp_path / "study.log", trials=1)
     assert resumed.adopt({0: record(0, value=0.7)}) == 0
-    assert resumed.next() is None
+    assert resumed.ask() is None
     assert resumed.study.best_value == 0.7
 
 
 def test_a_resumed_trial_may_report_its_epochs_again(tmp_path: Path) -> None:
     first = policy(tmp_path / "study.log")
-    first.next()
+    first.ask()
     first.should_prune(0, 1, 0.6)
     resumed = policy(tmp_path / "study.log")
     resumed.adopt({})
-    resumed.next()
+    resumed.ask()
     assert not resumed.should_prune(0, 1, 0.6)
 
 
@@ -142,7 +153,7 @@ def test_a_point_that_cannot_run_says_which_one_it_is(tmp_path: Path) -> None:
         return {"model.backbone": "vgg16", "training.epochs": trial.suggest_int("epochs", -3, -1)}
 
     with pytest.raises(InvalidPointError, match=r"training\.epochs") as caught:
-        policy(tmp_path / "study.log", function=wrong).next()
+        policy(tmp_path / "study.log", function=wrong).ask()
     assert caught.value.number == 0
     assert set(caught.value.params) == {"epochs"}
 
@@ -152,7 +163,7 @@ def test_a_study_that_minimises_is_refused(tmp_path: Path) -> None:
 
     storage = f"sqlite:///{tmp_path}/study.db"
     optuna.create_study(storage=storage, study_name="t/n", direction="minimize")
-    with pytest.raises(ConfigError, match="minimises; this search maximises"):
+    with pytest.raises(ConfigError, match="minimizes its values; this search maximizes them"):
         policy(tmp_path / "unused", storage=storage)
 
 
@@ -172,7 +183,7 @@ def test_a_resumed_search_does_not_draw_again_what_it_drew_at_its_start(tmp_path
         study = policy(tmp_path / "study.log", trials=8)
         found = []
         for _ in range(count):
-            proposal = study.next()
+            proposal = study.ask()
             assert proposal is not None
             found.append(proposal.config.optimizer.lr)
             study.tell(record(proposal.number))
@@ -184,7 +195,7 @@ def test_a_resumed_search_does_not_draw_again_what_it_drew_at_its_start(tmp_path
 def test_trials_that_are_never_pruned_are_a_measure_for_the_others(tmp_path: Path) -> None:
     study = policy(tmp_path / "study.log")
     for _ in range(5):
-        study.next()
+        study.ask()
     for number in range(4):
         for epoch in range(1, 21):
             assert not study.should_prune(number, epoch, 0.9)
@@ -196,4 +207,4 @@ def test_a_space_that_fails_on_a_point_says_which_one_it_is(tmp_path: Path) -> N
         return {"model.backbone": {}[trial.suggest_int("x", 0, 1)]}
 
     with pytest.raises(InvalidPointError, match="space line failed: KeyError"):
-        policy(tmp_path / "study.log", function=broken).next()
+        policy(tmp_path / "study.log", function=broken).ask()

@@ -82,7 +82,7 @@ import sys, time
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 from prefix_examples import *
-from trainables.prefix.store import PrefixStore
+from trainables.features.store import PrefixStore
 found = PrefixStore(Path(sys.argv[1])).views(key(), VIEWS[:1], TOP, also=(), compute=Counting(width=512))
 print("reading", flush=True)
 time.sleep(60)

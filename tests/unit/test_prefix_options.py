@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from orchestrator.cli.main import build_parser
-from orchestrator.request import SearchRequest, check_request
-from orchestrator.tuning import trial_runner
+from orchestrator.preflight import run_data
+from orchestrator.request import parse_request
 from results.run.records import SearchRecord
 from results.run.run_folder import RunFolder
 from trainables.common.errors import ConfigError
@@ -34,23 +34,8 @@ def test_the_record_decides_how_a_worker_stores_features(
     run.write_search(
         make_search(space_context=CONTEXT, features="float32", store_gb=1.5, shared_store="/shared")
     )
-    runtime = trial_runner._place(run, torch.device("cpu"))
+    runtime = run_data._runtime(run, torch.device("cpu"))
     assert (runtime.features, runtime.store_gb, runtime.shared_store) == ("float32", 1.5, Path("/shared"))
-
-
-def test_a_run_folder_from_before_these_options_still_opens(
-    tmp_path: Path, make_search: Callable[..., SearchRecord]
-) -> None:
-    run = RunFolder(tmp_path / "run")
-    run.write_search(make_search(space_context=CONTEXT))
-    text = run.search_file.read_text()
-    kept = [
-        line for line in text.splitlines() if not line.startswith(("features:", "store_gb:", "shared_store:"))
-    ]
-    assert len(kept) == len(text.splitlines()) - 3
-    run.search_file.write_text("\n".join(kept))
-    runtime = trial_runner._place(run, torch.device("cpu"))
-    assert (runtime.features, runtime.store_gb, runtime.shared_store) == ("float16", None, None)
 
 
 def test_the_options_of_a_search_are_read() -> None:
@@ -62,4 +47,4 @@ def test_the_options_of_a_search_are_read() -> None:
 @pytest.mark.parametrize("size", [-1.0, float("nan")])
 def test_a_budget_that_is_none_is_refused(tmp_path: Path, size: float) -> None:
     with pytest.raises(ConfigError, match="--store-gb must be at least 0, found"):
-        check_request(SearchRequest("benign_malignant", runs=tmp_path, store_gb=size))
+        parse_request({"task": "benign_malignant", "runs": tmp_path, "store_gb": size})

@@ -161,7 +161,7 @@ import sys, time
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 from prefix_examples import *
-from trainables.prefix.store import PrefixStore
+from trainables.features.store import PrefixStore
 class Stuck(Counting):
     def __call__(self, view, taps):
         yield next(super().__call__(view, taps))

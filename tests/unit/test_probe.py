@@ -31,7 +31,7 @@ def refuse(*arguments, **settings):
     raise AssertionError("the network was asked")
 socket.socket.connect = socket.getaddrinfo = refuse
 import numpy as np
-from trainables.data.views import View, random_view
+from trainables.preprocessing.views import View, random_view
 random_view(np.zeros((1, 32, 32), np.uint8), np.arange(1), View("affine", 0))
 """
     outcome = subprocess.run(

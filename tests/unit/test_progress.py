@@ -101,7 +101,7 @@ def test_the_panel_shows_counts_best_and_running_trials():
         progress.started(1, "resnet50 top")
         progress.epoch(1, 3, 30, 0.66)
         progress.finished(0, "complete", None, 0.81, "vgg16 top")
-        progress.finished(2, "pruned", "asha", 0.95, "xception top")
+        progress.finished(2, "pruned", "pruner", 0.95, "xception top")
         progress.finished(3, "failed", "nan", None, "cnn")
         clock.seconds += 65
         text = "\n".join(panel(progress))
@@ -116,7 +116,7 @@ def test_the_panel_shows_counts_best_and_running_trials():
 def test_a_pruned_trial_is_never_called_the_best():
     progress, _ = make_progress()
     with progress:
-        progress.finished(2, "pruned", "asha", 0.95, "vgg16")
+        progress.finished(2, "pruned", "pruner", 0.95, "vgg16")
         assert "no trial is complete yet" in "\n".join(panel(progress))
 
 
@@ -138,13 +138,13 @@ def test_outside_a_terminal_each_finished_trial_is_one_plain_line_of_at_most_80_
         progress.started(0, LONG_TEXT)
         progress.epoch(0, 1, 30, 0.7)
         progress.finished(0, "complete", None, 0.8123, LONG_TEXT)
-        progress.finished(1, "pruned", "asha", 0.6, "vgg16 [bold]")
+        progress.finished(1, "pruned", "pruner", 0.6, "vgg16 [bold]")
     lines = printed(progress).splitlines()
 
     assert lines[0] == "SYNTHETIC search benign_malignant/baseline on phantom: 2 trials, 2 at once"
     assert lines[1].startswith("[1/2] trial 0 complete auc 0.812  efficientnet_lite0 top+2")
     assert lines[1].endswith("...")
-    assert lines[2] == "[2/2] trial 1 pruned (asha) auc 0.600  vgg16 [bold]"
+    assert lines[2] == "[2/2] trial 1 pruned (pruner) auc 0.600  vgg16 [bold]"
     assert len(lines) == 3
     assert max(map(len, lines)) <= 80
     assert "\x1b" not in printed(progress)
@@ -194,7 +194,7 @@ def test_time_left_is_never_more_than_the_budget_nor_below_zero():
 
 
 def test_trials_of_an_earlier_session_count_as_ended_but_set_no_pace():
-    earlier = [record(0, value=0.9), record(1, "failed", "nan"), record(2, "pruned", "asha")]
+    earlier = [record(0, value=0.9), record(1, "failed", "nan"), record(2, "pruned", "pruner")]
     progress, clock = make_progress(already=earlier, minutes=10)
     with progress:
         clock.seconds += 40
@@ -251,7 +251,7 @@ def test_the_summary_tells_states_causes_best_interval_savings_and_what_to_type(
         record(1, "failed", "nan", ended=70, wall_seconds=20),
         record(2, "failed", "nan", ended=90, wall_seconds=20),
         record(3, "failed", "exception", ended=90, wall_seconds=1),
-        record(4, "pruned", "asha", ended=600, wall_seconds=30),
+        record(4, "pruned", "pruner", ended=600, wall_seconds=30),
     ]
     text = summary_text(
         records=ended,
@@ -260,7 +260,7 @@ def test_the_summary_tells_states_causes_best_interval_savings_and_what_to_type(
         saved="3 trials read 40 views",
         commands=["tensorboard --logdir runs", "orchestrate leaderboard runs/" + "x" * 80],
     )
-    assert "5 trials ended: 1 complete, 1 pruned (asha), 3 failed (2 nan, 1 exception) in" in text
+    assert "5 trials ended: 1 complete, 1 pruned (pruner), 3 failed (2 nan, 1 exception) in" in text
     assert "2:00" in text
     assert "best      trial 0: auc 0.840 (95 % 0.78 to 0.89)  vgg16 top\n" in text
     assert "shared    3 trials read 40 views\n" in text

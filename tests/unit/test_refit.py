@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,7 +16,7 @@ from results.export.bundle import export_bundle
 from results.export.model_card import model_card
 from results.predictors.loading import predict_rows
 from results.predictors.selected_model import resolve_model
-from results.predictors.test_evaluation import test_accesses
+from results.predictors.test_evaluation import read_accesses
 from results.run.records import TrialRecord
 from results.run.refit_records import read_refit
 from trainables.common.errors import ConfigError
@@ -81,7 +80,7 @@ def refitted(searched):
 
 def material_of(run):
     search = run.search()
-    patches = open_patch_set(Path(search.store) / "data", search.fingerprint)
+    patches = open_patch_set(*search.data_location)
     return training_data_of(patches, task_named(TASK), read_split(run.split_file))
 
 
@@ -105,7 +104,9 @@ def test_a_refit_trains_on_every_image_of_the_training_part_and_on_no_other(sear
     training_data = material_of(searched)
     whole = refit(config_of(), training_data, runtime, epochs=1, seeds=1, seed=0)
     assert whole.images == len(training_data.rows) < len(training_data.patch_set.labels)
-    half = refit(config_of(**{"training.share": 0.5}), training_data, runtime, epochs=1, seeds=1, seed=0)
+    half = refit(
+        config_of(**{"training.train_fraction": 0.5}), training_data, runtime, epochs=1, seeds=1, seed=0
+    )
     assert half.images < whole.images
 
 
@@ -293,10 +294,10 @@ def run_config(run, number):
 
 
 def test_folds_that_stopped_by_themselves_are_told_of(refitted):
-    update(refitted, 1, config=run_config(refitted, 1) | {"training.stopping": "fold"})
+    update(refitted, 1, config=run_config(refitted, 1) | {"training.early_stopping_scope": "fold"})
     (member,) = refit_model(refitted, ensemble="best", trial=1, seeds=4)[1]
-    assert "each fold kept an epoch of its own (training.stopping=fold)" in member.sentence()
-    update(refitted, 1, config=run_config(refitted, 1) | {"training.stopping": "mean"})
+    assert "each fold kept an epoch of its own (training.early_stopping_scope=fold)" in member.sentence()
+    update(refitted, 1, config=run_config(refitted, 1) | {"training.early_stopping_scope": "mean"})
 
 
 # -- what predicts with it
@@ -345,7 +346,7 @@ def test_the_verbs_refit_and_evaluate_and_log_the_refitted_model(refitted, capsy
     assert main(["evaluate", path, "--trial", "0", "--refit", "--format", "json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["model"] == "trial 0, refitted"
-    assert test_accesses(refitted)[-1].model == "trial 0, refitted"
+    assert read_accesses(refitted)[-1].model == "trial 0, refitted"
     patches = material_of(refitted).patch_set
     sealed = read_split(refitted.split_file).folds_of(select_rows(patches, task_named(TASK))) == TEST
     assert found["images"] == sealed.sum()

@@ -9,8 +9,9 @@ import pytest
 from pydantic import ValidationError
 
 from results.errors import RunError
-from results.run.records import OutOfFold, PrefixUse, SearchRecord, TrialRecord
+from results.run.records import OutOfFold, SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder, find_run, write_atomically
+from trainables.features.feature_use import FeatureUse
 
 NOW = datetime.datetime(2026, 1, 1, 12, 30, tzinfo=datetime.UTC)
 
@@ -90,12 +91,12 @@ def test_a_trial_is_read_back_as_it_ended(tmp_path):
     record = trial_record(
         7,
         state="pruned",
-        cause="asha",
+        cause="pruner",
         value=0.1 + 0.2,
         best_epoch=3,
         fold_metrics=({"auc": 0.5}, {"auc": 1 / 3}),
         collapsed_folds=(1,),
-        prefix=PrefixUse(kind="stored views", stage="block4", views=8, computed=0, read=8),
+        prefix=FeatureUse(kind="stored views", stage="block4", views=8, computed=0, read=8),
     )
     run = RunFolder(tmp_path)
     run.write_record(record)

@@ -14,19 +14,20 @@ from orchestrator.reporting.compute_savings import (
     savings_from_sharing,
     savings_message,
 )
-from results.run.records import PrefixUse, TrialRecord
+from results.run.records import TrialRecord
 from trainables.data.patches import TaskRows
 from trainables.data.splits import make_split
+from trainables.features.feature_use import FeatureUse
 
 IMAGES = Images(trained=300, predicted=100, stored=120)
 
 
-def use(**fields: Any) -> PrefixUse:
+def use(**fields: Any) -> FeatureUse:
     shared: dict[str, Any] = {"kind": "stored views", "stage": "top", "views": 8, "computed": 0, "read": 16}
-    return PrefixUse(**(shared | fields))
+    return FeatureUse(**(shared | fields))
 
 
-def record(number: int, prefix: PrefixUse | None, **fields: Any) -> TrialRecord:
+def record(number: int, prefix: FeatureUse | None, **fields: Any) -> TrialRecord:
     return TrialRecord(
         number=number,
         state="pruned",
@@ -62,7 +63,7 @@ def test_passes_that_ran_count_the_sealed_images_too() -> None:
 
 
 def test_a_trial_that_trains_from_pixels_saves_nothing() -> None:
-    online = PrefixUse(kind="online pixels", stage=None, views=8, computed=0, read=0)
+    online = FeatureUse(kind="online pixels", stage=None, views=8, computed=0, read=0)
     saved = savings_from_sharing([record(0, online), record(1, None)], IMAGES)
     assert saved == ComputeSavings(0, 0, 0, None, None)
     assert savings_message(saved) == ""

@@ -1,4 +1,3 @@
-import dataclasses
 import sys
 from pathlib import Path
 
@@ -72,10 +71,10 @@ def test_the_sampler_is_told_what_its_space_knows_of_a_recipe(task: str) -> None
 
 
 def test_a_size_below_what_a_backbone_takes_is_never_a_choice() -> None:
-    on_a_gpu = dataclasses.replace(context(), has_gpu=True, image_px=150)
+    on_a_gpu = context().model_copy(update={"has_gpu": True, "image_px": 150})
     assert input_sizes(on_a_gpu, "scratch4") == (75, 139, 150, 224, 299)
     assert input_sizes(on_a_gpu, "m1_valid") == (150, 224, 299)
-    assert input_sizes(dataclasses.replace(on_a_gpu, has_gpu=False), "scratch4") == (75, 139)
+    assert input_sizes(on_a_gpu.model_copy(update={"has_gpu": False}), "scratch4") == (75, 139)
 
 
 def test_conditional_settings_follow_what_they_depend_on() -> None:
@@ -90,12 +89,12 @@ def test_conditional_settings_follow_what_they_depend_on() -> None:
 
 def test_a_pinned_setting_is_fixed_and_conditions_follow_it() -> None:
     study, space = random_study(), space_named("benign_malignant")
-    pins = parse_fixed_params(
+    fixed_params = parse_fixed_params(
         ["optimizer.name=sgd", "model.cut=top+1", "optimizer.lr=1e-3", "model.head.hidden=[7]"]
     )
     for _ in range(20):
         trial = study.ask()
-        config = space.configure(trial, context(("vgg16", "resnet50")), pins)
+        config = space.configure(trial, context(("vgg16", "resnet50")), fixed_params)
         assert (config.optimizer.name, config.model.cut, config.optimizer.lr) == ("sgd", "top+1", 1e-3)
         assert config.model.head.hidden == (7,)
         assert config.optimizer.momentum is not None
@@ -175,7 +174,7 @@ def test_a_space_whose_point_is_no_configuration_stops_the_search_at_its_door(
 
 
 def test_the_context_survives_the_way_through_the_run_folder() -> None:
-    assert SpaceContext.from_plain(context().as_plain()) == context()
+    assert SpaceContext.model_validate(context().model_dump(mode="json")) == context()
 
 
 def test_the_space_of_the_how_to_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,6 +203,6 @@ def test_a_pinned_value_that_is_not_allowed_is_explained(text: str, message: str
 
 def test_hidden_layers_may_be_pinned_as_the_space_writes_them() -> None:
     for text, expected in (("512-256", (512, 256)), ("none", ()), ("256", (256,)), ("[7, 8]", (7, 8))):
-        pins = parse_fixed_params([f"model.head.hidden={text}"])
-        config = space_named("benign_malignant").configure(random_study().ask(), context(), pins)
+        fixed_params = parse_fixed_params([f"model.head.hidden={text}"])
+        config = space_named("benign_malignant").configure(random_study().ask(), context(), fixed_params)
         assert config.model.head.hidden == expected

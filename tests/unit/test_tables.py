@@ -106,13 +106,13 @@ def test_the_place_of_a_backbone_is_held_by_a_name_that_is_no_net() -> None:
 
 def test_a_search_on_a_table_measures_nothing_and_proposes_every_model(tmp_path: Path) -> None:
     found = survey(tmp_path)
-    assert found.afforded.context.backbones == ("table",)
-    assert found.afforded.costs == {}
-    drawn = found.points[len(found.first) :]
+    assert found.feasible.context.backbones == ("table",)
+    assert found.feasible.costs == {}
+    drawn = found.points[len(found.initial_points) :]
     assert len(drawn) >= 64
     assert {config.classical.name for config in drawn} == set(MODELS)
     assert {config.model.backbone for config in drawn} == {"table"}
-    assert {config.classical.scales for config in drawn} == {True, False}
+    assert {config.classical.standardize for config in drawn} == {True, False}
     assert {config.training.epochs for config in drawn} == {1}
     assert {config.classical.c for config in drawn if config.classical.name == "knn"} == {1.0}
 
@@ -120,13 +120,21 @@ def test_a_search_on_a_table_measures_nothing_and_proposes_every_model(tmp_path:
 @pytest.mark.parametrize(
     ("fields", "error", "said"),
     [
-        ({"pins": {"model.backbone": "vgg16"}}, UnknownNameError, "unknown backbone of this search 'vgg16'"),
-        ({"pins": {"classical.name": "none"}}, ConfigError, "wisconsin is a table, which no net takes"),
+        (
+            {"fixed_params": {"model.backbone": "vgg16"}},
+            UnknownNameError,
+            "unknown backbone of this search 'vgg16'",
+        ),
+        (
+            {"fixed_params": {"classical.name": "none"}},
+            ConfigError,
+            "wisconsin is a table, which no net takes",
+        ),
         (
             {
                 "task": "benign_malignant",
                 "data": "phantom:size_px=32,patients=20",
-                "pins": {"model.backbone": "table"},
+                "fixed_params": {"model.backbone": "table"},
             },
             ConfigError,
             "backbone=table is for tables of measurements; these data are images",
@@ -146,7 +154,7 @@ def test_frozen_features_of_images_are_a_space_of_their_own(tmp_path: Path) -> N
         task="normal_abnormal",
         data="phantom:size_px=32,patients=20",
         space="search_spaces.classical_models:frozen_features",
-        pins={"model.backbone": "efficientnet_lite0"},
+        fixed_params={"model.backbone": "efficientnet_lite0"},
     )
     assert {config.classical.name for config in found.points} == set(MODELS)
     assert {config.model.head.pooling for config in found.points} == {"gap", "flatten"}
@@ -155,9 +163,8 @@ def test_frozen_features_of_images_are_a_space_of_their_own(tmp_path: Path) -> N
 
 
 def test_there_is_no_plan_for_a_table(tmp_path: Path) -> None:
-    request = SearchRequest("wisconsin", "wisconsin", runs=tmp_path / "runs")
     with pytest.raises(ConfigError, match="a table has none: a classical model is fitted in about a second"):
-        estimate_search(survey(tmp_path), request)
+        estimate_search(survey(tmp_path))
 
 
 def test_the_task_wisconsin_takes_its_table_by_default(

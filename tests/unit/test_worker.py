@@ -114,7 +114,7 @@ def test_a_hold_out_keeps_predictions_of_its_validation_part_alone(
 
 def test_a_step_trains_until_the_next_rung(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trial_runner, "_STEP_SECONDS", 1e9)
-    run.write_search(run.search().model_copy(update={"epochs": 6}))
+    run.write_search(run.search().with_options(epochs=6))
     trial = runner(run)
     steps = [trial.step(), trial.step()]
     assert [[report.epoch for report in step.epochs] for step in steps] == [[1, 2, 3, 4, 5], [6]]
@@ -152,7 +152,11 @@ def test_a_trial_without_time_ends_with_the_best_epoch_it_has(run: RunFolder, sm
     assert trial.step().is_end
     record = run.record(0)
     assert record is not None
-    assert (record.state, record.cause, record.epochs) == ("complete", "budget", trial_runner.FEWEST_EPOCHS)
+    assert (record.state, record.cause, record.epochs) == (
+        "complete",
+        "time_budget",
+        trial_runner.FEWEST_EPOCHS,
+    )
 
 
 def test_a_trial_that_hardly_began_when_the_time_was_up_does_not_count(
@@ -163,7 +167,7 @@ def test_a_trial_that_hardly_began_when_the_time_was_up_does_not_count(
     assert trial.step().is_end
     record = run.record(0)
     assert record is not None
-    assert (record.state, record.cause, record.epochs) == ("pruned", "budget", 1)
+    assert (record.state, record.cause, record.epochs) == ("pruned", "time_budget", 1)
 
 
 def test_a_checkpoint_is_read_and_removed_when_the_trial_ends(

@@ -5,12 +5,12 @@ Class 1 is always the finding (malignant, calcification, abnormal), so that "pos
 
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final, Literal
-
-import numpy as np
+from typing import TYPE_CHECKING, Final, Literal
 
 from trainables.common.errors import DataError, OneClassError, UnknownNameError
-from trainables.common.types import IntArray
+
+if TYPE_CHECKING:
+    from trainables.common.types import IntArray
 
 LabelCodes = Literal["task", "pisa", "003"]
 
@@ -51,7 +51,7 @@ class Task:
         """Name of the positive class."""
         return self.classes[-1]
 
-    def classify(self, codes: IntArray, label_codes: LabelCodes) -> IntArray:
+    def classify(self, codes: "IntArray", label_codes: LabelCodes) -> "IntArray":
         """Translate label codes into class indices.
 
         Args:
@@ -67,9 +67,12 @@ class Task:
             DataError: If a code is outside the code book.
             OneClassError: If fewer than two classes remain.
 
+        >>> import numpy as np
         >>> TASKS["benign_malignant"].classify(np.array([0, 1, 0, 2]), "pisa")
         array([-1,  0, -1,  1])
         """
+        import numpy as np  # here, since the command line needs the names of tasks only
+
         book = {
             "task": tuple(range(len(self.classes))),
             "pisa": self.class_of_finding,

@@ -5,7 +5,8 @@ Names with dots, such as `optimizer.lr`, address a setting from the command line
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from types import MappingProxyType
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
     BaseModel,
@@ -44,6 +45,18 @@ def _contrast_or_same(value: Any) -> Any:
 
 def _limit_or_none(value: Any) -> Any:
     return None if value == "none" else value
+
+
+# Settings that earlier versions knew under other names.
+RENAMED_SETTINGS: Final = MappingProxyType(
+    {
+        "training.keep_epoch_by": "training.checkpoint_metric",
+        "training.stopping": "training.early_stopping_scope",
+        "training.share": "training.train_fraction",
+        "classical.scales": "classical.standardize",
+        "classical.power": "classical.minkowski_p",
+    }
+)
 
 
 class HeadConfig(_Frozen):
@@ -208,17 +221,18 @@ class TrainingConfig(_Frozen):
         sampling: `none`; `over` repeats images drawn from the smaller classes until all are as large as the
             largest, `under` leaves images of the larger ones out. In each fold's training part only.
         label_smoothing: In [0, 0.5).
-        keep_epoch_by: Which mean curve over folds chooses the epoch. The validation loss is the default:
+        checkpoint_metric: Which mean curve over folds chooses the epoch. The validation loss is the default:
             the metric itself would choose its own luckiest epoch.
-        stopping: `mean` keeps one epoch for all folds, from the mean curve. `fold` stops each fold by itself
-            and keeps its own best epoch, as the source systems did; its scores are optimistic.
+        early_stopping_scope: `mean` keeps one epoch for all folds, from the mean curve. `fold` stops each
+            fold by itself and keeps its own best epoch, as the source systems did; its scores are optimistic.
         repeats: Models a fold, from other seeds; their predictions are averaged.
         feature_noise: Standard deviation of noise added in training to what the trained part takes in, as a
             share of its own, in [0, 2].
         feature_dropout: Probability of dropping a channel of it in training, in [0, 0.9].
         mixup: Alpha of mixing images and labels in training, in [0, 4]; 0 is off.
         augment_last: Augment in the last so many epochs only, as 003 did; None augments in all.
-        share: Share of each fold's training patients that is used, in (0, 1]: a point of a learning curve.
+        train_fraction: Share of each fold's training patients that is used, in (0, 1]: a point of a learning
+            curve.
         first_phase: What is trained first, in the same folds. `none`; `head`: the head alone, before the
             last stages train with it; or a task, such as `five_class`: stages learn it, and this trial goes
             on from them with a new head.
@@ -236,14 +250,14 @@ class TrainingConfig(_Frozen):
     )
     sampling: Literal["none", "over", "under"] = "none"
     label_smoothing: float = Field(default=0.0, ge=0.0, lt=0.5)
-    keep_epoch_by: Literal["loss", "metric"] = "loss"
-    stopping: Literal["mean", "fold"] = "mean"
+    checkpoint_metric: Literal["loss", "metric"] = "loss"
+    early_stopping_scope: Literal["mean", "fold"] = "mean"
     repeats: int = Field(default=1, ge=1, le=16)
     feature_noise: float = Field(default=0.0, ge=0.0, le=2.0)
     feature_dropout: float = Field(default=0.0, ge=0.0, le=0.9)
     mixup: float = Field(default=0.0, ge=0.0, le=4.0)
     augment_last: Annotated[int, Field(ge=1)] | None = None
-    share: float = Field(default=1.0, gt=0.0, le=1.0)
+    train_fraction: float = Field(default=1.0, gt=0.0, le=1.0)
     first_phase: str = "none"
     first_phase_epochs: int = Field(default=15, ge=1, le=1000)
     first_phase_freezes: bool = False
@@ -263,10 +277,10 @@ class ClassicalConfig(_Frozen):
     Attributes:
         name: `none` trains a net. `svm` (radial basis), `linear_svm`, `knn`, `tree` (Gini), `logistic`, `mlp`
             (64 and 48 units), `majority`, `stratified` (guesses by the class shares).
-        scales: Give every feature zero mean and unit variance first, as seen in the training part.
+        standardize: Give every feature zero mean and unit variance first, as seen in the training part.
         c: Inverse strength of the penalty; for `svm`, `linear_svm` and `logistic`.
         neighbours: For `knn`.
-        power: Of the Minkowski distance, for `knn`: 1 city block, 2 Euclid.
+        minkowski_p: Of the Minkowski distance, for `knn`: 1 city block, 2 Euclid.
         depth: Largest depth of the `tree`.
         l2: Penalty of the `mlp`.
         lr: Learning rate of the `mlp`, by stochastic gradient descent.
@@ -276,10 +290,10 @@ class ClassicalConfig(_Frozen):
     name: Literal["none", "svm", "linear_svm", "knn", "tree", "logistic", "mlp", "majority", "stratified"] = (
         "none"
     )
-    scales: bool = False
+    standardize: bool = False
     c: float = Field(default=1.0, gt=0.0, le=1000.0)
     neighbours: int = Field(default=5, ge=1, le=100)
-    power: Literal[1, 2] = 2
+    minkowski_p: Literal[1, 2] = 2
     depth: int = Field(default=5, ge=1, le=100)
     l2: float = Field(default=0.01, ge=0.0, le=10.0)
     lr: float = Field(default=0.003, gt=0.0, le=1.0)
@@ -328,7 +342,8 @@ def decode(values: Mapping[str, Any]) -> TrialConfig:
     0.01
     """
     nested: dict[str, Any] = {}
-    for name, value in flatten(values).items():
+    for given, value in flatten(values).items():
+        name = RENAMED_SETTINGS.get(given, given)
         if name not in setting_names():
             raise UnknownNameError("setting", name, setting_names())
         place = nested
@@ -357,6 +372,7 @@ def parse_setting(name: str, value: Any) -> Any:
     >>> parse_setting("model.head.hidden", "512-256")
     (512, 256)
     """
+    name = RENAMED_SETTINGS.get(name, name)
     if name not in setting_names():
         raise UnknownNameError("setting", name, setting_names())
     model: type[BaseModel] = TrialConfig

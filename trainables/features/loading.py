@@ -13,6 +13,7 @@ from trainables.data.training_data import TrainingData
 from trainables.features.batches import Features, OnlinePixels, PairedFeatures, StoredFeatures
 from trainables.features.budget import GB
 from trainables.features.extraction import Compute, fill
+from trainables.features.feature_use import FeatureUse
 from trainables.features.files import ensure_unchanged
 from trainables.features.frozen_forward import FrozenForward
 from trainables.features.keys import PrefixKey
@@ -24,37 +25,6 @@ from trainables.models.weights import WeightsFile, build_stages, hash_of
 from trainables.preprocessing.transforms import TransformSpec, transform_spec
 from trainables.preprocessing.views import IDENTITY, View, prediction_views, training_views
 from trainables.runtime.trial_runtime import TrialRuntime
-
-
-@dataclass(frozen=True, slots=True)
-class FeatureUse:
-    """How a trial was fed, and what that cost.
-
-    Attributes:
-        kind: `stored views` (of a frozen prefix, in the store or in memory), `online pixels`, or `table
-            columns`, which pass no net.
-        stage: Last frozen stage, or None when there is none.
-        views: Number of distinct views of each image that training could draw.
-        computed: View files computed by this trial.
-        read: View files read.
-        rebuilt: View files that were damaged and were computed again; part of `computed`.
-        fetched: View files copied from the shared store.
-        computed_seconds: What computing took in this trial.
-        seconds_per_image: What the frozen stages cost for one image in one view, known of stored features
-            too; 0 for pixels.
-        note: Why features were not stored; empty where nothing kept them from it.
-    """
-
-    kind: str
-    stage: str | None
-    views: int
-    computed: int
-    read: int
-    rebuilt: int = 0
-    fetched: int = 0
-    computed_seconds: float = 0.0
-    seconds_per_image: float = 0.0
-    note: str = ""
 
 
 def open_features(

@@ -109,7 +109,7 @@ class Folds:
         ]
         positions = [
             resampled(
-                data.train(model // self.repeats, share=config.training.share),
+                data.train(model // self.repeats, share=config.training.train_fraction),
                 data.labels,
                 config.training.sampling,
                 own.order,

@@ -14,7 +14,8 @@ from trainables.common.types import Float32Array, IntArray
 from trainables.config.trial_config import TrialConfig
 from trainables.data.training_data import TrainingData
 from trainables.features.batches import Features
-from trainables.features.loading import FeatureUse, open_features
+from trainables.features.feature_use import FeatureUse
+from trainables.features.loading import open_features
 from trainables.runtime.trial_runtime import TrialRuntime
 from trainables.training.folds import FoldData
 from trainables.training.losses import log_loss
@@ -164,7 +165,7 @@ class ClassicalValidation:
         seed = self.seed * 1009 + fold  # as of a net's models, so that both resample alike
         generator = torch.Generator().manual_seed(seed)
         positions = resampled(
-            data.train(fold, share=training.share), data.labels, training.sampling, generator
+            data.train(fold, share=training.train_fraction), data.labels, training.sampling, generator
         )
         inputs = _flat(data.features.for_training(positions[None], [generator])[0])
         rows = Rows(inputs, data.labels[positions], data.groups[positions], data.classes)

@@ -180,7 +180,7 @@ class EpochRecord:
 
     def _improved(self, now: Sequence[FoldSnapshot], active: Sequence[bool]) -> list[int]:
         """Folds for which this epoch is better than what is kept."""
-        if self.training.stopping == "fold":
+        if self.training.early_stopping_scope == "fold":
             return [
                 fold
                 for fold, (new, old) in enumerate(zip(now, self.kept, strict=True))
@@ -190,7 +190,7 @@ class EpochRecord:
         return list(range(len(now))) if not old or self._is_better(now, old) else []
 
     def _is_better(self, now: Sequence[FoldSnapshot], old: Sequence[FoldSnapshot]) -> bool:
-        if self.training.keep_epoch_by == "loss":
+        if self.training.checkpoint_metric == "loss":
             return _mean(own.loss for own in now) < _mean(own.loss for own in old)
         return _mean(own.metrics[self.metric] for own in now) > _mean(own.metrics[self.metric] for own in old)
 

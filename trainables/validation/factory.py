@@ -4,7 +4,7 @@ from typing import Any, Protocol
 
 from trainables.config.trial_config import TrialConfig
 from trainables.data.training_data import TrainingData
-from trainables.features.loading import FeatureUse
+from trainables.features.feature_use import FeatureUse
 from trainables.runtime.memory import MemoryUse
 from trainables.runtime.trial_runtime import TrialRuntime
 from trainables.validation.classical import ClassicalValidation

@@ -30,7 +30,8 @@ from trainables.common.errors import OrchestrateError
 from trainables.common.types import Float32Array
 from trainables.config.trial_config import TrialConfig
 from trainables.data.training_data import TrainingData
-from trainables.features.loading import FeatureUse, open_features
+from trainables.features.feature_use import FeatureUse
+from trainables.features.loading import open_features
 from trainables.runtime.checkpoint import read_checkpoint, write_checkpoint, write_fold_weights
 from trainables.runtime.memory import MemoryUse, PeakMemory
 from trainables.runtime.trial_runtime import TrialRuntime

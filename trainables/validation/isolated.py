@@ -158,7 +158,7 @@ class IsolatedValidation:
         scratch = _scratch_in(runtime.store)
         weakref.finalize(self, shutil.rmtree, scratch, ignore_errors=True)
         folds = range(len(self.record.kept))
-        stops_alone = config.training.stopping == "fold" or len(folds) == 1
+        stops_alone = config.training.early_stopping_scope == "fold" or len(folds) == 1
         self._folds = [
             _Fold(
                 scratch / str(fold),

@@ -90,7 +90,7 @@ def _fitted(config: TrialConfig, rows: Rows, seed: int) -> Any:
                 raise
             raise NanLossError(
                 f"the weights of classical.name={config.classical.name} left the numbers; scale the features "
-                "with classical.scales=true, or lower classical.lr"
+                "with classical.standardize=true, or lower classical.lr"
             ) from error
 
 
@@ -100,7 +100,7 @@ def _whole(config: TrialConfig, rows: Rows, seed: int) -> Any:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    scaler = [StandardScaler()] if config.classical.scales else []
+    scaler = [StandardScaler()] if config.classical.standardize else []
     estimator = make_pipeline(*scaler, _estimator(config, rows, seed))
     if config.classical.name not in _HAVE_NO_PROBABILITIES:
         return estimator
@@ -124,7 +124,7 @@ def _estimator(config: TrialConfig, rows: Rows, seed: int) -> Any:
         return DecisionTreeClassifier(max_depth=own.depth, class_weight=weights, random_state=seed)
     if own.name == "knn":
         _need_neighbours(own.neighbours, rows)
-        return KNeighborsClassifier(own.neighbours, p=own.power)
+        return KNeighborsClassifier(own.neighbours, p=own.minkowski_p)
     return _perceptron(config, rows, seed) if own.name == "mlp" else _guesser(own.name, seed)
 
 

@@ -1,0 +1,138 @@
+"""The end of a search on the command line: its live view, last words, ensembles of recipes and exit code."""
+
+import functools
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from rich.console import Console, RenderableType
+
+from orchestrator.preflight.preflight import Notify
+from orchestrator.reporting.compute_savings import count_images, savings_from_sharing, savings_message
+from orchestrator.reporting.console import print_message
+from orchestrator.reporting.terminal import SearchProgress, closing_summary
+from orchestrator.tuning.session import OpenView, SearchOutcome, SearchView
+from orchestrator.tuning.setup import Prepared
+from orchestrator.tuning.trial_manager import RUN_ALONE
+from results.errors import RunError
+from results.run.records import TrialRecord
+from results.run.run_folder import RunFolder
+from results.scores.leaderboard import settings_text
+from results.scores.ranking import Objective
+from trainables.data.splits import read_split
+
+INTERRUPTED = 130
+
+
+def terminal_view(console: Console) -> OpenView:
+    """Return what opens the live view of a search."""
+
+    def open_view(prepared: Prepared) -> AbstractContextManager[SearchView]:
+        record = prepared.record
+        return SearchProgress(
+            task=record.task,
+            name=record.name,
+            data=record.source,
+            trials=record.request.trials,
+            minutes=record.request.minutes,
+            workers=prepared.slots,
+            is_synthetic=record.is_synthetic,
+            metric=record.metric,
+            split=record.split_name,
+            already=prepared.run.records(),
+            console=console,
+        )
+
+    return open_view
+
+
+def close_search(outcome: SearchOutcome, console: Console, *, finish: bool) -> int:
+    """Print the last words of a search and do what is left to do; returns the exit code.
+
+    Args:
+        outcome: The search.
+        console: Where messages go.
+        finish: Then print the leaderboard, build ensembles and export the best.
+
+    Raises:
+        RunError: If no trial was completed.
+    """
+    run, complete = outcome.run, outcome.complete
+    if complete and not outcome.is_interrupted:
+        from orchestrator.postprocessing.recipe_ensembles import combine_recipes
+
+        combine_recipes(run, outcome.search, complete, console)
+    console.print(_summary(outcome), soft_wrap=True)
+    if outcome.is_interrupted:
+        return INTERRUPTED
+    if not complete:
+        raise RunError(_nothing_complete(_short(run.path), outcome.records))
+    if finish:
+        from orchestrator.cli.finish import finish_run
+
+        finish_run(run, console)
+    return 0
+
+
+def notify_on(console: Console) -> Notify:
+    """Return what prints messages on a console."""
+    return functools.partial(print_message, console)
+
+
+def _summary(outcome: SearchOutcome) -> RenderableType:
+    search, records = outcome.search, outcome.records
+    best = Objective(search.metric).best(outcome.complete)
+    images = count_images(read_split(outcome.run.split_file), search.classes)
+    return closing_summary(
+        records=records,
+        metric=search.metric,
+        best=None if best is None else (best.number, best.value or 0.0, settings_text(best.config)),
+        saved=savings_message(savings_from_sharing(records, images)),
+        folder=_short(outcome.run.path),
+        commands=_next_commands(
+            outcome.run,
+            has_results=bool(outcome.complete),
+            may_resume=outcome.is_interrupted and search.request.trials > len(records),
+        ),
+        split=search.split_name,
+    )
+
+
+def _next_commands(run: RunFolder, *, has_results: bool, may_resume: bool) -> list[str]:
+    folder = _short(run.path)
+    commands = [f"orchestrate resume {folder}"] if may_resume else []
+    if has_results:
+        commands += [
+            f"tensorboard --logdir {_short(run.path.parents[1])}",
+            f"orchestrate leaderboard {folder}",
+            f"orchestrate ensemble {folder}",
+        ]
+    return commands
+
+
+def _nothing_complete(folder: str, records: tuple[TrialRecord, ...]) -> str:
+    said = [
+        (record.number, record.error.removeprefix(f"{RUN_ALONE}:\n").splitlines())
+        for record in records
+        if record.error
+    ]
+    # A traceback says what went wrong in its last line, Ray in its first.
+    why = "".join(
+        f"; trial {number} said: {(lines[0] if 'worker' in lines[0] else lines[-1])[:150]}"
+        for number, lines in said[:1]
+    )
+    collapsed = sum(record.cause == "collapse" for record in records)
+    how = f"{len(records)} ended"
+    if collapsed:
+        how += f", {collapsed} of them collapsed to a single class"
+    advice = "Give the search more time (--minutes, --trial-minutes) or look at trials/*/record.json"
+    if collapsed == len(records):
+        advice = "Other class weights, another learning rate or another scaling may help"
+    return f"no trial of {folder} was completed ({how}){why}. {advice}"
+
+
+def _short(path: Path) -> str:
+    """The path as the user would type it."""
+    try:
+        return str(path.resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

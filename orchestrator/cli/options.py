@@ -1,0 +1,111 @@
+"""Options of a search on the command line and in the reference page, made from `SearchRequest`."""
+
+import argparse
+import types
+import typing
+from pathlib import Path
+from typing import Any, Literal
+
+from results.run.search_request import GROUPS, SearchRequest, bounds_text, facts_of, flag_of
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Declare an option for every field of `SearchRequest`, in its groups.
+
+    What is not given is not in the parsed arguments, so that a file or a recipe may say it.
+    """
+    groups = {
+        name: parser.add_argument_group(title.lower()) for name, title in GROUPS.items() if name != "task"
+    }
+    for name, field in SearchRequest.model_fields.items():
+        facts = facts_of(name)
+        if facts["group"] == "task":
+            parser.add_argument(
+                name, metavar=facts["metavar"], nargs="?", default=argparse.SUPPRESS, help=field.description
+            )
+            continue
+        settings: dict[str, Any] = {"dest": name, "default": argparse.SUPPRESS, "help": _help(name)}
+        kind = _plain_type(field.annotation)
+        if kind is bool:
+            settings["action"] = "store_false" if field.default is True else "store_true"
+        elif typing.get_origin(kind) is Literal:
+            settings["choices"] = typing.get_args(kind)
+        elif typing.get_origin(kind) in (tuple, dict):
+            settings |= {"action": "append", "metavar": facts["metavar"]}
+        else:
+            settings |= {"type": kind, "metavar": facts.get("metavar")}
+        groups[facts["group"]].add_argument(flag_of(name), **settings)
+
+
+def given_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the options of a search that were typed, by name."""
+    return {name: value for name, value in vars(arguments).items() if name in SearchRequest.model_fields}
+
+
+def reference_page() -> str:
+    """Return the reference page of all options, in Markdown."""
+    lines = [
+        "# Options of a search",
+        "",
+        "Made from `results/run/search_request.py` by `python -m orchestrator.cli.options`.",
+        "`orchestrate search` and `orchestrate plan` take them. `--config FILE` reads them from YAML under",
+        "the names of the first column; what is typed wins over the file.",
+        "`--config runs/TASK/NAME/search.yaml` repeats a search.",
+    ]
+    for group, title in GROUPS.items():
+        lines += [
+            "",
+            f"## {title}",
+            "",
+            "| in a file | typed | what it is | range | default |",
+            "|---|---|---|---|---|",
+        ]
+        for name, field in SearchRequest.model_fields.items():
+            if facts_of(name)["group"] == group:
+                typed = "`TASK`" if group == "task" else f"`{flag_of(name)}`"
+                cells = [f"`{name}`", typed, field.description or "", _range(name), _default(name) or "none"]
+                lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _help(name: str) -> str:
+    facts, field = facts_of(name), SearchRequest.model_fields[name]
+    text = str(facts.get("flag_description") or field.description)
+    notes = [f"in {facts['unit']}"] if facts.get("unit") else []
+    bounds = bounds_text(field)
+    if bounds:
+        notes.append(bounds)
+    default = _default(name)
+    if default and _plain_type(field.annotation) is not bool:
+        notes.append(f"default: {default}")
+    return (text + (f" ({'; '.join(notes)})" if notes else "")).replace("%", "%%")
+
+
+def _default(name: str) -> str:
+    field, shown = SearchRequest.model_fields[name], facts_of(name).get("shown_default")
+    if shown is not None:
+        return str(shown)
+    if facts_of(name)["group"] == "task" or field.default is None:
+        return ""
+    if isinstance(field.default, bool):
+        return "yes" if field.default else "no"
+    return f"{field.default:g}" if isinstance(field.default, float) else str(field.default)
+
+
+def _range(name: str) -> str:
+    field, unit = SearchRequest.model_fields[name], facts_of(name).get("unit")
+    kind = _plain_type(field.annotation)
+    if typing.get_origin(kind) is Literal:
+        return ", ".join(map(str, typing.get_args(kind)))
+    return ", ".join(part for part in (bounds_text(field), unit and f"in {unit}") if part)
+
+
+def _plain_type(annotation: Any) -> Any:
+    """The type of an option without the None that means that nothing was said."""
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        (annotation,) = (part for part in typing.get_args(annotation) if part is not type(None))
+    return annotation
+
+
+if __name__ == "__main__":
+    Path("docs/reference-search.md").write_text(reference_page())

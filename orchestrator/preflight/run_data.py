@@ -1,0 +1,75 @@
+"""Data, split and runtime of a recorded run, opened again in each worker and after the search."""
+
+import functools
+from collections.abc import Mapping
+from pathlib import Path
+
+from results.predictors.start_weights import read_start, with_type_probabilities
+from results.run.records import SearchRecord
+from results.run.run_folder import RunFolder
+from search_spaces.context import SpaceContext
+from trainables.common.errors import WeightsError
+from trainables.config.tasks import task_named
+from trainables.data.patches import open_patch_set
+from trainables.data.splits import read_split
+from trainables.data.training_data import TrainingData, training_data_of
+from trainables.models.registry import backbone_named
+from trainables.models.taps import feature_shapes, taps_to_share
+from trainables.models.weights import Inventory, take_inventory
+from trainables.runtime.devices import Device
+from trainables.runtime.trial_runtime import TrialRuntime
+
+
+@functools.lru_cache(maxsize=2)
+def _training_data(run: RunFolder, fingerprint: str, store: str, task: str) -> TrainingData:
+    patch_set = open_patch_set(Path(store) / "data", fingerprint)
+    training_data = training_data_of(patch_set, task_named(task), read_split(run.split_file))
+    return with_type_probabilities(training_data, run.search().type_from)
+
+
+@functools.lru_cache(maxsize=2)
+def _runtime(run: RunFolder, device: Device) -> TrialRuntime:
+    search = run.search()
+    context = SpaceContext.model_validate(search.space_context)
+    inventory = take_inventory(
+        search.backbones,
+        weights_dir=search.request.weights_dir,
+        may_download=False,
+        is_random=search.request.fixed_params.get("model.weights") == "random",
+    )
+    _check_weights(inventory, search.weights)
+    taps = {}
+    for name in inventory.usable:
+        backbone = backbone_named(name)
+        if backbone.has_imagenet_weights:
+            shapes = feature_shapes(name, backbone.channels or 3, context.sizes_px[name])
+            depths = (0, 1) if context.fine_tunes[name] else (0,)
+            taps[name] = taps_to_share(backbone, shapes, depths=depths)
+    return TrialRuntime(
+        Path(search.store),
+        device,
+        inventory.usable,
+        taps,
+        features=search.request.features,
+        store_gb=search.request.store_gb,
+        shared_store=search.request.shared_store,
+        start=read_start(search),
+    )
+
+
+def _check_weights(inventory: Inventory, expected: Mapping[str, str]) -> None:
+    """Make sure that this machine has the weights the search was started with, and no others."""
+    for name, sha256 in expected.items():
+        file = inventory.usable.get(name)
+        if file is None:
+            raise WeightsError(
+                f"the weights of {name}, found when the search started, are not here: "
+                f"{inventory.left_out.get(name, 'the backbone is unknown')}"
+            )
+        if file.sha256 != sha256:
+            raise WeightsError(f"{file.path} is not the file that the search was started with")
+
+
+def open_run_data(run: RunFolder, search: SearchRecord, device: Device) -> tuple[TrainingData, TrialRuntime]:
+    """Open the training data and the runtime of a run; both are kept for the next trial of this process."""
+    return _training_data(run, search.fingerprint, search.store, search.task), _runtime(run, device)

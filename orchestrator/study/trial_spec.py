@@ -1,0 +1,60 @@
+"""A trial to run, and the study as the tuning loop sees it: without Optuna, so that a list can stand in."""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from results.run.records import TrialRecord
+from trainables.common.errors import ConfigError
+from trainables.config.trial_config import TrialConfig
+
+
+@dataclass(frozen=True, slots=True)
+class TrialSpec:
+    """A trial to run.
+
+    Attributes:
+        number: Trial number, which also names the trial's folder.
+        config: Checked configuration.
+        params: Parameters as the sampler chose them.
+        recipe: Recipe that the configuration belongs to; empty for a proposal of the sampler.
+        is_alone: Nothing else may run beside it: it ran out of memory once.
+    """
+
+    number: int
+    config: TrialConfig
+    params: dict[str, Any]
+    recipe: str = ""
+    is_alone: bool = False
+
+
+class InvalidPointError(ConfigError):
+    """The space proposed a point that no trial can run.
+
+    Attributes:
+        number: Number of the trial that was asked for.
+        params: Parameters that the space proposed.
+    """
+
+    def __init__(self, number: int, params: dict[str, Any], message: str) -> None:
+        super().__init__(message)
+        self.number, self.params = number, params
+
+
+class Study(Protocol):
+    """Proposes trials, prunes them and learns how they ended: `OptunaStudy` in a search, a list in a test."""
+
+    def ask(self) -> TrialSpec | None:
+        """Return the next trial, or None when there is none.
+
+        Raises:
+            InvalidPointError: If the space proposes a point that cannot run.
+        """
+        ...
+
+    def should_prune(self, number: int, epoch: int, value: float) -> bool:
+        """Tell whether a trial is to be stopped after an epoch (1-based) with this value of the metric."""
+        ...
+
+    def tell(self, record: TrialRecord) -> None:
+        """Take in how a trial ended."""
+        ...

@@ -1,0 +1,37 @@
+"""What a search takes over from finished trials: weights to start from, and predicted types of findings."""
+
+import dataclasses
+from pathlib import Path
+
+from results.run.records import SearchRecord, SourceTrial
+from results.run.run_folder import RunFolder
+from results.run.source_trials import source_record, type_probabilities
+from trainables.config.trial_config import decode
+from trainables.data.training_data import TrainingData
+from trainables.runtime.checkpoint import read_fold_weights
+from trainables.runtime.trial_runtime import WarmStart
+
+
+def with_type_probabilities(training_data: TrainingData, source: SourceTrial | None) -> TrainingData:
+    """Give a material what a trial says of the type of each finding.
+
+    Raises:
+        RunError: If it does not say it of every image.
+    """
+    if source is None:
+        return training_data
+    return dataclasses.replace(training_data, type_probability=type_probabilities(source, training_data.rows))
+
+
+def read_start(search: SearchRecord) -> WarmStart | None:
+    """The finished trial that trials of a search start from; None without one.
+
+    Raises:
+        ConfigError: If its weights are gone.
+    """
+    source = search.start_from
+    if source is None:
+        return None
+    config = decode(source_record(source).config)
+    states = read_fold_weights(RunFolder(Path(source.run)).weights_folder(source.trial))
+    return WarmStart(config, states[:: config.training.repeats])

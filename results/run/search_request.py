@@ -1,0 +1,328 @@
+"""The request of a search: every option once, with its description, unit, range and default.
+
+The command line, its help, `search.yaml`, the estimate of `orchestrate plan` and the reference page of the
+documentation are made from these fields. A new option is a new field here, and whatever acts on it.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
+
+from trainables.common.errors import ConfigError, UnknownNameError
+from trainables.config.feature_storage import FeatureStorage
+from trainables.config.tasks import TASKS, LabelCodes
+
+DEFAULT_FOLDS: Final = 4
+# Groups of options, in the order of the help; the positional argument stands by itself.
+GROUPS: Final = MappingProxyType(
+    {
+        "task": "Task",
+        "data": "Data",
+        "budget": "Budget",
+        "space": "Space",
+        "machine": "Machine",
+        "reuse": "Earlier results",
+        "output": "Output",
+    }
+)
+
+
+def _option(
+    default: Any, description: str, *, group: str, shown_default: str | None = None, **extra: Any
+) -> Any:
+    """Describe an option.
+
+    Args:
+        default: Value where nothing is said.
+        description: What the option does, without a full stop, its unit included.
+        group: Key of `GROUPS`.
+        shown_default: Default as the user reads it, where the value does not say it.
+        extra: Bounds for pydantic (`ge`, `gt`, `le`), and for the command line `flag`, `metavar`, `unit`,
+            `advice` (ends the message about a value out of range) and `is_repeated`.
+    """
+    bounds = {name: extra.pop(name) for name in ("ge", "gt", "le") if name in extra}
+    return Field(
+        default,
+        description=description,
+        json_schema_extra={"group": group, "shown_default": shown_default, **extra},
+        **bounds,
+    )
+
+
+class SearchRequest(BaseModel):
+    """What the user asks for; frozen, and unknown names are refused.
+
+    Attributes: see the descriptions of the fields, which are the documentation of the options.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+    task: str = Field(
+        description=f"question that the search answers: {', '.join(TASKS)}",
+        json_schema_extra={"group": "task", "metavar": "TASK"},
+    )
+
+    data: str | None = _option(
+        None,
+        "an .npz file, a folder of .npy tensors in the Pisa layout, a folder CLASS/FILE of images, or "
+        "phantom: synthetic patches; the task wisconsin has a table of its own",
+        group="data",
+        metavar="PATH",
+        shown_default="phantom",
+    )
+    source: str | None = _option(
+        None,
+        "how to read PATH: npz, pisa, folder, phantom or wisconsin",
+        group="data",
+        shown_default="by what it is",
+    )
+    label_codes: LabelCodes | None = _option(
+        None, "what label numbers mean", group="data", shown_default="found out"
+    )
+    folds: int | None = _option(
+        None, "folds of the cross-validation", group="data", ge=2, shown_default=f"{DEFAULT_FOLDS}"
+    )
+    holdout: float | None = _option(
+        None,
+        "instead of folds one validation part: this share of the patients that the test part leaves, in "
+        "tenths or a simpler fraction; 80/10/10 is --holdout 0.111 --test-share 0.1",
+        group="data",
+        metavar="SHARE",
+        gt=0.0,
+        le=0.5,
+        shown_default="folds",
+        advice="0.3 is 70/30",
+    )
+    naive_split: bool = _option(
+        False,
+        "split single images, whoever their patient is: to compare with scores made that way; too high",
+        group="data",
+    )
+    test_share: float = _option(
+        0.2,
+        "share of the patients sealed for the test, unless the data bring a test set",
+        group="data",
+        metavar="SHARE",
+        ge=0.0,
+        le=0.5,
+        shown_default="0.2, or the recipe's",
+    )
+    seed: int = _option(0, "seed of split, sampler and training", group="data")
+
+    trials: int = _option(
+        24, "number of trials", group="budget", ge=1, shown_default="24, or the points of the recipes"
+    )
+    minutes: float | None = _option(
+        None, "stop after this time", group="budget", unit="minutes", ge=0.05, shown_default="no limit"
+    )
+    trial_minutes: float | None = _option(
+        None,
+        "longest time of a single trial",
+        group="budget",
+        unit="minutes",
+        ge=0.05,
+        shown_default="a sixth of --minutes, else 10",
+    )
+    epochs: int = _option(
+        30, "largest number of epochs of a trial", group="budget", ge=1, shown_default="30, or the recipes'"
+    )
+
+    space: str | None = _option(
+        None,
+        "a search space of your own",
+        group="space",
+        metavar="MODULE:FUNCTION",
+        shown_default="the task's",
+    )
+    fixed_params: dict[str, Any] = _option(
+        {},
+        "hold a setting fixed, such as optimizer.name=adam; may be repeated",
+        group="space",
+        flag="--set",
+        metavar="NAME=VALUE",
+        shown_default="none",
+    )
+    weights_dir: Path | None = _option(
+        None, "folder of state dicts named after their backbones", group="space", metavar="PATH"
+    )
+    may_download: bool = _option(
+        True,
+        "download pretrained weights that are missing",
+        group="space",
+        flag="--offline",
+        flag_description="never download pretrained weights",
+    )
+
+    workers: int | None = _option(
+        None, "trials at once", group="machine", ge=1, shown_default="as many as fit"
+    )
+    cpus_per_trial: float = _option(1.0, "CPU cores of a trial", group="machine", ge=0.0)
+    gpus_per_trial: float | None = _option(
+        None,
+        "GPUs of a trial; less than 1 shares a GPU",
+        group="machine",
+        ge=0.0,
+        shown_default="as measured where there is a GPU",
+    )
+    process_per_fold: bool = _option(
+        False,
+        "train the folds of a trial one after the other, each in a process that takes its memory along when "
+        "it ends: slower, for models that hardly fit",
+        group="machine",
+    )
+
+    recipes: tuple[str, ...] = _option(
+        (),
+        "run an experiment of the catalogue (orchestrate recipes list) and nothing else, unless --trials "
+        "asks for more; may be repeated; `all` tries all of the task's first",
+        group="reuse",
+        flag="--recipe",
+        metavar="ID",
+        shown_default="the best that fit, for a third of the trials",
+    )
+    start_from: str | None = _option(
+        None,
+        "finished trial whose weights model.weights=start takes over; its folds hold here too",
+        group="reuse",
+        metavar="RUN[:TRIAL]",
+    )
+    type_from: str | None = _option(
+        None,
+        "finished trial of mass_calcification whose prediction model.type_input takes in",
+        group="reuse",
+        metavar="RUN[:TRIAL]",
+    )
+
+    name: str | None = _option(
+        None, "the run folder becomes RUNS/TASK/NAME", group="output", shown_default="the time of day"
+    )
+    runs: Path = _option(Path("runs"), "folder of all runs", group="output", metavar="PATH")
+    store: Path | None = _option(
+        None,
+        "folder of stored data and features",
+        group="output",
+        metavar="PATH",
+        shown_default="RUNS/.store",
+    )
+    features: FeatureStorage = _option(
+        "float16",
+        "how features of frozen layers are stored; off computes them in memory for each trial",
+        group="output",
+    )
+    store_gb: float | None = _option(
+        None,
+        "most that stored features may take on a node's disk",
+        group="output",
+        metavar="N",
+        unit="10^9 bytes",
+        ge=0.0,
+        shown_default="200, or 80 % of what is free",
+    )
+    shared_store: Path | None = _option(
+        None,
+        "folder that all nodes see: what one has computed, the others copy",
+        group="output",
+        metavar="PATH",
+    )
+    study_storage: str | None = _option(
+        None, "an Optuna storage", group="output", metavar="URL", shown_default="a journal file"
+    )
+    keep_weights: int = _option(12, "number of best trials whose weights stay", group="output", ge=1)
+
+    @property
+    def fold_count(self) -> int:
+        """Number of folds; 1 for a hold-out."""
+        if self.holdout is not None:
+            return 1
+        return DEFAULT_FOLDS if self.folds is None else self.folds
+
+    @property
+    def space_name(self) -> str:
+        """Name of the search space: the user's own, or the task's."""
+        return self.space or self.task
+
+    def resolved(self, *, data: str) -> "SearchRequest":
+        """Return the same request with absolute paths, so that it means the same in every folder."""
+        changes: dict[str, Any] = {
+            name: path.resolve()
+            for name in ("weights_dir", "runs", "store", "shared_store")
+            if (path := getattr(self, name)) is not None
+        }
+        return self.model_copy(update={**changes, "data": data})
+
+
+def parse_request(values: Mapping[str, Any]) -> SearchRequest:
+    """Check values by name and return the request.
+
+    Raises:
+        UnknownNameError: If there is no such option; the message holds the nearest one.
+        ConfigError: If a value is not allowed; the message names the option as it is typed.
+
+    >>> parse_request({"task": "idc", "trials": 0})
+    Traceback (most recent call last):
+    ...
+    trainables.common.errors.ConfigError: --trials must be at least 1, found 0
+    """
+    for name in values:
+        if name not in SearchRequest.model_fields:
+            raise UnknownNameError("option", name, SearchRequest.model_fields)
+    try:
+        return SearchRequest.model_validate(dict(values))
+    except ValidationError as error:
+        raise ConfigError(_message(error)) from error
+
+
+def flag_of(name: str) -> str:
+    """Return an option as it is typed on the command line.
+
+    >>> flag_of("test_share"), flag_of("fixed_params")
+    ('--test-share', '--set')
+    """
+    return str(facts_of(name).get("flag") or f"--{name.replace('_', '-')}")
+
+
+def facts_of(name: str) -> dict[str, Any]:
+    """Return what is known of an option besides its type, default and description."""
+    extra = SearchRequest.model_fields[name].json_schema_extra
+    return dict(extra) if isinstance(extra, dict) else {}
+
+
+def bounds_text(field: FieldInfo) -> str:
+    """Return the range of an option in words; empty where every value of its type is allowed.
+
+    >>> bounds_text(SearchRequest.model_fields["test_share"]), bounds_text(SearchRequest.model_fields["seed"])
+    ('between 0 and 0.5', '')
+    """
+    bounds = {
+        name: getattr(limit, name)
+        for limit in field.metadata
+        for name in ("ge", "gt", "le")
+        if getattr(limit, name, None) is not None
+    }
+    low = bounds.get("ge", bounds.get("gt"))
+    if low is None:
+        return ""
+    if "le" not in bounds:
+        return f"at least {low:g}"
+    if "gt" in bounds:
+        return f"above {low:g} and at most at {bounds['le']:g}"
+    return f"between {low:g} and {bounds['le']:g}"
+
+
+def _message(error: ValidationError) -> str:
+    first = error.errors()[0]
+    if not first["loc"]:
+        return str(first["msg"]).removeprefix("Value error, ")
+    name = str(first["loc"][0])
+    if first["type"] == "missing":
+        return f"{name} is missing"
+    field, flag, found = SearchRequest.model_fields[name], flag_of(name), first["input"]
+    if first["type"] not in ("greater_than_equal", "greater_than", "less_than_equal"):
+        return f"{flag} {found}: {first['msg']}"
+    bounds, advice = bounds_text(field), facts_of(name).get("advice")
+    verb = "be" if bounds.startswith("at least") else "lie"
+    return f"{flag} must {verb} {bounds}, found {found:g}" + (f"; {advice}" if advice else "")
