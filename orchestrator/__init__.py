@@ -1,1 +1,1 @@
-"""The command line and the search: composes what the lower rooms offer, runs it on Ray, asks Optuna."""
+"""The command line and the search: combines the other packages, runs trials on Ray, asks Optuna for them."""

@@ -1,4 +1,4 @@
-"""The end of a search on the command line: its live view, last words, ensembles of recipes and exit code."""
+"""The end of a search on the command line: live view, closing summary, ensembles of recipes, exit code."""
 
 import functools
 from contextlib import AbstractContextManager
@@ -24,7 +24,7 @@ INTERRUPTED = 130
 
 
 def terminal_view(console: Console) -> OpenView:
-    """Return what opens the live view of a search."""
+    """Return a function that opens the live view of a search."""
 
     def open_view(prepared: Prepared) -> AbstractContextManager[SearchView]:
         record = prepared.record
@@ -46,12 +46,12 @@ def terminal_view(console: Console) -> OpenView:
 
 
 def close_search(outcome: SearchOutcome, console: Console, *, finish: bool) -> int:
-    """Print the last words of a search and do what is left to do; returns the exit code.
+    """Print the closing summary of a search and finish the work on it; returns the exit code.
 
     Args:
-        outcome: The search.
-        console: Where messages go.
-        finish: Then print the leaderboard, build ensembles and export the best.
+        outcome: The search that ended.
+        console: Console for messages.
+        finish: Also print the leaderboard, build ensembles and export the best.
 
     Raises:
         RunError: If no trial was completed.
@@ -74,7 +74,7 @@ def close_search(outcome: SearchOutcome, console: Console, *, finish: bool) -> i
 
 
 def notify_on(console: Console) -> Notify:
-    """Return what prints messages on a console."""
+    """Return a function that prints messages on a console."""
     return functools.partial(print_message, console)
 
 

@@ -1,4 +1,4 @@
-"""What several verbs share: naming a run, choosing a format, printing."""
+"""Options shared by several verbs: the run, its folder and the output format."""
 
 import argparse
 from pathlib import Path

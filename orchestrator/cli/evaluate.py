@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
     before = len(read_accesses(folder))
     if before:
         messages().print(
-            f"[yellow]the test part has been opened {before} time(s) before; this is no first look[/]"
+            f"[yellow]the test part has been opened {before} time(s) before; this is not a first look[/]"
         )
     evaluation = open_test_part(
         folder,

@@ -9,7 +9,7 @@ from orchestrator.reporting.console import messages, print_message, show
 HELP = "predict images with an exported bundle"
 EPILOG = """\
 The model card says whether the model compares images with a healthy patch of
-the same film (--baseline), and whether it must be told the type of the finding
+the same film (--baseline), and whether it needs the type of the finding
 (--type).
 
 examples:

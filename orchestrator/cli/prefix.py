@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 HELP = "list or prune the stored features of frozen layers"
 EPILOG = """\
-Features that a running trial reads are never removed. What was removed is computed again when it is needed.
+Features that a running trial reads are never removed. Removed features are computed again when needed.
 
 examples:
   orchestrate prefix list

@@ -93,7 +93,7 @@ def _metric(figure: "ReportedScore") -> str:
 
 
 def _lines(recipe: "Recipe") -> Iterator[str]:
-    """What a person reads, within 80 columns."""
+    """The recipe as text of at most 80 columns."""
     yield f"{recipe.name}, {recipe.task}"
     yield recipe.about
     yield ""
@@ -183,7 +183,7 @@ def _text(value: Any) -> str:
 
 
 def _commands(recipe: "Recipe") -> Iterator[str]:
-    """The search of a recipe, which for an ensemble is that of its members, and what makes the ensemble."""
+    """Command of a recipe's search; for an ensemble the search of its members, then the ensemble's command."""
     from trainables.config.tasks import task_named
 
     yield f"orchestrate search {recipe.task} \\"
@@ -195,7 +195,7 @@ def _commands(recipe: "Recipe") -> Iterator[str]:
 
 
 def _epochs(recipe: "Recipe") -> int:
-    """Of the longest point; a search cuts longer ones short."""
+    """Epochs of the longest point, because a search shortens points that exceed its own limit."""
     from search_spaces.recipes import recipe_named
 
     members = [recipe_named(name, recipe.task) for name in recipe.members] or [recipe]

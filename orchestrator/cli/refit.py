@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Refit and say so; returns the exit code."""
+    """Refit and print a summary; returns the exit code."""
     from orchestrator.postprocessing.refit import refit_model
 
     folder, console = open_run(arguments), messages()

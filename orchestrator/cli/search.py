@@ -70,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def request_of(arguments: argparse.Namespace) -> "SearchRequest":
-    """Return the search that is asked for: what is typed, then the file, then the recipes, then the defaults.
+    """Return the requested search: typed options win over the file, then recipes, then defaults.
 
     Raises:
         OrchestrateError: If an option does not exist, or its value is not allowed.

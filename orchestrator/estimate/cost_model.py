@@ -1,4 +1,4 @@
-"""What a configuration costs on this machine: features to compute, seconds an epoch, memory of its worker."""
+"""Cost of a configuration on this machine: features to compute, seconds an epoch, memory of its worker."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -33,9 +33,9 @@ class FeatureRequirement:
     """Features that a trial reads: one view of all images, at one tap.
 
     Attributes:
-        key: Name of the prefix key.
+        key: Digest of the prefix key, which names its folder in the store.
         view: Name of the view.
-        tap: Where the features leave the backbone.
+        tap: Tap at which the features leave the backbone.
     """
 
     key: str
@@ -45,12 +45,12 @@ class FeatureRequirement:
 
 @dataclass(frozen=True, slots=True)
 class KeyFacts:
-    """A prefix key, for reading.
+    """Readable parts of a prefix key.
 
     Attributes:
-        backbone: Name.
-        contrast: Factor.
-        size_px: Side of the input.
+        backbone: Name of the backbone.
+        contrast: Contrast factor.
+        size_px: Side of the input in pixels.
     """
 
     backbone: str
@@ -60,18 +60,18 @@ class KeyFacts:
 
 @dataclass(frozen=True, slots=True)
 class TrialCost:
-    """A configuration with its price.
+    """Estimated cost of one configuration.
 
     Attributes:
-        backbone: Name.
-        epochs: Largest number.
-        patience: Epochs without improvement; None never stops early.
-        is_recipe: Tried first, and never pruned.
-        needs: Features that it reads.
-        fills: Taps that a pass fills, with their bytes for all images.
-        pass_seconds: A pass of all images through the backbone, in one view.
-        epoch_seconds: An epoch of all folds.
-        memory_bytes: Features and weights that a worker holds, on top of an idle one.
+        backbone: Name of the backbone.
+        epochs: Largest number of epochs.
+        patience: Epochs without improvement before the trial stops; None never stops early.
+        is_recipe: The configuration is a recipe: tried first and never pruned.
+        needs: Features that the trial reads.
+        fills: Taps that one pass stores -> bytes of the features of all images in one view.
+        pass_seconds: Seconds of a pass of all images through the backbone, in one view.
+        epoch_seconds: Seconds of an epoch of all folds.
+        memory_bytes: Bytes of features and weights that a worker holds beyond those of an idle one.
     """
 
     backbone: str
@@ -87,19 +87,19 @@ class TrialCost:
 
 @dataclass(slots=True)
 class CostModel:
-    """Prices configurations of one search; what two of them share is measured once.
+    """Estimates the cost of configurations of one search; a measurement that several share is made once.
 
     Attributes:
         patch_set: The images.
-        rows: Those with a part in the task.
+        rows: Rows of the patch set that take part in the task.
         split: Folds and sealed test part.
         inventory: Backbones with their weights.
-        feasible: What the backbones cost.
+        feasible: Feasible backbones with their measured costs.
         store: Folder of stored features.
-        device: Where trials will run.
-        crowding: How many times as long a worker takes while all work.
+        device: Device of the trials.
+        crowding: Slowdown of a worker while all workers run, as a factor of at least 1.
         features: Number type of stored features; `off` stores none.
-        keys: What the keys met so far stand for.
+        keys: Digest of each prefix key met so far -> its readable parts.
     """
 
     patch_set: PatchSet
@@ -126,7 +126,7 @@ class CostModel:
         return len(self.training_folds)
 
     def cost_of(self, config: TrialConfig, *, is_recipe: bool) -> TrialCost:
-        """Price one configuration."""
+        """Estimate the cost of one configuration."""
         backbone = backbone_named(config.model.backbone)
         spec = self._spec(config, is_test=False)
         shapes = feature_shapes(backbone.name, backbone.channels or spec.channels, spec.size_px)
@@ -154,7 +154,7 @@ class CostModel:
         )
 
     def warm(self, points: Sequence[TrialCost]) -> frozenset[FeatureRequirement]:
-        """Features of some points that the store holds already."""
+        """Features of these configurations that the store holds already."""
         if self.features == "off":
             return frozenset()
         folder = PrefixStore(self.store).folder
@@ -201,7 +201,7 @@ class CostModel:
     def _fills(
         self, tap: Tap | None, shapes: Mapping[str, tuple[int, int, int]], name: str
     ) -> dict[Tap, int]:
-        """Taps that a pass fills: the one that is asked for, and those that workers share."""
+        """Taps that one pass stores, with their bytes: the trial's own, and those that workers share."""
         if tap is None:
             return {}
         depths = (0, 1) if self.feasible.context.fine_tunes[name] else (0,)
@@ -220,7 +220,7 @@ class CostModel:
         return held if held <= _LARGEST_BANK else 0
 
     def _head(self, config: TrialConfig, shape: tuple[int, int, int]) -> EpochCost:
-        """An epoch of the head, measured once for each kind."""
+        """Cost of an epoch of the head, measured once for each kind of head."""
         is_pooled = config.model.head.pooling == "gap"
         predicted = prediction_views(config.training.augmentation, average=config.training.average_views)
         pooled = shape[:1] if is_pooled else shape
@@ -244,12 +244,12 @@ class CostModel:
         return self._heads[kind]
 
     def _forward_seconds(self, backbone: str) -> float:
-        """A forward pass through the whole backbone for one image; 0 for nets that have no frozen part."""
+        """Seconds of a forward pass of one image through the backbone; 0 for nets without a frozen part."""
         cost = self.feasible.costs.get(backbone)
         return cost.forward if cost else 0.0
 
     def _step_seconds(self, config: TrialConfig, shapes: Mapping[str, tuple[int, int, int]]) -> float:
-        """A training step of the stages that train, for one image at the backbone's own size."""
+        """Seconds of a training step of the trained stages, for one image at the backbone's own size."""
         backbone, model = backbone_named(config.model.backbone), config.model
         cost = self.feasible.costs.get(backbone.name)
         plan = backbone.plan(model)
@@ -271,9 +271,9 @@ def _with_first_phase(config: TrialConfig, head: float, stages: float) -> float:
     """Seconds of an epoch, with its share of the first phase.
 
     Args:
-        config: The trial.
+        config: Configuration of the trial.
         head: Seconds that the head takes in an epoch.
-        stages: Seconds that the stages take.
+        stages: Seconds that the trained stages take in an epoch.
     """
     training = config.training
     if training.first_phase == "none":

@@ -1,8 +1,8 @@
-"""What a search would do and take, before it runs: nothing is started, no run folder is written.
+"""Estimate of a search before it runs: nothing is started, no run folder is written.
 
-Points are drawn from the space as the search would draw its first ones, recipes first, and each is priced by
-what was measured here a moment ago. Which of them the search will really try, and how long it lets them
-train, is chance: so many searches are drawn and run in thought, and the spread of their times is reported.
+Points are drawn from the space as the search would draw its first ones, recipes first, and the cost of each
+follows from measurements on this machine. Which of them the search will really try, and for how many epochs,
+is chance: many searches are drawn and simulated, and the spread of their times is reported.
 """
 
 from collections import Counter, defaultdict
@@ -24,7 +24,7 @@ from trainables.data.splits import TEST, TRAINING
 from trainables.runtime.devices import choose_device
 from trainables.training.cost_probe import measure_crowding, peak_memory_bytes
 
-_RANDOM_POINTS: Final = 24  # priced; a longer search draws them again
+_RANDOM_POINTS: Final = 24  # with an estimated cost; a longer search draws them again
 _DRAWS: Final = 200
 _DRAWN_TRIALS: Final = 20_000  # of all draws together, so that a plan for a thousand trials takes seconds too
 _NEVER_PRUNED: Final = 4
@@ -34,15 +34,15 @@ _TRIAL_SECONDS: Final = 0.3  # building the models, writing weights and record
 
 @dataclass(slots=True)
 class SimulatedSearch:
-    """A search run in thought.
+    """A simulated search: time, passes and disk, counted without running anything.
 
     Attributes:
         durations: Seconds of each trial, in order.
-        prefix_seconds: By backbone.
-        training_seconds: By backbone.
-        trials: By backbone.
+        prefix_seconds: Backbone -> seconds of passes through frozen stages.
+        training_seconds: Backbone -> seconds of training.
+        trials: Backbone -> number of trials.
         passes: (key, view) of every pass, in order.
-        stored_bytes: By backbone.
+        stored_bytes: Backbone -> bytes of stored features.
     """
 
     durations: list[float] = field(default_factory=list)
@@ -56,12 +56,12 @@ class SimulatedSearch:
 def simulate_search(
     trials: Sequence[tuple[TrialCost, int]], warm: AbstractSet[FeatureRequirement], *, is_stored: bool = True
 ) -> SimulatedSearch:
-    """Add up what a search takes, trial by trial; what one trial stored, the next ones read.
+    """Add up the time and disk of a search, trial by trial; later trials read what earlier ones stored.
 
     Args:
-        trials: Points with the number of epochs that each runs.
+        trials: Costs of the trials, each with the number of epochs that it runs.
         warm: Features that are in the store already.
-        is_stored: False where every trial computes its features for itself.
+        is_stored: False if every trial computes its features for itself.
     """
     held, outcome = set(warm), SimulatedSearch()
     for point, epochs in trials:
@@ -84,9 +84,9 @@ def simulate_search(
 
 
 def finish_times(durations: Sequence[float], slots: int) -> list[float]:
-    """When each trial ends, if each starts on the slot that is free first.
+    """Return the end of each trial in seconds, if each starts on the slot that is free first.
 
-    >>> ends([3.0, 1.0, 1.0, 4.0], slots=2)
+    >>> finish_times([3.0, 1.0, 1.0, 4.0], slots=2)
     [3.0, 1.0, 2.0, 6.0]
     """
     free, found = [0.0] * slots, []
@@ -98,15 +98,15 @@ def finish_times(durations: Sequence[float], slots: int) -> list[float]:
 
 
 def draw_epochs(point: TrialCost, number: int, random: np.random.Generator) -> int:
-    """Draw for how many epochs a trial runs.
+    """Draw the number of epochs that a trial runs.
 
     Its best epoch may be any; patience stops it some epochs later. At every rung half of the trials are
     pruned, apart from recipes and the first four.
 
     Args:
-        point: The trial.
-        number: Its place in the search, from 0.
-        random: Decides.
+        point: Cost of the trial.
+        number: Trial number, from 0.
+        random: Random generator.
     """
     epochs = point.epochs
     if point.patience is not None:
@@ -132,19 +132,19 @@ def draw_search(
 
 @dataclass(frozen=True, slots=True)
 class BackboneEstimate:
-    """What a search would do with one backbone; means over the searches that were drawn.
+    """The part of one backbone in a search; means over the simulated searches.
 
     Attributes:
-        backbone: Name.
-        weights: Where its weights come from.
-        trials: That try it.
+        backbone: Name of the backbone.
+        weights: Origin of its weights.
+        trials: Number of trials that use it.
         keys: Combinations of contrast and size whose features are computed or read.
         warm_views: Views of these keys that the store holds already.
         views: Views to compute.
         passes: Images to send through it.
-        stored_bytes: Disk that the features take.
-        prefix_seconds: Worker time of the passes.
-        training_seconds: Worker time of all that trains.
+        stored_bytes: Bytes of disk for its features.
+        prefix_seconds: Worker seconds of the passes.
+        training_seconds: Worker seconds of training.
     """
 
     backbone: str
@@ -161,15 +161,15 @@ class BackboneEstimate:
 
 @dataclass(frozen=True, slots=True)
 class KeyEstimate:
-    """A prefix key that the priced points read: backbone, contrast and size with its views.
+    """A prefix key that the estimated points read: backbone, contrast and size with its views.
 
     Attributes:
-        backbone: Name.
-        contrast: Factor.
-        size_px: Side of the input.
-        views: Views that some point reads.
-        warm_views: Views of them that the store holds.
-        chance: Share of the drawn searches that compute something of it, in [0, 1].
+        backbone: Name of the backbone.
+        contrast: Contrast factor.
+        size_px: Side of the input in pixels.
+        views: Views that at least one point reads.
+        warm_views: Those of these views that the store holds already.
+        chance: Share of the simulated searches that compute a view of it, in [0, 1].
     """
 
     backbone: str
@@ -186,9 +186,10 @@ class DataPart:
 
     Attributes:
         name: `folds`, `training`, `validation` or `test`.
-        images: Class -> number.
-        groups: Class -> patients, or images where no patient is known; one with both classes counts twice.
-        all_groups: Number of all of them.
+        images: Class -> number of images.
+        groups: Class -> number of patients, or of images where no patient is known; a patient with images of
+            both classes counts twice.
+        all_groups: Number of patients, or of images where no patient is known, each counted once.
     """
 
     name: str
@@ -199,31 +200,31 @@ class DataPart:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What a search would do and take.
+    """Estimate of a search: its data, its backbones, and the time, memory and disk that it will take.
 
     Attributes:
-        task: Name.
-        source: Of the images.
+        task: Name of the task.
+        source: Source of the images.
         is_synthetic: The images are generated.
         is_grouped: Groups are patients.
-        split: What scores of the search will be named after.
-        parts: Of the data.
-        folds: Of the cross-validation.
-        trials: Asked for.
-        recipes: Points that are tried first.
-        priced_points: Configurations whose cost was measured or looked up.
-        backbones: In use.
-        left_out: Backbone -> why it has no part.
-        keys: Of the priced points.
-        slots: Trials at once.
-        crowding: How many times as long a worker takes while all work.
-        worker_bytes: Memory of a worker.
-        prefix_seconds: Worker time for features, mean.
-        training_seconds: Worker time for training, mean.
-        seconds: From start to end: 10th, 50th and 90th percentile of the drawn searches.
-        searches: That were drawn.
-        budget_seconds: After which the search stops; None for no limit.
-        trials_in_budget: That end within it, median; all of them without a limit.
+        split: Name of the kind of split, which scores of the search will carry.
+        parts: Parts of the data.
+        folds: Number of folds of the cross-validation.
+        trials: Number of trials asked for.
+        recipes: Number of recipe points, which are tried first.
+        priced_points: Number of configurations whose cost was measured or looked up.
+        backbones: Backbones in use.
+        left_out: Backbone -> reason why it takes no part.
+        keys: Prefix keys of the estimated points.
+        slots: Number of trials at once.
+        crowding: Slowdown of a worker while all workers run, as a factor of at least 1.
+        worker_bytes: Bytes of memory of a worker.
+        prefix_seconds: Worker seconds for features, mean.
+        training_seconds: Worker seconds for training, mean.
+        seconds: Seconds from start to end: 10th, 50th and 90th percentile of the simulated searches.
+        searches: Number of simulated searches.
+        budget_seconds: Time budget of the search; None for no limit.
+        trials_in_budget: Number of trials that end within the budget, median; all of them without a limit.
     """
 
     task: str
@@ -251,10 +252,10 @@ class Estimate:
 
 
 def estimate_search(preflight: Preflight) -> Estimate:
-    """Price points of a surveyed search and run searches over them in thought.
+    """Estimate the cost of points of a search and simulate searches over them.
 
     Args:
-        preflight: From `orchestrator.preflight.preflight.run_preflight`.
+        preflight: Result of `orchestrator.preflight.preflight.run_preflight`.
 
     Raises:
         ConfigError: If the data are a table.

@@ -16,10 +16,10 @@ def combine_recipes(
     """Build and print the ensembles among the recipes of a search.
 
     Args:
-        run: Its run folder.
-        search: What was asked.
-        complete: Trials that are complete.
-        console: Where it is said which members are missing.
+        run: Run folder of the search.
+        search: Request and facts of the search.
+        complete: Records of the complete trials.
+        console: Console for messages about missing members.
     """
     for recipe in RECIPES:
         if recipe.task != search.task or recipe.name not in search.recipes or not recipe.members:

@@ -1,4 +1,4 @@
-"""Trains the members of a model once more, on the whole training part, and keeps them in the run folder."""
+"""Refits: the members of a model trained again on the whole training part and kept in the run folder."""
 
 import contextlib
 import dataclasses
@@ -28,9 +28,9 @@ class RefittedTrial:
     """A member that is trained on the whole training part.
 
     Attributes:
-        number: Of the trial.
-        record: How it was trained.
-        is_new: False where it lay there already.
+        number: Trial number.
+        record: Record of the refit.
+        is_new: False if the refit was in the run folder already.
     """
 
     number: int
@@ -38,7 +38,7 @@ class RefittedTrial:
     is_new: bool
 
     def sentence(self) -> str:
-        """Say it for the terminal."""
+        """Describe the refit in one line for the terminal."""
         record = self.record
         models = f"{record.seeds} model{'s' if record.seeds > 1 else ''} on {record.images} images"
         took = f"{record.seconds:.1f} s" if self.is_new else "was there already"
@@ -52,10 +52,10 @@ def refit_model(
     """Refit all members of a model that have not been, one after the other.
 
     Args:
-        run: Folder of the search; its data must still lie in the store.
+        run: Run folder of the search; its data must still be in the store.
         ensemble: Name of the ensemble; not used where a trial is given.
         trial: Number of a single trial, or None.
-        seeds: Models of each member.
+        seeds: Number of models of each member, each trained with its own random seed.
 
     Returns:
         The model's name, and its members as they are finished.
@@ -121,7 +121,7 @@ def _note(config: TrialConfig) -> str:
 
 
 def _with_refitted_start(runtime: TrialRuntime, search: SearchRecord) -> TrialRuntime:
-    """The place, with the refitted model of the trial to start from, where there is one."""
+    """The runtime with the refitted model of the trial that the search starts from, if there is one."""
     source = search.start_from
     if source is None or runtime.start is None:
         return runtime
@@ -134,7 +134,7 @@ def _with_refitted_start(runtime: TrialRuntime, search: SearchRecord) -> TrialRu
 
 @contextlib.contextmanager
 def _replaced(folder: Path) -> Iterator[Path]:
-    """A folder that takes the place of another when all went well, and is removed otherwise."""
+    """Give a new folder that replaces another when the block ends, and is removed if the block raises."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     room = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:

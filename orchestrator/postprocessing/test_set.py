@@ -1,4 +1,4 @@
-"""Opens the sealed test part: the one place that scores a model on test labels."""
+"""Opening of the sealed test part: no other module scores a model on test labels."""
 
 from datetime import UTC, datetime
 
@@ -20,9 +20,9 @@ def open_test_part(
     Args:
         run: The run folder.
         ensemble: Name of the ensemble.
-        trial: A single trial instead, or None.
-        by: The command that opens it.
-        refit: With the models that `orchestrate refit` trained.
+        trial: Number of a single trial to score instead, or None.
+        by: Command that opens the test part.
+        refit: Score the models that `orchestrate refit` trained.
 
     Raises:
         RunError: If the run has no test part.

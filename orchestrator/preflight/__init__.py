@@ -1,1 +1,1 @@
-"""Everything that is found out before the first trial: data, split, machine, and which models fit."""
+"""Checks before the first trial: data, split, machine and feasible models."""

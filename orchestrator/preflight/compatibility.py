@@ -1,4 +1,4 @@
-"""What can run on the data at hand: checks of a configuration, and what the labels let a space ask for."""
+"""Checks of a configuration against the data, and the side inputs that the labels allow in a space."""
 
 import functools
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from trainables.models.registry import backbone_named
 from trainables.preprocessing.transforms import transform_spec
 from trainables.training.initialisation import check_start
 
-# What a space may ask for. `human` is for people to set: such a model wants the type of every new image.
+# Choices of a space. Only a person may set `human`: such a model needs the type of every new image as input.
 _TYPES: Final = ("none", "probability", "hard")
 
 
@@ -25,14 +25,14 @@ def check_config(
     """Check that a configuration can be built for these images.
 
     Args:
-        config: The trial.
-        training_data: The training part.
-        context: Of the search.
-        start: Configuration of the trial that others start from.
+        config: Configuration of the trial.
+        training_data: Images and labels of the training part.
+        context: Facts of the search space.
+        start: Configuration of the trial that others start from; None without one.
 
     Raises:
-        ConfigError: If not.
-        UnknownNameError: If the cut does not exist.
+        ConfigError: If the configuration cannot be built.
+        UnknownNameError: If the backbone is not one of this search, or the cut does not exist.
     """
     patch_set = training_data.patch_set
     is_free_form = context.has_free_form and config.model.backbone.startswith(f"{CUSTOM_CNN}:")
@@ -55,7 +55,7 @@ def check_config(
 
 
 def with_labels(context: SpaceContext, training_data: TrainingData) -> SpaceContext:
-    """Say what labels and pairs of these data let a space ask for."""
+    """Return the context with the pairs, type inputs and first tasks that these data allow."""
     found = {
         "has_pairs": _is_possible(training_data.baselines),
         "types": tuple(name for name in _TYPES if _is_possible(functools.partial(training_data.known, name))),

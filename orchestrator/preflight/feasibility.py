@@ -8,8 +8,8 @@ from typing import Final
 from search_spaces.context import SpaceContext
 from search_spaces.image_classifier import CONTRASTS
 from trainables.data.patches import PatchSet
+from trainables.models.families.source_000_nets import SCRATCH4
 from trainables.models.registry import backbone_named
-from trainables.models.source_000_nets import SCRATCH4
 from trainables.models.table import TABLE
 from trainables.models.taps import LARGEST_SHARED_MAP, feature_shapes
 from trainables.models.weights import Inventory

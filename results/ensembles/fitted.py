@@ -1,10 +1,13 @@
 """What every fitted ensemble is: numbers that can be written as JSON, and a way to combine with them."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
+from results.ensembles.members import Members
 from trainables.common.types import FloatArray, IntArray
 
 Vector = tuple[FiniteFloat, ...]
@@ -22,6 +25,23 @@ class Parameters(BaseModel, ABC):
     @abstractmethod
     def combine(self, probabilities: FloatArray) -> FloatArray:
         """Combine predictions of shape (members, images, classes) into (images, classes)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """An ensemble method.
+
+    Attributes:
+        name: Name, as the user types it after `--methods`.
+        fit: Maps the members' out-of-fold predictions and a seed to a fitted combination rule.
+        rule: Class of that rule; its `kind` is written to JSON.
+        complexity: Order of the methods: of two that are equally good the one with the lower is taken.
+    """
+
+    name: str
+    fit: Callable[[Members, int], Parameters]
+    rule: type[Parameters]
+    complexity: int
 
 
 class Standardiser(BaseModel):

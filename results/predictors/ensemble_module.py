@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from results.ensembles.fitted import Parameters, Standardiser
-from results.ensembles.knn import NeighbourStack
-from results.ensembles.logistic import LogisticStack
-from results.ensembles.mlp import Layer, PerceptronStack
-from results.ensembles.svm import SupportVectorStack
+from results.ensembles.methods.knn import NeighbourStack
+from results.ensembles.methods.logistic import LogisticStack
+from results.ensembles.methods.mlp import Layer, PerceptronStack
+from results.ensembles.methods.svm import SupportVectorStack
 from results.ensembles.weights import WeightedMean
 from results.errors import ExportError
 from results.scores.calibration import LOGIT_CLIP, Platt

@@ -10,10 +10,10 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.svm import SVC
 
 from results.ensembles.fitted import fit_standardiser, sample_points
-from results.ensembles.grid import weight_grid
 from results.ensembles.members import align, positive_logits
 from results.ensembles.methods import METHODS, FittedEnsemble, fit
-from results.ensembles.mlp import HIDDEN_UNITS, MOST_ITERATIONS, PENALTY
+from results.ensembles.methods.grid import weight_grid
+from results.ensembles.methods.mlp import HIDDEN_UNITS, MOST_ITERATIONS, PENALTY
 from results.ensembles.weights import WeightedMean
 from results.errors import EnsembleError
 from results.run.records import OutOfFold
@@ -105,7 +105,7 @@ def test_blocks_of_images_do_not_change_the_combination(monkeypatch):
     for method, module in (("stack_knn", "knn"), ("stack_svm", "svm")):
         fitted = fit(method, members, 0)
         whole = fitted.combine(unseen)
-        monkeypatch.setattr(f"results.ensembles.{module}._CELLS_AT_ONCE", 1000)
+        monkeypatch.setattr(f"results.ensembles.methods.{module}._CELLS_AT_ONCE", 1000)
         assert fitted.combine(unseen) == pytest.approx(whole, abs=1e-12)
 
 

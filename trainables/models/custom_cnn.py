@@ -156,12 +156,8 @@ def _backbone(name: str, structure: Structure) -> Backbone:
         build=functools.partial(_build, structure),
         stage_names=names,
         levels=tuple(reversed(names))[:3],
-        channels=None,
         min_size_px=structure.min_size_px,
         size_px=max(299, structure.min_size_px),
-        mean=(0.0,),
-        std=(1.0,),
-        has_imagenet_weights=False,
         source="Free form, after the scratch nets of seeds 000 to 004",
     )
 

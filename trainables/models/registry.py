@@ -1,38 +1,27 @@
-"""All backbones. Adding one is one line here and a `Backbone` in a family file."""
+"""All backbones: those that the modules of `trainables.models.families` define, and families by name."""
 
 from collections.abc import Callable
 from types import MappingProxyType
 from typing import Final
 
+from trainables.common.discovery import constants_of
 from trainables.common.errors import UnknownNameError
-from trainables.models import custom_cnn, timm_generic
-from trainables.models.inception_lite import INCEPTION_LITE
-from trainables.models.nasnet import NASNET
-from trainables.models.source_000_nets import IDC_BENCH, SCRATCH4, SIA6CONV
-from trainables.models.source_003_nets import (
-    M1_SAME,
-    M1_SAME_CONV5,
-    M1_VALID,
-    S1_0_0,
-    S1_0_1_39N,
-    S1_2,
-    VGG_LITE,
-)
+from trainables.models import custom_cnn, families, timm_generic
 from trainables.models.stages import Backbone
 from trainables.models.table import TABLE
-from trainables.models.timm_families import EFFICIENTNET_LITE0, MOBILENET_V1
-from trainables.models.torchvision_families import INCEPTION_V3, MOBILENET_V2, RESNET50, VGG16, VGG19
 
-_DEFAULT: Final = (SCRATCH4, EFFICIENTNET_LITE0, MOBILENET_V2, VGG16, RESNET50, INCEPTION_V3)
-_ON_REQUEST: Final = (
-    *(VGG19, MOBILENET_V1, NASNET),
-    *(IDC_BENCH, SIA6CONV, M1_VALID, M1_SAME, M1_SAME_CONV5),
-    *(S1_0_0, S1_0_1_39N, S1_2, VGG_LITE, INCEPTION_LITE),
+BACKBONES: Final = MappingProxyType(
+    {backbone.name: backbone for backbone in constants_of(families, Backbone)}
 )
-
-BACKBONES: Final = MappingProxyType({backbone.name: backbone for backbone in (*_DEFAULT, *_ON_REQUEST)})
-# What a search tries when it is not told which.
-DEFAULT_BACKBONES: Final = tuple(backbone.name for backbone in _DEFAULT)
+# Backbones that a search tries when it is not given any, in their order.
+DEFAULT_BACKBONES: Final = tuple(
+    name
+    for _, name in sorted(
+        (backbone.default_rank, backbone.name)
+        for backbone in BACKBONES.values()
+        if backbone.default_rank is not None
+    )
+)
 # Names that describe a net: `family:description`.
 _FAMILIES: Final[MappingProxyType[str, Callable[[str], Backbone]]] = MappingProxyType(
     {custom_cnn.FAMILY: custom_cnn.custom_cnn, timm_generic.FAMILY: timm_generic.timm_backbone}

@@ -32,19 +32,27 @@ class Backbone:
         std: Per-channel standard deviation that the weights expect.
         has_imagenet_weights: False for nets that exist only from scratch.
         source: Paper, and licence of code and weights.
+        default_rank: Place among the backbones that a search tries when it is not given any, from 0; None for
+            backbones that are used on request only.
+        torchvision_weights: Name of torchvision's weights, such as `VGG16_Weights.IMAGENET1K_V1`; empty where
+            torchvision has none.
+        weights_package: Installed package that holds one file of weights; empty without one.
     """
 
     name: str
     build: Callable[[int], "OrderedDict[str, nn.Module]"]
     stage_names: tuple[str, ...]
     levels: tuple[str, ...]
-    channels: int | None
     min_size_px: int
     size_px: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    has_imagenet_weights: bool
     source: str
+    channels: int | None = None
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+    has_imagenet_weights: bool = False
+    default_rank: int | None = None
+    torchvision_weights: str = ""
+    weights_package: str = ""
 
     def cut_index(self, cut: str) -> int:
         """Number of stages kept by a cut.

@@ -20,11 +20,7 @@ TABLE = Backbone(
     build=_no_stages,
     stage_names=("columns",),
     levels=("columns",),
-    channels=None,
     min_size_px=1,
     size_px=1,
-    mean=(0.0,),
-    std=(1.0,),
-    has_imagenet_weights=False,
     source="No net: the columns of a table, as they are",
 )

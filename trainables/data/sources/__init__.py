@@ -1,32 +1,21 @@
-"""Sources: where labelled images come from. One line a source; `load_patch_set` picks by what it is given."""
+"""Sources of labelled images. Every `Source` that a module of this folder defines is in `SOURCES`."""
 
 import difflib
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final, TypeAlias
+from typing import Final
 
+from trainables.common.discovery import constants_of
 from trainables.common.errors import DataError, UnknownNameError
 from trainables.config.tasks import LabelCodes, Task
 from trainables.data.patches import PatchSet, RawPatches, store_patch_set
-from trainables.data.sources.folder import load_folder
-from trainables.data.sources.npz import load_npz
-from trainables.data.sources.phantom import load_phantom
-from trainables.data.sources.pisa import load_pisa
-from trainables.data.sources.wisconsin import load_wisconsin
+from trainables.data.source import Source
 
-Loader: TypeAlias = Callable[[str, Task, LabelCodes | None], tuple[RawPatches, list[str]]]
-
-SOURCES: Final[Mapping[str, Loader]] = MappingProxyType(
-    {
-        "phantom": load_phantom,  # generated
-        "npz": load_npz,  # one file of arrays
-        "pisa": load_pisa,  # a folder with train_tensor.npy
-        "folder": load_folder,  # image files in class folders
-        "wisconsin": load_wisconsin,  # a table that scikit-learn brings along
-    }
+SOURCES: Final[Mapping[str, Source]] = MappingProxyType(
+    {source.name: source for source in constants_of(sys.modules[__name__], Source)}
 )
-_BUILT_IN: Final = ("phantom", "wisconsin")  # have a name, and no path
 
 
 def load_patch_set(
@@ -54,9 +43,9 @@ def load_patch_set(
     name = source_of(data) if source is None else source
     if name not in SOURCES:
         raise UnknownNameError("source", name, SOURCES)
-    if name not in _BUILT_IN:
+    if SOURCES[name].takes_path:
         _check_exists(data)
-    raw, notes = SOURCES[name](data, task, label_codes)
+    raw, notes = SOURCES[name].load(data, task, label_codes)
     _check_kind(raw, task)
     # Refuses a label outside the code book before anything is stored.
     task.classify(raw.labels, raw.label_codes)
@@ -78,14 +67,11 @@ def source_of(data: str) -> str:
         return data.partition(":")[0]
     _check_exists(data)
     path = Path(data)
-    if path.suffix.lower() == ".npz":
-        return "npz"
-    if path.is_dir():
-        return "pisa" if (path / "train_tensor.npy").is_file() else "folder"
-    raise DataError(
-        f"no source reads {path.name}; give an .npz file, a folder with train_tensor.npy, "
-        "a folder of class folders with images, or phantom"
-    )
+    readers = [source for source in SOURCES.values() if source.takes_path and source.reads(path)]
+    if readers:
+        return max(readers, key=lambda source: source.precedence).name
+    known = ", ".join(source.accepts for source in SOURCES.values() if source.takes_path)
+    raise DataError(f"no source reads {path.name}; give {known}, or phantom")
 
 
 def default_data(task: Task) -> str:
@@ -104,7 +90,8 @@ def is_built_in(data: str) -> bool:
     >>> is_built_in("phantom:seed=3"), is_built_in("wisconsin"), is_built_in("patches.npz")
     (True, True, False)
     """
-    return data in _BUILT_IN or data.startswith("phantom:")
+    source = SOURCES.get(data.partition(":")[0])
+    return source is not None and not source.takes_path
 
 
 def _check_kind(raw: RawPatches, task: Task) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 from trainables.common.errors import DataError, OneClassError
 from trainables.config.tasks import FINDINGS, LabelCodes, Task
 from trainables.data.patches import RawPatches
+from trainables.data.source import Source
 from trainables.data.sources.image_files import SUFFIXES, read_images
 from trainables.data.sources.patient_table import patients_of
 
@@ -200,3 +201,6 @@ def _images(folder: Path) -> list[Path]:
 
 def _plain(name: str) -> str:
     return name.strip().lower().replace("-", "_").replace(" ", "_")
+
+
+FOLDER = Source("folder", load_folder, "a folder of class folders with images", Path.is_dir)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from trainables.common.errors import DataError
 from trainables.config.tasks import LabelCodes, Task
 from trainables.data.patches import RawPatches
+from trainables.data.source import Source
 from trainables.data.sources.checks import (
     baseline_partners,
     decide_label_codes,
@@ -82,3 +83,10 @@ def _member(stored: Any, key: str, path: Path) -> NDArray[Any]:
             f"{path.name}: {key} cannot be read ({error}); save plain numbers or text, not Python objects: "
             "for instance array.astype(str) for patients"
         ) from error
+
+
+def _reads(path: Path) -> bool:
+    return path.suffix.lower() == ".npz"
+
+
+NPZ = Source("npz", load_npz, "an .npz file", _reads)

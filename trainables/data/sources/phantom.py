@@ -6,6 +6,7 @@ from trainables.common.errors import DataError, UnknownNameError
 from trainables.config.tasks import LabelCodes, Task
 from trainables.data.patches import RawPatches
 from trainables.data.phantom import make_phantom
+from trainables.data.source import Source
 
 _SETTINGS: Final = {
     "patients": int,
@@ -51,3 +52,6 @@ def _setting(text: str) -> tuple[str, Any]:
         raise DataError(
             f"phantom: {name} must be {what}, found {value!r}; write phantom:{name}=..."
         ) from error
+
+
+PHANTOM = Source("phantom", load_phantom, "synthetic patches", takes_path=False)

@@ -16,6 +16,7 @@ from trainables.common.errors import DataError
 from trainables.common.types import IntArray
 from trainables.config.tasks import LabelCodes, Task
 from trainables.data.patches import RawPatches, TextArray
+from trainables.data.source import Source
 from trainables.data.sources.checks import (
     baseline_partners,
     has_pairs,
@@ -118,3 +119,10 @@ def _patients(parts: list[_Part], folder: Path) -> TextArray | None:
             f"{folder} holds patients for one part only; add {lacking}_patient.npy, or remove the other one"
         )
     return np.concatenate(known) if known else None
+
+
+def _reads(path: Path) -> bool:
+    return (path / "train_tensor.npy").is_file()
+
+
+PISA = Source("pisa", load_pisa, "a folder with train_tensor.npy", _reads, precedence=1)

@@ -9,6 +9,7 @@ import numpy as np
 from trainables.common.errors import DataError
 from trainables.config.tasks import LabelCodes, Task
 from trainables.data.patches import RawPatches
+from trainables.data.source import Source
 
 NAME = "wisconsin"
 
@@ -46,3 +47,6 @@ def load_wisconsin(data: str, task: Task, label_codes: LabelCodes | None) -> tup
         f"Breast Cancer Wisconsin (diagnostic), from scikit-learn: {rows} masses, {columns} measurements "
         "each, no images"
     ]
+
+
+WISCONSIN = Source("wisconsin", load_wisconsin, "a table that scikit-learn brings along", takes_path=False)

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from results.ensembles.fitted import (
     Matrix,
+    Method,
     Parameters,
     Standardiser,
     as_matrix,
@@ -68,3 +69,6 @@ def _nearest(inputs: FloatArray, points: FloatArray, number: int) -> NDArray[np.
     for column in range(inputs.shape[1]):
         distances += (inputs[:, column, None] - points[None, :, column]) ** 2
     return np.argpartition(distances, number - 1, axis=1)[:, :number]
+
+
+STACK_KNN = Method("stack_knn", fit_knn, NeighbourStack, complexity=40)

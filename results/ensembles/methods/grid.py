@@ -5,6 +5,7 @@ from typing import Final
 
 import numpy as np
 
+from results.ensembles.fitted import Method
 from results.ensembles.members import Members
 from results.ensembles.weights import WeightedMean, weighted_mean
 from results.scores.metrics import mean_fold_auc
@@ -51,3 +52,6 @@ def weight_grid(members: int) -> FloatArray:
     distinct = np.unique((raw / raw.sum(axis=1, keepdims=True)).round(12), axis=0)
     order = np.argsort((distinct**2).sum(axis=1).round(9), kind="stable")
     return distinct[order] / distinct[order].sum(axis=1, keepdims=True)
+
+
+GRID = Method("grid", fit_grid, WeightedMean, complexity=20)

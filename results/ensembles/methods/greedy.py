@@ -9,6 +9,7 @@ from typing import Final
 
 import numpy as np
 
+from results.ensembles.fitted import Method
 from results.ensembles.members import Members
 from results.ensembles.weights import WeightedMean, weighted_mean
 from results.scores.metrics import mean_fold_auc
@@ -29,3 +30,6 @@ def fit_greedy(members: Members, seed: int) -> WeightedMean:
         if areas[added] > best_area + 1e-12:
             best_area, best_counts = float(areas[added]), counts
     return weighted_mean(best_counts)
+
+
+GREEDY = Method("greedy", fit_greedy, WeightedMean, complexity=10)

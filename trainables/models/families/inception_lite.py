@@ -116,11 +116,7 @@ INCEPTION_LITE = Backbone(
         *("b1", "b2", "b3", "b4", "reduce_b", "c1", "c2"),
     ),
     levels=("c2", "b4", "a3"),
-    channels=None,
     min_size_px=75,
     size_px=299,
-    mean=(0.0,),
-    std=(1.0,),
-    has_imagenet_weights=False,
     source="Seed 003 (Scuccimarra), inception v4.05; Szegedy et al. (2017)",
 )

@@ -6,7 +6,15 @@ from typing import Final, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from results.ensembles.fitted import Matrix, Parameters, Standardiser, Vector, as_matrix, fit_standardiser
+from results.ensembles.fitted import (
+    Matrix,
+    Method,
+    Parameters,
+    Standardiser,
+    Vector,
+    as_matrix,
+    fit_standardiser,
+)
 from results.ensembles.members import Members, positive_logits, two_columns
 from results.scores.calibration import sigmoid
 from trainables.common.types import FloatArray
@@ -77,3 +85,6 @@ def fit_mlp(members: Members, seed: int) -> PerceptronStack:
         for weights, bias in zip(model.coefs_, model.intercepts_, strict=True)
     )
     return PerceptronStack(inputs=inputs, hidden=hidden, output=output)
+
+
+STACK_MLP = Method("stack_mlp", fit_mlp, PerceptronStack, complexity=60)

