@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from cluster.errors import ResourceError
+from trainables.common.text import count_text
 
 # Ray keeps resources in ten-thousandths; below that a request is rounded to nothing.
 _SMALLEST_SHARE: Final = 1e-4
@@ -76,13 +77,13 @@ def trial_slots(
     _check_request(cpus_per_trial, gpus_per_trial, workers)
     if cpus_per_trial > cpus:
         raise ResourceError(
-            f"a trial asks for {_count(cpus_per_trial, 'CPU')}, but Ray sees {_count(cpus, 'CPU')}; "
+            f"a trial asks for {count_text(cpus_per_trial, 'CPU')}, but Ray sees {count_text(cpus, 'CPU')}; "
             f"ask for at most {cpus:g} with --cpus-per-trial, or use a larger cluster"
         )
     if gpus_per_trial > gpus:
         remedy = "ask for none with --gpus-per-trial 0" if gpus == 0 else f"ask for at most {gpus:g}"
         raise ResourceError(
-            f"a trial asks for {_count(gpus_per_trial, 'GPU')}, but Ray sees {_found_gpus(gpus)}; "
+            f"a trial asks for {count_text(gpus_per_trial, 'GPU')}, but Ray sees {_found_gpus(gpus)}; "
             f"{remedy}, or start Ray where the GPUs are (see docs/how-to-cluster.md)"
         )
     parts = [(machine.cpus, machine.gpus) for machine in machines] or [(cpus, gpus)]
@@ -92,8 +93,8 @@ def trial_slots(
     )
     if slots == 0:
         raise ResourceError(
-            f"a trial asks for {_count(cpus_per_trial, 'CPU')} and {_count(gpus_per_trial, 'GPU')} on one "
-            f"machine, but none of the {len(parts)} machines has both; ask for less with --cpus-per-trial or "
+            f"a trial asks for {count_text(cpus_per_trial, 'CPU')} and "
+            f"{count_text(gpus_per_trial, 'GPU')} on one machine, but none of the {len(parts)} machines has both; ask for less with --cpus-per-trial or "
             "--gpus-per-trial"
         )
     return int(slots if workers is None else min(slots, workers))
@@ -111,12 +112,12 @@ def describe(resources: Mapping[str, float]) -> str:
     >>> describe({"CPU": 1.0, "memory": 8e9, "node:10.0.0.1": 1.0})
     '1 machine with 1 CPU, no GPU and 8 GB of memory'
     """
-    parts = [_count(resources.get("CPU", 0.0), "CPU"), _found_gpus(resources.get("GPU", 0.0))]
+    parts = [count_text(resources.get("CPU", 0.0), "CPU"), _found_gpus(resources.get("GPU", 0.0))]
     memory = resources.get("memory", 0.0)
     if memory:
         parts.append(f"{memory / 1e9:.0f} GB of memory")
     listed = f"{', '.join(parts[:-1])} and {parts[-1]}"
-    return f"{_count(count_nodes(resources), 'machine')} with {listed}"
+    return f"{count_text(count_nodes(resources), 'machine')} with {listed}"
 
 
 def count_nodes(resources: Mapping[str, float]) -> int:
@@ -159,9 +160,5 @@ def _fit_gpus(offered: float, asked: float) -> float:
     return _fit(offered, asked)
 
 
-def _count(number: float, noun: str) -> str:
-    return f"{number:g} {noun}" if number <= 1 and number > 0 else f"{number:g} {noun}s"
-
-
 def _found_gpus(gpus: float) -> str:
-    return "no GPU" if gpus == 0 else _count(gpus, "GPU")
+    return "no GPU" if gpus == 0 else count_text(gpus, "GPU")

@@ -28,7 +28,7 @@ __all__ = [
 
 
 def check_request(request: SearchRequest) -> RunFolder:
-    """Check what can be checked without reading data, and name the run folder.
+    """Check the options that need no data, and name the run folder.
 
     Raises:
         OrchestrateError: On an unknown task or space, options that exclude each other, or a run folder that

@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 
-from pydantic import BaseModel, ConfigDict, field_serializer
+from pydantic import field_serializer
+
+from trainables.common.frozen import FrozenModel
 
 
-class SpaceContext(BaseModel):
+class SpaceContext(FrozenModel):
     """Facts that conditions of a space depend on, fixed for a whole search.
 
     Attributes:
@@ -28,8 +30,6 @@ class SpaceContext(BaseModel):
         types: What the head may be told of the finding, `none` first; never what only people know.
         phases: Tasks that a net may learn first, since the labels answer them.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     backbones: tuple[str, ...]
     from_scratch: frozenset[str]

@@ -1,1 +1,1 @@
-"""What one trial does. Knows neither Ray nor Optuna."""
+"""The library of one trial: data, features, models, training and validation. Imports neither Ray nor Optuna."""

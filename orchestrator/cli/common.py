@@ -31,3 +31,22 @@ def open_run(arguments: argparse.Namespace) -> "RunFolder":
     from results.run.run_folder import find_run
 
     return find_run(arguments.run, arguments.runs)
+
+
+def add_model(parser: argparse.ArgumentParser, *, refit: str = "") -> None:
+    """Add --ensemble and --trial, which name a model of a run, and --refit.
+
+    Args:
+        parser: Parser of the verb.
+        refit: Help text of --refit; empty for a verb that does not have it.
+    """
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--ensemble", default="best", help="name of the ensemble (default: best)")
+    which.add_argument("--trial", type=int, help="a single trial instead")
+    if refit:
+        parser.add_argument("--refit", action="store_true", help=refit)
+
+
+def model_options(arguments: argparse.Namespace) -> str:
+    """Return the options that name the same model, as they are typed."""
+    return f"--ensemble {arguments.ensemble}" if arguments.trial is None else f"--trial {arguments.trial}"

@@ -13,10 +13,6 @@ examples:
   orchestrate doctor
   orchestrate doctor --weights-dir weights/ --format json
 """
-_PACKAGES = (
-    *("torch", "torchvision", "timm", "ray", "optuna", "numpy", "scikit-learn", "albumentations"),
-    *("tensorboard", "onnx", "onnxscript", "onnxruntime"),
-)
 _LOW_DISK_GIB = 10
 
 
@@ -29,12 +25,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Check; returns 0 when a search can run here, else 1."""
+    from results.tables import csv_text
+
     findings = [*_packages(), *_devices(), *_weights(arguments.weights_dir), _disk(arguments.runs)]
     show(
         arguments.format,
         table=lambda: _table(findings),
         rows=lambda: findings,
-        csv=lambda: _csv(findings),
+        csv=lambda: csv_text(findings, ["what", "state", "detail"]),
     )
     return 1 if any(finding["state"] == "broken" for finding in findings) else 0
 
@@ -50,9 +48,11 @@ def _packages() -> list[Finding]:
     import importlib
     import importlib.metadata
 
+    from results.run.versions import PACKAGES
+
     modules = {"scikit-learn": "sklearn"}
     found = []
-    for name in _PACKAGES:
+    for name in PACKAGES[1:]:  # the first is this project
         try:
             importlib.import_module(modules.get(name, name))
             found.append(_finding(name, "ok", importlib.metadata.version(name)))
@@ -103,14 +103,3 @@ def _table(findings: list[Finding]) -> Any:
         colour = colours.get(finding["state"], "yellow")
         table.add_row(finding["what"], f"[{colour}]{finding['state']}[/]", finding["detail"])
     return table
-
-
-def _csv(findings: list[Finding]) -> str:
-    import csv
-    import io
-
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, ["what", "state", "detail"], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(findings)
-    return buffer.getvalue()

@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from orchestrator.cli.common import add_format, add_run, open_run
+from orchestrator.cli.common import add_format, add_model, add_run, model_options, open_run
 from orchestrator.reporting.console import messages, print_message, show, warn_if_synthetic
 
 HELP = "open the sealed test part, once, and score the ensemble on it"
@@ -22,13 +22,8 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add_run(parser)
-    which = parser.add_mutually_exclusive_group()
-    which.add_argument("--ensemble", default="best", help="name of the ensemble (default: best)")
-    which.add_argument("--trial", type=int, help="a single trial instead")
-    parser.add_argument(
-        "--refit",
-        action="store_true",
-        help="predict with the models that `orchestrate refit` trained on the whole training part",
+    add_model(
+        parser, refit="predict with the models that `orchestrate refit` trained on the whole training part"
     )
     add_format(parser)
 
@@ -65,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
         rows=lambda: evaluation_as_json(evaluation),
         csv=lambda: evaluation_as_csv(evaluation),
     )
-    which = f"--ensemble {arguments.ensemble}" if arguments.trial is None else f"--trial {arguments.trial}"
+    which = model_options(arguments)
     taken = f" {which} --refit" if arguments.refit else ""
     if not has_classical_member(folder, evaluation.trials):
         print_message(messages(), f"next: orchestrate export {arguments.run}{taken} --out bundle/")

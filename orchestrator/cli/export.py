@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from orchestrator.cli.common import add_run, open_run
+from orchestrator.cli.common import add_model, add_run, open_run
 from orchestrator.reporting.console import messages, print_message
 
 HELP = "write the winning ensemble, or one trial, as one ONNX file with a model card"
@@ -24,14 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add_run(parser)
     parser.add_argument("--out", type=Path, required=True, help="folder to write; must not hold anything yet")
-    which = parser.add_mutually_exclusive_group()
-    which.add_argument("--ensemble", default="best", help="name of the ensemble (default: best)")
-    which.add_argument("--trial", type=int, help="a single trial instead")
-    parser.add_argument(
-        "--refit",
-        action="store_true",
-        help="take the models that `orchestrate refit` trained on the whole training part",
-    )
+    add_model(parser, refit="take the models that `orchestrate refit` trained on the whole training part")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.cli import search
 from orchestrator.reporting.console import messages, print_message
+from trainables.common.text import size_text
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -116,7 +117,7 @@ def _backbone_row(backbone: "BackboneEstimate") -> list[str]:
         f"{backbone.views:.0f}",
         str(backbone.warm_views),
         f"{backbone.passes:,}",
-        _size(backbone.stored_bytes),
+        size_text(backbone.stored_bytes),
         clock_text(backbone.prefix_seconds),
         clock_text(backbone.training_seconds),
     ]
@@ -147,9 +148,9 @@ def _lines(plan: "Estimate") -> list[tuple[str, str]]:
         (
             "forward",
             f"{sum(backbone.passes for backbone in plan.backbones):,} images through frozen stages, "
-            f"{_size(sum(backbone.stored_bytes for backbone in plan.backbones))} of disk",
+            f"{size_text(sum(backbone.stored_bytes for backbone in plan.backbones))} of disk",
         ),
-        ("memory", f"about {_size(plan.worker_bytes)} a worker, {plan.slots} at once"),
+        ("memory", f"about {size_text(plan.worker_bytes)} a worker, {plan.slots} at once"),
         (
             "work",
             f"frozen stages {clock_text(plan.prefix_seconds)}, training "
@@ -168,7 +169,3 @@ def _lines(plan: "Estimate") -> list[tuple[str, str]]:
             ("budget", f"the time is up after about {plan.trials_in_budget} of {plan.trials} trials")
         )
     return lines
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.cli.common import add_format, add_runs
 from orchestrator.reporting.console import messages, print_message, show
+from trainables.common.text import count_text, size_text
 
 if TYPE_CHECKING:
     from trainables.features.listing import StoredKey
@@ -67,6 +68,7 @@ def _store(arguments: argparse.Namespace) -> Path:
 
 
 def _list(arguments: argparse.Namespace) -> int:
+    from results.tables import csv_text
     from trainables.features.listing import stored_keys
 
     store = _store(arguments)
@@ -75,7 +77,7 @@ def _list(arguments: argparse.Namespace) -> int:
         arguments.format,
         table=lambda: _table(keys),
         rows=lambda: [_row(key) for key in keys],
-        csv=lambda: _csv(keys),
+        csv=lambda: csv_text([_row(key) for key in keys], _COLUMNS),
     )
     return 0
 
@@ -98,26 +100,16 @@ def _prune(arguments: argparse.Namespace) -> int:
     )
     verb, stays = ("would free", "would stay") if arguments.dry_run else ("freed", "are left")
     print(
-        f"{verb} {_size(pruned.bytes)} in {_count(pruned.files, 'file')}; {_size(pruned.left_bytes)} {stays}"
+        f"{verb} {size_text(pruned.bytes)} in {count_text(pruned.files, 'file')}; "
+        f"{size_text(pruned.left_bytes)} {stays}"
     )
     if pruned.in_use:
         print_message(
             messages(),
-            f"left because running trials read them: {_count(pruned.in_use, 'file')}, "
-            f"{_size(pruned.in_use_bytes)}",
+            f"left because running trials read them: {count_text(pruned.in_use, 'file')}, "
+            f"{size_text(pruned.in_use_bytes)}",
         )
     return 0
-
-
-def _count(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
-def _size(count: int) -> str:
-    for unit, size in (("GB", 1e9), ("MB", 1e6)):
-        if count >= size:
-            return f"{count / size:.3g} {unit}"
-    return f"{count / 1e3:.0f} kB"
 
 
 def _row(key: "StoredKey") -> dict[str, Any]:
@@ -140,19 +132,6 @@ def _row(key: "StoredKey") -> dict[str, Any]:
     }
 
 
-def _csv(keys: "list[StoredKey]") -> str:
-    import csv
-    import io
-
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, _COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    for key in keys:
-        row = _row(key)
-        writer.writerow(row | {"views": " ".join(row["views"]), "taps": " ".join(row["taps"])})
-    return buffer.getvalue()
-
-
 def _table(keys: "list[StoredKey]") -> Any:
     from rich import box
     from rich.table import Table
@@ -164,8 +143,8 @@ def _table(keys: "list[StoredKey]") -> Any:
         table.add_column(header, justify="right", no_wrap=True)
     for key in keys:
         table.add_row(*_cells(key))
-    total = _size(sum(key.bytes for key in keys))
-    table.caption = f"{_count(len(keys), 'set')} of features, {total}" if keys else "nothing is stored"
+    total = size_text(sum(key.bytes for key in keys))
+    table.caption = f"{count_text(len(keys), 'set')} of features, {total}" if keys else "nothing is stored"
     return table
 
 
@@ -176,7 +155,7 @@ def _cells(key: "StoredKey") -> tuple[str, ...]:
         f"{key.backbone}\n{key.size_px} px, contrast {key.contrast:g}{kind}",
         _views_text(key.views),
         _taps_text(key.taps),
-        _size(key.bytes),
+        size_text(key.bytes),
         "in use" if key.is_in_use else _age(key.used_at),
     )
 

@@ -5,6 +5,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from trainables.common.text import count_text
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
@@ -109,7 +111,7 @@ def _lines(recipe: "Recipe") -> Iterator[str]:
         yield from _wrapped("figures" if number == 0 else "", _figure(figure))
     yield from _wrapped("doubt", recipe.doubt)
     if recipe.points:
-        yield f"\nsettings that differ from the defaults, {_count(len(recipe.points), 'point')}:"
+        yield f"\nsettings that differ from the defaults, {count_text(len(recipe.points), 'point')}:"
         for name, values in _changed(recipe.points).items():
             yield from _wrapped(None, f"{name}={values}")
     yield ""
@@ -155,10 +157,6 @@ def _figure(figure: "ReportedScore") -> str:
     return f"{_metric(figure)} {figure.value:g}{ends}, {figure.part}{images}{note}"
 
 
-def _count(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
 def _changed(points: tuple[Mapping[str, Any], ...]) -> dict[str, str]:
     """Settings that differ from the defaults, as `--set` takes them; of a sweep all values in turn."""
     from trainables.config.trial_config import decode, flatten
@@ -183,7 +181,7 @@ def _text(value: Any) -> str:
 
 
 def _commands(recipe: "Recipe") -> Iterator[str]:
-    """Command of a recipe's search; for an ensemble the search of its members, then the ensemble's command."""
+    """The command of a recipe's search; for an ensemble also that of the ensemble."""
     from trainables.config.tasks import task_named
 
     yield f"orchestrate search {recipe.task} \\"

@@ -2,7 +2,7 @@
 
 import argparse
 
-from orchestrator.cli.common import add_run, open_run
+from orchestrator.cli.common import add_model, add_run, model_options, open_run
 from orchestrator.reporting.console import messages, print_message
 
 HELP = "train an ensemble's members, or one trial, again on the whole training part"
@@ -23,9 +23,7 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add_run(parser)
-    which = parser.add_mutually_exclusive_group()
-    which.add_argument("--ensemble", default="best", help="name of the ensemble (default: best)")
-    which.add_argument("--trial", type=int, help="a single trial instead")
+    add_model(parser)
     parser.add_argument(
         "--seeds",
         type=int,
@@ -46,6 +44,6 @@ def run(arguments: argparse.Namespace) -> int:
     print_message(console, f"training {name} on the whole training part; the test part stays sealed")
     for member in members:
         print_message(console, member.sentence())
-    which = f"--ensemble {arguments.ensemble}" if arguments.trial is None else f"--trial {arguments.trial}"
+    which = model_options(arguments)
     print_message(console, f"next: orchestrate evaluate {arguments.run} {which} --refit")
     return 0

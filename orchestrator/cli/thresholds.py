@@ -2,7 +2,7 @@
 
 import argparse
 
-from orchestrator.cli.common import add_format, add_run, open_run
+from orchestrator.cli.common import add_format, add_model, add_run, open_run
 from orchestrator.reporting.console import show, warn_if_synthetic
 
 HELP = "say what an ensemble, or a trial, would call at each threshold"
@@ -21,9 +21,7 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add_run(parser)
-    which = parser.add_mutually_exclusive_group()
-    which.add_argument("--ensemble", default="best", help="name of the ensemble (default: best)")
-    which.add_argument("--trial", type=int, help="a single trial instead")
+    add_model(parser)
     add_format(parser)
 
 

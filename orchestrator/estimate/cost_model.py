@@ -97,7 +97,7 @@ class CostModel:
         feasible: Feasible backbones with their measured costs.
         store: Folder of stored features.
         device: Device of the trials.
-        crowding: Slowdown of a worker while all workers run, as a factor of at least 1.
+        crowding: Slowdown of a worker while all workers run, as a factor.
         features: Number type of stored features; `off` stores none.
         keys: Digest of each prefix key met so far -> its readable parts.
     """

@@ -217,7 +217,7 @@ class Estimate:
         left_out: Backbone -> reason why it takes no part.
         keys: Prefix keys of the estimated points.
         slots: Number of trials at once.
-        crowding: Slowdown of a worker while all workers run, as a factor of at least 1.
+        crowding: Slowdown of a worker while all workers run, as a factor.
         worker_bytes: Bytes of memory of a worker.
         prefix_seconds: Worker seconds for features, mean.
         training_seconds: Worker seconds for training, mean.

@@ -1,9 +1,6 @@
 """Refits: the members of a model trained again on the whole training part and kept in the run folder."""
 
-import contextlib
 import dataclasses
-import shutil
-import tempfile
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -15,7 +12,7 @@ from results.predictors.selected_model import resolve_model
 from results.run.records import SearchRecord, TrialRecord
 from results.run.refit_records import REFIT_FILE, RefitRecord, read_refit, refit_folder
 from results.run.run_folder import RunFolder
-from trainables.common.files import write_atomically
+from trainables.common.files import folder_in_progress, replace_folder, write_atomically
 from trainables.config.trial_config import TrialConfig, decode
 from trainables.runtime.checkpoint import read_fold_weights, write_fold_weights
 from trainables.runtime.devices import available_device
@@ -108,9 +105,11 @@ def _refitted(run: RunFolder, record: TrialRecord, seeds: int) -> RefittedTrial:
         note=_note(config),
         finished_at=datetime.now(UTC),
     )
-    with _replaced(refit_folder(run, record.number)) as folder:
+    place = refit_folder(run, record.number)
+    with folder_in_progress(place) as folder:
         write_fold_weights(folder, found.weights)
         write_atomically(folder / REFIT_FILE, written.model_dump_json(indent=1) + "\n")
+        replace_folder(place, folder)
     return RefittedTrial(record.number, written, is_new=True)
 
 
@@ -130,19 +129,3 @@ def _with_refitted_start(runtime: TrialRuntime, search: SearchRecord) -> TrialRu
         return runtime
     start = WarmStart(runtime.start.config, read_fold_weights(refit_folder(run, source.trial)))
     return dataclasses.replace(runtime, start=start)
-
-
-@contextlib.contextmanager
-def _replaced(folder: Path) -> Iterator[Path]:
-    """Give a new folder that replaces another when the block ends, and is removed if the block raises."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    room = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-    try:
-        yield room
-        room.chmod(0o755)
-        if folder.exists():
-            folder.rename(room.with_name(f"{room.name}.old"))
-        room.rename(folder)
-    finally:
-        for left in (room, room.with_name(f"{room.name}.old")):
-            shutil.rmtree(left, ignore_errors=True)

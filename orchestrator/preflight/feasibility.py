@@ -1,4 +1,4 @@
-"""What this machine can afford: measured before a search, so that no trial eats the whole budget."""
+"""Models that fit the time budget on this machine, found by measurement so that no trial takes all the time."""
 
 import math
 from dataclasses import dataclass
@@ -23,16 +23,16 @@ _SMALL_SET: Final = 400  # images up to which eight more random views are worth 
 
 @dataclass(frozen=True, slots=True)
 class TrialBudget:
-    """What a trial may cost.
+    """Size of a trial and the time that it may take.
 
     Attributes:
-        images: With a part in the task, the test part included: what features are computed of.
-        training_images: Without the test part.
+        images: Number of images of the task, the test part included; features are computed for all of them.
+        training_images: Number of images outside the test part.
         trained_an_epoch: Images that all folds of an epoch train on, counted once a fold.
-        predicted_an_epoch: Images that they predict.
+        predicted_an_epoch: Images that all folds of an epoch predict.
         epochs: Largest number of epochs.
-        seconds: Longest single trial.
-        slots: Trials at once.
+        seconds: Longest time of a single trial, in seconds.
+        slots: Number of trials at once.
         is_forced: The user insists on a backbone, whatever it costs.
         exports: Folder of exported stages, which workers will read.
     """
@@ -50,12 +50,12 @@ class TrialBudget:
 
 @dataclass(frozen=True, slots=True)
 class FeasibleModels:
-    """What this machine can afford.
+    """Backbones that fit the time budget on this machine.
 
     Attributes:
-        context: What each backbone may vary.
-        left_out: Backbone -> why it has no part in this search.
-        costs: Seconds an image of each backbone in the context.
+        context: Choices that the search space has for each backbone.
+        left_out: Backbone -> reason why it takes no part in this search.
+        costs: Backbone of the context -> seconds per image.
     """
 
     context: SpaceContext
@@ -66,13 +66,13 @@ class FeasibleModels:
 def find_feasible_models(
     inventory: Inventory, patch_set: PatchSet, device: Device, budget: TrialBudget
 ) -> FeasibleModels:
-    """Say what each backbone may vary here, what it costs, and why others are left out.
+    """Measure the cost of each backbone, and return the feasible ones with the reasons against the others.
 
     Args:
         inventory: Backbones that have weights.
         patch_set: The images.
-        device: Where trials will run.
-        budget: What a trial may cost.
+        device: Device of the trials.
+        budget: Size of a trial and the time that it may take.
     """
     if patch_set.is_table:  # nothing passes a net, so there is nothing to measure
         return FeasibleModels(_table_context(budget), {}, {})
@@ -114,7 +114,7 @@ def _context(
         images=budget.training_images,
         has_gpu=has_gpu,
         depths=(0, 1, 2, "all") if has_gpu else (0, 1),
-        # Where a small net from scratch is affordable, others of its kind are.
+        # If a small net from scratch fits the budget, others of its kind do.
         has_free_form=SCRATCH4.name in usable and not budget.is_forced,
         image_px=max(patch_set.images.shape[1:3]),
         image_channels=patch_set.channels,
@@ -150,7 +150,7 @@ def _cost(name: str, inventory: Inventory, patch_set: PatchSet, device: Device, 
 
 
 def _affordable_levels(name: str, cost: Cost, budget: TrialBudget) -> tuple[str, ...] | str:
-    """Cut levels at which a trial may train the last stage, or why the backbone is left out."""
+    """Cut levels at which a trial may train the last stage, or the reason why the backbone is left out."""
     if cost.from_pixels is not None:
         seconds = _trial_seconds(cost.from_pixels, 1, budget)
         is_affordable = budget.is_forced or seconds <= budget.seconds

@@ -14,7 +14,7 @@ from trainables.config.trial_config import TrialConfig
 
 ALL: Final = "all"
 DEFAULT_EPOCHS: Final = int(SearchRequest.model_fields["epochs"].default)
-_SHARE: Final = 3  # unless it is told which, a search gives at most a third of its trials to recipes,
+_SHARE: Final = 3  # unless the user names recipes, a search gives at most a third of its trials to them,
 _OF_A_BACKBONE: Final = 2  # and at most two to those of one backbone
 
 ConfigCheck = Callable[[TrialConfig], None]
@@ -25,10 +25,10 @@ class InitialPoints:
     """Points that a search tries first.
 
     Attributes:
-        points: In order.
-        recipes: Those that the user named; empty where the search chooses by itself.
-        is_by_name: The user named them, so each of them must run.
-        is_all: The user wants all of the task's.
+        points: Points in the order in which they are tried.
+        recipes: Names of the recipes that the user named; empty if the search chooses by itself.
+        is_by_name: The user named the recipes, so each of their points must run.
+        is_all: The user wants all recipes of the task.
     """
 
     points: tuple[InitialPoint, ...]
@@ -44,13 +44,13 @@ class InitialPoints:
     def fitting(
         self, check: ConfigCheck, fixed_params: Mapping[str, Any], *, epochs: int, trials: int
     ) -> tuple[list[InitialPoint], dict[str, str]]:
-        """Return the points to try, and why others are left out, by recipe.
+        """Return the points to try, and recipe -> reason why its point is left out.
 
         Args:
-            check: Raises where a configuration cannot run on these data.
+            check: Check of a configuration; it raises if the configuration cannot run on these data.
             fixed_params: Settings held fixed.
             epochs: Largest number of epochs of a trial.
-            trials: Of the whole search.
+            trials: Number of trials of the search.
 
         Raises:
             OrchestrateError: If a point that the user named cannot run.
@@ -74,12 +74,12 @@ class InitialPoints:
 
 
 def choose_initial_points(names: Sequence[str], task: str, space: Space) -> InitialPoints:
-    """Look up what a search tries first.
+    """Look up the points that a search tries first.
 
     Args:
-        names: Ids of recipes, or `all`; empty leaves it to the search.
+        names: Ids of recipes, or `all`; empty leaves the choice to the search.
         task: Name of the task.
-        space: Its space.
+        space: Search space of the task.
 
     Raises:
         UnknownNameError: If there is no such recipe.

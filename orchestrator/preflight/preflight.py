@@ -1,4 +1,4 @@
-"""Everything that is found out before a search writes anything: data, split, machine, models and points."""
+"""The preflight of a search, before it writes anything: data, split, machine, models and initial points."""
 
 import dataclasses
 import functools
@@ -42,23 +42,23 @@ class Preflight:
 
     Attributes:
         request: Options of the search.
-        task: The question.
+        task: Classification task.
         space: Search space.
         store: Folder of data and stored features, absolute.
         patch_set: The images.
-        rows: Those with a part in the task.
+        rows: Rows of the patch set that take part in the task.
         split: Folds and sealed test part.
-        gpus_per_trial: GPUs of a trial.
-        slots: Trials at once.
-        trial_minutes: Longest a single trial may take.
+        gpus_per_trial: Number of GPUs of a trial, a fraction if several share one.
+        slots: Number of trials at once.
+        trial_minutes: Longest time of a single trial, in minutes.
         inventory: Backbones with their weights.
         feasible: Backbones that fit the time budget on this machine, with their costs.
         initial_points: Configurations to try before the sampler proposes any.
-        recipes: Names of the recipes: those that the user named, else those of the first points.
-        points: The first points and more, drawn from the space; all of them can run.
-        start_from: Trial whose weights others start from.
-        type_from: Trial that predicts the type of the finding.
-        notes: What reading the data found out, in sentences.
+        recipes: Names of the recipes: those that the user named, else those of the initial points.
+        points: The initial points and others drawn from the space; all of them can run.
+        start_from: Trial whose weights others start from; None without one.
+        type_from: Trial that predicts the type of the finding; None without one.
+        notes: Remarks from reading the data, in sentences.
     """
 
     request: SearchRequest
@@ -85,10 +85,10 @@ def run_preflight(request: SearchRequest, connect: Connector, notify: Notify) ->
     """Load, split, look for weights, measure costs, check the space. Writes to the store of data only.
 
     Args:
-        request: What the user asked for, checked by `check_request`.
-        connect: Starts, finds or only counts what will run the trials; called once the data are known to be
-            good.
-        notify: Called with messages for the user.
+        request: Options of the search, checked by `check_request`.
+        connect: Function that returns the machines for the trials, and may start or find a Ray for them;
+            called once the data are known to be good.
+        notify: Function called with messages for the user.
 
     Raises:
         OrchestrateError: Whatever makes the search impossible, before any trial starts.
@@ -188,7 +188,7 @@ def _about_pairs(context: SpaceContext, fixed: Mapping[str, Any], first: Initial
 
 
 def _split(request: SearchRequest, patch_set: PatchSet, rows: TaskRows, sources: WarmStartSources) -> Split:
-    """Split as the request says, or as the run that the search builds on."""
+    """Split as the request says, or take over the split of the run that the search builds on."""
     return make_split(
         rows,
         fingerprint=patch_set.fingerprint,
@@ -203,7 +203,7 @@ def _split(request: SearchRequest, patch_set: PatchSet, rows: TaskRows, sources:
 
 
 def _asked_backbones(fixed: Mapping[str, Any], first: InitialPoints, *, is_table: bool) -> tuple[str, ...]:
-    """Backbones that the held settings leave: nets without pretrained weights train in all their stages."""
+    """Backbones that the fixed settings allow: nets without pretrained weights train in all their stages."""
     if is_table:
         return (TABLE.name,)
     if fixed.get("model.backbone") == TABLE.name:
@@ -220,7 +220,7 @@ def _asked_backbones(fixed: Mapping[str, Any], first: InitialPoints, *, is_table
 
 
 def _machine(request: SearchRequest, connection: Connection) -> tuple[float, int]:
-    """GPUs of a trial, and trials at once."""
+    """Number of GPUs of a trial, and number of trials at once."""
     gpus = request.gpus_per_trial
     if gpus is None:
         gpus = 0.25 if connection.gpus else 0.0
@@ -228,11 +228,11 @@ def _machine(request: SearchRequest, connection: Connection) -> tuple[float, int
 
 
 def slots_for(request: SearchRequest, gpus_per_trial: float, connection: Connection) -> int:
-    """Return how many trials run at once.
+    """Return the number of trials that run at once.
 
     Args:
         request: Options of the search.
-        gpus_per_trial: GPUs that a trial starts with.
+        gpus_per_trial: Number of GPUs that a trial starts with.
         connection: Machines that Ray runs on.
     """
     return trial_slots(

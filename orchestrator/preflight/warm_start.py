@@ -1,4 +1,4 @@
-"""What a search builds on: trials of other runs, whose folds and sealed test part it takes over."""
+"""Trials of other runs that a search starts from; it takes over their folds and sealed test part."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ class WarmStartSources:
         start_from: Trial whose weights others start from; None without one.
         type_from: Trial that predicts the type of the finding; None without one.
         split: Split that the search takes over; None to make one.
-        sentences: What the user should know.
+        sentences: Remarks for the user.
     """
 
     start_from: SourceTrial | None = None
@@ -42,11 +42,11 @@ class WarmStartSources:
 
 
 def find_sources(request: SearchRequest, fingerprint: str) -> WarmStartSources:
-    """Find what a search builds on.
+    """Find the trials that a search builds on.
 
     Args:
-        request: What the user asked for.
-        fingerprint: Of the data.
+        request: Options of the search.
+        fingerprint: Hash of the data.
 
     Raises:
         RunError: If a trial is not there, or belongs to other data or folds.

@@ -1,4 +1,4 @@
-"""What sharing frozen prefixes saved: counted from the records of a search, against a plain one.
+"""Compute saved by sharing frozen prefixes: a search's records against a plain search without sharing.
 
 A plain search runs the whole network in every epoch, fold and trial: its frozen stages see each training
 image in one random view, and each held-out image in as many views as our prediction averaged over.
@@ -15,12 +15,12 @@ from trainables.features.feature_use import FeatureUse
 
 @dataclass(frozen=True, slots=True)
 class Images:
-    """How many images a search works on.
+    """Numbers of images that a search works on.
 
     Attributes:
-        trained: That all folds of an epoch train on, counted once a fold.
-        predicted: That they predict: each once, or those of the validation part of a hold-out.
-        stored: That frozen features are computed of: all, those of the sealed test part too.
+        trained: Images that all folds of an epoch train on, counted once a fold.
+        predicted: Images that they predict: each once, or only the validation part of a hold-out.
+        stored: Images whose frozen features are computed: all, the sealed test part included.
     """
 
     trained: int
@@ -33,11 +33,11 @@ class ComputeSavings:
     """Frozen forward passes of a search, and of a plain one with the same trials and epochs.
 
     Attributes:
-        trials: With a frozen prefix; the others cost the same in both.
-        plain_passes: Images that a plain search sends through frozen stages.
-        passes: Images that this one sent.
-        plain_seconds: Device time of `plain_passes`; None where it is not known for every trial.
-        seconds: Device time of `passes`; None where `plain_seconds` is.
+        trials: Number of trials with a frozen prefix; the others cost the same in both searches.
+        plain_passes: Number of images that a plain search sends through frozen stages.
+        passes: Number of images that this search sent through them.
+        plain_seconds: Device seconds of `plain_passes`; None if not known for every trial.
+        seconds: Device seconds of `passes`; None if `plain_seconds` is None.
     """
 
     trials: int
@@ -51,7 +51,7 @@ def count_images(split: Split, classes: Sequence[str]) -> Images:
     """Count the images of a split, from its manifest.
 
     Args:
-        split: The manifest.
+        split: Manifest of the split.
         classes: Class names of its task.
     """
     totals = {part: sum(counts[name] for name in classes) for part, counts in split.counts.items()}
@@ -62,13 +62,13 @@ def count_images(split: Split, classes: Sequence[str]) -> Images:
 
 
 def plain_passes(*, epochs: int, models: int, trained: int, predicted: int, prediction_views: int) -> int:
-    """Images that a plain search would send through the frozen stages for one trial.
+    """Return the number of images that a plain search sends through the frozen stages for one trial.
 
     Args:
-        epochs: That the trial ran.
-        models: Models a fold, each of which a plain search trains by itself.
+        epochs: Number of epochs that the trial ran.
+        models: Models per fold, each of which a plain search trains by itself.
         trained: Images that all folds of an epoch train on, counted once a fold.
-        predicted: Images that they predict.
+        predicted: Images that all folds of an epoch predict.
         prediction_views: Views that the prediction of a held-out image is averaged over.
 
     >>> plain_passes(epochs=10, models=1, trained=300, predicted=100, prediction_views=8)
@@ -85,8 +85,8 @@ def savings_from_sharing(records: Sequence[TrialRecord], images: Images) -> Comp
     trial that is cut lower this is more than its own stages take.
 
     Args:
-        records: Of all trials that ended; pruned and failed ones count with the epochs that they ran.
-        images: Of the search.
+        records: Records of all trials that ended; pruned and failed ones count with the epochs that they ran.
+        images: Numbers of images of the search.
     """
     fed = [(record, use) for record in records if (use := record.prefix) and use.kind == "stored views"]
     plain = [_plain_passes_of(record, use, images) for record, use in fed]
@@ -101,9 +101,9 @@ def savings_from_sharing(records: Sequence[TrialRecord], images: Images) -> Comp
 
 
 def savings_message(saved: ComputeSavings) -> str:
-    """What sharing saved, in one sentence; empty when no trial had a frozen prefix.
+    """Describe the savings in one sentence; empty if no trial had a frozen prefix.
 
-    >>> saved_sentence(Saved(10, 11000, 500, 66.0, 3.0))
+    >>> savings_message(ComputeSavings(10, 11000, 500, 66.0, 3.0))
     '500 frozen forward passes, a plain search 11,000 (22 times as many); 0:03 of device time for 1:06'
     """
     if not saved.trials:
@@ -121,7 +121,7 @@ def _plain_passes_of(record: TrialRecord, use: FeatureUse, images: Images) -> in
         models=int(record.config.get("training.repeats", 1)),
         trained=images.trained,
         predicted=images.predicted,
-        # What is read of the store is each training view and each prediction view once.
+        # `read` counts each training view and each prediction view once, so the rest are prediction views.
         prediction_views=max(1, use.read - use.views),
     )
 

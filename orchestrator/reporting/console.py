@@ -1,4 +1,4 @@
-"""How messages and results are printed: messages on standard error, results on standard output."""
+"""Printing: messages go to standard error, results to standard output."""
 
 import json
 from collections.abc import Callable
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def messages() -> "Console":
-    """Where sentences for the user go: standard error, so that standard output holds results alone."""
+    """Return the console for messages: standard error, so that standard output holds results alone."""
     from rich.console import Console
 
     return Console(stderr=True, highlight=False)

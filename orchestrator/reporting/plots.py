@@ -1,4 +1,4 @@
-"""Pictures of out-of-fold predictions for TensorBoard and the report: arrays in, PNG bytes out.
+"""Plots of out-of-fold predictions for TensorBoard: arrays in, PNG bytes out.
 
 Figures are drawn without pyplot, so there is no display, no global state and nothing to close. Colours are
 from the set of Okabe and Ito, which stays distinct for colour-blind readers.
@@ -238,7 +238,10 @@ def _folds_with_both_classes(
 
 
 def _precision_at(recalls: FloatArray, precision: FloatArray, recall: FloatArray) -> FloatArray:
-    """Precision at the highest threshold that reaches each recall; `recall` falls, as sklearn returns it."""
+    """Precision at the highest threshold that reaches each of `recalls`.
+
+    `recall` and `precision` are the curve as sklearn returns it, with falling recall.
+    """
     ascending, matching = recall[::-1], precision[::-1]
     places = np.searchsorted(ascending, recalls, side="left")
     # Recall 0 belongs to no threshold; sklearn's precision of 1 there would begin every curve with a spike.

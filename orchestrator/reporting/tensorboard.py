@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a search: curves of every trial, the HParams table, pictures of the best.
+"""TensorBoard event files of a search: curves of every trial, the HParams table, pictures of the best.
 
 Event files are written with TensorBoard's own protocol buffers and record format, one file a trial. A file is
 open only while something is appended, so two hundred trials hold no file handle and no writer thread, and
@@ -56,10 +56,11 @@ class Column:
     """A column of the HParams table.
 
     Attributes:
-        name: The setting, such as `optimizer.lr`.
+        name: Name of the setting, such as `optimizer.lr`.
         kind: `number`, `flag` (true or false) or `text`; a setting that mixes numbers and words is text.
         choices: All values that occur, for filters; empty where they are not known.
-        is_first: TensorBoard opens the table with five columns, these before the others, each by name.
+        is_first: TensorBoard opens the table with five columns: those with this mark first, then the others,
+            each group sorted by name.
     """
 
     name: str
@@ -89,7 +90,7 @@ def setting_columns(
 
 
 def shown(value: Any, kind: Literal["text", "flag", "number"]) -> Scalar:
-    """Return a setting's value as the table holds it.
+    """Convert a setting's value to the form in the HParams table.
 
     Lists become `512-256`, or `none` when empty, as the search spaces name hidden layers.
 
@@ -110,11 +111,11 @@ class TensorBoardLog:
     """Writes the event files of one search.
 
     Attributes:
-        folder: Of all event files of the search; each trial gets `trial-0012/` in it, with a naive split
-            `trial-0012-naive-split/`.
-        metric: What the search maximises; the final score is the scalar `final/<metric>`.
-        split: A naive split is named in every run of TensorBoard, and with the final score.
-        clock: Seconds since the epoch; injected for tests.
+        folder: Folder of all event files of the search; each trial gets `trial-0012/` in it, with a naive
+            split `trial-0012-naive-split/`.
+        metric: Metric that the search optimises; the final score is the scalar `final/<metric>`.
+        split: Name of the kind of split; a naive one is named in every TensorBoard run and final score.
+        clock: Function that returns the seconds since 1970; injected for tests.
     """
 
     folder: Path
@@ -127,7 +128,7 @@ class TensorBoardLog:
     _kinds: dict[str, Literal["text", "flag", "number"]] = field(default_factory=dict, repr=False)
 
     def on_trial_start(self, number: int, config: TrialConfig) -> None:
-        """Nothing is written before the first epoch."""
+        """Write nothing: the event file begins with the first epoch."""
 
     def on_epoch_end(
         self, number: int, epoch: int, epochs: int, value: float, scalars: Mapping[str, float]
@@ -136,7 +137,7 @@ class TensorBoardLog:
         self.epoch(number, epoch, scalars)
 
     def on_trial_requeued(self, number: int, reason: str) -> None:
-        """Nothing: the curve goes on when the trial starts again."""
+        """Write nothing: the curve goes on when the trial starts again."""
 
     def on_trial_end(self, record: TrialRecord) -> None:
         """Write the hyperparameters with the final score."""
@@ -144,7 +145,7 @@ class TensorBoardLog:
 
     @property
     def score_tag(self) -> str:
-        """Scalar that holds a complete trial's score, and the metric column of the table."""
+        """Tag of a complete trial's final score, which is also the metric column of the table."""
         return f"final/{self.metric}"
 
     def write_experiment(self, columns: Collection[Column]) -> None:
@@ -174,10 +175,10 @@ class TensorBoardLog:
         """Append the scalars of one epoch.
 
         Args:
-            number: Of the trial.
-            epoch: 1-based; the step in TensorBoard.
-            report: Tag -> number, such as `loss/train` or `fold_1/auc`. What is no finite number is left out;
-                of more than `MOST_TAGS` the first are kept, folds coming last.
+            number: Trial number.
+            epoch: Epoch, 1-based; the step in TensorBoard.
+            report: Tag -> number, such as `loss/train` or `fold_1/auc`. Values that are not finite numbers
+                are left out; of more than `MOST_TAGS` the first are kept, folds coming last.
         """
         finite = {tag: float(value) for tag, value in report.items() if _is_finite_number(value)}
         kept = sorted(finite, key=lambda tag: tag.startswith("fold_"))[:MOST_TAGS]
@@ -191,10 +192,10 @@ class TensorBoardLog:
         be ranked beside whole ones. Its curve shows how far it came, its `state` column how it ended.
 
         Args:
-            number: Of the trial.
+            number: Trial number.
             params: Setting -> value, dotted names; None (not set) leaves the cell empty.
             value: Final score, or None.
-            state: How the trial ended; a pruned one ended as planned and counts as a success of the session.
+            state: End state of the trial; a pruned trial ended as planned and counts as a success.
         """
         now = self.clock()
         start = plugin_data_pb2.SessionStartInfo(
@@ -215,11 +216,11 @@ class TensorBoardLog:
         """Append pictures to a trial; meant for the best few, since TensorBoard loads them all.
 
         Args:
-            number: Of the trial.
+            number: Trial number.
             pictures: Tag -> PNG file content.
 
         Raises:
-            ValueError: If a content is no PNG file.
+            ValueError: If a content is not that of a PNG file.
         """
         values = [_image(tag, content) for tag, content in pictures.items()]
         self._append(number, self._last_epoch.get(number, 0), values)
@@ -244,10 +245,10 @@ class TensorBoardLog:
             file.write(_as_records([event]))
 
     def _new_file(self, number: int, step: int) -> Path:
-        """Start an event file; one that an interrupted session left may end in half a record.
+        """Start a new event file, because that of an interrupted session may end in half a record.
 
-        Where epochs follow, a session start makes TensorBoard drop those that a resumed trial runs again; it
-        takes the first start of a trial for no restart, so that the first file needs one, too.
+        If the event file begins with a session start, TensorBoard drops the epochs that a resumed trial runs
+        again. It counts only a second session start as a restart, so the first file needs one, too.
         """
         folder = self.folder / _trial_name(number, self.split)
         folder.mkdir(parents=True, exist_ok=True)

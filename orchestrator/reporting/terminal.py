@@ -1,6 +1,7 @@
-"""What the terminal shows while a search runs, and what it says at the end.
+"""Live view of a search on the terminal, and its closing summary.
 
-On a terminal a small panel that renews itself; elsewhere one plain line a finished trial and a sign of life.
+On a terminal it is a small panel that redraws itself; elsewhere one plain line for each finished trial, and a
+heartbeat line when nothing else was printed for a while.
 """
 
 import threading
@@ -34,7 +35,7 @@ _STATES: Final = ("complete", "pruned", "failed")
 
 
 def clock_text(seconds: float) -> str:
-    """Return a duration for reading.
+    """Format a duration.
 
     >>> clock_text(7), clock_text(125), clock_text(3725)
     ('0:07', '2:05', '1:02:05')
@@ -50,13 +51,13 @@ def seconds_left(
     """Estimate the time until the search ends, from its own pace and its time budget.
 
     Args:
-        finished: Trials that ended since this session began.
-        remaining: Trials that have not ended.
-        elapsed_seconds: Since this session began.
-        budget_seconds: Of this session; None without one.
+        finished: Number of trials that ended since this session began.
+        remaining: Number of trials that have not ended.
+        elapsed_seconds: Seconds since this session began.
+        budget_seconds: Time budget of this session; None without one.
 
     Returns:
-        Seconds, at least 0; None while fewer than two trials have ended, since that is no pace yet.
+        Seconds, at least 0; None while fewer than two trials have ended, too few to measure a pace.
 
     >>> seconds_left(finished=4, remaining=6, elapsed_seconds=60.0, budget_seconds=None)
     90.0
@@ -92,21 +93,21 @@ class _Running:
 
 @dataclass(slots=True, kw_only=True)
 class SearchProgress:
-    """Live view of one search; a context manager that is fed by the driver's thread.
+    """Live view of one search; a context manager whose methods the driver's thread calls.
 
     Attributes:
         task: Name of the task.
-        name: Of the run.
-        data: Where the images come from.
+        name: Name of the run.
+        data: Source of the images.
         trials: Number of trials asked for, those of earlier sessions included.
         minutes: Time budget of this session; None without one.
-        workers: Trials at once.
-        is_synthetic: The images are generated; said in the title.
-        metric: What the search maximises.
-        split: A naive split is said in the title and with every score.
+        workers: Number of trials at once.
+        is_synthetic: The images are generated; stated in the title.
+        metric: Metric that the search optimises.
+        split: Name of the kind of split; a naive one is stated in the title and with every score.
         already: Records of trials that ended in earlier sessions of the search.
-        console: Where to write; standard error by default, so that standard output stays free for results.
-        clock: Seconds, for elapsed time; injected for tests.
+        console: Console to write to; standard error by default, so that standard output stays for results.
+        clock: Function that returns seconds, for the elapsed time; injected for tests.
     """
 
     task: str
@@ -166,7 +167,7 @@ class SearchProgress:
             self._pulse.join()
 
     def started(self, number: int, text: str) -> None:
-        """Show a trial that was handed out; `text` is its configuration on one line."""
+        """Show a trial that starts; `text` is its configuration on one line."""
         with self._lock:
             self._running[number] = _Running(text)
             self._beat()
@@ -175,10 +176,10 @@ class SearchProgress:
         """Show that all folds of a trial finished an epoch.
 
         Args:
-            number: Of the trial.
-            epoch: 1-based.
-            epochs: Most epochs the trial may take.
-            value: The search metric so far.
+            number: Trial number.
+            epoch: Epoch, 1-based.
+            epochs: Largest number of epochs of the trial.
+            value: Value of the search metric so far.
         """
         with self._lock:
             text = self._running[number].text if number in self._running else ""
@@ -188,14 +189,14 @@ class SearchProgress:
     def finished(
         self, number: int, state: State, cause: Cause | None, value: float | None, text: str
     ) -> None:
-        """Show how a trial ended.
+        """Show a trial that ended.
 
         Args:
-            number: Of the trial.
-            state: How it ended.
-            cause: Why it did not run to the end; None for complete trials.
-            value: The search metric; None if no epoch finished.
-            text: Its configuration on one line.
+            number: Trial number.
+            state: End state of the trial.
+            cause: Reason why it did not run to the end; None for complete trials.
+            value: Value of the search metric; None if no epoch finished.
+            text: Configuration of the trial on one line.
         """
         with self._lock:
             self._running.pop(number, None)
@@ -205,7 +206,7 @@ class SearchProgress:
                 self._say(self._finished_line(number, state, cause, value, text))
 
     def postponed(self, number: int, reason: str) -> None:
-        """Say why a trial no longer runs though it has not ended."""
+        """Show why a trial no longer runs though it has not ended."""
         with self._lock:
             self._running.pop(number, None)
             self._say(f"trial {number}: {reason}")
@@ -216,7 +217,7 @@ class SearchProgress:
             self._say(sentence, is_cut=False)
 
     def interrupted(self) -> None:
-        """Say that the user stopped the search."""
+        """Show that the user stopped the search."""
         with self._lock:
             self._is_interrupted = True
             self._say(
@@ -224,21 +225,21 @@ class SearchProgress:
             )
 
     def on_trial_start(self, number: int, config: TrialConfig) -> None:
-        """A trial was handed out."""
+        """Show the trial in the panel."""
         self.started(number, settings_text(flatten(config.model_dump(mode="json"))))
 
     def on_epoch_end(
         self, number: int, epoch: int, epochs: int, value: float, scalars: Mapping[str, float]
     ) -> None:
-        """All folds of a trial finished an epoch."""
+        """Show the epoch of the trial."""
         self.epoch(number, epoch, epochs, value)
 
     def on_trial_requeued(self, number: int, reason: str) -> None:
-        """A trial is put off, to be started again later."""
+        """Show that the trial will be started again later."""
         self.postponed(number, reason)
 
     def on_trial_end(self, record: TrialRecord) -> None:
-        """A trial ended."""
+        """Show the end of the trial."""
         self.finished(record.number, record.state, record.cause, record.value, settings_text(record.config))
 
     @property
@@ -259,7 +260,7 @@ class SearchProgress:
         self._last_line = self.clock()
 
     def _beat(self) -> None:
-        """Give a sign of life where there is no panel and nothing was printed for a while."""
+        """Print a heartbeat line if there is no panel and nothing was printed for a while."""
         if self._live is None and self.clock() - self._last_line >= HEARTBEAT_SECONDS:
             self._say(self._heartbeat_line())
 
@@ -353,17 +354,17 @@ def closing_summary(  # noqa: PLR0913 - what the last words say
     saved: str = "",
     split: SplitName = GROUPED,
 ) -> RenderableType:
-    """Return the last words of a search.
+    """Return the closing summary of a search.
 
     Args:
-        records: Of all trials that ended.
-        metric: What the search maximised.
+        records: Records of all trials that ended.
+        metric: Metric that the search optimised.
         best: Number, value and configuration of the best complete trial; None if there is none.
         folder: Run folder, as the user would type it.
-        commands: To type next.
-        interval: The best value's confidence interval, such as `95 % 0.78 to 0.89`.
-        saved: What sharing the frozen prefixes saved, one sentence.
-        split: What the best value is named after.
+        commands: Commands to suggest next.
+        interval: Confidence interval of the best value, such as `95 % 0.78 to 0.89`.
+        saved: Compute saved by sharing frozen prefixes, one sentence; empty to leave it out.
+        split: Name of the kind of split, which the best value carries.
     """
     lines = [f"{_ended_text(records)} in {clock_text(busy_seconds(records))}"]
     if best is None:
@@ -386,7 +387,7 @@ def closing_summary(  # noqa: PLR0913 - what the last words say
 
 
 def busy_seconds(records: Sequence[TrialRecord]) -> float:
-    """Return for how long at least one trial ran; pauses between sessions of a search do not count."""
+    """Return the seconds in which at least one trial ran; pauses between sessions do not count."""
     spans = sorted(
         (record.finished_at.timestamp() - record.wall_seconds, record.finished_at.timestamp())
         for record in records
@@ -415,7 +416,7 @@ def _causes_text(causes: Counter[str]) -> str:
 
 
 def _hanging(line: str) -> RenderableType:
-    """A line whose continuation stands under its text, not under its label of ten columns."""
+    """A line whose continuation is indented to its text, behind the label of ten columns."""
     if line[9:10] != " ":
         return Text(line)
     grid = Table.grid()

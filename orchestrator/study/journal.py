@@ -12,14 +12,14 @@ _FLUSH_SECONDS: Final = 1.0
 
 
 class RunJournal(JournalFileBackend):
-    """Optuna's journal without what several writers need.
+    """Optuna's journal file without the locks that several writers need.
 
     Optuna locks the file and waits for the disk at every setting of every trial, some twenty-five times a
     trial. Here the run folder's lock keeps other writers out, and the disk is waited for once a second: a
     killed search loses nothing, a power failure the proposals of the last second.
 
     Args:
-        path: The journal file; made if it is missing.
+        path: Path of the journal file; created if it is missing.
     """
 
     def __init__(self, path: Path) -> None:

@@ -1,7 +1,7 @@
-"""At which epochs trials are compared: the rungs of successive halving.
+"""The rungs of successive halving: the epochs at which trials are compared.
 
-Known to the policy, which decides there, and to the workers, which report there; between rungs a worker need
-not wait for a word.
+The study decides at these epochs and the workers report at them; between rungs a worker need not wait for a
+decision.
 """
 
 from typing import Final
@@ -26,8 +26,8 @@ def is_rung(epoch: int, first: int) -> bool:
     """Tell whether trials are compared at an epoch.
 
     Args:
-        epoch: 1-based.
-        first: The first rung, at least 1.
+        epoch: Epoch, 1-based.
+        first: Epoch of the first rung, at least 1.
 
     >>> [epoch for epoch in range(1, 50) if is_rung(epoch, first=5)]
     [5, 10, 20, 40]

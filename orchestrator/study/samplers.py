@@ -1,7 +1,7 @@
-"""The sampler of a search: Optuna's TPE, with a memory that is bounded.
+"""The sampler of a search: Optuna's TPE over a bounded number of trials.
 
-TPE reads every trial at every proposal, once for each group of settings that occur together, so that its
-cost grows with the search. It weighs old trials less by itself, so that the best and the newest are kept.
+TPE reads every trial at every proposal, once for each group of settings that occur together, so its cost
+grows with the search. It gives old trials less weight anyway, so only the best and the newest are kept.
 """
 
 import heapq
@@ -14,7 +14,7 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
-BEST: Final = 25  # TPE calls at most so many trials good
+BEST: Final = 25  # TPE counts at most this many trials as good
 RECENT: Final = 75
 _STARTUP_TRIALS: Final = 8
 _OPEN: Final = (TrialState.RUNNING, TrialState.WAITING)
@@ -27,8 +27,8 @@ def window(
 
     Args:
         trials: All trials of a study, in order of their numbers.
-        best: Number of best complete trials that stay, whatever their age.
-        recent: Finished trials that stay beside them, the newest first. Running ones stay in any case.
+        best: Number of best complete trials to keep, whatever their age.
+        recent: Number of other finished trials to keep, the newest first. Running ones are always kept.
         minimizes: The study looks for the lowest value, not for the highest.
     """
     if len(trials) <= best + recent:
@@ -45,7 +45,7 @@ class BoundedSampler(BaseSampler):
     """TPE over a window of the study.
 
     Args:
-        seed: Of the draws.
+        seed: Random seed of the draws.
     """
 
     def __init__(self, seed: int) -> None:
@@ -57,7 +57,7 @@ class BoundedSampler(BaseSampler):
     def infer_relative_search_space(
         self, study: optuna.Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
-        """Settings that are drawn together; Optuna calls this first for each trial."""
+        """Return the settings that are drawn together; Optuna calls this first for each trial."""
         return self._sampler.infer_relative_search_space(self._windowed(study, trial), trial)
 
     def sample_relative(
@@ -79,14 +79,14 @@ class BoundedSampler(BaseSampler):
         )
 
     def _windowed(self, study: optuna.Study, trial: FrozenTrial) -> Any:
-        """The study as it was when the trial was asked for, cut to the window."""
+        """The study as it was when the trial was asked for, reduced to the window."""
         if self._view is None or self._view[0] != trial.number:
             self._view = trial.number, _Window(study)  # type: ignore[assignment]
         return self._view[1]  # type: ignore[index]
 
 
 class _Window:
-    """A study that shows a window of its trials and is itself in all else."""
+    """A study that shows only a window of its trials; everything else passes through to the study."""
 
     def __init__(self, study: optuna.Study) -> None:
         minimizes = study.direction is optuna.study.StudyDirection.MINIMIZE

@@ -1,8 +1,8 @@
-"""The Optuna study: proposes configurations, prunes, and is told every outcome.
+"""The Optuna study of a search: it proposes configurations, prunes trials and learns every outcome.
 
-Trials that crash, run out of memory or leave the numbers are told as PRUNED: the sampler learns from pruned
-trials, but ignores failed ones and would keep proposing what crashes. The true cause stays in the record and
-as a user attribute of the trial.
+Trials that crash, run out of memory or get a loss of NaN or infinity are reported to Optuna as PRUNED: the
+sampler learns from pruned trials, but ignores failed ones and would keep proposing configurations that crash.
+The true cause stays in the record and as a user attribute of the trial.
 """
 
 import warnings
@@ -31,17 +31,17 @@ _SAMPLE: Final = 64
 
 
 class OptunaStudy:
-    """Asks and tells one study.
+    """The trials of one Optuna study: asks for them, prunes them and tells their results.
 
     Args:
-        study: Made by `open_study`.
-        space: What may vary.
-        context: Facts that the space's conditions depend on.
+        study: Optuna study from `open_study`.
+        space: Search space.
+        context: Facts that the conditions of the space depend on.
         fixed_params: Settings held fixed.
         trials: Number of trials, those already in the study included.
 
     Attributes:
-        handed_out: Trials that were asked for, finished ones included.
+        handed_out: Number of trials that were asked for, finished ones included.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class OptunaStudy:
         self.handed_out = len(study.get_trials(deepcopy=False, states=states))
 
     def enqueue(self, points: Sequence[InitialPoint]) -> None:
-        """Put points in front of what the sampler will propose."""
+        """Put points in the queue, which Optuna empties before the sampler proposes anything."""
         for point in points:
             config = point.configure(self.fixed_params, epochs=self.context.epochs)
             self.study.enqueue_trial(
@@ -79,10 +79,11 @@ class OptunaStudy:
     def adopt(self, records: Mapping[int, TrialRecord]) -> int:
         """Take over trials that an interrupted search left running.
 
-        A trial whose record was written is told; the others will be run again under their own numbers.
+        If the record of a trial was written, its result is told to Optuna; the others will be run again under
+        their own numbers.
 
         Args:
-            records: Records of the run folder by number.
+            records: Trial number -> record in the run folder.
 
         Returns:
             The number of trials that will be run again.
@@ -97,7 +98,7 @@ class OptunaStudy:
         return len(self._orphans)
 
     def ask(self) -> TrialSpec | None:
-        """The next trial, or None when all have been handed out.
+        """Return the next trial, or None when all have been handed out.
 
         Raises:
             InvalidPointError: If the space proposes a point that cannot run.
@@ -128,21 +129,21 @@ class OptunaStudy:
         return config
 
     def should_prune(self, number: int, epoch: int, value: float) -> bool:
-        """Report an epoch (1-based) and ask whether the trial is worse than its peers at the same epoch.
+        """Report an epoch (1-based) and return whether the trial is worse than its peers at that epoch.
 
-        The first points are let finish, as a measure for all others, and so are the first few trials: with
-        two or three at an epoch, "the better half" is chance. Between rungs nothing is decided, so nothing is
+        Initial points always finish, as a reference for all others, and so do the first few trials: with two
+        or three at an epoch, "the better half" is chance. Between rungs nothing is decided, so nothing is
         written either.
         """
         if not is_rung(epoch, self._first_rung):
             return False
         trial = self._running[number]
         trial.report(value, epoch)
-        is_worse = trial.should_prune()  # asked of every trial: this is how the pruner gets to know it
+        is_worse = trial.should_prune()  # called for every trial: the pruner records its rungs in this call
         return is_worse and number >= _NEVER_PRUNED and "recipe" not in trial.user_attrs
 
     def tell(self, record: TrialRecord) -> None:
-        """Tell the study how a trial ended."""
+        """Tell Optuna the result of a trial."""
         trial = self._running.pop(record.number)
         trial.set_user_attr("state", record.state)
         if record.cause is not None:
@@ -150,7 +151,7 @@ class OptunaStudy:
         if record.state == "complete":
             self.study.tell(trial, record.value)
         else:
-            # The sampler ranks unfinished trials by how far they came.
+            # The sampler ranks unfinished trials by their last epoch.
             if record.value is not None and record.epochs > 0:
                 trial.report(record.value, record.epochs)
             self.study.tell(trial, state=TrialState.PRUNED)
@@ -170,11 +171,11 @@ def open_study(
 
     Args:
         storage: Any Optuna storage URL; None for a journal file.
-        journal: The journal file.
-        name: Of the study within its storage.
-        seed: Of the sampler.
+        journal: Path of the journal file.
+        name: Name of the study within its storage.
+        seed: Random seed of the sampler.
         epochs: Largest number of epochs of a trial.
-        direction: Of the metric that is optimised.
+        direction: Direction in which the metric is optimised.
         is_new: The study must not exist yet.
 
     Raises:
@@ -207,19 +208,19 @@ def open_study(
             f"study {name} in {storage} {known}s its values; this search {direction}s them, give it another "
             "--name"
         )
-    # A resumed search goes on drawing, instead of drawing again what it drew at its start.
+    # Without the shift of the seed a resumed search would draw the same points again as at its start.
     study.sampler = BoundedSampler(seed + len(study.get_trials(deepcopy=False)))
     return study
 
 
 def check_space(space: Space, context: SpaceContext, fixed_params: Mapping[str, Any]) -> list[TrialConfig]:
-    """Draw points at random before anything runs, so that a broken space stops the search at its door.
+    """Draw points at random before anything runs, so that a broken space stops the search before it starts.
 
     Returns:
         The drawn configurations.
 
     Raises:
-        ConfigError: If a point is no valid configuration, or the space fails.
+        ConfigError: If a point is not a valid configuration, or the space fails.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))

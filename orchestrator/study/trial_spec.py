@@ -1,4 +1,4 @@
-"""A trial to run, and the study as the tuning loop sees it: without Optuna, so that a list can stand in."""
+"""The trial to run and the protocol of a study: free of Optuna, so that tests can use a list as a study."""
 
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -16,8 +16,8 @@ class TrialSpec:
         number: Trial number, which also names the trial's folder.
         config: Checked configuration.
         params: Parameters as the sampler chose them.
-        recipe: Recipe that the configuration belongs to; empty for a proposal of the sampler.
-        is_alone: Nothing else may run beside it: it ran out of memory once.
+        recipe: Name of the recipe that the configuration belongs to; empty for a proposal of the sampler.
+        is_alone: No other trial may run at the same time, because this one ran out of memory once.
     """
 
     number: int
@@ -56,5 +56,5 @@ class Study(Protocol):
         ...
 
     def tell(self, record: TrialRecord) -> None:
-        """Take in how a trial ended."""
+        """Record the result of a trial."""
         ...

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+from pydantic import Field, FiniteFloat, ValidationError
 
 from results.ensembles.members import Members, align
 from results.ensembles.methods import METHODS, FittedEnsemble, fit, method_named
@@ -14,18 +14,16 @@ from results.errors import EnsembleError
 from results.run.records import SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
 from results.run.split_labels import GROUPED, SplitName
-from results.scores.calibration import Platt, fit_platt
-from results.scores.metrics import best_threshold, metric_named
+from results.scores.calibration import Platt
+from results.scores.fold_scores import decision_rule
+from results.scores.ranking import Objective
 from trainables.common.errors import UnknownNameError
+from trainables.common.frozen import FrozenModel
 
 BEST: Final = "best"  # name under which the chosen ensemble is stored once more
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class NestedScore(_Frozen):
+class NestedScore(FrozenModel):
     """What to expect on new patients: see `results.ensembles.nested.EnsembleScore`.
 
     Attributes:
@@ -42,7 +40,7 @@ class NestedScore(_Frozen):
     metrics: dict[str, FiniteFloat]
 
 
-class Ensemble(_Frozen):
+class Ensemble(FrozenModel):
     """`ensembles/<name>.json`: all that is needed to predict with the weights of some trials.
 
     Attributes:
@@ -126,7 +124,7 @@ def build_ensembles(
     built = []
     for score in scored:
         trials, fitted = _fitted(candidates, score.method, max_members, seed)
-        calibration, threshold = _decision_rule(score)
+        calibration, threshold = decision_rule(score.out_of_fold)
         built.append(
             Ensemble(
                 method=score.method,
@@ -197,10 +195,7 @@ def _candidates(
     # A ranking can be right although all scores lie on one side of 0.5, so collapsed trials beat none.
     sound = [record for record in weighted if not record.collapsed_folds]
     usable = sound if sound and trials is None else weighted
-    sign = 1 if metric_named(search.metric).higher_is_better else -1
-    return sorted(usable, key=lambda record: (-sign * (record.value or 0.0), record.number))[
-        : pool if trials is None else None
-    ]
+    return Objective(search.metric).rank(usable)[: pool if trials is None else None]
 
 
 def _need_same_data(records: Sequence[TrialRecord], fingerprint: str) -> None:
@@ -227,16 +222,6 @@ def _fitted(
 def _without_idle_members(members: Members, fitted: WeightedMean) -> tuple[Members, WeightedMean]:
     used = np.flatnonzero(fitted.weights)
     return members.only(used.tolist()), weighted_mean(np.asarray(fitted.weights)[used])
-
-
-def _decision_rule(score: EnsembleScore) -> tuple[Platt | None, float]:
-    """Calibration and threshold from predictions that the ensemble was not fitted on."""
-    nested = score.out_of_fold
-    if nested.probabilities.shape[1] != 2:
-        return None, 0.5
-    calibration = fit_platt(nested.labels, nested.probabilities[:, 1])
-    positive = calibration.apply(nested.probabilities[:, 1])
-    return calibration, best_threshold(nested.labels, np.stack([1 - positive, positive], axis=1))
 
 
 def _kept(score: EnsembleScore) -> NestedScore:

@@ -5,9 +5,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+from pydantic import Field, FiniteFloat
 
 from results.ensembles.members import Members
+from trainables.common.frozen import FrozenModel
 from trainables.common.types import FloatArray, IntArray
 
 Vector = tuple[FiniteFloat, ...]
@@ -17,10 +18,8 @@ Matrix = tuple[tuple[FiniteFloat, ...], ...]
 MOST_POINTS = 4000
 
 
-class Parameters(BaseModel, ABC):
+class Parameters(FrozenModel, ABC):
     """Parameters of a combination rule; frozen and plain, so that a file or a graph can hold them."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     @abstractmethod
     def combine(self, probabilities: FloatArray) -> FloatArray:
@@ -44,15 +43,13 @@ class Method:
     complexity: int
 
 
-class Standardiser(BaseModel):
+class Standardiser(FrozenModel):
     """Shift and scale of the inputs: (x - mean) / scale.
 
     Attributes:
         mean: Shape (members,).
         scale: Positive, shape (members,); 1 for an input that never varies.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     mean: Vector
     scale: tuple[float, ...] = Field(min_length=1)

@@ -17,9 +17,8 @@ from results.ensembles.methods import METHODS, fit, method_named
 from results.errors import EnsembleError
 from results.run.records import OutOfFold
 from results.scores.bootstrap import Interval, auc_difference, auc_interval
-from results.scores.calibration import cross_fitted_calibration
 from results.scores.cross_fitting import fewest_patients, folds_or_drawn
-from results.scores.metrics import METRICS, cross_fitted_decisions, decision_scores, mean_fold_auc
+from results.scores.fold_scores import fold_areas, out_of_fold_metrics
 from trainables.common.types import FloatArray, IntArray
 
 BEST_SINGLE: Final = "best_single"
@@ -148,33 +147,9 @@ def _scored(
         method=method,
         out_of_fold=nested,
         auc=auc_interval(nested, resamples=resamples, seed=seed),
-        fold_auc=_fold_areas(nested),
+        fold_auc=fold_areas(nested),
         difference=None
         if single is None
         else auc_difference(nested, single.out_of_fold, resamples=resamples, seed=seed),
-        metrics=_metrics(nested),
+        metrics=out_of_fold_metrics(nested),
     )
-
-
-def _fold_areas(nested: OutOfFold) -> tuple[float, ...]:
-    parts = [nested.folds == fold for fold in np.unique(nested.folds)]
-    return tuple(
-        float(mean_fold_auc(nested.labels[part], nested.probabilities[part], nested.folds[part]))
-        for part in parts
-        if np.ptp(nested.labels[part]) > 0
-    )
-
-
-def _metrics(nested: OutOfFold) -> dict[str, float]:
-    classes = nested.probabilities.shape[1]
-    probabilities = cross_fitted_calibration(nested) if classes == 2 else nested.probabilities
-    decided = cross_fitted_decisions(replace(nested, probabilities=probabilities))
-    found = {
-        "auc": float(mean_fold_auc(nested.labels, nested.probabilities, nested.folds)),
-        **decision_scores(nested.labels, decided, classes),
-        **{
-            name: METRICS[name].function(nested.labels, probabilities)
-            for name in ("average_precision", "log_loss", "brier")
-        },
-    }
-    return {name: found[name] for name in METRICS}

@@ -1,16 +1,14 @@
 """Ensembles as a table for the terminal, and as rows for CSV and JSON."""
 
-import csv
-import io
 from collections.abc import Sequence
 from typing import Any
 
-from rich import box
 from rich.table import Table
 
 from results.ensembles.build import Ensemble
 from results.run.split_labels import GROUPED, interval_header, sentences
 from results.scores.bootstrap import Interval
+from results.tables import csv_text, result_table
 
 
 def ensembles_as_json(ensembles: Sequence[Ensemble]) -> list[dict[str, Any]]:
@@ -31,17 +29,13 @@ def ensembles_as_json(ensembles: Sequence[Ensemble]) -> list[dict[str, Any]]:
 
 def ensembles_as_csv(ensembles: Sequence[Ensemble]) -> str:
     """Return the same rows as CSV with a header; trial numbers are separated by spaces."""
-    rows = [{**row, "trials": " ".join(map(str, row["trials"]))} for row in ensembles_as_json(ensembles)]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else [], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+    rows = ensembles_as_json(ensembles)
+    return csv_text(rows, list(rows[0]) if rows else [])
 
 
 def ensemble_table(ensembles: Sequence[Ensemble]) -> Table:
     """Return a table that fits 80 columns, best first; the chosen ensemble carries a star."""
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, caption_justify="left")
+    table = result_table()
     table.add_column("method", no_wrap=True)
     table.add_column("trials", overflow="fold")
     split = ensembles[0].split if ensembles else GROUPED

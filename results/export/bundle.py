@@ -2,10 +2,8 @@
 
 import contextlib
 import hashlib
-import importlib.metadata
-import shutil
-import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -43,22 +41,14 @@ from results.predictors.test_evaluation import read_accesses
 from results.run.records import OutOfFold, SourceTrial
 from results.run.run_folder import RunFolder
 from results.run.split_labels import NAIVE, NAIVE_SENTENCE, scored
-from trainables.common.files import write_atomically
+from results.run.versions import package_versions
+from trainables.common.files import folder_in_progress, write_atomically
 from trainables.common.types import IntArray
 from trainables.config.tasks import task_named
 from trainables.config.trial_config import flatten
 from trainables.data.splits import read_split
 from trainables.data.training_data import training_data_of
 
-_PACKAGES: Final = (
-    "breast-image-orchestrator",
-    "torch",
-    "torchvision",
-    "timm",
-    "onnx",
-    "onnxscript",
-    "onnxruntime",
-)
 _INTENDED_USE: Final = (
     "Research on the classification of breast-image patches like those it was trained on. Not a medical "
     "device: not for diagnosis, screening, triage or any decision about a patient."
@@ -147,7 +137,7 @@ def export_bundle(
     inputs = opened.inputs(rows)
     by_fold = predict_by_fold(opened.module, inputs)
     out_of_fold_difference = None if refit else reproduces_out_of_fold(by_fold, kept, rows)
-    with _folder_in_progress(out) as folder:
+    with _new_bundle(out) as folder:
         file = folder / MODEL_FILE
         opset = write_onnx(opened.module, inputs.take([0, -1]).tensors(), file)
         parity = ParityCheck(
@@ -170,24 +160,20 @@ def _refuse_occupied(out: Path) -> None:
 
 
 @contextlib.contextmanager
-def _folder_in_progress(out: Path) -> Iterator[Path]:
+def _new_bundle(out: Path) -> Iterator[Path]:
     """A folder beside `out` that takes its place when all went well, and is removed otherwise."""
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
-    except OSError as error:
-        raise ExportError(
-            f"cannot write a bundle to {out}: {error.strerror}: {error.filename}; give another --out"
-        ) from error
-    try:
+    with ExitStack() as stack:
+        try:
+            folder = stack.enter_context(folder_in_progress(out))
+        except OSError as error:
+            raise ExportError(
+                f"cannot write a bundle to {out}: {error.strerror}: {error.filename}; give another --out"
+            ) from error
         yield folder
-        folder.chmod(0o755)
         try:
             folder.replace(out)
         except OSError as error:
             raise ExportError(f"{out} was filled while the bundle was made; give another --out") from error
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _manifest(
@@ -218,7 +204,7 @@ def _manifest(
         test=_test_scores(run, opened),
         parity=parity,
         onnx_opset=opset,
-        versions={name: importlib.metadata.version(name) for name in _PACKAGES},
+        versions=package_versions(),
         sha256=sha256,
         intended_use=_INTENDED_USE,
         created_at=datetime.now(UTC),

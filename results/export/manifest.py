@@ -3,11 +3,12 @@
 import datetime
 from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+from pydantic import Field, FiniteFloat
 
 from results.run.split_labels import GROUPED, SplitName
 from results.scores.bootstrap import Interval
 from results.scores.calibration import Platt
+from trainables.common.frozen import FrozenModel
 
 FORMAT: Final = 1
 MODEL_FILE: Final = "model.onnx"
@@ -15,11 +16,7 @@ MANIFEST_FILE: Final = "manifest.json"
 CARD_FILE: Final = "model_card.md"
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class ModelInput(_Frozen):
+class ModelInput(FrozenModel):
     """What the file takes in.
 
     Attributes:
@@ -39,7 +36,7 @@ class ModelInput(_Frozen):
     how_to_feed: str
 
 
-class ExtraInput(_Frozen):
+class ExtraInput(FrozenModel):
     """What the file takes in besides the images.
 
     Attributes:
@@ -52,7 +49,7 @@ class ExtraInput(_Frozen):
     how_to_feed: str
 
 
-class Member(_Frozen):
+class Member(FrozenModel):
     """One trial inside the bundle.
 
     Attributes:
@@ -79,7 +76,7 @@ class Member(_Frozen):
     started_from: str | None = None
 
 
-class TrainingData(_Frozen):
+class TrainingData(FrozenModel):
     """What the members were trained on.
 
     Attributes:
@@ -102,7 +99,7 @@ class TrainingData(_Frozen):
     held_out: int | None = None
 
 
-class OutOfFoldScores(_Frozen):
+class OutOfFoldScores(FrozenModel):
     """What out-of-fold predictions promise.
 
     Attributes:
@@ -116,7 +113,7 @@ class OutOfFoldScores(_Frozen):
     metrics: dict[str, FiniteFloat]
 
 
-class TestScores(_Frozen):
+class TestScores(FrozenModel):
     """What the model reached when the test part was first opened for it.
 
     Attributes:
@@ -133,7 +130,7 @@ class TestScores(_Frozen):
     metrics: dict[str, Interval]
 
 
-class ParityCheck(_Frozen):
+class ParityCheck(FrozenModel):
     """How near the file is to its source, on training images that at least one fold model held out.
 
     Attributes:
@@ -148,7 +145,7 @@ class ParityCheck(_Frozen):
     out_of_fold_difference: FiniteFloat | None
 
 
-class Manifest(_Frozen):
+class Manifest(FrozenModel):
     """`manifest.json` of a bundle.
 
     Attributes:

@@ -1,8 +1,6 @@
 """Prediction from a bundle: needs the folder and ONNX Runtime, nothing of the search and no torch."""
 
-import csv
 import hashlib
-import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +18,7 @@ from results.errors import ExportError
 from results.export.image_reading import NOTES, read_image
 from results.export.input_checks import as_numbers, check_given, check_sizes
 from results.export.manifest import FORMAT, MANIFEST_FILE, MODEL_FILE, Manifest
+from results.tables import csv_text
 
 _BATCH: Final = 8  # images in one run of the session; bounds memory
 _NAMED: Final = 3  # files that a note lists by name
@@ -216,13 +215,16 @@ def predictions_as_json(bundle: Bundle, predictions: Sequence[Prediction]) -> li
 
 def predictions_as_csv(bundle: Bundle, predictions: Sequence[Prediction]) -> str:
     """Return one row a file, as CSV with a header; a missing threshold is empty."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     by_class = [f"probability_{name}" for name in bundle.manifest.classes]
-    writer.writerow(["file", "predicted_class", "probability", "threshold", *by_class])
-    for one in predictions:
-        writer.writerow([one.file, one.predicted_class, one.probability, one.threshold, *one.probabilities])
-    return text.getvalue()
+    columns = ["file", "predicted_class", "probability", "threshold"]
+    return csv_text(
+        (
+            {name: getattr(one, name) for name in columns}
+            | dict(zip(by_class, one.probabilities, strict=True))
+            for one in predictions
+        ),
+        [*columns, *by_class],
+    )
 
 
 def predictions_table(bundle: Bundle, predictions: Sequence[Prediction]) -> Table:

@@ -3,19 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from results.ensembles.build import BEST, read_ensemble
 from results.ensembles.methods import FittedEnsemble
 from results.ensembles.weights import WeightedMean
 from results.errors import RunError
-from results.run.records import OutOfFold
 from results.run.refit_records import need_refits
 from results.run.run_folder import RunFolder
 from results.run.split_labels import GROUPED, SplitName
 from results.scores.bootstrap import Interval, auc_interval
-from results.scores.calibration import Platt, cross_fitted_calibration, fit_platt
-from results.scores.metrics import METRICS, best_threshold, cross_fitted_decisions, decision_scores
+from results.scores.calibration import Platt
+from results.scores.fold_scores import decision_rule, out_of_fold_metrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +107,7 @@ def _single(run: RunFolder, number: int) -> SelectedModel:
         calibration=calibration,
         threshold=threshold,
         auc=auc,
-        metrics=_metrics(out_of_fold, auc.estimate),
+        metrics=out_of_fold_metrics(out_of_fold),
         is_trial=True,
         split=search.split_name,
     )
@@ -132,26 +129,3 @@ def _need_weights(run: RunFolder, number: int) -> None:
             f"trial {number} kept no weights: the search kept those of its best {kept} trials. "
             "Take one of those, or search again with a larger --keep-weights"
         )
-
-
-def decision_rule(out_of_fold: OutOfFold) -> tuple[Platt | None, float]:
-    """Return the calibration of out-of-fold predictions, None beyond two classes, and the best threshold."""
-    if out_of_fold.probabilities.shape[1] != 2:
-        return None, 0.5
-    calibration = fit_platt(out_of_fold.labels, out_of_fold.probabilities[:, 1])
-    positive = calibration.apply(out_of_fold.probabilities[:, 1])
-    return calibration, best_threshold(out_of_fold.labels, np.stack([1 - positive, positive], axis=1))
-
-
-def _metrics(out_of_fold: OutOfFold, auc: float) -> dict[str, float]:
-    """All metrics, each fold calibrated and decided by what the other folds say."""
-    classes = out_of_fold.probabilities.shape[1]
-    given = out_of_fold.probabilities
-    calibrated = replace(
-        out_of_fold, probabilities=cross_fitted_calibration(out_of_fold) if classes == 2 else given
-    )
-    found = decision_scores(out_of_fold.labels, cross_fitted_decisions(calibrated), classes)
-    for name in ("average_precision", "log_loss", "brier"):
-        found[name] = float(METRICS[name].function(out_of_fold.labels, calibrated.probabilities))
-    found["auc"] = auc
-    return {name: found[name] for name in METRICS}

@@ -1,8 +1,6 @@
 """The sealed test part: every opening is written down before a label is used, then the model is scored."""
 
-import csv
 import datetime
-import io
 import json
 import os
 import uuid
@@ -11,7 +9,7 @@ from typing import Any, ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -23,17 +21,15 @@ from results.run.run_folder import RunFolder
 from results.run.split_labels import GROUPED, SplitName, scored, sentences
 from results.scores.bootstrap import Interval, Statistic, bootstrap_interval, fold_auc_statistic
 from results.scores.metrics import METRICS, check_predictions, confusion, decisions, majority_baseline
+from results.tables import csv_text
+from trainables.common.frozen import FrozenModel
 from trainables.common.types import FloatArray, IntArray
 
 Predictor = Callable[[IntArray], FloatArray]
 _RESAMPLES: Final = 1000
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class TestEvaluation(_Frozen):
+class TestEvaluation(FrozenModel):
     """What a model reaches on the test part.
 
     Attributes:
@@ -69,7 +65,7 @@ class TestEvaluation(_Frozen):
     split: SplitName = GROUPED
 
 
-class TestAccess(_Frozen):
+class TestAccess(FrozenModel):
     """One time that the test part was read.
 
     Attributes:
@@ -246,21 +242,23 @@ def evaluation_as_json(evaluation: TestEvaluation) -> dict[str, Any]:
 
 def evaluation_as_csv(evaluation: TestEvaluation) -> str:
     """Return one row a metric, as CSV with a header."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["model", "metric", "test", "test_low", "test_high", "out_of_fold", "majority", "split"])
-    for name, found in evaluation.metrics.items():
-        writer.writerow(
-            [
-                evaluation.model,
-                name,
-                *(found.estimate, found.low, found.high),
-                evaluation.expected[name],
-                evaluation.baseline[name],
-                evaluation.split,
-            ]
-        )
-    return text.getvalue()
+    columns = ("model", "metric", "test", "test_low", "test_high", "out_of_fold", "majority", "split")
+    return csv_text(
+        (
+            {
+                "model": evaluation.model,
+                "metric": name,
+                "test": found.estimate,
+                "test_low": found.low,
+                "test_high": found.high,
+                "out_of_fold": evaluation.expected[name],
+                "majority": evaluation.baseline[name],
+                "split": evaluation.split,
+            }
+            for name, found in evaluation.metrics.items()
+        ),
+        columns,
+    )
 
 
 def evaluation_table(evaluation: TestEvaluation) -> RenderableType:

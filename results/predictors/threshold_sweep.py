@@ -1,7 +1,5 @@
 """What each threshold would do: a sweep over calibrated out-of-fold probabilities, never the test part."""
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Final
@@ -13,12 +11,13 @@ from results.ensembles.build import BEST, read_ensemble
 from results.ensembles.members import align
 from results.ensembles.nested import nested_predictions
 from results.errors import RunError
-from results.predictors.selected_model import decision_rule
 from results.run.records import OutOfFold
 from results.run.run_folder import RunFolder
 from results.run.split_labels import GROUPED, SplitName, scored, sentences
 from results.scores.calibration import cross_fitted_calibration
+from results.scores.fold_scores import decision_rule
 from results.scores.metrics import check_predictions, confusion, decision_scores, decisions
+from results.tables import csv_text
 from trainables.common.types import FloatArray, IntArray
 
 STEPS: Final = tuple(round(0.05 * step, 2) for step in range(1, 20))
@@ -142,12 +141,7 @@ def sweep_as_json(swept: Sweep) -> list[dict[str, Any]]:
 
 def sweep_as_csv(swept: Sweep) -> str:
     """Return one row a threshold, as CSV with a header."""
-    text = io.StringIO()
-    names = ["model", *(field.name for field in fields(Decision))]
-    writer = csv.DictWriter(text, fieldnames=names, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(sweep_as_json(swept))
-    return text.getvalue()
+    return csv_text(sweep_as_json(swept), ["model", *(field.name for field in fields(Decision))])
 
 
 def sweep_table(swept: Sweep) -> Table:

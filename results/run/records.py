@@ -7,11 +7,12 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, field_validator, model_validator
+from pydantic import Field, FiniteFloat, field_validator, model_validator
 
 from results.run.earlier_versions import lifted, renamed_cause, renamed_settings
 from results.run.search_request import SearchRequest, parse_request
 from results.run.split_labels import GROUPED, NAIVE, SplitName
+from trainables.common.frozen import FrozenModel
 from trainables.common.types import FloatArray, IntArray
 from trainables.features.feature_use import FeatureUse
 
@@ -27,11 +28,7 @@ Cause = Literal[
 ]
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class SourceTrial(_Record):
+class SourceTrial(FrozenModel):
     """A finished trial of another run that a search builds on.
 
     Attributes:
@@ -43,7 +40,7 @@ class SourceTrial(_Record):
     trial: int
 
 
-class SearchRecord(_Record):
+class SearchRecord(FrozenModel):
     """`search.yaml`: the request, and the facts that were found before the first trial.
 
     Attributes:
@@ -133,7 +130,7 @@ class SearchRecord(_Record):
         return NAIVE if self.naive_split else GROUPED
 
 
-class TrialRecord(_Record):
+class TrialRecord(FrozenModel):
     """`trials/<number>/record.json`: how a trial ended. Written last, so its presence means it is whole.
 
     Attributes:

@@ -5,15 +5,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+from pydantic import Field, FiniteFloat
 
 from results.errors import RunError
 from results.run.run_folder import RunFolder
+from trainables.common.frozen import FrozenModel
 
 REFIT_FILE: Final = "refit.json"
 
 
-class RefitRecord(BaseModel):
+class RefitRecord(FrozenModel):
     """`refit.json`: how a trial was trained on the whole training part; its weights lie beside it.
 
     Attributes:
@@ -23,8 +24,6 @@ class RefitRecord(BaseModel):
         loss: Of training in the last epoch.
         note: What else to know of the number of epochs; empty where there is nothing.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     epochs: int = Field(ge=1)
     seeds: int = Field(ge=1)

@@ -3,10 +3,11 @@
 from typing import Final
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+from pydantic import Field, FiniteFloat
 
 from results.run.records import OutOfFold
 from results.scores.cross_fitting import crossfit_parts
+from trainables.common.frozen import FrozenModel
 from trainables.common.types import FloatArray, IntArray
 
 LOGIT_CLIP: Final = 1e-6  # probabilities are kept this far from 0 and 1 before their logit is taken
@@ -25,15 +26,13 @@ def sigmoid(value: FloatArray) -> FloatArray:
     return np.exp(-np.logaddexp(0.0, -np.asarray(value, dtype=np.float64)))
 
 
-class Platt(BaseModel):
+class Platt(FrozenModel):
     """A calibration: probability = sigmoid(slope * score + intercept).
 
     Attributes:
         slope: Positive, so that calibration never changes a ranking.
         intercept: In logits.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     slope: FiniteFloat = Field(default=1.0, gt=0.0)
     intercept: FiniteFloat = 0.0

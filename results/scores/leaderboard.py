@@ -1,27 +1,25 @@
 """The ranking of a run's trials, with honest uncertainty. Reads records and out-of-fold predictions only."""
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Final, Literal
 
 import numpy as np
-from rich import box
 from rich.table import Table
 
 from results.run.records import OutOfFold, SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
 from results.run.split_labels import GROUPED, SplitName, interval_header, sentences
 from results.scores.bootstrap import Interval, auc_difference, auc_interval
+from results.scores.fold_scores import fold_areas
 from results.scores.metrics import (
     collapsed_folds,
     cross_fitted_decisions,
     decision_scores,
     majority_baseline,
-    mean_fold_auc,
-    metric_named,
 )
+from results.scores.ranking import Objective
+from results.tables import csv_text, result_table
 from trainables.common.errors import OneClassError
 from trainables.config.trial_config import flatten
 
@@ -138,11 +136,7 @@ def rows_as_json(rows: Sequence[Row]) -> list[dict[str, Any]]:
 
 def rows_as_csv(rows: Sequence[Row]) -> str:
     """Return rows as CSV with a header; None is empty, and collapsed folds are separated by spaces."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=[field.name for field in fields(Row)], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({**asdict(row), "collapsed": " ".join(map(str, row.collapsed))} for row in rows)
-    return text.getvalue()
+    return csv_text([asdict(row) for row in rows], [field.name for field in fields(Row)])
 
 
 def leaderboard_table(rows: Sequence[Row], limit: int | None = 20) -> Table:
@@ -152,7 +146,7 @@ def leaderboard_table(rows: Sequence[Row], limit: int | None = 20) -> Table:
         rows: As `leaderboard` returns them.
         limit: Most trials to show; the majority baseline is always shown. None shows all.
     """
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, caption_justify="left")
+    table = result_table()
     table.add_column("#", justify="right", no_wrap=True)
     table.add_column("trial", justify="right", no_wrap=True)
     split = rows[0].split if rows else GROUPED
@@ -171,10 +165,9 @@ def leaderboard_table(rows: Sequence[Row], limit: int | None = 20) -> Table:
 
 def _merit(record: TrialRecord, search: SearchRecord) -> tuple[float, ...]:
     """Sort key: best first."""
-    sign = 1 if metric_named(search.metric).higher_is_better else -1
-    value = -np.inf if record.value is None else sign * record.value
+    merit = Objective(search.metric).merit(record.value)
     size = np.inf if record.trained_parameters is None else record.trained_parameters
-    return (_STATES_IN_ORDER.index(record.state), -value, size, record.number)
+    return (_STATES_IN_ORDER.index(record.state), -merit, size, record.number)
 
 
 def _row_of(record: TrialRecord) -> dict[str, Any]:
@@ -229,29 +222,14 @@ def _classical_text(flat: dict[str, Any]) -> str:
 def _scores(predictions: OutOfFold) -> dict[str, Any]:
     decided = cross_fitted_decisions(predictions)
     pooled = decision_scores(predictions.labels, decided, predictions.probabilities.shape[1])
-    areas = _fold_areas(predictions)
+    areas = fold_areas(predictions)
+    if not areas:
+        raise OneClassError("a leaderboard needs folds that hold two classes, found none; use fewer folds")
     return {
         "auc": float(np.mean(areas)),
         "auc_sd": float(np.std(areas, ddof=1)) if len(areas) > 1 else None,
         **{name: pooled[name] for name in _DECISION_METRICS},
     }
-
-
-def _fold_areas(predictions: OutOfFold) -> list[float]:
-    areas = []
-    for fold in np.unique(predictions.folds):
-        own = predictions.folds == fold
-        if np.ptp(predictions.labels[own]) > 0:
-            areas.append(
-                float(
-                    mean_fold_auc(
-                        predictions.labels[own], predictions.probabilities[own], predictions.folds[own]
-                    )
-                )
-            )
-    if not areas:
-        raise OneClassError("a leaderboard needs folds that hold two classes, found none; use fewer folds")
-    return areas
 
 
 def _uncertainty(

@@ -1,1 +1,1 @@
-"""Errors, file writing and array types that every room uses."""
+"""Errors, file writing and array types that every package uses."""

@@ -1,7 +1,10 @@
-"""Files of the data room, written whole or not at all."""
+"""Atomic file writing: a file is written whole or not at all."""
 
 import os
+import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -28,3 +31,40 @@ def write_atomically(path: Path, content: bytes | str) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def folder_in_progress(folder: Path) -> Iterator[Path]:
+    """Yield an empty folder beside another, to be filled and then moved to its place by the caller.
+
+    What has not been moved when the context ends is removed.
+
+    Args:
+        folder: Where the new folder is to lie in the end; its parent is made if it is missing.
+
+    Raises:
+        OSError: If the parent cannot be written.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name[:64]}."))
+    temporary.chmod(0o755)
+    try:
+        yield temporary
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def replace_folder(folder: Path, new: Path) -> None:
+    """Put a folder in the place of another one, which is removed afterwards.
+
+    Args:
+        folder: The place; it need not exist.
+        new: A folder beside it.
+    """
+    old = new.with_name(f"{new.name}.old")
+    if folder.exists():
+        folder.rename(old)
+    try:
+        new.rename(folder)
+    finally:
+        shutil.rmtree(old, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Array types with the number type that they hold; shapes stand in the docstrings of their users."""
+"""Array types, named by their number type; shapes are given in the docstrings that use them."""
 
 from typing import Any
 

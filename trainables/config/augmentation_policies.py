@@ -1,6 +1,7 @@
-"""What each augmentation policy does: one table, read by stored views and by online pixels alike.
+"""Augmentation policies: one table for stored views and for online pixels.
 
-The five sources used Keras or left it open; where they did, the choice is said beside the row.
+Policies such as `e003` repeat what a source system did (here 003), in Keras's terms. Where the source gives
+no numbers, they were chosen here, and a comment at the row says so.
 """
 
 from dataclasses import dataclass
@@ -27,11 +28,11 @@ AugmentationPolicy = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Augmentation:
-    """Ranges that are drawn from uniformly, for each image by itself; 0 and False are off.
+    """Ranges of an augmentation, drawn from uniformly for each image; 0 and False are off.
 
-    Geometry acts in this order: zoom, rotation, shear, shift, mirrors. Tones act after it and are counted in
-    the image's own mean and spread (standard deviation, by channel), so that they mean the same before and
-    after scaling, contrast and normalisation.
+    Geometric changes act in this order: zoom, rotation, shear, shift, mirrors. Changes of intensity come
+    after them and are measured in the image's own mean and spread (standard deviation, by channel), so that
+    they mean the same before and after scaling, contrast and normalisation.
 
     Attributes:
         hflip: Mirror left and right with probability 1/2.
@@ -39,16 +40,16 @@ class Augmentation:
         rotation_deg: Turn by an angle in +- this, in degrees; 180 and 360 are the whole circle.
         quarter_turns: Turn by 0, 90, 180 or 270 degrees, without interpolation.
         shift: Move along each axis by +- this share of the side; stored views by whole pixels.
-        shear_deg: Slant along each axis by +- this angle, in degrees, as Keras 2 counts `shear_range`.
-        zoom: Magnify each axis by itself by a factor in 1 - zoom to 1 + zoom. Keras draws the reciprocal from
-            the same range, which differs by about zoom squared.
+        shear_deg: Shear along each axis by +- this angle, in degrees, as `shear_range` of Keras 2.
+        zoom: Scale each axis independently by a factor in 1 - zoom to 1 + zoom. Keras draws the reciprocal
+            from the same range, which differs by about zoom squared.
         brightness: Add +- this many spreads.
         contrast: Stretch around the mean by a factor in 1 - contrast to 1 + contrast.
         noise: Add Gaussian noise, the same in all channels, of a standard deviation between 0 and this many
             spreads. Its grain is a pixel of the raw image in stored views, and of the network's input online.
-        fill: What lies outside the image: the `nearest` pixel (Keras's `fill_mode`) or its mirror image
+        fill: Padding outside the image: the `nearest` pixel (Keras's `fill_mode`) or the mirrored image
             (`reflect`).
-        averages: Predictions may be averaged over the symmetries it holds.
+        averages: True if predictions may be averaged over the policy's exact symmetries.
 
     Raises:
         ConfigError: If quarter turns are mixed with anything that is not an exact symmetry.
@@ -76,12 +77,12 @@ class Augmentation:
 
     @property
     def distorts(self) -> bool:
-        """True where the axes are moved other than by mirrors: zoom, shear or shift."""
+        """True for zoom, shear or shift."""
         return bool(self.shift or self.shear_deg or self.zoom)
 
     @property
     def moves(self) -> bool:
-        """True where pixels land between pixels, so that there is interpolation."""
+        """True where pixels are interpolated: zoom, shear, shift or rotation by any angle."""
         return self.distorts or bool(self.rotation_deg)
 
     @property
@@ -91,12 +92,12 @@ class Augmentation:
 
     @property
     def is_exact(self) -> bool:
-        """True where every draw is a symmetry of the square."""
+        """True where every draw is an exact symmetry of the square."""
         return not (self.moves or self.changes_tones)
 
     @property
     def symmetries(self) -> tuple[int, ...]:
-        """Symmetries of the square that a draw may be, in order, as `apply_symmetry` counts them.
+        """Indices of the symmetries of the square that can be drawn, ascending; see `apply_symmetry`.
 
         >>> AUGMENTATIONS["flips"].symmetries
         (0, 2, 4, 6)
@@ -130,18 +131,19 @@ AUGMENTATIONS: Final = MappingProxyType[AugmentationPolicy, Augmentation](
             zoom=0.1,
             averages=False,
         ),
-        # 000 names no parameters; tissue has no upright side, so both flips were chosen.
+        # Source system 000 names no parameters; tissue has no upright side, so both flips were chosen.
         "idc": _BOTH_FLIPS,
-        # 001: rotation_range=360, horizontal_flip, vertical_flip.
+        # Source system 001, in Keras: rotation_range=360, horizontal_flip, vertical_flip.
         "e001": Augmentation(hflip=True, vflip=True, rotation_deg=360),
-        # 001's nets from scratch add shifts, a zoom and a shear; .01 are degrees, hence next to nothing.
+        # Its nets from scratch add shifts, a zoom and a shear; 0.01 is in degrees, hence next to nothing.
         "e001_scratch": Augmentation(
             hflip=True, vflip=True, rotation_deg=360, shift=0.1, shear_deg=0.01, zoom=0.1
         ),
-        # 002 lists flip, contrast, Gaussian noise and brightness without numbers; these were chosen.
+        # Source system 002 lists flip, contrast, Gaussian noise and brightness; the numbers were chosen here.
         "e002": Augmentation(hflip=True, vflip=True, brightness=0.2, contrast=0.2, noise=0.1),
         "e003": _BOTH_FLIPS,
-        # 004 says "90 degrees"; Keras's RandomRotation turns by any angle up to it, hence two readings.
+        # Source system 004 says "90 degrees", which has two readings: Keras's RandomRotation turns by any
+        # angle up to 90, `e004_rot90` by multiples of it.
         "e004": Augmentation(hflip=True, rotation_deg=90),
         "e004_rot90": Augmentation(hflip=True, quarter_turns=True),
     }

@@ -1,4 +1,4 @@
-"""How features of frozen layers are kept: the number types that the store knows."""
+"""Number types in which features of frozen layers may be stored."""
 
 from typing import Literal
 

@@ -1,4 +1,4 @@
-"""Tasks: which classes, in which order, and what the numbers in a label file mean.
+"""Tasks: their classes in order, and the meaning of the numbers in a label file.
 
 Class 1 is always the finding (malignant, calcification, abnormal), so that "positive" has one meaning.
 """
@@ -16,7 +16,8 @@ LabelCodes = Literal["task", "pisa", "003"]
 
 LEFT_OUT: Final = -1  # a row that has no part in the task, such as a baseline patch in benign_malignant
 
-# Finding names, in Pisa's order; 003 numbers the same five findings differently.
+# Finding names, in the order of the label codes `pisa`; the codes `003` (of source system 003) number the
+# same five findings in another order.
 FINDINGS: Final = (
     "normal",
     "mass_benign",
@@ -25,7 +26,7 @@ FINDINGS: Final = (
     "calcification_malignant",
 )
 _NO_FINDING: Final = (LEFT_OUT,) * len(FINDINGS)  # a question that finding codes do not answer
-_FROM_003: Final = (0, 3, 1, 4, 2)  # 003: normal, benign calc, benign mass, malignant calc, malignant mass
+_FROM_003: Final = (0, 3, 1, 4, 2)  # normal, benign calc, benign mass, malignant calc, malignant mass
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class Task:
     """One classification question.
 
     Attributes:
-        name: What the user types.
+        name: Name that the user types.
         classes: Class names; the index is the label.
         class_of_finding: Class index for each of `FINDINGS`, or `LEFT_OUT`.
         question: One sentence for help texts and model cards.
@@ -55,10 +56,10 @@ class Task:
         """Translate label codes into class indices.
 
         Args:
-            codes: Numbers as the source stores them, shape (images,).
+            codes: Numbers as the data source stores them, shape (images,).
             label_codes: `task`: already class indices; `pisa`: 0 baseline, 1 mass benign, 2 mass malignant,
                 3 calcification benign, 4 calcification malignant; `003`: 0 normal, 1 calcification benign,
-                2 mass benign, 3 calcification malignant, 4 mass malignant.
+                2 mass benign, 3 calcification malignant, 4 mass malignant (source system 003).
 
         Returns:
             Class indices, shape (images,); `LEFT_OUT` where the row has no part in this task.

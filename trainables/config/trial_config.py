@@ -1,6 +1,6 @@
-"""All that a trial may vary, checked when it comes in.
+"""Configuration of a trial: every setting that a search may vary, checked where it is read.
 
-A configuration is plain text at the edges (YAML, JSON, an Optuna trial) and one frozen `TrialConfig` inside.
+A configuration is plain text outside (YAML, JSON, an Optuna trial) and one frozen `TrialConfig` inside.
 Names with dots, such as `optimizer.lr`, address a setting from the command line.
 """
 
@@ -11,7 +11,6 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import (
     BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     TypeAdapter,
     ValidationError,
@@ -20,12 +19,9 @@ from pydantic import (
 )
 
 from trainables.common.errors import ConfigError, UnknownNameError
+from trainables.common.frozen import FrozenModel
 from trainables.config.augmentation_policies import AugmentationPolicy
 from trainables.config.tasks import TASKS
-
-
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 def _layers(value: Any) -> Any:
@@ -59,22 +55,23 @@ RENAMED_SETTINGS: Final = MappingProxyType(
 )
 
 
-class HeadConfig(_Frozen):
+class HeadConfig(FrozenModel):
     """The trained classifier on top of the kept stages.
 
     Attributes:
-        pooling: `gap` averages the feature map, `flatten` keeps every position, `conv` is 002's: a 3x3
-            convolution to `filters` channels, max-pooling by 2, ReLU, then every position.
+        pooling: `gap` averages the feature map, `flatten` keeps every position, `conv` is a 3x3 convolution
+            to `filters` channels, max-pooling by 2 and ReLU, then every position.
         filters: Channels of the convolution, for `conv`.
-        branch: Units of hidden layers that each image of a pair passes by itself, before the pair is merged;
-            for pairs only.
+        branch: Units of the hidden layers that act on each image of a pair before the pair is merged; for
+            pairs only.
         hidden: Units of the hidden layers, in order; empty for a linear head. As text: `512-256` or `none`.
         batch_norm: Batch normalisation after each hidden layer.
         dropout: Drop probability before every linear layer, in [0, 0.9].
         output: For two classes, one logit under binary cross-entropy (`sigmoid`) or two under categorical
             cross-entropy (`softmax`); more classes always have one logit each.
-        style: First weights and numerics. `keras`: Glorot-uniform weights. `tf003`: seed 003's, He-normal
-            hidden layers, a last layer of variance 1 / inputs, and 1e-8 instead of 1e-5 in batch norm.
+        style: Initial weights and numerics. `keras`: Glorot-uniform weights. `tf003`: He-normal hidden
+            layers, a last layer of variance 1 / inputs, and 1e-8 instead of 1e-5 in batch normalisation
+            (source system 003, in TensorFlow).
     """
 
     pooling: Literal["gap", "flatten", "conv"] = "gap"
@@ -87,23 +84,23 @@ class HeadConfig(_Frozen):
     style: Literal["keras", "tf003"] = "keras"
 
 
-class ModelConfig(_Frozen):
-    """A backbone, where it is cut, how much of it trains, and the head.
+class ModelConfig(FrozenModel):
+    """The backbone, its cut, its trained stages, and the head.
 
     Attributes:
         backbone: Name in `trainables.models.registry`.
         weights: `imagenet`; `random` for training from scratch; or `start`: the stages of the finished trial
             that the search starts from (`--start-from`), fold by fold.
-        start_head: Take over that trial's head too; it must have the same shape.
-        cut: `top`, `top+1`, `top+2` (seed 004's words: one or two levels dropped) or the name of the last
-            kept stage.
+        start_head: Copy that trial's head too; it must have the same shape.
+        cut: `top` keeps all stages; `top+1` and `top+2` drop one or two levels from the end; or the name of
+            the last kept stage.
         trained_stages: Number of last kept stages that train with the head; 0 freezes all, "all" trains all.
-        channels: How a grey image enters an RGB backbone: copied, or through a trained 1x1 convolution,
-            which empties the frozen prefix since it trains below it.
-        pair: `none` classifies an image by itself. Else the image and its healthy baseline pass the same
-            stages (a siamese net), and the head takes in |image - baseline| (`absdiff`), image - baseline
+        channels: Input of a grey image to an RGB backbone: copied to all channels (`replicate`), or through a
+            trained 1x1 convolution (`conv1x1`). As that trains below all stages, there is no frozen prefix.
+        pair: `none` classifies single images. Otherwise the image and its healthy baseline pass the same
+            stages (a siamese net), and the head gets |image - baseline| (`absdiff`), image - baseline
             (`diff`) or both side by side (`concat`).
-        type_input: What the head is told about the kind of finding, 0 mass or 1 calcification: `none`;
+        type_input: Type of the finding as an extra input of the head, 0 mass or 1 calcification: `none`;
             `human`, the label of the data; `probability` or `hard` (0 or 1), the prediction of a finished
             trial (`--type-from`).
     """
@@ -131,11 +128,10 @@ class ModelConfig(_Frozen):
         return self
 
 
-class InputConfig(_Frozen):
-    """From raw pixels to what the first stage sees.
+class InputConfig(FrozenModel):
+    """Transform from raw pixels to the input of the first stage.
 
-    In this order: [0, 1], CLAHE, contrast, size, channels, scaling. Sixteen-bit pixels are divided by 65535,
-    as in 001; 004 says 65536, which is the same within 0.002 %.
+    In this order: [0, 1], CLAHE, contrast, size, channels, scaling. Sixteen-bit pixels are divided by 65535.
 
     Attributes:
         size_px: Side of the square input, in pixels; None keeps the image as it is.
@@ -143,13 +139,13 @@ class InputConfig(_Frozen):
             `raw` (0 to 255, not rounded); `centred` (0 to 255 minus `centre`); `centred_scaled` (that divided
             by 255); `imagenet` (mean and deviation of ImageNet); `standardise` (zero mean and unit variance
             for each image).
-        centre: Grey level, 0 to 255, that `centred` and `centred_scaled` subtract; 003's mean pixel.
+        centre: Grey level, 0 to 255, that `centred` and `centred_scaled` subtract; the default is the mean
+            pixel of source system 003.
         clahe: Clip limit of contrast-limited adaptive histogram equalisation, a multiple of a tile's mean
             count; None, or `none`, is off. RGB channels are equalised one by one.
-        clahe_grid: Its tiles along each side.
-        contrast: Contrast factor in training, around each image's own mean (C-CONTRAST); 1 is off.
-        contrast_test: Contrast factor in validation, test and export; None, or `same`,
-            uses `contrast`.
+        clahe_grid: Number of CLAHE tiles along each side.
+        contrast: Contrast factor in training, around each image's own mean; 1 is off.
+        contrast_test: Contrast factor in validation, test and export; None, or `same`, uses `contrast`.
         clip: Clip to [0, 1] after the contrast change, as TensorFlow does to 8-bit images; its rounding to
             whole grey levels is not reproduced.
     """
@@ -171,20 +167,21 @@ class InputConfig(_Frozen):
         return self.contrast if self.contrast_test is None else self.contrast_test
 
 
-class OptimizerConfig(_Frozen):
-    """How weights are updated.
+class OptimizerConfig(FrozenModel):
+    """Optimiser, learning rate and penalties on the weights.
 
     Attributes:
         lr: Learning rate of the head.
-        momentum: For `sgd` only, in [0, 1).
-        weight_decay: Coupled L2 on weights, not on biases or normalisation. It is TensorFlow's
+        momentum: Momentum of `sgd`, in [0, 1); for no other optimiser.
+        weight_decay: Coupled L2 penalty on weights, not on biases or normalisation. It is TensorFlow's
             `l2_regularizer` of the same value, and Keras's `l2` of half of it.
-        stage_weight_decay: The same for trained backbone stages; None takes `weight_decay`.
+        stage_weight_decay: L2 penalty on trained backbone stages; None takes `weight_decay`.
         l1: Factor of the sum of absolute weights in the loss (Keras's `l1`), on the same weights.
-        stage_lr_factor: Trained backbone stages learn at `lr` times this; 1 for training from scratch.
+        stage_lr_factor: Learning rate of trained backbone stages, as a multiple of `lr`; 1 for training from
+            scratch.
         schedule: `constant`, `cosine` to zero over the epochs, `step` (x0.8 every `step_epochs`), or
             `plateau` (halved after every `step_epochs` without a better mean validation loss).
-        step_epochs: For `step` and `plateau`.
+        step_epochs: Number of epochs between two changes of the learning rate, for `step` and `plateau`.
     """
 
     name: Literal["adam", "rmsprop", "sgd", "adadelta"] = "adam"
@@ -204,40 +201,44 @@ class OptimizerConfig(_Frozen):
         return self
 
 
-class TrainingConfig(_Frozen):
-    """The loop.
+class TrainingConfig(FrozenModel):
+    """The training loop: epochs, batches, augmentation, class balance and early stopping.
 
     Attributes:
         epochs: Largest number of epochs; the one kept is chosen from the mean curve over the folds.
         patience: Epochs without a better mean curve before all folds stop; None never stops early.
-        batch_size: Images a step and fold.
+        batch_size: Images per step, for each model.
         augmentation: `none`; `flips` (4 views); `d4` (the eight symmetries of the square); `rotate`
-            (eight random rotations with flips) or `affine` (eight draws of small shift, zoom and shear);
-            `idc`, `e001`, `e001_scratch`, `e002`, `e003`, `e004`, `e004_rot90` as the sources had it. The
-            table is in `trainables.config.augmentation_policies`.
+            (eight random rotations with flips); `affine` (eight draws of small shift, zoom and shear);
+            `idc` and `e003` (both flips), `e001` (any rotation, both flips), `e001_scratch` (the same with
+            small shift and zoom), `e002` (both flips, brightness, contrast, noise), `e004` (rotation up to 90
+            degrees, horizontal flip), `e004_rot90` (quarter turns, horizontal flip): as in the source
+            systems of these numbers. The table is in `trainables.config.augmentation_policies`.
         average_views: Average the prediction over the views (test-time augmentation).
-        class_weight: `none`; `balanced` (n / (classes * n_class)); `other_share` (the other class's share,
-            C-CW1); or a number, the weight of every class but the first (C-CW2, C-WCE).
+        class_weight: `none`; `balanced` (n / (classes * n_class)); `other_share` (one minus the class's own
+            share of the images); or a number, the weight of every class but the first.
         sampling: `none`; `over` repeats images drawn from the smaller classes until all are as large as the
             largest, `under` leaves images of the larger ones out. In each fold's training part only.
-        label_smoothing: In [0, 0.5).
-        checkpoint_metric: Which mean curve over folds chooses the epoch. The validation loss is the default:
+        label_smoothing: Label smoothing, in [0, 0.5).
+        checkpoint_metric: Mean curve over folds that chooses the epoch. The validation loss is the default:
             the metric itself would choose its own luckiest epoch.
         early_stopping_scope: `mean` keeps one epoch for all folds, from the mean curve. `fold` stops each
-            fold by itself and keeps its own best epoch, as the source systems did; its scores are optimistic.
-        repeats: Models a fold, from other seeds; their predictions are averaged.
-        feature_noise: Standard deviation of noise added in training to what the trained part takes in, as a
-            share of its own, in [0, 2].
-        feature_dropout: Probability of dropping a channel of it in training, in [0, 0.9].
+            fold separately and keeps its own best epoch, as is common in publications; its scores are
+            optimistic.
+        repeats: Number of models per fold, with different seeds; their predictions are averaged.
+        feature_noise: Standard deviation of the noise added to the input of the trained part in training, as
+            a share of the input's own standard deviation, in [0, 2].
+        feature_dropout: Probability of dropping a channel of that input in training, in [0, 0.9].
         mixup: Alpha of mixing images and labels in training, in [0, 4]; 0 is off.
-        augment_last: Augment in the last so many epochs only, as 003 did; None augments in all.
+        augment_last: Number of epochs at the end that are augmented; the earlier ones are not. None augments
+            all epochs.
         train_fraction: Share of each fold's training patients that is used, in (0, 1]: a point of a learning
             curve.
-        first_phase: What is trained first, in the same folds. `none`; `head`: the head alone, before the
-            last stages train with it; or a task, such as `five_class`: stages learn it, and this trial goes
-            on from them with a new head.
-        first_phase_epochs: Epochs of that phase, without early stopping.
-        first_phase_freezes: The stages that learned the first task stay as they are in the second phase.
+        first_phase: Training before the trial's own, in the same folds. `none`; `head`: the head alone,
+            before the last stages train with it; or a task, such as `five_class`: the stages learn that
+            task, and this trial continues from them with a new head.
+        first_phase_epochs: Number of epochs of that phase, without early stopping.
+        first_phase_freezes: Freeze the stages that learned the first task in the second phase.
     """
 
     epochs: int = Field(default=30, ge=1, le=2000)
@@ -271,20 +272,21 @@ class TrainingConfig(_Frozen):
         return value
 
 
-class ClassicalConfig(_Frozen):
-    """A classical model in place of the trained head, fitted in one go on frozen features or on a table.
+class ClassicalConfig(FrozenModel):
+    """A classical model in place of the trained head, fitted once on frozen features or on a table.
 
     Attributes:
         name: `none` trains a net. `svm` (radial basis), `linear_svm`, `knn`, `tree` (Gini), `logistic`, `mlp`
             (64 and 48 units), `majority`, `stratified` (guesses by the class shares).
-        standardize: Give every feature zero mean and unit variance first, as seen in the training part.
+        standardize: Scale every feature to zero mean and unit variance, with the statistics of the training
+            part.
         c: Inverse strength of the penalty; for `svm`, `linear_svm` and `logistic`.
-        neighbours: For `knn`.
-        minkowski_p: Of the Minkowski distance, for `knn`: 1 city block, 2 Euclid.
+        neighbours: Number of neighbours, for `knn`.
+        minkowski_p: Exponent of the Minkowski distance, for `knn`: 1 city block, 2 Euclidean.
         depth: Largest depth of the `tree`.
-        l2: Penalty of the `mlp`.
-        lr: Learning rate of the `mlp`, by stochastic gradient descent.
-        epochs: Of the `mlp`.
+        l2: L2 penalty of the `mlp`.
+        lr: Learning rate of the `mlp`, with stochastic gradient descent.
+        epochs: Number of epochs of the `mlp`.
     """
 
     name: Literal["none", "svm", "linear_svm", "knn", "tree", "logistic", "mlp", "majority", "stratified"] = (
@@ -300,7 +302,7 @@ class ClassicalConfig(_Frozen):
     epochs: int = Field(default=100, ge=1, le=2000)
 
 
-class TrialConfig(_Frozen):
+class TrialConfig(FrozenModel):
     """One point of a search space: everything that decides a trial, apart from data, split and seed."""
 
     model: ModelConfig
@@ -359,7 +361,7 @@ def decode(values: Mapping[str, Any]) -> TrialConfig:
         what = first["msg"].removeprefix("Value error, ")
         given = f" (given: {first['input']!r})" if not isinstance(first["input"], dict) else ""
         at = f"{where}: " if where else ""
-        raise ConfigError(f"no valid configuration: {at}{what}{given}") from error
+        raise ConfigError(f"not a valid configuration: {at}{what}{given}") from error
 
 
 def parse_setting(name: str, value: Any) -> Any:

@@ -8,8 +8,6 @@ images a set may hold a table, one row of measurements each.
 import hashlib
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainables.common.errors import DataError
-from trainables.common.files import write_atomically
+from trainables.common.files import folder_in_progress, replace_folder, write_atomically
 from trainables.common.types import IntArray
 from trainables.config.tasks import LEFT_OUT, LabelCodes, Task
 
@@ -293,14 +291,9 @@ def _description(array: NDArray[Any]) -> list[Any]:
 
 
 def _write(raw: RawPatches, fingerprint: str, folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=folder, prefix=f".{fingerprint[:12]}."))
-    try:
-        temporary.chmod(0o755)
+    with folder_in_progress(folder / fingerprint) as temporary:
         _write_files(raw, temporary)
         _move_into_place(temporary, folder / fingerprint)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _write_files(raw: RawPatches, folder: Path) -> None:
@@ -326,10 +319,7 @@ def _move_into_place(temporary: Path, place: Path) -> None:
     except OSError:
         if _is_whole(place):
             return  # another process was quicker, and its copy is as good
-        damaged = place.with_name(f"{temporary.name}.damaged")
-        place.rename(damaged)
-        temporary.rename(place)
-        shutil.rmtree(damaged)
+        replace_folder(place, temporary)
 
 
 def _is_whole(place: Path) -> bool:

@@ -9,10 +9,11 @@ import math
 from collections import OrderedDict
 from typing import Annotated, Final
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 from torch import nn
 
 from trainables.common.errors import ConfigError, UnknownNameError
+from trainables.common.frozen import FrozenModel
 from trainables.models.heads import Dropout
 from trainables.models.layers import (
     KERAS,
@@ -33,7 +34,7 @@ _SMALLEST_PX: Final = 16  # the smallest side that a configuration may ask for
 _LARGEST_PX: Final = 512
 
 
-class Structure(BaseModel):
+class Structure(FrozenModel):
     """What may vary in a free-form net.
 
     Attributes:
@@ -50,8 +51,6 @@ class Structure(BaseModel):
         branch: A single convolution beside those of each block, the channels shared out half and half.
         residual: The input of each block, through a 1x1 convolution, is added to what its convolutions give.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     blocks: Annotated[int, Field(ge=1, le=6)] = 4
     convs: Annotated[int, Field(ge=1, le=3)] = 1

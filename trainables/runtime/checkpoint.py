@@ -14,14 +14,14 @@ from trainables.common.files import write_atomically
 
 
 def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Keep a running trial's state."""
+    """Write the state of a running trial to a file."""
     buffer = io.BytesIO()
     torch.save(state, buffer)
     write_atomically(path, buffer.getvalue())
 
 
 def read_checkpoint(path: Path) -> dict[str, Any] | None:
-    """A trial's state, or None when there is none or it cannot be read."""
+    """Read the state of a trial; None if there is no file or it cannot be read."""
     try:
         # Our own file, from our own run folder: it holds dataclasses and numpy arrays besides tensors.
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=False)
@@ -31,17 +31,17 @@ def read_checkpoint(path: Path) -> dict[str, Any] | None:
 
 
 def write_fold_weights(folder: Path, weights: Sequence[Mapping[str, Tensor]]) -> None:
-    """Keep what was trained, one file a fold."""
+    """Write the weights of trained models, one file per model, numbered from 0."""
     for number, state in enumerate(weights):
         contiguous = {name: tensor.contiguous() for name, tensor in state.items()}
         write_atomically(folder / f"{number}.safetensors", save(contiguous))
 
 
 def read_fold_weights(folder: Path) -> list[dict[str, Tensor]]:
-    """What was trained, in fold order.
+    """Read the weights of trained models, in the order of their numbers.
 
     Raises:
-        ConfigError: If the folder holds none.
+        ConfigError: If the folder holds no weights.
     """
     paths = sorted(folder.glob("*.safetensors"), key=lambda path: int(path.stem))
     if not paths:

@@ -1,4 +1,4 @@
-"""Which device a process computes on, and with how many threads."""
+"""Choice of the device and number of threads of a process."""
 
 import math
 import os
@@ -13,7 +13,7 @@ Device = torch.device
 
 
 def choose_device(gpus: float) -> torch.device:
-    """The GPU, where this process was given one, else the CPU.
+    """Return the GPU if this process was given one, else the CPU.
 
     Raises:
         ConfigError: If a GPU was given that torch cannot use.
@@ -28,19 +28,19 @@ def choose_device(gpus: float) -> torch.device:
 
 
 def available_device() -> torch.device:
-    """The GPU where torch has one, else the CPU."""
+    """Return the GPU if torch can use one, else the CPU."""
     return choose_device(1.0 if torch.cuda.is_available() else 0.0)
 
 
 @contextmanager
 def single_precision() -> Iterator[None]:
-    """Convolve without TF32, which torch allows itself on CUDA, so that both devices compute the same."""
+    """Switch off TF32, torch's default for convolutions on CUDA, so that CPU and GPU compute the same."""
     with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
         yield
 
 
 def limit_threads(cpus: float) -> None:
-    """Compute with as many threads as cores were given, so that trials side by side do not fight."""
+    """Use as many threads as cores were given, so that parallel trials do not compete for cores."""
     torch.set_num_threads(max(1, math.floor(cpus)))
 
 

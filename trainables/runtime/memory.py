@@ -1,4 +1,4 @@
-"""What a trial needs of the memory that trials share: the GPU's, or the machine's where there is no GPU."""
+"""Peak memory of a trial: of the GPU, or of the machine where there is no GPU."""
 
 import contextlib
 import os
@@ -15,11 +15,11 @@ _PROCESS: Final = Path("/proc/self")
 
 @dataclass(frozen=True, slots=True)
 class MemoryUse:
-    """Memory that a trial needed, beside what there is.
+    """Peak memory of a trial, and the memory of its device.
 
     Attributes:
-        peak_bytes: Most that the trial held at once, at least 0.
-        total_bytes: Of the GPU, or of the machine.
+        peak_bytes: Largest memory that the trial held at once, in bytes, at least 0.
+        total_bytes: Total memory of the GPU or of the machine, in bytes.
     """
 
     peak_bytes: int
@@ -27,13 +27,13 @@ class MemoryUse:
 
 
 class PeakMemory:
-    """Measures the peak of one trial, from here on.
+    """Measures the peak memory of one trial, from construction on.
 
-    On a GPU what torch held plus CUDA's own; on a CPU how far the resident memory of the process grew since
-    its first trial, so that what a worker keeps from one trial to the next counts too.
+    On a GPU the peak is what torch reserved plus CUDA's own share. On a CPU it is the growth of the resident
+    memory of the process since its first trial, so that memory that a worker keeps between trials counts too.
 
     Args:
-        device: Where the trial computes.
+        device: Device that the trial computes on.
     """
 
     _resident_at_first: int | None = None
@@ -49,7 +49,7 @@ class PeakMemory:
                 PeakMemory._resident_at_first = _status_bytes("VmRSS")
 
     def use(self) -> MemoryUse | None:
-        """Return the peak so far; None on a machine that does not tell."""
+        """Return the peak so far; None on a machine that does not report it."""
         if self.device.type == "cuda":
             held = torch.cuda.max_memory_reserved(self.device) + CUDA_CONTEXT_BYTES
             return MemoryUse(held, torch.cuda.get_device_properties(self.device).total_memory)
@@ -60,7 +60,7 @@ class PeakMemory:
 def machine_bytes() -> int:
     """Return the memory of this machine, or of the container that the process runs in."""
     physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    with contextlib.suppress(OSError, ValueError):  # "max" is no number: no limit
+    with contextlib.suppress(OSError, ValueError):  # "max" is not a number: there is no limit
         return min(physical, int(Path("/sys/fs/cgroup/memory.max").read_text()))
     return physical
 

@@ -1,4 +1,4 @@
-"""Where a trial runs, and the finished trial that it may start from."""
+"""Runtime settings of a trial, and the finished trial that it may start from."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,8 +19,8 @@ class WarmStart:
     """A finished trial that others start from.
 
     Attributes:
-        config: Its configuration.
-        folds: What it keeps of each fold, in the folds of the trials that start from it.
+        config: Configuration of the finished trial.
+        folds: Kept tensors of each fold; fold k here starts fold k of a new trial.
     """
 
     config: TrialConfig
@@ -29,19 +29,19 @@ class WarmStart:
 
 @dataclass(frozen=True, slots=True)
 class TrialRuntime:
-    """Where a trial runs.
+    """Device, number type, feature store and pretrained weights of a trial.
 
     Attributes:
         store: Folder of the prefix store.
-        features: Number type that stored features have; `off` stores none and computes them for each trial.
-        store_gb: Most that stored features may take on disk, in 10^9 bytes; None for a rule.
-        shared_store: Folder from which nodes copy features that others computed; None where there is none.
-        device: Where it computes.
+        device: Device that the trial computes on.
         weights: Pretrained file of each usable backbone; None for nets trained from scratch.
-        taps: For each backbone, the features to fill whenever it runs.
-        dtype: Of weights and batches.
+        taps: For each backbone, the taps whose features are stored whenever its frozen stages run.
+        features: Number type of stored features; `off` stores none and computes them for each trial.
+        store_gb: Disk budget of stored features, in 10^9 bytes; None for the default of the store.
+        shared_store: Folder from which nodes copy features that others computed; None without one.
+        dtype: Number type of weights and batches.
         start: Finished trial that `model.weights=start` means; None without one.
-        fusion: Whether the models of a trial run fused, one after the other, or as measured.
+        fusion: Execution mode of the models of a trial: `fused`, `sequential`, or `auto` for the faster one.
     """
 
     store: Path

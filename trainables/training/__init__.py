@@ -1,1 +1,1 @@
-"""Losses, optimisers and the loop that trains the folds of a trial side by side."""
+"""Losses, optimisers and the loop that trains the folds of a trial in parallel."""

@@ -1,4 +1,4 @@
-"""Builds what trains in a trial: adapter, stages and head of a configuration."""
+"""Construction of the trained part of a trial: adapter, stages and head."""
 
 from collections import OrderedDict
 
@@ -22,7 +22,7 @@ def build_part(
     *,
     classes: int,
 ) -> TrainedPart:
-    """Build what trains, for features of one example of the given shape."""
+    """Build the trained part of a trial, for features of one example of the given shape."""
     backbone = backbone_named(config.model.backbone)
     image_channels = 3 if training_data.patch_set.images.ndim == 4 else 1
     return assemble_part(
@@ -46,9 +46,9 @@ def assemble_part(
 
     Args:
         config: The trial.
-        shape: Of one example as it comes in: features (D,) or (C, H, W), led by 2 for pairs.
+        shape: Shape of one input example: features (D,) or (C, H, W), preceded by 2 for pairs.
         weights: Pretrained file, or None for random weights.
-        image_channels: 1 or 3.
+        image_channels: Channels of the images, 1 or 3.
         classes: Number of classes.
     """
     backbone = backbone_named(config.model.backbone)

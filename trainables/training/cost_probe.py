@@ -1,4 +1,4 @@
-"""What a backbone costs on this machine, measured on a few images before a search starts."""
+"""Measurement of a backbone's compute time on this machine, on a few images, before a search starts."""
 
 import os
 import resource
@@ -34,12 +34,12 @@ _MOST_IMAGES: Final = 64  # of a probed epoch; the time of more is in proportion
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Seconds an image on one worker.
+    """Compute time on one worker, in seconds per image.
 
     Attributes:
-        forward: Through all stages, frozen.
-        from_pixels: One training step of all stages; None for pretrained backbones.
-        last_stage: One training step of the last kept stage, by the stage that is kept last.
+        forward: Time of a forward pass through all stages, frozen.
+        from_pixels: Time of a training step of all stages; None for pretrained backbones.
+        last_stage: Time of a training step of the last kept stage, by the name of that stage.
     """
 
     forward: float
@@ -62,12 +62,12 @@ def measure_cost(
     Nets without pretrained weights train from pixels; the others train their last stage, at each cut level.
 
     Args:
-        backbone: From the registry.
-        size_px: Side of the input.
-        channels: Of the images, 1 or 3.
+        backbone: Backbone from the registry.
+        size_px: Side of the input, in pixels.
+        channels: Channels of the images, 1 or 3.
         weights: Pretrained file, or None.
-        device: Where trials will run.
-        images: That a search will send through the frozen stages; many are worth an export.
+        device: Device that trials will run on.
+        images: Number of images that a search will send through the frozen stages; for many an export pays.
         cache: Folder of exported stages.
     """
     channels = backbone.channels or channels
@@ -86,14 +86,14 @@ def measure_cost(
 
 
 def trial_seconds(step: float, *, trained: int, predicted: int, epochs: int, views: int) -> float:
-    """Expected time of a trial that trains stages, if it uses all its epochs.
+    """Expected time in seconds of a trial that trains stages, if it uses all its epochs.
 
     Args:
-        step: Seconds of a training step, for one image.
-        trained: Images that all folds of an epoch train on, counted once a fold.
-        predicted: Images that they predict.
+        step: Time of a training step, in seconds per image.
+        trained: Number of images that all folds train on in an epoch, counted once per fold.
+        predicted: Number of images that all folds predict in an epoch.
         epochs: Largest number of epochs.
-        views: Views averaged at prediction; a prediction costs a third of a training step.
+        views: Number of views averaged at prediction; a prediction costs a third of a training step.
 
     >>> round(trial_seconds(0.03, trained=300, predicted=100, epochs=10, views=1), 1)
     100.0
@@ -103,11 +103,11 @@ def trial_seconds(step: float, *, trained: int, predicted: int, epochs: int, vie
 
 @dataclass(frozen=True, slots=True)
 class EpochCost:
-    """What an epoch of all folds costs on one worker, for a head on stored features.
+    """Cost of an epoch of all folds on one worker, for a head on stored features.
 
     Attributes:
-        seconds: Training and prediction.
-        parameters: Weights of one model.
+        seconds: Time of training and prediction, in seconds.
+        parameters: Number of trained weights of one model.
     """
 
     seconds: float
@@ -125,14 +125,14 @@ def measure_epoch(
     """Time an epoch of a configuration's head, with its own batches, folds and optimiser, on blank features.
 
     Args:
-        config: The trial; stages that it trains are not part of what is measured.
-        shape: Of one image's features where the head begins, (D,) or (C, H, W).
+        config: The trial; stages that it trains are not measured.
+        shape: Shape of one image's features at the input of the head, (D,) or (C, H, W).
         folds: Fold of each image of the training part, or `TRAINING`, shape (images,); a part of the images
             is measured, and the time scaled up.
-        prediction_views: Views that a prediction is averaged over.
-        device: Where trials will run.
+        prediction_views: Number of views that a prediction is averaged over.
+        device: Device that trials will run on.
     """
-    # Neither stages nor a layer below them are part of a head, and blank features are no pixels to adapt.
+    # Neither stages nor a layer below them are part of a head, and blank features are not pixels to adapt.
     only_the_head = config.model.model_copy(update={"trained_stages": 0, "channels": "replicate"})
     config = config.model_copy(update={"model": only_the_head})
     measured = min(len(folds), max(_MOST_IMAGES, config.training.batch_size))
@@ -157,24 +157,24 @@ def measure_epoch(
 
 
 def measure_step(config: TrialConfig, shape: tuple[int, ...], device: torch.device) -> float:
-    """Time a training step of all that a configuration trains; seconds an image.
+    """Time a training step of all that a configuration trains, in seconds per image.
 
     Args:
         config: The trial.
-        shape: Of one image where the trained part begins.
-        device: Where trials will run.
+        shape: Shape of one image at the input of the trained part, (D,) or (C, H, W).
+        device: Device that trials will run on.
     """
     backbone = backbone_named(config.model.backbone)
     return _training_cost(backbone, config.model.model_dump(), shape, device)
 
 
 def measure_crowding(workers: int) -> float:
-    """How many times as long a worker takes while all work as while it works alone, from 1 to `workers`.
+    """Measure the slowdown of a worker while all work, relative to working alone, from 1 to `workers`.
 
     Cores that share caches, memory or a physical core slow each other down, and so does other work.
 
     Args:
-        workers: Trials at once.
+        workers: Number of parallel trials.
     """
     if workers == 1:
         return 1.0
@@ -183,12 +183,12 @@ def measure_crowding(workers: int) -> float:
 
 
 def peak_memory_bytes() -> int:
-    """Most memory that this process has held so far."""
+    """Peak resident memory of this process so far, in bytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def count_cpus() -> int:
-    """CPU cores that this process may use: those of the machine, or fewer where its control group says so."""
+    """Number of CPU cores that this process may use: of the machine, or fewer by its control group's limit."""
     cores = len(os.sched_getaffinity(0))
     try:
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
@@ -198,7 +198,7 @@ def count_cpus() -> int:
 
 
 def count_gpus() -> int:
-    """GPUs that torch can use."""
+    """Number of GPUs that torch can use."""
     return torch.cuda.device_count() if torch.cuda.is_available() else 0
 
 
@@ -208,7 +208,7 @@ def _epoch(run: Folds, folds: int) -> None:
 
 
 def _crowd(workers: int) -> float:
-    """Seconds that some convolutions take in as many threads; torch lets the interpreter go meanwhile."""
+    """Seconds of some convolutions in `workers` threads; torch releases the interpreter lock meanwhile."""
     body = nn.Sequential(nn.Conv2d(3, 32, 3), nn.ReLU(), nn.Conv2d(32, 64, 3), nn.ReLU()).eval()
     pixels = torch.rand(_BATCH, 3, 96, 96)
 
@@ -271,7 +271,7 @@ def _training_cost(
 
 
 def _seconds(work: Callable[[], object], device: torch.device, *, runs: int = 2) -> float:
-    """Shortest of some timed runs, after one to warm up."""
+    """Shortest of several timed runs in seconds, after one to warm up."""
     times = []
     for _ in range(1 + runs):
         start = time.perf_counter()

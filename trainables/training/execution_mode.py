@@ -1,7 +1,7 @@
-"""Whether the models of a trial run fused or one after the other: measured once a shape, then kept.
+"""Choice between fused and sequential execution of a trial's models, measured once per shape and stored.
 
-The two agree up to the order of summation, so the choice decides speed only. It is written down, since a
-choice by the clock that changed from run to run would change the last digits of a repeated search.
+The two agree up to the order of summation, so the choice decides speed only. It is stored, since a timed
+choice that changed from run to run would change the last digits of a repeated search.
 """
 
 import contextlib
@@ -37,13 +37,13 @@ _MARGIN: Final = 0.95  # fused must be this much faster: a tie goes to what need
 def choose_mode(
     config: TrialConfig, shape: tuple[int, ...], runtime: TrialRuntime, training_data: TrainingData
 ) -> ExecutionMode:
-    """Say how the models of a trial run on this machine.
+    """Choose the execution mode of a trial's models on this machine.
 
     Args:
         config: The trial.
-        shape: Of one image's features.
-        runtime: Where it runs; `fusion` settles the question unless it is `auto`.
-        training_data: What it trains on.
+        shape: Shape of one image's features, (D,) or (C, H, W).
+        runtime: Runtime settings; `fusion` decides unless it is `auto`.
+        training_data: The training part.
     """
     models = (int(training_data.folds.max()) + 1) * config.training.repeats
     if models == 1 or runtime.fusion == "sequential":
@@ -70,7 +70,7 @@ def choose_mode(
 
 @dataclass(frozen=True, slots=True)
 class _Blank:
-    """Features without a meaning, to measure on."""
+    """Blank features to measure on."""
 
     batch: Tensor
 
@@ -90,7 +90,7 @@ class _Blank:
 def _measure(
     part: TrainedPart, config: TrialConfig, shape: tuple[int, ...], models: int, device: torch.device
 ) -> dict[str, float]:
-    """Seconds of a training step and a prediction, fused and not; infinite where memory does not suffice."""
+    """Seconds of a training step and a prediction in each mode; infinite where memory does not suffice."""
     size = config.training.batch_size
     dtype = next(part.parameters()).dtype
     blank = _Blank(torch.zeros(size, *shape, dtype=dtype, device=device))
@@ -112,8 +112,8 @@ def _measure(
 
 
 def _seconds(run: Any, positions: IntArray, device: torch.device) -> float:
-    """Shortest of a few steps, after one to warm up."""
-    # Processor time does not count what else the machine does; a GPU's work is not in it.
+    """Shortest of a few steps in seconds, after one to warm up."""
+    # Processor time leaves out other processes of the machine, but it also leaves out the work of a GPU.
     clock = time.perf_counter if device.type == "cuda" else time.process_time
     times = []
     for _ in range(1 + _STEPS):
@@ -131,7 +131,7 @@ def _has_stages(config: TrialConfig) -> bool:
 
 
 def _key(config: TrialConfig, shape: tuple[int, ...], models: int, device: torch.device) -> str:
-    """Name of a measurement: all that its outcome can depend on."""
+    """Name of a stored measurement: a hash of everything that its outcome can depend on."""
     facts = {
         "machine": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
         "threads": torch.get_num_threads(),

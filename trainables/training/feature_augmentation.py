@@ -1,6 +1,6 @@
-"""Augmentation of the tensors that the trained part takes in: noise, dropped channels, mixing.
+"""Augmentation of the input tensors of the trained part: noise, dropped channels and mixup.
 
-It works on stored features and on pixels alike, after their views.
+It acts on stored features and on pixels alike, after the augmentation of views.
 """
 
 from collections.abc import Sequence
@@ -16,11 +16,11 @@ from trainables.training.random_streams import RandomStreams, bernoulli, normal
 
 @dataclass(frozen=True, slots=True)
 class Mixing:
-    """Which image is mixed into which, and by how much.
+    """Partners and shares of mixup for one batch.
 
     Attributes:
-        partners: Place in the batch of the image that is mixed in, shape (models, B).
-        shares: What an image keeps of itself, in [0, 1], shape (models,).
+        partners: Index in the batch of the image that is mixed in, shape (models, B).
+        shares: Share that an image keeps of itself, in [0, 1], shape (models,).
     """
 
     partners: Tensor
@@ -36,8 +36,8 @@ def perturb(
         batch: Shape (models, B, C) or (models, B, C, H, W); for pairs (models, B, 2, ...), where both images
             of a pair lose the same channels.
         training: `feature_noise` is relative to the standard deviation over the batch of each model.
-        streams: One for each model.
-        is_pair: The third axis holds the two images of a pair.
+        streams: Random streams, one for each model.
+        is_pair: True if the third axis holds the two images of a pair.
     """
     generators = [own.noise for own in streams]
     if training.feature_noise:
@@ -53,12 +53,12 @@ def perturb(
 
 
 def draw_mixing(alpha: float, images: int, streams: Sequence[RandomStreams]) -> Mixing:
-    """Draw one share and one partner for each image, model by model.
+    """Draw one share for each model and one partner for each of its images.
 
     Args:
-        alpha: Of the Beta(alpha, alpha) distribution of the share, above 0.
-        images: Of a batch.
-        streams: One for each model.
+        alpha: Parameter of the Beta(alpha, alpha) distribution of the share, above 0.
+        images: Number of images of a batch.
+        streams: Random streams, one for each model.
 
     Source:
         Zhang et al. (2018), "mixup: Beyond Empirical Risk Minimization".

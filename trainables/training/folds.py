@@ -1,4 +1,4 @@
-"""All models of a trial: one for each fold and repeat, in step, epoch by epoch."""
+"""Training of all models of a trial, one for each fold and repeat, in parallel and epoch by epoch."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,20 +25,20 @@ _PREDICTION_BATCH: Final = 256
 
 
 class NanLossError(OrchestrateError):
-    """Training left the numbers: the loss is NaN or infinite."""
+    """A loss, weight or prediction became NaN or infinite in training."""
 
 
 @dataclass(frozen=True, slots=True)
 class FoldData:
-    """What the folds train on and predict.
+    """Features, labels and fold assignment of the rows that the folds train on and predict.
 
     Attributes:
-        features: Where batches come from; shared by all folds.
-        folds: 0-based fold that holds each position out, shape (rows,).
+        features: Features that batches are taken from; shared by all folds.
+        folds: 0-based fold that holds each position out, or `TRAINING`, shape (rows,).
         labels: Class indices of all positions, shape (rows,).
         classes: Number of classes.
         groups: Patient of each position, shape (rows,).
-        known: What the head is told of each position besides its pixels, shape (rows, K); None for nothing.
+        known: Extra inputs of the head besides the pixels, shape (rows, K); None for none.
     """
 
     features: Features
@@ -54,7 +54,7 @@ class FoldData:
         return max(int(self.folds.max()) + 1, 1)
 
     def train(self, fold: int, *, share: float = 1.0) -> IntArray:
-        """Positions that a fold trains on, of a share of its patients in (0, 1], shape (n,)."""
+        """Positions that a fold trains on, for a share of its patients in (0, 1], shape (n,)."""
         positions = np.flatnonzero(self.folds != fold)
         if share == 1.0:
             return positions
@@ -70,22 +70,23 @@ class FoldData:
 
 
 class Folds:
-    """Trains the models of a trial side by side.
+    """Trains the models of a trial in parallel.
 
-    Model `fold * repeats + repeat` belongs to a fold. In an epoch every model sees each of its images once;
-    folds with fewer images than the largest see some a second time, so that all take the same steps.
+    Repeat `repeat` of fold `fold` is model `fold * repeats + repeat`. In an epoch every model sees each of its
+    images once; folds with fewer images than the largest see some a second time, so that all take the same
+    number of steps.
 
     Args:
         config: The trial.
-        data: What the folds train on and predict.
-        build: Makes a fresh part for a fold; called once for each model, in order.
-        seed: Decides order, views, dropout and noise.
+        data: Features, labels and folds.
+        build: Builds a new trained part for a fold; called once for each model, in order.
+        seed: Seed of order, views, dropout and noise.
         runtime: Device and number type.
         mode: `fused` or `sequential`; the results agree.
-        fold: Build and train the models of this fold alone, as they would be among the others.
+        fold: Build and train the models of this fold alone, with the results that they have among the others.
 
     Attributes:
-        numbers: Folds whose models are here; whatever is said of each fold counts these.
+        numbers: Folds whose models are trained here; arguments and results for each fold are in this order.
     """
 
     def __init__(
@@ -142,8 +143,8 @@ class Folds:
         """Train one epoch.
 
         Args:
-            epoch: 0-based.
-            active: Folds that train; what happens to the others is left open.
+            epoch: 0-based epoch.
+            active: True for each fold that trains; the others may change or not.
             losses: Mean validation losses of the epochs so far, which a learning rate may depend on.
 
         Returns:
@@ -176,15 +177,15 @@ class Folds:
         return found
 
     def predict(self) -> Float32Array:
-        """Probabilities of every position by the models that never saw it, shape (rows, classes).
+        """Out-of-fold probabilities of every position, shape (rows, classes).
 
-        Positions that no fold here holds out have zeros.
+        Positions that no fold here holds out are zero.
 
         Raises:
             NanLossError: If a probability is not finite.
         """
         widest = max(map(len, self.held_out))
-        # Shorter folds are filled up with their first image; what it predicts again is not read.
+        # Shorter folds are padded with their first images; those repeated predictions are not read.
         padded = np.stack([np.resize(own, widest) for own in self.held_out]).repeat(self.repeats, axis=0)
         parts = [
             self.models.predict(padded[:, start : start + _PREDICTION_BATCH])
@@ -200,7 +201,7 @@ class Folds:
         return probabilities
 
     def start_from(self, states: Sequence[Mapping[str, Tensor]]) -> None:
-        """Take over tensors of other models, one mapping for each model; names that are missing stay."""
+        """Copy tensors of other models, one mapping for each model; tensors without an entry stay."""
         for model, state in enumerate(states):
             own = self.models.kept_state(model)
             self.models.load_kept_state(model, own | dict(state))
@@ -211,7 +212,7 @@ class Folds:
         return [self.models.kept_state(model) for model in range(first, first + self.repeats)]
 
     def state(self) -> dict[str, Any]:
-        """All that is needed to go on from here, with models that run in the same way."""
+        """Checkpoint, to continue with models of the same execution mode."""
         return {
             "how": self.models.mode,
             "models": [self.models.kept_state(model) for model in range(len(self.streams))],
@@ -220,7 +221,7 @@ class Folds:
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from a state."""
+        """Continue from a state."""
         for model, kept in enumerate(state["models"]):
             self.models.load_kept_state(model, kept)
         for own, kept in zip(self.streams, state["draws"], strict=True):

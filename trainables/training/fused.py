@@ -34,12 +34,12 @@ def can_fuse(part: TrainedPart) -> bool:
 
 
 class FusedModels:
-    """Models that run side by side.
+    """Models that run as one batched computation.
 
     Args:
-        parts: Freshly built, one for each model, all of one shape.
-        inputs: What they learn from.
-        device: Where they run.
+        parts: New trained parts, one for each model, all of one shape.
+        inputs: Features, labels, class weights and random streams of the models.
+        device: Device that they run on.
     """
 
     mode: ExecutionMode = "fused"
@@ -65,6 +65,8 @@ class FusedModels:
             self.stacked[name].requires_grad_(True)
         weights = [Weight(self.stacked[name], w.is_stage, w.decays) for name, w in trained.items()]
         self.optimizer = build_optimizer(inputs.config.optimizer, weights)
+        # Without generators of their own, dropout layers inside vmap would draw from torch's global stream:
+        # the models would then drop other units than they do one by one, and the modes would not agree.
         use_generators(self.body, [streams.noise for streams in inputs.streams])
 
     def train_step(self, positions: IntArray, *, active: Sequence[bool], augmented: bool = True) -> Tensor:
@@ -72,7 +74,9 @@ class FusedModels:
         self.part.train()
         self.optimizer.zero_grad(set_to_none=True)
         losses = training_losses(self._logits, self.inputs, positions, augmented=augmented)
-        # Number by number, no model's gradient touches another's: one that is not active may go on unseen.
+        # The sum has for each model exactly the gradient of its own loss, since no weight is shared. A mean
+        # would divide every gradient by the number of models, and with it SGD's effective learning rate.
+        # A model that is not active trains on unnoticed, which is cheaper than taking it out of the stack.
         losses.sum().backward()
         add_l1(self.optimizer)
         self.optimizer.step()
@@ -81,7 +85,7 @@ class FusedModels:
     @torch.inference_mode()
     @single_precision()
     def predict(self, positions: IntArray) -> Tensor:
-        """Probabilities of positions (models, H), averaged over views: (models, H, classes)."""
+        """Predict positions (models, H): probabilities averaged over views, shape (models, H, classes)."""
         self.part.eval()
         views = [
             probabilities(self._logits(batch.unflatten(0, positions.shape), self.inputs.known_of(positions)))
@@ -97,14 +101,15 @@ class FusedModels:
         }
 
     def load_kept_state(self, model: int, state: dict[str, Tensor]) -> None:
-        """Put back what `kept_state` returned."""
+        """Load the weights that `kept_state` returned."""
         with torch.no_grad():
             for name, tensor in self.stacked.items():
                 tensor[model].copy_(self._turn(name, state[name]))
 
     def _turn(self, name: str, tensor: Tensor) -> Tensor:
-        # Dense weights lie (inputs, outputs) here: the gradient of a turned one would be turned back at every
-        # step.
+        # Dense weights are stored here as (inputs, outputs), the order that `baddbmm` takes. Kept in torch's
+        # order, weight and gradient would be transposed at every step. States leave and enter in torch's
+        # order, so that both execution modes read each other's.
         return tensor.mT if name in self.turned else tensor
 
     def _logits(self, batch: Tensor, known: Tensor | None) -> Tensor:
@@ -112,8 +117,11 @@ class FusedModels:
         if self.part.is_pair:
             batch = batch.flatten(1, 2)
         if self.has_body:
-            # The mode of batch normalisation belongs to the part, so the body is not switched by itself.
+            # The body is never set to train or eval mode by itself: `TrainedPart.train` keeps frozen stages
+            # and pretrained batch statistics in eval mode, and a plain `train()` here would undo that.
             own = {name: tensor for name, tensor in self.stacked.items() if not name.startswith("head.")}
+            # `different`: with the default, vmap refuses random operations; with `same`, all models would
+            # share one dropout mask.
             run = vmap(self._run_body, in_dims=(0, 0), randomness="different")
             batch = run(own, batch)
         return self._stacked_head(batch, known)
@@ -136,7 +144,7 @@ class FusedModels:
 
 
 class _Body(nn.Module):
-    """A trained part below its head, under the same names."""
+    """A trained part without its head; its tensors keep their names."""
 
     def __init__(self, part: TrainedPart) -> None:
         super().__init__()
@@ -177,13 +185,16 @@ def _stacked_layer(
 
 
 def _stacked_norm(layer: nn.BatchNorm1d, own: Mapping[str, Any], features: Tensor) -> Tensor:
-    """Batch normalisation of each model by itself: its channels lie side by side."""
+    """Normalise each model's batch by itself, (models, B, width) to the same shape."""
+    # Models side by side along the channels: batch normalisation treats channels separately, so no model sees
+    # another's statistics. Along the batch axis all models would be normalised with one common mean.
     models, images, width = features.shape
     flat = features.transpose(0, 1).reshape(images, models * width)
     if layer.training:
         own["num_batches_tracked"].add_(1)
     normed = F.batch_norm(
         flat,
+        # `view`, not `reshape`: it fails where it would copy, and updates of a copy would be lost.
         own["running_mean"].view(-1),
         own["running_var"].view(-1),
         own["weight"].reshape(-1),

@@ -1,7 +1,7 @@
-"""Where the models of a trial start: from a finished trial, or from a first phase of their own.
+"""Initial weights of a trial's models: random, from a finished trial, or from a first training phase.
 
-Both keep to the folds. The model of a fold starts from what was trained without that fold's patients, so that
-nothing it is scored on has been seen before.
+All keep to the folds: the model of a fold starts from weights that were trained without that fold's patients,
+so that nothing it is scored on has been seen before.
 """
 
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ _BODY: Final = ("adapter.", "frozen.", "trained.")
 _HEAD: Final = ("head.",)
 
 
-def build_models(  # noqa: PLR0913 - a trial, its place, and which of its models how
+def build_models(  # noqa: PLR0913 - a trial, its runtime, and the choice of its models
     config: TrialConfig,
     training_data: TrainingData,
     runtime: TrialRuntime,
@@ -37,16 +37,16 @@ def build_models(  # noqa: PLR0913 - a trial, its place, and which of its models
     label_task: str | None = None,
     fold: int | None = None,
 ) -> Folds:
-    """Build the models of a trial: fresh, or from the finished trial that `model.weights=start` means.
+    """Build the models of a trial: new, or from the finished trial that `model.weights=start` means.
 
     Args:
         config: The trial.
         training_data: The training part.
         runtime: Device, weights, and the trial to start from.
-        features: Where batches come from.
-        seed: Decides first weights, order and views.
-        mode: Fused or sequential; None for what is faster.
-        label_task: Task that the labels are of; None for the trial's own.
+        features: Features that batches are taken from.
+        seed: Seed of initial weights, order and views.
+        mode: Fused or sequential; None for the faster one.
+        label_task: Task whose labels are learned; None for the trial's own.
         fold: Build the models of this fold alone.
 
     Raises:
@@ -91,18 +91,18 @@ def train_first_phase(
     mode: ExecutionMode | None = None,
     fold: int | None = None,
 ) -> list[dict[str, Tensor]]:
-    """Train what comes before a trial's own epochs.
+    """Train the first phase of a trial, which comes before its own epochs.
 
     Args:
         config: The trial; its `training.first_phase` is not `none`.
         training_data: The training part.
-        runtime: As for the trial.
-        seed: As for the trial.
-        mode: As for the trial.
+        runtime: Device, weights, and the trial to start from.
+        seed: Seed of the trial.
+        mode: Fused or sequential; None for the faster one.
         fold: Train the models of this fold alone.
 
     Returns:
-        For each model of the trial, or of that fold, what it takes over: the head, or adapter and stages.
+        Tensors to copy for each model of the trial, or of that fold: the head, or adapter and stages.
 
     Raises:
         NanLossError: If a loss is not finite.
@@ -130,7 +130,7 @@ def train_first_phase(
 
 
 def _first_config(config: TrialConfig) -> TrialConfig:
-    """The trial as its first phase sees it."""
+    """Configuration of a trial's first phase."""
     changes: dict[str, Any] = {
         "training.first_phase": "none",
         "training.first_phase_freezes": False,
@@ -139,7 +139,7 @@ def _first_config(config: TrialConfig) -> TrialConfig:
     if config.training.first_phase == "head":
         changes["model.trained_stages"] = 0
     else:
-        changes["model.type_input"] = "none"  # the type would give the first task's labels away
+        changes["model.type_input"] = "none"  # the type would reveal the first task's labels
     return decode(flatten(config.model_dump()) | changes)
 
 
@@ -160,7 +160,7 @@ def check_start(config: TrialConfig, start: TrialConfig | None) -> None:
 
 
 def _states_of(start: WarmStart, config: TrialConfig, folds: Folds) -> list[dict[str, Tensor]]:
-    """What each model takes over of a finished trial."""
+    """Tensors that each model copies from a finished trial."""
     return [
         _matching(
             start.folds[model // folds.repeats % len(start.folds)],
@@ -174,7 +174,7 @@ def _states_of(start: WarmStart, config: TrialConfig, folds: Folds) -> list[dict
 def _matching(
     theirs: Mapping[str, Tensor], own: Mapping[str, Tensor], *, takes_head: bool
 ) -> dict[str, Tensor]:
-    """Tensors of a finished trial under the names of a new one, whose stages may be frozen or train.
+    """Tensors of a finished trial under the names of a new one, in which other stages may be frozen.
 
     Raises:
         ConfigError: If the head is wanted and has another shape.

@@ -1,4 +1,4 @@
-"""Losses with one weight an image, averaged over the number of images, as Keras does."""
+"""Losses with one weight per image, averaged over the number of images, as Keras does."""
 
 import numpy as np
 import torch.nn.functional as F
@@ -9,12 +9,12 @@ ClassWeight = str | float
 
 
 def class_weights(scheme: ClassWeight, labels: NDArray[np.int64], classes: int) -> NDArray[np.float64]:
-    """Weight of each class.
+    """Weight of each class in the loss.
 
     Args:
-        scheme: `none`; `balanced` (n / (classes * n_class), sklearn's); `other_share` (C-CW1: one minus the
-            class's own share, so that two weights sum to 1); a number, the weight of every class but the
-            first, which is the normal or negative one.
+        scheme: `none`; `balanced` (n / (classes * n_class), as scikit-learn's); `other_share` (one minus the
+            class's own share of the images, so that the weights of two classes sum to 1); a number, the
+            weight of every class but the first, which is the normal or negative one.
         labels: Class indices of the fold's training part, shape (images,).
         classes: Number of classes.
 

@@ -1,4 +1,4 @@
-"""Optimisers with the settings that the source systems' Keras had, where torch's differ."""
+"""Optimisers with Keras's defaults where torch's differ, since published results were obtained with them."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -14,12 +14,12 @@ from trainables.models.stages import TrainedPart
 
 @dataclass(frozen=True, slots=True)
 class Weight:
-    """A tensor that trains.
+    """A tensor that is trained.
 
     Attributes:
-        tensor: Of one model, or of several models stacked.
-        is_stage: Belongs to a backbone stage, not to head or adapter.
-        decays: Weight decay applies: a weight, not a bias or a normalisation.
+        tensor: Parameter of one model, or of several models stacked along the first axis.
+        is_stage: True for a backbone stage, False for head or adapter.
+        decays: True where weight decay applies: to weights, not to biases or normalisation.
     """
 
     tensor: Tensor
@@ -28,7 +28,7 @@ class Weight:
 
 
 def weights_of(part: TrainedPart) -> dict[str, Weight]:
-    """What trains in one model, by name."""
+    """Trained tensors of one model, by name."""
     return {
         name: Weight(parameter, name.startswith("trained."), parameter.dim() > 1)
         for name, parameter in part.named_parameters()
@@ -37,7 +37,7 @@ def weights_of(part: TrainedPart) -> dict[str, Weight]:
 
 
 def build_optimizer(config: OptimizerConfig, weights: Iterable[Weight]) -> torch.optim.Optimizer:
-    """Optimiser over everything that trains, of one model or of many: all of them work number by number."""
+    """Optimiser of one model or of several stacked ones: all update elementwise, so the steps are the same."""
     groups = [group for group in _groups(config, list(weights)) if group["params"]]
     match config.name:
         case "adam":
@@ -63,8 +63,8 @@ def lr_factor(config: OptimizerConfig, epoch: int, epochs: int, losses: Sequence
     """Factor on the learning rate in an epoch.
 
     Args:
-        config: Names the schedule.
-        epoch: 0-based.
+        config: Schedule and its settings.
+        epoch: 0-based epoch.
         epochs: Largest number of epochs.
         losses: Mean validation losses of the epochs so far, for `plateau`.
 
@@ -85,10 +85,10 @@ def lr_factor(config: OptimizerConfig, epoch: int, epochs: int, losses: Sequence
 
 
 def epochs_of_known_lr(config: OptimizerConfig, epochs: int, losses: Sequence[float] = ()) -> int:
-    """How many of the coming epochs have a learning rate that is known now, whatever their losses will be.
+    """Number of coming epochs whose learning rate is known now, whatever their losses will be.
 
     Args:
-        config: Names the schedule.
+        config: Schedule and its settings.
         epochs: Largest number of epochs.
         losses: Mean validation losses of the epochs so far.
 
@@ -104,7 +104,7 @@ def epochs_of_known_lr(config: OptimizerConfig, epochs: int, losses: Sequence[fl
 
 
 def _plateaus(losses: Sequence[float], length: int) -> tuple[int, int]:
-    """How often a best loss was followed by so many epochs that were no better, and epochs since then."""
+    """Number of plateaus of `length` epochs without a better loss, and number of epochs waited since."""
     best, waited, count = math.inf, 0, 0
     for loss in losses:
         if loss < best:

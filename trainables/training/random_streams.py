@@ -1,7 +1,7 @@
-"""The random draws of one model: its order, views, dropout and noise.
+"""Random streams of one model: order of the images, views, dropout and noise.
 
-Every model of a trial owns its generators, so that it sees the same draws whether the models of a trial run
-one after the other or as one batched computation.
+Every model of a trial owns its generators, so that it draws the same numbers whether the models of a trial
+run one after the other or as one batched computation.
 """
 
 from collections.abc import Sequence
@@ -19,11 +19,11 @@ Sampling = Literal["none", "over", "under"]
 
 @dataclass(frozen=True, slots=True)
 class RandomStreams:
-    """Generators of one model.
+    """Random generators of one model.
 
     Attributes:
-        order: On the CPU; decides order, views and online augmentation.
-        noise: On the model's device; decides dropout, noise and mixing.
+        order: Generator on the CPU, for order, views and online augmentation.
+        noise: Generator on the model's device, for dropout, noise and mixup.
     """
 
     order: torch.Generator
@@ -35,27 +35,27 @@ class RandomStreams:
         return cls(torch.Generator().manual_seed(seed), torch.Generator(device).manual_seed(seed))
 
     def state(self) -> dict[str, Any]:
-        """All that is needed to go on drawing."""
+        """State of both generators, for a checkpoint."""
         return {"order": self.order.get_state(), "noise": self.noise.get_state()}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from a state."""
+        """Continue from a state."""
         self.order.set_state(state["order"])
         self.noise.set_state(state["noise"])
 
 
 def epoch_order(images: IntArray, length: int, generator: torch.Generator) -> IntArray:
-    """Order the images of one epoch, filled up to a length with images drawn again.
+    """Order the images of one epoch, padded to a length with images drawn again.
 
-    Folds differ by a few images; filled up to the largest, they take the same steps side by side.
+    Folds differ by a few images; padded to the largest, they take the same number of steps.
 
     Args:
         images: Positions to train on, shape (n,).
-        length: Of the result; below n, images are left out.
-        generator: Decides the order.
+        length: Length of the result; below n, images are left out.
+        generator: Generator of the order.
 
     Returns:
-        Shape (length,): every image once before any image twice.
+        Positions, shape (length,): every image once before any image twice.
     """
     rounds: list[IntArray] = []
     while sum(map(len, rounds)) < length:
@@ -68,12 +68,12 @@ def resampled(images: IntArray, labels: IntArray, sampling: Sampling, generator:
 
     Args:
         images: Positions, shape (n,).
-        labels: Class indices of all positions.
+        labels: Class indices of all positions, shape (rows,).
         sampling: `over` repeats images drawn from the smaller classes, `under` drops images of the larger.
-        generator: Decides which.
+        generator: Generator that draws the repeated or dropped images.
 
     Returns:
-        Positions with equally many images a class (that occurs at all); `images` itself for `none`.
+        Positions with equally many images of each class that occurs; `images` itself for `none`.
     """
     if sampling == "none":
         return images
@@ -84,7 +84,7 @@ def resampled(images: IntArray, labels: IntArray, sampling: Sampling, generator:
 
 
 def bernoulli(shape: Sequence[int], keep: float, generators: Sequence[torch.Generator]) -> Tensor:
-    """Draw zeros and ones, 1 with probability `keep`, shape (models, *shape), each model by its generator."""
+    """Draw zeros and ones, 1 with probability `keep`, shape (models, *shape), each model by its own generator."""
     drawn = torch.empty((len(generators), *shape), device=generators[0].device)
     for own, generator in zip(drawn, generators, strict=True):
         own.bernoulli_(keep, generator=generator)
@@ -92,7 +92,7 @@ def bernoulli(shape: Sequence[int], keep: float, generators: Sequence[torch.Gene
 
 
 def normal(shape: Sequence[int], generators: Sequence[torch.Generator]) -> Tensor:
-    """Draw standard normal numbers, shape (models, *shape), each model by its generator."""
+    """Draw standard normal numbers, shape (models, *shape), each model by its own generator."""
     drawn = torch.empty((len(generators), *shape), device=generators[0].device)
     for own, generator in zip(drawn, generators, strict=True):
         own.normal_(generator=generator)

@@ -1,7 +1,7 @@
-"""Retrain, then test: a finished trial's configuration trained once more, on the whole training part.
+"""Refit of a finished trial: its configuration is trained once more, on the whole training part.
 
-Cross-validation has said how good the configuration is and how many epochs it needs; nothing is held out any
-more. The sealed test part is not in the material, and so not in the training either.
+Cross-validation has estimated how good the configuration is and how many epochs it needs, so nothing is held
+out any more. The sealed test part is not in the training data, and so not in the training either.
 """
 
 from collections.abc import Sequence
@@ -21,12 +21,12 @@ from trainables.training.initialisation import build_models, train_first_phase
 
 @dataclass(frozen=True, slots=True)
 class Refitted:
-    """What was trained on everything.
+    """Models that were trained on the whole training part.
 
     Attributes:
-        weights: Of each model, seed by seed.
-        images: Number of different images that the first of them was trained on.
-        loss: Of training in the last epoch, mean over models.
+        weights: Weights of each model, one model per seed.
+        images: Number of different images that the first model was trained on.
+        loss: Training loss of the last epoch, mean over models.
     """
 
     weights: list[dict[str, Tensor]]
@@ -35,7 +35,7 @@ class Refitted:
 
 
 def refitted_config(config: TrialConfig, seeds: int) -> TrialConfig:
-    """The configuration of a refitted trial: one fold, with a model for each seed."""
+    """Configuration of a refit: one fold, with a model for each seed."""
     return decode(flatten(config.model_dump()) | {"training.repeats": seeds})
 
 
@@ -51,16 +51,16 @@ def refit(
 ) -> Refitted:
     """Train models on the whole training part, without validation.
 
-    The learning rate takes the course that it took in cross-validation, which may go on after the last epoch
-    here.
+    The learning rate follows its schedule over the trial's largest number of epochs, as in cross-validation;
+    training may stop before the schedule ends.
 
     Args:
         config: The trial.
-        training_data: The training part; its folds are not looked at.
+        training_data: The training part; its folds are not used.
         runtime: Device, weights, and the trial to start from, of which the first fold's weights are taken.
-        epochs: To train, at most those of the trial.
-        seeds: Number of models, which differ in first weights, order and views.
-        seed: As for the trial.
+        epochs: Number of epochs to train, at most that of the trial.
+        seeds: Number of models, which differ in initial weights, order and views.
+        seed: Seed of the trial.
         losses: Mean validation losses of the cross-validation, for a learning rate that followed them.
 
     Raises:

@@ -1,6 +1,6 @@
-"""The models of a trial, one for each fold and repeat, trained one after the other.
+"""Sequential execution: the models of a trial, one for each fold and repeat, train one after the other.
 
-`trainables.training.fused` has the same models as one batched computation, with the same results.
+`trainables.training.fused` runs the same models as one batched computation, with the same results.
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,17 +26,16 @@ ExecutionMode = Literal["fused", "sequential"]
 
 @dataclass(frozen=True, slots=True)
 class TrainingInputs:
-    """What the models of a trial learn from.
+    """Features, labels, class weights and random streams that the models of a trial train with.
 
     Attributes:
         config: The trial.
-        features: Where batches come from.
+        features: Features that batches are taken from.
         labels: Class indices of all positions, shape (rows,), on the device.
-        class_weights: Of each model's training part, shape (models, classes), on the device; its number type
-            is that of the models.
-        streams: Of each model.
-        known: What the head is told of every position besides its pixels, shape (rows, K), on the device;
-            None for nothing.
+        class_weights: Weight of each class, from each model's training part, shape (models, classes), on the
+            device; its number type is that of the models.
+        streams: Random streams, one for each model.
+        known: Extra inputs of the head besides the pixels, shape (rows, K), on the device; None for none.
     """
 
     config: TrialConfig
@@ -47,7 +46,7 @@ class TrainingInputs:
     known: Tensor | None = None
 
     def known_of(self, positions: IntArray) -> Tensor | None:
-        """What the head is told of positions (...), shape (..., K)."""
+        """Extra inputs of the head at positions (...), shape (..., K); None for none."""
         return None if self.known is None else self.known[torch.from_numpy(positions).to(self.known.device)]
 
     def for_prediction(self, positions: IntArray) -> Iterator[Tensor]:
@@ -56,7 +55,7 @@ class TrainingInputs:
             yield batch.to(self.class_weights.dtype)
 
     def of(self, model: int) -> "TrainingInputs":
-        """The lesson of one model alone."""
+        """Training inputs of one model alone."""
         weights = self.class_weights[model : model + 1]
         return replace(self, class_weights=weights, streams=self.streams[model : model + 1])
 
@@ -70,13 +69,13 @@ class Models(Protocol):
     def train_step(self, positions: IntArray, *, active: Sequence[bool], augmented: bool = True) -> Tensor:
         """Train one step on positions (models, B); returns the loss of each model, shape (models,).
 
-        What happens to a model that is not active is left open; its loss is 0. Without augmentation images
-        come as they are.
+        The loss of a model that is not active is 0; its weights may change or not. Without augmentation the
+        images are used as they are.
         """
         ...
 
     def predict(self, positions: IntArray) -> Tensor:
-        """Probabilities of positions (models, H), averaged over views: (models, H, classes)."""
+        """Predict positions (models, H): probabilities averaged over views, shape (models, H, classes)."""
         ...
 
     def kept_state(self, model: int) -> dict[str, Tensor]:
@@ -84,7 +83,7 @@ class Models(Protocol):
         ...
 
     def load_kept_state(self, model: int, state: dict[str, Tensor]) -> None:
-        """Put back what `kept_state` returned."""
+        """Load the weights that `kept_state` returned."""
         ...
 
 
@@ -92,9 +91,9 @@ class SequentialModels:
     """Models that run one after the other.
 
     Args:
-        parts: Freshly built, one for each model; owned from now on.
-        inputs: What they learn from.
-        device: Where they run.
+        parts: New trained parts, one for each model; they are modified here.
+        inputs: Features, labels, class weights and random streams of the models.
+        device: Device that they run on.
     """
 
     mode: ExecutionMode = "sequential"
@@ -123,7 +122,7 @@ class SequentialModels:
     @torch.inference_mode()
     @single_precision()
     def predict(self, positions: IntArray) -> Tensor:
-        """Probabilities of positions (models, H), averaged over views: (models, H, classes)."""
+        """Predict positions (models, H): probabilities averaged over views, shape (models, H, classes)."""
         found = []
         for part, own in zip(self.parts, positions, strict=True):
             part.eval()
@@ -137,7 +136,7 @@ class SequentialModels:
         return self.parts[model].kept_state()
 
     def load_kept_state(self, model: int, state: dict[str, Tensor]) -> None:
-        """Put back what `kept_state` returned."""
+        """Load the weights that `kept_state` returned."""
         self.parts[model].load_kept_state(state)
 
 
@@ -152,7 +151,7 @@ def _loss(part: TrainedPart, inputs: TrainingInputs, positions: IntArray, augmen
 
 
 class Forward(Protocol):
-    """Maps batches (models, B, ...) and what is known (models, B, K) to logits (models, B, outputs)."""
+    """Maps batches (models, B, ...) and extra inputs (models, B, K) to logits (models, B, outputs)."""
 
     def __call__(self, batch: Tensor, known: Tensor | None, /) -> Tensor: ...
 
@@ -163,13 +162,13 @@ def training_losses(
     """Draw a batch for each model, augment it, and return each model's loss.
 
     Args:
-        forward: The models.
-        inputs: What they learn from.
-        positions: Shape (models, B).
-        augmented: False takes the images as they are: no view, noise or mixing is drawn.
+        forward: Forward pass of the models.
+        inputs: Features, labels, class weights and random streams of the models.
+        positions: Positions of each model's batch, shape (models, B).
+        augmented: False takes the images as they are: no view, noise or mixup is drawn.
 
     Returns:
-        Shape (models,).
+        Loss of each model, shape (models,).
     """
     training = inputs.config.training
     batch = inputs.features.for_training(
@@ -191,7 +190,7 @@ def training_losses(
 
 
 def use_generator(module: nn.Module, generator: torch.Generator) -> None:
-    """Let all dropout in a module draw from one generator."""
+    """Make all dropout layers of a module draw from one generator."""
     for layer in module.modules():
         if isinstance(layer, Dropout):
             layer.generator = generator

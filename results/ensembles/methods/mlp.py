@@ -4,7 +4,6 @@ import warnings
 from typing import Final, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
 from results.ensembles.fitted import (
     Matrix,
@@ -17,6 +16,7 @@ from results.ensembles.fitted import (
 )
 from results.ensembles.members import Members, positive_logits, two_columns
 from results.scores.calibration import sigmoid
+from trainables.common.frozen import FrozenModel
 from trainables.common.types import FloatArray
 
 HIDDEN_UNITS: Final = 8
@@ -24,15 +24,13 @@ PENALTY: Final = 1.0
 MOST_ITERATIONS: Final = 200
 
 
-class Layer(BaseModel):
+class Layer(FrozenModel):
     """x @ weights + bias.
 
     Attributes:
         weights: Shape (inputs, outputs).
         bias: Shape (outputs,).
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     weights: Matrix
     bias: Vector

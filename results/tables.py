@@ -1,0 +1,31 @@
+"""Rows of results as CSV, and the tables of the terminal."""
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.table import Table
+
+
+def csv_text(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
+    """Return rows as CSV with a header; None is empty, and several values in a cell have spaces between them.
+
+    >>> csv_text([{"trial": 1, "folds": (0, 2), "auc": None}], ["trial", "folds", "auc"])
+    'trial,folds,auc\\n1,0 2,\\n'
+    """
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
+    return text.getvalue()
+
+
+def result_table(**options: Any) -> Table:
+    """Return an empty table in the style of all results: a ruled header, no frame, texts at the left."""
+    return Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, caption_justify="left", **options)
+
+
+def _cell(value: Any) -> Any:
+    return " ".join(map(str, value)) if isinstance(value, tuple | list) else value
