@@ -12,7 +12,7 @@ STEPS = 30
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure the times and print them."""
     torch.set_num_threads(1)
     for features, units in ((1280, 256), (15680, 512)):
         default, fused = (_cpu_milliseconds(features, units, fused=choice) for choice in (False, True))

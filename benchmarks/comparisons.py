@@ -5,7 +5,7 @@
 DATA is the folder of real images and weights. INFN mass patches (150 pairs of 76 patients), benign against
 malignant, four folds by patient, no test part: every image is predicted once by a model that never saw its
 patient. A seed decides first weights, order and views; folds stay. The AUC is the mean over folds and seeds.
-Intervals, of it and of a difference, resample patients; the spread over seeds stands beside them.
+Its interval and that of a difference resample patients; the AUC of each seed is listed beside them.
 """
 
 import argparse
@@ -50,13 +50,13 @@ _HEAD: Final = {
 _LITE0: Final = {**_HEAD, "model.backbone": "efficientnet_lite0"}
 
 
-# A trained convolution below the backbone lets nothing be stored: every epoch is a pass there and back.
+# With a trained convolution before the backbone no features can be stored: every epoch passes it both ways.
 _SHORT: Final = {"training.epochs": 5, "training.average_views": False, "input.size_px": 96}
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A comparison; the first of its cases is what the others are compared with."""
+    """A comparison; its first case is the reference for the others."""
 
     title: str
     cases: Mapping[str, Mapping[str, Any]]
@@ -109,7 +109,7 @@ def main() -> None:
 def compare(
     question: Question, kitchen: Kitchen, training_data: TrainingData, *, seeds: Sequence[int]
 ) -> list[dict[str, Any]]:
-    """Run every case with every seed; returns one row a case."""
+    """Run every case with every seed; returns one row for each case."""
     predictions = {
         name: [
             kitchen.train(decode(settings), training_data, Effort(seed=seed)).predictions for seed in seeds

@@ -1,9 +1,9 @@
-"""Frozen stages on one CPU core: as published, folded, and in ONNX Runtime, by number of images at a time.
+"""Speed of frozen stages on one CPU core: as published, folded, and in ONNX Runtime, by batch size.
 
     python -m benchmarks.frozen_forward [--backbone NAME] [--side PIXELS] [--json FILE]
 
-Counts CPU seconds, so that other work on the machine disturbs little; weights are random. All compute the
-same features. The last lines say what an export costs and from how many images on it pays.
+It counts CPU seconds, so that other work on the machine disturbs little; weights are random. All compute the
+same features. The last lines give the cost of an export and the number of images from which it pays.
 """
 
 import argparse
@@ -69,7 +69,7 @@ def main() -> None:
 
 
 def _rate(run: Run, images: Tensor) -> float:
-    """Images a CPU second, in the fastest of some rounds."""
+    """Images per CPU second, in the fastest of some rounds."""
     run(images)
     times = []
     for _ in range(ROUNDS):

@@ -37,9 +37,9 @@ class Case:
     """One row of the table.
 
     Attributes:
-        name: What trains.
-        settings: Of the trial.
-        shape: Of one image's features.
+        name: Description of the trained layers.
+        settings: Settings of the trial.
+        shape: Shape of one image's features.
     """
 
     name: str
@@ -102,7 +102,7 @@ def _measure(case: Case, device: torch.device) -> dict[str, Any]:
 def _run(
     case: Case, config: TrialConfig, data: FoldData, device: torch.device, mode: ExecutionMode
 ) -> tuple[float, np.ndarray[Any, Any]]:
-    """Seconds of the fastest epoch, and the predictions after the last."""
+    """Seconds of the fastest epoch, and the predictions after the last epoch."""
     torch.manual_seed(0)
     channels = case.shape[0] if config.model.weights == "random" else 3
 

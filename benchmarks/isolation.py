@@ -2,10 +2,10 @@
 
     python -m benchmarks.isolation [--backbone resnet50] [--folds 4] [--epochs 2] [--json FILE]
 
-Each side is a fresh process that does what a Ray worker does: it opens a small set of images, runs one trial,
-writes its weights, and lets it go. Its resident memory is read before the trial, at its peak, and after it.
-The fork server of the isolated side, and its largest fold's process, stand beside it; of the server only what
-no other process shares counts. A machine's allocator decides how much of what is freed comes back.
+Each side is a fresh process that works like a Ray worker: it opens a small set of images, runs one trial,
+writes its weights, and releases it. Its resident memory is read before the trial, at its peak, and after it.
+The isolated side also reports its fork server and the process of its largest fold; of the server only memory
+that it shares with no other process counts. The machine's allocator decides how much freed memory comes back.
 """
 
 import argparse
@@ -81,7 +81,7 @@ def _measured(backbone: str, folds: int, epochs: int, *, isolated: bool) -> dict
 
 
 def _work(pipe: Connection, backbone: str, folds: int, epochs: int, isolated: bool) -> None:
-    """What a worker does."""
+    """Work of a worker process: run one trial and send the measured memory."""
     torch.set_num_threads(1)
     config = decode(
         {
@@ -136,7 +136,7 @@ def _status(field: str) -> float:
 
 
 def _fork_server() -> int:
-    """Number of the fork server's process: the child that runs it."""
+    """Process id of the fork server."""
     for child in Path("/proc/self/task").glob("*/children"):
         for process in child.read_text().split():
             if b"multiprocessing.forkserver" in Path(f"/proc/{process}/cmdline").read_bytes():
@@ -145,7 +145,7 @@ def _fork_server() -> int:
 
 
 def _own(process: int) -> float:
-    """Memory of a process that no other shares, in MiB."""
+    """Memory of a process that it shares with no other, in MiB."""
     lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()[1:]
     kib = {line.split(":")[0]: int(line.split()[1]) for line in lines}
     return (kib["Private_Clean"] + kib["Private_Dirty"]) / 1024

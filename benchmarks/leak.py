@@ -1,11 +1,11 @@
-"""What an image-level split promises and a patient-level one keeps, on histology patches of 18 patients.
+"""Scores of an image-level split against those of a patient-level one, on histology patches of 18 patients.
 
     python -m benchmarks.leak DATA [--epochs 2] [--json FILE]
 
 DATA is the folder of real images and weights. Recipes E000-1, a single convolution, and E000-3, whose VGG19
 is VGG16 here, each on the same patches with a quarter held out: once by patient, once by image, as their
-source did. E000-3 learns with Adam, one of its source's choices: its own SGD took 77,000 steps, there are
-some hundred here. Neither augments. E000-1 trains for its 15 epochs. Intervals resample patients.
+source did. E000-3 trains with Adam, one of the source's choices: its own SGD took 77,000 steps, but here
+there are a few hundred. Neither augments. E000-1 trains for its 15 epochs. Intervals resample patients.
 """
 
 import argparse

@@ -1,11 +1,12 @@
-"""Memory of a node whose workers read one set of images or features: mapped from the store, or loaded.
+"""Memory of a node whose workers read one set of images or features, mapped from the store or loaded.
 
     python -m benchmarks.memory [--gb 1.0] [--workers 8] [--json FILE]
 
-A driver that has the set open and eight workers that have read all of it, against workers that `np.load` it
-whole as a plain script does. Pages that several processes share count once for the node: PSS divides them
-by their number of users, USS leaves them out. Two workers that load it whole are measured and scaled to the
-same number. The interpreter and its packages are in all figures but the number of copies.
+It compares a driver that has the set open and eight workers that have read all of it with workers that
+`np.load` the whole set as a plain script does. Pages that several processes share count once for the node:
+PSS divides them by their number of users, USS leaves them out. Two workers that load the whole set are
+measured and scaled to the same number. All figures but the number of copies include the interpreter and its
+packages.
 """
 
 import argparse
@@ -96,7 +97,7 @@ def _print(name: str, found: dict[str, Any], workers: int) -> None:
 
 
 def _measure(open_set: Open, place: Path, path: Path, workers: int) -> list[Memory]:
-    """Memory of a driver and of some workers, in MiB, while all of them have the set that lies at `path`."""
+    """Memory of a driver and of some workers, in MiB, while all of them have the set at `path` open."""
     context = multiprocessing.get_context("spawn")
     pipes = [context.Pipe() for _ in range(workers + 1)]
     processes = [
@@ -145,7 +146,7 @@ def _mapped_share(process: int, path: Path) -> float:
 
 
 def _nothing(folder: Path) -> None:
-    """A process without the set."""
+    """Open no set, for a process that only measures the interpreter and its packages."""
 
 
 def _write_images(folder: Path, size: int) -> tuple[Open, Path]:

@@ -1,11 +1,11 @@
-"""What a trial costs beside its training: trials that do nothing, with five reports each, two at once.
+"""Cost of a trial besides its training, from trials that train nothing, with five reports each, two at once.
 
     python -m benchmarks.overhead [--trials 200] [--tune-trials 16] [--long] [--json FILE]
 
-Ours is the engine as a search runs it: conductor, study in a journal file with the real search space, records
-in a run folder, terminal and TensorBoard. Only the training is left out. Beside it Optuna alone, a pool of
-Ray actors with ask and tell, and Ray Tune with OptunaSearch as it comes. `--long` shows whether the 2,000th
-trial costs more than the 100th.
+Ours is the Ray backend as in a search: trial manager, study in a journal file with the real search space,
+records in a run folder, terminal and TensorBoard. Only the training is left out. It is compared with Optuna
+alone, a pool of Ray actors with ask and tell, and Ray Tune with OptunaSearch and its default settings.
+`--long` shows whether the 2,000th trial costs more than the 100th.
 """
 
 import argparse
@@ -65,7 +65,7 @@ _CONTEXT: Final = SpaceContext(
 
 
 class NoTraining:
-    """Stands in for `TrialRunner`: reports its epochs at once and writes its record, as a real trial does."""
+    """Replacement for `TrialRunner` that reports its epochs at once and writes a record as a real one does."""
 
     def __init__(
         self, run: RunFolder, number: int, config: TrialConfig, params: dict[str, Any], **given: Any
@@ -73,7 +73,7 @@ class NoTraining:
         self.run, self.number, self.config, self.params = run, number, config, params
 
     def step(self) -> WorkerReport:
-        """All epochs, and the end."""
+        """Report all epochs and the end."""
         value = worth(self.number)
         scalars = {"loss/train": 0.5, "loss/validation": 0.6, "auc/validation": value, "fold_1/auc": value}
         epochs = tuple(EpochReport(e, value, scalars, (), e == REPORTS) for e in range(1, REPORTS + 1))
@@ -96,18 +96,18 @@ class NoTraining:
 
 
 def worth(number: int) -> float:
-    """A score in [0.5, 1) that looks like chance and repeats."""
+    """Return a score in [0.5, 1) that looks random but is the same in every run."""
     return 0.5 + (number * 0.6180339887 % 1.0) / 2
 
 
 @dataclass
 class Ends:
-    """Watches when trials end."""
+    """Callback that notes the end time of each trial."""
 
     at: list[float]
 
     def started(self, *told: Any) -> None:
-        """Not of interest."""
+        """Do nothing."""
 
     epoch = postponed = started
 
@@ -117,7 +117,7 @@ class Ends:
 
 
 def ours(trials: int, folder: Path, *, is_watched: bool) -> list[float]:
-    """Run our engine; returns when each trial ended."""
+    """Run our Ray backend; returns the end time of each trial in seconds."""
     run = RunFolder(folder / f"run-{trials}-{is_watched}")
     search = _search(trials)
     run.write_search(search)
@@ -146,7 +146,7 @@ def ours(trials: int, folder: Path, *, is_watched: bool) -> list[float]:
 
 
 def optuna_alone(trials: int, folder: Path) -> list[float]:
-    """Ask, report and tell in a loop; returns when each trial ended."""
+    """Ask, report and tell in a loop; returns the end time of each trial in seconds."""
     study, ends = _study(folder / "optuna.log"), []
     for _ in range(trials):
         trial = _ask(study)
@@ -158,7 +158,7 @@ def optuna_alone(trials: int, folder: Path) -> list[float]:
 
 
 def actor_pool(trials: int, folder: Path) -> list[float]:
-    """A pool of Ray actors that each return five reports, with ask and tell around it."""
+    """Run a pool of Ray actors that each return five reports, with ask and tell around it."""
     study, ends = _study(folder / "pool.log"), []
     actors = [ray.remote(num_cpus=1)(_Actor).remote() for _ in range(AT_ONCE)]
     running: dict[Any, tuple[Any, Any]] = {}
@@ -190,7 +190,7 @@ class _Actor:
 
 
 def stock_tune(trials: int, folder: Path) -> list[float]:
-    """Ray Tune with OptunaSearch as it comes: a fresh actor a trial, the stock loggers."""
+    """Run Ray Tune with OptunaSearch and default settings: a new actor for each trial, the stock loggers."""
     from ray import tune
     from ray.tune.search import ConcurrencyLimiter
     from ray.tune.search.optuna import OptunaSearch
@@ -235,11 +235,11 @@ def _ask(study: optuna.Study) -> optuna.Trial:
 
 
 def milliseconds(ends: list[float], first: int = 0) -> float:
-    """Wall-clock milliseconds a trial, from one end to another.
+    """Return the wall-clock milliseconds per trial, from one end to another.
 
     Args:
-        ends: When each trial ended, seconds.
-        first: Trials to skip: starting workers costs the first ones more in every setup.
+        ends: End time of each trial, in seconds.
+        first: Number of first trials to skip, since starting workers makes them slower in every setup.
     """
     window = ends[first:]
     return 1e3 * (window[-1] - window[0]) / (len(window) - 1)

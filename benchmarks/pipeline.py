@@ -45,7 +45,7 @@ CASES = (("efficientnet_lite0", 150, 48), ("efficientnet_lite0", 224, 32), ("vgg
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What one backbone and size gave: images a second, and differences as shares of the largest feature."""
+    """Images per second of one backbone and size, and differences as shares of the largest feature."""
 
     backbone: str
     size_px: int
@@ -59,7 +59,7 @@ class Row:
 
 
 class Tutorial(Dataset[Tensor]):
-    """Images and torchvision's transforms, as tutorials write them."""
+    """Data set with torchvision's transforms, as tutorials write it."""
 
     def __init__(self, images: np.ndarray, backbone: Backbone, size_px: int) -> None:
         self.images = images
@@ -72,11 +72,11 @@ class Tutorial(Dataset[Tensor]):
         )
 
     def __len__(self) -> int:
-        """Number of images."""
+        """Return the number of images."""
         return len(self.images)
 
     def __getitem__(self, index: int) -> Tensor:
-        """One image, shape (3, S, S)."""
+        """Return one image, shape (3, S, S)."""
         image: Tensor = self.transform(Image.fromarray(self.images[index]).convert("RGB"))
         return image
 
@@ -153,22 +153,22 @@ class Case:
         )
 
     def as_tutorial(self) -> np.ndarray:
-        """Pooled features (images, D) of the untouched images."""
+        """Return pooled features of the unchanged images, shape (images, D)."""
         loader = DataLoader(Tutorial(self.patches.images, self.backbone, self.size_px), TUTORIAL_BATCH)
         with torch.no_grad():
             found = [self.body(images.to(self.device)).mean(dim=(2, 3)).cpu() for images in loader]
         return torch.cat(found).numpy()
 
     def as_ours(self) -> np.ndarray:
-        """The same through transform and prefix, in eight symmetries; returns the first."""
+        """Compute them through transform and prefix, in eight symmetries; return those of the first."""
         self.forward._kept.clear()
         first, *_ = [_joined(self.forward(view, [self.tap])) for view in VIEWS]
         return first
 
     def as_stored(self) -> np.ndarray:
-        """The same by way of the store."""
+        """Compute them through the store; return those of the first symmetry."""
         self.forward._kept.clear()
-        self.stored += 1  # another key, so that nothing is there yet
+        self.stored += 1  # a new key, so that no features are stored yet
         key = PrefixKey(
             self.patches.fingerprint,
             np.arange(len(self.patches.images)),
@@ -180,7 +180,7 @@ class Case:
         return np.asarray(views.arrays[0], dtype=np.float32)
 
     def as_bare(self) -> np.ndarray:
-        """The executor alone, on batches that are ready."""
+        """Run the executor alone, on batches in memory."""
         found = [self.forward.executor(batch, [self.tap.stage])[self.tap.stage] for batch in self.batches]
         return torch.cat([features.mean(dim=(2, 3)) for features in found]).cpu().numpy()
 

@@ -17,12 +17,12 @@ _LEARNING_RATES: Final = (5e-4, 1e-3)
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """One point: a frozen backbone up to a cut, a contrast, a head and its learning rate.
+    """One configuration: a frozen backbone up to a cut, a contrast, a head and its learning rate.
 
     Attributes:
-        cut: Cut level.
-        contrast: Factor.
-        hidden: Units of the hidden layer, as text.
+        cut: Cut level of the backbone.
+        contrast: Contrast factor.
+        hidden: Number of units of the hidden layer, as text.
         lr: Learning rate of Adam.
     """
 
@@ -32,7 +32,7 @@ class Configuration:
     lr: float
 
     def as_trial(self, backbone: str, epochs: int) -> TrialConfig:
-        """The same for our search: all epochs, the eight symmetries in training, one view at prediction."""
+        """Return it for our search: all epochs, the eight symmetries in training, one view at prediction."""
         return decode(
             {
                 "model.backbone": backbone,
@@ -51,6 +51,6 @@ class Configuration:
 
 
 def configurations() -> list[Configuration]:
-    """The same 32 points every time, in an order that mixes cuts and contrasts."""
+    """Return the same 32 configurations every time, in an order that mixes cuts and contrasts."""
     grid = [Configuration(*point) for point in itertools.product(_CUTS, _CONTRASTS, _HIDDEN, _LEARNING_RATES)]
     return random.Random(0).sample(grid, COUNT)

@@ -1,4 +1,4 @@
-"""A plain hyperparameter search, written as Ray Tune's own examples are: what the benchmark compares with.
+"""A plain hyperparameter search in the style of Ray Tune's own examples, the baseline of the benchmark.
 
 One function trainable, OptunaSearch, a DataLoader with torchvision transforms. The frozen network runs in
 every epoch of every fold of every trial.
@@ -25,18 +25,18 @@ from trainables.models.weights import WeightsFile, build_stages
 
 @dataclass(frozen=True, slots=True)
 class PlainData:
-    """What every plain trial reads.
+    """Data and settings that all plain trials share.
 
     Attributes:
         images: File of the training part's images, shape (n, H, W).
-        labels: 0 or 1, shape (n,).
-        folds: Fold that holds each image out, shape (n,); the very split of the other side.
+        labels: Labels, 0 or 1, shape (n,).
+        folds: Fold that holds each image out, shape (n,); the same split as in our search.
         max_value: Raw value that becomes 1.0.
-        size_px: Side of the network's input.
-        backbone: Name.
-        weights: Its pretrained file.
-        epochs: Of a trial.
-        seed: Of the trials.
+        size_px: Side of the network's input in pixels.
+        backbone: Name of the backbone.
+        weights: Pretrained weights file of the backbone.
+        epochs: Number of epochs of a trial.
+        seed: Random seed of the trials.
     """
 
     images: Path
@@ -55,7 +55,7 @@ class PlainResult:
     """Outcome of a plain search.
 
     Attributes:
-        seconds: From the start of the trials to the end of the last.
+        seconds: Seconds from the start of the trials to the end of the last one.
         values: Mean fold AUC of each configuration at its epoch of lowest mean validation loss.
     """
 
@@ -78,7 +78,7 @@ class _Patches(Dataset[tuple[Tensor, int]]):
 
 
 def run_plain(data: PlainData, sample: Sequence[Configuration], *, workers: int, folder: Path) -> PlainResult:
-    """Search with Ray Tune and OptunaSearch over some configurations, in the Ray that is running."""
+    """Search with Ray Tune and OptunaSearch over some configurations, in the Ray that runs already."""
     from ray import tune
     from ray.tune.search.optuna import OptunaSearch
 

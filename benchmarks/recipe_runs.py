@@ -1,4 +1,4 @@
-"""Runs recipes of the catalogue in this process, without Ray: what the commands about recipes share."""
+"""Runs of recipes in this process, without Ray; shared by the benchmarks about recipes."""
 
 import dataclasses
 import time
@@ -30,21 +30,21 @@ from trainables.validation.cross_validation import TrialSnapshot
 from trainables.validation.factory import open_validation
 
 CPU: Final = torch.device("cpu")
-_COMMON_SIDE: Final = 150  # pixels; tells which maps are small enough to keep
+_COMMON_SIDE: Final = 150  # pixels; at this image size it is decided which maps are small enough to keep
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What came out of one point of a recipe.
+    """Result of one point of a recipe.
 
     Attributes:
-        config: What ran.
-        best: What was kept of each fold.
-        predictions: Out of fold.
-        epochs: That were trained.
-        seconds: Of wall time, features included.
-        parameters: That train in one model; None for a classical model.
-        peak_bytes: Most memory that the process took more than at its start; None where that is unknown.
+        config: Configuration that ran.
+        best: Snapshot of the best epoch.
+        predictions: Out-of-fold predictions.
+        epochs: Number of epochs that were trained.
+        seconds: Seconds of wall time, features included.
+        parameters: Number of trained parameters of one model; None for a classical model.
+        peak_bytes: Peak memory of the process in bytes beyond that at its start; None if unknown.
     """
 
     config: TrialConfig
@@ -58,13 +58,13 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How much of a recipe is run.
+    """Limits on the run of a recipe.
 
     Attributes:
-        epochs: Most that are trained.
-        seconds: After which no further epoch begins; the best so far counts.
-        seed: Of training.
-        fixed_params: Settings in the place of the recipe's.
+        epochs: Largest number of epochs.
+        seconds: Seconds after which no further epoch begins; the best epoch so far counts.
+        seed: Random seed of training.
+        fixed_params: Settings that replace those of the recipe.
     """
 
     epochs: int = 2000
@@ -79,8 +79,8 @@ class Kitchen:
     Args:
         store: Folder of stored features.
         weights_dir: Folder of pretrained weights; None for none.
-        stand_ins: Backbone -> the one that takes its place where its weights are missing; those that are not
-            named get random numbers, which are good for measuring cost only.
+        stand_ins: Backbone -> backbone that replaces it if its weights are missing; others without weights
+            get random ones, which are good for measuring cost only.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class Kitchen:
         self._sources: dict[tuple[str, str, str], Run] = {}
 
     def fixed_params(self, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """Settings that put another backbone in the place of one without weights."""
+        """Return the settings that replace a backbone without weights by another one."""
         backbone = backbone_named(str(settings["model.backbone"]))
         is_pretrained = settings.get("model.weights", "imagenet") != "random"  # or starts from one that is
         is_lacking = backbone.has_imagenet_weights and is_pretrained and self._weights(backbone.name) is None
@@ -100,7 +100,7 @@ class Kitchen:
         fixed_params: dict[str, Any] = {"model.backbone": other.name}
         trained = settings.get("model.trained_stages", 0)
         if trained not in (0, "all"):
-            # As deep a part of it trains: seven of nine stages, or the last layers with weights.
+            # The same share of the replacement trains, such as seven of nine stages.
             share = int(trained) / len(backbone.stage_names)
             fixed_params["model.trained_stages"] = max(2, round(share * len(other.stage_names)))
         cut = str(settings.get("model.cut", "top"))
@@ -119,11 +119,11 @@ class Kitchen:
         """Run one point on the training part of a split.
 
         Args:
-            recipe: It belongs to.
-            settings: The point.
-            patch_set: Images.
-            split: Of these images.
-            effort: How much of it.
+            recipe: Recipe that the point belongs to.
+            settings: Settings of the point.
+            patch_set: Images of the recipe.
+            split: Split of these images.
+            effort: Limits on the run.
         """
         training_data = training_data_of(patch_set, task_named(recipe.task), split)
         if recipe.type_from:
@@ -150,10 +150,10 @@ class Kitchen:
         """Train and evaluate the folds of one configuration.
 
         Args:
-            config: The trial.
-            training_data: The training part.
-            effort: Seconds and seed.
-            start: Finished trial that `model.weights=start` means.
+            config: Configuration to train.
+            training_data: Images and labels of the training part.
+            effort: Limits on the run, of which seconds and seed are used.
+            start: Finished trial that `model.weights=start` takes its weights from; None without one.
         """
         peak, begun = PeakMemory(CPU), time.monotonic()
         runtime = dataclasses.replace(self._place(config), start=start)
@@ -183,7 +183,7 @@ class Kitchen:
         )
 
     def _source(self, name: str, task: str, patch_set: PatchSet, split: Split, effort: Effort) -> Run:
-        """The recipe that another builds on, run once in the same folds."""
+        """Result of a recipe that another one builds on, run once in the same folds."""
         key = (name, task, patch_set.fingerprint)
         if key not in self._sources:
             recipe = recipe_named(name, task)
@@ -200,7 +200,7 @@ class Kitchen:
 
     @staticmethod
     def _taps(config: TrialConfig) -> dict[str, tuple[Tap, ...]]:
-        """What one pass through the frozen stages may leave for other recipes."""
+        """Taps at which a pass through the frozen stages stores features for other recipes."""
         backbone = backbone_named(config.model.backbone)
         if not backbone.has_imagenet_weights or backbone.name not in BACKBONES:
             return {}
@@ -227,9 +227,9 @@ def split_for(recipe: Recipe, patch_set: PatchSet, *, seed: int = 0, is_small: b
     """Split as the recipe's source did, by patients.
 
     Args:
-        recipe: Gives the protocol.
-        patch_set: Images.
-        seed: Of the split.
+        recipe: Recipe with the protocol of its source.
+        patch_set: Images to split.
+        seed: Random seed of the split.
         is_small: Take a single validation part of a quarter instead, which is cheapest.
     """
     task, protocol = task_named(recipe.task), recipe.protocol
@@ -248,7 +248,7 @@ def split_for(recipe: Recipe, patch_set: PatchSet, *, seed: int = 0, is_small: b
 
 
 def _published(name: str) -> Iterator[tuple[str, torch.Tensor]]:
-    """Random tensors as a published file of a backbone has them."""
+    """Random tensors under the names in a published weights file of a backbone."""
     for stage, module in backbone_named(name).build(3).items():
         if isinstance(module, PublishedStage):
             yield from ((key, tensor.detach()) for key, tensor in module.published_tensors())

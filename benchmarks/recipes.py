@@ -1,10 +1,10 @@
-"""Every recipe of the catalogue for one epoch on small data: does it run, and what does it cost?
+"""Run of every recipe of the catalogue for one epoch on small data, to see that it works and what it costs.
 
     python -m benchmarks.recipes [--recipe ID] [--task TASK] [--json FILE]
 
-Synthetic patches in the recipe's own size and channels, one validation part, random numbers where pretrained
-weights are not at hand: figures are costs, not scores. Memory is what the process took beyond its start.
-A recipe that cannot run is a failure, and so is the command then. Ensembles run their members, then the fit.
+It uses synthetic patches in the recipe's own size and channels, one validation part, and random weights where
+pretrained ones are missing: figures are costs, not scores. Memory is the peak of the process beyond that at
+its start. If a recipe cannot run, the command fails. Ensembles run their members, then the fit.
 """
 
 import argparse
@@ -31,7 +31,7 @@ from trainables.data.phantom import make_phantom
 from trainables.data.sources import load_patch_set
 
 _MIB: Final = 2**20
-_PATIENTS: Final = 12  # neighbours of up to 30 images are asked for
+_PATIENTS: Final = 12  # enough images for the recipes with 30 nearest neighbours
 _TASKS_OF_THEIR_OWN: Final = ("idc", "healthy_sick")
 
 
@@ -83,7 +83,7 @@ def _run(recipe: Recipe, patch_set: PatchSet, kitchen: Kitchen) -> dict[str, Any
         if recipe.method:
             members = align({number: run.predictions for number, run in enumerate(runs)})
             fit(recipe.method, members, seed=0)
-    except Exception as error:  # whatever it was, it is the recipe's failure
+    except Exception as error:  # any error is a failure of the recipe
         row["error"] = f"{error.__class__.__name__}: {error}"
         traceback.print_exc()
         runs = []

@@ -50,18 +50,18 @@ _Z95: Final = 1.96
 
 
 class FixedList:
-    """A policy that hands out a list of configurations and prunes none."""
+    """A study that hands out a list of configurations and prunes none."""
 
     def __init__(self, configs: Sequence[TrialConfig]) -> None:
         self.proposals = [TrialSpec(number, config, {}) for number, config in enumerate(configs)]
         self.records: dict[int, TrialRecord] = {}
 
     def ask(self) -> TrialSpec | None:
-        """The next one, or None."""
+        """Return the next trial, or None at the end of the list."""
         return self.proposals.pop(0) if self.proposals else None
 
     def should_prune(self, number: int, epoch: int, value: float) -> bool:
-        """Never."""
+        """Return False: no trial is pruned."""
         return False
 
     def tell(self, record: TrialRecord) -> None:
@@ -74,12 +74,12 @@ class OurResult:
     """Outcome of our search over a list.
 
     Attributes:
-        seconds: From the file of images to the last record, preparation included.
+        seconds: Seconds from the file of images to the last record, preparation included.
         preparation: Seconds before the first trial: data, split, probe, export of the frozen stages.
         values: Mean fold AUC of each configuration, in order.
-        prefix_seconds: Worker time in which features were computed.
-        trial_seconds: Worker time of all trials, without the time between them.
-        computed_views: View files that were computed.
+        prefix_seconds: Worker seconds in which features were computed.
+        trial_seconds: Worker seconds of all trials, without the time between them.
+        computed_views: Number of view files that were computed.
     """
 
     seconds: float
@@ -159,7 +159,7 @@ def _compare(arguments: argparse.Namespace, scratch: Path, connection: Connectio
 
 
 def _prepared(arguments: argparse.Namespace, scratch: Path, connection: Connection, name: str) -> Prepared:
-    """Everything that a search does before its trials."""
+    """Preparation of a search before its trials: data, split, probe and export."""
     request = SearchRequest(
         task=TASK,
         data=arguments.data,
@@ -185,7 +185,7 @@ def _run_ours(
     seed: int,
     preparation: float = 0.0,
 ) -> OurResult:
-    """Run configurations through conductor and engine, in a run folder of their own."""
+    """Run configurations through trial manager and Ray backend, in a run folder of their own."""
     run, record = RunFolder(folder), prepared.record.with_options(seed=seed)
     folder.mkdir()
     run.split_file.write_bytes(prepared.run.split_file.read_bytes())

@@ -1,9 +1,9 @@
-"""Every experiment of the five sources on real images: writes the table of docs/sources.md.
+"""Every experiment of the five source systems on real images; it writes the table of docs/sources.md.
 
     python -m benchmarks.sources DATA [--recipe ID] [--seconds 45] [--json FILE] [--write docs/sources.md]
 
-DATA is the folder of real images and weights (its README says what lies there). The sources' own images are
-not in it, so each recipe runs on what is nearest to them; splits are by patient, whatever the source did.
+DATA is the folder of real images and weights (its README describes them). The sources' own images are not in
+it, so each recipe runs on the most similar ones; splits are by patient, whatever the source did.
 Heads on frozen features train as long as the source's. Nets that train from pixels do so at the size of the
 images and for `--seconds` at most, since this is one CPU core; the row says how many epochs that were. VGG16
 stands in for VGG19, and EfficientNet-Lite0 for other backbones whose weights are not there. A sweep of many
@@ -32,8 +32,8 @@ from trainables.config.tasks import LabelCodes, task_named
 from trainables.data.patches import PatchSet, RawPatches, store_patch_set
 from trainables.data.sources import load_patch_set
 
-_POINTS: Final = 4  # of a sweep that are run
-_SHARE: Final = 0.2  # of the patients that IDC recipes train on
+_POINTS: Final = 4  # number of points of a sweep that are run
+_SHARE: Final = 0.2  # share of the patients that IDC recipes train on
 _STAND_INS: Final = {
     "vgg19": "vgg16",
     **dict.fromkeys(("resnet50", "inception_v3", "mobilenet_v1", "nasnet"), "efficientnet_lite0"),
@@ -48,13 +48,13 @@ _DATA: Final = {
     "healthy_sick": "MIAS films",
     "wisconsin": "Wisconsin",
 }
-_OURS: Final = "frozen-lite0"  # no source's
+_OURS: Final = "frozen-lite0"  # our own recipe, not one of a source
 _NOT_MEASURED: Final = {"ours": "not measured", "on": "-", "differs": "-"}
 _PAGE: Final = "<!-- table -->"
 
 
 def main() -> None:
-    """Run what is missing, and write the table."""
+    """Run the recipes without figures so far, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path, help="folder of real images and weights")
     parser.add_argument("--recipe", help="this one only")
@@ -85,12 +85,12 @@ def main() -> None:
 
 
 class Table:
-    """Measures recipes on the images that are nearest to their source's.
+    """Measures recipes on the images that are most similar to those of their sources.
 
     Args:
         data: Folder of real images and weights.
-        folder: For stored images and features.
-        seconds: After which no further epoch of a net that trains from pixels begins.
+        folder: Folder for stored images and features.
+        seconds: Seconds after which no further epoch of a net that trains from pixels begins.
     """
 
     def __init__(self, data: Path, folder: Path, *, seconds: float) -> None:
@@ -100,7 +100,7 @@ class Table:
         self._runs: dict[tuple[str, str, int], Run] = {}
 
     def measure(self, recipe: Recipe) -> dict[str, Any]:
-        """Run a recipe, or an ensemble's members; returns what the table says of it."""
+        """Run a recipe, or the members of an ensemble; returns the measured cells of its table row."""
         patch_set = self._patch_set(recipe)
         if recipe.members:
             runs = [self._run(recipe_named(name, recipe.task), 0) for name in recipe.members]
@@ -130,9 +130,9 @@ class Table:
 
     @staticmethod
     def _pins(settings: Mapping[str, Any]) -> dict[str, Any]:
-        """What is changed for the sake of time: no enlarging, and grey copied instead of mapped."""
+        """Settings that save time: images are not enlarged, and grey is copied instead of mapped."""
         fixed_params: dict[str, Any] = {"model.channels": "replicate"}
-        if settings["training.augmentation"] == "idc":  # the largest set by far, and the largest networks
+        if settings["training.augmentation"] == "idc":  # by far the largest data, and the largest networks
             fixed_params |= {"training.augmentation": "none"}
             fixed_params |= (
                 {}
@@ -191,7 +191,7 @@ class Table:
 
 
 def _stand_ins(recipe: Recipe, found: Mapping[str, Mapping[str, Any]]) -> str:
-    """What the table says of an ensemble's members."""
+    """Remark in the table on replaced backbones of an ensemble's members; empty without any."""
     rows = (found.get(f"{name} {recipe.task}") for name in recipe.members)
     replaced = [row["differs"] for row in rows if row and "in the place of" in row["differs"]]
     return f"{len(replaced)} of {len(recipe.members)} members have another backbone" if replaced else ""
@@ -203,7 +203,7 @@ def _data_of(recipe: Recipe) -> str:
 
 
 def as_markdown(found: Mapping[str, Mapping[str, Any]]) -> str:
-    """The table, one row an experiment."""
+    """The table, one row for each experiment."""
     lines = [
         "| recipe | task | needs | the source's figure | ours | on | what differs |",
         "| --- | --- | --- | --- | --- | --- | --- |",
@@ -236,7 +236,7 @@ def _as_text(figure: ReportedScore) -> str:
 
 
 def _score(predictions: OutOfFold, collapsed: Sequence[int]) -> str:
-    """AUC and accuracy with their intervals, the majority's share, and whether folds collapsed."""
+    """AUC and accuracy with their intervals, the share of the majority class, and the collapsed folds."""
     called = predictions.probabilities.argmax(axis=1) == predictions.labels
     accuracy = bootstrap_interval(
         predictions.groups, lambda counts: (counts @ called) / counts.sum(axis=1), seed=0

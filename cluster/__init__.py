@@ -1,1 +1,1 @@
-"""Cluster files for `ray up`, and how a search finds or starts Ray."""
+"""Cluster files for `ray up`, and the connection of a search to Ray."""

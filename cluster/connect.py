@@ -1,4 +1,4 @@
-"""How a search gets its Ray: a cluster that is named, one that is found, or one of its own."""
+"""Connection of a search to Ray: to a named cluster, to one that is found here, or to a Ray of its own."""
 
 import contextlib
 import logging
@@ -37,13 +37,13 @@ class Connection:
     """The Ray that a search runs on.
 
     Attributes:
-        address: `host:port` of the cluster's control service.
-        is_own: True where `connect` started it, so that `disconnect` ends it.
-        cpus: CPUs that Ray offers in total.
-        gpus: GPUs that Ray offers in total.
-        nodes: Machines that are part of it, at least 1.
-        sentence: All of this for the user, in one sentence.
-        machines: What each of them offers; empty where it is not known.
+        address: Address `host:port` of the cluster's control service.
+        is_own: True if `connect` started this Ray, so that `disconnect` ends it.
+        cpus: Number of CPUs that Ray offers in total.
+        gpus: Number of GPUs that Ray offers in total.
+        nodes: Number of its machines, at least 1.
+        sentence: Description for the user, in one sentence.
+        machines: Resources of each machine; empty if they are not known.
     """
 
     address: str
@@ -57,12 +57,12 @@ class Connection:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where to connect, before anything is started.
+    """The cluster to connect to, chosen before anything is started.
 
     Attributes:
-        address: `host:port`, or None to start an own Ray.
-        chosen_by: Who named it: `the user`, `RAY_ADDRESS` or `this machine`.
-        note: Why something that was expected is not used, or empty.
+        address: Address `host:port`, or None to start an own Ray.
+        chosen_by: Origin of the address: `the user`, `RAY_ADDRESS` or `this machine`.
+        note: Reason why an expected cluster is not used; empty without one.
     """
 
     address: str | None
@@ -77,7 +77,7 @@ def connect(address: str | None, *, cpus: int | None = None, quiet: bool = True)
         address: `host:port` of a cluster that this machine is part of; `local` for an own Ray in any case;
             `auto` for the cluster that runs here, or an error; None for `RAY_ADDRESS`, else the cluster that
             `ray start` or `ray up` left running here, else an own Ray.
-        cpus: CPUs of an own Ray, at least 1; None takes all. A cluster keeps the CPUs that it has.
+        cpus: Number of CPUs of an own Ray, at least 1; None takes all. A cluster keeps the CPUs that it has.
         quiet: Keep Ray's information and warnings from the terminal; its errors still show.
 
     Raises:
@@ -97,9 +97,8 @@ def connect(address: str | None, *, cpus: int | None = None, quiet: bool = True)
     if target.address is None:
         options |= {"address": "local", "num_cpus": cpus, "include_dashboard": False}
     elif target.address != recorded_address():
-        options["address"] = (
-            target.address
-        )  # else Ray finds it again: only then does it read its token itself
+        # Ray must find an address that `ray start` recorded: only then does it read the token itself.
+        options["address"] = target.address
     with _quiet_warnings(quiet), _callers_sigterm_handler(), _without_ray_address():
         try:
             ray.init(**options)
@@ -110,17 +109,17 @@ def connect(address: str | None, *, cpus: int | None = None, quiet: bool = True)
 
 
 def disconnect(connection: Connection) -> None:
-    """Leave the cluster; an own Ray ends, somebody else's goes on. Safe to call twice."""
+    """Leave the cluster; an own Ray ends, any other goes on. Safe to call twice."""
     import ray
 
     ray.shutdown(wait_for_processes=connection.is_own)
 
 
 def find_target(address: str | None, environment_address: str | None) -> Target:
-    """Decide where to connect, and make sure that something answers there.
+    """Choose the cluster to connect to, and make sure that something answers there.
 
     Args:
-        address: As in `connect`.
+        address: Address as in `connect`.
         environment_address: Value of `RAY_ADDRESS`, which counts where `address` is None or `auto`.
 
     Raises:
@@ -166,7 +165,7 @@ def split_address(address: str) -> tuple[str, int]:
 
 
 def probe(host: str, port: int, *, timeout_seconds: float = _PROBE_SECONDS) -> str | None:
-    """Return None if a gRPC server answers, else what is wrong, as the end of a sentence.
+    """Return None if a gRPC server answers, else the fault, as the end of a sentence.
 
     Ray itself tries a dead address for minutes, and cannot be interrupted meanwhile; this takes seconds.
 
@@ -177,7 +176,7 @@ def probe(host: str, port: int, *, timeout_seconds: float = _PROBE_SECONDS) -> s
     try:
         with socket.create_connection((host, port), timeout=timeout_seconds) as connection:
             if os.environ.get("RAY_USE_TLS", "0") == "1":
-                return None  # the preface would have to be encrypted; an open port has to do
+                return None  # the preface would have to be encrypted, so an open port must be enough
             connection.sendall(preface_and_settings)
             frame = connection.recv(9, socket.MSG_WAITALL)
     except socket.gaierror:
@@ -194,7 +193,7 @@ def probe(host: str, port: int, *, timeout_seconds: float = _PROBE_SECONDS) -> s
 
 def recorded_address() -> str | None:
     """Return the address that `ray start` noted on this machine, or None. It may be out of date."""
-    # The same places, in the same order, as Ray looks at.
+    # The same files in the same order as in Ray's own search.
     root = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"
     try:
         return (Path(root) / "ray" / "ray_current_cluster").read_text().strip() or None
@@ -269,7 +268,7 @@ def _callers_sigterm_handler() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _without_ray_address() -> Iterator[None]:
-    """Hide `RAY_ADDRESS`, which is decided on by then, from `ray.init`."""
+    """Hide `RAY_ADDRESS` from `ray.init`, since the address has been chosen already."""
     before = os.environ.pop("RAY_ADDRESS", None)
     try:
         yield

@@ -1,8 +1,8 @@
-"""Errors of the cluster room, under the project's root.
+"""Errors of the package `cluster`, under the project's root error.
 
 OrchestrateError
 ├── ClusterError     Ray cannot be reached or started
-├── ResourceError    a trial asks for what the cluster does not have
+├── ResourceError    a trial asks for more than the cluster has
 └── RenderError      a cluster file that cannot be read, or an override that does not fit it
 """
 
@@ -14,7 +14,7 @@ class ClusterError(OrchestrateError):
 
 
 class ResourceError(OrchestrateError):
-    """A trial asks for what the cluster does not have."""
+    """A trial asks for more than the cluster has."""
 
 
 class RenderError(OrchestrateError):

@@ -30,16 +30,16 @@ def render(text: str, overrides: Sequence[str]) -> str:
     """Return a cluster file with settings replaced.
 
     Args:
-        text: The file, YAML.
-        overrides: `KEY=VALUE` each. KEY is dotted; a number addresses an element of a list, counted from 0.
-            VALUE is YAML, so that `[]` is an empty list and `3` a number; where the setting was text, it
-            stays text.
+        text: Content of the file, YAML.
+        overrides: Overrides of the form `KEY=VALUE`. KEY is dotted; a number addresses an element of a list,
+            counted from 0. VALUE is YAML, so that `[]` is an empty list and `3` a number; a setting that was
+            text stays text.
 
     Returns:
         YAML without the comments of `text`.
 
     Raises:
-        RenderError: If the file is no cluster file, or an override does not fit it.
+        RenderError: If the file is not a cluster file, or an override does not fit it.
         UnknownNameError: If there is no such setting; the message holds the nearest one.
 
     >>> print(render("cluster_name: a\\nprovider: {type: local, head_ip: b}", ["provider.head_ip=10.0.0.7"]))
@@ -66,7 +66,7 @@ def render(text: str, overrides: Sequence[str]) -> str:
 
 
 def known_keys(config: Any, prefix: str = "") -> list[str]:
-    """Return the dotted keys of a cluster file, those of lists numbered.
+    """Return the dotted keys of a cluster file; elements of lists are numbered.
 
     >>> known_keys({"auth": {"ssh_user": "me"}, "setup_commands": ["a", "b"]})
     ['auth', 'auth.ssh_user', 'setup_commands', 'setup_commands.0', 'setup_commands.1']
@@ -117,13 +117,13 @@ def _replace(config: dict[str, Any], key: str, text: str) -> None:
 
 
 def _parse(key: str, text: str, before: Any) -> Any:
-    # Commands, names and paths are text whatever they look like in YAML ("a: b", "[ -x f ]", "0123").
+    # Commands, names and paths are text, even if they look like other YAML ("a: b", "[ -x f ]", "0123").
     if isinstance(before, str) or key.startswith("auth."):
         return text
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise RenderError(f"{key} needs a value in YAML, but {text!r} is none: {error}") from error
+        raise RenderError(f"{key} needs a value in YAML, but {text!r} is not valid YAML: {error}") from error
     for kind, name in ((list, "a list, such as [] or [one, two]"), (dict, "a mapping, such as {}")):
         if isinstance(before, kind) and not isinstance(value, kind):
             raise RenderError(f"{key} needs {name}, found {text!r}")
@@ -131,7 +131,7 @@ def _parse(key: str, text: str, before: Any) -> Any:
 
 
 def _keys_of_ray() -> list[str]:
-    """Settings that `ray up` knows, whether a file has them or not; none where Ray is not installed."""
+    """Settings that `ray up` knows, whether a file has them or not; none if Ray is not installed."""
     found = importlib.util.find_spec("ray")
     if found is None or not found.submodule_search_locations:
         return []

@@ -1,4 +1,4 @@
-"""How many trials run at once: arithmetic on what a cluster offers and what a trial asks for."""
+"""Number of trials at once, from the resources of a cluster and those of a trial."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -14,12 +14,12 @@ _SMALLEST_SHARE: Final = 1e-4
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What one machine of a cluster offers to trials.
+    """Resources that one machine of a cluster offers to trials.
 
     Attributes:
-        cpus: CPUs, at least 0.
-        gpus: GPUs, at least 0.
-        memory_bytes: Main memory that Ray gives out, at least 0.
+        cpus: Number of CPUs, at least 0.
+        gpus: Number of GPUs, at least 0.
+        memory_bytes: Bytes of main memory that Ray gives out, at least 0.
     """
 
     cpus: float
@@ -31,7 +31,7 @@ def machines_of(nodes: Sequence[Mapping[str, Any]]) -> tuple[Machine, ...]:
     """Return the machines that run.
 
     Args:
-        nodes: As `ray.nodes()` returns them.
+        nodes: Nodes as `ray.nodes()` returns them.
 
     >>> machines_of([{"Alive": True, "Resources": {"CPU": 8.0, "memory": 16e9}}, {"Alive": False}])
     (Machine(cpus=8.0, gpus=0.0, memory_bytes=16000000000),)
@@ -51,23 +51,23 @@ def trial_slots(
     workers: int | None = None,
     machines: Sequence[Machine] = (),
 ) -> int:
-    """Return how many trials can run at the same time.
+    """Return the number of trials that can run at the same time.
 
     Args:
-        cpus: CPUs that the cluster offers, at least 0.
-        gpus: GPUs that the cluster offers, at least 0.
-        cpus_per_trial: CPUs that a trial asks for, at least 0; fractions share a CPU.
-        gpus_per_trial: GPUs that a trial asks for: 0, a share below 1 (1/n lets n trials share a GPU), or a
+        cpus: Number of CPUs that the cluster offers, at least 0.
+        gpus: Number of GPUs that the cluster offers, at least 0.
+        cpus_per_trial: Number of CPUs of a trial, at least 0; fractions share a CPU.
+        gpus_per_trial: Number of GPUs of a trial: 0, a share below 1 (1/n lets n trials share a GPU), or a
             whole number.
-        workers: Most trials the user wants at once, at least 1; None sets no limit.
-        machines: Those that the cluster consists of; empty counts it as one machine.
+        workers: Largest number of trials that the user wants at once, at least 1; None sets no limit.
+        machines: Machines of the cluster; empty counts it as one machine.
 
     Returns:
-        At least 1. A trial runs on one machine, and a share below 1 on one GPU, so they are counted machine
-        by machine and GPU by GPU.
+        Number of trials, at least 1. A trial runs on one machine, and a share below 1 on one GPU, so they are
+        counted machine by machine and GPU by GPU.
 
     Raises:
-        ResourceError: If no trial could ever start, or a request makes no sense.
+        ResourceError: If no trial could ever start, or a request is contradictory.
 
     >>> trial_slots(8, 2, cpus_per_trial=1, gpus_per_trial=0.5)
     4
@@ -101,11 +101,11 @@ def trial_slots(
 
 
 def describe(resources: Mapping[str, float]) -> str:
-    """Say in a few words what a cluster offers.
+    """Describe the resources of a cluster in a few words.
 
     Args:
-        resources: As `ray.cluster_resources()` returns them; one `node:ADDRESS` entry a machine, memory in
-            bytes.
+        resources: Resources as `ray.cluster_resources()` returns them; one `node:ADDRESS` entry for each
+            machine, memory in bytes.
 
     >>> describe({"CPU": 224.0, "GPU": 8.0, "memory": 2e12, "node:10.0.0.1": 1.0})
     '1 machine with 224 CPUs, 8 GPUs and 2000 GB of memory'

@@ -1,1 +1,1 @@
-"""What came out: records, metrics, leaderboards, ensembles and exported bundles."""
+"""Results of a search: records, metrics, leaderboards, ensembles and exported bundles."""

@@ -1,8 +1,8 @@
-"""Errors of the results room, under the project's root.
+"""Errors of the package `results`, under the project's root error.
 
 OrchestrateError
-├── RunError        a run folder that is missing, in use, or not what it should be
-├── EnsembleError   an ensemble that cannot be built from the trials at hand
+├── RunError        a run folder that is missing, in use, or not as expected
+├── EnsembleError   an ensemble that cannot be built from the available trials
 └── ExportError     a bundle that cannot be written, or that disagrees with its source
 """
 
@@ -10,11 +10,11 @@ from trainables.common.errors import OrchestrateError
 
 
 class RunError(OrchestrateError):
-    """A run folder that is missing, in use, or not what it should be."""
+    """A run folder that is missing, in use, or not as expected."""
 
 
 class EnsembleError(OrchestrateError):
-    """An ensemble that cannot be built from the trials at hand."""
+    """An ensemble that cannot be built from the available trials."""
 
 
 class ExportError(OrchestrateError):

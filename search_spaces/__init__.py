@@ -1,1 +1,1 @@
-"""What may vary in a search: one file per task, shared pieces beside them."""
+"""Search spaces: the choices of each kind of model, the registry of spaces, and recipes to try first."""

@@ -1,7 +1,7 @@
-"""Classical models on rows of features: seed 003's, with the values that it tried, and logistic regression.
+"""Spaces of classical models on rows of features: those of source system 003, and logistic regression.
 
-The seed had one perceptron; here its penalty and learning rate vary, or the sampler would come back to the
-same point again and again.
+The values are those that the source tried. It had one perceptron; here its penalty and learning rate vary, or
+the sampler would come back to the same point again and again.
 
 A parameter's name is the setting it decides. Where its choices depend on the model, the name ends in
 `@model`, since Optuna wants one distribution a name. `frozen_features` is a space of its own, for images:
@@ -23,7 +23,7 @@ STRENGTHS: Final = {
 }
 NEIGHBOURS: Final = (1, 3, 5, 10, 15, 20, 25, 30)
 DEPTHS: Final = (2, 3, 4, 5, 7, 10, 15, 20, 25)
-# One epoch on images as they are: what a classical trial is, said in its record.
+# Settings of any classical trial, for its record: one epoch on unchanged images.
 _ONCE: Final = {
     "training.epochs": 1,
     "training.augmentation": "none",
@@ -32,7 +32,7 @@ _ONCE: Final = {
 
 
 def classical(trial: optuna.trial.BaseTrial) -> Settings:
-    """A model with the settings that it has."""
+    """Suggest a classical model and its own settings."""
     name = trial.suggest_categorical("classical.name", MODELS)
     settings: Settings = {
         "classical.name": name,
@@ -55,13 +55,13 @@ def classical(trial: optuna.trial.BaseTrial) -> Settings:
 
 
 def table_classifier(trial: optuna.trial.BaseTrial, context: SpaceContext) -> Settings:
-    """A classical model on the columns of a table, such as measurements of cell nuclei."""
+    """Suggest a classical model on the columns of a table, such as measurements of cell nuclei."""
     backbone = trial.suggest_categorical("model.backbone", context.backbones)
     return {"model.backbone": backbone, **classical(trial)}
 
 
 def frozen_features(trial: optuna.trial.BaseTrial, context: SpaceContext) -> Settings:
-    """A classical model on what a frozen backbone gives at one of its cut levels."""
+    """Suggest a classical model on the features of a frozen backbone at one of its cut levels."""
     pretrained = tuple(name for name in context.backbones if name not in context.from_scratch)
     backbone = trial.suggest_categorical("model.backbone", pretrained)
     cut = trial.suggest_categorical(f"model.cut@{backbone}", context.levels[backbone])

@@ -1,4 +1,4 @@
-"""What a search space may know: the data's shape and what this machine can afford. Plain values."""
+"""Facts that a search space may use: the shape of the data and the feasible models. Plain values."""
 
 from collections.abc import Mapping
 
@@ -8,27 +8,28 @@ from trainables.common.frozen import FrozenModel
 
 
 class SpaceContext(FrozenModel):
-    """Facts that conditions of a space depend on, fixed for a whole search.
+    """Facts that the conditions of a space depend on, fixed for a whole search.
 
     Attributes:
-        backbones: Usable ones: weights at hand and trials short enough.
+        backbones: Usable backbones: their weights are available and their trials short enough.
         from_scratch: Backbones that train from random weights.
-        fine_tunes: For each other backbone, the cut levels at which training the last stage is affordable.
-        flattens: For each backbone, the cut levels whose map a dense layer may take in whole.
-        levels: For each backbone, its cut levels, such as ("top", "top+1").
+        fine_tunes: Other backbone -> cut levels at which training of the last stage fits the time budget.
+        flattens: Backbone -> cut levels whose flattened map may be the input of a dense layer.
+        levels: Backbone -> its cut levels, such as ("top", "top+1").
         adapts_channels: Backbones whose grey images may enter through a trained 1x1 convolution.
-        augmentations: Policies to choose from.
-        sizes_px: For each backbone, the side of its input when the space leaves it open.
+        augmentations: Names of the augmentations to choose from.
+        sizes_px: Backbone -> side of its input in pixels when the space leaves it open.
         epochs: Largest number of epochs of a trial.
         images: Number of images in the training part.
-        has_gpu: Trials run on a GPU, which affords wider heads and deeper training.
-        depths: Numbers of last stages of a pretrained backbone that may train.
+        has_gpu: Trials run on a GPU, which allows wider heads and deeper training.
+        depths: Choices for the number of last stages of a pretrained backbone that train.
         has_free_form: Nets from scratch of any structure may be searched.
-        image_px: Longer side of the images.
-        image_channels: 1 for grey images, 3 for RGB.
+        image_px: Longer side of the images in pixels.
+        image_channels: Number of channels: 1 for grey images, 3 for RGB.
         has_pairs: Every image has a healthy baseline.
-        types: What the head may be told of the finding, `none` first; never what only people know.
-        phases: Tasks that a net may learn first, since the labels answer them.
+        types: Choices for the finding type as an input of the head, `none` first; never one that only people
+            can give.
+        phases: Names of tasks that a net may learn first, since the data have labels for them.
     """
 
     backbones: tuple[str, ...]
@@ -52,7 +53,7 @@ class SpaceContext(FrozenModel):
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """What `model.backbone` may be, the free-form family under its own name."""
+        """Choices of `model.backbone`, the family of free-form nets under its own name."""
         return (*self.backbones, "scratch") if self.has_free_form else self.backbones
 
     @field_serializer("from_scratch", "adapts_channels")

@@ -14,7 +14,7 @@ _DEEPEST: Final = 6
 
 
 def model(trial: optuna.trial.BaseTrial, context: SpaceContext) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """A free-form net that the images are large enough for; and how its map may be pooled."""
+    """Suggest a free-form net that the images are large enough for; also return the poolings for its map."""
     parts: dict[str, Any] = {
         "convs": trial.suggest_int("scratch.convs", 1, 3),
         "filters": trial.suggest_categorical(
@@ -27,7 +27,7 @@ def model(trial: optuna.trial.BaseTrial, context: SpaceContext) -> tuple[dict[st
         "dropout": trial.suggest_categorical("scratch.dropout", (0, 0.1, 0.25)),
     }
     parts["padding"] = "same"
-    if _deepest({**parts, "padding": "valid"}, context.image_px):  # else not even one block fits the images
+    if _deepest({**parts, "padding": "valid"}, context.image_px):  # otherwise not even one block fits
         parts["padding"] = trial.suggest_categorical("scratch.padding", ("same", "valid"))
     if parts["padding"] == "same":
         parts["branch"] = trial.suggest_categorical("scratch.branch", (0, 1))
@@ -42,13 +42,13 @@ def model(trial: optuna.trial.BaseTrial, context: SpaceContext) -> tuple[dict[st
 
 
 def _deepest(parts: dict[str, Any], image_px: int) -> int:
-    """Most blocks that such images are large enough for; 0 if not even one is."""
+    """Largest number of blocks that images of this size allow; 0 if they are too small for one."""
     for blocks in range(_DEEPEST, 0, -1):
         if (1 << blocks) * parts["stride"] > image_px:
             continue
         try:
             structure = structure_of(_name({**parts, "blocks": blocks}))
-        except ConfigError:  # it needs larger images than anybody has
+        except ConfigError:  # a net of this depth needs larger images
             continue
         if structure.min_size_px <= image_px:
             return blocks

@@ -1,7 +1,7 @@
-"""First points: configurations that are tried before the sampler proposes any.
+"""Initial points: configurations that are tried before the sampler proposes any.
 
-A point may hold what the space would never propose, such as a backbone that the space leaves out. The sampler
-is told of those of its parameters that the space knows, with values that the space could have proposed.
+A point may hold values that the space would never propose, such as a backbone that the space leaves out. The
+sampler learns only the parameters that the space has, with values that the space could have proposed.
 """
 
 import contextlib
@@ -23,18 +23,22 @@ class InitialPoint:
     """A configuration to try first.
 
     Attributes:
-        recipe: Name of the recipe that it belongs to.
-        settings: Dotted settings; what they leave open has its default.
+        recipe: Name of the recipe that the configuration belongs to.
+        settings: Dotted setting -> value; settings that are missing have their defaults.
     """
 
     recipe: str
     settings: Mapping[str, Any]
 
     def configure(self, fixed_params: Mapping[str, Any], *, epochs: int) -> TrialConfig:
-        """The configuration that runs: held settings win, and no point trains longer than the search allows.
+        """Return the configuration to run: fixed settings win, and epochs are cut to the search's limit.
+
+        Args:
+            fixed_params: Settings held fixed.
+            epochs: Largest number of epochs of a trial.
 
         Raises:
-            ConfigError: If it is no valid configuration.
+            ConfigError: If it is not a valid configuration.
         """
         settings = flatten(self.settings) | dict(fixed_params)
         settings["training.epochs"] = min(int(settings.get("training.epochs", epochs)), epochs)
@@ -48,11 +52,11 @@ class InitialPoint:
 
 
 def matching_params(function: SpaceFunction, context: SpaceContext, config: TrialConfig) -> dict[str, Any]:
-    """Parameters of a space, by name, with which it would propose a configuration as far as it can.
+    """Return the parameters with which a space would propose a configuration, as far as it can.
 
     Args:
-        function: The space.
-        context: What its conditions depend on.
+        function: Function of the space.
+        context: Facts that its conditions depend on.
         config: Any configuration.
     """
     walk = _ReplayTrial(config, None)
@@ -68,13 +72,14 @@ def suggest_enqueued(
 
 
 def _replay(function: SpaceFunction, context: SpaceContext, walk: "_ReplayTrial") -> None:
-    # The space never saw such values, and may stumble over them; what it was asked until then counts.
+    # A space, which may be the user's own code, can raise on values that it would never propose. The
+    # parameters that it suggested until then are still right.
     with contextlib.suppress(Exception):
         function(walk, context)  # type: ignore[arg-type]
 
 
 class _ReplayTrial:
-    """A trial that answers with what a configuration says, and notes what the space could have proposed."""
+    """A trial that answers with a configuration's values, and notes those that the space could propose."""
 
     def __init__(self, config: TrialConfig, trial: optuna.trial.BaseTrial | None) -> None:
         self._settings = flatten(config.model_dump())
@@ -82,7 +87,7 @@ class _ReplayTrial:
         self.params: dict[str, Any] = {}
 
     def suggest_categorical(self, name: str, choices: Any) -> Any:
-        """The choice that means the configuration's value, else that value itself."""
+        """Return the choice that means the configuration's value, else that value itself."""
         setting = name.partition("@")[0]
         wanted = self._settings.get(setting, choices[0])
         for choice in choices:
@@ -94,11 +99,11 @@ class _ReplayTrial:
         return wanted
 
     def suggest_float(self, name: str, low: float, high: float, **options: Any) -> Any:
-        """The configuration's number."""
+        """Return the configuration's number."""
         return self._number(name, low, high, options, "suggest_float")
 
     def suggest_int(self, name: str, low: int, high: int, **options: Any) -> Any:
-        """The configuration's whole number."""
+        """Return the configuration's whole number."""
         return self._number(name, low, high, options, "suggest_int")
 
     def _number(self, name: str, low: float, high: float, options: dict[str, Any], ask: str) -> Any:

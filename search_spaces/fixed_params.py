@@ -14,10 +14,10 @@ def parse_fixed_params(texts: list[str]) -> dict[str, Any]:
     """Read `name=value` texts; values are YAML.
 
     Raises:
-        ConfigError: If a text has no `=`, or its value is no YAML or not allowed.
+        ConfigError: If a text has no `=`, or its value is not valid YAML or not allowed.
         UnknownNameError: If there is no such setting.
 
-    >>> parse_pins(["optimizer.lr=0.01", "model.head.hidden=[64, 32]"])
+    >>> parse_fixed_params(["optimizer.lr=0.01", "model.head.hidden=[64, 32]"])
     {'optimizer.lr': 0.01, 'model.head.hidden': [64, 32]}
     """
     fixed_params: dict[str, Any] = {}
@@ -35,7 +35,7 @@ def _value(name: str, text: str) -> Any:
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise ConfigError(f"--set {name}={text}: the value is no YAML") from error
+        raise ConfigError(f"--set {name}={text}: the value is not valid YAML") from error
     if isinstance(value, str):  # YAML 1.1 reads 1e-3 as text
         try:
             return float(value)
@@ -45,24 +45,24 @@ def _value(name: str, text: str) -> Any:
 
 
 class FixedParamsTrial:
-    """An Optuna trial whose pinned parameters are not asked of the sampler.
+    """An Optuna trial with fixed parameters, for which the sampler is not asked.
 
-    Conditions of the space follow the pinned values, since the space sees them as suggestions.
+    Conditions of the space follow the fixed values, since the space sees them as suggestions.
     """
 
     def __init__(self, trial: optuna.trial.BaseTrial, fixed_params: Mapping[str, Any]) -> None:
         self._trial, self._fixed = trial, fixed_params
 
     def suggest_categorical(self, name: str, choices: Any) -> Any:
-        """The pinned value, or the sampler's choice."""
+        """Return the fixed value, or the sampler's choice."""
         return self._pinned(name, lambda: self._trial.suggest_categorical(name, choices))
 
     def suggest_float(self, name: str, low: float, high: float, **options: Any) -> Any:
-        """The pinned value, or the sampler's number."""
+        """Return the fixed value, or the sampler's number."""
         return self._pinned(name, lambda: self._trial.suggest_float(name, low, high, **options))
 
     def suggest_int(self, name: str, low: int, high: int, **options: Any) -> Any:
-        """The pinned value, or the sampler's whole number."""
+        """Return the fixed value, or the sampler's whole number."""
         return self._pinned(name, lambda: self._trial.suggest_int(name, low, high, **options))
 
     def __getattr__(self, name: str) -> Any:

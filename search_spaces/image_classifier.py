@@ -1,11 +1,12 @@
-"""Pieces that the spaces of several tasks share.
+"""Search space of the image classifiers, in pieces that a user's own space may reuse.
 
 A parameter's name is the setting it decides. Where its choices depend on another setting, the name ends in
 `@` and that setting's value, since Optuna wants one distribution a name.
 
-Two kinds of trials are asked differently. One with a frozen prefix chooses what goes into it, such as
-contrast or augmentation, among few presets: each combination is computed once and read by every later trial.
-One that trains from pixels pays for every pass anyway, so everything about its input is open.
+Two kinds of trials have different choices. A trial with a frozen prefix chooses the input of that prefix,
+such as contrast or augmentation, among few presets: the features of each combination are computed once and
+read by every later trial. A trial that trains from pixels pays for every pass anyway, so its whole input may
+vary.
 """
 
 import functools
@@ -39,7 +40,7 @@ _PIXEL_AUGMENTATIONS: Final = (
 
 
 def image_classifier(trial: optuna.trial.BaseTrial, context: SpaceContext) -> Settings:
-    """The whole space of a patch classifier: model, input, optimiser and training."""
+    """Suggest all settings of a patch classifier: model, input, optimiser and training."""
     backbone = trial.suggest_categorical("model.backbone", context.choices)
     choose = custom_cnn.model if backbone == CUSTOM_CNN else functools.partial(model, backbone=backbone)
     settings, poolings = choose(trial, context)
@@ -61,7 +62,7 @@ def image_classifier(trial: optuna.trial.BaseTrial, context: SpaceContext) -> Se
 def model(
     trial: optuna.trial.BaseTrial, context: SpaceContext, *, backbone: str
 ) -> tuple[Settings, tuple[str, ...]]:
-    """A backbone of the registry: cut level, training depth, channel mapping; and how to pool its map."""
+    """Suggest cut level, training depth and channel mapping of a backbone; also return its poolings."""
     settings: Settings = {"model.backbone": backbone, "model.weights": "imagenet"}
     settings["model.cut"] = _choose(trial, "model.cut", context.levels[backbone], backbone)
     if backbone in context.from_scratch:
@@ -77,7 +78,7 @@ def model(
 
 
 def head(trial: optuna.trial.BaseTrial, backbone: str, poolings: tuple[str, ...]) -> Settings:
-    """Pooling, hidden layers, dropout, normalisation, and what two classes come out of."""
+    """Suggest the head: pooling, hidden layers, dropout, normalisation, and sigmoid or softmax output."""
     settings: Settings = {"model.head.pooling": "gap"}
     if len(poolings) > 1:
         of = f"{backbone}+conv" if "conv" in poolings else backbone
@@ -92,7 +93,7 @@ def head(trial: optuna.trial.BaseTrial, backbone: str, poolings: tuple[str, ...]
 
 
 def pair_and_type(trial: optuna.trial.BaseTrial, context: SpaceContext) -> Settings:
-    """Comparison with the healthy baseline, and what the head is told of the finding, if data have them."""
+    """Suggest comparison with the healthy baseline and the type input of the head, if the data have them."""
     settings: Settings = {}
     if context.has_pairs:
         pair = trial.suggest_categorical("model.pair", ("none", "absdiff", "diff", "concat"))
@@ -105,7 +106,7 @@ def pair_and_type(trial: optuna.trial.BaseTrial, context: SpaceContext) -> Setti
 
 
 def frozen_input(trial: optuna.trial.BaseTrial) -> Settings:
-    """Contrast presets, so that stored features repeat; `same` leaves test images as training images are."""
+    """Suggest contrast presets, few so that stored features are reused; `same` treats test images alike."""
     return {
         "input.contrast": trial.suggest_categorical("input.contrast", CONTRASTS),
         "input.contrast_test": trial.suggest_categorical("input.contrast_test", ("same", 1.0, 1.5)),
@@ -113,7 +114,7 @@ def frozen_input(trial: optuna.trial.BaseTrial) -> Settings:
 
 
 def pixels(trial: optuna.trial.BaseTrial, context: SpaceContext, backbone: str) -> Settings:
-    """Everything about the input of a net that trains from pixels."""
+    """Suggest all input settings of a net that trains from pixels."""
     contrast = trial.suggest_categorical("input.contrast@pixels", _PIXEL_CONTRASTS)
     settings: Settings = {
         "input.scaling": trial.suggest_categorical(
@@ -136,10 +137,10 @@ def pixels(trial: optuna.trial.BaseTrial, context: SpaceContext, backbone: str) 
 
 
 def input_sizes(context: SpaceContext, backbone: str) -> tuple[int, ...]:
-    """Sides to resize to, besides the images' own: not below what a backbone takes.
+    """Return the sides in pixels to resize to, besides the images' own: not below a backbone's smallest.
 
     Without a GPU images are not enlarged, which would cost time and add nothing. A free-form net is built for
-    the images as they are.
+    the images' own size.
     """
     if backbone == CUSTOM_CNN:
         return ()
@@ -149,9 +150,10 @@ def input_sizes(context: SpaceContext, backbone: str) -> tuple[int, ...]:
 
 
 def optimizer(trial: optuna.trial.BaseTrial, *, trains_stages: bool, is_from_scratch: bool) -> Settings:
-    """Optimiser with the settings that it has.
+    """Suggest an optimiser and its own settings.
 
-    A learning-rate range for each, momentum for SGD only, a smaller rate for pretrained stages that train.
+    Each has its own learning-rate range, only SGD has momentum, and trained pretrained stages get a smaller
+    rate.
     """
     name = trial.suggest_categorical("optimizer.name", ("adam", "rmsprop", "sgd", "adadelta"))
     low, high = LEARNING_RATES[name]
@@ -183,7 +185,7 @@ def optimizer(trial: optuna.trial.BaseTrial, *, trains_stages: bool, is_from_scr
 def training(
     trial: optuna.trial.BaseTrial, context: SpaceContext, *, is_from_pixels: bool, averages: bool
 ) -> Settings:
-    """Batch, augmentation, balance of the classes, averaging over views."""
+    """Suggest batch size, augmentation, balance of the classes, and averaging over views."""
     sampling = trial.suggest_categorical("training.sampling", ("none", "over", "under"))
     settings: Settings = {
         "training.epochs": context.epochs,
@@ -208,7 +210,7 @@ def training(
 def first_phase(
     trial: optuna.trial.BaseTrial, context: SpaceContext, *, trains_stages: bool, is_from_scratch: bool
 ) -> Settings:
-    """What is learnt first: the head before pretrained stages, another task before this one."""
+    """Suggest a first training phase: the head before pretrained stages, or another task before this one."""
     if not trains_stages:
         return {}
     phases = context.phases if is_from_scratch else ("head",)
@@ -227,7 +229,7 @@ def first_phase(
 
 
 def feature_augmentation(trial: optuna.trial.BaseTrial) -> Settings:
-    """Augmentation of stored features, whose views are few; a net that trains from pixels sees fresh ones."""
+    """Suggest augmentation of stored features, whose views are few; nets from pixels get new views anyway."""
     return {
         "training.feature_noise": trial.suggest_categorical("training.feature_noise", (0.0, 0.1, 0.3)),
         "training.feature_dropout": trial.suggest_categorical("training.feature_dropout", (0.0, 0.2)),

@@ -1,4 +1,4 @@
-"""All spaces, and how a user's own is found."""
+"""Registry of the search spaces by task, and lookup of a user's own space."""
 
 import importlib
 import sys
@@ -33,12 +33,12 @@ _MOVED: Final = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Space:
-    """A space with its first points.
+    """A search space with its recipes.
 
     Attributes:
-        name: `module:function`.
-        function: Suggests the settings of one trial.
-        recipes: Points to try first, best first.
+        name: Name in the form `module:function`.
+        function: Function that suggests the settings of one trial.
+        recipes: Recipes to try first, best first.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Space:
         """Ask for one point and check it.
 
         Raises:
-            ConfigError: If the point is no valid configuration; the message holds the space and the point.
+            ConfigError: If the point is not a valid configuration; the message holds the space and the point.
         """
         asked = flatten(self.function(FixedParamsTrial(trial, fixed_params), context))  # type: ignore[arg-type]
         settings = {"training.epochs": context.epochs} | asked | dict(fixed_params)
@@ -68,7 +68,7 @@ def space_named(name: str) -> Space:
     """Return the space of a task, or a user's own.
 
     Args:
-        name: A task, or `module:function`; the module may also be a file in the working folder.
+        name: Name of a task, or `module:function`; the module may also be a file in the working folder.
 
     Raises:
         UnknownNameError: If there is no space of that task.

@@ -2,15 +2,13 @@
 
 import os
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from records import search_record
 
 from results.run.records import SearchRecord
-from results.run.search_request import SearchRequest
 from trainables.data.patches import PatchSet, RawPatches, store_patch_set
 from trainables.data.sources.checks import baseline_partners
 
@@ -20,43 +18,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # small tensors; threads that wai
 @pytest.fixture
 def make_search() -> Callable[..., SearchRecord]:
     """Build a `search.yaml` record; any field may be given."""
-
-    def make(**fields: Any) -> SearchRecord:
-        options: dict[str, Any] = {
-            "task": "benign_malignant",
-            "data": "phantom",
-            "trials": 4,
-            "folds": 3,
-            "epochs": 3,
-            "minutes": None,
-        }
-        facts: dict[str, Any] = {
-            "command": "orchestrate search benign_malignant",
-            "name": "first",
-            "classes": ("benign", "malignant"),
-            "label_codes": "task",
-            "source": "phantom",
-            "is_synthetic": True,
-            "fingerprint": "f" * 64,
-            "store": "store",
-            "metric": "auc",
-            "space_context": {},
-            "backbones": ("efficientnet_lite0",),
-            "left_out": {},
-            "trial_minutes": 10.0,
-            "folds": 3,
-            "test_share": 0.2,
-            "gpus_per_trial": 0.0,
-            "versions": {},
-            "started_at": datetime(2026, 1, 1, tzinfo=UTC),
-        }
-        for name, value in fields.items():
-            (facts if name in SearchRecord.model_fields else options)[name] = value
-        if facts.get("holdout") is not None:
-            options["folds"] = None
-        return SearchRecord(request=SearchRequest(**options), **facts)
-
-    return make
+    return search_record
 
 
 @pytest.fixture

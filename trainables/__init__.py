@@ -1,1 +1,1 @@
-"""The library of one trial: data, features, models, training and validation. Imports neither Ray nor Optuna."""
+"""Library for a single trial: data, features, models, training, validation. No Ray and no Optuna."""

@@ -9,7 +9,7 @@ HELP = "rank the trials of a run, with intervals"
 EPILOG = """\
 AUC is the mean over folds of out-of-fold predictions; its 95 % interval comes from a bootstrap over patients.
 Decisions (F2, F1, accuracy, recall, precision) use, in each fold, a threshold chosen on the other folds.
-A trial marked as tied cannot be told from the first by this data.
+These data cannot separate a trial that is marked as tied from the first one.
 
 examples:
   orchestrate leaderboard latest

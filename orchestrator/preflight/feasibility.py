@@ -1,4 +1,4 @@
-"""Models that fit the time budget on this machine, found by measurement so that no trial takes all the time."""
+"""Models that fit the time budget on this machine, by measurement, so that no trial takes all the time."""
 
 import math
 from dataclasses import dataclass

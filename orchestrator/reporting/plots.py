@@ -37,10 +37,10 @@ def roc_curve_picture(
     with its standard deviation.
 
     Args:
-        labels: 0 or 1, shape (images,).
-        probabilities: Out of fold, in [0, 1], shape (images, 2).
+        labels: Labels, 0 or 1, shape (images,).
+        probabilities: Out-of-fold class probabilities in [0, 1], shape (images, 2).
         folds: Fold that held the image out, shape (images,).
-        mark: Stands before the title, as `results.run.split_labels.marks` gives it.
+        mark: Text before the title, as `results.run.split_labels.marks` gives it.
 
     Returns:
         A PNG file, 600 x 560 pixels.
@@ -77,10 +77,10 @@ def pr_curve_picture(
     precision that no threshold reaches. The mean averages precision at equal recall.
 
     Args:
-        labels: 0 or 1, shape (images,).
-        probabilities: Out of fold, in [0, 1], shape (images, 2).
+        labels: Labels, 0 or 1, shape (images,).
+        probabilities: Out-of-fold class probabilities in [0, 1], shape (images, 2).
         folds: Fold that held the image out, shape (images,).
-        mark: Stands before the title, as `results.run.split_labels.marks` gives it.
+        mark: Text before the title, as `results.run.split_labels.marks` gives it.
 
     Returns:
         A PNG file, 600 x 560 pixels.
@@ -122,8 +122,8 @@ def confusion_picture(
     Args:
         matrix: Counts, shape (classes, classes); rows are the true class, columns the decided one.
         classes: Names, in the order of the matrix.
-        title: What was decided how; the number of images is appended.
-        mark: Stands before the title, as `results.run.split_labels.marks` gives it.
+        title: Title that names the decisions and their threshold; the number of images is appended.
+        mark: Text before the title, as `results.run.split_labels.marks` gives it.
 
     Returns:
         A PNG file, 600 x 520 pixels.
@@ -174,13 +174,13 @@ def mistakes_sheet(
     percentile of each image, for display only.
 
     Args:
-        images: Any number type, shape (images, height, width) or (images, height, width, 1 or 3).
+        images: Images of any number type, shape (images, height, width) or (images, height, width, 1 or 3).
         labels: Class indices, shape (images,).
-        probabilities: In [0, 1], shape (images, classes).
+        probabilities: Class probabilities in [0, 1], shape (images, classes).
         rows: Row of each image in the patch set, for captions, shape (images,).
         classes: Names, in the order of the labels.
-        limit: Most images to draw.
-        mark: Stands before the title, as `results.run.split_labels.marks` gives it.
+        limit: Largest number of images to draw.
+        mark: Text before the title, as `results.run.split_labels.marks` gives it.
 
     Returns:
         A PNG file, 600 pixels wide; one sentence when there is no mistake.

@@ -86,7 +86,11 @@ class BoundedSampler(BaseSampler):
 
 
 class _Window:
-    """A study that shows only a window of its trials; everything else passes through to the study."""
+    """A study that shows only a window of its trials; everything else passes through to the study.
+
+    TPE reads trials through Optuna's private `_get_trials`. Without a method of that name here the call would
+    pass through to the study, and every proposal would read all trials again.
+    """
 
     def __init__(self, study: optuna.Study) -> None:
         minimizes = study.direction is optuna.study.StudyDirection.MINIMIZE

@@ -88,6 +88,7 @@ class OptunaStudy:
         Returns:
             The number of trials that will be run again.
         """
+        # Optuna has no public way back from a stored trial to one that can be reported and told.
         for frozen in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             self._running[frozen.number] = optuna.Trial(self.study, frozen._trial_id)
             record = records.get(frozen.number)

@@ -1,1 +1,1 @@
-"""The loop of a search: hands out trials, follows them and records how they ended."""
+"""The loop of a search: hands out trials, follows their epochs and records their results."""

@@ -1,6 +1,6 @@
-"""How much of a machine a trial is given: what trials of its kind were measured to need, not a guess.
+"""Allocation of CPUs, GPUs and memory to trials, from the measured needs of earlier trials of the same kind.
 
-Pure bookkeeping: the engine tells what was measured, and asks before each trial.
+Pure bookkeeping: the Ray backend reports measurements here, and asks for an allocation before each trial.
 """
 
 import math
@@ -13,13 +13,13 @@ from trainables.config.trial_config import TrialConfig
 
 SHARES: Final = 8  # a GPU is given out in eighths
 _CAUTIOUS: Final = 4  # eighths for the first trial of a kind
-_MARGIN: Final = 1.15  # over what was measured: heads and augmentations differ within a kind
-_USABLE: Final = 0.9  # of the memory; the rest is the driver's and other programs'
+_MARGIN: Final = 1.15  # factor on the measured need: heads and augmentations differ within a kind
+_USABLE: Final = 0.9  # share of the memory; the rest is for the driver and other programs
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What decides the memory of a trial."""
+    """The settings that decide the memory need of a trial."""
 
     backbone: str
     cut: str
@@ -31,12 +31,12 @@ class Kind:
 
 @dataclass(frozen=True, slots=True)
 class ResourceRequest:
-    """What one trial is given of a machine.
+    """CPUs, GPUs and memory that one trial asks of a machine.
 
     Attributes:
-        cpus: CPU cores, at least 0.
-        gpus: GPUs: eighths of one, or what the user said.
-        memory_bytes: Of the machine; 0 where memory need not be counted.
+        cpus: Number of CPU cores, at least 0.
+        gpus: Number of GPUs: eighths of one, or the number that the user set.
+        memory_bytes: Bytes of the machine's memory; 0 if memory need not be counted.
     """
 
     cpus: float
@@ -62,15 +62,15 @@ def kind_of(config: TrialConfig, folds: int) -> Kind:
 
 
 class ResourceAllocator:
-    """Learns what each kind of trial needs.
+    """Allocates resources to trials by the memory that earlier trials of their kind needed.
 
     Args:
-        cpus: CPU cores of a trial.
-        gpus: GPUs of a trial; of no account where GPUs are shared as measured.
-        machines: What there is; empty where it is not known, then memory is not counted.
-        folds: Of the cross-validation.
-        slots: Trials at once.
-        is_measured: Share GPUs as measured; False gives every trial `gpus`.
+        cpus: Number of CPU cores of a trial.
+        gpus: Number of GPUs of a trial; 0 for trials on CPUs. Its size is ignored if `is_measured`.
+        machines: Machines of the cluster; empty if they are not known, and then memory is not counted.
+        folds: Number of folds of the cross-validation.
+        slots: Number of trials at once.
+        is_measured: Give each trial a share of a GPU by its measured need; False gives every trial `gpus`.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class ResourceAllocator:
         self._needs: dict[Kind, float] = {}
 
     def request(self, config: TrialConfig) -> ResourceRequest:
-        """Return what a trial is given beside others."""
+        """Return the resources of a trial that runs at the same time as others."""
         need = self._need(kind_of(config, self.folds))
         if self.gpus <= 0:
             return ResourceRequest(self.cpus, 0.0, self._memory(need))
@@ -98,33 +98,33 @@ class ResourceAllocator:
         return ResourceRequest(self.cpus, eighths / SHARES)
 
     def alone(self) -> ResourceRequest:
-        """Return what a trial is given that must run alone: the largest machine, with a whole GPU if any."""
+        """Return the resources of a trial that must run alone: the largest machine, a whole GPU if any."""
         largest = max((machine.cpus for machine in self.machines), default=self.cpus)
         return ResourceRequest(max(self.cpus, largest), max(1.0, self.gpus) if self.gpus > 0 else 0.0)
 
     def measured(self, config: TrialConfig, peak_bytes: int, total_bytes: int) -> None:
-        """Note what a trial needed.
+        """Note the memory that a trial needed.
 
         Args:
-            config: Of the trial.
-            peak_bytes: Most that it held at once.
-            total_bytes: Memory of its GPU or, without one, of its machine.
+            config: Configuration of the trial.
+            peak_bytes: Largest number of bytes that it held at once.
+            total_bytes: Bytes of memory of its GPU or, without one, of its machine.
         """
         kind = kind_of(config, self.folds)
         need = _MARGIN * peak_bytes / (_USABLE * total_bytes)
         self._needs[kind] = max(need, self._needs.get(kind, 0.0))
 
     def ran_out(self, config: TrialConfig) -> None:
-        """Note that a trial ran out of memory: its kind is given twice as much from now on."""
+        """Note that a trial ran out of memory: its kind gets twice as much from now on."""
         kind = kind_of(config, self.folds)
         given = self._need(kind) or _CAUTIOUS / SHARES
         self._needs[kind] = min(1.0, 2 * given)
 
     def _need(self, kind: Kind) -> float | None:
-        """Share of the memory, from this kind or from those that differ in batch size alone.
+        """Share of the memory in [0, 1], from this kind or from kinds that differ in batch size alone.
 
-        Memory grows with the batch, but not faster: a larger batch is an upper limit, a smaller one is after
-        scaling.
+        Memory grows at most in proportion to the batch. So the need of a larger batch is an upper limit as it
+        is, and the need of a smaller batch is one after scaling.
         """
         if kind in self._needs:
             return self._needs[kind]
@@ -137,7 +137,7 @@ class ResourceAllocator:
         return min(limits, default=None)
 
     def _memory(self, need: float | None) -> int:
-        """Bytes to ask for, 0 where as many trials fit as may run at once."""
+        """Bytes to ask for; 0 if the memory holds as many trials as may run at once anyway."""
         smallest = min((machine.memory_bytes for machine in self.machines), default=0)
         if need is None or smallest == 0:
             return 0

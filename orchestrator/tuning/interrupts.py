@@ -12,7 +12,7 @@ from orchestrator.tuning.trial_manager import TrialManager
 @contextmanager
 def interruptible(manager: TrialManager) -> Iterator[None]:
     """Let Ctrl-C and SIGTERM end the search cleanly: Tune stops its trials, the caller sees `is_stopping`."""
-    if threading.current_thread() is not threading.main_thread():
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
         yield
         return
     before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
@@ -23,6 +23,7 @@ def interruptible(manager: TrialManager) -> Iterator[None]:
         raise KeyboardInterrupt
 
     def terminate(number: int, frame: FrameType | None) -> None:
+        # SIGTERM takes the way of Ctrl-C, for which Tune has a handler that stops its trials.
         manager.is_stopping = True
         signal.raise_signal(signal.SIGINT)
 

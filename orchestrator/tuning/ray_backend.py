@@ -1,6 +1,6 @@
-"""The Ray Tune shell: one Searcher, one Trainable, one Scheduler around the conductor.
+"""The Ray Tune backend: one Searcher, one Trainable and one Scheduler around the trial manager.
 
-Tune schedules and keeps workers alive; what a trial is, how it ended and what it taught is the conductor's.
+Tune schedules and keeps workers alive; the trial manager decides what runs, what stops and what is recorded.
 Tune's own experiment state is not used: the run folder is the truth, so a killed search resumes from it.
 """
 
@@ -37,20 +37,20 @@ _QUIET: Final = {
     "TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S": "600",
     # Our state is the run folder; Tune's is written as rarely as it can be.
     "TUNE_GLOBAL_CHECKPOINT_S": "600",
-    "RAY_AIR_NEW_OUTPUT": "0",  # the new one prints a table even when it is told to be silent
+    "RAY_AIR_NEW_OUTPUT": "0",  # the new output prints a table even with verbose=0
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """What one trial is given, and how many run at once.
+    """Resources of one trial, and the number of trials at once.
 
     Attributes:
-        cpus: CPU cores of a trial.
-        gpus: GPUs of a trial, a fraction where several share one.
-        slots: Trials at once.
-        machines: What Ray runs on; empty where it is not known.
-        is_measured: GPUs are shared as trials are measured to need, not by `gpus`.
+        cpus: Number of CPU cores of a trial.
+        gpus: Number of GPUs of a trial, a fraction if several share one.
+        slots: Number of trials at once.
+        machines: Machines that Ray runs on; empty if they are not known.
+        is_measured: Each trial gets a share of a GPU by its measured need, not `gpus`.
     """
 
     cpus: float
@@ -97,13 +97,13 @@ class _Trainable(tune.Trainable):
 
 @dataclass(frozen=True, slots=True)
 class _SharedState:
-    """What Searcher, Scheduler and callback share.
+    """State shared by searcher, scheduler and callback.
 
     Attributes:
-        manager: Leads the trials.
-        packing: What each is given.
-        numbers: Tune's name of a trial -> our number.
-        waiting: Number -> what a trial asks for whose worker does not run yet.
+        manager: Manager of the trials.
+        packing: Allocator of resources.
+        numbers: Tune's trial id -> trial number.
+        waiting: Trial number -> resources of a trial whose worker does not run yet.
     """
 
     manager: TrialManager
@@ -117,7 +117,11 @@ class _SharedState:
 
 
 class _NotPickled:
-    """Tune pickles searcher and scheduler for a state that we do not use; ours are left out of it."""
+    """A base class that Tune cannot pickle or copy.
+
+    Tune pickles searcher and scheduler for its own experiment state, which we do not use. Ours hold the open
+    study and the console: pickling them would fail, and a copy would miss what happens to the original.
+    """
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
@@ -127,7 +131,7 @@ class _NotPickled:
 
 
 class _Searcher(_NotPickled, Searcher):
-    """Hands Tune what the conductor hands out."""
+    """Gives Tune the trials that the manager hands out."""
 
     def __init__(self, desk: _SharedState, run: Path) -> None:
         super().__init__()
@@ -135,7 +139,7 @@ class _Searcher(_NotPickled, Searcher):
         self._held: TrialSpec | None = None
 
     def suggest(self, trial_id: str) -> Any:
-        """The next trial, `FINISHED`, or None for not now."""
+        """Return the configuration of the next trial, `FINISHED` at the end, or None for not now."""
         desk = self._desk
         if desk.manager.is_over:
             return Searcher.FINISHED
@@ -143,7 +147,8 @@ class _Searcher(_NotPickled, Searcher):
         if spec is None:
             return Searcher.FINISHED if desk.manager.is_over else None
         request = desk.packing.alone() if spec.is_alone else desk.packing.request(spec.config)
-        # Small trials that go ahead would keep a large one from ever finding its room.
+        # A large trial waits for enough free resources: smaller ones that start first would take them again
+        # and again. So the next trial is held until every larger one runs.
         if any(waiting.is_larger_than(request) for waiting in desk.waiting.values()):
             self._held = spec
             return None
@@ -162,17 +167,17 @@ class _Searcher(_NotPickled, Searcher):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """The scheduler has told the conductor already."""
+        """Do nothing: the scheduler reports the end of a trial to the manager."""
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing of ours is in Tune's state."""
+        """Write nothing: the run folder holds the state of the search."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Nothing of ours is in Tune's state."""
+        """Read nothing: the run folder holds the state of the search."""
 
 
 class _Scheduler(_NotPickled, FIFOScheduler):
-    """Passes every report to the conductor, and the conductor's word to Tune."""
+    """Passes every report to the trial manager, and the manager's decision to Tune."""
 
     _supports_buffered_results = False
 
@@ -198,7 +203,7 @@ class _Scheduler(_NotPickled, FIFOScheduler):
                 desk.packing.ran_out(config)
 
     def _follow(self, number: int, step: WorkerReport) -> Cause | None:
-        """Tell what a worker told; returns the reason to stop its trial, or None to go on."""
+        """Pass a worker's report to manager and allocator; returns the cause to stop, or None to go on."""
         desk = self._desk
         if step.opened is not None:
             desk.manager.on_open(number, step.opened, device=step.device)
@@ -216,7 +221,7 @@ class _Scheduler(_NotPickled, FIFOScheduler):
 
 
 class _Workers(_NotPickled, tune.Callback):
-    """Sees workers start, and tells the conductor of those that died."""
+    """Notes the start of workers, and reports dead ones to the trial manager."""
 
     def __init__(self, desk: _SharedState) -> None:
         self._desk = desk
@@ -236,17 +241,17 @@ class _Workers(_NotPickled, tune.Callback):
 
 
 def cause_of_loss(message: str) -> Cause:
-    """Tell a kill for want of memory from any other death of a worker.
+    """Tell a kill for lack of memory from any other death of a worker.
 
     Args:
-        message: What Ray says. Of every death it says that the system may have been out of memory; only of
-            its own kills that the node was "running low on memory".
+        message: Ray's error message. For every death it says that the system may have been out of memory;
+            only for its own kills it says that the node was "running low on memory".
     """
     return "out_of_memory" if "running low on memory" in message else "lost_worker"
 
 
 def _last_words(trial: Any) -> str:
-    """What Ray says of the last death of a trial's worker, without the list of all processes."""
+    """Ray's message about the last death of a trial's worker, without the list of all processes."""
     try:
         text = Path(trial.error_file).read_text()
     except (OSError, TypeError):
@@ -266,14 +271,15 @@ def run_trials(
     """Run all trials of a search; returns when they are done, the time is up, or Ctrl-C was pressed.
 
     Args:
-        manager: Hands out, follows and records the trials; its `is_stopping` is True after Ctrl-C.
+        manager: Manager of the trials; its `is_stopping` is True after Ctrl-C.
         run: The run folder.
-        resources: What one trial is given.
-        make_runner: Called in a worker as `TrialRunner` is; a benchmark puts trials without training here.
+        resources: Resources of one trial.
+        make_runner: Function called in a worker with the arguments of `TrialRunner`; a benchmark passes one
+            whose trials do not train.
     """
     os.environ.update(_QUIET)
     _survive_out_of_memory()
-    # Failed trials are in our records; Tune's list of them would tear the live view.
+    # Failed trials are in our records; Tune's list of them would break the live view.
     logging.getLogger("ray").setLevel(logging.CRITICAL)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     scratch = run.path / ".ray"
@@ -293,7 +299,7 @@ def run_trials(
             storage_path=str(scratch.resolve()),
             verbose=0,
             callbacks=[_Workers(desk)],
-            # The conductor hands trials of dead workers out again, with the room that they need.
+            # The trial manager hands out the trials of dead workers again, with the resources they need.
             failure_config=tune.FailureConfig(max_failures=0),
             checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
         ),
@@ -319,7 +325,8 @@ def _packing(manager: TrialManager, resources: Resources) -> ResourceAllocator:
 
 
 def _trainable(make_runner: Callable[..., Runner]) -> Any:
-    """The worker class; each trial asks for what its own configuration says."""
+    """The worker class; each trial asks for the resources in its own configuration."""
+    # Tune makes the workers itself and gives them a configuration only, so the runner is part of the class.
     own = type("_Trainable", (_Trainable,), {"make_runner": staticmethod(make_runner)})
     return tune.with_resources(own, lambda config: _as_placement(config["request"]))
 
@@ -332,13 +339,19 @@ def _as_placement(request: ResourceRequest) -> PlacementGroupFactory:
 
 
 def _hard_limit(manager: TrialManager) -> float | None:
-    """Seconds after which even a trial that reports nothing is ended."""
+    """Seconds after which Tune ends even trials that report nothing; None without a deadline."""
     if manager.deadline is None:
         return None
     return max(1.0, manager.deadline - manager.clock()) + 2 * GRACE_SECONDS
 
 
 def _survive_out_of_memory() -> None:
-    """Make Ray's out-of-memory kill an error of its trial; in Ray 2.60 it ends the whole `fit()`."""
+    """Make Ray's out-of-memory kill an error of its trial; in Ray 2.60 it ends the whole `fit()`.
+
+    Ray's memory monitor kills the worker, whose call then raises `OutOfMemoryError`. That is not a subclass
+    of `RayActorError`, the only death that `actor_manager` expects: without this patch it raises "Caught
+    unexpected exception", and one large trial ends the search with all trials that run beside it.
+    """
+    # Both modules use the name in isinstance(): a tuple of classes widens the check and changes nothing else.
     for module in (actor_manager, tune_controller):
         vars(module)["RayActorError"] = (RayActorError, OutOfMemoryError)

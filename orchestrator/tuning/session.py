@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # the backend imports Ray
 
 
 class SearchView(Callback, Protocol):
-    """A callback that is also told of the search as a whole: the live view of the terminal."""
+    """A callback that also shows events of the search as a whole: the live view of the terminal."""
 
     def note(self, message: str) -> None:
         """Show a message."""
@@ -44,8 +44,8 @@ class SearchOutcome:
     """A search that has ended.
 
     Attributes:
-        run: Its run folder.
-        search: Request and facts.
+        run: Run folder of the search.
+        search: Request and facts of the search.
         records: Records of all trials that ended, in order of their numbers.
         is_interrupted: Ctrl-C or SIGTERM ended it.
     """
@@ -68,9 +68,9 @@ def run_search(
 
     Args:
         request: Options of the search.
-        address: A Ray cluster; None finds one or starts one here.
-        notify: Called with messages before the first trial.
-        open_view: Opens the view that shows the trials.
+        address: Address of a Ray cluster; None finds one or starts one here.
+        notify: Function called with messages before the first trial.
+        open_view: Function that opens the view of the trials.
         command: Command line, for the record.
 
     Raises:
@@ -95,12 +95,12 @@ def resume_search(
     """Go on with an interrupted search.
 
     Args:
-        run: Its run folder.
-        address: As for `run_search`.
+        run: Run folder of the search.
+        address: Address of a Ray cluster, as for `run_search`.
         minutes: Time budget from now on; None keeps the search's own.
         trials: Number of trials in all; None keeps the search's own.
-        notify: As for `run_search`.
-        open_view: As for `run_search`.
+        notify: Function called with messages before the first trial.
+        open_view: Function that opens the view of the trials.
 
     Raises:
         OrchestrateError: If the run folder, its data or its study cannot be read.
@@ -145,7 +145,7 @@ def _run(
 def _connector(
     address: str | None, notify: Notify
 ) -> Iterator[tuple[Callable[[], Connection], Callable[[], tuple[Machine, ...]]]]:
-    """Connect at the first call, and disconnect at the end; beside it, the machines that were found."""
+    """Yield a function that connects at its first call and one for the machines; disconnect at the end."""
     connection: Connection | None = None
 
     def connect_once() -> Connection:
@@ -187,7 +187,7 @@ def _run_trials(prepared: Prepared, open_view: OpenView, machines: tuple[Machine
 
 
 def _resources(prepared: Prepared, machines: tuple[Machine, ...]) -> "Resources":
-    """What trials are given: GPUs as measured, unless the user said how many GPUs a trial gets."""
+    """Resources of trials: GPU shares as measured, unless the user set the number of GPUs per trial."""
     from orchestrator.tuning.ray_backend import Resources
 
     record, slots = prepared.record, prepared.slots

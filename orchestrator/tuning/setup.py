@@ -1,4 +1,4 @@
-"""Composes a search from its parts, and checks everything before a trial starts."""
+"""Setup of a search: preflight, run folder, record and study, all checked before a trial starts."""
 
 import shutil
 from dataclasses import dataclass
@@ -25,13 +25,13 @@ METRIC: Final = "auc"
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A search that may start: written down, checked, nothing run yet.
+    """A search that is ready to start: recorded and checked, but nothing has run yet.
 
     Attributes:
-        run: Its run folder.
-        record: Request and facts.
-        study: The study.
-        slots: Trials at once.
+        run: Run folder of the search.
+        record: Request and facts of the search.
+        study: Optuna study of the search.
+        slots: Number of trials at once.
     """
 
     run: RunFolder
@@ -43,12 +43,13 @@ class Prepared:
 def prepare_search(
     request: SearchRequest, connect: Connector, notify: Notify, *, command: str = ""
 ) -> Prepared:
-    """Find out what the search needs to know, then write the run folder.
+    """Run the preflight, then write the run folder.
 
     Args:
         request: Options of the search.
-        connect: Starts or finds the Ray that will run the trials; called once the data are known to be good.
-        notify: Called with messages for the user.
+        connect: Function that starts or finds the Ray for the trials; called once the data are known to be
+            good.
+        notify: Function called with messages for the user.
         command: Command line, for the record.
 
     Raises:
@@ -70,7 +71,7 @@ def prepare_search(
 
 
 def _search_record(preflight: Preflight, name: str, command: str) -> SearchRecord:
-    """The request, and what was found before the first trial."""
+    """The request, and the facts that the preflight found."""
     request, context, patch_set = preflight.request, preflight.feasible.context, preflight.patch_set
     data = str(request.data)
     return SearchRecord(

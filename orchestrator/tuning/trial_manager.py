@@ -1,6 +1,6 @@
-"""What happens around a trial, whoever runs it: hand out, follow, stop, record, tell, show.
+"""The trial manager: hands out trials, follows their epochs, stops and records them, and runs the callbacks.
 
-Knows neither Ray nor Optuna; the engine calls it from one thread.
+It knows neither Ray nor Optuna; the backend calls it from one thread.
 """
 
 import dataclasses
@@ -19,7 +19,7 @@ from trainables.common.errors import ConfigError
 from trainables.config.trial_config import TrialConfig, flatten
 from trainables.features.feature_use import FeatureUse
 
-_COLLAPSE_PATIENCE: Final = 8  # epochs that a fold may predict one class before its trial is stopped
+_COLLAPSE_PATIENCE: Final = 8  # epochs in a row that a fold may predict a single class before its trial stops
 GRACE_SECONDS: Final = 60.0  # after the deadline, for a trial to end itself with what it has
 _INVALID_IN_A_ROW: Final = 20
 _LOST_AGAIN: Final = 2  # times that a trial is handed out again after its worker died
@@ -27,7 +27,7 @@ RUN_ALONE: Final = "ran out of memory beside other trials and was run again alon
 
 
 class Callback(Protocol):
-    """Somebody who is shown what happens: the terminal, TensorBoard."""
+    """Callback for the events of trials, such as the terminal's live view or the TensorBoard log."""
 
     def on_trial_start(self, number: int, config: TrialConfig) -> None: ...
     def on_epoch_end(
@@ -39,7 +39,7 @@ class Callback(Protocol):
 
 @dataclass(slots=True)
 class RunningTrial:
-    """What is known of a trial while it runs."""
+    """State of a running trial."""
 
     spec: TrialSpec
     started_at: float
@@ -52,15 +52,15 @@ class RunningTrial:
 
 
 class TrialManager:
-    """Leads the trials of one search.
+    """Manages the trials of one search.
 
     Args:
-        run: Where records are kept.
-        search: What was asked.
-        study: Proposes and prunes.
-        callbacks: Are shown everything.
+        run: Run folder, which holds the records.
+        search: Request and facts of the search.
+        study: Study that proposes and prunes trials.
+        callbacks: Callbacks for every event of a trial.
         deadline: Clock reading after which nothing starts and running trials are stopped; None for no limit.
-        clock: Seconds; injected for tests.
+        clock: Function that returns seconds; injected for tests.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class TrialManager:
 
     @property
     def is_over(self) -> bool:
-        """True when nothing more will be handed out, whatever becomes of the trials that run."""
+        """True when no further trial will be handed out, whatever the running trials do."""
         if self.is_stopping or self._is_late():
             return True
         return self._is_exhausted and not (self.running or self._again or self._alone)
@@ -95,8 +95,8 @@ class TrialManager:
     def next(self) -> TrialSpec | None:
         """Hand out the next trial; None when there is none, for now or for good (`is_over`).
 
-        Trials that ran out of memory come last, when no other runs. Until then they are unfinished for the
-        sampler, which stays away from such points.
+        Trials that ran out of memory come last, when no other trial runs. Until then they count as running
+        for the sampler, which avoids points near running ones.
         """
         if self.is_stopping or self._is_late():
             return None
@@ -110,18 +110,18 @@ class TrialManager:
         return spec
 
     def on_open(self, number: int, prefix: FeatureUse, *, device: str) -> None:
-        """Note how a trial is fed and where it computes, for the records of those that are stopped."""
+        """Note a trial's use of stored features and its device, for its record in case it is stopped."""
         trial = self.running[number]
         trial.prefix, trial.device = prefix, device
 
     def on_memory(self, number: int, peak_bytes: int) -> None:
-        """Note the most memory that a trial has held so far, for the records of those that are stopped."""
+        """Note a trial's peak memory so far, for its record in case it is stopped."""
         self.running[number].peak_bytes = peak_bytes
 
     def on_epoch(
         self, number: int, epoch: int, value: float, scalars: Mapping[str, float], collapsed: tuple[int, ...]
     ) -> Cause | None:
-        """Follow one epoch; returns the reason to stop the trial, or None to go on."""
+        """Follow one epoch; returns the cause to stop the trial, or None to go on."""
         trial = self.running[number]
         trial.epochs, trial.value = epoch, value
         trial.collapsed_for = {fold: trial.collapsed_for.get(fold, 0) + 1 for fold in collapsed}
@@ -141,7 +141,7 @@ class TrialManager:
         self._finish(record.model_copy(update={"value": trial.value, "collapsed_folds": collapsed}))
 
     def on_worker_lost(self, number: int, cause: Cause, error: str) -> None:
-        """Take note of a trial whose worker died: hand it out again, or record it where that is in vain."""
+        """Handle the death of a trial's worker: hand the trial out again, or record its failure for good."""
         spec = self.running[number].spec
         if cause == "out_of_memory" and not spec.is_alone:
             self._run_alone_later(spec)
@@ -154,7 +154,7 @@ class TrialManager:
             self._close(spec, cause, error)
 
     def on_end(self, number: int) -> None:
-        """Take over a trial that wrote its own record, complete or failed."""
+        """Take over the record of a trial that ended by itself, complete or failed."""
         record, spec = self.run.record(number), self.running[number].spec
         if record is None:
             self._close(spec, "lost_worker", "the trial ended without a record")
@@ -166,7 +166,7 @@ class TrialManager:
             self._finish(record, is_written=not spec.recipe)
 
     def end_late_trials(self) -> None:
-        """Record trials that were ended without a report, or not run again, since the time was up."""
+        """Record trials that ended without a report, or were not run again, because the time was up."""
         if not self._is_late():
             return
         for number in list(self.running):
@@ -209,7 +209,7 @@ class TrialManager:
             callback.on_trial_requeued(number, reason)
 
     def _refuse(self, error: InvalidPointError) -> None:
-        """Record a point that no trial can run."""
+        """Record a proposed point that no trial can run."""
         record = TrialRecord(
             number=error.number,
             state="failed",
@@ -242,7 +242,7 @@ class TrialManager:
         )
 
     def _mark(self) -> dict[str, Any]:
-        """What every record of this search says."""
+        """Fields that all records of this search share."""
         search = self.search
         return {
             "fingerprint": search.fingerprint,
@@ -273,7 +273,7 @@ class TrialManager:
             self.run.discard_weights(number)
 
     def _worth(self, record: TrialRecord) -> tuple[float, int]:
-        """Sort key from worst to best; of equal trials the later is worse."""
+        """Sort key from worst to best; of trials with equal values the later one is worse."""
         return self._objective.merit(record.value), -record.number
 
     def _is_late(self, grace: float = 0.0) -> bool:
@@ -281,6 +281,6 @@ class TrialManager:
 
 
 def _as_run_alone(record: TrialRecord) -> TrialRecord:
-    """The record of a trial that was run twice, saying so."""
+    """The record of a trial that ran twice, with a remark about it."""
     said = RUN_ALONE if record.error is None else f"{RUN_ALONE}:\n{record.error}"
     return record.model_copy(update={"error": said})

@@ -24,21 +24,21 @@ from trainables.validation.factory import Validation, open_validation
 
 _CHECKPOINT_SECONDS: Final = 60.0
 _ERROR_LINES: Final = 12
-_STEP_SECONDS: Final = 0.3  # of work before a worker reports: a report costs the driver milliseconds
-FEWEST_EPOCHS: Final = 5  # a trial that had less time than this says nothing; it counts as pruned
+_STEP_SECONDS: Final = 0.3  # work between two reports of a worker: a report costs the driver milliseconds
+FEWEST_EPOCHS: Final = 5  # a trial that had time for fewer epochs counts as pruned: its score means nothing
 EPOCH_METRICS: Final = ("auc", "f2", "f1", "accuracy", "balanced_accuracy", "recall", "precision")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class WorkerReport:
-    """What a worker tells after a step. No plain dictionary, since Tune flattens those on the way.
+    """Report of a worker after a step. It is not a plain dictionary, since Tune flattens those on the way.
 
     Attributes:
-        opened: How the trial is fed, in the step that opened it.
-        epochs: Those that were finished in the step, in order; none follows a rung.
+        opened: Use of stored features, in the step that opened the trial; None in later steps.
+        epochs: Epochs that were finished in the step, in order; a rung is always the last one.
         is_end: The trial has ended and its record is written.
-        memory: What the trial has needed so far; None where that cannot be measured.
-        device: Where it computes, in torch's words.
+        memory: Peak memory of the trial so far; None if it cannot be measured.
+        device: Name of the device in torch, such as `cuda:0`.
     """
 
     opened: FeatureUse | None = None
@@ -53,13 +53,13 @@ class TrialRunner:
 
     Args:
         run: The run folder.
-        number: Of the trial.
-        config: What to run.
-        params: What the sampler chose, for the record.
-        gpus: GPUs that this worker was given.
-        cpus: CPU cores that it was given.
-        deadline: Reading of `time.time()` at which the search is out of time; None for no limit. A trial that
-            is late ends with the best epoch it reached, so that it is not wasted.
+        number: Trial number.
+        config: Configuration of the trial.
+        params: Parameters that the sampler chose, for the record.
+        gpus: Number of GPUs of this worker.
+        cpus: Number of CPU cores of this worker.
+        deadline: Reading of `time.time()` at which the search is out of time; None for no limit. A late trial
+            ends with the best epoch that it reached, so that its work is not lost.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class TrialRunner:
         self.validation: Validation | None = None
 
     def step(self) -> WorkerReport:
-        """Open the trial if need be, then train until a rung, the end, or for a while."""
+        """Open the trial if it is not open, then train until a rung, the end, or `_STEP_SECONDS` are over."""
         begun, opened, epochs, is_end = time.monotonic(), None, list[EpochReport](), False
 
         def is_enough() -> bool:
@@ -100,11 +100,11 @@ class TrialRunner:
                 is_end = self._advance(epochs)
         except Exception as error:  # every failure of a trial becomes its record
             self._write_failure(error)
-            self.validation, is_end = None, True  # its memory is wanted by others
+            self.validation, is_end = None, True  # frees its memory for other trials
         return WorkerReport(opened, tuple(epochs), is_end, self._memory(), str(self.device))
 
     def _advance(self, epochs: list[EpochReport]) -> bool:
-        """Train an epoch and append its report; returns True if that was the trial's end."""
+        """Train an epoch and append its report; returns True if the trial ended with it."""
         if self.validation is None or self.validation.is_over:
             self._end()
             return True
@@ -197,7 +197,7 @@ class TrialRunner:
         return FeatureUse(**dataclasses.asdict(self.validation.feature_use)) if self.validation else None
 
     def _memory(self) -> MemoryUse | None:
-        """What the trial has needed, in this process and in one that trains a fold at the same time."""
+        """Peak memory of the trial: this process plus one that trains a fold at the same time."""
         own, process = self.peak.use(), self.validation.child_peak_memory if self.validation else None
         if own is None or process is None:
             return own
@@ -209,8 +209,8 @@ class TrialRunner:
             self.checkpointed = time.monotonic()
 
     def _is_out_of_time(self) -> bool:
-        # Features that were computed on the way are everybody's, so a trial's time counts from its first
-        # epoch. The search's own deadline holds for all.
+        # The features that a trial computes first serve other trials too, so its own time counts from its
+        # first epoch. The deadline of the search holds for all trials.
         is_long = time.monotonic() - self.opened > 60.0 * self.search.trial_minutes
         return is_long or (self.deadline is not None and time.time() >= self.deadline)
 
@@ -221,11 +221,11 @@ class TrialRunner:
 
 @functools.lru_cache(maxsize=2)
 def _search(run: RunFolder, modified_ns: int) -> SearchRecord:
-    """What was asked; kept for the next trial, since YAML is slow to read."""
+    """Request and facts of the search; cached for the next trial, since YAML is slow to read."""
     return run.search()
 
 
 def epoch_scores(labels: Any, probabilities: Any) -> dict[str, float]:
-    """The metrics that every epoch reports, at threshold 0.5."""
+    """Return the metrics that every epoch reports, at threshold 0.5."""
     found = scores(labels, probabilities)
     return {name: found[name] for name in EPOCH_METRICS}

@@ -1,4 +1,4 @@
-"""What every fitted ensemble is: numbers that can be written as JSON, and a way to combine with them."""
+"""Base class of fitted ensembles: parameters that can be written as JSON, and how to combine with them."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -32,9 +32,9 @@ class Method:
 
     Attributes:
         name: Name, as the user types it after `--methods`.
-        fit: Maps the members' out-of-fold predictions and a seed to a fitted combination rule.
+        fit: Function from the members' out-of-fold predictions and a seed to a fitted combination rule.
         rule: Class of that rule; its `kind` is written to JSON.
-        complexity: Order of the methods: of two that are equally good the one with the lower is taken.
+        complexity: Rank of the method from simple to complex; a tie goes to the lower one.
     """
 
     name: str
@@ -47,8 +47,8 @@ class Standardiser(FrozenModel):
     """Shift and scale of the inputs: (x - mean) / scale.
 
     Attributes:
-        mean: Shape (members,).
-        scale: Positive, shape (members,); 1 for an input that never varies.
+        mean: Mean of each input, shape (members,).
+        scale: Standard deviation of each input, positive, shape (members,); 1 for an input that never varies.
     """
 
     mean: Vector

@@ -1,4 +1,4 @@
-"""The candidates of an ensemble: out-of-fold predictions of several trials, row by row side by side."""
+"""The candidates of an ensemble: out-of-fold predictions of several trials, aligned by row."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -24,7 +24,7 @@ class Members:
         labels: Class indices, shape (images,).
         folds: Fold that held the image out, shape (images,).
         groups: Patient of each image, shape (images,).
-        probabilities: In [0, 1], shape (members, images, classes).
+        probabilities: Class probabilities in [0, 1], shape (members, images, classes).
     """
 
     trials: tuple[int, ...]
@@ -64,7 +64,7 @@ class Members:
 
 
 def align(trials: Mapping[int, OutOfFold]) -> Members:
-    """Lay the out-of-fold predictions of several trials side by side, in order of their rows.
+    """Align the out-of-fold predictions of several trials, in order of their rows.
 
     Args:
         trials: Trial number -> predictions; at least one.
@@ -105,7 +105,7 @@ def positive_logits(probabilities: FloatArray) -> FloatArray:
 
 
 def two_columns(positive: FloatArray) -> FloatArray:
-    """Turn positive probabilities of shape (images,) into both classes', shape (images, 2)."""
+    """Turn positive probabilities of shape (images,) into those of both classes, shape (images, 2)."""
     return np.stack([1 - positive, positive], axis=1)
 
 

@@ -12,7 +12,7 @@ from results.tables import csv_text, result_table
 
 
 def ensembles_as_json(ensembles: Sequence[Ensemble]) -> list[dict[str, Any]]:
-    """Return one plain dictionary an ensemble: method, members, nested scores, threshold and split."""
+    """Return one plain dictionary for each ensemble: method, members, nested scores, threshold and split."""
     return [
         {
             "method": ensemble.method,
@@ -58,7 +58,7 @@ def ensemble_table(ensembles: Sequence[Ensemble]) -> Table:
 
 
 def _difference(ensemble: Ensemble) -> str:
-    """Text such as `+0.021` with a sign of whether it is beyond doubt: `+0.021 !`."""
+    """Text such as `+0.021`, or `+0.021 !` if the interval of the difference leaves out 0."""
     nested = ensemble.nested
     if nested.difference is None or nested.difference_low is None or nested.difference_high is None:
         return "-"

@@ -1,4 +1,4 @@
-"""The weighted mean of probabilities: what `average`, `greedy` and `grid` all arrive at."""
+"""The weighted mean of probabilities: the result of the methods `average`, `greedy` and `grid`."""
 
 from typing import Literal
 
@@ -13,7 +13,7 @@ class WeightedMean(Parameters):
     """Probabilities averaged with fixed weights; any number of classes.
 
     Attributes:
-        weights: In [0, 1], summing to 1, shape (members,).
+        weights: Weight of each member in [0, 1], summing to 1, shape (members,).
 
     >>> rule = WeightedMean(weights=(0.25, 0.75))
     >>> rule.combine(np.array([[[1.0, 0.0]], [[0.0, 1.0]]]))

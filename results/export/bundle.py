@@ -1,4 +1,4 @@
-"""From a chosen model to a folder with model, manifest and model card, whole or not at all."""
+"""Export of a chosen model to a folder with model, manifest and model card, written whole or not at all."""
 
 import contextlib
 import hashlib
@@ -57,12 +57,12 @@ _INTENDED_USE: Final = (
 
 @dataclass(frozen=True, slots=True)
 class BundleReport:
-    """What was exported.
+    """Report of an export.
 
     Attributes:
-        path: The bundle's folder.
-        manifest: What its `manifest.json` says.
-        model_bytes: Size of `model.onnx`.
+        path: Folder of the bundle.
+        manifest: Content of `manifest.json`.
+        model_bytes: Size of `model.onnx` in bytes.
     """
 
     path: Path
@@ -70,7 +70,7 @@ class BundleReport:
     model_bytes: int
 
     def sentences(self) -> list[str]:
-        """Say for the terminal what was written and how it was checked."""
+        """Describe for the terminal what was written and how it was checked."""
         manifest = self.manifest
         members = ", ".join(str(member.trial) for member in manifest.members)
         said = [
@@ -113,16 +113,16 @@ def export_bundle(
 ) -> BundleReport:
     """Export an ensemble, or a single trial, and check the file against PyTorch and against the search.
 
-    Images of the training part alone are read; the sealed test part stays closed.
+    Only images of the training part are read; the sealed test part stays closed.
 
     Args:
         run: Folder of the search.
         out: Folder to write; must be missing or empty.
-        ensemble: A method's name, `best_single` or `best`; not used where a trial is given.
+        ensemble: Name of a method, `best_single` or `best`; not used if a trial is given.
         trial: Number of a single trial, or None.
-        refit: With the models that `orchestrate refit` trained; the search predicted with others, so that
-            the file is compared with PyTorch alone.
-        held_out_limit: Images to compare on, from all folds.
+        refit: Export the models that `orchestrate refit` trained; the search's own predictions come from
+            other models, so the file is compared with PyTorch alone.
+        held_out_limit: Number of images to compare on, from all folds.
 
     Raises:
         ExportError: If `out` holds something, the file disagrees with PyTorch by more than 1e-4, or a fold
@@ -280,7 +280,7 @@ def _named(source: SourceTrial | None) -> str | None:
 
 
 def _undecided(opened: OpenedModel) -> IntArray:
-    """Rows whose hard type may be another for the bundle than it was in the search."""
+    """Rows whose hard type may differ between the bundle and the search."""
     source = opened.search.type_from
     is_hard = any(config.model.type_input == "hard" for config in opened.configs.values())
     if source is None or not is_hard:

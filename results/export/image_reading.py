@@ -18,7 +18,7 @@ _AS_THEY_ARE: Final = ("L", "LA", "RGB", "RGBA", "I", "I;16", "I;16B", "I;16L", 
 _LUMA: Final = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
 _DEPTHS: Final = {255.0: "8 bits", 65535.0: "16 bits", 1.0: "floating-point values"}
 
-# What was done to a file, for the user: kind of change -> sentence without the file's name.
+# Changes to the pixels of a file, for the user: kind of change -> sentence without the file's name.
 NOTES: Final = {
     "depth": "have another depth than the model's images and were rescaled",
     "grey": "are coloured; the model takes grey: their luma (ITU-R BT.601) was used",
@@ -31,11 +31,11 @@ NOTES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class ReadImage:
-    """An image as the model takes it.
+    """An image in the form that the model takes.
 
     Attributes:
-        pixels: Shape (H, W) or (H, W, 3), in the model's own type and range.
-        changes: Keys of `NOTES`: what was done to make it fit.
+        pixels: Pixels in the model's own type and range, shape (H, W) or (H, W, 3).
+        changes: Keys of `NOTES` for the changes that made the image fit.
     """
 
     pixels: NDArray[Any]
@@ -43,14 +43,14 @@ class ReadImage:
 
 
 def read_image(path: Path, wanted: ModelInput) -> ReadImage:
-    """Read one file and fit it to what a model takes; its size stays.
+    """Read one file and convert it to the channels, type and range of a model; its size stays.
 
     Args:
-        path: PNG, JPEG, TIFF, PGM, PPM or BMP, 8 or 16 bit; TIFF also with floats in [0, 1].
-        wanted: Channels, type and range of the model.
+        path: PNG, JPEG, TIFF, PGM, PPM or BMP file, 8 or 16 bit; TIFF also with floats in [0, 1].
+        wanted: Channels, type and range of the model's input.
 
     Raises:
-        ExportError: If the file is missing, a folder, no image, truncated, or holds several pages.
+        ExportError: If the file is missing, a folder, not an image, truncated, or holds several pages.
     """
     pixels, max_value, changes = _decode(path)
     if pixels.ndim == 3 and wanted.channels == 1:
@@ -71,19 +71,21 @@ def read_image(path: Path, wanted: ModelInput) -> ReadImage:
 
 
 def _decode(path: Path) -> tuple[NDArray[Any], float, list[str]]:
-    """Pixels as the file holds them, the value that is white, and what was lost."""
+    """Pixels as in the file, the value of white, and keys of `NOTES` for losses in decoding."""
     if path.is_dir():
         raise ExportError(f"{path} is a folder; name the image files in it, such as {path}/*.png")
     try:
         with warnings.catch_warnings(), Image.open(path, formats=FORMATS) as image:
-            # Large images are welcome; only those that Pillow holds for an attack are refused below.
+            # Large images are allowed; only those that Pillow takes for an attack are refused below.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             _need_one_page(image, path)
             return _pixels(image, path)
     except FileNotFoundError as error:
         raise ExportError(f"there is no file {path}") from error
     except UnidentifiedImageError as error:
-        raise ExportError(f"{path} is no image that can be read; PNG, JPEG, TIFF, PGM and BMP can") from error
+        raise ExportError(
+            f"{path} is not an image that can be read; PNG, JPEG, TIFF, PGM and BMP can"
+        ) from error
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
         raise ExportError(f"{path} cannot be read whole ({error}); is it truncated?") from error
 
@@ -106,7 +108,7 @@ def _pixels(image: ImageFile.ImageFile, path: Path) -> tuple[NDArray[Any], float
 
 
 def _losses(image: ImageFile.ImageFile) -> list[str]:
-    """What Pillow will lose or change in decoding; known before the pixels are loaded only."""
+    """Losses and changes by Pillow in decoding; they can be detected only before the pixels are loaded."""
     layouts = [tile[3] for tile in image.tile]
     changes = []
     if image.mode.startswith("RGB") and any(";16" in str(layout) for layout in layouts):

@@ -1,4 +1,4 @@
-"""What a user gives an exported model besides images: is it what the model takes, and as much of it?"""
+"""Checks of the inputs that a user gives an exported model besides images: baselines and finding types."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -17,13 +17,13 @@ def check_given(manifest: Manifest, *, images: int, baselines: int, types: Seque
     """Refuse missing, superfluous or wrongly counted baselines and types.
 
     Args:
-        manifest: Of the bundle.
+        manifest: Manifest of the bundle.
         images: Number of images.
-        baselines: Number of their baselines.
-        types: Names of their types, one for all of them or one each.
+        baselines: Number of baselines given.
+        types: Names of finding types, one for all images or one each.
 
     Raises:
-        ExportError: The message says what the bundle needs, and gives a command line.
+        ExportError: If they do not fit; the message says what the bundle needs, and gives a command line.
     """
     usage = f"e.g. {manifest.command()}"
     if manifest.takes("baseline") and baselines != images:
@@ -51,11 +51,11 @@ def check_sizes(images: Sequence[NDArray[Any]], baselines: Sequence[NDArray[Any]
     """Refuse pairs whose two images differ in size.
 
     Args:
-        images: Each (H, W) or (H, W, 3).
-        baselines: Of each image, in the same order; empty for none.
+        images: Images, each of shape (H, W) or (H, W, 3).
+        baselines: Baseline of each image, in the same order; empty for none.
 
     Raises:
-        ExportError: Naming the first such pair.
+        ExportError: If a pair differs in size; the message names the first such pair.
     """
     for number, (image, baseline) in enumerate(zip(images, baselines, strict=bool(baselines))):
         if image.shape != baseline.shape:
@@ -66,7 +66,7 @@ def check_sizes(images: Sequence[NDArray[Any]], baselines: Sequence[NDArray[Any]
 
 
 def as_numbers(types: Sequence[str], images: int) -> NDArray[np.float32]:
-    """Turn names of types, one for all or one each, into what the file takes, shape (images,).
+    """Turn names of types, one for all or one each, into the numbers that the model takes, shape (images,).
 
     >>> as_numbers(["calcification"], 3)
     array([1., 1., 1.], dtype=float32)

@@ -1,4 +1,4 @@
-"""`manifest.json`: what a bundle is. Importing this takes neither torch nor ONNX Runtime."""
+"""`manifest.json`, the description of a bundle. Importing this takes neither torch nor ONNX Runtime."""
 
 import datetime
 from typing import Any, Final, Literal
@@ -17,15 +17,15 @@ CARD_FILE: Final = "model_card.md"
 
 
 class ModelInput(FrozenModel):
-    """What the file takes in.
+    """The image input of the file.
 
     Attributes:
-        name: Of the graph's input.
-        dtype: int32 for 8 and 16 bit images, float32 for images in [0, 1].
-        channels: 1: shape (B, H, W); 3: shape (B, H, W, 3), in the order red, green, blue.
+        name: Name of the graph's input.
+        dtype: Number type: int32 for 8 and 16 bit images, float32 for images in [0, 1].
+        channels: Number of channels: 1 for shape (B, H, W); 3 for (B, H, W, 3) in the order red, green, blue.
         max_value: Largest raw value: 255, 65535, or 1.
-        trained_shape: (H, W) or (H, W, 3) of the images of the search; other sizes are resized inside.
-        how_to_feed: The same in a sentence.
+        trained_shape: Shape of the images of the search, (H, W) or (H, W, 3); the model resizes other sizes.
+        how_to_feed: Description of the input in a sentence.
     """
 
     name: str
@@ -37,11 +37,12 @@ class ModelInput(FrozenModel):
 
 
 class ExtraInput(FrozenModel):
-    """What the file takes in besides the images.
+    """An input of the file besides the images.
 
     Attributes:
-        name: Of the graph's input: `baseline`, images of the same shape and type; or `finding_type`, (B,).
-        how_to_feed: What it holds, in a sentence.
+        name: Name of the graph's input: `baseline`, images of the same shape and type; or `finding_type`,
+            shape (B,).
+        how_to_feed: Description of the input in a sentence.
     """
 
     name: Literal["baseline", "finding_type"]
@@ -55,12 +56,12 @@ class Member(FrozenModel):
     Attributes:
         cut: Last kept stage, as configured.
         trained_stages: Number of last kept stages that were trained, or `all`.
-        folds: Models, one a fold, whose probabilities are averaged; of a refitted trial one a seed.
-        views: Symmetries of the square, whose probabilities are averaged.
-        weight: In a weighted mean; None for stacked members.
+        folds: Number of models whose probabilities are averaged: one per fold, or per seed of a refit.
+        views: Number of symmetries of the square whose probabilities are averaged.
+        weight: Weight in a weighted mean; None for stacked members.
         settings: The whole configuration, by dotted name.
-        told_by: Trial, inside the file too, that tells it the type of the finding; None where none does.
-        started_from: Trial whose weights it went on from; None where it started by itself.
+        told_by: Trial in the same file that predicts the type of the finding for this one; None without one.
+        started_from: Trial whose weights it started from; None without one.
     """
 
     trial: int
@@ -77,14 +78,14 @@ class Member(FrozenModel):
 
 
 class TrainingData(FrozenModel):
-    """What the members were trained on.
+    """Training data of the members.
 
     Attributes:
-        images: Of the training part; the test part is not counted.
-        held_out: Of these, images that some fold held out: all, or the validation part of a hold-out.
-        groups: Patients, or images where patients are unknown.
-        has_patients: Whether the groups are patients.
-        counts: Images of each class.
+        images: Number of images of the training part; the test part is not counted.
+        held_out: Number of these images that some fold held out: all, or the validation part of a hold-out.
+        groups: Number of patients, or of images where patients are unknown.
+        has_patients: The groups are patients.
+        counts: Class -> number of images.
         fingerprint: SHA-256 over pixels, labels, patients and test rows of the whole set.
     """
 
@@ -100,12 +101,12 @@ class TrainingData(FrozenModel):
 
 
 class OutOfFoldScores(FrozenModel):
-    """What out-of-fold predictions promise.
+    """Scores of out-of-fold predictions.
 
     Attributes:
-        how: How they were computed, in a sentence.
-        auc: Mean over folds, with its patient-clustered 95 % interval.
-        metrics: All metrics.
+        how: Description of their computation, in a sentence.
+        auc: Mean AUC over folds, with its patient-clustered 95 % interval.
+        metrics: Value of every metric, by name.
     """
 
     how: str
@@ -114,11 +115,11 @@ class OutOfFoldScores(FrozenModel):
 
 
 class TestScores(FrozenModel):
-    """What the model reached when the test part was first opened for it.
+    """Scores of the model from the first time that the test part was opened for it.
 
     Attributes:
-        opening: 1 where it was the first opening of the run.
-        openings: How often the run's test part has been opened in all.
+        opening: Number of that opening in the run, from 1.
+        openings: Number of times that the run's test part has been opened in all.
     """
 
     __test__ = False
@@ -131,13 +132,13 @@ class TestScores(FrozenModel):
 
 
 class ParityCheck(FrozenModel):
-    """How near the file is to its source, on training images that at least one fold model held out.
+    """Agreement of the file with its source, on training images that at least one fold model held out.
 
     Attributes:
         images: Number of images compared.
-        onnx_difference: Largest difference of a probability, PyTorch against ONNX Runtime.
-        out_of_fold_difference: Largest difference of a fold model's probability from what the search kept;
-            None for refitted models, which have seen all images that the search predicted.
+        onnx_difference: Largest difference of a probability between PyTorch and ONNX Runtime.
+        out_of_fold_difference: Largest difference of a fold model's probability from the search's own
+            prediction; None for refitted models, which were trained on all images that the search predicted.
     """
 
     images: int
@@ -150,15 +151,15 @@ class Manifest(FrozenModel):
 
     Attributes:
         format: Version of this layout.
-        name: Run and model.
-        positive: The finding; the last class.
+        name: Name of the run and the model.
+        positive: Name of the positive class, which is the last one.
         threshold: Smallest probability of `positive` that is called positive; None beyond two classes,
             where the most probable class is called.
-        extra_inputs: What it takes besides `input`.
+        extra_inputs: Inputs besides `input`.
         test: Scores on the sealed test part, or `not opened`.
-        sha256: Of `model.onnx`, in hex.
-        split: What its scores are named after; `naive split` where patients lie in several folds, so that
-            scores are too high.
+        sha256: SHA-256 of `model.onnx`, in hexadecimal.
+        split: Name of the kind of split, which its scores carry; with a `naive split` patients lie in several
+            folds, so that scores are too high.
         is_refitted: The members are models trained on the whole training part; calibration, threshold and
             out-of-fold scores are those of the fold models that they replace.
     """
@@ -191,11 +192,11 @@ class Manifest(FrozenModel):
     is_refitted: bool = False
 
     def takes(self, name: Literal["baseline", "finding_type"]) -> bool:
-        """Tell whether the file has an input besides the images."""
+        """Tell whether the file has this input besides the images."""
         return any(extra.name == name for extra in self.extra_inputs)
 
     def command(self, folder: str = "BUNDLE") -> str:
-        """The command line that predicts with it."""
+        """Return the command line that predicts with the bundle."""
         baseline = " --baseline HEALTHY_IMAGE..." if self.takes("baseline") else ""
         finding_type = " --type mass" if self.takes("finding_type") else ""
         return f"orchestrate predict {folder} IMAGE...{baseline}{finding_type}"

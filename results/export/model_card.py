@@ -1,4 +1,4 @@
-"""`model_card.md`: what a person should know before using a bundle.
+"""`model_card.md`, the facts that a person should know before using a bundle.
 
 Headings follow Mitchell et al. (2019), "Model cards for model reporting".
 """
@@ -63,7 +63,7 @@ def _details(manifest: Manifest) -> str:
 
 
 def _origins(manifest: Manifest) -> list[str]:
-    """What members take from trials of other searches."""
+    """Lines about weights and finding types that members take from trials of other searches."""
     started = [
         f"- Trial {member.trial} went on from the weights of {member.started_from}."
         for member in manifest.members
@@ -166,7 +166,7 @@ def _caveats(manifest: Manifest) -> str:
             "- It knows the patient population of its training data only, and its calibration holds at their "
             "share of positives only.",
             *_caveats_of_inputs(manifest),
-            "- It answers for any image, also for one that is no breast image; it has no way to say so.",
+            "- It answers for any image, also for one that is not a breast image; it has no way to say so.",
             f"- The file was compared on {parity.images} training images{_compared(parity)}.",
         ]
     )

@@ -1,4 +1,4 @@
-"""Prediction from a bundle: needs the folder and ONNX Runtime, nothing of the search and no torch."""
+"""Prediction from a bundle: it needs the folder and ONNX Runtime, but neither the search nor torch."""
 
 import hashlib
 import json
@@ -26,12 +26,12 @@ _NAMED: Final = 3  # files that a note lists by name
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What a model says of one file.
+    """Prediction of a model for one file.
 
     Attributes:
-        file: As given.
-        probabilities: Of each class, in the bundle's order; they sum to 1.
-        probability: Of the positive class; beyond two classes, of the predicted one.
+        file: Path of the file as given.
+        probabilities: Probability of each class, in the bundle's order; they sum to 1.
+        probability: Probability of the positive class; beyond two classes, of the predicted one.
         predicted_class: Name of the class that is called.
         threshold: Smallest probability that is called positive; None beyond two classes.
     """
@@ -45,7 +45,7 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class Predictions:
-    """Predictions in the order of the files, and sentences on what was done to make files fit."""
+    """Predictions in the order of the files, and sentences on changes that made files fit."""
 
     predictions: tuple[Prediction, ...]
     notes: tuple[str, ...]
@@ -55,8 +55,8 @@ class Bundle:
     """An exported model that predicts.
 
     Args:
-        manifest: What the bundle says of itself.
-        session: ONNX Runtime's, with the bundle's model.
+        manifest: Manifest of the bundle.
+        session: Session of ONNX Runtime with the bundle's model.
     """
 
     def __init__(self, manifest: Manifest, session: onnxruntime.InferenceSession) -> None:
@@ -72,10 +72,10 @@ class Bundle:
         """Predict raw images, which may differ in size; those of one size run together.
 
         Args:
-            images: Each (H, W) for a grey model or (H, W, 3) for a colour model, values from 0 to the
-                model's `max_value`.
-            baselines: Healthy baseline of each image, of its size; where the manifest takes `baseline`.
-            types: `mass` or `calcification`, one for all or one each; where it takes `finding_type`.
+            images: Images of shape (H, W) for a grey model or (H, W, 3) for a colour model, with values from
+                0 to the model's `max_value`.
+            baselines: Healthy baseline of each image, of its size, if the manifest takes `baseline`.
+            types: `mass` or `calcification`, one for all or one each, if the manifest takes `finding_type`.
 
         Returns:
             Calibrated probabilities, shape (len(images), classes).
@@ -133,17 +133,17 @@ def load_bundle(path: Path) -> Bundle:
     """Open a bundle and check that its model is the one that was exported.
 
     Args:
-        path: Folder that export wrote.
+        path: Folder of the bundle.
 
     Raises:
-        ExportError: If it is missing or no bundle, made by a newer version, or its model was changed.
+        ExportError: If it is missing or not a bundle, made by a newer version, or its model was changed.
     """
     if not path.is_dir():
         raise ExportError(f"no bundle at {path}; a bundle is the folder that `orchestrate export` writes")
     manifest = _manifest(path / MANIFEST_FILE)
     model = path / MODEL_FILE
     if not model.is_file():
-        raise ExportError(f"{path} is no whole bundle: it holds no {MODEL_FILE}; export it again")
+        raise ExportError(f"{path} is not a whole bundle: it holds no {MODEL_FILE}; export it again")
     with model.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if digest != manifest.sha256:
@@ -167,13 +167,13 @@ def predict_files(
     """Predict image files.
 
     Args:
-        bundle: From `load_bundle`.
+        bundle: Bundle from `load_bundle`.
         paths: PNG, JPEG, TIFF, PGM or BMP files, 8 or 16 bit, grey or colour, of any size.
-        baselines: The same of each file's healthy baseline, in the same order, where the model takes them.
-        types: `mass` or `calcification`, one for all or one each, where the model is told.
+        baselines: Files of the healthy baselines, in the same order, if the model takes them.
+        types: `mass` or `calcification`, one for all or one each, if the model takes the type.
 
     Returns:
-        One prediction a file, in order, and notes on what was done to make files fit.
+        One prediction for each file, in order, and notes on changes that made files fit.
 
     Raises:
         ExportError: If a file cannot be read, or the model takes other baselines or types; nothing is
@@ -199,7 +199,7 @@ def predict_files(
 
 
 def predictions_as_json(bundle: Bundle, predictions: Sequence[Prediction]) -> list[dict[str, Any]]:
-    """Return one plain dictionary a file, with the probability of every class."""
+    """Return one plain dictionary for each file, with the probability of every class."""
     classes = bundle.manifest.classes
     return [
         {
@@ -214,7 +214,7 @@ def predictions_as_json(bundle: Bundle, predictions: Sequence[Prediction]) -> li
 
 
 def predictions_as_csv(bundle: Bundle, predictions: Sequence[Prediction]) -> str:
-    """Return one row a file, as CSV with a header; a missing threshold is empty."""
+    """Return one row for each file, as CSV with a header; a missing threshold is empty."""
     by_class = [f"probability_{name}" for name in bundle.manifest.classes]
     columns = ["file", "predicted_class", "probability", "threshold"]
     return csv_text(
@@ -249,9 +249,9 @@ def _manifest(path: Path) -> Manifest:
         content = json.loads(path.read_bytes())
         version = content["format"]
     except FileNotFoundError as error:
-        raise ExportError(f"{path.parent} is no bundle: it holds no {path.name}") from error
+        raise ExportError(f"{path.parent} is not a bundle: it holds no {path.name}") from error
     except (ValueError, KeyError, TypeError) as error:
-        raise ExportError(f"{path} is no manifest of a bundle; export it again") from error
+        raise ExportError(f"{path} is not the manifest of a bundle; export it again") from error
     if version != FORMAT:
         raise ExportError(
             f"{path} has format {version}, this version reads format {FORMAT}; predict with the version that "
@@ -263,7 +263,7 @@ def _manifest(path: Path) -> Manifest:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise ExportError(
-            f"{path} is no manifest of a bundle: {where}: {first['msg']}; export it again"
+            f"{path} is not the manifest of a bundle: {where}: {first['msg']}; export it again"
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""Is the file what the search measured? Compared on held-out training images; no test image is read."""
+"""Comparison of an exported file with the search, on held-out training images; no test image is read."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,9 +25,9 @@ def held_out_rows(out_of_fold: OutOfFold, limit: int, *, without: Sequence[int] 
     """Choose training rows evenly from all folds, ascending.
 
     Args:
-        out_of_fold: Of any member; its rows are the training part.
-        limit: Number of rows to choose; at least one a fold is chosen.
-        without: Rows that are not chosen while a fold has others.
+        out_of_fold: Out-of-fold predictions of any member; their rows are the training part.
+        limit: Number of rows to choose; at least one of each fold is chosen.
+        without: Rows to choose only if a fold has no others.
 
     Returns:
         Rows of the patch set, shape (about limit,).
@@ -44,7 +44,7 @@ def held_out_rows(out_of_fold: OutOfFold, limit: int, *, without: Sequence[int] 
 
 
 def undecided_rows(types: OutOfFold) -> IntArray:
-    """Rows whose rounded type is not certain: stored features have moved its probability a little.
+    """Rows whose rounded type is not certain, since stored features change its probability a little.
 
     Args:
         types: Out-of-fold predictions of a trial of mass_calcification.
@@ -58,7 +58,7 @@ def undecided_rows(types: OutOfFold) -> IntArray:
 
 @torch.inference_mode()
 def predict_by_fold(module: EnsembleModule, inputs: ModelInputs) -> list[Tensor]:
-    """Predict n examples: one (folds, n, classes) for each member."""
+    """Predict n examples; one tensor of shape (folds, n, classes) for each member."""
     batches = [module.members.by_fold(**batch.tensors()) for batch in inputs.batches()]
     return [torch.cat(member, dim=1) for member in zip(*batches, strict=True)]
 
@@ -66,7 +66,7 @@ def predict_by_fold(module: EnsembleModule, inputs: ModelInputs) -> list[Tensor]
 def reproduces_out_of_fold(
     by_fold: Sequence[Tensor], out_of_folds: Mapping[int, OutOfFold], rows: IntArray
 ) -> float:
-    """Compare each fold model, on images that it held out, with what the search kept of it.
+    """Compare each fold model, on images that it held out, with its predictions in the search.
 
     Args:
         by_fold: Predictions of `rows` by each member, (folds, n, classes), in the order of `out_of_folds`.
@@ -77,8 +77,8 @@ def reproduces_out_of_fold(
         Largest difference of a probability.
 
     Raises:
-        ExportError: If it is above 0.02: then weights, pretrained files or images are not the
-            search's own.
+        ExportError: If it is above 0.02: then weights, pretrained files or images are not those of the
+            search.
     """
     largest = 0.0
     for predicted, (number, kept) in zip(by_fold, out_of_folds.items(), strict=True):
@@ -102,14 +102,14 @@ def onnx_difference(
 ) -> float:
     """Compare a file in ONNX Runtime with the module it was exported from.
 
-    Besides the examples in batches, one alone and cut to another size is compared, so that free batch, height
-    and width are seen to be free.
+    Besides the examples in batches, a single one cut to another size is compared, to test that batch, height
+    and width are free.
 
     Args:
-        module: On the CPU.
-        by_fold: What `predict_by_fold` returned for the examples.
+        module: Module of the model, on the CPU.
+        by_fold: Result of `predict_by_fold` for the examples.
         inputs: The examples.
-        path: The ONNX file.
+        path: Path of the ONNX file.
 
     Returns:
         Largest difference of a probability.

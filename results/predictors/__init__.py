@@ -1,1 +1,1 @@
-"""Models of a finished run, from weights to predictions; the only room of results but export with torch."""
+"""Models of a finished run, from weights to predictions; only this part of results and export use torch."""

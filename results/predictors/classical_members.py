@@ -1,7 +1,8 @@
-"""Classical members of a model. Nothing of them is stored: they are fitted again when they are to predict.
+"""Classical members of a model. They are not stored, but fitted again before they predict.
 
-Data, split and seed lie in the run folder and its store, and a fit takes no time; a fitted estimator on disk
-would be a pickle, which runs whatever it holds. That the fit is the search's own is checked, not assumed.
+Data, split and seed are in the run folder and its store, and a fit takes about a second; a fitted estimator
+on disk would be a pickle, which can run any code when it is loaded. A check compares the new fit with the
+search.
 """
 
 from pathlib import Path
@@ -24,7 +25,7 @@ from trainables.models.weights import WeightsFile
 from trainables.runtime.trial_runtime import TrialRuntime
 from trainables.validation.classical import ClassicalValidation
 
-# A fit on the same numbers is the same; features computed anew on another device may move a neighbour.
+# A fit on the same numbers is the same; features computed on another device may change a nearest neighbour.
 LARGEST_DIFFERENCE: Final = 0.02
 
 
@@ -34,9 +35,9 @@ def predict_classical(
     """Predict rows of the run's own data with all folds of a classical trial, fitted again.
 
     Args:
-        run: Folder of the search; its data must still lie in the store.
-        number: Of the trial.
-        config: Of the trial.
+        run: Folder of the search; its data must still be in the store.
+        number: Trial number.
+        config: Configuration of the trial.
         rows: Rows of the patch set, shape (n,).
         weights: Pretrained file of the backbone; None for a table.
 
@@ -44,7 +45,7 @@ def predict_classical(
         Mean over the folds' models, not calibrated, shape (n, classes).
 
     Raises:
-        ExportError: If the new fit does not predict out of fold what the search kept, within 0.02.
+        ExportError: If the out-of-fold predictions of the new fit differ from the search's by more than 0.02.
         OrchestrateError: If data or split are missing or were changed.
     """
     search = run.search()

@@ -1,8 +1,8 @@
-"""The exported graph: pixels in, calibrated probabilities out. Re-expresses the combination in torch.
+"""The exported graph: pixels in, calibrated probabilities out. It expresses the combination rules in torch.
 
-Arithmetic after the networks is in float64, as it is where ensembles are fitted, so that logits of confident
-members keep their digits. Every number is a float64 buffer: the exporter rounds plain ones to float32, which
-moves a probability clipped at 1 - 1e-6 by a hundredth of a logit.
+Arithmetic after the networks is in float64, as in the fit of ensembles, so that logits of confident members
+keep their digits. Every number is a float64 buffer: the exporter rounds plain ones to float32, which moves a
+probability clipped at 1 - 1e-6 by a hundredth of a logit.
 """
 
 import warnings
@@ -29,7 +29,7 @@ _MOST_BYTES: Final = 2_000_000_000  # a protobuf message, and so a single ONNX f
 
 
 class WeightedMeanGraph(nn.Module):
-    """`WeightedMean.combine`."""
+    """`WeightedMean.combine` in torch."""
 
     weights: Tensor
 
@@ -43,7 +43,7 @@ class WeightedMeanGraph(nn.Module):
 
 
 class LogisticGraph(nn.Module):
-    """`LogisticStack.combine`."""
+    """`LogisticStack.combine` in torch."""
 
     coefficients: Tensor
     intercept: Tensor
@@ -61,10 +61,10 @@ class LogisticGraph(nn.Module):
 
 
 class NeighbourGraph(nn.Module):
-    """`NeighbourStack.combine`.
+    """`NeighbourStack.combine` in torch.
 
-    Where several points are as far away as the last neighbour, they share its places; which of them a sort
-    puts first differs between engines.
+    Points at the same distance as the last neighbour share the remaining places, because inference engines
+    differ in which of them a sort puts first.
     """
 
     points: Tensor
@@ -90,7 +90,7 @@ class NeighbourGraph(nn.Module):
 
 
 class SupportVectorGraph(nn.Module):
-    """`SupportVectorStack.combine`."""
+    """`SupportVectorStack.combine` in torch."""
 
     vectors: Tensor
     dual: Tensor
@@ -114,7 +114,7 @@ class SupportVectorGraph(nn.Module):
 
 
 class PerceptronGraph(nn.Module):
-    """`PerceptronStack.combine`."""
+    """`PerceptronStack.combine` in torch."""
 
     def __init__(self, rule: PerceptronStack) -> None:
         super().__init__()
@@ -128,7 +128,7 @@ class PerceptronGraph(nn.Module):
 
 
 class CalibrationGraph(nn.Module):
-    """`Platt.apply` to the positive class."""
+    """`Platt.apply` to the positive class, in torch."""
 
     def __init__(self, calibration: Platt) -> None:
         super().__init__()
@@ -155,7 +155,7 @@ def combination_graph(fitted: Parameters, calibration: Platt | None) -> nn.Modul
 
     Args:
         fitted: Any rule that an ensemble can hold.
-        calibration: Of the combined positive probability; None leaves it as it is.
+        calibration: Calibration of the combined positive probability; None leaves it as it is.
 
     Returns:
         Module from float64 (members, B, classes) to float64 (B, classes).
@@ -182,7 +182,7 @@ class EnsembleModule(nn.Module):
     def forward(
         self, raw: Tensor, baseline: Tensor | None = None, finding_type: Tensor | None = None
     ) -> Tensor:
-        """Map what the members need, as `SharedBackbones.by_fold` takes it, to float32 (B, classes)."""
+        """Map the inputs of `SharedBackbones.by_fold` to float32 (B, classes)."""
         return self.combine(self.members.by_fold(raw, baseline, finding_type))
 
     def combine(self, by_fold: list[Tensor]) -> Tensor:
@@ -196,10 +196,10 @@ def write_onnx(module: EnsembleModule, example: Mapping[str, Tensor], path: Path
     """Export a module to one ONNX file with free batch, height and width, the same in all inputs.
 
     Args:
-        module: On the CPU.
-        example: All that the module needs, by the names that the inputs shall have: `raw` and `baseline`
-            (B, H, W) or (B, H, W, 3) of the type that the file shall take, `finding_type` (B,); B at least 2.
-        path: File to write; weights lie inside, nothing beside it.
+        module: Module to export, on the CPU.
+        example: Name of each input of the file -> example tensor: `raw` and `baseline` of shape (B, H, W) or
+            (B, H, W, 3) and of the type that the file will take, `finding_type` (B,); B at least 2.
+        path: File to write; it holds the weights too.
 
     Returns:
         The ONNX opset.
@@ -210,7 +210,7 @@ def write_onnx(module: EnsembleModule, example: Mapping[str, Tensor], path: Path
     _need_one_file(module)
     free = (torch.export.Dim("batch"), torch.export.Dim("height"), torch.export.Dim("width"))
     with warnings.catch_warnings():
-        # The exporter warns of its own internals, which a user can do nothing about.
+        # The exporter warns about its own internals, and users cannot act on that.
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
             module,

@@ -1,4 +1,4 @@
-"""From a run folder to a module that predicts, and predictions of rows of its data."""
+"""Loading of a run's model as a module, and its predictions for rows of the run's data."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -34,14 +34,14 @@ from trainables.training.refit import refitted_config
 
 @dataclass(frozen=True, slots=True)
 class OpenedModel:
-    """A chosen model, ready to predict.
+    """A selected model, ready to predict.
 
     Attributes:
-        chosen: Recipe and promises.
-        search: What was asked of the search.
-        patch_set: The search's images.
-        configs: Configuration of each member, by trial number.
-        module: On the CPU, in evaluation mode.
+        chosen: The selected model with its members, decision rule and out-of-fold scores.
+        search: Request and facts of the search.
+        patch_set: Images of the search.
+        configs: Trial number -> configuration of the member.
+        module: Module of the model, on the CPU, in evaluation mode.
     """
 
     chosen: SelectedModel
@@ -51,7 +51,7 @@ class OpenedModel:
     module: EnsembleModule
 
     def inputs(self, rows: IntArray) -> ModelInputs:
-        """What the module takes of rows of the patch set that have a part in the task."""
+        """Return the module's inputs for rows of the patch set that take part in the task."""
         needs = self.module.members.needs
         return inputs_of_rows(self.patch_set, task_named(self.search.task), rows, needs)
 
@@ -62,13 +62,13 @@ def open_model(
     """Build the module of an ensemble, or of a single trial.
 
     Args:
-        run: Folder of the search; its data must still lie in the store.
-        ensemble: A method's name, `best_single` or `best`; not used where a trial is given.
+        run: Folder of the search; its data must still be in the store.
+        ensemble: Name of a method, `best_single` or `best`; not used if a trial is given.
         trial: Number of a single trial, or None.
-        refit: With the models that `orchestrate refit` trained.
+        refit: Take the models that `orchestrate refit` trained.
 
     Raises:
-        ExportError: If a member is a classical model, which is no module.
+        ExportError: If a member is a classical model, which has no module.
         OrchestrateError: If the model was not built, or data, weights or pretrained files are missing.
     """
     chosen = resolve_model(run, ensemble=ensemble, trial=trial, refit=refit)
@@ -90,16 +90,16 @@ def predict_rows(
 
     Args:
         run: Folder of the search.
-        rows: Rows of the patch set that have a part in the task, shape (n,).
-        ensemble: Name of the ensemble; not used where a trial is given.
+        rows: Rows of the patch set that take part in the task, shape (n,).
+        ensemble: Name of the ensemble; not used if a trial is given.
         trial: Number of a single trial, or None.
-        refit: With the models that `orchestrate refit` trained.
+        refit: Take the models that `orchestrate refit` trained.
 
     Returns:
         Calibrated probabilities, shape (n, classes).
 
     Raises:
-        ExportError: If a classical member, fitted again, does not predict what it did in the search.
+        ExportError: If a classical member, fitted again, does not predict as it did in the search.
         OrchestrateError: If the model was not built, or data, weights or pretrained files are missing.
     """
     chosen = resolve_model(run, ensemble=ensemble, trial=trial, refit=refit)
@@ -111,12 +111,12 @@ def predict_rows(
 
 
 def weights_of(config: TrialConfig, search: SearchRecord) -> WeightsFile | None:
-    """Pretrained file of a configuration, found as the search found it.
+    """Return the pretrained file of a configuration, found as the search found it.
 
     None for random weights, and for those of another trial, which are kept with the trial itself.
 
     Raises:
-        WeightsError: If it is not there any more.
+        WeightsError: If the file is gone.
     """
     backbone = backbone_named(config.model.backbone)
     if config.model.weights != "imagenet" or not backbone.has_imagenet_weights:
@@ -142,7 +142,7 @@ def _refuse_classical(chosen: SelectedModel, configs: Mapping[int, TrialConfig])
 def _predict_each(
     run: RunFolder, configs: Mapping[int, TrialConfig], rows: IntArray, *, classes: int
 ) -> FloatArray:
-    """Mean over folds of each member by itself, nets and classical models, (members, n, classes)."""
+    """Mean over folds of each member's predictions, nets and classical models, (members, n, classes)."""
     search = run.search()
     patch_set = open_patch_set(*search.data_location)
     found: dict[int, FloatArray] = {
@@ -190,9 +190,9 @@ def _trunks(
 
 
 def _in_batches(module: nn.Module, inputs: ModelInputs, *, axis: int = 0) -> NDArray[Any]:
-    """What a module says of examples; `axis` is that of the examples in its answer."""
+    """Predictions of a module in batches; `axis` is the axis of the examples in its output."""
     device = choose_device(1.0 if torch.cuda.is_available() else 0.0)
-    # Channels last is about three times faster on a CPU; weights carry the layout to what flows through.
+    # Channels last is about three times faster on a CPU; the layout of the weights passes on to activations.
     module = module.to(memory_format=torch.channels_last).to(device)
     with torch.inference_mode(), single_precision():
         found = [
@@ -236,7 +236,7 @@ def _is_told(config: TrialConfig) -> bool:
 
 
 def _type_trial(source: SourceTrial) -> FinishedTrial:
-    """The trial of mass_calcification that told a search the type of each finding."""
+    """The trial of mass_calcification that predicted the type of each finding for a search."""
     search, config = source_search(source), decode(source_record(source).config)
     earlier = _type_trial(search.type_from) if search.type_from and _is_told(config) else None
     return _finished(RunFolder(Path(source.run)), search, source.trial, config, earlier)

@@ -1,4 +1,4 @@
-"""What an exported model takes: images, and baselines and types of findings where its members need them."""
+"""Inputs of an exported model: images, and baselines and types of findings if its members need them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,12 +22,13 @@ BATCH: Final = 8  # images at once; with the eight symmetries 64 pass through a 
 
 @dataclass(frozen=True, slots=True)
 class ModelInputs:
-    """Some examples, as a module or an exported file takes them.
+    """Examples in the form that a module or an exported file takes.
 
     Attributes:
-        raw: Images, shape (n, H, W) or (n, H, W, 3).
-        baseline: Their healthy baselines, of the same shape; None where the model needs none.
-        finding_type: 0 mass or 1 calcification, float32, shape (n,); None where the model is not told.
+        raw: Images with raw pixel values, shape (n, H, W) or (n, H, W, 3).
+        baseline: Their healthy baselines, of the same shape; None if the model needs none.
+        finding_type: Type of each finding, 0 mass or 1 calcification, float32, shape (n,); None if the model
+            needs none.
     """
 
     raw: NDArray[Any]
@@ -38,7 +39,7 @@ class ModelInputs:
         return len(self.raw)
 
     def take(self, chosen: Any) -> "ModelInputs":
-        """Examples at a slice or at positions; a tuple of slices cuts the images too."""
+        """Return the examples at a slice or at positions; a tuple of slices crops the images too."""
         which = chosen[0] if isinstance(chosen, tuple) else chosen
         return ModelInputs(
             self.raw[chosen],
@@ -47,12 +48,12 @@ class ModelInputs:
         )
 
     def batches(self) -> Iterator["ModelInputs"]:
-        """All examples in order, a few at a time."""
+        """Yield all examples in order, `BATCH` at a time."""
         for start in range(0, len(self), BATCH):
             yield self.take(slice(start, start + BATCH))
 
     def tensors(self) -> dict[str, Tensor]:
-        """Arguments of a module, by name, which are the names of an exported file's inputs too."""
+        """Return the arguments of a module by name; the inputs of an exported file have the same names."""
         found = {"raw": as_model_input(self.raw)}
         if self.baseline is not None:
             found["baseline"] = as_model_input(self.baseline)
@@ -62,13 +63,13 @@ class ModelInputs:
 
 
 def inputs_of_rows(patch_set: PatchSet, task: Task, rows: IntArray, needs: RequiredInputs) -> ModelInputs:
-    """What a model takes of rows of a patch set.
+    """Return the inputs of a model for rows of a patch set.
 
     Args:
         patch_set: Images of a search.
-        task: Of the search.
-        rows: Rows that have a part in the task, shape (n,).
-        needs: Of the model.
+        task: Task of the search.
+        rows: Rows that take part in the task, shape (n,).
+        needs: Inputs that the model requires.
 
     Raises:
         ConfigError: If an image has no baseline, or its label does not say the type of the finding.
@@ -89,7 +90,7 @@ def as_model_input(raw: NDArray[Any]) -> Tensor:
 
 
 def _material_of(patch_set: PatchSet, task: Task, rows: IntArray) -> TrainingData:
-    """Rows as a trial sees its training part, in their own order and none of them held out."""
+    """Training data of the given rows, in their order, with no row held out."""
     selected = select_rows(patch_set, task)
     places = np.searchsorted(selected.rows, rows)
     return TrainingData(

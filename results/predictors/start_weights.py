@@ -1,4 +1,4 @@
-"""What a search takes over from finished trials: weights to start from, and predicted types of findings."""
+"""Inputs of a search from finished trials: weights to start from, and predicted types of findings."""
 
 import dataclasses
 from pathlib import Path
@@ -13,10 +13,10 @@ from trainables.runtime.trial_runtime import WarmStart
 
 
 def with_type_probabilities(training_data: TrainingData, source: SourceTrial | None) -> TrainingData:
-    """Give a material what a trial says of the type of each finding.
+    """Return training data with a trial's predicted probabilities of the finding type; unchanged without one.
 
     Raises:
-        RunError: If it does not say it of every image.
+        RunError: If the trial has no prediction for some image.
     """
     if source is None:
         return training_data
@@ -24,7 +24,7 @@ def with_type_probabilities(training_data: TrainingData, source: SourceTrial | N
 
 
 def read_start(search: SearchRecord) -> WarmStart | None:
-    """The finished trial that trials of a search start from; None without one.
+    """Return the finished trial that trials of a search start from; None without one.
 
     Raises:
         ConfigError: If its weights are gone.

@@ -1,4 +1,4 @@
-"""Run folders of earlier versions: their names of options, settings and causes, under today's."""
+"""Run folders of earlier versions: translation of their names of options, settings and causes."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -7,7 +7,7 @@ from typing import Any, Final
 from trainables.config.trial_config import RENAMED_SETTINGS
 
 _RENAMED_CAUSES: Final = MappingProxyType({"asha": "pruner", "budget": "time_budget"})
-# Options that stood in the record itself, before it held the request.
+# Options that were fields of the record itself, before it held the request.
 _OPTIONS: Final = (
     *("task", "data", "label_codes", "test_share", "seed", "trials", "minutes", "trial_minutes", "epochs"),
     *("weights_dir", "workers", "cpus_per_trial", "process_per_fold", "store", "features", "store_gb"),
@@ -17,7 +17,7 @@ _FACTS_TOO: Final = ("label_codes", "test_share", "trial_minutes", "store", "nam
 
 
 def lifted(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values of a `search.yaml` that held options and facts side by side, as they lie today."""
+    """Return the values of a `search.yaml` that mixed options and facts, in today's layout."""
     facts = dict(values)
     request: dict[str, Any] = {name: facts[name] for name in _OPTIONS if name in facts}
     for name in _OPTIONS:
@@ -37,7 +37,7 @@ def lifted(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def renamed_cause(cause: Any) -> Any:
-    """Return today's name of a cause; what is no old name stays as it is."""
+    """Return today's name of a cause; any other value stays as it is."""
     return _RENAMED_CAUSES.get(cause, cause) if isinstance(cause, str) else cause
 
 

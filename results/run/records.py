@@ -1,4 +1,4 @@
-"""Records: what is kept of a search and of each trial. Plain, frozen, free of NaN."""
+"""Records of a search and of its trials: plain, frozen, free of NaN."""
 
 import datetime
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from trainables.features.feature_use import FeatureUse
 State = Literal["complete", "pruned", "failed"]
 Cause = Literal[
     "pruner",  # it was worse than its peers at the same epoch
-    "collapse",  # a fold kept predicting one class
+    "collapse",  # a fold predicted a single class for too many epochs in a row
     "time_budget",  # the search ran out of time
     "nan",
     "exception",
@@ -32,8 +32,8 @@ class SourceTrial(FrozenModel):
     """A finished trial of another run that a search builds on.
 
     Attributes:
-        run: Its run folder, absolute.
-        trial: Its number.
+        run: Absolute path of its run folder.
+        trial: Trial number.
     """
 
     run: str
@@ -48,27 +48,27 @@ class SearchRecord(FrozenModel):
         command: Command line that started the search; empty for one that was started from Python.
         name: Name of the run.
         classes: Class names; the index is the label.
-        label_codes: Meaning of the label numbers, as given or as found out.
+        label_codes: Name of the label codes, such as `pisa`, as given or as found in the data.
         source: Name of the data set.
         is_synthetic: True where the images are generated.
         fingerprint: Hash of images and labels.
         store: Folder of the stored data and features.
-        metric: Name in `results.scores.metrics.METRICS` that the search optimises.
+        metric: Name in `results.scores.metrics.METRICS` of the metric that the search optimises.
         space_context: Facts that the conditions of the space depend on, as plain values.
         backbones: Backbones that took part.
-        left_out: Backbone -> why it has no part in this search.
+        left_out: Backbone -> reason why it takes no part in this search.
         weights: SHA-256 of each pretrained backbone's weights file; workers use no other.
         trial_minutes: Longest time of a single trial, in minutes.
         folds: Number of folds; 1 for a hold-out.
         holdout: Share of the rows outside the test part that is the validation part; None for folds.
         test_share: Share of the patients that is sealed for the test.
         naive_split: Images were split without regard to patients, so that scores are too high.
-        gpus_per_trial: GPUs that a trial starts with.
-        shares_gpus_as_measured: A trial gets the share of a GPU that trials of its kind were seen to need;
-            False where the user gave `gpus_per_trial`.
-        start_from: Trial whose weights `model.weights=start` means; folds and sealed test part are its too.
-        type_from: Trial of mass_calcification whose prediction `model.type_input` means; the same holds.
-        recipes: Recipes that were tried first.
+        gpus_per_trial: Number of GPUs that a trial starts with.
+        shares_gpus_as_measured: A trial gets the share of a GPU that earlier trials of its kind needed;
+            False if the user gave `gpus_per_trial`.
+        start_from: Trial whose weights `model.weights=start` takes; the search has its folds and test part.
+        type_from: Trial of mass_calcification whose predictions `model.type_input` takes; likewise.
+        recipes: Names of the recipes that were tried first.
         versions: Package -> version.
         started_at: Time of the start, with time zone.
     """
@@ -126,24 +126,24 @@ class SearchRecord(FrozenModel):
 
     @property
     def split_name(self) -> SplitName:
-        """What scores of this search are named after."""
+        """Name of the kind of split, which scores of this search carry."""
         return NAIVE if self.naive_split else GROUPED
 
 
 class TrialRecord(FrozenModel):
-    """`trials/<number>/record.json`: how a trial ended. Written last, so its presence means it is whole.
+    """`trials/<number>/record.json`: the result of a trial. Written last, so its presence means it is whole.
 
     Attributes:
-        recipe: Recipe whose point it is; empty for what the sampler proposed.
-        value: The search metric, mean over folds at `best_epoch`; None if no epoch finished.
+        recipe: Name of the recipe that the trial belongs to; empty for a proposal of the sampler.
+        value: Value of the search metric, mean over folds at `best_epoch`; None if no epoch finished.
         best_epoch: 1-based epoch that was kept, chosen from the mean curve over folds.
         fold_metrics: Metrics of each fold at `best_epoch`, in fold order.
         losses: Mean validation loss over folds of every epoch; empty for a classical model.
         collapsed_folds: 0-based folds that predicted a single class at `best_epoch`.
-        error: Message and last lines of the traceback, for failed trials; also that a trial was run again.
+        error: Message and last lines of the traceback, for failed trials; also a remark if it was run again.
         has_weights: True while `folds/` holds the weights.
-        peak_bytes: Most memory that the trial held at once, of its GPU or, without one, of the machine; None
-            where it was not measured.
+        peak_bytes: Peak memory of the trial in bytes, on its GPU or, without one, on the machine; None if it
+            was not measured.
     """
 
     number: int = Field(ge=0)
@@ -181,12 +181,12 @@ class TrialRecord(FrozenModel):
 
     @property
     def is_classical(self) -> bool:
-        """True for a classical model: it keeps no weights, since fitting it again takes no time."""
+        """True for a classical model: it keeps no weights, since fitting it again takes a second."""
         return bool(self.config.get("classical.name", "none") != "none")
 
     @property
     def can_predict(self) -> bool:
-        """True where the models of the folds are there, or can be had again from data, split and seed."""
+        """True if the models of the folds are stored, or can be fitted again from data, split and seed."""
         return self.state == "complete" and (self.has_weights or self.is_classical)
 
 
@@ -201,7 +201,7 @@ class OutOfFold:
         labels: Class indices, shape (images,).
         folds: 0-based fold that held the image out, shape (images,).
         groups: Patient (or image, without patients) of each row, shape (images,).
-        probabilities: In [0, 1], shape (images, classes); rows sum to 1.
+        probabilities: Class probabilities in [0, 1], shape (images, classes); rows sum to 1.
     """
 
     rows: IntArray

@@ -1,4 +1,4 @@
-"""Trials that were trained once more on the whole training part: what lies in `trials/<number>/refit/`."""
+"""Refits in `trials/<number>/refit/`: trials that were trained once more on the whole training part."""
 
 import datetime
 from collections.abc import Sequence
@@ -15,14 +15,14 @@ REFIT_FILE: Final = "refit.json"
 
 
 class RefitRecord(FrozenModel):
-    """`refit.json`: how a trial was trained on the whole training part; its weights lie beside it.
+    """`refit.json`: training of a trial on the whole training part; the weights are in the same folder.
 
     Attributes:
-        epochs: That each model was trained for: those that cross-validation chose.
+        epochs: Number of epochs of each model, as chosen by cross-validation.
         seeds: Number of models, whose probabilities are averaged.
-        images: That each of them was trained on.
-        loss: Of training in the last epoch.
-        note: What else to know of the number of epochs; empty where there is nothing.
+        images: Number of images that each model was trained on.
+        loss: Training loss in the last epoch.
+        note: Remark about the number of epochs; empty without one.
     """
 
     epochs: int = Field(ge=1)
@@ -35,12 +35,12 @@ class RefitRecord(FrozenModel):
 
 
 def refit_folder(run: RunFolder, number: int) -> Path:
-    """Where a refitted trial lies."""
+    """Return the folder of a refitted trial."""
     return run.trial(number) / "refit"
 
 
 def read_refit(run: RunFolder, number: int) -> RefitRecord | None:
-    """How a trial was refitted, or None where it was not."""
+    """Return the record of a trial's refit; None without one."""
     try:
         return RefitRecord.model_validate_json((refit_folder(run, number) / REFIT_FILE).read_bytes())
     except FileNotFoundError:
@@ -52,11 +52,11 @@ def need_refits(run: RunFolder, trials: Sequence[int], option: str) -> None:
 
     Args:
         run: Folder of the search.
-        trials: The members.
-        option: What names the model on the command line, such as `--trial 7`.
+        trials: Trial numbers of the members.
+        option: Option that names the model on the command line, such as `--trial 7`.
 
     Raises:
-        RunError: If one was not.
+        RunError: If a member was not refitted.
     """
     missing = [str(number) for number in trials if read_refit(run, number) is None]
     if missing:

@@ -23,38 +23,38 @@ from trainables.data.patches import PatchSet, open_patch_set
 
 @dataclass(frozen=True, slots=True)
 class RunFolder:
-    """`runs/<task>/<name>/` and what lies in it. Knows names and formats, decides nothing."""
+    """The folder `runs/<task>/<name>/`: names and formats of its files, but no decisions about them."""
 
     path: Path
 
     @property
     def search_file(self) -> Path:
-        """What was asked."""
+        """Request and facts of the search, as YAML."""
         return self.path / "search.yaml"
 
     @property
     def split_file(self) -> Path:
-        """Which patient is in which fold, or sealed for the test."""
+        """Split manifest: the fold of each patient, or the sealed test part."""
         return self.path / "split.json"
 
     @property
     def study_file(self) -> Path:
-        """Optuna's journal."""
+        """Optuna's journal of the study."""
         return self.path / "study.log"
 
     @property
     def tensorboard(self) -> Path:
-        """Event files, one a trial."""
+        """Folder of TensorBoard event files, one for each trial."""
         return self.path / "tensorboard"
 
     @property
     def leaderboard_file(self) -> Path:
-        """The ranking, as CSV."""
+        """Leaderboard, as CSV."""
         return self.path / "leaderboard.csv"
 
     @property
     def openings_file(self) -> Path:
-        """Every time the sealed test part was read."""
+        """Log of every time that the sealed test part was read."""
         return self.path / "test_openings.jsonl"
 
     def trial(self, number: int) -> Path:
@@ -90,16 +90,16 @@ class RunFolder:
         return open_patch_set(*self.search().data_location)
 
     def ensemble_file(self, name: str) -> Path:
-        """Recipe of one ensemble."""
+        """File of one ensemble."""
         return self.path / "ensembles" / f"{name}.json"
 
     def write_search(self, record: SearchRecord) -> None:
-        """Keep what was asked."""
+        """Write request and facts of the search."""
         text = yaml.safe_dump(record.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
         write_atomically(self.search_file, text)
 
     def search(self) -> SearchRecord:
-        """What was asked."""
+        """Read request and facts of the search."""
         try:
             return SearchRecord.model_validate(yaml.safe_load(self.search_file.read_text()))
         except FileNotFoundError as error:
@@ -128,28 +128,28 @@ class RunFolder:
             os.close(descriptor)
 
     def write_record(self, record: TrialRecord) -> None:
-        """Keep how a trial ended."""
+        """Write the record of a trial that ended."""
         write_atomically(self.record_file(record.number), record.model_dump_json(indent=1))
 
     def record(self, number: int) -> TrialRecord | None:
-        """How a trial ended, or None while it has not."""
+        """Read the record of a trial; None while it has not ended."""
         try:
             return TrialRecord.model_validate_json(self.record_file(number).read_bytes())
         except FileNotFoundError:
             return None
 
     def records(self) -> list[TrialRecord]:
-        """All trials that have ended, in order of their numbers."""
+        """Read the records of all trials that have ended, in order of their numbers."""
         return [record for number in self._trial_numbers() if (record := self.record(number)) is not None]
 
     def write_out_of_fold(self, number: int, out_of_fold: OutOfFold) -> None:
-        """Keep a trial's out-of-fold predictions."""
+        """Write a trial's out-of-fold predictions."""
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **{name: getattr(out_of_fold, name) for name in OutOfFold.__slots__})
         write_atomically(self.trial(number) / "oof.npz", buffer.getvalue())
 
     def out_of_fold(self, number: int) -> OutOfFold:
-        """A trial's out-of-fold predictions."""
+        """Read a trial's out-of-fold predictions."""
         path = self.trial(number) / "oof.npz"
         try:
             with np.load(path, allow_pickle=False) as stored:
@@ -173,11 +173,11 @@ def find_run(text: str, root: Path) -> RunFolder:
     """Return the run folder that the user means.
 
     Args:
-        text: A path, `TASK/NAME` below `root`, a bare `NAME`, or `latest`.
+        text: Path of a run folder, `TASK/NAME` below `root`, a bare `NAME`, or `latest`.
         root: Folder of all runs.
 
     Raises:
-        RunError: If there is none, or a bare name stands for several.
+        RunError: If there is none, or several have the bare name.
     """
     if text == "latest":
         found = sorted(root.glob("*/*/search.yaml"), key=lambda path: path.stat().st_mtime)

@@ -1,7 +1,7 @@
 """Trials of other runs that a search builds on: weights to start from, and types that they predict.
 
 A search takes over the folds and the sealed test part of the run it builds on, so that the model of a fold
-starts from, or is told by, a model that never saw that fold's patients.
+starts from, or takes the type from, a model that never saw that fold's patients.
 """
 
 from pathlib import Path
@@ -16,7 +16,7 @@ from trainables.common.types import IntArray
 
 
 def source_record(source: SourceTrial) -> TrialRecord:
-    """How a source trial ended.
+    """Return the record of a source trial.
 
     Raises:
         RunError: If it is gone.
@@ -28,19 +28,19 @@ def source_record(source: SourceTrial) -> TrialRecord:
 
 
 def source_search(source: SourceTrial) -> SearchRecord:
-    """What was asked of the run of a source trial."""
+    """Return request and facts of the search that a source trial belongs to."""
     return RunFolder(Path(source.run)).search()
 
 
 def type_probabilities(source: SourceTrial, rows: IntArray) -> NDArray[np.float64]:
-    """Probability of the positive class that a source trial predicts, out of fold.
+    """Return the out-of-fold probability of the positive class that a source trial predicts.
 
     Args:
-        source: A finished trial on the same data, with the same folds.
+        source: Finished trial on the same data, with the same folds.
         rows: Rows of the patch set, shape (n,).
 
     Returns:
-        Shape (n,), in [0, 1].
+        Probabilities in [0, 1], shape (n,).
 
     Raises:
         RunError: If it does not predict all of the rows.

@@ -1,4 +1,4 @@
-"""How scores are named: those of a naive split carry its name wherever they are written."""
+"""Names of scores: those of a naive split carry its name wherever they are written."""
 
 from typing import Final, Literal
 
@@ -12,7 +12,7 @@ NAIVE_SENTENCE: Final = (
 
 
 def scored(header: str, split: SplitName) -> str:
-    """Return the name of a score with the split that it comes from, where that is not a grouped one.
+    """Return the name of a score; that of a naive split carries the split's name.
 
     >>> scored("AUC", "grouped split"), scored("AUC", "naive split")
     ('AUC', 'AUC (naive split)')
@@ -30,12 +30,12 @@ def interval_header(split: SplitName) -> str:
 
 
 def sentences(caption: str, split: SplitName) -> str:
-    """Return a caption of scores, with what a naive split makes of them."""
+    """Return a caption of scores, with a warning if they come from a naive split."""
     return f"{caption} {NAIVE_SENTENCE}" if split == NAIVE else caption
 
 
 def marks(*, is_synthetic: bool, split: SplitName) -> str:
-    """Return what stands before a title: what its scores are worth little for, in capitals; or nothing.
+    """Return warnings in capitals to put before a title: synthetic images, naive split; empty without any.
 
     >>> marks(is_synthetic=True, split="naive split"), marks(is_synthetic=False, split="grouped split")
     ('SYNTHETIC NAIVE SPLIT ', '')

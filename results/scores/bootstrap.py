@@ -1,7 +1,7 @@
 """Bootstrap intervals that respect patients, fast enough for a whole leaderboard.
 
-A resample of patients with replacement is a whole number for each image: how often it is drawn. A statistic
-is therefore a function of counts of shape (resamples, images), and an AUC of counts is a weighted
+A resample of patients with replacement gives each image a count, the number of times that it is drawn. A
+statistic is therefore a function of counts of shape (resamples, images), and an AUC of counts is a weighted
 Mann-Whitney count on scores that are sorted once.
 
 Source:
@@ -35,7 +35,7 @@ class Interval:
     high: float
 
     def holds(self, value: float) -> bool:
-        """Whether the value lies inside, ends included."""
+        """Tell whether the value lies inside, ends included."""
         return self.low <= value <= self.high
 
     def __str__(self) -> str:
@@ -49,8 +49,8 @@ class _Ranking:
 
     Attributes:
         order: Images by ascending score, shape (images of the fold,).
-        is_positive: In that order.
-        starts: Where each run of equal scores begins, shape (distinct scores,).
+        is_positive: True for positive images, in that order, shape (images of the fold,).
+        starts: Position at which each run of equal scores begins, shape (distinct scores,).
     """
 
     order: IntArray
@@ -76,9 +76,10 @@ def fold_auc_statistic(
 
     Args:
         labels: Class indices, shape (images,).
-        probabilities: Shape (images, classes); more than two classes give the macro one-against-rest mean.
-        folds: Fold of each image, shape (images,); None takes all images as one fold. A fold that a resample
-            leaves with one class has no part in the mean of that resample.
+        probabilities: Class probabilities, shape (images, classes); more than two classes give the macro
+            one-against-rest mean.
+        folds: Fold of each image, shape (images,); None takes all images as one fold. A fold that has a
+            single class in a resample is left out of that resample's mean.
 
     >>> area = fold_auc_statistic(np.array([0, 1]), np.array([[0.9, 0.1], [0.2, 0.8]]))
     >>> area(np.array([[1, 1], [2, 0]]))
@@ -115,7 +116,7 @@ def bootstrap_interval(
         statistic: Function of counts; a resample for which it is NaN is drawn again.
         level: Share of the resamples inside the interval, in (0, 1).
         resamples: Number of resamples, at least 1.
-        seed: Of the random draws.
+        seed: Random seed of the draws.
 
     Raises:
         OneClassError: If the images themselves do not define the statistic.
@@ -197,7 +198,7 @@ def _ranking(images: IntArray, is_positive: NDArray[np.bool_], values: FloatArra
 
 
 def _draw_counts(patients: IntArray, resamples: int, random: np.random.Generator) -> IntArray:
-    """How often each image is drawn when its patient is, shape (resamples, images)."""
+    """Number of times that each image is drawn with its patient, shape (resamples, images)."""
     number = int(patients.max()) + 1
     drawn = random.integers(number, size=(resamples, number))
     drawn += np.arange(resamples)[:, None] * number
@@ -206,7 +207,7 @@ def _draw_counts(patients: IntArray, resamples: int, random: np.random.Generator
 
 
 def _mean_of_defined(values: list[FloatArray]) -> FloatArray:
-    """Mean over a list of (resamples,) arrays of what is not NaN; NaN where all are."""
+    """Mean over a list of (resamples,) arrays without their NaN values; NaN where all are NaN."""
     stacked = np.stack(values)
     defined = ~np.isnan(stacked)
     number = defined.sum(axis=0)

@@ -1,4 +1,4 @@
-"""Platt scaling: two numbers that turn a score into a probability that means what it says."""
+"""Platt scaling: slope and intercept that turn a score into a calibrated probability."""
 
 from typing import Final
 
@@ -30,8 +30,8 @@ class Platt(FrozenModel):
     """A calibration: probability = sigmoid(slope * score + intercept).
 
     Attributes:
-        slope: Positive, so that calibration never changes a ranking.
-        intercept: In logits.
+        slope: Slope, positive, so that calibration never changes a ranking.
+        intercept: Intercept in logits.
     """
 
     slope: FiniteFloat = Field(default=1.0, gt=0.0)
@@ -54,12 +54,12 @@ def fit_platt(labels: IntArray, positive_probability: FloatArray) -> Platt:
     """Fit a calibration to predictions that were made out of fold.
 
     Args:
-        labels: 0 or 1, shape (images,).
-        positive_probability: In [0, 1], shape (images,).
+        labels: Labels, 0 or 1, shape (images,).
+        positive_probability: Probability of the positive class in [0, 1], shape (images,).
 
     Returns:
-        The calibration; the identity where the labels do not rise with the score, since a negative slope
-        would turn the model round.
+        The calibration; the identity if the labels do not rise with the score, since a negative slope would
+        reverse the ranking.
 
     Source:
         Platt (1999), "Probabilistic outputs for support vector machines": logistic regression without a
@@ -74,16 +74,16 @@ def fit_platt_to_scores(labels: IntArray, value: FloatArray) -> Platt:
     if spread < 1e-12 or not 0 < labels.sum() < len(labels):
         return Platt()
     slope, intercept = _newton(_platt_targets(labels), (value - centre) / spread) / np.array([spread, 1.0])
-    # A slope so small that its product with any score vanishes ranks nothing any more.
+    # With such a small slope all scores would get the same probability.
     return Platt(slope=slope, intercept=intercept - slope * centre) if slope > 1e-9 else Platt()
 
 
 def cross_fitted_calibration(out_of_fold: OutOfFold) -> FloatArray:
-    """Calibrate each fold by what the other folds say, for two classes.
+    """Calibrate each fold by a Platt scaling fitted on the other folds, for two classes.
 
     Returns:
-        Probabilities, shape (images, 2). A single fold is cut into parts that take the place of folds; where
-        it has too few patients for that, they are the given ones.
+        Probabilities, shape (images, 2). A single fold is cut into parts that take the place of folds; if it
+        has too few patients for that, the probabilities stay as given.
     """
     positive = out_of_fold.probabilities[:, 1].astype(np.float64)
     calibrated = positive.copy()

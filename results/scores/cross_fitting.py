@@ -1,4 +1,4 @@
-"""Parts to cross-fit on: what is fitted to predictions is judged on parts that it was not fitted on."""
+"""Parts for cross-fitting: thresholds and calibrations are judged on parts that they were not fitted on."""
 
 import functools
 from typing import Any, Final
@@ -14,12 +14,12 @@ DRAWN_PARTS: Final = 5
 
 
 def crossfit_parts(out_of_fold: OutOfFold) -> IntArray:
-    """Return the parts that thresholds and calibrations of out-of-fold predictions are cross-fitted on.
+    """Return the parts on which thresholds and calibrations of out-of-fold predictions are cross-fitted.
 
-    They are the folds of the predictions. A hold-out has a single one, within which parts are drawn.
+    They are the folds of the predictions. A hold-out has a single fold, within which parts are drawn.
 
     Returns:
-        Part of each image, shape (images,); all 0 where there are too few patients to cut.
+        Part of each image, shape (images,); all 0 if there are too few patients to cut.
     """
     return folds_or_drawn(out_of_fold.labels, out_of_fold.groups, out_of_fold.folds)
 
@@ -33,18 +33,18 @@ def folds_or_drawn(
     most: int = DRAWN_PARTS,
     seed: int = 0,
 ) -> IntArray:
-    """Return the folds if they are enough, else parts that keep patients whole and classes in proportion.
+    """Return the folds if there are enough, else stratified parts that keep the images of a patient together.
 
     Args:
         labels: Class indices, shape (images,).
         groups: Patient of each image, shape (images,).
         folds: Fold of each image, shape (images,).
         fewest: Number of folds that is enough.
-        most: Parts to draw; as many as a class has patients where these are fewer.
-        seed: Of the draw.
+        most: Number of parts to draw; at most the number of patients of the smallest class.
+        seed: Random seed of the draw.
 
     Returns:
-        Part of each image, shape (images,); all 0 where some class has a single patient.
+        Part of each image, shape (images,); all 0 if some class has a single patient.
 
     >>> labels, patients = np.array([0, 0, 1, 1]), np.array(["a", "b", "c", "d"])
     >>> sorted(folds_or_drawn(labels, patients, np.zeros(4, dtype=int)).tolist())
@@ -59,7 +59,7 @@ def folds_or_drawn(
 
 
 def fewest_patients(labels: IntArray, groups: NDArray[Any]) -> int:
-    """Return how many patients the class has that has fewest; 0 where there are no two classes."""
+    """Return the smallest number of patients in a class; 0 if there are no two classes."""
     classes = np.unique(labels)
     return min(len(np.unique(groups[labels == label])) for label in classes) if len(classes) > 1 else 0
 
@@ -68,5 +68,5 @@ def fewest_patients(labels: IntArray, groups: NDArray[Any]) -> int:
 def _drawn(labels: tuple[int, ...], groups: tuple[str, ...], number: int, seed: int) -> IntArray:
     part_of_group = grouped_cut(np.array(labels), np.array(groups), number, seed)
     parts = np.array([part_of_group[group] for group in groups], dtype=np.int64)
-    parts.flags.writeable = False  # shared by all who ask
+    parts.flags.writeable = False  # the cache gives the same array to all callers
     return parts

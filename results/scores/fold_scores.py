@@ -41,7 +41,7 @@ def decision_rule(predictions: OutOfFold) -> tuple[Platt | None, float]:
 
 
 def out_of_fold_metrics(predictions: OutOfFold) -> dict[str, float]:
-    """Return all of `METRICS`: each fold calibrated and decided by what the other folds say."""
+    """Return all of `METRICS`; calibration and threshold of each fold are fitted on the other folds."""
     classes, given = predictions.probabilities.shape[1], predictions.probabilities
     probabilities = cross_fitted_calibration(predictions) if classes == 2 else given
     decided = cross_fitted_decisions(replace(predictions, probabilities=probabilities))

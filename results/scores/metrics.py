@@ -1,9 +1,9 @@
-"""Metrics of predictions, and the decisions they rest on. Pure functions of arrays; no result is ever NaN.
+"""Metrics of predictions, and decisions by thresholds. Pure functions of arrays; no result is ever NaN.
 
 Probabilities have shape (images, classes), labels (images,) are class indices, and the last class is the
 finding. With two classes precision, recall, F1, F2, average precision and specificity are those of class 1;
 with more they are macro means, each class against the rest. A ratio without cases, such as the precision of a
-model that never says "positive", counts 0 (sklearn's `zero_division=0`).
+model that never predicts the positive class, counts 0 (sklearn's `zero_division=0`).
 """
 
 from collections.abc import Callable
@@ -28,7 +28,7 @@ def auc(labels: IntArray, probabilities: FloatArray) -> Any:
 
     Args:
         labels: Class indices, shape (images,).
-        probabilities: Shape (..., images, classes); leading axes are scored one by one.
+        probabilities: Class probabilities, shape (..., images, classes); leading axes are scored one by one.
 
     Returns:
         Area in [0, 1], shape (...); a tie between a positive and a negative counts one half. Classes
@@ -52,13 +52,13 @@ def auc(labels: IntArray, probabilities: FloatArray) -> Any:
 def mean_fold_auc(labels: IntArray, probabilities: FloatArray, folds: IntArray) -> Any:
     """Mean over folds of the AUC within each fold.
 
-    Pooling all folds would rank the scores of different models, each with a calibration of its own, against
-    one another; this statistic never does.
+    Pooling all folds would compare the scores of different models, each with a calibration of its own; this
+    statistic never does.
 
     Args:
         labels: Class indices, shape (images,).
-        probabilities: Shape (..., images, classes); leading axes are scored one by one.
-        folds: Fold of each image, shape (images,). A fold with a single class has no part in the mean.
+        probabilities: Class probabilities, shape (..., images, classes); leading axes are scored one by one.
+        folds: Fold of each image, shape (images,). A fold with a single class is left out of the mean.
 
     Raises:
         OneClassError: If no fold holds two classes.
@@ -120,7 +120,7 @@ def precision(matrices: NDArray[Any]) -> FloatArray:
 
 
 def specificity(matrices: NDArray[Any]) -> FloatArray:
-    """Share of the negatives that were left alone, from matrices of shape (..., classes, classes)."""
+    """Share of the negatives that were decided negative, from matrices of shape (..., classes, classes)."""
     _, alarms, _, rest = _one_against_rest(matrices)
     return _positive_or_macro(_ratio(rest, rest + alarms))
 
@@ -163,12 +163,12 @@ def mcc(matrices: NDArray[Any]) -> FloatArray:
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One line of the metric table.
+    """One row of the table of metrics.
 
     Attributes:
-        function: Takes confusion matrices of shape (..., classes, classes) if `needs_threshold`, else
-            labels and probabilities.
-        needs_threshold: True where the metric judges decisions rather than probabilities.
+        function: Function of confusion matrices of shape (..., classes, classes) if `needs_threshold`, else
+            of labels and probabilities.
+        needs_threshold: True if the metric judges decisions, False if it judges probabilities.
         header: Short name for tables.
     """
 
@@ -208,7 +208,7 @@ def scores(labels: IntArray, probabilities: FloatArray, *, threshold: float = 0.
 
     Args:
         labels: Class indices, shape (images,).
-        probabilities: In [0, 1], shape (images, classes); rows sum to 1.
+        probabilities: Class probabilities in [0, 1], shape (images, classes); rows sum to 1.
         threshold: Smallest positive probability that is called positive; unused beyond two classes.
 
     Raises:
@@ -267,15 +267,15 @@ def best_threshold(
 
     Args:
         labels: Class indices, shape (images,).
-        probabilities: In [0, 1], shape (images, classes).
+        probabilities: Class probabilities in [0, 1], shape (images, classes).
         metric: Name of a metric that judges decisions.
 
     Returns:
-        Threshold in [0, 1]; a hair above 1 where calling nothing positive is best and a score is exactly 1.
+        Threshold in [0, 1]; the next number above 1 if calling nothing positive is best and a score is 1.
         More than two classes are decided without a threshold; the answer is then 0.5.
 
     Raises:
-        UnknownNameError: If `metric` judges no decisions.
+        UnknownNameError: If `metric` is not one that judges decisions.
 
     >>> best_threshold(np.array([0, 0, 1]), np.array([[0.9, 0.1], [0.8, 0.2], [0.7, 0.3]]))
     0.25
@@ -293,11 +293,11 @@ def best_threshold(
 
 
 def cross_fitted_decisions(out_of_fold: OutOfFold, *, metric: str = "balanced_accuracy") -> IntArray:
-    """Decide each image by a threshold that its own fold had no part in choosing.
+    """Decide each image by a threshold that was chosen without its own fold.
 
     Returns:
-        Decisions, shape (images,). A single fold is cut into parts that take the place of folds; where it has
-        too few patients for that, 0.5 is used.
+        Decisions, shape (images,). A single fold is cut into parts that take the place of folds; if it has
+        too few patients for that, the threshold is 0.5.
     """
     decided = np.zeros_like(out_of_fold.labels)
     parts = crossfit_parts(out_of_fold)
@@ -324,8 +324,8 @@ def collapsed_folds(out_of_fold: OutOfFold) -> tuple[int, ...]:
 def majority_baseline(labels: IntArray, n_classes: int) -> dict[str, float]:
     """Return all metrics of a model that knows the class shares and nothing else.
 
-    It calls everything the most common class (of two equal ones, the positive) and gives every image the
-    class shares as probabilities, so its AUC is 0.5.
+    It decides the most common class for every image (of two equal ones, the positive) and gives every image
+    the class shares as probabilities, so its AUC is 0.5.
 
     Raises:
         OneClassError: If `labels` holds a single class.
@@ -385,7 +385,7 @@ def _matrices_by_threshold(counts: _Counts) -> IntArray:
 def _between(values: FloatArray) -> FloatArray:
     """Thresholds below, between and above ascending distinct scores, shape (scores + 1,)."""
     middle = (values[:-1] + values[1:]) / 2
-    # Between neighbouring floating-point numbers there is no middle: the upper one separates them as well.
+    # Between adjacent floating-point numbers there is no midpoint: the upper one separates them as well.
     middle = np.where(middle > values[:-1], middle, values[1:])
     above = max((values[-1] + 1) / 2, np.nextafter(values[-1], 2.0))
     return np.concatenate([[values[0] / 2], middle, [above]])

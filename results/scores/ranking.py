@@ -1,4 +1,4 @@
-"""Which of two trials is better: the one place that knows the direction of the metric."""
+"""Ranking of trials by the search metric: only this module knows the direction of the metric."""
 
 import math
 from collections.abc import Iterable
@@ -16,7 +16,7 @@ class Objective:
     """The metric that a search optimises.
 
     Attributes:
-        metric: Name in `results.scores.metrics.METRICS`.
+        metric: Name of the metric in `results.scores.metrics.METRICS`.
 
     >>> Objective("auc").is_better(0.8, 0.7), Objective("log_loss").is_better(0.8, 0.7)
     (True, False)
@@ -26,7 +26,7 @@ class Objective:
 
     @property
     def direction(self) -> Direction:
-        """Direction of the metric, in Optuna's words."""
+        """Direction of the metric, as Optuna names it."""
         return "maximize" if metric_named(self.metric).higher_is_better else "minimize"
 
     def is_better(self, value: float, other: float | None) -> bool:

@@ -32,10 +32,10 @@ RECIPES: Final[tuple[Recipe, ...]] = (
 def recipes_of(task: str) -> tuple[Recipe, ...]:
     """Return the recipes of a task, best first; none for a task that no source had.
 
-    Ours come first. Then those with a figure that nothing speaks against, the higher first: the AUC, or else
-    the accuracy or what the source has. Then those without a figure, and at last those whose figure is in
-    doubt. Figures of different data and parts stand side by side: this is an order to try things in, and
-    no ranking. Ties keep the order of the catalogue.
+    Our own come first. Then those with a figure that is not in doubt, the higher first: the AUC, or else the
+    accuracy or any metric of the source. Then those without a figure, and at last those whose figure is in
+    doubt. Figures of different data and parts are compared, so this is an order to try recipes in, not a
+    ranking. Ties keep the order of the catalogue.
 
     >>> recipes_of("benign_malignant")[0].name
     'frozen-lite0'
@@ -44,15 +44,16 @@ def recipes_of(task: str) -> tuple[Recipe, ...]:
 
 
 def recipe_named(name: str, task: str | None = None) -> Recipe:
-    """Return the recipe of an id, in capitals or not.
+    """Return the recipe of an id, in upper or lower case.
 
     Args:
-        name: Such as `E001-12`.
+        name: Id of the recipe, such as `E001-12`.
         task: Needed only where several tasks have the id.
 
     Raises:
-        UnknownNameError: If no recipe has the id; the message holds the nearest one, and those of its source.
-        ConfigError: If the id is of other tasks, or of several and no task is given; the message names them.
+        UnknownNameError: If no recipe has the id; the message holds the nearest id, and those of its source.
+        ConfigError: If the id belongs to other tasks, or to several and no task is given; the message names
+            them.
     """
     found = {recipe.task: recipe for recipe in RECIPES if recipe.name.lower() == name.lower()}
     if not found:

@@ -1,4 +1,4 @@
-"""What did best in our own searches."""
+"""Recipes that did best in our own searches."""
 
 from typing import Final
 

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 Settings = dict[str, Any]
 
-# What no source did unless its row says so. Values are written out: a new default must not change a recipe.
+# Values of every recipe whose row does not differ. Written out, since a new default must not change a recipe.
 _PLAIN: Final[Settings] = {
     "model.channels": "replicate",
     "model.pair": "none",
@@ -76,7 +76,7 @@ def head(
     output: str = "sigmoid",
     style: str = "keras",
 ) -> Settings:
-    """The layers on top; no hidden units make a linear head."""
+    """The head: layers on top of the backbone; without hidden units it is linear."""
     return {
         "model.head.pooling": pooling,
         "model.head.hidden": hidden,
@@ -93,13 +93,13 @@ def optimizer(name: str, lr: float, **more: Any) -> Settings:
 
 
 def training(epochs: int, batch_size: int, augmentation: str, **more: Any) -> Settings:
-    """The loop; more of its settings by name."""
+    """The training loop; more of its settings by name."""
     own = {"epochs": epochs, "batch_size": batch_size, "augmentation": augmentation}
     return _under("training", own | more)
 
 
 def image(size_px: int, scaling: str, **more: Any) -> Settings:
-    """What the first stage sees; more of its settings by name."""
+    """The input image of the first stage; more of its settings by name."""
     return _under("input", {"size_px": size_px, "scaling": scaling} | more)
 
 

@@ -1,4 +1,4 @@
-"""Source 000 (Levi-Raz, IDC capstone): invasive ductal carcinoma in 50x50 histology patches.
+"""Source system 000 (Levi-Raz, IDC capstone): invasive ductal carcinoma in 50x50 histology patches.
 
 Its split went through single patches, so that patches of a patient lie in training and test alike.
 """
@@ -46,7 +46,7 @@ _GRID: Final = tuple(
     )
 )
 _SIZES: Final = tuple(
-    point(_VGG19, _HEAD, _INPUT, _SGD, _loop(share=min(1.0, round(images / _TRAINING, 3))))
+    point(_VGG19, _HEAD, _INPUT, _SGD, _loop(train_fraction=min(1.0, round(images / _TRAINING, 3))))
     for images in (50_000, 100_000, 150_000, _TRAINING)
 )
 

@@ -1,4 +1,4 @@
-"""Source 001 (Coccomini, Gholami, Zara): mass or calcification, and benign or malignant, on 150x150 patches.
+"""Source system 001 (Coccomini, Gholami, Zara): mass or calcification, benign or malignant; 150x150 patches.
 
 All test accuracies are shares of 336 patches; 219 of them are benign, .6518. Its data name no patients, so
 that no split could keep those together. Where it trained once more before the test (`refits`), it did so for
@@ -45,7 +45,8 @@ _M1: Final = (
 # Keras's l2 of 1e-4 is a weight decay of twice that.
 _M2: Final = _M1 | {"optimizer.l1": 1e-5, "optimizer.weight_decay": 2e-4}
 _M1_CHOICE: Final = (
-    "Padding valid without the fifth convolution, 003's head; Adam at 1e-3, since no optimiser is named"
+    "Padding valid without the fifth convolution, the head of source system 003; Adam at 1e-3, since no "
+    "optimiser is named"
 )
 _M2_CHOICE: Final = f"L1 1e-5 and L2 1e-4, printed 1e^5 and 1e^4. {_M1_CHOICE}"
 _MAJORITY: Final = (0.6517, 0.6518)  # the share of benign patches in the test, as printed
@@ -61,7 +62,7 @@ def _scratch(
     protocol: EvaluationProtocol = HOLDOUT,
     choice: str = _M1_CHOICE,
 ) -> tuple[Recipe, ...]:
-    """Recipes of both tasks; `loops` in their order."""
+    """Recipes of both tasks; `loops` holds the training settings in their order."""
     return tuple(
         Recipe(
             name,
@@ -78,7 +79,7 @@ def _scratch(
 
 
 def _loops(epochs: int, epochs_bm: int | None = None, **more: Any) -> tuple[Settings, Settings]:
-    """Of mass or calcification, and of benign or malignant."""
+    """Training settings for mass or calcification, and for benign or malignant."""
     both = (epochs, epochs if epochs_bm is None else epochs_bm)
     first, second = (training(count, 16, "e001_scratch", **more) for count in both)
     return first, second
@@ -268,7 +269,7 @@ def _siamese(
 
 
 def _frozen_branch(backbone: str) -> Settings:
-    """As its frozen net, but under Adam, as all siamese nets of the source."""
+    """The settings of the frozen net, but with Adam, as in all siamese nets of the source."""
     rule = optimizer("adam", 1e-3)
     return pretrained(backbone) | KINDS[backbone] | INPUT | rule | training(50, 16, "e001")
 

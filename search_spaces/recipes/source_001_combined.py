@@ -1,4 +1,4 @@
-"""Source 001's ensembles, and its nets that are told the type of the finding."""
+"""Ensembles of source 001, and its nets with the type of the finding as an input."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -109,7 +109,7 @@ _ENSEMBLES: Final = (
     ),
 )
 
-# --- told the type of the finding -------------------------------------------------------------------------
+# --- with the type of the finding as an input -------------------------------------------------------------
 
 _TOLD: Final = (
     pretrained("resnet50")

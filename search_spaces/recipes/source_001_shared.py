@@ -1,4 +1,4 @@
-"""What the recipes of source 001 share: its data, its figures, its frozen nets."""
+"""Parts that the recipes of source 001 share: its data, its figures, its frozen nets."""
 
 from typing import Final
 
@@ -23,7 +23,7 @@ Figures = tuple[ReportedScore, ...]
 
 
 def accuracies(train: float, validation: float, test: float, *, is_held_out: bool = True) -> Figures:
-    """Three accuracies; how many patches the stacks were trained on is not known, of a hold-out it is."""
+    """Three accuracies; the number of training patches is known for a hold-out, but not for the stacks."""
     validated, trained = (VALIDATED, FOLDED - VALIDATED) if is_held_out else (None, None)
     return (
         ReportedScore("accuracy", test, TEST, "test"),

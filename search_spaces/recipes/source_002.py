@@ -1,4 +1,7 @@
-"""Source 002 (Kreiss): healthy or sick, on whole INbreast mammograms. Its figures exist as pictures only."""
+"""Source system 002 (Kreiss): healthy or sick, on whole INbreast mammograms.
+
+Its figures exist as pictures only.
+"""
 
 from typing import Final
 

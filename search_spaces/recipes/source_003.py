@@ -1,4 +1,4 @@
-"""Source 003 (Scuccimarra, "ConvNets for classifying DDSM"): own nets on 299x299 tiles.
+"""Source system 003 (Scuccimarra, "ConvNets for classifying DDSM"): own nets on 299x299 tiles.
 
 Abnormal tiles came from CBIS-DDSM and normal ones from DDSM, other scanners and other files, and normal tiles
 that overlap were split tile by tile: the author later found that the nets relied on intensity and contrast.
@@ -26,18 +26,18 @@ _CODES: Final = "five finding codes"
 
 
 def _step(every: int) -> Settings:
-    """Adam at 1e-3, a fifth less every so many epochs."""
+    """Adam at 1e-3, a fifth less every `every` epochs."""
     return optimizer("adam", 1e-3, schedule="step", step_epochs=every)
 
 
 def _loop(epochs: int, *, data: int, weight: float = 2.0, **more: Any) -> Settings:
-    """The loop on a data set: batches of 64 on number 6, of 32 else."""
+    """Training settings on a data set: batches of 64 on number 6, otherwise of 32."""
     batch = 64 if data == 6 else 32
     return training(epochs, batch, "e003", class_weight=weight, augment_last=5, **more)
 
 
 def _s1_0_0(scaling: str, conv_l2: float = 1e-5) -> Settings:
-    """Version 1.0.0: .29 is `raw`, .28.2 and .35 are `unit`, .45 and .46 are `centred_scaled`."""
+    """The net of version 1.0.0; `scaling` is `raw` in .29, `unit` in .35 and `centred_scaled` in .46."""
     return (
         scratch("s1_0_0")
         | head(2048, 2048, batch_norm=True, dropout=0.5, output="softmax", style="tf003")

@@ -1,4 +1,4 @@
-"""Source 003's classical models: on frozen features of MIAS, and on the Wisconsin tables."""
+"""Classical models of source 003: on frozen features of MIAS, and on the Wisconsin tables."""
 
 from itertools import product
 from typing import Any, Final

@@ -1,4 +1,4 @@
-"""Source 004 (Acquavia, Mazzini): mass or calcification, and benign or malignant, on 150x150 patches.
+"""Source system 004 (Acquavia, Mazzini): mass or calcification, and benign or malignant, on 150x150 patches.
 
 Its figures for benign or malignant are of the test set, on which its models were chosen. Of those for mass or
 calcification it does not say what they are of. Smaller classes are over-sampled, here after the split. Its

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 
 
 class OrchestrateError(Exception):
-    """Something the user can mend; the message says what was needed, what was found and what to do."""
+    """An error that the user can correct; the message says what was needed, what was found and what to do."""
 
 
 class UnknownNameError(OrchestrateError):

@@ -12,8 +12,8 @@ def write_atomically(path: Path, content: bytes | str) -> None:
     """Write a file under a temporary name, flush it to disk, then move it into place.
 
     Args:
-        path: The file; its folder is made if it is missing.
-        content: Text is written as UTF-8.
+        path: Path of the file; its folder is created if it is missing.
+        content: Content of the file; text is written as UTF-8.
 
     Raises:
         OSError: If the folder cannot be written; `path` is then as it was before.
@@ -40,7 +40,7 @@ def folder_in_progress(folder: Path) -> Iterator[Path]:
     What has not been moved when the context ends is removed.
 
     Args:
-        folder: Where the new folder is to lie in the end; its parent is made if it is missing.
+        folder: Final path of the new folder; its parent is created if it is missing.
 
     Raises:
         OSError: If the parent cannot be written.

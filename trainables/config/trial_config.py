@@ -67,8 +67,8 @@ class HeadConfig(FrozenModel):
         hidden: Units of the hidden layers, in order; empty for a linear head. As text: `512-256` or `none`.
         batch_norm: Batch normalisation after each hidden layer.
         dropout: Drop probability before every linear layer, in [0, 0.9].
-        output: For two classes, one logit under binary cross-entropy (`sigmoid`) or two under categorical
-            cross-entropy (`softmax`); more classes always have one logit each.
+        output: Output for two classes: one logit under binary cross-entropy (`sigmoid`) or two under
+            categorical cross-entropy (`softmax`); more classes always have one logit each.
         style: Initial weights and numerics. `keras`: Glorot-uniform weights. `tf003`: He-normal hidden
             layers, a last layer of variance 1 / inputs, and 1e-8 instead of 1e-5 in batch normalisation
             (source system 003, in TensorFlow).
@@ -365,7 +365,7 @@ def decode(values: Mapping[str, Any]) -> TrialConfig:
 
 
 def parse_setting(name: str, value: Any) -> Any:
-    """Read one value by itself, without the settings that it must agree with.
+    """Check one value alone, without the settings that it must agree with.
 
     Raises:
         UnknownNameError: If there is no such setting.

@@ -1,1 +1,1 @@
-"""Images, labels, patients, splits and views."""
+"""Images, labels, patients and splits."""

@@ -1,8 +1,8 @@
-"""Patch sets: labelled images in one fixed form, materialised once and read memory-mapped.
+"""Patch sets: labelled images in one fixed form, stored once and read memory-mapped.
 
-Whatever the images came from, all that follows reads `<folder>/<fingerprint>/images.npy`. The fingerprint
-names the content, so two runs on the same data share one copy and a split can tell whose it is. In place of
-images a set may hold a table, one row of measurements each.
+Whatever the data source, all later steps read `<folder>/<fingerprint>/images.npy`. The fingerprint identifies
+the content, so two runs on the same data share one copy, and a split names the data that it belongs to. In
+place of images a set may hold a table with one row of measurements per example.
 """
 
 import hashlib
@@ -33,17 +33,17 @@ _OPTIONAL: Final = ("patients", "partners", "is_test")
 
 @dataclass(frozen=True, slots=True)
 class RawPatches:
-    """What a source hands over: checked arrays, not yet stored.
+    """Checked arrays from a data source, not yet stored.
 
     Attributes:
-        images: Shape (N, H, W) or (N, H, W, 3); uint8, uint16 or float32 in [0, 1]. Or a table of
+        images: Images, shape (N, H, W) or (N, H, W, 3); uint8, uint16 or float32 in [0, 1]. Or a table of
             measurements, shape (N, columns), float32, any finite range.
         labels: Label codes, int64, shape (N,).
-        label_codes: What the codes mean.
+        label_codes: Name of the code book of the labels.
         patients: Patient of each row, shape (N,), or None where the source has none.
         partners: Row of the baseline partner or `NO_PARTNER`, int64, shape (N,), or None.
         is_test: True for rows of the source's own test set, shape (N,), or None.
-        source: Name for people, such as "phantom" or "infn.npz".
+        source: Readable name, such as "phantom" or "infn.npz".
         is_synthetic: True where the images are generated.
     """
 
@@ -62,14 +62,14 @@ class PatchSet:
     """Labelled patches in the store. Arrays are read-only; the images are memory-mapped.
 
     Attributes:
-        images: Shape (N, H, W) or (N, H, W, 3); uint8, uint16 or float32 in [0, 1]. Or a table of
+        images: Images, shape (N, H, W) or (N, H, W, 3); uint8, uint16 or float32 in [0, 1]. Or a table of
             measurements, shape (N, columns), float32, any finite range.
         labels: Label codes, int64, shape (N,).
-        label_codes: What the codes mean.
+        label_codes: Name of the code book of the labels.
         patients: Patient of each row, shape (N,), or None where the source has none.
         partners: Row of the baseline partner or `NO_PARTNER`, int64, shape (N,), or None.
         is_test: True for rows of the source's own test set, shape (N,), or None.
-        source: Name for people.
+        source: Readable name of the data source.
         is_synthetic: True where the images are generated.
         fingerprint: SHA-256, in hex, of pixels, labels, patients, partners and test rows.
     """
@@ -91,19 +91,19 @@ class PatchSet:
 
     @property
     def max_value(self) -> float:
-        """Pixel value that stands for 1: 255, 65535 or 1; 1 for a table, which is taken as it is."""
+        """Pixel value that becomes 1.0: 255, 65535 or 1; 1 for a table, whose values are not scaled."""
         return _MAX_VALUES[self.images.dtype.name]
 
     @property
     def channels(self) -> int:
-        """3 for RGB images, 1 for grey ones and for a table."""
+        """Number of channels: 3 for RGB images, 1 for grey ones and for a table."""
         return 3 if self.images.ndim == 4 else 1
 
     def drawn_as(self, rows: IntArray) -> IntArray:
-        """Row that stands for each row where random views are drawn: a pair's two images are seen alike.
+        """Row that seeds the random views of each row; it is the same for both images of a pair.
 
         Args:
-            rows: Shape (n,).
+            rows: Rows of the patch set, shape (n,).
 
         Returns:
             The baseline's row for images that have one, else the row itself, shape (n,).
@@ -120,8 +120,8 @@ class TaskRows:
     Attributes:
         rows: Rows of the patch set, ascending, int64, shape (n,).
         labels: Class indices, int64, shape (n,).
-        groups: What must not be torn apart, shape (n,): the patient; without patients `row-<k>`, where a
-            baseline and its abnormalities share the smallest of their rows.
+        groups: Group of each row, shape (n,), which a split keeps whole: the patient; without patients
+            `row-<k>`, where a baseline and its abnormalities share the smallest of their rows.
         is_test: True for rows of the source's own test set, shape (n,), or None.
         is_grouped: True where the groups are patients.
     """
@@ -152,7 +152,7 @@ def select_rows(patch_set: PatchSet, task: Task) -> TaskRows:
 
 
 def store_patch_set(raw: RawPatches, folder: Path) -> PatchSet:
-    """Materialise patches as `<folder>/<fingerprint>/`, or reuse the copy that is there.
+    """Store patches as `<folder>/<fingerprint>/`, or reuse the copy that is there.
 
     The copy is written under a temporary name and renamed, so it is whole or not there at all; several
     processes may store the same set at once. A damaged copy is replaced.
@@ -206,7 +206,7 @@ def open_patch_set(folder: Path, fingerprint: str) -> PatchSet:
 
 
 def fingerprint_of(raw: RawPatches) -> str:
-    """Return the SHA-256, in hex, of all that makes two sets the same data.
+    """Return the SHA-256, in hex, of everything that identifies the data of a set.
 
     Pixels are read in blocks, so a memory-mapped array is never held in memory as a whole.
 
@@ -318,7 +318,7 @@ def _move_into_place(temporary: Path, place: Path) -> None:
         temporary.rename(place)
     except OSError:
         if _is_whole(place):
-            return  # another process was quicker, and its copy is as good
+            return  # another process was faster, and its copy is equal
         replace_folder(place, temporary)
 
 

@@ -1,9 +1,9 @@
-"""A seeded generator of mammogram-like patches, for trying things out where no patient data may go.
+"""A seeded generator of mammogram-like patches, for trials where no patient data may be used.
 
 Tissue is an isotropic Gaussian random field with power spectrum 1/f^beta, beta near 3, under a few strands
-of glandular tissue. Lesions are added with random size, place and contrast; how malignant one looks is a
+of glandular tissue. Lesions are added with random size, position and contrast; their apparent malignancy is a
 continuous score in which the two classes overlap. A lesion is normalised so that neither its size nor its
-contrast tells benign from malignant: shape does.
+contrast separates benign from malignant, but only its shape.
 
 Source of the exponent:
     Burgess (1999), "Mammographic structure: data preparation and spatial statistics analysis", SPIE 3661.
@@ -31,7 +31,7 @@ _LEANING_SHARE: Final = 0.7  # share of a patient's lesions that are of the pati
 
 @dataclass(frozen=True, slots=True)
 class _Breast:
-    """What all patches of one patient share."""
+    """Properties that all patches of one patient share."""
 
     density: float
     texture: float
@@ -53,15 +53,15 @@ def make_phantom(
 
     Args:
         patients: Number of patients, at least 1. A patient's patches do not change when others are added.
-        lesions_per_patient: Pairs a patient, at least 1; about half are masses, half calcifications.
+        lesions_per_patient: Pairs per patient, at least 1; about half are masses, half calcifications.
         size_px: Side of a patch, 32 to 1024 pixels.
-        subtlety: In [0, 1]: 0 is obvious, 1 nearly invisible; it lowers the contrast and blurs the
-            difference between benign and malignant.
-        seed: At least 0; the same seed gives the same pixels.
+        subtlety: Subtlety of the lesions, in [0, 1]: 0 is obvious, 1 nearly invisible; it lowers the contrast
+            and blurs the difference between benign and malignant.
+        seed: Seed of the generator, at least 0; the same seed gives the same pixels.
 
     Returns:
-        Even rows baseline, odd rows abnormality, in Pisa's codes; images are uint16 of shape
-        (2 * patients * lesions_per_patient, size_px, size_px).
+        Patches with baselines in even rows and abnormalities in odd rows, in the label codes `pisa`; images
+        are uint16 of shape (2 * patients * lesions_per_patient, size_px, size_px).
 
     Raises:
         DataError: If an argument is out of range.
@@ -136,7 +136,7 @@ def _pair(
 
 
 def _malignancy(rng: np.random.Generator, is_malignant: bool, subtlety: float) -> float:
-    """How malignant a lesion looks, in [0, 1]; the classes overlap more, the subtler they are."""
+    """Apparent malignancy of a lesion, in [0, 1]; the classes overlap more, the subtler they are."""
     centre = 0.5 + (0.46 - 0.14 * subtlety) * (1.0 if is_malignant else -1.0)
     return float(np.clip(rng.normal(centre, 0.1 + 0.1 * subtlety), 0.0, 1.0))
 
@@ -186,7 +186,7 @@ def _mass(rng: np.random.Generator, size_px: int, malignancy: float) -> FloatIma
     dome = np.sqrt(np.clip(1.0 - (distance / (1.5 * radius)) ** 2, 0.15, 1.0))
     spicules = _spicules(rng, size_px, centre, radius, malignancy)
     lesion = np.maximum(body * dome, 0.8 * malignancy**0.5 * spicules)
-    # The same total for the same radius: brightness must not tell the classes apart.
+    # The same total for the same radius: brightness must not separate the classes.
     return (lesion * (2.4 * radius**2 / lesion.sum()) * 3.4).astype(np.float32)
 
 
@@ -231,7 +231,7 @@ def _calcifications(rng: np.random.Generator, size_px: int, malignancy: float) -
         )
         _fleck(rng, canvas, place, turn, malignancy)
     lesion = _blurred(canvas, 0.75 * scale)
-    # The same energy for every cluster: neither brightness nor variance may tell the classes apart.
+    # The same energy for every cluster: neither brightness nor variance may separate the classes.
     energy = float(np.sum(lesion.astype(np.float64) ** 2))
     strength = 4.2 * math.sqrt(200.0) * scale
     return lesion * np.float32(strength / math.sqrt(max(energy, 1e-6)))

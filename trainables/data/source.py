@@ -1,4 +1,4 @@
-"""A source of labelled images, as the registry knows it."""
+"""Data sources of labelled images: the record that the registry holds."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,13 +20,13 @@ class Source:
     """A source of labelled images.
 
     Attributes:
-        name: Name, as the user types it after `--source`.
-        load: Reads the data: maps what `--data` says, the task and the label codes (None to find them out) to
-            the patches and messages for the user.
-        accepts: What the source reads, in words, such as `an .npz file`.
-        reads: Tells whether the source reads a path that exists; only asked where no `--source` is given.
-        precedence: Of several sources that read a path the one with the highest is taken.
-        takes_path: False for data that have a name and no path.
+        name: Name that the user types after `--source`.
+        load: Reads the data: maps the value of `--data`, the task and the label codes (None to decide them)
+            to the patches and messages for the user.
+        accepts: Description of the data that the source reads, such as `an .npz file`.
+        reads: True for an existing path that the source reads; called only where no `--source` is given.
+        precedence: Rank of the source; of several sources that read a path, the highest is taken.
+        takes_path: False for data that are given by name, not by path.
     """
 
     name: str

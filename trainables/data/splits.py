@@ -1,10 +1,10 @@
-"""One split: which patients are in which fold, and which are sealed for the test.
+"""Splits: the fold of each patient, and the patients of the sealed test part.
 
-Decided once per data set by a seeded, stratified, grouped splitter, written to a manifest that names the
-data by fingerprint, and checked by every trial that uses it.
+A split is made once per data set by a seeded, stratified, grouped splitter, written to a manifest with the
+fingerprint of the data, and checked by every trial that uses it.
 
 Three protocols: k-fold cross-validation; hold-out, with a single validation part that is fold 0; and the
-naive split of single images, which is there to be compared with published scores and nothing else.
+naive split of single images, whose only purpose is comparison with published scores.
 """
 
 import hashlib
@@ -26,31 +26,31 @@ from trainables.data.patches import TaskRows, TextArray
 from trainables.data.stratified_cut import drawn_groups, grouped_cut
 
 TEST: Final = -1  # the "fold" of the sealed test part
-TRAINING: Final = -2  # the "fold" of groups that no fold holds out: those that a hold-out trains on
+TRAINING: Final = -2  # the "fold" of groups that no fold holds out: the training part of a hold-out
 TRAINING_PART: Final = "training"  # names of parts in the manifest
 VALIDATION_PART: Final = "validation"
 TEST_PART: Final = "test"
 _NAMES: Final = MappingProxyType({TEST: TEST_PART, TRAINING: TRAINING_PART})
-_ATTEMPTS: Final = 20  # seeds derived from the given one, before a split is called impossible
+_ATTEMPTS: Final = 20  # number of derived seeds that are tried before a split is called impossible
 
 
 @dataclass(frozen=True)
 class Split:
-    """Where each group belongs.
+    """Assignment of each group to a fold or to the test part.
 
     Attributes:
-        fingerprint: Of the patch set that was split.
+        fingerprint: Fingerprint of the patch set that was split.
         task: Name of the task whose classes were stratified.
         seed: Seed of the splitter.
         folds: Number of folds; 1 for a hold-out, whose validation part is fold 0.
-        test_share: Share of the rows that was asked for as sealed test part, in [0, 1).
+        test_share: Requested share of the rows in the sealed test part, in [0, 1).
         is_grouped: True where groups are patients.
         has_own_test: True where the source's own test set is the test part; `test_share` was not used then.
-        fold_of_group: Group -> fold 0 to folds - 1, `TEST`, or `TRAINING` for what a hold-out trains on.
+        fold_of_group: Group -> fold 0 to folds - 1, `TEST`, or `TRAINING` (training part of a hold-out).
         counts: Part (`fold 0`, ..., or `training` and `validation`; `test`) -> number of groups and of images
             of each class.
-        holdout: Share of the rows outside the test part that was asked for as validation part, or None.
-        is_naive: True where each image is a group of its own, `row-<k>` for row k, whoever its patient is.
+        holdout: Requested share of the rows outside the test part in the validation part, in (0, 1), or None.
+        is_naive: True where each image is its own group, `row-<k>` for row k, without regard to patients.
     """
 
     fingerprint: str
@@ -67,7 +67,7 @@ class Split:
 
     @property
     def unit(self) -> str:
-        """What a group is: `patient`, `image group`, or `image` in a naive split."""
+        """Noun for a group: `patient`, `image group`, or `image` in a naive split."""
         return _unit(is_grouped=self.is_grouped, is_naive=self.is_naive)
 
     def folds_of(self, rows: TaskRows) -> IntArray:
@@ -79,7 +79,7 @@ class Split:
         return self.fold_of(_by_unit(rows, is_naive=self.is_naive).groups)
 
     def fold_of(self, groups: TextArray | Sequence[str]) -> IntArray:
-        """Return the fold of each group, `TEST` or `TRAINING`; shape (n,), int64. Of rows: see `folds_of`.
+        """Return the fold of each group, `TEST` or `TRAINING`; shape (n,), int64. For rows see `folds_of`.
 
         Raises:
             SplitError: If a group is not in the split.
@@ -106,7 +106,7 @@ class Split:
             )
 
 
-def make_split(  # noqa: PLR0913 - the data, the protocol, and what it is taken from
+def make_split(  # noqa: PLR0913 - the data, the protocol, and a split to copy it from
     rows: TaskRows,
     *,
     fingerprint: str,
@@ -118,24 +118,25 @@ def make_split(  # noqa: PLR0913 - the data, the protocol, and what it is taken 
     is_naive: bool = False,
     like: Split | None = None,
 ) -> Split:
-    """Seal a test part, then cut the remaining groups into stratified folds. No group is ever torn apart.
+    """Seal a test part, then cut the remaining groups into stratified folds. Every group stays whole.
 
     If the source has its own test rows they are the test part and `test_share` is not used. Otherwise the
     test part is `test_share` of a stratified, grouped cut, rounded to tenths or a simpler fraction. A
-    hold-out cuts what remains in the same way, so that 80/10/10 is a test share of 0.1 and a hold-out of 1/9.
+    hold-out cuts the other rows in the same way, so that 80/10/10 is a test share of 0.1 and a hold-out of
+    1/9.
 
-    A naive split takes single images for groups. It tears apart patients, and a baseline from its
-    abnormalities, so scores on it are too high; it exists to compare with scores that were made that way.
+    A naive split takes single images as groups. It separates images of one patient, and a baseline from its
+    abnormalities, so scores on it are too high; it exists for comparison with scores from such splits.
 
     Args:
         rows: Rows of the task with labels and groups.
-        fingerprint: Of the patch set, kept in the split.
+        fingerprint: Fingerprint of the patch set, stored in the split.
         task: Name of the task, for class names.
         folds: Number of folds, at least 2; not used with `holdout`.
-        test_share: In [0, 1); 0 seals nothing.
-        seed: Same seed, same split.
-        holdout: Share of the remaining rows that is the one validation part, in (0, 1); None cuts folds.
-        is_naive: Whether images are split without regard to patients.
+        test_share: Share of the rows in the test part, in [0, 1); 0 seals nothing.
+        seed: Seed of the splitter; the same seed gives the same split.
+        holdout: Share of the remaining rows in the single validation part, in (0, 1); None cuts folds.
+        is_naive: True to split images without regard to patients.
         like: Another split of the same data. Each group stays in the part it has there, and the protocol,
             test part and seed are those of `like`, whatever the other arguments say.
 
@@ -174,7 +175,7 @@ def make_split(  # noqa: PLR0913 - the data, the protocol, and what it is taken 
 
 
 def trained_and_predicted(folds: IntArray) -> tuple[int, int]:
-    """How many images all folds of an epoch train on, and how many they predict, counted once a fold.
+    """Numbers of images that all folds train on and predict in an epoch, counted once per fold.
 
     Args:
         folds: Fold of each image, `TRAINING` or `TEST`, shape (n,).
@@ -189,7 +190,7 @@ def trained_and_predicted(folds: IntArray) -> tuple[int, int]:
 
 
 def write_split(path: Path, split: Split) -> None:
-    """Write the manifest: readable JSON with counts for each part and a digest over all it says."""
+    """Write the manifest: readable JSON with counts for each part and a digest of its content."""
     content = asdict(split)
     content["fold_of_group"] = {group: _NAMES.get(fold, fold) for group, fold in split.fold_of_group.items()}
     write_atomically(path, json.dumps({"digest": _digest(content), **content}, indent=1) + "\n")
@@ -199,7 +200,7 @@ def read_split(path: Path) -> Split:
     """Read a manifest.
 
     Raises:
-        SplitError: If it is missing, no manifest, or was changed after it was written.
+        SplitError: If it is missing, is not a manifest, or was changed after it was written.
     """
     try:
         content = json.loads(path.read_text())
@@ -208,7 +209,7 @@ def read_split(path: Path) -> Split:
         raise SplitError(f"no split at {path}; start the search again to make one") from error
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise SplitError(
-            f"{path} is no split manifest ({error}); restore it from the run's backup"
+            f"{path} is not a split manifest ({error}); restore it from the run's backup"
         ) from error
     if digest != _digest(content):
         raise SplitError(
@@ -222,7 +223,7 @@ def read_split(path: Path) -> Split:
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    """What is to be split, and how; `unit` is what a group of `rows` is."""
+    """Data and protocol of a split to make; `unit` is the noun for a group of `rows`."""
 
     rows: TaskRows
     classes: tuple[str, ...]
@@ -232,7 +233,7 @@ class _Request:
     unit: str
 
     def noun(self, count: int) -> str:
-        """The unit, for a number of them."""
+        """The unit, in singular or plural."""
         return self.unit + ("" if count == 1 else "s")
 
 
@@ -305,7 +306,7 @@ def _assign(request: _Request, own_test: set[str] | None, seed: int) -> dict[str
 
 
 def _own_test(request: _Request) -> set[str] | None:
-    """The source's own test groups, none of which may be in its training part; None if it has no test set."""
+    """Test groups of the source itself, disjoint from its training groups; None if it has no test set."""
     rows = request.rows
     if rows.is_test is None or not rows.is_test.any():
         return None
@@ -333,7 +334,7 @@ def _sealed(request: _Request, seed: int) -> set[str]:
 
 
 def _hold_out(request: _Request, test: set[str], seed: int) -> dict[str, int]:
-    """Put about the asked share of the rows outside the test part into fold 0."""
+    """Put about the requested share of the rows outside the test part into fold 0."""
     rows, share = request.rows, request.holdout or 0.0
     remaining = ~np.isin(rows.groups, sorted(test))
     need = f"a hold-out of {share:g} needs at least 2; use --test-share 0 or add {request.noun(2)}"
@@ -354,7 +355,7 @@ def _cut_into_folds(request: _Request, test: set[str], seed: int) -> dict[str, i
 
 
 def _check_groups(request: _Request, among: NDArray[np.bool_], *, least: int, has: str, need: str) -> None:
-    """Refuse what no assignment can satisfy: too few groups at all, or too few with some class."""
+    """Check that an assignment exists: enough groups in total, and enough with each class."""
     rows = request.rows
     subsets = {"": among} | {
         f" with class {name}": among & (rows.labels == label) for label, name in enumerate(request.classes)
@@ -392,7 +393,7 @@ def _other_cut(part: str) -> str:
 
 
 def _count(request: _Request, fold_of_group: Mapping[str, int]) -> dict[str, dict[str, int]]:
-    """Groups and images of each class, for every part."""
+    """Number of groups and of images of each class, for every part."""
     rows = request.rows
     fold_of_row = np.array([fold_of_group[group] for group in rows.groups.tolist()])
     return {

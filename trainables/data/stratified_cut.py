@@ -1,4 +1,4 @@
-"""Cutting images into parts that keep groups whole and classes in proportion. Pure, and decided by a seed."""
+"""Seeded cuts of images into parts that keep groups whole and classes in proportion; pure functions."""
 
 import warnings
 from fractions import Fraction
@@ -17,9 +17,9 @@ def grouped_cut(labels: IntArray, groups: TextArray, parts: int, seed: int) -> d
 
     Args:
         labels: Class indices, shape (images,).
-        groups: What must not be torn apart, shape (images,).
-        parts: At least 2, and at most the number of groups.
-        seed: Same seed, same parts.
+        groups: Group of each image, kept whole, shape (images,).
+        parts: Number of parts, at least 2 and at most the number of groups.
+        seed: Seed of the cut; the same seed gives the same parts.
 
     Returns:
         Group -> part, 0 to parts - 1. A class with too few groups may be missing from a part.
@@ -41,13 +41,13 @@ def drawn_groups(labels: IntArray, groups: TextArray, share: float, seed: int) -
 
     Args:
         labels: Class indices, shape (images,).
-        groups: What must not be torn apart, of at least two kinds, shape (images,).
-        share: In (0, 1); rounded to tenths or a simpler fraction.
-        seed: Same seed, same groups.
+        groups: Group of each image, kept whole, shape (images,); at least two different ones.
+        share: Share of the images to draw, in (0, 1); rounded to tenths or a simpler fraction.
+        seed: Seed of the draw; the same seed gives the same groups.
     """
     fraction = _fraction(share, most_parts=min(_MOST_PARTS, len(set(groups.tolist()))))
     parts = grouped_cut(labels, groups, fraction.denominator, seed)
-    # The splitter deals the largest groups to the first parts, so the taken ones are drawn among all.
+    # The splitter assigns the largest groups to the first parts, so the parts to take are drawn from all.
     drawn = np.random.default_rng(seed).permutation(fraction.denominator)[: fraction.numerator].tolist()
     return {group for group, part in parts.items() if part in drawn}
 

@@ -1,4 +1,4 @@
-"""The training part of a data set, as a trial sees it."""
+"""Training part of a data set, the data that a trial trains and validates on."""
 
 from dataclasses import dataclass
 
@@ -14,18 +14,18 @@ from trainables.data.splits import TEST, Split
 
 @dataclass(frozen=True, slots=True)
 class TrainingData:
-    """The training part of a data set, as a trial sees it: the sealed test part is not in it.
+    """Training part of a data set; it does not contain the sealed test part.
 
     Attributes:
-        patch_set: Images.
-        task_rows: Every row with a part in the task, which is what features are stored of.
-        positions: Places of the training part in `task_rows`, shape (images,).
+        patch_set: Images, or a table, of the whole data set.
+        task_rows: Rows that have a part in the task, test rows included; features are stored for all of them.
+        positions: Indices of the training part in `task_rows`, shape (images,).
         labels: Class indices of the training part, shape (images,).
         groups: Patients of the training part, shape (images,).
         folds: 0-based fold of each image of the training part, or `TRAINING`, shape (images,).
         classes: Number of classes.
-        type_probability: What a finished trial says of each image of the training part, out of fold:
-            probability of a calcification rather than a mass, shape (images,); None without such a trial.
+        type_probability: Out-of-fold predictions of a finished trial for the training part: probability of a
+            calcification rather than a mass, shape (images,); None without such a trial.
     """
 
     patch_set: PatchSet
@@ -43,10 +43,10 @@ class TrainingData:
         return self.task_rows[self.positions]
 
     def baselines(self) -> IntArray:
-        """Row of the healthy baseline of each of `task_rows`.
+        """Row of the healthy baseline of each of `task_rows`, same shape.
 
         Raises:
-            ConfigError: If one has none.
+            ConfigError: If a row has no baseline.
         """
         partners = self.patch_set.partners
         lacking = len(self.task_rows) if partners is None else int((partners[self.task_rows] < 0).sum())
@@ -61,7 +61,7 @@ class TrainingData:
         """Class indices of the training part under another task, shape (images,).
 
         Raises:
-            ConfigError: If the labels do not answer it for every image.
+            ConfigError: If the labels do not determine that task's class for every image.
         """
         if self.patch_set.label_codes == "task":
             raise ConfigError(
@@ -77,10 +77,10 @@ class TrainingData:
         return labels
 
     def known(self, type_input: str) -> Float64Array | None:
-        """What the head is told of each image of the training part, shape (images, 1); None for nothing.
+        """Extra input of the head for each image of the training part, shape (images, 1); None for none.
 
         Args:
-            type_input: As `model.type_input`.
+            type_input: Type of the finding as an input, with the values of `model.type_input`.
 
         Raises:
             ConfigError: If the type is not known.
@@ -100,7 +100,11 @@ class TrainingData:
         return (types.round() if type_input == "hard" else types)[:, None]
 
     def _refuse_labels_in_disguise(self, types: IntArray) -> None:
-        """Refuse types that follow from the class: the head would be told the answer."""
+        """Refuse types that reveal the class, since the label itself would then be an input of the head.
+
+        Raises:
+            ConfigError: If each class has a single type, and there is more than one type.
+        """
         of_class = [np.unique(types[self.labels == label]) for label in np.unique(self.labels)]
         if len(np.unique(types)) > 1 and all(len(own) == 1 for own in of_class):
             raise ConfigError(

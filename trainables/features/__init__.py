@@ -1,1 +1,1 @@
-"""The store of frozen features: keys, files, extraction, sharing between nodes and batches for training."""
+"""Store of frozen features: keys, files, extraction, sharing between nodes, and batches for training."""

@@ -1,4 +1,4 @@
-"""Where a trial's batches come from: stored views of a frozen prefix, or pixels online."""
+"""Batches of a trial: stored views of a frozen prefix, or pixels augmented online."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, Protocol
@@ -18,11 +18,11 @@ _IN_MEMORY_BYTES: Final = 512 << 20  # a trial's views below this are read once;
 
 
 class Features(Protocol):
-    """Batches of what the trained part takes in, float32. Positions count the rows of the training part."""
+    """Batches of inputs of the trained part, float32. Positions count the rows of the training part."""
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of one image's features, (D,) or (C, H, W)."""
+        """Shape of one image's features, (D,) or (C, H, W)."""
         ...
 
     def for_training(
@@ -31,29 +31,29 @@ class Features(Protocol):
         """One batch for each model.
 
         Args:
-            positions: Shape (models, B).
+            positions: Positions of each model's batch, shape (models, B).
             generators: One for each model; draws the view of every image.
             augmented: False takes the images as they are.
 
         Returns:
-            Shape (models, B, *shape).
+            Features, shape (models, B, *shape).
         """
         ...
 
     def for_prediction(self, positions: IntArray) -> Iterator[Tensor]:
-        """The images at some positions (n,) in each prediction view, shape (n, *shape)."""
+        """Yield the images at positions (n,) in each prediction view, shape (n, *shape)."""
         ...
 
 
 class StoredFeatures:
-    """Views of a frozen prefix.
+    """Batches from stored views of a frozen prefix.
 
     Args:
         training: One (images, ...) array for each training view.
-        prediction: One for each prediction view.
-        positions: Place of each row of the training part in these arrays, shape (rows,).
-        device: Where batches go.
-        plain: Array of the images as they are, where training takes those too; None where it never does.
+        prediction: One (images, ...) array for each prediction view.
+        positions: Index of each row of the training part in these arrays, shape (rows,).
+        device: Device that batches are copied to.
+        plain: Array of the images without augmentation; None where training never takes those.
     """
 
     def __init__(
@@ -84,12 +84,12 @@ class StoredFeatures:
         return self.batch(positions, self.draw(positions, generators) if augmented else None)
 
     def draw(self, positions: IntArray, generators: Sequence[torch.Generator]) -> Tensor:
-        """Draw a training view for each of positions (models, B); same shape."""
+        """Draw a training view for each position (models, B), same shape."""
         count, views = positions.shape[1], len(self._training)
         return torch.stack([torch.randint(views, (count,), generator=own) for own in generators])
 
     def batch(self, positions: IntArray, views: Tensor | None) -> Tensor:
-        """Images at positions (models, B) in training views (models, B), or as they are for None."""
+        """Images at positions (models, B) in training views (models, B); not augmented for None."""
         if views is None:
             arrays = torch.full((positions.size,), self._plain[0])
         else:
@@ -98,20 +98,20 @@ class StoredFeatures:
         return picked.to(self.device, torch.float32).unflatten(0, positions.shape)
 
     def for_prediction(self, positions: IntArray) -> Iterator[Tensor]:
-        """The same images in each prediction view."""
+        """Yield the images at positions (n,) in each prediction view."""
         for view in self._prediction:
             picked = self._pick(torch.full((len(positions),), view), torch.from_numpy(positions))
             yield picked.to(self.device, torch.float32)
 
 
 class _Pick(Protocol):
-    """Returns images (n, *shape) at some places: array (n,) and position (n,)."""
+    """Gathers images (n, *shape) by their array (n,) and their position in it (n,)."""
 
     def __call__(self, arrays: Tensor, positions: Tensor, /) -> Tensor: ...
 
 
 class _Held:
-    """Small features, read once and held in the memory of the device, as they were stored."""
+    """Small features, read once and held in device memory in their stored number type."""
 
     def __init__(self, arrays: Sequence[NDArray[Any]], positions: IntArray, device: torch.device) -> None:
         self.rows = len(positions)
@@ -140,12 +140,12 @@ class _Mapped:
 
 
 def _identity(array: NDArray[Any]) -> object:
-    """Equal for two openings of one file."""
+    """Identity of the data behind an array, equal for two openings of one file."""
     return getattr(array, "filename", None) or id(array)
 
 
 class PairedFeatures:
-    """Pairs of stored features: of the baseline, then of the image itself, both in the same view."""
+    """Batches of pairs of stored features: the baseline, then the image itself, both in the same view."""
 
     def __init__(self, baselines: StoredFeatures, images: StoredFeatures) -> None:
         self.baselines, self.images = baselines, images
@@ -160,23 +160,23 @@ class PairedFeatures:
         return torch.stack(halves, dim=2)
 
     def for_prediction(self, positions: IntArray) -> Iterator[Tensor]:
-        """The same pairs in each prediction view."""
+        """Yield the pairs at positions (n,) in each prediction view, shape (n, 2, ...)."""
         both = (self.baselines.for_prediction(positions), self.images.for_prediction(positions))
         for halves in zip(*both, strict=True):
             yield torch.stack(halves, dim=1)
 
 
 class OnlinePixels:
-    """Transformed pixels, augmented on the device by batch; for trials whose first stage trains.
+    """Batches of transformed pixels, augmented on the device; for trials whose first stage trains.
 
     Args:
         patch_set: Images.
-        members: Row of each position, shape (rows,); for pairs, that of its baseline and its own.
-        training: From raw pixels to the first stage, in training.
-        prediction: The same for prediction.
+        members: Row of each position, shape (rows,); for pairs two arrays, the baseline's rows first.
+        training: Pixel transform in training.
+        prediction: Pixel transform in prediction.
         policy: Augmentation in training.
-        views: To predict.
-        device: Where to compute.
+        views: Views that predictions are averaged over.
+        device: Device to compute on.
     """
 
     def __init__(
@@ -200,23 +200,23 @@ class OnlinePixels:
     def for_training(
         self, positions: IntArray, generators: Sequence[torch.Generator], *, augmented: bool = True
     ) -> Tensor:
-        """One batch for each model, with a fresh augmentation for each image, the same for both of a pair."""
+        """One batch for each model; each image is augmented anew, both images of a pair in the same way."""
         policy: AugmentationPolicy = self.policy if augmented else "none"
         return torch.stack(
             [self._drawn(own, policy, draws) for own, draws in zip(positions, generators, strict=True)]
         )
 
     def for_prediction(self, positions: IntArray) -> Iterator[Tensor]:
-        """The same images in each prediction view."""
+        """Yield the images at positions (n,) in each prediction view."""
         own = [self._pixels(rows[positions], self.prediction) for rows in self.members]
         for view in self.views:
             yield _together([apply_symmetry(images, view.index) for images in own])
 
     def _drawn(self, positions: IntArray, policy: AugmentationPolicy, draws: torch.Generator) -> Tensor:
-        """A batch (B, ...) or (B, 2, ...) of one model."""
+        """Augmented batch of one model, shape (B, ...), or (B, 2, ...) for pairs."""
         before, seen = draws.get_state(), []
         for rows in self.members:
-            draws.set_state(before)  # both of a pair are drawn alike
+            draws.set_state(before)  # both images of a pair are augmented alike
             seen.append(augment_online(self._pixels(rows[positions], self.training), policy, draws))
         return _together(seen)
 
@@ -226,5 +226,5 @@ class OnlinePixels:
 
 
 def _together(images: Sequence[Tensor]) -> Tensor:
-    """Images by themselves, (B, ...), or pairs, (B, 2, ...)."""
+    """Batch of single images, (B, ...), or of pairs, (B, 2, ...)."""
     return images[0] if len(images) == 1 else torch.stack(list(images), dim=1)

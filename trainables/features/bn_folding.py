@@ -15,13 +15,14 @@ TOLERANCE: Final = 1e-3  # of the largest feature; single precision leaves about
 
 
 def folded(stage: nn.Module, example: Tensor) -> nn.Module:
-    """Return the stage with its normalisations folded, or as it was where folding does not apply.
+    """Return the stage with its normalisations folded, or unchanged where folding does not apply.
 
-    Convolution and normalisation are paired where they are neighbours in the module, which is how nearly all
-    networks are written, and the result is compared with the stage itself, which is what makes it safe.
+    Convolution and normalisation are paired where they are neighbours in the module, as in nearly all
+    networks. Neighbours need not follow each other in the computation, so the result is compared with the
+    stage itself.
 
     Args:
-        stage: In eval mode.
+        stage: Stage in eval mode.
         example: Input of the stage, shape (B, C, H, W), to compare on.
     """
     candidate = copy.deepcopy(stage)

@@ -1,9 +1,9 @@
-"""The disk budget of a store: what was used longest ago leaves first, and what is being read never leaves.
+"""Disk budget of a store: the least recently used files are evicted first, files in use never.
 
-    <store>/prefix/.room.lock    held for the moment in which a process makes room and reserves it
+    <store>/prefix/.room.lock    held while a process frees disk space and reserves it
 
-A running trial holds a shared lock on each file that it reads; eviction needs the same lock for itself alone
-and passes over files that it does not get.
+A running trial holds a shared lock on each file that it reads; eviction needs an exclusive lock and skips
+files for which it does not get one.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ GB: Final = 10**9
 _LARGEST_DEFAULT: Final = 200 * GB
 _SHARE_OF_DISK: Final = 0.8
 STALE_SECONDS: Final = (
-    86_400.0  # features that nobody has asked for yet displace only what is older than this
+    86_400.0  # features that no trial has asked for yet may evict only files unused for longer than this
 )
 
 
@@ -30,10 +30,10 @@ class StoredFile:
     """A file of features on disk.
 
     Attributes:
-        path: Of the features.
-        inode: Its number in the file system, which stays when the file is renamed.
-        bytes: Its size.
-        used_at: Time of its last use, seconds since 1970.
+        path: Path of the features.
+        inode: Number of the file in the file system, which stays when the file is renamed.
+        bytes: Size of the file, in bytes.
+        used_at: Time of the last use, in seconds since 1970.
     """
 
     path: Path
@@ -43,7 +43,7 @@ class StoredFile:
 
 
 def stored_files(folder: Path) -> list[StoredFile]:
-    """All files of features below `<store>/prefix`, used longest ago first. Reads no file."""
+    """List all files of features below `<store>/prefix`, least recently used first. Reads no file."""
     found = []
     for path in files_below(folder, ".npy"):
         with contextlib.suppress(FileNotFoundError):  # evicted or replaced meanwhile
@@ -53,18 +53,18 @@ def stored_files(folder: Path) -> list[StoredFile]:
 
 
 def files_below(folder: Path, suffix: str) -> Iterator[Path]:
-    """Files in a folder and those below it; folders may vanish meanwhile."""
-    for place, _, names in os.walk(folder):  # unlike Path.glob it passes over what is gone
+    """Yield the files in a folder and its subfolders; folders may vanish meanwhile."""
+    for place, _, names in os.walk(folder):  # unlike Path.glob it skips folders that are gone
         yield from (Path(place, name) for name in names if name.endswith(suffix))
 
 
 def default_budget(folder: Path, taken: int) -> int:
-    """In bytes: the smaller of 200 GB and 80 % of what is free on the disk plus what the store takes."""
+    """Default budget in bytes: 200 GB, or 80 % of free disk space plus the store's own size if smaller."""
     return int(min(_LARGEST_DEFAULT, _SHARE_OF_DISK * (shutil.disk_usage(folder).free + taken)))
 
 
 def is_read(path: Path) -> bool:
-    """True while a process reads the file, or has just removed it."""
+    """True while a process reads the file, and also if it is gone."""
     with unread(path) as is_free:
         return not is_free
 
@@ -80,7 +80,7 @@ def evict(path: Path) -> bool:
 
 
 def tidy(view_folder: Path) -> None:
-    """Remove the folders of a view and of its key where they are empty and nobody works in them."""
+    """Remove the folders of a view and of its key if they are empty and no process works in them."""
     key_folder, lock = view_folder.parent, view_lock(view_folder)
     with contextlib.suppress(OSError), held(lock, may_wait=False) as is_mine:
         if is_mine:
@@ -94,12 +94,12 @@ def tidy(view_folder: Path) -> None:
 
 
 def view_lock(view_folder: Path) -> Path:
-    """The file that is locked while a view is being computed."""
+    """Path of the file that is locked while a view is being computed."""
     return view_folder.with_name(f"{view_folder.name}.lock")
 
 
 def sweep(folder: Path) -> int:
-    """Remove what processes that died left half-written; returns the bytes."""
+    """Remove unfinished files of processes that died; returns the bytes that were freed."""
     freed = 0
     for partial in files_below(folder, PARTIAL):
         with held(view_lock(partial.parent), may_wait=False) as is_mine, contextlib.suppress(OSError):
@@ -111,10 +111,10 @@ def sweep(folder: Path) -> int:
 
 
 class DiskReservation:
-    """What the store holds at this moment; valid while the room is locked."""
+    """Files and size of the store at this moment, for reserving disk space; valid while its lock is held."""
 
     def __init__(self, folder: Path, budget_bytes: int | None) -> None:
-        # Files on their way first: one that gets its name meanwhile is then seen under both, and not missed.
+        # Partial files first: one that is renamed meanwhile is then seen under both names, and not missed.
         sizes = _partial_bytes(folder)
         self.folder, self.files = folder, stored_files(folder)
         sizes |= {file.inode: file.bytes for file in self.files}
@@ -122,14 +122,14 @@ class DiskReservation:
         self.budget = default_budget(folder, self.taken) if budget_bytes is None else budget_bytes
 
     def make_room(self, needed: int, *, unused_since: float | None = None) -> bool:
-        """Evict until the budget has room for some bytes, and count them as taken.
+        """Evict files until the needed bytes fit into the budget, and count those bytes as taken.
 
         Args:
-            needed: In bytes.
-            unused_since: Evict only what was last used before this time; None evicts whatever nobody reads.
+            needed: Disk space to reserve, in bytes.
+            unused_since: Evict only files last used before this time; None evicts any file that is not read.
 
         Returns:
-            False if there is no way to make the room; nothing is evicted then.
+            False if that much cannot be freed; then nothing is evicted.
         """
         if self.taken + needed > self.budget:
             self.taken -= sweep(self.folder)
@@ -140,7 +140,7 @@ class DiskReservation:
         return True
 
     def free(self, needed: int, *, unused_since: float | None = None) -> bool:
-        """Evict at least some bytes, whatever the budget; False if that much cannot be evicted."""
+        """Evict at least `needed` bytes, whatever the budget; False if that much cannot be evicted."""
         chosen = self._oldest(needed, unused_since)
         if chosen is None:
             return False
@@ -169,8 +169,8 @@ class DiskBudget:
     """The disk budget of a store, for all processes of a node.
 
     Attributes:
-        folder: `<store>/prefix`.
-        budget_bytes: Most that the store may take; None for `default_budget`, reckoned anew each time.
+        folder: Folder of the features, `<store>/prefix`.
+        budget_bytes: Largest size of the store, in bytes; None for `default_budget`, computed anew each time.
     """
 
     folder: Path
@@ -178,7 +178,7 @@ class DiskBudget:
 
     @contextlib.contextmanager
     def reservation(self) -> Iterator[DiskReservation]:
-        """Look at what is there; other processes neither evict nor reserve meanwhile."""
+        """Lock the store and list its files; other processes neither evict nor reserve meanwhile."""
         with held(self.folder / ".room.lock", may_wait=True):
             yield DiskReservation(self.folder, self.budget_bytes)
 
@@ -191,7 +191,7 @@ def _used_at(path: Path) -> float:
 
 
 def _partial_bytes(folder: Path) -> dict[int, int]:
-    """Sizes of files on their way, by inode."""
+    """Sizes of partial files in bytes, by inode."""
     found = {}
     for path in files_below(folder, PARTIAL):
         with contextlib.suppress(FileNotFoundError):

@@ -1,4 +1,4 @@
-"""Runs frozen stages: in torch at first, and in ONNX Runtime once the work at hand pays for the export.
+"""Execution of frozen stages: in torch at first, and in ONNX Runtime once the work is worth an export.
 
 On one CPU core EfficientNet-Lite0 runs about twice as fast in ONNX Runtime as in torch with its
 normalisations folded (`python -m benchmarks.pipeline`), but an export takes seconds.
@@ -28,7 +28,7 @@ _CUDA_BATCH: Final = 128
 
 
 class Runs(Protocol):
-    """What computes the stages."""
+    """A back end that computes the stages: torch or ONNX Runtime."""
 
     name: str
     batch_size: int
@@ -45,8 +45,8 @@ class TorchStages:
     but for float noise, whichever of them filled the store.
 
     Args:
-        stages: Frozen, in eval mode, on the device that they will run on.
-        example: Input, shape (B, C, S, S), to compare each folded stage on.
+        stages: Frozen stages in eval mode, on the device that they will run on.
+        example: Input, shape (B, C, S, S), on which each folded stage is compared.
     """
 
     name = "torch"
@@ -75,13 +75,13 @@ class TorchStages:
 
 
 class StageExecutor:
-    """Frozen stages on what runs them fastest.
+    """Frozen stages on the fastest back end.
 
     Attributes:
-        reason: Why the present way was chosen; after a failed export, what failed.
+        reason: Reason for the present back end; after a failed export, its failure.
 
     Args:
-        stages: The backbone. They are frozen, and put in eval mode for good.
+        stages: Stages of the backbone. They are frozen here, and set to eval mode permanently.
         example: A real batch of inputs, shape (B, C, S, S), on the device; exports are checked on it.
         cache: Folder of exported stages, shared by processes and searches; None keeps them in memory.
     """
@@ -105,16 +105,16 @@ class StageExecutor:
 
     @property
     def batch_size(self) -> int:
-        """Images at a time that are fastest, as measured."""
+        """Fastest measured batch size, in images."""
         return self._runs.batch_size
 
     def expect(self, images: int) -> None:
-        """Announce work, so that stages are exported when that pays, or an earlier export is taken.
+        """Announce work, so that stages are exported where that pays, or an earlier export is used.
 
         The decision counts images and arithmetic, not seconds, so that it is the same on every run.
 
         Args:
-            images: That are about to run through the stages.
+            images: Number of images that are about to run through the stages.
         """
         self._images += images
         if not self._may_change:
@@ -130,8 +130,8 @@ class StageExecutor:
         """Run the stages as far as the deepest one wanted.
 
         Args:
-            images: Shape (B, C, S, S), of the shape and device of the example.
-            wanted: Names of stages.
+            images: Images of the example's size, shape (B, C, S, S), on its device.
+            wanted: Names of the stages whose output is wanted.
 
         Returns:
             Float32 features by stage, shape (B, C', H, W), on the same device.
@@ -153,7 +153,7 @@ def multiply_adds(stages: Stages, example: Tensor) -> float:
     """Count the multiplications, each with its addition, of one image through all stages.
 
     Args:
-        stages: In eval mode.
+        stages: Stages in eval mode.
         example: Input, shape (B, C, S, S).
 
     >>> multiply_adds(OrderedDict(only=nn.Conv2d(1, 2, 3, padding=1)), torch.zeros(1, 1, 8, 8))

@@ -1,7 +1,7 @@
-"""One forward pass over all images of a view, and where the features of each tap go.
+"""Extraction of features: one forward pass over all images of a view fills the file of every tap.
 
-They go to files where the store has room. The features that a trial waits for go to memory where it has
-none: a trial never fails for want of a cache. Other taps are then left out.
+Where the disk budget does not suffice, the features that a trial waits for are kept in memory, so that a
+trial never fails for lack of a cache; other taps are then left out.
 """
 
 import time
@@ -31,7 +31,7 @@ Compute = Callable[[View, Sequence[Tap]], Iterator[tuple[int, dict[Tap, Tensor]]
 
 @dataclass(frozen=True, slots=True)
 class FillTarget:
-    """Where files go: the folder of a view, whose lock is held, and the budget of its store."""
+    """Destination of files: the folder of a view, whose lock is held, and the disk budget of its store."""
 
     folder: Path
     room: DiskBudget
@@ -39,14 +39,14 @@ class FillTarget:
 
 @dataclass(frozen=True, slots=True)
 class FillResult:
-    """What one pass gave.
+    """Result of one extraction pass.
 
     Attributes:
-        array: Features of the tap that was asked for, shape (images, ...), float16 or float32; a locked
-            memory-mapped file, or memory.
-        seconds: What the pass took, writing included.
-        written: Names of the files that it wrote.
-        note: Why the features are in memory only; empty where they are stored.
+        array: Features of the requested tap, shape (images, ...), float16 or float32; a locked memory-mapped
+            file, or memory.
+        seconds: Time of the pass in seconds, writing included.
+        written: Paths of the written files.
+        note: Reason why the features are in memory only; empty where they are stored.
     """
 
     array: FloatArray
@@ -56,7 +56,7 @@ class FillResult:
 
 
 class _Memory:
-    """Takes features in like a `Writer`, and keeps them in memory."""
+    """Sink with the interface of `Writer` that keeps features in memory."""
 
     def __init__(self, shape: tuple[int, ...], kind: np.dtype[Any]) -> None:
         self.array: FloatArray = np.zeros(shape, kind)
@@ -66,13 +66,18 @@ class _Memory:
 
 
 class _TapSink:
-    """The features of one tap on their way.
+    """Destination of one tap's features during a pass: a file, memory, or nothing.
+
+    A wanted tap must survive a full disk, so it moves from file to memory (`_rescue`) at whatever batch the
+    disk fails, with the batches that are written already. Without that, a failure in the last batch would
+    cost the whole pass and the trial. A tap that is written ahead is given up instead: it may neither fail
+    the trial nor take memory.
 
     Args:
-        tap: Which.
+        tap: Tap whose features come in.
         kind: Number type.
         path: File to write; None for memory.
-        is_wanted: A trial waits for them; others are written ahead of need.
+        is_wanted: True if a trial waits for the features; others are written ahead of need.
     """
 
     def __init__(self, tap: Tap, kind: np.dtype[Any], path: Path | None, *, is_wanted: bool) -> None:
@@ -83,12 +88,13 @@ class _TapSink:
         self.note = ""
 
     def open(self, shape: tuple[int, ...], reservation: DiskReservation | None) -> None:
-        """Reserve the room that all images take."""
+        """Reserve the disk space of all images, shape (images, ...), or choose memory."""
         self.shape = shape
         if self.path is None or reservation is None:
             self.sink = _Memory(shape, self.kind) if self.is_wanted else None
             return
         size = stored_bytes(shape, self.kind)
+        # Without the age limit, features written ahead of need could evict what the next trial will read.
         if not reservation.make_room(
             size, unused_since=None if self.is_wanted else time.time() - STALE_SECONDS
         ):
@@ -100,8 +106,10 @@ class _TapSink:
             self.sink = self._without_disk(_no_disk(error, self.path))
 
     def put(self, start: int, values: NDArray[np.float32]) -> None:
-        """Take in one batch."""
+        """Store one batch; `start` is the position of its first image."""
         self.largest = float(np.maximum(self.largest, np.abs(values).max()))  # keeps NaN, max() would not
+        # Too large values become infinite in float16. `is_out_of_range` finds them by `largest`, measured
+        # before the cast, and the tap is computed again; without that, infinite features would be stored.
         with np.errstate(over="ignore"):
             cast = values.astype(self.kind)
         if self.sink is None:
@@ -125,7 +133,7 @@ class _TapSink:
         return self.kind == np.float16 and self.largest > _LARGEST_HALF
 
     def keep(self, seconds: float) -> FloatArray | None:
-        """Move the file into place; returns the features, None where they were not kept."""
+        """Move the file into place; returns the features, or None if they were not kept."""
         try:
             if isinstance(self.sink, Writer):
                 stored: Stored = self.sink.keep(seconds)
@@ -135,7 +143,7 @@ class _TapSink:
         return self.sink.array if isinstance(self.sink, _Memory) else None
 
     def drop(self) -> None:
-        """Forget a file that is not whole."""
+        """Remove the unfinished file."""
         if isinstance(self.sink, Writer):
             self.sink.drop()
             self.sink = None
@@ -144,18 +152,19 @@ class _TapSink:
         try:
             return Writer(path, self.shape, self.kind)
         except OSError as error:
+            # The disk may be fuller than the budget assumes, as others write to it too: evict, and try again.
             if not (is_disk_full(error) and self.is_wanted and reservation.free(size)):
                 raise
             return Writer(path, self.shape, self.kind)
 
     def _rescue(self, error: OSError) -> None:
-        """Go on in memory with what a file holds that cannot be finished."""
+        """Move what is written so far from a file that cannot be finished into memory."""
         writer = self.sink
         if not isinstance(writer, Writer) or self.path is None:
             raise error
         self.sink = self._without_disk(_no_disk(error, self.path))
         if self.sink is not None:
-            self.sink.array = writer.written()
+            self.sink.array = writer.written()  # before `drop`, which closes the file and removes it
         writer.drop()
 
     def _without_disk(self, reason: str) -> _Memory | None:
@@ -174,15 +183,15 @@ def fill(
     kind: Kind,
     target: FillTarget | None = None,
 ) -> FillResult:
-    """Run the frozen stages over all images of a view, and keep what the taps see.
+    """Run the frozen stages over all images of a view, and store the features of the taps.
 
     Args:
-        compute: Runs them.
-        view: How the images are looked at.
-        taps: The first one is asked for, and is kept in any case; the others while there is room.
+        compute: Forward pass through the stages.
+        view: View of the images.
+        taps: The first one is requested, and is kept in any case; the others as disk space allows.
         images: Number of images.
         kind: Number type; taps that float16 cannot hold are computed once more, in float32.
-        target: Where files go; None keeps all in memory.
+        target: Destination of the files; None keeps the requested tap in memory.
 
     Raises:
         PrefixError: If features are not finite, or there is no image.

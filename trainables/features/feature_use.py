@@ -10,21 +10,21 @@ FeatureKind = Literal["stored views", "online pixels", "table columns"]
 
 @dataclass(frozen=True, slots=True)
 class FeatureUse:
-    """Origin of the features that a trial trained on, and what they cost.
+    """Origin and cost of the features that a trial trained on.
 
     Attributes:
         kind: `stored views` of a frozen prefix, in the store or in memory; `online pixels`; or `table
             columns`, which pass no net.
         stage: Last frozen stage, or None when there is none.
         views: Number of distinct views of each image that training could draw.
-        computed: View files computed by this trial.
-        read: View files read.
-        rebuilt: View files that were damaged and were computed again; part of `computed`.
-        fetched: View files copied from the shared store.
-        computed_seconds: What computing took in this trial.
-        seconds_per_image: What the frozen stages cost for one image in one view, known of stored features
-            too; 0 for pixels.
-        note: Why features were not stored; empty where nothing kept them from it.
+        computed: Number of view files computed by this trial.
+        read: Number of view files read.
+        rebuilt: Number of view files that were damaged and computed again; part of `computed`.
+        fetched: Number of view files copied from the shared store.
+        computed_seconds: Time of computing features in this trial, in seconds.
+        seconds_per_image: Time of the frozen stages for one image in one view, in seconds; recorded with
+            stored features too; 0 for pixels.
+        note: Reason why features were not stored; empty where they were.
     """
 
     kind: FeatureKind

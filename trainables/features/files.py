@@ -1,13 +1,13 @@
 """One file of stored features: written whole or not at all, checked when opened, locked while it is read.
 
-    <tap>.npy     one row an image
-    <tap>.json    size, checksum and what computing it cost; its time of change is the time of the last use
+    <tap>.npy     one row per image
+    <tap>.json    size, checksum and compute time; its modification time is the time of the last use
 
-What is guaranteed: when a process opens a file for the first time, every byte is compared with the checksum
-of what was written. Every later access makes sure that size and time of change are still those of that
-moment, so a file that somebody truncates or writes to ends a trial with a `PrefixError`, not with wrong
-numbers. (A file that is cut short in the microseconds between that look and the read ends the process.) What
-is not noticed is a disk that returns other bytes later for a file that nobody wrote to.
+Guarantee: when a process opens a file for the first time, every byte is compared with the checksum of what
+was written. Every later access checks that size and modification time have not changed since, so a file that
+somebody truncates or writes to ends a trial with a `PrefixError`, not with wrong numbers. (A file that is
+truncated in the microseconds between check and read ends the process.) Not noticed is a disk that later
+returns other bytes for a file that nobody wrote to.
 """
 
 import contextlib
@@ -34,17 +34,17 @@ _checksums: dict[tuple[int, int, int, int], int] = {}  # of files that this proc
 
 
 class DamagedFileError(PrefixError):
-    """A stored file that does not hold what was written."""
+    """A stored file whose content is not what was written."""
 
 
 @dataclass(frozen=True, slots=True)
 class Meta:
-    """What is written beside a file of features.
+    """Metadata beside a file of features.
 
     Attributes:
-        crc32: Checksum of the whole file.
-        bytes: Its size.
-        seconds: What the pass that wrote it took, for all its images; it may have gone on to later taps.
+        crc32: CRC-32 checksum of the whole file.
+        bytes: Size of the file, in bytes.
+        seconds: Time of the pass that wrote it, for all images; the pass may have continued to later taps.
         images: Number of images.
     """
 
@@ -59,7 +59,7 @@ class Meta:
 
     @property
     def seconds_per_image(self) -> float:
-        """What computing one image cost."""
+        """Compute time of one image, in seconds."""
         return self.seconds / max(1, self.images)
 
 
@@ -68,8 +68,9 @@ class Stored:
     """An open file of features.
 
     Attributes:
-        array: Shape (images, ...), float16 or float32; the file is locked against eviction while it lives.
-        meta: What was written beside it.
+        array: Features, shape (images, ...), float16 or float32; the file is locked against eviction as long
+            as the array exists.
+        meta: Metadata beside the file.
     """
 
     array: FloatArray
@@ -77,7 +78,7 @@ class Stored:
 
 
 class _Seal:
-    """Holds a file open, and knows what it looked like when its content was checked."""
+    """An open file with the size and modification time that it had when its content was checked."""
 
     def __init__(self, descriptor: int, path: Path) -> None:
         self.descriptor, self.path = os.dup(descriptor), path
@@ -93,7 +94,7 @@ class _Seal:
 
 
 class StoredArray(np.ndarray[Any, Any]):
-    """A memory-mapped array that makes sure, when it is indexed, that its file is still what was checked."""
+    """A memory-mapped array that checks, whenever it is indexed, that its file has not changed."""
 
     seal: _Seal | None = None
 
@@ -105,10 +106,10 @@ class StoredArray(np.ndarray[Any, Any]):
 
 
 def ensure_unchanged(arrays: Iterable[FloatArray]) -> None:
-    """Make sure that the files behind some arrays are still what was checked.
+    """Check that the files behind some arrays have not changed since they were opened.
 
     Raises:
-        PrefixError: If one was changed; what was read of it meanwhile is worth nothing.
+        PrefixError: If one was changed; data read from it meanwhile cannot be trusted.
     """
     for array in arrays:
         if isinstance(array, StoredArray) and array.seal is not None:
@@ -116,16 +117,16 @@ def ensure_unchanged(arrays: Iterable[FloatArray]) -> None:
 
 
 def meta_path(path: Path) -> Path:
-    """The file beside a file of features."""
+    """Path of the metadata of a file of features."""
     return path.with_suffix(".json")
 
 
 def read_meta(path: Path) -> Meta:
-    """Read what was written beside a file of features.
+    """Read the metadata of a file of features.
 
     Raises:
-        FileNotFoundError: If it is not there: the features are not there either, or not yet.
-        DamagedFileError: If it cannot be understood.
+        FileNotFoundError: If there is none: the features are not there either, or not yet.
+        DamagedFileError: If it cannot be parsed.
     """
     try:
         return Meta(**json.loads(meta_path(path).read_text()))
@@ -134,10 +135,10 @@ def read_meta(path: Path) -> Meta:
 
 
 def open_stored(path: Path) -> Stored | None:
-    """Open a file of features for reading, and note that it was used; None if it is not there.
+    """Open a file of features for reading, and record the use; None if it is not there.
 
     Raises:
-        DamagedFileError: If it does not hold what was written.
+        DamagedFileError: If its content is not what was written.
     """
     while True:
         try:
@@ -157,7 +158,7 @@ def open_stored(path: Path) -> Stored | None:
 
 
 def discard(path: Path) -> None:
-    """Remove a file of features; first what vouches for it, so that no half of it is ever believed."""
+    """Remove a file of features; its metadata first, so that features without metadata are never trusted."""
     meta_path(path).unlink(missing_ok=True)
     path.unlink(missing_ok=True)
 
@@ -166,7 +167,7 @@ def mapped(file: io.FileIO, path: Path, meta: Meta) -> Stored:
     """Check an open file that is locked for reading, and map it.
 
     Raises:
-        DamagedFileError: If it does not hold what was written.
+        DamagedFileError: If its content is not what was written.
     """
     descriptor = file.fileno()
     seal = _Seal(descriptor, path)
@@ -197,7 +198,7 @@ def _look(descriptor: int) -> tuple[int, int]:
 
 
 def checksum(descriptor: int) -> int:
-    """CRC-32 of a file, read whole once in a process and trusted while size and time of change stay."""
+    """CRC-32 of a file; read once per process, and reused while size and modification time stay."""
     found = os.fstat(descriptor)
     name = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
     if name not in _checksums:

@@ -18,25 +18,25 @@ from trainables.preprocessing.transforms import PixelTransform, TransformSpec
 from trainables.preprocessing.views import View, apply_symmetry, random_view
 
 _EXAMPLES: Final = 4  # images that an executor is compared with the stages on
-# Symmetries are of the transformed pixels, which are kept between views while they are below this.
+# Symmetries act on the transformed pixels, which are kept between views if they take less than this.
 _KEPT_BYTES: Final = 256 << 20
 
 Batch = tuple[int, dict[Tap, Tensor]]
 
 
 class FrozenForward:
-    """Runs frozen stages over all images of a view, batch by batch, and yields what each tap sees.
+    """Runs frozen stages over all images of a view, batch by batch, and yields the features of each tap.
 
     Attributes:
-        executor: What runs the stages; `executor.reason` says why.
+        executor: Executor of the stages; `executor.reason` names its back end and the reason for it.
 
     Args:
         patch_set: Images.
         rows: Rows to run, in order, shape (images,).
-        stages: The backbone; frozen here, and in eval mode for good.
-        transform: From raw pixels to the first stage.
-        device: Where to compute.
-        batch_size: Images at a time; None leaves it to the executor. Features depend on it by float noise.
+        stages: Stages of the backbone; frozen here, and set to eval mode permanently.
+        transform: Transform from raw pixels to the input of the first stage.
+        device: Device to compute on.
+        batch_size: Images per batch; None leaves it to the executor. Features depend on it by float noise.
         cache: Folder of exported stages, shared by the processes of a machine; None keeps them in memory.
 
     Raises:
@@ -104,11 +104,11 @@ class FrozenForward:
 
 
 def one_behind(batches: Iterator[Batch], mark: Callable[[], Callable[[], None]]) -> Iterator[Batch]:
-    """Hand each batch on after the next one was sent to the device, so that the device does not idle.
+    """Yield each batch after the next one was sent to the device, so that the device does not idle.
 
     Args:
-        batches: Copies to the CPU may still be under way.
-        mark: Called when a batch has been sent; returns what waits until the device has come that far.
+        batches: Batches whose copies to the CPU may still be running.
+        mark: Called when a batch has been sent; returns a function that waits until the device is that far.
     """
     before: tuple[Batch, Callable[[], None]] | None = None
     for batch in batches:

@@ -1,7 +1,7 @@
-"""What stored features are a function of: the names under which they are kept.
+"""Cache keys of stored features.
 
-Any difference in data, rows, backbone, weights, transform, number type or format is another key and thereby
-another folder, so features of one are never read for another.
+Any difference in data, rows, backbone, weights, transform, number type or format gives another key and
+thereby another folder, so that features of one are never read for another.
 """
 
 import hashlib
@@ -19,15 +19,15 @@ FORMAT: Final = 4  # raise it when the meaning of stored features changes; older
 
 @dataclass(frozen=True, slots=True)
 class PrefixKey:
-    """What the features are a function of, besides view and tap.
+    """Key of stored features: everything that they depend on, besides view and tap.
 
     Attributes:
-        fingerprint: Of the patch set.
+        fingerprint: Fingerprint of the patch set.
         rows: Rows of the patch set, in order, shape (images,).
-        backbone: Name.
-        weights: Hash of the weights file.
-        transform: `TransformSpec.as_key()`.
-        kind: Number type they are stored in; features that float16 cannot hold are in float32 all the same.
+        backbone: Name of the backbone.
+        weights: Hash of the weights file, or `random`.
+        transform: Settings of the pixel transform, from `TransformSpec.as_key()`.
+        kind: Number type of the stored features; those that float16 cannot hold are stored in float32.
     """
 
     fingerprint: str
@@ -38,7 +38,7 @@ class PrefixKey:
     kind: Kind = "float16"
 
     def describe(self) -> dict[str, object]:
-        """Plain values that are hashed."""
+        """Plain values that are hashed into the digest."""
         return {
             "format": FORMAT,
             "kind": self.kind,

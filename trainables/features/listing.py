@@ -1,4 +1,4 @@
-"""What a store of frozen-prefix features holds, and taking things out of it, without reading features."""
+"""Listing and pruning of a store of frozen-prefix features; reads no features."""
 
 import json
 import time
@@ -26,17 +26,17 @@ class StoredKey:
 
     Attributes:
         key: Name of the folder.
-        fingerprint: Of the patch set; empty where the folder does not say what it holds.
-        source: Name of the data set for people; None where the store does not hold the data set.
-        backbone: Name.
+        fingerprint: Fingerprint of the patch set; empty where the folder has no description.
+        source: Readable name of the data set; None where the store does not hold the data set.
+        backbone: Name of the backbone.
         images: Number of images.
-        size_px: Side of the input.
+        size_px: Side of the input, in pixels.
         contrast: Contrast factor of the input.
-        kind: Number type.
+        kind: Number type of the features.
         views: Names of the views, in order.
-        taps: Where the features leave, such as `block5.gap`.
-        bytes: On disk.
-        used_at: Time of the last use, seconds since 1970.
+        taps: Names of the taps, such as `block5.gap`.
+        bytes: Size on disk, in bytes.
+        used_at: Time of the last use, in seconds since 1970.
         is_in_use: True while a process reads or writes in the folder.
     """
 
@@ -57,14 +57,14 @@ class StoredKey:
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """What pruning a store did, or would do.
+    """Result of pruning a store, or of a trial run of it.
 
     Attributes:
-        files: Number of files that went.
-        bytes: Their size.
-        in_use: Number of files that should have gone, but are being read.
-        in_use_bytes: Their size.
-        left_bytes: What the store takes now.
+        files: Number of removed files.
+        bytes: Size of the removed files, in bytes.
+        in_use: Number of files that should have been removed, but are being read.
+        in_use_bytes: Size of those files, in bytes.
+        left_bytes: Size of the store afterwards, in bytes.
     """
 
     files: int
@@ -75,10 +75,10 @@ class Pruned:
 
 
 def stored_keys(store: Path) -> list[StoredKey]:
-    """List what a store holds, used last first.
+    """List the keys of a store, most recently used first.
 
     Args:
-        store: The store; its features lie in `prefix`, its data sets in `data`.
+        store: Folder of the store; its features are in `prefix`, its data sets in `data`.
     """
     files = sorted(stored_files(store / "prefix"), key=_key_folder)
     found = [_summary(store, folder, list(group)) for folder, group in groupby(files, key=_key_folder)]
@@ -88,15 +88,15 @@ def stored_keys(store: Path) -> list[StoredKey]:
 def prune(
     store: Path, *, keep_bytes: int | None = None, unused_seconds: float | None = None, is_trial: bool = False
 ) -> Pruned:
-    """Take features out of a store: what was used long ago, then the oldest until the rest is small enough.
+    """Remove features from a store: files unused for long, then the oldest until the rest is small enough.
 
-    What a process is reading or writing stays.
+    Files that a process reads or writes stay.
 
     Args:
-        store: The store.
-        keep_bytes: What may stay, in bytes; None for any amount.
-        unused_seconds: What was last used before that many seconds goes; None for nothing.
-        is_trial: Only say what would happen.
+        store: Folder of the store.
+        keep_bytes: Largest size that may stay, in bytes; None for any size.
+        unused_seconds: Remove files that were not used for this many seconds; None for none.
+        is_trial: True to report what would be removed without removing it.
     """
     room = DiskBudget(store / "prefix")
     if not room.folder.is_dir():
@@ -118,7 +118,7 @@ def prune(
 def _remove(
     files: Sequence[StoredFile], keep_bytes: int | None, unused_seconds: float | None, *, is_trial: bool
 ) -> tuple[list[StoredFile], list[StoredFile]]:
-    """Returns the files that went and those that are in use."""
+    """Remove files; returns the removed ones, and those that should be removed but are in use."""
     left = sum(file.bytes for file in files)
     gone: list[StoredFile] = []
     in_use: list[StoredFile] = []
@@ -160,7 +160,7 @@ def _summary(store: Path, folder: Path, files: Sequence[StoredFile]) -> StoredKe
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """A JSON object, or an empty one where there is none: what it says is for people only."""
+    """Read a JSON object, or return an empty one if there is none; its content is only displayed."""
     try:
         found = json.loads(path.read_text())
     except (OSError, ValueError):

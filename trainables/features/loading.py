@@ -1,4 +1,4 @@
-"""Opens the features that a configuration trains on: views of its frozen prefix, or pixels online."""
+"""Opening of the features that a configuration trains on: views of its frozen prefix, or pixels online."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ from trainables.runtime.trial_runtime import TrialRuntime
 def open_features(
     config: TrialConfig, training_data: TrainingData, runtime: TrialRuntime
 ) -> tuple[Features, FeatureUse]:
-    """Open the features that a configuration trains on, computing what the store lacks.
+    """Open the features that a configuration trains on, and compute those that the store lacks.
 
     Raises:
         PrefixError: If the frozen stages give features that are not finite.
@@ -65,14 +65,14 @@ def open_features(
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """What a trial looks at.
+    """Pixel transforms and views that a trial needs.
 
     Attributes:
-        training: From raw pixels to the first stage, in training.
-        prediction: The same for prediction.
+        training: Transform from raw pixels to the first stage, in training.
+        prediction: Transform from raw pixels to the first stage, in prediction.
         drawn: Views that training draws from.
         predicted: Views that predictions are averaged over.
-        plain: The images as they are, where training takes those too.
+        plain: The view without augmentation, where training takes that too; else empty.
     """
 
     training: TransformSpec
@@ -102,7 +102,7 @@ def _wanted(config: TrialConfig, backbone: Backbone, patch_set: PatchSet) -> _Wa
 
 @dataclass(frozen=True, slots=True)
 class _Prefix:
-    """Frozen stages on some images: which images, which stages, and how far."""
+    """A frozen prefix on some images: the images, the backbone, and the tap where the prefix ends."""
 
     patch_set: PatchSet
     rows: IntArray
@@ -113,7 +113,7 @@ class _Prefix:
 def _features(
     opened: Mapping[TransformSpec, StoredViews], wanted: _Wanted, positions: IntArray, device: torch.device
 ) -> StoredFeatures:
-    """Batches of what was opened."""
+    """Batches from the opened views."""
     arrays = {
         (spec, view): array
         for spec, views in wanted.views.items()
@@ -158,7 +158,7 @@ def _stored(
 
 
 def _computed(prefix: _Prefix, views: Sequence[View], compute: Compute) -> StoredViews:
-    """Compute some views in memory, in single precision, and keep nothing."""
+    """Compute some views in memory, in single precision, and store nothing."""
     images = len(prefix.rows)
     filled = [fill(compute, view, (prefix.tap,), images=images, kind="float32") for view in views]
     seconds = sum(one.seconds for one in filled)

@@ -1,4 +1,4 @@
-"""Locks between the processes of a node; the kernel lets go of them when their process ends, in any way."""
+"""Locks between the processes of a node; the kernel releases them when their process ends, in any way."""
 
 import contextlib
 import fcntl
@@ -9,10 +9,10 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def held(path: Path, *, may_wait: bool) -> Iterator[bool]:
-    """Hold the lock of a file, which is made if it is missing; yields False if another holds it.
+    """Hold the exclusive lock of a file, created if missing; yields False if another process holds it.
 
     Raises:
-        OSError: If the file can be neither opened nor made.
+        OSError: If the file can be neither opened nor created.
     """
     descriptor = _locked(path, may_wait=may_wait)
     try:
@@ -43,12 +43,12 @@ def _locked(path: Path, *, may_wait: bool) -> int | None:
 
 
 def share(descriptor: int) -> None:
-    """Lock an open file as one of its readers, for as long as a copy of the descriptor is open."""
+    """Lock an open file as one of its readers, as long as a copy of the descriptor is open."""
     fcntl.flock(descriptor, fcntl.LOCK_SH)
 
 
 def is_at(descriptor: int, path: Path) -> bool:
-    """True while an open file is the one that the path names."""
+    """True while the path still names the open file, and not a replacement of it."""
     try:
         there = path.stat()
     except FileNotFoundError:
@@ -59,7 +59,7 @@ def is_at(descriptor: int, path: Path) -> bool:
 
 @contextlib.contextmanager
 def unread(path: Path) -> Iterator[bool]:
-    """Keep readers from a file for a moment; yields False if it is read, is gone, or cannot be locked."""
+    """Lock readers out of a file for a moment; yields False if it is read, is gone, or cannot be locked."""
     try:
         descriptor = os.open(path, os.O_RDWR)
     except OSError:

@@ -1,4 +1,4 @@
-"""Frozen stages as an ONNX graph: exported once a machine and key, run by ONNX Runtime on the CPU.
+"""Frozen stages as an ONNX graph: exported once per machine and key, run by ONNX Runtime on the CPU.
 
     <cache>/<key>.onnx        the graph; the output of every stage is one of its outputs
     <cache>/<key>.refused     why there is no graph, if exporting failed; delete it to try again
@@ -38,7 +38,7 @@ class OnnxStages:
     """Stages in ONNX Runtime, on as many threads as torch has in this process.
 
     Args:
-        model: Graph with the output of every stage.
+        model: ONNX graph with the output of every stage.
     """
 
     name = "ONNX Runtime"
@@ -69,12 +69,12 @@ class OnnxStages:
 
 
 class OnnxStore:
-    """Where the graph of some stages is kept.
+    """Cache of the ONNX graph of some stages.
 
     Args:
-        cache: Folder, made when it is missing; None keeps nothing.
-        stages: In eval mode.
-        shape: (C, S, S) of one input.
+        cache: Folder of the graphs, created if missing; None stores nothing.
+        stages: Stages in eval mode.
+        shape: Shape (C, S, S) of one input.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class OnnxStore:
         """Load the stored graph, or export it; either way it is compared with the stages.
 
         Args:
-            folded: The stages as they are exported; they compute the same.
+            folded: Stages to export; they compute the same as the stages of this store.
             example: A real batch to compare on, shape (B, C, S, S).
 
         Raises:
@@ -129,17 +129,17 @@ class OnnxStore:
             return fresh
 
     def _read(self, path: Path, example: Tensor) -> OnnxStages | None:
-        """The stored graph; None where there is none, or a damaged one, which is then written again."""
+        """Read the stored graph; None if it is missing or damaged, and must be exported (again)."""
         if not path.exists():
             return None
         try:
             stored = OnnxStages(onnx.load(path))
-        except Exception:  # protobuf raises what it likes
+        except Exception:  # protobuf raises exceptions of several unrelated types
             return None
         return None if self._fault(stored, example) else stored
 
     def _fault(self, candidate: OnnxStages, example: Tensor) -> str | None:
-        """What is wrong with a graph, compared with the stages after each of them; None if it may be used."""
+        """Fault of a graph, found by comparison with the output of each stage; None if it may be used."""
         try:
             found = candidate(example, list(self._stages))
         except Exception as error:  # ONNX Runtime has one class for each status and no common one

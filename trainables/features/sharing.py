@@ -1,8 +1,8 @@
-"""A folder that the nodes of a cluster share: what one of them has computed, the others copy.
+"""A folder shared by the nodes of a cluster: features that one node has computed, the others copy.
 
-It is laid out as a store. Nobody reads features in place: they are copied to the node's own store and
-checked on the way, so that nothing depends on how a network file system locks or caches. Whatever is wrong
-with the folder, trials go on without it, and it is said once.
+It has the layout of a store. Features are never read in place: they are copied to the node's own store and
+checked on the way, so that nothing depends on how a network file system locks or caches. If the folder
+fails, trials continue without it, after one warning.
 """
 
 import functools
@@ -27,7 +27,7 @@ class SharedFolder:
     """The shared folder, as one node sees it.
 
     Args:
-        folder: As the user named it; it must be there, since a missing one may be a disk that is not mounted.
+        folder: Path given by the user; it must exist, since a missing one may be a disk that is not mounted.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -39,8 +39,8 @@ class SharedFolder:
         """Copy a file of features to this node's store; None if it is not there, damaged or does not fit.
 
         Args:
-            path: Where it goes, `<store>/prefix/<key>/<view>/<tap>.npy`; the lock of the view is held.
-            room: Budget of the node's store.
+            path: Destination, `<store>/prefix/<key>/<view>/<tap>.npy`; the lock of the view is held.
+            room: Disk budget of the node's store.
         """
         source = self._counterpart(path)
         try:
@@ -57,7 +57,7 @@ class SharedFolder:
         return None
 
     def publish(self, paths: Sequence[Path]) -> None:
-        """Copy files of features to the shared folder, unless whole ones are there.
+        """Copy files of features to the shared folder, unless undamaged copies are there.
 
         Args:
             paths: Files in this node's store.

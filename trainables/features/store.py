@@ -1,12 +1,12 @@
-"""Features of frozen stages: computed once per key, read by every fold, epoch, trial and later search.
+"""Store of frozen features: computed once per key, read by every fold, epoch, trial and later search.
 
-    <store>/prefix/<key>/key.json            what the key stands for
-    <store>/prefix/<key>/<view>/<tap>.npy    one row an image, memory-mapped
-    <store>/prefix/<key>/<view>/<tap>.json   size, checksum and what computing it cost
-    <store>/prefix/<key>/<view>.lock         held while the view is being computed; dies with its process
+    <store>/prefix/<key>/key.json            readable description of the key
+    <store>/prefix/<key>/<view>/<tap>.npy    one row per image, memory-mapped
+    <store>/prefix/<key>/<view>/<tap>.json   size, checksum and compute time
+    <store>/prefix/<key>/<view>.lock         held while the view is computed; released when its process ends
 
-A tap is a place where features leave the stages: after a stage, as a map or averaged over positions. One
-forward pass fills every tap that the search may ask for.
+A tap is a point after a stage at which features are taken, as a map or averaged over positions. One forward
+pass fills every tap that the search may ask for.
 """
 
 import contextlib
@@ -33,15 +33,15 @@ class StoredViews:
     """Features of several views of the same images.
 
     Attributes:
-        arrays: One (images, ...) array a view, float16 or float32; memory-mapped files, which nobody evicts
-            while the array lives, or memory.
-        computed: How many of them this call computed.
-        rebuilt: How many of those replace a damaged file.
-        fetched: How many this call copied from the shared folder.
-        seconds: What computing took in this call.
-        seconds_per_image: What the frozen stages cost for one image in one view, mean over the views; known
-            of stored features too, from the process that computed them.
-        notes: What kept features from being stored.
+        arrays: One (images, ...) array per view, float16 or float32, in memory or in a memory-mapped file
+            that is not evicted as long as its array exists.
+        computed: Number of views that this call computed.
+        rebuilt: Number of computed views that replace a damaged file.
+        fetched: Number of views that this call copied from the shared folder.
+        seconds: Time of computing in this call, in seconds.
+        seconds_per_image: Time of the frozen stages for one image in one view, in seconds, mean over the
+            views; for stored features as recorded by the process that computed them.
+        notes: Reasons why features could not be stored.
     """
 
     arrays: tuple[FloatArray, ...]
@@ -65,7 +65,7 @@ class _Tally:
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """One call's wish: a tap of a key, and what to do where it is missing."""
+    """The features that one call asks for: a tap of a key, and the forward pass that computes it."""
 
     key: PrefixKey
     folder: Path
@@ -85,10 +85,10 @@ class PrefixStore:
     """A folder of stored features, shared by all processes of a node.
 
     Args:
-        folder: The store; features lie in `prefix` below it.
-        budget_bytes: Most that the features may take on disk; None for the smaller of 200 GB and 80 % of
-            what is free plus what they take.
-        shared: A folder that all nodes see; None where there is none.
+        folder: Folder of the store; features are in `prefix` below it.
+        budget_bytes: Largest size of the features on disk, in bytes; None for 200 GB, or for 80 % of the free
+            space plus their own size if that is smaller.
+        shared: Folder that all nodes share; None without one.
     """
 
     def __init__(self, folder: Path, *, budget_bytes: int | None = None, shared: Path | None = None) -> None:
@@ -99,18 +99,18 @@ class PrefixStore:
     def views(
         self, key: PrefixKey, views: Sequence[View], tap: Tap, *, also: Sequence[Tap], compute: Compute
     ) -> StoredViews:
-        """Return the features of some views, computing those that are missing.
+        """Return the features of some views, and compute those that are missing.
 
         Views that another process is computing are left to it while there are others to compute, so that
-        several workers that need the same key share the work. Features that cannot be stored, for want of
-        room or of permission, are computed in memory for this call, and a note says why.
+        several workers that need the same key share the work. Features that cannot be stored, for lack of
+        disk space or permission, are computed in memory for this call, and a note gives the reason.
 
         Args:
-            key: Data, backbone, weights, transform, number type.
-            views: In the order wanted.
-            tap: Where the features leave.
+            key: Key of the features: data, backbone, weights, transform, number type.
+            views: Views, in the order of the result.
+            tap: Tap of the returned features.
             also: Other taps to fill in the same pass.
-            compute: Called for a missing view.
+            compute: Forward pass, called for each missing view.
 
         Raises:
             PrefixError: If the features are not finite, or there is no image.
@@ -135,7 +135,7 @@ class PrefixStore:
         )
 
     def _view(self, wanted: _Wanted, view: View, tally: _Tally, *, may_wait: bool) -> FloatArray | None:
-        """Open, fetch or compute one view; None if another process is at it."""
+        """Open, fetch or compute one view; None if another process is computing it."""
         path = wanted.path(view)
         with contextlib.suppress(DamagedFileError):  # looked at again when the lock of the view is held
             stored = open_stored(path)
@@ -163,7 +163,7 @@ class PrefixStore:
         return filled.array
 
     def _recovered(self, path: Path, tally: _Tally) -> Stored | None:
-        """Look again, now that nobody else can write the file: here, then in the shared folder."""
+        """Look for the file again, as no other process can write it now: here, then in the shared folder."""
         try:
             stored = open_stored(path)
         except DamagedFileError as error:
@@ -196,7 +196,7 @@ def _computed(
 
 
 def _describe(wanted: _Wanted) -> None:
-    """Write down what a key's folder stands for."""
+    """Write a readable description of the key into its folder."""
     path = wanted.folder / "key.json"
     with contextlib.suppress(OSError):  # for people only; a full disk has been noted by now
         if not path.exists():

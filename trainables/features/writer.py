@@ -1,4 +1,4 @@
-"""Writing a file of stored features: room reserved first, a temporary name until it is whole."""
+"""Writing of a feature file: disk space is reserved first, and the file gets its name when it is whole."""
 
 import errno
 import io
@@ -19,14 +19,14 @@ from trainables.features.locks import share
 
 
 class PartialFile:
-    """A file on its way: written under a temporary name, moved into place when it is whole.
+    """An unfinished file: written under a temporary name, and moved into place when it is whole.
 
     Args:
-        path: The file; its folder is there and the caller holds the lock of its view.
-        size: In bytes; reserved here, so that writing does not fail half-way.
+        path: Final path; its folder exists and the caller holds the lock of its view.
+        size: Size in bytes; reserved here, so that writing does not fail half-way.
 
     Raises:
-        OSError: If the disk has no room.
+        OSError: If the disk is full.
     """
 
     def __init__(self, path: Path, size: int) -> None:
@@ -34,7 +34,7 @@ class PartialFile:
         self.partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}{PARTIAL}")
         self.file = io.FileIO(self.partial, "x+")
         try:
-            share(self.file.fileno())  # from now on, so that nobody evicts it between keeping and reading
+            share(self.file.fileno())  # from now on, so that it is not evicted between `keep` and reading
             reserve(self.file.fileno(), size)
         except BaseException:
             self.drop()
@@ -45,16 +45,16 @@ class PartialFile:
         write_at(self.file.fileno(), content, position)
 
     def checksum(self) -> int:
-        """CRC-32 of what was written."""
+        """CRC-32 of the written content."""
         return checksum(self.file.fileno())
 
     def drop(self) -> None:
-        """Forget what was written."""
+        """Remove the unfinished file."""
         self.file.close()
         self.partial.unlink(missing_ok=True)
 
     def keep(self, meta: Meta) -> Stored:
-        """Move the file into place, then what vouches for it, and open it."""
+        """Move the file into place, write its metadata, and open it."""
         meta_path(self.path).unlink(missing_ok=True)
         self.partial.replace(self.path)
         write_atomically(meta_path(self.path), meta.as_json())
@@ -66,12 +66,12 @@ class Writer:
     """Writes one file of features, batch by batch.
 
     Args:
-        path: The file; its folder is there and the caller holds the lock of its view.
-        shape: (images, ...).
-        kind: float16 or float32.
+        path: Final path; its folder exists and the caller holds the lock of its view.
+        shape: Shape of the features, (images, ...).
+        kind: Number type, float16 or float32.
 
     Raises:
-        OSError: If the disk has no room.
+        OSError: If the disk is full.
     """
 
     def __init__(self, path: Path, shape: tuple[int, ...], kind: np.dtype[Any]) -> None:
@@ -86,25 +86,25 @@ class Writer:
             raise
 
     def put(self, start: int, values: FloatArray) -> None:
-        """Write the features of some images, the first of which is at position `start`."""
+        """Write the features of consecutive images; `start` is the position of the first one."""
         row_bytes = stored_bytes(self.shape[1:], self.kind)
         self.file.write(np.ascontiguousarray(values).tobytes(), self.start + start * row_bytes)
 
     def written(self) -> FloatArray:
-        """What was written, read back into memory, shape (images, ...)."""
+        """Read the written features back into memory, shape (images, ...)."""
         memory = mmap(self.file.file.fileno(), 0, access=ACCESS_READ)  # the name may be gone
         content = np.frombuffer(memory, self.kind, offset=self.start, count=math.prod(self.shape))
         return content.reshape(self.shape).copy()
 
     def drop(self) -> None:
-        """Forget what was written."""
+        """Remove the unfinished file."""
         self.file.drop()
 
     def keep(self, seconds: float) -> Stored:
         """Move the file into place and open it.
 
         Args:
-            seconds: What the pass took.
+            seconds: Time of the pass, in seconds.
         """
         size = self.start + stored_bytes(self.shape, self.kind)
         return self.file.keep(Meta(self.file.checksum(), size, round(seconds, 4), self.shape[0]))
@@ -123,7 +123,7 @@ def npy_header(shape: tuple[int, ...], kind: np.dtype[Any]) -> bytes:
 
 
 def stored_bytes(shape: tuple[int, ...], kind: DTypeLike) -> int:
-    """Size of an array.
+    """Size of an array, in bytes.
 
     >>> stored_bytes((10, 3), "float16")
     60
@@ -135,7 +135,7 @@ def reserve(descriptor: int, size: int) -> None:
     """Reserve disk blocks for a file.
 
     Raises:
-        OSError: If the disk has no room.
+        OSError: If the disk is full.
     """
     try:
         os.posix_fallocate(descriptor, 0, size)
@@ -148,10 +148,10 @@ def reserve(descriptor: int, size: int) -> None:
 
 
 def write_at(descriptor: int, content: bytes, position: int) -> None:
-    """Write all of some bytes.
+    """Write all bytes of `content`, however many calls that takes.
 
     Raises:
-        OSError: If the disk has no room.
+        OSError: If the disk is full.
     """
     view = memoryview(content)
     while view:
@@ -160,5 +160,5 @@ def write_at(descriptor: int, content: bytes, position: int) -> None:
 
 
 def is_disk_full(error: OSError) -> bool:
-    """True where an error says that there is no room on the disk, or none left of this user's share."""
+    """True if an error means that the disk, or this user's quota, is full."""
     return error.errno in (errno.ENOSPC, errno.EDQUOT)

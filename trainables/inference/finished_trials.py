@@ -1,4 +1,4 @@
-"""Finished trials as pure functions of raw pixels: what predictions, and exported files, are made of.
+"""Finished trials as pure functions of raw pixels, for predictions and for export.
 
 Trials that share backbone, weights and transform share one pass through the frozen stages; each takes the
 features at its own cut. Views, and the two images of a pair, are a leading axis, so that one pass serves all.
@@ -31,11 +31,11 @@ _TYPES: Final = len(TASKS["mass_calcification"].classes)
 
 @dataclass(frozen=True, slots=True)
 class ImageFormat:
-    """What raw images look like.
+    """Shape and value range of raw images.
 
     Attributes:
-        shape: (H, W) or (H, W, 3) of the images of the search; an input side that the configuration leaves
-            open follows from it. Images of other sizes may be predicted all the same.
+        shape: Shape (H, W) or (H, W, 3) of the images of the search; an input side that the configuration
+            leaves open follows from it. Images of other sizes can be predicted too.
         max_value: Raw value that becomes 1.0: 255, 65535, or 1 for float images.
     """
 
@@ -44,21 +44,21 @@ class ImageFormat:
 
     @property
     def channels(self) -> int:
-        """1 for grey images, 3 for RGB."""
+        """Number of channels: 1 for grey images, 3 for RGB."""
         return 3 if len(self.shape) == 3 else 1
 
 
 @dataclass(frozen=True, slots=True)
 class FinishedTrial:
-    """What is kept of a trial.
+    """Configuration and weights of a finished trial.
 
     Attributes:
-        config: Its configuration.
+        config: Configuration of the trial.
         folds: State of each model's trained part, as `TrainedPart.kept_state` returned it: fold by fold, and
-            in a fold repeat by repeat.
+            within a fold repeat by repeat.
         weights: Pretrained file of the backbone; None for random weights and for those of another trial.
-        type_trial: Finished trial of mass_calcification that tells this one the type of the finding, where
-            `model.type_input` is `probability` or `hard`.
+        type_trial: Finished trial of mass_calcification that predicts the type of the finding for this one,
+            where `model.type_input` is `probability` or `hard`.
     """
 
     config: TrialConfig
@@ -69,11 +69,12 @@ class FinishedTrial:
 
 @dataclass(frozen=True, slots=True)
 class RequiredInputs:
-    """What a module takes besides raw pixels.
+    """Inputs that a module needs besides raw pixels.
 
     Attributes:
-        baseline: Healthy baselines, of the shape and type of the raw pixels.
-        finding_type: Type of each finding as people see it, (B,), 0 mass or 1 calcification.
+        baseline: True if it needs healthy baselines, of the shape and number type of the raw pixels.
+        finding_type: True if it needs the type of each finding from a human reader, shape (B,), 0 mass or 1
+            calcification.
     """
 
     baseline: bool
@@ -81,7 +82,7 @@ class RequiredInputs:
 
 
 class FoldModels(nn.Module):
-    """The fold models of one trial, from the features of its outlet to probabilities."""
+    """The fold models of one trial, from the features of its cut to probabilities."""
 
     def __init__(self, parts: Sequence[TrainedPart], *, repeats: int = 1) -> None:
         super().__init__()
@@ -94,14 +95,14 @@ class FoldModels(nn.Module):
         return len(self.parts) // self.repeats
 
     def forward(self, features: Tensor, types: Tensor | None = None) -> Tensor:
-        """Map features to each fold's mean over the views.
+        """Map features to the probabilities of each fold, averaged over the views.
 
         Args:
-            features: Shape (views, B, ...), or (views, B, 2, ...) for pairs.
-            types: What each fold is told of the type of the finding, shape (folds, B); None for nothing.
+            features: Features, shape (views, B, ...), or (views, B, 2, ...) for pairs.
+            types: Type of the finding as input of each fold, in [0, 1], shape (folds, B); None for none.
 
         Returns:
-            float64, shape (folds, B, classes).
+            Probabilities, float64, shape (folds, B, classes).
         """
         views, images = features.shape[:2]
         batch = features.flatten(0, 1)
@@ -110,7 +111,7 @@ class FoldModels(nn.Module):
             known = None
             if types is not None:
                 known = types[number // self.repeats].expand(views, images).flatten().unsqueeze(1)
-            # In float32 a confident probability has lost its distance from 1, which calibration needs again.
+            # In float32 a confident probability is rounded to 1, and calibration needs its distance from 1.
             found.append(probabilities(part(batch, known).to(torch.float64)))
         by_model = torch.stack([one.unflatten(0, (views, images)).mean(dim=0) for one in found])
         return by_model.unflatten(0, (-1, self.repeats)).mean(dim=1)
@@ -119,20 +120,20 @@ class FoldModels(nn.Module):
 class SharedBackbones(nn.Module):
     """Several finished trials as one function of raw pixels, and of baselines and types where they need them.
 
-    Trials that tell others the type of the finding are run first, through the same trunks.
+    Trials that predict the type of the finding for others run first, through the same shared backbones.
 
     Args:
-        trials: At least one; each with at least one fold.
+        trials: Finished trials, at least one, each with at least one fold.
         image: Format of the raw images.
         classes: Number of classes.
 
     Attributes:
-        needs: What it takes besides raw pixels.
-        members: Place of each trial in `models` and `routes`, which hold type trials too.
+        needs: Inputs that are needed besides raw pixels.
+        members: Index of each trial in `models` and `routes`, which hold type trials too.
 
     Raises:
         WeightsError: If a state does not fit its configuration.
-        ConfigError: If a trial is told a predicted type, and there is no trial that predicts it.
+        ConfigError: If a trial takes a predicted type as input, and no trial is given that predicts it.
     """
 
     def __init__(self, trials: Sequence[FinishedTrial], image: ImageFormat, *, classes: int) -> None:
@@ -145,7 +146,7 @@ class SharedBackbones(nn.Module):
         )
         plan: dict[_TrunkKey, list[FeatureOutput]] = {}
         files: dict[_TrunkKey, WeightsFile | None] = {}
-        self.routes: list[tuple[int, int]] = []  # trial -> place of its trunk, place of its outlet there
+        self.routes: list[tuple[int, int]] = []  # trial -> index of its trunk, index of its outlet there
         for trial in everyone:
             key, outlet = _trunk_key(trial, image), _outlet(trial.config)
             outlets = plan.setdefault(key, [])
@@ -169,12 +170,13 @@ class SharedBackbones(nn.Module):
         """Map raw pixels to one float64 (folds, B, classes) for each trial.
 
         Args:
-            raw: Shape (B, H, W) or (B, H, W, 3).
-            baseline: Healthy baselines of the same shape; where `needs.baseline`.
-            finding_type: Shape (B,), 0 mass or 1 calcification; where `needs.finding_type`.
+            raw: Raw pixels, shape (B, H, W) or (B, H, W, 3).
+            baseline: Healthy baselines of the same shape; required if `needs.baseline`.
+            finding_type: Type of each finding, shape (B,), 0 mass or 1 calcification; required if
+                `needs.finding_type`.
 
         Raises:
-            ConfigError: If a trial needs what is not given.
+            ConfigError: If a required input is missing.
         """
         features = [trunk(raw, baseline) for trunk in self.trunks]
         found: list[Tensor] = []
@@ -186,11 +188,15 @@ class SharedBackbones(nn.Module):
     def forward(
         self, raw: Tensor, baseline: Tensor | None = None, finding_type: Tensor | None = None
     ) -> Tensor:
-        """Map what `by_fold` takes to the mean over views and folds, float64 (trials, B, classes)."""
+        """Map the inputs of `by_fold` to the mean over views and folds, float64 (trials, B, classes)."""
         return torch.stack([folds.mean(dim=0) for folds in self.by_fold(raw, baseline, finding_type)])
 
     def _types(self, place: int, found: Sequence[Tensor], finding_type: Tensor | None) -> Tensor | None:
-        """What each fold of a trial is told, (folds, B): by the fold that saw the same images, or by all."""
+        """Type input of each fold of a trial, (folds, B); None for none.
+
+        A predicted type comes from the same fold of the type trial, which trained on the same images; where
+        the numbers of folds differ, it is the mean over all its folds.
+        """
         kind, teller = self._type_inputs[place], self._tellers[place]
         if kind == "none":
             return None
@@ -208,7 +214,7 @@ class SharedBackbones(nn.Module):
 
 
 class TrialModule(nn.Module):
-    """One finished trial as a function of raw pixels; arguments are those of `SharedBackbones`."""
+    """One finished trial as a function of raw pixels; its arguments are those of `SharedBackbones`."""
 
     def __init__(self, trial: FinishedTrial, image: ImageFormat, *, classes: int) -> None:
         super().__init__()
@@ -218,7 +224,7 @@ class TrialModule(nn.Module):
     def by_fold(
         self, raw: Tensor, baseline: Tensor | None = None, finding_type: Tensor | None = None
     ) -> Tensor:
-        """Map what `SharedBackbones.by_fold` takes to each fold's probabilities, (folds, B, classes)."""
+        """Map the inputs of `SharedBackbones.by_fold` to each fold's probabilities, (folds, B, classes)."""
         return self.shared.by_fold(raw, baseline, finding_type)[0]
 
     def forward(
@@ -229,7 +235,7 @@ class TrialModule(nn.Module):
 
 
 def _in_dependency_order(trials: Sequence[FinishedTrial]) -> list[FinishedTrial]:
-    """All trials and those that tell them the type, each once and after the one that tells it."""
+    """All trials and the trials that predict their types, each once and after the one that it depends on."""
     ordered: list[FinishedTrial] = []
     for trial in trials:
         teller = _type_trial(trial)
@@ -239,7 +245,7 @@ def _in_dependency_order(trials: Sequence[FinishedTrial]) -> list[FinishedTrial]
 
 
 def _type_trial(trial: FinishedTrial) -> FinishedTrial | None:
-    """The trial that tells another the type of the finding; None where none does."""
+    """Trial that predicts the type of the finding for another one; None where it takes no predicted type."""
     kind = trial.config.model.type_input
     if kind not in ("probability", "hard"):
         return None
@@ -305,7 +311,7 @@ def _fold_models(trial: FinishedTrial, image: ImageFormat, classes: int) -> Fold
                 f"{'x'.join(map(str, image.shape))}: {str(error).splitlines()[-1].strip()}"
             ) from error
         if parts and not part.keeps_frozen:
-            part.frozen = parts[0].frozen  # from one pretrained file in every fold; one copy is enough
+            part.frozen = parts[0].frozen  # the same pretrained file in every fold; one copy is enough
         parts.append(part)
     return FoldModels(parts, repeats=trial.config.training.repeats)
 

@@ -1,4 +1,4 @@
-"""What finished trials share: transform, symmetries and frozen stages, and where each takes its features."""
+"""Transform, symmetries and frozen stages that several finished trials share, and their feature outputs."""
 
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from trainables.preprocessing.views import apply_symmetry
 
 
 class Pass(NamedTuple):
-    """One of the passes that each example takes through a trunk: an image in a view."""
+    """One pass of an example through a shared backbone: its image, or its baseline, in one view."""
 
     view: int
     is_baseline: bool
@@ -23,12 +23,12 @@ class Pass(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class FeatureOutput:
-    """Where a trial takes its features.
+    """Features that a trial takes from a shared backbone.
 
     Attributes:
-        tap: Frozen stage after which they leave; None for the transformed pixels.
+        tap: Tap after the last frozen stage; None for the transformed pixels.
         views: Symmetries of the square, 0 to 7, that predictions are averaged over.
-        is_pair: Those of the baseline are taken too.
+        is_pair: True if the features of the baseline are taken too.
     """
 
     tap: Tap | None
@@ -37,7 +37,7 @@ class FeatureOutput:
 
     @property
     def lanes(self) -> tuple[Pass, ...]:
-        """View by view, the baseline before the image."""
+        """Passes in order: view by view, the baseline before the image."""
         halves = (True, False) if self.is_pair else (False,)
         return tuple(Pass(view, half) for view in self.views for half in halves)
 
@@ -46,9 +46,9 @@ class SharedBackbone(nn.Module):
     """Transform, symmetries and frozen stages that several trials share.
 
     Args:
-        transform: From raw pixels to the first stage.
+        transform: Transform from raw pixels to the first stage.
         stages: Frozen stages, in order, as far as the deepest outlet.
-        outlets: What to hand out, in this order.
+        outlets: Feature outputs, in the order of the result.
     """
 
     def __init__(
@@ -67,11 +67,11 @@ class SharedBackbone(nn.Module):
         """Map pixels to the features of each outlet.
 
         Args:
-            raw: Shape (B, H, W) or (B, H, W, 3).
-            baseline: Of the same shape; where an outlet takes pairs.
+            raw: Raw pixels, shape (B, H, W) or (B, H, W, 3).
+            baseline: Healthy baselines of the same shape; required if an outlet takes pairs.
 
         Returns:
-            For each outlet (views, B, ...), or (views, B, 2, ...) for pairs, baseline first.
+            Features of each outlet, shape (views, B, ...), or (views, B, 2, ...) for pairs, baseline first.
         """
         images = self._transformed(raw, baseline)
         lanes = _union(self.outlets)
@@ -92,7 +92,7 @@ class SharedBackbone(nn.Module):
         return [_in_pairs(found[outlet]) if outlet.is_pair else found[outlet] for outlet in self.outlets]
 
     def _transformed(self, raw: Tensor, baseline: Tensor | None) -> Sequence[Tensor]:
-        """Images, and then baselines where an outlet takes them, as the first stage sees them."""
+        """Transformed images, and then transformed baselines where an outlet takes them."""
         if not any(outlet.is_pair for outlet in self.outlets):
             return [self.transform(raw)]
         if baseline is None:

@@ -1,1 +1,1 @@
-"""Backbones as lists of stages, heads, and where weights come from."""
+"""Backbones as lists of stages, heads, and pretrained weights."""

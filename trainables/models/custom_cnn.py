@@ -1,7 +1,7 @@
 """Nets from scratch whose structure is part of their name: `scratch:blocks=3,convs=2,filters=32`.
 
-Blocks of convolutions with pooling, as all source systems built theirs; the ranges are those of the search
-space of the five. What a name leaves out has its default, so `scratch:blocks=3` is a whole name.
+Blocks of convolutions with pooling; the ranges cover the nets of the five source systems. Settings that a
+name leaves out have their defaults, so `scratch:blocks=3` is a complete name.
 """
 
 import functools
@@ -30,12 +30,12 @@ from trainables.models.stages import Backbone
 FAMILY: Final = "scratch"
 _WIDEST: Final = 512
 _SMALLEST_PX: Final = 16  # the smallest side that a configuration may ask for
-# Above this a net with valid padding would have every image enlarged before it is looked at.
+# A net with valid padding that needs more than this would have nearly every image enlarged first.
 _LARGEST_PX: Final = 512
 
 
 class Structure(FrozenModel):
-    """What may vary in a free-form net.
+    """Structure of a free-form net.
 
     Attributes:
         blocks: Number of blocks, 1 to 6; a block is a stage, and ends with a pool that halves the side.
@@ -43,13 +43,15 @@ class Structure(FrozenModel):
         filters: Channels of the first block, 16 to 512; each block has twice those of the one before, at most
             512.
         kernel: Side of every convolution, 3, 5 or 7 pixels.
-        stride: Of the first convolution, 1 or 2.
+        stride: Stride of the first convolution, 1 or 2.
         pool: Side of every pooling window, 2 or 3 pixels, stride 2.
         padding: `same` (TensorFlow's) or `valid`.
         norm: Batch normalisation after every convolution, 0 or 1.
-        dropout: After every pool, 0 to 0.25.
-        branch: A single convolution beside those of each block, the channels shared out half and half.
-        residual: The input of each block, through a 1x1 convolution, is added to what its convolutions give.
+        dropout: Dropout probability after every pooling layer, 0 to 0.25.
+        branch: A single convolution parallel to those of each block, 0 or 1; each branch gets half of the
+            channels.
+        residual: Residual connection around the convolutions of each block, through a 1x1 convolution, 0 or
+            1.
     """
 
     blocks: Annotated[int, Field(ge=1, le=6)] = 4
@@ -79,7 +81,7 @@ class Structure(FrozenModel):
 
     @property
     def name(self) -> str:
-        """Canonical name: every setting, in order."""
+        """Canonical name, with every setting, in order."""
         values = {name: getattr(self, name) for name in type(self).model_fields}
         texts = (
             f"{name}={int(value) if isinstance(value, bool) else _plain(value)}"
@@ -89,7 +91,7 @@ class Structure(FrozenModel):
 
     @property
     def min_size_px(self) -> int:
-        """Smallest side that leaves one position, at least 16 pixels."""
+        """Smallest input side in pixels that leaves one position, at least 16."""
         if self.padding == "same":
             return _SMALLEST_PX
         side = 1
@@ -101,19 +103,19 @@ class Structure(FrozenModel):
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """Channels after each block."""
+        """Number of channels after each block."""
         return tuple(min(_WIDEST, self.filters * 2**block) for block in range(self.blocks))
 
 
 def structure_of(name: str) -> Structure:
-    """Read the structure in a free-form name.
+    """Parse the structure in a free-form name.
 
     Args:
         name: `scratch:` and settings such as `blocks=3,padding=valid`, in any order.
 
     Raises:
         UnknownNameError: If a setting does not exist.
-        ConfigError: If a setting has no value, stands twice, or its value is not allowed.
+        ConfigError: If a setting has no value, occurs twice, or its value is not allowed.
 
     >>> structure_of("scratch:norm=1,blocks=2").name
     'scratch:blocks=2,convs=1,filters=32,kernel=3,stride=1,pool=2,padding=same,norm=1,dropout=0,branch=0,residual=0'
@@ -135,13 +137,13 @@ def structure_of(name: str) -> Structure:
 
 
 def custom_cnn(name: str) -> Backbone:
-    """Return the backbone that a free-form name describes, under the name as it was written.
+    """Return the backbone that a free-form name describes; it keeps the name as it was written.
 
     Raises:
         UnknownNameError: If a setting does not exist.
         ConfigError: If a value is not allowed.
 
-    >>> free_form("scratch:blocks=3,stride=2").stage_names
+    >>> custom_cnn("scratch:blocks=3,stride=2").stage_names
     ('block1', 'block2', 'block3')
     """
     return _backbone(name, structure_of(name))

@@ -1,4 +1,4 @@
-"""Heads: from a feature map, or features pooled already, to logits."""
+"""Heads: layers from a feature map, or from pooled features, to logits."""
 
 import math
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ _NORM_EPS: Final = {"keras": 1e-5, "tf003": 1e-8}
 
 
 class Pool(nn.Module):
-    """Bring features to (B, D): average over positions, or keep every position.
+    """Layer to (B, D): averages over positions, or keeps every position.
 
     Features that were pooled when they were stored, shape (B, D), pass unchanged.
     """
@@ -31,7 +31,7 @@ class Pool(nn.Module):
 
 
 class Merge(nn.Module):
-    """Bring the two halves of each pair together; a batch holds them in turn, baseline first."""
+    """Layer that merges the features of each pair; a batch holds the pair in turn, baseline first."""
 
     def __init__(self, kind: str) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class Merge(nn.Module):
 
 
 class Join(nn.Module):
-    """Put what is known of an image besides its pixels beside its features."""
+    """Layer that appends extra inputs, such as the type of the finding, to the features."""
 
     def forward(self, features: Tensor, known: Tensor) -> Tensor:
         """Map (..., B, D) and (..., B, K) to (..., B, D + K)."""
@@ -58,30 +58,31 @@ class Join(nn.Module):
 
 
 class Head(nn.Sequential):
-    """Layers in a row; `known` goes to the layer that joins it."""
+    """Layers in sequence; the extra input `known` goes to the `Join` layer."""
 
     def forward(self, features: Tensor, known: Tensor | None = None) -> Tensor:
-        """Map (B, ...), or (2 B, ...) for pairs, and what is known (B, K) to logits (B, outputs)."""
+        """Map features (B, ...), or (2 B, ...) for pairs, and extra inputs (B, K) to logits (B, outputs)."""
         for layer in self:
             features = layer(features, known) if isinstance(layer, Join) else layer(features)
         return features
 
 
 class Dropout(nn.Dropout):
-    """Dropout whose draws come from a generator of its own, once it was given one.
+    """Dropout that draws from its own generator, if it has one.
 
-    So a model drops the same units whether it runs by itself or fused with others.
+    So a model drops the same units whether it runs alone or fused with others.
 
     Attributes:
-        generator: Of the one model that this layer belongs to.
-        generators: Of each model, where the layer runs for all models of a trial through `torch.func.vmap`.
+        generator: Generator of the one model that this layer belongs to; None for torch's global one.
+        generators: Generators of all models of a trial, where the layer runs for all of them through
+            `torch.func.vmap`.
     """
 
     generator: torch.Generator | None = None
     generators: tuple[torch.Generator, ...] | None = None
 
     def forward(self, features: Tensor) -> Tensor:
-        """Drop in training only; any shape."""
+        """Drop units in training only; any shape."""
         if not self.training or self.p == 0.0:
             return features
         keep = 1.0 - self.p
@@ -117,11 +118,11 @@ class _DropPerModel(torch.autograd.Function):
 
 
 def use_generators(module: nn.Module, generators: Sequence[torch.Generator]) -> None:
-    """Let each model's share of the dropout in a module that runs through `vmap` come from its own generator.
+    """Make the dropout layers of a module that runs through `vmap` draw from each model's own generator.
 
     Args:
-        module: A body whose weights are stacked, such as the stages of fused models.
-        generators: One for each model, on the models' device.
+        module: Module whose weights are stacked, such as the stages of fused models.
+        generators: One generator for each model, on the models' device.
     """
     for layer in module.modules():
         if isinstance(layer, Dropout):
@@ -132,7 +133,7 @@ def build_head(model: ModelConfig, features: tuple[int, ...], *, classes: int) -
     """Build the head for one image's features.
 
     Args:
-        model: Its head, whether it takes pairs, and whether it is told the type of the finding.
+        model: Settings of the head, of pairs, and of the type of the finding as an extra input.
         features: Shape of one image's features, (D,) or (C, H, W).
         classes: Number of classes; two classes share one logit (the positive class's).
 
@@ -193,7 +194,7 @@ def probabilities(logits: Tensor) -> Tensor:
 
 def _draw(layer: nn.Linear, style: str, *, gain: float) -> None:
     if style == "keras":
-        # Keras's default, which four of the five source systems trained from.
+        # Keras's default, which most published systems that are reproduced here started from.
         nn.init.xavier_uniform_(layer.weight)
     else:
         nn.init.normal_(layer.weight, std=gain / math.sqrt(layer.in_features))

@@ -1,7 +1,7 @@
-"""Layers that nets written for TensorFlow are built of: SAME padding, units, branches and residuals.
+"""Layers of nets that were written for TensorFlow: SAME padding, units, branches and residuals.
 
 TensorFlow's SAME keeps ceil(size / stride) positions and pads one more pixel at the bottom and right where
-the padding is odd; torch pads both sides alike. So the padding is a layer of its own where the two differ.
+the padding is odd; torch pads both sides alike. So the padding is a separate layer where the two differ.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ Kernel = int | tuple[int, int]
 
 
 def same_padding(size: int, *, kernel: int, stride: int) -> tuple[int, int]:
-    """Pixels that TensorFlow's SAME adds before and after a side.
+    """Numbers of pixels that TensorFlow's SAME adds before and after a side.
 
     Args:
         size: Length of the side, in pixels, at least 1.
@@ -38,7 +38,7 @@ class SamePad(nn.Module):
     Args:
         kernel: Side of the window, in pixels.
         stride: Step of the window, in pixels.
-        value: What is padded with: 0 before a convolution, minus infinity before a maximum.
+        value: Value of the padding: 0 before a convolution, minus infinity before a maximum.
     """
 
     def __init__(self, kernel: int, stride: int, *, value: float = 0.0) -> None:
@@ -54,7 +54,7 @@ class SamePad(nn.Module):
 
 
 class SameAveragePool(nn.Module):
-    """Average over a window at stride 1, SAME; padding does not count, as in TensorFlow.
+    """Average over a window at stride 1, SAME; padding is not averaged, as in TensorFlow.
 
     Args:
         kernel: Side of the window, in pixels.
@@ -72,7 +72,7 @@ class SameAveragePool(nn.Module):
 
 
 class Branches(nn.ModuleList):
-    """Modules that see the same input; their outputs lie side by side along the channels."""
+    """Parallel modules on the same input; their outputs are concatenated along the channels."""
 
     def forward(self, features: Tensor) -> Tensor:
         """Map (B, C, H, W) to (B, sum of the branches' channels, H', W')."""
@@ -80,11 +80,11 @@ class Branches(nn.ModuleList):
 
 
 class Residual(nn.Module):
-    """A body whose input, brought to the same shape, is added to its output.
+    """A residual connection: the output of a body plus its input through a shortcut.
 
     Args:
-        body: From (B, C, H, W) to (B, C', H', W').
-        shortcut: Between the same two shapes.
+        body: Module from (B, C, H, W) to (B, C', H', W').
+        shortcut: Module between the same two shapes.
     """
 
     def __init__(self, body: nn.Module, shortcut: nn.Module) -> None:
@@ -99,12 +99,12 @@ class Residual(nn.Module):
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How the convolutions of a net are normalised and drawn at first.
+    """Normalisation and initial weights of a net's convolutions.
 
     Attributes:
-        has_norm: Batch normalisation between convolution and ReLU.
-        norm_eps: Added to its variance.
-        norm_momentum: Share of a batch in its running statistics: 1 minus TensorFlow's momentum.
+        has_norm: True for batch normalisation between convolution and ReLU.
+        norm_eps: Number added to the variance in batch normalisation.
+        norm_momentum: Weight of a batch in the running statistics: 1 minus TensorFlow's momentum.
         weight_sd: Standard deviation of truncated normal weights; None draws Glorot-uniform ones, as Keras.
     """
 
@@ -122,14 +122,14 @@ SEED_003: Final = Recipe(has_norm=True, norm_eps=1e-8, weight_sd=0.05)
 def unit(
     recipe: Recipe, inputs: int, filters: int, kernel: Kernel, *, stride: int = 1, padding: Padding = "same"
 ) -> nn.Sequential:
-    """Build padding where SAME needs it, a convolution with bias, normalisation if asked for, and ReLU.
+    """Build padding where SAME needs it, a convolution with bias, optional batch normalisation, and ReLU.
 
     Args:
-        recipe: Normalisation and first weights.
-        inputs: Channels that come in.
-        filters: Channels that go out.
-        kernel: Side, or (height, width); odd, in pixels.
-        stride: 1, or with a square kernel more.
+        recipe: Normalisation and initial weights.
+        inputs: Number of input channels.
+        filters: Number of output channels.
+        kernel: Side, or (height, width), of the window; odd, in pixels.
+        stride: Stride, 1; with a square kernel it may be larger.
         padding: `same` or `valid`.
 
     Returns:
@@ -149,13 +149,13 @@ def unit(
 
 
 def chain(recipe: Recipe, inputs: int, filters: Sequence[int]) -> nn.Sequential:
-    """Build 3x3 units one after the other, stride 1, SAME: (B, inputs, H, W) to (B, filters[-1], H, W)."""
+    """Build 3x3 units in sequence, stride 1, SAME: (B, inputs, H, W) to (B, filters[-1], H, W)."""
     widths = (inputs, *filters)
     return nn.Sequential(*(unit(recipe, one, other, 3) for one, other in zip(widths, filters, strict=False)))
 
 
 def max_pool(kernel: int, *, stride: int = 2, padding: Padding = "same") -> nn.Sequential:
-    """Build a maximum over windows: (B, C, H, W) to (B, C, ceil(H / stride), ceil(W / stride)) where SAME."""
+    """Build max-pooling: (B, C, H, W) to (B, C, ceil(H / stride), ceil(W / stride)) where SAME."""
     pool = nn.MaxPool2d(kernel, stride=stride)
     if padding == "valid":
         return nn.Sequential(pool)

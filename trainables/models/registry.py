@@ -13,7 +13,7 @@ from trainables.models.table import TABLE
 BACKBONES: Final = MappingProxyType(
     {backbone.name: backbone for backbone in constants_of(families, Backbone)}
 )
-# Backbones that a search tries when it is not given any, in their order.
+# Backbones of a search that names none, in their order.
 DEFAULT_BACKBONES: Final = tuple(
     name
     for _, name in sorted(
@@ -40,7 +40,7 @@ def backbone_named(name: str) -> Backbone:
     """
     if name in BACKBONES:
         return BACKBONES[name]
-    if name == TABLE.name:  # no net, so it is none of `BACKBONES`
+    if name == TABLE.name:  # not a net, so it is not among `BACKBONES`
         return TABLE
     family, colon, _ = name.partition(":")
     if colon and family in _FAMILIES:

@@ -1,7 +1,7 @@
-"""A model is a list of stages and a head.
+"""Models as a list of stages and a head.
 
-A trial says where the list is cut, and how many of the last kept stages train. Everything before the first
-trained stage is the frozen prefix: a pure function of the image, computed once and stored.
+A trial's configuration says where the list is cut, and how many of the last kept stages train. Everything
+before the first trained stage is the frozen prefix: a pure function of the image, computed once and stored.
 """
 
 from collections import OrderedDict
@@ -18,22 +18,22 @@ from trainables.models.heads import Head
 
 @dataclass(frozen=True, slots=True)
 class Backbone:
-    """What the registry knows of a backbone before anything is built.
+    """Description of a backbone in the registry, known without building it.
 
     Attributes:
-        name: What the user types.
-        build: Makes the stages with random weights, for a number of input channels.
-        stage_names: Names of the stages, in order, known without building.
+        name: Name that the user types.
+        build: Builds the stages with random weights, for a number of input channels.
+        stage_names: Names of the stages, in order.
         levels: Stage names of the cut levels `top`, `top+1`, `top+2`, deepest first.
-        channels: Input channels it was made for; None takes the image's own (scratch nets).
-        min_size_px: Smallest side of the input that it accepts.
-        size_px: Side that its ImageNet weights were trained at.
+        channels: Number of input channels; None takes the image's own (nets from scratch).
+        min_size_px: Smallest side of the input that it accepts, in pixels.
+        size_px: Side of the input that its ImageNet weights were trained at, in pixels.
         mean: Per-channel mean that the weights expect, for pixels in [0, 1].
         std: Per-channel standard deviation that the weights expect.
         has_imagenet_weights: False for nets that exist only from scratch.
         source: Paper, and licence of code and weights.
-        default_rank: Place among the backbones that a search tries when it is not given any, from 0; None for
-            backbones that are used on request only.
+        default_rank: 0-based rank among the backbones of a search that names none; None for backbones that
+            are used on request only.
         torchvision_weights: Name of torchvision's weights, such as `VGG16_Weights.IMAGENET1K_V1`; empty where
             torchvision has none.
         weights_package: Installed package that holds one file of weights; empty without one.
@@ -55,7 +55,7 @@ class Backbone:
     weights_package: str = ""
 
     def cut_index(self, cut: str) -> int:
-        """Number of stages kept by a cut.
+        """Return the number of stages kept by a cut.
 
         Args:
             cut: `top`, `top+1`, `top+2`, or the name of the last kept stage.
@@ -70,7 +70,7 @@ class Backbone:
         return self.stage_names.index(stage) + 1
 
     def plan(self, model: ModelConfig) -> "StagePlan":
-        """Say which stages are dropped, frozen and trained under a configuration.
+        """Return the frozen and the trained stages of a configuration; stages after its cut are dropped.
 
         Raises:
             ConfigError: If more stages are to train than are kept, or ImageNet weights do not exist.
@@ -94,13 +94,13 @@ class Backbone:
 
 @dataclass(frozen=True, slots=True)
 class StagePlan:
-    """Which stages are frozen and which train.
+    """Frozen and trained stages of a configuration.
 
     Attributes:
         frozen: Names of the stages that never change.
         trained: Names of the stages that train with the head.
-        is_prefix_fixed: True where the frozen stages come first and nothing below them trains, so that
-            their output is a pure function of the image and may be stored.
+        is_prefix_fixed: True where nothing below the frozen stages trains and their weights are the same in
+            all folds, so that their output is a pure function of the image and may be stored.
     """
 
     frozen: tuple[str, ...]
@@ -109,10 +109,10 @@ class StagePlan:
 
 
 class ChannelAdapter(nn.Conv2d):
-    """Trainable 1x1 convolution from one grey channel to the backbone's three (seed 004; 6 parameters).
+    """Trainable 1x1 convolution from one grey channel to the backbone's three (6 parameters).
 
-    It starts as replication followed by the backbone's normalisation, so that the first epoch sees what the
-    weights expect.
+    It starts as replication followed by the backbone's normalisation, so that the first epoch has the inputs
+    that the weights expect.
     """
 
     def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
@@ -124,15 +124,15 @@ class ChannelAdapter(nn.Conv2d):
 
 
 class TrainedPart(nn.Module):
-    """What trains in a trial: an optional channel adapter, stages, and the head.
+    """The trained part of a model: an optional channel adapter, stages, and the head.
 
-    Where something trains below frozen stages, or they differ from fold to fold, those lie here too:
-    gradients pass through them, but their weights and batch statistics stay.
+    Frozen stages are part of it too where something trains below them, or where they differ from fold to
+    fold: gradients pass through them, but their weights and batch statistics stay.
 
     Attributes:
-        is_pair: Features come in as pairs, (B, 2, ...), baseline first; both pass the same stages.
-        keeps_batch_statistics: Batch normalisation of trained stages uses the statistics it came with.
-        keeps_frozen: The frozen stages belong to what is kept, since no pretrained file holds them.
+        is_pair: True if features come as pairs, (B, 2, ...), baseline first; both pass the same stages.
+        keeps_batch_statistics: True if batch normalisation of trained stages keeps its pretrained statistics.
+        keeps_frozen: True if the kept state includes the frozen stages, since no pretrained file holds them.
     """
 
     def __init__(
@@ -150,18 +150,18 @@ class TrainedPart(nn.Module):
         """Map prefix features to logits.
 
         Args:
-            features: Shape (B, ...), or (B, 2, ...) for pairs.
-            known: What the head is told besides, shape (B, K).
+            features: Features, shape (B, ...), or (B, 2, ...) for pairs.
+            known: Extra inputs of the head, shape (B, K); None for none.
 
         Returns:
-            Shape (B, 1) for two classes or (B, K).
+            Logits, shape (B, 1) for two classes with one logit, else (B, classes).
         """
         images = features.flatten(0, 1) if self.is_pair else features
         logits: Tensor = self.head(self.trained(self.frozen(self.adapter(images))), known)
         return logits
 
     def rest_stages(self) -> None:
-        """Let only the head train from now on; the stages were trained before."""
+        """Freeze the trained stages, so that only the head trains from now on."""
         self.trained.requires_grad_(False)
         self._stages_rest = True
 
@@ -178,11 +178,11 @@ class TrainedPart(nn.Module):
         return self
 
     def is_kept(self, name: str) -> bool:
-        """Tell whether a tensor of the state belongs to what is kept of a trial."""
+        """True if a tensor of the state is kept with a finished trial."""
         return self.keeps_frozen or not name.startswith("frozen.")
 
     def kept_state(self) -> dict[str, Tensor]:
-        """State that no pretrained file holds, detached and on the CPU."""
+        """Tensors that no pretrained file holds, detached and on the CPU."""
         return {
             name: tensor.detach().cpu().clone()
             for name, tensor in self.state_dict().items()
@@ -190,7 +190,11 @@ class TrainedPart(nn.Module):
         }
 
     def load_kept_state(self, state: dict[str, Tensor]) -> None:
-        """Put back what `kept_state` returned."""
+        """Load the tensors that `kept_state` returned.
+
+        Raises:
+            ConfigError: If they do not fit the configuration.
+        """
         missing, unexpected = self.load_state_dict(state, strict=False)
         lost = [name for name in missing if self.is_kept(name)]
         if lost or unexpected:

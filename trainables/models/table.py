@@ -1,4 +1,4 @@
-"""`table`: what stands in a backbone's place where rows are measurements. It has no stage and no weights."""
+"""`table`: placeholder for a backbone where rows are measurements. It has no stages and no weights."""
 
 from collections import OrderedDict
 

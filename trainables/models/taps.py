@@ -1,4 +1,4 @@
-"""Taps: the places where features leave a backbone, and the shapes that they have there."""
+"""Taps: points after a stage at which features are taken from a backbone, and their shapes there."""
 
 import functools
 import math
@@ -20,11 +20,11 @@ LARGEST_SHARED_MAP: Final = 26_000
 
 @dataclass(frozen=True, slots=True)
 class Tap:
-    """Where features leave the stages.
+    """Point at which features are taken from the stages.
 
     Attributes:
-        stage: Name of the last stage that was run.
-        is_pooled: Averaged over positions to (C,), else the map (C, H, W).
+        stage: Name of the last stage that is run.
+        is_pooled: True for features averaged over positions, (C,); False for the map, (C, H, W).
     """
 
     stage: str
@@ -36,7 +36,7 @@ class Tap:
 
 @functools.lru_cache(maxsize=64)
 def feature_shapes(backbone: str, channels: int, size_px: int) -> dict[str, Shape]:
-    """Shape (C, H, W) after each stage, found on the meta device: no weights, no arithmetic."""
+    """Shape (C, H, W) after each stage, computed on the meta device, without weights and arithmetic."""
     with torch.device("meta"):
         stages = backbone_named(backbone).build(channels)
         features = torch.empty(1, channels, size_px, size_px)
@@ -49,7 +49,7 @@ def feature_shapes(backbone: str, channels: int, size_px: int) -> dict[str, Shap
 
 
 def tap_of(config: TrialConfig, backbone: Backbone) -> Tap | None:
-    """Where the configuration's frozen prefix ends; None when it trains from pixels."""
+    """Tap at the end of a configuration's frozen prefix; None when it trains from pixels."""
     plan = backbone.plan(config.model)
     if not plan.is_prefix_fixed:
         return None
@@ -61,9 +61,9 @@ def taps_to_share(backbone: Backbone, shapes: dict[str, Shape], *, depths: Itera
     """Taps that trials of a search may ask for, at every cut level.
 
     Args:
-        backbone: From the registry.
-        shapes: From `feature_shapes`.
-        depths: Numbers of trained stages in the space; 0 is the frozen backbone.
+        backbone: Backbone from the registry.
+        shapes: Shapes from `feature_shapes`.
+        depths: Numbers of trained stages in the search space; 0 is the frozen backbone.
     """
     taps: list[Tap] = []
     for level in backbone.levels:

@@ -1,9 +1,9 @@
-"""Any network of timm (Apache-2.0) that is a list of stages: `timm:<name>`, such as `timm:regnetx_002`.
+"""Backbones from any network of timm (Apache-2.0) that is a list of stages: `timm:<name>`.
 
-Stages are found, not written down: modules of the network are run one after the other until they give what
-the network's own `forward_features` gives. A network that does more than that between its modules (tokens,
-positions, several maps at once) is refused. Paper and licence of each network stand in timm's own file; the
-weights are the user's file.
+Stages are found automatically: modules of the network are run one after the other until their output equals
+that of the network's own `forward_features`. A network that computes something else between its modules
+(tokens, positions, several maps at once) is refused. Paper and licence of each network are in timm's own
+file; the weights are the user's file.
 """
 
 import difflib
@@ -29,7 +29,7 @@ class PublishedStage(nn.Sequential):
     """Modules of a published network, one after the other.
 
     Attributes:
-        paths: Where each of them stands in that network, such as `blocks.0`.
+        paths: Path of each module in that network, such as `blocks.0`.
     """
 
     def __init__(self, modules: Modules) -> None:
@@ -57,7 +57,8 @@ def timm_backbone(name: str) -> Backbone:
 def _found(name: str) -> Backbone:
     short = name.removeprefix(f"{FAMILY}:")
     _check_known(short)
-    # Looking at a network must not change what is drawn later, and it needs numbers wherever it is called.
+    # Inspecting a network must not change later random draws, and it needs real numbers even where the caller
+    # is on the meta device.
     with torch.random.fork_rng(devices=()), torch.device("cpu"):
         net = _net(short)
         side = _smallest_side(net, name)
@@ -96,8 +97,8 @@ def _net(short: str) -> Any:
     device = torch.get_default_device()
     if device.type != "meta":
         return timm.create_model(short, pretrained=False).eval()
-    # Some networks compute their own layout with operators that a meta device lacks. What is drawn for
-    # weights that nobody sees must not change what is drawn later.
+    # Some networks compute their own layout with operators that a meta device lacks. Their weights are thrown
+    # away, so drawing them must not change later random draws.
     with torch.random.fork_rng(devices=()), torch.device("cpu"):
         net = timm.create_model(short, pretrained=False)
     return net.to(device).eval()
@@ -112,14 +113,14 @@ def _check_known(short: str) -> None:
 
 
 def _smallest_side(net: Any, name: str) -> int:
-    """Smallest of a few usual sides that a network takes, in pixels."""
+    """Smallest of a few usual input sides that a network accepts, in pixels."""
     reason = ""
     for side in _SIDES_PX:
         try:
             with torch.inference_mode():
                 net.forward_features(torch.zeros(1, 3, side, side))
         except Exception as error:
-            # Networks refuse what is too small for them each in its own way.
+            # Each network fails in its own way on images that are too small for it.
             reason = str(error)
         else:
             return side
@@ -130,7 +131,7 @@ def _smallest_side(net: Any, name: str) -> int:
 
 
 def _flat_modules(net: Any) -> Modules:
-    """Direct modules of a network; a list of features or blocks is opened once."""
+    """Direct modules of a network; lists of features or blocks are expanded by one level."""
     opened = {path.rpartition(".")[0] for path in _feature_paths(net)}
     flat: Modules = OrderedDict()
     for name, module in net.named_children():
@@ -146,7 +147,7 @@ def _feature_paths(net: Any) -> list[str]:
 
 
 def _modules_of_features(net: Any, side: int, name: str) -> Modules:
-    """Modules that, one after the other, give what the network's `forward_features` gives."""
+    """Modules that, run one after the other, compute the network's `forward_features`."""
     torch.manual_seed(0)
     _stir(net)
     flat = _flat_modules(net)
@@ -154,7 +155,7 @@ def _modules_of_features(net: Any, side: int, name: str) -> Modules:
         features = torch.rand(2, 3, side, side)
         expected = net.forward_features(features)
         if not isinstance(expected, Tensor) or expected.dim() != 4 or expected.shape[1] != net.num_features:
-            raise _not_a_list(name, "its features are no map (channels, height, width)")
+            raise _not_a_list(name, "its features are not a map (channels, height, width)")
         for count, (path, module) in enumerate(flat.items(), start=1):
             try:
                 features = module(features)
@@ -184,7 +185,7 @@ def _not_a_list(name: str, reason: str) -> ConfigError:
 
 
 def _stir(net: nn.Module) -> None:
-    # At random weights some residuals start at zero, and so agree with networks that lack them.
+    # With initial weights some residual branches are zero, so a wrong chain without them would seem to agree.
     for module in net.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.weight, 0.5, 1.5)
@@ -195,10 +196,10 @@ def _stir(net: nn.Module) -> None:
 
 
 def _groups(modules: Modules, feature_paths: list[str]) -> Groups:
-    """Gather modules into stages.
+    """Group modules into stages.
 
-    A block is a stage. Single convolutions are gathered up to where timm takes features; a layer without a
-    convolution belongs to the stage before it.
+    A block is a stage. Single convolutions are grouped up to the point where timm takes features; a layer
+    without a convolution belongs to the stage before it.
     """
     groups: list[list[str]] = []
     is_open = False

@@ -1,8 +1,9 @@
-"""Where pretrained weights come from, and how they enter a backbone's stages.
+"""Search for pretrained weights, and loading of weights into a backbone's stages.
 
-In order: a state dict named after the backbone in `--weights-dir`, an installed package, torchvision's own
-download. What is found is known, with its hash, before the first trial. Networks named `timm:<name>` take the
-file `<name>.pt` or `<name>.pth` of that folder, a state dict of timm's own network, and nothing else.
+Searched in order: a state dict named after the backbone in `--weights-dir`, an installed package,
+torchvision's own download. Files and their hashes are known before the first trial. For a network named
+`timm:<name>` only that folder is searched, for a state dict of timm's own network in `<name>.pt` or
+`<name>.pth`.
 """
 
 import functools
@@ -33,9 +34,9 @@ class WeightsFile:
     """A file of pretrained weights.
 
     Attributes:
-        path: Where it lies.
-        origin: `weights folder`, `package` or `torchvision`.
-        sha256: Hash of its bytes, in hex; part of every key in the prefix store.
+        path: Path of the file.
+        origin: Origin of the file: `weights folder`, `package` or `torchvision`.
+        sha256: SHA-256 hash of the file, in hex; part of every key in the prefix store.
     """
 
     path: Path
@@ -47,7 +48,7 @@ def find_weights(name: str, *, weights_dir: Path | None, may_download: bool) -> 
     """Find the ImageNet weights of a backbone.
 
     Raises:
-        WeightsError: If there are none; the message says where they were looked for.
+        WeightsError: If there are none; the message lists the places that were searched.
     """
     if name.startswith(f"{TIMM}:"):
         return _timm_weights(name, weights_dir)
@@ -74,7 +75,7 @@ def find_weights(name: str, *, weights_dir: Path | None, may_download: bool) -> 
 
 
 def _of_torchvision(weights: str, *, may_download: bool) -> WeightsFile | str:
-    """Torchvision's file, downloaded if need be, or the reason why there is none."""
+    """Torchvision's file, downloaded if necessary, or the reason why there is none."""
     from torchvision import models
 
     url = models.get_weight(weights).url
@@ -94,10 +95,10 @@ def _of_torchvision(weights: str, *, may_download: bool) -> WeightsFile | str:
 def build_stages(
     backbone: Backbone, *, channels: int, weights: WeightsFile | None
 ) -> "OrderedDict[str, nn.Module]":
-    """Build a backbone's stages and fill them.
+    """Build a backbone's stages and load weights into them.
 
     Args:
-        backbone: From the registry.
+        backbone: Backbone from the registry.
         channels: Channels of the input, 1 or 3.
         weights: File to load, or None for random weights.
 
@@ -175,7 +176,7 @@ def _read(path: Path) -> list[tuple[str, Tensor]]:
     except Exception as error:
         raise WeightsError(f"{path} cannot be read as a state dict: {error}") from error
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise WeightsError(f"{path} is no state dict (name -> tensor); save model.state_dict() by itself")
+        raise WeightsError(f"{path} is not a state dict (name -> tensor); save model.state_dict() by itself")
     return list(state.items())
 
 
@@ -217,14 +218,19 @@ def _hashed(path: Path, origin: str) -> WeightsFile:
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """Which backbones a search may use, and why the others are left out."""
+    """Backbones that a search may use.
+
+    Attributes:
+        usable: Pretrained file of each usable backbone; None for nets trained from scratch.
+        left_out: Reason for each backbone that cannot be used.
+    """
 
     usable: dict[str, WeightsFile | None]
     left_out: dict[str, str]
 
 
 def hash_of(weights: WeightsFile | None) -> str:
-    """What stands for the weights of a backbone in keys: the hash of their file, or `random`."""
+    """Name of a backbone's weights in keys: the hash of their file, or `random`."""
     return weights.sha256 if weights else "random"
 
 
@@ -234,10 +240,10 @@ def take_inventory(
     """Look for the weights of each backbone; nets that train from scratch need none.
 
     Args:
-        names: Of the backbones.
+        names: Names of the backbones.
         weights_dir: Folder of the user's files, or None.
-        may_download: Whether torchvision may download.
-        is_random: True where all trials train from random weights: nothing is looked for.
+        may_download: True if torchvision may download files.
+        is_random: True where all trials train from random weights, so that no file is searched.
     """
     usable: dict[str, WeightsFile | None] = {}
     left_out: dict[str, str] = {}

@@ -1,1 +1,1 @@
-"""From raw pixels to the first stage: contrast, size, normalisation and augmented views."""
+"""Preprocessing of raw pixels for the first stage: contrast, size, normalisation and augmented views."""

@@ -1,4 +1,4 @@
-"""Contrast-limited adaptive histogram equalisation in torch operations that train, predict and export."""
+"""Contrast-limited adaptive histogram equalisation (CLAHE), in torch operations that can be exported."""
 
 from typing import Final
 
@@ -9,20 +9,20 @@ _LEVELS: Final = 256
 
 
 def equalise(images: Tensor, *, clip_limit: float, grid: int) -> Tensor:
-    """Equalise each image and channel by itself, tile by tile (CLAHE).
+    """Equalise each image and channel separately, tile by tile (CLAHE).
 
     It agrees with OpenCV's `createCLAHE` on 8-bit images, but does not round its result. Histograms have 256
     levels; between two levels the mapping is interpolated, so that 16-bit images keep their depth. Where one
     side is a multiple of the grid and the other is not, OpenCV pads both, and its tiles are a pixel larger.
 
     Args:
-        images: In [0, 1], shape (B, C, H, W); values outside are clipped.
+        images: Images in [0, 1], shape (B, C, H, W); values outside are clipped.
         clip_limit: Largest count of a level, as a multiple of the mean count of a tile; 1 hardly changes an
             image, 40 hardly limits.
-        grid: Tiles along each side.
+        grid: Number of tiles along each side.
 
     Returns:
-        In [0, 1], same shape.
+        Equalised images in [0, 1], same shape.
 
     Source:
         Zuiderveld (1994), "Contrast limited adaptive histogram equalization", Graphics Gems IV.
@@ -49,7 +49,7 @@ def _counts(levels: Tensor, grid: int) -> Tensor:
 
 
 def _limited(counts: Tensor, clip_limit: float) -> Tensor:
-    """Cut the counts at the limit and spread what was cut over all levels, the remainder evenly."""
+    """Clip the counts at the limit and spread the excess over all levels, its remainder evenly."""
     area = counts.sum(dim=2, keepdim=True)
     limit = (area * (clip_limit / _LEVELS)).floor().clamp(min=1.0)
     excess = (counts - limit).clamp(min=0.0).sum(dim=2, keepdim=True)
@@ -63,7 +63,7 @@ def _limited(counts: Tensor, clip_limit: float) -> Tensor:
 
 
 def _blend(levels: Tensor, mappings: Tensor, grid: int) -> Tensor:
-    """Map (N, H, W) by the four tiles around each pixel, weighted by how near their centres are."""
+    """Map (N, H, W) by the four tiles around each pixel, interpolated between their centres."""
     height, width = levels.shape[1:]
     upper, lower, down = _neighbours(height, grid, levels.device)
     left, right, across = _neighbours(width, grid, levels.device)
@@ -82,7 +82,7 @@ def _blend(levels: Tensor, mappings: Tensor, grid: int) -> Tensor:
 
 
 def _neighbours(side: int, grid: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """Tile before and behind each of `side` pixels, and the share of the one behind; shape (side,) each."""
+    """Tile before and after each of `side` pixels, and the weight of the one after; shape (side,) each."""
     place = torch.arange(side, device=device, dtype=torch.float32) / _tile_side(side, grid) - 0.5
     before = place.floor()
     first, second = (tile.clamp(0, grid - 1).to(torch.int64) for tile in (before, before + 1))
@@ -94,6 +94,6 @@ def _tile_side(side: int, grid: int) -> int:
 
 
 def _mirrored(side: int, padded: int, device: torch.device) -> Tensor:
-    """Which pixel stands at each of `padded` places; those behind the end are mirrored at the last one."""
+    """Index of the pixel at each of `padded` positions; those past the end are mirrored at the last pixel."""
     place = torch.arange(padded, device=device)
     return torch.minimum(place, 2 * (side - 1) - place).clamp(min=0)

@@ -1,4 +1,4 @@
-"""Brightness, contrast and noise of augmented images, counted in each image's own mean and spread."""
+"""Brightness, contrast and noise of augmented images, in units of each image's own mean and spread."""
 
 from dataclasses import dataclass
 
@@ -10,12 +10,12 @@ from trainables.config.augmentation_policies import Augmentation
 
 @dataclass(frozen=True, slots=True)
 class IntensityShift:
-    """One draw for each image.
+    """A drawn change of intensity for each image; a spread is the image's own standard deviation.
 
     Attributes:
-        brightness: Spreads to add, shape (B,).
+        brightness: Number of spreads to add, shape (B,).
         contrast: Factors around the mean, shape (B,).
-        noise: Spreads to add to each pixel, shape (B, 1, H, W); None for none.
+        noise: Number of spreads to add to each pixel, shape (B, 1, H, W); None for none.
     """
 
     brightness: Tensor
@@ -24,12 +24,12 @@ class IntensityShift:
 
 
 def draw_intensity(images: Tensor, augmentation: Augmentation, generator: torch.Generator) -> IntensityShift:
-    """Draw the tones of some images.
+    """Draw a change of intensity for each image.
 
     Args:
-        images: Shape (B, C, H, W); only shape, type and device are read.
-        augmentation: Ranges.
-        generator: On the CPU. Noise is drawn on the device of the images, from a seed that this one draws.
+        images: Images, shape (B, C, H, W); only shape, number type and device are read.
+        augmentation: Ranges of brightness, contrast and noise.
+        generator: Generator on the CPU. Noise is drawn on the device of the images, with a seed from it.
     """
     count, (height, width) = images.shape[0], images.shape[2:]
     brightness, contrast, sigma = (
@@ -50,12 +50,12 @@ def draw_intensity(images: Tensor, augmentation: Augmentation, generator: torch.
 
 
 def shift_intensity(images: Tensor, tones: IntensityShift) -> Tensor:
-    """Return (B, C, H, W) with other tones; values may leave their range.
+    """Change the intensity of images (B, C, H, W); values may leave their range.
 
     The result of `a * images + b` is `a` times the result of `images`, plus `b`, for any positive `a`.
 
-    >>> tones = Tones(torch.tensor([1.0]), torch.tensor([2.0]), None)
-    >>> change_tones(torch.tensor([[[[1.0, 3.0]]]]), tones).tolist()
+    >>> tones = IntensityShift(torch.tensor([1.0]), torch.tensor([2.0]), None)
+    >>> shift_intensity(torch.tensor([[[[1.0, 3.0]]]]), tones).tolist()
     [[[[1.0, 5.0]]]]
     """
     spread, mean = torch.std_mean(images, dim=(2, 3), correction=0, keepdim=True)

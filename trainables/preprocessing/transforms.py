@@ -1,4 +1,4 @@
-"""From raw pixels to the first stage, as one torch module: the same code trains, predicts and is exported."""
+"""Transform of raw pixels for the first stage: one torch module for training, prediction and export."""
 
 from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Final
@@ -22,19 +22,19 @@ _IMAGENET_GREY: Final = ((0.449,), (0.226,))  # their mean over the channels
 
 @dataclass(frozen=True, slots=True)
 class TransformSpec:
-    """Everything that decides the transform; part of the key of stored features.
+    """Settings of the pixel transform; part of the key of stored features.
 
     Attributes:
         max_value: Raw value that becomes 1.0: 255, 65535, or 1 for float images.
-        contrast: Factor around each image's and channel's own mean; 1 is off.
+        contrast: Contrast factor around each image's and channel's own mean; 1 is off.
         clip: Clip to [0, 1] after the contrast change.
-        size_px: Side of the square output.
-        channels: Output channels.
-        mean: Subtracted per channel, after scaling to [0, 1]; empty for no normalisation.
-        std: Divided by per channel.
+        size_px: Side of the square output, in pixels.
+        channels: Number of output channels.
+        mean: Value subtracted from each channel, after scaling to [0, 1]; empty for no normalisation.
+        std: Divisor of each channel, after the subtraction; empty for no normalisation.
         standardises: Give each image, at its final size, zero mean and unit variance.
-        clahe: Clip limit of an adaptive equalisation before the contrast change; None for none.
-        clahe_grid: Its tiles along each side.
+        clahe: Clip limit of an adaptive equalisation (CLAHE) before the contrast change; None for none.
+        clahe_grid: Number of CLAHE tiles along each side.
     """
 
     max_value: float
@@ -49,20 +49,20 @@ class TransformSpec:
     clahe_grid: int = _GRID
 
     def as_key(self) -> dict[str, object]:
-        """Plain values for hashing; what is off is left out, so that features stored before it stay valid."""
+        """Plain values for hashing, without options that are off: keys stay valid when options are added."""
         off = {field.name: field.default for field in fields(self) if field.default is not MISSING}
         return {name: value for name, value in asdict(self).items() if name not in off or value != off[name]}
 
 
 def adjust_contrast(images: Tensor, factor: float) -> Tensor:
-    """Stretch each image and channel around its own mean (C-CONTRAST, `tf.image.adjust_contrast`).
+    """Stretch each image and channel around its own mean, as `tf.image.adjust_contrast` does.
 
-    Values may leave [0, 1], as TensorFlow's do for float images. For 8-bit images, which 003 fed, it also
-    saturates and rounds; saturating is `input.clip`, rounding to whole grey levels is not reproduced.
+    Values may leave [0, 1], as TensorFlow's do for float images. For 8-bit images TensorFlow also saturates
+    and rounds; saturating is `input.clip`, rounding to whole grey levels is not reproduced.
 
     Args:
-        images: Shape (B, C, H, W).
-        factor: 1 leaves the images unchanged.
+        images: Images, shape (B, C, H, W).
+        factor: Contrast factor; 1 leaves the images unchanged.
 
     >>> adjust_contrast(torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]]), 2.0).tolist()
     [[[[-0.5, 1.5], [3.5, 5.5]]]]
@@ -131,10 +131,10 @@ def input_side(config: TrialConfig, backbone: Backbone, image_shape: tuple[int, 
 
 
 def default_side(backbone: Backbone, image_shape: tuple[int, ...]) -> int:
-    """Side that a backbone takes images at when the configuration leaves it open, in pixels.
+    """Side of the input in pixels when the configuration leaves it open.
 
-    The image's own longer side, but not above what the weights were trained at, nor below what the backbone
-    accepts.
+    It is the image's own longer side, but not above the size that the weights were trained at, nor below the
+    smallest that the backbone accepts.
     """
     return max(backbone.min_size_px, min(backbone.size_px, max(image_shape[:2])))
 
@@ -146,10 +146,10 @@ def transform_spec(
 
     Args:
         config: The trial.
-        backbone: Its backbone, which says what the weights expect.
-        image_shape: (H, W) or (H, W, 3) of the raw images.
+        backbone: Backbone of the trial, with the normalisation that its weights expect.
+        image_shape: Shape (H, W) or (H, W, 3) of the raw images.
         max_value: Raw value that becomes 1.0.
-        is_test: Use the contrast for validation, test and export.
+        is_test: True for the contrast of validation, test and export.
 
     Raises:
         ConfigError: If the size is too small, or a channel adapter meets RGB images or scaled pixels.
@@ -179,13 +179,13 @@ def transform_spec(
         std=std,
         standardises=config.input.scaling == "standardise",
         clahe=clahe,
-        # The grid of no equalisation must not tell two keys apart.
+        # Without equalisation the grid has no effect, so it must not make two keys differ.
         clahe_grid=_GRID if clahe is None else config.input.clahe_grid,
     )
 
 
 def _normalisation(config: TrialConfig, backbone: Backbone, channels: int) -> _Normalisation:
-    """Mean and deviation, for pixels in [0, 1], that bring about `input.scaling`."""
+    """Mean and standard deviation, for pixels in [0, 1], that realise `input.scaling`."""
     is_normalised = backbone.has_imagenet_weights and config.model.channels != "conv1x1"
     centre = config.input.centre * _GREY_LEVEL
     found: dict[str, _Normalisation] = {

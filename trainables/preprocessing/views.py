@@ -1,4 +1,4 @@
-"""Views: augmentation as a finite set, so that what is frozen can be computed once for each.
+"""Views: augmentation as a finite set, so that frozen features can be computed once for each view.
 
 A symmetry of the square is exact and is applied to the transformed pixels. A random view draws its
 parameters from (policy, draw, image), through Albumentations, on the raw pixels; so view 3 of image 17 is
@@ -27,11 +27,12 @@ DRAWS: Final = 8  # random views of each image; as many as there are symmetries 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """One way to look at every image.
+    """One augmented version of every image.
 
     Attributes:
         kind: `d4` (a symmetry of the square), or the policy that a random view is drawn from.
-        index: 0 to 7; symmetry 0 is the identity, 4 to 7 are mirrored.
+        index: Number of the symmetry or of the random draw, 0 to 7; symmetry 0 is the identity, 4 to 7 are
+            mirrored.
     """
 
     kind: AugmentationPolicy
@@ -50,7 +51,7 @@ IDENTITY = View("d4", 0)
 
 
 def training_views(policy: AugmentationPolicy) -> tuple[View, ...]:
-    """Views that training draws from, one for each image and epoch.
+    """Views that training draws from, anew for each image and epoch.
 
     >>> [str(view) for view in training_views("flips")]
     ['d4-0', 'd4-2', 'd4-4', 'd4-6']
@@ -64,7 +65,7 @@ def training_views(policy: AugmentationPolicy) -> tuple[View, ...]:
 def prediction_views(policy: AugmentationPolicy, *, average: bool) -> tuple[View, ...]:
     """Views whose predictions are averaged: the exact symmetries among the policy's draws.
 
-    Symmetries only, so that an exported model has them too.
+    Only symmetries, so that an exported model can average over them too.
 
     >>> [str(view) for view in prediction_views("e004", average=True)]
     ['d4-0', 'd4-1', 'd4-3', 'd4-4', 'd4-5', 'd4-7']
@@ -78,7 +79,7 @@ def _symmetric_views(augmentation: Augmentation) -> tuple[View, ...]:
 
 
 def apply_symmetry(images: Tensor, index: int) -> Tensor:
-    """Turn and mirror square images (B, C, S, S) by a symmetry, index 0 to 7."""
+    """Rotate and mirror square images (B, C, S, S) by a symmetry, index 0 to 7."""
     if index >= 4:
         images = images.flip(3)
     return torch.rot90(images, index % 4, dims=(2, 3)) if index % 4 else images
@@ -88,12 +89,13 @@ def random_view(raw: NDArray[Any], rows: NDArray[np.int64], view: View) -> NDArr
     """Apply a random view to raw images.
 
     Args:
-        raw: Shape (B, H, W) or (B, H, W, 3), native number type.
+        raw: Raw pixels, shape (B, H, W) or (B, H, W, 3), native number type.
         rows: Row that seeds the draw of each image, shape (B,); see `PatchSet.drawn_as`.
-        view: Of a policy that is not exact. Where the image is not square, its sides take part as they are.
+        view: View of a policy that is not exact. Images need not be square.
 
     Returns:
-        Same shape and type as `raw`; changed tones of whole numbers are rounded and end at the type's range.
+        Augmented images, same shape and type as `raw`; whole numbers whose intensity changes are rounded and
+        clipped to the range of the type.
     """
     augmentation = AUGMENTATIONS[view.kind]
     pipeline = _pipeline(augmentation)
@@ -137,7 +139,7 @@ def _pipeline(augmentation: Augmentation) -> Any:
 
 
 def _retoned(image: NDArray[Any], augmentation: Augmentation, seed: int) -> NDArray[Any]:
-    """Change the tones of one raw image, (H, W) or (H, W, 3)."""
+    """Change the intensity of one raw image, (H, W) or (H, W, 3)."""
     channels_first = np.moveaxis(np.atleast_3d(image), 2, 0).astype(np.float32)
     pixels = torch.from_numpy(channels_first).unsqueeze(0)
     tones = draw_intensity(pixels, augmentation, torch.Generator().manual_seed(seed))
@@ -153,8 +155,8 @@ def augment_online(images: Tensor, policy: AugmentationPolicy, generator: torch.
 
     Args:
         images: Transformed pixels, shape (B, C, S, S).
-        policy: As in the configuration.
-        generator: CPU generator; its draws decide the result.
+        policy: Augmentation policy of the configuration.
+        generator: Generator on the CPU, which determines the result.
     """
     augmentation = AUGMENTATIONS[policy]
     if augmentation.moves:
@@ -167,7 +169,7 @@ def augment_online(images: Tensor, policy: AugmentationPolicy, generator: torch.
 
 
 def _turn(images: Tensor, augmentation: Augmentation, generator: torch.Generator) -> Tensor:
-    """Apply a symmetry to each image, all of the policy's being as likely."""
+    """Apply a symmetry to each image, drawn from the policy's with equal probability."""
     symmetries = augmentation.symmetries
     draws = torch.randint(len(symmetries), (images.shape[0],), generator=generator)
     out = torch.empty_like(images)
@@ -179,7 +181,7 @@ def _turn(images: Tensor, augmentation: Augmentation, generator: torch.Generator
 
 def _move(images: Tensor, augmentation: Augmentation, generator: torch.Generator) -> Tensor:
     moves = _draw_moves(images.shape[0], augmentation, generator)
-    # The grid says for each place where its pixel comes from, hence the way back.
+    # The grid holds for each output pixel the position that it is read from, hence the inverse.
     theta = torch.linalg.inv(moves)[:, :2].to(images.device, images.dtype)
     grid = F.affine_grid(theta, list(images.shape), align_corners=False)
     padding = {"nearest": "border", "reflect": "reflection"}[augmentation.fill]
@@ -187,7 +189,7 @@ def _move(images: Tensor, augmentation: Augmentation, generator: torch.Generator
 
 
 def _draw_moves(count: int, augmentation: Augmentation, generator: torch.Generator) -> Tensor:
-    """Where each image's points go, in coordinates from -1 to 1, shape (count, 3, 3)."""
+    """Draw an affine map for each image, in coordinates from -1 to 1, shape (count, 3, 3)."""
 
     def uniform(limit: float) -> Tensor:
         return limit * (2 * torch.rand(count, generator=generator) - 1)

@@ -35,7 +35,7 @@ class TrialRuntime:
         store: Folder of the prefix store.
         device: Device that the trial computes on.
         weights: Pretrained file of each usable backbone; None for nets trained from scratch.
-        taps: For each backbone, the taps whose features are stored whenever its frozen stages run.
+        taps: Taps of each backbone whose features are stored whenever its frozen stages run.
         features: Number type of stored features; `off` stores none and computes them for each trial.
         store_gb: Disk budget of stored features, in 10^9 bytes; None for the default of the store.
         shared_store: Folder from which nodes copy features that others computed; None without one.

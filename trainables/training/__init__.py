@@ -1,1 +1,1 @@
-"""Losses, optimisers and the loop that trains the folds of a trial in parallel."""
+"""Losses, optimisers and the loop that trains the folds of a trial in lockstep."""

@@ -188,7 +188,7 @@ def peak_memory_bytes() -> int:
 
 
 def count_cpus() -> int:
-    """Number of CPU cores that this process may use: of the machine, or fewer by its control group's limit."""
+    """Number of CPU cores that this process may use: the machine's, or fewer if its control group says so."""
     cores = len(os.sched_getaffinity(0))
     try:
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()

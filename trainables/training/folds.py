@@ -1,4 +1,4 @@
-"""Training of all models of a trial, one for each fold and repeat, in parallel and epoch by epoch."""
+"""Training of all models of a trial, one for each fold and repeat, in lockstep, epoch by epoch."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -70,11 +70,10 @@ class FoldData:
 
 
 class Folds:
-    """Trains the models of a trial in parallel.
+    """Trains the models of a trial in lockstep.
 
-    Repeat `repeat` of fold `fold` is model `fold * repeats + repeat`. In an epoch every model sees each of its
-    images once; folds with fewer images than the largest see some a second time, so that all take the same
-    number of steps.
+    Models are numbered `fold * repeats + repeat`. In an epoch every model sees each of its images once; folds
+    with fewer images than the largest see some a second time, so that all take the same number of steps.
 
     Args:
         config: The trial.

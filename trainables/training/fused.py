@@ -76,7 +76,7 @@ class FusedModels:
         losses = training_losses(self._logits, self.inputs, positions, augmented=augmented)
         # The sum has for each model exactly the gradient of its own loss, since no weight is shared. A mean
         # would divide every gradient by the number of models, and with it SGD's effective learning rate.
-        # A model that is not active trains on unnoticed, which is cheaper than taking it out of the stack.
+        # Taking a model that is not active out of the stack would change all shapes; it trains on, unread.
         losses.sum().backward()
         add_l1(self.optimizer)
         self.optimizer.step()
@@ -120,8 +120,8 @@ class FusedModels:
             # The body is never set to train or eval mode by itself: `TrainedPart.train` keeps frozen stages
             # and pretrained batch statistics in eval mode, and a plain `train()` here would undo that.
             own = {name: tensor for name, tensor in self.stacked.items() if not name.startswith("head.")}
-            # `different`: with the default, vmap refuses random operations; with `same`, all models would
-            # share one dropout mask.
+            # `different` is for random layers of published nets: with its default vmap refuses them, and with
+            # `same` all models would share one mask.
             run = vmap(self._run_body, in_dims=(0, 0), randomness="different")
             batch = run(own, batch)
         return self._stacked_head(batch, known)

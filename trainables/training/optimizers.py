@@ -37,7 +37,7 @@ def weights_of(part: TrainedPart) -> dict[str, Weight]:
 
 
 def build_optimizer(config: OptimizerConfig, weights: Iterable[Weight]) -> torch.optim.Optimizer:
-    """Optimiser of one model or of several stacked ones: all update elementwise, so the steps are the same."""
+    """Build the optimiser of one model or of several stacked ones; all of them update elementwise."""
     groups = [group for group in _groups(config, list(weights)) if group["params"]]
     match config.name:
         case "adam":

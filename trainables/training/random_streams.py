@@ -84,7 +84,7 @@ def resampled(images: IntArray, labels: IntArray, sampling: Sampling, generator:
 
 
 def bernoulli(shape: Sequence[int], keep: float, generators: Sequence[torch.Generator]) -> Tensor:
-    """Draw zeros and ones, 1 with probability `keep`, shape (models, *shape), each model by its own generator."""
+    """Draw zeros and ones, 1 with probability `keep`, by each model's generator; shape (models, *shape)."""
     drawn = torch.empty((len(generators), *shape), device=generators[0].device)
     for own, generator in zip(drawn, generators, strict=True):
         own.bernoulli_(keep, generator=generator)
@@ -92,7 +92,7 @@ def bernoulli(shape: Sequence[int], keep: float, generators: Sequence[torch.Gene
 
 
 def normal(shape: Sequence[int], generators: Sequence[torch.Generator]) -> Tensor:
-    """Draw standard normal numbers, shape (models, *shape), each model by its own generator."""
+    """Draw standard normal numbers by each model's generator; shape (models, *shape)."""
     drawn = torch.empty((len(generators), *shape), device=generators[0].device)
     for own, generator in zip(drawn, generators, strict=True):
         own.normal_(generator=generator)

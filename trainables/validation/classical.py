@@ -1,4 +1,4 @@
-"""Cross-validation of a classical model: fitted once a fold, so that a trial is a single epoch."""
+"""Cross-validation of a classical model: it is fitted once per fold, so that a trial is a single epoch."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -29,7 +29,7 @@ class Columns:
     """The columns of a table, in place of features.
 
     Args:
-        table: Float32, shape (rows of the patch set, columns).
+        table: Measurements, float32, shape (rows of the patch set, columns).
         rows: Row of each position, shape (positions,).
     """
 
@@ -44,26 +44,26 @@ class Columns:
         return self._table[torch.from_numpy(positions)]
 
     def for_prediction(self, positions: IntArray) -> Iterator[Tensor]:
-        """The columns at some positions (n,), once, shape (n, columns)."""
+        """Yield the columns at positions (n,), once, shape (n, columns)."""
         yield self._table[torch.from_numpy(positions)]
 
 
 class ClassicalValidation:
-    """Fits and evaluates one classical model a fold, on a table or on frozen features of plain images.
+    """Fits and evaluates one classical model per fold, on a table or on frozen features of plain images.
 
-    Of `training`, `class_weight`, `sampling`, `share` and the `mlp`'s `batch_size` count; images enter once,
-    without augmentation.
+    Of the settings in `training` it uses `class_weight`, `sampling`, `train_fraction` and, for the `mlp`,
+    `batch_size`; images are used once, without augmentation.
 
     Args:
         config: The trial.
         training_data: The training part.
         runtime: Store, device and weights.
-        seed: Decides what estimators and resampling draw.
+        seed: Seed of estimators and resampling.
         score: Maps labels (n,) and probabilities (n, classes) to metrics.
-        metric: The metric to report, a key of what `score` returns.
+        metric: Name of the metric to report, a key of the metrics that `score` returns.
 
     Raises:
-        ConfigError: If the features are to pass a trained convolution first.
+        ConfigError: If the head has a trained convolution (`model.head.pooling=conv`).
         PrefixError: If the frozen stages give features that are not finite.
     """
 
@@ -97,12 +97,12 @@ class ClassicalValidation:
 
     @property
     def epochs_done(self) -> int:
-        """1 once the models are fitted."""
+        """Number of finished epochs: 1 after the fit, else 0."""
         return 0 if self._best is None else 1
 
     @property
     def is_over(self) -> bool:
-        """True once the models are fitted."""
+        """True after the fit."""
         return self._best is not None
 
     @property
@@ -135,14 +135,14 @@ class ClassicalValidation:
         )
 
     def predict(self, rows: IntArray) -> Float32Array:
-        """Mean probabilities of the folds' models, fitted now if need be.
+        """Mean probabilities of the folds' models, which are fitted first if they are not yet.
 
         Args:
-            rows: Rows of the patch set with a part in the task, those of the sealed test part included,
-                shape (n,).
+            rows: Rows of the patch set that have a part in the task, shape (n,); rows of the sealed test part
+                are allowed.
 
         Returns:
-            Shape (n, classes).
+            Probabilities, shape (n, classes).
         """
         if not self._models:
             self.epoch()
@@ -153,16 +153,16 @@ class ClassicalValidation:
         return mean
 
     def state(self) -> dict[str, Any]:
-        """Checkpoint: what came out, if it did."""
+        """Checkpoint: the result, if there is one."""
         return {"best": self._best}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from a checkpoint."""
+        """Continue from a checkpoint."""
         self._best = state["best"]
 
     def _fitted(self, fold: int) -> ClassicalModel:
         training, data = self.config.training, self._data
-        seed = self.seed * 1009 + fold  # as of a net's models, so that both resample alike
+        seed = self.seed * 1009 + fold  # as in `Folds`, so that classical models and nets resample alike
         generator = torch.Generator().manual_seed(seed)
         positions = resampled(
             data.train(fold, share=training.train_fraction), data.labels, training.sampling, generator
@@ -207,7 +207,7 @@ def _open(
 
 
 def _for_prediction(features: Features, positions: IntArray) -> Float32Array:
-    (inputs,) = features.for_prediction(positions)  # of the plain image alone
+    (inputs,) = features.for_prediction(positions)  # one view only: the plain image
     return _flat(inputs)
 
 

@@ -1,20 +1,20 @@
-"""When a model has stopped telling classes apart: the failure that accuracy hides."""
+"""Collapse: a model that predicts one class for nearly every image, a failure that accuracy hides."""
 
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-_NEARLY_ALL: Final = 0.99  # share of the images called one class
-_AT_MOST: Final = 0.95  # share of the images that are of it
+_NEARLY_ALL: Final = 0.99  # share of the images that are predicted as one class
+_AT_MOST: Final = 0.95  # share of the images that truly belong to it
 
 
 def is_collapsed(labels: NDArray[np.int64], called: NDArray[np.int64]) -> bool:
-    """Tell whether all images, or all but one in a hundred, are called a class that fewer are of.
+    """True if all images are predicted as one class, or 99 % are, of which at most 95 % belong to it.
 
     Args:
         labels: True class indices, shape (images,).
-        called: Decided class indices, shape (images,).
+        called: Predicted class indices, shape (images,).
 
     >>> labels = np.array([0] * 700 + [1] * 300)
     >>> is_collapsed(labels, np.zeros(1000, dtype=int))

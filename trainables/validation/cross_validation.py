@@ -26,16 +26,16 @@ class CrossValidation:
         config: The trial.
         training_data: The training part.
         runtime: Store, device and weights.
-        seed: Decides initial weights, order and views.
+        seed: Seed of initial weights, order and views.
         score: Maps labels (n,) and probabilities (n, classes) to metrics.
-        metric: The metric to report, a key of what `score` returns.
+        metric: Name of the metric to report, a key of the metrics that `score` returns.
 
     Attributes:
-        record: What became of the epochs so far.
+        record: Losses of the epochs so far, and the kept epoch of each fold.
     """
 
-    has_buffered_epochs = False  # an epoch is reported when it is trained
-    child_peak_memory = None  # it trains in this process
+    has_buffered_epochs = False  # an epoch is reported as soon as it is trained
+    child_peak_memory = None  # training runs in this process
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class CrossValidation:
 
     @property
     def epochs_done(self) -> int:
-        """Finished epochs."""
+        """Number of finished epochs."""
         return self.record.epochs_done
 
     @property
@@ -70,7 +70,7 @@ class CrossValidation:
 
     @property
     def best(self) -> TrialSnapshot | None:
-        """What is kept so far; None before the first epoch."""
+        """Snapshot at the epoch that is kept so far; None before the first epoch."""
         return self.record.best
 
     def epoch(self) -> EpochReport:
@@ -89,7 +89,7 @@ class CrossValidation:
         return record.add(losses, [probabilities[own] for own in record.held_out], self.folds.kept_states)
 
     def state(self) -> dict[str, Any]:
-        """Checkpoint: all that is needed to go on after the last epoch."""
+        """Checkpoint: everything that is needed to continue after the last epoch."""
         return {
             "epochs_done": self.record.epochs_done,
             "kept": self.record.kept,
@@ -99,7 +99,7 @@ class CrossValidation:
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from a checkpoint."""
+        """Continue from a checkpoint."""
         if state["folds"]["how"] != self.folds.models.mode:
             self._start(mode=state["folds"]["how"])
         record = self.record

@@ -1,6 +1,6 @@
-"""What becomes of a trial's epochs: which one is kept, when the folds stop, and what each epoch reports.
+"""Early stopping, choice of the kept epoch, and the report of each epoch.
 
-Knows predictions and losses only, so that it does not matter where, or when, the folds were trained.
+It uses predictions and losses only, so that it does not matter where, or when, the folds were trained.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -21,14 +21,14 @@ Weights = Mapping[str, Tensor]
 
 @dataclass(frozen=True, slots=True)
 class EpochReport:
-    """One finished epoch of all folds.
+    """Report of one finished epoch of all folds.
 
     Attributes:
-        epoch: 1-based.
-        value: The metric at the best epoch so far, mean over folds.
+        epoch: 1-based epoch.
+        value: Metric at the best epoch so far, mean over folds.
         scalars: Name -> value: means over folds, and `fold_1/...` for each fold.
-        collapsed: 0-based folds whose predictions are a single class.
-        is_last: No epoch follows.
+        collapsed: 0-based folds whose predictions are of a single class.
+        is_last: True if no epoch follows.
     """
 
     epoch: int
@@ -40,16 +40,16 @@ class EpochReport:
 
 @dataclass(slots=True)
 class TrialSnapshot:
-    """What is kept of each fold, and the trial's value with it.
+    """A trial at its kept epoch: predictions, metrics and weights of all folds.
 
     Attributes:
-        epoch: 1-based; the last of the folds' epochs where each keeps its own.
+        epoch: 1-based kept epoch; the latest one where each fold keeps its own.
         loss: Mean validation loss over folds.
-        value: The metric, mean over folds.
+        value: Metric, mean over folds.
         probabilities: Out-of-fold predictions, shape (rows, classes).
-        fold_metrics: Of each fold.
-        collapsed: 0-based folds whose predictions are a single class.
-        weights: Of each model: fold by fold, and in a fold repeat by repeat.
+        fold_metrics: Metrics of each fold.
+        collapsed: 0-based folds whose predictions are of a single class.
+        weights: Weights of each model: fold by fold, and within a fold repeat by repeat.
         losses: Mean validation loss over folds, of every epoch so far.
     """
 
@@ -65,15 +65,15 @@ class TrialSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class FoldSnapshot:
-    """One fold at the epoch that is kept of it.
+    """One fold at its kept epoch.
 
     Attributes:
-        epoch: 1-based.
+        epoch: 1-based kept epoch.
         loss: Validation loss.
-        probabilities: Of the images that the fold holds out, shape (m, classes).
-        metrics: Of those.
-        is_collapsed: They are all called one class; see `trainables.validation.collapse`.
-        weights: Of the fold's models, repeat by repeat.
+        probabilities: Predictions of the images that the fold holds out, shape (m, classes).
+        metrics: Metrics of those predictions.
+        is_collapsed: True if nearly all of them are of one class; see `trainables.validation.collapse`.
+        weights: Weights of the fold's models, repeat by repeat.
     """
 
     epoch: int
@@ -85,19 +85,19 @@ class FoldSnapshot:
 
 
 class EpochRecord:
-    """Follows the folds of a trial from epoch to epoch.
+    """Record of a trial's epochs, which decides early stopping and the kept epoch.
 
     Args:
         config: The trial.
         training_data: The training part.
         score: Maps labels (n,) and probabilities (n, classes) to metrics.
-        metric: The metric to report, a key of what `score` returns.
+        metric: Name of the metric to report, a key of the metrics that `score` returns.
 
     Attributes:
-        epochs_done: Finished epochs.
-        losses: Mean validation loss over folds of each.
-        kept: Of each fold; None before the first epoch.
-        held_out: Positions that each fold holds out.
+        epochs_done: Number of finished epochs.
+        losses: Mean validation loss over folds, of each finished epoch.
+        kept: Snapshot of each fold at its kept epoch; None before the first epoch.
+        held_out: Positions that each fold holds out, shape (m,) each.
     """
 
     def __init__(
@@ -118,7 +118,7 @@ class EpochRecord:
 
     @property
     def best(self) -> TrialSnapshot | None:
-        """What is kept so far; None before the first epoch."""
+        """Snapshot at the epoch that is kept so far; None before the first epoch."""
         kept = [one for one in self.kept if one is not None]
         if not kept:
             return None
@@ -139,7 +139,7 @@ class EpochRecord:
         )
 
     def active(self) -> list[bool]:
-        """Folds that go on: all until the mean curve stops, or each by itself."""
+        """True for each fold that goes on: all until the mean curve stops, or each separately."""
         patience = self.training.patience
         return [
             own is None or patience is None or self.epochs_done - own.epoch < patience for own in self.kept
@@ -151,12 +151,12 @@ class EpochRecord:
         probabilities: Sequence[Float32Array],
         weights_of: Callable[[int], Sequence[Weights]],
     ) -> EpochReport:
-        """Take in an epoch that all folds have finished.
+        """Add an epoch that all folds have finished.
 
         Args:
-            training_losses: Of each fold.
-            probabilities: Of the images that each fold holds out, each of shape (m, classes).
-            weights_of: Gives the weights of a fold's models; asked of the folds that keep this epoch.
+            training_losses: Training loss of each fold, shape (folds,).
+            probabilities: Predictions of the images that each fold holds out, shape (m, classes) each.
+            weights_of: Returns the weights of a fold's models; called for folds that keep this epoch.
         """
         active = self.active()
         self.epochs_done += 1
@@ -179,7 +179,7 @@ class EpochRecord:
         return FoldSnapshot(self.epochs_done, loss, probabilities, metrics, has_collapsed, [])
 
     def _improved(self, now: Sequence[FoldSnapshot], active: Sequence[bool]) -> list[int]:
-        """Folds for which this epoch is better than what is kept."""
+        """Folds for which this epoch is better than the kept one."""
         if self.training.early_stopping_scope == "fold":
             return [
                 fold

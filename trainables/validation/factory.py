@@ -1,4 +1,4 @@
-"""The cross-validation of a configuration, whatever it trains: a net, or a classical model."""
+"""Construction of the cross-validation of a configuration, for a net or for a classical model."""
 
 from typing import Any, Protocol
 
@@ -14,12 +14,12 @@ from trainables.validation.isolated import IsolatedValidation
 
 
 class Validation(Protocol):
-    """A trial under way: trains and evaluates all folds, an epoch at a time.
+    """A running trial: trains and evaluates all folds, one epoch at a time.
 
     Attributes:
         training_data: The training part.
-        feature_use: How the trial is fed.
-        epochs_done: Finished epochs.
+        feature_use: Origin and cost of the features that the trial trains on.
+        epochs_done: Number of finished epochs.
     """
 
     training_data: TrainingData
@@ -27,7 +27,7 @@ class Validation(Protocol):
 
     @property
     def epochs_done(self) -> int:
-        """Finished epochs."""
+        """Number of finished epochs."""
         ...
 
     @property
@@ -37,12 +37,12 @@ class Validation(Protocol):
 
     @property
     def has_buffered_epochs(self) -> bool:
-        """True while the next epoch is trained already, so that it takes no time."""
+        """True if the next epoch is trained already, so that it takes no time."""
         ...
 
     @property
     def child_peak_memory(self) -> MemoryUse | None:
-        """Most that a process of its own has needed; None where the folds train in this one."""
+        """Peak memory of the folds' child processes; None where the folds train in this process."""
         ...
 
     @property
@@ -52,7 +52,7 @@ class Validation(Protocol):
 
     @property
     def best(self) -> TrialSnapshot | None:
-        """What is kept so far; None before the first epoch."""
+        """Snapshot at the epoch that is kept so far; None before the first epoch."""
         ...
 
     def epoch(self) -> EpochReport:
@@ -60,11 +60,11 @@ class Validation(Protocol):
         ...
 
     def state(self) -> dict[str, Any]:
-        """Checkpoint: all that is needed to go on after the last epoch."""
+        """Checkpoint: everything that is needed to continue after the last epoch."""
         ...
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from a checkpoint."""
+        """Continue from a checkpoint."""
         ...
 
 
@@ -78,16 +78,16 @@ def open_validation(
     metric: str,
     isolated: bool = False,
 ) -> Validation:
-    """Open the folds of a configuration.
+    """Open the cross-validation of a configuration.
 
     Args:
-        config: The trial; `classical.name` decides what is fitted.
+        config: The trial; `classical.name` chooses between a net and a classical model.
         training_data: The training part.
         runtime: Store, device and weights.
-        seed: Decides all that is drawn at random.
+        seed: Seed of all random draws.
         score: Maps labels (n,) and probabilities (n, classes) to metrics.
-        metric: The metric to report, a key of what `score` returns.
-        isolated: Train each fold of a net in a process of its own; a classical model is fitted here.
+        metric: Name of the metric to report, a key of the metrics that `score` returns.
+        isolated: True to train each fold of a net in its own process; classical models are fitted here.
 
     Raises:
         OrchestrateError: If the configuration cannot run on these data.

@@ -1,9 +1,9 @@
-"""One fold of a trial in an operating-system process of its own, which takes all its memory with it.
+"""One fold of a trial in its own operating-system process, so that all its memory is freed at its end.
 
-Processes come from a preloaded fork server: it has imported what is slow to import and nothing more, so a
-process starts in milliseconds, without the memory, the threads and the CUDA context of the one that asks. The
-two talk over a pipe. The one that asks says each time whether an epoch follows; where it dies, or closes the
-pipe, the fold's process ends.
+Child processes come from a preloaded fork server: it has imported the slow packages and nothing more, so a
+child starts in milliseconds, without the memory, threads and CUDA context of its parent. The two communicate
+over a pipe. The parent says before each epoch whether one follows; if it dies or closes the pipe, the child
+ends.
 """
 
 import contextlib
@@ -44,23 +44,23 @@ _ERROR_LINES: Final = 8
 
 
 class FoldProcessError(OrchestrateError):
-    """The process of a fold failed, or died."""
+    """Failure or death of a fold's process."""
 
 
 @dataclass(frozen=True, slots=True)
 class FoldTask:
-    """What the process of a fold is to do.
+    """Task of a fold's process.
 
     Attributes:
         config: The trial.
         training_data: The training part.
         runtime: Store, device and weights.
-        seed: Of the trial.
-        fold: 0-based.
-        losses: Mean validation losses over folds of the epochs before, shape (epochs,); training goes on
-            after them from the state that an earlier process left.
-        keeps_state: Leave such a state at the end.
-        scratch: Folder of this fold: weights of each epoch, and the state.
+        seed: Seed of the trial.
+        fold: 0-based fold.
+        losses: Mean validation losses over folds of the epochs before, shape (epochs,); training continues
+            after them from the state that an earlier process wrote.
+        keeps_state: True to write such a state at the end.
+        scratch: Folder of this fold, for the weights of each epoch and the state.
     """
 
     config: TrialConfig
@@ -75,10 +75,10 @@ class FoldTask:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A fold is ready to train.
+    """Message that a fold is ready to train.
 
     Attributes:
-        feature_use: How it is fed.
+        feature_use: Origin and cost of the features that the fold trains on.
         trained_parameters: Number of weights that train, in one model.
     """
 
@@ -88,12 +88,12 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class FoldEpoch:
-    """One epoch of a fold; its weights lie in the scratch folder.
+    """Result of one epoch of a fold; its weights are in the scratch folder.
 
     Attributes:
-        loss: Of training.
-        probabilities: Of the images that the fold holds out, shape (m, classes).
-        memory: What the process has needed so far; None where that cannot be measured.
+        loss: Training loss.
+        probabilities: Predictions of the images that the fold holds out, shape (m, classes).
+        memory: Peak memory of the process so far; None where that cannot be measured.
     """
 
     loss: float
@@ -108,19 +108,19 @@ class _Failure:
 
 
 def epoch_folder(scratch: Path, epoch: int) -> Path:
-    """Where the weights of a fold lie after an epoch, which counts from 0."""
+    """Folder of a fold's weights after a 0-based epoch."""
     return scratch / f"epoch-{epoch}"
 
 
 class FoldProcess:
-    """The process of a fold, for as long as it is wanted; a context that leaves no process behind.
+    """The process of a fold, seen from its parent; as a context it leaves no process behind.
 
     Args:
-        task: What it is to do.
+        task: Task of the process.
 
     Attributes:
-        opened: What it found.
-        pid: Its number in the system.
+        opened: Features and number of weights of the opened fold.
+        pid: Process id.
 
     Raises:
         FoldProcessError: If the fold cannot be opened, or the process dies.
@@ -164,7 +164,7 @@ class FoldProcess:
         return found
 
     def finish(self) -> None:
-        """Let the process leave its state, where it is to, and wait until it is gone.
+        """Let the process write its state if its task says so, and wait for its end.
 
         Raises:
             FoldProcessError: If it fails.
@@ -175,7 +175,7 @@ class FoldProcess:
             raise self._death()
 
     def kill(self) -> None:
-        """End the process, whatever it does, and wait until it is gone."""
+        """Kill the process, whatever it is doing, and wait for its end."""
         self._talk.close()
         self._process.kill()
         self._process.join()
@@ -215,7 +215,7 @@ def _error_of(failure: _Failure, fold: int) -> Exception:
 
 
 class _Pickler(pickle.Pickler):
-    """Leaves arrays that are mapped from a file where they are; whoever reads the pickle maps them again."""
+    """Pickler that writes memory-mapped arrays as a reference to their file; the reader maps them again."""
 
     def reducer_override(self, value: Any) -> Any:
         if type(value) is np.memmap and isinstance(value.base, mmap.mmap) and value.flags.c_contiguous:
@@ -231,7 +231,12 @@ def _dumped(value: Any) -> bytes:
 
 @contextlib.contextmanager
 def _blank_main() -> Iterator[None]:
-    """Hide the program's main module, which multiprocessing would run again in every new process."""
+    """Hide the program's main module, which multiprocessing would import again in every new process.
+
+    Without this, each fold would import the worker script of Ray, and Ray with it, or a user's own script,
+    which without a main guard would run once more inside the fold. Nothing that a fold needs is defined in a
+    main module. All threads see the replacement, so it lasts only while a process starts.
+    """
     main = sys.modules["__main__"]
     sys.modules["__main__"] = types.ModuleType("__main__")
     try:
@@ -241,12 +246,12 @@ def _blank_main() -> Iterator[None]:
 
 
 def _serve(talk: Connection) -> None:
-    """Train a fold, an epoch at a time, as long as it is asked for."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that asks decides what an interrupt means
+    """Main function of the child: train a fold, one epoch for each request."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt means
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         task, threads, environment = pickle.loads(talk.recv_bytes())
-        os.environ.update(environment)  # the server's is that of its own start
+        os.environ.update(environment)  # the fork server's dates from its own start
         torch.set_num_threads(threads)
         fold = _OpenFold(task)
         talk.send_bytes(pickle.dumps(fold.opened))
@@ -255,13 +260,13 @@ def _serve(talk: Connection) -> None:
         if task.keeps_state:
             fold.write_state()
     except EOFError:
-        return  # nobody wants the rest
-    except Exception as error:  # every failure is told to the process that asks
+        return  # the parent has closed the pipe
+    except Exception as error:  # every failure is reported to the parent
         talk.send_bytes(pickle.dumps(_failure(error)))
 
 
 def _end_with_parent() -> None:
-    """End this process in the middle of whatever it does when the one that asks has died."""
+    """End this process at once, whatever it is doing, when its parent has died."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
@@ -298,7 +303,7 @@ class _OpenFold:
             self._read_state()
 
     def epoch(self) -> FoldEpoch:
-        """Train, predict, and keep the weights on disk."""
+        """Train one epoch, predict, and write the weights to disk."""
         task = self.task
         if self.epochs_done == 0 and task.config.training.first_phase != "none":
             first = train_first_phase(
@@ -317,7 +322,7 @@ class _OpenFold:
         return FoldEpoch(float(loss), probabilities, self.peak.use())
 
     def write_state(self) -> None:
-        """Leave all that another process needs to go on."""
+        """Write everything that another process needs to continue."""
         write_checkpoint(self.task.scratch / _STATE_FILE, self.folds.state())
 
     def _read_state(self) -> None:

@@ -1,9 +1,9 @@
-"""Cross-validation with a process for each fold: slower, and all memory comes back after every fold.
+"""Cross-validation with a process for each fold: slower, but all memory is freed after every fold.
 
-The folds train one after the other, so the mean curve over folds is known at the end only. Each fold
-therefore trains all epochs, and keeps the weights of each on disk until one is chosen: epochs times folds
-times the trained weights. Where a fold stops by itself its best epoch is enough. The trial then reports its
-epochs one by one, as if the folds had trained side by side, and with the same numbers.
+The folds train one after the other, so the mean curve over folds is only known at the end. Each fold
+therefore trains all epochs and keeps the weights of each on disk until one is chosen, which takes epochs
+times folds times the size of the trained weights. Where each fold stops separately, its best epoch is enough.
+The trial then reports its epochs one by one, with the same numbers as if the folds had trained in lockstep.
 """
 
 import os
@@ -30,18 +30,18 @@ from trainables.training.optimizers import epochs_of_known_lr
 from trainables.validation.epoch_selection import EpochRecord, EpochReport, Score, TrialSnapshot, Weights
 from trainables.validation.fold_process import FoldEpoch, FoldProcess, FoldTask, epoch_folder
 
-_SCRATCH: Final = "scratch"  # below the store, which has room and is no memory in disguise
+_SCRATCH: Final = "scratch"  # below the store, which is on a large disk; /tmp may be a memory file system
 
 
 class StoredWeights(Mapping[str, Tensor]):
-    """Weights of one model on disk; a tensor is read when it is asked for."""
+    """Weights of one model on disk; a tensor is read when it is accessed."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def __getitem__(self, name: str) -> Tensor:
         with safe_open(self.path, framework="pt") as file:
-            if name not in file.keys():  # noqa: SIM118 - the file is no mapping
+            if name not in file.keys():  # noqa: SIM118 - the file is not a mapping
                 raise KeyError(name)
             tensor: Tensor = file.get_tensor(name).clone()  # else the whole file stays mapped with it
             return tensor
@@ -56,13 +56,13 @@ class StoredWeights(Mapping[str, Tensor]):
 
 @dataclass(slots=True)
 class _Fold:
-    """What is known of a fold.
+    """State of one fold.
 
     Attributes:
-        scratch: Folder of its weights.
-        alone: What it keeps and when it stops, where it decides that by itself; None where the mean does.
-        epochs: Those that it trained.
-        error: Why no epoch follows; counts only if the trial comes so far.
+        scratch: Folder of the fold's weights.
+        alone: Record that decides the fold's own stop and kept epoch; None where the mean curve decides.
+        epochs: Results of the epochs that the fold has trained.
+        error: Error that ended the fold's training; raised only if the trial reaches that epoch.
     """
 
     scratch: Path
@@ -75,7 +75,7 @@ class _Fold:
         return self.error is not None or (self.alone is not None and self.alone.is_over)
 
     def train(self, process: FoldProcess, epochs: int) -> None:
-        """Let its process train so many epochs, or fewer where the fold stops before."""
+        """Train up to `epochs` epochs in the fold's process; fewer if the fold stops before."""
         for _ in range(epochs):
             try:
                 self.epochs.append(process.epoch())
@@ -103,12 +103,12 @@ class _Fold:
         return FoldEpoch(0.0, self.epochs[-1].probabilities, None)
 
     def weights(self, epoch: int) -> list[Weights]:
-        """Of each repeat, after an epoch that counts from 0."""
+        """Weights of each repeat after a 0-based epoch."""
         paths = epoch_folder(self.scratch, epoch).glob("*.safetensors")
         return [StoredWeights(path) for path in sorted(paths, key=lambda path: int(path.stem))]
 
     def remove_weights(self, *, keep: int) -> None:
-        """Remove the weights of all epochs but one, which counts from 0."""
+        """Remove the weights of all epochs but one, which is 0-based."""
         kept = epoch_folder(self.scratch, keep)
         for folder in self.scratch.glob("epoch-*"):
             if folder != kept:
@@ -119,25 +119,25 @@ class _Fold:
 
 
 class IsolatedValidation:
-    """Trains the folds of one configuration one after the other, each in a process of its own.
+    """Trains the folds of one configuration one after the other, each in its own process.
 
-    The first epoch that is asked for trains all folds; the others are there already and only reported. With a
-    learning rate that follows the mean curve (`plateau`), all folds train for as many epochs as it is known,
-    then go on in new processes. A trial that is interrupted starts again from its first fold.
+    The first call of `epoch` trains all folds; later calls report epochs that are trained already. With a
+    learning rate that follows the mean curve (`plateau`), all folds train as many epochs as the learning rate
+    is known for, then continue in new processes. An interrupted trial starts again from its first fold.
 
     Args:
         config: The trial.
         training_data: The training part.
         runtime: Store, device and weights.
-        seed: Decides initial weights, order and views.
+        seed: Seed of initial weights, order and views.
         score: Maps labels (n,) and probabilities (n, classes) to metrics.
-        metric: The metric to report, a key of what `score` returns.
+        metric: Name of the metric to report, a key of the metrics that `score` returns.
 
     Attributes:
-        record: What became of the epochs so far.
-        feature_use: How the trial is fed, as its first fold found it.
+        record: Losses of the epochs so far, and the kept epoch of each fold.
+        feature_use: Origin and cost of the features, as reported by the first fold.
         trained_parameters: Number of weights that train, in one model.
-        child_peak_memory: Most that a fold's process has needed.
+        child_peak_memory: Peak memory of the folds' processes; None where that cannot be measured.
 
     Raises:
         FoldProcessError: If the first fold cannot be opened.
@@ -176,7 +176,7 @@ class IsolatedValidation:
 
     @property
     def epochs_done(self) -> int:
-        """Finished epochs that were reported."""
+        """Number of finished epochs that were reported."""
         return self.record.epochs_done
 
     @property
@@ -186,16 +186,16 @@ class IsolatedValidation:
 
     @property
     def has_buffered_epochs(self) -> bool:
-        """True while the next epoch is trained already, so that it takes no time."""
+        """True if the next epoch is trained already, so that it takes no time."""
         return not self.is_over and self.epochs_done < self._round_ends
 
     @property
     def best(self) -> TrialSnapshot | None:
-        """What is kept so far; weights are read from disk when they are asked for."""
+        """Snapshot at the epoch that is kept so far; its weights are read from disk when accessed."""
         return self.record.best
 
     def epoch(self) -> EpochReport:
-        """Report the next epoch of all folds; train them first where that has not been done.
+        """Report the next epoch of all folds, after training them if that has not been done.
 
         Raises:
             NanLossError: If a loss or prediction is not finite.
@@ -258,18 +258,18 @@ class IsolatedValidation:
 
 
 def _epoch_of(record: EpochRecord, fold: int) -> int:
-    """Epoch, from 0, that is kept of a fold."""
+    """0-based epoch that is kept of a fold; -1 before the first one."""
     kept = record.kept[fold]
     return -1 if kept is None else kept.epoch - 1
 
 
 def _alone(training_data: TrainingData, fold: int) -> TrainingData:
-    """The material as a hold-out of one fold."""
+    """The training data as a hold-out split whose validation part is the given fold."""
     return replace(training_data, folds=np.where(training_data.folds == fold, 0, TRAINING))
 
 
 def _scratch_in(store: Path) -> Path:
-    """A new folder of this process; what processes that were killed left behind is removed."""
+    """Create a new folder for this process, and remove the folders of processes that were killed."""
     room, host = store / _SCRATCH, socket.gethostname()
     room.mkdir(parents=True, exist_ok=True)
     for left in room.glob(f"{host}-*-*"):

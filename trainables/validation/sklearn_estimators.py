@@ -1,7 +1,7 @@
-"""Classical models, from scikit-learn: one estimator fitted in one go on rows of features.
+"""Classical models from scikit-learn: one estimator fitted once on rows of features.
 
-Probabilities are the estimator's own; a support vector machine has none, so its decision values pass a Platt
-scaling that was fitted on values of rows held out inside the training part, whole patients at a time.
+Probabilities are the estimator's own. A support vector machine has none, so its decision values are
+calibrated by Platt scaling, fitted on patients that are held out inside the training part.
 """
 
 import warnings
@@ -19,7 +19,7 @@ from trainables.training.folds import NanLossError
 from trainables.training.losses import class_weights
 
 _MLP_UNITS: Final = (64, 48)
-_MOST_ITERATIONS: Final = 2000  # of solvers that end by themselves once they have converged
+_MOST_ITERATIONS: Final = 2000  # limit for solvers that stop by themselves once they have converged
 _PLATT_FOLDS: Final = 5
 _HAVE_NO_PROBABILITIES: Final = ("svm", "linear_svm")
 _TAKE_CLASS_WEIGHTS: Final = ("svm", "linear_svm", "tree", "logistic")
@@ -27,7 +27,7 @@ _TAKE_CLASS_WEIGHTS: Final = ("svm", "linear_svm", "tree", "logistic")
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """What an estimator is fitted on; a row that was drawn twice is there twice.
+    """Rows that an estimator is fitted on; a row that was drawn twice is there twice.
 
     Attributes:
         inputs: Features, float32, shape (rows, D).
@@ -46,14 +46,15 @@ class ClassicalModel:
     """A fitted estimator.
 
     Args:
-        config: `classical` says which; of `training`, `class_weight` counts where the estimator knows weights
-            (all but nearest neighbours and the guessers), and `batch_size` for the `mlp`.
-        rows: To fit on.
-        seed: Of whatever the estimator draws at random.
+        config: The trial; `classical` chooses the estimator. Of `training`, it uses `class_weight` where the
+            estimator has weights (all but nearest neighbours and the guessers), and `batch_size` for the
+            `mlp`.
+        rows: Rows to fit on.
+        seed: Seed of everything that the estimator draws.
 
     Raises:
         ConfigError: If there are too few rows or patients to fit it.
-        NanLossError: If its weights left the numbers.
+        NanLossError: If its weights became NaN or infinite.
     """
 
     def __init__(self, config: TrialConfig, rows: Rows, *, seed: int) -> None:
@@ -61,7 +62,7 @@ class ClassicalModel:
         self._estimator = _fitted(config, rows, seed)
 
     def predict(self, inputs: Float32Array) -> Float32Array:
-        """Map features (n, D) to probabilities (n, classes); 0 for a class that no row of the fit had.
+        """Map features (n, D) to probabilities (n, classes); 0 for a class that was not among the rows.
 
         Raises:
             NanLossError: If a probability is not finite.
@@ -81,7 +82,7 @@ def _fitted(config: TrialConfig, rows: Rows, seed: int) -> Any:
     if config.classical.name == "mlp":
         arguments["mlpclassifier__sample_weight"] = _weights(config, rows)[rows.labels]
     with warnings.catch_warnings(), np.errstate(over="ignore", invalid="ignore"):
-        # Unscaled columns may take more iterations than are granted; the score tells what came of it.
+        # Unscaled columns may need more iterations than the limit; the score shows whether that mattered.
         warnings.simplefilter("ignore", ConvergenceWarning)
         try:
             return estimator.fit(rows.inputs, rows.labels, **arguments)
@@ -89,13 +90,13 @@ def _fitted(config: TrialConfig, rows: Rows, seed: int) -> Any:
             if "non-finite" not in str(error):
                 raise
             raise NanLossError(
-                f"the weights of classical.name={config.classical.name} left the numbers; scale the features "
-                "with classical.standardize=true, or lower classical.lr"
+                f"the weights of classical.name={config.classical.name} became NaN or infinite; scale the "
+                "features with classical.standardize=true, or lower classical.lr"
             ) from error
 
 
 def _whole(config: TrialConfig, rows: Rows, seed: int) -> Any:
-    """The estimator with all that is fitted around it."""
+    """The estimator with its scaler and its calibration."""
     from sklearn.calibration import CalibratedClassifierCV
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -147,7 +148,7 @@ def _perceptron(config: TrialConfig, rows: Rows, seed: int) -> Any:
 def _guesser(name: str, seed: int) -> Any:
     from sklearn.dummy import DummyClassifier
 
-    # Prior calls the majority class as most_frequent does, and gives the class shares as probabilities.
+    # `prior` predicts the majority class, as `most_frequent` does, with the class shares as probabilities.
     return DummyClassifier(strategy="prior" if name == "majority" else "stratified", random_state=seed)
 
 
@@ -171,7 +172,7 @@ def _need_neighbours(wanted: int, rows: Rows) -> None:
 
 
 def _inner_folds(rows: Rows, seed: int) -> Sequence[tuple[IntArray, IntArray]]:
-    """Training and held-out rows of a cut inside the training part that tears no patient apart."""
+    """Training and held-out rows of folds inside the training part, which keep patients whole."""
     from sklearn.model_selection import StratifiedGroupKFold
 
     patients = [len(np.unique(rows.groups[rows.labels == label])) for label in np.unique(rows.labels)]

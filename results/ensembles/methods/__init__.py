@@ -27,7 +27,7 @@ _RULES: Final = MappingProxyType(
 
 
 def _rule_of(value: Any) -> Any:
-    """Read a combination rule back from JSON: `kind` says of which class it is."""
+    """Read a combination rule back from JSON; `kind` names its class."""
     if isinstance(value, Parameters):
         return value
     kind = value.get("kind") if isinstance(value, Mapping) else None
@@ -36,7 +36,7 @@ def _rule_of(value: Any) -> Any:
     return _RULES[kind].model_validate(dict(value))
 
 
-# The outcome of a method: a combination rule, told apart by `kind` when it is read back from JSON.
+# Result of a method: a combination rule; `kind` names its class when it is read back from JSON.
 FittedEnsemble = Annotated[SerializeAsAny[Parameters], BeforeValidator(_rule_of)]
 
 
@@ -53,7 +53,7 @@ def fit(method: str, members: Members, seed: int) -> Parameters:
     Args:
         method: Name in `METHODS`.
         members: Out-of-fold predictions of the members.
-        seed: Seed of what is random in a method: the start of the perceptron, a sample of very many images.
+        seed: Random seed for the start of the perceptron and for a sample of very many images.
 
     Raises:
         UnknownNameError: If there is no such method.

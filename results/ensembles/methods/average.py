@@ -1,4 +1,4 @@
-"""`average`: every member counts the same. Nothing is fitted, so nothing can be fitted too closely."""
+"""`average`: every member has the same weight. Nothing is fitted, so nothing can overfit."""
 
 import numpy as np
 

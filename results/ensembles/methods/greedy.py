@@ -2,7 +2,7 @@
 
 Source:
     Caruana et al. (2004), "Ensemble selection from libraries of models". Purucker and Beel (2023,
-    arXiv 2307.00286) found that it does not fit ROC AUC too closely, as CMA-ES on the weights does.
+    arXiv 2307.00286) found that it does not overfit ROC AUC, as CMA-ES on the weights does.
 """
 
 from typing import Final

@@ -1,4 +1,4 @@
-"""`grid`: each member weighs 0, 0.34, 0.67 or 1; all combinations are tried on out-of-fold predictions."""
+"""`grid`: each member's weight is 0, 0.34, 0.67 or 1; all combinations are scored out of fold."""
 
 import itertools
 from typing import Final

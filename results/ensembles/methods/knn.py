@@ -26,8 +26,8 @@ class NeighbourStack(Parameters):
 
     Attributes:
         points: Standardised logits, shape (points, members).
-        labels: 0 or 1, shape (points,).
-        neighbours: At most the number of points.
+        labels: Labels, 0 or 1, shape (points,).
+        neighbours: Number of neighbours, at most the number of points.
     """
 
     kind: Literal["neighbours"] = "neighbours"
@@ -49,7 +49,7 @@ class NeighbourStack(Parameters):
 
 
 def fit_knn(members: Members, seed: int) -> NeighbourStack:
-    """Store the images; neighbours are the odd number near the root of their number, 5 to 51."""
+    """Store the images; the number of neighbours is odd, near the root of the number of images, 5 to 51."""
     logits = positive_logits(members.probabilities)
     inputs = fit_standardiser(logits)
     kept = sample_points(members.labels, seed)

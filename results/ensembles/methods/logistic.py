@@ -15,7 +15,7 @@ class LogisticStack(Parameters):
     """P(positive) = sigmoid(x @ coefficients + intercept), with x the standardised logits (images, members).
 
     Attributes:
-        coefficients: Shape (members,).
+        coefficients: Coefficient of each member's logit, shape (members,).
     """
 
     kind: Literal["logistic"] = "logistic"

@@ -25,11 +25,11 @@ MOST_ITERATIONS: Final = 200
 
 
 class Layer(FrozenModel):
-    """x @ weights + bias.
+    """A dense layer, x @ weights + bias.
 
     Attributes:
-        weights: Shape (inputs, outputs).
-        bias: Shape (outputs,).
+        weights: Weight matrix, shape (inputs, outputs).
+        bias: Bias vector, shape (outputs,).
     """
 
     weights: Matrix
@@ -44,8 +44,8 @@ class PerceptronStack(Parameters):
     """P(positive) = sigmoid(output(tanh(hidden(x)))), x the standardised logits (images, members).
 
     Attributes:
-        hidden: From members to hidden units.
-        output: From hidden units to one logit.
+        hidden: Layer from members to hidden units.
+        output: Layer from hidden units to one logit.
     """
 
     kind: Literal["perceptron"] = "perceptron"
@@ -75,7 +75,7 @@ def fit_mlp(members: Members, seed: int) -> PerceptronStack:
         random_state=seed,
     )
     with warnings.catch_warnings():
-        # The number of iterations is bounded on purpose: reaching it is no failure.
+        # The number of iterations is limited on purpose: reaching the limit is not a failure.
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(inputs.apply(logits), members.labels)
     hidden, output = (

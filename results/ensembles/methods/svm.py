@@ -30,7 +30,7 @@ class SupportVectorStack(Parameters):
         vectors: Support vectors v, standardised, shape (vectors, members).
         dual: Signed dual coefficients, shape (vectors,).
         gamma: Width of the kernel, positive.
-        platt: Of the decision values.
+        platt: Platt scaling of the decision values.
     """
 
     kind: Literal["support_vectors"] = "support_vectors"
@@ -91,7 +91,7 @@ def _held_out_decisions(inputs: FloatArray, labels: IntArray, folds: IntArray) -
     values = np.zeros(len(labels))
     for fold in np.unique(folds):
         own, others = folds == fold, folds != fold
-        # With too few patients to cut there is nothing else to fit on: its own decisions have to do.
+        # With too few patients for folds the machine is fitted on the fold that it predicts, too.
         fitted_on = others if len(np.unique(labels[others])) == 2 else own | others
         values[own] = _machine(inputs[fitted_on], labels[fitted_on]).decision_function(inputs[own])
     return values

@@ -21,18 +21,18 @@ SOURCES: Final[Mapping[str, Source]] = MappingProxyType(
 def load_patch_set(
     data: str, *, task: Task, label_codes: LabelCodes | None, store: Path, source: str | None = None
 ) -> tuple[PatchSet, list[str]]:
-    """Load labelled images, check them, and keep a copy in the store.
+    """Load labelled images, check them, and write a copy to the store.
 
     Args:
         data: `phantom` (or `phantom:subtlety=0.7,patients=80,seed=3`), `wisconsin`, an `.npz` file, a folder
             that holds `train_tensor.npy`, or a folder of image files.
-        task: The question the labels answer.
-        label_codes: What label numbers mean; None decides from the numbers or folder names.
-        store: Folder of the materialised data; the copy lies in `<store>/data/<fingerprint>/`.
-        source: Name in `SOURCES`; None decides from what `data` is.
+        task: Task that the labels are for.
+        label_codes: Code book of the label numbers; None decides from the numbers or folder names.
+        store: Folder of the stored data; the copy is in `<store>/data/<fingerprint>/`.
+        source: Name in `SOURCES`; None decides from `data`.
 
     Returns:
-        The stored patch set, and sentences to print: what was decided, converted or is missing.
+        The stored patch set, and sentences to print on decisions, conversions and missing parts.
 
     Raises:
         UnknownNameError: If there is no such source.
@@ -75,7 +75,7 @@ def source_of(data: str) -> str:
 
 
 def default_data(task: Task) -> str:
-    """What a task is searched on when no data are given.
+    """Name of the built-in data that a task is searched on when no data are given.
 
     >>> from trainables.config.tasks import task_named
     >>> default_data(task_named("benign_malignant")), default_data(task_named("wisconsin"))
@@ -85,7 +85,7 @@ def default_data(task: Task) -> str:
 
 
 def is_built_in(data: str) -> bool:
-    """Tell whether data have a name and no path.
+    """True if data are given by name, not by path.
 
     >>> is_built_in("phantom:seed=3"), is_built_in("wisconsin"), is_built_in("patches.npz")
     (True, True, False)

@@ -1,4 +1,4 @@
-"""What every source checks before it hands arrays over: pixels, labels, patients, and what codes mean."""
+"""Checks that every data source makes: of pixels, labels, patients and label codes."""
 
 from collections.abc import Iterator
 from typing import Any, Final
@@ -17,11 +17,11 @@ _PAIRS: Final = "even rows are all 0, odd rows are not: baseline/abnormality pai
 
 
 def usable_images(images: NDArray[Any], where: str, notes: list[str]) -> PixelArray:
-    """Return the images as uint8, uint16 or float32, grey wherever all of them are grey.
+    """Return the images as uint8, uint16 or float32, with one channel if all of them are grey.
 
     Args:
-        images: Shape (N, H, W), (N, H, W, 1) or (N, H, W, 3), whole or memory-mapped.
-        where: Their place, for messages, such as "infn.npz: images".
+        images: Images, shape (N, H, W), (N, H, W, 1) or (N, H, W, 3), in memory or memory-mapped.
+        where: File and array, for messages, such as "infn.npz: images".
         notes: Sentences on every conversion are added here.
 
     Raises:
@@ -38,7 +38,7 @@ def usable_images(images: NDArray[Any], where: str, notes: list[str]) -> PixelAr
 
 
 def is_grey(image: NDArray[Any]) -> bool:
-    """True where the three last-axis channels are equal; shape (..., 3)."""
+    """True if the three channels are equal everywhere; shape (..., 3)."""
     return bool((image[..., 0] == image[..., 1]).all() and (image[..., 0] == image[..., 2]).all())
 
 
@@ -46,7 +46,7 @@ def usable_labels(labels: NDArray[Any], count: int, where: str) -> IntArray:
     """Return label codes as int64, shape (count,).
 
     Raises:
-        DataError: If they are not one whole number an image.
+        DataError: If they are not one whole number per image.
     """
     if labels.shape != (count,):
         raise DataError(
@@ -69,7 +69,7 @@ def usable_patients(patients: NDArray[Any], count: int, where: str) -> TextArray
     """Return patient ids as text, shape (count,).
 
     Raises:
-        DataError: If there is not one id an image, or an id is empty.
+        DataError: If there is not one id per image, or an id is empty.
     """
     if patients.shape != (count,):
         raise DataError(
@@ -89,7 +89,7 @@ def usable_patients(patients: NDArray[Any], count: int, where: str) -> TextArray
 
 
 def has_pairs(labels: IntArray) -> bool:
-    """True where even rows are all 0 and odd rows are not, as in baseline/abnormality pairs.
+    """True if all even rows are 0 and no odd row is, as in baseline/abnormality pairs.
 
     >>> has_pairs(np.array([0, 1, 0, 2])), has_pairs(np.array([0, 1, 1, 0]))
     (True, False)
@@ -110,14 +110,14 @@ def baseline_partners(count: int) -> IntArray:
 def decide_label_codes(
     labels: IntArray, task: Task, given: LabelCodes | None, notes: list[str]
 ) -> LabelCodes:
-    """Say what label numbers mean, from what the user said or else from the numbers themselves.
+    """Decide the code book of label numbers: the user's, or else one that the numbers themselves allow.
 
-    Zeros and ones are the task's own classes, and pairs with further codes are Pisa's. Strictly alternating
-    zeros and ones would be Pisa's too if all abnormalities were benign masses; that leaves two classes in
+    Zeros and ones are the task's own classes, and pairs with further codes are `pisa`. Strictly alternating
+    zeros and ones would be `pisa` too if all abnormalities were benign masses; that leaves two classes in
     normal_abnormal only, where both readings give the same labels, so there the pairs are kept.
 
     Raises:
-        DataError: If the numbers allow several readings and the user gave none.
+        DataError: If the numbers allow several code books and the user named none.
     """
     if given is not None:
         notes.append(f"label codes: {given} (as given)")

@@ -1,7 +1,7 @@
-"""A folder of image files: `<class>/<file>`, or `<patient>/<class>/<file>` as in the IDC set.
+"""Data source of a folder of image files: `<class>/<file>`, or `<patient>/<class>/<file>` as in the IDC set.
 
 Class folders are named after the task's classes, their numbers, or findings (`mass_benign`, ...), in any
-case. With `<class>/<file>`, an optional `patients.csv` says whose the images are.
+case. With `<class>/<file>`, an optional `patients.csv` names the patient of each image.
 """
 
 import difflib
@@ -24,7 +24,7 @@ _PARTS_OF_A_SPLIT: Final = frozenset({"train", "training", "test", "testing", "v
 
 @dataclass(frozen=True, slots=True)
 class _ClassNames:
-    """How folder names become label codes."""
+    """Code book that maps folder names to label codes."""
 
     label_codes: LabelCodes
     code_of_name: dict[str, int]
@@ -35,7 +35,7 @@ class _ClassNames:
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """One image file with what its place says about it."""
+    """One image file with the label code and patient that follow from its path."""
 
     file: Path
     code: int
@@ -47,8 +47,8 @@ def load_folder(data: str, task: Task, label_codes: LabelCodes | None) -> tuple[
 
     Args:
         data: Path of the folder.
-        task: The question; its class names are folder names.
-        label_codes: What numbers mean as folder names; None reads 0 and 1 as the task's classes.
+        task: Task, whose class names are folder names.
+        label_codes: Code book of numbers as folder names; None reads 0 and 1 as the task's classes.
 
     Returns:
         The patches, ordered by path, and sentences on what was decided or converted.
@@ -132,7 +132,7 @@ def _is_by_patient(folders: Sequence[Path]) -> bool:
 
 
 def _without_nested_copy(folders: Sequence[Path], notes: list[str]) -> list[Path]:
-    """Leave out a folder that holds its siblings once more, as an IDC archive does."""
+    """Leave out a folder that contains copies of its siblings, as in an archive of the IDC set."""
     siblings = {folder.name for folder in folders}
     kept = []
     for folder in folders:
@@ -185,7 +185,7 @@ def _note_other_files(root: Path, notes: list[str]) -> None:
         if path.is_file() and path.suffix.lower() not in SUFFIXES and path != root / "patients.csv"
     )
     if others:
-        notes.append(f"files left out, since they are no PNG, JPEG, TIFF, PGM or BMP: {others}")
+        notes.append(f"files left out, since they are not PNG, JPEG, TIFF, PGM or BMP: {others}")
 
 
 def _folders(folder: Path) -> list[Path]:

@@ -1,4 +1,4 @@
-"""Image files: PNG, JPEG, TIFF, PGM and BMP, 8 or 16 bit, grey or RGB, to one array."""
+"""Reading of image files into one array: PNG, JPEG, TIFF, PGM and BMP, 8 or 16 bit, grey or RGB."""
 
 import io
 from collections import Counter
@@ -16,8 +16,8 @@ from trainables.data.patches import PixelArray
 from trainables.data.sources.checks import is_grey
 
 SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".pgm", ".bmp"})
-# Before version 5 OpenCV fills what a truncated PNG or JPEG lacks with grey and says nothing; of other short
-# files it prints lines of its own. Pillow raises. TIFF is left to OpenCV: Pillow reads no 16-bit RGB there.
+# Before version 5 OpenCV silently fills the missing part of a truncated PNG or JPEG with grey; for others it
+# prints its own lines. Pillow raises. TIFF is left to OpenCV, since Pillow cannot read 16-bit RGB TIFF.
 _CHECKED_BY_PILLOW: Final = SUFFIXES - {".tif", ".tiff"}
 
 
@@ -28,11 +28,11 @@ def read_images(files: Sequence[Path], notes: list[str]) -> PixelArray:
     the array is grey, even where files are stored as RGB with equal channels; otherwise it is RGB.
 
     Args:
-        files: At least one path.
+        files: Paths, at least one.
         notes: Sentences on every conversion are added here.
 
     Returns:
-        uint8 or uint16, shape (N, H, W) or (N, H, W, 3), in the order of `files`.
+        Images, uint8 or uint16, shape (N, H, W) or (N, H, W, 3), in the order of `files`.
 
     Raises:
         DataError: If a file cannot be read whole, or if 8- and 16-bit images are mixed.
@@ -57,7 +57,7 @@ def read_image(path: Path) -> NDArray[Any]:
     """Read one image; shape (H, W), or (H, W, 3) in RGB order; alpha is dropped.
 
     Raises:
-        DataError: If the file is missing, truncated, no image, or neither 8 nor 16 bit.
+        DataError: If the file is missing, truncated, not an image, or neither 8 nor 16 bit.
     """
     try:
         content = path.read_bytes()
@@ -109,7 +109,7 @@ def _settle_channels(images: list[NDArray[Any]], notes: list[str]) -> None:
 
 
 def _common_shape(images: Sequence[NDArray[Any]]) -> tuple[int, int]:
-    """The most frequent height and width; of equally frequent ones the largest."""
+    """The most frequent height and width; the largest of equally frequent ones."""
     counts = Counter(image.shape[:2] for image in images)
     height, width = max(counts, key=lambda shape: (counts[shape], shape))
     return height, width

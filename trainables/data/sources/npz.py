@@ -1,4 +1,4 @@
-"""One `.npz` file: `images`, `labels` and, where known, `patient`."""
+"""Data source of one `.npz` file: `images`, `labels` and, where known, `patient`."""
 
 import zipfile
 import zlib
@@ -29,8 +29,8 @@ def load_npz(data: str, task: Task, label_codes: LabelCodes | None) -> tuple[Raw
 
     Args:
         data: Path of the file.
-        task: The question, for what zeros and ones mean.
-        label_codes: What label numbers mean; None decides from the numbers.
+        task: Task; zeros and ones may be its classes.
+        label_codes: Code book of the label numbers; None decides from the numbers.
 
     Returns:
         The patches, and sentences on what was decided or converted.
@@ -58,7 +58,7 @@ def load_npz(data: str, task: Task, label_codes: LabelCodes | None) -> tuple[Raw
 
 
 def _read(path: Path) -> dict[str, NDArray[Any]]:
-    """The arrays that are used, and no other: a file may hold far more."""
+    """Read the arrays that are used, and no others, since a file may hold far more."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             missing = [key for key in ("images", "labels") if key not in stored.files]

@@ -1,4 +1,4 @@
-"""`patients.csv`: which patient an image file belongs to."""
+"""Table `patients.csv`, with the patient of each image file."""
 
 import csv
 from collections import Counter
@@ -16,14 +16,14 @@ def patients_of(table: Path, files: Sequence[str], notes: list[str]) -> TextArra
 
     Args:
         table: CSV with the columns `file` (path below the folder, or bare file name) and `patient`.
-        files: Paths below the folder, with forward slashes.
+        files: Paths relative to the folder, with forward slashes.
         notes: A sentence on rows without a file is added here.
 
     Returns:
         Patient ids, shape (len(files),).
 
     Raises:
-        DataError: If a column or a file's row is missing, or a row says two things.
+        DataError: If a column or a file's row is missing, or rows contradict each other.
     """
     patient_of_name = _read(table)
     bare_names = Counter(PurePosixPath(file).name for file in files)

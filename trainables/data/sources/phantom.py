@@ -1,4 +1,4 @@
-"""The embedded synthetic set: `phantom`, or `phantom:subtlety=0.7,patients=80,seed=3`."""
+"""Data source of the built-in synthetic set: `phantom`, or `phantom:subtlety=0.7,patients=80,seed=3`."""
 
 from typing import Any, Final
 
@@ -21,9 +21,9 @@ def load_phantom(data: str, task: Task, label_codes: LabelCodes | None) -> tuple
     """Generate the synthetic set.
 
     Args:
-        data: `phantom`, or `phantom:` and settings of `make_phantom` with commas between them.
-        task: The question; not used, since the codes are known.
-        label_codes: Pisa's, or None.
+        data: `phantom`, or `phantom:` and settings of `make_phantom`, separated by commas.
+        task: Task; not used, since the label codes are known.
+        label_codes: `pisa`, or None.
 
     Returns:
         The patches, and the sentence that they are synthetic.

@@ -1,8 +1,8 @@
-"""The Pisa layout: CBIS-DDSM patches as four `.npy` files, baseline and abnormality in turn.
+"""Data source of the Pisa layout: CBIS-DDSM patches in `.npy` files, baseline and abnormality in turn.
 
-`train_tensor.npy`, `train_labels.npy`, `public_test_tensor.npy`, `public_test_labels.npy`; the first two are
-needed. The course set holds no patients; `train_patient.npy` and `public_test_patient.npy` (or
-`test_patient.npy`) are read where they are.
+The files are `train_tensor.npy`, `train_labels.npy`, `public_test_tensor.npy`, `public_test_labels.npy`; the
+first two are required. The set of the Pisa course has no patients; `train_patient.npy` and
+`public_test_patient.npy` (or `test_patient.npy`) are read if they are there.
 """
 
 from dataclasses import dataclass
@@ -38,8 +38,8 @@ def load_pisa(data: str, task: Task, label_codes: LabelCodes | None) -> tuple[Ra
 
     Args:
         data: Path of the folder.
-        task: The question; not used, since the codes are known.
-        label_codes: What label numbers mean; None reads them as Pisa's.
+        task: Task; not used, since the label codes are known.
+        label_codes: Code book of the label numbers; None for `pisa`.
 
     Returns:
         The patches, training rows first, and sentences on what was decided.

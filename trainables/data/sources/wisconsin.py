@@ -1,7 +1,7 @@
-"""The Breast Cancer Wisconsin (diagnostic) table: measurements of cell nuclei, which come with scikit-learn.
+"""Data source of the Breast Cancer Wisconsin (diagnostic) table: measurements of cell nuclei.
 
 Street, Wolberg, Mangasarian (1993); 569 masses, 30 columns: mean, standard error and worst value of ten
-measurements. UCI Machine Learning Repository, CC BY 4.0.
+measurements. UCI Machine Learning Repository, CC BY 4.0; the table comes with scikit-learn.
 """
 
 import numpy as np
@@ -19,12 +19,12 @@ def load_wisconsin(data: str, task: Task, label_codes: LabelCodes | None) -> tup
 
     Args:
         data: `wisconsin`; not used, since there is one such table.
-        task: The question; not used, since the codes are known.
+        task: Task; not used, since the label codes are known.
         label_codes: `task`, or None.
 
     Returns:
-        The table with 0 for benign and 1 for malignant masses, and the sentence that says what it is. The
-        table names no patients: every mass is taken for a patient's only one.
+        The table with 0 for benign and 1 for malignant masses, and a sentence that describes it. The table
+        has no patients: each mass is taken as that of a different patient.
 
     Raises:
         DataError: If other label codes are asked for.

@@ -1,8 +1,9 @@
-"""Seed 003's inception v4.05 and 4.06 (Scuccimarra): a small Inception v4 for 299 px.
+"""A small Inception v4 for 299 px: inception v4.05 and v4.06 of source system 003 (Scuccimarra).
 
-Inception v4: Szegedy et al. (2017), arXiv 1602.07261. Written from the published description of the seed; no
-weights are published. Its committed head is `model.head.pooling=gap`, `hidden=none`, `dropout=0.2`; its text
-says flatten and one or two hidden layers, which are settings of the head too. `model.head.style=tf003`.
+Inception v4: Szegedy et al. (2017), arXiv 1602.07261. Written from the source's published description; no
+weights are published. The head in its published code is `model.head.pooling=gap`, `hidden=none`,
+`dropout=0.2`; its text says flatten and one or two hidden layers, which are settings of the head too. Both
+have `model.head.style=tf003`.
 """
 
 from collections import OrderedDict
@@ -17,7 +18,7 @@ Step = tuple[int, Kernel] | tuple[int, Kernel, int]  # filters, kernel, and a st
 
 
 def _path(inputs: int, *steps: Step, padding: Padding = "same") -> nn.Sequential:
-    """Units one after the other; a step with a stride has valid padding, as has the last under `valid`."""
+    """Units in sequence; a step with a stride has valid padding, and so has the last one under `valid`."""
     layers = []
     for place, (filters, kernel, *stride) in enumerate(steps, start=1):
         is_valid = bool(stride) or (padding == "valid" and place == len(steps))
@@ -40,7 +41,7 @@ def _averaged(inputs: int, filters: int) -> nn.Sequential:
 
 
 def _forked(inputs: int, *steps: Step) -> nn.Sequential:
-    """A path whose end is looked at along rows and along columns."""
+    """A path that ends in two branches: a convolution along rows and one along columns."""
     last = steps[-1][0]
     ends = Branches([unit(SEED_003, last, 128, (1, 3)), unit(SEED_003, last, 128, (3, 1))])
     return nn.Sequential(_path(inputs, *steps), ends)

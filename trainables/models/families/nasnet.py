@@ -1,8 +1,8 @@
 """NASNet-A Large: Zoph et al. (2018), arXiv 1707.07012; code from timm, weights `tf_in1k`, both Apache-2.0.
 
-A cell of NASNet takes the outputs of the two cells before it. So between two stages lie both, the newer
-first, side by side along the channels; a stage ends only where both maps have the same side. The last stage
-gives the newer alone, with the usual 4032 channels. A head on an earlier cut sees what the next cell would.
+A cell of NASNet takes the outputs of the two cells before it. So stages pass both on, the newer first,
+concatenated along the channels; a stage ends only where both maps have the same side. The last stage returns
+the newer alone, with the usual 4032 channels. A head on an earlier cut gets the input of the next cell.
 """
 
 from collections import OrderedDict
@@ -18,7 +18,7 @@ _GROUPS: Final = (("reduce0", 1008, range(1, 6)), ("reduce1", 2016, range(7, 12)
 
 
 class _Stem(nn.Module):
-    """First convolution, both stem cells and cell 0: where the sides of two outputs agree first."""
+    """First convolution, both stem cells and cell 0, after which two outputs have the same side at last."""
 
     def __init__(self, net: Any) -> None:
         super().__init__()
@@ -34,14 +34,14 @@ class _Stem(nn.Module):
 
 
 class _Cell(nn.Module):
-    """A normal cell; the last of the net passes on its own output only, through ReLU."""
+    """A normal cell; the last cell of the net returns only its own output, through ReLU."""
 
     def __init__(self, cell: nn.Module, width: int, *, is_last: bool) -> None:
         super().__init__()
         self.cell, self.width, self.is_last = cell, width, is_last
 
     def forward(self, pair: Tensor) -> Tensor:
-        """Map two maps side by side to two, or to one if it is the last."""
+        """Map two concatenated maps to two, or to one if this is the last cell."""
         newer, older = pair[:, : self.width], pair[:, self.width :]
         found: Tensor = self.cell(newer, older)
         return found.relu() if self.is_last else torch.cat([found, newer], dim=1)
@@ -55,7 +55,7 @@ class _Reduction(nn.Module):
         self.reduction, self.cell, self.width = reduction, cell, width
 
     def forward(self, pair: Tensor) -> Tensor:
-        """Map two maps side by side to two of half the side."""
+        """Map two concatenated maps to two of half the side."""
         newer, older = pair[:, : self.width], pair[:, self.width :]
         reduced = self.reduction(newer, older)
         return torch.cat([self.cell(reduced, older), reduced], dim=1)

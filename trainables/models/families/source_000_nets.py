@@ -1,13 +1,13 @@
-"""Plain nets that train from random weights: convolutions with ReLU and pooling, as Keras draws them.
+"""Plain nets that train from random weights: convolutions with ReLU and pooling, initialised as in Keras.
 
-- `scratch4` is seed 004's net for both of its tasks: four valid 3x3 convolutions (32, 64, 128, 128) with 2x2
-  pooling, 7x7x128 at 150 px. With a flatten head of 512 units and one output it has 3,452,545 parameters.
-- `idc_bench` is seed 000's benchmark, one convolution on 50x50x3 and a flatten head without hidden layers.
-  The seed does not say how wide it is: 32 filters of 3x3 are chosen here.
-- `sia6conv` is the branch of seed 001's siamese net from scratch: three convolutions, pool, three
-  convolutions, pool. The seed gives no filters: 32 and 64 of 3x3, valid as in its M1, are chosen here.
+- `scratch4` (source system 004, for both of its tasks): four valid 3x3 convolutions (32, 64, 128, 128) with
+  2x2 pooling, 7x7x128 at 150 px. With a flatten head of 512 units and one output it has 3,452,545 parameters.
+- `idc_bench` (source system 000, its benchmark): one convolution on 50x50x3 and a flatten head without hidden
+  layers. The source does not say how wide it is: 32 filters of 3x3 were chosen here.
+- `sia6conv` (source system 001, the branch of its siamese net from scratch): three convolutions, pool, three
+  convolutions, pool. The source gives no filters: 32 and 64 of 3x3, valid as in its net M1, were chosen here.
 
-Written from the seeds' descriptions; no weights are published.
+Written from the sources' descriptions; no weights are published.
 """
 
 from collections import OrderedDict

@@ -1,15 +1,16 @@
-"""Nets of seed 003 (Scuccimarra, "ConvNets for classifying DDSM"), and seed 001's M1 of the same family.
+"""Nets of source system 003 (Scuccimarra, "ConvNets for classifying DDSM"), and M1 of source system 001.
 
-Every convolution is 3x3 with bias, batch normalisation (eps 1e-8) and ReLU, in TensorFlow's SAME padding.
-The sources' heads are `model.head.style=tf003` with `pooling=flatten`, `batch_norm=true` and, for
+All are of one family. Every convolution is 3x3 with bias, batch normalisation (eps 1e-8) and ReLU, in
+TensorFlow's SAME padding. The sources' heads are `model.head.style=tf003` with `pooling=flatten`,
+`batch_norm=true` and, for
 
 - `s1_0_0` (1.0.0.29, .35, .45 and .46, which differ in input scaling and weight decay only), M1 and M2:
   `hidden=2048-2048`, `dropout=0.5`; M2 is M1 trained with L1 and L2 penalties;
 - `s1_0_1_39n`: `hidden=1024-1024`, `dropout=0.7`;
 - `vgg_lite` (16.3.04): `hidden=1024-512`, `dropout=0.5`. VGG: Simonyan and Zisserman (2015), arXiv 1409.1556.
 
-Written from the published description; no weights are published. Of 1.0.1.39n the pool after its last block,
-and of 1.2.x all but "branches and residual connections", are not recorded: the choices here say so.
+Written from the published description; no weights are published. Not recorded are, of 1.0.1.39n, the pool
+after its last block, and of 1.2.x everything but "branches and residual connections"; these were chosen here.
 """
 
 from collections import OrderedDict

@@ -3,8 +3,8 @@
 VGG: Simonyan and Zisserman (2015), arXiv 1409.1556. ResNet: He et al. (2016), arXiv 1512.03385.
 Inception v3: Szegedy et al. (2016), arXiv 1512.00567. MobileNetV2: Sandler et al. (2018), arXiv 1801.04381.
 
-torchvision is imported by what builds a network: it takes two seconds, and a worker whose features are stored
-builds none.
+torchvision is imported only when a network is built: it takes two seconds, and a worker whose features are
+stored builds none.
 """
 
 from collections import OrderedDict
@@ -16,7 +16,7 @@ from trainables.models.stages import Backbone
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
 
-# The last block is cut finely: seed 004 drops its pool ("top+1"), seed 001 trains its last convolution.
+# The last block is cut finely: published systems drop its pool (`top+1`) or train its last convolution.
 _VGG16_SLICES = {
     "block1": (0, 5),
     "block2": (5, 10),
@@ -28,7 +28,7 @@ _VGG16_SLICES = {
     "block5_pool": (30, 31),
 }
 
-# Block 2 ends before its pool: seed 000 froze the first six layers of Keras, `features[0:9]`.
+# Block 2 ends before its pool: a published system froze the first six layers of Keras, `features[0:9]`.
 _VGG19_SLICES = {
     "block1": (0, 5),
     "block2": (5, 9),
@@ -53,7 +53,7 @@ def _vgg19(channels: int) -> "OrderedDict[str, nn.Module]":
 def _vgg(letter: str, slices: dict[str, tuple[int, int]]) -> "OrderedDict[str, nn.Module]":
     from torchvision.models import vgg
 
-    # The convolutions alone: whole networks draw 100 million weights of a classifier that nobody keeps.
+    # The convolutions alone: a whole network initialises 100 million weights of a classifier that is dropped.
     features = vgg.make_layers(vgg.cfgs[letter], batch_norm=False)
     return OrderedDict((name, features[start:stop]) for name, (start, stop) in slices.items())
 

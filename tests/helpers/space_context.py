@@ -1,0 +1,28 @@
+"""The context of a search space as a machine gives it that affords everything."""
+
+from search_spaces.context import SpaceContext
+from search_spaces.registry import TASK_SPACES
+from trainables.config.tasks import TASKS
+from trainables.models.registry import BACKBONES, DEFAULT_BACKBONES, backbone_named
+
+IMAGE_SPACES = sorted(name for name in TASK_SPACES if not TASKS[name].takes_table)
+PRETRAINED = tuple(name for name, backbone in BACKBONES.items() if backbone.has_imagenet_weights)
+
+
+def context(backbones: tuple[str, ...] = DEFAULT_BACKBONES) -> SpaceContext:
+    def levels(name: str) -> tuple[str, ...]:
+        count = len(backbone_named(name).levels)
+        return tuple("top" if drop == 0 else f"top+{drop}" for drop in range(count))
+
+    return SpaceContext(
+        backbones=backbones,
+        from_scratch=frozenset(backbones) - set(PRETRAINED),
+        fine_tunes={name: levels(name)[:2] for name in backbones},
+        flattens={name: levels(name) for name in backbones},
+        levels={name: levels(name) for name in backbones},
+        adapts_channels=frozenset(backbones) & {"vgg16"},
+        augmentations=("none", "flips", "d4", "rotate"),
+        sizes_px=dict.fromkeys(backbones, 150),
+        epochs=30,
+        images=100,
+    )

@@ -1,0 +1,150 @@
+"""Ensembles of a run folder: built, chosen, whole on disk, and shown in eighty columns."""
+
+import datetime
+import json
+import math
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+from rich.console import Console
+from simulated_run import make_run, trial_record
+from simulated_trials import simulate
+
+from results.ensembles.build import Ensemble, build_ensembles, read_ensemble
+from results.ensembles.members import align
+from results.ensembles.methods import METHODS
+from results.ensembles.nested import TIE
+from results.ensembles.tables import ensemble_table, ensembles_as_csv, ensembles_as_json
+from results.errors import EnsembleError
+from results.scores.bootstrap import Interval
+from trainables.common.errors import UnknownNameError
+
+NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+
+
+@pytest.fixture
+def run(tmp_path):
+    return make_run(tmp_path, simulate())
+
+
+def shown(table):
+    console = Console(width=80, record=True, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123
+    with console.file:
+        console.print(table)
+    return console.export_text()
+
+
+def test_ensembles_are_written_and_read_back(run):
+    built = build_ensembles(run, max_members=3, resamples=50, seed=1)
+    assert [ensemble.method for ensemble in built] == ["best_single", *METHODS]
+    assert sum(ensemble.is_chosen for ensemble in built) == 1
+    for ensemble in built:
+        assert read_ensemble(run, ensemble.method) == ensemble
+        assert 1 <= len(ensemble.trials) <= 3
+        assert ensemble.calibration is not None
+        assert 0 < ensemble.threshold < 1
+        assert all(math.isfinite(value) for value in ensemble.nested.metrics.values())
+    best = max(ensemble.nested.auc for ensemble in built[1:])
+    simplest = next(ensemble for ensemble in built[1:] if ensemble.nested.auc >= best - TIE)
+    assert simplest.is_chosen
+    assert read_ensemble(run) == simplest
+
+
+def test_members_without_weight_are_dropped(tmp_path):
+    trials = {0: simulate(trials=1, strength=-3.0)[0], 1: simulate(trials=1, strength=3.0)[0]}
+    run = make_run(tmp_path, trials)
+    build_ensembles(run, methods=["greedy"], resamples=2, seed=0)
+    found = read_ensemble(run, "greedy")
+    assert (found.trials, found.fitted.weights, found.pool) == ((1,), (1.0,), (1, 0))
+
+
+def test_the_pool_holds_the_best_trials(run):
+    values = {record.number: record.value for record in run.records()}
+    wanted = sorted(values, key=values.__getitem__, reverse=True)[:2]
+    built = build_ensembles(run, pool=2, methods=["average"], resamples=2, seed=0)
+    assert list(built[0].pool) == wanted
+
+
+def test_a_single_trial_is_an_ensemble_of_one_and_says_so(tmp_path):
+    run = make_run(tmp_path, simulate(trials=1))
+    built = build_ensembles(run, resamples=2, seed=0)
+    assert [(one.method, one.trials, one.is_chosen) for one in built] == [("best_single", (0,), True)]
+    assert read_ensemble(run).method == "best_single"
+    assert "Only one trial can be a member" in " ".join(shown(ensemble_table(built)).split())
+
+
+def test_collapsed_trials_are_left_out(run):
+    run.write_record(trial_record(0, value=0.99, collapsed_folds=(1,)))
+    assert 0 not in build_ensembles(run, methods=["average"], resamples=2, seed=0)[0].pool
+
+
+def test_collapsed_trials_are_used_when_there_is_nothing_else_and_it_is_said(tmp_path):
+    run = make_run(tmp_path, simulate(trials=2), collapsed_folds=(0,))
+    built = build_ensembles(run, methods=["average"], resamples=2, seed=0)
+    assert built[1].collapsed == built[1].trials
+    assert "Collapsed in some fold: trials 0, 1." in shown(ensemble_table(built))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"state": "pruned"}, "needs a complete trial, found none among 4"),
+        ({"has_weights": False}, "kept their weights, found none among 4 complete ones"),
+        ({"fingerprint": "other"}, r"trials \[0, 1, 2, 3\] were run on other data"),
+    ],
+)
+def test_trials_that_cannot_be_members_say_what_to_do(tmp_path, changes, message):
+    run = make_run(tmp_path, simulate(), **changes)
+    with pytest.raises(EnsembleError, match=message):
+        build_ensembles(run, seed=0)
+
+
+def test_a_pool_needs_a_place(run):
+    with pytest.raises(EnsembleError, match="found pool 0 and members 4"):
+        build_ensembles(run, pool=0, seed=0)
+
+
+def test_an_ensemble_that_was_not_built_says_how(run):
+    with pytest.raises(EnsembleError, match="build it first with: orchestrate ensemble"):
+        read_ensemble(run, "greedy")
+
+
+def test_a_damaged_ensemble_is_refused(run):
+    run.write_json(run.ensemble_file("greedy"), {"method": "greedy"})
+    with pytest.raises(EnsembleError, match=r"greedy\.json is not an ensemble"):
+        read_ensemble(run, "greedy")
+
+
+def test_an_unknown_ensemble_answers_with_the_nearest(run):
+    with pytest.raises(UnknownNameError, match="did you mean 'best'"):
+        read_ensemble(run, "bst")
+
+
+def test_the_threshold_fits_the_calibrated_probability(tmp_path):
+    trials = simulate(images=1000, shift=4.0)
+    run = make_run(tmp_path, trials)
+    build_ensembles(run, methods=["average"], resamples=2, seed=0)
+    found, members = read_ensemble(run), align(trials)
+    positive = found.calibration.apply(found.fitted.combine(members.only(found.trials).probabilities)[:, 1])
+    assert positive.mean() == pytest.approx(members.labels.mean(), abs=0.02)
+    assert np.mean((positive >= found.threshold) == members.labels) > 0.75
+
+
+def test_tables_fit_eighty_columns_and_rows_are_plain(run):
+    built = build_ensembles(run, resamples=20, seed=0)
+    text = shown(ensemble_table(built))
+    assert max(len(line) for line in text.splitlines()) <= 80
+    for ensemble in built:
+        assert ensemble.method in text
+        nested = ensemble.nested
+        assert str(Interval(nested.auc, nested.auc_low, nested.auc_high)) in text
+    rows = json.loads(json.dumps(ensembles_as_json(built), allow_nan=False))
+    assert len(ensembles_as_csv(built).splitlines()) == len(rows) + 1 == len(METHODS) + 2
+    assert ensembles_as_csv([]) == "\n"
+
+
+def test_an_ensemble_record_refuses_unknown_keys(run):
+    kept = build_ensembles(run, methods=[], resamples=2, seed=0)[0].model_dump()
+    with pytest.raises(ValidationError, match="Extra inputs"):
+        Ensemble.model_validate({**kept, "colour": "red"})

@@ -1,0 +1,153 @@
+"""A hold-out has one fold: what is fitted to its predictions is judged on parts drawn within it."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from finished_run import CONFIGS, make_run
+from sklearn.metrics import roc_auc_score
+
+from results.ensembles import nested
+from results.ensembles.build import build_ensembles
+from results.ensembles.members import align
+from results.ensembles.methods import METHODS, fit, svm
+from results.ensembles.nested import nested_predictions
+from results.export.bundle import export_bundle
+from results.predictors.selected_model import resolve_model
+from results.predictors.threshold_sweep import sweep_of
+from results.run.records import OutOfFold
+from results.scores.calibration import cross_fitted_calibration, fit_platt
+from results.scores.cross_fitting import crossfit_parts, folds_or_drawn
+from results.scores.leaderboard import leaderboard
+from results.scores.metrics import best_threshold, cross_fitted_decisions, decisions
+from trainables.data.splits import TEST, TRAINING, read_split
+
+
+def one_fold(images=120, seed=0, strength=1.0):
+    """Two images a patient, scores that are far too sure of themselves, all in fold 0."""
+    random = np.random.default_rng(seed)
+    labels = np.repeat(np.arange(images // 2) % 3 == 0, 2).astype(np.int64)
+    positive = 1 / (1 + np.exp(-4 * (strength * labels + random.normal(size=images) + 0.5)))
+    patients = np.array([f"p{row // 2:02d}" for row in range(images)])
+    both = np.stack([1 - positive, positive], axis=1)
+    return OutOfFold(np.arange(images), labels, np.zeros(images, dtype=np.int64), patients, both)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return make_run(tmp_path_factory.mktemp("holdout"), {0: CONFIGS[0], 5: CONFIGS[0]}, holdout=0.5)
+
+
+# -- parts
+
+
+def test_parts_keep_patients_whole_and_classes_in_proportion():
+    kept = one_fold()
+    parts = crossfit_parts(kept)
+    assert sorted(set(parts.tolist())) == [0, 1, 2, 3, 4]
+    assert all(len(set(parts[kept.groups == patient].tolist())) == 1 for patient in set(kept.groups.tolist()))
+    assert {int(kept.labels[parts == part].sum()) for part in range(5)} == {8}
+
+
+def test_folds_are_kept_where_there_are_enough():
+    kept = one_fold()
+    folds = np.arange(120) // 2 % 2
+    assert folds_or_drawn(kept.labels, kept.groups, folds) is folds
+    assert len(set(folds_or_drawn(kept.labels, kept.groups, folds, fewest=3).tolist())) == 5
+
+
+def test_parts_are_the_same_for_every_trial_and_others_for_another_seed():
+    first, second = one_fold(seed=1), one_fold(seed=2)
+    np.testing.assert_array_equal(crossfit_parts(first), crossfit_parts(second))
+    other = folds_or_drawn(first.labels, first.groups, first.folds, seed=7)
+    assert not np.array_equal(crossfit_parts(first), other)
+
+
+def test_a_class_with_three_patients_is_cut_into_three_parts_and_one_with_a_single_one_into_none():
+    kept = one_fold()
+    for number, expected in ((3, 3), (1, 1)):
+        labels = np.isin(kept.groups, [f"p{patient:02d}" for patient in range(number)]).astype(np.int64)
+        assert len(set(folds_or_drawn(labels, kept.groups, kept.folds).tolist())) == expected
+
+
+# -- what is fitted
+
+
+def test_each_part_is_calibrated_and_decided_by_the_others():
+    kept = one_fold()
+    calibrated, decided = cross_fitted_calibration(kept), cross_fitted_decisions(kept)
+    parts, positive = crossfit_parts(kept), kept.probabilities[:, 1]
+    for part in range(5):
+        own, others = parts == part, parts != part
+        expected = fit_platt(kept.labels[others], positive[others]).apply(positive[own])
+        np.testing.assert_allclose(calibrated[own, 1], expected)
+        threshold = best_threshold(kept.labels[others], kept.probabilities[others])
+        np.testing.assert_array_equal(decided[own], decisions(kept.probabilities[own], threshold))
+    assert abs(calibrated[:, 1].mean() - kept.labels.mean()) < 0.05 < positive.mean() - kept.labels.mean()
+
+
+@pytest.mark.parametrize("method", ["best_single", *METHODS])
+def test_every_method_predicts_a_part_without_its_labels(method, monkeypatch):
+    trials = {number: one_fold(seed=number) for number in range(3)}
+    found = nested_predictions(align(trials), method, max_members=3, seed=0)
+    assert set(found.folds.tolist()) == {0, 1, 2, 3, 4}
+    monkeypatch.setattr(
+        nested, "_outer_folds", lambda *_: found.folds
+    )  # turned labels would be cut otherwise
+    own = found.folds == 2
+    turned = {
+        number: replace(one, labels=np.where(own, 1 - one.labels, one.labels))
+        for number, one in trials.items()
+    }
+    again = nested_predictions(align(turned), method, max_members=3, seed=0)
+    np.testing.assert_allclose(found.probabilities[own], again.probabilities[own], atol=1e-9)
+
+
+def test_a_support_vector_stack_is_not_calibrated_on_what_it_was_fitted_on(monkeypatch):
+    noise = align({number: one_fold(seed=number, strength=0.0) for number in range(3)})
+    honest = fit("stack_svm", noise, 0).platt.slope
+    monkeypatch.setattr(svm, "folds_or_drawn", lambda labels, *_, **__: np.zeros_like(labels))
+    assert honest < 0.5 * fit("stack_svm", noise, 0).platt.slope
+
+
+# -- a run
+
+
+def test_only_the_validation_part_has_predictions_and_scores(run):
+    split, kept = read_split(run.split_file), run.out_of_fold(0)
+    folds = split.fold_of(kept.groups)
+    assert set(split.fold_of_group.values()) == {TRAINING, TEST, 0}
+    assert set(folds.tolist()) == {0}
+    assert len(kept.rows) == sum(split.counts["validation"][name] for name in ("benign", "malignant")) == 16
+    np.testing.assert_allclose(kept.probabilities.sum(axis=1), 1.0, atol=1e-5)
+
+
+def test_the_auc_of_a_trial_is_that_of_the_validation_part(run):
+    rows, kept = leaderboard(run, resamples=50), run.out_of_fold(0)
+    own = next(row for row in rows if row.trial == 0)
+    assert own.auc == pytest.approx(roc_auc_score(kept.labels, kept.probabilities[:, 1]))
+    assert own.auc_low <= own.auc <= own.auc_high
+    assert own.auc_sd is None
+
+
+def test_ensembles_thresholds_evaluation_and_export_go_through(run, tmp_path):
+    built = build_ensembles(run, methods=("average", "stack_svm"), resamples=20, seed=0)
+    assert [len(one.nested.fold_auc) for one in built] == [len(built[0].nested.fold_auc)] * 3
+    for model in ({"trial": 0}, {"ensemble": "average"}):
+        found = sweep_of(run, **model).decisions
+        assert {one.found + one.missed + one.alarms + one.passed for one in found} == {16}
+        chosen = resolve_model(run, **model)
+        assert [one.threshold for one in found if one.is_chosen] == [pytest.approx(chosen.threshold)]
+        assert set(chosen.metrics) >= {"auc", "brier", "f2"}
+    manifest = export_bundle(run, tmp_path / "bundle", trial=0, held_out_limit=4).manifest
+    assert (manifest.data.images, manifest.data.held_out, manifest.data.folds) == (32, 16, 1)
+    card = (tmp_path / "bundle" / "model_card.md").read_text()
+    assert "a validation part of 16 images of the training data" in card
+    assert "The model saw all but the validation part." in card
+
+
+def test_the_test_part_of_a_hold_out_is_evaluated(run):
+    from orchestrator.postprocessing.test_set import open_test_part
+
+    found = open_test_part(run, ensemble="best", trial=0, by="orchestrate evaluate")
+    assert found.images == 8
