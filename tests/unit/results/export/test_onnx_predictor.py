@@ -229,7 +229,10 @@ def test_a_model_that_was_changed_is_refused(runtime, tmp_path):
     ("changes", "message"),
     [
         ({"format": 2}, "has format 2, this version reads format 1"),
-        ({"classes": ["one"]}, "is not the manifest of a bundle: classes: Tuple should have at least 2 items"),
+        (
+            {"classes": ["one"]},
+            "is not the manifest of a bundle: classes: Tuple should have at least 2 items",
+        ),
     ],
 )
 def test_a_manifest_that_cannot_be_read_is_refused(runtime, tmp_path, changes, message):

@@ -1,0 +1,111 @@
+"""Options of a search: from the command line, from a file, and from a run that is repeated."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from orchestrator.cli.main import build_parser
+from orchestrator.cli.options import reference_page
+from orchestrator.cli.search import request_of
+from orchestrator.request import SearchRequest
+from results.run.records import SearchRecord
+from results.run.run_folder import RunFolder
+from results.run.search_request import flag_of, parse_request
+from trainables.common.errors import ConfigError, UnknownNameError
+
+ROOT = Path(__file__).parents[3]
+
+
+def asked(*arguments: str | Path) -> SearchRequest:
+    return request_of(build_parser().parse_args(["search", *map(str, arguments)]))
+
+
+def written(folder: Path, **values: object) -> Path:
+    path = folder / "search.yaml"
+    path.write_text(yaml.safe_dump(values))
+    return path
+
+
+def test_the_reference_page_is_made_from_the_fields() -> None:
+    page = (ROOT / "docs" / "reference-search.md").read_text()
+    assert page == reference_page(), "run: python -m orchestrator.cli.options"
+
+
+def test_every_option_can_be_typed_and_has_a_description() -> None:
+    for name, field in SearchRequest.model_fields.items():
+        assert field.description, name
+        assert flag_of(name).startswith("--"), name
+    assert len(SearchRequest.model_fields) > 30
+
+
+def test_what_is_not_said_has_the_default_of_its_field() -> None:
+    request = asked("idc")
+    assert request == SearchRequest(task="idc", data="phantom")
+    assert (request.trials, request.epochs, request.fold_count, request.features) == (24, 30, 4, "float16")
+
+
+def test_a_file_is_read_and_what_is_typed_wins(tmp_path: Path) -> None:
+    file = written(
+        tmp_path, task="idc", trials=7, epochs=5, fixed_params={"optimizer.lr": 0.01, "model.cut": "top"}
+    )
+    request = asked("--config", file, "--trials", "9", "--set", "optimizer.lr=0.1")
+    assert (request.task, request.trials, request.epochs) == ("idc", 9, 5)
+    assert request.fixed_params == {"optimizer.lr": 0.1, "model.cut": "top"}
+
+
+def test_folds_that_are_typed_take_the_place_of_the_files_hold_out(tmp_path: Path) -> None:
+    request = asked("--config", written(tmp_path, task="idc", holdout=0.3), "--folds", "5")
+    assert (request.folds, request.holdout) == (5, None)
+
+
+@pytest.mark.parametrize(
+    ("values", "error", "message"),
+    [
+        ({"task": "idc", "trails": 3}, UnknownNameError, "unknown option 'trails'; did you mean 'trials'"),
+        ({"task": "idc", "trials": 0}, ConfigError, "--trials must be at least 1, found 0"),
+        ({"task": "idc", "features": "float8"}, ConfigError, "--features float8: Input should be"),
+        ({"trials": 3}, ConfigError, "no task is given"),
+    ],
+)
+def test_a_file_that_cannot_be_met_is_explained(
+    tmp_path: Path, values: dict[str, object], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        asked("--config", written(tmp_path, **values))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("- 1\n", "must hold names and values"),
+        ("a: [", "is not valid YAML"),
+        (None, "cannot be read: No such file"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_explained(tmp_path: Path, text: str | None, message: str) -> None:
+    path = tmp_path / "search.yaml"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        asked("--config", path)
+
+
+def test_the_search_of_a_run_is_repeated_under_another_name(
+    tmp_path: Path, make_search: Callable[..., SearchRecord]
+) -> None:
+    run = RunFolder(tmp_path)
+    record = make_search(trials=11, seed=5, fixed_params={"model.cut": "top+1"}, holdout=0.25)
+    run.write_search(record)
+    again = asked("--config", run.search_file)
+    assert again.name is None
+    assert again == record.request.model_copy(update={"name": None})
+    assert asked("--config", run.search_file, "--seed", "6", "--name", "other").seed == 6
+
+
+def test_a_request_means_the_same_in_every_folder(tmp_path: Path) -> None:
+    request = parse_request({"task": "idc", "runs": "runs", "weights_dir": tmp_path})
+    resolved = request.resolved(data="/data/patches.npz")
+    assert (resolved.runs, resolved.weights_dir) == (Path.cwd() / "runs", tmp_path)
+    assert (resolved.data, resolved.store) == ("/data/patches.npz", None)
