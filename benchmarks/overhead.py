@@ -65,7 +65,7 @@ _CONTEXT: Final = SpaceContext(
 
 
 class NoTraining:
-    """Replacement for `TrialRunner` that reports its epochs at once and writes a record as a real one does."""
+    """Replacement for `TrialRunner` that reports its epochs at once and writes a record as real ones do."""
 
     def __init__(
         self, run: RunFolder, number: int, config: TrialConfig, params: dict[str, Any], **given: Any

@@ -94,7 +94,8 @@ def trial_slots(
     if slots == 0:
         raise ResourceError(
             f"a trial asks for {count_text(cpus_per_trial, 'CPU')} and "
-            f"{count_text(gpus_per_trial, 'GPU')} on one machine, but none of the {len(parts)} machines has both; ask for less with --cpus-per-trial or "
+            f"{count_text(gpus_per_trial, 'GPU')} on one machine, but none of the {len(parts)} machines has "
+            "both; ask for less with --cpus-per-trial or "
             "--gpus-per-trial"
         )
     return int(slots if workers is None else min(slots, workers))

@@ -12,7 +12,7 @@ from results.run.search_request import GROUPS, SearchRequest, bounds_text, facts
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare an option for every field of `SearchRequest`, in its groups.
 
-    What is not given is not in the parsed arguments, so that a file or a recipe may say it.
+    An option that is not given is missing in the parsed arguments, so that a file or a recipe may set it.
     """
     groups = {
         name: parser.add_argument_group(title.lower()) for name, title in GROUPS.items() if name != "task"
@@ -101,7 +101,7 @@ def _range(name: str) -> str:
 
 
 def _plain_type(annotation: Any) -> Any:
-    """The type of an option without the None that means that nothing was said."""
+    """The type of an option without None, which means that the option was not given."""
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):
         (annotation,) = (part for part in typing.get_args(annotation) if part is not type(None))
     return annotation

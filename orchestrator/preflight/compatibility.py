@@ -47,7 +47,7 @@ def check_config(
         transform_spec(config, backbone, patch_set.images.shape[1:], patch_set.max_value, is_test=is_test)
     if config.model.pair != "none":
         training_data.baselines()
-    training_data.known(config.model.type_input)
+    training_data.side_input(config.model.type_input)
     if config.training.first_phase not in ("none", "head"):
         training_data.labels_of(task_named(config.training.first_phase))
     if config.model.weights == "start":
@@ -58,7 +58,9 @@ def with_labels(context: SpaceContext, training_data: TrainingData) -> SpaceCont
     """Return the context with the pairs, type inputs and first tasks that these data allow."""
     found = {
         "has_pairs": _is_possible(training_data.baselines),
-        "types": tuple(name for name in _TYPES if _is_possible(functools.partial(training_data.known, name))),
+        "types": tuple(
+            name for name in _TYPES if _is_possible(functools.partial(training_data.side_input, name))
+        ),
         "phases": tuple(
             name
             for name, task in TASKS.items()

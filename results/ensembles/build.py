@@ -1,4 +1,4 @@
-"""From a run's finished trials to ensembles on disk: chosen, fitted, calibrated and honestly scored."""
+"""Ensembles of a run's finished trials: choice of members, fit, calibration and nested scores."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -24,10 +24,11 @@ BEST: Final = "best"  # name under which the chosen ensemble is stored once more
 
 
 class NestedScore(FrozenModel):
-    """What to expect on new patients: see `results.ensembles.nested.EnsembleScore`.
+    """Scores to expect on new patients, see `results.ensembles.nested.EnsembleScore`.
 
     Attributes:
-        difference: AUC minus that of the best single trial; with its paired interval, None for that trial.
+        difference: AUC minus that of the best single trial; None for that trial. `difference_low` and
+            `difference_high` are the ends of its paired 95 % interval.
     """
 
     auc: FiniteFloat
@@ -47,14 +48,15 @@ class Ensemble(FrozenModel):
         method: Name in `METHODS`, or `best_single` for one trial alone.
         trials: Numbers of the members, in the order of the first axis that `fitted.combine` expects.
         fitted: Combination rule, fitted on all out-of-fold predictions.
-        calibration: Of the combined positive probability, fitted on nested predictions, which no part of the
-            ensemble was fitted on; None beyond two classes.
-        threshold: Smallest calibrated probability that is called positive: best balanced accuracy.
+        calibration: Calibration of the combined positive probability, fitted on nested predictions, which no
+            part of the ensemble was fitted on; None beyond two classes.
+        threshold: Smallest calibrated probability that is called positive, chosen by balanced accuracy.
         is_chosen: True for the ensemble that is also stored as `best`.
-        collapsed: Members that predict a single class in some fold; only where every candidate does.
-        pool: Candidates that members were chosen from.
-        max_members: How many at most; None in files that did not say.
-        split: `naive split` where patients lie in several folds, so that scores are too high.
+        collapsed: Members that predict a single class in some fold; empty unless all candidates do.
+        pool: Trial numbers of the candidates that members were chosen from.
+        max_members: Largest number of members; None in files of earlier versions.
+        split: Name of the kind of split; with a `naive split` patients lie in several folds, so that scores
+            are too high.
     """
 
     method: str
@@ -83,7 +85,7 @@ def build_ensembles(
     resamples: int = 1000,
     seed: int,
 ) -> list[Ensemble]:
-    """Fit every method on the best trials' out-of-fold predictions and write the recipes to the run folder.
+    """Fit every method on the best trials' out-of-fold predictions and write the ensembles to the run folder.
 
     The pool is chosen by scores on all folds; from there on the choice of members, the fit, the calibration
     and the threshold are scored on folds that had no part in them, and so is the best single trial.
@@ -91,15 +93,15 @@ def build_ensembles(
     Args:
         run: Folder of the search.
         pool: Number of candidates: the best complete trials that kept their weights, or are classical models,
-            which need not. Trials with collapsed folds are left out unless all are such.
+            which need none. Trials with collapsed folds are left out unless all have them.
         trials: Numbers of the candidates, whatever their scores; None takes the pool.
         max_members: Largest number of members of an ensemble.
-        methods: Names in `METHODS`. With one candidate only, the single trial is the answer.
-        resamples: Of patients, for the intervals.
-        seed: Of methods and intervals.
+        methods: Names in `METHODS`. If there is only one candidate, the single trial is the result.
+        resamples: Number of bootstrap resamples of patients.
+        seed: Random seed of methods and intervals.
 
     Returns:
-        The best single trial first, then the methods as given.
+        Ensembles: the best single trial first, then the methods as given.
 
     Raises:
         EnsembleError: If no trial can be a member, or the trials do not belong together.
@@ -151,7 +153,7 @@ def build_ensembles(
 
 
 def read_ensemble(run: RunFolder, name: str = BEST) -> Ensemble:
-    """Read an ensemble back: a method's name, `best_single`, or `best`.
+    """Read an ensemble by name: that of a method, `best_single`, or `best`.
 
     Raises:
         EnsembleError: If it was not built, or the file is not an ensemble.
@@ -176,7 +178,7 @@ def read_ensemble(run: RunFolder, name: str = BEST) -> Ensemble:
 def _candidates(
     run: RunFolder, search: SearchRecord, pool: int, trials: Sequence[int] | None
 ) -> list[TrialRecord]:
-    """Return the trials that can be members, best first: those that are named, or the best of all."""
+    """Return the trials that can be members, best first: the named ones, or the best of all."""
     records = [record for record in run.records() if trials is None or record.number in trials]
     complete = [record for record in records if record.state == "complete" and record.value is not None]
     if not complete:
@@ -192,7 +194,7 @@ def _candidates(
             f"{search.request.keep_weights} trials: search again keeping more"
         )
     _need_same_data(weighted, search.fingerprint)
-    # A ranking can be right although all scores lie on one side of 0.5, so collapsed trials beat none.
+    # Even if all scores lie on one side of 0.5 the ranking can be right: collapsed trials are a last resort.
     sound = [record for record in weighted if not record.collapsed_folds]
     usable = sound if sound and trials is None else weighted
     return Objective(search.metric).rank(usable)[: pool if trials is None else None]

@@ -1,9 +1,9 @@
-"""How good an ensemble is: choosing its members and fitting them is repeated without each held-out fold.
+"""Nested cross-validation of ensembles: members are chosen and fitted again without each held-out fold.
 
 The folds are those of the trials, so patients stay together, the classes stay balanced, and an ensemble's
 score is the same statistic as a trial's on the leaderboard: the mean over folds of the AUC within a fold.
-Trials of a hold-out, or of two folds, have too few: their predictions are cut into parts that take
-the place of folds. The outcome is an out-of-fold prediction of the ensemble itself.
+Trials of a hold-out, or of two folds, have too few folds: their predictions are cut into parts that take
+the place of folds. The result is an out-of-fold prediction of the ensemble itself.
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ _FEWEST_TRIAL_FOLDS: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class EnsembleScore:
-    """What a method reaches on images that neither chose its members nor fitted it.
+    """Scores of a method on images that were used neither to choose its members nor to fit it.
 
     Attributes:
         method: Name in `METHODS`, or `best_single`: the best trial, chosen anew without each fold.
@@ -37,7 +37,7 @@ class EnsembleScore:
         auc: Mean over folds of the AUC within a fold, with its patient-clustered 95 % interval.
         fold_auc: AUC of each fold.
         difference: AUC minus that of `best_single`, paired; None for `best_single` itself.
-        metrics: All of `METRICS`: decisions by cross-fitted thresholds, probabilities cross-calibrated.
+        metrics: Value of every metric in `METRICS`, with cross-fitted thresholds and calibrations.
     """
 
     method: str
@@ -57,15 +57,15 @@ def nested_evaluation(
     resamples: int = 1000,
     seed: int,
 ) -> list[EnsembleScore]:
-    """Score methods, and the best single trial, by a cross-validation around all that is chosen or fitted.
+    """Score methods, and the best single trial, by a cross-validation around every choice and fit.
 
     Args:
-        pool: All candidates.
+        pool: Out-of-fold predictions of all candidates.
         methods: Names in `METHODS`.
-        max_members: Candidates that are kept without each held-out fold, by mean fold AUC.
-        folds: Patient-grouped, stratified folds to draw where the trials have fewer than three of their own.
-        resamples: Of patients, for the intervals.
-        seed: Of methods, drawn folds and intervals.
+        max_members: Number of candidates to keep by mean fold AUC, chosen without each held-out fold.
+        folds: Number of patient-grouped, stratified folds to draw if the trials have fewer than three.
+        resamples: Number of bootstrap resamples of patients.
+        seed: Random seed of methods, drawn folds and intervals.
 
     Returns:
         Scores: `best_single` first, then the methods as given.
@@ -92,11 +92,11 @@ def nested_predictions(
     """Predict each fold by members that were chosen, and a rule that was fitted, without it.
 
     Args:
-        pool: All candidates.
+        pool: Out-of-fold predictions of all candidates.
         method: Name in `METHODS`, or `best_single`.
-        max_members: Candidates that are kept without each held-out fold, by mean fold AUC.
-        folds: Patient-grouped, stratified folds to draw where the trials have fewer than three of their own.
-        seed: Of method and drawn folds.
+        max_members: Number of candidates to keep by mean fold AUC, chosen without each held-out fold.
+        folds: Number of patient-grouped, stratified folds to draw if the trials have fewer than three.
+        seed: Random seed of method and drawn folds.
 
     Raises:
         EnsembleError: If too few patients are left to hold any out.
@@ -116,7 +116,7 @@ def nested_predictions(
 def choose(scores: Sequence[EnsembleScore]) -> EnsembleScore:
     """Return the best method by nested AUC; within 0.002 of the best, the simplest.
 
-    `best_single` is there to compare with and is returned only where nothing else was scored.
+    `best_single` is the reference, and is returned only if nothing else was scored.
     """
     ensembles = [score for score in scores if score.method != BEST_SINGLE]
     if not ensembles:

@@ -255,7 +255,7 @@ def _members(opened: OpenedModel) -> tuple[Member, ...]:
     weights = fitted.weights if isinstance(fitted, WeightedMean) else (None,) * len(opened.configs)
     members = []
     for (number, config), place, weight in zip(opened.configs.items(), shared.members, weights, strict=True):
-        trunk, outlet = shared.routes[place]
+        backbone_module, output = shared.routes[place]
         is_told = config.model.type_input in ("probability", "hard")
         members.append(
             Member(
@@ -265,7 +265,7 @@ def _members(opened: OpenedModel) -> tuple[Member, ...]:
                 cut=config.model.cut,
                 trained_stages=config.model.trained_stages,
                 folds=len(shared.models[place].parts),  # type: ignore[arg-type]
-                views=len(shared.trunks[trunk].outlets[outlet].views),  # type: ignore[index, union-attr]
+                views=len(shared.backbone_modules[backbone_module].outputs[output].views),  # type: ignore[index, union-attr]
                 weight=weight,
                 settings=flatten(config.model_dump(mode="json")),
                 told_by=_named(search.type_from) if is_told else None,

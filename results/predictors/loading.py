@@ -76,7 +76,7 @@ def open_model(
     patch_set = open_patch_set(*search.data_location)
     configs = {number: _config(run, number) for number in chosen.trials}
     _refuse_classical(chosen, configs)
-    members = _trunks(run, patch_set, configs, classes=len(chosen.classes), refit=refit)
+    members = _backbone_modules(run, patch_set, configs, classes=len(chosen.classes), refit=refit)
     module = EnsembleModule(members, combination_graph(chosen.fitted, chosen.calibration))
     return OpenedModel(chosen, search, patch_set, configs, module)
 
@@ -153,7 +153,7 @@ def _predict_each(
     }
     nets = {number: config for number, config in configs.items() if number not in found}
     if nets:
-        module = _trunks(run, patch_set, nets, classes=classes)
+        module = _backbone_modules(run, patch_set, nets, classes=classes)
         inputs = inputs_of_rows(patch_set, task_named(search.task), rows, module.needs)
         by_net = _in_batches(module, inputs, axis=1)
         found |= dict(zip(nets, by_net, strict=True))
@@ -169,7 +169,7 @@ def _combined(chosen: SelectedModel, members: FloatArray) -> NDArray[np.float32]
     return combined.astype(np.float32)
 
 
-def _trunks(
+def _backbone_modules(
     run: RunFolder,
     patch_set: PatchSet,
     configs: Mapping[int, TrialConfig],
@@ -179,7 +179,7 @@ def _trunks(
 ) -> SharedBackbones:
     search = run.search()
     type_trial = None
-    if search.type_from and any(_is_told(config) for config in configs.values()):
+    if search.type_from and any(_takes_predicted_type(config) for config in configs.values()):
         type_trial = _type_trial(search.type_from)
     finished = _refitted if refit else _finished
     return SharedBackbones(
@@ -219,7 +219,9 @@ def _finished(
     type_trial: FinishedTrial | None = None,
 ) -> FinishedTrial:
     folds = read_fold_weights(run.trial(number) / "folds")
-    return FinishedTrial(config, folds, weights_of(config, search), type_trial if _is_told(config) else None)
+    return FinishedTrial(
+        config, folds, weights_of(config, search), type_trial if _takes_predicted_type(config) else None
+    )
 
 
 def _refitted(
@@ -228,15 +230,17 @@ def _refitted(
     """A trial with the models that were trained on the whole training part, as one fold."""
     models = read_fold_weights(refit_folder(run, number))
     config = refitted_config(config, len(models))
-    return FinishedTrial(config, models, weights_of(config, search), type_trial if _is_told(config) else None)
+    return FinishedTrial(
+        config, models, weights_of(config, search), type_trial if _takes_predicted_type(config) else None
+    )
 
 
-def _is_told(config: TrialConfig) -> bool:
+def _takes_predicted_type(config: TrialConfig) -> bool:
     return config.model.type_input in ("probability", "hard")
 
 
 def _type_trial(source: SourceTrial) -> FinishedTrial:
     """The trial of mass_calcification that predicted the type of each finding for a search."""
     search, config = source_search(source), decode(source_record(source).config)
-    earlier = _type_trial(search.type_from) if search.type_from and _is_told(config) else None
+    earlier = _type_trial(search.type_from) if search.type_from and _takes_predicted_type(config) else None
     return _finished(RunFolder(Path(source.run)), search, source.trial, config, earlier)

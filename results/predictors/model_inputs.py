@@ -75,7 +75,7 @@ def inputs_of_rows(patch_set: PatchSet, task: Task, rows: IntArray, needs: Requi
         ConfigError: If an image has no baseline, or its label does not say the type of the finding.
     """
     training_data = _material_of(patch_set, task, rows)
-    types = training_data.known("human") if needs.finding_type else None
+    types = training_data.side_input("human") if needs.finding_type else None
     return ModelInputs(
         patch_set.images[rows],
         patch_set.images[training_data.baselines()] if needs.baseline else None,

@@ -1,4 +1,4 @@
-"""The model that a user means: an ensemble by name, or a single trial. Reads files of the run only."""
+"""Lookup of the model that a user names: an ensemble, or a single trial. It reads files of the run only."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,20 +17,20 @@ from results.scores.fold_scores import decision_rule, out_of_fold_metrics
 
 @dataclass(frozen=True, slots=True)
 class SelectedModel:
-    """A model with its decision rule and what its out-of-fold predictions promise.
+    """A model with its decision rule and its out-of-fold scores.
 
     Attributes:
-        name: Such as `ensemble average` or `trial 7`.
-        trials: Members, in the order of the first axis that `fitted.combine` expects.
+        name: Name for messages, such as `ensemble average` or `trial 7`.
+        trials: Trial numbers of the members, in the order of the first axis that `fitted.combine` expects.
         classes: Class names.
-        fitted: Combination of the members.
-        calibration: Of the combined positive probability; None beyond two classes.
+        fitted: Combination rule of the members.
+        calibration: Calibration of the combined positive probability; None beyond two classes.
         threshold: Smallest calibrated positive probability that is called positive.
         auc: Mean fold AUC with its patient-clustered 95 % interval. Nested for an ensemble; for a trial it
             is the score that it was selected by, and so too high.
-        metrics: All of `METRICS`, out of fold.
+        metrics: Value of every metric in `METRICS`, out of fold.
         is_trial: True for a single trial.
-        split: What its scores are named after.
+        split: Name of the kind of split, which its scores carry.
         is_refitted: Its members predict with models trained on the whole training part; calibration,
             threshold and scores are those of the fold models.
     """
@@ -51,13 +51,13 @@ class SelectedModel:
 def resolve_model(
     run: RunFolder, *, ensemble: str = BEST, trial: int | None = None, refit: bool = False
 ) -> SelectedModel:
-    """Find the model that is meant.
+    """Look up a model of a run.
 
     Args:
         run: Folder of the search.
-        ensemble: A method's name, `best_single` or `best`; not used where a trial is given.
+        ensemble: Name of a method, `best_single` or `best`; not used if a trial is given.
         trial: Number of a single trial, or None.
-        refit: With the models that `orchestrate refit` trained.
+        refit: Take the models that `orchestrate refit` trained.
 
     Raises:
         EnsembleError: If the ensemble was not built.

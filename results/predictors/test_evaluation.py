@@ -1,4 +1,4 @@
-"""The sealed test part: every opening is written down before a label is used, then the model is scored."""
+"""Evaluation on the sealed test part: every opening is logged before a label is used, then scores follow."""
 
 import datetime
 import json
@@ -30,25 +30,26 @@ _RESAMPLES: Final = 1000
 
 
 class TestEvaluation(FrozenModel):
-    """What a model reaches on the test part.
+    """Scores of a model on the test part.
 
     Attributes:
-        model: Such as `ensemble average` or `trial 7`.
-        trials: Its members.
+        model: Name of the model, such as `ensemble average` or `trial 7`.
+        trials: Trial numbers of its members.
         threshold: Smallest calibrated positive probability that was called positive.
-        opening: 1 for the first time that the test part was opened in this run; only that one is a test of
-            a model that was chosen without it.
+        opening: Number of this opening of the test part in the run, from 1; only the first one tests a model
+            that was chosen without the test part.
         images: Number of test images.
         groups: Number of patients, or of images where patients are unknown.
-        counts: Test images of each class.
+        counts: Class -> number of test images.
         metrics: Every metric of `METRICS` with its 95 % interval over resampled patients.
         expected: The same metrics out of fold, as they were known before the opening.
         baseline: The same metrics of a model that knows the class shares and nothing else.
         confusion: Counts; rows are the true class, columns the decided one.
-        split: `naive split` where patients of the test part lie in the folds, so that scores are too high.
+        split: Name of the kind of split; with a `naive split` patients of the test part lie in the folds, so
+            that scores are too high.
     """
 
-    __test__: ClassVar[bool] = False  # no test case, whatever pytest makes of the name
+    __test__: ClassVar[bool] = False  # not a test case, whatever pytest makes of the name
 
     model: str
     trials: tuple[int, ...]
@@ -70,10 +71,10 @@ class TestAccess(FrozenModel):
 
     Attributes:
         opening: Name that ties a result to its opening.
-        when: With time zone.
-        by: Command that opened it.
+        when: Time of the opening, with time zone.
+        by: Command that opened the test part.
         images: Number of test images.
-        result: What came out; None where the command failed after the opening.
+        result: Scores of the model; None if the command failed after the opening.
     """
 
     __test__: ClassVar[bool] = False  # not a test case, whatever pytest makes of the name
@@ -106,20 +107,20 @@ def evaluate_test(  # noqa: PLR0913 - what is asked, the part, and the circumsta
 
     Args:
         run: Folder of the search.
-        ensemble: Name of the ensemble; not used where a trial is given.
+        ensemble: Name of the ensemble; not used if a trial is given.
         trial: Number of a single trial, or None.
-        refit: With the models that `orchestrate refit` trained.
-        predict: Maps rows (n,) to calibrated probabilities (n, classes).
+        refit: Score the models that `orchestrate refit` trained.
+        predict: Function from rows (n,) to calibrated probabilities (n, classes).
         test_rows: Rows of the test part, shape (n,).
-        labels: Their class indices, shape (n,).
-        groups: Their patients, shape (n,).
+        labels: Class indices of these rows, shape (n,).
+        groups: Patients of these rows, shape (n,).
         by: Command that opens the test part.
         now: Time of the opening.
-        resamples: Of patients, for the intervals.
+        resamples: Number of bootstrap resamples of patients.
 
     Raises:
         RunError: If there is no test image, or the log of openings is damaged.
-        DataError: If `predict` returns something else than probabilities of these rows.
+        DataError: If `predict` returns anything but probabilities of these rows.
         OneClassError: If the test part holds a single class.
     """
     if not len(test_rows):
@@ -162,13 +163,13 @@ def score_test(
     """Compute all metrics with intervals; pure.
 
     Args:
-        model: Gives threshold and expectations.
-        probabilities: Calibrated, shape (images, classes).
+        model: Model with its threshold and out-of-fold scores.
+        probabilities: Calibrated probabilities, shape (images, classes).
         labels: Class indices, shape (images,).
-        groups: Patients, shape (images,).
-        opening: How many times the test part has been opened, this time included.
-        resamples: Of patients, for the intervals.
-        seed: Of the resamples.
+        groups: Patient of each image, shape (images,).
+        opening: Number of times that the test part has been opened, this time included.
+        resamples: Number of bootstrap resamples of patients.
+        seed: Random seed of the resamples.
 
     Raises:
         DataError: If the shapes do not fit, or a probability is not a number in [0, 1].
@@ -205,7 +206,7 @@ def record_access(run: RunFolder, entry: Mapping[str, Any]) -> None:
 
     Args:
         run: Folder of the search.
-        entry: Plain values; `opening` names the opening that the line belongs to.
+        entry: Plain values of the line; `opening` names the opening that it belongs to.
     """
     is_new = not run.openings_file.exists()
     with run.openings_file.open("a", encoding="utf-8") as file:
@@ -220,7 +221,7 @@ def read_accesses(run: RunFolder) -> list[TestAccess]:
     """Return every time that the test part was read, oldest first.
 
     Raises:
-        RunError: If a line of the log cannot be read; it is evidence, and is never mended in silence.
+        RunError: If a line of the log cannot be read; the log is evidence, so it is never repaired silently.
     """
     if not run.openings_file.exists():
         return []
@@ -243,7 +244,7 @@ def evaluation_as_json(evaluation: TestEvaluation) -> dict[str, Any]:
 
 
 def evaluation_as_csv(evaluation: TestEvaluation) -> str:
-    """Return one row a metric, as CSV with a header."""
+    """Return one row for each metric, as CSV with a header."""
     columns = ("model", "metric", "test", "test_low", "test_high", "out_of_fold", "majority", "split")
     return csv_text(
         (
@@ -305,7 +306,7 @@ def _damaged(run: RunFolder, where: str) -> RunError:
 
 
 def _flush_folder(run: RunFolder) -> None:
-    # A new file's name is on the disk only once its folder is.
+    # The name of a new file is safe on the disk only after its folder is flushed, too.
     descriptor = os.open(run.path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

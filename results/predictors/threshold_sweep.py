@@ -1,4 +1,4 @@
-"""What each threshold would do: a sweep over calibrated out-of-fold probabilities, never the test part."""
+"""Threshold sweep: decisions at each threshold on calibrated out-of-fold predictions, not the test part."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
@@ -28,15 +28,16 @@ _COUNTS: Final = ("found", "missed", "alarms", "passed")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """What happens at one threshold.
+    """Scores and counts of decisions at one threshold.
 
     Attributes:
         threshold: Smallest calibrated probability that is called positive.
-        is_chosen: True for the threshold that the model decides by.
-        accuracy: This and the other scores are in [0, 1]; 0 where a score would divide by no case.
-        found: Positives that are called positive; `missed` are not.
-        alarms: Negatives that are called positive; `passed` are not.
-        split: `naive split` where patients lie in several folds, so that scores are too high.
+        is_chosen: True for the threshold of the model.
+        accuracy: Accuracy in [0, 1], like the other scores; a score without any case to count is 0.
+        found: Number of positives that are called positive; `missed` counts the others.
+        alarms: Number of negatives that are called positive; `passed` counts the others.
+        split: Name of the kind of split; with a `naive split` patients lie in several folds, so that scores
+            are too high.
     """
 
     threshold: float
@@ -56,12 +57,12 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """The sweep of one model.
+    """The threshold sweep of one model.
 
     Attributes:
-        model: Such as `ensemble average` or `trial 7`.
-        positive: Name of the class that is called.
-        decisions: By ascending threshold.
+        model: Name of the model, such as `ensemble average` or `trial 7`.
+        positive: Name of the positive class.
+        decisions: Decisions by ascending threshold.
     """
 
     model: str
@@ -75,10 +76,11 @@ def sweep(
     """Decide at 0.05, 0.10, ..., 0.95 and at the chosen threshold.
 
     Args:
-        labels: 0 or 1, shape (images,).
-        probabilities: Calibrated, of images that had no part in the calibration; shape (images, 2).
-        chosen: Threshold of the model; where it is one of the steps it is marked there.
-        split: What the scores are named after.
+        labels: Labels, 0 or 1, shape (images,).
+        probabilities: Calibrated probabilities of images that the calibration was not fitted on, shape
+            (images, 2).
+        chosen: Threshold of the model; if it is one of the steps it is marked there.
+        split: Name of the kind of split, which the scores carry.
 
     Returns:
         Decisions by ascending threshold.
@@ -102,14 +104,14 @@ def sweep(
 
 
 def sweep_of(run: RunFolder, *, ensemble: str = BEST, trial: int | None = None) -> Sweep:
-    """Sweep over what a model of a run said out of fold.
+    """Sweep over the out-of-fold predictions of a model of a run.
 
-    A trial's predictions are calibrated fold by fold by what the other folds say. An ensemble's are predicted
-    again without each fold, as they were when it was scored, and calibrated in the same way.
+    Each fold of a trial's predictions is calibrated on the other folds. An ensemble's are predicted again
+    without each fold, as in its nested evaluation, and calibrated in the same way.
 
     Args:
         run: Folder of the search.
-        ensemble: A method's name, `best_single` or `best`; not used where a trial is given.
+        ensemble: Name of a method, `best_single` or `best`; not used if a trial is given.
         trial: Number of a single trial, or None; it needs no weights.
 
     Raises:
@@ -135,12 +137,12 @@ def sweep_of(run: RunFolder, *, ensemble: str = BEST, trial: int | None = None) 
 
 
 def sweep_as_json(swept: Sweep) -> list[dict[str, Any]]:
-    """Return one plain dictionary a threshold."""
+    """Return one plain dictionary for each threshold."""
     return [{"model": swept.model, **asdict(decision)} for decision in swept.decisions]
 
 
 def sweep_as_csv(swept: Sweep) -> str:
-    """Return one row a threshold, as CSV with a header."""
+    """Return one row for each threshold, as CSV with a header."""
     return csv_text(sweep_as_json(swept), ["model", *(field.name for field in fields(Decision))])
 
 

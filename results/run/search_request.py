@@ -1,7 +1,7 @@
 """The request of a search: every option once, with its description, unit, range and default.
 
 The command line, its help, `search.yaml`, the estimate of `orchestrate plan` and the reference page of the
-documentation are made from these fields. A new option is a new field here, and whatever acts on it.
+documentation are made from these fields. A new option is a new field here, and the code that uses it.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from trainables.config.feature_storage import FeatureStorage
 from trainables.config.tasks import TASKS, LabelCodes
 
 DEFAULT_FOLDS: Final = 4
-# Groups of options, in the order of the help; the positional argument stands by itself.
+# Groups of options, in the order of the help; `task` holds only the positional argument.
 GROUPS: Final = MappingProxyType(
     {
         "task": "Task",
@@ -37,10 +37,10 @@ def _option(
     """Describe an option.
 
     Args:
-        default: Value where nothing is said.
-        description: What the option does, without a full stop, its unit included.
+        default: Value if the option is not given.
+        description: Description of the option, without a full stop.
         group: Key of `GROUPS`.
-        shown_default: Default as the user reads it, where the value does not say it.
+        shown_default: Default as the help shows it, if the value does not show it.
         extra: Bounds for pydantic (`ge`, `gt`, `le`), and for the command line `flag`, `metavar`, `unit`,
             `advice` (ends the message about a value out of range) and `is_repeated`.
     """
@@ -54,7 +54,7 @@ def _option(
 
 
 class SearchRequest(BaseModel):
-    """What the user asks for; frozen, and unknown names are refused.
+    """Options of a search; frozen, and unknown names are refused.
 
     Attributes: see the descriptions of the fields, which are the documentation of the options.
     """
@@ -286,7 +286,7 @@ def flag_of(name: str) -> str:
 
 
 def facts_of(name: str) -> dict[str, Any]:
-    """Return what is known of an option besides its type, default and description."""
+    """Return the further facts of an option: group, flag, unit and other entries of `_option`."""
     extra = SearchRequest.model_fields[name].json_schema_extra
     return dict(extra) if isinstance(extra, dict) else {}
 

@@ -1,4 +1,4 @@
-"""The ranking of a run's trials, with honest uncertainty. Reads records and out-of-fold predictions only."""
+"""Leaderboard of a run's trials with confidence intervals, from records and out-of-fold predictions only."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
@@ -37,26 +37,27 @@ _STATES_IN_ORDER: Final = ("complete", "pruned", "failed")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One line of the leaderboard; None where a trial did not get that far.
+    """One line of the leaderboard; a value is None if the trial did not get that far.
 
     Attributes:
-        rank: From 1, complete trials only.
+        rank: Rank from 1, for complete trials only.
         trial: Trial number; None for the majority baseline.
-        cause: Why a trial was pruned or failed.
-        value: The search metric, mean over folds, which ranks the trials.
-        auc: Mean over folds of the AUC within each fold. Pooling the folds would rank scores of different
-            models, each with its own calibration, against one another.
-        auc_low: Lower end of the 95 % interval: patients are resampled within that statistic. It holds the
-            trained models fixed, so it covers the choice of patients, not of another training run.
+        cause: Reason why a trial was pruned or failed.
+        value: Value of the search metric, mean over folds, which ranks the trials.
+        auc: Mean over folds of the AUC within each fold. Pooling the folds would compare scores of different
+            models, each with its own calibration.
+        auc_low: Lower end of the 95 % interval: patients are resampled within that statistic. The trained
+            models stay fixed, so it covers the choice of patients, but not another training run.
         auc_sd: Standard deviation of the AUC over folds (n - 1).
         f2: This and the other decision metrics pool all images, each decided by a threshold (best balanced
             accuracy) that was chosen on the other folds.
         collapsed: 0-based folds that predict a single class.
-        tied: Whether the paired 95 % interval of the AUC difference to rank 1 holds 0; True for rank 1
-            itself, None beyond the rows that have an interval.
-        epochs: Epochs that were run; `best_epoch` is the one kept.
-        settings: The essentials of the configuration.
-        split: `grouped split`, or `naive split` where patients lie in several folds and scores are too high.
+        tied: True if the paired 95 % interval of the AUC difference to rank 1 holds 0, and for rank 1 itself;
+            None for rows without an interval.
+        epochs: Number of epochs that were run; `best_epoch` is the one kept.
+        settings: Main settings of the configuration, as text.
+        split: Name of the kind of split: `grouped split`, or `naive split` if patients lie in several folds
+            and scores are too high.
     """
 
     rank: int | None
@@ -85,7 +86,7 @@ class Row:
 
     @property
     def interval(self) -> str:
-        """Text such as `0.71 [0.66, 0.76]`, without brackets where there is no interval."""
+        """Text such as `0.71 [0.66, 0.76]`, without brackets if there is no interval."""
         if self.auc is None:
             return "-"
         if self.auc_low is None or self.auc_high is None:
@@ -98,7 +99,7 @@ def leaderboard(run: RunFolder, *, resamples: int = 1000, top: int = 20) -> list
 
     Args:
         run: Folder of the search, finished or not.
-        resamples: Of patients, for the intervals.
+        resamples: Number of bootstrap resamples of patients.
         top: Number of best trials that get an interval and are compared with rank 1.
 
     Returns:
@@ -106,7 +107,7 @@ def leaderboard(run: RunFolder, *, resamples: int = 1000, top: int = 20) -> list
         baseline, then pruned and failed trials without a rank.
 
     Raises:
-        RunError: If this is no run folder, or a complete trial lost its predictions.
+        RunError: If this is not a run folder, or a complete trial lost its predictions.
     """
     search = run.search()
     records = sorted(run.records(), key=lambda record: _merit(record, search))
@@ -143,8 +144,8 @@ def leaderboard_table(rows: Sequence[Row], limit: int | None = 20) -> Table:
     """Return a table that fits 80 columns.
 
     Args:
-        rows: As `leaderboard` returns them.
-        limit: Most trials to show; the majority baseline is always shown. None shows all.
+        rows: Rows from `leaderboard`.
+        limit: Largest number of trials to show; the majority baseline is always shown. None shows all.
     """
     table = result_table()
     table.add_column("#", justify="right", no_wrap=True)

@@ -76,7 +76,7 @@ class TrainingData:
             )
         return labels
 
-    def known(self, type_input: str) -> Float64Array | None:
+    def side_input(self, type_input: str) -> Float64Array | None:
         """Extra input of the head for each image of the training part, shape (images, 1); None for none.
 
         Args:
@@ -89,7 +89,7 @@ class TrainingData:
             return None
         if type_input == "human":
             kinds = self.labels_of(TASKS["mass_calcification"])
-            self._refuse_labels_in_disguise(kinds)
+            self._refuse_types_that_give_the_class_away(kinds)
             types = kinds.astype(np.float64)
         elif self.type_probability is None:
             raise ConfigError(
@@ -99,7 +99,7 @@ class TrainingData:
             types = self.type_probability.astype(np.float64)
         return (types.round() if type_input == "hard" else types)[:, None]
 
-    def _refuse_labels_in_disguise(self, types: IntArray) -> None:
+    def _refuse_types_that_give_the_class_away(self, types: IntArray) -> None:
         """Refuse types that reveal the class, since the label itself would then be an input of the head.
 
         Raises:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from trainables.common.errors import ConfigError, WeightsError
 from trainables.config.tasks import TASKS
 from trainables.config.trial_config import TrialConfig
-from trainables.inference.trunks import FeatureOutput, SharedBackbone
+from trainables.inference.shared_backbones import FeatureOutput, SharedBackbone
 from trainables.models.heads import probabilities
 from trainables.models.registry import backbone_named
 from trainables.models.stages import TrainedPart
@@ -108,11 +108,11 @@ class FoldModels(nn.Module):
         batch = features.flatten(0, 1)
         found = []
         for number, part in enumerate(self.parts):
-            known = None
+            side_input = None
             if types is not None:
-                known = types[number // self.repeats].expand(views, images).flatten().unsqueeze(1)
+                side_input = types[number // self.repeats].expand(views, images).flatten().unsqueeze(1)
             # In float32 a confident probability is rounded to 1, and calibration needs its distance from 1.
-            found.append(probabilities(part(batch, known).to(torch.float64)))
+            found.append(probabilities(part(batch, side_input).to(torch.float64)))
         by_model = torch.stack([one.unflatten(0, (views, images)).mean(dim=0) for one in found])
         return by_model.unflatten(0, (-1, self.repeats)).mean(dim=1)
 
@@ -144,24 +144,28 @@ class SharedBackbones(nn.Module):
             baseline=any(trial.config.model.pair != "none" for trial in everyone),
             finding_type=any(trial.config.model.type_input == "human" for trial in everyone),
         )
-        plan: dict[_TrunkKey, list[FeatureOutput]] = {}
-        files: dict[_TrunkKey, WeightsFile | None] = {}
+        plan: dict[_BackboneKey, list[FeatureOutput]] = {}
+        files: dict[_BackboneKey, WeightsFile | None] = {}
         self.routes: list[tuple[int, int]] = []  # trial -> index of its trunk, index of its outlet there
         for trial in everyone:
-            key, outlet = _trunk_key(trial, image), _outlet(trial.config)
-            outlets = plan.setdefault(key, [])
+            key, output = _backbone_key(trial, image), _output(trial.config)
+            outputs = plan.setdefault(key, [])
             files.setdefault(key, trial.weights)
-            if outlet not in outlets:
-                outlets.append(outlet)
-            self.routes.append((list(plan).index(key), outlets.index(outlet)))
-        self.trunks = nn.ModuleList(_trunk(key, outlets, files[key]) for key, outlets in plan.items())
+            if output not in outputs:
+                outputs.append(output)
+            self.routes.append((list(plan).index(key), outputs.index(output)))
+        self.backbone_modules = nn.ModuleList(
+            _backbone_module(key, outputs, files[key]) for key, outputs in plan.items()
+        )
         self.models = nn.ModuleList(
             _fold_models(trial, image, classes if place in self.members else _TYPES)
             for place, trial in enumerate(everyone)
         )
-        tellers = [_type_trial(trial) for trial in everyone]
+        type_models = [_type_trial(trial) for trial in everyone]
         self._type_inputs = [trial.config.model.type_input for trial in everyone]
-        self._tellers = [None if teller is None else _place_of(teller, everyone) for teller in tellers]
+        self._type_models = [
+            None if type_model is None else _place_of(type_model, everyone) for type_model in type_models
+        ]
         self.eval()
 
     def by_fold(
@@ -178,11 +182,13 @@ class SharedBackbones(nn.Module):
         Raises:
             ConfigError: If a required input is missing.
         """
-        features = [trunk(raw, baseline) for trunk in self.trunks]
+        features = [backbone_module(raw, baseline) for backbone_module in self.backbone_modules]
         found: list[Tensor] = []
-        for place, (model, (trunk, outlet)) in enumerate(zip(self.models, self.routes, strict=True)):
+        for place, (model, (backbone_module, output)) in enumerate(
+            zip(self.models, self.routes, strict=True)
+        ):
             types = self._types(place, found, finding_type)
-            found.append(model(features[trunk][outlet], types))
+            found.append(model(features[backbone_module][output], types))
         return [found[place] for place in self.members]
 
     def forward(
@@ -197,20 +203,20 @@ class SharedBackbones(nn.Module):
         A predicted type comes from the same fold of the type trial, which trained on the same images; where
         the numbers of folds differ, it is the mean over all its folds.
         """
-        kind, teller = self._type_inputs[place], self._tellers[place]
+        kind, type_model = self._type_inputs[place], self._type_models[place]
         if kind == "none":
             return None
         folds = cast(FoldModels, self.models[place]).folds
-        if teller is None:
+        if type_model is None:
             if finding_type is None:
                 raise ConfigError(
-                    "a trial is told the type of the finding; give `finding_type` besides `raw`"
+                    "a trial takes in the type of the finding; give `finding_type` besides `raw`"
                 )
             return finding_type.expand(folds, -1)
-        told = found[teller][:, :, 1]
-        if told.shape[0] != folds:
-            told = told.mean(dim=0).expand(folds, -1)
-        return told.round() if kind == "hard" else told
+        predicted_type = found[type_model][:, :, 1]
+        if predicted_type.shape[0] != folds:
+            predicted_type = predicted_type.mean(dim=0).expand(folds, -1)
+        return predicted_type.round() if kind == "hard" else predicted_type
 
 
 class TrialModule(nn.Module):
@@ -238,8 +244,8 @@ def _in_dependency_order(trials: Sequence[FinishedTrial]) -> list[FinishedTrial]
     """All trials and the trials that predict their types, each once and after the one that it depends on."""
     ordered: list[FinishedTrial] = []
     for trial in trials:
-        teller = _type_trial(trial)
-        before = _in_dependency_order([teller]) if teller else []
+        type_model = _type_trial(trial)
+        before = _in_dependency_order([type_model]) if type_model else []
         ordered += [one for one in (*before, trial) if not any(one is other for other in ordered)]
     return ordered
 
@@ -251,7 +257,7 @@ def _type_trial(trial: FinishedTrial) -> FinishedTrial | None:
         return None
     if trial.type_trial is None:
         raise ConfigError(
-            f"model.type_input={kind} needs the finished trial of mass_calcification that told the type; "
+            f"model.type_input={kind} needs the finished trial of mass_calcification that predicts the type; "
             "give it as `type_trial`"
         )
     return trial.type_trial
@@ -262,15 +268,15 @@ def _place_of(trial: FinishedTrial, everyone: Sequence[FinishedTrial]) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class _TrunkKey:
+class _BackboneKey:
     backbone: str
     weights: str | None
     transform: TransformSpec
 
 
-def _trunk_key(trial: FinishedTrial, image: ImageFormat) -> _TrunkKey:
+def _backbone_key(trial: FinishedTrial, image: ImageFormat) -> _BackboneKey:
     weights = trial.weights.sha256 if trial.weights else None
-    return _TrunkKey(trial.config.model.backbone, weights, _transform(trial.config, image))
+    return _BackboneKey(trial.config.model.backbone, weights, _transform(trial.config, image))
 
 
 def _transform(config: TrialConfig, image: ImageFormat) -> TransformSpec:
@@ -278,22 +284,24 @@ def _transform(config: TrialConfig, image: ImageFormat) -> TransformSpec:
     return transform_spec(config, backbone, image.shape, image.max_value, is_test=True)
 
 
-def _outlet(config: TrialConfig) -> FeatureOutput:
+def _output(config: TrialConfig) -> FeatureOutput:
     training = config.training
     views = prediction_views(training.augmentation, average=training.average_views)
     tap = tap_of(config, backbone_named(config.model.backbone))
     return FeatureOutput(tap, tuple(view.index for view in views), is_pair=config.model.pair != "none")
 
 
-def _trunk(key: _TrunkKey, outlets: Sequence[FeatureOutput], weights: WeightsFile | None) -> SharedBackbone:
+def _backbone_module(
+    key: _BackboneKey, outputs: Sequence[FeatureOutput], weights: WeightsFile | None
+) -> SharedBackbone:
     backbone = backbone_named(key.backbone)
     names = backbone.stage_names
-    depth = max((names.index(outlet.tap.stage) + 1 for outlet in outlets if outlet.tap), default=0)
+    depth = max((names.index(output.tap.stage) + 1 for output in outputs if output.tap), default=0)
     stages: OrderedDict[str, nn.Module] = OrderedDict()
     if depth:
         built = build_stages(backbone, channels=key.transform.channels, weights=weights)
         stages = OrderedDict(islice(built.items(), depth))
-    return SharedBackbone(key.transform, stages, outlets)
+    return SharedBackbone(key.transform, stages, outputs)
 
 
 def _fold_models(trial: FinishedTrial, image: ImageFormat, classes: int) -> FoldModels:

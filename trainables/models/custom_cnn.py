@@ -159,7 +159,7 @@ def _backbone(name: str, structure: Structure) -> Backbone:
         levels=tuple(reversed(names))[:3],
         min_size_px=structure.min_size_px,
         size_px=max(299, structure.min_size_px),
-        source="Free form, after the scratch nets of seeds 000 to 004",
+        source="Free form, after the scratch nets of source systems 000 to 004",
     )
 
 

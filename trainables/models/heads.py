@@ -52,18 +52,18 @@ class Merge(nn.Module):
 class Join(nn.Module):
     """Layer that appends extra inputs, such as the type of the finding, to the features."""
 
-    def forward(self, features: Tensor, known: Tensor) -> Tensor:
+    def forward(self, features: Tensor, side_input: Tensor) -> Tensor:
         """Map (..., B, D) and (..., B, K) to (..., B, D + K)."""
-        return torch.cat([features, known.to(features.dtype)], dim=-1)
+        return torch.cat([features, side_input.to(features.dtype)], dim=-1)
 
 
 class Head(nn.Sequential):
-    """Layers in sequence; the extra input `known` goes to the `Join` layer."""
+    """Layers in sequence; the extra input `side_input` goes to the `Join` layer."""
 
-    def forward(self, features: Tensor, known: Tensor | None = None) -> Tensor:
+    def forward(self, features: Tensor, side_input: Tensor | None = None) -> Tensor:
         """Map features (B, ...), or (2 B, ...) for pairs, and extra inputs (B, K) to logits (B, outputs)."""
         for layer in self:
-            features = layer(features, known) if isinstance(layer, Join) else layer(features)
+            features = layer(features, side_input) if isinstance(layer, Join) else layer(features)
         return features
 
 

@@ -116,7 +116,7 @@ class Recipe:
 
 KERAS: Final = Recipe(has_norm=False)
 KERAS_NORMALISED: Final = Recipe(has_norm=True)
-SEED_003: Final = Recipe(has_norm=True, norm_eps=1e-8, weight_sd=0.05)
+TF003: Final = Recipe(has_norm=True, norm_eps=1e-8, weight_sd=0.05)
 
 
 def unit(

@@ -146,18 +146,18 @@ class TrainedPart(nn.Module):
         self.is_pair = self.keeps_batch_statistics = self.keeps_frozen = False
         self._stages_rest = False
 
-    def forward(self, features: Tensor, known: Tensor | None = None) -> Tensor:
+    def forward(self, features: Tensor, side_input: Tensor | None = None) -> Tensor:
         """Map prefix features to logits.
 
         Args:
             features: Features, shape (B, ...), or (B, 2, ...) for pairs.
-            known: Extra inputs of the head, shape (B, K); None for none.
+            side_input: Extra inputs of the head, shape (B, K); None for none.
 
         Returns:
             Logits, shape (B, 1) for two classes with one logit, else (B, classes).
         """
         images = features.flatten(0, 1) if self.is_pair else features
-        logits: Tensor = self.head(self.trained(self.frozen(self.adapter(images))), known)
+        logits: Tensor = self.head(self.trained(self.frozen(self.adapter(images))), side_input)
         return logits
 
     def rest_stages(self) -> None:

@@ -141,8 +141,8 @@ def measure_epoch(
     features = StoredFeatures([blank], [blank] * prediction_views, np.arange(measured), device)
     labels = np.arange(measured) % 2
     runtime = TrialRuntime(Path(), device, {})
-    known = None if config.model.type_input == "none" else labels[:, None].astype(np.float64)
-    data = FoldData(features, shares, labels, 2, np.arange(measured).astype(np.str_), known)
+    side_input = None if config.model.type_input == "none" else labels[:, None].astype(np.float64)
+    data = FoldData(features, shares, labels, 2, np.arange(measured).astype(np.str_), side_input)
 
     def build(fold: int) -> TrainedPart:
         return assemble_part(config, shape, weights=None, image_channels=1, classes=2)

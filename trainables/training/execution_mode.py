@@ -103,8 +103,8 @@ def _measure(
         streams = [RandomStreams.seeded(model, device) for model in range(models)]
         try:
             parts = [copy.deepcopy(part) for _ in range(models)]
-            known = None if config.model.type_input == "none" else labels.unsqueeze(1).to(dtype)
-            run = kind(parts, TrainingInputs(config, blank, labels, weights, streams, known), device)
+            side_input = None if config.model.type_input == "none" else labels.unsqueeze(1).to(dtype)
+            run = kind(parts, TrainingInputs(config, blank, labels, weights, streams, side_input), device)
             seconds[mode] = _seconds(run, positions, device)
         except torch.OutOfMemoryError:
             seconds[mode] = float("inf")

@@ -38,7 +38,7 @@ class FoldData:
         labels: Class indices of all positions, shape (rows,).
         classes: Number of classes.
         groups: Patient of each position, shape (rows,).
-        known: Extra inputs of the head besides the pixels, shape (rows, K); None for none.
+        side_input: Extra inputs of the head besides the pixels, shape (rows, K); None for none.
     """
 
     features: Features
@@ -46,7 +46,7 @@ class FoldData:
     labels: IntArray
     classes: int
     groups: NDArray[np.str_]
-    known: NDArray[np.float64] | None = None
+    side_input: NDArray[np.float64] | None = None
 
     @property
     def count(self) -> int:
@@ -126,7 +126,7 @@ class Folds:
             torch.from_numpy(data.labels).to(device),
             torch.stack([self._class_weights(own) for own in self.train_positions]).to(device, runtime.dtype),
             self.streams,
-            None if data.known is None else torch.from_numpy(data.known).to(device, runtime.dtype),
+            None if data.side_input is None else torch.from_numpy(data.side_input).to(device, runtime.dtype),
         )
         parts = []
         for model in range(self.model_numbers.stop):

@@ -88,7 +88,9 @@ class FusedModels:
         """Predict positions (models, H): probabilities averaged over views, shape (models, H, classes)."""
         self.part.eval()
         views = [
-            probabilities(self._logits(batch.unflatten(0, positions.shape), self.inputs.known_of(positions)))
+            probabilities(
+                self._logits(batch.unflatten(0, positions.shape), self.inputs.side_input_of(positions))
+            )
             for batch in self.inputs.for_prediction(positions.reshape(-1))
         ]
         return torch.stack(views).mean(dim=0)
@@ -112,7 +114,7 @@ class FusedModels:
         # order, so that both execution modes read each other's.
         return tensor.mT if name in self.turned else tensor
 
-    def _logits(self, batch: Tensor, known: Tensor | None) -> Tensor:
+    def _logits(self, batch: Tensor, side_input: Tensor | None) -> Tensor:
         """Map (models, B, ...), or pairs (models, B, 2, ...), to (models, B, outputs)."""
         if self.part.is_pair:
             batch = batch.flatten(1, 2)
@@ -124,13 +126,13 @@ class FusedModels:
             # `same` all models would share one mask.
             run = vmap(self._run_body, in_dims=(0, 0), randomness="different")
             batch = run(own, batch)
-        return self._stacked_head(batch, known)
+        return self._stacked_head(batch, side_input)
 
-    def _stacked_head(self, features: Tensor, known: Tensor | None) -> Tensor:
+    def _stacked_head(self, features: Tensor, side_input: Tensor | None) -> Tensor:
         """Run the head for all models at once, (models, B, ...) to (models, B, outputs)."""
         for name, layer in self.part.head.named_children():
             if isinstance(layer, Join):
-                features = layer(features, known)
+                features = layer(features, side_input)
             elif isinstance(layer, Merge):
                 features = layer(features)
             else:

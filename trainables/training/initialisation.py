@@ -62,7 +62,7 @@ def build_models(  # noqa: PLR0913 - a trial, its runtime, and the choice of its
         labels,
         classes,
         training_data.groups,
-        training_data.known(config.model.type_input),
+        training_data.side_input(config.model.type_input),
     )
     # Only now: filling a cold store draws random numbers, a warm one does not.
     torch.manual_seed(seed)

@@ -35,7 +35,8 @@ class TrainingInputs:
         class_weights: Weight of each class, from each model's training part, shape (models, classes), on the
             device; its number type is that of the models.
         streams: Random streams, one for each model.
-        known: Extra inputs of the head besides the pixels, shape (rows, K), on the device; None for none.
+        side_input: Extra inputs of the head besides the pixels, shape (rows, K), on the device; None for
+            none.
     """
 
     config: TrialConfig
@@ -43,11 +44,15 @@ class TrainingInputs:
     labels: Tensor
     class_weights: Tensor
     streams: Sequence[RandomStreams]
-    known: Tensor | None = None
+    side_input: Tensor | None = None
 
-    def known_of(self, positions: IntArray) -> Tensor | None:
+    def side_input_of(self, positions: IntArray) -> Tensor | None:
         """Extra inputs of the head at positions (...), shape (..., K); None for none."""
-        return None if self.known is None else self.known[torch.from_numpy(positions).to(self.known.device)]
+        return (
+            None
+            if self.side_input is None
+            else self.side_input[torch.from_numpy(positions).to(self.side_input.device)]
+        )
 
     def for_prediction(self, positions: IntArray) -> Iterator[Tensor]:
         """Images at positions (n,) in each prediction view, in the models' number type."""
@@ -126,8 +131,8 @@ class SequentialModels:
         found = []
         for part, own in zip(self.parts, positions, strict=True):
             part.eval()
-            known = self.inputs.known_of(own)
-            views = [probabilities(part(batch, known)) for batch in self.inputs.for_prediction(own)]
+            side_input = self.inputs.side_input_of(own)
+            views = [probabilities(part(batch, side_input)) for batch in self.inputs.for_prediction(own)]
             found.append(torch.stack(views).mean(dim=0))
         return torch.stack(found)
 
@@ -143,8 +148,8 @@ class SequentialModels:
 def _loss(part: TrainedPart, inputs: TrainingInputs, positions: IntArray, augmented: bool) -> Tensor:
     """Loss of one model, a scalar."""
 
-    def forward(batch: Tensor, known: Tensor | None) -> Tensor:
-        logits: Tensor = part(batch[0], None if known is None else known[0])
+    def forward(batch: Tensor, side_input: Tensor | None) -> Tensor:
+        logits: Tensor = part(batch[0], None if side_input is None else side_input[0])
         return logits.unsqueeze(0)
 
     return training_losses(forward, inputs, positions, augmented=augmented).squeeze(0)
@@ -153,7 +158,7 @@ def _loss(part: TrainedPart, inputs: TrainingInputs, positions: IntArray, augmen
 class Forward(Protocol):
     """Maps batches (models, B, ...) and extra inputs (models, B, K) to logits (models, B, outputs)."""
 
-    def __call__(self, batch: Tensor, known: Tensor | None, /) -> Tensor: ...
+    def __call__(self, batch: Tensor, side_input: Tensor | None, /) -> Tensor: ...
 
 
 def training_losses(
@@ -176,13 +181,13 @@ def training_losses(
     ).to(inputs.class_weights.dtype)
     labels = inputs.labels[torch.from_numpy(positions).to(inputs.labels.device)]
     weights, smoothing = inputs.class_weights, training.label_smoothing
-    known = inputs.known_of(positions)
+    side_input = inputs.side_input_of(positions)
     if augmented:
         batch = perturb(batch, training, inputs.streams, is_pair=inputs.config.model.pair != "none")
     if not (augmented and training.mixup):
-        return weighted_loss(forward(batch, known), labels, weights, smoothing=smoothing)
+        return weighted_loss(forward(batch, side_input), labels, weights, smoothing=smoothing)
     mixing = draw_mixing(training.mixup, positions.shape[1], inputs.streams)
-    logits = forward(mix(batch, mixing), None if known is None else mix(known, mixing))
+    logits = forward(mix(batch, mixing), None if side_input is None else mix(side_input, mixing))
     own = weighted_loss(logits, labels, weights, smoothing=smoothing)
     other = weighted_loss(logits, labels.gather(1, mixing.partners), weights, smoothing=smoothing)
     shares = mixing.shares.to(own)

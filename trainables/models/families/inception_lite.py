@@ -10,7 +10,7 @@ from collections import OrderedDict
 
 from torch import nn
 
-from trainables.models.layers import SEED_003, Branches, Kernel, Padding, SameAveragePool, max_pool, unit
+from trainables.models.layers import TF003, Branches, Kernel, Padding, SameAveragePool, max_pool, unit
 from trainables.models.stages import Backbone
 
 Stages = OrderedDict[str, nn.Module]
@@ -24,7 +24,7 @@ def _path(inputs: int, *steps: Step, padding: Padding = "same") -> nn.Sequential
         is_valid = bool(stride) or (padding == "valid" and place == len(steps))
         layers.append(
             unit(
-                SEED_003,
+                TF003,
                 inputs,
                 filters,
                 kernel,
@@ -37,13 +37,13 @@ def _path(inputs: int, *steps: Step, padding: Padding = "same") -> nn.Sequential
 
 
 def _averaged(inputs: int, filters: int) -> nn.Sequential:
-    return nn.Sequential(SameAveragePool(2), unit(SEED_003, inputs, filters, 1))
+    return nn.Sequential(SameAveragePool(2), unit(TF003, inputs, filters, 1))
 
 
 def _forked(inputs: int, *steps: Step) -> nn.Sequential:
     """A path that ends in two branches: a convolution along rows and one along columns."""
     last = steps[-1][0]
-    ends = Branches([unit(SEED_003, last, 128, (1, 3)), unit(SEED_003, last, 128, (3, 1))])
+    ends = Branches([unit(TF003, last, 128, (1, 3)), unit(TF003, last, 128, (3, 1))])
     return nn.Sequential(_path(inputs, *steps), ends)
 
 
@@ -119,5 +119,5 @@ INCEPTION_LITE = Backbone(
     levels=("c2", "b4", "a3"),
     min_size_px=75,
     size_px=299,
-    source="Seed 003 (Scuccimarra), inception v4.05; Szegedy et al. (2017)",
+    source="Source system 003 (Scuccimarra), inception v4.05; Szegedy et al. (2017)",
 )

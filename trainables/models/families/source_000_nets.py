@@ -52,7 +52,7 @@ SCRATCH4 = Backbone(
     levels=("block4", "block3"),
     min_size_px=46,
     size_px=150,
-    source="Seed 004 (Acquavia, Mazzini), scratch net of both tasks",
+    source="Source system 004 (Acquavia, Mazzini), scratch net of both tasks",
     default_rank=0,
 )
 IDC_BENCH = Backbone(
@@ -62,7 +62,7 @@ IDC_BENCH = Backbone(
     levels=("block1",),
     min_size_px=16,
     size_px=50,
-    source="Seed 000 (Levi-Raz), benchmark; width chosen here",
+    source="Source system 000 (Levi-Raz), benchmark; width chosen here",
 )
 SIA6CONV = Backbone(
     name="sia6conv",
@@ -71,5 +71,5 @@ SIA6CONV = Backbone(
     levels=("block2", "block1"),
     min_size_px=22,
     size_px=150,
-    source="Seed 001 (Coccomini, Gholami, Zara), siamese branch; filters chosen here",
+    source="Source system 001 (Coccomini, Gholami, Zara), siamese branch; filters chosen here",
 )

@@ -20,15 +20,17 @@ from typing import Final
 from torch import nn
 
 from trainables.models.heads import Dropout
-from trainables.models.layers import SEED_003, Branches, Padding, Residual, chain, max_pool, unit
+from trainables.models.layers import TF003, Branches, Padding, Residual, chain, max_pool, unit
 from trainables.models.stages import Backbone
 
 Stages = OrderedDict[str, nn.Module]
 
 _POOL_DROPOUT: Final = 0.1
 _POOL_DROPOUT_39N: Final = 0.25
-_SOURCE_003: Final = "Seed 003 (Scuccimarra), own nets for DDSM and CBIS-DDSM; no weights published"
-_SOURCE_001: Final = "Seed 001 (Coccomini, Gholami, Zara), scratch net after 003's 1.0.0.35"
+_SOURCE_003: Final = "Source system 003 (Scuccimarra), own nets for DDSM and CBIS-DDSM; no weights published"
+_SOURCE_001: Final = (
+    "Source system 001 (Coccomini, Gholami, Zara), scratch net after net 1.0.0.35 of source system 003"
+)
 
 
 def _s1_0_0(channels: int, *, padding: Padding = "same", blocks: int = 5) -> Stages:
@@ -39,7 +41,7 @@ def _s1_0_0(channels: int, *, padding: Padding = "same", blocks: int = 5) -> Sta
         layers: list[nn.Module] = []
         for place, width in enumerate(filters):
             stride = 2 if is_first and place == 0 else 1
-            layers.append(unit(SEED_003, channels, width, 3, stride=stride, padding=padding))
+            layers.append(unit(TF003, channels, width, 3, stride=stride, padding=padding))
             channels = width
         layers += [max_pool(3 if is_first else 2, padding=padding), Dropout(_POOL_DROPOUT)]
         stages[f"block{number}"] = nn.Sequential(*layers)
@@ -57,11 +59,11 @@ def _m1_same(channels: int) -> Stages:
 def _vgg_lite(channels: int) -> Stages:
     stages: Stages = OrderedDict()
     stages["block1"] = nn.Sequential(
-        unit(SEED_003, channels, 64, 3, stride=2), unit(SEED_003, 64, 64, 3), max_pool(2)
+        unit(TF003, channels, 64, 3, stride=2), unit(TF003, 64, 64, 3), max_pool(2)
     )
     channels = 64
     for number, filters in enumerate(((96, 96), (128, 128), (256, 256, 256), (384, 384, 384)), start=2):
-        stages[f"block{number}"] = nn.Sequential(chain(SEED_003, channels, filters), max_pool(2))
+        stages[f"block{number}"] = nn.Sequential(chain(TF003, channels, filters), max_pool(2))
         channels = filters[-1]
     return stages
 
@@ -70,7 +72,7 @@ def _s1_0_1_39n(channels: int) -> Stages:
     stages: Stages = OrderedDict(block1=_branching_block(channels))
     width = 64
     for number, filters in enumerate(((96, 96), (128, 128), (256, 256), (384,)), start=2):
-        stages[f"block{number}"] = _pooled(chain(SEED_003, width, filters), 2)
+        stages[f"block{number}"] = _pooled(chain(TF003, width, filters), 2)
         width = filters[-1]
     return stages
 
@@ -80,15 +82,15 @@ def _s1_2(channels: int) -> Stages:
     stages: Stages = OrderedDict(block1=_branching_block(channels))
     width = 64
     for number, filters in enumerate(((96, 96), (128, 128), (256, 256), (384,)), start=2):
-        body = chain(SEED_003, width, filters)
-        stages[f"block{number}"] = _pooled(Residual(body, unit(SEED_003, width, filters[-1], 1)), 2)
+        body = chain(TF003, width, filters)
+        stages[f"block{number}"] = _pooled(Residual(body, unit(TF003, width, filters[-1], 1)), 2)
         width = filters[-1]
     return stages
 
 
 def _branching_block(channels: int) -> nn.Sequential:
-    branches = Branches([chain(SEED_003, 32, (32, 32)), chain(SEED_003, 32, (32,))])
-    return _pooled(nn.Sequential(unit(SEED_003, channels, 32, 3, stride=2), branches), 3)
+    branches = Branches([chain(TF003, 32, (32, 32)), chain(TF003, 32, (32,))])
+    return _pooled(nn.Sequential(unit(TF003, channels, 32, 3, stride=2), branches), 3)
 
 
 def _pooled(body: nn.Module, kernel: int) -> nn.Sequential:

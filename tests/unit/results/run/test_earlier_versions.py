@@ -56,7 +56,8 @@ process_per_fold: false
 """
 RECORD = """{
  "number": 3, "state": "pruned", "cause": "asha",
- "config": {"training.stopping": "mean", "classical.power": 1}, "value": 0.6, "epochs": 5, "fingerprint": "abc", "seed": 3, "finished_at": "2026-11-20T10:01:00Z",
+ "config": {"training.stopping": "mean", "classical.power": 1},
+ "value": 0.6, "epochs": 5, "fingerprint": "abc", "seed": 3, "finished_at": "2026-11-20T10:01:00Z",
  "prefix": {"kind": "stored views", "stage": "block4", "views": 8, "computed": 8, "read": 8}
 }"""
 

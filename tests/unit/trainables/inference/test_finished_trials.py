@@ -77,8 +77,8 @@ def test_trials_of_one_backbone_and_transform_share_a_trunk_and_predict_as_if_al
     ]
     trials, raw = [*lite0, scratch()], raw_pixels()
     shared = SharedBackbones(trials, GREY, classes=2)
-    assert len(shared.trunks) == 2
-    assert [trunk for trunk, _ in shared.routes] == [0, 0, 0, 1]
+    assert len(shared.backbone_modules) == 2
+    assert [backbone_module for backbone_module, _ in shared.routes] == [0, 0, 0, 1]
     with torch.inference_mode():
         alone = torch.stack([TrialModule(trial, GREY, classes=2)(raw) for trial in trials])
         torch.testing.assert_close(shared(raw), alone, atol=1e-6, rtol=0)
@@ -86,13 +86,13 @@ def test_trials_of_one_backbone_and_transform_share_a_trunk_and_predict_as_if_al
 
 def test_a_trunk_runs_no_deeper_than_its_trials_ask_for():
     shallow = finished({**LITE0, "model.cut": "block2"}, shape=(24,))
-    trunk = SharedBackbones([shallow], GREY, classes=2).trunks[0]
-    assert list(trunk.stages) == ["stem", "block1", "block2"]
+    backbone_module = SharedBackbones([shallow], GREY, classes=2).backbone_modules[0]
+    assert list(backbone_module.stages) == ["stem", "block1", "block2"]
 
 
 def test_another_contrast_needs_another_trunk():
     trials = [finished({**LITE0, "input.contrast": contrast}, shape=(1280,)) for contrast in (1.0, 2.0)]
-    assert len(SharedBackbones(trials, GREY, classes=2).trunks) == 2
+    assert len(SharedBackbones(trials, GREY, classes=2).backbone_modules) == 2
 
 
 def test_frozen_stages_above_a_trained_adapter_are_held_once_for_all_folds():

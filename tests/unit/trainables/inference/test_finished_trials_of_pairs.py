@@ -115,7 +115,7 @@ def test_each_fold_is_told_the_type_by_the_same_fold_of_the_type_trial(
     assert module.shared.needs == RequiredInputs(
         baseline=True, finding_type=False
     )  # the type trial takes pairs
-    assert len(module.shared.trunks) == 1
+    assert len(module.shared.backbone_modules) == 1
     reproduces(trial, probabilities, told)
 
 
@@ -130,7 +130,7 @@ def test_a_type_trial_of_another_number_of_folds_tells_its_mean(training_data, r
         types_of_three = TrialModule(more, IMAGE, classes=2)(raw, baseline)[:, 1]
         module = TrialModule(dataclasses.replace(trial, type_trial=more), IMAGE, classes=2)
         shared = module.shared
-        features = shared.trunks[0](raw, baseline)
+        features = shared.backbone_modules[0](raw, baseline)
         told = shared.models[1](features[shared.routes[1][1]], types_of_three.expand(2, -1))
         torch.testing.assert_close(module.by_fold(raw, baseline), told)
         only_first = TrialModule(dataclasses.replace(trial, type_trial=first), IMAGE, classes=2)
@@ -175,7 +175,7 @@ def test_single_and_pair_trials_share_a_trunk_and_predict_as_if_alone(training_d
     finished = [finish(one, told, runtime, type_trial=teller) for one in settings]
     shared = SharedBackbones([trial for trial, _ in finished], IMAGE, classes=2)
     assert shared.needs == RequiredInputs(baseline=True, finding_type=True)
-    assert len(shared.trunks) == 2
+    assert len(shared.backbone_modules) == 2
     assert len(shared.models) == 6  # the type trial runs besides
     found = by_fold(shared, told, shared.needs)
     for predicted, (_, probabilities) in zip(found, finished, strict=True):
@@ -187,7 +187,7 @@ def test_a_baseline_goes_no_deeper_than_pairs_ask_for(training_data, runtime):
     shallow, _ = finish({**DIFF, "model.cut": "block2"}, training_data, runtime)
     shared = SharedBackbones([deep, shallow], IMAGE, classes=2)
     seen = {}
-    for name, stage in shared.trunks[0].stages.items():
+    for name, stage in shared.backbone_modules[0].stages.items():
         stage.register_forward_hook(lambda _, inputs, __, name=name: seen.update({name: len(inputs[0])}))
     by_fold(shared, training_data, shared.needs)
     images = len(training_data.rows)

@@ -130,13 +130,13 @@ def test_the_type_of_the_finding_reaches_the_head(training_data: TrainingData, r
 
 def test_the_type_as_people_labelled_it_is_read_from_the_codes(training_data: TrainingData) -> None:
     codes = training_data.patch_set.labels[training_data.rows]
-    assert training_data.known("human") is not None
-    np.testing.assert_array_equal(training_data.known("human")[:, 0], np.isin(codes, (3, 4)))
+    assert training_data.side_input("human") is not None
+    np.testing.assert_array_equal(training_data.side_input("human")[:, 0], np.isin(codes, (3, 4)))
 
 
 def test_a_hard_type_is_a_rounded_probability(training_data: TrainingData) -> None:
     told = dataclasses.replace(training_data, type_probability=np.full(len(training_data.labels), 0.7))
-    np.testing.assert_array_equal(told.known("hard"), np.ones((len(training_data.labels), 1)))
+    np.testing.assert_array_equal(told.side_input("hard"), np.ones((len(training_data.labels), 1)))
 
 
 def test_a_predicted_type_needs_a_trial_that_predicts_it(
@@ -250,7 +250,7 @@ def test_a_share_of_the_patients_trains_and_all_are_predicted(
 def test_a_type_that_follows_from_the_class_is_refused(paired_patches: PatchSet) -> None:
     kinds = split_in_three(paired_patches, "mass_calcification")
     with pytest.raises(ConfigError, match="would give the class away"):
-        kinds.known("human")
+        kinds.side_input("human")
 
 
 def test_a_first_phase_is_no_longer_than_the_search_allows() -> None:

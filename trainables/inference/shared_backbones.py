@@ -36,7 +36,7 @@ class FeatureOutput:
     is_pair: bool
 
     @property
-    def lanes(self) -> tuple[Pass, ...]:
+    def passes(self) -> tuple[Pass, ...]:
         """Passes in order: view by view, the baseline before the image."""
         halves = (True, False) if self.is_pair else (False,)
         return tuple(Pass(view, half) for view in self.views for half in halves)
@@ -48,19 +48,19 @@ class SharedBackbone(nn.Module):
     Args:
         transform: Transform from raw pixels to the first stage.
         stages: Frozen stages, in order, as far as the deepest outlet.
-        outlets: Feature outputs, in the order of the result.
+        outputs: Feature outputs, in the order of the result.
     """
 
     def __init__(
         self,
         transform: TransformSpec,
         stages: "OrderedDict[str, nn.Module]",
-        outlets: Sequence[FeatureOutput],
+        outputs: Sequence[FeatureOutput],
     ) -> None:
         super().__init__()
         self.transform = PixelTransform(transform)
         self.stages = nn.ModuleDict(stages).requires_grad_(False)
-        self.outlets = tuple(outlets)
+        self.outputs = tuple(outputs)
         self.eval()
 
     def forward(self, raw: Tensor, baseline: Tensor | None = None) -> list[Tensor]:
@@ -74,26 +74,28 @@ class SharedBackbone(nn.Module):
             Features of each outlet, shape (views, B, ...), or (views, B, 2, ...) for pairs, baseline first.
         """
         images = self._transformed(raw, baseline)
-        lanes = _union(self.outlets)
-        features = torch.stack([apply_symmetry(images[lane.is_baseline], lane.view) for lane in lanes])
+        passes = _union(self.outputs)
+        features = torch.stack(
+            [apply_symmetry(images[image_pass.is_baseline], image_pass.view) for image_pass in passes]
+        )
         found = {
-            outlet: _select(features, lanes, outlet.lanes) for outlet in self.outlets if outlet.tap is None
+            output: _select(features, passes, output.passes) for output in self.outputs if output.tap is None
         }
-        waiting = [outlet for outlet in self.outlets if outlet.tap is not None]
+        waiting = [output for output in self.outputs if output.tap is not None]
         for name, stage in self.stages.items():
             # A view that no deeper outlet asks for goes no further, and neither does a baseline.
             needed = _union(waiting)
-            features, lanes = _select(features, lanes, needed), needed
-            features = stage(features.flatten(0, 1)).unflatten(0, (len(lanes), raw.shape[0]))
-            for outlet in [outlet for outlet in waiting if outlet.tap and outlet.tap.stage == name]:
-                waiting.remove(outlet)
-                seen = _select(features, lanes, outlet.lanes)
-                found[outlet] = seen.mean(dim=(3, 4)) if outlet.tap and outlet.tap.is_pooled else seen
-        return [_in_pairs(found[outlet]) if outlet.is_pair else found[outlet] for outlet in self.outlets]
+            features, passes = _select(features, passes, needed), needed
+            features = stage(features.flatten(0, 1)).unflatten(0, (len(passes), raw.shape[0]))
+            for output in [output for output in waiting if output.tap and output.tap.stage == name]:
+                waiting.remove(output)
+                seen = _select(features, passes, output.passes)
+                found[output] = seen.mean(dim=(3, 4)) if output.tap and output.tap.is_pooled else seen
+        return [_in_pairs(found[output]) if output.is_pair else found[output] for output in self.outputs]
 
     def _transformed(self, raw: Tensor, baseline: Tensor | None) -> Sequence[Tensor]:
         """Transformed images, and then transformed baselines where an outlet takes them."""
-        if not any(outlet.is_pair for outlet in self.outlets):
+        if not any(output.is_pair for output in self.outputs):
             return [self.transform(raw)]
         if baseline is None:
             raise ConfigError("a trial compares images with healthy baselines; give `baseline` besides `raw`")
@@ -101,14 +103,14 @@ class SharedBackbone(nn.Module):
         return both.unflatten(0, (2, raw.shape[0])).unbind(0)
 
 
-def _union(outlets: Sequence[FeatureOutput]) -> tuple[Pass, ...]:
-    return tuple(sorted({lane for outlet in outlets for lane in outlet.lanes}))
+def _union(outputs: Sequence[FeatureOutput]) -> tuple[Pass, ...]:
+    return tuple(sorted({image_pass for output in outputs for image_pass in output.passes}))
 
 
-def _select(features: Tensor, lanes: tuple[Pass, ...], wanted: tuple[Pass, ...]) -> Tensor:
-    if lanes == wanted:
+def _select(features: Tensor, passes: tuple[Pass, ...], wanted: tuple[Pass, ...]) -> Tensor:
+    if passes == wanted:
         return features
-    return torch.stack([features[lanes.index(lane)] for lane in wanted])
+    return torch.stack([features[passes.index(image_pass)] for image_pass in wanted])
 
 
 def _in_pairs(features: Tensor) -> Tensor:

@@ -1,0 +1,100 @@
+"""Tables of the documentation that are made from the code: `python docs/generate.py`.
+
+A page holds `<!-- made: NAME -->` and `<!-- end -->`; what stands between them is replaced. A test compares, so
+that a page cannot say something else than the code.
+"""
+
+import ast
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+from orchestrator.cli.options import reference_page
+from results.ensembles.methods import METHODS
+from trainables.config.tasks import TASKS
+from trainables.data.sources import SOURCES
+from trainables.models.registry import BACKBONES, DEFAULT_BACKBONES
+
+DOCS: Final = Path(__file__).parent
+ROOT: Final = DOCS.parent
+PACKAGES: Final = ("orchestrator", "search_spaces", "cluster", "results", "trainables")
+_MADE: Final = re.compile(r"(<!-- made: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def rooms() -> str:
+    """Every folder with its docstring, and every module in it with the first sentence of its own."""
+    return "\n".join(line for package in PACKAGES for line in _room(ROOT / package))
+
+
+def tasks() -> str:
+    """Tasks with their classes and question."""
+    rows = [f"| `{name}` | {', '.join(task.classes)} | {task.question} |" for name, task in TASKS.items()]
+    return "\n".join(["| task | classes | question |", "| --- | --- | --- |", *rows])
+
+
+def sources() -> str:
+    """Data sources with what they read."""
+    rows = [f"| `{name}` | {source.accepts} |" for name, source in SOURCES.items()]
+    return "\n".join(["| source | reads |", "| --- | --- |", *rows])
+
+
+def backbones() -> str:
+    """Backbones with their paper and what a search does with them."""
+    rows = [
+        f"| `{name}` | {backbone.source} | {'ImageNet' if backbone.has_imagenet_weights else 'from scratch'} | "
+        f"{'by itself' if name in DEFAULT_BACKBONES else 'on request'} |"
+        for name, backbone in BACKBONES.items()
+    ]
+    return "\n".join(["| backbone | source | weights | tried |", "| --- | --- | --- | --- |", *rows])
+
+
+def methods() -> str:
+    """Ensemble methods, simplest first, with the first sentence of their module."""
+    rows = []
+    for name, method in METHODS.items():
+        path = ROOT / f"{method.fit.__module__.replace('.', '/')}.py"
+        rows.append(f"| `{name}` | {_summary(path).partition(': ')[2]} |")
+    return "\n".join(["| method | what it does |", "| --- | --- |", *rows])
+
+
+MADE: Final[Mapping[str, Callable[[], str]]] = MappingProxyType(
+    {"rooms": rooms, "tasks": tasks, "sources": sources, "backbones": backbones, "methods": methods}
+)
+
+
+def made(page: str) -> str:
+    """Return a page with every marked part made anew."""
+    return _MADE.sub(lambda part: f"{part[1]}{MADE[part[2]]()}\n{part[3]}", page)
+
+
+def _room(folder: Path, depth: int = 0) -> Iterator[str]:
+    indent = "  " * depth
+    name = folder.relative_to(ROOT) if depth == 0 else folder.name
+    yield f"{indent}- **{name}/** {_summary(folder / '__init__.py')}"
+    for path in sorted(folder.iterdir()):
+        if path.suffix == ".py" and path.name != "__init__.py":
+            yield f"{indent}  - `{path.name}` {_summary(path)}"
+    for path in sorted(folder.iterdir()):
+        if path.is_dir() and (path / "__init__.py").is_file():
+            yield from _room(path, depth + 1)
+
+
+def _summary(path: Path) -> str:
+    """First sentence, or first paragraph, of a module's docstring."""
+    text = ast.get_docstring(ast.parse(path.read_text())) or ""
+    return " ".join(text.partition("\n\n")[0].split())
+
+
+def main() -> None:
+    """Write every page anew."""
+    (DOCS / "reference-search.md").write_text(reference_page())
+    for path in (ROOT / "README.md", *DOCS.glob("*.md")):
+        text = path.read_text()
+        if made(text) != text:
+            path.write_text(made(text))
+
+
+if __name__ == "__main__":
+    main()
