@@ -5,7 +5,7 @@ BIN := .venv/bin
 TRIALS ?= 16
 MINUTES ?= 6
 
-.PHONY: setup search test points recipes gpu check clean
+.PHONY: setup search test points recipes gpu latest check clean
 
 setup: .venv/.installed
 
@@ -37,6 +37,12 @@ gpu: setup
 recipes: setup
 	$(BIN)/python -m benchmarks.recipes
 
+# The newest versions that pyproject.toml allows, in an environment of their own: does anything break?
+latest:
+	$(PYTHON) -m venv .venv-latest
+	.venv-latest/bin/python -m pip install --quiet --disable-pip-version-check --upgrade --editable '.[dev,cluster]'
+	.venv-latest/bin/python -m pytest --numprocesses 2 --dist loadfile tests/unit
+
 check: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -44,4 +50,4 @@ check: setup
 	$(BIN)/lint-imports
 
 clean:
-	rm -rf .venv
+	rm -rf .venv .venv-latest

@@ -26,7 +26,6 @@ import optuna
 import ray
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
-from orchestrator.reporting.watchers import TensorBoardWatcher, TerminalWatcher
 from rich.console import Console
 from rich.table import Table
 
@@ -39,6 +38,7 @@ from orchestrator.tuning.trial_manager import TrialManager
 from orchestrator.tuning.trial_runner import WorkerReport
 from results.run.records import SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
+from results.run.search_request import SearchRequest
 from search_spaces.context import SpaceContext
 from search_spaces.registry import space_named
 from trainables.config.trial_config import TrialConfig, flatten
@@ -106,12 +106,12 @@ class Ends:
 
     at: list[float]
 
-    def started(self, *told: Any) -> None:
+    def on_trial_start(self, *given: Any) -> None:
         """Do nothing."""
 
-    epoch = postponed = started
+    on_epoch_end = on_trial_requeued = on_trial_start
 
-    def finished(self, record: TrialRecord) -> None:
+    def on_trial_end(self, record: TrialRecord) -> None:
         """Note the time."""
         self.at.append(time.perf_counter())
 
@@ -124,13 +124,13 @@ def ours(trials: int, folder: Path, *, is_watched: bool) -> list[float]:
     study = open_study(
         storage=None, journal=run.study_file, name="overhead", seed=0, epochs=REPORTS, is_new=True
     )
-    policy = OptunaStudy(study, space_named("benign_malignant"), _CONTEXT, {}, trials=trials)
+    proposer = OptunaStudy(study, space_named("benign_malignant"), _CONTEXT, {}, trials=trials)
     log = TensorBoardLog(run.tensorboard)
     log.write_experiment(setting_columns())
     progress = SearchProgress(
         task=search.task,
         name=search.name,
-        data=search.request.data,
+        data=search.source,
         trials=trials,
         minutes=None,
         workers=AT_ONCE,
@@ -138,8 +138,8 @@ def ours(trials: int, folder: Path, *, is_watched: bool) -> list[float]:
         console=Console(file=io.StringIO(), width=100),
     )
     ends = Ends([])
-    watchers = (TerminalWatcher(progress), TensorBoardWatcher(log), ends) if is_watched else (ends,)
-    manager = TrialManager(run, search, policy, watchers, deadline=None, clock=time.time)
+    callbacks = (progress, log, ends) if is_watched else (ends,)
+    manager = TrialManager(run, search, proposer, callbacks, deadline=None, clock=time.time)
     with progress:
         run_trials(manager, run, Resources(1.0, 0.0, AT_ONCE), make_runner=NoTraining)
     return ends.at
@@ -296,36 +296,26 @@ def _show(found: dict[str, float]) -> None:
 
 
 def _search(trials: int) -> SearchRecord:
+    request = SearchRequest(
+        task="benign_malignant", data="none", trials=trials, workers=AT_ONCE, epochs=REPORTS
+    )
     return SearchRecord(
-        task="benign_malignant",
-        classes=("benign", "malignant"),
+        request=request,
         name="overhead",
-        data="none",
+        classes=("benign", "malignant"),
         label_codes="task",
         source="none",
         is_synthetic=True,
         fingerprint="f" * 64,
         store="store",
         metric="auc",
-        space="benign_malignant",
         space_context=_CONTEXT.model_dump(mode="json"),
-        fixed_params={},
         backbones=_BACKBONES,
         left_out={},
-        weights_dir=None,
-        trials=trials,
-        minutes=None,
         trial_minutes=10.0,
         folds=4,
         test_share=0.2,
-        seed=0,
-        workers=AT_ONCE,
-        cpus_per_trial=1.0,
         gpus_per_trial=0.0,
-        epochs=REPORTS,
-        keep_weights=12,
-        study_storage=None,
-        command="",
         versions={},
         started_at=datetime.now(UTC),
     )

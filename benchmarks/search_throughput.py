@@ -190,12 +190,12 @@ def _run_ours(
     folder.mkdir()
     run.split_file.write_bytes(prepared.run.split_file.read_bytes())
     run.write_search(record)
-    policy = FixedList(configs)
-    manager = TrialManager(run, record, policy, (), deadline=None, clock=time.time)
+    proposer = FixedList(configs)
+    manager = TrialManager(run, record, proposer, (), deadline=None, clock=time.time)
     start = time.perf_counter()
     run_trials(manager, run, Resources(record.cpus_per_trial, record.gpus_per_trial, WORKERS))
     seconds = preparation + time.perf_counter() - start
-    records = [policy.records[number] for number in range(len(configs))]
+    records = [proposer.records[number] for number in range(len(configs))]
     failed = [one for one in records if one.state != "complete"]
     if failed:
         raise RuntimeError(f"trial {failed[0].number} of ours failed: {failed[0].error}")

@@ -1,7 +1,7 @@
 """Tables of the documentation that are made from the code: `python docs/generate.py`.
 
-A page holds `<!-- made: NAME -->` and `<!-- end -->`; what stands between them is replaced. A test compares, so
-that a page cannot say something else than the code.
+A page holds `<!-- made: NAME -->` and `<!-- end -->`; what stands between them is replaced. A test compares,
+so that a page cannot say something else than the code.
 """
 
 import ast
@@ -43,7 +43,8 @@ def sources() -> str:
 def backbones() -> str:
     """Backbones with their paper and what a search does with them."""
     rows = [
-        f"| `{name}` | {backbone.source} | {'ImageNet' if backbone.has_imagenet_weights else 'from scratch'} | "
+        f"| `{name}` | {backbone.source} | "
+        f"{'ImageNet' if backbone.has_imagenet_weights else 'from scratch'} | "
         f"{'by itself' if name in DEFAULT_BACKBONES else 'on request'} |"
         for name, backbone in BACKBONES.items()
     ]

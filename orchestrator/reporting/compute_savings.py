@@ -88,15 +88,17 @@ def savings_from_sharing(records: Sequence[TrialRecord], images: Images) -> Comp
         records: Records of all trials that ended; pruned and failed ones count with the epochs that they ran.
         images: Numbers of images of the search.
     """
-    fed = [(record, use) for record in records if (use := record.prefix) and use.kind == "stored views"]
-    plain = [_plain_passes_of(record, use, images) for record, use in fed]
-    is_known = bool(fed) and all(use.seconds_per_image > 0 for _, use in fed)
+    with_prefix = [
+        (record, use) for record in records if (use := record.prefix) and use.kind == "stored views"
+    ]
+    plain = [_plain_passes_of(record, use, images) for record, use in with_prefix]
+    is_known = bool(with_prefix) and all(use.seconds_per_image > 0 for _, use in with_prefix)
     return ComputeSavings(
-        trials=len(fed),
+        trials=len(with_prefix),
         plain_passes=sum(plain),
-        passes=sum(use.computed * images.stored for _, use in fed),
-        plain_seconds=_plain_seconds(fed, plain) if is_known else None,
-        seconds=sum(use.computed_seconds for _, use in fed) if is_known else None,
+        passes=sum(use.computed * images.stored for _, use in with_prefix),
+        plain_seconds=_plain_seconds(with_prefix, plain) if is_known else None,
+        seconds=sum(use.computed_seconds for _, use in with_prefix) if is_known else None,
     )
 
 
@@ -126,5 +128,5 @@ def _plain_passes_of(record: TrialRecord, use: FeatureUse, images: Images) -> in
     )
 
 
-def _plain_seconds(fed: Sequence[tuple[TrialRecord, FeatureUse]], passes: Sequence[int]) -> float:
-    return sum(count * use.seconds_per_image for count, (_, use) in zip(passes, fed, strict=True))
+def _plain_seconds(with_prefix: Sequence[tuple[TrialRecord, FeatureUse]], passes: Sequence[int]) -> float:
+    return sum(count * use.seconds_per_image for count, (_, use) in zip(passes, with_prefix, strict=True))

@@ -14,6 +14,8 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
+from orchestrator.study.optuna_private import StudyView
+
 BEST: Final = 25  # TPE counts at most this many trials as good
 RECENT: Final = 75
 _STARTUP_TRIALS: Final = 8
@@ -52,7 +54,7 @@ class BoundedSampler(BaseSampler):
         self._sampler = TPESampler(
             seed=seed, n_startup_trials=_STARTUP_TRIALS, multivariate=True, group=True, constant_liar=True
         )
-        self._view: tuple[int, optuna.Study] | None = None
+        self._view: tuple[int, StudyView] | None = None
 
     def infer_relative_search_space(
         self, study: optuna.Study, trial: FrozenTrial
@@ -81,29 +83,7 @@ class BoundedSampler(BaseSampler):
     def _windowed(self, study: optuna.Study, trial: FrozenTrial) -> Any:
         """The study as it was when the trial was asked for, reduced to the window."""
         if self._view is None or self._view[0] != trial.number:
-            self._view = trial.number, _Window(study)  # type: ignore[assignment]
-        return self._view[1]  # type: ignore[index]
-
-
-class _Window:
-    """A study that shows only a window of its trials; everything else passes through to the study.
-
-    TPE reads trials through Optuna's private `_get_trials`. Without a method of that name here the call would
-    pass through to the study, and every proposal would read all trials again.
-    """
-
-    def __init__(self, study: optuna.Study) -> None:
-        minimizes = study.direction is optuna.study.StudyDirection.MINIMIZE
-        self._study = study
-        self._trials = window(study.get_trials(deepcopy=False), minimizes=minimizes)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._study, name)
-
-    def get_trials(self, deepcopy: bool = True, states: Any = None) -> list[FrozenTrial]:
-        return [trial for trial in self._trials if states is None or trial.state in states]
-
-    def _get_trials(
-        self, deepcopy: bool = True, states: Any = None, use_cache: bool = False
-    ) -> list[FrozenTrial]:
-        return self.get_trials(deepcopy, states)
+            minimizes = study.direction is optuna.study.StudyDirection.MINIMIZE
+            seen = window(study.get_trials(deepcopy=False), minimizes=minimizes)
+            self._view = trial.number, StudyView(study, seen)
+        return self._view[1]

@@ -15,6 +15,7 @@ from optuna.storages import JournalStorage
 from optuna.trial import TrialState
 
 from orchestrator.study.journal import RunJournal
+from orchestrator.study.optuna_private import open_trial
 from orchestrator.study.pruners import REDUCTION, first_rung, is_rung
 from orchestrator.study.samplers import BoundedSampler
 from orchestrator.study.trial_spec import InvalidPointError, TrialSpec
@@ -88,9 +89,8 @@ class OptunaStudy:
         Returns:
             The number of trials that will be run again.
         """
-        # Optuna has no public way back from a stored trial to one that can be reported and told.
         for frozen in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            self._running[frozen.number] = optuna.Trial(self.study, frozen._trial_id)
+            self._running[frozen.number] = open_trial(self.study, frozen)
             record = records.get(frozen.number)
             if record is not None:
                 self.tell(record)

@@ -13,16 +13,14 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from ray import tune
-from ray.air.execution._internal import actor_manager
-from ray.exceptions import OutOfMemoryError, RayActorError
 from ray.tune import PlacementGroupFactory
-from ray.tune.execution import tune_controller
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from cluster.resources import Machine
 from orchestrator.tuning.allocation import ResourceAllocator, ResourceRequest
 from orchestrator.tuning.interrupts import interruptible
+from orchestrator.tuning.ray_private import survive_out_of_memory
 from orchestrator.tuning.trial_manager import GRACE_SECONDS, TrialManager, TrialSpec
 from orchestrator.tuning.trial_runner import TrialRunner, WorkerReport
 from results.run.records import Cause
@@ -101,13 +99,13 @@ class _SharedState:
 
     Attributes:
         manager: Manager of the trials.
-        packing: Allocator of resources.
+        allocator: Allocator of resources.
         numbers: Tune's trial id -> trial number.
         waiting: Trial number -> resources of a trial whose worker does not run yet.
     """
 
     manager: TrialManager
-    packing: ResourceAllocator
+    allocator: ResourceAllocator
     numbers: dict[str, int]
     waiting: dict[int, ResourceRequest]
 
@@ -117,10 +115,11 @@ class _SharedState:
 
 
 class _NotPickled:
-    """A base class that Tune cannot pickle or copy.
+    """A base class of objects that Tune pickles as empty and does not copy.
 
-    Tune pickles searcher and scheduler for its own experiment state, which we do not use. Ours hold the open
-    study and the console: pickling them would fail, and a copy would miss what happens to the original.
+    Tune pickles searcher and scheduler for its own experiment state, which we do not use, and copies its
+    settings. Ours hold the study and the live view: pickling them would fail, and a copy would work on a
+    state of its own.
     """
 
     def __getstate__(self) -> dict[str, Any]:
@@ -133,35 +132,35 @@ class _NotPickled:
 class _Searcher(_NotPickled, Searcher):
     """Gives Tune the trials that the manager hands out."""
 
-    def __init__(self, desk: _SharedState, run: Path) -> None:
+    def __init__(self, state: _SharedState, run: Path) -> None:
         super().__init__()
-        self._desk, self._run = desk, run
+        self._state, self._run = state, run
         self._held: TrialSpec | None = None
 
     def suggest(self, trial_id: str) -> Any:
         """Return the configuration of the next trial, `FINISHED` at the end, or None for not now."""
-        desk = self._desk
-        if desk.manager.is_over:
+        state = self._state
+        if state.manager.is_over:
             return Searcher.FINISHED
-        spec = self._held or desk.manager.next()
+        spec = self._held or state.manager.next()
         if spec is None:
-            return Searcher.FINISHED if desk.manager.is_over else None
-        request = desk.packing.alone() if spec.is_alone else desk.packing.request(spec.config)
+            return Searcher.FINISHED if state.manager.is_over else None
+        request = state.allocator.alone() if spec.is_alone else state.allocator.request(spec.config)
         # A large trial waits for enough free resources: smaller ones that start first would take them again
         # and again. So the next trial is held until every larger one runs.
-        if any(waiting.is_larger_than(request) for waiting in desk.waiting.values()):
+        if any(waiting.is_larger_than(request) for waiting in state.waiting.values()):
             self._held = spec
             return None
         self._held = None
-        desk.numbers[trial_id] = spec.number
-        desk.waiting[spec.number] = request
+        state.numbers[trial_id] = spec.number
+        state.waiting[spec.number] = request
         return {
             "run": str(self._run),
             "number": spec.number,
             "config": spec.config.model_dump(),
             "params": spec.params,
             "request": request,
-            "deadline": desk.manager.deadline,
+            "deadline": state.manager.deadline,
         }
 
     def on_trial_complete(
@@ -181,38 +180,38 @@ class _Scheduler(_NotPickled, FIFOScheduler):
 
     _supports_buffered_results = False
 
-    def __init__(self, desk: _SharedState) -> None:
+    def __init__(self, state: _SharedState) -> None:
         super().__init__()
-        self._desk = desk
+        self._state = state
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        number = self._desk.numbers[trial.trial_id]
+        number = self._state.numbers[trial.trial_id]
         cause = self._follow(number, result["step"])
         if cause is None:
             return str(TrialScheduler.CONTINUE)
-        self._desk.manager.on_stop(number, cause)
+        self._state.manager.on_stop(number, cause)
         return str(TrialScheduler.STOP)
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
-        number, desk = self._desk.numbers[trial.trial_id], self._desk
-        config = desk.config_of(number)
+        number, state = self._state.numbers[trial.trial_id], self._state
+        config = state.config_of(number)
         if config is not None:
             self._follow(number, result["step"])
-            desk.manager.on_end(number)
-            if desk.manager.is_postponed(number):
-                desk.packing.ran_out(config)
+            state.manager.on_end(number)
+            if state.manager.is_postponed(number):
+                state.allocator.ran_out(config)
 
     def _follow(self, number: int, step: WorkerReport) -> Cause | None:
         """Pass a worker's report to manager and allocator; returns the cause to stop, or None to go on."""
-        desk = self._desk
+        state = self._state
         if step.opened is not None:
-            desk.manager.on_open(number, step.opened, device=step.device)
-        config = desk.config_of(number)
+            state.manager.on_open(number, step.opened, device=step.device)
+        config = state.config_of(number)
         if step.memory is not None and config is not None:
-            desk.manager.on_memory(number, step.memory.peak_bytes)
-            desk.packing.measured(config, step.memory.peak_bytes, step.memory.total_bytes)
+            state.manager.on_memory(number, step.memory.peak_bytes)
+            state.allocator.measured(config, step.memory.peak_bytes, step.memory.total_bytes)
         for report in step.epochs:
-            cause = desk.manager.on_epoch(
+            cause = state.manager.on_epoch(
                 number, report.epoch, report.value, report.scalars, report.collapsed
             )
             if cause is not None:
@@ -223,21 +222,21 @@ class _Scheduler(_NotPickled, FIFOScheduler):
 class _Workers(_NotPickled, tune.Callback):
     """Notes the start of workers, and reports dead ones to the trial manager."""
 
-    def __init__(self, desk: _SharedState) -> None:
-        self._desk = desk
+    def __init__(self, state: _SharedState) -> None:
+        self._state = state
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._desk.waiting.pop(self._desk.numbers[trial.trial_id], None)
+        self._state.waiting.pop(self._state.numbers[trial.trial_id], None)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        desk, number = self._desk, self._desk.numbers[trial.trial_id]
-        desk.waiting.pop(number, None)
-        config = desk.config_of(number)
+        state, number = self._state, self._state.numbers[trial.trial_id]
+        state.waiting.pop(number, None)
+        config = state.config_of(number)
         if config is not None:
             message = _last_words(trial)
-            desk.manager.on_worker_lost(number, cause_of_loss(message), message)
-            if desk.manager.is_postponed(number):
-                desk.packing.ran_out(config)
+            state.manager.on_worker_lost(number, cause_of_loss(message), message)
+            if state.manager.is_postponed(number):
+                state.allocator.ran_out(config)
 
 
 def cause_of_loss(message: str) -> Cause:
@@ -278,17 +277,17 @@ def run_trials(
             whose trials do not train.
     """
     os.environ.update(_QUIET)
-    _survive_out_of_memory()
+    survive_out_of_memory()
     # Failed trials are in our records; Tune's list of them would break the live view.
     logging.getLogger("ray").setLevel(logging.CRITICAL)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     scratch = run.path / ".ray"
-    desk = _SharedState(manager, _packing(manager, resources), {}, {})
+    state = _SharedState(manager, _allocator(manager, resources), {}, {})
     tuner = tune.Tuner(
         _trainable(make_runner),
         tune_config=tune.TuneConfig(
-            search_alg=_Searcher(desk, run.path.resolve()),
-            scheduler=_Scheduler(desk),
+            search_alg=_Searcher(state, run.path.resolve()),
+            scheduler=_Scheduler(state),
             num_samples=-1,
             max_concurrent_trials=resources.slots,
             reuse_actors=True,
@@ -298,7 +297,7 @@ def run_trials(
             name="tune",
             storage_path=str(scratch.resolve()),
             verbose=0,
-            callbacks=[_Workers(desk)],
+            callbacks=[_Workers(state)],
             # The trial manager hands out the trials of dead workers again, with the resources they need.
             failure_config=tune.FailureConfig(max_failures=0),
             checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
@@ -313,7 +312,7 @@ def run_trials(
             manager.end_late_trials()
 
 
-def _packing(manager: TrialManager, resources: Resources) -> ResourceAllocator:
+def _allocator(manager: TrialManager, resources: Resources) -> ResourceAllocator:
     return ResourceAllocator(
         resources.cpus,
         resources.gpus,
@@ -343,15 +342,3 @@ def _hard_limit(manager: TrialManager) -> float | None:
     if manager.deadline is None:
         return None
     return max(1.0, manager.deadline - manager.clock()) + 2 * GRACE_SECONDS
-
-
-def _survive_out_of_memory() -> None:
-    """Make Ray's out-of-memory kill an error of its trial; in Ray 2.60 it ends the whole `fit()`.
-
-    Ray's memory monitor kills the worker, whose call then raises `OutOfMemoryError`. That is not a subclass
-    of `RayActorError`, the only death that `actor_manager` expects: without this patch it raises "Caught
-    unexpected exception", and one large trial ends the search with all trials that run beside it.
-    """
-    # Both modules use the name in isinstance(): a tuple of classes widens the check and changes nothing else.
-    for module in (actor_manager, tune_controller):
-        vars(module)["RayActorError"] = (RayActorError, OutOfMemoryError)

@@ -155,7 +155,7 @@ class TrialRunner:
         write_fold_weights(folder / "folds", best.weights)
         record = self._record(
             state="complete",
-            cause=None if validation.is_over else "budget",
+            cause=None if validation.is_over else "time_budget",
             value=best.value,
             best_epoch=best.epoch,
             fold_metrics=best.fold_metrics,

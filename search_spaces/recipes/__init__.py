@@ -76,7 +76,7 @@ def _place(recipe: Recipe) -> tuple[int, float]:
 
 
 def _of_the_same_source(name: str) -> set[str]:
-    """Ids that begin as a name does; all where none does."""
+    """Ids with the same source prefix as a name; all ids if none has it."""
     start = name.partition("-")[0].lower()
     names = {recipe.name for recipe in RECIPES}
     return {known for known in names if known.lower().startswith(f"{start}-")} or names

@@ -15,9 +15,9 @@ from orchestrator.tuning.ray_backend import (
     _as_placement,
     _Searcher,
     _SharedState,
-    _survive_out_of_memory,
     cause_of_loss,
 )
+from orchestrator.tuning.ray_private import survive_out_of_memory
 from orchestrator.tuning.trial_manager import TrialManager, TrialSpec
 from results.run.records import SearchRecord
 from results.run.run_folder import RunFolder
@@ -44,46 +44,46 @@ class ListStudy:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, make_search: Callable[..., SearchRecord]) -> _SharedState:
+def state(tmp_path: Path, make_search: Callable[..., SearchRecord]) -> _SharedState:
     specs = (TrialSpec(0, LARGE, {}), TrialSpec(1, CONFIG, {}), TrialSpec(2, CONFIG, {}))
     manager = TrialManager(
         RunFolder(tmp_path), make_search(), ListStudy(*specs), (), deadline=None, clock=lambda: 0.0
     )
     machines = (Machine(16, 1, 2**34),)
-    packing = ResourceAllocator(1.0, 0.25, machines, folds=3, slots=8, is_measured=True)
-    packing.measured(CONFIG, 1, 100)
-    return _SharedState(manager, packing, {}, {})
+    allocator = ResourceAllocator(1.0, 0.25, machines, folds=3, slots=8, is_measured=True)
+    allocator.measured(CONFIG, 1, 100)
+    return _SharedState(manager, allocator, {}, {})
 
 
-def test_a_small_trial_waits_until_the_larger_one_before_it_has_found_its_room(desk: _SharedState) -> None:
-    searcher = _Searcher(desk, Path("run"))
+def test_a_small_trial_waits_until_the_larger_one_before_it_has_found_its_room(state: _SharedState) -> None:
+    searcher = _Searcher(state, Path("run"))
     assert searcher.suggest("a")["request"] == ResourceRequest(1.0, 0.5)
     assert searcher.suggest("b") is None
-    desk.waiting.clear()
+    state.waiting.clear()
     second = searcher.suggest("c")
     assert (second["number"], second["request"]) == (1, ResourceRequest(1.0, 0.125))
     assert searcher.suggest("d")["number"] == 2
-    assert desk.numbers == {"a": 0, "c": 1, "d": 2}
+    assert state.numbers == {"a": 0, "c": 1, "d": 2}
 
 
-def test_tune_is_told_that_the_search_is_over_only_when_no_trial_can_come_back(desk: _SharedState) -> None:
-    searcher = _Searcher(desk, Path("run"))
+def test_tune_is_told_that_the_search_is_over_only_when_no_trial_can_come_back(state: _SharedState) -> None:
+    searcher = _Searcher(state, Path("run"))
     for name in "abc":
         searcher.suggest(name)
-        desk.waiting.clear()
+        state.waiting.clear()
     assert searcher.suggest("d") is None
-    desk.manager.on_worker_lost(0, "out_of_memory", "killed")
-    desk.manager.on_stop(1, "pruner")
-    desk.manager.on_stop(2, "pruner")
+    state.manager.on_worker_lost(0, "out_of_memory", "killed")
+    state.manager.on_stop(1, "pruner")
+    state.manager.on_stop(2, "pruner")
     again = searcher.suggest("e")
     assert (again["number"], again["request"]) == (0, ResourceRequest(16, 1.0))
-    desk.manager.on_worker_lost(0, "out_of_memory", "killed")
+    state.manager.on_worker_lost(0, "out_of_memory", "killed")
     assert searcher.suggest("f") == Searcher.FINISHED
 
 
-def test_a_stopped_search_asks_for_nothing_more(desk: _SharedState) -> None:
-    desk.manager.is_stopping = True
-    assert _Searcher(desk, Path("run")).suggest("a") == Searcher.FINISHED
+def test_a_stopped_search_asks_for_nothing_more(state: _SharedState) -> None:
+    state.manager.is_stopping = True
+    assert _Searcher(state, Path("run")).suggest("a") == Searcher.FINISHED
 
 
 def test_what_is_not_asked_for_is_not_named_to_ray() -> None:
@@ -96,7 +96,7 @@ def test_an_out_of_memory_kill_counts_as_the_death_of_a_worker() -> None:
     before = actor_manager.RayActorError, tune_controller.RayActorError
     try:
         assert not isinstance(OutOfMemoryError("killed"), actor_manager.RayActorError)
-        _survive_out_of_memory()
+        survive_out_of_memory()
         for module in (actor_manager, tune_controller):
             assert isinstance(OutOfMemoryError("killed"), module.RayActorError)
             assert isinstance(RayActorError(), module.RayActorError)

@@ -1,0 +1,39 @@
+"""The private parts of Optuna that we use, here and nowhere else: `_trial_id` and `_get_trials`."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial
+
+
+def open_trial(study: optuna.Study, frozen: FrozenTrial) -> optuna.Trial:
+    """Return a stored trial as one that can be reported and told; Optuna has no public way back."""
+    return optuna.Trial(study, frozen._trial_id)
+
+
+class StudyView:
+    """A study that shows some of its trials; everything else passes through to the study.
+
+    TPE reads trials through Optuna's private `_get_trials`. Without a method of that name here the call would
+    pass through to the study, and every proposal would read all trials again.
+
+    Args:
+        study: The study.
+        trials: Trials that are shown, in order of their numbers.
+    """
+
+    def __init__(self, study: optuna.Study, trials: Sequence[FrozenTrial]) -> None:
+        self._study, self._trials = study, list(trials)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._study, name)
+
+    def get_trials(self, deepcopy: bool = True, states: Any = None) -> list[FrozenTrial]:
+        """Return the shown trials in some states."""
+        return [trial for trial in self._trials if states is None or trial.state in states]
+
+    def _get_trials(
+        self, deepcopy: bool = True, states: Any = None, use_cache: bool = False
+    ) -> list[FrozenTrial]:
+        return self.get_trials(deepcopy, states)

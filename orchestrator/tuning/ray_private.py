@@ -1,0 +1,17 @@
+"""The private parts of Ray that we use, here and nowhere else: two modules that look up `RayActorError`."""
+
+from ray.air.execution._internal import actor_manager
+from ray.exceptions import OutOfMemoryError, RayActorError
+from ray.tune.execution import tune_controller
+
+
+def survive_out_of_memory() -> None:
+    """Make Ray's out-of-memory kill an error of its trial; in Ray 2.60 it ends the whole `fit()`.
+
+    Ray's memory monitor kills the worker, whose call then raises `OutOfMemoryError`. That is not a subclass
+    of `RayActorError`, the only death that `actor_manager` expects: without this patch it raises "Caught
+    unexpected exception", and one large trial ends the search with all trials that run beside it.
+    """
+    # Both modules use the name in isinstance(): a tuple of classes widens the check and changes nothing else.
+    for module in (actor_manager, tune_controller):
+        vars(module)["RayActorError"] = (RayActorError, OutOfMemoryError)

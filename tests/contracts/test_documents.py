@@ -1,0 +1,63 @@
+"""Documentation says what the code says: tables, names of files, tasks, verbs and settings."""
+
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+
+from orchestrator.cli.main import VERBS
+from trainables.config.tasks import TASKS
+from trainables.config.trial_config import setting_names
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("**/*.md")])
+# What was true on a day stays as it was written.
+HISTORY = {ROOT / "docs" / "lab_log.md", ROOT / "CHANGELOG.md"}
+CURRENT = [page for page in PAGES if page not in HISTORY]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_tables_are_made_from_the_code(page: Path) -> None:
+    made = runpy.run_path(str(ROOT / "docs" / "generate.py"))["made"]
+    text = page.read_text()
+    assert made(text) == text, "run: python docs/generate.py"
+
+
+def test_the_pages_with_tables_are_there() -> None:
+    marked = {page.name for page in PAGES if "<!-- made: " in page.read_text()}
+    assert marked >= {"architecture.md", "how-to-data.md", "how-to-search.md"}
+
+
+@pytest.mark.parametrize("page", CURRENT, ids=lambda page: page.name)
+def test_every_file_that_is_named_exists(page: Path) -> None:
+    named = re.findall(
+        r"`((?:orchestrator|search_spaces|cluster|results|trainables|tests|benchmarks|docs)/[\w./-]+)`",
+        page.read_text(),
+    )
+    missing = [name for name in named if not (ROOT / name).exists()]
+    assert missing == []
+
+
+@pytest.mark.parametrize("page", CURRENT, ids=lambda page: page.name)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]+)(?:#[\w-]+)?\)", page.read_text())
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("page", CURRENT, ids=lambda page: page.name)
+def test_every_setting_that_is_held_exists(page: Path) -> None:
+    held = re.findall(r"--set ([a-z_.0-9]+)=", page.read_text())
+    of_clusters = ("provider.", "auth.")  # of the files for `ray up`, which have --set too
+    assert [name for name in held if name not in setting_names() and not name.startswith(of_clusters)] == []
+
+
+@pytest.mark.parametrize("page", CURRENT, ids=lambda page: page.name)
+def test_every_verb_exists(page: Path) -> None:
+    typed = re.findall(r"^orchestrate (\w+)|`orchestrate (\w+)", page.read_text(), flags=re.MULTILINE)
+    assert [verb for pair in typed for verb in pair if verb and verb not in VERBS] == []
+
+
+def test_the_first_page_names_every_task() -> None:
+    text = (ROOT / "README.md").read_text()
+    assert [name for name in TASKS if f"`{name}`" not in text] == []
