@@ -27,6 +27,9 @@ from orchestrator.cli import (
     thresholds,
 )
 
+# Albumentations asks the network for a newer release when it is imported, unless it is told not to.
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+
 VERBS: Final = MappingProxyType(
     {
         "plan": plan,

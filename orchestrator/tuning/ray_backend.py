@@ -226,7 +226,9 @@ class _Workers(_NotPickled, tune.Callback):
         self._state = state
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._state.waiting.pop(self._state.numbers[trial.trial_id], None)
+        number = self._state.numbers[trial.trial_id]
+        self._state.waiting.pop(number, None)
+        self._state.manager.on_worker_start(number)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         state, number = self._state, self._state.numbers[trial.trial_id]

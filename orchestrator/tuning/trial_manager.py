@@ -109,6 +109,12 @@ class TrialManager:
                 callback.on_trial_start(spec.number, spec.config)
         return spec
 
+    def on_worker_start(self, number: int) -> None:
+        """Start the clock of a trial whose worker runs; until then it waited for resources."""
+        trial = self.running.get(number)
+        if trial is not None:
+            trial.started_at = self.clock()
+
     def on_open(self, number: int, prefix: FeatureUse, *, device: str) -> None:
         """Note a trial's use of stored features and its device, for its record in case it is stopped."""
         trial = self.running[number]

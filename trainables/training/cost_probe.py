@@ -165,7 +165,10 @@ def measure_step(config: TrialConfig, shape: tuple[int, ...], device: torch.devi
         device: Device that trials will run on.
     """
     backbone = backbone_named(config.model.backbone)
-    return _training_cost(backbone, config.model.model_dump(), shape, device)
+    # Stages see one image at a time, whatever the head takes in besides; the caller counts both of a pair.
+    head = config.model.head.model_copy(update={"branch": ()})
+    single = config.model.model_copy(update={"pair": "none", "type_input": "none", "head": head})
+    return _training_cost(backbone, single.model_dump(), shape, device)
 
 
 def measure_crowding(workers: int) -> float:

@@ -98,6 +98,19 @@ def test_a_pruned_trial_is_recorded_and_told(tmp_path: Path, manager: Lead) -> N
     assert lead.running == {}
 
 
+def test_the_time_of_a_stopped_trial_begins_with_its_worker(tmp_path: Path, manager: Lead) -> None:
+    clock = Clock()
+    lead = manager(tmp_path, ListStudy(spec(0)), clock)
+    lead.next()
+    clock.now = 30.0
+    lead.on_worker_start(0)
+    clock.now = 34.0
+    lead.on_stop(0, "pruner")
+    record = lead.run.record(0)
+    assert record is not None
+    assert record.wall_seconds == 4.0
+
+
 def test_a_stopped_trial_is_recorded_with_its_device_and_features(tmp_path: Path, manager: Lead) -> None:
     lead = manager(tmp_path, ListStudy(spec(0)), Clock())
     lead.next()

@@ -205,7 +205,10 @@ def test_single_trials_ask_for_nothing_besides_pixels(training_data, runtime):
     ("settings", "message"),
     [
         ({"model.pair": "diff"}, "compares images with healthy baselines; give `baseline` besides `raw`"),
-        ({"model.type_input": "human"}, "told the type of the finding; give `finding_type` besides `raw`"),
+        (
+            {"model.type_input": "human"},
+            "takes in the type of the finding; give `finding_type` besides `raw`",
+        ),
     ],
 )
 def test_inputs_that_are_missing_are_asked_for(settings, message, training_data, runtime):

@@ -5,7 +5,7 @@ import numpy as np
 import torch
 
 from trainables.config.trial_config import decode
-from trainables.training.cost_probe import measure_epoch
+from trainables.training.cost_probe import measure_epoch, measure_step
 
 
 def test_a_head_below_an_adapted_backbone_is_priced_by_itself() -> None:
@@ -22,6 +22,19 @@ def test_a_head_below_an_adapted_backbone_is_priced_by_itself() -> None:
     )
     assert cost.seconds > 0
     assert cost.parameters == 1280 * 8 + 8 + 8 + 1
+
+
+def test_a_step_of_stages_is_timed_on_single_images_for_pairs_too() -> None:
+    config = decode(
+        {
+            "model.backbone": "efficientnet_lite0",
+            "model.pair": "diff",
+            "model.type_input": "human",
+            "model.head.branch": "8",
+            "model.trained_stages": 2,
+        }
+    )
+    assert measure_step(config, (192, 2, 2), torch.device("cpu")) > 0
 
 
 def test_drawing_a_view_asks_the_network_for_nothing() -> None:
