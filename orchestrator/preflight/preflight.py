@@ -11,7 +11,7 @@ from cluster.connect import Connection
 from cluster.resources import trial_slots
 from orchestrator.preflight.compatibility import check_config, with_labels
 from orchestrator.preflight.feasibility import FeasibleModels, TrialBudget, find_feasible_models
-from orchestrator.preflight.initial_points import InitialPoints, choose_initial_points
+from orchestrator.preflight.initial_points import ConfigCheck, InitialPoints, choose_initial_points
 from orchestrator.preflight.warm_start import WarmStartSources, find_sources
 from orchestrator.request import SearchRequest
 from orchestrator.study.study import check_space
@@ -21,6 +21,7 @@ from search_spaces.context import SpaceContext
 from search_spaces.enqueue import InitialPoint
 from search_spaces.registry import Space, space_named
 from trainables.common.errors import ConfigError
+from trainables.common.types import IntArray
 from trainables.config.tasks import Task, task_named
 from trainables.config.trial_config import TrialConfig
 from trainables.data.patches import PatchSet, TaskRows, select_rows
@@ -93,49 +94,113 @@ def run_preflight(request: SearchRequest, connect: Connector, notify: Notify) ->
     Raises:
         OrchestrateError: Whatever makes the search impossible, before any trial starts.
     """
-    fixed = request.fixed_params
     task, space = task_named(request.task), space_named(request.space_name)
     first = choose_initial_points(request.recipes, task.name, space)
+    data = _read_data(request, task, notify)
+    gpus, slots = _machine(request, connect())
+    trial_minutes = request.trial_minutes or (max(0.5, request.minutes / 6) if request.minutes else 10.0)
+    inventory = take_inventory(
+        _asked_backbones(request.fixed_params, first, is_table=data.patch_set.is_table),
+        weights_dir=request.weights_dir,
+        may_download=request.may_download,
+        is_random=request.fixed_params.get("model.weights") == "random",
+    )
+    limit_threads(request.cpus_per_trial)  # costs are measured as trials will run
+    budget = _trial_budget(request, data, first, trial_minutes, slots)
+    feasible = find_feasible_models(inventory, data.patch_set, choose_device(gpus), budget)
+    _notify_all(notify, *_left_out_messages(feasible.left_out))
+    if not feasible.context.backbones:
+        raise ConfigError(
+            "no backbone is left to search; see the reasons above, and try --trial-minutes or --weights-dir"
+        )
+    training_data = data.sources.complete(training_data_of(data.patch_set, task, data.split))
+    context = with_labels(feasible.context, training_data)
+    _notify_all(
+        notify,
+        f"backbones: {', '.join(context.backbones)}",
+        *_about_pairs(context, request.fixed_params, first),
+    )
+    check = functools.partial(
+        check_config, training_data=training_data, context=context, start=data.sources.start
+    )
+    initial, points = _points(request, first, space, context, check, notify)
+    return Preflight(
+        request=request,
+        task=task,
+        space=space,
+        store=data.store,
+        patch_set=data.patch_set,
+        rows=data.rows,
+        split=data.split,
+        gpus_per_trial=gpus,
+        slots=slots,
+        trial_minutes=trial_minutes,
+        inventory=inventory,
+        feasible=dataclasses.replace(feasible, context=context),
+        initial_points=tuple(initial),
+        recipes=tuple(recipe.name for recipe in first.recipes)
+        or tuple(dict.fromkeys(point.recipe for point in initial)),
+        points=tuple(points),
+        start_from=data.sources.start_from,
+        type_from=data.sources.type_from,
+        notes=data.notes,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Data:
+    """The data of a search, split."""
+
+    store: Path
+    patch_set: PatchSet
+    rows: TaskRows
+    split: Split
+    folds: IntArray  # of each of the rows
+    sources: WarmStartSources
+    notes: tuple[str, ...]
+
+
+def _read_data(request: SearchRequest, task: Task, notify: Notify) -> _Data:
+    """Read the data, find the runs that the search builds on, and split."""
     store = (request.store or request.runs / ".store").resolve()
     patch_set, notes = load_patch_set(
         str(request.data), task=task, label_codes=request.label_codes, store=store, source=request.source
     )
     rows, sources = select_rows(patch_set, task), find_sources(request, patch_set.fingerprint)
     split = _split(request, patch_set, rows, sources)
-    _notify_all(
-        notify, *notes, *_about_the_store(request), *sources.sentences, _describe_split(rows, split, task)
-    )
-    gpus, slots = _machine(request, connect())
-    trial_minutes = request.trial_minutes or (max(0.5, request.minutes / 6) if request.minutes else 10.0)
-    inventory = take_inventory(
-        _asked_backbones(fixed, first, is_table=patch_set.is_table),
-        weights_dir=request.weights_dir,
-        may_download=request.may_download,
-        is_random=fixed.get("model.weights") == "random",
-    )
-    trained, predicted = trained_and_predicted(split.folds_of(rows))
-    budget = TrialBudget(
-        images=len(rows.rows),
-        training_images=int((split.folds_of(rows) != TEST).sum()),
+    folds = split.folds_of(rows)
+    described = _describe_split(rows, split, folds, task)
+    _notify_all(notify, *notes, *_about_the_store(request), *sources.sentences, described)
+    return _Data(store, patch_set, rows, split, folds, sources, tuple(notes))
+
+
+def _trial_budget(
+    request: SearchRequest, data: _Data, first: InitialPoints, trial_minutes: float, slots: int
+) -> TrialBudget:
+    trained, predicted = trained_and_predicted(data.folds)
+    return TrialBudget(
+        images=len(data.rows.rows),
+        training_images=int((data.folds != TEST).sum()),
         trained_an_epoch=trained,
         predicted_an_epoch=predicted,
         epochs=request.epochs,
         seconds=60.0 * trial_minutes,
         slots=slots,
-        is_forced="model.backbone" in fixed or first.is_by_name,
-        exports=store / "onnx",
+        is_forced="model.backbone" in request.fixed_params or first.is_by_name,
+        exports=data.store / "onnx",
     )
-    limit_threads(request.cpus_per_trial)  # costs are measured as trials will run
-    feasible = find_feasible_models(inventory, patch_set, choose_device(gpus), budget)
-    _notify_all(notify, *_left_out_messages(feasible.left_out))
-    if not feasible.context.backbones:
-        raise ConfigError(
-            "no backbone is left to search; see the reasons above, and try --trial-minutes or --weights-dir"
-        )
-    training_data = sources.complete(training_data_of(patch_set, task, split))
-    context = with_labels(feasible.context, training_data)
-    _notify_all(notify, f"backbones: {', '.join(context.backbones)}", *_about_pairs(context, fixed, first))
-    check = functools.partial(check_config, training_data=training_data, context=context, start=sources.start)
+
+
+def _points(
+    request: SearchRequest,
+    first: InitialPoints,
+    space: Space,
+    context: SpaceContext,
+    check: ConfigCheck,
+    notify: Notify,
+) -> tuple[list[InitialPoint], list[TrialConfig]]:
+    """Return the initial points, and their configurations with more that are drawn from the space."""
+    fixed = request.fixed_params
     fitting, unfit = first.fitting(check, fixed, epochs=request.epochs, trials=request.trials)
     if first.is_all:
         _notify_all(notify, *(f"recipe {name} is left out: {reason}" for name, reason in unfit.items()))
@@ -144,27 +209,7 @@ def run_preflight(request: SearchRequest, connect: Connector, notify: Notify) ->
         points += check_space(space, context, fixed)
     for config in points:
         check(config)
-    return Preflight(
-        request=request,
-        task=task,
-        space=space,
-        store=store,
-        patch_set=patch_set,
-        rows=rows,
-        split=split,
-        gpus_per_trial=gpus,
-        slots=slots,
-        trial_minutes=trial_minutes,
-        inventory=inventory,
-        feasible=dataclasses.replace(feasible, context=context),
-        initial_points=tuple(fitting),
-        recipes=tuple(recipe.name for recipe in first.recipes)
-        or tuple(dict.fromkeys(point.recipe for point in fitting)),
-        points=tuple(points),
-        start_from=sources.start_from,
-        type_from=sources.type_from,
-        notes=tuple(notes),
-    )
+    return fitting, points
 
 
 def _notify_all(notify: Notify, *messages: str) -> None:
@@ -260,8 +305,7 @@ def _left_out_messages(left_out: Mapping[str, str]) -> list[str]:
     ]
 
 
-def _describe_split(rows: TaskRows, split: Split, task: Task) -> str:
-    folds = split.folds_of(rows)
+def _describe_split(rows: TaskRows, split: Split, folds: IntArray, task: Task) -> str:
     training, test = rows.labels[folds != TEST], rows.labels[folds == TEST]
     what = "rows" if task.takes_table else "images"
     unit = "patients" if rows.is_grouped else f"{what} (no patient ids)"
