@@ -22,9 +22,10 @@ def csv_text(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
     return text.getvalue()
 
 
-def result_table(**options: Any) -> Table:
+def result_table(*, padding: tuple[int, ...] = (0, 1, 0, 0), **options: Any) -> Table:
     """Return an empty table in the style of all results: a ruled header, no frame, texts at the left."""
-    return Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, caption_justify="left", **options)
+    style: dict[str, Any] = {"box": box.SIMPLE_HEAD, "pad_edge": False, "caption_justify": "left"}
+    return Table(padding=padding, **(style | options))  # type: ignore[arg-type]
 
 
 def _cell(value: Any) -> Any:

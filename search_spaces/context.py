@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pydantic import field_serializer
 
 from trainables.common.frozen import FrozenModel
+from trainables.models.custom_cnn import FAMILY
 
 
 class SpaceContext(FrozenModel):
@@ -54,7 +55,7 @@ class SpaceContext(FrozenModel):
     @property
     def choices(self) -> tuple[str, ...]:
         """Choices of `model.backbone`, the family of free-form nets under its own name."""
-        return (*self.backbones, "scratch") if self.has_free_form else self.backbones
+        return (*self.backbones, FAMILY) if self.has_free_form else self.backbones
 
     @field_serializer("from_scratch", "adapts_channels")
     def _sorted(self, names: frozenset[str]) -> list[str]:

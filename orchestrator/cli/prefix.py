@@ -133,10 +133,10 @@ def _row(key: "StoredKey") -> dict[str, Any]:
 
 
 def _table(keys: "list[StoredKey]") -> Any:
-    from rich import box
-    from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, caption_justify="left")
+    from results.tables import result_table
+
+    table = result_table()
     for header in ("data", "frozen stages of", "views", "taps"):
         table.add_column(header, overflow="fold")
     for header in ("size", "last used"):

@@ -73,10 +73,10 @@ def _list(task: str | None) -> None:
 
 
 def _table(task: str, recipes: "tuple[Recipe, ...]") -> "RenderableType":
-    from rich import box
-    from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, title_justify="left")
+    from results.tables import result_table
+
+    table = result_table(title_justify="left")
     table.title = f"{task}: {len(recipes)} recipes"
     table.add_column("id", no_wrap=True)
     table.add_column("what it is")

@@ -102,7 +102,7 @@ def _context(
         from_scratch=frozenset(name for name in usable if not backbone_named(name).has_imagenet_weights),
         fine_tunes=fine_tunes,
         flattens={name: _flattens(name, sizes[name], patch_set.channels) for name in usable},
-        levels={name: _levels(name) for name in usable},
+        levels={name: backbone_named(name).cut_names for name in usable},
         adapts_channels=frozenset(
             name
             for name in usable
@@ -162,7 +162,7 @@ def _affordable_levels(name: str, cost: Cost, budget: TrialBudget) -> tuple[str,
         return _too_slow(f"the {VIEWS} views of {budget.images} images", passes, limit)
     return tuple(
         level
-        for level, stage in zip(_levels(name), backbone_named(name).levels, strict=True)
+        for level, stage in zip(backbone_named(name).cut_names, backbone_named(name).levels, strict=True)
         if _trial_seconds(cost.last_stage[stage], VIEWS, budget) <= budget.seconds
     )
 
@@ -189,10 +189,6 @@ def _flattens(name: str, size_px: int, channels: int) -> tuple[str, ...]:
     shapes = feature_shapes(name, backbone.channels or channels, size_px)
     return tuple(
         level
-        for level in _levels(name)
+        for level in backbone_named(name).cut_names
         if math.prod(shapes[backbone.stage_names[backbone.cut_index(level) - 1]]) <= LARGEST_SHARED_MAP
     )
-
-
-def _levels(name: str) -> tuple[str, ...]:
-    return tuple("top" if drop == 0 else f"top+{drop}" for drop in range(len(backbone_named(name).levels)))

@@ -11,14 +11,13 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 from pydantic import ValidationError
-from rich import box
 from rich.table import Table
 
 from results.errors import ExportError
 from results.export.image_reading import NOTES, read_image
 from results.export.input_checks import as_numbers, check_given, check_sizes
 from results.export.manifest import FORMAT, MANIFEST_FILE, MODEL_FILE, Manifest
-from results.tables import csv_text
+from results.tables import csv_text, result_table
 
 _BATCH: Final = 8  # images in one run of the session; bounds memory
 _NAMED: Final = 3  # files that a note lists by name
@@ -231,7 +230,7 @@ def predictions_table(bundle: Bundle, predictions: Sequence[Prediction]) -> Tabl
     """Return a table that fits 80 columns; long file names are folded."""
     manifest = bundle.manifest
     is_binary = manifest.threshold is not None
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, caption_justify="left")
+    table = result_table(padding=(0, 1))
     table.add_column("file", overflow="fold")
     table.add_column("called", no_wrap=True)
     table.add_column(f"P({manifest.positive})" if is_binary else "P(called)", justify="right", no_wrap=True)

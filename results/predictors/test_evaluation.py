@@ -10,7 +10,6 @@ from typing import Any, ClassVar, Final
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
-from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 
@@ -21,7 +20,7 @@ from results.run.run_folder import RunFolder
 from results.run.split_labels import GROUPED, SplitName, scored, sentences
 from results.scores.bootstrap import Interval, Statistic, bootstrap_interval, fold_auc_statistic
 from results.scores.metrics import METRICS, check_predictions, confusion, decisions, majority_baseline
-from results.tables import csv_text
+from results.tables import csv_text, result_table
 from trainables.common.frozen import FrozenModel
 from trainables.common.types import FloatArray, IntArray
 
@@ -315,12 +314,9 @@ def _flush_folder(run: RunFolder) -> None:
 
 
 def _metric_table(evaluation: TestEvaluation) -> Table:
-    table = Table(
+    table = result_table(
         title=_title(evaluation),
-        box=box.SIMPLE_HEAD,
         title_justify="left",
-        caption_justify="left",
-        pad_edge=False,
     )
     for header in ("metric", "test [95 %]", "out of fold", "majority"):
         table.add_column(header, no_wrap=True, justify="left" if header == "metric" else "right")
@@ -344,7 +340,7 @@ def _title(evaluation: TestEvaluation) -> str:
 
 
 def _confusion_table(evaluation: TestEvaluation) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = result_table(padding=(0, 1))
     table.add_column("true \\ called", no_wrap=True)
     for name in evaluation.classes:
         table.add_column(name, justify="right", no_wrap=True)

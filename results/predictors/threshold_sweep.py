@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Final
 
-from rich import box
 from rich.table import Table
 
 from results.ensembles.build import BEST, read_ensemble
@@ -17,7 +16,7 @@ from results.run.split_labels import GROUPED, SplitName, scored, sentences
 from results.scores.calibration import cross_fitted_calibration
 from results.scores.fold_scores import decision_rule
 from results.scores.metrics import check_predictions, confusion, decision_scores, decisions
-from results.tables import csv_text
+from results.tables import csv_text, result_table
 from trainables.common.types import FloatArray, IntArray
 
 STEPS: Final = tuple(round(0.05 * step, 2) for step in range(1, 20))
@@ -149,13 +148,9 @@ def sweep_as_csv(swept: Sweep) -> str:
 def sweep_table(swept: Sweep) -> Table:
     """Return a table that fits 80 columns; the threshold of the model carries a star."""
     split = swept.decisions[0].split
-    table = Table(
+    table = result_table(
         title=f"{scored(swept.model, split)}, out of fold: {swept.positive} from this threshold on",
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-        pad_edge=False,
         title_justify="left",
-        caption_justify="left",
     )
     for header in ("threshold", *_HEADERS, *_COUNTS):
         table.add_column(header, justify="right", no_wrap=True)

@@ -11,8 +11,7 @@ PRETRAINED = tuple(name for name, backbone in BACKBONES.items() if backbone.has_
 
 def context(backbones: tuple[str, ...] = DEFAULT_BACKBONES) -> SpaceContext:
     def levels(name: str) -> tuple[str, ...]:
-        count = len(backbone_named(name).levels)
-        return tuple("top" if drop == 0 else f"top+{drop}" for drop in range(count))
+        return backbone_named(name).cut_names
 
     return SpaceContext(
         backbones=backbones,

@@ -54,6 +54,11 @@ class Backbone:
     torchvision_weights: str = ""
     weights_package: str = ""
 
+    @property
+    def cut_names(self) -> tuple[str, ...]:
+        """Names of the cut levels, `top` and how many levels are dropped, in the order of `levels`."""
+        return tuple("top" if drop == 0 else f"top+{drop}" for drop in range(len(self.levels)))
+
     def cut_index(self, cut: str) -> int:
         """Return the number of stages kept by a cut.
 
@@ -63,7 +68,7 @@ class Backbone:
         Raises:
             UnknownNameError: If the backbone has no such cut.
         """
-        levels = {"top" if level == 0 else f"top+{level}": name for level, name in enumerate(self.levels)}
+        levels = dict(zip(self.cut_names, self.levels, strict=True))
         stage = levels.get(cut, cut)
         if stage not in self.stage_names:
             raise UnknownNameError(f"cut of {self.name}", cut, (*levels, *self.stage_names))

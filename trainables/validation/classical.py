@@ -18,10 +18,9 @@ from trainables.features.feature_use import FeatureUse
 from trainables.features.loading import open_features
 from trainables.runtime.trial_runtime import TrialRuntime
 from trainables.training.folds import FoldData
-from trainables.training.losses import log_loss
 from trainables.training.random_streams import resampled
-from trainables.validation.collapse import is_collapsed
 from trainables.validation.cross_validation import EpochReport, Score, TrialSnapshot
+from trainables.validation.epoch_selection import EpochRecord
 from trainables.validation.sklearn_estimators import ClassicalModel, Rows
 
 
@@ -119,20 +118,15 @@ class ClassicalValidation:
         """
         data = self._data
         self._models = [self._fitted(fold) for fold in range(data.count)]
-        held_out = [data.held_out(fold) for fold in range(data.count)]
+        record = EpochRecord(self.config, self.training_data, score=self.score, metric=self.metric)
         found = [
             model.predict(_for_prediction(data.features, own))
-            for model, own in zip(self._models, held_out, strict=True)
+            for model, own in zip(self._models, record.held_out, strict=True)
         ]
-        losses = [log_loss(data.labels[own], new) for own, new in zip(held_out, found, strict=True)]
-        self._best = best = self._kept(held_out, found, losses)
-        return EpochReport(
-            epoch=1,
-            value=best.value,
-            scalars=_scalars(losses, best.fold_metrics),
-            collapsed=best.collapsed,
-            is_last=True,
-        )
+        report = record.add(None, found, lambda fold: [])
+        if record.best is not None:
+            self._best = replace(record.best, losses=())  # one fit has no curve of losses
+        return replace(report, is_last=True)
 
     def predict(self, rows: IntArray) -> Float32Array:
         """Mean probabilities of the folds' models, which are fitted first if they are not yet.
@@ -171,28 +165,6 @@ class ClassicalValidation:
         rows = Rows(inputs, data.labels[positions], data.groups[positions], data.classes)
         return ClassicalModel(self.config, rows, seed=seed)
 
-    def _kept(
-        self, held_out: Sequence[IntArray], found: Sequence[Float32Array], losses: Sequence[float]
-    ) -> TrialSnapshot:
-        labels = self.training_data.labels
-        probabilities = np.zeros((len(labels), self.training_data.classes), dtype=np.float32)
-        for own, new in zip(held_out, found, strict=True):
-            probabilities[own] = new
-        metrics = tuple(self.score(labels[own], new) for own, new in zip(held_out, found, strict=True))
-        return TrialSnapshot(
-            epoch=1,
-            loss=float(np.mean(losses)),
-            value=float(np.mean([one[self.metric] for one in metrics])),
-            probabilities=probabilities,
-            fold_metrics=metrics,
-            collapsed=tuple(
-                fold
-                for fold, (own, new) in enumerate(zip(held_out, found, strict=True))
-                if is_collapsed(labels[own], new.argmax(axis=1))
-            ),
-            weights=[],
-        )
-
 
 def _open(
     config: TrialConfig, training_data: TrainingData, runtime: TrialRuntime
@@ -214,13 +186,3 @@ def _for_prediction(features: Features, positions: IntArray) -> Float32Array:
 def _flat(inputs: Tensor) -> Float32Array:
     flat: Float32Array = inputs.flatten(1).cpu().numpy()
     return flat
-
-
-def _scalars(losses: Sequence[float], metrics: Sequence[dict[str, float]]) -> dict[str, float]:
-    scalars = {"loss/validation": float(np.mean(losses))}
-    for name in metrics[0]:
-        scalars[f"{name}/validation"] = float(np.mean([one[name] for one in metrics]))
-    for number, (loss, one) in enumerate(zip(losses, metrics, strict=True), start=1):
-        scalars[f"fold_{number}/loss_validation"] = loss
-        scalars[f"fold_{number}/auc"] = one["auc"]
-    return scalars

@@ -147,14 +147,14 @@ class EpochRecord:
 
     def add(
         self,
-        training_losses: Sequence[float] | Float32Array,
+        training_losses: Sequence[float] | Float32Array | None,
         probabilities: Sequence[Float32Array],
         weights_of: Callable[[int], Sequence[Weights]],
     ) -> EpochReport:
         """Add an epoch that all folds have finished.
 
         Args:
-            training_losses: Training loss of each fold, shape (folds,).
+            training_losses: Training loss of each fold, shape (folds,); None where there are none.
             probabilities: Predictions of the images that each fold holds out, shape (m, classes) each.
             weights_of: Returns the weights of a fold's models; called for folds that keep this epoch.
         """
@@ -203,13 +203,16 @@ def _mean(values: Iterable[float]) -> float:
     return float(np.mean(list(values)))
 
 
-def _scalars(training: Sequence[float] | Float32Array, now: Sequence[FoldSnapshot]) -> dict[str, float]:
-    losses = [own.loss for own in now]
-    scalars = {"loss/train": float(np.mean(training)), "loss/validation": float(np.mean(losses))}
+def _scalars(
+    training: Sequence[float] | Float32Array | None, now: Sequence[FoldSnapshot]
+) -> dict[str, float]:
+    scalars = {} if training is None else {"loss/train": float(np.mean(training))}
+    scalars["loss/validation"] = _mean(fold.loss for fold in now)
     for name in now[0].metrics:
-        scalars[f"{name}/validation"] = _mean(own.metrics[name] for own in now)
-    for number, (train, own) in enumerate(zip(training, now, strict=True), start=1):
-        scalars[f"fold_{number}/loss_train"] = float(train)
-        scalars[f"fold_{number}/loss_validation"] = own.loss
-        scalars[f"fold_{number}/auc"] = own.metrics["auc"]
+        scalars[f"{name}/validation"] = _mean(fold.metrics[name] for fold in now)
+    for number, fold in enumerate(now, start=1):
+        if training is not None:
+            scalars[f"fold_{number}/loss_train"] = float(training[number - 1])
+        scalars[f"fold_{number}/loss_validation"] = fold.loss
+        scalars[f"fold_{number}/auc"] = fold.metrics["auc"]
     return scalars
