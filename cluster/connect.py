@@ -42,7 +42,7 @@ class Connection:
         cpus: Number of CPUs that Ray offers in total.
         gpus: Number of GPUs that Ray offers in total.
         nodes: Number of its machines, at least 1.
-        sentence: Description for the user, in one sentence.
+        message: Description for the user, in one sentence.
         machines: Resources of each machine; empty if they are not known.
     """
 
@@ -51,7 +51,7 @@ class Connection:
     cpus: float
     gpus: float
     nodes: int
-    sentence: str
+    message: str
     machines: tuple[Machine, ...] = ()
 
 
@@ -229,7 +229,7 @@ def _connection(target: Target) -> Connection:
         cpus=resources.get("CPU", 0.0),
         gpus=resources.get("GPU", 0.0),
         nodes=max(1, count_nodes(resources)),
-        sentence=f"Running on {where}: {describe(resources)}.",
+        message=f"Running on {where}: {describe(resources)}.",
         machines=machines_of(ray.nodes()),
     )
 

@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
         refit=arguments.refit,
     )
     console = messages()
-    for sentence in report.sentences():
-        print_message(console, sentence)
+    for message in report.messages():
+        print_message(console, message)
     print_message(console, f"next: {report.manifest.command(str(arguments.out))}")
     return 0

@@ -25,6 +25,6 @@ def finish_run(run: RunFolder, console: Console) -> None:
         print_message(console, f"next: orchestrate evaluate {run.path}")
         return
     report = export_bundle(run, run.path / "bundle")
-    for sentence in report.sentences():
-        print_message(console, sentence)
+    for message in report.messages():
+        print_message(console, message)
     print_message(console, f"next: {report.manifest.command(str(run.path / 'bundle'))}")

@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     print_message(console, f"training {name} on the whole training part; the test part stays sealed")
     for member in members:
-        print_message(console, member.sentence())
+        print_message(console, member.message())
     which = model_options(arguments)
     print_message(console, f"next: orchestrate evaluate {arguments.run} {which} --refit")
     return 0

@@ -34,7 +34,7 @@ class RefittedTrial:
     record: RefitRecord
     is_new: bool
 
-    def sentence(self) -> str:
+    def message(self) -> str:
         """Describe the refit in one line for the terminal."""
         record = self.record
         models = f"{record.seeds} model{'s' if record.seeds > 1 else ''} on {record.images} images"
@@ -64,11 +64,11 @@ def refit_model(
     if seeds < 1:
         raise RunError(f"--seeds must be at least 1, found {seeds}")
     chosen = resolve_model(run, ensemble=ensemble, trial=trial)
-    records = [_needed_record(run, number) for number in chosen.trials]
+    records = [_checked_record(run, number) for number in chosen.trials]
     return chosen.name, (_refitted(run, record, seeds) for record in records)
 
 
-def _needed_record(run: RunFolder, number: int) -> TrialRecord:
+def _checked_record(run: RunFolder, number: int) -> TrialRecord:
     record = run.record(number)
     if record is None or record.best_epoch is None:
         raise RunError(f"trial {number} of {run.path} has no record of the epoch that was chosen for it")

@@ -32,7 +32,7 @@ def open_test_part(
     search = run.search()
     patch_set = open_patch_set(*search.data_location)
     split = read_split(run.split_file)
-    split.verify(patch_set.fingerprint)
+    split.check_fingerprint(patch_set.fingerprint)
     rows = select_rows(patch_set, task_named(search.task))
     is_test = split.folds_of(rows) == TEST
     if not is_test.any():

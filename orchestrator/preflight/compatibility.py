@@ -39,7 +39,7 @@ def check_config(
     if config.model.backbone not in context.backbones and not is_free_form:
         raise UnknownNameError("backbone of this search", config.model.backbone, context.backbones)
     if patch_set.is_table:
-        _need_classical(config, patch_set)
+        _check_classical(config, patch_set)
         return
     backbone = backbone_named(config.model.backbone)
     backbone.plan(config.model)
@@ -79,7 +79,7 @@ def _is_possible(read: Callable[[], object]) -> bool:
     return True
 
 
-def _need_classical(config: TrialConfig, patch_set: PatchSet) -> None:
+def _check_classical(config: TrialConfig, patch_set: PatchSet) -> None:
     if config.classical.name == "none":
         raise ConfigError(
             f"{patch_set.source} is a table, which no net takes: leave classical.name to the space, or set "

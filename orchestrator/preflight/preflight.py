@@ -16,7 +16,7 @@ from orchestrator.preflight.warm_start import WarmStartSources, find_sources
 from orchestrator.request import SearchRequest
 from orchestrator.study.study import check_space
 from results.run.records import SourceTrial
-from results.run.split_labels import NAIVE_SENTENCE
+from results.run.split_labels import NAIVE_WARNING
 from search_spaces.context import SpaceContext
 from search_spaces.enqueue import InitialPoint
 from search_spaces.registry import Space, space_named
@@ -170,7 +170,7 @@ def _read_data(request: SearchRequest, task: Task, notify: Notify) -> _Data:
     split = _split(request, patch_set, rows, sources)
     folds = split.folds_of(rows)
     described = _describe_split(rows, split, folds, task)
-    _notify_all(notify, *notes, *_about_the_store(request), *sources.sentences, described)
+    _notify_all(notify, *notes, *_about_the_store(request), *sources.messages, described)
     return _Data(store, patch_set, rows, split, folds, sources, tuple(notes))
 
 
@@ -315,5 +315,5 @@ def _describe_split(rows: TaskRows, split: Split, folds: IntArray, task: Task) -
     cut = f"in {split.folds} folds"
     if split.holdout is not None:
         cut = f"of which {int((folds == 0).sum())} {what} are held out for validation"
-    naive = f". {NAIVE_SENTENCE}" if split.is_naive else ""
+    naive = f". {NAIVE_WARNING}" if split.is_naive else ""
     return f"split: {len(training)} {what} of {groups} {unit} {cut} ({counts}); {sealed}{naive}"

@@ -23,13 +23,13 @@ class WarmStartSources:
         start_from: Trial whose weights others start from; None without one.
         type_from: Trial that predicts the type of the finding; None without one.
         split: Split that the search takes over; None to make one.
-        sentences: Remarks for the user.
+        messages: Remarks for the user.
     """
 
     start_from: SourceTrial | None = None
     type_from: SourceTrial | None = None
     split: Split | None = None
-    sentences: tuple[str, ...] = ()
+    messages: tuple[str, ...] = ()
 
     @property
     def start(self) -> TrialConfig | None:
@@ -57,12 +57,12 @@ def find_sources(request: SearchRequest, fingerprint: str) -> WarmStartSources:
         if text is not None
     }
     splits: list[Split] = []
-    sentences: list[str] = []
+    messages: list[str] = []
     for option, source in found.items():
         search, split = source_search(source), read_split(RunFolder(Path(source.run)).split_file)
         if search.fingerprint == fingerprint:
             splits.append(split)
-            sentences.append(
+            messages.append(
                 f"{option}: trial {source.trial} of {search.task}/{search.name}; its folds and sealed test "
                 "part hold here too, whatever other options say, so no model has seen what it is scored on"
             )
@@ -71,7 +71,7 @@ def find_sources(request: SearchRequest, fingerprint: str) -> WarmStartSources:
                 f"{option}: {search.task}/{search.name} was searched on other data; run it on these first"
             )
         else:
-            sentences.append(
+            messages.append(
                 f"{option}: trial {source.trial} of {search.task}/{search.name} was trained on other data "
                 f"({search.source}): make sure that no patient is in both"
             )
@@ -81,16 +81,16 @@ def find_sources(request: SearchRequest, fingerprint: str) -> WarmStartSources:
             )
     if len(splits) == 2:
         splits.sort(key=lambda split: -len(split.fold_of_group))  # the one that knows more patients
-        _need_same_folds(*splits)
+        _check_same_folds(*splits)
     return WarmStartSources(
         found.get("--start-from"),
         found.get("--type-from"),
         splits[0] if splits else None,
-        tuple(sentences),
+        tuple(messages),
     )
 
 
-def _need_same_folds(one: Split, other: Split) -> None:
+def _check_same_folds(one: Split, other: Split) -> None:
     for group in one.fold_of_group.keys() & other.fold_of_group.keys():
         if one.fold_of_group[group] != other.fold_of_group[group]:
             raise RunError(

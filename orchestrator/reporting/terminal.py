@@ -21,7 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from results.run.records import Cause, State, TrialRecord
-from results.run.split_labels import GROUPED, NAIVE, NAIVE_SENTENCE, SplitName, marks, scored
+from results.run.split_labels import GROUPED, NAIVE, NAIVE_WARNING, SplitName, marks, scored
 from results.scores.leaderboard import settings_text
 from results.scores.ranking import Objective
 from trainables.config.trial_config import TrialConfig, flatten
@@ -211,10 +211,10 @@ class SearchProgress:
             self._running.pop(number, None)
             self._say(f"trial {number}: {reason}")
 
-    def note(self, sentence: str) -> None:
+    def note(self, message: str) -> None:
         """Print a sentence above the panel."""
         with self._lock:
-            self._say(sentence, is_cut=False)
+            self._say(message, is_cut=False)
 
     def interrupted(self) -> None:
         """Show that the user stopped the search."""
@@ -374,7 +374,7 @@ def closing_summary(  # noqa: PLR0913 - what the last words say
         uncertainty = f" ({interval})" if interval else ""
         lines.append(f"best      trial {number}: {scored(metric, split)} {value:.3f}{uncertainty}  {text}")
     if split == NAIVE:
-        lines.append(f"beware    {NAIVE_SENTENCE}")
+        lines.append(f"beware    {NAIVE_WARNING}")
     if saved:
         lines.append(f"shared    {saved}")
     lines.append(f"kept in   {folder}")

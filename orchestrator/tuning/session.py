@@ -152,7 +152,7 @@ def _connector(
         nonlocal connection
         if connection is None:
             connection = connect(address)
-            notify(connection.sentence)
+            notify(connection.message)
         return connection
 
     try:

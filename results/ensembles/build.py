@@ -9,7 +9,7 @@ from pydantic import Field, FiniteFloat, ValidationError
 from results.ensembles.members import Members, align
 from results.ensembles.methods import METHODS, FittedEnsemble, fit, method_named
 from results.ensembles.nested import BEST_SINGLE, EnsembleScore, choose, nested_evaluation
-from results.ensembles.weights import WeightedMean, weighted_mean
+from results.ensembles.weighted_mean import WeightedMean, weighted_mean
 from results.errors import EnsembleError
 from results.run.records import SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
@@ -193,14 +193,14 @@ def _candidates(
             f"found none among {len(complete)} complete ones; the search kept the weights of "
             f"{search.request.keep_weights} trials: search again keeping more"
         )
-    _need_same_data(weighted, search.fingerprint)
+    _check_same_data(weighted, search.fingerprint)
     # Even if all scores lie on one side of 0.5 the ranking can be right: collapsed trials are a last resort.
     sound = [record for record in weighted if not record.collapsed_folds]
     usable = sound if sound and trials is None else weighted
     return Objective(search.metric).rank(usable)[: pool if trials is None else None]
 
 
-def _need_same_data(records: Sequence[TrialRecord], fingerprint: str) -> None:
+def _check_same_data(records: Sequence[TrialRecord], fingerprint: str) -> None:
     strangers = [record.number for record in records if record.fingerprint != fingerprint]
     if strangers:
         raise EnsembleError(

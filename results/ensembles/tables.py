@@ -6,7 +6,7 @@ from typing import Any
 from rich.table import Table
 
 from results.ensembles.build import Ensemble
-from results.run.split_labels import GROUPED, interval_header, sentences
+from results.run.split_labels import GROUPED, caption_of, interval_header
 from results.scores.bootstrap import Interval
 from results.tables import csv_text, result_table
 
@@ -53,7 +53,7 @@ def ensemble_table(ensembles: Sequence[Ensemble]) -> Table:
             *(f"{metrics[name]:.2f}" for name in ("f2", "f1", "balanced_accuracy")),
             style="bold" if ensemble.is_chosen else None,
         )
-    table.caption = sentences(_caption(ensembles), split)
+    table.caption = caption_of(_caption(ensembles), split)
     return table
 
 

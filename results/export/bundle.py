@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 
 from results.ensembles.build import BEST
-from results.ensembles.weights import WeightedMean
+from results.ensembles.weighted_mean import WeightedMean
 from results.errors import ExportError
 from results.export.manifest import (
     CARD_FILE,
@@ -40,7 +40,7 @@ from results.predictors.loading import OpenedModel, open_model
 from results.predictors.test_evaluation import read_accesses
 from results.run.records import OutOfFold, SourceTrial
 from results.run.run_folder import RunFolder
-from results.run.split_labels import NAIVE, NAIVE_SENTENCE, scored
+from results.run.split_labels import NAIVE, NAIVE_WARNING, scored
 from results.run.versions import package_versions
 from trainables.common.files import folder_in_progress, write_atomically
 from trainables.common.types import IntArray
@@ -69,7 +69,7 @@ class BundleReport:
     manifest: Manifest
     model_bytes: int
 
-    def sentences(self) -> list[str]:
+    def messages(self) -> list[str]:
         """Describe for the terminal what was written and how it was checked."""
         manifest = self.manifest
         members = ", ".join(str(member.trial) for member in manifest.members)
@@ -81,7 +81,7 @@ class BundleReport:
             f"{manifest.out_of_fold.how}",
         ]
         if manifest.split == NAIVE:
-            said.append(NAIVE_SENTENCE)
+            said.append(NAIVE_WARNING)
         if manifest.test == "not opened":
             said.append("the sealed test part has not been opened for this model")
         if manifest.is_synthetic:
@@ -130,7 +130,7 @@ def export_bundle(
         OrchestrateError: If the model was not built, or data, weights or pretrained files are missing.
     """
     out = out.resolve()
-    _refuse_occupied(out)
+    _check_free(out)
     opened = open_model(run, ensemble=ensemble, trial=trial, refit=refit)
     kept = {number: run.out_of_fold(number) for number in opened.chosen.trials}
     rows = held_out_rows(next(iter(kept.values())), held_out_limit, without=_undecided(opened))
@@ -152,7 +152,7 @@ def export_bundle(
     return BundleReport(out, manifest, size)
 
 
-def _refuse_occupied(out: Path) -> None:
+def _check_free(out: Path) -> None:
     if out.exists() and not out.is_dir():
         raise ExportError(f"a bundle is a folder, and {out} is a file; give another --out")
     if out.is_dir() and any(out.iterdir()):

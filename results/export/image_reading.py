@@ -78,7 +78,7 @@ def _decode(path: Path) -> tuple[NDArray[Any], float, list[str]]:
         with warnings.catch_warnings(), Image.open(path, formats=FORMATS) as image:
             # Large images are allowed; only those that Pillow takes for an attack are refused below.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            _need_one_page(image, path)
+            _check_one_page(image, path)
             return _pixels(image, path)
     except FileNotFoundError as error:
         raise ExportError(f"there is no file {path}") from error
@@ -90,7 +90,7 @@ def _decode(path: Path) -> tuple[NDArray[Any], float, list[str]]:
         raise ExportError(f"{path} cannot be read whole ({error}); is it truncated?") from error
 
 
-def _need_one_page(image: ImageFile.ImageFile, path: Path) -> None:
+def _check_one_page(image: ImageFile.ImageFile, path: Path) -> None:
     pages = getattr(image, "n_frames", 1)
     if image.format == "TIFF" and pages > 1:
         raise ExportError(f"{path} holds {pages} pages; one image a file is needed: save them one by one")

@@ -4,7 +4,7 @@ Headings follow Mitchell et al. (2019), "Model cards for model reporting".
 """
 
 from results.export.manifest import Manifest, Member, ParityCheck, TestScores
-from results.run.split_labels import NAIVE, NAIVE_SENTENCE, scored
+from results.run.split_labels import NAIVE, NAIVE_WARNING, scored
 from results.scores.bootstrap import Interval
 from results.scores.metrics import METRICS
 
@@ -14,7 +14,7 @@ def model_card(manifest: Manifest) -> str:
     sections = [
         f"# Model card: {manifest.name}",
         *([_SYNTHETIC] if manifest.is_synthetic else []),
-        *([f"> **NAIVE SPLIT.** {NAIVE_SENTENCE}"] if manifest.split == NAIVE else []),
+        *([f"> **NAIVE SPLIT.** {NAIVE_WARNING}"] if manifest.split == NAIVE else []),
         f"## Model details\n\n{_details(manifest)}",
         f"## Intended use\n\n{_intended_use(manifest)}",
         f"## Factors\n\n{_factors(manifest)}",

@@ -62,11 +62,11 @@ def predict_classical(
     validation = ClassicalValidation(config, training_data, runtime, seed=search.request.seed, score=scores)
     validation.epoch()
     if validation.best is not None:
-        _need_same(number, training_data, validation.best.probabilities, run.out_of_fold(number))
+        _check_same(number, training_data, validation.best.probabilities, run.out_of_fold(number))
     return validation.predict(rows)
 
 
-def _need_same(number: int, training_data: TrainingData, again: FloatArray, kept: OutOfFold) -> None:
+def _check_same(number: int, training_data: TrainingData, again: FloatArray, kept: OutOfFold) -> None:
     order = np.argsort(training_data.rows)
     places = order[np.searchsorted(training_data.rows[order], kept.rows)]
     difference = float(np.abs(again[places] - kept.probabilities).max())

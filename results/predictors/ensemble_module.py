@@ -19,7 +19,7 @@ from results.ensembles.methods.knn import NeighbourStack
 from results.ensembles.methods.logistic import LogisticStack
 from results.ensembles.methods.mlp import Layer, PerceptronStack
 from results.ensembles.methods.svm import SupportVectorStack
-from results.ensembles.weights import WeightedMean
+from results.ensembles.weighted_mean import WeightedMean
 from results.errors import ExportError
 from results.scores.calibration import LOGIT_CLIP, Platt
 from trainables.inference.finished_trials import SharedBackbones
@@ -207,7 +207,7 @@ def write_onnx(module: EnsembleModule, example: Mapping[str, Tensor], path: Path
     Raises:
         ExportError: If the weights do not fit into one file.
     """
-    _need_one_file(module)
+    _check_one_file(module)
     free = (torch.export.Dim("batch"), torch.export.Dim("height"), torch.export.Dim("width"))
     with warnings.catch_warnings():
         # The exporter warns about its own internals, and users cannot act on that.
@@ -227,7 +227,7 @@ def write_onnx(module: EnsembleModule, example: Mapping[str, Tensor], path: Path
     return int(program.model.opset_imports[""])
 
 
-def _need_one_file(module: nn.Module) -> None:
+def _check_one_file(module: nn.Module) -> None:
     size = sum(t.numel() * t.element_size() for t in (*module.parameters(), *module.buffers()))
     if size > _MOST_BYTES:
         raise ExportError(

@@ -75,7 +75,7 @@ def open_model(
     search = run.search()
     patch_set = open_patch_set(*search.data_location)
     configs = {number: _config(run, number) for number in chosen.trials}
-    _refuse_classical(chosen, configs)
+    _check_no_classical(chosen, configs)
     members = _backbone_modules(run, patch_set, configs, classes=len(chosen.classes), refit=refit)
     module = EnsembleModule(members, combination_graph(chosen.fitted, chosen.calibration))
     return OpenedModel(chosen, search, patch_set, configs, module)
@@ -129,7 +129,7 @@ def _classical(configs: Mapping[int, TrialConfig]) -> list[int]:
     return [number for number, config in configs.items() if config.classical.name != "none"]
 
 
-def _refuse_classical(chosen: SelectedModel, configs: Mapping[int, TrialConfig]) -> None:
+def _check_no_classical(chosen: SelectedModel, configs: Mapping[int, TrialConfig]) -> None:
     classical = _classical(configs)
     if classical:
         names = ", ".join(f"trial {number} ({configs[number].classical.name})" for number in classical)

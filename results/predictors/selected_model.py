@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 
 from results.ensembles.build import BEST, read_ensemble
 from results.ensembles.methods import FittedEnsemble
-from results.ensembles.weights import WeightedMean
+from results.ensembles.weighted_mean import WeightedMean
 from results.errors import RunError
-from results.run.refit_records import need_refits
+from results.run.refit_records import check_refits
 from results.run.run_folder import RunFolder
 from results.run.split_labels import GROUPED, SplitName
 from results.scores.bootstrap import Interval, auc_interval
@@ -66,13 +66,13 @@ def resolve_model(
     """
     if refit:
         chosen = resolve_model(run, ensemble=ensemble, trial=trial)
-        need_refits(run, chosen.trials, f"--ensemble {ensemble}" if trial is None else f"--trial {trial}")
+        check_refits(run, chosen.trials, f"--ensemble {ensemble}" if trial is None else f"--trial {trial}")
         return replace(chosen, name=f"{chosen.name}, refitted", is_refitted=True)
     if trial is not None:
         return _single(run, trial)
     found = read_ensemble(run, ensemble)
     for number in found.trials:
-        _need_weights(run, number)
+        _check_weights(run, number)
     nested = found.nested
     return SelectedModel(
         name=f"ensemble {found.method}",
@@ -95,7 +95,7 @@ def has_classical_member(run: RunFolder, trials: Sequence[int]) -> bool:
 
 
 def _single(run: RunFolder, number: int) -> SelectedModel:
-    _need_weights(run, number)
+    _check_weights(run, number)
     search, out_of_fold = run.search(), run.out_of_fold(number)
     calibration, threshold = decision_rule(out_of_fold)
     auc = auc_interval(out_of_fold, seed=search.request.seed)
@@ -113,7 +113,7 @@ def _single(run: RunFolder, number: int) -> SelectedModel:
     )
 
 
-def _need_weights(run: RunFolder, number: int) -> None:
+def _check_weights(run: RunFolder, number: int) -> None:
     record = run.record(number)
     if record is None:
         known = [str(other.number) for other in run.records() if other.can_predict]

@@ -17,7 +17,7 @@ from results.ensembles.build import BEST
 from results.errors import RunError
 from results.predictors.selected_model import SelectedModel, resolve_model
 from results.run.run_folder import RunFolder
-from results.run.split_labels import GROUPED, SplitName, scored, sentences
+from results.run.split_labels import GROUPED, SplitName, caption_of, scored
 from results.scores.bootstrap import Interval, Statistic, bootstrap_interval, fold_auc_statistic
 from results.scores.metrics import METRICS, check_predictions, confusion, decisions, majority_baseline
 from results.tables import csv_text, result_table
@@ -326,7 +326,7 @@ def _metric_table(evaluation: TestEvaluation) -> Table:
         table.add_row(header, str(found), f"{expected:.2f}", f"{baseline:.2f}")
     first = "The first look at it." if evaluation.opening == 1 else f"Look number {evaluation.opening} at it."
     threshold = f"Decisions at {evaluation.threshold:.3f}. " if len(evaluation.classes) == 2 else ""
-    table.caption = sentences(f"{threshold}{first} Intervals resample patients.", evaluation.split)
+    table.caption = caption_of(f"{threshold}{first} Intervals resample patients.", evaluation.split)
     return table
 
 

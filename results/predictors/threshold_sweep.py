@@ -12,7 +12,7 @@ from results.ensembles.nested import nested_predictions
 from results.errors import RunError
 from results.run.records import OutOfFold
 from results.run.run_folder import RunFolder
-from results.run.split_labels import GROUPED, SplitName, scored, sentences
+from results.run.split_labels import GROUPED, SplitName, caption_of, scored
 from results.scores.calibration import cross_fitted_calibration
 from results.scores.fold_scores import decision_rule
 from results.scores.metrics import check_predictions, confusion, decision_scores, decisions
@@ -156,7 +156,7 @@ def sweep_table(swept: Sweep) -> Table:
         table.add_column(header, justify="right", no_wrap=True)
     for decision in swept.decisions:
         table.add_row(*_cells(decision), style="bold" if decision.is_chosen else None)
-    table.caption = sentences(
+    table.caption = caption_of(
         "* the model's own threshold: best balanced accuracy. Found and missed are positives, alarms and "
         "passed negatives. No probability was calibrated on its own fold.",
         split,

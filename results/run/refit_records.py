@@ -47,7 +47,7 @@ def read_refit(run: RunFolder, number: int) -> RefitRecord | None:
         return None
 
 
-def need_refits(run: RunFolder, trials: Sequence[int], option: str) -> None:
+def check_refits(run: RunFolder, trials: Sequence[int], option: str) -> None:
     """Make sure that all members of a model were refitted.
 
     Args:

@@ -6,7 +6,7 @@ SplitName = Literal["grouped split", "naive split"]
 
 GROUPED: Final = "grouped split"
 NAIVE: Final = "naive split"
-NAIVE_SENTENCE: Final = (
+NAIVE_WARNING: Final = (
     "Naive split: patients lie in several folds or parts at once, so these scores are too high."
 )
 
@@ -29,9 +29,9 @@ def interval_header(split: SplitName) -> str:
     return "AUC [95 %]" if split == GROUPED else f"{scored('AUC', split)}\n[95 %]"
 
 
-def sentences(caption: str, split: SplitName) -> str:
+def caption_of(caption: str, split: SplitName) -> str:
     """Return a caption of scores, with a warning if they come from a naive split."""
-    return f"{caption} {NAIVE_SENTENCE}" if split == NAIVE else caption
+    return f"{caption} {NAIVE_WARNING}" if split == NAIVE else caption
 
 
 def marks(*, is_synthetic: bool, split: SplitName) -> str:

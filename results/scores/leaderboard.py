@@ -9,7 +9,7 @@ from rich.table import Table
 
 from results.run.records import OutOfFold, SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
-from results.run.split_labels import GROUPED, SplitName, interval_header, sentences
+from results.run.split_labels import GROUPED, SplitName, caption_of, interval_header
 from results.scores.bootstrap import Interval, auc_difference, auc_interval
 from results.scores.fold_scores import fold_areas
 from results.scores.metrics import (
@@ -160,7 +160,7 @@ def leaderboard_table(rows: Sequence[Row], limit: int | None = 20) -> Table:
     for row in rows:
         if row.trial in shown:
             table.add_row(*_cells(row), style="dim" if row.rank is None else None)
-    table.caption = sentences(_caption(len(trials), len(shown) - 1), split)
+    table.caption = caption_of(_caption(len(trials), len(shown) - 1), split)
     return table
 
 

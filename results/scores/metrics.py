@@ -40,7 +40,7 @@ def auc(labels: IntArray, probabilities: FloatArray) -> Any:
     >>> float(auc(np.array([0, 0, 1, 1]), np.array([[0.9, 0.1], [0.6, 0.4], [0.65, 0.35], [0.2, 0.8]])))
     0.75
     """
-    _need_two_classes(labels, "an AUC")
+    _check_two_classes(labels, "an AUC")
     areas = [
         _areas(labels == index, probabilities[..., index])
         for index in scored_classes(probabilities.shape[-1])
@@ -79,7 +79,7 @@ def average_precision(labels: IntArray, probabilities: FloatArray) -> float:
     Raises:
         OneClassError: If `labels` holds a single class.
     """
-    _need_two_classes(labels, "average precision")
+    _check_two_classes(labels, "average precision")
     values = []
     for index in scored_classes(probabilities.shape[-1]):
         counts = _counts_by_score(labels == index, probabilities[:, index])
@@ -430,7 +430,7 @@ def _ratio(part: NDArray[Any], whole: NDArray[Any]) -> FloatArray:
     return np.divide(part, whole, out=np.zeros_like(whole), where=whole > 0)
 
 
-def _need_two_classes(labels: IntArray, what: str) -> None:
+def _check_two_classes(labels: IntArray, what: str) -> None:
     if not len(labels) or np.ptp(labels) == 0:
         only = f"only class {int(labels[0])}" if len(labels) else "no image"
         raise OneClassError(

@@ -42,7 +42,7 @@ METHOD = '''
 """`median_weight`: the members of a run in equal parts, for a test."""
 import numpy as np
 from results.ensembles.fitted import Method
-from results.ensembles.weights import WeightedMean, weighted_mean
+from results.ensembles.weighted_mean import WeightedMean, weighted_mean
 
 
 def fit_equal(members, seed):

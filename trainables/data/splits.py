@@ -92,7 +92,7 @@ class Split:
                 "it was made for other data: make a new split for these"
             ) from error
 
-    def verify(self, fingerprint: str) -> None:
+    def check_fingerprint(self, fingerprint: str) -> None:
         """Check that the split belongs to the data at hand.
 
         Raises:
@@ -253,7 +253,7 @@ def _by_unit(rows: TaskRows, *, is_naive: bool) -> TaskRows:
 def _taken_over(
     rows: TaskRows, *, fingerprint: str, task: str, classes: tuple[str, ...], like: Split
 ) -> Split:
-    like.verify(fingerprint)
+    like.check_fingerprint(fingerprint)
     by_unit = _by_unit(rows, is_naive=like.is_naive)
     groups = sorted(set(by_unit.groups.tolist()))
     request = _Request(by_unit, classes, like.folds, like.test_share, like.holdout, like.unit)

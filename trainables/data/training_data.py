@@ -89,7 +89,7 @@ class TrainingData:
             return None
         if type_input == "human":
             kinds = self.labels_of(TASKS["mass_calcification"])
-            self._refuse_types_that_give_the_class_away(kinds)
+            self._check_types_do_not_tell_the_class(kinds)
             types = kinds.astype(np.float64)
         elif self.type_probability is None:
             raise ConfigError(
@@ -99,7 +99,7 @@ class TrainingData:
             types = self.type_probability.astype(np.float64)
         return (types.round() if type_input == "hard" else types)[:, None]
 
-    def _refuse_types_that_give_the_class_away(self, types: IntArray) -> None:
+    def _check_types_do_not_tell_the_class(self, types: IntArray) -> None:
         """Refuse types that reveal the class, since the label itself would then be an input of the head.
 
         Raises:
@@ -119,7 +119,7 @@ def training_data_of(patch_set: PatchSet, task: Task, split: Split) -> TrainingD
     Raises:
         SplitError: If the split was made for other data.
     """
-    split.verify(patch_set.fingerprint)
+    split.check_fingerprint(patch_set.fingerprint)
     rows = select_rows(patch_set, task)
     folds = split.folds_of(rows)
     positions = np.flatnonzero(folds != TEST)

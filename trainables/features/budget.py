@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from trainables.features.files import PARTIAL, discard, meta_path
 from trainables.features.locks import held, unread
+from trainables.features.stored_files import PARTIAL, discard, meta_path
 
 GB: Final = 10**9
 _LARGEST_DEFAULT: Final = 200 * GB

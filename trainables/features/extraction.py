@@ -18,7 +18,7 @@ from trainables.common.errors import PrefixError
 from trainables.common.types import FloatArray
 from trainables.config.feature_storage import Kind
 from trainables.features.budget import GB, STALE_SECONDS, DiskBudget, DiskReservation
-from trainables.features.files import Stored
+from trainables.features.stored_files import Stored
 from trainables.features.writer import Writer, is_disk_full, stored_bytes
 from trainables.models.taps import Tap
 from trainables.preprocessing.views import View

@@ -17,7 +17,7 @@ from trainables.features.budget import (
     stored_files,
     sweep,
 )
-from trainables.features.files import PARTIAL
+from trainables.features.stored_files import PARTIAL
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,10 +14,10 @@ from trainables.features.batches import Features, OnlinePixels, PairedFeatures, 
 from trainables.features.budget import GB
 from trainables.features.extraction import Compute, fill
 from trainables.features.feature_use import FeatureUse
-from trainables.features.files import ensure_unchanged
 from trainables.features.frozen_forward import FrozenForward
 from trainables.features.keys import PrefixKey
 from trainables.features.store import PrefixStore, StoredViews
+from trainables.features.stored_files import check_unchanged
 from trainables.models.registry import backbone_named
 from trainables.models.stages import Backbone
 from trainables.models.taps import Tap, tap_of
@@ -58,7 +58,7 @@ def open_features(
     opened = [_opened(_Prefix(training_data.patch_set, own, backbone, tap), wanted, runtime) for own in rows]
     features = [_features(one, wanted, training_data.positions, runtime.device) for one in opened]
     found = [views for one in opened for views in one.values()]
-    ensure_unchanged([array for views in found for array in views.arrays])  # they may have been read whole
+    check_unchanged([array for views in found for array in views.arrays])  # they may have been read whole
     use = _use(tap, len(wanted.drawn), len(rows) * (len(wanted.drawn) + len(wanted.predicted)), found)
     return (PairedFeatures(*features) if len(features) == 2 else features[0]), use
 

@@ -17,7 +17,7 @@ from typing import BinaryIO, Final
 from trainables.common.errors import PrefixError
 from trainables.common.files import write_atomically
 from trainables.features.budget import DiskBudget
-from trainables.features.files import PARTIAL, DamagedFileError, Meta, Stored, meta_path, read_meta
+from trainables.features.stored_files import PARTIAL, DamagedFileError, Meta, Stored, meta_path, read_meta
 from trainables.features.writer import PartialFile
 
 _BLOCK_BYTES: Final = 1 << 22

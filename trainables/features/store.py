@@ -20,10 +20,17 @@ from trainables.common.files import write_atomically
 from trainables.common.types import FloatArray
 from trainables.features.budget import DiskBudget, view_lock
 from trainables.features.extraction import Compute, FillResult, FillTarget, fill
-from trainables.features.files import PARTIAL, DamagedFileError, Stored, discard, meta_path, open_stored
 from trainables.features.keys import PrefixKey
 from trainables.features.locks import held
 from trainables.features.sharing import SharedFolder
+from trainables.features.stored_files import (
+    PARTIAL,
+    DamagedFileError,
+    Stored,
+    discard,
+    meta_path,
+    open_stored,
+)
 from trainables.models.taps import Tap
 from trainables.preprocessing.views import View
 

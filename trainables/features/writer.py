@@ -14,8 +14,8 @@ from numpy.typing import DTypeLike
 
 from trainables.common.files import write_atomically
 from trainables.common.types import FloatArray
-from trainables.features.files import PARTIAL, Meta, Stored, checksum, mapped, meta_path
 from trainables.features.locks import share
+from trainables.features.stored_files import PARTIAL, Meta, Stored, checksum, mapped, meta_path
 
 
 class PartialFile:

@@ -124,7 +124,7 @@ def _estimator(config: TrialConfig, rows: Rows, seed: int) -> Any:
     if own.name == "tree":
         return DecisionTreeClassifier(max_depth=own.depth, class_weight=weights, random_state=seed)
     if own.name == "knn":
-        _need_neighbours(own.neighbours, rows)
+        _check_neighbours(own.neighbours, rows)
         return KNeighborsClassifier(own.neighbours, p=own.minkowski_p)
     return _perceptron(config, rows, seed) if own.name == "mlp" else _guesser(own.name, seed)
 
@@ -163,7 +163,7 @@ def _weights_by_class(config: TrialConfig, rows: Rows) -> dict[int, float] | Non
     return {int(label): float(weights[label]) for label in np.unique(rows.labels)}
 
 
-def _need_neighbours(wanted: int, rows: Rows) -> None:
+def _check_neighbours(wanted: int, rows: Rows) -> None:
     if wanted > len(rows.labels):
         raise ConfigError(
             f"classical.neighbours={wanted} needs as many training rows, a fold has {len(rows.labels)}; "

@@ -4,7 +4,7 @@ import numpy as np
 
 from results.ensembles.fitted import Method
 from results.ensembles.members import Members
-from results.ensembles.weights import WeightedMean, weighted_mean
+from results.ensembles.weighted_mean import WeightedMean, weighted_mean
 
 
 def fit_average(members: Members, seed: int) -> WeightedMean:

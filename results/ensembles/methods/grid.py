@@ -7,7 +7,7 @@ import numpy as np
 
 from results.ensembles.fitted import Method
 from results.ensembles.members import Members
-from results.ensembles.weights import WeightedMean, weighted_mean
+from results.ensembles.weighted_mean import WeightedMean, weighted_mean
 from results.scores.metrics import mean_fold_auc
 from trainables.common.types import FloatArray
 

@@ -354,7 +354,7 @@ def test_an_own_ray_gets_the_cpus_and_ends_with_the_search(fake_ray: SimpleNames
     assert (options["address"], options["num_cpus"], options["include_dashboard"]) == ("local", 2, False)
     assert (verb, how) == ("shutdown", {"wait_for_processes": True})
     assert connection.is_own
-    assert connection.sentence == "Running on a Ray of its own: 1 machine with 2 CPUs and no GPU."
+    assert connection.message == "Running on a Ray of its own: 1 machine with 2 CPUs and no GPU."
 
 
 def test_a_found_cluster_is_joined_with_its_own_cpus_and_left_running(

@@ -16,7 +16,7 @@ _BLOCK_ROWS: Final = 256
 _PAIRS: Final = "even rows are all 0, odd rows are not: baseline/abnormality pairs"
 
 
-def usable_images(images: NDArray[Any], where: str, notes: list[str]) -> PixelArray:
+def parse_images(images: NDArray[Any], where: str, notes: list[str]) -> PixelArray:
     """Return the images as uint8, uint16 or float32, with one channel if all of them are grey.
 
     Args:
@@ -30,7 +30,7 @@ def usable_images(images: NDArray[Any], where: str, notes: list[str]) -> PixelAr
     _check_shape(images, where)
     if images.ndim == 4 and images.shape[-1] == 1:
         images = images[..., 0]
-    pixels: NDArray[Any] = _usable_pixels(images, where, notes)
+    pixels: NDArray[Any] = _parse_pixels(images, where, notes)
     if pixels.ndim == 4 and all(is_grey(block) for block in _blocks(pixels)):
         notes.append(f"{where}: the three channels are equal everywhere, so the images are read as grey")
         pixels = np.ascontiguousarray(pixels[..., 0])
@@ -42,7 +42,7 @@ def is_grey(image: NDArray[Any]) -> bool:
     return bool((image[..., 0] == image[..., 1]).all() and (image[..., 0] == image[..., 2]).all())
 
 
-def usable_labels(labels: NDArray[Any], count: int, where: str) -> IntArray:
+def parse_labels(labels: NDArray[Any], count: int, where: str) -> IntArray:
     """Return label codes as int64, shape (count,).
 
     Raises:
@@ -65,7 +65,7 @@ def usable_labels(labels: NDArray[Any], count: int, where: str) -> IntArray:
     return labels.astype(np.int64)
 
 
-def usable_patients(patients: NDArray[Any], count: int, where: str) -> TextArray:
+def parse_patients(patients: NDArray[Any], count: int, where: str) -> TextArray:
     """Return patient ids as text, shape (count,).
 
     Raises:
@@ -152,7 +152,7 @@ def _check_shape(images: NDArray[Any], where: str) -> None:
         raise DataError(f"{where} must hold at least one image with pixels; found shape {images.shape}")
 
 
-def _usable_pixels(images: NDArray[Any], where: str, notes: list[str]) -> NDArray[Any]:
+def _parse_pixels(images: NDArray[Any], where: str, notes: list[str]) -> NDArray[Any]:
     kind = images.dtype.kind
     if kind == "u" and images.dtype.itemsize <= 2:
         return images.astype(images.dtype.newbyteorder("="), copy=False)
@@ -160,7 +160,7 @@ def _usable_pixels(images: NDArray[Any], where: str, notes: list[str]) -> NDArra
         raise DataError(f"{where} must be {_ACCEPTED}; found {images.dtype}")
     low, high = _range(images, where)
     if kind == "f":
-        return _usable_floats(images, low, high, where, notes)
+        return _parse_floats(images, low, high, where, notes)
     if low < 0 or high > 65535:
         raise DataError(f"{where} must be {_ACCEPTED}; found {images.dtype} from {low:g} to {high:g}")
     target = np.uint8 if high <= 255 else np.uint16
@@ -168,7 +168,7 @@ def _usable_pixels(images: NDArray[Any], where: str, notes: list[str]) -> NDArra
     return images.astype(target)
 
 
-def _usable_floats(images: NDArray[Any], low: float, high: float, where: str, notes: list[str]) -> PixelArray:
+def _parse_floats(images: NDArray[Any], low: float, high: float, where: str, notes: list[str]) -> PixelArray:
     if low < 0.0 or high > 1.0:
         raise DataError(
             f"{where} are {images.dtype} from {low:g} to {high:g}; float pixels must be in [0, 1]: "

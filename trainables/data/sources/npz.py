@@ -16,9 +16,9 @@ from trainables.data.sources.checks import (
     baseline_partners,
     decide_label_codes,
     has_pairs,
-    usable_images,
-    usable_labels,
-    usable_patients,
+    parse_images,
+    parse_labels,
+    parse_patients,
 )
 
 _PATIENT_KEYS = ("patient", "patients")
@@ -40,8 +40,8 @@ def load_npz(data: str, task: Task, label_codes: LabelCodes | None) -> tuple[Raw
     """
     path, notes = Path(data), list[str]()
     arrays = _read(path)
-    images = usable_images(arrays["images"], f"{path.name}: images", notes)
-    labels = usable_labels(arrays["labels"], len(images), f"{path.name}: labels")
+    images = parse_images(arrays["images"], f"{path.name}: images", notes)
+    labels = parse_labels(arrays["labels"], len(images), f"{path.name}: labels")
     patient_key = next((key for key in _PATIENT_KEYS if key in arrays), None)
     codes = decide_label_codes(labels, task, label_codes, notes)
     raw = RawPatches(
@@ -50,7 +50,7 @@ def load_npz(data: str, task: Task, label_codes: LabelCodes | None) -> tuple[Raw
         label_codes=codes,
         patients=None
         if patient_key is None
-        else usable_patients(arrays[patient_key], len(images), f"{path.name}: {patient_key}"),
+        else parse_patients(arrays[patient_key], len(images), f"{path.name}: {patient_key}"),
         partners=baseline_partners(len(labels)) if codes != "task" and has_pairs(labels) else None,
         source=path.name,
     )

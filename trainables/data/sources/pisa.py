@@ -20,9 +20,9 @@ from trainables.data.source import Source
 from trainables.data.sources.checks import (
     baseline_partners,
     has_pairs,
-    usable_images,
-    usable_labels,
-    usable_patients,
+    parse_images,
+    parse_labels,
+    parse_patients,
 )
 
 
@@ -81,10 +81,10 @@ def _about_codes(codes: LabelCodes, is_paired: bool) -> str:
 
 
 def _read_part(folder: Path, name: str, patient_files: tuple[str, ...], notes: list[str]) -> _Part:
-    images = usable_images(_array(folder, f"{name}_tensor.npy"), f"{name}_tensor.npy", notes)
-    labels = usable_labels(_array(folder, f"{name}_labels.npy"), len(images), f"{name}_labels.npy")
+    images = parse_images(_array(folder, f"{name}_tensor.npy"), f"{name}_tensor.npy", notes)
+    labels = parse_labels(_array(folder, f"{name}_labels.npy"), len(images), f"{name}_labels.npy")
     found = next((file for file in patient_files if (folder / file).is_file()), None)
-    patients = None if found is None else usable_patients(_array(folder, found), len(images), found)
+    patients = None if found is None else parse_patients(_array(folder, found), len(images), found)
     return _Part(images, labels, patients)
 
 

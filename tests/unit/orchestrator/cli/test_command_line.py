@@ -32,10 +32,10 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
     assert main([str(argument) for argument in arguments]) == 2
     printed = capsys.readouterr()
     assert printed.out == ""
-    sentence = printed.err.strip().splitlines()[-1]
-    assert sentence.startswith(f"orchestrate {arguments[0]}: ")
+    message = printed.err.strip().splitlines()[-1]
+    assert message.startswith(f"orchestrate {arguments[0]}: ")
     assert "Traceback" not in printed.err
-    return sentence
+    return message
 
 
 def search(runs: Path, *arguments: str | Path) -> tuple[str | Path, ...]:
@@ -72,8 +72,8 @@ def test_a_request_that_cannot_be_met_is_explained(
 def test_an_unknown_task_is_answered_with_the_nearest(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    sentence = refused(capsys, "search", "benign_malignat", "--runs", tmp_path)
-    assert "unknown task 'benign_malignat'; did you mean 'benign_malignant'" in sentence
+    message = refused(capsys, "search", "benign_malignat", "--runs", tmp_path)
+    assert "unknown task 'benign_malignat'; did you mean 'benign_malignant'" in message
 
 
 def test_a_run_folder_that_exists_is_left_as_it_is(
@@ -82,8 +82,8 @@ def test_a_run_folder_that_exists_is_left_as_it_is(
     kept = tmp_path / "runs" / "benign_malignant" / "mine" / "note.txt"
     kept.parent.mkdir(parents=True)
     kept.write_text("mine")
-    sentence = refused(capsys, *search(tmp_path / "runs", "--data", npz, "--name", "mine"))
-    assert "exists and is left as it is; give another --name" in sentence
+    message = refused(capsys, *search(tmp_path / "runs", "--data", npz, "--name", "mine"))
+    assert "exists and is left as it is; give another --name" in message
     assert [path.name for path in kept.parent.iterdir()] == ["note.txt"]
 
 
@@ -101,8 +101,8 @@ def test_data_that_cannot_be_used_are_refused(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, npz: Path, change: object, message: str
 ) -> None:
     np.savez(npz, **change(arrays(npz)))
-    sentence = refused(capsys, *search(tmp_path / "runs", "--data", npz))
-    assert any(part in sentence for part in message.split("|")), sentence
+    message = refused(capsys, *search(tmp_path / "runs", "--data", npz))
+    assert any(part in message for part in message.split("|")), message
     assert not (tmp_path / "runs" / "benign_malignant").exists()
 
 

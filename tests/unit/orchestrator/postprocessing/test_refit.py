@@ -254,7 +254,7 @@ def test_a_refitted_trial_lies_in_its_folder_and_says_how_it_was_trained(refitte
 def test_what_was_refitted_already_is_left_alone_and_other_seeds_replace_it(refitted):
     before = (refitted.trial(1) / "refit" / "refit.json").read_bytes()
     (member,) = refit_model(refitted, ensemble="best", trial=1, seeds=1)[1]
-    assert "was there already" in member.sentence()
+    assert "was there already" in member.message()
     assert (refitted.trial(1) / "refit" / "refit.json").read_bytes() == before
     (member,) = refit_model(refitted, ensemble="best", trial=1, seeds=2)[1]
     assert member.is_new
@@ -296,7 +296,7 @@ def run_config(run, number):
 def test_folds_that_stopped_by_themselves_are_told_of(refitted):
     update(refitted, 1, config=run_config(refitted, 1) | {"training.early_stopping_scope": "fold"})
     (member,) = refit_model(refitted, ensemble="best", trial=1, seeds=4)[1]
-    assert "each fold kept an epoch of its own (training.early_stopping_scope=fold)" in member.sentence()
+    assert "each fold kept an epoch of its own (training.early_stopping_scope=fold)" in member.message()
     update(refitted, 1, config=run_config(refitted, 1) | {"training.early_stopping_scope": "mean"})
 
 
@@ -333,7 +333,7 @@ def test_a_bundle_of_refitted_models_is_compared_with_torch_alone(refitted, tmp_
     assert manifest.members[0].folds == 3
     assert manifest.parity.out_of_fold_difference is None
     assert manifest.parity.onnx_difference < 1e-4
-    assert any("refitted models have seen them all" in sentence for sentence in report.sentences())
+    assert any("refitted models have seen them all" in message for message in report.messages())
     card = model_card(manifest)
     assert "trained on all of them after the search" in card
     assert "Each fold model saw the folds other than its own." not in card

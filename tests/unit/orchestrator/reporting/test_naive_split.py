@@ -15,7 +15,7 @@ from orchestrator.reporting.tensorboard import TensorBoardLog, setting_columns
 from orchestrator.reporting.terminal import SearchProgress, closing_summary
 from results.ensembles.build import build_ensembles
 from results.export.bundle import export_bundle
-from results.run.split_labels import NAIVE_SENTENCE
+from results.run.split_labels import NAIVE_WARNING
 from trainables.data.splits import read_split
 
 NAMED = "AUC (naive split)"
@@ -61,7 +61,7 @@ def test_its_folds_tear_patients_apart_while_predictions_keep_their_patients(nai
 def test_every_table_names_it_in_eighty_columns(verb, naive, grouped, capsys):
     text = printed(capsys, naive, verb)
     assert max(len(line) for line in text.splitlines()) <= 80
-    assert NAIVE_SENTENCE in " ".join(text.split())
+    assert NAIVE_WARNING in " ".join(text.split())
     assert (NAMED if verb[0] != "thresholds" else "ensemble average (naive split)") in text
     assert "naive" not in printed(capsys, grouped, verb).lower()
 
@@ -86,10 +86,10 @@ def test_a_bundle_names_it(naive, grouped, tmp_path):
     report = export_bundle(naive, tmp_path / "naive", trial=0, held_out_limit=4)
     card = (tmp_path / "naive" / "model_card.md").read_text()
     assert report.manifest.split == "naive split"
-    assert NAIVE_SENTENCE in card
+    assert NAIVE_WARNING in card
     assert f"| {NAMED} |" in card
-    assert NAIVE_SENTENCE in report.sentences()
-    assert any(f"out-of-fold {NAMED} " in sentence for sentence in report.sentences())
+    assert NAIVE_WARNING in report.messages()
+    assert any(f"out-of-fold {NAMED} " in sentence for sentence in report.messages())
     export_bundle(grouped, tmp_path / "grouped", trial=0, held_out_limit=4)
     assert "naive" not in (tmp_path / "grouped" / "model_card.md").read_text().lower()
 
@@ -121,7 +121,7 @@ def test_the_live_view_and_the_last_words_name_it():
         assert ("SYNTHETIC NAIVE SPLIT search benign_malignant" in text) == is_named
         assert text.count("auc (naive split) 0.810") == (3 if is_named else 0)
         assert ("best 0.810 (naive split) (trial 0)" in text) == is_named
-        assert (NAIVE_SENTENCE in " ".join(text.split())) == is_named
+        assert (NAIVE_WARNING in " ".join(text.split())) == is_named
 
 
 def _remember(marks):

@@ -14,7 +14,7 @@ from results.ensembles.members import align, positive_logits
 from results.ensembles.methods import METHODS, FittedEnsemble, fit
 from results.ensembles.methods.grid import weight_grid
 from results.ensembles.methods.mlp import HIDDEN_UNITS, MOST_ITERATIONS, PENALTY
-from results.ensembles.weights import WeightedMean
+from results.ensembles.weighted_mean import WeightedMean
 from results.errors import EnsembleError
 from results.run.records import OutOfFold
 from results.scores.metrics import mean_fold_auc

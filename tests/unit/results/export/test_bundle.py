@@ -75,7 +75,7 @@ def test_the_manifest_reads_back_and_says_what_was_exported(report):
 
 
 def test_the_report_names_files_parity_and_what_the_score_is_worth(report):
-    said = " ".join(report.sentences())
+    said = " ".join(report.messages())
     for part in (
         "model.onnx",
         "ONNX Runtime within",

@@ -8,7 +8,7 @@ from torch import nn
 
 from results.ensembles.members import Members
 from results.ensembles.methods import METHODS, fit
-from results.ensembles.weights import WeightedMean
+from results.ensembles.weighted_mean import WeightedMean
 from results.errors import ExportError
 from results.predictors import ensemble_module
 from results.predictors.ensemble_module import EnsembleModule, combination_graph, write_onnx

@@ -195,9 +195,9 @@ def test_a_group_the_split_does_not_know_is_named() -> None:
 
 def test_a_split_is_for_its_own_data_only() -> None:
     made = split(patients(20))
-    made.verify("f" * 64)
+    made.check_fingerprint("f" * 64)
     with pytest.raises(SplitError, match="made for data ffffffffffff, the data at hand are 000000000000"):
-        made.verify("0" * 64)
+        made.check_fingerprint("0" * 64)
 
 
 def test_a_manifest_reads_back_as_the_same_split(tmp_path: Path) -> None:

@@ -19,9 +19,9 @@ from torch import Tensor
 
 from trainables.features import budget, writer
 from trainables.features.budget import STALE_SECONDS, DiskBudget, default_budget, stored_files
-from trainables.features.files import meta_path
 from trainables.features.locks import held
 from trainables.features.store import PrefixStore, StoredViews
+from trainables.features.stored_files import meta_path
 from trainables.features.writer import PartialFile
 from trainables.models.taps import Tap
 from trainables.preprocessing.views import View

@@ -8,8 +8,8 @@ import pytest
 from prefix_examples import TOP, VIEWS, Counting, expected, key
 
 from trainables.common.errors import PrefixError
-from trainables.features.files import ensure_unchanged, meta_path
 from trainables.features.store import PrefixStore, StoredViews
+from trainables.features.stored_files import check_unchanged, meta_path
 
 
 def stored(folder: Path, width: int = 2) -> StoredViews:
@@ -69,7 +69,7 @@ def test_a_file_that_changes_under_a_reader_ends_in_an_error_and_not_in_wrong_nu
     with pytest.raises(PrefixError, match="were changed while a trial was reading them; nothing may write"):
         array[np.array([0, 1])]
     with pytest.raises(PrefixError, match=r"top\.gap\.npy"):
-        ensure_unchanged([array])
+        check_unchanged([array])
 
 
 def test_a_reader_of_a_file_that_was_removed_or_replaced_reads_on(tmp_path: Path) -> None:

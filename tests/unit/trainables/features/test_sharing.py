@@ -12,9 +12,9 @@ from prefix_examples import LOW, TOP, VIEWS, Counting, expected, key
 
 from trainables.features import sharing
 from trainables.features.budget import DiskBudget
-from trainables.features.files import meta_path
 from trainables.features.sharing import SharedFolder
 from trainables.features.store import PrefixStore, StoredViews
+from trainables.features.stored_files import meta_path
 from trainables.preprocessing.views import View
 
 

@@ -105,7 +105,7 @@ class StoredArray(np.ndarray[Any, Any]):
         return found.view(np.ndarray) if isinstance(found, np.ndarray) else found
 
 
-def ensure_unchanged(arrays: Iterable[FloatArray]) -> None:
+def check_unchanged(arrays: Iterable[FloatArray]) -> None:
     """Check that the files behind some arrays have not changed since they were opened.
 
     Raises:
