@@ -4,18 +4,22 @@ import shlex
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import yaml
+from pydantic import ValidationError
 
 from results.errors import RunError
 from results.run.records import SearchRecord
 from results.run.run_folder import RunFolder
-from results.run.search_request import DEFAULT_FOLDS, SearchRequest, parse_request
+from results.run.search_request import DEFAULT_FOLDS, SearchRequest, flag_of, parse_request
 from search_spaces.registry import space_named
-from trainables.common.errors import ConfigError
+from trainables.common.errors import ConfigError, UnknownNameError
 from trainables.config.tasks import task_named
+from trainables.config.trial_config import flatten, parse_setting
 from trainables.models.registry import backbone_named
+
+_ONLY_TYPED: Final = ("address", "config", "finish", "format")  # they are not of a search but of one command
 
 __all__ = [
     "DEFAULT_FOLDS",
@@ -64,20 +68,61 @@ def read_config(path: Path) -> dict[str, Any]:
     The search of a run is repeated under a name of its own, so its name is not among the options.
 
     Raises:
-        ConfigError: If the file cannot be read or is not a mapping.
+        UnknownNameError: If there is no such option or setting.
+        ConfigError: If the file cannot be read, or a value is not allowed.
     """
     try:
-        values = yaml.safe_load(path.read_text())
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"--config {path} cannot be read: {error.strerror or error}") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"--config {path} is not valid YAML: {str(error).splitlines()[0]}") from error
-    if not isinstance(values, Mapping):
+    if not isinstance(values, Mapping) or not all(isinstance(name, str) for name in values):
         raise ConfigError(f"--config {path} must hold names and values of options, such as `trials: 24`")
-    if "fingerprint" not in values:
-        return dict(values)
-    asked = SearchRecord.model_validate(dict(values)).request.model_dump(exclude_defaults=True)
-    return {name: value for name, value in asked.items() if name != "name"}
+    if "fingerprint" in values:
+        return _asked_by_run(path, values)
+    _check_known(values)
+    options = {name: value for name, value in values.items() if value is not None}
+    if isinstance(options.get("recipes"), str):
+        options["recipes"] = [options["recipes"]]
+    if not isinstance(options.get("recipes", []), list):
+        raise ConfigError(f"recipes in {path} must be a list of ids, found {options['recipes']!r}")
+    options["fixed_params"] = _checked_params(options.get("fixed_params", {}), path)
+    return options
+
+
+def _asked_by_run(path: Path, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of the search of a run that differ from the defaults, without its name."""
+    try:
+        request = SearchRecord.model_validate(dict(values)).request
+    except (ValidationError, KeyError, TypeError, AttributeError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"--config {path} cannot be read: {reason}; was it edited by hand?") from error
+    return {
+        name: value for name, value in request.model_dump(exclude_defaults=True).items() if name != "name"
+    }
+
+
+def _check_known(values: Mapping[str, Any]) -> None:
+    for name in values:
+        if name in SearchRequest.model_fields:
+            continue
+        typed = f"--{name.replace('_', '-')}"
+        field = next((other for other in SearchRequest.model_fields if flag_of(other) == typed), None)
+        if field is not None:
+            raise ConfigError(f"{typed} is called {field} in a file")
+        if name in _ONLY_TYPED:
+            raise ConfigError(f"{typed} can only be typed; a file does not hold it")
+        raise UnknownNameError("option", name, SearchRequest.model_fields)
+
+
+def _checked_params(params: Any, path: Path) -> dict[str, Any]:
+    if not isinstance(params, Mapping):
+        raise ConfigError(f"fixed_params in {path} must hold names and values of settings, found {params!r}")
+    flat = flatten(params)
+    for name, value in flat.items():
+        parse_setting(name, value)
+    return flat
 
 
 def typed_command(arguments: list[str]) -> str:

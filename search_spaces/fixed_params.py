@@ -55,19 +55,19 @@ class FixedParamsTrial:
 
     def suggest_categorical(self, name: str, choices: Any) -> Any:
         """Return the fixed value, or the sampler's choice."""
-        return self._pinned(name, lambda: self._trial.suggest_categorical(name, choices))
+        return self._fixed_or(name, lambda: self._trial.suggest_categorical(name, choices))
 
     def suggest_float(self, name: str, low: float, high: float, **options: Any) -> Any:
         """Return the fixed value, or the sampler's number."""
-        return self._pinned(name, lambda: self._trial.suggest_float(name, low, high, **options))
+        return self._fixed_or(name, lambda: self._trial.suggest_float(name, low, high, **options))
 
     def suggest_int(self, name: str, low: int, high: int, **options: Any) -> Any:
         """Return the fixed value, or the sampler's whole number."""
-        return self._pinned(name, lambda: self._trial.suggest_int(name, low, high, **options))
+        return self._fixed_or(name, lambda: self._trial.suggest_int(name, low, high, **options))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._trial, name)
 
-    def _pinned(self, name: str, ask: Any) -> Any:
+    def _fixed_or(self, name: str, ask: Any) -> Any:
         setting = name.partition("@")[0]
         return self._fixed[setting] if setting in self._fixed else ask()

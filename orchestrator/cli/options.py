@@ -1,12 +1,10 @@
 """Options of a search on the command line and in the reference page, made from `SearchRequest`."""
 
 import argparse
-import types
 import typing
-from pathlib import Path
 from typing import Any, Literal
 
-from results.run.search_request import GROUPS, SearchRequest, bounds_text, facts_of, flag_of
+from results.run.search_request import GROUPS, SearchRequest, bounds_text, facts_of, flag_of, plain_type
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -25,7 +23,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
             )
             continue
         settings: dict[str, Any] = {"dest": name, "default": argparse.SUPPRESS, "help": _help(name)}
-        kind = _plain_type(field.annotation)
+        kind = plain_type(field.annotation)
         if kind is bool:
             settings["action"] = "store_false" if field.default is True else "store_true"
         elif typing.get_origin(kind) is Literal:
@@ -33,7 +31,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         elif typing.get_origin(kind) in (tuple, dict):
             settings |= {"action": "append", "metavar": facts["metavar"]}
         else:
-            settings |= {"type": kind, "metavar": facts.get("metavar")}
+            unsaid = "N" if kind in (int, float) else "NAME"
+            settings |= {"type": kind, "metavar": facts.get("metavar", unsaid)}
         groups[facts["group"]].add_argument(flag_of(name), **settings)
 
 
@@ -47,7 +46,7 @@ def reference_page() -> str:
     lines = [
         "# Options of a search",
         "",
-        "Made from `results/run/search_request.py` by `python -m orchestrator.cli.options`.",
+        "Made from `results/run/search_request.py` by `python docs/generate.py`.",
         "`orchestrate search` and `orchestrate plan` take them. `--config FILE` reads them from YAML under",
         "the names of the first column; what is typed wins over the file.",
         "`--config runs/TASK/NAME/search.yaml` repeats a search.",
@@ -62,10 +61,16 @@ def reference_page() -> str:
         ]
         for name, field in SearchRequest.model_fields.items():
             if facts_of(name)["group"] == group:
-                typed = "`TASK`" if group == "task" else f"`{flag_of(name)}`"
+                typed = "`TASK`" if group == "task" else _typed(name)
                 cells = [f"`{name}`", typed, field.description or "", _range(name), _default(name) or "none"]
                 lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+def _typed(name: str) -> str:
+    """The flag of an option; one that switches a default of yes off says so."""
+    is_off_switch = SearchRequest.model_fields[name].default is True
+    return f"`{flag_of(name)}`" + (" (no)" if is_off_switch else "")
 
 
 def _help(name: str) -> str:
@@ -76,7 +81,7 @@ def _help(name: str) -> str:
     if bounds:
         notes.append(bounds)
     default = _default(name)
-    if default and _plain_type(field.annotation) is not bool:
+    if default and plain_type(field.annotation) is not bool:
         notes.append(f"default: {default}")
     return (text + (f" ({'; '.join(notes)})" if notes else "")).replace("%", "%%")
 
@@ -94,18 +99,7 @@ def _default(name: str) -> str:
 
 def _range(name: str) -> str:
     field, unit = SearchRequest.model_fields[name], facts_of(name).get("unit")
-    kind = _plain_type(field.annotation)
+    kind = plain_type(field.annotation)
     if typing.get_origin(kind) is Literal:
         return ", ".join(map(str, typing.get_args(kind)))
     return ", ".join(part for part in (bounds_text(field), unit and f"in {unit}") if part)
-
-
-def _plain_type(annotation: Any) -> Any:
-    """The type of an option without None, which means that the option was not given."""
-    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
-        (annotation,) = (part for part in typing.get_args(annotation) if part is not type(None))
-    return annotation
-
-
-if __name__ == "__main__":
-    Path("docs/reference-search.md").write_text(reference_page())

@@ -1,1 +1,1 @@
-"""The Optuna study of a search: sampler, pruner and storage. No other room imports Optuna."""
+"""The Optuna study of a search: sampler, pruner and storage. Beside it only search_spaces imports Optuna."""

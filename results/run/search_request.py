@@ -6,8 +6,8 @@ documentation are made from these fields. A new option is a new field here, and 
 
 from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, Final
+from types import MappingProxyType, UnionType
+from typing import Any, Final, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
@@ -76,7 +76,7 @@ class SearchRequest(BaseModel):
     )
     source: str | None = _option(
         None,
-        "how to read PATH: npz, pisa, folder, phantom or wisconsin",
+        "name of the source that reads PATH (docs/how-to-data.md lists them)",
         group="data",
         shown_default="by what it is",
     )
@@ -89,7 +89,7 @@ class SearchRequest(BaseModel):
     holdout: float | None = _option(
         None,
         "instead of folds one validation part: this share of the patients that the test part leaves, in "
-        "tenths or a simpler fraction; 80/10/10 is --holdout 0.111 --test-share 0.1",
+        "tenths or a simpler fraction",
         group="data",
         metavar="SHARE",
         gt=0.0,
@@ -99,7 +99,8 @@ class SearchRequest(BaseModel):
     )
     naive_split: bool = _option(
         False,
-        "split single images, whoever their patient is: to compare with scores made that way; too high",
+        "split single images, whoever their patient is, to compare with scores that were made that way: they "
+        "come out too high",
         group="data",
     )
     test_share: float = _option(
@@ -111,7 +112,7 @@ class SearchRequest(BaseModel):
         le=0.5,
         shown_default="0.2, or the recipe's",
     )
-    seed: int = _option(0, "seed of split, sampler and training", group="data")
+    seed: int = _option(0, "seed of split, sampler and training", group="data", ge=0)
 
     trials: int = _option(
         24, "number of trials", group="budget", ge=1, shown_default="24, or the points of the recipes"
@@ -294,7 +295,7 @@ def facts_of(name: str) -> dict[str, Any]:
 def bounds_text(field: FieldInfo) -> str:
     """Return the range of an option in words; empty where every value of its type is allowed.
 
-    >>> bounds_text(SearchRequest.model_fields["test_share"]), bounds_text(SearchRequest.model_fields["seed"])
+    >>> bounds_text(SearchRequest.model_fields["test_share"]), bounds_text(SearchRequest.model_fields["name"])
     ('between 0 and 0.5', '')
     """
     bounds = {
@@ -309,7 +310,7 @@ def bounds_text(field: FieldInfo) -> str:
     if "le" not in bounds:
         return f"at least {low:g}"
     if "gt" in bounds:
-        return f"above {low:g} and at most at {bounds['le']:g}"
+        return f"above {low:g} and at most {bounds['le']:g}"
     return f"between {low:g} and {bounds['le']:g}"
 
 
@@ -322,7 +323,26 @@ def _message(error: ValidationError) -> str:
         return f"{name} is missing"
     field, flag, found = SearchRequest.model_fields[name], flag_of(name), first["input"]
     if first["type"] not in ("greater_than_equal", "greater_than", "less_than_equal"):
-        return f"{flag} {found}: {first['msg']}"
+        return f"{flag} must be {_kind_text(field)}, found {found!r}"
     bounds, advice = bounds_text(field), facts_of(name).get("advice")
-    verb = "be" if bounds.startswith("at least") else "lie"
+    verb = "lie" if bounds.startswith("between") else "be"
     return f"{flag} must {verb} {bounds}, found {found:g}" + (f"; {advice}" if advice else "")
+
+
+def plain_type(annotation: Any) -> Any:
+    """Return the type of an option without the None that means that nothing was said."""
+    if get_origin(annotation) in (Union, UnionType):
+        (annotation,) = (part for part in get_args(annotation) if part is not type(None))
+    return annotation
+
+
+def _kind_text(field: FieldInfo) -> str:
+    """The type of an option in words."""
+    kind = plain_type(field.annotation)
+    if get_origin(kind) is Literal:
+        return f"one of {', '.join(map(str, get_args(kind)))}"
+    words = {
+        **{bool: "true or false", int: "a whole number", float: "a number", str: "a text", Path: "a path"},
+        **{tuple: "a list of texts", dict: "names and values"},
+    }
+    return words[get_origin(kind) or kind]

@@ -39,7 +39,7 @@ def _build(channels):
 TINY = Backbone("tiny", _build, ("block1",), ("block1",), min_size_px=16, size_px=32, source="a test")
 '''
 METHOD = '''
-"""`median_weight`: the members of a run in equal parts, for a test."""
+"""`equal`: the members of a run in equal parts, for a test."""
 import numpy as np
 from results.ensembles.fitted import Method
 from results.ensembles.weighted_mean import WeightedMean, weighted_mean

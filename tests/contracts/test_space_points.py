@@ -154,7 +154,7 @@ def test_points_cover_what_the_space_can_ask_for() -> None:
 @pytest.mark.parametrize("number", range(6))
 def test_a_point_survives_export(number: int) -> None:
     """Full ONNX files of finished trials are compared in the tests of export; here any point is traced."""
-    # A predicted type takes a second trial, which `tests/unit/test_predict_of_pairs.py` has.
+    # A predicted type takes a second trial, which `tests/unit/results/export/test_input_checks.py` has.
     told = [
         config
         for config in points("benign_malignant", 60)

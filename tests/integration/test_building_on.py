@@ -49,11 +49,11 @@ def test_a_search_builds_on_a_recipes_trial_and_exports_pairs_that_are_told_thei
         "model.head.hidden": "16",
         "training.first_phase": "none",
     }
-    pins = [part for name, value in held.items() for part in ("--set", f"{name}={value}")]
+    fixed = [part for name, value in held.items() for part in ("--set", f"{name}={value}")]
     said = orchestrate(
         tmp_path,
         *("search", "benign_malignant", *HERE, "--name", "second", "--trials", "1"),
-        *("--start-from", "first", "--type-from", "first:0", *pins),
+        *("--start-from", "first", "--type-from", "first:0", *fixed),
     )
     assert "its folds and sealed test part hold here too" in " ".join(said.stderr.split())
     second = RunFolder(tmp_path / "runs/benign_malignant/second")

@@ -1,6 +1,6 @@
 """Tasks: their classes in order, and the meaning of the numbers in a label file.
 
-Class 1 is always the finding (malignant, calcification, abnormal), so that "positive" has one meaning.
+The last class is the finding (malignant, calcification, abnormal), so that "positive" has one meaning.
 """
 
 from dataclasses import dataclass

@@ -60,7 +60,7 @@ def choose_mode(
         return "fused"
     kept = runtime.store / "fusion" / f"{_key(config, shape, models, runtime.device)}.json"
     with contextlib.suppress(FileNotFoundError, json.JSONDecodeError, KeyError):
-        return _as_how(json.loads(kept.read_text())["how"])
+        return _as_mode(json.loads(kept.read_text())["how"])
     seconds = _measure(part, config, shape, models, runtime.device)
     mode: ExecutionMode = "fused" if seconds["fused"] < _MARGIN * seconds["sequential"] else "sequential"
     with contextlib.suppress(OSError):  # a read-only store only costs the measurement again
@@ -154,5 +154,5 @@ def _processor() -> str:
     return f"{os.cpu_count()} cores"
 
 
-def _as_how(text: str) -> ExecutionMode:
+def _as_mode(text: str) -> ExecutionMode:
     return "fused" if text == "fused" else "sequential"

@@ -30,7 +30,7 @@ def written(folder: Path, **values: object) -> Path:
 
 def test_the_reference_page_is_made_from_the_fields() -> None:
     page = (ROOT / "docs" / "reference-search.md").read_text()
-    assert page == reference_page(), "run: python -m orchestrator.cli.options"
+    assert page == reference_page(), "run: python docs/generate.py"
 
 
 def test_every_option_can_be_typed_and_has_a_description() -> None:
@@ -65,7 +65,11 @@ def test_folds_that_are_typed_take_the_place_of_the_files_hold_out(tmp_path: Pat
     [
         ({"task": "idc", "trails": 3}, UnknownNameError, "unknown option 'trails'; did you mean 'trials'"),
         ({"task": "idc", "trials": 0}, ConfigError, "--trials must be at least 1, found 0"),
-        ({"task": "idc", "features": "float8"}, ConfigError, "--features float8: Input should be"),
+        (
+            {"task": "idc", "features": "float8"},
+            ConfigError,
+            "--features must be one of float16, float32, off",
+        ),
         ({"trials": 3}, ConfigError, "no task is given"),
     ],
 )
@@ -109,3 +113,38 @@ def test_a_request_means_the_same_in_every_folder(tmp_path: Path) -> None:
     resolved = request.resolved(data="/data/patches.npz")
     assert (resolved.runs, resolved.weights_dir) == (Path.cwd() / "runs", tmp_path)
     assert (resolved.data, resolved.store) == ("/data/patches.npz", None)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("1: 2\n", "must hold names and values of options"),
+        ("fingerprint: x\n", "cannot be read: .*was it edited by hand"),
+        ("fingerprint: x\nrequest: 3\n", "cannot be read: .*was it edited by hand"),
+        ("task: idc\nrecipes: 5\n", "must be a list of ids, found 5"),
+        ("task: idc\nfixed_params: adam\n", "must hold names and values of settings, found 'adam'"),
+        ("task: idc\nset: {optimizer.lr: 1}\n", "--set is called fixed_params in a file"),
+        ("task: idc\naddress: auto\n", "--address can only be typed"),
+        ("task: idc\ntrials: many\n", "--trials must be a whole number, found 'many'"),
+        ("task: idc\nmay_download: maybe\n", "--offline must be true or false, found 'maybe'"),
+        ("task: idc\nlabel_codes: 003\n", "--label-codes must be one of task, pisa, 003, found 3"),
+        ("task: idc\nseed: -1\n", "--seed must be at least 0, found -1"),
+        ("task:\n", "no task is given"),
+    ],
+)
+def test_a_file_with_other_values_than_options_have_is_explained(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    path = tmp_path / "search.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        asked("--config", path, "--set", "optimizer.name=adam")
+
+
+def test_settings_of_a_file_are_checked_like_typed_ones(tmp_path: Path) -> None:
+    with pytest.raises(UnknownNameError, match="unknown setting 'nonsense'"):
+        asked("--config", written(tmp_path, task="idc", fixed_params={"nonsense": 3}))
+    nested = written(tmp_path, task="idc", fixed_params={"optimizer": {"name": "adam"}}, recipes="E000-1")
+    request = asked("--config", nested)
+    assert request.fixed_params == {"optimizer.name": "adam"}
+    assert request.recipes == ("E000-1",)

@@ -51,7 +51,7 @@ def load_folder(data: str, task: Task, label_codes: LabelCodes | None) -> tuple[
         label_codes: Code book of numbers as folder names; None reads 0 and 1 as the task's classes.
 
     Returns:
-        The patches, ordered by path, and sentences on what was decided or converted.
+        The patches, ordered by path, and messages on what was decided or converted.
 
     Raises:
         DataError: If folder names, files or `patients.csv` cannot be used.

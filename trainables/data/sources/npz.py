@@ -33,7 +33,7 @@ def load_npz(data: str, task: Task, label_codes: LabelCodes | None) -> tuple[Raw
         label_codes: Code book of the label numbers; None decides from the numbers.
 
     Returns:
-        The patches, and sentences on what was decided or converted.
+        The patches, and messages on what was decided or converted.
 
     Raises:
         DataError: If the file or one of its arrays cannot be used.

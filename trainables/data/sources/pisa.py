@@ -42,7 +42,7 @@ def load_pisa(data: str, task: Task, label_codes: LabelCodes | None) -> tuple[Ra
         label_codes: Code book of the label numbers; None for `pisa`.
 
     Returns:
-        The patches, training rows first, and sentences on what was decided.
+        The patches, training rows first, and messages on what was decided.
 
     Raises:
         DataError: If a file is missing, or one of the arrays cannot be used.

@@ -220,12 +220,14 @@ def test_features_that_a_search_stored_are_warm_for_the_plan(
 
 
 def _store_features_as_a_trial_does(request: SearchRequest) -> None:
-    survey = run_preflight(request, lambda: Connection("", True, 1.0, 0.0, 1, ""), lambda _: None)
+    preflight = run_preflight(request, lambda: Connection("", True, 1.0, 0.0, 1, ""), lambda _: None)
     backbone = backbone_named("efficientnet_lite0")
-    shapes = feature_shapes(backbone.name, 3, survey.feasible.context.sizes_px[backbone.name])
+    shapes = feature_shapes(backbone.name, 3, preflight.feasible.context.sizes_px[backbone.name])
     taps = {backbone.name: taps_to_share(backbone, shapes, depths=(0, 1))}
-    place = TrialRuntime(survey.store, torch.device("cpu"), survey.inventory.usable, taps)
-    open_features(survey.points[0], training_data_of(survey.patch_set, survey.task, survey.split), place)
+    place = TrialRuntime(preflight.store, torch.device("cpu"), preflight.inventory.usable, taps)
+    open_features(
+        preflight.points[0], training_data_of(preflight.patch_set, preflight.task, preflight.split), place
+    )
 
 
 def test_the_verb_prints_tables_that_fit_80_columns(
@@ -244,10 +246,10 @@ def test_the_verb_prints_tables_that_fit_80_columns(
 def test_the_verb_prints_json_alone_on_standard_output(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, small_file: Path
 ) -> None:
-    pins = [text for name, value in CHEAP.items() for text in ("--set", f"{name}={value}")]
+    fixed = [text for name, value in CHEAP.items() for text in ("--set", f"{name}={value}")]
     options = ["--runs", str(tmp_path), "--offline", "--trials", "2", "--epochs", "2", "--workers", "1"]
     options += ["--data", str(small_file), "--label-codes", "task"]
-    assert main(["plan", "benign_malignant", *options, *pins, "--format", "json"]) == 0
+    assert main(["plan", "benign_malignant", *options, *fixed, "--format", "json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["trials"] == 2
     assert found["backbones"][0]["backbone"] == "efficientnet_lite0"

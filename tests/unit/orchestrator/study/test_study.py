@@ -28,7 +28,7 @@ def line(trial: Any, context: SpaceContext) -> dict[str, Any]:
     return {"model.backbone": "vgg16", "optimizer.lr": trial.suggest_float("lr", 1e-4, 1e-1, log=True)}
 
 
-def policy(journal: Path, trials: int = 6, function: Any = line, **options: Any) -> OptunaStudy:
+def new_study(journal: Path, trials: int = 6, function: Any = line, **options: Any) -> OptunaStudy:
     defaults: dict[str, Any] = {
         "storage": None,
         "journal": journal,
@@ -55,7 +55,7 @@ def record(number: int, state: str = "complete", value: float | None = 0.5, caus
 
 
 def test_as_many_trials_as_asked_are_handed_out(tmp_path: Path) -> None:
-    study = policy(tmp_path / "study.log", trials=3)
+    study = new_study(tmp_path / "study.log", trials=3)
     numbers = [proposal.number for proposal in (study.ask() for _ in range(3)) if proposal]
     assert numbers == [0, 1, 2]
     assert study.ask() is None
@@ -63,7 +63,7 @@ def test_as_many_trials_as_asked_are_handed_out(tmp_path: Path) -> None:
 
 def test_the_same_seed_proposes_the_same_trials_to_one_worker(tmp_path: Path) -> None:
     def rates(name: str, seed: int) -> list[float]:
-        study = policy(tmp_path / name, trials=12, seed=seed)
+        study = new_study(tmp_path / name, trials=12, seed=seed)
         found = []
         while (proposal := study.ask()) is not None:
             found.append(proposal.config.optimizer.lr)
@@ -74,7 +74,7 @@ def test_the_same_seed_proposes_the_same_trials_to_one_worker(tmp_path: Path) ->
 
 
 def test_the_worse_of_two_trials_is_pruned_at_the_same_epoch(tmp_path: Path) -> None:
-    study = policy(tmp_path / "study.log")
+    study = new_study(tmp_path / "study.log")
     for _ in range(6):
         study.ask()
     assert [study.should_prune(4, epoch, 0.9) for epoch in range(1, 8)] == [False] * 7
@@ -82,7 +82,7 @@ def test_the_worse_of_two_trials_is_pruned_at_the_same_epoch(tmp_path: Path) -> 
 
 
 def test_the_first_trials_and_the_first_points_are_never_pruned(tmp_path: Path) -> None:
-    study = policy(tmp_path / "study.log")
+    study = new_study(tmp_path / "study.log")
     for _ in range(5):
         study.ask()
     study.study.enqueue_trial({"lr": 0.01}, user_attrs={"recipe": "ours"})
@@ -93,7 +93,7 @@ def test_the_first_trials_and_the_first_points_are_never_pruned(tmp_path: Path) 
 
 @pytest.mark.parametrize("cause", ["nan", "exception", "out_of_memory", "lost_worker"])
 def test_a_failure_is_told_as_pruned_with_its_true_cause(tmp_path: Path, cause: str) -> None:
-    study = policy(tmp_path / "study.log")
+    study = new_study(tmp_path / "study.log")
     study.ask()
     study.tell(record(0, state="failed", value=None, cause=cause))
     trial = study.study.trials[0]
@@ -102,7 +102,7 @@ def test_a_failure_is_told_as_pruned_with_its_true_cause(tmp_path: Path, cause: 
 
 
 def test_the_sampler_learns_to_stay_away_from_what_crashes(tmp_path: Path) -> None:
-    study = policy(tmp_path / "study.log", trials=60)
+    study = new_study(tmp_path / "study.log", trials=60)
     crashes = []
     while (proposal := study.ask()) is not None:
         does_crash = proposal.config.optimizer.lr > 0.003
@@ -116,10 +116,10 @@ def test_the_sampler_learns_to_stay_away_from_what_crashes(tmp_path: Path) -> No
 
 
 def test_an_interrupted_trial_is_run_again_under_its_own_number(tmp_path: Path) -> None:
-    first = policy(tmp_path / "study.log", trials=3)
+    first = new_study(tmp_path / "study.log", trials=3)
     rates = [proposal.config.optimizer.lr for proposal in (first.ask(), first.ask()) if proposal]
     first.tell(record(0))
-    resumed = policy(tmp_path / "study.log", trials=3)
+    resumed = new_study(tmp_path / "study.log", trials=3)
     assert resumed.adopt({0: record(0)}) == 1
     again = resumed.ask()
     assert again is not None
@@ -131,18 +131,18 @@ def test_an_interrupted_trial_is_run_again_under_its_own_number(tmp_path: Path) 
 
 
 def test_a_trial_that_was_recorded_but_not_told_is_told_and_not_run_again(tmp_path: Path) -> None:
-    policy(tmp_path / "study.log", trials=1).ask()
-    resumed = policy(tmp_path / "study.log", trials=1)
+    new_study(tmp_path / "study.log", trials=1).ask()
+    resumed = new_study(tmp_path / "study.log", trials=1)
     assert resumed.adopt({0: record(0, value=0.7)}) == 0
     assert resumed.ask() is None
     assert resumed.study.best_value == 0.7
 
 
 def test_a_resumed_trial_may_report_its_epochs_again(tmp_path: Path) -> None:
-    first = policy(tmp_path / "study.log")
+    first = new_study(tmp_path / "study.log")
     first.ask()
     first.should_prune(0, 1, 0.6)
-    resumed = policy(tmp_path / "study.log")
+    resumed = new_study(tmp_path / "study.log")
     resumed.adopt({})
     resumed.ask()
     assert not resumed.should_prune(0, 1, 0.6)
@@ -153,7 +153,7 @@ def test_a_point_that_cannot_run_says_which_one_it_is(tmp_path: Path) -> None:
         return {"model.backbone": "vgg16", "training.epochs": trial.suggest_int("epochs", -3, -1)}
 
     with pytest.raises(InvalidPointError, match=r"training\.epochs") as caught:
-        policy(tmp_path / "study.log", function=wrong).ask()
+        new_study(tmp_path / "study.log", function=wrong).ask()
     assert caught.value.number == 0
     assert set(caught.value.params) == {"epochs"}
 
@@ -164,23 +164,23 @@ def test_a_study_that_minimises_is_refused(tmp_path: Path) -> None:
     storage = f"sqlite:///{tmp_path}/study.db"
     optuna.create_study(storage=storage, study_name="t/n", direction="minimize")
     with pytest.raises(ConfigError, match="minimizes its values; this search maximizes them"):
-        policy(tmp_path / "unused", storage=storage)
+        new_study(tmp_path / "unused", storage=storage)
 
 
 def test_a_storage_that_cannot_be_opened_is_explained(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="the Optuna storage nonsense://x cannot be opened"):
-        policy(tmp_path / "unused", storage="nonsense://x")
+        new_study(tmp_path / "unused", storage="nonsense://x")
 
 
 def test_a_new_search_does_not_go_on_with_an_old_study(tmp_path: Path) -> None:
-    policy(tmp_path / "study.log")
+    new_study(tmp_path / "study.log")
     with pytest.raises(ConfigError, match="holds a study 't/n' already"):
-        policy(tmp_path / "study.log", is_new=True)
+        new_study(tmp_path / "study.log", is_new=True)
 
 
 def test_a_resumed_search_does_not_draw_again_what_it_drew_at_its_start(tmp_path: Path) -> None:
     def rates(count: int) -> list[float]:
-        study = policy(tmp_path / "study.log", trials=8)
+        study = new_study(tmp_path / "study.log", trials=8)
         found = []
         for _ in range(count):
             proposal = study.ask()
@@ -193,7 +193,7 @@ def test_a_resumed_search_does_not_draw_again_what_it_drew_at_its_start(tmp_path
 
 
 def test_trials_that_are_never_pruned_are_a_measure_for_the_others(tmp_path: Path) -> None:
-    study = policy(tmp_path / "study.log")
+    study = new_study(tmp_path / "study.log")
     for _ in range(5):
         study.ask()
     for number in range(4):
@@ -207,4 +207,4 @@ def test_a_space_that_fails_on_a_point_says_which_one_it_is(tmp_path: Path) -> N
         return {"model.backbone": {}[trial.suggest_int("x", 0, 1)]}
 
     with pytest.raises(InvalidPointError, match="space line failed: KeyError"):
-        policy(tmp_path / "study.log", function=broken).ask()
+        new_study(tmp_path / "study.log", function=broken).ask()

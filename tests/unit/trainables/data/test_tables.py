@@ -26,7 +26,7 @@ def table(values: Any = None) -> RawPatches:
     return RawPatches(measured, np.array([0, 1, 0, 1]), "task", source="scales")
 
 
-def survey(tmp_path: Path, **fields: Any) -> Preflight:
+def preflight_of(tmp_path: Path, **fields: Any) -> Preflight:
     request = SearchRequest(
         **{"task": "wisconsin", "data": "wisconsin", "runs": tmp_path / "runs", "minutes": 1.0, **fields}
     )
@@ -105,7 +105,7 @@ def test_the_place_of_a_backbone_is_held_by_a_name_that_is_no_net() -> None:
 
 
 def test_a_search_on_a_table_measures_nothing_and_proposes_every_model(tmp_path: Path) -> None:
-    found = survey(tmp_path)
+    found = preflight_of(tmp_path)
     assert found.feasible.context.backbones == ("table",)
     assert found.feasible.costs == {}
     drawn = found.points[len(found.initial_points) :]
@@ -145,11 +145,11 @@ def test_nets_on_tables_and_tables_for_nets_are_refused(
     fields: dict[str, Any], error: type[OrchestrateError], said: str, tmp_path: Path
 ) -> None:
     with pytest.raises(error, match=said):
-        survey(tmp_path, **fields)
+        preflight_of(tmp_path, **fields)
 
 
 def test_frozen_features_of_images_are_a_space_of_their_own(tmp_path: Path) -> None:
-    found = survey(
+    found = preflight_of(
         tmp_path,
         task="normal_abnormal",
         data="phantom:size_px=32,patients=20",
@@ -164,7 +164,7 @@ def test_frozen_features_of_images_are_a_space_of_their_own(tmp_path: Path) -> N
 
 def test_there_is_no_plan_for_a_table(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="a table has none: a classical model is fitted in about a second"):
-        estimate_search(survey(tmp_path))
+        estimate_search(preflight_of(tmp_path))
 
 
 def test_the_task_wisconsin_takes_its_table_by_default(
