@@ -341,8 +341,13 @@ def _kind_text(field: FieldInfo) -> str:
     kind = plain_type(field.annotation)
     if get_origin(kind) is Literal:
         return f"one of {', '.join(map(str, get_args(kind)))}"
-    words = {
-        **{bool: "true or false", int: "a whole number", float: "a number", str: "a text", Path: "a path"},
-        **{tuple: "a list of texts", dict: "names and values"},
+    words: dict[Any, str] = {
+        bool: "true or false",
+        int: "a whole number",
+        float: "a number",
+        str: "a text",
+        Path: "a path",
+        tuple: "a list of texts",
+        dict: "names and values",
     }
     return words[get_origin(kind) or kind]
