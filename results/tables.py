@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich import box
+from rich.console import JustifyMethod
 from rich.table import Table
 
 
@@ -22,10 +23,21 @@ def csv_text(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
     return text.getvalue()
 
 
-def result_table(*, padding: tuple[int, ...] = (0, 1, 0, 0), **options: Any) -> Table:
+def result_table(
+    *,
+    title: str | None = None,
+    title_justify: JustifyMethod = "center",
+    padding: tuple[int, int] | tuple[int, int, int, int] = (0, 1, 0, 0),
+) -> Table:
     """Return an empty table in the style of all results: a ruled header, no frame, texts at the left."""
-    style: dict[str, Any] = {"box": box.SIMPLE_HEAD, "pad_edge": False, "caption_justify": "left"}
-    return Table(padding=padding, **(style | options))  # type: ignore[arg-type]
+    return Table(
+        title=title,
+        title_justify=title_justify,
+        padding=padding,
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        caption_justify="left",
+    )
 
 
 def _cell(value: Any) -> Any:

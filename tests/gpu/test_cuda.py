@@ -68,7 +68,7 @@ def test_fused_and_sequential_models_agree(
     settings: dict[str, Any], training_data: TrainingData, tmp_path: Path
 ) -> None:
     found = [
-        probabilities(finished(settings, training_data, on(CUDA, tmp_path, fusion=fusion)))  # type: ignore[arg-type]
+        probabilities(finished(settings, training_data, on(CUDA, tmp_path, fusion=fusion)))
         for fusion in ("sequential", "fused")
     ]
     np.testing.assert_allclose(found[0], found[1], atol=5e-3)
