@@ -92,15 +92,13 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def _asked_by_run(path: Path, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Options of the search of a run that differ from the defaults, without its name."""
+    """All options of a run but its name: those at their defaults too, else its recipes would set them."""
     try:
         request = SearchRecord.model_validate(dict(values)).request
     except (ValidationError, KeyError, TypeError, AttributeError) as error:
         reason = str(error).splitlines()[0]
         raise ConfigError(f"--config {path} cannot be read: {reason}; was it edited by hand?") from error
-    return {
-        name: value for name, value in request.model_dump(exclude_defaults=True).items() if name != "name"
-    }
+    return {name: value for name, value in request.model_dump().items() if name != "name"}
 
 
 def _check_known(values: Mapping[str, Any]) -> None:

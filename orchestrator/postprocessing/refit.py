@@ -13,6 +13,7 @@ from results.run.records import SearchRecord, TrialRecord
 from results.run.refit_records import REFIT_FILE, RefitRecord, read_refit, refit_folder
 from results.run.run_folder import RunFolder
 from trainables.common.files import folder_in_progress, replace_folder, write_atomically
+from trainables.common.text import count_text
 from trainables.config.trial_config import TrialConfig, decode
 from trainables.runtime.checkpoint import read_fold_weights, write_fold_weights
 from trainables.runtime.devices import available_device
@@ -37,7 +38,7 @@ class RefittedTrial:
     def message(self) -> str:
         """Describe the refit in one line for the terminal."""
         record = self.record
-        models = f"{record.seeds} model{'s' if record.seeds > 1 else ''} on {record.images} images"
+        models = f"{count_text(record.seeds, 'model')} on {record.images} images"
         took = f"{record.seconds:.1f} s" if self.is_new else "was there already"
         note = f"; {record.note}" if record.note else ""
         return f"trial {self.number}: {models} for {record.epochs} epochs, {took}{note}"

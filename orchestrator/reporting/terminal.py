@@ -24,6 +24,7 @@ from results.run.records import Cause, State, TrialRecord
 from results.run.split_labels import GROUPED, NAIVE, NAIVE_WARNING, SplitName, marks, scored
 from results.scores.leaderboard import settings_text
 from results.scores.ranking import Objective
+from trainables.common.text import count_text
 from trainables.config.trial_config import TrialConfig, flatten
 
 HEARTBEAT_SECONDS: Final = 30.0
@@ -220,9 +221,8 @@ class SearchProgress:
         """Show that the user stopped the search."""
         with self._lock:
             self._is_interrupted = True
-            self._say(
-                f"interrupted: {_trials(self._ended.total())} ended and kept, {len(self._running)} cut short"
-            )
+            ended = count_text(self._ended.total(), "trial")
+            self._say(f"interrupted: {ended} ended and kept, {len(self._running)} cut short")
 
     def on_trial_start(self, number: int, config: TrialConfig) -> None:
         """Show the trial in the panel."""
@@ -273,10 +273,8 @@ class SearchProgress:
         best = ""
         if self._best:
             best = f", best {scored(f'{self._best[1]:.3f}', self.split)} (trial {self._best[0]})"
-        return (
-            f"{self._ended.total()} of {_trials(self.trials)} ended, {len(self._running)} running{best}; "
-            f"{self._times()}"
-        )
+        ended = f"{self._ended.total()} of {count_text(self.trials, 'trial')} ended"
+        return f"{ended}, {len(self._running)} running{best}; {self._times()}"
 
     def _finished_line(
         self, number: int, state: State, cause: Cause | None, value: float | None, text: str
@@ -315,7 +313,7 @@ class SearchProgress:
             )
 
     def _bar(self, width: int) -> RenderableType:
-        said = Text(f"{self._ended.total()} of {_trials(self.trials)}   {self._times()}")
+        said = Text(f"{self._ended.total()} of {count_text(self.trials, 'trial')}   {self._times()}")
         bar = ProgressBar(
             total=max(self.trials, 1),
             completed=self._ended.total(),
@@ -343,14 +341,13 @@ class SearchProgress:
         return [*lines, f"and {len(numbers) - len(shown)} more"] if is_long else lines
 
 
-def closing_summary(  # noqa: PLR0913 - what the last words say
+def closing_summary(
     *,
     records: Sequence[TrialRecord],
     metric: str,
     best: tuple[int, float, str] | None,
     folder: str,
     commands: Sequence[str],
-    interval: str = "",
     saved: str = "",
     split: SplitName = GROUPED,
 ) -> RenderableType:
@@ -362,7 +359,6 @@ def closing_summary(  # noqa: PLR0913 - what the last words say
         best: Number, value and configuration of the best complete trial; None if there is none.
         folder: Run folder, as the user would type it.
         commands: Commands to suggest next.
-        interval: Confidence interval of the best value, such as `95 % 0.78 to 0.89`.
         saved: Compute saved by sharing frozen prefixes, one sentence; empty to leave it out.
         split: Name of the kind of split, which the best value carries.
     """
@@ -371,8 +367,7 @@ def closing_summary(  # noqa: PLR0913 - what the last words say
         lines.append("best      none: no trial is complete")
     else:
         number, value, text = best
-        uncertainty = f" ({interval})" if interval else ""
-        lines.append(f"best      trial {number}: {scored(metric, split)} {value:.3f}{uncertainty}  {text}")
+        lines.append(f"best      trial {number}: {scored(metric, split)} {value:.3f}  {text}")
     if split == NAIVE:
         lines.append(f"beware    {NAIVE_WARNING}")
     if saved:
@@ -405,7 +400,7 @@ def _ended_text(records: Sequence[TrialRecord]) -> str:
         those = [record for record in records if record.state == state]
         causes = Counter(str(record.cause) for record in those if record.cause)
         parts.append(f"{len(those)} {state}{_causes_text(causes)}")
-    return f"{_trials(len(records))} ended: {', '.join(parts)}"
+    return f"{count_text(len(records), 'trial')} ended: {', '.join(parts)}"
 
 
 def _causes_text(causes: Counter[str]) -> str:
@@ -433,7 +428,3 @@ def _running_line(number: int, trial: _Running) -> str:
     if trial.value is None:
         return f"trial {number:<4} preparing            {trial.text}"
     return f"trial {number:<4} epoch {trial.epoch:>3}/{trial.epochs:<3} {trial.value:.3f}  {trial.text}"
-
-
-def _trials(count: int) -> str:
-    return f"{count} trial" if count == 1 else f"{count} trials"

@@ -14,12 +14,13 @@ import optuna
 import pytest
 import torch
 from torch import Tensor, nn
+from trial_module import TrialModule
 
 from search_spaces.context import SpaceContext
 from search_spaces.registry import TASK_SPACES, space_named
 from trainables.config.tasks import TASKS
 from trainables.config.trial_config import TrialConfig
-from trainables.inference.finished_trials import FinishedTrial, ImageFormat, TrialModule
+from trainables.inference.finished_trials import FinishedTrial, ImageFormat
 from trainables.models.registry import DEFAULT_BACKBONES, backbone_named
 from trainables.models.stages import Backbone, TrainedPart
 from trainables.models.taps import feature_shapes, tap_of

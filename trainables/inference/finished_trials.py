@@ -219,27 +219,6 @@ class SharedBackbones(nn.Module):
         return predicted_type.round() if kind == "hard" else predicted_type
 
 
-class TrialModule(nn.Module):
-    """One finished trial as a function of raw pixels; its arguments are those of `SharedBackbones`."""
-
-    def __init__(self, trial: FinishedTrial, image: ImageFormat, *, classes: int) -> None:
-        super().__init__()
-        self.shared = SharedBackbones([trial], image, classes=classes)
-        self.eval()
-
-    def by_fold(
-        self, raw: Tensor, baseline: Tensor | None = None, finding_type: Tensor | None = None
-    ) -> Tensor:
-        """Map the inputs of `SharedBackbones.by_fold` to each fold's probabilities, (folds, B, classes)."""
-        return self.shared.by_fold(raw, baseline, finding_type)[0]
-
-    def forward(
-        self, raw: Tensor, baseline: Tensor | None = None, finding_type: Tensor | None = None
-    ) -> Tensor:
-        """Map the same to the mean over views and folds, float64 (B, classes)."""
-        return self.by_fold(raw, baseline, finding_type).mean(dim=0)
-
-
 def _in_dependency_order(trials: Sequence[FinishedTrial]) -> list[FinishedTrial]:
     """All trials and the trials that predict their types, each once and after the one that it depends on."""
     ordered: list[FinishedTrial] = []

@@ -108,6 +108,19 @@ def test_the_search_of_a_run_is_repeated_under_another_name(
     assert asked("--config", run.search_file, "--seed", "6", "--name", "other").seed == 6
 
 
+def test_options_that_a_run_had_beside_its_recipes_are_repeated_as_they_were(
+    tmp_path: Path, make_search: Callable[..., SearchRecord]
+) -> None:
+    run = RunFolder(tmp_path)
+    record = make_search()
+    options = {"recipes": ("E001-5",), "trials": 24, "epochs": 30}
+    request = record.request.model_copy(update=options)
+    run.write_search(record.model_copy(update={"request": request}))
+    assert asked("idc", "--recipe", "E000-1").trials < 24  # a recipe brings its own number
+    again = asked("--config", run.search_file)
+    assert (again.trials, again.epochs, again.folds, again.recipes) == (24, 30, 3, ("E001-5",))
+
+
 def test_a_request_means_the_same_in_every_folder(tmp_path: Path) -> None:
     request = parse_request({"task": "idc", "runs": "runs", "weights_dir": tmp_path})
     resolved = request.resolved(data="/data/patches.npz")

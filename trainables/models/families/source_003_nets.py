@@ -14,7 +14,7 @@ after its last block, and of 1.2.x everything but "branches and residual connect
 """
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Final
 
 from torch import nn
@@ -101,71 +101,24 @@ def _blocks(count: int) -> tuple[str, ...]:
     return tuple(f"block{number}" for number in range(1, count + 1))
 
 
-def _levels(names: Sequence[str]) -> tuple[str, ...]:
-    return tuple(reversed(names))[:3]
+def _net(
+    name: str,
+    build: Callable[[int], Stages],
+    blocks: int,
+    *,
+    source: str,
+    size_px: int,
+    min_size_px: int = 32,
+) -> Backbone:
+    names = _blocks(blocks)
+    return Backbone(name, build, names, tuple(reversed(names))[:3], min_size_px, size_px, source)
 
 
-S1_0_0 = Backbone(
-    name="s1_0_0",
-    build=_s1_0_0,
-    stage_names=_blocks(5),
-    levels=_levels(_blocks(5)),
-    min_size_px=32,
-    size_px=299,
-    source=_SOURCE_003,
-)
-S1_0_1_39N = Backbone(
-    name="s1_0_1_39n",
-    build=_s1_0_1_39n,
-    stage_names=_blocks(5),
-    levels=_levels(_blocks(5)),
-    min_size_px=32,
-    size_px=299,
-    source=_SOURCE_003,
-)
-S1_2 = Backbone(
-    name="s1_2",
-    build=_s1_2,
-    stage_names=_blocks(5),
-    levels=_levels(_blocks(5)),
-    min_size_px=32,
-    size_px=299,
-    source=_SOURCE_003,
-)
-VGG_LITE = Backbone(
-    name="vgg_lite",
-    build=_vgg_lite,
-    stage_names=_blocks(5),
-    levels=_levels(_blocks(5)),
-    min_size_px=32,
-    size_px=299,
-    source=_SOURCE_003,
-)
-M1_VALID = Backbone(
-    name="m1_valid",
-    build=_m1_valid,
-    stage_names=_blocks(4),
-    levels=_levels(_blocks(4)),
-    # Made for 150 px, where valid padding leaves one position.
-    min_size_px=150,
-    size_px=150,
-    source=_SOURCE_001,
-)
-M1_SAME = Backbone(
-    name="m1_same",
-    build=_m1_same,
-    stage_names=_blocks(4),
-    levels=_levels(_blocks(4)),
-    min_size_px=32,
-    size_px=150,
-    source=_SOURCE_001,
-)
-M1_SAME_CONV5 = Backbone(
-    name="m1_same_conv5",
-    build=_s1_0_0,
-    stage_names=_blocks(5),
-    levels=_levels(_blocks(5)),
-    min_size_px=32,
-    size_px=150,
-    source=_SOURCE_001,
-)
+S1_0_0 = _net("s1_0_0", _s1_0_0, 5, source=_SOURCE_003, size_px=299)
+S1_0_1_39N = _net("s1_0_1_39n", _s1_0_1_39n, 5, source=_SOURCE_003, size_px=299)
+S1_2 = _net("s1_2", _s1_2, 5, source=_SOURCE_003, size_px=299)
+VGG_LITE = _net("vgg_lite", _vgg_lite, 5, source=_SOURCE_003, size_px=299)
+# Made for 150 px, where valid padding leaves one position.
+M1_VALID = _net("m1_valid", _m1_valid, 4, source=_SOURCE_001, size_px=150, min_size_px=150)
+M1_SAME = _net("m1_same", _m1_same, 4, source=_SOURCE_001, size_px=150)
+M1_SAME_CONV5 = _net("m1_same_conv5", _s1_0_0, 5, source=_SOURCE_001, size_px=150)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from worker_run import CONTEXT
 
 from orchestrator.cli.main import build_parser
 from orchestrator.preflight import run_data
@@ -12,19 +13,6 @@ from orchestrator.request import parse_request
 from results.run.records import SearchRecord
 from results.run.run_folder import RunFolder
 from trainables.common.errors import ConfigError
-
-CONTEXT = {
-    "backbones": ["efficientnet_lite0"],
-    "from_scratch": [],
-    "fine_tunes": {"efficientnet_lite0": []},
-    "flattens": {},
-    "levels": {},
-    "adapts_channels": [],
-    "augmentations": [],
-    "sizes_px": {"efficientnet_lite0": 32},
-    "epochs": 6,
-    "images": 36,
-}
 
 
 def test_the_record_decides_how_a_worker_stores_features(

@@ -256,13 +256,12 @@ def test_the_summary_tells_states_causes_best_interval_savings_and_what_to_type(
     text = summary_text(
         records=ended,
         best=(0, 0.84, "vgg16 top"),
-        interval="95 % 0.78 to 0.89",
         saved="3 trials read 40 views",
         commands=["tensorboard --logdir runs", "orchestrate leaderboard runs/" + "x" * 80],
     )
     assert "5 trials ended: 1 complete, 1 pruned (pruner), 3 failed (2 nan, 1 exception) in" in text
     assert "2:00" in text
-    assert "best      trial 0: auc 0.840 (95 % 0.78 to 0.89)  vgg16 top\n" in text
+    assert "best      trial 0: auc 0.840  vgg16 top\n" in text
     assert "shared    3 trials read 40 views\n" in text
     assert "kept in   runs/t/n\n" in text
     assert "next      tensorboard --logdir runs\n" in text

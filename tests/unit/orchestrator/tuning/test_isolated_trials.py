@@ -2,21 +2,18 @@
 
 import os
 import signal
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from isolated_folds import FROZEN, watch_processes
+from worker_run import worker_run
 
 from orchestrator.cli.main import build_parser
 from orchestrator.cli.search import request_of
 from orchestrator.tuning.trial_runner import TrialRunner
-from results.run.records import SearchRecord
 from results.run.run_folder import RunFolder
-from trainables.config.tasks import task_named
 from trainables.config.trial_config import TrialConfig, decode
-from trainables.data.patches import PatchSet, select_rows
-from trainables.data.splits import make_split, write_split
+from trainables.data.patches import PatchSet
 from trainables.runtime.checkpoint import read_fold_weights
 
 
@@ -26,34 +23,8 @@ def pids(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 @pytest.fixture
-def run(bright_patches: PatchSet, tmp_path: Path, make_search: Callable[..., SearchRecord]) -> RunFolder:
-    folder, task = RunFolder(tmp_path / "runs" / "first"), task_named("benign_malignant")
-    rows = select_rows(bright_patches, task)
-    split = make_split(
-        rows, fingerprint=bright_patches.fingerprint, task=task.name, folds=3, test_share=0.25, seed=0
-    )
-    write_split(folder.split_file, split)
-    context = {
-        "backbones": ["efficientnet_lite0"],
-        "from_scratch": [],
-        "fine_tunes": {"efficientnet_lite0": []},
-        "flattens": {},
-        "levels": {},
-        "adapts_channels": [],
-        "augmentations": [],
-        "sizes_px": {"efficientnet_lite0": 32},
-        "epochs": 6,
-        "images": 36,
-    }
-    folder.write_search(
-        make_search(
-            fingerprint=bright_patches.fingerprint,
-            store=str(tmp_path / "store"),
-            space_context=context,
-            process_per_fold=True,
-        )
-    )
-    return folder
+def run(bright_patches: PatchSet, tmp_path: Path) -> RunFolder:
+    return worker_run(bright_patches, tmp_path, process_per_fold=True)
 
 
 def runner(run: RunFolder, config: TrialConfig) -> TrialRunner:

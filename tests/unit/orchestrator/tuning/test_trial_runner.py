@@ -1,12 +1,11 @@
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from sklearn.metrics import roc_auc_score
+from worker_run import worker_run
 
 from orchestrator.tuning import trial_runner
 from orchestrator.tuning.trial_runner import TrialRunner
-from results.run.records import SearchRecord
 from results.run.run_folder import RunFolder
 from trainables.common.errors import ConfigError
 from trainables.config.tasks import task_named
@@ -27,32 +26,8 @@ CONFIG = decode(
 
 
 @pytest.fixture
-def run(bright_patches: PatchSet, tmp_path: Path, make_search: Callable[..., SearchRecord]) -> RunFolder:
-    folder = RunFolder(tmp_path / "runs" / "first")
-    task = task_named("benign_malignant")
-    rows = select_rows(bright_patches, task)
-    split = make_split(
-        rows, fingerprint=bright_patches.fingerprint, task=task.name, folds=3, test_share=0.25, seed=0
-    )
-    write_split(folder.split_file, split)
-    context = {
-        "backbones": ["efficientnet_lite0"],
-        "from_scratch": [],
-        "fine_tunes": {"efficientnet_lite0": []},
-        "flattens": {},
-        "levels": {},
-        "adapts_channels": [],
-        "augmentations": [],
-        "sizes_px": {"efficientnet_lite0": 32},
-        "epochs": 6,
-        "images": 36,
-    }
-    folder.write_search(
-        make_search(
-            fingerprint=bright_patches.fingerprint, store=str(tmp_path / "store"), space_context=context
-        )
-    )
-    return folder
+def run(bright_patches: PatchSet, tmp_path: Path) -> RunFolder:
+    return worker_run(bright_patches, tmp_path)
 
 
 def runner(run: RunFolder, config: TrialConfig = CONFIG, **options: float) -> TrialRunner:

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from trial_module import TrialModule
 
 from trainables.common.errors import WeightsError
 from trainables.config.trial_config import decode
-from trainables.inference.finished_trials import FinishedTrial, ImageFormat, SharedBackbones, TrialModule
+from trainables.inference.finished_trials import FinishedTrial, ImageFormat, SharedBackbones
 from trainables.models.heads import probabilities
 from trainables.models.registry import backbone_named
 from trainables.models.weights import find_weights

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from paired_run import FIRST_TRIALS, LITE0, SCRATCH, STARTED, TYPE_TRIALS, place_in, split_of, told_by
+from trial_module import TrialModule
 
 from results.predictors.model_inputs import ModelInputs, inputs_of_rows
 from results.run.records import OutOfFold
@@ -19,7 +20,6 @@ from trainables.inference.finished_trials import (
     ImageFormat,
     RequiredInputs,
     SharedBackbones,
-    TrialModule,
 )
 from trainables.runtime.trial_runtime import WarmStart
 from trainables.validation.cross_validation import CrossValidation
