@@ -5,6 +5,7 @@
 Ours is the Ray backend as in a search: trial manager, study in a journal file with the real search space,
 records in a run folder, terminal and TensorBoard. Only the training is left out. It is compared with Optuna
 alone, a pool of Ray actors with ask and tell, and Ray Tune with OptunaSearch and its default settings.
+The row in processor time swings least: compare two versions of the code by it.
 `--long` shows whether the 2,000th trial costs more than the 100th.
 """
 
@@ -34,7 +35,7 @@ from orchestrator.reporting.tensorboard import TensorBoardLog, setting_columns
 from orchestrator.reporting.terminal import SearchProgress
 from orchestrator.study.study import OptunaStudy, open_study
 from orchestrator.tuning.ray_backend import Resources, run_trials
-from orchestrator.tuning.trial_manager import TrialManager
+from orchestrator.tuning.trial_manager import Callback, TrialManager
 from orchestrator.tuning.trial_runner import WorkerReport
 from results.run.records import SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
@@ -118,13 +119,7 @@ class Ends:
 
 def ours(trials: int, folder: Path, *, is_watched: bool) -> list[float]:
     """Run our Ray backend; returns the end time of each trial in seconds."""
-    run = RunFolder(folder / f"run-{trials}-{is_watched}")
-    search = _search(trials)
-    run.write_search(search)
-    study = open_study(
-        storage=None, journal=run.study_file, name="overhead", seed=0, epochs=REPORTS, is_new=True
-    )
-    proposer = OptunaStudy(study, space_named("benign_malignant"), _CONTEXT, {}, trials=trials)
+    run, search = RunFolder(folder / f"run-{trials}-{is_watched}"), _search(trials)
     log = TensorBoardLog(run.tensorboard)
     log.write_experiment(setting_columns())
     progress = SearchProgress(
@@ -139,10 +134,35 @@ def ours(trials: int, folder: Path, *, is_watched: bool) -> list[float]:
     )
     ends = Ends([])
     callbacks = (progress, log, ends) if is_watched else (ends,)
-    manager = TrialManager(run, search, proposer, callbacks, deadline=None, clock=time.time)
     with progress:
-        run_trials(manager, run, Resources(1.0, 0.0, AT_ONCE), make_runner=NoTraining)
+        run_trials(
+            _manager(run, search, callbacks), run, Resources(1.0, 0.0, AT_ONCE), make_runner=NoTraining
+        )
     return ends.at
+
+
+def ours_without_ray(trials: int, folder: Path) -> list[float]:
+    """Propose, record and tell in this process; returns its processor time at the end of each trial."""
+    run, ends = RunFolder(folder / "without-ray"), []
+    manager = _manager(run, _search(trials), ())
+    while (trial := manager.next()) is not None:
+        report = NoTraining(run, trial.number, trial.config, trial.params).step()
+        for epoch in report.epochs:
+            manager.on_epoch(trial.number, epoch.epoch, epoch.value, epoch.scalars, epoch.collapsed)
+        manager.on_end(trial.number)
+        ends.append(time.process_time())
+    return ends
+
+
+def _manager(run: RunFolder, search: SearchRecord, callbacks: tuple[Callback, ...]) -> TrialManager:
+    """Manager of a new search in a run folder, with its study in a journal file."""
+    run.write_search(search)
+    study = open_study(
+        storage=None, journal=run.study_file, name="overhead", seed=0, epochs=REPORTS, is_new=True
+    )
+    trials = search.request.trials
+    proposer = OptunaStudy(study, space_named("benign_malignant"), _CONTEXT, {}, trials=trials)
+    return TrialManager(run, search, proposer, callbacks, deadline=None, clock=time.time)
 
 
 def optuna_alone(trials: int, folder: Path) -> list[float]:
@@ -160,7 +180,7 @@ def optuna_alone(trials: int, folder: Path) -> list[float]:
 def actor_pool(trials: int, folder: Path) -> list[float]:
     """Run a pool of Ray actors that each return five reports, with ask and tell around it."""
     study, ends = _study(folder / "pool.log"), []
-    actors = [ray.remote(num_cpus=1)(_Actor).remote() for _ in range(AT_ONCE)]
+    actors: list[Any] = [ray.remote(num_cpus=1)(_Actor).remote() for _ in range(AT_ONCE)]
     running: dict[Any, tuple[Any, Any]] = {}
     asked = itertools.count()
 
@@ -269,6 +289,7 @@ def _measure(folder: Path, asked: argparse.Namespace) -> dict[str, float]:
     setups: dict[str, tuple[Callable[[], list[float]], int]] = {
         "ours, terminal and TensorBoard on": (lambda: ours(asked.trials, folder, is_watched=True), AT_ONCE),
         "ours, nobody watching": (lambda: ours(asked.trials, folder, is_watched=False), AT_ONCE),
+        "ours without Ray, processor time": (lambda: ours_without_ray(asked.trials, folder), 0),
         "Optuna alone": (lambda: optuna_alone(asked.trials, folder), 0),
         "Ray actors, ask and tell": (lambda: actor_pool(asked.trials, folder), AT_ONCE),
         f"Ray Tune + OptunaSearch ({asked.tune_trials} trials)": (

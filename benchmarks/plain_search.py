@@ -106,7 +106,8 @@ def run_plain(data: PlainData, sample: Sequence[Configuration], *, workers: int,
     seconds = time.perf_counter() - start
     if results.errors:
         raise RuntimeError(f"a plain trial failed: {results.errors[0]}")
-    by_point = {_point(result.config): float(result.metrics["best_auc"]) for result in results}
+    ended: list[Any] = [results[number] for number in range(len(results))]
+    by_point = {_point(result.config): float(result.metrics["best_auc"]) for result in ended}
     return PlainResult(seconds, [by_point[point] for point in sample])
 
 
@@ -172,11 +173,11 @@ def _frozen(data: PlainData, cut: str) -> tuple[nn.Module, int]:
 
 
 def _head(width: int, hidden: int) -> nn.Module:
-    head = nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, 1))
-    for layer in (head[0], head[2]):
+    layers = nn.Linear(width, hidden), nn.Linear(hidden, 1)
+    for layer in layers:
         nn.init.xavier_uniform_(layer.weight)
         nn.init.zeros_(layer.bias)
-    return head
+    return nn.Sequential(layers[0], nn.ReLU(), layers[1])
 
 
 def _loaders(data: PlainData, fold: int, contrast: float) -> tuple[DataLoader[Any], DataLoader[Any]]:

@@ -6,6 +6,7 @@
 Frozen backbone, two cut levels, three contrasts, three heads, two learning rates, four patient-grouped folds
 from one split, the eight symmetries in training, one view at prediction, two trials at once, in one Ray that
 runs already. The plain side runs a random sample of the configurations; its time is scaled by their number.
+`--plain-sample 0` leaves it out, to compare two versions of ours.
 """
 
 import argparse
@@ -114,11 +115,13 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--backbone", default="efficientnet_lite0")
     parser.add_argument("--weights-dir", type=Path)
     parser.add_argument("--epochs", type=int, default=20)
-    parser.add_argument("--plain-sample", type=int, default=2, help="an even number of configurations")
+    parser.add_argument(
+        "--plain-sample", type=int, default=2, help="an even number of configurations; 0: ours alone"
+    )
     parser.add_argument("--seeds", type=int, default=3, help="of ours, to know how much chance moves a score")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    if arguments.plain_sample % WORKERS or not 0 < arguments.plain_sample <= len(configurations()):
+    if arguments.plain_sample % WORKERS or not 0 <= arguments.plain_sample <= len(configurations()):
         sys.exit(f"--plain-sample must be a multiple of {WORKERS} up to {len(configurations())}")
     return arguments
 
@@ -134,6 +137,16 @@ def _compare(arguments: argparse.Namespace, scratch: Path, connection: Connectio
         seconds = time.perf_counter() - start
         ours[name] = _run_ours(prepared, trials, scratch / name, seed=0, preparation=seconds)
     sampled = [trials[number] for number in chosen]
+    found = {
+        "data": Path(arguments.data).name,
+        "backbone": arguments.backbone,
+        "configurations": len(points),
+        "epochs": arguments.epochs,
+        "cold": dataclasses.asdict(ours["cold"]),
+        "warm": dataclasses.asdict(ours["warm"]),
+    }
+    if not chosen:
+        return found
     again = [
         _run_ours(prepared, sampled, scratch / f"seed-{seed}", seed=seed)
         for seed in range(1, arguments.seeds)
@@ -141,16 +154,10 @@ def _compare(arguments: argparse.Namespace, scratch: Path, connection: Connectio
     plain = _run_plain(prepared, arguments, [points[number] for number in chosen], scratch)
     mean_of_seed = [statistics.fmean(ours["cold"].values[number] for number in chosen)]
     mean_of_seed += [statistics.fmean(one.values) for one in again]
-    return {
-        "data": Path(arguments.data).name,
-        "backbone": arguments.backbone,
-        "configurations": len(points),
-        "epochs": arguments.epochs,
+    return found | {
         "plain_sample": len(chosen),
         "plain_sample_seconds": plain.seconds,
         "plain_seconds": plain.seconds * len(points) / len(chosen),
-        "cold": dataclasses.asdict(ours["cold"]),
-        "warm": dataclasses.asdict(ours["warm"]),
         "auc_plain": statistics.fmean(plain.values),
         "auc_ours_by_seed": mean_of_seed,
         "plain_values": plain.values,
@@ -234,18 +241,36 @@ def _run_plain(
 
 
 def _table(found: Mapping[str, Any]) -> Table:
-    count, plain = found["configurations"], found["plain_seconds"]
+    count, plain = found["configurations"], found.get("plain_seconds")
     table = Table(box=None, pad_edge=False)
     for title in (f"{count} configurations", "Seconds", "Ratio"):
         table.add_column(title, justify="left" if title.endswith("ations") else "right")
-    table.add_row(f"plain, {found['plain_sample']} run and scaled by {count}", f"{plain:.0f}", "1x")
+    if plain:
+        table.add_row(f"plain, {found['plain_sample']} run and scaled by {count}", f"{plain:.0f}", "1x")
     for name in ("cold", "warm"):
         seconds = found[name]["seconds"]
-        table.add_row(f"ours, {name} store", f"{seconds:.1f}", f"{plain / seconds:.0f}x")
+        ratio = f"{plain / seconds:.0f}x" if plain else ""
+        table.add_row(f"ours, {name} store", f"{seconds:.1f}", ratio)
     return table
 
 
 def _sentences(found: Mapping[str, Any]) -> list[str]:
+    lines = _score_sentences(found) if "auc_plain" in found else []
+    for name in ("cold", "warm"):
+        one = found[name]
+        around = WORKERS * (one["seconds"] - one["preparation"]) - one["trial_seconds"]
+        lines.append(
+            f"ours, {name}: {one['preparation']:.1f} s before the trials; worker time "
+            f"{one['trial_seconds']:.1f} s in trials, {one['prefix_seconds']:.1f} s of it for "
+            f"{one['computed_views']} views; "
+            f"{around:.1f} s between and around trials"
+        )
+    lines.append(f"mean AUC of all configurations: {statistics.fmean(found['cold']['values']):.6f}")
+    lines.append(f"the whole process took {found['process_seconds']:.0f} s")
+    return lines
+
+
+def _score_sentences(found: Mapping[str, Any]) -> list[str]:
     seeds = found["auc_ours_by_seed"]
     difference = statistics.fmean(seeds) - found["auc_plain"]
     lines = [
@@ -257,16 +282,6 @@ def _sentences(found: Mapping[str, Any]) -> list[str]:
         lines.append(
             f"chance alone (other seeds of ours) moves that difference by up to {half:.3f} in 19 of 20 runs"
         )
-    for name in ("cold", "warm"):
-        one = found[name]
-        around = WORKERS * (one["seconds"] - one["preparation"]) - one["trial_seconds"]
-        lines.append(
-            f"ours, {name}: {one['preparation']:.1f} s before the trials; worker time "
-            f"{one['trial_seconds']:.1f} s in trials, {one['prefix_seconds']:.1f} s of it for "
-            f"{one['computed_views']} views; "
-            f"{around:.1f} s between and around trials"
-        )
-    lines.append(f"the whole process took {found['process_seconds']:.0f} s")
     return lines
 
 

@@ -61,3 +61,18 @@ def test_every_verb_exists(page: Path) -> None:
 def test_the_first_page_names_every_task() -> None:
     text = (ROOT / "README.md").read_text()
     assert [name for name in TASKS if f"`{name}`" not in text] == []
+
+
+@pytest.mark.parametrize("page", CURRENT, ids=lambda page: page.name)
+def test_every_benchmark_that_is_named_has_the_options_that_are_typed(page: Path) -> None:
+    typed = re.findall(r"python -m benchmarks\.(\w+)([^`\n]*)", page.read_text())
+    for name, options in typed:
+        source = (ROOT / "benchmarks" / f"{name}.py").read_text()
+        assert [flag for flag in re.findall(r"--[a-z-]+", options) if f'"{flag}"' not in source] == []
+
+
+def test_the_pages_name_benchmarks() -> None:
+    named = {
+        name for page in CURRENT for name in re.findall(r"python -m benchmarks\.(\w+)", page.read_text())
+    }
+    assert named >= {"search_throughput", "overhead", "pipeline"}
