@@ -7,8 +7,9 @@ from orchestrator.reporting.console import messages, print_message, show, warn_i
 
 HELP = "build ensembles from the best trials of a run"
 EPILOG = """\
-Weights and stackers are fitted on out-of-fold predictions and scored by a second cross-validation over
-patients, so that no reported score was fitted. The best one is kept as `best`; a tie goes to the simpler.
+Weights and stackers are fitted on out-of-fold predictions and scored by a
+second cross-validation over patients, so that no reported score was fitted.
+The best one is kept as `best`; a tie goes to the simpler.
 
 examples:
   orchestrate ensemble latest

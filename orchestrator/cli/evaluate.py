@@ -8,8 +8,9 @@ from orchestrator.reporting.console import messages, print_message, show, warn_i
 
 HELP = "open the sealed test part, once, and score the ensemble on it"
 EPILOG = """\
-Every opening is written to test_openings.jsonl before a label is read. The first one is the honest one: a
-model that was chosen after looking at the test part is no longer tested by it.
+Every opening is written to test_openings.jsonl before a label is read. The
+first one is the honest one: a model that was chosen after looking at the test
+part is no longer tested by it.
 
 examples:
   orchestrate evaluate latest

@@ -8,10 +8,11 @@ from orchestrator.reporting.console import messages, print_message
 
 HELP = "write the winning ensemble, or one trial, as one ONNX file with a model card"
 EPILOG = """\
-Raw pixels in, calibrated probability out: scaling, contrast, resizing, normalisation, views and the whole
-ensemble lie inside the file. It is compared with PyTorch before it is kept. If its trials compare pairs, it
-takes a healthy baseline of each image too; if they use the type of the finding as people gave it, it takes
-that as well.
+Raw pixels in, calibrated probability out: scaling, contrast, resizing,
+normalisation, views and the whole ensemble lie inside the file. It is
+compared with PyTorch before it is kept. If its trials compare pairs, it takes
+a healthy baseline of each image too; if they use the type of the finding as
+people gave it, it takes that as well.
 
 examples:
   orchestrate export latest --out bundle/

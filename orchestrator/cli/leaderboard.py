@@ -7,13 +7,15 @@ from orchestrator.reporting.console import show, warn_if_synthetic
 
 HELP = "rank the trials of a run, with intervals"
 EPILOG = """\
-AUC is the mean over folds of out-of-fold predictions; its 95 % interval comes from a bootstrap over patients.
-Decisions (F2, F1, accuracy, recall, precision) use, in each fold, a threshold chosen on the other folds.
-These data cannot separate a trial that is marked as tied from the first one.
+AUC is the mean over folds of out-of-fold predictions; its 95 % interval comes
+from a bootstrap over patients. Decisions (F2, F1, accuracy, recall,
+precision) use, in each fold, a threshold chosen on the other folds. These
+data cannot separate a trial that is marked as tied from the first one.
 
 examples:
   orchestrate leaderboard latest
-  orchestrate leaderboard benign_malignant/first --top 50 --format csv > trials.csv
+  orchestrate leaderboard benign_malignant/first --top 50 \\
+      --format csv > trials.csv
   orchestrate leaderboard latest --format json
 """
 

@@ -15,14 +15,17 @@ if TYPE_CHECKING:
 
 HELP = "say what a search would do and how long it would take here, without running it"
 EPILOG = """\
-Takes the options of `orchestrate search`: put `plan` in place of `search`. Measures for some seconds what the
-backbones cost on this machine, estimates the cost of points of the space, and simulates searches over them.
-Starts no Ray and writes no run folder; data that were not read before are stored, as a search would do.
+Takes the options of `orchestrate search`: put `plan` in place of `search`.
+Measures for some seconds what the backbones cost on this machine, estimates
+the cost of points of the space, and simulates searches over them. Starts no
+Ray and writes no run folder; data that were not read before are stored, as a
+search would do.
 
 examples:
   orchestrate plan benign_malignant
   orchestrate plan benign_malignant --data patches.npz --trials 100 --offline
-  orchestrate plan benign_malignant --data patches.npz --set model.backbone=vgg16 --format json
+  orchestrate plan benign_malignant --data patches.npz \\
+      --set model.backbone=vgg16 --format json
 """
 
 

@@ -15,7 +15,8 @@ the same film (--baseline), and whether it needs the type of the finding
 examples:
   orchestrate predict bundle/ image.png more/*.png
   orchestrate predict bundle/ *.png --format csv > predictions.csv
-  orchestrate predict bundle/ a.png b.png --baseline healthy_a.png healthy_b.png
+  orchestrate predict bundle/ a.png b.png \\
+      --baseline healthy_a.png healthy_b.png
   orchestrate predict bundle/ a.png b.png --type mass calcification
 """
 

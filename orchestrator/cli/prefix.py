@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 HELP = "list or prune the stored features of frozen layers"
 EPILOG = """\
-Features that a running trial reads are never removed. Removed features are computed again when needed.
+Features that a running trial reads are never removed. Removed features are
+computed again when needed.
 
 examples:
   orchestrate prefix list

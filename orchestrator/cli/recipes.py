@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 HELP = "list the experiments of the five source systems, or show one"
 EPILOG = """\
-The figures are the sources' own, mostly of a single run and often chosen on the test set. Recipes come best
-first, those whose figure is in doubt last.
+The figures are the sources' own, mostly of a single run and often chosen on
+the test set. Recipes come best first, those whose figure is in doubt last.
 
 examples:
   orchestrate recipes list

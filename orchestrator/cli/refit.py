@@ -8,10 +8,10 @@ from orchestrator.reporting.console import messages, print_message
 HELP = "train an ensemble's members, or one trial, again on the whole training part"
 EPILOG = """\
 Retrain, then test: one model of each member is trained on all folds, without
-validation, for the epochs that cross-validation chose. The sealed test part is
-not read. Calibration, threshold and the weights of an ensemble stay those of
-the search. The models are kept in trials/NUMBER/refit/; `orchestrate evaluate`
-and `orchestrate export` take them with --refit.
+validation, for the epochs that cross-validation chose. The sealed test part
+is not read. Calibration, threshold and the weights of an ensemble stay those
+of the search. The models are kept in trials/NUMBER/refit/; `orchestrate
+evaluate` and `orchestrate export` take them with --refit.
 
 examples:
   orchestrate refit latest

@@ -7,8 +7,8 @@ from orchestrator.reporting.console import messages
 
 HELP = "go on with a search that was interrupted or killed"
 EPILOG = """\
-Finished trials stay as they are; those that were running are run again under their own numbers, from their
-last checkpoint where they had one.
+Finished trials stay as they are; those that were running are run again under
+their own numbers, from their last checkpoint where they had one.
 
 examples:
   orchestrate resume latest

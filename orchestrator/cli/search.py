@@ -15,14 +15,20 @@ EPILOG = """\
 examples:
   orchestrate search benign_malignant
       the embedded synthetic phantom: needs no data
-  orchestrate search benign_malignant --data patches.npz --trials 24 --minutes 30
-  orchestrate search mass_calcification --data pisa_folder/ --weights-dir weights/
+  orchestrate search benign_malignant --data patches.npz --trials 24 \\
+      --minutes 30
+  orchestrate search mass_calcification --data pisa_folder/ \\
+      --weights-dir weights/
   orchestrate search benign_malignant --data images/ --set optimizer.name=adam
-  orchestrate search benign_malignant --data patches.npz --holdout 0.3 --test-share 0
-  orchestrate search benign_malignant --data patches.npz --recipe E004-VGG_BM_BEST
-  orchestrate search benign_malignant --space my_space:space --gpus-per-trial 0.25
+  orchestrate search benign_malignant --data patches.npz --holdout 0.3 \\
+      --test-share 0
+  orchestrate search benign_malignant --data patches.npz \\
+      --recipe E004-VGG_BM_BEST
+  orchestrate search benign_malignant --space my_space:space \\
+      --gpus-per-trial 0.25
   orchestrate search --config search.yaml --trials 48
-  orchestrate search --config runs/benign_malignant/first/search.yaml --name again
+  orchestrate search --config runs/benign_malignant/first/search.yaml \\
+      --name again
 """
 
 

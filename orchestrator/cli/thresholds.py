@@ -7,14 +7,16 @@ from orchestrator.reporting.console import show, warn_if_synthetic
 
 HELP = "say what an ensemble, or a trial, would call at each threshold"
 EPILOG = """\
-Thresholds go from 0.05 to 0.95 over calibrated out-of-fold probabilities: the model and the calibration that
-score an image were fitted without its patient. The sealed test part is not read, so that a threshold may be
-chosen here and tested later. The model's own threshold carries a star.
+Thresholds go from 0.05 to 0.95 over calibrated out-of-fold probabilities: the
+model and the calibration that score an image were fitted without its patient.
+The sealed test part is not read, so that a threshold may be chosen here and
+tested later. The model's own threshold carries a star.
 
 examples:
   orchestrate thresholds latest
   orchestrate thresholds latest --trial 7
-  orchestrate thresholds latest --ensemble average --format csv > thresholds.csv
+  orchestrate thresholds latest --ensemble average \\
+      --format csv > thresholds.csv
 """
 
 

@@ -165,3 +165,14 @@ def test_doctor_prints_json_alone_on_standard_output(
     assert findings["torch"]["state"] == "ok"
     assert findings["efficientnet_lite0"]["detail"].startswith("ImageNet weights from package")
     assert findings["CPU"]["state"] == "ok"
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_fits_80_columns(
+    verb: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit) as left:
+        main([verb, "--help"])
+    assert left.value.code == 0
+    assert [line for line in capsys.readouterr().out.splitlines() if len(line) > 80] == []
