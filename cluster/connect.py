@@ -70,36 +70,34 @@ class Target:
     note: str = ""
 
 
-def connect(address: str | None, *, cpus: int | None = None, quiet: bool = True) -> Connection:
+def connect(address: str | None, *, cpus: int | None = None) -> Connection:
     """Connect to a Ray cluster, or start a Ray on this machine.
+
+    Ray's information and warnings stay off the terminal; its errors still show.
 
     Args:
         address: `host:port` of a cluster that this machine is part of; `local` for an own Ray in any case;
             `auto` for the cluster that runs here, or an error; None for `RAY_ADDRESS`, else the cluster that
             `ray start` or `ray up` left running here, else an own Ray.
         cpus: Number of CPUs of an own Ray, at least 1; None takes all. A cluster keeps the CPUs that it has.
-        quiet: Keep Ray's information and warnings from the terminal; its errors still show.
 
     Raises:
         ClusterError: If the cluster cannot be reached (known after seconds), or Ray does not start.
     """
     target = find_target(address, os.environ.get("RAY_ADDRESS"))
-    if quiet:
-        for name, value in QUIET_ENVIRONMENT.items():
-            os.environ.setdefault(name, value)
+    for name, value in QUIET_ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     import ray
 
     if ray.is_initialized():
         raise ClusterError("this process is connected to a Ray already; call disconnect first")
-    options: dict[str, Any] = {"log_to_driver": not quiet}
-    if quiet:
-        options["logging_level"] = logging.ERROR
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if target.address is None:
         options |= {"address": "local", "num_cpus": cpus, "include_dashboard": False}
     elif target.address != recorded_address():
         # Ray must find an address that `ray start` recorded: only then does it read the token itself.
         options["address"] = target.address
-    with _quiet_warnings(quiet), _callers_sigterm_handler(), _without_ray_address():
+    with _quiet_warnings(), _callers_sigterm_handler(), _without_ray_address():
         try:
             ray.init(**options)
         except Exception as error:
@@ -250,10 +248,9 @@ def _explain(target: Target, error: Exception) -> NoReturn:
 
 
 @contextlib.contextmanager
-def _quiet_warnings(quiet: bool) -> Iterator[None]:
+def _quiet_warnings() -> Iterator[None]:
     with warnings.catch_warnings():
-        if quiet:
-            warnings.simplefilter("ignore")
+        warnings.simplefilter("ignore")
         yield
 
 

@@ -25,6 +25,7 @@ BEST_SINGLE: Final = "best_single"
 TIE: Final = 0.002  # AUC; closer scores are equal and the simpler method is chosen
 
 _FEWEST_TRIAL_FOLDS: Final = 3
+_DRAWN_FOLDS: Final = 5  # at most, where the trials have fewer than that
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,6 @@ def nested_evaluation(
     methods: Sequence[str] = tuple(METHODS),
     *,
     max_members: int,
-    folds: int = 5,
     resamples: int = 1000,
     seed: int,
 ) -> list[EnsembleScore]:
@@ -63,7 +63,6 @@ def nested_evaluation(
         pool: Out-of-fold predictions of all candidates.
         methods: Names in `METHODS`.
         max_members: Number of candidates to keep by mean fold AUC, chosen without each held-out fold.
-        folds: Number of patient-grouped, stratified folds to draw if the trials have fewer than three.
         resamples: Number of bootstrap resamples of patients.
         seed: Random seed of methods, drawn folds and intervals.
 
@@ -77,7 +76,7 @@ def nested_evaluation(
     for method in methods:
         method_named(method)
     predictions = {
-        method: nested_predictions(pool, method, max_members=max_members, folds=folds, seed=seed)
+        method: nested_predictions(pool, method, max_members=max_members, seed=seed)
         for method in (BEST_SINGLE, *methods)
     }
     single = _scored(BEST_SINGLE, predictions.pop(BEST_SINGLE), None, resamples, seed)
@@ -86,16 +85,13 @@ def nested_evaluation(
     ]
 
 
-def nested_predictions(
-    pool: Members, method: str, *, max_members: int, folds: int = 5, seed: int
-) -> OutOfFold:
+def nested_predictions(pool: Members, method: str, *, max_members: int, seed: int) -> OutOfFold:
     """Predict each fold by members that were chosen, and a rule that was fitted, without it.
 
     Args:
         pool: Out-of-fold predictions of all candidates.
         method: Name in `METHODS`, or `best_single`.
         max_members: Number of candidates to keep by mean fold AUC, chosen without each held-out fold.
-        folds: Number of patient-grouped, stratified folds to draw if the trials have fewer than three.
         seed: Random seed of method and drawn folds.
 
     Raises:
@@ -103,7 +99,7 @@ def nested_predictions(
     """
     is_single = method == BEST_SINGLE
     rule, members = ("average", 1) if is_single else (method, max_members)
-    outer = _outer_folds(pool, folds, seed)
+    outer = _outer_folds(pool, seed)
     predicted: FloatArray = np.zeros(pool.probabilities.shape[1:])
     for fold in np.unique(outer):
         chosen = pool.where(outer != fold).best(members)
@@ -127,10 +123,10 @@ def choose(scores: Sequence[EnsembleScore]) -> EnsembleScore:
     return min(tied, key=lambda score: simplicity.index(score.method))
 
 
-def _outer_folds(pool: Members, folds: int, seed: int) -> IntArray:
-    """Fold of each image in the nested evaluation, shape (images,)."""
+def _outer_folds(pool: Members, seed: int) -> IntArray:
+    """Fold of each image, shape (images,); drawn by patient if the trials have fewer than three."""
     outer = folds_or_drawn(
-        pool.labels, pool.groups, pool.folds, fewest=_FEWEST_TRIAL_FOLDS, most=folds, seed=seed
+        pool.labels, pool.groups, pool.folds, fewest=_FEWEST_TRIAL_FOLDS, most=_DRAWN_FOLDS, seed=seed
     )
     if len(np.unique(outer)) < 2:
         raise EnsembleError(

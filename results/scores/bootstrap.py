@@ -105,16 +105,14 @@ def bootstrap_interval(
     groups: NDArray[Any],
     statistic: Statistic,
     *,
-    level: float = 0.95,
     resamples: int = 1000,
     seed: int,
 ) -> Interval:
-    """Return a percentile interval of a statistic over resampled patients.
+    """Return the 95 % percentile interval of a statistic over resampled patients.
 
     Args:
         groups: Patient of each image, shape (images,).
         statistic: Function of counts; a resample for which it is NaN is drawn again.
-        level: Share of the resamples inside the interval, in (0, 1).
         resamples: Number of resamples, at least 1.
         seed: Random seed of the draws.
 
@@ -138,8 +136,7 @@ def bootstrap_interval(
     while len(values) < resamples:
         drawn = statistic(_draw_counts(patients, block, random))
         values = np.concatenate([values, drawn[~np.isnan(drawn)]])
-    tail = (1 - level) / 2
-    low, high = np.quantile(values[:resamples], [tail, 1 - tail])
+    low, high = np.quantile(values[:resamples], [0.025, 0.975])
     return Interval(estimate, float(low), float(high))
 
 
@@ -148,7 +145,6 @@ def paired_difference(
     first: Statistic,
     second: Statistic,
     *,
-    level: float = 0.95,
     resamples: int = 1000,
     seed: int,
 ) -> Interval:
@@ -160,7 +156,6 @@ def paired_difference(
     return bootstrap_interval(
         groups,
         lambda counts: first(counts) - second(counts),
-        level=level,
         resamples=resamples,
         seed=seed,
     )

@@ -292,8 +292,8 @@ def best_threshold(
     return float(best[np.abs(best - 0.5).argmin()])
 
 
-def cross_fitted_decisions(out_of_fold: OutOfFold, *, metric: str = "balanced_accuracy") -> IntArray:
-    """Decide each image by a threshold that was chosen without its own fold.
+def cross_fitted_decisions(out_of_fold: OutOfFold) -> IntArray:
+    """Decide each image by the threshold of best balanced accuracy, chosen without its own fold.
 
     Returns:
         Decisions, shape (images,). A single fold is cut into parts that take the place of folds; if it has
@@ -304,7 +304,7 @@ def cross_fitted_decisions(out_of_fold: OutOfFold, *, metric: str = "balanced_ac
     for part in np.unique(parts):
         own, others = parts == part, parts != part
         threshold = (
-            best_threshold(out_of_fold.labels[others], out_of_fold.probabilities[others], metric=metric)
+            best_threshold(out_of_fold.labels[others], out_of_fold.probabilities[others])
             if others.any()
             else 0.5
         )

@@ -154,12 +154,12 @@ def chain(recipe: Recipe, inputs: int, filters: Sequence[int]) -> nn.Sequential:
     return nn.Sequential(*(unit(recipe, one, other, 3) for one, other in zip(widths, filters, strict=False)))
 
 
-def max_pool(kernel: int, *, stride: int = 2, padding: Padding = "same") -> nn.Sequential:
-    """Build max-pooling: (B, C, H, W) to (B, C, ceil(H / stride), ceil(W / stride)) where SAME."""
-    pool = nn.MaxPool2d(kernel, stride=stride)
+def max_pool(kernel: int, *, padding: Padding = "same") -> nn.Sequential:
+    """Build max-pooling with stride 2: (B, C, H, W) to (B, C, ceil(H / 2), ceil(W / 2)) where SAME."""
+    pool = nn.MaxPool2d(kernel, stride=2)
     if padding == "valid":
         return nn.Sequential(pool)
-    return nn.Sequential(SamePad(kernel, stride, value=float("-inf")), pool)
+    return nn.Sequential(SamePad(kernel, 2, value=float("-inf")), pool)
 
 
 def _draw(convolution: nn.Conv2d, recipe: Recipe) -> None:
