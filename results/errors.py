@@ -2,6 +2,7 @@
 
 OrchestrateError
 ├── RunError        a run folder that is missing, in use, or not as expected
+├── ScoreError      a score that the data are too few for
 ├── EnsembleError   an ensemble that cannot be built from the available trials
 └── ExportError     a bundle that cannot be written, or that disagrees with its source
 """
@@ -11,6 +12,10 @@ from trainables.common.errors import OrchestrateError
 
 class RunError(OrchestrateError):
     """A run folder that is missing, in use, or not as expected."""
+
+
+class ScoreError(OrchestrateError):
+    """A score that the data are too few for."""
 
 
 class EnsembleError(OrchestrateError):

@@ -8,21 +8,18 @@ from orchestrator.reporting.console import messages, print_message, show, warn_i
 HELP = "build ensembles from the best trials of a run"
 EPILOG = """\
 Weights and stackers are fitted on out-of-fold predictions and scored by a
-second cross-validation over patients, so that no reported score was fitted.
-The best one is kept as `best`; a tie goes to the simpler.
+second cross-validation over patients, which repeats the choice of members,
+too. The simplest method that may be the best is kept as `best`.
 
 examples:
   orchestrate ensemble latest
-  orchestrate ensemble latest --pool 20 --members 6 --methods average greedy
+  orchestrate ensemble latest --members 6 --methods average greedy
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add_run(parser)
-    parser.add_argument(
-        "--pool", type=int, default=12, help="best trials to choose members from (default: 12)"
-    )
     parser.add_argument("--members", type=int, default=4, help="members of an ensemble at most (default: 4)")
     parser.add_argument("--methods", nargs="+", metavar="METHOD", help="default: all")
     add_format(parser)
@@ -37,7 +34,6 @@ def run(arguments: argparse.Namespace) -> int:
     folder = open_run(arguments)
     found = build_ensembles(
         folder,
-        pool=arguments.pool,
         max_members=arguments.members,
         methods=arguments.methods or tuple(METHODS),
         seed=folder.search().request.seed,

@@ -5,6 +5,7 @@ import sys
 
 from orchestrator.cli.common import add_format, add_model, add_run, model_options, open_run
 from orchestrator.reporting.console import messages, print_message, show, warn_if_synthetic
+from trainables.common.text import count_text
 
 HELP = "open the sealed test part, once, and score the ensemble on it"
 EPILOG = """\
@@ -38,15 +39,9 @@ def run(arguments: argparse.Namespace) -> int:
         evaluation_as_csv,
         evaluation_as_json,
         evaluation_table,
-        read_accesses,
     )
 
     folder = open_run(arguments)
-    before = len(read_accesses(folder))
-    if before:
-        messages().print(
-            f"[yellow]the test part has been opened {before} time(s) before; this is not a first look[/]"
-        )
     evaluation = open_test_part(
         folder,
         ensemble=arguments.ensemble,
@@ -54,6 +49,13 @@ def run(arguments: argparse.Namespace) -> int:
         by=typed_command(sys.argv[1:]),
         refit=arguments.refit,
     )
+    if evaluation.opening > 1:
+        before = count_text(evaluation.opening - 1, "time")
+        print_message(
+            messages(),
+            f"the test part of these patients was opened {before} before, over all runs; "
+            "this is not a first look",
+        )
     warn_if_synthetic(folder)
     show(
         arguments.format,

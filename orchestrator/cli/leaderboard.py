@@ -7,10 +7,11 @@ from orchestrator.reporting.console import show, warn_if_synthetic
 
 HELP = "rank the trials of a run, with intervals"
 EPILOG = """\
-AUC is the mean over folds of out-of-fold predictions; its 95 % interval comes
-from a bootstrap over patients. Decisions (F2, F1, accuracy, recall,
-precision) use, in each fold, a threshold chosen on the other folds. These
-data cannot separate a trial that is marked as tied from the first one.
+AUC is the mean over folds of out-of-fold predictions; its 95 % interval is
+over patients and training parts. Decisions (F2, F1, accuracy, recall,
+precision) use, in each fold, a threshold chosen on the other folds. Trials
+marked = may be the best, those marked < are worse; rank 1 was selected by
+its score, and what that is worth without the luck is said below the table.
 
 examples:
   orchestrate leaderboard latest
@@ -23,9 +24,7 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add_run(parser)
-    parser.add_argument(
-        "--top", type=int, default=20, help="trials that get intervals and are shown (default: 20)"
-    )
+    parser.add_argument("--top", type=int, default=20, help="trials that are shown (default: 20)")
     add_format(parser)
 
 
@@ -35,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
     from trainables.common.files import write_atomically
 
     folder = open_run(arguments)
-    rows = leaderboard(folder, top=arguments.top)
+    rows = leaderboard(folder)
     write_atomically(folder.leaderboard_file, rows_as_csv(rows))
     warn_if_synthetic(folder)
     show(

@@ -7,6 +7,7 @@ import numpy as np
 from results.errors import RunError
 from results.predictors.test_evaluation import TestEvaluation, evaluate_test
 from results.run.run_folder import RunFolder
+from trainables.common.types import FloatArray, IntArray
 from trainables.config.tasks import task_named
 from trainables.data.patches import open_patch_set, select_rows
 from trainables.data.splits import TEST, read_split
@@ -47,6 +48,12 @@ def open_test_part(
         test_rows=rows.rows[places],
         labels=rows.labels[places],
         groups=rows.groups[places],
+        training_shares=_shares(rows.labels[~is_test], len(search.classes)),
         by=by,
         now=datetime.now(UTC),
     )
+
+
+def _shares(labels: IntArray, classes: int) -> FloatArray:
+    """Share of each class, shape (classes,)."""
+    return np.bincount(labels, minlength=classes) / len(labels)

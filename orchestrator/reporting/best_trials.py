@@ -12,7 +12,8 @@ from orchestrator.reporting.tensorboard import TensorBoardLog
 from results.run.records import SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
 from results.run.split_labels import marks
-from results.scores.metrics import confusion, cross_fitted_decisions
+from results.scores.decision_rule import cross_fit
+from results.scores.metrics import confusion
 from results.scores.ranking import Objective
 
 BEST_TRIALS: Final = 3
@@ -25,7 +26,7 @@ def draw_best(run: RunFolder, search: SearchRecord, complete: list[TrialRecord])
     log = TensorBoardLog(run.tensorboard, metric=search.metric, split=search.split_name)
     for record in best:
         found = run.out_of_fold(record.number)
-        matrix = confusion(found.labels, cross_fitted_decisions(found), len(search.classes))
+        matrix = confusion(found.labels, cross_fit(found).decided["balanced_accuracy"], len(search.classes))
         mark = marks(is_synthetic=search.is_synthetic, split=search.split_name)
         positive = found.probabilities
         pictures = {

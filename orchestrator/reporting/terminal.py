@@ -367,7 +367,9 @@ def closing_summary(
         lines.append("best      none: no trial is complete")
     else:
         number, value, text = best
-        lines.append(f"best      trial {number}: {scored(metric, split)} {value:.3f}  {text}")
+        complete = sum(record.state == "complete" for record in records)
+        luck = f", the highest of {complete}" if complete > 1 else ""
+        lines.append(f"best      trial {number}: {scored(metric, split)} {value:.3f}{luck}  {text}")
     if split == NAIVE:
         lines.append(f"beware    {NAIVE_WARNING}")
     if saved:

@@ -15,7 +15,7 @@ from results.run.records import SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
 from results.run.split_labels import GROUPED, SplitName
 from results.scores.calibration import Platt
-from results.scores.fold_scores import decision_rule
+from results.scores.decision_rule import DecisionRule, fit_decision_rule
 from results.scores.ranking import Objective
 from trainables.common.errors import UnknownNameError
 from trainables.common.frozen import FrozenModel
@@ -28,7 +28,7 @@ class NestedScore(FrozenModel):
 
     Attributes:
         difference: AUC minus that of the best single trial; None for that trial. `difference_low` and
-            `difference_high` are the ends of its paired 95 % interval.
+            `difference_high` are the ends of its paired interval; those of all methods hold together in 95 %.
     """
 
     auc: FiniteFloat
@@ -48,12 +48,15 @@ class Ensemble(FrozenModel):
         method: Name in `METHODS`, or `best_single` for one trial alone.
         trials: Numbers of the members, in the order of the first axis that `fitted.combine` expects.
         fitted: Combination rule, fitted on all out-of-fold predictions.
-        calibration: Calibration of the combined positive probability, fitted on nested predictions, which no
-            part of the ensemble was fitted on; None beyond two classes.
-        threshold: Smallest calibrated probability that is called positive, chosen by balanced accuracy.
+        calibration: Calibration of the combined positive probability of single fold models, fitted on nested
+            predictions, which no part of the ensemble was fitted on; None beyond two classes.
+        mean_calibration: Calibration where each member is the mean of its fold models, as in the exported
+            file; None beyond two classes, and in files of earlier versions, which used `calibration` for it.
+        threshold: Smallest calibrated probability that is called positive; see `DecisionRule`.
+        thresholds: Metric -> threshold at which that metric is shown; empty in files of earlier versions.
         is_chosen: True for the ensemble that is also stored as `best`.
         collapsed: Members that predict a single class in some fold; empty unless all candidates do.
-        pool: Trial numbers of the candidates that members were chosen from.
+        pool: Trial numbers of all trials that members could have been chosen from.
         max_members: Largest number of members; None in files of earlier versions.
         split: Name of the kind of split; with a `naive split` patients lie in several folds, so that scores
             are too high.
@@ -64,7 +67,9 @@ class Ensemble(FrozenModel):
     trials: tuple[int, ...] = Field(min_length=1)
     fitted: FittedEnsemble
     calibration: Platt | None
+    mean_calibration: Platt | None = None
     threshold: FiniteFloat
+    thresholds: dict[str, FiniteFloat] = Field(default_factory=dict)
     nested: NestedScore
     is_chosen: bool = False
     collapsed: tuple[int, ...] = ()
@@ -74,71 +79,78 @@ class Ensemble(FrozenModel):
     max_members: int | None = None
     split: SplitName = GROUPED
 
+    @property
+    def rule(self) -> DecisionRule:
+        """Calibration and thresholds."""
+        return DecisionRule(
+            calibration=self.calibration,
+            mean_calibration=self.mean_calibration or self.calibration,
+            threshold=self.threshold,
+            thresholds=self.thresholds,
+        )
+
 
 def build_ensembles(
     run: RunFolder,
     *,
-    pool: int = 12,
     trials: Sequence[int] | None = None,
     max_members: int = 4,
     methods: Sequence[str] = tuple(METHODS),
-    resamples: int = 1000,
     seed: int,
 ) -> list[Ensemble]:
     """Fit every method on the best trials' out-of-fold predictions and write the ensembles to the run folder.
 
-    The pool is chosen by scores on all folds; from there on the choice of members, the fit, the calibration
-    and the threshold are scored on folds that had no part in them, and so is the best single trial.
+    The choice of members out of all complete trials, the fit, the calibration and the thresholds are scored
+    on folds that had no part in them, and so is the best single trial. Members need weights, or are
+    classical models, which need none. Trials with collapsed folds are no members unless all have them.
 
     Args:
         run: Folder of the search.
-        pool: Number of candidates: the best complete trials that kept their weights, or are classical models,
-            which need none. Trials with collapsed folds are left out unless all have them.
-        trials: Numbers of the candidates, whatever their scores; None takes the pool.
+        trials: Numbers of the only trials that may be members; None allows all.
         max_members: Largest number of members of an ensemble.
         methods: Names in `METHODS`. If there is only one candidate, the single trial is the result.
-        resamples: Number of bootstrap resamples of patients.
-        seed: Random seed of methods and intervals.
+        seed: Random seed of methods and comparisons.
 
     Returns:
         Ensembles: the best single trial first, then the methods as given.
 
     Raises:
         EnsembleError: If no trial can be a member, or the trials do not belong together.
+        ScoreError: If too few patients are left to hold any out.
         UnknownNameError: If there is no such method.
     """
-    if pool < 1 or max_members < 1:
-        raise EnsembleError(f"pool and members are at least 1, found pool {pool} and members {max_members}")
+    if max_members < 1:
+        raise EnsembleError(f"an ensemble has at least 1 member, found members {max_members}")
     for method in methods:
         method_named(method)
     search = run.search()
-    records = _candidates(run, search, pool, trials)
-    collapsed = frozenset(record.number for record in records if record.collapsed_folds)
-    candidates = align({record.number: run.out_of_fold(record.number) for record in records})
+    complete = _complete(run, search, trials)
+    pool = align({record.number: run.out_of_fold(record.number) for record in complete})
+    usable = _usable(search, complete, all_of_them=trials is not None)
+    candidates = pool.only([pool.trials.index(record.number) for record in usable])
+    collapsed = frozenset(record.number for record in usable if record.collapsed_folds)
     scored = nested_evaluation(
-        candidates,
-        methods if len(candidates.trials) > 1 else (),
-        max_members=max_members,
-        resamples=resamples,
-        seed=seed,
+        pool, methods if len(candidates.trials) > 1 else (), max_members=max_members, seed=seed
     )
-    best = choose(scored).method
+    best = choose(scored, seed=seed).method
     built = []
     for score in scored:
-        trials, fitted = _fitted(candidates, score.method, max_members, seed)
-        calibration, threshold = decision_rule(score.out_of_fold)
+        members, fitted = _fitted(candidates, score.method, max_members, seed)
+        rule = fit_decision_rule(score.out_of_fold)
         built.append(
             Ensemble(
                 method=score.method,
                 classes=search.classes,
-                trials=trials,
+                trials=members,
                 fitted=fitted,
-                calibration=calibration,
-                threshold=threshold,
+                calibration=rule.calibration,
+                mean_calibration=rule.mean_calibration,
+                threshold=rule.threshold,
+                thresholds=rule.thresholds,
                 nested=_kept(score),
                 is_chosen=score.method == best,
-                collapsed=tuple(number for number in trials if number in collapsed),
-                pool=candidates.trials,
+                collapsed=tuple(number for number in members if number in collapsed),
+                pool=pool.trials,
                 fingerprint=search.fingerprint,
                 seed=seed,
                 max_members=max_members,
@@ -175,10 +187,8 @@ def read_ensemble(run: RunFolder, name: str = BEST) -> Ensemble:
         ) from error
 
 
-def _candidates(
-    run: RunFolder, search: SearchRecord, pool: int, trials: Sequence[int] | None
-) -> list[TrialRecord]:
-    """Return the trials that can be members, best first: the named ones, or the best of all."""
+def _complete(run: RunFolder, search: SearchRecord, trials: Sequence[int] | None) -> list[TrialRecord]:
+    """Return all complete trials, or those of the named ones, best first."""
     records = [record for record in run.records() if trials is None or record.number in trials]
     complete = [record for record in records if record.state == "complete" and record.value is not None]
     if not complete:
@@ -186,6 +196,12 @@ def _candidates(
             f"an ensemble needs a complete trial, found none among {len(records)} in {run.path}; "
             "resume the search, or allow more trials or minutes"
         )
+    _check_same_data(complete, search.fingerprint)
+    return Objective(search.metric).rank(complete)
+
+
+def _usable(search: SearchRecord, complete: Sequence[TrialRecord], *, all_of_them: bool) -> list[TrialRecord]:
+    """Return the trials that can be members."""
     weighted = [record for record in complete if record.can_predict]
     if not weighted:
         raise EnsembleError(
@@ -193,11 +209,8 @@ def _candidates(
             f"found none among {len(complete)} complete ones; the search kept the weights of "
             f"{search.request.keep_weights} trials: search again keeping more"
         )
-    _check_same_data(weighted, search.fingerprint)
-    # Even if all scores lie on one side of 0.5 the ranking can be right: collapsed trials are a last resort.
     sound = [record for record in weighted if not record.collapsed_folds]
-    usable = sound if sound and trials is None else weighted
-    return Objective(search.metric).rank(usable)[: pool if trials is None else None]
+    return sound if sound and not all_of_them else weighted
 
 
 def _check_same_data(records: Sequence[TrialRecord], fingerprint: str) -> None:

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from results.errors import EnsembleError
 from results.run.records import OutOfFold
-from results.scores.calibration import logit
-from results.scores.metrics import mean_fold_auc
+from results.scores.calibration import log_odds
+from results.scores.selection import best_by
 from trainables.common.types import FloatArray, IntArray
 
 
@@ -55,8 +55,7 @@ class Members:
 
     def best(self, number: int) -> "Members":
         """Keep the members with the highest mean fold AUC, best first; of equals, the earlier."""
-        areas = mean_fold_auc(self.labels, self.probabilities, self.folds)
-        return self.only(np.argsort(-areas, kind="stable")[:number].tolist())
+        return self.only(best_by(self.labels, self.probabilities, self.folds, number))
 
     def out_of_fold(self, probabilities: FloatArray) -> OutOfFold:
         """Take predictions of shape (images, classes) as out-of-fold predictions of the same images."""
@@ -101,7 +100,7 @@ def positive_logits(probabilities: FloatArray) -> FloatArray:
             f"a stacked ensemble needs two classes, found {probabilities.shape[-1]}; "
             "use the methods average, greedy or grid"
         )
-    return logit(probabilities[..., 1]).T
+    return log_odds(probabilities).T
 
 
 def two_columns(positive: FloatArray) -> FloatArray:

@@ -14,18 +14,15 @@ import numpy as np
 
 from results.ensembles.members import Members
 from results.ensembles.methods import METHODS, fit, method_named
-from results.errors import EnsembleError
 from results.run.records import OutOfFold
-from results.scores.bootstrap import Interval, auc_difference, auc_interval
-from results.scores.cross_fitting import fewest_patients, folds_or_drawn
+from results.scores.auc_interval import auc_interval
+from results.scores.comparison import confidence_set, differences_to
 from results.scores.fold_scores import fold_areas, out_of_fold_metrics
-from trainables.common.types import FloatArray, IntArray
+from results.scores.interval import Interval
+from results.scores.selection import selection_folds
+from trainables.common.types import FloatArray
 
 BEST_SINGLE: Final = "best_single"
-TIE: Final = 0.002  # AUC; closer scores are equal and the simpler method is chosen
-
-_FEWEST_TRIAL_FOLDS: Final = 3
-_DRAWN_FOLDS: Final = 5  # at most, where the trials have fewer than that
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +32,10 @@ class EnsembleScore:
     Attributes:
         method: Name in `METHODS`, or `best_single`: the best trial, chosen anew without each fold.
         out_of_fold: Nested predictions; the folds are those of this evaluation.
-        auc: Mean over folds of the AUC within a fold, with its patient-clustered 95 % interval.
+        auc: Mean over folds of the AUC within a fold, with its 95 % interval.
         fold_auc: AUC of each fold.
-        difference: AUC minus that of `best_single`, paired; None for `best_single` itself.
+        difference: AUC minus that of `best_single`, paired; the intervals of all methods hold together in 95
+            % of data sets. None for `best_single` itself.
         metrics: Value of every metric in `METRICS`, with cross-fitted thresholds and calibrations.
     """
 
@@ -54,24 +52,22 @@ def nested_evaluation(
     methods: Sequence[str] = tuple(METHODS),
     *,
     max_members: int,
-    resamples: int = 1000,
     seed: int,
 ) -> list[EnsembleScore]:
     """Score methods, and the best single trial, by a cross-validation around every choice and fit.
 
     Args:
-        pool: Out-of-fold predictions of all candidates.
+        pool: Out-of-fold predictions of all trials that members could have been chosen from.
         methods: Names in `METHODS`.
-        max_members: Number of candidates to keep by mean fold AUC, chosen without each held-out fold.
-        resamples: Number of bootstrap resamples of patients.
-        seed: Random seed of methods, drawn folds and intervals.
+        max_members: Number of trials to keep by mean fold AUC, chosen without each held-out fold.
+        seed: Random seed of methods, drawn folds and comparisons.
 
     Returns:
         Scores: `best_single` first, then the methods as given.
 
     Raises:
         UnknownNameError: If there is no such method.
-        EnsembleError: If too few patients are left to hold any out.
+        ScoreError: If too few patients are left to hold any out.
     """
     for method in methods:
         method_named(method)
@@ -79,9 +75,11 @@ def nested_evaluation(
         method: nested_predictions(pool, method, max_members=max_members, seed=seed)
         for method in (BEST_SINGLE, *methods)
     }
-    single = _scored(BEST_SINGLE, predictions.pop(BEST_SINGLE), None, resamples, seed)
-    return [single] + [
-        _scored(method, nested, single, resamples, seed) for method, nested in predictions.items()
+    single = predictions[BEST_SINGLE]
+    differences = differences_to(single, [predictions[method] for method in methods], seed=seed)
+    return [
+        _scored(method, predictions[method], difference)
+        for method, difference in zip((BEST_SINGLE, *methods), (None, *differences), strict=True)
     ]
 
 
@@ -89,17 +87,17 @@ def nested_predictions(pool: Members, method: str, *, max_members: int, seed: in
     """Predict each fold by members that were chosen, and a rule that was fitted, without it.
 
     Args:
-        pool: Out-of-fold predictions of all candidates.
+        pool: Out-of-fold predictions of all trials that members could have been chosen from.
         method: Name in `METHODS`, or `best_single`.
-        max_members: Number of candidates to keep by mean fold AUC, chosen without each held-out fold.
+        max_members: Number of trials to keep by mean fold AUC, chosen without each held-out fold.
         seed: Random seed of method and drawn folds.
 
     Raises:
-        EnsembleError: If too few patients are left to hold any out.
+        ScoreError: If too few patients are left to hold any out.
     """
     is_single = method == BEST_SINGLE
     rule, members = ("average", 1) if is_single else (method, max_members)
-    outer = _outer_folds(pool, seed)
+    outer = selection_folds(pool.labels, pool.groups, pool.folds, seed=seed)
     predicted: FloatArray = np.zeros(pool.probabilities.shape[1:])
     for fold in np.unique(outer):
         chosen = pool.where(outer != fold).best(members)
@@ -109,43 +107,29 @@ def nested_predictions(pool: Members, method: str, *, max_members: int, seed: in
     return replace(pool.out_of_fold(predicted), folds=outer)
 
 
-def choose(scores: Sequence[EnsembleScore]) -> EnsembleScore:
-    """Return the best method by nested AUC; within 0.002 of the best, the simplest.
+def choose(scores: Sequence[EnsembleScore], *, seed: int) -> EnsembleScore:
+    """Return the simplest method that may be the best: the first of the model confidence set at 95 %.
+
+    The highest of several nested scores is too high, since it is the highest. The simplest one that the data
+    cannot tell from the best is hardly chosen by its score at all, so its nested score stands.
 
     `best_single` is the reference, and is returned only if nothing else was scored.
     """
     ensembles = [score for score in scores if score.method != BEST_SINGLE]
     if not ensembles:
         return scores[0]
-    best = max(score.auc.estimate for score in ensembles)
+    may_be_best = confidence_set([score.out_of_fold for score in ensembles], seed=seed)
     simplicity = list(METHODS)
-    tied = [score for score in ensembles if score.auc.estimate >= best - TIE]
+    tied = [score for score, is_in in zip(ensembles, may_be_best, strict=True) if is_in]
     return min(tied, key=lambda score: simplicity.index(score.method))
 
 
-def _outer_folds(pool: Members, seed: int) -> IntArray:
-    """Fold of each image, shape (images,); drawn by patient if the trials have fewer than three."""
-    outer = folds_or_drawn(
-        pool.labels, pool.groups, pool.folds, fewest=_FEWEST_TRIAL_FOLDS, most=_DRAWN_FOLDS, seed=seed
-    )
-    if len(np.unique(outer)) < 2:
-        raise EnsembleError(
-            "scoring an ensemble needs at least two patients of each class, "
-            f"found {fewest_patients(pool.labels, pool.groups)}; search with more data or more folds"
-        )
-    return outer
-
-
-def _scored(
-    method: str, nested: OutOfFold, single: EnsembleScore | None, resamples: int, seed: int
-) -> EnsembleScore:
+def _scored(method: str, nested: OutOfFold, difference: Interval | None) -> EnsembleScore:
     return EnsembleScore(
         method=method,
         out_of_fold=nested,
-        auc=auc_interval(nested, resamples=resamples, seed=seed),
+        auc=auc_interval(nested),
         fold_auc=fold_areas(nested),
-        difference=None
-        if single is None
-        else auc_difference(nested, single.out_of_fold, resamples=resamples, seed=seed),
+        difference=difference,
         metrics=out_of_fold_metrics(nested),
     )

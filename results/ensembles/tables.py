@@ -7,7 +7,7 @@ from rich.table import Table
 
 from results.ensembles.build import Ensemble
 from results.run.split_labels import GROUPED, caption_of, interval_header
-from results.scores.bootstrap import Interval
+from results.scores.interval import Interval
 from results.tables import csv_text, result_table
 
 
@@ -72,6 +72,8 @@ def _caption(ensembles: Sequence[Ensemble]) -> str:
     if len(ensembles) == 1:
         return f"{warning}Only one trial can be a member: the ensemble is that trial."
     return warning + (
-        "* chosen (a tie goes to the simpler method). Scored on folds that neither chose the members nor "
-        "fitted them. ! the paired 95 % interval against the best single trial leaves out 0."
+        "* chosen: the simplest method that may be the best (95 % confidence set). Members were chosen out "
+        "of all complete trials, and everything was fitted, without the fold that is scored. ! differs from "
+        "the best single trial; the intervals of all methods hold together in 95 % of data sets. F1 and F2 "
+        "are at thresholds of their own."
     )

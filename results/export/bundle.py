@@ -37,10 +37,11 @@ from results.export.parity import (
 )
 from results.predictors.ensemble_module import OUTPUT_NAME, write_onnx
 from results.predictors.loading import OpenedModel, open_model
-from results.predictors.test_evaluation import read_accesses
+from results.predictors.test_evaluation import TestEvaluation
 from results.run.records import OutOfFold, SourceTrial
 from results.run.run_folder import RunFolder
 from results.run.split_labels import NAIVE, NAIVE_WARNING, scored
+from results.run.test_accesses import read_accesses
 from results.run.versions import package_versions
 from trainables.common.files import folder_in_progress, write_atomically
 from trainables.common.types import IntArray
@@ -314,16 +315,18 @@ def _how_scored(opened: OpenedModel) -> str:
 
 
 def _test_scores(run: RunFolder, opened: OpenedModel) -> TestScores | str:
-    chosen, all_openings = opened.chosen, read_accesses(run)
-    for one in all_openings:
-        is_this = (one.model, one.trials, one.threshold) == (chosen.name, chosen.trials, chosen.threshold)
-        if is_this and one.result is not None:
+    """Scores of exactly this model at its first opening; another refit of its trials is another model."""
+    chosen = opened.chosen
+    wanted = (chosen.name, chosen.trials, chosen.threshold, chosen.refit_digest)
+    for one in read_accesses(run):
+        if (one.model, one.trials, one.threshold, one.refit_digest) == wanted and one.result is not None:
+            result = TestEvaluation.model_validate(one.result)
             return TestScores(
-                opening=one.result.opening,
-                openings=len(all_openings),
-                images=one.result.images,
-                groups=one.result.groups,
-                metrics=one.result.metrics,
+                opening=result.opening,
+                openings=max(result.opening, len(read_accesses(run, sealed=one.sealed))),
+                images=result.images,
+                groups=result.groups,
+                metrics=result.metrics,
             )
     return "not opened"
 

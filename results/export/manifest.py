@@ -6,8 +6,8 @@ from typing import Any, Final, Literal
 from pydantic import Field, FiniteFloat
 
 from results.run.split_labels import GROUPED, SplitName
-from results.scores.bootstrap import Interval
 from results.scores.calibration import Platt
+from results.scores.interval import Interval
 from trainables.common.frozen import FrozenModel
 
 FORMAT: Final = 1

@@ -5,7 +5,8 @@ Headings follow Mitchell et al. (2019), "Model cards for model reporting".
 
 from results.export.manifest import Manifest, Member, ParityCheck, TestScores
 from results.run.split_labels import NAIVE, NAIVE_WARNING, scored
-from results.scores.bootstrap import Interval
+from results.scores.calibration import NOISE_SHARE
+from results.scores.interval import Interval
 from results.scores.metrics import METRICS
 
 
@@ -106,11 +107,13 @@ def _metrics(manifest: Manifest) -> str:
     else:
         rule = (
             f"`{manifest.positive}` is called at a calibrated probability of {manifest.threshold:.4f} or "
-            "more, chosen for the best balanced accuracy out of fold. Another trade between misses and false "
-            "alarms needs another threshold."
+            "more, chosen for balanced accuracy out of fold; F1 and F2 have thresholds of their own. Another "
+            "trade between misses and false alarms needs another threshold."
         )
     unit = "patients" if manifest.data.has_patients else "images, since patients are unknown"
-    return f"{rule} Brackets are 95 % bootstrap intervals over {unit}."
+    return (
+        f"{rule} Brackets are 95 % intervals over {unit}; those out of fold cover other training parts, too."
+    )
 
 
 def _evaluation_data(manifest: Manifest) -> str:
@@ -166,6 +169,7 @@ def _caveats(manifest: Manifest) -> str:
             "- It knows the patient population of its training data only, and its calibration holds at their "
             "share of positives only.",
             *_caveats_of_inputs(manifest),
+            *_caveats_of_calibration(manifest),
             "- It answers for any image, also for one that is not a breast image; it has no way to say so.",
             f"- The file was compared on {parity.images} training images{_compared(parity)}.",
         ]
@@ -180,6 +184,16 @@ def _compared(parity: ParityCheck) -> str:
         f", each held out by a fold model: {onnx}, fold models and the search's own predictions by "
         f"{parity.out_of_fold_difference:.1e}"
     )
+
+
+def _caveats_of_calibration(manifest: Manifest) -> list[str]:
+    if manifest.calibration is None or manifest.data.folds == 1 or manifest.is_refitted:
+        return []
+    return [
+        "- Its calibration was fitted to single fold models and is corrected for their mean by half of what "
+        "their number could change; on new patients its slope may be off by up to "
+        f"{1 / (1 - NOISE_SHARE / manifest.data.folds) - 1:.0%} either way, besides chance."
+    ]
 
 
 def _caveats_of_inputs(manifest: Manifest) -> list[str]:

@@ -1,8 +1,7 @@
 """The exported graph: pixels in, calibrated probabilities out. It expresses the combination rules in torch.
 
 Arithmetic after the networks is in float64, as in the fit of ensembles, so that logits of confident members
-keep their digits. Every number is a float64 buffer: the exporter rounds plain ones to float32, which moves a
-probability clipped at 1 - 1e-6 by a hundredth of a logit.
+keep their digits. Every number is a float64 buffer: the exporter rounds plain ones to float32.
 """
 
 import warnings
@@ -21,8 +20,9 @@ from results.ensembles.methods.mlp import Layer, PerceptronStack
 from results.ensembles.methods.svm import SupportVectorStack
 from results.ensembles.weighted_mean import WeightedMean
 from results.errors import ExportError
-from results.scores.calibration import LOGIT_CLIP, Platt
+from results.scores.calibration import SMALLEST_PROBABILITY, Platt
 from trainables.inference.finished_trials import SharedBackbones
+from trainables.models.heads import mean_over_folds
 
 OUTPUT_NAME: Final = "probabilities"
 _MOST_BYTES: Final = 2_000_000_000  # a protobuf message, and so a single ONNX file, ends at 2 GiB
@@ -73,7 +73,7 @@ class NeighbourGraph(nn.Module):
     def __init__(self, rule: NeighbourStack) -> None:
         super().__init__()
         self.inputs = _StandardisedLogits(rule.inputs)
-        self.neighbours = rule.neighbours
+        self.neighbours, self.added = rule.neighbours, rule.added
         self.register_buffer("points", _vector(rule.points))
         self.register_buffer("labels", _vector(rule.labels))
 
@@ -86,7 +86,8 @@ class NeighbourGraph(nn.Module):
         places = self.neighbours - inside.sum(dim=1)
         positives = (inside * self.labels).sum(dim=1)
         positives_at_edge = places * (at_edge * self.labels).sum(dim=1) / at_edge.sum(dim=1)
-        return _two_columns((positives + positives_at_edge) / self.neighbours)
+        found = positives + positives_at_edge
+        return _two_columns((found + self.added) / (self.neighbours + 2 * self.added))
 
 
 class SupportVectorGraph(nn.Module):
@@ -136,7 +137,8 @@ class CalibrationGraph(nn.Module):
 
     def forward(self, probabilities: Tensor) -> Tensor:
         """Map (B, 2) to (B, 2)."""
-        return _two_columns(self.platt(self.logit(probabilities[:, 1])))
+        score = self.platt.score(self.logit(probabilities))
+        return torch.stack([torch.sigmoid(-score), torch.sigmoid(score)], dim=1)
 
 
 _GRAPHS: Final = MappingProxyType[type[Parameters], Callable[[Any], nn.Module]](
@@ -187,7 +189,7 @@ class EnsembleModule(nn.Module):
 
     def combine(self, by_fold: list[Tensor]) -> Tensor:
         """Map each member's fold probabilities, (folds, B, classes), to float32 (B, classes)."""
-        members = torch.stack([folds.mean(dim=0) for folds in by_fold])
+        members = torch.stack([mean_over_folds(folds) for folds in by_fold])
         combined: Tensor = self.combination(members)
         return combined.to(torch.float32)
 
@@ -248,22 +250,23 @@ class _StandardisedLogits(nn.Module):
 
     def forward(self, probabilities: Tensor) -> Tensor:
         """Map (members, B, 2) to (B, members)."""
-        logits: Tensor = self.logit(probabilities[:, :, 1]).transpose(0, 1)
+        logits: Tensor = self.logit(probabilities).transpose(0, 1)
         return (logits - self.mean) / self.scale
 
 
 class _Logit(nn.Module):
-    low: Tensor
-    high: Tensor
+    """`log_odds` in torch."""
+
+    smallest: Tensor
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_buffer("low", _vector(LOGIT_CLIP))
-        self.register_buffer("high", _vector(1 - LOGIT_CLIP))
+        self.register_buffer("smallest", _vector(SMALLEST_PROBABILITY))
 
-    def forward(self, probability: Tensor) -> Tensor:
-        clipped = torch.minimum(torch.maximum(probability, self.low), self.high)
-        return torch.log(clipped) - torch.log(1 - clipped)
+    def forward(self, probabilities: Tensor) -> Tensor:
+        """Map (..., 2) to (...)."""
+        logs = torch.log(torch.maximum(probabilities, self.smallest))
+        return logs[..., 1] - logs[..., 0]
 
 
 class _PlattOfScores(nn.Module):
@@ -275,8 +278,12 @@ class _PlattOfScores(nn.Module):
         self.register_buffer("slope", _vector(platt.slope))
         self.register_buffer("intercept", _vector(platt.intercept))
 
+    def score(self, score: Tensor) -> Tensor:
+        """Calibrated score, before the sigmoid."""
+        return self.slope * score + self.intercept
+
     def forward(self, score: Tensor) -> Tensor:
-        return torch.sigmoid(self.slope * score + self.intercept)
+        return torch.sigmoid(self.score(score))
 
 
 def _squared_distances(inputs: Tensor, points: Tensor) -> Tensor:

@@ -164,8 +164,7 @@ def _combined(chosen: SelectedModel, members: FloatArray) -> NDArray[np.float32]
     """Combine (members, n, classes) and calibrate, shape (n, classes)."""
     combined = chosen.fitted.combine(members.astype(np.float64))
     if chosen.calibration is not None:
-        positive = chosen.calibration.apply(combined[:, 1])
-        combined = np.stack([1 - positive, positive], axis=1)
+        combined = chosen.calibration.apply(combined)
     return combined.astype(np.float32)
 
 

@@ -7,12 +7,14 @@ from results.ensembles.build import BEST, read_ensemble
 from results.ensembles.methods import FittedEnsemble
 from results.ensembles.weighted_mean import WeightedMean
 from results.errors import RunError
-from results.run.refit_records import check_refits
+from results.run.refit_records import check_refits, refit_digest
 from results.run.run_folder import RunFolder
 from results.run.split_labels import GROUPED, SplitName
-from results.scores.bootstrap import Interval, auc_interval
+from results.scores.auc_interval import auc_interval
 from results.scores.calibration import Platt
-from results.scores.fold_scores import decision_rule, out_of_fold_metrics
+from results.scores.decision_rule import DecisionRule, fit_decision_rule
+from results.scores.fold_scores import out_of_fold_metrics
+from results.scores.interval import Interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,28 +26,39 @@ class SelectedModel:
         trials: Trial numbers of the members, in the order of the first axis that `fitted.combine` expects.
         classes: Class names.
         fitted: Combination rule of the members.
-        calibration: Calibration of the combined positive probability; None beyond two classes.
-        threshold: Smallest calibrated positive probability that is called positive.
-        auc: Mean fold AUC with its patient-clustered 95 % interval. Nested for an ensemble; for a trial it
-            is the score that it was selected by, and so too high.
+        rule: Calibrations and thresholds.
+        auc: Mean fold AUC with its 95 % interval. Nested for an ensemble; for a trial it is the score that it
+            was selected by, and so too high.
         metrics: Value of every metric in `METRICS`, out of fold.
         is_trial: True for a single trial.
         split: Name of the kind of split, which its scores carry.
         is_refitted: Its members predict with models trained on the whole training part; calibration,
             threshold and scores are those of the fold models.
+        refit_digest: Digest of the refitted weights; None for fold models. Two refits of a trial differ in
+            it.
     """
 
     name: str
     trials: tuple[int, ...]
     classes: tuple[str, ...]
     fitted: FittedEnsemble
-    calibration: Platt | None
-    threshold: float
+    rule: DecisionRule
     auc: Interval
     metrics: dict[str, float]
     is_trial: bool
     split: SplitName = GROUPED
     is_refitted: bool = False
+    refit_digest: str | None = None
+
+    @property
+    def calibration(self) -> Platt | None:
+        """Calibration of what predicts, the mean of fold models or a refit; None beyond two classes."""
+        return self.rule.calibration if self.is_refitted else self.rule.mean_calibration
+
+    @property
+    def threshold(self) -> float:
+        """Smallest calibrated positive probability that is called positive."""
+        return self.rule.threshold
 
 
 def resolve_model(
@@ -67,7 +80,12 @@ def resolve_model(
     if refit:
         chosen = resolve_model(run, ensemble=ensemble, trial=trial)
         check_refits(run, chosen.trials, f"--ensemble {ensemble}" if trial is None else f"--trial {trial}")
-        return replace(chosen, name=f"{chosen.name}, refitted", is_refitted=True)
+        return replace(
+            chosen,
+            name=f"{chosen.name}, refitted",
+            is_refitted=True,
+            refit_digest=refit_digest(run, chosen.trials),
+        )
     if trial is not None:
         return _single(run, trial)
     found = read_ensemble(run, ensemble)
@@ -79,8 +97,7 @@ def resolve_model(
         trials=found.trials,
         classes=found.classes,
         fitted=found.fitted,
-        calibration=found.calibration,
-        threshold=found.threshold,
+        rule=found.rule,
         auc=Interval(nested.auc, nested.auc_low, nested.auc_high),
         metrics=dict(nested.metrics),
         is_trial=False,
@@ -97,16 +114,13 @@ def has_classical_member(run: RunFolder, trials: Sequence[int]) -> bool:
 def _single(run: RunFolder, number: int) -> SelectedModel:
     _check_weights(run, number)
     search, out_of_fold = run.search(), run.out_of_fold(number)
-    calibration, threshold = decision_rule(out_of_fold)
-    auc = auc_interval(out_of_fold, seed=search.request.seed)
     return SelectedModel(
         name=f"trial {number}",
         trials=(number,),
         classes=search.classes,
         fitted=WeightedMean(weights=(1.0,)),
-        calibration=calibration,
-        threshold=threshold,
-        auc=auc,
+        rule=fit_decision_rule(out_of_fold),
+        auc=auc_interval(out_of_fold),
         metrics=out_of_fold_metrics(out_of_fold),
         is_trial=True,
         split=search.split_name,

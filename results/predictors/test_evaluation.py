@@ -1,15 +1,13 @@
 """Evaluation on the sealed test part: every opening is logged before a label is used, then scores follow."""
 
 import datetime
-import json
-import os
 import uuid
-from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Final
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
+from pydantic import Field
 from rich.console import Group, RenderableType
 from rich.table import Table
 
@@ -18,14 +16,18 @@ from results.errors import RunError
 from results.predictors.selected_model import SelectedModel, resolve_model
 from results.run.run_folder import RunFolder
 from results.run.split_labels import GROUPED, SplitName, caption_of, scored
-from results.scores.bootstrap import Interval, Statistic, bootstrap_interval, fold_auc_statistic
+from results.run.test_accesses import TestAccess, read_accesses, record_access, sealed_digest
+from results.scores.auc_interval import fixed_model_auc_interval, patients_by_class
+from results.scores.bootstrap import bootstrap_interval
+from results.scores.decision_intervals import average_precision_interval, decision_intervals
+from results.scores.interval import Interval
+from results.scores.leaderboard import few_patients_warning
 from results.scores.metrics import METRICS, check_predictions, confusion, decisions, majority_baseline
 from results.tables import csv_text, result_table
 from trainables.common.frozen import FrozenModel
 from trainables.common.types import FloatArray, IntArray
 
 Predictor = Callable[[IntArray], FloatArray]
-_RESAMPLES: Final = 1000
 
 
 class TestEvaluation(FrozenModel):
@@ -35,14 +37,18 @@ class TestEvaluation(FrozenModel):
         model: Name of the model, such as `ensemble average` or `trial 7`.
         trials: Trial numbers of its members.
         threshold: Smallest calibrated positive probability that was called positive.
-        opening: Number of this opening of the test part in the run, from 1; only the first one tests a model
-            that was chosen without the test part.
+        thresholds: Metric -> the threshold at which it is shown, where that is another one.
+        refit_digest: Digest of the refitted weights that were scored; None for fold models.
+        opening: Number of this opening of these sealed patients, over all runs in the store, from 1; only
+            the first one tests a model that was chosen without the test part.
         images: Number of test images.
         groups: Number of patients, or of images where patients are unknown.
         counts: Class -> number of test images.
-        metrics: Every metric of `METRICS` with its 95 % interval over resampled patients.
+        fewest_patients: Number of patients of the smallest class; None in files of earlier versions.
+        metrics: Every metric of `METRICS` with its 95 % interval over patients.
         expected: The same metrics out of fold, as they were known before the opening.
-        baseline: The same metrics of a model that knows the class shares and nothing else.
+        baseline: The same metrics of a model that knows the class shares of the training part and nothing
+            else.
         confusion: Counts; rows are the true class, columns the decided one.
         split: Name of the kind of split; with a `naive split` patients of the test part lie in the folds, so
             that scores are too high.
@@ -54,38 +60,18 @@ class TestEvaluation(FrozenModel):
     trials: tuple[int, ...]
     classes: tuple[str, ...]
     threshold: float
+    thresholds: dict[str, float] = Field(default_factory=dict)
+    refit_digest: str | None = None
     opening: int
     images: int
     groups: int
     counts: dict[str, int]
+    fewest_patients: int | None = None
     metrics: dict[str, Interval]
     expected: dict[str, float]
     baseline: dict[str, float]
     confusion: tuple[tuple[int, ...], ...]
     split: SplitName = GROUPED
-
-
-class TestAccess(FrozenModel):
-    """One time that the test part was read.
-
-    Attributes:
-        opening: Name that ties a result to its opening.
-        when: Time of the opening, with time zone.
-        by: Command that opened the test part.
-        images: Number of test images.
-        result: Scores of the model; None if the command failed after the opening.
-    """
-
-    __test__: ClassVar[bool] = False  # not a test case, whatever pytest makes of the name
-
-    opening: str
-    when: datetime.datetime
-    by: str
-    model: str
-    trials: tuple[int, ...]
-    threshold: float
-    images: int
-    result: TestEvaluation | None = None
 
 
 def evaluate_test(  # noqa: PLR0913 - what is asked, the part, and the circumstances
@@ -98,9 +84,9 @@ def evaluate_test(  # noqa: PLR0913 - what is asked, the part, and the circumsta
     test_rows: IntArray,
     labels: IntArray,
     groups: NDArray[Any],
+    training_shares: FloatArray,
     by: str,
     now: datetime.datetime,
-    resamples: int = _RESAMPLES,
 ) -> TestEvaluation:
     """Score a model on the test part; the opening is on disk before a label is used.
 
@@ -113,9 +99,9 @@ def evaluate_test(  # noqa: PLR0913 - what is asked, the part, and the circumsta
         test_rows: Rows of the test part, shape (n,).
         labels: Class indices of these rows, shape (n,).
         groups: Patients of these rows, shape (n,).
+        training_shares: Share of each class in the training part, shape (classes,).
         by: Command that opens the test part.
         now: Time of the opening.
-        resamples: Number of bootstrap resamples of patients.
 
     Raises:
         RunError: If there is no test image, or the log of openings is damaged.
@@ -125,27 +111,32 @@ def evaluate_test(  # noqa: PLR0913 - what is asked, the part, and the circumsta
     if not len(test_rows):
         raise RunError(f"{run.path} has no test part: no image was sealed; search with a larger --test-share")
     model = resolve_model(run, ensemble=ensemble or BEST, trial=trial, refit=refit)
-    before = len(read_accesses(run))
+    sealed = sealed_digest(groups)
+    before = len(read_accesses(run, sealed=sealed))
     opening = TestAccess(
         opening=uuid.uuid4().hex,
         when=now,
         by=by,
+        run=str(run.path),
+        sealed=sealed,
         model=model.name,
         trials=model.trials,
         threshold=model.threshold,
+        refit_digest=model.refit_digest,
         images=len(test_rows),
     )
-    record_access(run, opening.model_dump(mode="json", exclude={"result"}))
+    entry = opening.model_dump(mode="json", exclude={"result"})
+    record_access(run, entry)
     evaluation = score_test(
         model,
         predict(test_rows),
         labels,
         groups,
+        training_shares=training_shares,
         opening=before + 1,
-        resamples=resamples,
         seed=run.search().request.seed,
     )
-    record_access(run, {"opening": opening.opening, "result": evaluation.model_dump(mode="json")})
+    record_access(run, {**entry, "result": evaluation.model_dump(mode="json")})
     return evaluation
 
 
@@ -155,8 +146,8 @@ def score_test(
     labels: IntArray,
     groups: NDArray[Any],
     *,
+    training_shares: FloatArray,
     opening: int = 1,
-    resamples: int = _RESAMPLES,
     seed: int,
 ) -> TestEvaluation:
     """Compute all metrics with intervals; pure.
@@ -166,9 +157,9 @@ def score_test(
         probabilities: Calibrated probabilities, shape (images, classes).
         labels: Class indices, shape (images,).
         groups: Patient of each image, shape (images,).
+        training_shares: Share of each class in the training part, shape (classes,).
         opening: Number of times that the test part has been opened, this time included.
-        resamples: Number of bootstrap resamples of patients.
-        seed: Random seed of the resamples.
+        seed: Random seed of the intervals.
 
     Raises:
         DataError: If the shapes do not fit, or a probability is not a number in [0, 1].
@@ -183,58 +174,19 @@ def score_test(
         trials=model.trials,
         classes=model.classes,
         threshold=model.threshold,
+        thresholds=dict(model.rule.thresholds),
+        refit_digest=model.refit_digest,
         opening=opening,
         images=len(labels),
         groups=len(np.unique(groups)),
         counts={name: int((labels == index).sum()) for index, name in enumerate(model.classes)},
-        metrics={
-            name: bootstrap_interval(
-                groups, _statistic(name, labels, probabilities, decided), resamples=resamples, seed=seed
-            )
-            for name in METRICS
-        },
+        fewest_patients=min(patients_by_class(labels, groups, classes)),
+        metrics=_intervals(model, labels, probabilities, groups, seed),
         expected=model.metrics,
-        baseline=majority_baseline(labels, classes),
+        baseline=majority_baseline(labels, classes, shares=training_shares),
         confusion=tuple(map(tuple, confusion(labels, decided, classes).tolist())),
         split=model.split,
     )
-
-
-def record_access(run: RunFolder, entry: Mapping[str, Any]) -> None:
-    """Append one line to the log of openings; it is on the disk when this returns.
-
-    Args:
-        run: Folder of the search.
-        entry: Plain values of the line; `opening` names the opening that it belongs to.
-    """
-    is_new = not run.openings_file.exists()
-    with run.openings_file.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(entry, allow_nan=False) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    if is_new:
-        _flush_folder(run)
-
-
-def read_accesses(run: RunFolder) -> list[TestAccess]:
-    """Return every time that the test part was read, oldest first.
-
-    Raises:
-        RunError: If a line of the log cannot be read; the log is evidence, so it is never repaired silently.
-    """
-    if not run.openings_file.exists():
-        return []
-    found: dict[str, dict[str, Any]] = {}
-    for number, line in enumerate(run.openings_file.read_text(encoding="utf-8").splitlines(), start=1):
-        try:
-            entry = json.loads(line)
-            found.setdefault(entry["opening"], {}).update(entry)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise _damaged(run, f"line {number}") from error
-    try:
-        return [TestAccess.model_validate(entry) for entry in found.values()]
-    except ValidationError as error:
-        raise _damaged(run, str(error.errors()[0]["loc"])) from error
 
 
 def evaluation_as_json(evaluation: TestEvaluation) -> dict[str, Any]:
@@ -268,49 +220,39 @@ def evaluation_table(evaluation: TestEvaluation) -> RenderableType:
     return Group(_metric_table(evaluation), _confusion_table(evaluation))
 
 
-def _statistic(name: str, labels: IntArray, probabilities: FloatArray, decided: IntArray) -> Statistic:
-    if name == "auc":
-        return fold_auc_statistic(labels, probabilities)
-    if METRICS[name].needs_threshold:
-        return _decision_statistic(name, labels, decided, probabilities.shape[1])
-    return _probability_statistic(name, labels, probabilities)
+def _intervals(
+    model: SelectedModel, labels: IntArray, probabilities: FloatArray, groups: NDArray[Any], seed: int
+) -> dict[str, Interval]:
+    """Every metric with its interval, in the order of `METRICS`."""
+    found = {
+        "auc": fixed_model_auc_interval(labels, probabilities, groups),
+        "average_precision": average_precision_interval(labels, probabilities, groups),
+        **{name: _bootstrapped(name, labels, probabilities, groups, seed) for name in ("log_loss", "brier")},
+    }
+    by_threshold: dict[float, dict[str, Interval]] = {}
+    for name, metric in METRICS.items():
+        if metric.needs_threshold:
+            threshold = model.rule.threshold_of(name)
+            if threshold not in by_threshold:
+                decided = decisions(probabilities, threshold)
+                by_threshold[threshold] = decision_intervals(
+                    labels, decided, groups, classes=len(model.classes), seed=seed
+                )
+            found[name] = by_threshold[threshold][name]
+    return {name: found[name] for name in METRICS}
 
 
-def _decision_statistic(name: str, labels: IntArray, decided: IntArray, classes: int) -> Statistic:
-    cells = np.eye(classes * classes, dtype=np.int64)[labels * classes + decided]
-
-    def values(counts: IntArray) -> FloatArray:
-        matrices = (counts @ cells).reshape(-1, classes, classes)
-        has_two = (matrices.sum(axis=2) > 0).sum(axis=1) > 1
-        return np.where(has_two, METRICS[name].function(matrices), np.nan)
-
-    return values
-
-
-def _probability_statistic(name: str, labels: IntArray, probabilities: FloatArray) -> Statistic:
-    def value(counts: IntArray) -> float:
-        drawn = np.repeat(np.arange(len(labels)), counts)
-        if np.ptp(labels[drawn]) == 0:
-            return float("nan")
-        return float(METRICS[name].function(labels[drawn], probabilities[drawn]))
-
-    return lambda counts: np.array([value(one) for one in counts])
-
-
-def _damaged(run: RunFolder, where: str) -> RunError:
-    return RunError(
-        f"{run.openings_file} is damaged at {where}; it is the record of who looked at the test part: "
-        "restore it from a backup, or mend that line by hand"
+def _bootstrapped(
+    name: str, labels: IntArray, probabilities: FloatArray, groups: NDArray[Any], seed: int
+) -> Interval:
+    """Interval of a mean over images, such as the log loss, over resampled patients."""
+    by_image = np.array(
+        [
+            METRICS[name].function(labels[index : index + 1], probabilities[index : index + 1])
+            for index in range(len(labels))
+        ]
     )
-
-
-def _flush_folder(run: RunFolder) -> None:
-    # The name of a new file is safe on the disk only after its folder is flushed, too.
-    descriptor = os.open(run.path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    return bootstrap_interval(groups, lambda counts: counts @ by_image / counts.sum(axis=1), seed=seed)
 
 
 def _metric_table(evaluation: TestEvaluation) -> Table:
@@ -324,9 +266,19 @@ def _metric_table(evaluation: TestEvaluation) -> Table:
         expected, baseline = evaluation.expected[name], evaluation.baseline[name]
         header = scored(METRICS[name].header, evaluation.split)
         table.add_row(header, str(found), f"{expected:.2f}", f"{baseline:.2f}")
-    first = "The first look at it." if evaluation.opening == 1 else f"Look number {evaluation.opening} at it."
-    threshold = f"Decisions at {evaluation.threshold:.3f}. " if len(evaluation.classes) == 2 else ""
-    table.caption = caption_of(f"{threshold}{first} Intervals resample patients.", evaluation.split)
+    first = (
+        "The first look at these patients."
+        if evaluation.opening == 1
+        else f"Look number {evaluation.opening} at these patients, over all runs in the store."
+    )
+    threshold = (
+        f"Decisions at {evaluation.threshold:.3f}, F1 and F2 at their own thresholds. "
+        if len(evaluation.classes) == 2
+        else ""
+    )
+    warning = few_patients_warning(evaluation.fewest_patients)
+    caption = f"{threshold}{first} Intervals are over patients. {warning}".strip()
+    table.caption = caption_of(caption, evaluation.split)
     return table
 
 

@@ -13,8 +13,7 @@ from results.errors import RunError
 from results.run.records import OutOfFold
 from results.run.run_folder import RunFolder
 from results.run.split_labels import GROUPED, SplitName, caption_of, scored
-from results.scores.calibration import cross_fitted_calibration
-from results.scores.fold_scores import decision_rule
+from results.scores.decision_rule import cross_fit, fit_decision_rule
 from results.scores.metrics import check_predictions, confusion, decision_scores, decisions
 from results.tables import csv_text, result_table
 from trainables.common.types import FloatArray, IntArray
@@ -126,11 +125,11 @@ def sweep_of(run: RunFolder, *, ensemble: str = BEST, trial: int | None = None) 
         )
     if trial is not None:
         predictions = run.out_of_fold(trial)
-        name, chosen = f"trial {trial}", decision_rule(predictions)[1]
+        name, chosen = f"trial {trial}", fit_decision_rule(predictions).threshold
     else:
         predictions, name, chosen = _of_ensemble(run, ensemble)
     found = sweep(
-        predictions.labels, cross_fitted_calibration(predictions), chosen=chosen, split=search.split_name
+        predictions.labels, cross_fit(predictions).probabilities, chosen=chosen, split=search.split_name
     )
     return Sweep(name, search.classes[1], tuple(found))
 
@@ -157,8 +156,9 @@ def sweep_table(swept: Sweep) -> Table:
     for decision in swept.decisions:
         table.add_row(*_cells(decision), style="bold" if decision.is_chosen else None)
     table.caption = caption_of(
-        "* the model's own threshold: best balanced accuracy. Found and missed are positives, alarms and "
-        "passed negatives. No probability was calibrated on its own fold.",
+        "* the model's own threshold: of those within one standard error of the best balanced accuracy, the "
+        "nearest to the share of positives. Found and missed are positives, alarms and passed negatives. No "
+        "probability was calibrated on its own fold.",
         split,
     )
     return table

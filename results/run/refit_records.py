@@ -1,6 +1,7 @@
 """Refits in `trials/<number>/refit/`: trials that were trained once more on the whole training part."""
 
 import datetime
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -45,6 +46,16 @@ def read_refit(run: RunFolder, number: int) -> RefitRecord | None:
         return RefitRecord.model_validate_json((refit_folder(run, number) / REFIT_FILE).read_bytes())
     except FileNotFoundError:
         return None
+
+
+def refit_digest(run: RunFolder, trials: Sequence[int]) -> str:
+    """Return a digest of the refitted weights of some trials: another refit of a trial is another model."""
+    digest = hashlib.sha256()
+    for number in trials:
+        for path in sorted(refit_folder(run, number).glob("*.safetensors")):
+            with path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
 
 
 def check_refits(run: RunFolder, trials: Sequence[int], option: str) -> None:

@@ -15,32 +15,15 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from results.run.records import OutOfFold
+from results.scores.interval import Interval
 from results.scores.metrics import scored_classes
-from trainables.common.errors import DataError, OneClassError
+from trainables.common.errors import OneClassError
 from trainables.common.types import FloatArray, IntArray
 
 # Counts (resamples, images) -> values (resamples,); NaN where a resample does not define the statistic.
 Statistic = Callable[[IntArray], FloatArray]
 
 _CELLS_AT_ONCE: Final = 4_000_000  # bounds the counts in memory at 32 MB
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """An estimate with its uncertainty; `low` and `high` are percentiles over the resamples."""
-
-    estimate: float
-    low: float
-    high: float
-
-    def holds(self, value: float) -> bool:
-        """Tell whether the value lies inside, ends included."""
-        return self.low <= value <= self.high
-
-    def __str__(self) -> str:
-        """Text such as `0.71 [0.66, 0.76]`."""
-        return f"{self.estimate:.2f} [{self.low:.2f}, {self.high:.2f}]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,31 +142,6 @@ def paired_difference(
         resamples=resamples,
         seed=seed,
     )
-
-
-def auc_interval(out_of_fold: OutOfFold, *, resamples: int = 1000, seed: int) -> Interval:
-    """Return the mean fold AUC of out-of-fold predictions with its patient-clustered 95 % interval."""
-    return bootstrap_interval(out_of_fold.groups, _statistic_of(out_of_fold), resamples=resamples, seed=seed)
-
-
-def auc_difference(first: OutOfFold, second: OutOfFold, *, resamples: int = 1000, seed: int) -> Interval:
-    """Return the mean fold AUC of `first` minus that of `second`, with its paired 95 % interval.
-
-    Raises:
-        DataError: If the two do not hold the same images in the same folds.
-    """
-    if not (np.array_equal(first.rows, second.rows) and np.array_equal(first.folds, second.folds)):
-        raise DataError(
-            "a paired difference needs predictions of the same images in the same folds; "
-            f"found {len(first.rows)} and {len(second.rows)} rows that do not match"
-        )
-    return paired_difference(
-        first.groups, _statistic_of(first), _statistic_of(second), resamples=resamples, seed=seed
-    )
-
-
-def _statistic_of(out_of_fold: OutOfFold) -> Statistic:
-    return fold_auc_statistic(out_of_fold.labels, out_of_fold.probabilities, out_of_fold.folds)
 
 
 def _ranking(images: IntArray, is_positive: NDArray[np.bool_], values: FloatArray) -> _Ranking:

@@ -1,24 +1,45 @@
-"""Platt scaling: slope and intercept that turn a score into a calibrated probability."""
+"""Calibration: slope and intercept that turn a score into a probability, for fold models and for their mean.
+
+A model that leaves the house is the mean of K fold models, taken on logits. Its scores vary less than those
+of the single fold models that made the out-of-fold predictions: part of the noise of training averages out. A
+calibration that was fitted to single models is therefore too flat for their mean, by the ratio of the two
+variances. Fold models are jackknife replicates of one another, which puts that ratio between 1 (no noise) and
+1 / (1 - 1 / K) (nothing but noise); `Platt.for_mean_of` takes the middle, and `python -m
+benchmarks.calibration` measures what is left.
+
+Source:
+    Platt (1999), "Probabilistic outputs for support vector machines"; Ranjan and Gneiting (2010), JRSS B
+    72:71, on the mean of probabilities; Gelman et al. (2008), Annals of Applied Statistics 2:1360, on weak
+    priors.
+"""
 
 from typing import Final
 
 import numpy as np
 from pydantic import Field, FiniteFloat
 
-from results.run.records import OutOfFold
-from results.scores.cross_fitting import crossfit_parts
 from trainables.common.frozen import FrozenModel
 from trainables.common.types import FloatArray, IntArray
 
-LOGIT_CLIP: Final = 1e-6  # probabilities are kept this far from 0 and 1 before their logit is taken
+SMALLEST_PROBABILITY: Final = 1e-37  # smaller ones, which float32 cannot hold, have the logit of this one
+NOISE_SHARE: Final = 0.5  # of the variance of a fold model's scores: half way between none and all
 
-_NEWTON_STEPS: Final = 100
+# A calibrated score with an AUC between 0.55 and 0.97 has a slope of 0.2 to 3 standard deviations.
+_PRIOR_SLOPE: Final = 0.75  # per standard deviation of the score
+_PRIOR_SPREAD: Final = 0.7  # standard deviation of the slope's logarithm
 
 
-def logit(probability: FloatArray) -> FloatArray:
-    """Return ln(p / (1 - p)) with p clipped to [1e-6, 1 - 1e-6]; any shape."""
-    clipped = np.clip(np.asarray(probability, dtype=np.float64), LOGIT_CLIP, 1 - LOGIT_CLIP)
-    return np.log(clipped) - np.log1p(-clipped)
+def log_odds(probabilities: FloatArray) -> FloatArray:
+    """Return ln(p1 / p0) of the probabilities of two classes, shape (..., 2) to (...).
+
+    Both columns are used, so that a probability that is rounded to 1 keeps its distance from 1.
+
+    >>> log_odds(np.array([[0.5, 0.5], [1.0, 0.0]])).round(1).tolist()
+    [0.0, 85.2]
+    """
+    logs = np.log(np.maximum(probabilities.astype(np.float64), SMALLEST_PROBABILITY))
+    difference: FloatArray = logs[..., 1] - logs[..., 0]
+    return difference
 
 
 def sigmoid(value: FloatArray) -> FloatArray:
@@ -37,89 +58,79 @@ class Platt(FrozenModel):
     slope: FiniteFloat = Field(default=1.0, gt=0.0)
     intercept: FiniteFloat = 0.0
 
-    def apply(self, probability: FloatArray) -> FloatArray:
-        """Calibrate positive probabilities through their logits; any shape.
+    def apply(self, probabilities: FloatArray) -> FloatArray:
+        """Calibrate the probabilities of two classes, shape (..., 2).
 
-        >>> Platt(slope=1.0, intercept=0.0).apply(np.array([0.25]))
-        array([0.25])
+        >>> Platt(slope=1.0, intercept=0.0).apply(np.array([[0.75, 0.25]]))
+        array([[0.75, 0.25]])
         """
-        return self.apply_to_scores(logit(probability))
+        score = self.slope * log_odds(probabilities) + self.intercept
+        return np.stack([sigmoid(-score), sigmoid(score)], axis=-1)
 
     def apply_to_scores(self, value: FloatArray) -> FloatArray:
-        """Turn real-valued scores, such as logits or distances to a margin, into probabilities; any shape."""
+        """Turn real-valued scores, such as distances to a margin, into positive probabilities; any shape."""
         return sigmoid(self.slope * value + self.intercept)
 
+    def for_mean_of(self, models: int, centre: float) -> "Platt":
+        """Return the calibration of the mean logit of some fold models; for one model it is the same.
 
-def fit_platt(labels: IntArray, positive_probability: FloatArray) -> Platt:
+        Args:
+            models: Number of fold models, at least 1.
+            centre: Mean score of the single models, which keeps its probability.
+
+        >>> Platt(slope=0.7, intercept=0.1).for_mean_of(4, centre=0.0)
+        Platt(slope=0.8, intercept=0.1)
+        """
+        factor = 1.0 if models == 1 else 1.0 / (1.0 - NOISE_SHARE / models)
+        return Platt(
+            slope=self.slope * factor, intercept=self.intercept - self.slope * (factor - 1.0) * centre
+        )
+
+
+def fit_platt(labels: IntArray, probabilities: FloatArray) -> Platt:
     """Fit a calibration to predictions that were made out of fold.
 
     Args:
         labels: Labels, 0 or 1, shape (images,).
-        positive_probability: Probability of the positive class in [0, 1], shape (images,).
-
-    Returns:
-        The calibration; the identity if the labels do not rise with the score, since a negative slope would
-        reverse the ranking.
-
-    Source:
-        Platt (1999), "Probabilistic outputs for support vector machines": logistic regression without a
-        penalty, towards targets (n1 + 1) / (n1 + 2) and 1 / (n0 + 2), which keep it finite on separable data.
+        probabilities: Probabilities of the two classes, shape (images, 2).
     """
-    return fit_platt_to_scores(labels, logit(positive_probability))
+    return fit_platt_to_scores(labels, log_odds(probabilities))
 
 
 def fit_platt_to_scores(labels: IntArray, value: FloatArray) -> Platt:
-    """Fit a calibration to real-valued scores, shape (images,); otherwise as `fit_platt`."""
-    centre, spread = float(value.mean()), float(value.std())
-    if spread < 1e-12 or not 0 < labels.sum() < len(labels):
-        return Platt()
-    slope, intercept = _newton(_platt_targets(labels), (value - centre) / spread) / np.array([spread, 1.0])
-    # With such a small slope all scores would get the same probability.
-    return Platt(slope=slope, intercept=intercept - slope * centre) if slope > 1e-9 else Platt()
+    """Fit a calibration to real-valued scores, shape (images,).
 
-
-def cross_fitted_calibration(out_of_fold: OutOfFold) -> FloatArray:
-    """Calibrate each fold by a Platt scaling fitted on the other folds, for two classes.
+    Logistic regression whose slope, per standard deviation of the score, has a log-normal prior with median
+    0.75. The prior keeps the slope positive and finite where a few patients, or separated classes, would
+    make it anything; with hundreds of patients it does not count.
 
     Returns:
-        Probabilities, shape (images, 2). A single fold is cut into parts that take the place of folds; if it
-        has too few patients for that, the probabilities stay as given.
+        The calibration. Scores that never vary get the share of positives; labels of one class, the identity.
     """
-    positive = out_of_fold.probabilities[:, 1].astype(np.float64)
-    calibrated = positive.copy()
-    parts = crossfit_parts(out_of_fold)
-    for part in np.unique(parts):
-        own, others = parts == part, parts != part
-        if others.any():
-            calibrated[own] = fit_platt(out_of_fold.labels[others], positive[others]).apply(positive[own])
-    return np.stack([1 - calibrated, calibrated], axis=1)
+    if not 0 < labels.sum() < len(labels):
+        return Platt()
+    centre, spread = float(value.mean()), float(value.std())
+    share = float(labels.mean())
+    if spread < 1e-12:
+        return Platt(intercept=float(np.log(share / (1 - share))) - centre)
+    log_slope, intercept = _most_likely(labels, (value - centre) / spread)
+    slope = float(np.exp(log_slope)) / spread
+    return Platt(slope=slope, intercept=intercept - slope * centre)
 
 
-def _platt_targets(labels: IntArray) -> FloatArray:
-    positives = int(labels.sum())
-    negatives = len(labels) - positives
-    return np.where(labels == 1, (positives + 1) / (positives + 2), 1 / (negatives + 2))
+def _most_likely(labels: IntArray, value: FloatArray) -> tuple[float, float]:
+    """Logarithm of the slope, and intercept, of largest posterior density; scores are standardised."""
+    from scipy.optimize import minimize  # slow to import, and most of the leaderboard does without
 
+    share = labels.mean()
 
-def _newton(targets: FloatArray, value: FloatArray) -> FloatArray:
-    """Minimise the cross-entropy of sigmoid(slope * value + intercept), returning both, shape (2,)."""
-    design = np.stack([value, np.ones_like(value)], axis=1)
-    found = np.array([0.0, float(logit(targets.mean()))])
-    loss = _cross_entropy(targets, design @ found)
-    for _ in range(_NEWTON_STEPS):
-        given = sigmoid(design @ found)
-        curvature = design.T @ (design * (given * (1 - given))[:, None]) + 1e-10 * np.eye(2)
-        step = np.linalg.solve(curvature, design.T @ (given - targets))
-        # A full step may overshoot far from the optimum; halving keeps every step downhill.
-        while (next_loss := _cross_entropy(targets, design @ (found - step))) > loss and np.abs(
-            step
-        ).max() > 1e-12:
-            step = step / 2
-        found, loss = found - step, next_loss
-        if np.abs(step).max() < 1e-10:
-            break
-    return found
+    def loss(found: FloatArray) -> tuple[float, FloatArray]:
+        slope, apart = np.exp(found[0]), (found[0] - np.log(_PRIOR_SLOPE)) / _PRIOR_SPREAD
+        score = slope * value + found[1]
+        residual = sigmoid(score) - labels
+        gradient = [slope * (residual * value).sum() + apart / _PRIOR_SPREAD, residual.sum()]
+        return float((np.logaddexp(0.0, score) - labels * score).sum() + apart**2 / 2), np.array(gradient)
 
-
-def _cross_entropy(targets: FloatArray, value: FloatArray) -> float:
-    return float((np.logaddexp(0.0, value) - targets * value).sum())
+    start = np.array([np.log(_PRIOR_SLOPE), np.log(share / (1 - share))])
+    found = minimize(loss, start, jac=True, method="BFGS", options={"gtol": 1e-6 * len(labels)}).x
+    return float(found[0]), float(found[1])

@@ -1,18 +1,10 @@
-"""Scores of out-of-fold predictions: AUC of each fold, decision rule and all metrics, each defined once."""
-
-from dataclasses import replace
+"""Scores of out-of-fold predictions: AUC of each fold and all metrics, each defined once."""
 
 import numpy as np
 
 from results.run.records import OutOfFold
-from results.scores.calibration import Platt, cross_fitted_calibration, fit_platt
-from results.scores.metrics import (
-    METRICS,
-    best_threshold,
-    cross_fitted_decisions,
-    decision_scores,
-    mean_fold_auc,
-)
+from results.scores.decision_rule import cross_fit
+from results.scores.metrics import METRICS, confusion, mean_fold_auc
 
 
 def fold_areas(predictions: OutOfFold) -> tuple[float, ...]:
@@ -26,29 +18,20 @@ def fold_areas(predictions: OutOfFold) -> tuple[float, ...]:
     return tuple(areas)
 
 
-def decision_rule(predictions: OutOfFold) -> tuple[Platt | None, float]:
-    """Return the calibration of out-of-fold predictions, and the threshold of best balanced accuracy.
-
-    Returns:
-        The calibration of the positive probability, None beyond two classes, and the smallest calibrated
-        probability that is called positive, 0.5 beyond two classes.
-    """
-    if predictions.probabilities.shape[1] != 2:
-        return None, 0.5
-    calibration = fit_platt(predictions.labels, predictions.probabilities[:, 1])
-    positive = calibration.apply(predictions.probabilities[:, 1])
-    return calibration, best_threshold(predictions.labels, np.stack([1 - positive, positive], axis=1))
-
-
 def out_of_fold_metrics(predictions: OutOfFold) -> dict[str, float]:
-    """Return all of `METRICS`; calibration and threshold of each fold are fitted on the other folds."""
-    classes, given = predictions.probabilities.shape[1], predictions.probabilities
-    probabilities = cross_fitted_calibration(predictions) if classes == 2 else given
-    decided = cross_fitted_decisions(replace(predictions, probabilities=probabilities))
-    found = {
-        "auc": float(mean_fold_auc(predictions.labels, given, predictions.folds)),
-        **decision_scores(predictions.labels, decided, classes),
-    }
-    for name in ("average_precision", "log_loss", "brier"):
-        found[name] = float(METRICS[name].function(predictions.labels, probabilities))
-    return {name: found[name] for name in METRICS}
+    """Return all of `METRICS`, the only numbers that any table, card or file shows of these predictions.
+
+    Calibration and thresholds of each fold are fitted on the other folds; F1 and F2 have thresholds of their
+    own.
+    """
+    classes, fitted = predictions.probabilities.shape[1], cross_fit(predictions)
+    found = {}
+    for name, metric in METRICS.items():
+        if name == "auc":
+            value = mean_fold_auc(predictions.labels, predictions.probabilities, predictions.folds)
+        elif metric.needs_threshold:
+            value = metric.function(confusion(predictions.labels, fitted.decided[name], classes))
+        else:
+            value = metric.function(predictions.labels, fitted.probabilities)
+        found[name] = float(value)
+    return found

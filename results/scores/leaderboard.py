@@ -7,20 +7,20 @@ from typing import Any, Final, Literal
 import numpy as np
 from rich.table import Table
 
+from results.errors import ScoreError
 from results.run.records import OutOfFold, SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
 from results.run.split_labels import GROUPED, SplitName, caption_of, interval_header
-from results.scores.bootstrap import Interval, auc_difference, auc_interval
-from results.scores.fold_scores import fold_areas
-from results.scores.metrics import (
-    collapsed_folds,
-    cross_fitted_decisions,
-    decision_scores,
-    majority_baseline,
-)
+from results.scores.auc_interval import auc_interval, patients_by_class
+from results.scores.comparison import confidence_set
+from results.scores.fold_scores import fold_areas, out_of_fold_metrics
+from results.scores.interval import Interval
+from results.scores.metrics import collapsed_folds, majority_baseline
 from results.scores.ranking import Objective
+from results.scores.selection import selected_again
 from results.tables import csv_text, result_table
 from trainables.common.errors import OneClassError
+from trainables.common.text import count_text
 from trainables.config.trial_config import flatten
 
 _DECISION_METRICS: Final = ("f2", "f1", "accuracy", "balanced_accuracy", "recall", "precision")
@@ -32,6 +32,7 @@ _CLASSICAL_SETTINGS: Final = {
     "tree": ("depth",),
     "mlp": ("l2", "lr", "epochs"),
 }
+FEW_PATIENTS: Final = 10  # of one class; below, a table says so
 _STATES_IN_ORDER: Final = ("complete", "pruned", "failed")
 
 
@@ -46,14 +47,18 @@ class Row:
         value: Value of the search metric, mean over folds, which ranks the trials.
         auc: Mean over folds of the AUC within each fold. Pooling the folds would compare scores of different
             models, each with its own calibration.
-        auc_low: Lower end of the 95 % interval: patients are resampled within that statistic. The trained
-            models stay fixed, so it covers the choice of patients, but not another training run.
+        auc_low: Lower end of the 95 % interval over patients and training parts. It takes the trial as given:
+            that rank 1 was selected by its score is corrected in `selected_auc`.
         auc_sd: Standard deviation of the AUC over folds (n - 1).
-        f2: This and the other decision metrics pool all images, each decided by a threshold (best balanced
-            accuracy) that was chosen on the other folds.
+        f2: This and the other decision metrics pool all images, each decided by a threshold that was chosen
+            on the other folds: for F1 and F2 the best for that metric, else one of good balanced accuracy.
         collapsed: 0-based folds that predict a single class.
-        tied: True if the paired 95 % interval of the AUC difference to rank 1 holds 0, and for rank 1 itself;
-            None for rows without an interval.
+        tied: True for the trials that may be the best, False for those that are worse: the model confidence
+            set at 95 %, by AUC. None for rows that were not compared.
+        selected_auc: For rank 1, the AUC of the best trial chosen anew without each fold, which its selection
+            does not raise; `selected_low` and `selected_high` are the ends of its 95 % interval. None for
+            other rows, and where there are too few patients.
+        fewest_patients: Number of patients of the smallest class among these predictions.
         epochs: Number of epochs that were run; `best_epoch` is the one kept.
         settings: Main settings of the configuration, as text.
         split: Name of the kind of split: `grouped split`, or `naive split` if patients lie in several folds
@@ -77,6 +82,10 @@ class Row:
     precision: float | None = None
     collapsed: tuple[int, ...] = ()
     tied: bool | None = None
+    selected_auc: float | None = None
+    selected_low: float | None = None
+    selected_high: float | None = None
+    fewest_patients: int | None = None
     epochs: int | None = None
     best_epoch: int | None = None
     wall_seconds: float | None = None
@@ -94,13 +103,11 @@ class Row:
         return str(Interval(self.auc, self.auc_low, self.auc_high))
 
 
-def leaderboard(run: RunFolder, *, resamples: int = 1000, top: int = 20) -> list[Row]:
+def leaderboard(run: RunFolder) -> list[Row]:
     """Rank the trials of a run.
 
     Args:
         run: Folder of the search, finished or not.
-        resamples: Number of bootstrap resamples of patients.
-        top: Number of best trials that get an interval and are compared with rank 1.
 
     Returns:
         Complete trials by the search metric (of equals, the one with fewer trained parameters), the majority
@@ -108,21 +115,22 @@ def leaderboard(run: RunFolder, *, resamples: int = 1000, top: int = 20) -> list
 
     Raises:
         RunError: If this is not a run folder, or a complete trial lost its predictions.
+        DataError: If two complete trials do not hold the same images in the same folds.
     """
     search = run.search()
     records = sorted(run.records(), key=lambda record: _merit(record, search))
     complete = [record for record in records if record.state == "complete"]
-    first = run.out_of_fold(complete[0].number) if complete else None
+    predictions = [run.out_of_fold(record.number) for record in complete]
+    may_be_best = confidence_set(predictions, seed=search.request.seed) if predictions else ()
     rows: list[Row] = []
-    for rank, record in enumerate(complete, start=1):
-        predictions = run.out_of_fold(record.number)
-        row = {**_row_of(record), **_scores(predictions), "rank": rank, "split": search.split_name}
-        row["collapsed"] = tuple(sorted({*record.collapsed_folds, *collapsed_folds(predictions)}))
-        if rank <= top:
-            row |= _uncertainty(predictions, first, resamples, search.request.seed)
+    for rank, (record, own, tied) in enumerate(zip(complete, predictions, may_be_best, strict=True), start=1):
+        row = {**_row_of(record), **_scores(own), "rank": rank, "tied": tied, "split": search.split_name}
+        row["collapsed"] = tuple(sorted({*record.collapsed_folds, *collapsed_folds(own)}))
+        if rank == 1:
+            row |= _corrected(predictions, search.request.seed)
         rows.append(Row(**row))
-    if first is not None:
-        rows.append(_majority_row(first, search.split_name))
+    if predictions:
+        rows.append(_majority_row(predictions[0], search.split_name))
     return rows + [
         Row(rank=None, split=search.split_name, **_row_of(record))
         for record in records
@@ -160,7 +168,7 @@ def leaderboard_table(rows: Sequence[Row], limit: int | None = 20) -> Table:
     for row in rows:
         if row.trial in shown:
             table.add_row(*_cells(row), style="dim" if row.rank is None else None)
-    table.caption = caption_of(_caption(len(trials), len(shown) - 1), split)
+    table.caption = caption_of(_caption(trials, len(shown) - 1), split)
     return table
 
 
@@ -221,27 +229,26 @@ def _classical_text(flat: dict[str, Any]) -> str:
 
 
 def _scores(predictions: OutOfFold) -> dict[str, Any]:
-    decided = cross_fitted_decisions(predictions)
-    pooled = decision_scores(predictions.labels, decided, predictions.probabilities.shape[1])
     areas = fold_areas(predictions)
-    if not areas:
-        raise OneClassError("a leaderboard needs folds that hold two classes, found none; use fewer folds")
+    found, interval = out_of_fold_metrics(predictions), auc_interval(predictions)
+    classes = predictions.probabilities.shape[1]
     return {
-        "auc": float(np.mean(areas)),
+        "auc": interval.estimate,
+        "auc_low": interval.low,
+        "auc_high": interval.high,
         "auc_sd": float(np.std(areas, ddof=1)) if len(areas) > 1 else None,
-        **{name: pooled[name] for name in _DECISION_METRICS},
+        "fewest_patients": min(patients_by_class(predictions.labels, predictions.groups, classes)),
+        **{name: found[name] for name in _DECISION_METRICS},
     }
 
 
-def _uncertainty(
-    predictions: OutOfFold, first: OutOfFold | None, resamples: int, seed: int
-) -> dict[str, float | bool]:
-    interval = auc_interval(predictions, resamples=resamples, seed=seed)
-    found: dict[str, float | bool] = {"auc_low": interval.low, "auc_high": interval.high}
-    if first is not None:
-        difference = auc_difference(predictions, first, resamples=resamples, seed=seed)
-        found["tied"] = difference.holds(0.0)
-    return found
+def _corrected(predictions: list[OutOfFold], seed: int) -> dict[str, float]:
+    """Score of the selection itself; nothing where too few patients are left to hold any out."""
+    try:
+        found = auc_interval(selected_again(predictions, seed=seed))
+    except (ScoreError, OneClassError):
+        return {}
+    return {"selected_auc": found.estimate, "selected_low": found.low, "selected_high": found.high}
 
 
 def _majority_row(predictions: OutOfFold, split: SplitName) -> Row:
@@ -263,7 +270,7 @@ def _majority_row(predictions: OutOfFold, split: SplitName) -> Row:
 
 
 def _cells(row: Row) -> list[str]:
-    rank = "" if row.rank is None else f"{row.rank}{'=' if row.tied and row.rank > 1 else ' '}"
+    rank = "" if row.rank is None else f"{row.rank}{'=' if row.tied else '<'}"
     trial = "" if row.trial is None else str(row.trial)
     outcome = f"{row.state}: {row.cause or 'unknown'}" if row.state in ("pruned", "failed") else row.interval
     collapsed = f" (collapsed in fold {', '.join(map(str, row.collapsed))})" if row.collapsed else ""
@@ -275,8 +282,22 @@ def _two_digits(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
 
 
-def _caption(trials: int, shown: int) -> str:
+def _caption(trials: Sequence[Row], shown: int) -> str:
     if not trials:
         return "No trial has ended yet."
-    hidden = f"{trials - shown} more trials not shown. " if trials > shown else ""
-    return f"{hidden}= tied: the paired 95 % interval of the AUC difference to rank 1 holds 0."
+    hidden = f"{len(trials) - shown} more trials not shown. " if len(trials) > shown else ""
+    first = trials[0]
+    if first.rank != 1:
+        return hidden.strip()
+    said = "= may be the best (95 % confidence set), < worse. F2 is at its own best threshold. "
+    if first.selected_auc is not None and first.selected_low is not None and first.selected_high is not None:
+        chosen = Interval(first.selected_auc, first.selected_low, first.selected_high)
+        said += f"Rank 1 was selected by its score: selected anew without each fold, the best has {chosen}. "
+    return f"{hidden}{said}{few_patients_warning(first.fewest_patients)}".strip()
+
+
+def few_patients_warning(patients: int | None) -> str:
+    """Return a sentence if a class has fewer than ten patients; empty otherwise."""
+    if patients is None or patients >= FEW_PATIENTS:
+        return ""
+    return f"Only {count_text(patients, 'patient')} of one class: every number is rough. "

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from results.run.records import OutOfFold
-from results.scores.cross_fitting import crossfit_parts
 from trainables.common.errors import DataError, OneClassError, UnknownNameError
 from trainables.common.types import FloatArray, IntArray
 from trainables.validation.collapse import is_collapsed
@@ -285,31 +284,25 @@ def best_threshold(
         raise UnknownNameError("threshold metric", metric, known)
     if probabilities.shape[1] != 2:
         return 0.5
-    counts = _counts_by_score(labels == 1, probabilities[:, 1].astype(np.float64))
-    values = METRICS[metric].function(_matrices_by_threshold(counts))
-    thresholds = _between(counts.scores)
+    thresholds, matrices = decisions_by_threshold(labels, probabilities)
+    values = METRICS[metric].function(matrices)
     best = thresholds[values >= values.max() - 1e-12]
     return float(best[np.abs(best - 0.5).argmin()])
 
 
-def cross_fitted_decisions(out_of_fold: OutOfFold) -> IntArray:
-    """Decide each image by the threshold of best balanced accuracy, chosen without its own fold.
+def decisions_by_threshold(labels: IntArray, probabilities: FloatArray) -> tuple[FloatArray, IntArray]:
+    """Return every distinct set of decisions of two classes, one threshold for each.
+
+    Args:
+        labels: Labels, 0 or 1, shape (images,).
+        probabilities: Class probabilities, shape (images, 2).
 
     Returns:
-        Decisions, shape (images,). A single fold is cut into parts that take the place of folds; if it has
-        too few patients for that, the threshold is 0.5.
+        Ascending thresholds, through the midpoints between neighbouring scores, shape (scores + 1,), and the
+        confusion matrix of each, shape (scores + 1, 2, 2).
     """
-    decided = np.zeros_like(out_of_fold.labels)
-    parts = crossfit_parts(out_of_fold)
-    for part in np.unique(parts):
-        own, others = parts == part, parts != part
-        threshold = (
-            best_threshold(out_of_fold.labels[others], out_of_fold.probabilities[others])
-            if others.any()
-            else 0.5
-        )
-        decided[own] = decisions(out_of_fold.probabilities[own], threshold)
-    return decided
+    counts = _counts_by_score(labels == 1, probabilities[:, 1].astype(np.float64))
+    return _between(counts.scores), _matrices_by_threshold(counts)
 
 
 def collapsed_folds(out_of_fold: OutOfFold) -> tuple[int, ...]:
@@ -321,16 +314,24 @@ def collapsed_folds(out_of_fold: OutOfFold) -> tuple[int, ...]:
     )
 
 
-def majority_baseline(labels: IntArray, n_classes: int) -> dict[str, float]:
+def majority_baseline(
+    labels: IntArray, n_classes: int, *, shares: FloatArray | None = None
+) -> dict[str, float]:
     """Return all metrics of a model that knows the class shares and nothing else.
 
     It decides the most common class for every image (of two equal ones, the positive) and gives every image
     the class shares as probabilities, so its AUC is 0.5.
 
+    Args:
+        labels: Class indices, shape (images,).
+        n_classes: Number of classes.
+        shares: Share of each class in the training part, shape (n_classes,); None takes those of `labels`.
+
     Raises:
         OneClassError: If `labels` holds a single class.
     """
-    shares = np.bincount(labels, minlength=n_classes) / max(len(labels), 1)
+    if shares is None:
+        shares = np.bincount(labels, minlength=n_classes) / max(len(labels), 1)
     return scores(labels, np.tile(shares, (len(labels), 1)))
 
 

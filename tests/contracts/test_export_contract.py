@@ -20,7 +20,7 @@ ODD_SIZES = [(1, 64, 64), (3, 64, 64), (2, 50, 71), (1, 20, 130)]
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     run = make_run(tmp_path_factory.mktemp("run"))
-    build_ensembles(run, methods=("average", "stack_logistic"), max_members=5, resamples=20, seed=0)
+    build_ensembles(run, methods=("average", "stack_logistic"), max_members=5, seed=0)
     return run
 
 

@@ -126,7 +126,7 @@ from simulated_trials import simulate
 from results.ensembles.members import align
 from results.ensembles.methods import METHODS
 from results.ensembles.nested import nested_evaluation
-scores = nested_evaluation(align(simulate()), ("equal",), max_members=3, resamples=20, seed=0)
+scores = nested_evaluation(align(simulate()), ("equal",), max_members=3, seed=0)
 print(list(METHODS)[-1], [score.method for score in scores])
 """
     assert python(copy, code) == "equal ['best_single', 'equal']\n"

@@ -17,7 +17,7 @@ from trainables.common.errors import ConfigError, WeightsError
 from trainables.config.tasks import TASKS
 from trainables.config.trial_config import TrialConfig
 from trainables.inference.shared_backbones import FeatureOutput, SharedBackbone
-from trainables.models.heads import probabilities
+from trainables.models.heads import mean_over_folds, probabilities
 from trainables.models.registry import backbone_named
 from trainables.models.stages import TrainedPart
 from trainables.models.taps import feature_shapes, tap_of
@@ -194,8 +194,9 @@ class SharedBackbones(nn.Module):
     def forward(
         self, raw: Tensor, baseline: Tensor | None = None, finding_type: Tensor | None = None
     ) -> Tensor:
-        """Map the inputs of `by_fold` to the mean over views and folds, float64 (trials, B, classes)."""
-        return torch.stack([folds.mean(dim=0) for folds in self.by_fold(raw, baseline, finding_type)])
+        """Map the inputs of `by_fold` to the mean over views, and of logits over folds, float64
+        (trials, B, classes)."""
+        return torch.stack([mean_over_folds(folds) for folds in self.by_fold(raw, baseline, finding_type)])
 
     def _types(self, place: int, found: Sequence[Tensor], finding_type: Tensor | None) -> Tensor | None:
         """Type input of each fold of a trial, (folds, B); None for none.
@@ -215,7 +216,7 @@ class SharedBackbones(nn.Module):
             return finding_type.expand(folds, -1)
         predicted_type = found[type_model][:, :, 1]
         if predicted_type.shape[0] != folds:
-            predicted_type = predicted_type.mean(dim=0).expand(folds, -1)
+            predicted_type = mean_over_folds(found[type_model])[:, 1].expand(folds, -1)
         return predicted_type.round() if kind == "hard" else predicted_type
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from trainables.common.errors import ConfigError
 from trainables.config.trial_config import HeadConfig, ModelConfig
 
+_SMALLEST_PROBABILITY: Final = 1e-37  # smaller probabilities, which float32 cannot hold, count as this one
 _NORM_EPS: Final = {"keras": 1e-5, "tf003": 1e-8}
 
 
@@ -185,11 +186,37 @@ def _hidden(config: HeadConfig, width: int, units: int) -> list[nn.Module]:
 
 
 def probabilities(logits: Tensor) -> Tensor:
-    """Turn logits (B, 1) or (B, K) into class probabilities, shape (B, 2) or (B, K)."""
+    """Turn logits (B, 1) or (B, K) into class probabilities, shape (B, 2) or (B, K).
+
+    Both columns keep their digits, so that the logit can be had back from a probability that is rounded to 1.
+    """
     if logits.shape[-1] == 1:
-        positive = torch.sigmoid(logits)
-        return torch.cat([1.0 - positive, positive], dim=-1)
+        return torch.cat([torch.sigmoid(-logits), torch.sigmoid(logits)], dim=-1)
     return torch.softmax(logits, dim=-1)
+
+
+def mean_over_folds(probabilities: Tensor) -> Tensor:
+    """Average fold models on their logits: the geometric mean of each class, scaled to sum to 1.
+
+    The mean of probabilities would be less certain than each of the models and drawn towards one half, so
+    that a threshold of theirs would not fit it. Of a single model the mean is the model itself.
+
+    Args:
+        probabilities: Probabilities of each fold model, shape (folds, ..., classes).
+
+    Returns:
+        Shape (..., classes), of the same type.
+
+    Source:
+        Ranjan and Gneiting (2010), "Combining probability forecasts", JRSS B 72:71.
+
+    >>> mean_over_folds(torch.tensor([[[0.2, 0.8]], [[0.8, 0.2]]], dtype=torch.float64)).tolist()
+    [[0.5, 0.5]]
+    """
+    if len(probabilities) == 1:
+        return probabilities[0]
+    logs = torch.log(probabilities.clamp_min(_SMALLEST_PROBABILITY))
+    return torch.softmax(logs.mean(dim=0), dim=-1)
 
 
 def _draw(layer: nn.Linear, style: str, *, gain: float) -> None:

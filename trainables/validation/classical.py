@@ -16,6 +16,7 @@ from trainables.data.training_data import TrainingData
 from trainables.features.batches import Features
 from trainables.features.feature_use import FeatureUse
 from trainables.features.loading import open_features
+from trainables.models.heads import mean_over_folds
 from trainables.runtime.trial_runtime import TrialRuntime
 from trainables.training.folds import FoldData
 from trainables.training.random_streams import resampled
@@ -129,7 +130,7 @@ class ClassicalValidation:
         return replace(report, is_last=True)
 
     def predict(self, rows: IntArray) -> Float32Array:
-        """Mean probabilities of the folds' models, which are fitted first if they are not yet.
+        """Mean of the folds' models, on logits; they are fitted first if they are not yet.
 
         Args:
             rows: Rows of the patch set that have a part in the task, shape (n,); rows of the sealed test part
@@ -143,7 +144,8 @@ class ClassicalValidation:
         places = np.searchsorted(self.training_data.task_rows, rows)
         features, _ = _open(self.config, replace(self.training_data, positions=places), self.runtime)
         inputs = _for_prediction(features, np.arange(len(rows)))
-        mean: Float32Array = np.mean([model.predict(inputs) for model in self._models], axis=0)
+        by_fold = np.stack([model.predict(inputs) for model in self._models])
+        mean: Float32Array = mean_over_folds(torch.from_numpy(by_fold)).numpy()
         return mean
 
     def state(self) -> dict[str, Any]:

@@ -22,6 +22,7 @@ _MLP_UNITS: Final = (64, 48)
 _MOST_ITERATIONS: Final = 2000  # limit for solvers that stop by themselves once they have converged
 _PLATT_FOLDS: Final = 5
 _HAVE_NO_PROBABILITIES: Final = ("svm", "linear_svm")
+_COUNT_ROWS: Final = ("tree", "knn", "majority", "stratified")
 _TAKE_CLASS_WEIGHTS: Final = ("svm", "linear_svm", "tree", "logistic")
 
 
@@ -59,10 +60,14 @@ class ClassicalModel:
 
     def __init__(self, config: TrialConfig, rows: Rows, *, seed: int) -> None:
         self.classes = rows.classes
+        self._rows = len(rows.labels) if config.classical.name in _COUNT_ROWS else None
         self._estimator = _fitted(config, rows, seed)
 
     def predict(self, inputs: Float32Array) -> Float32Array:
         """Map features (n, D) to probabilities (n, classes); 0 for a class that was not among the rows.
+
+        Estimators that count rows answer 0 and 1, which have no logit: one more row of each class is mixed
+        in, by the share that it has among all rows. Neither rankings nor decisions change.
 
         Raises:
             NanLossError: If a probability is not finite.
@@ -72,7 +77,10 @@ class ClassicalModel:
             probabilities[:, self._estimator.classes_] = self._estimator.predict_proba(inputs)
         if not np.isfinite(probabilities).all():
             raise NanLossError("the predictions are not finite")
-        return probabilities
+        if self._rows is None:
+            return probabilities
+        mixed: Float32Array = (self._rows * probabilities + 1) / np.float32(self._rows + self.classes)
+        return mixed
 
 
 def _fitted(config: TrialConfig, rows: Rows, seed: int) -> Any:

@@ -22,12 +22,14 @@ _CELLS_AT_ONCE: Final = 4_000_000  # distances in memory
 
 
 class NeighbourStack(Parameters):
-    """P(positive) = mean label of the `neighbours` nearest stored points, by Euclidean distance.
+    """P(positive) = share of positives among the `neighbours` nearest points, by Euclidean distance.
 
     Attributes:
         points: Standardised logits, shape (points, members).
         labels: Labels, 0 or 1, shape (points,).
         neighbours: Number of neighbours, at most the number of points.
+        added: Number of imagined neighbours of each class, which keep the share from 0 and 1, where it has
+            no logit; 0 in files of earlier versions.
     """
 
     kind: Literal["neighbours"] = "neighbours"
@@ -35,17 +37,19 @@ class NeighbourStack(Parameters):
     points: Matrix
     labels: tuple[Literal[0, 1], ...]
     neighbours: Annotated[int, Field(ge=1)]
+    added: Annotated[int, Field(ge=0)] = 0
 
     def combine(self, probabilities: FloatArray) -> FloatArray:
         """Combine predictions of shape (members, images, 2) into (images, 2)."""
         inputs = self.inputs.apply(positive_logits(probabilities))
         points, labels = np.asarray(self.points), np.asarray(self.labels, dtype=np.float64)
         block = max(1, _CELLS_AT_ONCE // len(points))
-        shares = [
-            labels[_nearest(inputs[start : start + block], points, self.neighbours)].mean(axis=1)
+        found = [
+            labels[_nearest(inputs[start : start + block], points, self.neighbours)].sum(axis=1)
             for start in range(0, len(inputs), block)
         ]
-        return two_columns(np.concatenate(shares))
+        shares = (np.concatenate(found) + self.added) / (self.neighbours + 2 * self.added)
+        return two_columns(shares)
 
 
 def fit_knn(members: Members, seed: int) -> NeighbourStack:
@@ -59,6 +63,7 @@ def fit_knn(members: Members, seed: int) -> NeighbourStack:
         points=as_matrix(inputs.apply(logits[kept])),
         labels=tuple(members.labels[kept].tolist()),
         neighbours=min(neighbours, len(kept)),
+        added=1,
     )
 
 

@@ -16,9 +16,9 @@ from results.export.bundle import export_bundle
 from results.export.model_card import model_card
 from results.predictors.loading import predict_rows
 from results.predictors.selected_model import resolve_model
-from results.predictors.test_evaluation import read_accesses
 from results.run.records import TrialRecord
-from results.run.refit_records import read_refit
+from results.run.refit_records import read_refit, refit_digest, refit_folder
+from results.run.test_accesses import read_accesses
 from trainables.common.errors import ConfigError
 from trainables.config.tasks import task_named
 from trainables.config.trial_config import decode
@@ -350,3 +350,16 @@ def test_the_verbs_refit_and_evaluate_and_log_the_refitted_model(refitted, capsy
     patches = material_of(refitted).patch_set
     sealed = read_split(refitted.split_file).folds_of(select_rows(patches, task_named(TASK))) == TEST
     assert found["images"] == sealed.sum()
+
+
+def test_another_refit_of_a_trial_has_another_digest(refitted):
+    before = refit_digest(refitted, (0,))
+    path = next(refit_folder(refitted, 0).glob("*.safetensors"))
+    kept = path.read_bytes()
+    try:
+        path.write_bytes(kept[:-1] + bytes([kept[-1] ^ 1]))
+        assert refit_digest(refitted, (0,)) != before
+    finally:
+        path.write_bytes(kept)
+    assert refit_digest(refitted, (0,)) == before
+    assert resolve_model(refitted, trial=0, refit=True).refit_digest == before

@@ -34,7 +34,7 @@ def grouped(tmp_path_factory):
 
 def finished(folder, *, is_naive):
     run = make_run(folder, {0: CONFIGS[0], 5: CONFIGS[0]}, is_naive=is_naive)
-    build_ensembles(run, methods=("average",), resamples=20, seed=0)
+    build_ensembles(run, methods=("average",), seed=0)
     return run
 
 

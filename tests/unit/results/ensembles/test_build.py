@@ -14,10 +14,9 @@ from simulated_trials import simulate
 from results.ensembles.build import Ensemble, build_ensembles, read_ensemble
 from results.ensembles.members import align
 from results.ensembles.methods import METHODS
-from results.ensembles.nested import TIE
 from results.ensembles.tables import ensemble_table, ensembles_as_csv, ensembles_as_json
 from results.errors import EnsembleError
-from results.scores.bootstrap import Interval
+from results.scores.interval import Interval
 from trainables.common.errors import UnknownNameError
 
 NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
@@ -36,7 +35,7 @@ def shown(table):
 
 
 def test_ensembles_are_written_and_read_back(run):
-    built = build_ensembles(run, max_members=3, resamples=50, seed=1)
+    built = build_ensembles(run, max_members=3, seed=1)
     assert [ensemble.method for ensemble in built] == ["best_single", *METHODS]
     assert sum(ensemble.is_chosen for ensemble in built) == 1
     for ensemble in built:
@@ -45,43 +44,46 @@ def test_ensembles_are_written_and_read_back(run):
         assert ensemble.calibration is not None
         assert 0 < ensemble.threshold < 1
         assert all(math.isfinite(value) for value in ensemble.nested.metrics.values())
-    best = max(ensemble.nested.auc for ensemble in built[1:])
-    simplest = next(ensemble for ensemble in built[1:] if ensemble.nested.auc >= best - TIE)
-    assert simplest.is_chosen
-    assert read_ensemble(run) == simplest
+    assert built[0].nested.difference is None
+    assert read_ensemble(run) == next(ensemble for ensemble in built if ensemble.is_chosen)
 
 
 def test_members_without_weight_are_dropped(tmp_path):
     trials = {0: simulate(trials=1, strength=-3.0)[0], 1: simulate(trials=1, strength=3.0)[0]}
     run = make_run(tmp_path, trials)
-    build_ensembles(run, methods=["greedy"], resamples=2, seed=0)
+    build_ensembles(run, methods=["greedy"], seed=0)
     found = read_ensemble(run, "greedy")
     assert (found.trials, found.fitted.weights, found.pool) == ((1,), (1.0,), (1, 0))
 
 
-def test_the_pool_holds_the_best_trials(run):
-    values = {record.number: record.value for record in run.records()}
-    wanted = sorted(values, key=values.__getitem__, reverse=True)[:2]
-    built = build_ensembles(run, pool=2, methods=["average"], resamples=2, seed=0)
-    assert list(built[0].pool) == wanted
+def test_every_complete_trial_is_in_the_pool_and_only_those_with_weights_are_members(run):
+    run.write_record(trial_record(0, value=0.99, has_weights=False))
+    built = build_ensembles(run, methods=["average"], seed=0)
+    assert set(built[0].pool) == {record.number for record in run.records()}
+    assert all(0 not in ensemble.trials for ensemble in built)
+
+
+def test_named_trials_are_the_only_candidates(run):
+    built = build_ensembles(run, trials=[1, 2], methods=["average"], seed=0)
+    assert set(built[1].pool) == set(built[1].trials) == {1, 2}
 
 
 def test_a_single_trial_is_an_ensemble_of_one_and_says_so(tmp_path):
     run = make_run(tmp_path, simulate(trials=1))
-    built = build_ensembles(run, resamples=2, seed=0)
+    built = build_ensembles(run, seed=0)
     assert [(one.method, one.trials, one.is_chosen) for one in built] == [("best_single", (0,), True)]
     assert read_ensemble(run).method == "best_single"
     assert "Only one trial can be a member" in " ".join(shown(ensemble_table(built)).split())
 
 
-def test_collapsed_trials_are_left_out(run):
+def test_collapsed_trials_are_no_members(run):
     run.write_record(trial_record(0, value=0.99, collapsed_folds=(1,)))
-    assert 0 not in build_ensembles(run, methods=["average"], resamples=2, seed=0)[0].pool
+    assert all(0 not in one.trials for one in build_ensembles(run, methods=["average"], seed=0))
 
 
 def test_collapsed_trials_are_used_when_there_is_nothing_else_and_it_is_said(tmp_path):
     run = make_run(tmp_path, simulate(trials=2), collapsed_folds=(0,))
-    built = build_ensembles(run, methods=["average"], resamples=2, seed=0)
+    built = build_ensembles(run, methods=["average"], seed=0)
     assert built[1].collapsed == built[1].trials
     assert "Collapsed in some fold: trials 0, 1." in shown(ensemble_table(built))
 
@@ -100,9 +102,9 @@ def test_trials_that_cannot_be_members_say_what_to_do(tmp_path, changes, message
         build_ensembles(run, seed=0)
 
 
-def test_a_pool_needs_a_place(run):
-    with pytest.raises(EnsembleError, match="found pool 0 and members 4"):
-        build_ensembles(run, pool=0, seed=0)
+def test_an_ensemble_needs_a_member(run):
+    with pytest.raises(EnsembleError, match="at least 1 member, found members 0"):
+        build_ensembles(run, max_members=0, seed=0)
 
 
 def test_an_ensemble_that_was_not_built_says_how(run):
@@ -124,15 +126,27 @@ def test_an_unknown_ensemble_answers_with_the_nearest(run):
 def test_the_threshold_fits_the_calibrated_probability(tmp_path):
     trials = simulate(images=1000, shift=4.0)
     run = make_run(tmp_path, trials)
-    build_ensembles(run, methods=["average"], resamples=2, seed=0)
+    build_ensembles(run, methods=["average"], seed=0)
     found, members = read_ensemble(run), align(trials)
-    positive = found.calibration.apply(found.fitted.combine(members.only(found.trials).probabilities)[:, 1])
+    combined = found.fitted.combine(members.only(found.trials).probabilities)
+    positive = found.calibration.apply(combined)[:, 1]
     assert positive.mean() == pytest.approx(members.labels.mean(), abs=0.02)
     assert np.mean((positive >= found.threshold) == members.labels) > 0.75
+    assert found.mean_calibration.slope > found.calibration.slope
+    assert set(found.rule.thresholds) == {"f1", "f2"}
+
+
+def test_a_file_of_an_earlier_version_uses_its_only_calibration_for_the_mean_too(run):
+    build_ensembles(run, methods=["average"], seed=0)
+    kept = json.loads(run.ensemble_file("average").read_text())
+    del kept["mean_calibration"], kept["thresholds"]
+    rule = Ensemble.model_validate(kept).rule
+    assert rule.mean_calibration == rule.calibration
+    assert rule.threshold_of("f2") == rule.threshold
 
 
 def test_tables_fit_eighty_columns_and_rows_are_plain(run):
-    built = build_ensembles(run, resamples=20, seed=0)
+    built = build_ensembles(run, seed=0)
     text = shown(ensemble_table(built))
     assert max(len(line) for line in text.splitlines()) <= 80
     for ensemble in built:
@@ -145,6 +159,6 @@ def test_tables_fit_eighty_columns_and_rows_are_plain(run):
 
 
 def test_an_ensemble_record_refuses_unknown_keys(run):
-    kept = build_ensembles(run, methods=[], resamples=2, seed=0)[0].model_dump()
+    kept = build_ensembles(run, methods=[], seed=0)[0].model_dump()
     with pytest.raises(ValidationError, match="Extra inputs"):
         Ensemble.model_validate({**kept, "colour": "red"})

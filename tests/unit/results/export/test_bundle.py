@@ -1,7 +1,9 @@
 """Exporting a run: whole or not at all, checked against torch and the search, honest in its papers."""
 
 import datetime
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -221,12 +223,13 @@ def test_the_scores_of_an_opened_test_part_go_into_manifest_and_card(run, tmp_pa
             groups=np.array(["a", "b", "c", "d"]),
             by="orchestrate evaluate",
             now=NOW,
-            resamples=20,
+            training_shares=np.array([0.5, 0.5]),
         )
         found = export_bundle(run, tmp_path / "opened", trial=0, held_out_limit=2).manifest
         other = export_bundle(run, tmp_path / "other", trial=5, held_out_limit=2).manifest
     finally:
         run.openings_file.unlink(missing_ok=True)
+        shutil.rmtree(Path(run.search().store) / "test_openings", ignore_errors=True)
     assert found.test.metrics["auc"].estimate == 0.5
     assert found.test.opening == found.test.openings == 1
     assert "the first opening of 1 so far" in model_card(found)
@@ -234,7 +237,7 @@ def test_the_scores_of_an_opened_test_part_go_into_manifest_and_card(run, tmp_pa
 
 
 def test_an_ensemble_is_exported_under_its_method(run, tmp_path):
-    build_ensembles(run, methods=("average",), resamples=20, seed=0)
+    build_ensembles(run, methods=("average",), seed=0)
     manifest = export_bundle(run, tmp_path / "out", held_out_limit=2).manifest
     assert manifest.method == "ensemble average"
     assert not manifest.is_single_trial

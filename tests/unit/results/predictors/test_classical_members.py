@@ -125,7 +125,7 @@ def test_a_classical_trial_that_ends_late_is_whole(table_run: RunFolder) -> None
 
 
 def test_the_leaderboard_names_the_model_and_its_settings(table_run: RunFolder) -> None:
-    by_trial = {row.trial: row.settings for row in leaderboard(table_run, resamples=20)}
+    by_trial = {row.trial: row.settings for row in leaderboard(table_run)}
     assert [by_trial[number] for number in (0, 1, 2)] == ["tree depth=4", "svm c=1 scaled", "majority"]
 
 
@@ -135,14 +135,14 @@ def test_on_images_the_backbone_is_named_too() -> None:
 
 
 def test_ensembles_take_classical_members(table_run: RunFolder) -> None:
-    found = build_ensembles(table_run, methods=("average",), resamples=20, seed=0)
+    found = build_ensembles(table_run, methods=("average",), seed=0)
     assert {one.method: one.trials for one in found} == {"best_single": (1,), "average": (1, 0)}
     assert found[1].nested.auc > 0.95
     assert has_classical_member(table_run, (0,))
 
 
 def test_the_sealed_test_part_is_scored_by_models_fitted_again(table_run: RunFolder) -> None:
-    build_ensembles(table_run, methods=("average",), resamples=20, seed=0)
+    build_ensembles(table_run, methods=("average",), seed=0)
     found = open_test_part(table_run, ensemble="average", trial=None, by="test")
     assert found.images == 569 - len(table_run.out_of_fold(1).rows)
     assert found.metrics["auc"].estimate > 0.95
@@ -179,7 +179,7 @@ def test_a_search_that_ends_in_classical_models_finishes_without_a_bundle(
 
 
 def test_nets_and_classical_models_are_combined_as_their_rule_says(mixed_run: RunFolder) -> None:
-    build_ensembles(mixed_run, methods=("average",), resamples=20, seed=0)
+    build_ensembles(mixed_run, methods=("average",), seed=0)
     chosen = resolve_model(mixed_run, ensemble="average")
     assert set(chosen.trials) == {0, 1}
     rows = mixed_run.out_of_fold(0).rows[:9]
@@ -194,7 +194,7 @@ def test_nets_and_classical_models_are_combined_as_their_rule_says(mixed_run: Ru
         mixed_run, 0, config, rows, weights=weights_of(config, mixed_run.search())
     )
     assert chosen.calibration is not None
-    expected = chosen.calibration.apply((by_net[:, 1] + by_neighbours[:, 1]) / 2)
+    expected = chosen.calibration.apply((by_net + by_neighbours) / 2)[:, 1]
     found = predict_rows(mixed_run, rows, ensemble="average")
     np.testing.assert_allclose(found[:, 1], expected, atol=1e-5)
     np.testing.assert_allclose(found.sum(axis=1), 1.0, atol=1e-6)

@@ -13,6 +13,7 @@ from results.errors import ExportError
 from results.predictors import ensemble_module
 from results.predictors.ensemble_module import EnsembleModule, combination_graph, write_onnx
 from results.scores.calibration import Platt
+from trainables.models.heads import mean_over_folds
 
 CALIBRATION = Platt(slope=0.3, intercept=-0.2)
 
@@ -45,10 +46,7 @@ class Pixels(nn.Module):
 
 def expected(fitted, calibration, probabilities):
     combined = fitted.combine(probabilities)
-    if calibration is None:
-        return combined
-    positive = calibration.apply(combined[:, 1])
-    return np.stack([1 - positive, positive], axis=1)
+    return combined if calibration is None else calibration.apply(combined)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -113,3 +111,26 @@ def test_weights_that_no_single_file_holds_are_refused(tmp_path, monkeypatch):
     with pytest.raises(ExportError, match=r"the weights take 0\.0 GB, one ONNX file holds at most 2 GB"):
         write_onnx(module, {"raw": torch.rand(2, 1, 1)}, tmp_path / "model.onnx")
     assert not list(tmp_path.iterdir())
+
+
+def test_fold_models_are_averaged_on_their_logits():
+    logits = torch.tensor([[-2.0, 0.0, 30.0], [4.0, 1.0, 50.0]], dtype=torch.float64)
+    by_fold = torch.stack([torch.sigmoid(-logits), torch.sigmoid(logits)], dim=-1)
+    found = mean_over_folds(by_fold)
+    np.testing.assert_allclose(torch.logit(found[:2, 1]).numpy(), [1.0, 0.5], atol=1e-12)
+    # 40, which a rounded positive probability could not tell from infinity.
+    assert torch.log(found[2, 1] / found[2, 0]).item() == pytest.approx(40.0)
+    assert torch.equal(mean_over_folds(by_fold[:1]), by_fold[0])
+
+
+def test_a_fold_model_that_is_certain_to_its_last_digit_does_not_make_the_mean_nan():
+    by_fold = torch.tensor([[[1.0, 0.0]], [[0.3, 0.7]]], dtype=torch.float64)
+    assert torch.isfinite(mean_over_folds(by_fold)).all()
+
+
+def test_the_module_predicts_by_the_mean_logit_of_its_folds_and_its_calibration():
+    folds = torch.tensor([[[0.9, 0.1]], [[0.2, 0.8]], [[0.4, 0.6]]], dtype=torch.float64)
+    module = EnsembleModule(Pixels(), combination_graph(WeightedMean(weights=(1.0,)), CALIBRATION))
+    found = module.combine([folds])[0, 1].item()
+    mean = torch.log(folds[:, 0, 1] / folds[:, 0, 0]).mean().item()
+    assert found == pytest.approx(1 / (1 + np.exp(-(0.3 * mean - 0.2))))

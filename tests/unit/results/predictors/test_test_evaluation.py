@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -14,15 +15,15 @@ from sklearn.metrics import fbeta_score, roc_auc_score
 from results.ensembles.build import build_ensembles
 from results.errors import EnsembleError, RunError
 from results.predictors.test_evaluation import (
+    TestEvaluation,
     evaluate_test,
     evaluation_as_csv,
     evaluation_as_json,
     evaluation_table,
-    read_accesses,
-    record_access,
 )
 from results.run.records import OutOfFold, TrialRecord
 from results.run.run_folder import RunFolder
+from results.run.test_accesses import read_accesses, record_access, sealed_digest
 from results.scores.calibration import sigmoid
 from results.scores.metrics import METRICS, mean_fold_auc
 from trainables.common.errors import DataError, OneClassError
@@ -62,7 +63,7 @@ def run(tmp_path):
                 finished_at=NOW,
             )
         )
-    build_ensembles(run, methods=("average",), resamples=20, seed=0)
+    build_ensembles(run, methods=("average",), seed=0)
     return run
 
 
@@ -74,7 +75,7 @@ def evaluate(run, **changes):
         "groups": GROUPS,
         "by": "orchestrate evaluate first",
         "now": NOW,
-        "resamples": 200,
+        "training_shares": np.array([0.5, 0.5]),
     }
     return evaluate_test(run, **{**asked, **changes})
 
@@ -85,7 +86,8 @@ def test_the_scores_are_those_of_sklearn_at_the_ensembles_threshold(run):
     decided = positive >= found.threshold
     assert found.model == "ensemble average"
     assert found.metrics["auc"].estimate == pytest.approx(roc_auc_score(LABELS, positive))
-    assert found.metrics["f2"].estimate == pytest.approx(fbeta_score(LABELS, decided, beta=2))
+    for_f2 = positive >= found.thresholds["f2"]
+    assert found.metrics["f2"].estimate == pytest.approx(fbeta_score(LABELS, for_f2, beta=2))
     assert found.metrics["accuracy"].estimate == pytest.approx((decided == LABELS).mean())
     assert found.confusion == (
         (int((~decided & (LABELS == 0)).sum()), int((decided & (LABELS == 0)).sum())),
@@ -136,7 +138,7 @@ def test_the_opening_is_on_disk_before_anything_is_predicted(run):
 
     found = evaluate(run, predict=look)
     (opening,) = read_accesses(run)
-    assert opening.result == found
+    assert TestEvaluation.model_validate(opening.result) == found
     assert len(run.openings_file.read_text().splitlines()) == 2
 
 
@@ -154,6 +156,45 @@ def test_openings_are_counted(run):
     assert read_accesses(run) == []
     assert [evaluate(run).opening for _ in range(3)] == [1, 2, 3]
     assert len(read_accesses(run)) == 3
+
+
+def test_looks_at_the_same_patients_are_counted_over_all_runs_in_the_store(run, tmp_path):
+    other = RunFolder(tmp_path / "other")
+    shutil.copytree(run.path, other.path)
+    assert [evaluate(one).opening for one in (run, other, run)] == [1, 2, 3]
+    assert len(read_accesses(other)) == 1
+    assert len(read_accesses(other, sealed=sealed_digest(GROUPS))) == 3
+    others = np.array([f"q{row // 4}" for row in range(60)])
+    assert evaluate(other, groups=others).opening == 2  # its own first look; other patients were sealed
+
+
+def test_a_log_that_cannot_be_written_keeps_the_test_part_closed(run, tmp_path):
+    (tmp_path / "store").mkdir(exist_ok=True)
+    (tmp_path / "store" / "test_openings").write_text("in the way")
+    with pytest.raises(RunError, match="the test part stays closed, since the log of its openings cannot be"):
+        evaluate(run)
+
+
+def test_a_perfect_score_of_few_patients_has_an_interval_that_says_how_few(run):
+    labels = np.array([0] * 5 + [1] * 5)
+    found = evaluate(
+        run,
+        test_rows=TEST_ROWS[:10],
+        labels=labels,
+        groups=np.arange(10).astype(str),
+        predict=lambda rows: np.stack([1 - labels, labels], axis=1) * 0.98 + 0.01,
+    )
+    for name in ("auc", "recall", "specificity", "accuracy", "average_precision", "f2", "balanced_accuracy"):
+        assert found.metrics[name].estimate == 1.0
+        assert found.metrics[name].low < 0.8, name
+    console = Console(width=80, file=io.StringIO())
+    console.print(evaluation_table(found))
+    assert "Only 5 patients of one class: every number is rough." in " ".join(console.file.getvalue().split())
+
+
+def test_the_majority_row_is_the_majority_of_the_training_part(run):
+    found = evaluate(run, training_shares=np.array([0.7, 0.3]))
+    assert (found.baseline["recall"], found.baseline["specificity"]) == (0.0, 1.0)
 
 
 @pytest.mark.parametrize("line", ["{", "[]", "{}", '{"opening": "a"}'])
@@ -175,7 +216,13 @@ def test_a_line_is_flushed_to_the_disk_itself(run, monkeypatch):
     flushed = []
     monkeypatch.setattr(os, "fsync", lambda descriptor: flushed.append(os.fstat(descriptor).st_ino))
     record_access(run, {"opening": "a"})
-    assert flushed == [run.openings_file.stat().st_ino, run.path.stat().st_ino]
+    shared = next((run.path.parent / "store" / "test_openings").iterdir())
+    assert flushed == [
+        shared.stat().st_ino,
+        shared.parent.stat().st_ino,
+        run.openings_file.stat().st_ino,
+        run.path.stat().st_ino,
+    ]
 
 
 def test_a_model_that_does_not_exist_opens_nothing(run):
@@ -218,6 +265,6 @@ def test_the_table_fits_a_terminal_and_says_how_often_the_test_was_opened(run):
     console.print(evaluation_table(evaluate(run)))
     shown = console.file.getvalue()
     assert max(map(len, shown.splitlines())) <= 80
-    assert "Look number 2 at it." in shown
+    assert "Look number 2 at these patients, over all runs" in " ".join(shown.split())
     assert "BAcc" in shown
     assert "true \\ called" in shown

@@ -22,7 +22,7 @@ from results.predictors.threshold_sweep import (
     sweep_of,
     sweep_table,
 )
-from results.scores.calibration import cross_fitted_calibration
+from results.scores.decision_rule import cross_fit
 from trainables.common.errors import DataError
 
 LABELS = np.array([0, 0, 1, 1, 0, 1, 1, 0])
@@ -36,7 +36,7 @@ def both(positive):
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     run = make_run(tmp_path_factory.mktemp("run"), {0: CONFIGS[0], 5: CONFIGS[0]})
-    build_ensembles(run, methods=("average", "stack_logistic"), max_members=1, resamples=20, seed=0)
+    build_ensembles(run, methods=("average", "stack_logistic"), max_members=1, seed=0)
     return run
 
 
@@ -74,7 +74,7 @@ def test_probabilities_that_are_none_are_refused():
 def test_a_trial_is_judged_by_probabilities_calibrated_on_the_other_folds(run):
     kept = run.out_of_fold(5)
     swept = sweep_of(run, trial=5)
-    expected = sweep(kept.labels, cross_fitted_calibration(kept), chosen=0.5)
+    expected = sweep(kept.labels, cross_fit(kept).probabilities, chosen=0.5)
     by_threshold = {one.threshold: one for one in swept.decisions}
     assert [by_threshold[one.threshold].found for one in expected] == [one.found for one in expected]
     assert (swept.model, swept.positive) == ("trial 5", "malignant")
@@ -83,7 +83,7 @@ def test_a_trial_is_judged_by_probabilities_calibrated_on_the_other_folds(run):
 def test_an_ensemble_is_judged_by_predictions_that_it_was_not_fitted_on(run):
     pool = align({number: run.out_of_fold(number) for number in (0, 5)})
     nested = nested_predictions(pool, "stack_logistic", max_members=1, seed=0)
-    expected = sweep(nested.labels, cross_fitted_calibration(nested), chosen=0.5)
+    expected = sweep(nested.labels, cross_fit(nested).probabilities, chosen=0.5)
     found = {one.threshold: one for one in sweep_of(run, ensemble="stack_logistic").decisions}
     assert [found[one.threshold].alarms for one in expected] == [one.alarms for one in expected]
     assert any(one.alarms not in (0, 16) for one in expected)

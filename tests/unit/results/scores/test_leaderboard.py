@@ -12,6 +12,7 @@ from rich.console import Console
 from results.errors import RunError
 from results.run.records import OutOfFold, SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
+from results.scores.fold_scores import out_of_fold_metrics
 from results.scores.leaderboard import (
     Row,
     leaderboard,
@@ -126,7 +127,7 @@ def shown(rows, **choices):
 
 
 def test_complete_trials_are_ranked_and_the_others_follow_without_rank(run):
-    found = [(row.rank, row.trial, row.state) for row in leaderboard(run, resamples=20)]
+    found = [(row.rank, row.trial, row.state) for row in leaderboard(run)]
     assert found == [
         (1, 1, "complete"),
         (2, 4, "complete"),
@@ -142,18 +143,18 @@ def test_of_equal_trials_the_smaller_ranks_first(empty_run):
     keep(empty_run, 0, 0.8, predictions(1.0), trained_parameters=500)
     keep(empty_run, 1, 0.8, predictions(1.0), trained_parameters=100)
     keep(empty_run, 2, 0.8, predictions(1.0), trained_parameters=None)
-    assert [row.trial for row in leaderboard(empty_run, resamples=2)[:3]] == [1, 0, 2]
+    assert [row.trial for row in leaderboard(empty_run)[:3]] == [1, 0, 2]
 
 
 def test_a_loss_ranks_the_lowest_first(empty_run):
     empty_run.write_search(search_record(metric="log_loss"))
     keep(empty_run, 0, 0.9, predictions(1.0))
     keep(empty_run, 1, 0.3, predictions(1.0))
-    assert [row.trial for row in leaderboard(empty_run, resamples=2)[:2]] == [1, 0]
+    assert [row.trial for row in leaderboard(empty_run)[:2]] == [1, 0]
 
 
 def test_the_auc_is_the_mean_over_folds_with_its_spread(run):
-    first, out_of_fold = leaderboard(run, resamples=100)[0], run.out_of_fold(1)
+    first, out_of_fold = leaderboard(run)[0], run.out_of_fold(1)
     areas = [
         mean_fold_auc(out_of_fold.labels[own], out_of_fold.probabilities[own], out_of_fold.folds[own])
         for own in (out_of_fold.folds == fold for fold in range(5))
@@ -164,14 +165,48 @@ def test_the_auc_is_the_mean_over_folds_with_its_spread(run):
 
 
 def test_only_trials_that_chance_can_explain_are_tied_with_the_first(run):
-    assert [row.tied for row in leaderboard(run, resamples=200)[:3]] == [True, True, False]
+    assert [row.tied for row in leaderboard(run)[:3]] == [True, True, False]
 
 
-def test_only_the_top_trials_get_an_interval(run):
-    rows = leaderboard(run, resamples=2, top=1)
-    assert [row.auc_low is None for row in rows[:3]] == [False, True, True]
-    assert [row.tied for row in rows[:3]] == [True, None, None]
-    assert rows[1].interval == f"{rows[1].auc:.2f}"
+def test_every_complete_trial_has_an_interval_and_is_compared(run):
+    rows = leaderboard(run)
+    assert all(row.auc_low < row.auc < row.auc_high for row in rows[:3])
+    assert [row.tied for row in rows[3:]] == [None] * 4
+
+
+def test_rank_one_says_what_its_selection_is_worth_without_luck(empty_run):
+    for number in range(30):
+        kept = predictions(0.0, noise=number + 1, images=120, folds=4)
+        keep(empty_run, number, float(mean_fold_auc(kept.labels, kept.probabilities, kept.folds)), kept)
+    first, *others = leaderboard(empty_run)
+    assert first.auc > 0.57
+    assert first.selected_low < 0.5 < first.selected_high
+    assert first.selected_auc < first.auc - 0.03
+    assert all(row.selected_auc is None for row in others)
+    words = " ".join(shown([first, *others], limit=5).split())
+    assert f"selected anew without each fold, the best has {first.selected_auc:.2f} [" in words
+
+
+def test_few_patients_of_a_class_are_said(empty_run):
+    keep(empty_run, 0, 0.7, predictions(1.0, images=20, folds=3))
+    words = " ".join(shown(leaderboard(empty_run)).split())
+    assert "of one class: every number is rough." in words
+
+
+def test_scores_are_those_of_every_other_table(run):
+    row, kept = leaderboard(run)[0], run.out_of_fold(1)
+    metrics = out_of_fold_metrics(kept)
+    assert (row.auc, row.f2, row.balanced_accuracy) == (
+        metrics["auc"],
+        metrics["f2"],
+        metrics["balanced_accuracy"],
+    )
+
+
+def test_the_majority_row_does_not_look_better_in_f2_than_a_model_that_ranks(run):
+    rows = leaderboard(run)
+    majority_positive = 5 * 0.4 / (5 * 0.4 + 0.6)  # everything called positive
+    assert rows[0].f2 > majority_positive - 0.02
 
 
 def test_folds_that_collapsed_are_named_whoever_noticed(empty_run):
@@ -185,26 +220,26 @@ def test_folds_that_collapsed_are_named_whoever_noticed(empty_run):
         OutOfFold(one.rows, one.labels, one.folds, one.groups, probabilities),
         collapsed_folds=(1,),
     )
-    rows = leaderboard(empty_run, resamples=2)
+    rows = leaderboard(empty_run)
     assert rows[0].collapsed == (1, 3)
     assert "collapsed" in shown(rows)
 
 
 def test_the_majority_baseline_is_always_there(run):
-    baseline = next(row for row in leaderboard(run, resamples=2) if row.state == "baseline")
+    baseline = next(row for row in leaderboard(run) if row.state == "baseline")
     assert (baseline.auc, baseline.balanced_accuracy, baseline.recall) == (0.5, 0.5, 0.0)
     assert baseline.accuracy == pytest.approx(0.6)
 
 
 def test_a_single_fold_has_no_spread(empty_run):
     keep(empty_run, 0, 0.7, predictions(1.0, folds=1))
-    assert leaderboard(empty_run, resamples=2)[0].auc_sd is None
+    assert leaderboard(empty_run)[0].auc_sd is None
 
 
 def test_folds_without_two_classes_cannot_be_ranked(empty_run):
     one = predictions(1.0)
     keep(empty_run, 0, 0.7, OutOfFold(one.rows, one.labels, one.labels, one.groups, one.probabilities))
-    with pytest.raises(OneClassError, match="folds that hold two classes, found none"):
+    with pytest.raises(OneClassError, match="two classes within a fold; none of the 2 folds has them"):
         leaderboard(empty_run)
 
 
@@ -226,7 +261,7 @@ def test_a_run_with_nothing_but_failures_still_lists_them(empty_run):
 
 
 def test_csv_and_json_hold_every_field_and_no_nan(run):
-    rows = leaderboard(run, resamples=5)
+    rows = leaderboard(run)
     as_json = json.loads(json.dumps(rows_as_json(rows), allow_nan=False))
     as_csv = list(csv.DictReader(io.StringIO(rows_as_csv(rows))))
     assert set(as_json[0]) == set(as_csv[0]) == set(Row.__dataclass_fields__)
@@ -237,7 +272,7 @@ def test_csv_and_json_hold_every_field_and_no_nan(run):
 
 
 def test_the_table_fits_eighty_columns_and_names_the_causes(run):
-    text = shown(leaderboard(run, resamples=50))
+    text = shown(leaderboard(run))
     assert max(len(line) for line in text.splitlines()) <= 80
     assert "…" not in text
     words = " ".join(text.split())
@@ -246,7 +281,7 @@ def test_the_table_fits_eighty_columns_and_names_the_causes(run):
 
 
 def test_a_limited_table_says_how_many_trials_it_leaves_out(run):
-    rows = leaderboard(run, resamples=2)
+    rows = leaderboard(run)
     words = " ".join(shown(rows, limit=2).split())
     assert "4 more trials not shown" in words
     assert "majority" in words
@@ -261,4 +296,4 @@ def test_settings_read_as_short_text():
 
 
 def test_the_leaderboard_repeats(run):
-    assert leaderboard(run, resamples=20) == leaderboard(run, resamples=20)
+    assert leaderboard(run) == leaderboard(run)

@@ -15,7 +15,6 @@ from results.scores.metrics import (
     best_threshold,
     collapsed_folds,
     confusion,
-    cross_fitted_decisions,
     decision_scores,
     decisions,
     f2,
@@ -199,27 +198,16 @@ def test_more_than_two_classes_need_no_threshold():
     assert best_threshold(np.array([0, 1, 2]), np.eye(3)) == 0.5
 
 
-def test_a_cross_fitted_threshold_never_sees_its_own_fold():
-    # Fold 1 alone would be right at any threshold in (0.1, 0.2]; fold 0 puts the threshold at 0.5.
-    predictions_ = out_of_fold([0, 1, 0, 1], [0.3, 0.7, 0.1, 0.2], [0, 0, 1, 1])
-    assert cross_fitted_decisions(predictions_).tolist() == [1, 1, 0, 0]
-
-
-def test_cross_fitted_decisions_of_noise_are_no_better_than_chance():
-    random = np.random.default_rng(3)
-    labels = random.integers(2, size=2000)
-    noise = out_of_fold(labels, random.random(2000), np.arange(2000) % 5)
-    found = decision_scores(labels, cross_fitted_decisions(noise), 2)["balanced_accuracy"]
-    assert found == pytest.approx(0.5, abs=0.03)
-
-
-def test_a_single_fold_is_decided_at_a_half():
-    assert cross_fitted_decisions(out_of_fold([0, 1], [0.6, 0.7], [0, 0])).tolist() == [1, 1]
-
-
 def test_folds_that_predict_one_class_are_named():
     found = collapsed_folds(out_of_fold([0, 1, 0, 1], [0.1, 0.2, 0.1, 0.9], [0, 0, 3, 3]))
     assert found == (0,)
+
+
+def test_the_majority_baseline_calls_the_most_common_class_of_the_training_part():
+    labels = np.array([0, 1, 1, 1])
+    found = majority_baseline(labels, 2, shares=np.array([0.8, 0.2]))
+    assert (found["recall"], found["accuracy"]) == (0.0, 0.25)
+    assert found["log_loss"] == pytest.approx(-(np.log(0.8) + 3 * np.log(0.2)) / 4)
 
 
 def test_the_majority_baseline_knows_only_the_shares():

@@ -16,10 +16,10 @@ from results.export.bundle import export_bundle
 from results.predictors.selected_model import resolve_model
 from results.predictors.threshold_sweep import sweep_of
 from results.run.records import OutOfFold
-from results.scores.calibration import cross_fitted_calibration, fit_platt
 from results.scores.cross_fitting import crossfit_parts, folds_or_drawn
+from results.scores.decision_rule import cross_fit, fit_decision_rule
 from results.scores.leaderboard import leaderboard
-from results.scores.metrics import best_threshold, cross_fitted_decisions, decisions
+from results.scores.metrics import decisions
 from trainables.data.splits import TEST, TRAINING, read_split
 
 
@@ -75,15 +75,18 @@ def test_a_class_with_three_patients_is_cut_into_three_parts_and_one_with_a_sing
 
 def test_each_part_is_calibrated_and_decided_by_the_others():
     kept = one_fold()
-    calibrated, decided = cross_fitted_calibration(kept), cross_fitted_decisions(kept)
-    parts, positive = crossfit_parts(kept), kept.probabilities[:, 1]
+    found, parts = cross_fit(kept), crossfit_parts(kept)
     for part in range(5):
         own, others = parts == part, parts != part
-        expected = fit_platt(kept.labels[others], positive[others]).apply(positive[own])
-        np.testing.assert_allclose(calibrated[own, 1], expected)
-        threshold = best_threshold(kept.labels[others], kept.probabilities[others])
-        np.testing.assert_array_equal(decided[own], decisions(kept.probabilities[own], threshold))
-    assert abs(calibrated[:, 1].mean() - kept.labels.mean()) < 0.05 < positive.mean() - kept.labels.mean()
+        rule = fit_decision_rule(OutOfFold(*(getattr(kept, name)[others] for name in OutOfFold.__slots__)))
+        calibrated = rule.calibration.apply(kept.probabilities[own])
+        np.testing.assert_allclose(found.probabilities[own], calibrated)
+        for metric in ("balanced_accuracy", "f1", "f2"):
+            expected = decisions(calibrated, rule.threshold_of(metric))
+            np.testing.assert_array_equal(found.decided[metric][own], expected)
+    positive = kept.probabilities[:, 1]
+    assert abs(found.probabilities[:, 1].mean() - kept.labels.mean()) < 0.05
+    assert positive.mean() - kept.labels.mean() > 0.05
 
 
 @pytest.mark.parametrize("method", ["best_single", *METHODS])
@@ -91,9 +94,8 @@ def test_every_method_predicts_a_part_without_its_labels(method, monkeypatch):
     trials = {number: one_fold(seed=number) for number in range(3)}
     found = nested_predictions(align(trials), method, max_members=3, seed=0)
     assert set(found.folds.tolist()) == {0, 1, 2, 3, 4}
-    monkeypatch.setattr(
-        nested, "_outer_folds", lambda *_: found.folds
-    )  # turned labels would be cut otherwise
+    # Turned labels would be cut into other parts.
+    monkeypatch.setattr(nested, "selection_folds", lambda *_, **__: found.folds)
     own = found.folds == 2
     turned = {
         number: replace(one, labels=np.where(own, 1 - one.labels, one.labels))
@@ -123,7 +125,7 @@ def test_only_the_validation_part_has_predictions_and_scores(run):
 
 
 def test_the_auc_of_a_trial_is_that_of_the_validation_part(run):
-    rows, kept = leaderboard(run, resamples=50), run.out_of_fold(0)
+    rows, kept = leaderboard(run), run.out_of_fold(0)
     own = next(row for row in rows if row.trial == 0)
     assert own.auc == pytest.approx(roc_auc_score(kept.labels, kept.probabilities[:, 1]))
     assert own.auc_low <= own.auc <= own.auc_high
@@ -131,7 +133,7 @@ def test_the_auc_of_a_trial_is_that_of_the_validation_part(run):
 
 
 def test_ensembles_thresholds_evaluation_and_export_go_through(run, tmp_path):
-    built = build_ensembles(run, methods=("average", "stack_svm"), resamples=20, seed=0)
+    built = build_ensembles(run, methods=("average", "stack_svm"), seed=0)
     assert [len(one.nested.fold_auc) for one in built] == [len(built[0].nested.fold_auc)] * 3
     for model in ({"trial": 0}, {"ensemble": "average"}):
         found = sweep_of(run, **model).decisions

@@ -1,0 +1,147 @@
+"""The log of who looked at the sealed test part: one in the run folder, one in the store for all runs.
+
+Every search on a data set seals the same patients unless told otherwise, so looks are counted over all runs:
+each opening is written to both logs, and counted once.
+"""
+
+import datetime
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from results.errors import RunError
+from results.run.run_folder import RunFolder
+from trainables.common.frozen import FrozenModel
+
+
+class TestAccess(FrozenModel):
+    """One time that the test part was read.
+
+    Attributes:
+        opening: Name that ties a result to its opening.
+        when: Time of the opening, with time zone.
+        by: Command that opened the test part.
+        run: Run folder of the model; None in logs of earlier versions.
+        sealed: Digest of the sealed patients; None in logs of earlier versions.
+        refit_digest: Digest of the refitted weights; None for fold models.
+        images: Number of test images.
+        result: Scores of the model, as `TestEvaluation` writes them; None if the command failed after the
+            opening.
+    """
+
+    __test__: ClassVar[bool] = False  # not a test case, whatever pytest makes of the name
+
+    opening: str
+    when: datetime.datetime
+    by: str
+    run: str | None = None
+    sealed: str | None = None
+    model: str
+    trials: tuple[int, ...]
+    threshold: float
+    refit_digest: str | None = None
+    images: int
+    result: dict[str, Any] | None = None
+
+
+def sealed_digest(groups: NDArray[Any]) -> str:
+    """Return a digest of the sealed patients, the same in all runs that sealed them."""
+    names = "\n".join(sorted(map(str, np.unique(groups))))
+    return hashlib.sha256(names.encode()).hexdigest()
+
+
+def record_access(run: RunFolder, entry: Mapping[str, Any]) -> None:
+    """Append one line to both logs of openings; it is on the disk when this returns.
+
+    Args:
+        run: Folder of the search.
+        entry: Plain values of the line; `opening` names the opening that it belongs to.
+    """
+    line = json.dumps(entry, allow_nan=False) + "\n"
+    for path in (_shared_log(run), run.openings_file):
+        _append(path, line)
+
+
+def read_accesses(run: RunFolder, *, sealed: str | None = None) -> list[TestAccess]:
+    """Return every time that the run's test part was read, by this run or another one, oldest first.
+
+    Args:
+        run: Folder of the search.
+        sealed: Digest of the sealed patients; None returns what this run did alone.
+
+    Raises:
+        RunError: If a line of a log cannot be read; a log is evidence, so it is never repaired silently.
+    """
+    own = _read(run.openings_file)
+    if sealed is None:
+        return own
+    others = [one for one in _read(_shared_log(run)) if one.sealed == sealed]
+    found = {one.opening: one for one in (*others, *own)}
+    return sorted(found.values(), key=lambda one: one.when)
+
+
+def _shared_log(run: RunFolder) -> Path:
+    search = run.search()
+    return Path(search.store) / "test_openings" / f"{search.fingerprint[:24]}.jsonl"
+
+
+def _append(path: Path, line: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        is_new = not path.exists()
+        with path.open("a", encoding="utf-8") as file:
+            file.write(line)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise RunError(
+            f"the test part stays closed, since the log of its openings cannot be written: {error}"
+        ) from error
+    if is_new:
+        _flush_folder(path.parent)
+
+
+def _read(path: Path) -> list[TestAccess]:
+    if not path.exists():
+        return []
+    found: dict[str, dict[str, Any]] = {}
+    for number, entry in enumerate(_entries(path), start=1):
+        try:
+            found.setdefault(entry["opening"], {}).update(entry)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise _damaged(path, f"line {number}") from error
+    try:
+        return [TestAccess.model_validate(entry) for entry in found.values()]
+    except ValidationError as error:
+        raise _damaged(path, str(error.errors()[0]["loc"])) from error
+
+
+def _entries(path: Path) -> Iterable[Any]:
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            yield json.loads(line)
+        except ValueError as error:
+            raise _damaged(path, f"line {number}") from error
+
+
+def _damaged(path: Path, where: str) -> RunError:
+    return RunError(
+        f"{path} is damaged at {where}; it is the record of who looked at the test part: "
+        "restore it from a backup, or mend that line by hand"
+    )
+
+
+def _flush_folder(path: Path) -> None:
+    # The name of a new file is safe on the disk only after its folder is flushed, too.
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

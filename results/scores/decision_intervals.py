@@ -1,0 +1,136 @@
+"""Intervals of the metrics that judge decisions, for a model that stays as it is.
+
+Shares of one class, such as recall, have Wilson's interval on the effective number of images: images of a
+patient are not independent. All other metrics are functions of several shares: theirs is the middle 95 % of
+confusion matrices drawn for each true class from its posterior, on effective numbers too. Neither
+collapses to a point where a few decisions are all right, and a class with two patients is as uncertain as it
+should be.
+
+Source:
+    Wilson (1927); Brown, Cai and DasGupta (2001), Statistical Science 16:101; Goutte and Gaussier (2005),
+    ECIR.
+"""
+
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from results.scores.auc_interval import cluster_size
+from results.scores.interval import QUANTILE, Interval
+from results.scores.metrics import METRICS, average_precision, confusion, scored_classes
+from trainables.common.types import FloatArray, IntArray
+
+_DRAWS: Final = 2000
+_IMAGINED: Final = 1.0  # of each true class, spread over the decisions; of two classes Jeffreys' prior
+
+
+def wilson_interval(share: float, effective_number: float) -> Interval:
+    """Return a share with its 95 % score interval.
+
+    Args:
+        share: Share that was found, in [0, 1].
+        effective_number: Number of independent cases, positive; need not be whole.
+
+    >>> print(wilson_interval(1.0, 5))
+    1.00 [0.57, 1.00]
+    """
+    squared = QUANTILE**2
+    middle = (share + squared / (2 * effective_number)) / (1 + squared / effective_number)
+    spread = share * (1 - share) / effective_number + squared / (4 * effective_number**2)
+    margin = QUANTILE * np.sqrt(spread) / (1 + squared / effective_number)
+    low, high = max(0.0, middle - margin), min(1.0, middle + margin)
+    # Rounding must not put an end on the wrong side of the share itself.
+    return Interval(share, min(float(low), share), max(float(high), share))
+
+
+def effective_number(is_right: NDArray[np.bool_], groups: NDArray[Any]) -> float:
+    """Return how many independent images a share is worth.
+
+    Args:
+        is_right: What the share counts, for each of its images, shape (images,), at least one.
+        groups: Patient of each image, shape (images,).
+
+    Returns:
+        Number of images divided by the design effect of patients, which lies between 1 and the mean number of
+        images of a patient; the latter where all images agree and nothing can be measured.
+    """
+    share, cluster, number = float(is_right.mean()), cluster_size(groups), len(is_right)
+    if share in (0.0, 1.0):
+        return number / cluster
+    patients = np.unique(groups, return_inverse=True)[1]
+    residuals = np.bincount(patients, weights=is_right - share)
+    count = len(residuals)
+    variance = (residuals**2).sum() * count / max(count - 1, 1)
+    effect = float(np.clip(variance / (number * share * (1 - share)), 1.0, cluster))
+    return number / effect
+
+
+def decision_intervals(
+    labels: IntArray, decided: IntArray, groups: NDArray[Any], *, classes: int, seed: int
+) -> dict[str, Interval]:
+    """Return every metric that judges decisions with its 95 % interval.
+
+    Args:
+        labels: Class indices, shape (images,).
+        decided: Decided classes, shape (images,).
+        groups: Patient of each image, shape (images,).
+        classes: Number of classes.
+        seed: Random seed of the drawn matrices.
+    """
+    matrix = confusion(labels, decided, classes)
+    drawn = _drawn_matrices(labels, decided, groups, classes, seed)
+    found = {}
+    for name, metric in METRICS.items():
+        if metric.needs_threshold:
+            estimate = float(metric.function(matrix))
+            counted = _SHARES[name](labels, decided) if classes == 2 and name in _SHARES else None
+            if counted is not None and counted[0].any():
+                base, is_right = counted
+                number = effective_number(is_right[base], groups[base])
+                found[name] = wilson_interval(estimate, number)
+            else:
+                found[name] = _middle(estimate, metric.function(drawn))
+    return found
+
+
+def average_precision_interval(labels: IntArray, probabilities: FloatArray, groups: NDArray[Any]) -> Interval:
+    """Return the average precision with its 95 % interval: a share of the positive patients.
+
+    More than two classes count as the smallest of them.
+
+    Source:
+        Boyd, Eng and Page (2013), ECML PKDD: a binomial interval covers best.
+    """
+    classes = scored_classes(probabilities.shape[1])
+    patients = [len(np.unique(groups[labels == one])) for one in classes if (labels == one).any()]
+    return wilson_interval(average_precision(labels, probabilities), min(patients))
+
+
+# Each gives the images that a share is taken of, and which of them it counts.
+_SHARES: Final = {
+    "accuracy": lambda labels, decided: (np.ones_like(labels, dtype=bool), labels == decided),
+    "recall": lambda labels, decided: (labels == 1, decided == 1),
+    "precision": lambda labels, decided: (decided == 1, labels == 1),
+    "specificity": lambda labels, decided: (labels == 0, decided == 0),
+}
+
+
+def _drawn_matrices(
+    labels: IntArray, decided: IntArray, groups: NDArray[Any], classes: int, seed: int
+) -> FloatArray:
+    """Confusion matrices drawn for each true class that has images, shape (draws, classes, classes)."""
+    random = np.random.default_rng(seed)
+    drawn = np.zeros((_DRAWS, classes, classes))
+    for label in np.unique(labels):
+        own = labels == label
+        counts = np.bincount(decided[own], minlength=classes)
+        number = effective_number(decided[own] == label, groups[own])
+        shares = random.dirichlet(counts * number / own.sum() + _IMAGINED / classes, size=_DRAWS)
+        drawn[:, label] = shares * own.sum()
+    return drawn
+
+
+def _middle(estimate: float, values: FloatArray) -> Interval:
+    low, high = np.quantile(values, [0.025, 0.975])
+    return Interval(estimate, min(float(low), estimate), max(float(high), estimate))

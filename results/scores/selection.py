@@ -1,0 +1,88 @@
+"""The score of a trial that was selected by its score, corrected by selecting it again without each fold.
+
+The best of many trials owes a part of its score to luck. Here the best trial is chosen by the folds other
+than each one, and predicts that one: the result is an out-of-fold prediction of the choice itself, which no
+luck of its own fold has helped to choose.
+
+Source:
+    Cawley and Talbot (2010), JMLR 11:2079; Varma and Simon (2006), BMC Bioinformatics 7:91.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from results.errors import ScoreError
+from results.run.records import OutOfFold
+from results.scores.auc_influence import check_same_images
+from results.scores.cross_fitting import fewest_patients, folds_or_drawn
+from results.scores.metrics import mean_fold_auc
+from trainables.common.types import FloatArray, IntArray
+
+_FEWEST_TRIAL_FOLDS: Final = 3
+_DRAWN_FOLDS: Final = 5  # at most, where the trials have fewer than that
+
+
+def selection_folds(labels: IntArray, groups: NDArray[Any], folds: IntArray, *, seed: int) -> IntArray:
+    """Return the folds that take turns in having no part in a selection.
+
+    They are the folds of the trials. A hold-out, or two folds, are too few: stratified parts that keep the
+    images of a patient together take their place.
+
+    Args:
+        labels: Class indices, shape (images,).
+        groups: Patient of each image, shape (images,).
+        folds: Fold of each image, shape (images,).
+        seed: Random seed of drawn parts.
+
+    Raises:
+        ScoreError: If too few patients are left to hold any out.
+    """
+    outer = folds_or_drawn(labels, groups, folds, fewest=_FEWEST_TRIAL_FOLDS, most=_DRAWN_FOLDS, seed=seed)
+    if len(np.unique(outer)) < 2:
+        raise ScoreError(
+            "scoring a selection needs at least two patients of each class, "
+            f"found {fewest_patients(labels, groups)}; search with more data or more folds"
+        )
+    return outer
+
+
+def best_by(labels: IntArray, probabilities: FloatArray, folds: IntArray, number: int) -> list[int]:
+    """Return the positions of the trials with the highest mean fold AUC, best first; of equals, the earlier.
+
+    Args:
+        labels: Class indices, shape (images,).
+        probabilities: Class probabilities, shape (trials, images, classes).
+        folds: Fold of each image, shape (images,).
+        number: Number of trials to return, at most.
+    """
+    areas = mean_fold_auc(labels, probabilities, folds)
+    best: list[int] = np.argsort(-areas, kind="stable")[:number].tolist()
+    return best
+
+
+def selected_again(trials: Sequence[OutOfFold], *, seed: int) -> OutOfFold:
+    """Return the predictions of the best trial, chosen anew without each fold.
+
+    Args:
+        trials: Out-of-fold predictions of all trials that could have been selected; at least one.
+        seed: Random seed of drawn parts.
+
+    Raises:
+        DataError: If two trials do not hold the same images in the same folds.
+        ScoreError: If too few patients are left to hold any out.
+    """
+    first = trials[0]
+    for other in trials[1:]:
+        check_same_images(first, other)
+    outer = selection_folds(first.labels, first.groups, first.folds, seed=seed)
+    given = np.stack([one.probabilities for one in trials]).astype(np.float64)
+    predicted = np.zeros(given.shape[1:])
+    for fold in np.unique(outer):
+        own, others = outer == fold, outer != fold
+        (chosen,) = best_by(first.labels[others], given[:, others], first.folds[others], 1)
+        predicted[own] = given[chosen, own]
+    return replace(first, probabilities=predicted, folds=outer)

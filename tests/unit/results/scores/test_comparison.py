@@ -1,0 +1,60 @@
+"""Many models compared at once: equals are rarely told apart, clear differences always."""
+
+import numpy as np
+import pytest
+
+from results.run.records import OutOfFold
+from results.scores.calibration import sigmoid
+from results.scores.comparison import confidence_set, differences_to
+from trainables.common.errors import DataError
+
+
+def trials(strengths, seed, images=160, folds=4):
+    random = np.random.default_rng(seed)
+    labels = random.permutation(np.arange(images) % 2)
+    rows = np.arange(images)
+    return [
+        OutOfFold(
+            rows, labels, rows % folds, rows.astype(str), np.stack([sigmoid(-value), sigmoid(value)], axis=1)
+        )
+        for value in (strength * labels + random.normal(size=images) for strength in strengths)
+    ]
+
+
+def test_of_equal_trials_at_least_one_leaves_the_set_in_at_most_a_few_data_sets():
+    lost = sum(not all(confidence_set(trials([1.0] * 10, seed), seed=0)) for seed in range(60))
+    assert lost <= 7  # 5 % of 60 are 3
+
+
+def test_clearly_worse_trials_are_not_in_the_set():
+    assert confidence_set(trials([3.0, 3.0, 0.0, 0.5], 0), seed=0) == (True, True, False, False)
+
+
+def test_one_trial_may_be_the_best():
+    assert confidence_set(trials([1.0], 0), seed=0) == (True,)
+
+
+def test_equal_predictions_stay_in_the_set_together():
+    (one,) = trials([1.0], 0)
+    assert confidence_set([one, one, one], seed=0) == (True, True, True)
+
+
+def test_joint_intervals_all_hold_the_truth_about_as_often_as_they_say():
+    held = 0
+    for seed in range(60):
+        reference, *others = trials([1.0] * 6, seed, folds=1)
+        held += all(one.holds(0.0) for one in differences_to(reference, others, seed=0))
+    assert held >= 51
+
+
+def test_a_difference_is_that_of_the_aucs_and_nothing_is_compared_with_nothing():
+    reference, better = trials([0.0, 3.0], 0)
+    (found,) = differences_to(reference, [better], seed=0)
+    assert found.low > 0
+    assert found.estimate == pytest.approx((found.low + found.high) / 2)
+    assert differences_to(reference, [], seed=0) == []
+
+
+def test_other_images_cannot_be_compared():
+    with pytest.raises(DataError, match="rows that do not match"):
+        confidence_set([*trials([1.0], 0), *trials([1.0], 0, images=80)], seed=0)

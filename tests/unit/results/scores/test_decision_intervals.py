@@ -1,0 +1,63 @@
+"""Intervals of shares and of functions of shares: never a point, aware of patients and of rare classes."""
+
+import numpy as np
+import pytest
+from scipy.stats import binomtest
+
+from results.scores.decision_intervals import (
+    average_precision_interval,
+    decision_intervals,
+    effective_number,
+    wilson_interval,
+)
+from results.scores.metrics import METRICS
+
+
+@pytest.mark.parametrize(("hits", "number"), [(0, 5), (3, 7), (20, 21), (50, 50)])
+def test_a_share_of_independent_images_has_scipys_wilson_interval(hits, number):
+    found = wilson_interval(hits / number, number)
+    wanted = binomtest(hits, number).proportion_ci(0.95, method="wilson")
+    assert (found.low, found.high) == pytest.approx((wanted.low, wanted.high))
+
+
+def test_images_of_a_patient_count_as_one_where_they_agree():
+    is_right, groups = np.repeat([True, False, True, True], 5), np.repeat(list("abcd"), 5)
+    assert effective_number(is_right, groups) == pytest.approx(4.0)
+    assert effective_number(np.ones(20, dtype=bool), groups) == pytest.approx(4.0)
+    assert effective_number(is_right, np.arange(20).astype(str)) == pytest.approx(20, rel=0.06)
+
+
+def test_a_perfect_model_of_a_few_patients_is_not_certain():
+    labels, groups = np.repeat([0, 1], 5), np.arange(10).astype(str)
+    found = decision_intervals(labels, labels, groups, classes=2, seed=0)
+    assert set(found) == {name for name, metric in METRICS.items() if metric.needs_threshold}
+    for name, interval in found.items():
+        assert interval.estimate == interval.high == 1.0, name
+        assert interval.low < 0.85, name
+    assert found["recall"].low == pytest.approx(binomtest(5, 5).proportion_ci(0.95, "wilson").low)
+
+
+def test_the_macro_mean_of_a_rare_class_is_as_wide_as_balanced_accuracy():
+    random = np.random.default_rng(0)
+    labels = np.concatenate([np.repeat(np.arange(4), 25), [4, 4]])
+    decided = np.where(random.random(102) < 0.85, labels, (labels + 1) % 5)
+    decided[-2:] = 4
+    found = decision_intervals(labels, decided, np.arange(102).astype(str), classes=5, seed=0)
+    macro, balanced = found["recall"], found["balanced_accuracy"]
+    assert macro.estimate == pytest.approx(balanced.estimate)
+    assert (macro.low, macro.high) == pytest.approx((balanced.low, balanced.high))
+    assert macro.low > 0.6
+
+
+def test_a_model_that_calls_nothing_positive_has_intervals_too():
+    labels = np.repeat([0, 1], 10)
+    found = decision_intervals(labels, 0 * labels, np.arange(20).astype(str), classes=2, seed=0)
+    assert found["precision"].estimate == found["recall"].estimate == 0.0
+    assert found["recall"].high > 0.2
+
+
+def test_a_perfect_average_precision_is_a_share_of_the_positive_patients():
+    labels = np.repeat([0, 1], [20, 6])
+    probabilities = np.stack([1 - labels, labels], axis=1) * 0.9 + 0.05
+    found = average_precision_interval(labels, probabilities, np.arange(26).astype(str))
+    assert found == wilson_interval(1.0, 6)
