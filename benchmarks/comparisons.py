@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 
 from benchmarks.recipe_runs import Effort, Kitchen
 from results.run.records import OutOfFold
+from results.scores.auc_interval import auc_interval
 from results.scores.bootstrap import (
     Statistic,
-    auc_interval,
     bootstrap_interval,
     fold_auc_statistic,
     paired_difference,
@@ -142,7 +142,7 @@ def _row(name: str, own: Sequence[OutOfFold], first: Sequence[OutOfFold]) -> dic
         "case": name,
         "auc": found.estimate,
         "interval": (found.low, found.high),
-        "by_seed": [auc_interval(one, seed=0).estimate for one in own],
+        "by_seed": [auc_interval(one).estimate for one in own],
         "difference": None,
     }
     if own is not first:

@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 
 from benchmarks.recipe_runs import Effort, Kitchen
-from results.scores.bootstrap import auc_interval
+from results.scores.auc_interval import auc_interval
 from results.scores.metrics import balanced_accuracy, confusion
 from search_spaces.recipes import recipe_named
 from trainables.config.tasks import task_named
@@ -84,7 +84,7 @@ def _row(name: str, effort: Effort, kitchen: Kitchen, patches: PatchSet, *, is_n
     run = kitchen.run(recipe, recipe.points[0], patches, split, effort)
     found = run.predictions
     matrix = confusion(found.labels, found.probabilities.argmax(axis=1), 2)
-    auc = auc_interval(found, seed=0)
+    auc = auc_interval(found)
     return {
         "recipe": name,
         "split": "by image (naive)" if is_naive else "by patient",

@@ -26,7 +26,8 @@ from benchmarks.recipe_runs import Effort, Kitchen, Run, split_for
 from results.ensembles.members import align
 from results.ensembles.nested import nested_evaluation
 from results.run.records import OutOfFold
-from results.scores.bootstrap import auc_interval, bootstrap_interval
+from results.scores.auc_interval import auc_interval
+from results.scores.bootstrap import bootstrap_interval
 from search_spaces.recipes import RECIPES, Recipe, ReportedScore, recipe_named
 from trainables.config.tasks import LabelCodes, task_named
 from trainables.data.patches import PatchSet, RawPatches, store_patch_set
@@ -242,7 +243,7 @@ def _score(predictions: OutOfFold, collapsed: Sequence[int]) -> str:
         predictions.groups, lambda counts: (counts @ called) / counts.sum(axis=1), seed=0
     )
     majority = np.bincount(predictions.labels).max() / len(predictions.labels)
-    said = f"AUC {auc_interval(predictions, seed=0)}, accuracy {accuracy} (majority {majority:.2f})"
+    said = f"AUC {auc_interval(predictions)}, accuracy {accuracy} (majority {majority:.2f})"
     if collapsed:
         said += f", collapsed in {len(collapsed)} of {len(np.unique(predictions.folds))} folds"
     return said
