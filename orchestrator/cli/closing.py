@@ -123,10 +123,10 @@ def _nothing_complete(folder: str, records: tuple[TrialRecord, ...]) -> str:
     collapsed = sum(record.cause == "collapse" for record in records)
     how = f"{len(records)} ended"
     if collapsed:
-        how += f", {collapsed} of them collapsed to a single class"
+        how += f", {collapsed} of them collapsed: every image has the same score"
     advice = "Give the search more time (--minutes, --trial-minutes) or look at trials/*/record.json"
     if collapsed == len(records):
-        advice = "Other class weights, another learning rate or another scaling may help"
+        advice = "Another learning rate, another scaling or less regularisation may help"
     return f"no trial of {folder} was completed ({how}){why}. {advice}"
 
 

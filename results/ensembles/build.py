@@ -16,6 +16,7 @@ from results.run.run_folder import RunFolder
 from results.run.split_labels import GROUPED, SplitName
 from results.scores.calibration import Platt
 from results.scores.fold_scores import decision_rule
+from results.scores.metrics import collapsed_folds
 from results.scores.ranking import Objective
 from trainables.common.errors import UnknownNameError
 from trainables.common.frozen import FrozenModel
@@ -52,7 +53,7 @@ class Ensemble(FrozenModel):
             part of the ensemble was fitted on; None beyond two classes.
         threshold: Smallest calibrated probability that is called positive, chosen by balanced accuracy.
         is_chosen: True for the ensemble that is also stored as `best`.
-        collapsed: Members that predict a single class in some fold; empty unless all candidates do.
+        collapsed: Members that give every image of some fold the same score; empty unless all candidates do.
         pool: Trial numbers of the candidates that members were chosen from.
         max_members: Largest number of members; None in files of earlier versions.
         split: Name of the kind of split; with a `naive split` patients lie in several folds, so that scores
@@ -113,7 +114,7 @@ def build_ensembles(
         method_named(method)
     search = run.search()
     records = _candidates(run, search, pool, trials)
-    collapsed = frozenset(record.number for record in records if record.collapsed_folds)
+    collapsed = frozenset(record.number for record in records if _has_collapsed(run, record))
     candidates = align({record.number: run.out_of_fold(record.number) for record in records})
     scored = nested_evaluation(
         candidates,
@@ -194,10 +195,14 @@ def _candidates(
             f"{search.request.keep_weights} trials: search again keeping more"
         )
     _check_same_data(weighted, search.fingerprint)
-    # Even if all scores lie on one side of 0.5 the ranking can be right: collapsed trials are a last resort.
-    sound = [record for record in weighted if not record.collapsed_folds]
+    sound = [record for record in weighted if not _has_collapsed(run, record)]
     usable = sound if sound and trials is None else weighted
     return Objective(search.metric).rank(usable)[: pool if trials is None else None]
+
+
+def _has_collapsed(run: RunFolder, record: TrialRecord) -> bool:
+    """Tell whether a fold gives every image the same score; records of earlier versions knew another rule."""
+    return bool(collapsed_folds(run.out_of_fold(record.number)))
 
 
 def _check_same_data(records: Sequence[TrialRecord], fingerprint: str) -> None:

@@ -51,7 +51,7 @@ class Row:
         auc_sd: Standard deviation of the AUC over folds (n - 1).
         f2: This and the other decision metrics pool all images, each decided by a threshold (best balanced
             accuracy) that was chosen on the other folds.
-        collapsed: 0-based folds that predict a single class.
+        collapsed: 0-based folds that give every image the same score.
         tied: True if the paired 95 % interval of the AUC difference to rank 1 holds 0, and for rank 1 itself;
             None for rows without an interval.
         epochs: Number of epochs that were run; `best_epoch` is the one kept.
@@ -117,7 +117,7 @@ def leaderboard(run: RunFolder, *, resamples: int = 1000, top: int = 20) -> list
     for rank, record in enumerate(complete, start=1):
         predictions = run.out_of_fold(record.number)
         row = {**_row_of(record), **_scores(predictions), "rank": rank, "split": search.split_name}
-        row["collapsed"] = tuple(sorted({*record.collapsed_folds, *collapsed_folds(predictions)}))
+        row["collapsed"] = collapsed_folds(predictions)  # of earlier versions the record knew another rule
         if rank <= top:
             row |= _uncertainty(predictions, first, resamples, search.request.seed)
         rows.append(Row(**row))

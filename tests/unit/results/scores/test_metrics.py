@@ -217,9 +217,9 @@ def test_a_single_fold_is_decided_at_a_half():
     assert cross_fitted_decisions(out_of_fold([0, 1], [0.6, 0.7], [0, 0])).tolist() == [1, 1]
 
 
-def test_folds_that_predict_one_class_are_named():
-    found = collapsed_folds(out_of_fold([0, 1, 0, 1], [0.1, 0.2, 0.1, 0.9], [0, 0, 3, 3]))
-    assert found == (0,)
+def test_folds_with_one_score_for_all_images_are_named_on_whichever_side_of_a_half_it_lies():
+    found = collapsed_folds(out_of_fold([0, 1, 0, 1], [0.1, 0.2, 0.9, 0.9], [0, 0, 3, 3]))
+    assert found == (3,)
 
 
 def test_the_majority_baseline_knows_only_the_shares():
