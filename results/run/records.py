@@ -187,6 +187,17 @@ class TrialRecord(FrozenModel):
         return bool(self.config.get("classical.name", "none") != "none")
 
     @property
+    def is_optimistic(self) -> bool:
+        """True if held-out labels chose the epoch more freely than a mean loss does: its scores are too high.
+
+        The epoch was chosen by the metric itself, or each of several folds kept its own.
+        """
+        if self.is_classical:
+            return False
+        keeps_own = self.config.get("training.early_stopping_scope") == "fold" and len(self.fold_metrics) != 1
+        return keeps_own or self.config.get("training.checkpoint_metric") == "metric"
+
+    @property
     def can_predict(self) -> bool:
         """True if the models of the folds are stored, or can be fitted again from data, split and seed."""
         return self.state == "complete" and (self.has_weights or self.is_classical)

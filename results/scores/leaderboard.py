@@ -32,6 +32,11 @@ _CLASSICAL_SETTINGS: Final = {
     "tree": ("depth",),
     "mlp": ("l2", "lr", "epochs"),
 }
+OPTIMISTIC: Final = "†"  # behind the number of a trial, in tables
+OPTIMISTIC_NOTE: Final = (
+    "too high: held-out labels chose the epoch (training.checkpoint_metric=metric or "
+    "training.early_stopping_scope=fold), so its rank is not a fair one."
+)
 _STATES_IN_ORDER: Final = ("complete", "pruned", "failed")
 
 
@@ -52,6 +57,8 @@ class Row:
         f2: This and the other decision metrics pool all images, each decided by a threshold (best balanced
             accuracy) that was chosen on the other folds.
         collapsed: 0-based folds that give every image the same score.
+        is_optimistic: True if held-out labels chose the trial's epoch, by the metric itself or fold by fold:
+            its scores are too high, and no rank of it is a fair one.
         tied: True if the paired 95 % interval of the AUC difference to rank 1 holds 0, and for rank 1 itself;
             None for rows without an interval.
         epochs: Number of epochs that were run; `best_epoch` is the one kept.
@@ -76,6 +83,7 @@ class Row:
     recall: float | None = None
     precision: float | None = None
     collapsed: tuple[int, ...] = ()
+    is_optimistic: bool = False
     tied: bool | None = None
     epochs: int | None = None
     best_epoch: int | None = None
@@ -160,7 +168,10 @@ def leaderboard_table(rows: Sequence[Row], limit: int | None = 20) -> Table:
     for row in rows:
         if row.trial in shown:
             table.add_row(*_cells(row), style="dim" if row.rank is None else None)
-    table.caption = caption_of(_caption(len(trials), len(shown) - 1), split)
+    said = _caption(len(trials), len(shown) - 1)
+    if any(row.is_optimistic for row in trials if row.trial in shown):
+        said += f" {OPTIMISTIC} {OPTIMISTIC_NOTE}"
+    table.caption = caption_of(said, split)
     return table
 
 
@@ -179,6 +190,7 @@ def _row_of(record: TrialRecord) -> dict[str, Any]:
         "cause": record.cause,
         "value": record.value,
         "collapsed": record.collapsed_folds,
+        "is_optimistic": record.is_optimistic,
         "epochs": record.epochs,
         "best_epoch": record.best_epoch,
         "wall_seconds": record.wall_seconds,
@@ -264,7 +276,7 @@ def _majority_row(predictions: OutOfFold, split: SplitName) -> Row:
 
 def _cells(row: Row) -> list[str]:
     rank = "" if row.rank is None else f"{row.rank}{'=' if row.tied and row.rank > 1 else ' '}"
-    trial = "" if row.trial is None else str(row.trial)
+    trial = "" if row.trial is None else f"{row.trial}{OPTIMISTIC if row.is_optimistic else ''}"
     outcome = f"{row.state}: {row.cause or 'unknown'}" if row.state in ("pruned", "failed") else row.interval
     collapsed = f" (collapsed in fold {', '.join(map(str, row.collapsed))})" if row.collapsed else ""
     scores = [_two_digits(row.f2), _two_digits(row.balanced_accuracy)]
