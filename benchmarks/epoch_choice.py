@@ -82,9 +82,9 @@ def compare(training: dict[str, Any], share: float, lr: float, seed: int) -> tup
         lr: Learning rate.
         seed: Seed of data and training.
     """
-    data, inputs = _drawn(share, seed)
+    data, inputs = draw(share, seed)
     metrics = ("unweighted_loss", "loss")
-    configs = [_config(training | {"checkpoint_metric": metric}) for metric in metrics]
+    configs = [config_of(training | {"checkpoint_metric": metric}) for metric in metrics]
     records = [EpochRecord(config, data, score=_score, metric="auc") for config in configs]
     told: list[list[float]] = [[], []]
     curve = []
@@ -132,7 +132,7 @@ def _fold(
     return curve
 
 
-def _drawn(share: float, seed: int) -> tuple[TrainingData, Tensor]:
+def draw(share: float, seed: int) -> tuple[TrainingData, Tensor]:
     """Labels, folds and numbers of one data set; there are no images."""
     random = np.random.default_rng(seed)
     labels = (np.arange(_IMAGES) < share * _IMAGES).astype(np.int64)
@@ -146,7 +146,7 @@ def _drawn(share: float, seed: int) -> tuple[TrainingData, Tensor]:
     return data, torch.from_numpy((inputs @ turned).astype(np.float32))
 
 
-def _config(training: dict[str, Any]) -> TrialConfig:
+def config_of(training: dict[str, Any]) -> TrialConfig:
     settings = {f"training.{name}": value for name, value in training.items()}
     plain = {"model.backbone": "table", "training.epochs": _EPOCHS, "training.patience": None}
     return decode(plain | settings)

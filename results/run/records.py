@@ -142,6 +142,7 @@ class TrialRecord(FrozenModel):
             empty for a classical model.
         collapsed_folds: 0-based folds that gave every image the same score at `best_epoch`; in runs of
             earlier versions, those that called every image the same class.
+        seed: Seed of initial weights, order and views; all trials of a search have the same (docs/adr/0013).
         error: Message and last lines of the traceback, for failed trials; also a remark if it was run again.
         has_weights: True while `folds/` holds the weights.
         peak_bytes: Peak memory of the trial in bytes, on its GPU or, without one, on the machine; None if it

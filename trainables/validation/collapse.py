@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 _NEARLY_ALL: Final = 0.99  # share of the images that have one score
 _AT_MOST: Final = 0.95  # share of the largest class up to which "nearly all" counts as all
-_TOLERANCE: Final = 1e-4  # of logits: between dead nets and the flattest that rank, see docs/adr/0011
+_TOLERANCE: Final = 1e-4  # of logits: between dead nets and the flattest that rank, see docs/adr/0012
 _SMALLEST: Final = 1e-38  # probability; about the smallest normal number in single precision
 
 
