@@ -16,7 +16,7 @@ from orchestrator.tuning.trial_manager import RUN_ALONE
 from results.errors import RunError
 from results.run.records import TrialRecord
 from results.run.run_folder import RunFolder
-from results.scores.leaderboard import settings_text
+from results.scores.leaderboard import OPTIMISTIC, OPTIMISTIC_NOTE, settings_text
 from results.scores.ranking import Objective
 from trainables.data.splits import read_split
 
@@ -85,7 +85,7 @@ def _summary(outcome: SearchOutcome) -> RenderableType:
     return closing_summary(
         records=records,
         metric=search.metric,
-        best=None if best is None else (best.number, best.value or 0.0, settings_text(best.config)),
+        best=None if best is None else (best.number, best.value or 0.0, _described(best)),
         saved=savings_message(savings_from_sharing(records, images)),
         folder=_short(outcome.run.path),
         commands=_next_commands(
@@ -95,6 +95,11 @@ def _summary(outcome: SearchOutcome) -> RenderableType:
         ),
         split=search.split_name,
     )
+
+
+def _described(record: TrialRecord) -> str:
+    text = settings_text(record.config)
+    return f"{text} {OPTIMISTIC} {OPTIMISTIC_NOTE}" if record.is_optimistic else text
 
 
 def _next_commands(run: RunFolder, *, has_results: bool, may_resume: bool) -> list[str]:
@@ -123,10 +128,10 @@ def _nothing_complete(folder: str, records: tuple[TrialRecord, ...]) -> str:
     collapsed = sum(record.cause == "collapse" for record in records)
     how = f"{len(records)} ended"
     if collapsed:
-        how += f", {collapsed} of them collapsed to a single class"
+        how += f", {collapsed} of them collapsed: every image has the same score"
     advice = "Give the search more time (--minutes, --trial-minutes) or look at trials/*/record.json"
     if collapsed == len(records):
-        advice = "Other class weights, another learning rate or another scaling may help"
+        advice = "Another learning rate, another scaling or less regularisation may help"
     return f"no trial of {folder} was completed ({how}){why}. {advice}"
 
 

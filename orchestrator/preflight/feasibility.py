@@ -7,6 +7,7 @@ from typing import Final
 
 from search_spaces.context import SpaceContext
 from search_spaces.image_classifier import CONTRASTS
+from trainables.config.trial_config import TrialConfig
 from trainables.data.patches import PatchSet
 from trainables.models.families.source_000_nets import SCRATCH4
 from trainables.models.registry import backbone_named
@@ -14,10 +15,12 @@ from trainables.models.table import TABLE
 from trainables.models.taps import LARGEST_SHARED_MAP, feature_shapes
 from trainables.models.weights import Inventory
 from trainables.preprocessing.transforms import default_side
+from trainables.preprocessing.views import prediction_views, training_views
 from trainables.runtime.devices import Device
 from trainables.training.cost_probe import Cost, measure_cost, trial_seconds
 
 VIEWS: Final = 8  # symmetries of the square, the largest set that the spaces draw from
+_STEP_IN_PASSES: Final = 3  # a training step of all stages, in forward passes: one on, two back
 _SMALL_SET: Final = 400  # images up to which eight more random views are worth their forward passes on a CPU
 
 
@@ -61,6 +64,70 @@ class FeasibleModels:
     context: SpaceContext
     left_out: dict[str, str]
     costs: dict[str, Cost]
+
+
+@dataclass(frozen=True, slots=True)
+class PointPrice:
+    """Estimated time of one configuration on one worker.
+
+    Attributes:
+        passes: Seconds of the passes through frozen stages; other trials read their results too.
+        training: Seconds of training stages, if all epochs run; 0 for a head alone, which takes next to none.
+    """
+
+    passes: float
+    training: float
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of both."""
+        return self.passes + self.training
+
+
+def price_of(config: TrialConfig, feasible: FeasibleModels, budget: TrialBudget) -> PointPrice:
+    """Estimate the time of a configuration from the measured costs of its backbone, without measuring more.
+
+    Args:
+        config: The trial.
+        feasible: Feasible backbones with their costs; a backbone that is not among them costs nothing.
+        budget: Size of a trial.
+    """
+    cost = feasible.costs.get(config.model.backbone)
+    if cost is None:
+        return PointPrice(0.0, 0.0)
+    training, plan = config.training, backbone_named(config.model.backbone).plan(config.model)
+    default_px = feasible.context.sizes_px[config.model.backbone]
+    images = 1 if config.model.pair == "none" else 2
+    scale = images * ((config.input.size_px or default_px) / default_px) ** 2
+    predicted = prediction_views(training.augmentation, average=training.average_views)
+    views = {*training_views(training.augmentation), *predicted} if plan.is_prefix_fixed else ()
+    epochs = training.epochs
+    if training.first_phase not in ("none", "head"):
+        epochs += training.first_phase_epochs
+    seconds = trial_seconds(
+        _step_seconds(config, cost),
+        trained=budget.trained_an_epoch,
+        predicted=budget.predicted_an_epoch,
+        epochs=epochs,
+        views=len(predicted),
+    )
+    return PointPrice(
+        passes=scale * cost.forward * budget.images * len(views), training=scale * training.repeats * seconds
+    )
+
+
+def _step_seconds(config: TrialConfig, cost: Cost) -> float:
+    """Seconds of a training step of all stages that train, for one image at the backbone's own size."""
+    backbone = backbone_named(config.model.backbone)
+    plan = backbone.plan(config.model)
+    if cost.from_pixels is not None:
+        return cost.from_pixels
+    if plan.is_prefix_fixed and not plan.trained:
+        return 0.0
+    kept = backbone.stage_names[backbone.cut_index(config.model.cut) - 1]
+    if plan.is_prefix_fixed and len(plan.trained) == 1 and kept in cost.last_stage:
+        return cost.last_stage[kept]
+    return _STEP_IN_PASSES * cost.forward
 
 
 def find_feasible_models(

@@ -1,10 +1,12 @@
 """Recipes that a search tries before the sampler proposes anything."""
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from orchestrator.preflight.feasibility import PointPrice
 from results.run.search_request import SearchRequest
 from search_spaces.enqueue import InitialPoint
 from search_spaces.recipes import Recipe, recipe_named, recipes_of
@@ -16,8 +18,30 @@ ALL: Final = "all"
 DEFAULT_EPOCHS: Final = int(SearchRequest.model_fields["epochs"].default)
 _SHARE: Final = 3  # unless the user names recipes, a search gives at most a third of its trials to them,
 _OF_A_BACKBONE: Final = 2  # and at most two to those of one backbone
+LONGEST_SHARE: Final = 0.2  # of the longest time of a trial, that one of them may train
 
 ConfigCheck = Callable[[TrialConfig], None]
+Pricing = Callable[[TrialConfig], PointPrice]
+
+
+def _costs_nothing(config: TrialConfig) -> PointPrice:
+    return PointPrice(0.0, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class FittingPoints:
+    """Initial points that can run, in the order in which they are tried, and those that are left out.
+
+    Attributes:
+        points: The points: as the user named them, else the cheapest first, so that a score is soon there.
+        unfit: Recipe -> reason why its point cannot run.
+        slow: Recipe -> seconds that its point would train. Initial points are never pruned, so that a single
+            one could hold a worker for as long as many others take; the sampler's trials are pruned.
+    """
+
+    points: tuple[InitialPoint, ...]
+    unfit: Mapping[str, str]
+    slow: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +49,7 @@ class InitialPoints:
     """Points that a search tries first.
 
     Attributes:
-        points: Points in the order in which they are tried.
+        points: Points, the best recipe first.
         recipes: Names of the recipes that the user named; empty if the search chooses by itself.
         is_by_name: The user named the recipes, so each of their points must run.
         is_all: The user wants all recipes of the task.
@@ -42,35 +66,53 @@ class InitialPoints:
         return tuple(dict.fromkeys(str(point.settings["model.backbone"]) for point in self.points))
 
     def fitting(
-        self, check: ConfigCheck, fixed_params: Mapping[str, Any], *, epochs: int, trials: int
-    ) -> tuple[list[InitialPoint], dict[str, str]]:
-        """Return the points to try, and recipe -> reason why its point is left out.
+        self,
+        check: ConfigCheck,
+        fixed_params: Mapping[str, Any],
+        *,
+        epochs: int,
+        trials: int,
+        price: Pricing = _costs_nothing,
+        longest_seconds: float = math.inf,
+    ) -> FittingPoints:
+        """Return the points to try, and those that are left out with the reasons.
 
         Args:
             check: Check of a configuration; it raises if the configuration cannot run on these data.
             fixed_params: Settings held fixed.
             epochs: Largest number of epochs of a trial.
             trials: Number of trials of the search.
+            price: Estimate of a configuration's time.
+            longest_seconds: Longest time that a point may train, unless the user asked for it.
 
         Raises:
             OrchestrateError: If a point that the user named cannot run.
         """
-        fitting, left_out = list[InitialPoint](), dict[str, str]()
+        is_free = self.is_by_name or self.is_all
+        most = len(self.points) if is_free else max(1, trials // _SHARE)
+        fitting, unfit, slow = list[tuple[float, InitialPoint]](), dict[str, str](), dict[str, float]()
         of_backbone = Counter[str]()
         for point in self.points:
+            if len(fitting) == most:
+                break
             try:
                 config = point.configure(fixed_params, epochs=epochs)
                 check(config)
             except OrchestrateError as error:
                 if self.is_by_name:
                     raise ConfigError(f"recipe {point.recipe}: {error}") from error
-                left_out[point.recipe] = str(error)
+                unfit[point.recipe] = str(error)
+                continue
+            cost = price(config)
+            if not is_free and cost.training > longest_seconds:
+                slow.setdefault(point.recipe, cost.training)
                 continue
             of_backbone[config.model.backbone] += 1
-            if self.is_by_name or self.is_all or of_backbone[config.model.backbone] <= _OF_A_BACKBONE:
-                fitting.append(point)
-        is_free = self.is_by_name or self.is_all
-        return (fitting if is_free else fitting[: max(1, trials // _SHARE)]), left_out
+            if is_free or of_backbone[config.model.backbone] <= _OF_A_BACKBONE:
+                fitting.append((cost.seconds, point))
+        if not self.is_by_name:
+            fitting.sort(key=lambda priced: priced[0])  # of equals, the better recipe stays first
+        return FittingPoints(tuple(point for _, point in fitting), unfit, slow)
 
 
 def choose_initial_points(names: Sequence[str], task: str, space: Space) -> InitialPoints:

@@ -5,13 +5,24 @@ import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from cluster.connect import Connection
 from cluster.resources import trial_slots
 from orchestrator.preflight.compatibility import check_config, with_labels
-from orchestrator.preflight.feasibility import FeasibleModels, TrialBudget, find_feasible_models
-from orchestrator.preflight.initial_points import ConfigCheck, InitialPoints, choose_initial_points
+from orchestrator.preflight.feasibility import (
+    FeasibleModels,
+    TrialBudget,
+    find_feasible_models,
+    price_of,
+)
+from orchestrator.preflight.initial_points import (
+    LONGEST_SHARE,
+    ConfigCheck,
+    InitialPoints,
+    Pricing,
+    choose_initial_points,
+)
 from orchestrator.preflight.warm_start import WarmStartSources, find_sources
 from orchestrator.request import SearchRequest
 from orchestrator.study.study import check_space
@@ -32,6 +43,8 @@ from trainables.models.registry import DEFAULT_BACKBONES, backbone_named
 from trainables.models.table import TABLE
 from trainables.models.weights import Inventory, take_inventory
 from trainables.runtime.devices import choose_device, limit_threads
+
+_NAMED: Final = 3  # slow recipes that the message names; it counts the others
 
 Notify = Callable[[str], None]
 Connector = Callable[[], Connection]
@@ -98,7 +111,7 @@ def run_preflight(request: SearchRequest, connect: Connector, notify: Notify) ->
     first = choose_initial_points(request.recipes, task.name, space)
     data = _read_data(request, task, notify)
     gpus, slots = _machine(request, connect())
-    trial_minutes = request.trial_minutes or (max(0.5, request.minutes / 6) if request.minutes else 10.0)
+    trial_minutes = _longest_trial(request)
     inventory = take_inventory(
         _asked_backbones(request.fixed_params, first, is_table=data.patch_set.is_table),
         weights_dir=request.weights_dir,
@@ -123,7 +136,8 @@ def run_preflight(request: SearchRequest, connect: Connector, notify: Notify) ->
     check = functools.partial(
         check_config, training_data=training_data, context=context, start=data.sources.start
     )
-    initial, points = _points(request, first, space, context, check, notify)
+    price = functools.partial(price_of, feasible=feasible, budget=budget)
+    initial, points = _points(request, first, space, context, check, price, notify)
     return Preflight(
         request=request,
         task=task,
@@ -197,19 +211,45 @@ def _points(
     space: Space,
     context: SpaceContext,
     check: ConfigCheck,
+    price: Pricing,
     notify: Notify,
 ) -> tuple[list[InitialPoint], list[TrialConfig]]:
     """Return the initial points, and their configurations with more that are drawn from the space."""
     fixed = request.fixed_params
-    fitting, unfit = first.fitting(check, fixed, epochs=request.epochs, trials=request.trials)
+    longest = 60.0 * _longest_trial(request) * LONGEST_SHARE
+    found = first.fitting(
+        check,
+        fixed,
+        epochs=request.epochs,
+        trials=request.trials,
+        price=price,
+        longest_seconds=longest,
+    )
     if first.is_all:
-        _notify_all(notify, *(f"recipe {name} is left out: {reason}" for name, reason in unfit.items()))
-    points = [point.configure(fixed, epochs=request.epochs) for point in fitting]
-    if not first.is_by_name or request.trials > len(fitting):
+        _notify_all(notify, *(f"recipe {name} is left out: {reason}" for name, reason in found.unfit.items()))
+    _notify_all(notify, *_about_slow_recipes(found.slow, longest))
+    points = [point.configure(fixed, epochs=request.epochs) for point in found.points]
+    if not first.is_by_name or request.trials > len(points):
         points += check_space(space, context, fixed)
     for config in points:
         check(config)
-    return fitting, points
+    return list(found.points), points
+
+
+def _longest_trial(request: SearchRequest) -> float:
+    """Longest time of a single trial, in minutes."""
+    return request.trial_minutes or (max(0.5, request.minutes / 6) if request.minutes else 10.0)
+
+
+def _about_slow_recipes(slow: Mapping[str, float], longest: float) -> list[str]:
+    if not slow:
+        return []
+    named = [f"{name} ({seconds / 60:.0f} min)" for name, seconds in slow.items()]
+    more = f" and {len(named) - _NAMED} more" if len(named) > _NAMED else ""
+    return [
+        f"not tried first, since each would train for more than {longest / 60:.1f} min here and recipes are "
+        f"never pruned: {', '.join(named[:_NAMED])}{more}; to try one: --recipe {next(iter(slow))}"
+    ]
 
 
 def _notify_all(notify: Notify, *messages: str) -> None:

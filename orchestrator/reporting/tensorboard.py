@@ -77,8 +77,8 @@ def setting_columns(
     Args:
         choices: Setting -> all values of this search, where known; others come from the configuration.
 
-    >>> [column for column in setting_columns() if column.name == "training.checkpoint_metric"]
-    [Column(name='training.checkpoint_metric', kind='text', choices=('loss', 'metric'), is_first=False)]
+    >>> [column for column in setting_columns() if column.name == "training.sampling"]
+    [Column(name='training.sampling', kind='text', choices=('none', 'over', 'under'), is_first=False)]
     """
     schema = TrialConfig.model_json_schema()
     columns = []

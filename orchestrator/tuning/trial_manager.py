@@ -19,7 +19,7 @@ from trainables.common.errors import ConfigError
 from trainables.config.trial_config import TrialConfig, flatten
 from trainables.features.feature_use import FeatureUse
 
-_COLLAPSE_PATIENCE: Final = 8  # epochs in a row that a fold may predict a single class before its trial stops
+_COLLAPSE_PATIENCE: Final = 8  # epochs in a row that a fold may score all images alike before its trial stops
 GRACE_SECONDS: Final = 60.0  # after the deadline, for a trial to end itself with what it has
 _INVALID_IN_A_ROW: Final = 20
 _LOST_AGAIN: Final = 2  # times that a trial is handed out again after its worker died

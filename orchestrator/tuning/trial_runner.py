@@ -13,6 +13,7 @@ from orchestrator.study.pruners import first_rung, is_rung
 from results.run.records import OutOfFold, SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
 from results.scores.metrics import scores
+from results.scores.ranking import Objective
 from trainables.config.trial_config import TrialConfig, flatten
 from trainables.features.feature_use import FeatureUse
 from trainables.runtime.checkpoint import read_checkpoint, write_checkpoint, write_fold_weights
@@ -128,8 +129,9 @@ class TrialRunner:
             training_data,
             runtime,
             seed=self.search.request.seed,
-            score=epoch_scores,
+            score=functools.partial(epoch_scores, metric=self.search.metric),
             metric=self.search.metric,
+            higher_is_better=Objective(self.search.metric).higher_is_better,
             isolated=self.search.request.process_per_fold,
         )
         state = read_checkpoint(self._checkpoint_file)
@@ -225,7 +227,7 @@ def _search(run: RunFolder, modified_ns: int) -> SearchRecord:
     return run.search()
 
 
-def epoch_scores(labels: Any, probabilities: Any) -> dict[str, float]:
-    """Return the metrics that every epoch reports, at threshold 0.5."""
+def epoch_scores(labels: Any, probabilities: Any, *, metric: str = "auc") -> dict[str, float]:
+    """Return the metrics that every epoch reports, at threshold 0.5; that of the search is among them."""
     found = scores(labels, probabilities)
-    return {name: found[name] for name in EPOCH_METRICS}
+    return {name: found[name] for name in dict.fromkeys((*EPOCH_METRICS, metric))}

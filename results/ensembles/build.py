@@ -16,6 +16,7 @@ from results.run.run_folder import RunFolder
 from results.run.split_labels import GROUPED, SplitName
 from results.scores.calibration import Platt
 from results.scores.decision_rule import DecisionRule, fit_decision_rule
+from results.scores.metrics import collapsed_folds
 from results.scores.ranking import Objective
 from trainables.common.errors import UnknownNameError
 from trainables.common.frozen import FrozenModel
@@ -55,7 +56,7 @@ class Ensemble(FrozenModel):
         threshold: Smallest calibrated probability that is called positive; see `DecisionRule`.
         thresholds: Metric -> threshold at which that metric is shown; empty in files of earlier versions.
         is_chosen: True for the ensemble that is also stored as `best`.
-        collapsed: Members that predict a single class in some fold; empty unless all candidates do.
+        collapsed: Members that give every image of some fold the same score; empty unless all candidates do.
         pool: Trial numbers of all trials that members could have been chosen from.
         max_members: Largest number of members; None in files of earlier versions.
         split: Name of the kind of split; with a `naive split` patients lie in several folds, so that scores
@@ -126,9 +127,9 @@ def build_ensembles(
     search = run.search()
     complete = _complete(run, search, trials)
     pool = align({record.number: run.out_of_fold(record.number) for record in complete})
-    usable = _usable(search, complete, all_of_them=trials is not None)
+    usable = _usable(run, search, complete, all_of_them=trials is not None)
     candidates = pool.only([pool.trials.index(record.number) for record in usable])
-    collapsed = frozenset(record.number for record in usable if record.collapsed_folds)
+    collapsed = frozenset(record.number for record in usable if _has_collapsed(run, record))
     scored = nested_evaluation(
         pool, methods if len(candidates.trials) > 1 else (), max_members=max_members, seed=seed
     )
@@ -200,7 +201,9 @@ def _complete(run: RunFolder, search: SearchRecord, trials: Sequence[int] | None
     return Objective(search.metric).rank(complete)
 
 
-def _usable(search: SearchRecord, complete: Sequence[TrialRecord], *, all_of_them: bool) -> list[TrialRecord]:
+def _usable(
+    run: RunFolder, search: SearchRecord, complete: Sequence[TrialRecord], *, all_of_them: bool
+) -> list[TrialRecord]:
     """Return the trials that can be members."""
     weighted = [record for record in complete if record.can_predict]
     if not weighted:
@@ -209,8 +212,13 @@ def _usable(search: SearchRecord, complete: Sequence[TrialRecord], *, all_of_the
             f"found none among {len(complete)} complete ones; the search kept the weights of "
             f"{search.request.keep_weights} trials: search again keeping more"
         )
-    sound = [record for record in weighted if not record.collapsed_folds]
+    sound = [record for record in weighted if not _has_collapsed(run, record)]
     return sound if sound and not all_of_them else weighted
+
+
+def _has_collapsed(run: RunFolder, record: TrialRecord) -> bool:
+    """Tell whether a fold gives every image the same score; records of earlier versions knew another rule."""
+    return bool(collapsed_folds(run.out_of_fold(record.number)))
 
 
 def _check_same_data(records: Sequence[TrialRecord], fingerprint: str) -> None:

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 import torch
 
-from results.errors import ExportError
+from results.errors import ExportError, RunError
 from results.run.records import OutOfFold
 from results.run.run_folder import RunFolder
 from results.scores.metrics import scores
@@ -45,6 +45,7 @@ def predict_classical(
         Mean over the folds' models, not calibrated, shape (n, classes).
 
     Raises:
+        RunError: If the trial has no record.
         ExportError: If the out-of-fold predictions of the new fit differ from the search's by more than 0.02.
         OrchestrateError: If data or split are missing or were changed.
     """
@@ -59,7 +60,10 @@ def predict_classical(
         store_gb=search.request.store_gb,
         shared_store=search.request.shared_store,
     )
-    validation = ClassicalValidation(config, training_data, runtime, seed=search.request.seed, score=scores)
+    record = run.record(number)
+    if record is None:
+        raise RunError(f"trial {number} of {run.path} has no record; was its folder removed?")
+    validation = ClassicalValidation(config, training_data, runtime, seed=record.seed, score=scores)
     validation.epoch()
     if validation.best is not None:
         _check_same(number, training_data, validation.best.probabilities, run.out_of_fold(number))

@@ -19,7 +19,7 @@ from trainables.features.feature_use import FeatureUse
 State = Literal["complete", "pruned", "failed"]
 Cause = Literal[
     "pruner",  # it was worse than its peers at the same epoch
-    "collapse",  # a fold predicted a single class for too many epochs in a row
+    "collapse",  # a fold gave every image the same score for too many epochs in a row
     "time_budget",  # the search ran out of time
     "nan",
     "exception",
@@ -138,8 +138,11 @@ class TrialRecord(FrozenModel):
         value: Value of the search metric, mean over folds at `best_epoch`; None if no epoch finished.
         best_epoch: 1-based epoch that was kept, chosen from the mean curve over folds.
         fold_metrics: Metrics of each fold at `best_epoch`, in fold order.
-        losses: Mean validation loss over folds of every epoch; empty for a classical model.
-        collapsed_folds: 0-based folds that predicted a single class at `best_epoch`.
+        losses: Mean validation loss over folds of every epoch, as `training.checkpoint_metric` weighs it;
+            empty for a classical model.
+        collapsed_folds: 0-based folds that gave every image the same score at `best_epoch`; in runs of
+            earlier versions, those that called every image the same class.
+        seed: Seed of initial weights, order and views; all trials of a search have the same (docs/adr/0013).
         error: Message and last lines of the traceback, for failed trials; also a remark if it was run again.
         has_weights: True while `folds/` holds the weights.
         peak_bytes: Peak memory of the trial in bytes, on its GPU or, without one, on the machine; None if it
@@ -183,6 +186,17 @@ class TrialRecord(FrozenModel):
     def is_classical(self) -> bool:
         """True for a classical model: it keeps no weights, since fitting it again takes a second."""
         return bool(self.config.get("classical.name", "none") != "none")
+
+    @property
+    def is_optimistic(self) -> bool:
+        """True if held-out labels chose the epoch more freely than a mean loss does: its scores are too high.
+
+        The epoch was chosen by the metric itself, or each of several folds kept its own.
+        """
+        if self.is_classical:
+            return False
+        keeps_own = self.config.get("training.early_stopping_scope") == "fold" and len(self.fold_metrics) != 1
+        return keeps_own or self.config.get("training.checkpoint_metric") == "metric"
 
     @property
     def can_predict(self) -> bool:

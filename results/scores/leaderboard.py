@@ -33,6 +33,11 @@ _CLASSICAL_SETTINGS: Final = {
     "mlp": ("l2", "lr", "epochs"),
 }
 FEW_PATIENTS: Final = 10  # of one class; below, a table says so
+OPTIMISTIC: Final = "†"  # behind the number of a trial, in tables
+OPTIMISTIC_NOTE: Final = (
+    "too high: held-out labels chose the epoch (training.checkpoint_metric=metric or "
+    "training.early_stopping_scope=fold), so its rank is not a fair one."
+)
 _STATES_IN_ORDER: Final = ("complete", "pruned", "failed")
 
 
@@ -52,7 +57,9 @@ class Row:
         auc_sd: Standard deviation of the AUC over folds (n - 1).
         f2: This and the other decision metrics pool all images, each decided by a threshold that was chosen
             on the other folds: for F1 and F2 the best for that metric, else one of good balanced accuracy.
-        collapsed: 0-based folds that predict a single class.
+        collapsed: 0-based folds that give every image the same score.
+        is_optimistic: True if held-out labels chose the trial's epoch, by the metric itself or fold by fold:
+            its scores are too high, and no rank of it is a fair one.
         tied: True for the trials that may be the best, False for those that are worse: the model confidence
             set at 95 %, by AUC. None for rows that were not compared.
         selected_auc: For rank 1, the AUC of the best trial chosen anew without each fold, which its selection
@@ -81,6 +88,7 @@ class Row:
     recall: float | None = None
     precision: float | None = None
     collapsed: tuple[int, ...] = ()
+    is_optimistic: bool = False
     tied: bool | None = None
     selected_auc: float | None = None
     selected_low: float | None = None
@@ -125,7 +133,7 @@ def leaderboard(run: RunFolder) -> list[Row]:
     rows: list[Row] = []
     for rank, (record, own, tied) in enumerate(zip(complete, predictions, may_be_best, strict=True), start=1):
         row = {**_row_of(record), **_scores(own), "rank": rank, "tied": tied, "split": search.split_name}
-        row["collapsed"] = tuple(sorted({*record.collapsed_folds, *collapsed_folds(own)}))
+        row["collapsed"] = collapsed_folds(own)  # of earlier versions the record knew another rule
         if rank == 1:
             row |= _corrected(predictions, search.request.seed)
         rows.append(Row(**row))
@@ -168,7 +176,10 @@ def leaderboard_table(rows: Sequence[Row], limit: int | None = 20) -> Table:
     for row in rows:
         if row.trial in shown:
             table.add_row(*_cells(row), style="dim" if row.rank is None else None)
-    table.caption = caption_of(_caption(trials, len(shown) - 1), split)
+    said = _caption(trials, len(shown) - 1)
+    if any(row.is_optimistic for row in trials if row.trial in shown):
+        said += f" {OPTIMISTIC} {OPTIMISTIC_NOTE}"
+    table.caption = caption_of(said, split)
     return table
 
 
@@ -187,6 +198,7 @@ def _row_of(record: TrialRecord) -> dict[str, Any]:
         "cause": record.cause,
         "value": record.value,
         "collapsed": record.collapsed_folds,
+        "is_optimistic": record.is_optimistic,
         "epochs": record.epochs,
         "best_epoch": record.best_epoch,
         "wall_seconds": record.wall_seconds,
@@ -271,7 +283,7 @@ def _majority_row(predictions: OutOfFold, split: SplitName) -> Row:
 
 def _cells(row: Row) -> list[str]:
     rank = "" if row.rank is None else f"{row.rank}{'=' if row.tied else '<'}"
-    trial = "" if row.trial is None else str(row.trial)
+    trial = "" if row.trial is None else f"{row.trial}{OPTIMISTIC if row.is_optimistic else ''}"
     outcome = f"{row.state}: {row.cause or 'unknown'}" if row.state in ("pruned", "failed") else row.interval
     collapsed = f" (collapsed in fold {', '.join(map(str, row.collapsed))})" if row.collapsed else ""
     scores = [_two_digits(row.f2), _two_digits(row.balanced_accuracy)]

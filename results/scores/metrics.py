@@ -306,11 +306,12 @@ def decisions_by_threshold(labels: IntArray, probabilities: FloatArray) -> tuple
 
 
 def collapsed_folds(out_of_fold: OutOfFold) -> tuple[int, ...]:
-    """Return the folds that collapsed to one class, decided at 0.5 or by the largest probability."""
-    decided = decisions(out_of_fold.probabilities)
+    """Return the folds that give every image the same score; see `trainables.validation.collapse`."""
     parts = {int(fold): out_of_fold.folds == fold for fold in np.unique(out_of_fold.folds)}
     return tuple(
-        fold for fold, part in parts.items() if is_collapsed(out_of_fold.labels[part], decided[part])
+        fold
+        for fold, part in parts.items()
+        if is_collapsed(out_of_fold.labels[part], out_of_fold.probabilities[part])
     )
 
 

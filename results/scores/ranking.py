@@ -25,9 +25,14 @@ class Objective:
     metric: str
 
     @property
+    def higher_is_better(self) -> bool:
+        """True if the search maximises the metric."""
+        return metric_named(self.metric).higher_is_better
+
+    @property
     def direction(self) -> Direction:
         """Direction of the metric, as Optuna names it."""
-        return "maximize" if metric_named(self.metric).higher_is_better else "minimize"
+        return "maximize" if self.higher_is_better else "minimize"
 
     def is_better(self, value: float, other: float | None) -> bool:
         """Tell whether a value beats another; every value beats None."""
@@ -37,7 +42,7 @@ class Objective:
         """Return a number that is larger for better values, and minus infinity for None."""
         if value is None:
             return -math.inf
-        return value if self.direction == "maximize" else -value
+        return value if self.higher_is_better else -value
 
     def rank(self, records: Iterable[TrialRecord]) -> list[TrialRecord]:
         """Sort trials from best to worst: of equal ones the earlier first, those without a value last."""

@@ -86,7 +86,12 @@ def _loops(epochs: int, epochs_bm: int | None = None, **more: Any) -> tuple[Sett
 
 
 _BALANCED: Final[Settings] = {"class_weight": "other_share"}
-_STOPPED: Final[Settings] = {"class_weight": "other_share", "patience": 4}
+# Keras stops by the validation loss without the class weights.
+_STOPPED: Final[Settings] = {
+    "class_weight": "other_share",
+    "patience": 4,
+    "checkpoint_metric": "unweighted_loss",
+}
 
 _SCRATCH: Final = (
     *_scratch(

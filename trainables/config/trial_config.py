@@ -220,8 +220,11 @@ class TrainingConfig(FrozenModel):
         sampling: `none`; `over` repeats images drawn from the smaller classes until all are as large as the
             largest, `under` leaves images of the larger ones out. In each fold's training part only.
         label_smoothing: Label smoothing, in [0, 0.5).
-        checkpoint_metric: Mean curve over folds that chooses the epoch. The validation loss is the default:
-            the metric itself would choose its own luckiest epoch.
+        checkpoint_metric: Mean curve over folds that chooses the epoch. `loss`, the default, is the
+            validation loss with the class weights and the resampling of the fold's training; the learning
+            rate of `plateau` follows it. `unweighted_loss` is that of Keras, which weights and resampling
+            move. `metric` is the metric itself, which would choose its own luckiest epoch; its scores are
+            optimistic.
         early_stopping_scope: `mean` keeps one epoch for all folds, from the mean curve. `fold` stops each
             fold separately and keeps its own best epoch, as is common in publications; its scores are
             optimistic.
@@ -251,7 +254,7 @@ class TrainingConfig(FrozenModel):
     )
     sampling: Literal["none", "over", "under"] = "none"
     label_smoothing: float = Field(default=0.0, ge=0.0, lt=0.5)
-    checkpoint_metric: Literal["loss", "metric"] = "loss"
+    checkpoint_metric: Literal["loss", "unweighted_loss", "metric"] = "loss"
     early_stopping_scope: Literal["mean", "fold"] = "mean"
     repeats: int = Field(default=1, ge=1, le=16)
     feature_noise: float = Field(default=0.0, ge=0.0, le=2.0)

@@ -55,18 +55,35 @@ class FoldData:
 
     def train(self, fold: int, *, share: float = 1.0) -> IntArray:
         """Positions that a fold trains on, for a share of its patients in (0, 1], shape (n,)."""
-        positions = np.flatnonzero(self.folds != fold)
-        if share == 1.0:
-            return positions
-        patients = np.unique(self.groups[positions])
-        # The same patients in every trial, and those of a smaller share among those of a larger.
-        ordered = np.random.default_rng(0).permutation(patients)
-        kept = ordered[: max(1, round(share * len(patients)))]
-        return positions[np.isin(self.groups[positions], kept)]
+        return training_positions(self.folds, self.groups, fold, share=share)
 
     def held_out(self, fold: int) -> IntArray:
         """Positions that a fold predicts, shape (m,)."""
         return np.flatnonzero(self.folds == fold)
+
+
+def training_positions(
+    folds: IntArray, groups: NDArray[np.str_], fold: int, *, share: float = 1.0
+) -> IntArray:
+    """Positions that a fold trains on.
+
+    Args:
+        folds: 0-based fold that holds each position out, or `TRAINING`, shape (rows,).
+        groups: Patient of each position, shape (rows,).
+        fold: 0-based fold.
+        share: Share of the patients that is used, in (0, 1].
+
+    Returns:
+        Shape (n,).
+    """
+    positions = np.flatnonzero(folds != fold)
+    if share == 1.0:
+        return positions
+    patients = np.unique(groups[positions])
+    # The same patients in every trial, and those of a smaller share among those of a larger.
+    ordered = np.random.default_rng(0).permutation(patients)
+    kept = ordered[: max(1, round(share * len(patients)))]
+    return positions[np.isin(groups[positions], kept)]
 
 
 class Folds:
@@ -143,7 +160,7 @@ class Folds:
 
         Args:
             epoch: 0-based epoch.
-            active: True for each fold that trains; the others may change or not.
+            active: True for each fold that trains; the models of the others stay as they are.
             losses: Mean validation losses of the epochs so far, which a learning rate may depend on.
 
         Returns:

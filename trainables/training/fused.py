@@ -72,15 +72,22 @@ class FusedModels:
     def train_step(self, positions: IntArray, *, active: Sequence[bool], augmented: bool = True) -> Tensor:
         """Train one step on positions (models, B); returns the loss of each model, shape (models,)."""
         self.part.train()
+        # Taking a model that is not active out of the stack would change all shapes: it trains along, and is
+        # put back after the step. Else it could grow out of all bounds unseen.
+        resting = [model for model, is_active in enumerate(active) if not is_active]
+        before = {name: tensor[resting].detach() for name, tensor in self.stacked.items()} if resting else {}
         self.optimizer.zero_grad(set_to_none=True)
         losses = training_losses(self._logits, self.inputs, positions, augmented=augmented)
         # The sum has for each model exactly the gradient of its own loss, since no weight is shared. A mean
         # would divide every gradient by the number of models, and with it SGD's effective learning rate.
-        # Taking a model that is not active out of the stack would change all shapes; it trains on, unread.
         losses.sum().backward()
         add_l1(self.optimizer)
         self.optimizer.step()
-        return losses.detach() * torch.tensor(active, device=losses.device)
+        with torch.no_grad():
+            for name, tensor in before.items():
+                self.stacked[name][resting] = tensor
+        # Not a product with zero, which is not a number where the loss is none.
+        return losses.detach().where(torch.tensor(active, device=losses.device), 0.0)
 
     @torch.inference_mode()
     @single_precision()

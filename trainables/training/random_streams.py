@@ -78,9 +78,23 @@ def resampled(images: IntArray, labels: IntArray, sampling: Sampling, generator:
     if sampling == "none":
         return images
     classes = [images[labels[images] == label] for label in np.unique(labels[images])]
-    sizes = [len(own) for own in classes]
-    wanted = max(sizes) if sampling == "over" else min(sizes)
-    return np.concatenate([epoch_order(own, wanted, generator) for own in classes])
+    wanted = resampled_counts(np.array([len(own) for own in classes]), sampling)
+    return np.concatenate(
+        [epoch_order(own, int(count), generator) for own, count in zip(classes, wanted, strict=True)]
+    )
+
+
+def resampled_counts(counts: IntArray, sampling: Sampling) -> IntArray:
+    """Number of images of each class after resampling, from those before it, shape (classes,).
+
+    >>> resampled_counts(np.array([6, 0, 2]), "over").tolist()
+    [6, 0, 6]
+    """
+    if sampling == "none":
+        return counts
+    present = counts > 0
+    wanted = counts.max() if sampling == "over" else counts[present].min()
+    return np.where(present, wanted, 0)
 
 
 def bernoulli(shape: Sequence[int], keep: float, generators: Sequence[torch.Generator]) -> Tensor:

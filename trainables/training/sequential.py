@@ -74,8 +74,8 @@ class Models(Protocol):
     def train_step(self, positions: IntArray, *, active: Sequence[bool], augmented: bool = True) -> Tensor:
         """Train one step on positions (models, B); returns the loss of each model, shape (models,).
 
-        The loss of a model that is not active is 0; its weights may change or not. Without augmentation the
-        images are used as they are.
+        The loss of a model that is not active is 0 and its weights stay. Without augmentation the images are
+        used as they are.
         """
         ...
 

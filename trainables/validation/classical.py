@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -61,6 +62,7 @@ class ClassicalValidation:
         seed: Seed of estimators and resampling.
         score: Maps labels (n,) and probabilities (n, classes) to metrics.
         metric: Name of the metric to report, a key of the metrics that `score` returns.
+        higher_is_better: Direction of that metric.
 
     Raises:
         ConfigError: If the head has a trained convolution (`model.head.pooling=conv`).
@@ -79,6 +81,7 @@ class ClassicalValidation:
         seed: int,
         score: Score,
         metric: str = "auc",
+        higher_is_better: bool = True,
     ) -> None:
         if config.model.head.pooling == "conv":
             raise ConfigError(
@@ -86,11 +89,14 @@ class ClassicalValidation:
                 "or flatten"
             )
         self.config, self.training_data, self.runtime = config, training_data, runtime
-        self.seed, self.score, self.metric = seed, score, metric
+        self.seed = seed
         self.trained_parameters: int | None = None  # no weights are trained step by step
         features, self.feature_use = _open(config, training_data, runtime)
         self._data = FoldData(
             features, training_data.folds, training_data.labels, training_data.classes, training_data.groups
+        )
+        self._new_record = partial(
+            EpochRecord, config, training_data, score=score, metric=metric, higher_is_better=higher_is_better
         )
         self._models: list[ClassicalModel] = []
         self._best: TrialSnapshot | None = None
@@ -119,7 +125,7 @@ class ClassicalValidation:
         """
         data = self._data
         self._models = [self._fitted(fold) for fold in range(data.count)]
-        record = EpochRecord(self.config, self.training_data, score=self.score, metric=self.metric)
+        record = self._new_record()
         found = [
             model.predict(_for_prediction(data.features, own))
             for model, own in zip(self._models, record.held_out, strict=True)

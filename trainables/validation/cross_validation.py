@@ -29,6 +29,7 @@ class CrossValidation:
         seed: Seed of initial weights, order and views.
         score: Maps labels (n,) and probabilities (n, classes) to metrics.
         metric: Name of the metric to report, a key of the metrics that `score` returns.
+        higher_is_better: Direction of that metric.
 
     Attributes:
         record: Losses of the epochs so far, and the kept epoch of each fold.
@@ -46,11 +47,14 @@ class CrossValidation:
         seed: int,
         score: Score,
         metric: str = "auc",
+        higher_is_better: bool = True,
     ) -> None:
         self.config, self.training_data, self.runtime = config, training_data, runtime
         self.seed = seed
         self.features, self.feature_use = open_features(config, training_data, runtime)
-        self.record = EpochRecord(config, training_data, score=score, metric=metric)
+        self.record = EpochRecord(
+            config, training_data, score=score, metric=metric, higher_is_better=higher_is_better
+        )
         self._start()
 
     @property

@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from torch import Tensor
 
-from trainables.common.types import Float32Array, IntArray
+from trainables.common.types import Float32Array, Float64Array, IntArray
 from trainables.config.trial_config import TrialConfig
 from trainables.data.training_data import TrainingData
-from trainables.training.losses import log_loss
+from trainables.training.folds import training_positions
+from trainables.training.losses import learned_weights, log_loss
 from trainables.validation.collapse import is_collapsed
 
 Score = Callable[[IntArray, Float32Array], dict[str, float]]
@@ -27,7 +28,7 @@ class EpochReport:
         epoch: 1-based epoch.
         value: Metric at the best epoch so far, mean over folds.
         scalars: Name -> value: means over folds, and `fold_1/...` for each fold.
-        collapsed: 0-based folds whose predictions are of a single class.
+        collapsed: 0-based folds that give every image the same score; see `trainables.validation.collapse`.
         is_last: True if no epoch follows.
     """
 
@@ -44,11 +45,11 @@ class TrialSnapshot:
 
     Attributes:
         epoch: 1-based kept epoch; the latest one where each fold keeps its own.
-        loss: Mean validation loss over folds.
+        loss: Validation loss that chooses the epoch, mean over folds.
         value: Metric, mean over folds.
         probabilities: Out-of-fold predictions, shape (rows, classes).
         fold_metrics: Metrics of each fold.
-        collapsed: 0-based folds whose predictions are of a single class.
+        collapsed: 0-based folds that give every image the same score.
         weights: Weights of each model: fold by fold, and within a fold repeat by repeat.
         losses: Mean validation loss over folds, of every epoch so far.
     """
@@ -72,7 +73,7 @@ class FoldSnapshot:
         loss: Validation loss.
         probabilities: Predictions of the images that the fold holds out, shape (m, classes).
         metrics: Metrics of those predictions.
-        is_collapsed: True if nearly all of them are of one class; see `trainables.validation.collapse`.
+        is_collapsed: True if nearly all of them are the same; see `trainables.validation.collapse`.
         weights: Weights of the fold's models, repeat by repeat.
     """
 
@@ -87,25 +88,38 @@ class FoldSnapshot:
 class EpochRecord:
     """Record of a trial's epochs, which decides early stopping and the kept epoch.
 
+    The validation loss of a fold weighs classes as the fold's training does, by class weights and resampling
+    (see `learned_weights`): an unweighted loss would call the shift of the scores that these cause on purpose
+    an error, and keep an untrained epoch. `training.checkpoint_metric=unweighted_loss` brings it back.
+
     Args:
         config: The trial.
         training_data: The training part.
         score: Maps labels (n,) and probabilities (n, classes) to metrics.
         metric: Name of the metric to report, a key of the metrics that `score` returns.
+        higher_is_better: Direction of that metric.
 
     Attributes:
         epochs_done: Number of finished epochs.
-        losses: Mean validation loss over folds, of each finished epoch.
+        losses: Mean validation loss over folds, of each finished epoch; a fold that has stopped counts with
+            the loss of the epoch that it keeps.
         kept: Snapshot of each fold at its kept epoch; None before the first epoch.
         held_out: Positions that each fold holds out, shape (m,) each.
     """
 
     def __init__(
-        self, config: TrialConfig, training_data: TrainingData, *, score: Score, metric: str
+        self,
+        config: TrialConfig,
+        training_data: TrainingData,
+        *,
+        score: Score,
+        metric: str,
+        higher_is_better: bool = True,
     ) -> None:
         self.training, self.training_data = config.training, training_data
-        self.score, self.metric = score, metric
+        self.score, self.metric, self.higher_is_better = score, metric, higher_is_better
         folds = range(int(training_data.folds.max()) + 1)
+        self._class_weights = [self._weights_of(fold) for fold in folds]
         self.held_out = [np.flatnonzero(training_data.folds == fold) for fold in folds]
         self.epochs_done = 0
         self.losses: list[float] = []
@@ -153,6 +167,8 @@ class EpochRecord:
     ) -> EpochReport:
         """Add an epoch that all folds have finished.
 
+        What is given for a fold that has stopped before is not read: it stays at the epoch that it keeps.
+
         Args:
             training_losses: Training loss of each fold, shape (folds,); None where there are none.
             probabilities: Predictions of the images that each fold holds out, shape (m, classes) each.
@@ -160,23 +176,35 @@ class EpochRecord:
         """
         active = self.active()
         self.epochs_done += 1
-        now = [self._evaluated(fold, own) for fold, own in enumerate(probabilities)]
+        now = [
+            self._evaluated(fold, probabilities[fold]) if kept is None or active[fold] else kept
+            for fold, kept in enumerate(self.kept)
+        ]
         self.losses.append(_mean(own.loss for own in now))
         for fold in self._improved(now, active):
             self.kept[fold] = replace(now[fold], weights=weights_of(fold))
         return EpochReport(
             epoch=self.epochs_done,
             value=_mean(own.metrics[self.metric] for own in self.kept if own is not None),
-            scalars=_scalars(training_losses, now),
+            scalars=_scalars(training_losses, now, active, self.metric),
             collapsed=_collapsed(now),
             is_last=self.is_over,
         )
 
     def _evaluated(self, fold: int, probabilities: Float32Array) -> FoldSnapshot:
         labels = self.training_data.labels[self.held_out[fold]]
-        loss, metrics = log_loss(labels, probabilities), self.score(labels, probabilities)
-        has_collapsed = is_collapsed(labels, probabilities.argmax(axis=1))
+        loss = log_loss(labels, probabilities, self._class_weights[fold])
+        metrics, has_collapsed = self.score(labels, probabilities), is_collapsed(labels, probabilities)
         return FoldSnapshot(self.epochs_done, loss, probabilities, metrics, has_collapsed, [])
+
+    def _weights_of(self, fold: int) -> Float64Array | None:
+        """Weight of each class in a fold's validation loss; None for equal ones."""
+        training, data = self.training, self.training_data
+        if training.checkpoint_metric == "unweighted_loss":
+            return None
+        trained = training_positions(data.folds, data.groups, fold, share=training.train_fraction)
+        labels = data.labels[trained]
+        return learned_weights(training.class_weight, training.sampling, labels, data.classes)
 
     def _improved(self, now: Sequence[FoldSnapshot], active: Sequence[bool]) -> list[int]:
         """Folds for which this epoch is better than the kept one."""
@@ -190,9 +218,10 @@ class EpochRecord:
         return list(range(len(now))) if not old or self._is_better(now, old) else []
 
     def _is_better(self, now: Sequence[FoldSnapshot], old: Sequence[FoldSnapshot]) -> bool:
-        if self.training.checkpoint_metric == "loss":
+        if self.training.checkpoint_metric != "metric":
             return _mean(own.loss for own in now) < _mean(own.loss for own in old)
-        return _mean(own.metrics[self.metric] for own in now) > _mean(own.metrics[self.metric] for own in old)
+        new, best = (_mean(own.metrics[self.metric] for own in folds) for folds in (now, old))
+        return new > best if self.higher_is_better else new < best
 
 
 def _collapsed(folds: Sequence[FoldSnapshot]) -> tuple[int, ...]:
@@ -204,15 +233,21 @@ def _mean(values: Iterable[float]) -> float:
 
 
 def _scalars(
-    training: Sequence[float] | Float32Array | None, now: Sequence[FoldSnapshot]
+    training: Sequence[float] | Float32Array | None,
+    now: Sequence[FoldSnapshot],
+    active: Sequence[bool],
+    metric: str,
 ) -> dict[str, float]:
-    scalars = {} if training is None else {"loss/train": float(np.mean(training))}
+    trained = {
+        fold: float(loss) for fold, loss in enumerate(() if training is None else training) if active[fold]
+    }
+    scalars = {"loss/train": _mean(trained.values())} if trained else {}
     scalars["loss/validation"] = _mean(fold.loss for fold in now)
     for name in now[0].metrics:
         scalars[f"{name}/validation"] = _mean(fold.metrics[name] for fold in now)
     for number, fold in enumerate(now, start=1):
-        if training is not None:
-            scalars[f"fold_{number}/loss_train"] = float(training[number - 1])
+        if number - 1 in trained:
+            scalars[f"fold_{number}/loss_train"] = trained[number - 1]
         scalars[f"fold_{number}/loss_validation"] = fold.loss
-        scalars[f"fold_{number}/auc"] = fold.metrics["auc"]
+        scalars[f"fold_{number}/{metric}"] = fold.metrics[metric]
     return scalars

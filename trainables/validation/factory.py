@@ -68,7 +68,7 @@ class Validation(Protocol):
         ...
 
 
-def open_validation(
+def open_validation(  # noqa: PLR0913 - a trial, its runtime, and how its epochs are judged
     config: TrialConfig,
     training_data: TrainingData,
     runtime: TrialRuntime,
@@ -76,6 +76,7 @@ def open_validation(
     seed: int,
     score: Score,
     metric: str,
+    higher_is_better: bool = True,
     isolated: bool = False,
 ) -> Validation:
     """Open the cross-validation of a configuration.
@@ -87,12 +88,23 @@ def open_validation(
         seed: Seed of all random draws.
         score: Maps labels (n,) and probabilities (n, classes) to metrics.
         metric: Name of the metric to report, a key of the metrics that `score` returns.
+        higher_is_better: Direction of that metric.
         isolated: True to train each fold of a net in its own process; classical models are fitted here.
 
     Raises:
         OrchestrateError: If the configuration cannot run on these data.
     """
+    kind: type[ClassicalValidation | IsolatedValidation | CrossValidation] = CrossValidation
     if config.classical.name != "none":
-        return ClassicalValidation(config, training_data, runtime, seed=seed, score=score, metric=metric)
-    kind = IsolatedValidation if isolated else CrossValidation
-    return kind(config, training_data, runtime, seed=seed, score=score, metric=metric)
+        kind = ClassicalValidation
+    elif isolated:
+        kind = IsolatedValidation
+    return kind(
+        config,
+        training_data,
+        runtime,
+        seed=seed,
+        score=score,
+        metric=metric,
+        higher_is_better=higher_is_better,
+    )

@@ -6,6 +6,7 @@ times folds times the size of the trained weights. Where each fold stops separat
 The trial then reports its epochs one by one, with the same numbers as if the folds had trained in lockstep.
 """
 
+import functools
 import os
 import shutil
 import socket
@@ -132,6 +133,7 @@ class IsolatedValidation:
         seed: Seed of initial weights, order and views.
         score: Maps labels (n,) and probabilities (n, classes) to metrics.
         metric: Name of the metric to report, a key of the metrics that `score` returns.
+        higher_is_better: Direction of that metric.
 
     Attributes:
         record: Losses of the epochs so far, and the kept epoch of each fold.
@@ -152,9 +154,13 @@ class IsolatedValidation:
         seed: int,
         score: Score,
         metric: str = "auc",
+        higher_is_better: bool = True,
     ) -> None:
         self.config, self.training_data, self.runtime, self.seed = config, training_data, runtime, seed
-        self.record = EpochRecord(config, training_data, score=score, metric=metric)
+        record_of = functools.partial(
+            EpochRecord, config, score=score, metric=metric, higher_is_better=higher_is_better
+        )
+        self.record = record_of(training_data)
         scratch = _scratch_in(runtime.store)
         weakref.finalize(self, shutil.rmtree, scratch, ignore_errors=True)
         folds = range(len(self.record.kept))
@@ -162,9 +168,7 @@ class IsolatedValidation:
         self._folds = [
             _Fold(
                 scratch / str(fold),
-                EpochRecord(config, _alone(training_data, fold), score=score, metric=metric)
-                if stops_alone
-                else None,
+                record_of(_alone(training_data, fold)) if stops_alone else None,
             )
             for fold in folds
         ]

@@ -1,8 +1,12 @@
 """Which recipes a search tries first, and what it takes from those that it is told to run."""
 
+from collections.abc import Sequence
+
 import pytest
 
+from orchestrator.preflight.feasibility import PointPrice
 from orchestrator.preflight.initial_points import choose_initial_points, protocol_of_recipes
+from search_spaces.enqueue import InitialPoint
 from search_spaces.recipes import recipes_of
 from search_spaces.registry import space_named
 from trainables.common.errors import ConfigError, UnknownNameError
@@ -20,12 +24,27 @@ def only_scratch4(config: TrialConfig) -> None:
         raise ConfigError(f"no {config.model.backbone} here")
 
 
+def by_depth(config: TrialConfig) -> PointPrice:
+    """A frozen net costs its passes, one that trains from pixels an hour."""
+    trained = config.model.trained_stages
+    training = 3600.0 if trained == "all" else 60.0 * trained
+    return PointPrice(passes=10.0 if trained != "all" else 0.0, training=training)
+
+
+def configured(point: InitialPoint) -> TrialConfig:
+    return point.configure({}, epochs=30)
+
+
+def prices_of(points: Sequence[InitialPoint]) -> list[float]:
+    return [by_depth(configured(point)).seconds for point in points]
+
+
 def chosen(*names: str):
     return choose_initial_points(names, TASK, space_named(TASK))
 
 
 def test_a_search_gives_at_most_a_third_of_its_trials_to_recipes_and_two_to_a_backbone() -> None:
-    points, _ = chosen().fitting(anything, {}, epochs=30, trials=24)
+    points = chosen().fitting(anything, {}, epochs=30, trials=24).points
     assert len(points) == 8
     backbones = [point.settings["model.backbone"] for point in points]
     assert max(backbones.count(name) for name in backbones) == 2
@@ -33,15 +52,46 @@ def test_a_search_gives_at_most_a_third_of_its_trials_to_recipes_and_two_to_a_ba
 
 
 def test_what_cannot_run_is_left_out_with_its_reason() -> None:
-    points, left_out = chosen().fitting(only_scratch4, {}, epochs=30, trials=24)
-    assert {point.settings["model.backbone"] for point in points} == {"scratch4"}
-    assert left_out["E001-9-VGG16"] == "no vgg16 here"
+    found = chosen().fitting(only_scratch4, {}, epochs=30, trials=24)
+    assert {point.settings["model.backbone"] for point in found.points} == {"scratch4"}
+    assert found.unfit["E001-9-VGG16"] == "no vgg16 here"
 
 
 def test_all_recipes_are_tried_where_the_user_says_so() -> None:
-    points, left_out = chosen("all").fitting(anything, {}, epochs=30, trials=2)
-    assert left_out == {}
-    assert len(points) == sum(len(recipe.points) for recipe in recipes_of(TASK))
+    found = chosen("all").fitting(anything, {}, epochs=30, trials=2, price=by_depth, longest_seconds=1.0)
+    assert (found.unfit, found.slow) == ({}, {})
+    assert len(found.points) == sum(len(recipe.points) for recipe in recipes_of(TASK))
+    assert prices_of(found.points) == sorted(prices_of(found.points))
+
+
+def test_the_cheapest_point_comes_first_so_that_a_score_is_soon_there() -> None:
+    found = chosen().fitting(anything, {}, epochs=30, trials=24, price=by_depth, longest_seconds=1e9)
+    assert prices_of(found.points) == sorted(prices_of(found.points))
+    assert len(set(prices_of(found.points))) > 1
+    unpriced = chosen().fitting(anything, {}, epochs=30, trials=24).points
+    assert sorted(map(str, found.points)) == sorted(map(str, unpriced))
+
+
+def test_a_point_that_would_hold_a_worker_for_long_is_left_to_the_user() -> None:
+    found = chosen().fitting(anything, {}, epochs=30, trials=24, price=by_depth, longest_seconds=100.0)
+    assert found.slow
+    assert all(seconds > 100.0 for seconds in found.slow.values())
+    assert all(by_depth(configured(point)).training <= 100.0 for point in found.points)
+    unlimited = chosen().fitting(anything, {}, epochs=30, trials=24, price=by_depth).points
+    cheap = [price for price in prices_of(unlimited) if price <= 110.0]
+    assert len(found.points) > len(cheap)  # cheaper recipes take their places
+
+
+def test_where_all_recipes_are_slow_the_sampler_begins() -> None:
+    found = chosen().fitting(anything, {}, epochs=30, trials=24, price=by_depth, longest_seconds=-1.0)
+    assert found.points == ()
+
+
+def test_a_recipe_that_the_user_names_is_tried_however_long_it_takes_and_in_the_users_order() -> None:
+    names = ("E001-1", "frozen-lite0")
+    found = chosen(*names).fitting(anything, {}, epochs=30, trials=2, price=by_depth, longest_seconds=1.0)
+    assert [point.recipe for point in found.points] == list(names)
+    assert found.slow == {}
 
 
 def test_a_recipe_that_the_user_names_must_run() -> None:
@@ -56,7 +106,7 @@ def test_an_ensemble_stands_for_its_members_each_once() -> None:
 
 
 def test_held_settings_win_and_no_point_trains_longer_than_the_search() -> None:
-    (point,), _ = chosen("E004-SCRATCH_6").fitting(anything, {}, epochs=30, trials=1)
+    (point,) = chosen("E004-SCRATCH_6").fitting(anything, {}, epochs=30, trials=1).points
     config = point.configure({"optimizer.lr": 0.5}, epochs=7)
     assert (config.optimizer.lr, config.training.epochs) == (0.5, 7)
 

@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 from worker_run import worker_run
@@ -165,3 +166,10 @@ def test_a_checkpoint_is_read_and_removed_when_the_trial_ends(
 def test_a_trial_without_weights_says_so(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="they are kept for the best trials of a search only"):
         read_fold_weights(tmp_path)
+
+
+def test_an_epoch_reports_the_metric_of_the_search_too() -> None:
+    labels, probabilities = np.array([0, 1]), np.array([[0.8, 0.2], [0.4, 0.6]])
+    found = trial_runner.epoch_scores(labels, probabilities, metric="log_loss")
+    assert found["log_loss"] == pytest.approx(-np.log([0.8, 0.6]).mean())
+    assert "log_loss" not in trial_runner.epoch_scores(labels, probabilities)

@@ -1,5 +1,6 @@
 """Ensembles of a run folder: built, chosen, whole on disk, and shown in eighty columns."""
 
+import dataclasses
 import datetime
 import json
 import math
@@ -76,13 +77,31 @@ def test_a_single_trial_is_an_ensemble_of_one_and_says_so(tmp_path):
     assert "Only one trial can be a member" in " ".join(shown(ensemble_table(built)).split())
 
 
-def test_collapsed_trials_are_no_members(run):
-    run.write_record(trial_record(0, value=0.99, collapsed_folds=(1,)))
+def with_a_dead_fold(predictions):
+    probabilities = predictions.probabilities.copy()
+    probabilities[predictions.folds == 1] = [0.7, 0.3]
+    return dataclasses.replace(predictions, probabilities=probabilities)
+
+
+def test_trials_with_one_score_for_a_whole_fold_are_no_members(tmp_path):
+    trials = simulate()
+    run = make_run(tmp_path, trials | {0: with_a_dead_fold(trials[0])})
+    run.write_record(trial_record(0, value=0.99))
     assert all(0 not in one.trials for one in build_ensembles(run, methods=["average"], seed=0))
 
 
+def test_trials_on_one_side_of_a_half_are_candidates_whatever_an_earlier_version_called_them(tmp_path):
+    trials = simulate()
+    positive = trials[0].probabilities[:, 1] / 4
+    low = dataclasses.replace(trials[0], probabilities=np.stack([1 - positive, positive], axis=1))
+    run = make_run(tmp_path, trials | {0: low})
+    run.write_record(trial_record(0, value=0.99, collapsed_folds=(1,)))
+    assert 0 in build_ensembles(run, methods=["average"], seed=0)[1].trials
+
+
 def test_collapsed_trials_are_used_when_there_is_nothing_else_and_it_is_said(tmp_path):
-    run = make_run(tmp_path, simulate(trials=2), collapsed_folds=(0,))
+    trials = simulate(trials=2)
+    run = make_run(tmp_path, {number: with_a_dead_fold(own) for number, own in trials.items()})
     built = build_ensembles(run, methods=["average"], seed=0)
     assert built[1].collapsed == built[1].trials
     assert "Collapsed in some fold: trials 0, 1." in shown(ensemble_table(built))

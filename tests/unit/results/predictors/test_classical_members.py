@@ -15,7 +15,7 @@ from orchestrator.cli.finish import finish_run
 from orchestrator.postprocessing.test_set import open_test_part
 from orchestrator.tuning.trial_runner import TrialRunner
 from results.ensembles.build import build_ensembles
-from results.errors import ExportError
+from results.errors import ExportError, RunError
 from results.export.bundle import export_bundle
 from results.predictors.classical_members import predict_classical
 from results.predictors.loading import open_model, predict_rows, weights_of
@@ -155,6 +155,21 @@ def test_models_that_were_fitted_on_other_numbers_are_noticed(table_run: RunFold
     table_run.write_out_of_fold(0, replace(kept, probabilities=1 - kept.probabilities))
     with pytest.raises(ExportError, match="trial 0, fitted again, does not predict what it predicted"):
         predict_rows(table_run, kept.rows[:5], trial=0)
+
+
+def test_a_model_is_fitted_again_with_the_seed_of_its_record(table_run: RunFolder) -> None:
+    record = run_trial(table_run, 5, {"classical.name": "stratified"})
+    rows = table_run.out_of_fold(5).rows[:5]
+    assert predict_rows(table_run, rows, trial=5).shape == (5, 2)
+    table_run.write_record(record.model_copy(update={"seed": record.seed + 1}))
+    with pytest.raises(ExportError, match="trial 5, fitted again, does not predict what it predicted"):
+        predict_rows(table_run, rows, trial=5)
+
+
+def test_a_model_without_a_record_cannot_be_fitted_again(table_run: RunFolder) -> None:
+    config = decode({"model.backbone": "table", "classical.name": "tree"})
+    with pytest.raises(RunError, match=r"trial 9 of .* has no record; was its folder removed"):
+        predict_classical(table_run, 9, config, table_run.out_of_fold(0).rows, weights=None)
 
 
 def test_a_classical_model_is_not_exported_and_the_error_says_what_to_do(

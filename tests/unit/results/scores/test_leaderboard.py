@@ -85,12 +85,12 @@ def search_record(metric="auc"):
 
 
 def keep(run, number, value, out_of_fold=None, **changes):
-    asked = {"state": "complete", "trained_parameters": 1000, "wall_seconds": 12.5, "epochs": 9, **changes}
+    asked = {"state": "complete", "trained_parameters": 1000, "wall_seconds": 12.5, "epochs": 9}
+    asked |= {"config": CONFIG, **changes}
     run.write_record(
         TrialRecord(
             number=number,
             value=value,
-            config=CONFIG,
             fingerprint="abc",
             seed=0,
             finished_at=NOW,
@@ -209,7 +209,7 @@ def test_the_majority_row_does_not_look_better_in_f2_than_a_model_that_ranks(run
     assert rows[0].f2 > majority_positive - 0.02
 
 
-def test_folds_that_collapsed_are_named_whoever_noticed(empty_run):
+def test_folds_that_collapsed_are_named_by_their_predictions_whatever_an_earlier_version_wrote(empty_run):
     one = predictions(1.0)
     probabilities = one.probabilities.copy()
     probabilities[one.folds == 3] = [0.9, 0.1]
@@ -221,7 +221,7 @@ def test_folds_that_collapsed_are_named_whoever_noticed(empty_run):
         collapsed_folds=(1,),
     )
     rows = leaderboard(empty_run)
-    assert rows[0].collapsed == (1, 3)
+    assert rows[0].collapsed == (3,)
     assert "collapsed" in shown(rows)
 
 
@@ -297,3 +297,35 @@ def test_settings_read_as_short_text():
 
 def test_the_leaderboard_repeats(run):
     assert leaderboard(run) == leaderboard(run)
+
+
+@pytest.mark.parametrize(
+    ("settings", "is_optimistic"),
+    [
+        ({"training.checkpoint_metric": "metric"}, True),
+        ({"training.early_stopping_scope": "fold"}, True),
+        ({"training.keep_epoch_by": "metric"}, True),
+        ({"training.checkpoint_metric": "unweighted_loss"}, False),
+        ({"training.checkpoint_metric": "metric", "classical.name": "svm"}, False),
+        ({}, False),
+    ],
+    ids=["by the metric", "fold by fold", "of an earlier version", "by another loss", "classical", "plain"],
+)
+def test_a_trial_whose_epoch_the_held_out_labels_chose_does_not_lead_in_silence(
+    empty_run, settings, is_optimistic
+):
+    folds = ({"auc": 0.8}, {"auc": 0.7})
+    keep(empty_run, 0, 0.7, predictions(1.0), config=settings, fold_metrics=folds)
+    keep(empty_run, 1, 0.6, predictions(0.9), fold_metrics=folds)
+    rows = leaderboard(empty_run)
+    assert [row.is_optimistic for row in rows[:2]] == [is_optimistic, False]
+    assert rows_as_json(rows)[0]["is_optimistic"] is is_optimistic
+    text = " ".join(shown(rows).split())
+    assert ("0†" in text) is is_optimistic
+    assert ("† too high: held-out labels chose the epoch" in text) is is_optimistic
+
+
+def test_a_hold_out_that_stops_by_itself_stops_by_its_mean(empty_run):
+    settings = {"training.early_stopping_scope": "fold"}
+    keep(empty_run, 0, 0.7, predictions(1.0, folds=1), config=settings, fold_metrics=({"auc": 0.8},))
+    assert not leaderboard(empty_run)[0].is_optimistic

@@ -198,9 +198,9 @@ def test_more_than_two_classes_need_no_threshold():
     assert best_threshold(np.array([0, 1, 2]), np.eye(3)) == 0.5
 
 
-def test_folds_that_predict_one_class_are_named():
-    found = collapsed_folds(out_of_fold([0, 1, 0, 1], [0.1, 0.2, 0.1, 0.9], [0, 0, 3, 3]))
-    assert found == (0,)
+def test_folds_with_one_score_for_all_images_are_named_on_whichever_side_of_a_half_it_lies():
+    found = collapsed_folds(out_of_fold([0, 1, 0, 1], [0.1, 0.2, 0.9, 0.9], [0, 0, 3, 3]))
+    assert found == (3,)
 
 
 def test_the_majority_baseline_calls_the_most_common_class_of_the_training_part():

@@ -12,9 +12,11 @@ from results.scores.metrics import scores
 from trainables.config.trial_config import TrialConfig, decode
 from trainables.data.patches import PatchSet
 from trainables.data.training_data import TrainingData
+from trainables.features.loading import open_features
 from trainables.models.weights import take_inventory
 from trainables.runtime.trial_runtime import TrialRuntime
 from trainables.training.fused import can_fuse
+from trainables.training.initialisation import build_models
 from trainables.training.random_streams import epoch_order, resampled
 from trainables.validation.cross_validation import CrossValidation
 
@@ -55,6 +57,15 @@ CASES = {
         "training.early_stopping_scope": "fold",
         "training.patience": 1,
         "training.epochs": 8,
+        "optimizer.lr": 0.3,
+    },
+    "folds that stop while the learning rate follows the mean curve": {
+        **FROZEN,
+        "training.early_stopping_scope": "fold",
+        "training.patience": 2,
+        "training.epochs": 9,
+        "optimizer.schedule": "plateau",
+        "optimizer.step_epochs": 2,
         "optimizer.lr": 0.3,
     },
     "last block": {**SHALLOW, "model.trained_stages": 1, "optimizer.stage_lr_factor": 0.1},
@@ -173,6 +184,34 @@ def test_a_fused_trial_goes_on_from_a_checkpoint_where_it_was(
     assert whole.best is not None
     assert resumed.best is not None
     np.testing.assert_allclose(resumed.best.probabilities, whole.best.probabilities, atol=1e-9)
+
+
+def test_a_fold_that_has_stopped_neither_changes_nor_fails_the_others(
+    training_data: TrainingData, runtime: TrialRuntime
+) -> None:
+    config = decode({**FROZEN, "model.head.batch_norm": True, "optimizer.name": "adam"})
+    features, _ = open_features(config, training_data, runtime)
+    sequential, fused = (
+        build_models(config, training_data, runtime, features=features, seed=3, mode=mode)
+        for mode in ("sequential", "fused")
+    )
+    for folds in (sequential, fused):
+        folds.train_epoch(0, active=[True] * 3)
+    before = fused.models.kept_state(1)
+    broken = {
+        name: tensor * torch.nan if tensor.is_floating_point() else tensor for name, tensor in before.items()
+    }
+    losses = [folds.train_epoch(1, active=[True, False, True]) for folds in (sequential, fused)]
+    torch.testing.assert_close(fused.models.kept_state(1), before, rtol=0, atol=0)
+    np.testing.assert_allclose(losses[1], losses[0], atol=1e-5)
+    np.testing.assert_allclose(fused.predict(), sequential.predict(), atol=1e-5)
+    fused.models.load_kept_state(1, broken)
+    losses = [folds.train_epoch(2, active=[True, False, True]) for folds in (sequential, fused)]
+    np.testing.assert_allclose(losses[1], losses[0], atol=1e-5)
+    for model in (0, 2):
+        torch.testing.assert_close(
+            fused.models.kept_state(model), sequential.models.kept_state(model), rtol=1e-5, atol=1e-5
+        )
 
 
 def test_a_fold_that_has_stopped_keeps_its_own_epoch(

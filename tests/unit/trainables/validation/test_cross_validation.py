@@ -170,15 +170,16 @@ def test_a_learning_rate_out_of_all_bounds_is_reported_as_such(
         finished(decode(settings), training_data, runtime)
 
 
-def test_a_fold_that_predicts_one_class_is_named(training_data: TrainingData, runtime: TrialRuntime) -> None:
-    run = validation(
-        decode({**FROZEN, "optimizer.lr": 1e-9, "training.class_weight": 100.0}), training_data, runtime
-    )
-    for model in range(3):
+def test_a_fold_whose_units_have_died_is_named_and_one_that_calls_all_images_alike_is_not(
+    training_data: TrainingData, runtime: TrialRuntime
+) -> None:
+    run = validation(decode({**FROZEN, "optimizer.lr": 1e-9}), training_data, runtime)
+    for model, changes in enumerate(({"bias": 9.0}, {"bias": 9.0, "weight": 0.0}, {})):
         state = run.folds.models.kept_state(model)
-        last = max(name for name in state if name.endswith("bias"))
-        run.folds.models.load_kept_state(model, {**state, last: torch.full_like(state[last], 9.0)})
-    assert run.epoch().collapsed == (0, 1, 2)
+        last = max(name for name in state if name.endswith("bias")).removesuffix("bias")
+        changed = {last + name: torch.full_like(state[last + name], value) for name, value in changes.items()}
+        run.folds.models.load_kept_state(model, state | changed)
+    assert run.epoch().collapsed == (1,)
 
 
 def test_the_epoch_is_chosen_by_the_mean_validation_loss(

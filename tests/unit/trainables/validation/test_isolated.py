@@ -40,6 +40,16 @@ CASES = {
         "training.early_stopping_scope": "fold",
         "optimizer.lr": 0.3,
     },
+    "folds that stop while the learning rate follows the mean curve": {
+        **FROZEN,
+        "training.epochs": 9,
+        "training.patience": 2,
+        "training.early_stopping_scope": "fold",
+        "training.class_weight": 3.0,
+        "optimizer.schedule": "plateau",
+        "optimizer.step_epochs": 2,
+        "optimizer.lr": 0.3,
+    },
     "learning rate that follows the mean curve": {
         **FROZEN,
         "training.epochs": 8,
