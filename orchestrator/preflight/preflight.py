@@ -164,7 +164,13 @@ def _read_data(request: SearchRequest, task: Task, notify: Notify) -> _Data:
     """Read the data, find the runs that the search builds on, and split."""
     store = (request.store or request.runs / ".store").resolve()
     patch_set, notes = load_patch_set(
-        str(request.data), task=task, label_codes=request.label_codes, store=store, source=request.source
+        str(request.data),
+        task=task,
+        label_codes=request.label_codes,
+        store=store,
+        source=request.source,
+        max_value=request.max_value,
+        upper_folders=request.upper_folders,
     )
     rows, sources = select_rows(patch_set, task), find_sources(request, patch_set.fingerprint)
     split = _split(request, patch_set, rows, sources)

@@ -1,5 +1,6 @@
 """Checks that every data source makes: of pixels, labels, patients and label codes."""
 
+import unicodedata
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from trainables.common.errors import DataError
 from trainables.common.types import IntArray
 from trainables.config.tasks import LabelCodes, Task
+from trainables.data.image_files import is_grey
 from trainables.data.patches import NO_PARTNER, PixelArray, TextArray
 
 _ACCEPTED: Final = "uint8, uint16 (or whole numbers from 0 to 65535), or floats in [0, 1]"
@@ -35,11 +37,6 @@ def parse_images(images: NDArray[Any], where: str, notes: list[str]) -> PixelArr
         notes.append(f"{where}: the three channels are equal everywhere, so the images are read as grey")
         pixels = np.ascontiguousarray(pixels[..., 0])
     return pixels
-
-
-def is_grey(image: NDArray[Any]) -> bool:
-    """True if the three channels are equal everywhere; shape (..., 3)."""
-    return bool((image[..., 0] == image[..., 1]).all() and (image[..., 0] == image[..., 2]).all())
 
 
 def parse_labels(labels: NDArray[Any], count: int, where: str) -> IntArray:
@@ -80,6 +77,8 @@ def parse_patients(patients: NDArray[Any], count: int, where: str) -> TextArray:
         patients = patients.astype(np.int64)  # 12.0 is patient 12
     text = np.char.decode(patients, "utf-8") if patients.dtype.kind == "S" else patients.astype(np.str_)
     text = np.char.strip(text)
+    if text.size:
+        text = np.array([unicodedata.normalize("NFC", one) for one in text.tolist()])
     empty = np.flatnonzero(np.isin(np.char.lower(text), ("", "nan", "none")))
     if len(empty):
         raise DataError(

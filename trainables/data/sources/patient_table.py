@@ -1,18 +1,83 @@
 """Table `patients.csv`, with the patient of each image file."""
 
 import csv
+import difflib
+import io
+import re
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
+from typing import Final
 
 import numpy as np
 
 from trainables.common.errors import DataError
 from trainables.data.patches import TextArray
 
+_NAME: Final = "patients.csv"
+_COLUMNS: Final = {
+    "file": ("file", "filename", "filepath", "path", "image", "imagefile", "imagename", "imagepath", "img"),
+    "patient": (
+        "patient",
+        "patientid",
+        "patients",
+        "patientname",
+        "patientnumber",
+        "subject",
+        "subjectid",
+        "pid",
+    ),
+}
+_TABLE_SUFFIXES: Final = frozenset({".csv", ".tsv", ".txt", ".xlsx", ".xls", ".ods"})
+_DELIMITERS: Final = (",", ";", "\t")
+
+
+def find_table(folder: Path, notes: list[str]) -> Path | None:
+    """Return the table of patients in a folder: `patients.csv`, else one that can only mean the same.
+
+    Args:
+        folder: Folder of the images.
+        notes: A sentence on a table of another name is added here.
+
+    Raises:
+        DataError: If a file could be meant for the table, but its name or kind leaves it open.
+    """
+    if (folder / _NAME).is_file():
+        return folder / _NAME
+    files = [path for path in folder.iterdir() if path.suffix.lower() in _TABLE_SUFFIXES and path.is_file()]
+    meant = sorted(path for path in files if _is_meant(path))
+    if not meant:
+        return None
+    if len(meant) > 1 or meant[0].suffix.lower() != ".csv":
+        raise DataError(
+            f"{' and '.join(path.name for path in meant)} in {folder} "
+            f"{'is' if len(meant) == 1 else 'are'} not read; did you mean {_NAME}? Save one table under "
+            "that name, as CSV with the columns file and patient"
+        )
+    notes.append(f"patients: {meant[0].name} is read as {_NAME}")
+    return meant[0]
+
+
+def _is_meant(path: Path) -> bool:
+    """True for a name like that of the table, and for a CSV with just its columns."""
+    stem = re.sub(r"[^a-z]", "", path.stem.lower())
+    if difflib.get_close_matches(
+        stem, ("patients", "patient", "patientids", "patienttable"), n=1, cutoff=0.85
+    ):
+        return True
+    return path.suffix.lower() == ".csv" and {"file", "patient"} <= set(_first_columns(path))
+
+
+def _first_columns(table: Path) -> list[str]:
+    try:
+        return _rows(table)[0]
+    except DataError:
+        return []
+
 
 def patients_of(table: Path, files: Sequence[str], notes: list[str]) -> TextArray:
-    """Look up the patient of each file.
+    """Look up the patient of each file. Names are compared in the Unicode form NFC.
 
     Args:
         table: CSV with the columns `file` (path below the folder, or bare file name) and `patient`.
@@ -20,19 +85,22 @@ def patients_of(table: Path, files: Sequence[str], notes: list[str]) -> TextArra
         notes: A sentence on rows without a file is added here.
 
     Returns:
-        Patient ids, shape (len(files),).
+        Patient ids in NFC, shape (len(files),).
 
     Raises:
         DataError: If a column or a file's row is missing, or rows contradict each other.
     """
-    patient_of_name = _read(table)
-    bare_names = Counter(PurePosixPath(file).name for file in files)
+    patient_of_name = _read(table, notes)
+    plain = [unicodedata.normalize("NFC", file) for file in files]
+    bare_names = Counter(PurePosixPath(file).name for file in plain)
     used: set[str] = set()
     patients = []
-    for file in files:
+    for file in plain:
         key = file if file in patient_of_name else PurePosixPath(file).name
         if key not in patient_of_name:
-            raise DataError(f"{table} has no row for {file}; add one with its patient")
+            near = difflib.get_close_matches(file, patient_of_name, n=1, cutoff=0.9)
+            hint = f"; did you mean {file} by {near[0]}?" if near else ""
+            raise DataError(f"{table} has no row for {file}; add one with its patient{hint}")
         if key != file and bare_names[key] > 1:
             raise DataError(
                 f"{table} names {key}, but {bare_names[key]} files are called that; write {file} in full"
@@ -47,25 +115,45 @@ def patients_of(table: Path, files: Sequence[str], notes: list[str]) -> TextArra
     return np.array(patients)
 
 
-def _read(table: Path) -> dict[str, str]:
-    try:
-        with table.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, skipinitialspace=True)
-            columns = [name.strip().lower() for name in reader.fieldnames or []]
-            reader.fieldnames = columns
-            rows = list(reader)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{table} cannot be read as CSV in UTF-8 ({error}); save it again as such") from error
-    if "file" not in columns or "patient" not in columns:
-        raise DataError(
-            f"{table} must have the columns file and patient; found: {', '.join(columns) or 'none'}"
-        )
+def _read(table: Path, notes: list[str]) -> dict[str, str]:
+    columns, rows = _rows(table)
+    place = {name: _column(table, columns, name, notes) for name in _COLUMNS}
     patient_of_name: dict[str, str] = {}
     for number, row in enumerate(rows, start=2):
-        name = (row["file"] or "").strip().replace("\\", "/").removeprefix("./")
-        patient = (row["patient"] or "").strip()
+        if not any(cell.strip() for cell in row):
+            continue
+        cells = {
+            name: unicodedata.normalize("NFC", row[index]).strip() if index < len(row) else ""
+            for name, index in place.items()
+        }
+        name, patient = cells["file"].replace("\\", "/").removeprefix("./"), cells["patient"]
         if not name or not patient:
             raise DataError(f"{table}, line {number}: file and patient must both be filled in")
         if patient_of_name.setdefault(name, patient) != patient:
             raise DataError(f"{table} gives {name} to both {patient_of_name[name]} and {patient}; keep one")
     return patient_of_name
+
+
+def _rows(table: Path) -> tuple[list[str], list[list[str]]]:
+    """Column names in lower case, and the rows below them; cells are separated by comma, semicolon or tab."""
+    try:
+        text = table.read_text(encoding="utf-8-sig")
+        first = text.partition("\n")[0]
+        delimiter = max(_DELIMITERS, key=first.count)
+        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{table} cannot be read as CSV in UTF-8 ({error}); save it again as such") from error
+    return ([name.strip().lower() for name in rows[0]], rows[1:]) if rows else ([], [])
+
+
+def _column(table: Path, columns: Sequence[str], name: str, notes: list[str]) -> int:
+    """Place of a column: of its own name, else of the only one whose name means the same."""
+    if name in columns:
+        return columns.index(name)
+    meant = [place for place, column in enumerate(columns) if re.sub(r"[^a-z]", "", column) in _COLUMNS[name]]
+    if len(meant) == 1:
+        notes.append(f"{table.name}: the column {columns[meant[0]]} is read as {name}")
+        return meant[0]
+    found = ", ".join(columns) or "none"
+    which = f"; which of {' and '.join(columns[place] for place in meant)} is {name}?" if meant else ""
+    raise DataError(f"{table} must have the columns file and patient; found: {found}{which}")

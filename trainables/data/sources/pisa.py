@@ -16,7 +16,7 @@ from trainables.common.errors import DataError
 from trainables.common.types import IntArray
 from trainables.config.tasks import LabelCodes, Task
 from trainables.data.patches import RawPatches, TextArray
-from trainables.data.source import Source
+from trainables.data.source import Source, Stated
 from trainables.data.sources.checks import (
     baseline_partners,
     has_pairs,
@@ -33,13 +33,13 @@ class _Part:
     patients: TextArray | None
 
 
-def load_pisa(data: str, task: Task, label_codes: LabelCodes | None) -> tuple[RawPatches, list[str]]:
+def load_pisa(data: str, task: Task, stated: Stated) -> tuple[RawPatches, list[str]]:
     """Read the training part and, where it is there, the public test part as the source's own test set.
 
     Args:
         data: Path of the folder.
         task: Task; not used, since the label codes are known.
-        label_codes: Code book of the label numbers; None for `pisa`.
+        stated: What the user says; the code book of the label numbers is `pisa` unless stated.
 
     Returns:
         The patches, training rows first, and messages on what was decided.
@@ -48,7 +48,7 @@ def load_pisa(data: str, task: Task, label_codes: LabelCodes | None) -> tuple[Ra
         DataError: If a file is missing, or one of the arrays cannot be used.
     """
     folder, notes = Path(data), list[str]()
-    codes: LabelCodes = label_codes or "pisa"
+    codes: LabelCodes = stated.label_codes or "pisa"
     parts = [_read_part(folder, "train", ("train_patient.npy",), notes)]
     if (folder / "public_test_tensor.npy").is_file() or (folder / "public_test_labels.npy").is_file():
         names = ("public_test_patient.npy", "test_patient.npy")

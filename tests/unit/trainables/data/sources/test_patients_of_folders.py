@@ -83,14 +83,6 @@ def test_a_nested_copy_of_the_patients_is_left_out(tmp_path: Path) -> None:
     assert "IDC_regular_ps50_idx5 is a nested copy of its neighbours and was left out" in notes
 
 
-def test_train_and_test_folders_are_not_taken_for_patients(tmp_path: Path) -> None:
-    for part in ("train", "Test"):
-        for name in ("benign", "malignant"):
-            write(tmp_path / "films" / part / name / "a.png", GREY[0])
-    with pytest.raises(DataError, match="folders Test, train look like parts of a split"):
-        load(tmp_path / "films")
-
-
 def test_patient_folders_without_images_are_refused(tmp_path: Path) -> None:
     for name in ("0", "1"):
         (tmp_path / "idc" / "8863" / name).mkdir(parents=True)

@@ -1,0 +1,180 @@
+"""One look at every image of a set: the range of its values, and pictures that are there more than once."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainables.common.errors import DataError
+from trainables.common.text import count_text
+from trainables.common.types import IntArray
+from trainables.data.patches import NO_PARTNER, BoolArray, PixelArray, RawPatches
+from trainables.data.pixel_range import FULL_RANGES, bit_range
+
+NameOf = Callable[[int], str]
+
+_USUAL_SHARE: Final = 0.95  # share of the images whose range an odd one is compared with
+_ODD_FACTOR: Final = 4  # an odd image's values are above this many times that range, two bits
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSurvey:
+    """Facts about each image of a set.
+
+    Attributes:
+        largest: Largest value, shape (N,).
+        first_copy: Row of the first image with the same pixels, the own row where there is none before;
+            also for images of one value everywhere, which say nothing about who they are of. Shape (N,).
+    """
+
+    largest: NDArray[Any]
+    first_copy: IntArray
+
+    @property
+    def duplicate_of(self) -> IntArray | None:
+        """Row of the first image with the same pixels, else `NO_PARTNER`; None where all images differ."""
+        rows = np.arange(len(self.first_copy))
+        copies = np.where(self.first_copy == rows, NO_PARTNER, self.first_copy)
+        return copies if (copies != NO_PARTNER).any() else None
+
+
+def survey_images(images: PixelArray) -> ImageSurvey:
+    """Look at every image once; a memory-mapped array is never held in memory as a whole."""
+    largest = np.zeros(len(images), dtype=images.dtype)
+    first_copy = np.arange(len(images), dtype=np.int64)
+    first_of_digest: dict[bytes, int] = {}
+    for row, image in enumerate(images):
+        largest[row] = image.max()
+        if image.min() < largest[row]:
+            digest = hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).digest()
+            first_copy[row] = first_of_digest.setdefault(digest, row)
+    return ImageSurvey(largest, first_copy)
+
+
+def surveyed(raw: RawPatches, name_of: NameOf, stated: float | None, notes: list[str]) -> RawPatches:
+    """Return a set with the range of its pixels and the copies of its pictures.
+
+    Args:
+        raw: Checked images.
+        name_of: Maps a row to a name for messages.
+        stated: Largest value of a pixel by the user or by the files' headers; None to find it.
+        notes: Sentences on what was found are added here.
+
+    Raises:
+        DataError: If an image holds more than what is stated, or a picture is in both the training part and
+            the data's own test part.
+    """
+    survey = survey_images(raw.images)
+    max_value = range_in_use(survey, raw.images.dtype, stated=stated, name_of=name_of, notes=notes)
+    notes += duplicate_notes(survey, raw.labels, is_test=raw.is_test, name_of=name_of)
+    return replace(raw, max_value=max_value, duplicate_of=survey.duplicate_of)
+
+
+def range_in_use(
+    survey: ImageSurvey, dtype: np.dtype[Any], *, stated: float | None, name_of: NameOf, notes: list[str]
+) -> float:
+    """Decide which value is the brightest that an image of the set can hold.
+
+    8 bit images and floats use the whole range of their type unless another is stated. 16 bit images use the
+    range of the fewest bits, at least 8, that hold every value.
+
+    Args:
+        survey: Largest value of every image.
+        dtype: Number type of the images.
+        stated: Largest value by the user or by the files' headers; None to find it.
+        name_of: Maps a row to a name for messages.
+        notes: Sentences on a range that is not the type's, and on odd images, are added here.
+
+    Raises:
+        DataError: If an image holds more than what is stated, or floats are not to be scaled by 1.
+    """
+    full = FULL_RANGES[dtype.name]
+    if stated is not None:
+        _check_range(survey, stated, full, name_of)
+        found = stated
+    else:
+        found = float(bit_range(int(survey.largest.max()))) if dtype == np.uint16 else full
+    if found != full:
+        notes.append(
+            f"pixel values: {found:g} of {full:g} is taken as the brightest"
+            f"{'' if stated else f', since the largest is {survey.largest.max()}'}; --max-value overrides"
+        )
+    if dtype == np.uint16 and stated is None:
+        notes += _odd_images(survey, found, name_of)
+    return found
+
+
+def _check_range(survey: ImageSurvey, stated: float, full: float, name_of: NameOf) -> None:
+    if stated > full or (full == 1.0 and stated != 1.0):
+        raise DataError(
+            f"the images hold values from 0 to {full:g} by their number type, against --max-value "
+            f"{stated:g}; give at most {full:g}, or leave that option out"
+        )
+    above = np.flatnonzero(survey.largest > stated)
+    if len(above):
+        raise DataError(
+            f"{count_text(len(above), 'image')} of {len(survey.largest)} hold values above --max-value "
+            f"{stated:g}, such as {name_of(int(above[0]))} with {survey.largest[above[0]]}; give the largest "
+            "value that the images can hold, or leave those out"
+        )
+
+
+def _odd_images(survey: ImageSurvey, found: float, name_of: NameOf) -> list[str]:
+    """Name the few images that alone make the range of the set as large as it is."""
+    ranges = np.sort([bit_range(int(value)) for value in survey.largest])
+    usual = int(ranges[int(_USUAL_SHARE * (len(ranges) - 1))])
+    odd = np.flatnonzero(survey.largest > usual)
+    if len(ranges) < 8 or not len(odd) or found < _ODD_FACTOR * usual:
+        return []
+    return [
+        f"{count_text(len(odd), 'image')} of {len(ranges)} {'does' if len(odd) == 1 else 'do'} not fit "
+        f"the range of the others, 0 to {usual}: {name_of(int(odd[0]))} holds {survey.largest[odd[0]]}; "
+        f"all are scaled by {found:g}, so the others are dark: leave {'it' if len(odd) == 1 else 'them'} "
+        f"out, or save {'it' if len(odd) == 1 else 'them'} in their range"
+    ]
+
+
+def duplicate_notes(
+    survey: ImageSurvey, labels: IntArray, *, is_test: BoolArray | None, name_of: NameOf
+) -> list[str]:
+    """Say which pictures are there more than once, and which of them carry two labels.
+
+    Raises:
+        DataError: If a picture is in both the training part and the data's own test part.
+    """
+    copies = np.flatnonzero(survey.first_copy != np.arange(len(labels)))
+    if not len(copies):
+        return []
+    firsts = survey.first_copy[copies]
+    if is_test is not None:
+        _check_parts(copies, firsts, is_test, name_of)
+    pictures = len(np.unique(firsts))
+    notes = [
+        f"{count_text(pictures, 'picture')} {'is' if pictures == 1 else 'are'} there more than once, in "
+        f"{pictures + len(copies)} of {len(labels)} images, such as {name_of(int(firsts[0]))} and "
+        f"{name_of(int(copies[0]))}; they are kept in one part, with all images of their patients"
+    ]
+    torn = copies[labels[copies] != labels[survey.first_copy[copies]]]
+    if len(torn):
+        both = len(np.unique(survey.first_copy[torn]))
+        notes.append(
+            f"WARNING: {count_text(both, 'picture')} {'has' if both == 1 else 'have'} two labels, such as "
+            f"{name_of(int(survey.first_copy[torn[0]]))} and {name_of(int(torn[0]))}; one of each must be "
+            "wrong"
+        )
+    return notes
+
+
+def _check_parts(copies: IntArray, firsts: IntArray, is_test: BoolArray, name_of: NameOf) -> None:
+    across = np.flatnonzero(is_test[copies] != is_test[firsts])
+    if len(across):
+        pair = sorted((int(copies[across[0]]), int(firsts[across[0]])), key=lambda row: bool(is_test[row]))
+        raise DataError(
+            f"{count_text(len(across), 'image')} of the training part "
+            f"{'is' if len(across) == 1 else 'are'} in the test part too, such as {name_of(pair[0])} and "
+            f"{name_of(pair[1])}; a model would be tested on what it was trained on: leave one of each "
+            "pair out"
+        )
