@@ -26,6 +26,7 @@ from trainables.config.tasks import Task, task_named
 from trainables.config.trial_config import TrialConfig
 from trainables.data.patches import PatchSet, TaskRows, select_rows
 from trainables.data.sources import load_patch_set
+from trainables.data.split_checks import split_warnings
 from trainables.data.splits import TEST, Split, make_split, trained_and_predicted
 from trainables.data.training_data import training_data_of
 from trainables.models.registry import DEFAULT_BACKBONES, backbone_named
@@ -176,7 +177,14 @@ def _read_data(request: SearchRequest, task: Task, notify: Notify) -> _Data:
     split = _split(request, patch_set, rows, sources)
     folds = split.folds_of(rows)
     described = _describe_split(rows, split, folds, task)
-    _notify_all(notify, *notes, *_about_the_store(request), *sources.messages, described)
+    _notify_all(
+        notify,
+        *notes,
+        *_about_the_store(request),
+        *sources.messages,
+        described,
+        *split_warnings(rows, split, task.classes),
+    )
     return _Data(store, patch_set, rows, split, folds, sources, tuple(notes))
 
 

@@ -25,15 +25,15 @@ _SCRATCH_FILE: Final = "decoded.raw"
 
 @dataclass(frozen=True, slots=True)
 class ImageArray:
-    """Images of a set, and the range of their values.
+    """Images of a set, and what their files say about the range of their values.
 
     Attributes:
         images: uint8 or uint16, shape (N, H, W) or (N, H, W, 3), memory-mapped.
-        max_value: Largest value of the range in use: the user's, the files' own, or that of the bits in use.
+        stated_max: Largest value of the range, where files state it or are turned over within it; else None.
     """
 
     images: PixelArray
-    max_value: float
+    stated_max: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,8 @@ def read_image_files(
         images = _assembled(decoded, scratch, folder / ARRAY_FILE, white, notes)
     finally:
         scratch.unlink(missing_ok=True)
-    return ImageArray(images, white)
+    is_stated = any(one.stated_max is not None or one.is_inverted for one in decoded)
+    return ImageArray(images, white if is_stated else None)
 
 
 def _append(file: Path, out: IO[bytes]) -> _Decoded:

@@ -54,53 +54,72 @@ def survey_images(images: PixelArray) -> ImageSurvey:
     return ImageSurvey(largest, first_copy)
 
 
-def surveyed(raw: RawPatches, name_of: NameOf, stated: float | None, notes: list[str]) -> RawPatches:
+def surveyed(
+    raw: RawPatches,
+    name_of: NameOf,
+    notes: list[str],
+    *,
+    given: float | None = None,
+    stated: float | None = None,
+) -> RawPatches:
     """Return a set with the range of its pixels and the copies of its pictures.
 
     Args:
         raw: Checked images.
         name_of: Maps a row to a name for messages.
-        stated: Largest value of a pixel by the user or by the files' headers; None to find it.
         notes: Sentences on what was found are added here.
+        given: Largest value of a pixel by the user, or None.
+        stated: Largest value by the headers of the files, or None.
 
     Raises:
         DataError: If an image holds more than what is stated, or a picture is in both the training part and
             the data's own test part.
     """
     survey = survey_images(raw.images)
-    max_value = range_in_use(survey, raw.images.dtype, stated=stated, name_of=name_of, notes=notes)
+    dtype = raw.images.dtype
+    max_value = range_in_use(survey, dtype, given=given, stated=stated, name_of=name_of, notes=notes)
     notes += duplicate_notes(survey, raw.labels, is_test=raw.is_test, name_of=name_of)
     return replace(raw, max_value=max_value, duplicate_of=survey.duplicate_of)
 
 
 def range_in_use(
-    survey: ImageSurvey, dtype: np.dtype[Any], *, stated: float | None, name_of: NameOf, notes: list[str]
+    survey: ImageSurvey,
+    dtype: np.dtype[Any],
+    *,
+    given: float | None,
+    stated: float | None,
+    name_of: NameOf,
+    notes: list[str],
 ) -> float:
     """Decide which value is the brightest that an image of the set can hold.
 
-    8 bit images and floats use the whole range of their type unless another is stated. 16 bit images use the
-    range of the fewest bits, at least 8, that hold every value.
+    What the user gives wins, then what the files state. Else 8 bit images and floats use the whole range of
+    their type, and 16 bit images that of the fewest bits, at least 8, that hold every value.
 
     Args:
         survey: Largest value of every image.
         dtype: Number type of the images.
-        stated: Largest value by the user or by the files' headers; None to find it.
+        given: Largest value by the user, or None.
+        stated: Largest value by the files' headers, or None.
         name_of: Maps a row to a name for messages.
         notes: Sentences on a range that is not the type's, and on odd images, are added here.
 
     Raises:
-        DataError: If an image holds more than what is stated, or floats are not to be scaled by 1.
+        DataError: If an image holds more than what is given, or floats are not to be scaled by 1.
     """
     full = FULL_RANGES[dtype.name]
+    if given is not None:
+        _check_range(survey, given, full, name_of)
+        notes.append(f"pixel values: {given:g} is taken as the brightest (as given)")
+        return given
     if stated is not None:
-        _check_range(survey, stated, full, name_of)
-        found = stated
+        found, why = stated, "as the files state it"
     else:
         found = float(bit_range(int(survey.largest.max()))) if dtype == np.uint16 else full
+        why = f"since the largest is {survey.largest.max()}"
     if found != full:
         notes.append(
-            f"pixel values: {found:g} of {full:g} is taken as the brightest"
-            f"{'' if stated else f', since the largest is {survey.largest.max()}'}; --max-value overrides"
+            f"pixel values: {found:g} of {full:g} is taken as the brightest, {why}; --max-value overrides"
         )
     if dtype == np.uint16 and stated is None:
         notes += _odd_images(survey, found, name_of)

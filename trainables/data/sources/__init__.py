@@ -92,7 +92,7 @@ def _stored(
     if isinstance(found, RawPatches):
         raw = found
         if not is_known and found.images.ndim > 2:
-            raw = surveyed(found, lambda row: f"row {row}", max_value, notes)
+            raw = surveyed(found, lambda row: f"row {row}", notes, given=max_value)
         return store_patch_set(raw, folder)
     with folder_in_progress(folder / "reading") as scratch:
         read = read_image_files(found.files, scratch, notes, max_value=max_value)
@@ -106,7 +106,7 @@ def _stored(
             file=scratch / ARRAY_FILE,
         )
         if not is_known:
-            raw = surveyed(raw, found.names.__getitem__, read.max_value, notes)
+            raw = surveyed(raw, found.names.__getitem__, notes, given=max_value, stated=read.stated_max)
         return store_patch_set(raw, folder)
 
 

@@ -31,7 +31,7 @@ from trainables.data.sources.folder_layout import (
     images_in,
     is_hidden,
 )
-from trainables.data.sources.patient_table import find_table, patients_of
+from trainables.data.sources.patient_table import TABLE_NAME, find_table, patients_of
 from trainables.data.sources.upper_folders import UpperImage, check_patients
 
 _IMAGES = "PNG, JPEG, TIFF, PGM or BMP"
@@ -78,7 +78,7 @@ def load_folder(data: str, task: Task, stated: Stated) -> tuple[ImageFiles, list
     base = enter_only_folder(root, lambda name: _plain(name) in known, notes)
     places = find_class_folders(base, lambda name: _plain(name) in known, notes)
     names = _class_names_of(base, places, task, stated.label_codes)
-    table = find_table(root, notes) or (None if base == root else find_table(base, notes))
+    table = find_table(root) or (None if base == root else find_table(base))
     entries = _entries(places, names, base, notes)
     patients = _patients(entries, table, base, stated, notes)
     notes.append(f"label codes: {names.label_codes} (from the folder names)")
@@ -200,7 +200,8 @@ def _patients(
         )
     if table is not None:
         files = [entry.file.relative_to(table.parent).as_posix() for entry in entries]
-        notes.append(f"patients: from {table.name}")
+        said = "" if table.name == TABLE_NAME else f", which is read as {TABLE_NAME}"
+        notes.append(f"patients: from {table.name}{said}")
         return patients_of(table, files, notes)
     if not any(upper) or stated.upper_folders == "other":
         return None

@@ -15,7 +15,7 @@ import numpy as np
 from trainables.common.errors import DataError
 from trainables.data.patches import TextArray
 
-_NAME: Final = "patients.csv"
+TABLE_NAME: Final = "patients.csv"
 _COLUMNS: Final = {
     "file": ("file", "filename", "filepath", "path", "image", "imagefile", "imagename", "imagepath", "img"),
     "patient": (
@@ -33,18 +33,17 @@ _TABLE_SUFFIXES: Final = frozenset({".csv", ".tsv", ".txt", ".xlsx", ".xls", ".o
 _DELIMITERS: Final = (",", ";", "\t")
 
 
-def find_table(folder: Path, notes: list[str]) -> Path | None:
+def find_table(folder: Path) -> Path | None:
     """Return the table of patients in a folder: `patients.csv`, else one that can only mean the same.
 
     Args:
         folder: Folder of the images.
-        notes: A sentence on a table of another name is added here.
 
     Raises:
         DataError: If a file could be meant for the table, but its name or kind leaves it open.
     """
-    if (folder / _NAME).is_file():
-        return folder / _NAME
+    if (folder / TABLE_NAME).is_file():
+        return folder / TABLE_NAME
     files = [path for path in folder.iterdir() if path.suffix.lower() in _TABLE_SUFFIXES and path.is_file()]
     meant = sorted(path for path in files if _is_meant(path))
     if not meant:
@@ -52,10 +51,9 @@ def find_table(folder: Path, notes: list[str]) -> Path | None:
     if len(meant) > 1 or meant[0].suffix.lower() != ".csv":
         raise DataError(
             f"{' and '.join(path.name for path in meant)} in {folder} "
-            f"{'is' if len(meant) == 1 else 'are'} not read; did you mean {_NAME}? Save one table under "
+            f"{'is' if len(meant) == 1 else 'are'} not read; did you mean {TABLE_NAME}? Save one table under "
             "that name, as CSV with the columns file and patient"
         )
-    notes.append(f"patients: {meant[0].name} is read as {_NAME}")
     return meant[0]
 
 
