@@ -79,8 +79,10 @@ def decode_image(path: Path) -> DecodedImage:
         UnreadableImageError: If the file is damaged or not an image.
         ImageFileError: If it is missing, a folder, holds several pages, or values that are no pixels.
     """
-    content = _content(path)
+    _check_is_file(path)
+    content = b""
     try:
+        content = path.read_bytes()
         with warnings.catch_warnings():
             # Large images are allowed; only those that Pillow takes for an attack are refused below.
             warnings.simplefilter("ignore")
@@ -110,7 +112,7 @@ def is_grey(image: NDArray[Any]) -> bool:
     return bool((image[..., 0] == image[..., 1]).all() and (image[..., 0] == image[..., 2]).all())
 
 
-def _content(path: Path) -> bytes:
+def _check_is_file(path: Path) -> None:
     if path.is_dir():
         raise ImageFileError(f"{path} is a folder; name the image files in it, such as {path}/*.png")
     if not path.exists():
@@ -121,7 +123,6 @@ def _content(path: Path) -> bytes:
         raise ImageFileError(f"there is no file {path}")
     if not path.is_file():
         raise ImageFileError(f"{path} is not a regular file; save the image to a file")
-    return path.read_bytes()
 
 
 def _not_an_image(content: bytes) -> str:

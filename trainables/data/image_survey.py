@@ -121,6 +121,11 @@ def range_in_use(
         notes.append(
             f"pixel values: {found:g} of {full:g} is taken as the brightest, {why}; --max-value overrides"
         )
+    if found == 255.0 and 0 < survey.largest.max() < 128:
+        notes.append(
+            f"pixel values: the largest of all images is {survey.largest.max()}, so they are dark; say "
+            f"--max-value {bit_range(int(survey.largest.max()), least=1)} if that is white"
+        )
     if dtype == np.uint16 and stated is None:
         notes += _odd_images(survey, found, name_of)
     return found

@@ -6,16 +6,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 FULL_RANGES: Final = {"uint8": 255.0, "uint16": 65535.0, "float32": 1.0}
-_SMALLEST_BITS: Final = 8
+SMALLEST_BITS: Final = 8
 
 
-def bit_range(largest: int) -> int:
-    """Return the largest value of the fewest bits, at least 8, that hold a value.
+def bit_range(largest: int, *, least: int = SMALLEST_BITS) -> int:
+    """Return the largest value of the fewest bits, at least 8 unless said, that hold a value.
 
     >>> bit_range(17), bit_range(255), bit_range(3012), bit_range(65535)
     (255, 255, 4095, 65535)
     """
-    return int(2 ** max(_SMALLEST_BITS, int(largest).bit_length()) - 1)
+    return int(2 ** max(least, int(largest).bit_length()) - 1)
 
 
 def to_range(

@@ -2,6 +2,7 @@
 
 import difflib
 import sys
+import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -55,6 +56,7 @@ def load_patch_set(  # noqa: PLR0913 - what is known about the data, each with i
             message says what to do.
         OneClassError: If fewer than two classes of the task are there.
     """
+    data = _as_it_is_spelt(data)
     name = source_of(data) if source is None else source
     if name not in SOURCES:
         raise UnknownNameError("source", name, SOURCES)
@@ -165,6 +167,19 @@ def _check_kind(found: RawPatches | ImageFiles, task: Task) -> None:
         f"task {task.name} takes a table of measurements, but {found.source} holds images{size}; leave "
         "--data out, or write --data wisconsin"
     )
+
+
+def _as_it_is_spelt(data: str) -> str:
+    """The path whose name looks like the one given, whichever way its accents are encoded."""
+    path = Path(data)
+    if is_built_in(data) or path.exists() or not path.parent.is_dir():
+        return data
+    looks_alike = (entry for entry in path.parent.iterdir() if _in_nfc(entry.name) == _in_nfc(path.name))
+    return str(next(looks_alike, path))
+
+
+def _in_nfc(text: str) -> str:
+    return unicodedata.normalize("NFC", text)
 
 
 def _check_exists(data: str) -> None:

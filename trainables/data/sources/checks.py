@@ -96,6 +96,28 @@ def has_pairs(labels: IntArray) -> bool:
     return len(labels) > 0 and len(labels) % 2 == 0 and not labels[::2].any() and bool(labels[1::2].all())
 
 
+def paired_rows(labels: IntArray, patients: TextArray | None, notes: list[str]) -> IntArray | None:
+    """Row of the baseline of each image where rows are baseline/abnormality pairs; None where they are not.
+
+    Rows that alternate but whose patients differ are no pairs: what the user says about patients wins.
+
+    Args:
+        labels: Label codes, shape (N,).
+        patients: Patient of each row, shape (N,), or None.
+        notes: A sentence on pairs of two patients is added here.
+    """
+    if not has_pairs(labels):
+        return None
+    if patients is not None and (patients[::2] != patients[1::2]).any():
+        torn = int((patients[::2] != patients[1::2]).sum())
+        notes.append(
+            f"rows alternate like baseline/abnormality pairs, but {torn} of {len(labels) // 2} would be "
+            "of two patients, so no image has a baseline partner"
+        )
+        return None
+    return baseline_partners(len(labels))
+
+
 def baseline_partners(count: int) -> IntArray:
     """Row of the baseline before each odd row, `NO_PARTNER` for even rows; shape (count,).
 

@@ -31,11 +31,15 @@ from trainables.data.sources.folder_layout import (
     images_in,
     is_hidden,
 )
-from trainables.data.sources.patient_table import TABLE_NAME, find_table, patients_of
+from trainables.data.sources.patient_table import PatientTable, find_table
 from trainables.data.sources.upper_folders import UpperImage, check_patients
 
 _IMAGES = "PNG, JPEG, TIFF, PGM or BMP"
 _DICOM_SUFFIXES = frozenset({".dcm", ".dicom"})
+_OTHER_IMAGES = _DICOM_SUFFIXES | {
+    *(".webp", ".gif", ".jp2", ".j2k", ".jpx", ".jfif", ".heic", ".avif", ".ppm", ".pnm", ".pbm", ".ljpeg"),
+    *(".npy", ".mha", ".mhd", ".nii", ".nrrd", ".svs", ".ndpi", ".raw", ".img"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +83,11 @@ def load_folder(data: str, task: Task, stated: Stated) -> tuple[ImageFiles, list
     places = find_class_folders(base, lambda name: _plain(name) in known, notes)
     names = _class_names_of(base, places, task, stated.label_codes)
     table = find_table(root) or (None if base == root else find_table(base))
-    entries = _entries(places, names, base, notes)
-    patients = _patients(entries, table, base, stated, notes)
+    by_table = None if table is None else PatientTable.read(table, notes)
+    entries = _entries(places, names, base, by_table, notes)
+    patients = _patients(entries, by_table, base, stated, notes)
     notes.append(f"label codes: {names.label_codes} (from the folder names)")
-    _note_left_out(root, base, places, table, notes)
+    _note_left_out(root, base, places, entries, table, notes)
     found = ImageFiles(
         files=tuple(entry.file for entry in entries),
         names=tuple(entry.file.relative_to(base).as_posix() for entry in entries),
@@ -125,11 +130,21 @@ def _class_of(place: ClassFolder, names: _ClassNames) -> Path:
     return _class_folder(place, set(names.code_of_name))
 
 
-def _entries(places: Sequence[ClassFolder], names: _ClassNames, base: Path, notes: list[str]) -> list[_Entry]:
-    """The images of all class folders, without masks and other companions."""
+def _entries(
+    places: Sequence[ClassFolder],
+    names: _ClassNames,
+    base: Path,
+    by_table: PatientTable | None,
+    notes: list[str],
+) -> list[_Entry]:
+    """The images of all class folders, without masks and other companions.
+
+    Images deeper than the class folders are among them if the table of patients names them.
+    """
     entries, companions = list[_Entry](), list[Path]()
     for place in places:
-        files = images_in(place.path)
+        deeper = [] if by_table is None else [f for f in _images_below(place.path) if by_table.has_row(f)]
+        files = images_in(place.path) + deeper
         _check_dicom(place.path)
         _check_links(files, place.path)
         if not files and place.upper is None:
@@ -189,7 +204,11 @@ def _check_doubtful(files: Sequence[Path], base: Path) -> None:
 
 
 def _patients(
-    entries: Sequence[_Entry], table: Path | None, base: Path, stated: Stated, notes: list[str]
+    entries: Sequence[_Entry],
+    by_table: PatientTable | None,
+    base: Path,
+    stated: Stated,
+    notes: list[str],
 ) -> TextArray | None:
     """Patients by the table, else by the folders above the class folders, else None."""
     upper = [entry.place.upper for entry in entries]
@@ -198,11 +217,8 @@ def _patients(
             f"--upper-folders {stated.upper_folders} was said, but no folders lie above the class folders of "
             f"{base}; leave it out"
         )
-    if table is not None:
-        files = [entry.file.relative_to(table.parent).as_posix() for entry in entries]
-        said = "" if table.name == TABLE_NAME else f", which is read as {TABLE_NAME}"
-        notes.append(f"patients: from {table.name}{said}")
-        return patients_of(table, files, notes)
+    if by_table is not None:
+        return by_table.patients_of([entry.file for entry in entries], notes)
     if not any(upper) or stated.upper_folders == "other":
         return None
     folders = defaultdict(list)
@@ -270,18 +286,26 @@ def _expected(task: Task) -> str:
 
 
 def _note_left_out(
-    root: Path, base: Path, places: Sequence[ClassFolder], table: Path | None, notes: list[str]
+    root: Path,
+    base: Path,
+    places: Sequence[ClassFolder],
+    entries: Sequence[_Entry],
+    table: Path | None,
+    notes: list[str],
 ) -> None:
     """Count what was not read, and name one file of each kind."""
-    deeper = [path for place in places for path in _images_below(place.path)]
+    read = {entry.file for entry in entries}
+    deeper = [path for place in places for path in _images_below(place.path) if path not in read]
     levels = {base, *(above for place in places for above in place.path.parents if base in above.parents)}
     beside = [
         path for level in sorted(levels - {place.path for place in places}) for path in images_in(level)
     ]
     hidden = [path for place in places for path in _hidden_images(place.path)]
-    others = sum(
-        path.is_file() and path.suffix.lower() not in SUFFIXES and path != table for path in root.rglob("*")
-    )
+    others = [
+        path
+        for path in sorted(root.rglob("*"))
+        if path.is_file() and path.suffix.lower() not in SUFFIXES and path != table
+    ]
     for paths, where in (
         (deeper, "lie deeper than the class folders"),
         (beside, "lie beside the class folders"),
@@ -291,7 +315,13 @@ def _note_left_out(
             first = paths[0].relative_to(base).as_posix()
             notes.append(f"images left out, since they {where}: {len(paths)}, such as {first}")
     if others:
-        notes.append(f"files left out, since they are not {_IMAGES}: {others}")
+        notes.append(f"files left out, since they are not {_IMAGES}: {len(others)}")
+    images = [path for path in others if path.suffix.lower() in _OTHER_IMAGES]
+    if images:
+        notes.append(
+            f"WARNING: {len(images)} of the files left out may be images, such as "
+            f"{images[0].relative_to(root).as_posix()}; save them as PNG to have them read"
+        )
 
 
 def _images_below(folder: Path) -> list[Path]:

@@ -6,9 +6,8 @@ from trainables.config.tasks import Task
 from trainables.data.patches import RawPatches
 from trainables.data.source import Source, Stated
 from trainables.data.sources.checks import (
-    baseline_partners,
     decide_label_codes,
-    has_pairs,
+    paired_rows,
     parse_images,
     parse_labels,
     parse_patients,
@@ -42,15 +41,15 @@ def load_npz(data: str, task: Task, stated: Stated) -> tuple[RawPatches, list[st
     codes = decide_label_codes(labels, task, stated.label_codes, notes)
     if stated.label_codes is None and "breastmnist" in path.name.lower():
         notes.append(_BREASTMNIST)
-    is_paired = codes != "task" and has_pairs(labels)
+    patients = None
+    if found.patients is not None:
+        patients = parse_patients(found.patients, len(images), f"{path.name}: {found.patients_name}")
     raw = RawPatches(
         images=images,
         labels=labels,
         label_codes=codes,
-        patients=None
-        if found.patients is None
-        else parse_patients(found.patients, len(images), f"{path.name}: {found.patients_name}"),
-        partners=baseline_partners(len(labels)) if is_paired else None,
+        patients=patients,
+        partners=None if codes == "task" else paired_rows(labels, patients, notes),
         is_test=found.is_test,
         source=path.name,
     )

@@ -6,7 +6,8 @@ import io
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
 
@@ -74,43 +75,77 @@ def _first_columns(table: Path) -> list[str]:
         return []
 
 
-def patients_of(table: Path, files: Sequence[str], notes: list[str]) -> TextArray:
-    """Look up the patient of each file. Names are compared in the Unicode form NFC.
+@dataclass(frozen=True, slots=True)
+class PatientTable:
+    """A table of patients that was read. Names are compared in the Unicode form NFC.
 
-    Args:
-        table: CSV with the columns `file` (path below the folder, or bare file name) and `patient`.
-        files: Paths relative to the folder, with forward slashes.
-        notes: A sentence on rows without a file is added here.
-
-    Returns:
-        Patient ids in NFC, shape (len(files),).
-
-    Raises:
-        DataError: If a column or a file's row is missing, or rows contradict each other.
+    Attributes:
+        path: Path of the table; names of files are relative to its folder.
+        patient_of_name: Path below the folder with forward slashes, or bare file name -> patient; in NFC.
     """
-    patient_of_name = _read(table, notes)
-    plain = [unicodedata.normalize("NFC", file) for file in files]
-    bare_names = Counter(PurePosixPath(file).name for file in plain)
-    used: set[str] = set()
-    patients = []
-    for file in plain:
-        key = file if file in patient_of_name else PurePosixPath(file).name
-        if key not in patient_of_name:
-            near = difflib.get_close_matches(file, patient_of_name, n=1, cutoff=0.9)
-            hint = f"; did you mean {file} by {near[0]}?" if near else ""
-            raise DataError(f"{table} has no row for {file}; add one with its patient{hint}")
-        if key != file and bare_names[key] > 1:
-            raise DataError(
-                f"{table} names {key}, but {bare_names[key]} files are called that; write {file} in full"
-            )
-        used.add(key)
-        patients.append(patient_of_name[key])
-    unused = len(patient_of_name) - len(used)
-    if unused:
-        notes.append(
-            f"{table.name}: {unused} {'row names' if unused == 1 else 'rows name'} no image in this folder"
-        )
-    return np.array(patients)
+
+    path: Path
+    patient_of_name: Mapping[str, str]
+
+    @classmethod
+    def read(cls, path: Path, notes: list[str]) -> "PatientTable":
+        """Read a CSV with the columns `file` (path below the folder, or bare file name) and `patient`.
+
+        Args:
+            path: Path of the table.
+            notes: Sentences on a table or columns of other names are added here.
+
+        Raises:
+            DataError: If it cannot be read, a column is missing, or rows contradict each other.
+        """
+        said = "" if path.name == TABLE_NAME else f", which is read as {TABLE_NAME}"
+        notes.append(f"patients: from {path.name}{said}")
+        return cls(path, _read(path, notes))
+
+    def has_row(self, file: Path) -> bool:
+        """True if a row names a file, by path or by bare name."""
+        return not {self._name(file), _in_nfc(file.name)}.isdisjoint(self.patient_of_name)
+
+    def patients_of(self, files: Sequence[Path], notes: list[str]) -> TextArray:
+        """Look up the patient of each file.
+
+        Args:
+            files: Paths of the files.
+            notes: A sentence on rows without a file is added here.
+
+        Returns:
+            Patient ids in NFC, shape (len(files),).
+
+        Raises:
+            DataError: If a file has no row, or a bare name stands for several files.
+        """
+        bare_names = Counter(_in_nfc(file.name) for file in files)
+        used: set[str] = set()
+        for file in map(self._name, files):
+            key = file if file in self.patient_of_name else PurePosixPath(file).name
+            if key not in self.patient_of_name:
+                raise DataError(f"{self.path} has no row for {file}; add one with its patient")
+            if key != file and bare_names[key] > 1:
+                raise DataError(
+                    f"{self.path} names {key}, but {bare_names[key]} files are called that; write {file} "
+                    "in full"
+                )
+            used.add(key)
+        unused = len(self.patient_of_name) - len(used)
+        if unused:
+            rows = "row names" if unused == 1 else "rows name"
+            notes.append(f"{self.path.name}: {unused} {rows} no image in this folder")
+        return np.array([self._patient(file) for file in map(self._name, files)])
+
+    def _patient(self, name: str) -> str:
+        return self.patient_of_name.get(name) or self.patient_of_name[PurePosixPath(name).name]
+
+    def _name(self, file: Path) -> str:
+        return _in_nfc(file.relative_to(self.path.parent).as_posix())
+
+
+def _in_nfc(text: str) -> str:
+    return unicodedata.normalize("NFC", text)
 
 
 def _read(table: Path, notes: list[str]) -> dict[str, str]:
@@ -121,8 +156,7 @@ def _read(table: Path, notes: list[str]) -> dict[str, str]:
         if not any(cell.strip() for cell in row):
             continue
         cells = {
-            name: unicodedata.normalize("NFC", row[index]).strip() if index < len(row) else ""
-            for name, index in place.items()
+            name: _in_nfc(row[index]).strip() if index < len(row) else "" for name, index in place.items()
         }
         name, patient = cells["file"].replace("\\", "/").removeprefix("./"), cells["patient"]
         if not name or not patient:
