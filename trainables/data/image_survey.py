@@ -1,7 +1,7 @@
 """One look at every image of a set: the range of its values, and pictures that are there more than once."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -26,12 +26,15 @@ class ImageSurvey:
 
     Attributes:
         largest: Largest value, shape (N,).
-        first_copy: Row of the first image with the same pixels, the own row where there is none before;
-            also for images of one value everywhere, which say nothing about who they are of. Shape (N,).
+        first_copy: Row of the first image with the same pixels, as they are, turned or mirrored; the own row
+            where there is none before, and for images of one value everywhere, which say nothing about who
+            they are of. Shape (N,).
+        is_turned: True for copies that are turned or mirrored, shape (N,).
     """
 
     largest: NDArray[Any]
     first_copy: IntArray
+    is_turned: BoolArray
 
     @property
     def duplicate_of(self) -> IntArray | None:
@@ -45,13 +48,46 @@ def survey_images(images: PixelArray) -> ImageSurvey:
     """Look at every image once; a memory-mapped array is never held in memory as a whole."""
     largest = np.zeros(len(images), dtype=images.dtype)
     first_copy = np.arange(len(images), dtype=np.int64)
-    first_of_digest: dict[bytes, int] = {}
+    is_turned = np.zeros(len(images), dtype=bool)
+    seen = _Seen()
     for row, image in enumerate(images):
         largest[row] = image.max()
         if image.min() < largest[row]:
-            digest = hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).digest()
-            first_copy[row] = first_of_digest.setdefault(digest, row)
-    return ImageSurvey(largest, first_copy)
+            first_copy[row], is_turned[row] = seen.first_copy(image, row)
+    return ImageSurvey(largest, first_copy, is_turned)
+
+
+class _Seen:
+    """Pictures seen so far, by their pixels, and by how often each value occurs, which no turn changes."""
+
+    def __init__(self) -> None:
+        self._row_of_pixels: dict[bytes, int] = {}
+        self._counts: set[bytes] = set()
+
+    def first_copy(self, image: NDArray[Any], row: int) -> tuple[int, bool]:
+        """Row of the first image with these pixels, or the given row; True if it is turned or mirrored."""
+        first = self._row_of_pixels.setdefault(_digest(image), row)
+        if first != row or image.dtype.kind == "f":
+            return first, False
+        counts = _digest(np.bincount(image.ravel()))
+        if counts not in self._counts:
+            self._counts.add(counts)
+            return row, False
+        found = (self._row_of_pixels.get(_digest(turned)) for turned in _turns(image))
+        return next(((other, True) for other in found if other is not None), (row, False))
+
+
+def _digest(array: NDArray[Any]) -> bytes:
+    return hashlib.blake2b(np.ascontiguousarray(array).data, digest_size=16).digest()
+
+
+def _turns(image: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    """The seven other symmetries of an image, shape (H, W) or (H, W, 3)."""
+    for quarter in range(4):
+        turned = np.rot90(image, quarter)
+        if quarter:
+            yield turned
+        yield turned[:, ::-1]
 
 
 def surveyed(
@@ -175,10 +211,11 @@ def duplicate_notes(
     firsts = survey.first_copy[copies]
     if is_test is not None:
         _check_parts(copies, firsts, is_test, name_of)
-    pictures = len(np.unique(firsts))
+    pictures, turned = len(np.unique(firsts)), int(survey.is_turned.sum())
+    how = f" ({count_text(turned, 'copy')} turned or mirrored)".replace("copys", "copies") if turned else ""
     notes = [
         f"{count_text(pictures, 'picture')} {'is' if pictures == 1 else 'are'} there more than once, in "
-        f"{pictures + len(copies)} of {len(labels)} images, such as {name_of(int(firsts[0]))} and "
+        f"{pictures + len(copies)} of {len(labels)} images{how}, such as {name_of(int(firsts[0]))} and "
         f"{name_of(int(copies[0]))}; they are kept in one part, with all images of their patients"
     ]
     torn = copies[labels[copies] != labels[survey.first_copy[copies]]]

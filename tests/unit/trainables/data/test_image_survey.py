@@ -185,3 +185,32 @@ def test_a_picture_in_both_the_training_and_the_test_part_is_refused(tmp_path: P
         match=r"1 image of the training part is in the test part too, such as row 0 and row 5; a model",
     ):
         load(npz(tmp_path, images=images, is_test=flags))
+
+
+def test_dark_images_of_eight_bits_are_said(tmp_path: Path) -> None:
+    patch_set, notes = load(two_classes(tmp_path / "films", largest=60))
+    assert patch_set.max_value == 255
+    note = (
+        "pixel values: the largest of all images is 60, so they are dark; say --max-value 63 if that is white"
+    )
+    assert note in notes
+    assert load(tmp_path / "films", max_value=63)[0].max_value == 63
+
+
+@pytest.mark.parametrize("quarters", range(4))
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_turned_and_mirrored_copies_are_copies(tmp_path: Path, quarters: int, mirrored: bool) -> None:
+    images = np.stack([noise(number) for number in range(6)])
+    turned = np.rot90(images[1], quarters)
+    images[4] = turned[:, ::-1] if mirrored else turned
+    patch_set, notes = load(npz(tmp_path, images=images))
+    assert patch_set.duplicate_of is not None
+    assert patch_set.duplicate_of.tolist() == [-1, -1, -1, -1, 1, -1]
+    (note,) = (note for note in notes if "more than once" in note)
+    assert ("(1 copy turned or mirrored)" in note) == (quarters > 0 or mirrored)
+
+
+def test_images_with_the_same_values_elsewhere_are_no_copies(tmp_path: Path) -> None:
+    images = np.stack([noise(number) for number in range(6)])
+    images[4] = np.random.default_rng(0).permutation(images[1].ravel()).reshape(8, 8)
+    assert load(npz(tmp_path, images=images))[0].duplicate_of is None

@@ -158,3 +158,10 @@ def test_an_only_folder_around_the_class_folders_is_entered_and_said(tmp_path: P
     patch_set, notes = load(tmp_path / "archive")
     assert (len(patch_set.images), patch_set.patients) == (12, None)
     assert notes[0] == "Dataset_BUSI_with_GT is the only folder in archive, so the folders in it are read"
+
+
+def test_files_of_other_image_formats_are_named(tmp_path: Path) -> None:
+    folder = two_classes(tmp_path / "films")
+    (folder / "benign" / "a.webp").write_bytes(b"")
+    warning = "WARNING: 1 of the files left out may be images, such as benign/a.webp; save them as PNG"
+    assert any(note.startswith(warning) for note in load(folder)[1])

@@ -156,3 +156,22 @@ def test_patient_folders_without_images_are_refused(tmp_path: Path) -> None:
         (tmp_path / "idc" / "8863" / name).mkdir(parents=True)
     with pytest.raises(DataError, match=r"class folders below .*idc must hold images; they hold none"):
         load(tmp_path / "idc")
+
+
+def test_images_that_the_table_names_are_read_however_deep_they_lie(tmp_path: Path) -> None:
+    rows = ["file,patient"]
+    for number in range(8):
+        name = ("benign", "malignant")[number % 2]
+        place = f"{name}/SOB/P{number // 2}/40X/{number}.png"
+        write(tmp_path / "breast" / place, noise(number))
+        rows.append(f"{place},P{number // 2}")
+    write(tmp_path / "breast" / "benign" / "masks" / "more.png", noise(99))
+    (tmp_path / "breast" / "patients.csv").write_text("\n".join(rows))
+    patch_set, notes = load(tmp_path / "breast")
+    assert patch_set.patients is not None
+    assert sorted(set(patch_set.patients.tolist())) == ["P0", "P1", "P2", "P3"]
+    assert len(patch_set.images) == 8
+    left_out = (
+        "images left out, since they lie deeper than the class folders: 1, such as benign/masks/more.png"
+    )
+    assert left_out in notes
