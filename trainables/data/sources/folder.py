@@ -22,8 +22,6 @@ from trainables.data.patches import BoolArray, TextArray
 from trainables.data.source import ImageFiles, Source, Stated
 from trainables.data.sources.companions import sort_out
 from trainables.data.sources.folder_layout import (
-    TEST_WORDS,
-    VALIDATION_WORDS,
     ClassFolder,
     enter_only_folder,
     find_class_folders,
@@ -32,6 +30,7 @@ from trainables.data.sources.folder_layout import (
     is_hidden,
 )
 from trainables.data.sources.patient_table import PatientTable, find_table
+from trainables.data.sources.split_words import TEST_WORDS, VALIDATION_WORDS, marked_test_part
 from trainables.data.sources.upper_folders import UpperImage, check_patients
 
 _IMAGES = "PNG, JPEG, TIFF, PGM or BMP"
@@ -94,7 +93,7 @@ def load_folder(data: str, task: Task, stated: Stated) -> tuple[ImageFiles, list
         labels=np.array([entry.code for entry in entries], dtype=np.int64),
         label_codes=names.label_codes,
         patients=patients,
-        is_test=_test_part(entries, notes),
+        is_test=_test_part(entries, by_table, notes),
         source=root.name,
     )
     return found, notes
@@ -232,8 +231,13 @@ def _patients(
     return np.array([unicodedata.normalize("NFC", name) for name in names])
 
 
-def _test_part(entries: Sequence[_Entry], notes: list[str]) -> BoolArray | None:
-    """True for the images below `test`; None where there is no such folder."""
+def _test_part(
+    entries: Sequence[_Entry], by_table: PatientTable | None, notes: list[str]
+) -> BoolArray | None:
+    """True for the images below `test`, or that the table marks as test; None where there are none."""
+    if by_table is not None and by_table.part_of_name:
+        words = by_table.parts_of([entry.file for entry in entries])
+        return marked_test_part(words, f"the column split of {by_table.path.name}", notes)
     parts = [entry.place.part for entry in entries]
     validation = sum(part in VALIDATION_WORDS for part in parts)
     if validation:

@@ -13,10 +13,8 @@ from trainables.common.errors import DataError
 from trainables.common.text import count_text
 from trainables.data.image_files import SUFFIXES
 from trainables.data.sources.companions import is_companion_folder
+from trainables.data.sources.split_words import TEST_WORDS, TRAINING_WORDS, VALIDATION_WORDS
 
-TRAINING_WORDS: Final = frozenset({"train", "training", "trainset", "train_set"})
-VALIDATION_WORDS: Final = frozenset({"val", "valid", "validation", "dev"})
-TEST_WORDS: Final = frozenset({"test", "testing", "testset", "test_set"})
 _PART_WORDS: Final = TRAINING_WORDS | VALIDATION_WORDS | TEST_WORDS
 
 IsClass = Callable[[str], bool]

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from trainables.common.errors import DataError
 from trainables.common.text import size_text
+from trainables.data.sources.split_words import marked_test_part, note_validation, sealed
 
 PARTS: Final = ("train", "val", "test")  # of a file in parts, as those of MedMNIST
 _PATIENT: Final = re.compile(
@@ -25,9 +26,6 @@ _OTHER_PATIENT_NAMES: Final = frozenset(
 )
 _TEST_NAMES: Final = frozenset({"istest", "testmask", "intest", "istestset"})
 _SPLIT_NAMES: Final = frozenset({"split", "splits"})
-_TRAINING_WORDS: Final = frozenset({"train", "training", "trn"})
-_VALIDATION_WORDS: Final = frozenset({"val", "valid", "validation", "dev"})
-_TEST_WORDS: Final = frozenset({"test", "testing", "tst"})
 _FEWEST_GROUPS: Final = 10  # fewer values than this may be sites, views or folds as well
 
 
@@ -205,44 +203,16 @@ def _test_rows(member: _Members, count: int, notes: list[str]) -> NDArray[np.boo
             f"{member.path.name}: {name} must hold one value an image: there are {count} images, and "
             f"{name} has shape {array.shape}"
         )
-    is_test = _flags(array, name, member.path) if flags else _test_of_split(array, name, member.path, notes)
-    if is_test.all():
-        raise DataError(
-            f"{member.path.name}: {name} puts all images into the test part; leave that array out, or "
-            "mark the images of the test part alone"
-        )
-    if not is_test.any():
-        notes.append(f"{name} marks no image as test; a test part is drawn as usual")
-        return None
-    notes.append(f"the {int(is_test.sum())} images that {name} marks as test are the sealed test part")
-    return is_test
+    if splits:
+        text = np.char.decode(array, "utf-8") if array.dtype.kind == "S" else array.astype(np.str_)
+        return marked_test_part(text.tolist(), name, notes)
+    return sealed(_flags(array, name, member.path), name, notes)
 
 
 def _flags(array: NDArray[Any], name: str, path: Path) -> NDArray[np.bool_]:
     if array.dtype.kind not in "biuf" or not np.isin(array, (0, 1)).all():
         raise DataError(f"{path.name}: {name} must hold true and false, or 1 and 0")
     return array.astype(bool)
-
-
-def _test_of_split(array: NDArray[Any], name: str, path: Path, notes: list[str]) -> NDArray[np.bool_]:
-    text = np.char.decode(array, "utf-8") if array.dtype.kind == "S" else array.astype(np.str_)
-    words = np.char.lower(np.char.strip(text))
-    known = _TRAINING_WORDS | _VALIDATION_WORDS | _TEST_WORDS
-    strange = sorted(set(words.tolist()) - known)
-    if strange:
-        raise DataError(
-            f"{path.name}: {name} must say train, val or test for every image; found {', '.join(strange[:5])}"
-        )
-    _note_validation(int(np.isin(words, sorted(_VALIDATION_WORDS)).sum()), name, notes)
-    return np.isin(words, sorted(_TEST_WORDS))
-
-
-def _note_validation(count: int, where: str, notes: list[str]) -> None:
-    if count:
-        notes.append(
-            f"the {count} images of {where} that are for validation belong to the training part, whose "
-            "folds are cut anew"
-        )
 
 
 def _in_parts(member: _Members, notes: list[str]) -> StoredArrays:
@@ -264,7 +234,7 @@ def _in_parts(member: _Members, notes: list[str]) -> StoredArrays:
     sizes = [len(one) for one in images]
     is_test = np.repeat([part == "test" for part in parts], sizes)
     if "val" in parts:
-        _note_validation(sizes[parts.index("val")], "val_images", notes)
+        note_validation(sizes[parts.index("val")], "val_images", notes)
     if is_test.any():
         notes.append(f"the {int(is_test.sum())} images of test_images are the sealed test part")
     patients = _patients_in_parts(member, parts)

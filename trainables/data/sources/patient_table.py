@@ -19,6 +19,7 @@ from trainables.data.patches import TextArray
 TABLE_NAME: Final = "patients.csv"
 _COLUMNS: Final = {
     "file": ("file", "filename", "filepath", "path", "image", "imagefile", "imagename", "imagepath", "img"),
+    "split": ("split",),
     "patient": (
         "patient",
         "patientid",
@@ -82,10 +83,12 @@ class PatientTable:
     Attributes:
         path: Path of the table; names of files are relative to its folder.
         patient_of_name: Path below the folder with forward slashes, or bare file name -> patient; in NFC.
+        part_of_name: The same -> word in the column `split`; empty where the table has no such column.
     """
 
     path: Path
     patient_of_name: Mapping[str, str]
+    part_of_name: Mapping[str, str]
 
     @classmethod
     def read(cls, path: Path, notes: list[str]) -> "PatientTable":
@@ -100,7 +103,9 @@ class PatientTable:
         """
         said = "" if path.name == TABLE_NAME else f", which is read as {TABLE_NAME}"
         notes.append(f"patients: from {path.name}{said}")
-        return cls(path, _read(path, notes))
+        columns, _ = _rows(path)
+        patients = _read(path, "patient", notes)
+        return cls(path, patients, _read(path, "split", []) if "split" in columns else {})
 
     def has_row(self, file: Path) -> bool:
         """True if a row names a file, by path or by bare name."""
@@ -137,6 +142,11 @@ class PatientTable:
             notes.append(f"{self.path.name}: {unused} {rows} no image in this folder")
         return np.array([self._patient(file) for file in map(self._name, files)])
 
+    def parts_of(self, files: Sequence[Path]) -> list[str]:
+        """Look up the word in the column `split` for files that `patients_of` has found."""
+        names = map(self._name, files)
+        return [self.part_of_name.get(name) or self.part_of_name[PurePosixPath(name).name] for name in names]
+
     def _patient(self, name: str) -> str:
         return self.patient_of_name.get(name) or self.patient_of_name[PurePosixPath(name).name]
 
@@ -148,22 +158,23 @@ def _in_nfc(text: str) -> str:
     return unicodedata.normalize("NFC", text)
 
 
-def _read(table: Path, notes: list[str]) -> dict[str, str]:
+def _read(table: Path, what: str, notes: list[str]) -> dict[str, str]:
+    """Read file -> value of a column, both in NFC."""
     columns, rows = _rows(table)
-    place = {name: _column(table, columns, name, notes) for name in _COLUMNS}
-    patient_of_name: dict[str, str] = {}
+    place = {name: _column(table, columns, name, notes) for name in ("file", what)}
+    found: dict[str, str] = {}
     for number, row in enumerate(rows, start=2):
         if not any(cell.strip() for cell in row):
             continue
         cells = {
             name: _in_nfc(row[index]).strip() if index < len(row) else "" for name, index in place.items()
         }
-        name, patient = cells["file"].replace("\\", "/").removeprefix("./"), cells["patient"]
-        if not name or not patient:
-            raise DataError(f"{table}, line {number}: file and patient must both be filled in")
-        if patient_of_name.setdefault(name, patient) != patient:
-            raise DataError(f"{table} gives {name} to both {patient_of_name[name]} and {patient}; keep one")
-    return patient_of_name
+        name, value = cells["file"].replace("\\", "/").removeprefix("./"), cells[what]
+        if not name or not value:
+            raise DataError(f"{table}, line {number}: file and {what} must both be filled in")
+        if found.setdefault(name, value) != value:
+            raise DataError(f"{table} gives {name} to both {found[name]} and {value}; keep one")
+    return found
 
 
 def _rows(table: Path) -> tuple[list[str], list[list[str]]]:

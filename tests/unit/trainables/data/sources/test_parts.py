@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from source_files import load, noise, write
+from source_files import load, noise, two_classes, write
 
 from trainables.common.errors import DataError
 from trainables.config.tasks import TASKS
@@ -66,4 +66,33 @@ def test_parts_beside_other_folders_are_refused(tmp_path: Path) -> None:
 def test_two_test_folders_are_refused(tmp_path: Path) -> None:
     folder = parts(tmp_path / "films", "{part}/{name}", ("train", "test", "testing"))
     with pytest.raises(DataError, match=r"several folders of .*films look like the test part; keep one"):
+        load(folder)
+
+
+def test_a_column_of_the_table_names_the_test_part(tmp_path: Path) -> None:
+    folder = two_classes(tmp_path / "films")
+    rows = [f"{number}.png,p{number},{'test' if number > 7 else 'train'}" for number in range(12)]
+    (folder / "patients.csv").write_text("\n".join(["file,patient,split", *rows]))
+    patch_set, notes = load(folder)
+    assert patch_set.is_test is not None
+    assert sorted(np.asarray(patch_set.patients)[patch_set.is_test].tolist()) == ["p10", "p11", "p8", "p9"]
+    said = "the 4 images that the column split of patients.csv marks as test are the sealed test part"
+    assert said in notes
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        (
+            "fold1",
+            "the column split of patients.csv must say train, val or test for every image; found fold1",
+        ),
+        ("", "line 2: file and split must both be filled in"),
+    ],
+)
+def test_a_column_that_names_other_parts_is_refused(tmp_path: Path, word: str, message: str) -> None:
+    folder = two_classes(tmp_path / "films")
+    rows = [f"{number}.png,p{number},{word}" for number in range(12)]
+    (folder / "patients.csv").write_text("\n".join(["file,patient,split", *rows]))
+    with pytest.raises(DataError, match=message):
         load(folder)
