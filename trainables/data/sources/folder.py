@@ -5,7 +5,6 @@ case; they may lie below `train`, `val` and `test`. A table `patients.csv` names
 and wins over the folders.
 """
 
-import difflib
 import unicodedata
 from collections import defaultdict
 from collections.abc import Sequence
@@ -16,10 +15,17 @@ import numpy as np
 
 from trainables.common.errors import DataError, OneClassError
 from trainables.common.text import count_text
-from trainables.config.tasks import FINDINGS, LabelCodes, Task
+from trainables.config.tasks import LabelCodes, Task
 from trainables.data.image_files import SUFFIXES
 from trainables.data.patches import BoolArray, TextArray
 from trainables.data.source import ImageFiles, Source, Stated
+from trainables.data.sources.class_names import (
+    ClassNames,
+    class_names,
+    code_books,
+    expected_names,
+    plain_name,
+)
 from trainables.data.sources.companions import sort_out
 from trainables.data.sources.folder_layout import (
     ClassFolder,
@@ -39,17 +45,6 @@ _OTHER_IMAGES = _DICOM_SUFFIXES | {
     *(".webp", ".gif", ".jp2", ".j2k", ".jpx", ".jfif", ".heic", ".avif", ".ppm", ".pnm", ".pbm", ".ljpeg"),
     *(".npy", ".mha", ".mhd", ".nii", ".nrrd", ".svs", ".ndpi", ".raw", ".img"),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class _ClassNames:
-    """Code book that maps folder names to label codes."""
-
-    label_codes: LabelCodes
-    code_of_name: dict[str, int]
-
-    def code(self, folder: Path) -> int:
-        return self.code_of_name[_plain(folder.name)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +72,9 @@ def load_folder(data: str, task: Task, stated: Stated) -> tuple[ImageFiles, list
         OneClassError: If there is a single class folder.
     """
     root, notes = Path(data), list[str]()
-    known = {name for book in _books(task, stated.label_codes) for name in book.code_of_name}
-    base = enter_only_folder(root, lambda name: _plain(name) in known, notes)
-    places = find_class_folders(base, lambda name: _plain(name) in known, notes)
+    known = {name for book in code_books(task, stated.label_codes) for name in book.code_of_name}
+    base = enter_only_folder(root, lambda name: plain_name(name) in known, notes)
+    places = find_class_folders(base, lambda name: plain_name(name) in known, notes)
     names = _class_names_of(base, places, task, stated.label_codes)
     table = find_table(root) or (None if base == root else find_table(base))
     by_table = None if table is None else PatientTable.read(table, notes)
@@ -101,10 +96,12 @@ def load_folder(data: str, task: Task, stated: Stated) -> tuple[ImageFiles, list
 
 def _class_names_of(
     base: Path, places: Sequence[ClassFolder], task: Task, given: LabelCodes | None
-) -> _ClassNames:
+) -> ClassNames:
     if not places:
-        raise DataError(f"{base} must hold class folders ({_expected(task)}) with images; it holds no folder")
-    names = _class_names(_named(places, task, given), task, given)
+        raise DataError(
+            f"{base} must hold class folders ({expected_names(task)}) with images; it holds no folder"
+        )
+    names = class_names(_named(places, task, given), task, given)
     codes = {names.code(_class_of(place, names)) for place in places}
     if len(codes) == 1:
         raise OneClassError(
@@ -116,22 +113,22 @@ def _class_names_of(
 
 def _named(places: Sequence[ClassFolder], task: Task, given: LabelCodes | None) -> list[Path]:
     """The folders that must be named after classes: where parts lie below the classes, their parents."""
-    known = {name for book in _books(task, given) for name in book.code_of_name}
+    known = {name for book in code_books(task, given) for name in book.code_of_name}
     return [_class_folder(place, known) for place in places]
 
 
 def _class_folder(place: ClassFolder, known: set[str]) -> Path:
     is_part_below = place.part and place.upper is None and place.path.name.lower() == place.part
-    return place.path.parent if is_part_below and _plain(place.path.parent.name) in known else place.path
+    return place.path.parent if is_part_below and plain_name(place.path.parent.name) in known else place.path
 
 
-def _class_of(place: ClassFolder, names: _ClassNames) -> Path:
+def _class_of(place: ClassFolder, names: ClassNames) -> Path:
     return _class_folder(place, set(names.code_of_name))
 
 
 def _entries(
     places: Sequence[ClassFolder],
-    names: _ClassNames,
+    names: ClassNames,
     base: Path,
     by_table: PatientTable | None,
     notes: list[str],
@@ -252,43 +249,6 @@ def _test_part(
     return is_test
 
 
-def _books(task: Task, given: LabelCodes | None) -> tuple[_ClassNames, ...]:
-    numbers = len(task.classes) if given in (None, "task") else len(FINDINGS)
-    return (
-        _ClassNames("task", {name: index for index, name in enumerate(task.classes)}),
-        _ClassNames(given or "task", {str(number): number for number in range(numbers)}),
-        _ClassNames("pisa", {name: index for index, name in enumerate(FINDINGS)}),
-    )
-
-
-def _class_names(folders: Sequence[Path], task: Task, given: LabelCodes | None) -> _ClassNames:
-    """Find the code book in which every folder name is a class."""
-    found = {_plain(folder.name): folder.name for folder in folders}
-    books = _books(task, given)
-    for book in books:
-        if set(found) <= set(book.code_of_name):
-            if given not in (None, book.label_codes):
-                raise DataError(
-                    f"the class folders {', '.join(sorted(found.values()))} say what they hold (label codes "
-                    f"{book.label_codes}), against --label-codes {given}; leave that option out"
-                )
-            return book
-    known = {name for book in books for name in book.code_of_name}
-    strange = sorted(set(found) - known) or sorted(found)
-    near = difflib.get_close_matches(strange[0], sorted(known), n=1)
-    hint = f"; did you mean {near[0]} for {found[strange[0]]}?" if near and near[0] != strange[0] else ""
-    raise DataError(
-        f"class folders must be named {_expected(task)}; found: {', '.join(sorted(found.values())[:8])}{hint}"
-    )
-
-
-def _expected(task: Task) -> str:
-    return (
-        f"{' and '.join(task.classes)}, 0 and 1, findings ({', '.join(FINDINGS)}), "
-        "or code numbers with --label-codes"
-    )
-
-
 def _note_left_out(
     root: Path,
     base: Path,
@@ -344,10 +304,6 @@ def _hidden_images(folder: Path) -> list[Path]:
         for path in folder.iterdir()
         if is_hidden(path) and path.suffix.lower() in SUFFIXES and path.is_file()
     )
-
-
-def _plain(name: str) -> str:
-    return unicodedata.normalize("NFC", name).strip().lower().replace("-", "_").replace(" ", "_")
 
 
 FOLDER = Source("folder", load_folder, "a folder of class folders with images", Path.is_dir)
