@@ -16,7 +16,6 @@ import numpy as np
 from trainables.common.errors import DataError, OneClassError
 from trainables.common.text import count_text
 from trainables.config.tasks import LabelCodes, Task
-from trainables.data.image_files import SUFFIXES
 from trainables.data.patches import BoolArray, TextArray
 from trainables.data.source import ImageFiles, Source, Stated
 from trainables.data.sources.class_names import (
@@ -31,20 +30,13 @@ from trainables.data.sources.folder_layout import (
     ClassFolder,
     enter_only_folder,
     find_class_folders,
-    folders_in,
+    images_below,
     images_in,
-    is_hidden,
 )
+from trainables.data.sources.left_out import DICOM_SUFFIXES, FORMATS_IN_WORDS, note_left_out
 from trainables.data.sources.patient_table import PatientTable, find_table
 from trainables.data.sources.split_words import TEST_WORDS, VALIDATION_WORDS, marked_test_part
 from trainables.data.sources.upper_folders import UpperImage, check_patients
-
-_IMAGES = "PNG, JPEG, TIFF, PGM or BMP"
-_DICOM_SUFFIXES = frozenset({".dcm", ".dicom"})
-_OTHER_IMAGES = _DICOM_SUFFIXES | {
-    *(".webp", ".gif", ".jp2", ".j2k", ".jpx", ".jfif", ".heic", ".avif", ".ppm", ".pnm", ".pbm", ".ljpeg"),
-    *(".npy", ".mha", ".mhd", ".nii", ".nrrd", ".svs", ".ndpi", ".raw", ".img"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +73,7 @@ def load_folder(data: str, task: Task, stated: Stated) -> tuple[ImageFiles, list
     entries = _entries(places, names, base, by_table, notes)
     patients = _patients(entries, by_table, base, stated, notes)
     notes.append(f"label codes: {names.label_codes} (from the folder names)")
-    _note_left_out(root, base, places, entries, table, notes)
+    note_left_out(root, base, [place.path for place in places], _read_files(entries, table), notes)
     found = ImageFiles(
         files=tuple(entry.file for entry in entries),
         names=tuple(entry.file.relative_to(base).as_posix() for entry in entries),
@@ -139,7 +131,7 @@ def _entries(
     """
     entries, companions = list[_Entry](), list[Path]()
     for place in places:
-        deeper = [] if by_table is None else [f for f in _images_below(place.path) if by_table.has_row(f)]
+        deeper = [] if by_table is None else [f for f in images_below(place.path) if by_table.has_row(f)]
         files = images_in(place.path) + deeper
         _check_dicom(place.path)
         _check_links(files, place.path)
@@ -160,7 +152,7 @@ def _entries(
 
 
 def _check_dicom(folder: Path) -> None:
-    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in _DICOM_SUFFIXES)
+    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in DICOM_SUFFIXES)
     if found:
         raise DataError(
             f"{found[0]} is a DICOM file ({len(found)} in that folder), which cannot be read yet; save the "
@@ -179,14 +171,14 @@ def _check_links(files: Sequence[Path], folder: Path) -> None:
 
 
 def _about_empty(folder: Path) -> str:
-    deeper = _images_below(folder)
+    deeper = images_below(folder)
     if deeper:
         return (
-            f"class folder {folder} must hold {_IMAGES} images itself; {len(deeper)} lie deeper, such as "
-            f"{deeper[0].relative_to(folder.parent).as_posix()}: move them up, name their patients in "
-            "patients.csv"
+            f"class folder {folder} must hold {FORMATS_IN_WORDS} images itself; {len(deeper)} lie deeper, "
+            f"such as {deeper[0].relative_to(folder.parent).as_posix()}: move them up, name their "
+            "patients in patients.csv"
         )
-    return f"class folder {folder} must hold {_IMAGES} images; it holds none"
+    return f"class folder {folder} must hold {FORMATS_IN_WORDS} images; it holds none"
 
 
 def _check_doubtful(files: Sequence[Path], base: Path) -> None:
@@ -217,6 +209,8 @@ def _patients(
         return by_table.patients_of([entry.file for entry in entries], notes)
     if not any(upper) or stated.upper_folders == "other":
         return None
+    if len(set(upper)) == 1:
+        return None  # one folder around all class folders is no patient
     folders = defaultdict(list)
     for entry in entries:
         if entry.place.upper is not None:
@@ -226,6 +220,10 @@ def _patients(
     notes.append(f"patients: the {len(folders)} folders of {base.name}")
     names = [entry.place.upper.name if entry.place.upper else "" for entry in entries]
     return np.array([unicodedata.normalize("NFC", name) for name in names])
+
+
+def _read_files(entries: Sequence[_Entry], table: Path | None) -> set[Path]:
+    return {entry.file for entry in entries} | ({table} if table is not None else set())
 
 
 def _test_part(
@@ -247,63 +245,6 @@ def _test_part(
         return None
     notes.append(f"the {int(is_test.sum())} images of the test folder are the sealed test part")
     return is_test
-
-
-def _note_left_out(
-    root: Path,
-    base: Path,
-    places: Sequence[ClassFolder],
-    entries: Sequence[_Entry],
-    table: Path | None,
-    notes: list[str],
-) -> None:
-    """Count what was not read, and name one file of each kind."""
-    read = {entry.file for entry in entries}
-    deeper = [path for place in places for path in _images_below(place.path) if path not in read]
-    levels = {base, *(above for place in places for above in place.path.parents if base in above.parents)}
-    beside = [
-        path for level in sorted(levels - {place.path for place in places}) for path in images_in(level)
-    ]
-    hidden = [path for place in places for path in _hidden_images(place.path)]
-    others = [
-        path
-        for path in sorted(root.rglob("*"))
-        if path.is_file() and path.suffix.lower() not in SUFFIXES and path != table
-    ]
-    for paths, where in (
-        (deeper, "lie deeper than the class folders"),
-        (beside, "lie beside the class folders"),
-        (hidden, "are hidden or system files"),
-    ):
-        if paths:
-            first = paths[0].relative_to(base).as_posix()
-            notes.append(f"images left out, since they {where}: {len(paths)}, such as {first}")
-    if others:
-        notes.append(f"files left out, since they are not {_IMAGES}: {len(others)}")
-    images = [path for path in others if path.suffix.lower() in _OTHER_IMAGES]
-    if images:
-        notes.append(
-            f"WARNING: {len(images)} of the files left out may be images, such as "
-            f"{images[0].relative_to(root).as_posix()}; save them as PNG to have them read"
-        )
-
-
-def _images_below(folder: Path) -> list[Path]:
-    """Image files in the folders of a class folder, which no layout covers."""
-    return sorted(
-        path
-        for inner in folders_in(folder)
-        for path in inner.rglob("*")
-        if path.suffix.lower() in SUFFIXES and not is_hidden(path)
-    )
-
-
-def _hidden_images(folder: Path) -> list[Path]:
-    return sorted(
-        path
-        for path in folder.iterdir()
-        if is_hidden(path) and path.suffix.lower() in SUFFIXES and path.is_file()
-    )
 
 
 FOLDER = Source("folder", load_folder, "a folder of class folders with images", Path.is_dir)

@@ -106,6 +106,16 @@ def images_in(folder: Path) -> list[Path]:
     )
 
 
+def images_below(folder: Path) -> list[Path]:
+    """Return the image files in the visible folders of a class folder, however deep they lie."""
+    return sorted(
+        path
+        for inner in folders_in(folder)
+        for path in inner.rglob("*")
+        if path.suffix.lower() in SUFFIXES and not is_hidden(path)
+    )
+
+
 def is_hidden(path: Path) -> bool:
     """True for hidden and system files and folders."""
     return path.name.startswith((".", "__"))

@@ -165,3 +165,21 @@ def test_files_of_other_image_formats_are_named(tmp_path: Path) -> None:
     (folder / "benign" / "a.webp").write_bytes(b"")
     warning = "WARNING: 1 of the files left out may be images, such as benign/a.webp; save them as PNG"
     assert any(note.startswith(warning) for note in load(folder)[1])
+
+
+def test_what_an_archive_of_a_mac_brings_is_counted(tmp_path: Path) -> None:
+    folder = two_classes(tmp_path / "films")
+    write(folder / "__MACOSX" / "benign" / "a.png", noise(50))
+    (folder / "Thumbs.db").write_text("")
+    patch_set, notes = load(folder)
+    assert len(patch_set.images) == 12
+    note = "images left out, since they are hidden or system files: 1, such as __MACOSX/benign/a.png"
+    assert note in notes
+
+
+def test_folders_of_images_and_of_masks_side_by_side_are_told_apart(tmp_path: Path) -> None:
+    two_classes(tmp_path / "films" / "images")
+    shutil.copytree(tmp_path / "films" / "images", tmp_path / "films" / "masks")
+    patch_set, notes = load(tmp_path / "films")
+    assert (len(patch_set.images), patch_set.patients) == (12, None)
+    assert "left out as 1 folder of masks or other companions of images in films: masks" in notes
