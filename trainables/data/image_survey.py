@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -100,6 +101,8 @@ def surveyed(
 ) -> RawPatches:
     """Return a set with the range of its pixels and the copies of its pictures.
 
+    Training images whose picture is in the data's own test part too are left out.
+
     Args:
         raw: Checked images.
         name_of: Maps a row to a name for messages.
@@ -108,13 +111,16 @@ def surveyed(
         stated: Largest value by the headers of the files, or None.
 
     Raises:
-        DataError: If an image holds more than what is stated, or a picture is in both the training part and
-            the data's own test part.
+        DataError: If an image holds more than what is stated, or a pair with a baseline is in both the
+            training part and the data's own test part.
     """
     survey = survey_images(raw.images)
+    if (leaked := _leaked(survey, raw.is_test)).size:
+        raw, name_of = _without(raw, leaked, name_of, notes)
+        survey = survey_images(raw.images)
     dtype = raw.images.dtype
     max_value = range_in_use(survey, dtype, given=given, stated=stated, name_of=name_of, notes=notes)
-    notes += duplicate_notes(survey, raw.labels, is_test=raw.is_test, name_of=name_of)
+    notes += duplicate_notes(survey, raw.labels, name_of)
     return replace(raw, max_value=max_value, duplicate_of=survey.duplicate_of)
 
 
@@ -197,20 +203,12 @@ def _odd_images(survey: ImageSurvey, found: float, name_of: NameOf) -> list[str]
     ]
 
 
-def duplicate_notes(
-    survey: ImageSurvey, labels: IntArray, *, is_test: BoolArray | None, name_of: NameOf
-) -> list[str]:
-    """Say which pictures are there more than once, and which of them carry two labels.
-
-    Raises:
-        DataError: If a picture is in both the training part and the data's own test part.
-    """
+def duplicate_notes(survey: ImageSurvey, labels: IntArray, name_of: NameOf) -> list[str]:
+    """Say which pictures are there more than once, and which of them carry two labels."""
     copies = np.flatnonzero(survey.first_copy != np.arange(len(labels)))
     if not len(copies):
         return []
     firsts = survey.first_copy[copies]
-    if is_test is not None:
-        _check_parts(copies, firsts, is_test, name_of)
     pictures, turned = len(np.unique(firsts)), int(survey.is_turned.sum())
     how = f" ({count_text(turned, 'copy')} turned or mirrored)".replace("copys", "copies") if turned else ""
     notes = [
@@ -229,13 +227,45 @@ def duplicate_notes(
     return notes
 
 
-def _check_parts(copies: IntArray, firsts: IntArray, is_test: BoolArray, name_of: NameOf) -> None:
-    across = np.flatnonzero(is_test[copies] != is_test[firsts])
-    if len(across):
-        pair = sorted((int(copies[across[0]]), int(firsts[across[0]])), key=lambda row: bool(is_test[row]))
+def _leaked(survey: ImageSurvey, is_test: BoolArray | None) -> IntArray:
+    """Rows of the training part whose picture is in the data's own test part too."""
+    if is_test is None:
+        return np.array([], dtype=np.int64)
+    in_both = np.isin(survey.first_copy, survey.first_copy[is_test]) & ~is_test
+    return np.flatnonzero(in_both).astype(np.int64)
+
+
+def _without(
+    raw: RawPatches, leaked: IntArray, name_of: NameOf, notes: list[str]
+) -> tuple[RawPatches, NameOf]:
+    """Leave rows out of a set, and name its rows anew."""
+    said = (
+        f"{count_text(len(leaked), 'image')} of the training part {'is' if len(leaked) == 1 else 'are'} "
+        f"in the test part too, such as {name_of(int(leaked[0]))}"
+    )
+    if raw.partners is not None:
         raise DataError(
-            f"{count_text(len(across), 'image')} of the training part "
-            f"{'is' if len(across) == 1 else 'are'} in the test part too, such as {name_of(pair[0])} and "
-            f"{name_of(pair[1])}; a model would be tested on what it was trained on: leave one of each "
-            "pair out"
+            f"{said}; leave out one of each with its baseline, so that nothing is tested on what it saw"
         )
+    notes.append(f"WARNING: {said}; left out of training, since a model would be tested on what it saw")
+    kept = np.setdiff1d(np.arange(len(raw.labels)), leaked)
+    file = None if raw.file is None else raw.file.with_name("kept.npy")
+    changed = replace(
+        raw,
+        images=raw.images[kept] if file is None else _copied(raw.images, kept, file),
+        labels=raw.labels[kept],
+        patients=None if raw.patients is None else raw.patients[kept],
+        is_test=None if raw.is_test is None else raw.is_test[kept],
+        file=file,
+    )
+    return changed, lambda row: name_of(int(kept[row]))
+
+
+def _copied(images: PixelArray, rows: IntArray, file: Path) -> PixelArray:
+    """Copy rows one by one to a file, and map it."""
+    shape = (len(rows), *images.shape[1:])
+    copy = np.lib.format.open_memmap(file, mode="w+", dtype=images.dtype, shape=shape)
+    for place, row in enumerate(rows):
+        copy[place] = images[row]
+    copy.flush()
+    return np.load(file, mmap_mode="r")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from source_files import load, noise, npz, two_classes, write
+from source_files import CLASSES, PISA, load, noise, npz, two_classes, write
 
 from trainables.common.errors import DataError
 from trainables.config.tasks import TASKS
@@ -177,24 +177,46 @@ def test_images_of_one_value_are_not_copies_of_each_other(tmp_path: Path) -> Non
     assert not any("more than once" in note for note in notes)
 
 
-def test_a_picture_in_both_the_training_and_the_test_part_is_refused(tmp_path: Path) -> None:
+def test_training_images_that_are_in_the_test_part_are_left_out_and_named(tmp_path: Path) -> None:
     images = np.stack([noise(number) for number in (0, 1, 2, 3, 4, 0)])
+    flags, patients = np.array([0, 0, 0, 0, 1, 1]), np.array(list("abcdef"))
+    patch_set, notes = load(npz(tmp_path, images=images, is_test=flags, patient=patients))
+    np.testing.assert_array_equal(patch_set.images, images[1:])
+    assert np.asarray(patch_set.patients).tolist() == list("bcdef")
+    assert np.asarray(patch_set.is_test).tolist() == [False] * 3 + [True] * 2
+    assert patch_set.labels.tolist() == CLASSES[1:].tolist()
+    assert patch_set.duplicate_of is None
+    warning = (
+        "WARNING: 1 image of the training part is in the test part too, such as row 0; left out of training"
+    )
+    assert any(note.startswith(warning) for note in notes)
+
+
+def test_training_files_that_are_in_the_test_part_are_left_out(tmp_path: Path) -> None:
+    two_classes(tmp_path / "films" / "train")
+    for number in range(4):
+        name = ("benign", "malignant")[number % 2]
+        write(
+            tmp_path / "films" / "test" / name / f"t{number}.png",
+            noise(number if number < 2 else 90 + number),
+        )
+    patch_set, notes = load(tmp_path / "films")
+    assert (len(patch_set.images), np.asarray(patch_set.is_test).sum()) == (14, 4)
+    pictures = {image.tobytes() for image in np.asarray(patch_set.images)}
+    assert pictures == {noise(number).tobytes() for number in (*range(12), 92, 93)}
+    warning = (
+        "WARNING: 2 images of the training part are in the test part too, such as train/benign/0.png; left"
+    )
+    assert any(note.startswith(warning) for note in notes)
+
+
+def test_pairs_in_both_parts_are_refused(tmp_path: Path) -> None:
+    images = np.stack([noise(number) for number in (0, 1, 2, 3, 0, 5)])
     flags = np.array([0, 0, 0, 0, 1, 1])
     with pytest.raises(
-        DataError,
-        match=r"1 image of the training part is in the test part too, such as row 0 and row 5; a model",
+        DataError, match="1 image of the training part is in the test part too, such as row 0; leave"
     ):
-        load(npz(tmp_path, images=images, is_test=flags))
-
-
-def test_dark_images_of_eight_bits_are_said(tmp_path: Path) -> None:
-    patch_set, notes = load(two_classes(tmp_path / "films", largest=60))
-    assert patch_set.max_value == 255
-    note = (
-        "pixel values: the largest of all images is 60, so they are dark; say --max-value 63 if that is white"
-    )
-    assert note in notes
-    assert load(tmp_path / "films", max_value=63)[0].max_value == 63
+        load(npz(tmp_path, images=images, labels=PISA, is_test=flags))
 
 
 @pytest.mark.parametrize("quarters", range(4))
