@@ -37,6 +37,7 @@ from trainables.config.tasks import Task, task_named
 from trainables.config.trial_config import TrialConfig
 from trainables.data.patches import PatchSet, TaskRows, select_rows
 from trainables.data.sources import load_patch_set
+from trainables.data.split_checks import split_warnings
 from trainables.data.splits import TEST, Split, make_split, trained_and_predicted
 from trainables.data.training_data import training_data_of
 from trainables.models.registry import DEFAULT_BACKBONES, backbone_named
@@ -178,13 +179,26 @@ def _read_data(request: SearchRequest, task: Task, notify: Notify) -> _Data:
     """Read the data, find the runs that the search builds on, and split."""
     store = (request.store or request.runs / ".store").resolve()
     patch_set, notes = load_patch_set(
-        str(request.data), task=task, label_codes=request.label_codes, store=store, source=request.source
+        str(request.data),
+        task=task,
+        label_codes=request.label_codes,
+        store=store,
+        source=request.source,
+        max_value=request.max_value,
+        upper_folders=request.upper_folders,
     )
     rows, sources = select_rows(patch_set, task), find_sources(request, patch_set.fingerprint)
     split = _split(request, patch_set, rows, sources)
     folds = split.folds_of(rows)
     described = _describe_split(rows, split, folds, task)
-    _notify_all(notify, *notes, *_about_the_store(request), *sources.messages, described)
+    _notify_all(
+        notify,
+        *notes,
+        *_about_the_store(request),
+        *sources.messages,
+        described,
+        *split_warnings(rows, split, task.classes),
+    )
     return _Data(store, patch_set, rows, split, folds, sources, tuple(notes))
 
 

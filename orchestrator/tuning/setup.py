@@ -83,6 +83,7 @@ def _search_record(preflight: Preflight, name: str, command: str) -> SearchRecor
         source=patch_set.source,
         is_synthetic=patch_set.is_synthetic,
         fingerprint=patch_set.fingerprint,
+        max_value=patch_set.max_value,
         store=str(preflight.store),
         metric=METRIC,
         space_context=context.model_dump(mode="json"),
@@ -125,6 +126,9 @@ def reopen_search(run: RunFolder, connect: Connector, notify: Notify) -> Prepare
             label_codes=record.label_codes,  # type: ignore[arg-type]
             store=Path(record.store),
             source=record.request.source,
+            max_value=record.request.max_value,
+            upper_folders=record.request.upper_folders,
+            as_declared=record.max_value is None,  # a search of an earlier version
         )
         if patch_set.fingerprint != record.fingerprint:
             raise DataError(

@@ -23,7 +23,8 @@ class ModelInput(FrozenModel):
         name: Name of the graph's input.
         dtype: Number type: int32 for 8 and 16 bit images, float32 for images in [0, 1].
         channels: Number of channels: 1 for shape (B, H, W); 3 for (B, H, W, 3) in the order red, green, blue.
-        max_value: Largest raw value: 255, 65535, or 1.
+        max_value: Largest raw value of the range that the training images use, such as 255, 4095 or 65535; 1
+            for floats.
         trained_shape: Shape of the images of the search, (H, W) or (H, W, 3); the model resizes other sizes.
         how_to_feed: Description of the input in a sentence.
     """

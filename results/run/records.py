@@ -52,6 +52,8 @@ class SearchRecord(FrozenModel):
         source: Name of the data set.
         is_synthetic: True where the images are generated.
         fingerprint: Hash of images and labels.
+        max_value: Pixel value that becomes 1.0, by the user, the files or the bits in use; None in the record
+            of an earlier version, which took the largest of the number type.
         store: Folder of the stored data and features.
         metric: Name in `results.scores.metrics.METRICS` of the metric that the search optimises.
         space_context: Facts that the conditions of the space depend on, as plain values.
@@ -81,6 +83,7 @@ class SearchRecord(FrozenModel):
     source: str
     is_synthetic: bool
     fingerprint: str
+    max_value: FiniteFloat | None = None
     store: str
     metric: str
     space_context: dict[str, Any]

@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 
 from trainables.common.errors import ConfigError, UnknownNameError
 from trainables.config.feature_storage import FeatureStorage
-from trainables.config.tasks import TASKS, LabelCodes
+from trainables.config.tasks import TASKS, LabelCodes, UpperFolders
 
 DEFAULT_FOLDS: Final = 4
 # Groups of options, in the order of the help; `task` holds only the positional argument.
@@ -82,6 +82,21 @@ class SearchRequest(BaseModel):
     )
     label_codes: LabelCodes | None = _option(
         None, "what label numbers mean", group="data", shown_default="found out"
+    )
+    max_value: float | None = _option(
+        None,
+        "largest value that a pixel can have, such as 4095 for 12 bits in 16 bit files",
+        group="data",
+        metavar="VALUE",
+        gt=0.0,
+        le=65535.0,
+        shown_default="found out",
+    )
+    upper_folders: UpperFolders | None = _option(
+        None,
+        "what folders above the class folders are: patients, or other, such as views or folds",
+        group="data",
+        shown_default="found out",
     )
     folds: int | None = _option(
         None, "folds of the cross-validation", group="data", ge=2, shown_default=f"{DEFAULT_FOLDS}"

@@ -5,7 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from trainables.config.tasks import TASKS, LabelCodes
+from trainables.config.tasks import TASKS, LabelCodes, UpperFolders
 from trainables.data.patches import PatchSet
 from trainables.data.sources import load_patch_set
 
@@ -21,9 +21,34 @@ def load(
     task: str = "benign_malignant",
     label_codes: LabelCodes | None = None,
     source: str | None = None,
+    max_value: float | None = None,
+    upper_folders: UpperFolders | None = None,
 ) -> tuple[PatchSet, list[str]]:
-    store = data.parent / "store"
-    return load_patch_set(str(data), task=TASKS[task], label_codes=label_codes, store=store, source=source)
+    return load_patch_set(
+        str(data),
+        task=TASKS[task],
+        label_codes=label_codes,
+        store=data.parent / "store",
+        source=source,
+        max_value=max_value,
+        upper_folders=upper_folders,
+    )
+
+
+def noise(number: int, *, largest: int = 255, side: int = 8) -> np.ndarray:
+    """An image that no other number gives; 16 bit where its largest value is above 255."""
+    random = np.random.default_rng(number)
+    image = random.integers(0, largest + 1, (side, side)).astype(np.uint8 if largest < 256 else np.uint16)
+    image[0, 0] = largest
+    return image
+
+
+def two_classes(folder: Path, count: int = 12, *, suffix: str = ".png", largest: int = 255) -> Path:
+    """Class folders `benign` and `malignant` in turn, with different images `0`, `1`, ... in them."""
+    for number in range(count):
+        name = ("benign", "malignant")[number % 2]
+        write(folder / name / f"{number}{suffix}", noise(number, largest=largest))
+    return folder
 
 
 def npz(folder: Path, **arrays: object) -> Path:

@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 
 from trainables.inference.finished_trials import FinishedTrial, ImageFormat, SharedBackbones
+from trainables.models.heads import mean_over_folds
 
 
 class TrialModule(nn.Module):
@@ -22,5 +23,5 @@ class TrialModule(nn.Module):
     def forward(
         self, raw: Tensor, baseline: Tensor | None = None, finding_type: Tensor | None = None
     ) -> Tensor:
-        """Map the same to the mean over views and folds, float64 (B, classes)."""
-        return self.by_fold(raw, baseline, finding_type).mean(dim=0)
+        """Map the same to the mean over views, and of logits over folds, float64 (B, classes)."""
+        return mean_over_folds(self.by_fold(raw, baseline, finding_type))

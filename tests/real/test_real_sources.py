@@ -5,8 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from trainables.common.errors import DataError
 from trainables.config.tasks import TASKS
+from trainables.data.image_files import decode_image
 from trainables.data.patches import PatchSet, select_rows
+from trainables.data.pixel_range import bit_range
 from trainables.data.sources import load_patch_set
 from trainables.data.splits import TEST, Split, make_split
 
@@ -68,3 +71,36 @@ def test_idc_patches_are_3668_of_18_patients(tmp_path: Path) -> None:
     assert len(set(np.asarray(patch_set.patients).tolist())) == 18
     assert any("of 3668 images are not 50x50 and were resized" in note for note in notes)
     assert all(part["malignant"] for part in split(patch_set, folds=3).counts.values())
+
+
+def test_busi_holds_one_picture_under_two_labels(tmp_path: Path) -> None:
+    if not (DATA / "formats").exists():
+        pytest.skip(f"real files of the formats are not at {DATA}")
+    patch_set, notes = load_patch_set(
+        str(DATA / "formats" / "images" / "busi"),
+        task=TASKS["finding_pathology"],
+        label_codes=None,
+        store=tmp_path,
+    )
+    assert patch_set.duplicate_of is not None
+    assert any(
+        "two labels, such as benign/benign (433).png and malignant/malignant (145).png" in n for n in notes
+    )
+
+
+def test_dicom_under_any_name_is_refused_by_name(tmp_path: Path) -> None:
+    if not (DATA / "formats").exists():
+        pytest.skip(f"real files of the formats are not at {DATA}")
+    found = [path for path in (DATA / "formats" / "dicom").rglob("*") if path.is_file()]
+    assert len(found) >= 15
+    for path in found:
+        with pytest.raises(DataError, match=r"is a DICOM file, which cannot be read yet|is not an image"):
+            decode_image(path)
+
+
+def test_films_of_sixteen_bits_use_them_all() -> None:
+    if not (DATA / "nyu_16bit_png_sample").exists():
+        pytest.skip(f"films of 16 bits are not at {DATA}")
+    for path in sorted((DATA / "nyu_16bit_png_sample").glob("*.png")):
+        pixels = decode_image(path).pixels
+        assert (pixels.dtype, bit_range(int(pixels.max()))) == (np.uint16, 65535)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from trainables.common.types import IntArray
 
 LabelCodes = Literal["task", "pisa", "003"]
+UpperFolders = Literal["patients", "other"]  # what folders above the class folders are
 
 LEFT_OUT: Final = -1  # a row that has no part in the task, such as a baseline patch in benign_malignant
 

@@ -131,7 +131,8 @@ class ModelConfig(FrozenModel):
 class InputConfig(FrozenModel):
     """Transform from raw pixels to the input of the first stage.
 
-    In this order: [0, 1], CLAHE, contrast, size, channels, scaling. Sixteen-bit pixels are divided by 65535.
+    In this order: [0, 1], CLAHE, contrast, size, channels, scaling. Pixels are divided by the largest value
+    that the set's images can hold.
 
     Attributes:
         size_px: Side of the square input, in pixels; None keeps the image as it is.

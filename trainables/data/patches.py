@@ -8,6 +8,7 @@ place of images a set may hold a table with one row of measurements per example.
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,15 +21,15 @@ from trainables.common.errors import DataError
 from trainables.common.files import folder_in_progress, replace_folder, write_atomically
 from trainables.common.types import IntArray
 from trainables.config.tasks import LEFT_OUT, LabelCodes, Task
+from trainables.data.pixel_range import FULL_RANGES
 
 PixelArray: TypeAlias = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.float32]
 TextArray: TypeAlias = NDArray[np.str_]
 BoolArray: TypeAlias = NDArray[np.bool_]
 
 NO_PARTNER: Final = -1  # a row without a baseline partner
-_MAX_VALUES: Final = {"uint8": 255.0, "uint16": 65535.0, "float32": 1.0}
 _BLOCK_BYTES: Final = 16 * 2**20
-_OPTIONAL: Final = ("patients", "partners", "is_test")
+_OPTIONAL: Final = ("patients", "partners", "is_test", "duplicate_of")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,10 @@ class RawPatches:
         is_test: True for rows of the source's own test set, shape (N,), or None.
         source: Readable name, such as "phantom" or "infn.npz".
         is_synthetic: True where the images are generated.
+        max_value: Pixel value that becomes 1.0, where it is not the largest of the number type; else None.
+        duplicate_of: Row of the first image with the same pixels or `NO_PARTNER`, int64, shape (N,); None
+            where no picture is there twice.
+        file: The `.npy` file that `images` are mapped from, if the store may take it over; else None.
     """
 
     images: PixelArray
@@ -55,6 +60,9 @@ class RawPatches:
     is_test: BoolArray | None = None
     source: str = "arrays"
     is_synthetic: bool = False
+    max_value: float | None = None
+    duplicate_of: IntArray | None = None
+    file: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +80,10 @@ class PatchSet:
         source: Readable name of the data source.
         is_synthetic: True where the images are generated.
         fingerprint: SHA-256, in hex, of pixels, labels, patients, partners and test rows.
+        max_value: Pixel value that becomes 1.0: the largest that an image of the set can hold, such as 255,
+            4095 or 65535; 1 for floats and for a table, whose values are not scaled.
+        duplicate_of: Row of the first image with the same pixels or `NO_PARTNER`, int64, shape (N,); None
+            where no picture is there twice.
     """
 
     images: PixelArray
@@ -83,16 +95,13 @@ class PatchSet:
     source: str
     is_synthetic: bool
     fingerprint: str
+    max_value: float
+    duplicate_of: IntArray | None = None
 
     @property
     def is_table(self) -> bool:
         """True where rows are measurements and not images."""
         return self.images.ndim == 2
-
-    @property
-    def max_value(self) -> float:
-        """Pixel value that becomes 1.0: 255, 65535 or 1; 1 for a table, whose values are not scaled."""
-        return _MAX_VALUES[self.images.dtype.name]
 
     @property
     def channels(self) -> int:
@@ -121,7 +130,8 @@ class TaskRows:
         rows: Rows of the patch set, ascending, int64, shape (n,).
         labels: Class indices, int64, shape (n,).
         groups: Group of each row, shape (n,), which a split keeps whole: the patient; without patients
-            `row-<k>`, where a baseline and its abnormalities share the smallest of their rows.
+            `row-<k>`, where a baseline and its abnormalities share the smallest of their rows. Patients that
+            share a picture are one group, named after the one whose row comes first; so are such rows.
         is_test: True for rows of the source's own test set, shape (n,), or None.
         is_grouped: True where the groups are patients.
     """
@@ -202,6 +212,8 @@ def open_patch_set(folder: Path, fingerprint: str) -> PatchSet:
         source=meta["source"],
         is_synthetic=meta["is_synthetic"],
         fingerprint=fingerprint,
+        max_value=meta.get("max_value") or FULL_RANGES[images.dtype.name],
+        duplicate_of=arrays.get("duplicate_of"),
     )
 
 
@@ -218,6 +230,9 @@ def fingerprint_of(raw: RawPatches) -> str:
     """
     digest = hashlib.sha256()
     head = [raw.images.dtype.newbyteorder("<").str, list(raw.images.shape), raw.label_codes]
+    # What most sets lack is left out, so that their fingerprints are those of earlier versions.
+    known = {"max_value": _own_range(raw), "duplicate_of": raw.duplicate_of is not None or None}
+    head += [[name, value] for name, value in known.items() if value is not None]
     rest = [raw.labels, raw.patients, raw.partners, raw.is_test]
     text = json.dumps([*head, *(None if array is None else array.tolist() for array in rest)])
     digest.update(text.encode())
@@ -232,7 +247,37 @@ def _blocks(images: PixelArray) -> Iterator[NDArray[Any]]:
         yield images[start : start + rows]
 
 
+def _own_range(raw: RawPatches) -> float | None:
+    """The largest value of a set whose range is not that of its number type, else None."""
+    return None if raw.max_value == FULL_RANGES.get(raw.images.dtype.name) else raw.max_value
+
+
 def _groups(patch_set: PatchSet) -> TextArray:
+    groups = _own_groups(patch_set)
+    if patch_set.duplicate_of is None:
+        return groups
+    return _tied(groups, patch_set.duplicate_of)
+
+
+def _tied(groups: TextArray, duplicate_of: IntArray) -> TextArray:
+    """Join the groups that share a picture; each gets the name of the one whose row comes first."""
+    names, first_rows, group = np.unique(groups, return_index=True, return_inverse=True)
+    leader = list(range(len(names)))
+
+    def lead(index: int) -> int:
+        while leader[index] != index:
+            leader[index] = leader[leader[index]]
+            index = leader[index]
+        return index
+
+    for row in np.flatnonzero(duplicate_of != NO_PARTNER):
+        one, other = lead(int(group[row])), lead(int(group[duplicate_of[row]]))
+        first, last = sorted((one, other), key=lambda index: first_rows[index])
+        leader[last] = first
+    return names[[lead(int(index)) for index in group]]
+
+
+def _own_groups(patch_set: PatchSet) -> TextArray:
     if patch_set.patients is not None:
         return patch_set.patients
     own = np.arange(len(patch_set.labels), dtype=np.int64)
@@ -255,9 +300,9 @@ def _check_lengths(raw: RawPatches) -> None:
             )
     if raw.images.ndim == 2:
         _check_table(raw.images)
-    elif raw.images.dtype.name not in _MAX_VALUES or raw.images.ndim not in (3, 4):
+    elif raw.images.dtype.name not in FULL_RANGES or raw.images.ndim not in (3, 4):
         raise DataError(
-            f"images must be (N, H, W) or (N, H, W, 3) of {', '.join(_MAX_VALUES)}, "
+            f"images must be (N, H, W) or (N, H, W, 3) of {', '.join(FULL_RANGES)}, "
             f"found {raw.images.shape} of {raw.images.dtype}"
         )
 
@@ -298,7 +343,12 @@ def _write(raw: RawPatches, fingerprint: str, folder: Path) -> None:
 
 def _write_files(raw: RawPatches, folder: Path) -> None:
     arrays = {name: array for name in ("labels", *_OPTIONAL) if (array := getattr(raw, name)) is not None}
-    for name, array in {"images": raw.images, **arrays}.items():
+    if raw.file is None:
+        arrays_to_write = {"images": raw.images, **arrays}
+    else:
+        arrays_to_write = arrays
+        shutil.move(raw.file, folder / "images.npy")
+    for name, array in arrays_to_write.items():
         with (folder / f"{name}.npy").open("wb") as file:
             np.save(file, array, allow_pickle=False)
             file.flush()
@@ -307,6 +357,7 @@ def _write_files(raw: RawPatches, folder: Path) -> None:
         "label_codes": raw.label_codes,
         "source": raw.source,
         "is_synthetic": raw.is_synthetic,
+        "max_value": _own_range(raw),
         "images": _description(raw.images),
         "arrays": {name: _description(array) for name, array in arrays.items()},
     }

@@ -5,10 +5,48 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from trainables.config.tasks import LabelCodes, Task
-from trainables.data.patches import RawPatches
+from trainables.common.types import IntArray
+from trainables.config.tasks import LabelCodes, Task, UpperFolders
+from trainables.data.patches import BoolArray, RawPatches, TextArray
 
-Loader: TypeAlias = Callable[[str, Task, LabelCodes | None], tuple[RawPatches, list[str]]]
+
+@dataclass(frozen=True, slots=True)
+class Stated:
+    """What the user says about the data; None where it is to be found out.
+
+    Attributes:
+        label_codes: Code book of the label numbers.
+        upper_folders: What folders above the class folders are.
+    """
+
+    label_codes: LabelCodes | None = None
+    upper_folders: UpperFolders | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFiles:
+    """Labelled image files that are not read yet.
+
+    Attributes:
+        files: Paths, at least one.
+        names: Short name of each file for messages, such as its path below the folder.
+        labels: Label codes, int64, shape (N,).
+        label_codes: Name of the code book of the labels.
+        patients: Patient of each file, shape (N,), or None where the source has none.
+        is_test: True for files of the source's own test set, shape (N,), or None.
+        source: Readable name of the data source.
+    """
+
+    files: tuple[Path, ...]
+    names: tuple[str, ...]
+    labels: IntArray
+    label_codes: LabelCodes
+    patients: TextArray | None
+    is_test: BoolArray | None
+    source: str
+
+
+Loader: TypeAlias = Callable[[str, Task, Stated], tuple[RawPatches | ImageFiles, list[str]]]
 
 
 def _reads_nothing(path: Path) -> bool:
@@ -21,8 +59,8 @@ class Source:
 
     Attributes:
         name: Name that the user types after `--source`.
-        load: Reads the data: maps the value of `--data`, the task and the label codes (None to decide them)
-            to the patches and messages for the user.
+        load: Reads the data: maps the value of `--data`, the task and what the user states to the patches, or
+            to image files that are read afterwards, and to messages for the user.
         accepts: Description of the data that the source reads, such as `an .npz file`.
         reads: True for an existing path that the source reads; called only where no `--source` is given.
         precedence: Rank of the source; of several sources that read a path, the highest is taken.

@@ -45,7 +45,9 @@ def drawn_groups(labels: IntArray, groups: TextArray, share: float, seed: int) -
         share: Share of the images to draw, in (0, 1); rounded to tenths or a simpler fraction.
         seed: Seed of the draw; the same seed gives the same groups.
     """
-    fraction = _fraction(share, most_parts=min(_MOST_PARTS, len(set(groups.tolist()))))
+    # The splitter cuts no class into more parts than the largest class has images.
+    most_parts = min(_MOST_PARTS, len(set(groups.tolist())), int(np.bincount(labels).max()))
+    fraction = _fraction(share, most_parts=most_parts)
     parts = grouped_cut(labels, groups, fraction.denominator, seed)
     # The splitter assigns the largest groups to the first parts, so the parts to take are drawn from all.
     drawn = np.random.default_rng(seed).permutation(fraction.denominator)[: fraction.numerator].tolist()

@@ -36,7 +36,7 @@ class ImageFormat:
     Attributes:
         shape: Shape (H, W) or (H, W, 3) of the images of the search; an input side that the configuration
             leaves open follows from it. Images of other sizes can be predicted too.
-        max_value: Raw value that becomes 1.0: 255, 65535, or 1 for float images.
+        max_value: Raw value that becomes 1.0, such as 255, 4095 or 65535; 1 for float images.
     """
 
     shape: tuple[int, ...]

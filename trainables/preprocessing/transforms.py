@@ -25,7 +25,7 @@ class TransformSpec:
     """Settings of the pixel transform; part of the key of stored features.
 
     Attributes:
-        max_value: Raw value that becomes 1.0: 255, 65535, or 1 for float images.
+        max_value: Raw value that becomes 1.0, such as 255, 4095 or 65535; 1 for float images.
         contrast: Contrast factor around each image's and channel's own mean; 1 is off.
         clip: Clip to [0, 1] after the contrast change.
         size_px: Side of the square output, in pixels.

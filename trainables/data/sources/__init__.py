@@ -2,6 +2,7 @@
 
 import difflib
 import sys
+import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -9,17 +10,28 @@ from typing import Final
 
 from trainables.common.discovery import constants_of
 from trainables.common.errors import DataError, UnknownNameError
-from trainables.config.tasks import LabelCodes, Task
+from trainables.common.files import folder_in_progress
+from trainables.config.tasks import LabelCodes, Task, UpperFolders
+from trainables.data.image_array import ARRAY_FILE, read_image_files
+from trainables.data.image_survey import surveyed
 from trainables.data.patches import PatchSet, RawPatches, store_patch_set
-from trainables.data.source import Source
+from trainables.data.source import ImageFiles, Source, Stated
 
 SOURCES: Final[Mapping[str, Source]] = MappingProxyType(
     {source.name: source for source in constants_of(sys.modules[__name__], Source)}
 )
 
 
-def load_patch_set(
-    data: str, *, task: Task, label_codes: LabelCodes | None, store: Path, source: str | None = None
+def load_patch_set(  # noqa: PLR0913 - what is known about the data, each with its own option
+    data: str,
+    *,
+    task: Task,
+    label_codes: LabelCodes | None,
+    store: Path,
+    source: str | None = None,
+    max_value: float | None = None,
+    upper_folders: UpperFolders | None = None,
+    as_declared: bool = False,
 ) -> tuple[PatchSet, list[str]]:
     """Load labelled images, check them, and write a copy to the store.
 
@@ -30,6 +42,10 @@ def load_patch_set(
         label_codes: Code book of the label numbers; None decides from the numbers or folder names.
         store: Folder of the stored data; the copy is in `<store>/data/<fingerprint>/`.
         source: Name in `SOURCES`; None decides from `data`.
+        max_value: Largest value that a pixel can have, as the user states it; None finds the range in use.
+        upper_folders: What folders above the class folders are; None decides from their names and content.
+        as_declared: Take the whole range of the number type and tie no copies of one picture together, as for
+            a search of an earlier version.
 
     Returns:
         The stored patch set, and sentences to print on decisions, conversions and missing parts.
@@ -40,18 +56,60 @@ def load_patch_set(
             message says what to do.
         OneClassError: If fewer than two classes of the task are there.
     """
+    data = _as_it_is_spelt(data)
     name = source_of(data) if source is None else source
     if name not in SOURCES:
         raise UnknownNameError("source", name, SOURCES)
     if SOURCES[name].takes_path:
         _check_exists(data)
-    raw, notes = SOURCES[name].load(data, task, label_codes)
-    _check_kind(raw, task)
-    # Refuses a label outside the code book before anything is stored.
-    task.classify(raw.labels, raw.label_codes)
-    if raw.patients is None:
-        notes.append("no patient ids: folds cannot be grouped by patient, so scores may be optimistic")
-    return store_patch_set(raw, store / "data"), notes
+    try:
+        found, notes = SOURCES[name].load(data, task, Stated(label_codes, upper_folders))
+        _check_kind(found, task)
+        if upper_folders is not None and not isinstance(found, ImageFiles):
+            raise DataError(f"--upper-folders is for folders of images, and {data} is none; leave it out")
+        # Refuses a label outside the code book before anything is stored.
+        task.classify(found.labels, found.label_codes)
+        if found.patients is None:
+            notes.append("no patient ids: folds cannot be grouped by patient, so scores may be optimistic")
+        if max_value is not None and (not SOURCES[name].takes_path or task.takes_table):
+            raise DataError(f"--max-value is for images of your own, and {data} is not: leave it out")
+        is_known = as_declared or not SOURCES[name].takes_path
+        return _stored(found, notes, store / "data", max_value, is_known=is_known), notes
+    except MemoryError as error:
+        raise DataError(
+            f"{data} needs more memory than this machine has ({error}); give the images as files in class "
+            "folders, which are read one by one"
+        ) from error
+
+
+def _stored(
+    found: RawPatches | ImageFiles,
+    notes: list[str],
+    folder: Path,
+    max_value: float | None,
+    *,
+    is_known: bool,
+) -> PatchSet:
+    """Read the image files if need be, find range and copies of pictures unless known, and store the set."""
+    if isinstance(found, RawPatches):
+        raw = found
+        if not is_known and found.images.ndim > 2:
+            raw = surveyed(found, lambda row: f"row {row}", notes, given=max_value)
+        return store_patch_set(raw, folder)
+    with folder_in_progress(folder / "reading") as scratch:
+        read = read_image_files(found.files, scratch, notes, max_value=max_value)
+        raw = RawPatches(
+            images=read.images,
+            labels=found.labels,
+            label_codes=found.label_codes,
+            patients=found.patients,
+            is_test=found.is_test,
+            source=found.source,
+            file=scratch / ARRAY_FILE,
+        )
+        if not is_known:
+            raw = surveyed(raw, found.names.__getitem__, notes, given=max_value, stated=read.stated_max)
+        return store_patch_set(raw, folder)
 
 
 def source_of(data: str) -> str:
@@ -94,19 +152,34 @@ def is_built_in(data: str) -> bool:
     return source is not None and not source.takes_path
 
 
-def _check_kind(raw: RawPatches, task: Task) -> None:
-    is_table = raw.images.ndim == 2
+def _check_kind(found: RawPatches | ImageFiles, task: Task) -> None:
+    shape = None if isinstance(found, ImageFiles) else found.images.shape[1:]
+    is_table = shape is not None and len(shape) == 1
     if is_table == task.takes_table:
         return
-    if is_table:
+    if is_table and shape is not None:
         raise DataError(
-            f"task {task.name} takes images, but {raw.source} is a table of {raw.images.shape[1]} "
+            f"task {task.name} takes images, but {found.source} is a table of {shape[0]} "
             "measurements; give images, or search the task wisconsin"
         )
+    size = "" if shape is None else f" of {'x'.join(map(str, shape))}"
     raise DataError(
-        f"task {task.name} takes a table of measurements, but {raw.source} holds images of "
-        f"{'x'.join(map(str, raw.images.shape[1:]))}; leave --data out, or write --data wisconsin"
+        f"task {task.name} takes a table of measurements, but {found.source} holds images{size}; leave "
+        "--data out, or write --data wisconsin"
     )
+
+
+def _as_it_is_spelt(data: str) -> str:
+    """The path whose name looks like the one given, whichever way its accents are encoded."""
+    path = Path(data)
+    if is_built_in(data) or path.exists() or not path.parent.is_dir():
+        return data
+    looks_alike = (entry for entry in path.parent.iterdir() if _in_nfc(entry.name) == _in_nfc(path.name))
+    return str(next(looks_alike, path))
+
+
+def _in_nfc(text: str) -> str:
+    return unicodedata.normalize("NFC", text)
 
 
 def _check_exists(data: str) -> None:

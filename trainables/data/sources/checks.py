@@ -1,5 +1,6 @@
 """Checks that every data source makes: of pixels, labels, patients and label codes."""
 
+import unicodedata
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from trainables.common.errors import DataError
 from trainables.common.types import IntArray
 from trainables.config.tasks import LabelCodes, Task
+from trainables.data.image_files import is_grey
 from trainables.data.patches import NO_PARTNER, PixelArray, TextArray
 
 _ACCEPTED: Final = "uint8, uint16 (or whole numbers from 0 to 65535), or floats in [0, 1]"
@@ -35,11 +37,6 @@ def parse_images(images: NDArray[Any], where: str, notes: list[str]) -> PixelArr
         notes.append(f"{where}: the three channels are equal everywhere, so the images are read as grey")
         pixels = np.ascontiguousarray(pixels[..., 0])
     return pixels
-
-
-def is_grey(image: NDArray[Any]) -> bool:
-    """True if the three channels are equal everywhere; shape (..., 3)."""
-    return bool((image[..., 0] == image[..., 1]).all() and (image[..., 0] == image[..., 2]).all())
 
 
 def parse_labels(labels: NDArray[Any], count: int, where: str) -> IntArray:
@@ -80,6 +77,8 @@ def parse_patients(patients: NDArray[Any], count: int, where: str) -> TextArray:
         patients = patients.astype(np.int64)  # 12.0 is patient 12
     text = np.char.decode(patients, "utf-8") if patients.dtype.kind == "S" else patients.astype(np.str_)
     text = np.char.strip(text)
+    if text.size:
+        text = np.array([unicodedata.normalize("NFC", one) for one in text.tolist()])
     empty = np.flatnonzero(np.isin(np.char.lower(text), ("", "nan", "none")))
     if len(empty):
         raise DataError(
@@ -95,6 +94,28 @@ def has_pairs(labels: IntArray) -> bool:
     (True, False)
     """
     return len(labels) > 0 and len(labels) % 2 == 0 and not labels[::2].any() and bool(labels[1::2].all())
+
+
+def paired_rows(labels: IntArray, patients: TextArray | None, notes: list[str]) -> IntArray | None:
+    """Row of the baseline of each image where rows are baseline/abnormality pairs; None where they are not.
+
+    Rows that alternate but whose patients differ are no pairs: what the user says about patients wins.
+
+    Args:
+        labels: Label codes, shape (N,).
+        patients: Patient of each row, shape (N,), or None.
+        notes: A sentence on pairs of two patients is added here.
+    """
+    if not has_pairs(labels):
+        return None
+    if patients is not None and (patients[::2] != patients[1::2]).any():
+        torn = int((patients[::2] != patients[1::2]).sum())
+        notes.append(
+            f"rows alternate like baseline/abnormality pairs, but {torn} of {len(labels) // 2} would be "
+            "of two patients, so no image has a baseline partner"
+        )
+        return None
+    return baseline_partners(len(labels))
 
 
 def baseline_partners(count: int) -> IntArray:

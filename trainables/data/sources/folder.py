@@ -1,206 +1,250 @@
 """Data source of a folder of image files: `<class>/<file>`, or `<patient>/<class>/<file>` as in the IDC set.
 
 Class folders are named after the task's classes, their numbers, or findings (`mass_benign`, ...), in any
-case. With `<class>/<file>`, an optional `patients.csv` names the patient of each image.
+case; they may lie below `train`, `val` and `test`. A table `patients.csv` names the patient of each image,
+and wins over the folders.
 """
 
-import difflib
+import unicodedata
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 
 from trainables.common.errors import DataError, OneClassError
-from trainables.config.tasks import FINDINGS, LabelCodes, Task
-from trainables.data.patches import RawPatches
-from trainables.data.source import Source
-from trainables.data.sources.image_files import SUFFIXES, read_images
-from trainables.data.sources.patient_table import patients_of
-
-_PARTS_OF_A_SPLIT: Final = frozenset({"train", "training", "test", "testing", "val", "valid", "validation"})
-
-
-@dataclass(frozen=True, slots=True)
-class _ClassNames:
-    """Code book that maps folder names to label codes."""
-
-    label_codes: LabelCodes
-    code_of_name: dict[str, int]
-
-    def code(self, folder: Path) -> int:
-        return self.code_of_name[_plain(folder.name)]
+from trainables.common.text import count_text
+from trainables.config.tasks import LabelCodes, Task
+from trainables.data.patches import BoolArray, TextArray
+from trainables.data.source import ImageFiles, Source, Stated
+from trainables.data.sources.class_names import (
+    ClassNames,
+    class_names,
+    code_books,
+    expected_names,
+    plain_name,
+)
+from trainables.data.sources.companions import sort_out
+from trainables.data.sources.folder_layout import (
+    ClassFolder,
+    enter_only_folder,
+    find_class_folders,
+    images_below,
+    images_in,
+)
+from trainables.data.sources.left_out import DICOM_SUFFIXES, FORMATS_IN_WORDS, note_left_out
+from trainables.data.sources.patient_table import PatientTable, find_table
+from trainables.data.sources.split_words import TEST_WORDS, VALIDATION_WORDS, marked_test_part
+from trainables.data.sources.upper_folders import UpperImage, check_patients
 
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """One image file with the label code and patient that follow from its path."""
+    """One image file with the label code that follows from its path, and the class folder it is in."""
 
     file: Path
     code: int
-    patient: str | None
+    place: ClassFolder
 
 
-def load_folder(data: str, task: Task, label_codes: LabelCodes | None) -> tuple[RawPatches, list[str]]:
-    """Read image files from class folders.
+def load_folder(data: str, task: Task, stated: Stated) -> tuple[ImageFiles, list[str]]:
+    """List the image files of class folders; they are read afterwards, one by one.
 
     Args:
         data: Path of the folder.
         task: Task, whose class names are folder names.
-        label_codes: Code book of numbers as folder names; None reads 0 and 1 as the task's classes.
+        stated: What the user says; without label codes 0 and 1 as folder names are the task's classes.
 
     Returns:
-        The patches, ordered by path, and messages on what was decided or converted.
+        The files, ordered by path, and messages on what was decided or left out.
 
     Raises:
-        DataError: If folder names, files or `patients.csv` cannot be used.
+        DataError: If folder names, files or `patients.csv` cannot be used, or leave open what is meant.
         OneClassError: If there is a single class folder.
     """
     root, notes = Path(data), list[str]()
-    folders = _without_nested_copy(_folders(root), notes)
-    if _is_by_patient(folders):
-        names, entries = _by_patient(folders, task, label_codes)
-        notes.append(f"patients: the {len(folders)} folders of {root.name}")
-    else:
-        names, entries = _by_class(root, folders, task, label_codes)
+    known = {name for book in code_books(task, stated.label_codes) for name in book.code_of_name}
+    base = enter_only_folder(root, lambda name: plain_name(name) in known, notes)
+    places = find_class_folders(base, lambda name: plain_name(name) in known, notes)
+    names = _class_names_of(base, places, task, stated.label_codes)
+    table = find_table(root) or (None if base == root else find_table(base))
+    by_table = None if table is None else PatientTable.read(table, notes)
+    entries = _entries(places, names, base, by_table, notes)
+    patients = _patients(entries, by_table, base, stated, notes)
     notes.append(f"label codes: {names.label_codes} (from the folder names)")
-    _note_other_files(root, notes)
-    images = read_images([entry.file for entry in entries], notes)
-    patients = [entry.patient for entry in entries if entry.patient is not None]
-    table = root / "patients.csv"
-    files = [entry.file.relative_to(root).as_posix() for entry in entries]
-    raw = RawPatches(
-        images=images,
+    note_left_out(root, base, [place.path for place in places], _read_files(entries, table), notes)
+    found = ImageFiles(
+        files=tuple(entry.file for entry in entries),
+        names=tuple(entry.file.relative_to(base).as_posix() for entry in entries),
         labels=np.array([entry.code for entry in entries], dtype=np.int64),
         label_codes=names.label_codes,
-        patients=np.array(patients)
-        if patients
-        else patients_of(table, files, notes)
-        if table.is_file()
-        else None,
+        patients=patients,
+        is_test=_test_part(entries, by_table, notes),
         source=root.name,
     )
-    return raw, notes
+    return found, notes
 
 
-def _by_class(
-    root: Path, folders: Sequence[Path], task: Task, given: LabelCodes | None
-) -> tuple[_ClassNames, list[_Entry]]:
-    if not folders:
-        raise DataError(f"{root} must hold class folders ({_expected(task)}) with images; it holds no folder")
-    names = _class_names(folders, task, given)
-    if len(folders) == 1:
+def _class_names_of(
+    base: Path, places: Sequence[ClassFolder], task: Task, given: LabelCodes | None
+) -> ClassNames:
+    if not places:
+        raise DataError(
+            f"{base} must hold class folders ({expected_names(task)}) with images; it holds no folder"
+        )
+    names = class_names(_named(places, task, given), task, given)
+    codes = {names.code(_class_of(place, names)) for place in places}
+    if len(codes) == 1:
         raise OneClassError(
-            f"{root} holds only one class folder, {folders[0].name}; "
+            f"{base} holds only one class folder, {_class_of(places[0], names).name}; "
             f"task {task.name} needs {' and '.join(task.classes)}"
         )
-    entries = []
-    for folder in folders:
-        files = _images(folder)
-        if not files:
-            raise DataError(
-                f"class folder {folder} must hold PNG, JPEG, TIFF, PGM or BMP images; it holds none"
-            )
-        entries += [_Entry(file, names.code(folder), None) for file in files]
-    return names, entries
+    return names
 
 
-def _by_patient(
-    folders: Sequence[Path], task: Task, given: LabelCodes | None
-) -> tuple[_ClassNames, list[_Entry]]:
-    parts = [folder.name for folder in folders if folder.name.lower() in _PARTS_OF_A_SPLIT]
-    if parts:
-        raise DataError(
-            f"folders {', '.join(parts)} look like parts of a split, where patient folders were expected; "
-            "give the path of one of them, or save images, labels and patients in one .npz file"
+def _named(places: Sequence[ClassFolder], task: Task, given: LabelCodes | None) -> list[Path]:
+    """The folders that must be named after classes: where parts lie below the classes, their parents."""
+    known = {name for book in code_books(task, given) for name in book.code_of_name}
+    return [_class_folder(place, known) for place in places]
+
+
+def _class_folder(place: ClassFolder, known: set[str]) -> Path:
+    is_part_below = place.part and place.upper is None and place.path.name.lower() == place.part
+    return place.path.parent if is_part_below and plain_name(place.path.parent.name) in known else place.path
+
+
+def _class_of(place: ClassFolder, names: ClassNames) -> Path:
+    return _class_folder(place, set(names.code_of_name))
+
+
+def _entries(
+    places: Sequence[ClassFolder],
+    names: ClassNames,
+    base: Path,
+    by_table: PatientTable | None,
+    notes: list[str],
+) -> list[_Entry]:
+    """The images of all class folders, without masks and other companions.
+
+    Images deeper than the class folders are among them if the table of patients names them.
+    """
+    entries, companions = list[_Entry](), list[Path]()
+    for place in places:
+        deeper = [] if by_table is None else [f for f in images_below(place.path) if by_table.has_row(f)]
+        files = images_in(place.path) + deeper
+        _check_dicom(place.path)
+        _check_links(files, place.path)
+        if not files and place.upper is None:
+            raise DataError(_about_empty(place.path))
+        found = sort_out(files)
+        _check_doubtful(found.doubtful, base)
+        companions += found.companions
+        entries += [_Entry(file, names.code(_class_of(place, names)), place) for file in found.images]
+    if companions:
+        notes.append(
+            f"left out as masks or other companions of an image: {len(companions)}, such as "
+            f"{companions[0].relative_to(base).as_posix()}"
         )
-    names = _class_names([inner for folder in folders for inner in _folders(folder)], task, given)
-    entries = [
-        _Entry(file, names.code(inner), folder.name)
-        for folder in folders
-        for inner in _folders(folder)
-        for file in _images(inner)
-    ]
     if not entries:
-        raise DataError(f"the class folders below {folders[0].parent} must hold images; they hold none")
-    return names, entries
+        raise DataError(f"the class folders below {base} must hold images; they hold none")
+    return entries
 
 
-def _is_by_patient(folders: Sequence[Path]) -> bool:
-    return any(_folders(folder) for folder in folders) and not any(_images(folder) for folder in folders)
+def _check_dicom(folder: Path) -> None:
+    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in DICOM_SUFFIXES)
+    if found:
+        raise DataError(
+            f"{found[0]} is a DICOM file ({len(found)} in that folder), which cannot be read yet; save the "
+            "pixels as 16 bit PNG files"
+        )
 
 
-def _without_nested_copy(folders: Sequence[Path], notes: list[str]) -> list[Path]:
-    """Leave out a folder that contains copies of its siblings, as in an archive of the IDC set."""
-    siblings = {folder.name for folder in folders}
-    kept = []
-    for folder in folders:
-        inner = {path.name for path in _folders(folder)}
-        # Class folders inside patients 0 and 1 have their names among the siblings too, but hold images.
-        if inner and inner < siblings and any(_folders(folder / name) for name in inner):
-            notes.append(f"{folder.name} is a nested copy of its neighbours and was left out")
-        else:
-            kept.append(folder)
-    return kept
+def _check_links(files: Sequence[Path], folder: Path) -> None:
+    broken = [file for file in files if not file.exists()]
+    if broken:
+        raise DataError(
+            f"{len(broken)} of {len(files)} images in {folder} are links to files that are not there, "
+            f"such as {broken[0].name} to {broken[0].readlink()}; fetch them (git annex get, dvc pull) or "
+            "mount their disk, or remove the links"
+        )
 
 
-def _class_names(folders: Sequence[Path], task: Task, given: LabelCodes | None) -> _ClassNames:
-    """Find the code book in which every folder name is a class."""
-    found = {_plain(folder.name): folder.name for folder in folders}
-    numbers = len(task.classes) if given in (None, "task") else len(FINDINGS)
-    books = (
-        _ClassNames("task", {name: index for index, name in enumerate(task.classes)}),
-        _ClassNames(given or "task", {str(number): number for number in range(numbers)}),
-        _ClassNames("pisa", {name: index for index, name in enumerate(FINDINGS)}),
-    )
-    for book in books:
-        if set(found) <= set(book.code_of_name):
-            if given not in (None, book.label_codes):
-                raise DataError(
-                    f"the class folders {', '.join(sorted(found.values()))} say what they hold (label codes "
-                    f"{book.label_codes}), against --label-codes {given}; leave that option out"
-                )
-            return book
-    known = {name for book in books for name in book.code_of_name}
-    strange = sorted(set(found) - known) or sorted(found)
-    near = difflib.get_close_matches(strange[0], sorted(known), n=1)
-    hint = f"; did you mean {near[0]} for {found[strange[0]]}?" if near and near[0] != strange[0] else ""
-    raise DataError(
-        f"class folders must be named {_expected(task)}; found: {', '.join(sorted(found.values())[:8])}{hint}"
-    )
+def _about_empty(folder: Path) -> str:
+    deeper = images_below(folder)
+    if deeper:
+        return (
+            f"class folder {folder} must hold {FORMATS_IN_WORDS} images itself; {len(deeper)} lie deeper, "
+            f"such as {deeper[0].relative_to(folder.parent).as_posix()}: move them up, name their "
+            "patients in patients.csv"
+        )
+    return f"class folder {folder} must hold {FORMATS_IN_WORDS} images; it holds none"
 
 
-def _expected(task: Task) -> str:
-    return (
-        f"{' and '.join(task.classes)}, 0 and 1, findings ({', '.join(FINDINGS)}), "
-        "or code numbers with --label-codes"
-    )
+def _check_doubtful(files: Sequence[Path], base: Path) -> None:
+    if files:
+        listed = ", ".join(file.relative_to(base).as_posix() for file in files[:4])
+        raise DataError(
+            f"{count_text(len(files), 'file')} may be masks or second copies and not images of their own: "
+            f"{listed}{', ...' if len(files) > 4 else ''}; move them out of the class folders, or give "
+            "them names of their own if they are images"
+        )
 
 
-def _note_other_files(root: Path, notes: list[str]) -> None:
-    others = sum(
-        1
-        for path in root.rglob("*")
-        if path.is_file() and path.suffix.lower() not in SUFFIXES and path != root / "patients.csv"
-    )
-    if others:
-        notes.append(f"files left out, since they are not PNG, JPEG, TIFF, PGM or BMP: {others}")
+def _patients(
+    entries: Sequence[_Entry],
+    by_table: PatientTable | None,
+    base: Path,
+    stated: Stated,
+    notes: list[str],
+) -> TextArray | None:
+    """Patients by the table, else by the folders above the class folders, else None."""
+    upper = [entry.place.upper for entry in entries]
+    if stated.upper_folders is not None and not any(upper):
+        raise DataError(
+            f"--upper-folders {stated.upper_folders} was said, but no folders lie above the class folders of "
+            f"{base}; leave it out"
+        )
+    if by_table is not None:
+        return by_table.patients_of([entry.file for entry in entries], notes)
+    if not any(upper) or stated.upper_folders == "other":
+        return None
+    if len(set(upper)) == 1:
+        return None  # one folder around all class folders is no patient
+    folders = defaultdict(list)
+    for entry in entries:
+        if entry.place.upper is not None:
+            folders[entry.place.upper.name].append(UpperImage(entry.code, entry.file.stem))
+    if stated.upper_folders is None:
+        check_patients(folders)
+    notes.append(f"patients: the {len(folders)} folders of {base.name}")
+    names = [entry.place.upper.name if entry.place.upper else "" for entry in entries]
+    return np.array([unicodedata.normalize("NFC", name) for name in names])
 
 
-def _folders(folder: Path) -> list[Path]:
-    return sorted(
-        path for path in folder.iterdir() if path.is_dir() and not path.name.startswith((".", "__"))
-    )
+def _read_files(entries: Sequence[_Entry], table: Path | None) -> set[Path]:
+    return {entry.file for entry in entries} | ({table} if table is not None else set())
 
 
-def _images(folder: Path) -> list[Path]:
-    files = (path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
-    return sorted(path for path in files if not path.name.startswith("."))
-
-
-def _plain(name: str) -> str:
-    return name.strip().lower().replace("-", "_").replace(" ", "_")
+def _test_part(
+    entries: Sequence[_Entry], by_table: PatientTable | None, notes: list[str]
+) -> BoolArray | None:
+    """True for the images below `test`, or that the table marks as test; None where there are none."""
+    if by_table is not None and by_table.part_of_name:
+        words = by_table.parts_of([entry.file for entry in entries])
+        return marked_test_part(words, f"the column split of {by_table.path.name}", notes)
+    parts = [entry.place.part for entry in entries]
+    validation = sum(part in VALIDATION_WORDS for part in parts)
+    if validation:
+        notes.append(
+            f"the {validation} images of the folder for validation belong to the training part, whose "
+            "folds are cut anew"
+        )
+    is_test = np.array([part in TEST_WORDS for part in parts])
+    if not is_test.any():
+        return None
+    notes.append(f"the {int(is_test.sum())} images of the test folder are the sealed test part")
+    return is_test
 
 
 FOLDER = Source("folder", load_folder, "a folder of class folders with images", Path.is_dir)

@@ -3,10 +3,10 @@
 from typing import Any, Final
 
 from trainables.common.errors import DataError, UnknownNameError
-from trainables.config.tasks import LabelCodes, Task
+from trainables.config.tasks import Task
 from trainables.data.patches import RawPatches
 from trainables.data.phantom import make_phantom
-from trainables.data.source import Source
+from trainables.data.source import Source, Stated
 
 _SETTINGS: Final = {
     "patients": int,
@@ -17,13 +17,13 @@ _SETTINGS: Final = {
 }
 
 
-def load_phantom(data: str, task: Task, label_codes: LabelCodes | None) -> tuple[RawPatches, list[str]]:
+def load_phantom(data: str, task: Task, stated: Stated) -> tuple[RawPatches, list[str]]:
     """Generate the synthetic set.
 
     Args:
         data: `phantom`, or `phantom:` and settings of `make_phantom`, separated by commas.
         task: Task; not used, since the label codes are known.
-        label_codes: `pisa`, or None.
+        stated: What the user says; label codes must be `pisa` or None.
 
     Returns:
         The patches, and the sentence that they are synthetic.
@@ -32,8 +32,10 @@ def load_phantom(data: str, task: Task, label_codes: LabelCodes | None) -> tuple
         UnknownNameError: If there is no such setting.
         DataError: If a setting has no usable value, or other label codes are asked for.
     """
-    if label_codes not in (None, "pisa"):
-        raise DataError(f"the phantom's label codes are pisa, not {label_codes}; leave --label-codes out")
+    if stated.label_codes not in (None, "pisa"):
+        raise DataError(
+            f"the phantom's label codes are pisa, not {stated.label_codes}; leave --label-codes out"
+        )
     _, _, text = data.partition(":")
     settings = dict(_setting(part) for part in text.split(",") if part.strip())
     raw = make_phantom(**settings)

@@ -7,7 +7,7 @@ first two are required. The set of the Pisa course has no patients; `train_patie
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,14 +16,17 @@ from trainables.common.errors import DataError
 from trainables.common.types import IntArray
 from trainables.config.tasks import LabelCodes, Task
 from trainables.data.patches import RawPatches, TextArray
-from trainables.data.source import Source
+from trainables.data.source import Source, Stated
 from trainables.data.sources.checks import (
-    baseline_partners,
     has_pairs,
+    paired_rows,
     parse_images,
     parse_labels,
     parse_patients,
 )
+
+_KINDS: Final = ("tensor", "labels", "patient")
+_KNOWN_PATIENTS: Final = ("train_patient.npy", "public_test_patient.npy", "test_patient.npy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +36,13 @@ class _Part:
     patients: TextArray | None
 
 
-def load_pisa(data: str, task: Task, label_codes: LabelCodes | None) -> tuple[RawPatches, list[str]]:
+def load_pisa(data: str, task: Task, stated: Stated) -> tuple[RawPatches, list[str]]:
     """Read the training part and, where it is there, the public test part as the source's own test set.
 
     Args:
         data: Path of the folder.
         task: Task; not used, since the label codes are known.
-        label_codes: Code book of the label numbers; None for `pisa`.
+        stated: What the user says; the code book of the label numbers is `pisa` unless stated.
 
     Returns:
         The patches, training rows first, and messages on what was decided.
@@ -48,28 +51,55 @@ def load_pisa(data: str, task: Task, label_codes: LabelCodes | None) -> tuple[Ra
         DataError: If a file is missing, or one of the arrays cannot be used.
     """
     folder, notes = Path(data), list[str]()
-    codes: LabelCodes = label_codes or "pisa"
+    codes: LabelCodes = stated.label_codes or "pisa"
     parts = [_read_part(folder, "train", ("train_patient.npy",), notes)]
-    if (folder / "public_test_tensor.npy").is_file() or (folder / "public_test_labels.npy").is_file():
-        names = ("public_test_patient.npy", "test_patient.npy")
-        parts.append(_read_part(folder, "public_test", names, notes))
+    name = _test_name(folder)
+    if name is not None:
+        parts.append(_read_part(folder, name, ("public_test_patient.npy", "test_patient.npy"), notes))
+    _check_others(folder, notes)
     is_paired = codes != "task" and all(has_pairs(part.labels) for part in parts)
     notes.append(_about_codes(codes, is_paired))
     images = _joined(parts)
     is_test = np.arange(len(images)) >= len(parts[0].images)
     if is_test.any():
         notes.append(f"the public test part of {is_test.sum()} patches is the sealed test part")
+    labels, patients = np.concatenate([part.labels for part in parts]), _patients(parts, folder)
     raw = RawPatches(
         images=images,
-        labels=np.concatenate([part.labels for part in parts]),
+        labels=labels,
         label_codes=codes,
-        patients=_patients(parts, folder),
+        patients=patients,
         # An even number of training rows comes first, so test pairs start at an even row too.
-        partners=baseline_partners(len(images)) if is_paired else None,
+        partners=paired_rows(labels, patients, notes) if is_paired else None,
         is_test=is_test if is_test.any() else None,
         source=folder.name,
     )
     return raw, notes
+
+
+def _test_name(folder: Path) -> str | None:
+    """Name of the test part: `public_test`, else `test`; None without one."""
+    names = ("public_test", "test")
+    is_there = (
+        any((folder / f"{name}_{kind}.npy").is_file() for kind in ("tensor", "labels")) for name in names
+    )
+    return next((name for name, found in zip(names, is_there, strict=True) if found), None)
+
+
+def _check_others(folder: Path, notes: list[str]) -> None:
+    """Ask about arrays that may be patients, and name the others that are not read."""
+    known = {f"{part}_{kind}.npy" for part in ("train", "public_test", "test") for kind in _KINDS}
+    others = sorted(path.name for path in folder.glob("*.npy") if path.name not in known)
+    near = [name for name in others if "patient" in name.lower() and name.lower() not in _KNOWN_PATIENTS]
+    if near:
+        raise DataError(
+            f"{folder} holds {', '.join(near)}, which is not read; did you mean train_patient.npy and "
+            "public_test_patient.npy? Rename the files, or move them away"
+        )
+    if others:
+        notes.append(
+            f"arrays left out, since the Pisa layout has none of these names: {', '.join(others[:4])}"
+        )
 
 
 def _about_codes(codes: LabelCodes, is_paired: bool) -> str:

@@ -7,20 +7,20 @@ measurements. UCI Machine Learning Repository, CC BY 4.0; the table comes with s
 import numpy as np
 
 from trainables.common.errors import DataError
-from trainables.config.tasks import LabelCodes, Task
+from trainables.config.tasks import Task
 from trainables.data.patches import RawPatches
-from trainables.data.source import Source
+from trainables.data.source import Source, Stated
 
 NAME = "wisconsin"
 
 
-def load_wisconsin(data: str, task: Task, label_codes: LabelCodes | None) -> tuple[RawPatches, list[str]]:
+def load_wisconsin(data: str, task: Task, stated: Stated) -> tuple[RawPatches, list[str]]:
     """Read the table.
 
     Args:
         data: `wisconsin`; not used, since there is one such table.
         task: Task; not used, since the label codes are known.
-        label_codes: `task`, or None.
+        stated: What the user says; label codes must be `task` or None.
 
     Returns:
         The table with 0 for benign and 1 for malignant masses, and a sentence that describes it. The table
@@ -31,8 +31,10 @@ def load_wisconsin(data: str, task: Task, label_codes: LabelCodes | None) -> tup
     """
     from sklearn.datasets import load_breast_cancer  # slow to import, and images do not need it
 
-    if label_codes not in (None, "task"):
-        raise DataError(f"wisconsin's label codes are task, not {label_codes}; leave --label-codes out")
+    if stated.label_codes not in (None, "task"):
+        raise DataError(
+            f"wisconsin's label codes are task, not {stated.label_codes}; leave --label-codes out"
+        )
     found = load_breast_cancer()
     malignant = found.target_names.tolist().index("malignant")
     raw = RawPatches(

@@ -138,10 +138,13 @@ def test_a_palette_and_transparency_are_resolved(colour_input, tmp_path):
     assert read_image(clear, colour_input).changes == ("alpha",)
 
 
-@pytest.mark.parametrize("name", ["a.png", "a.tif"])
-def test_colour_of_sixteen_bits_is_said_to_lose_depth(name, wanted, tmp_path):
-    cv2.imwrite(str(tmp_path / name), np.stack([DEEP] * 3, axis=-1))
-    assert "shallow" in read_image(tmp_path / name, wanted).changes
+@pytest.mark.parametrize("name", ["a.png", "a.tif", "a.ppm"])
+def test_colour_of_sixteen_bits_is_read_in_full_depth(name, wanted, tmp_path):
+    cv2.imwrite(str(tmp_path / name), np.stack([DEEP, DEEP // 2, DEEP // 3], axis=-1))
+    deep = wanted.model_copy(update={"channels": 3})
+    read = read_image(tmp_path / name, deep)
+    np.testing.assert_array_equal(read.pixels, np.stack([DEEP // 3, DEEP // 2, DEEP], axis=-1))
+    assert read.changes == ()
 
 
 def test_a_pgm_of_twelve_bits_is_said_to_be_scaled(wanted, tmp_path):

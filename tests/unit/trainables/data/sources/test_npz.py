@@ -1,5 +1,6 @@
 """Arrays of an .npz file: what is read, which label codes they hold, and what is refused."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -171,3 +172,19 @@ def test_a_damaged_member_is_refused(tmp_path: Path) -> None:
     path.write_bytes(content)
     with pytest.raises(DataError, match=r"set\.npz"):
         load(path)
+
+
+def test_rows_that_alternate_between_patients_are_no_pairs(tmp_path: Path) -> None:
+    patch_set, notes = load(npz(tmp_path, labels=PISA, patient=np.array(list("aabbcd"))))
+    assert patch_set.partners is None
+    assert any(
+        "but 1 of 3 would be of two patients, so no image has a baseline partner" in note for note in notes
+    )
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "set.npz")
+    with pytest.raises(
+        DataError, match=r"set\.npz is not a regular file; give an \.npz file that numpy\.savez"
+    ):
+        load(tmp_path / "set.npz")

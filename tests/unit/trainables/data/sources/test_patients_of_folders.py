@@ -1,11 +1,15 @@
 """Patients of images in folders: told by a table or by the folders, never guessed from a split."""
 
+import unicodedata
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 import pytest
-from source_files import COLOUR, GREY, class_folders, load, write
+from source_files import COLOUR, GREY, class_folders, load, noise, write
 
 from trainables.common.errors import DataError
+
+Form: TypeAlias = Literal["NFC", "NFD"]
 
 
 @pytest.mark.parametrize("is_bare", [True, False])
@@ -40,6 +44,70 @@ def test_a_table_that_cannot_be_used_is_refused(tmp_path: Path, table: str, mess
     (folder / "patients.csv").write_text(table)
     with pytest.raises(DataError, match=message):
         load(folder)
+
+
+@pytest.mark.parametrize(
+    "name", ["Patients.csv", "PATIENTS.CSV", "patient.csv", "patients_ids.csv", "ids.csv"]
+)
+def test_a_table_that_can_only_be_the_patients_is_used_and_said(tmp_path: Path, name: str) -> None:
+    folder = class_folders(tmp_path)
+    rows = [f"{number}.png,p{number}" for number in range(6)]
+    (folder / name).write_text("\n".join(["file,patient", *rows]))
+    patch_set, notes = load(folder)
+    assert patch_set.patients is not None
+    assert f"patients: from {name}, which is read as patients.csv" in notes
+
+
+def test_columns_of_other_names_and_separators_are_read_and_said(tmp_path: Path) -> None:
+    folder = class_folders(tmp_path)
+    rows = "\r\n".join(f"{number}.png;p{number};x,y" for number in range(6))
+    (folder / "patients.csv").write_text(f"Image Name;Patient_ID;remark\r\n{rows}\r\n", newline="")
+    patch_set, notes = load(folder)
+    assert patch_set.patients is not None
+    assert patch_set.patients.tolist() == ["p0", "p3", "p5", "p1", "p2", "p4"]
+    assert "patients.csv: the column image name is read as file" in notes
+    assert "patients.csv: the column patient_id is read as patient" in notes
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["patients.xlsx"], r"patients\.xlsx in .* is not read; did you mean patients\.csv\?"),
+        (["Patients.csv", "patient.csv"], r"Patients\.csv and patient\.csv in .* are not read; did you mean"),
+    ],
+)
+def test_a_table_that_may_be_the_patients_is_asked_about(
+    tmp_path: Path, names: list[str], message: str
+) -> None:
+    folder = class_folders(tmp_path)
+    for name in names:
+        (folder / name).write_text("file,patient\n0.png,a")
+    with pytest.raises(DataError, match=message):
+        load(folder)
+
+
+def test_two_columns_that_could_be_the_patient_are_asked_about(tmp_path: Path) -> None:
+    folder = class_folders(tmp_path)
+    (folder / "patients.csv").write_text("file,patient_id,subject\n0.png,a,b")
+    with pytest.raises(
+        DataError, match=r"found: file, patient_id, subject; which of patient_id and subject is"
+    ):
+        load(folder)
+
+
+@pytest.mark.parametrize("forms", [("NFD", "NFC"), ("NFC", "NFD")])
+def test_names_are_compared_as_they_look(tmp_path: Path, forms: tuple[Form, Form]) -> None:
+    of_file, of_table = forms
+    rows = ["file,patient"]
+    for number in range(4):
+        name, text = ("benign", "malignant")[number % 2], f"{number}_Müller"
+        write(tmp_path / "films" / name / f"{unicodedata.normalize(of_file, text)}.png", noise(number))
+        patient = unicodedata.normalize(forms[number // 2], "Ä")
+        rows.append(f"{unicodedata.normalize(of_table, text)}.png,{patient}")
+    (tmp_path / "films" / "patients.csv").write_text("\n".join(rows), encoding="utf-8")
+    patch_set, _ = load(tmp_path / "films")
+    assert patch_set.patients is not None
+    assert patch_set.patients.tolist() == ["Ä"] * 4
 
 
 def test_a_table_that_is_no_text_is_refused(tmp_path: Path) -> None:
@@ -83,16 +151,27 @@ def test_a_nested_copy_of_the_patients_is_left_out(tmp_path: Path) -> None:
     assert "IDC_regular_ps50_idx5 is a nested copy of its neighbours and was left out" in notes
 
 
-def test_train_and_test_folders_are_not_taken_for_patients(tmp_path: Path) -> None:
-    for part in ("train", "Test"):
-        for name in ("benign", "malignant"):
-            write(tmp_path / "films" / part / name / "a.png", GREY[0])
-    with pytest.raises(DataError, match="folders Test, train look like parts of a split"):
-        load(tmp_path / "films")
-
-
 def test_patient_folders_without_images_are_refused(tmp_path: Path) -> None:
     for name in ("0", "1"):
         (tmp_path / "idc" / "8863" / name).mkdir(parents=True)
     with pytest.raises(DataError, match=r"class folders below .*idc must hold images; they hold none"):
         load(tmp_path / "idc")
+
+
+def test_images_that_the_table_names_are_read_however_deep_they_lie(tmp_path: Path) -> None:
+    rows = ["file,patient"]
+    for number in range(8):
+        name = ("benign", "malignant")[number % 2]
+        place = f"{name}/SOB/P{number // 2}/40X/{number}.png"
+        write(tmp_path / "breast" / place, noise(number))
+        rows.append(f"{place},P{number // 2}")
+    write(tmp_path / "breast" / "benign" / "masks" / "more.png", noise(99))
+    (tmp_path / "breast" / "patients.csv").write_text("\n".join(rows))
+    patch_set, notes = load(tmp_path / "breast")
+    assert patch_set.patients is not None
+    assert sorted(set(patch_set.patients.tolist())) == ["P0", "P1", "P2", "P3"]
+    assert len(patch_set.images) == 8
+    left_out = (
+        "images left out, since they lie deeper than the class folders: 1, such as benign/masks/more.png"
+    )
+    assert left_out in notes

@@ -68,3 +68,31 @@ def test_a_truncated_tensor_is_refused(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-5])
     with pytest.raises(DataError, match=r"train_tensor\.npy cannot be read .*save it again"):
         load(path.parent)
+
+
+def test_a_test_part_of_the_shorter_name_is_read(tmp_path: Path) -> None:
+    folder = pisa(tmp_path)
+    for kind in ("tensor", "labels"):
+        (folder / f"public_test_{kind}.npy").rename(folder / f"test_{kind}.npy")
+    patch_set, notes = load(folder)
+    assert patch_set.is_test is not None
+    assert patch_set.is_test.sum() == 4
+    assert "the public test part of 4 patches is the sealed test part" in notes
+
+
+@pytest.mark.parametrize("name", ["train_patients", "patient", "Train_Patient_id"])
+def test_arrays_that_may_be_the_patients_are_asked_about(tmp_path: Path, name: str) -> None:
+    with pytest.raises(DataError, match=rf"holds {name}\.npy, which is not read; did you mean train"):
+        load(pisa(tmp_path, **{name: np.arange(6)}))
+
+
+def test_other_arrays_are_named(tmp_path: Path) -> None:
+    _, notes = load(pisa(tmp_path, train_kind=np.arange(6)))
+    assert "arrays left out, since the Pisa layout has none of these names: train_kind.npy" in notes
+
+
+def test_rows_that_alternate_between_patients_are_no_pairs(tmp_path: Path) -> None:
+    patients = {"train_patient": np.arange(6), "test_patient": np.arange(6, 10)}
+    patch_set, notes = load(pisa(tmp_path, **patients))
+    assert patch_set.partners is None
+    assert any("but 5 of 5 would be of two patients" in note for note in notes)

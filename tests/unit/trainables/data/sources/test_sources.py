@@ -1,12 +1,16 @@
 """Sources: which one reads what is given, what the phantom takes, and what none of them reads."""
 
+import unicodedata
 from pathlib import Path
+from typing import Literal
 
+import numpy as np
 import pytest
-from source_files import load, npz, pisa
+from source_files import load, noise, npz, pisa
 
 from trainables.common.errors import DataError, UnknownNameError
 from trainables.config.tasks import TASKS
+from trainables.data.patches import RawPatches, fingerprint_of
 from trainables.data.sources import SOURCES, load_patch_set
 
 # ---- which source
@@ -86,3 +90,32 @@ def test_phantom_settings_that_cannot_be_used_are_refused(
 def test_the_phantom_has_its_own_label_codes(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="the phantom's label codes are pisa, not 003"):
         load_patch_set("phantom", task=TASKS["benign_malignant"], label_codes="003", store=tmp_path)
+
+
+@pytest.mark.parametrize(("spelt", "given"), [("NFD", "NFC"), ("NFC", "NFD")])
+def test_a_path_is_found_as_it_looks(
+    tmp_path: Path, spelt: Literal["NFC", "NFD"], given: Literal["NFC", "NFD"]
+) -> None:
+    npz(tmp_path).rename(tmp_path / unicodedata.normalize(spelt, "Müller.npz"))
+    patch_set, _ = load(tmp_path / unicodedata.normalize(given, "Müller.npz"))
+    assert len(patch_set.images) == 6
+
+
+def test_an_answer_about_folders_is_for_folders(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"--upper-folders is for folders of images, and .* is none"):
+        load(npz(tmp_path), upper_folders="other")
+
+
+def test_data_of_an_earlier_search_are_read_as_it_read_them(tmp_path: Path) -> None:
+    images = np.stack([noise(number % 5, largest=4000) for number in range(6)])
+    now, _ = load(npz(tmp_path, images=images))
+    before, _ = load_patch_set(
+        str(tmp_path / "set.npz"),
+        task=TASKS["benign_malignant"],
+        label_codes=None,
+        store=tmp_path / "store",
+        as_declared=True,
+    )
+    assert (before.max_value, before.duplicate_of) == (65535, None)
+    assert before.fingerprint == fingerprint_of(RawPatches(images, before.labels, "task"))
+    assert now.fingerprint != before.fingerprint

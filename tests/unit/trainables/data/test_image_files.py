@@ -1,0 +1,93 @@
+"""The reader of image files: refusals by name, and what it imports."""
+
+import os
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+from source_files import load, noise, two_classes
+
+from trainables.common.errors import DataError
+from trainables.data import image_files
+from trainables.data.image_files import ImageFileError, decode_image
+
+
+def test_a_folder_and_a_missing_file_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ImageFileError, match="is a folder; name the image files in it, such as"):
+        decode_image(tmp_path)
+    with pytest.raises(ImageFileError, match=r"there is no file .*gone\.png"):
+        decode_image(tmp_path / "gone.png")
+
+
+def test_a_link_that_leads_nowhere_is_named_with_its_target(tmp_path: Path) -> None:
+    (tmp_path / "a.png").symlink_to("annexed")
+    with pytest.raises(
+        ImageFileError, match=r"a\.png is a link to annexed, which is not there; fetch or mount"
+    ):
+        decode_image(tmp_path / "a.png")
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.png")
+    with pytest.raises(ImageFileError, match=r"a\.png is not a regular file"):
+        decode_image(tmp_path / "a.png")
+
+
+def test_an_image_of_too_many_pixels_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = two_classes(tmp_path / "films")
+    Image.fromarray(noise(99, side=64)).save(folder / "benign" / "slide.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    with pytest.raises(DataError, match=r"slide\.png has more than 179 million pixels; cut it into patches"):
+        load(folder)
+
+
+def test_running_out_of_memory_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    Image.fromarray(noise(0)).save(tmp_path / "a.png")
+    monkeypatch.setattr(image_files, "_decoded", fail)
+    with pytest.raises(ImageFileError, match=r"a\.png needs more memory than there is; save it smaller"):
+        decode_image(tmp_path / "a.png")
+
+
+def test_an_error_of_any_kind_in_a_decoder_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise IndexError("odd table")
+
+    Image.fromarray(noise(0)).save(tmp_path / "a.png")
+    monkeypatch.setattr(image_files, "_decoded", fail)
+    with pytest.raises(ImageFileError, match=r"a\.png cannot be read whole \(odd table\); is it truncated\?"):
+        decode_image(tmp_path / "a.png")
+
+
+def test_deep_colour_without_opencv_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((4, 4, 3), np.uint16))
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    with pytest.raises(ImageFileError, match="for which OpenCV is needed: install opencv-python-headless"):
+        decode_image(tmp_path / "a.png")
+
+
+def test_deep_colour_in_a_layout_of_its_own_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((4, 4, 3), np.uint16))
+    monkeypatch.setattr(cv2, "imdecode", lambda *_: None)
+    with pytest.raises(ImageFileError, match="colour with 16 bits in a layout that cannot be read; save it"):
+        decode_image(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_pixels_are_turned_upright_as_pillow_turns_them(orientation: int) -> None:
+    stored = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    image = Image.fromarray(stored)
+    image.getexif()[0x0112] = orientation
+    expected = np.asarray(ImageOps.exif_transpose(image))
+    np.testing.assert_array_equal(image_files._upright(stored, orientation), expected)

@@ -1,0 +1,61 @@
+"""Words for the parts of a split, in folder names, arrays and tables."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+
+from trainables.common.errors import DataError
+from trainables.data.patches import BoolArray
+
+TRAINING_WORDS: Final = frozenset({"train", "training", "trn", "trainset", "train_set"})
+VALIDATION_WORDS: Final = frozenset({"val", "valid", "validation", "dev"})
+TEST_WORDS: Final = frozenset({"test", "testing", "tst", "testset", "test_set"})
+
+
+def marked_test_part(words: Sequence[str], where: str, notes: list[str]) -> BoolArray | None:
+    """Return which images are marked as test by a word each; None where none is.
+
+    Args:
+        words: One word for each image, in any case.
+        where: What holds the words, for messages, such as `set.npz: split`.
+        notes: Sentences on the test part and on images for validation are added here.
+
+    Raises:
+        DataError: If a word is none for a part of a split, or all images are marked.
+    """
+    plain = [word.strip().lower() for word in words]
+    strange = sorted(set(plain) - TRAINING_WORDS - VALIDATION_WORDS - TEST_WORDS)
+    if strange:
+        raise DataError(
+            f"{where} must say train, val or test for every image; found {', '.join(strange[:5])}"
+        )
+    note_validation(sum(word in VALIDATION_WORDS for word in plain), where, notes)
+    return sealed(np.array([word in TEST_WORDS for word in plain], dtype=bool), where, notes)
+
+
+def sealed(is_test: BoolArray, where: str, notes: list[str]) -> BoolArray | None:
+    """Return the images that are marked as test, shape (N,), or None where none is; say how many.
+
+    Raises:
+        DataError: If all images are marked.
+    """
+    if is_test.all():
+        raise DataError(
+            f"{where} puts all images into the test part; leave it out, or mark the images of the test "
+            "part alone"
+        )
+    if not is_test.any():
+        notes.append(f"{where} marks no image as test; a test part is drawn as usual")
+        return None
+    notes.append(f"the {int(is_test.sum())} images that {where} marks as test are the sealed test part")
+    return is_test
+
+
+def note_validation(count: int, where: str, notes: list[str]) -> None:
+    """Say that images for validation belong to the training part."""
+    if count:
+        notes.append(
+            f"the {count} images of {where} that are for validation belong to the training part, whose "
+            "folds are cut anew"
+        )
