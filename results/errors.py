@@ -2,6 +2,8 @@
 
 OrchestrateError
 ├── RunError        a run folder that is missing, in use, or not as expected
+│   ├── DamagedFileError    a file of a run that does not hold what it should
+│   └── RecordExistsError   a trial that has a record already
 ├── EnsembleError   an ensemble that cannot be built from the available trials
 └── ExportError     a bundle that cannot be written, or that disagrees with its source
 """
@@ -11,6 +13,14 @@ from trainables.common.errors import OrchestrateError
 
 class RunError(OrchestrateError):
     """A run folder that is missing, in use, or not as expected."""
+
+
+class DamagedFileError(RunError):
+    """A file of a run that does not hold what it should; the message names it."""
+
+
+class RecordExistsError(RunError):
+    """A trial that has a record already, which is kept."""
 
 
 class EnsembleError(OrchestrateError):

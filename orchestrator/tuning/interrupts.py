@@ -1,9 +1,9 @@
-"""Ctrl-C and SIGTERM during a search."""
+"""Ctrl-C, SIGTERM and SIGHUP during a search."""
 
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 from orchestrator.tuning.trial_manager import TrialManager
@@ -11,11 +11,15 @@ from orchestrator.tuning.trial_manager import TrialManager
 
 @contextmanager
 def interruptible(manager: TrialManager) -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM end the search cleanly: Tune stops its trials, the caller sees `is_stopping`."""
+    """Let Ctrl-C, SIGTERM and SIGHUP end the search cleanly: Tune stops its trials, `is_stopping` is set."""
     if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
         yield
         return
-    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    # SIGHUP comes when a terminal or its connection is closed; under nohup it is ignored, and stays so.
+    taken = [signal.SIGTERM, signal.SIGINT]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        taken.append(signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in taken}
 
     def remember(number: int, frame: FrameType | None) -> None:
         # Tune installs its own handler inside fit(); it calls this one when Ctrl-C comes a second time.
@@ -23,18 +27,22 @@ def interruptible(manager: TrialManager) -> Iterator[None]:
         raise KeyboardInterrupt
 
     def terminate(number: int, frame: FrameType | None) -> None:
-        # SIGTERM takes the way of Ctrl-C, for which Tune has a handler that stops its trials.
+        # These take the way of Ctrl-C, for which Tune has a handler that stops its trials.
         manager.is_stopping = True
+        outer = before[signal.Signals(number)]
+        if number == signal.SIGHUP and callable(outer):
+            with suppress(KeyboardInterrupt):  # it leaves the terminal alone, and interrupts
+                outer(number, frame)
         signal.raise_signal(signal.SIGINT)
 
-    signal.signal(signal.SIGINT, remember)
-    signal.signal(signal.SIGTERM, terminate)
+    for number in taken:
+        signal.signal(number, remember if number == signal.SIGINT else terminate)
     try:
         yield
     except KeyboardInterrupt:
         manager.is_stopping = True
     finally:
-        signal.signal(signal.SIGTERM, before[0])
-        signal.signal(signal.SIGINT, before[1])
+        for number, handler in before.items():
+            signal.signal(number, handler)
         if manager.running:
             manager.is_stopping = True

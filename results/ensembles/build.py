@@ -114,7 +114,7 @@ def build_ensembles(
     search = run.search()
     records = _candidates(run, search, pool, trials)
     collapsed = frozenset(record.number for record in records if record.collapsed_folds)
-    candidates = align({record.number: run.out_of_fold(record.number) for record in records})
+    candidates = align({record.number: found for record, found in run.readable_predictions(records)})
     scored = nested_evaluation(
         candidates,
         methods if len(candidates.trials) > 1 else (),

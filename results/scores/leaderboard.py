@@ -104,7 +104,8 @@ def leaderboard(run: RunFolder, *, resamples: int = 1000, top: int = 20) -> list
 
     Returns:
         Complete trials by the search metric (of equals, the one with fewer trained parameters), the majority
-        baseline, then pruned and failed trials without a rank.
+        baseline, then pruned and failed trials without a rank. Trials whose files are damaged are left out;
+        `RunFolder.damage` names them.
 
     Raises:
         RunError: If this is not a run folder, or a complete trial lost its predictions.
@@ -112,10 +113,10 @@ def leaderboard(run: RunFolder, *, resamples: int = 1000, top: int = 20) -> list
     search = run.search()
     records = sorted(run.records(), key=lambda record: _merit(record, search))
     complete = [record for record in records if record.state == "complete"]
-    first = run.out_of_fold(complete[0].number) if complete else None
+    first: OutOfFold | None = None
     rows: list[Row] = []
-    for rank, record in enumerate(complete, start=1):
-        predictions = run.out_of_fold(record.number)
+    for rank, (record, predictions) in enumerate(run.readable_predictions(complete), start=1):
+        first = first or predictions
         row = {**_row_of(record), **_scores(predictions), "rank": rank, "split": search.split_name}
         row["collapsed"] = tuple(sorted({*record.collapsed_folds, *collapsed_folds(predictions)}))
         if rank <= top:

@@ -35,7 +35,7 @@ def new_study(journal: Path, trials: int = 6, function: Any = line, **options: A
         "name": "t/n",
         "seed": 0,
         "epochs": 20,
-        "is_new": False,
+        "is_new": True,
     }
     study = open_study(**(defaults | options))
     return OptunaStudy(study, Space("line", function, ()), CONTEXT, {}, trials=trials)

@@ -116,6 +116,7 @@ def test_a_failure_becomes_a_record_and_not_an_exception(
         assert record is not None
         assert (record.state, record.cause) == ("failed", cause)
         assert record.error
+        run.record_file(0).unlink()
 
 
 def test_a_trial_without_time_ends_with_the_best_epoch_it_has(run: RunFolder, small_steps: None) -> None:
@@ -152,14 +153,14 @@ def test_a_checkpoint_is_read_and_removed_when_the_trial_ends(
     first = runner(run)
     for _ in range(4):
         first.step()
-    assert (run.trial(0) / "checkpoint.pt").exists()
+    assert (run.trial(0) / "checkpoint.safetensors").exists()
     again = runner(run)
     again.step()
     step = again.step()
     assert [report.epoch for report in step.epochs] == [4]
     while not again.step().is_end:
         pass
-    assert not (run.trial(0) / "checkpoint.pt").exists()
+    assert not (run.trial(0) / "checkpoint.safetensors").exists()
 
 
 def test_a_trial_without_weights_says_so(tmp_path: Path) -> None:
