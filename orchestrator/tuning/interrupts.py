@@ -1,17 +1,26 @@
 """Ctrl-C, SIGTERM and SIGHUP during a search."""
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import Final
 
 from orchestrator.tuning.trial_manager import TrialManager
+
+CLOSING_SECONDS: Final = 30.0  # for Tune to stop its trials
+INTERRUPTED: Final = 130
 
 
 @contextmanager
 def interruptible(manager: TrialManager) -> Iterator[None]:
-    """Let Ctrl-C, SIGTERM and SIGHUP end the search cleanly: Tune stops its trials, `is_stopping` is set."""
+    """Let Ctrl-C, SIGTERM and SIGHUP end the search cleanly: Tune stops its trials, `is_stopping` is set.
+
+    A signal may reach Ray's control process too, as from `timeout` or a batch system, and then Ray stops
+    nothing any more. So if the search does not end in time, its process does: what has ended is recorded.
+    """
     if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
         yield
         return
@@ -21,14 +30,22 @@ def interruptible(manager: TrialManager) -> Iterator[None]:
         taken.append(signal.SIGHUP)
     before = {number: signal.getsignal(number) for number in taken}
 
+    is_closed = threading.Event()
+
+    def close_in_time() -> None:
+        if manager.is_stopping:
+            return
+        manager.is_stopping = True
+        threading.Thread(target=_end_unless, args=(is_closed, manager), daemon=True).start()
+
     def remember(number: int, frame: FrameType | None) -> None:
         # Tune installs its own handler inside fit(); it calls this one when Ctrl-C comes a second time.
-        manager.is_stopping = True
+        close_in_time()
         raise KeyboardInterrupt
 
     def terminate(number: int, frame: FrameType | None) -> None:
         # These take the way of Ctrl-C, for which Tune has a handler that stops its trials.
-        manager.is_stopping = True
+        close_in_time()
         outer = before[signal.Signals(number)]
         if number == signal.SIGHUP and callable(outer):
             with suppress(KeyboardInterrupt):  # it leaves the terminal alone, and interrupts
@@ -42,7 +59,18 @@ def interruptible(manager: TrialManager) -> Iterator[None]:
     except KeyboardInterrupt:
         manager.is_stopping = True
     finally:
+        is_closed.set()
         for number, handler in before.items():
             signal.signal(number, handler)
         if manager.running:
             manager.is_stopping = True
+
+
+def _end_unless(is_closed: threading.Event, manager: TrialManager) -> None:
+    """End this process if the search is not closed in time."""
+    if not is_closed.wait(CLOSING_SECONDS):
+        manager.say(
+            "interrupted, but Ray does not answer any more; what has ended is kept. Go on with: "
+            f"{manager.run.resume_command}"
+        )
+        os._exit(INTERRUPTED)
