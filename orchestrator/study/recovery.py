@@ -152,10 +152,12 @@ class Recovery:
 
     Attributes:
         study: The study; it fits the records.
+        run_again: Number of trials that it held as ended, and that are run again for want of a record.
         messages: What had to be mended, in sentences.
     """
 
     study: optuna.Study
+    run_again: int
     messages: tuple[str, ...]
 
 
@@ -206,7 +208,8 @@ class StudyPlace:
         added = sum(number >= len(stored) for number in records)
         if added and not messages:
             messages.append(f"the study had lost the end of {added} of its trials; the records have it")
-        return Recovery(study, tuple(messages))
+        ended = [new for new, old in zip(wanted, stored, strict=False) if old.state.is_finished()]
+        return Recovery(study, sum(isinstance(new, WaitingTrial) for new in ended), tuple(messages))
 
     def _replaced(self, wanted: Sequence[FrozenTrial | WaitingTrial]) -> optuna.Study:
         """A study of these trials in the place of the former one."""

@@ -9,7 +9,7 @@ from typing import Final, get_args
 
 from orchestrator.preflight.preflight import Connector, Notify, slots_for
 from orchestrator.preflight.run_data import check_run_data
-from orchestrator.study.recovery import TrialSource
+from orchestrator.study.recovery import Recovery, TrialSource
 from orchestrator.study.study import OptunaStudy
 from orchestrator.tuning.setup import Prepared, study_place
 from results.errors import RunError
@@ -21,7 +21,6 @@ from search_spaces.enqueue import InitialPoint
 from search_spaces.registry import Space, file_in_working_folder, space_named
 from trainables.common.errors import ConfigError, DataError, UnknownNameError
 from trainables.common.files import set_aside
-from trainables.common.text import count_text
 from trainables.config.tasks import task_named
 from trainables.data.sources import load_patch_set
 
@@ -64,7 +63,12 @@ def resume_options(retry: Sequence[str] | None, space: str | None) -> ResumeOpti
 
 
 def reopen_search(
-    run: RunFolder, connect: Connector, notify: Notify, options: ResumeOptions = DEFAULT_OPTIONS
+    run: RunFolder,
+    connect: Connector,
+    notify: Notify,
+    options: ResumeOptions = DEFAULT_OPTIONS,
+    *,
+    record: SearchRecord | None = None,
 ) -> Prepared:
     """Open an interrupted search to go on with it.
 
@@ -74,23 +78,36 @@ def reopen_search(
             good, and not at all if no trial is left to run.
         notify: Function called with messages for the user.
         options: Choices of the user.
+        record: Request and facts with another budget, to be kept; None for those in the run folder.
 
     Raises:
         OrchestrateError: If the run folder, its data, split, weights, space or study are not as they must be.
     """
-    record = run.search()
+    before = run.search()
+    record = before if record is None else record
     for message in _other_versions(record):
         notify(message)
     space = _space(run, record, options.space, notify)
     _open_data(run, record, notify)
     check_run_data(run, record)
-    damaged = _set_damaged_aside(run, notify)
-    retried = _set_failed_aside(run, options.retry)
-    study = _study(run, record, space, notify)
+    again = Counter[str]()
+    again["with damaged files"] = _set_damaged_aside(run, notify)
+    for cause, count in _set_failed_aside(run, options.retry).items():
+        again[f"that failed ({cause})"] = count
+    recovery = _recovered(run, record, space)
+    again["whose record is gone"] = recovery.run_again - again.total()
+    for message in recovery.messages:
+        notify(message)
+    context = SpaceContext.model_validate(record.space_context)
+    study = OptunaStudy(
+        recovery.study, space, context, record.request.fixed_params, trials=record.request.trials
+    )
     records = {trial.number: trial for trial in run.records()}
     running = study.adopt(records)
-    notify(_said(len(records), record, running, damaged, retried))
+    notify(_said(len(records), record.request.trials, running, again))
     slots = slots_for(record.request, record.gpus_per_trial, connect()) if study.has_more else 0
+    if record != before:
+        run.write_search(record)
     return Prepared(run, record, study, slots)
 
 
@@ -174,15 +191,11 @@ def _set_failed_aside(run: RunFolder, causes: Collection[str]) -> Counter[str]:
     return found
 
 
-def _study(run: RunFolder, record: SearchRecord, space: Space, notify: Notify) -> OptunaStudy:
+def _recovered(run: RunFolder, record: SearchRecord, space: Space) -> Recovery:
     """Open the study of the run, brought up to date with the records."""
     context = SpaceContext.model_validate(record.space_context)
-    place, request = study_place(run, record), record.request
-    source = TrialSource(space, context, request.fixed_params, _initial_points(run))
-    recovery = place.recovered({trial.number: trial for trial in run.records()}, source)
-    for message in recovery.messages:
-        notify(message)
-    return OptunaStudy(recovery.study, space, context, request.fixed_params, trials=request.trials)
+    source = TrialSource(space, context, record.request.fixed_params, _initial_points(run))
+    return study_place(run, record).recovered({trial.number: trial for trial in run.records()}, source)
 
 
 def _initial_points(run: RunFolder) -> Sequence[InitialPoint]:
@@ -205,15 +218,8 @@ def _initial_points(run: RunFolder) -> Sequence[InitialPoint]:
         ) from error
 
 
-def _said(done: int, record: SearchRecord, running: int, damaged: int, retried: Counter[str]) -> str:
+def _said(done: int, trials: int, running: int, again: Counter[str]) -> str:
     """Say what stays and what is run again."""
-    parts = [
-        f"{done} of {record.request.trials} trials are finished and stay",
-        f"{running} that were running are run again",
-    ]
-    if retried:
-        causes = ", ".join(f"{count} {cause}" for cause, count in retried.most_common())
-        parts.append(f"{count_text(retried.total(), 'trial')} that failed ({causes}) are tried again")
-    if damaged:
-        parts.append(f"{count_text(damaged, 'trial')} with damaged files are run again")
-    return "; ".join(parts)
+    said = f"{done} of {trials} trials are finished and stay; {running} that were running are run again"
+    others = [f"{count} {why}" for why, count in again.items() if count > 0]
+    return f"{said}; so are {', '.join(others)}" if others else said

@@ -108,14 +108,11 @@ def resume_search(
     Raises:
         OrchestrateError: If the run folder, its data or its study cannot be read.
     """
-    record = run.search()
     changes = {name: value for name, value in (("minutes", minutes), ("trials", trials)) if value is not None}
-    changed = record.with_options(**changes)
+    changed = run.search().with_options(**changes)
 
     def prepare(connect_once: Callable[[], Connection]) -> Prepared:
-        if changed != record:
-            run.write_search(changed)
-        return reopen_search(run, connect_once, notify, options)
+        return reopen_search(run, connect_once, notify, options, record=changed)
 
     return _run(prepare, resumed=run, address=address, notify=notify, open_view=open_view)
 
