@@ -199,11 +199,11 @@ def open_study(
     # A resumed trial reports epochs again that the study has; the first report counts.
     warnings.filterwarnings("ignore", message="The reported value is ignored")
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
-    place: Any = storage or JournalStorage(RunJournal(journal))
     pruner = optuna.pruners.SuccessiveHalvingPruner(
         min_resource=first_rung(epochs), reduction_factor=REDUCTION
     )
     try:
+        place: Any = storage or JournalStorage(RunJournal(journal))
         if is_new:
             study = optuna.create_study(storage=place, study_name=name, direction=direction, pruner=pruner)
         else:

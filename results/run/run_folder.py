@@ -231,7 +231,8 @@ class RunFolder:
             DamagedFileError: If the file does not hold predictions of every image.
         """
         try:
-            with np.load(self._predictions_file(number), allow_pickle=False) as stored:
+            content = io.BytesIO(self._predictions_file(number).read_bytes())
+            with np.load(content, allow_pickle=False) as stored:
                 found = OutOfFold(**{name: stored[name] for name in OutOfFold.__slots__})
         except (FileNotFoundError, NotADirectoryError) as error:
             raise RunError(
