@@ -41,6 +41,7 @@ from trainables.training.initialisation import build_models, train_first_phase
 _PRELOADED: Final = ("torch", "torchvision.models", "timm", "trainables.validation.fold_process")
 _STATE_FILE: Final = "state.safetensors"
 _ERROR_LINES: Final = 8
+_SERVER_IS_GONE: Final = 255  # what multiprocessing reports as exit code if its fork server has died
 
 
 class FoldProcessError(OrchestrateError):
@@ -171,6 +172,7 @@ class FoldProcess:
         Raises:
             NanLossError: If a loss or prediction is not finite.
             MemoryError: If memory does not suffice.
+            OSError: If a call of the operating system fails, as on a full disk.
             FoldProcessError: If the process fails otherwise, or dies.
         """
         self._send(pickle.dumps(True))
@@ -216,6 +218,10 @@ class FoldProcess:
             return FoldProcessError(
                 f"the process of fold {fold} was killed (signal 9), as the system does when it is out of "
                 "memory; give trials more memory, or smaller batches or models"
+            )
+        if code == _SERVER_IS_GONE:
+            return LostProcessError(
+                f"nobody knows how the process of fold {fold} ended, since the fork server was killed"
             )
         cause = f"signal {-code}" if code < 0 else f"exit code {code}"
         return FoldProcessError(f"the process of fold {fold} ended by itself ({cause})")

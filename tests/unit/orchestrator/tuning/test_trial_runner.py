@@ -17,6 +17,7 @@ from trainables.config.trial_config import TrialConfig, decode, flatten
 from trainables.data.patches import PatchSet, select_rows
 from trainables.data.splits import make_split, write_split
 from trainables.runtime.checkpoint import read_fold_weights, write_checkpoint
+from trainables.validation.fold_process import LostProcessError
 
 CONFIG = decode(
     {
@@ -256,6 +257,21 @@ def test_what_is_missing_outside_a_trial_is_no_record_of_it(
     assert step.failure is not None
     assert (step.failure.cause, step.failure.is_disk_full) == ("environment", False)
     assert reason in step.failure.reason
+    assert not run.record_file(0).exists()
+
+
+def test_a_killed_fork_server_is_a_lost_worker(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch, small_steps: None
+) -> None:
+    def lose() -> None:
+        raise LostProcessError("the fork server was killed")
+
+    trial = runner(run)
+    trial.step()
+    monkeypatch.setattr(trial.validation, "epoch", lose)
+    step = trial.step()
+    assert step.failure is not None
+    assert (step.is_end, step.failure.cause) == (True, "lost_worker")
     assert not run.record_file(0).exists()
 
 
