@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+import ray
 from ray import tune
 from ray.tune import PlacementGroupFactory
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
@@ -22,6 +23,7 @@ from ray.tune.search import Searcher
 from cluster.resources import Machine
 from orchestrator.tuning.allocation import ResourceAllocator, ResourceRequest
 from orchestrator.tuning.interrupts import interruptible
+from orchestrator.tuning.lifeline import watched
 from orchestrator.tuning.ray_private import end_worker, survive_out_of_memory
 from orchestrator.tuning.trial_manager import GRACE_SECONDS, TrialManager, TrialSpec
 from orchestrator.tuning.trial_runner import TrialRunner, WorkerReport
@@ -360,7 +362,8 @@ def run_trials(
             checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
         ),
     )
-    with interruptible(manager):
+    control = str(ray.get_runtime_context().gcs_address)
+    with interruptible(manager), watched(control, manager.say, run.resume_command):
         try:
             tuner.fit()
         except Exception as error:
