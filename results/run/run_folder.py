@@ -91,9 +91,10 @@ class RunFolder:
 
     def discard_weights(self, number: int) -> None:
         """Remove the weights of a trial; its record and predictions stay."""
-        record = self.record(number)
-        if record is not None:
-            self.write_record(record.model_copy(update={"has_weights": False}))
+        with contextlib.suppress(DamagedFileError):
+            record = self.record(number)
+            if record is not None:
+                self.write_record(record.model_copy(update={"has_weights": False}))
         with contextlib.suppress(FileNotFoundError):
             shutil.rmtree(self.weights_folder(number))
 
