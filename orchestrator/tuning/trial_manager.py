@@ -3,6 +3,7 @@
 It knows neither Ray nor Optuna; the backend calls it from one thread.
 """
 
+import contextlib
 import dataclasses
 import heapq
 import time
@@ -85,10 +86,11 @@ class TrialManager:
         say: Callable[[str], None] = lambda message: None,
     ) -> None:
         self.run, self.search, self.study, self.callbacks = run, search, study, callbacks
-        self.deadline, self.clock, self.say = deadline, clock, say
+        self.deadline, self.clock = deadline, clock
+        self.say = _without_terminal(say)
         self.running: dict[int, RunningTrial] = {}
         self.fault: MachineError | None = None
-        self.watchdog = Watchdog(search.trial_minutes, clock, say)
+        self.watchdog = Watchdog(search.trial_minutes, clock, self.say)
         self._in_a_row = 0  # trials that could not run
         self._broken_callbacks: set[int] = set()
         self.is_stopping = False
@@ -365,6 +367,16 @@ class TrialManager:
 
     def _is_late(self, grace: float = 0.0) -> bool:
         return self.deadline is not None and self.clock() >= self.deadline + grace
+
+
+def _without_terminal(say: Callable[[str], None]) -> Callable[[str], None]:
+    """The same function, for a terminal that may be closed meanwhile."""
+
+    def say_if_possible(message: str) -> None:
+        with contextlib.suppress(OSError):
+            say(message)
+
+    return say_if_possible
 
 
 def _as_run_alone(record: TrialRecord) -> TrialRecord:

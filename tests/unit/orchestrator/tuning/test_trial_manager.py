@@ -442,3 +442,28 @@ def test_a_callback_that_fails_is_named_once_and_the_others_are_still_called(
     lead.on_stop(0, "pruner")
     assert seen.names == ["on_trial_start", "on_epoch_end", "on_trial_end"]
     assert said == ["Full failed, and the search goes on: [Errno 28] No space left on device"]
+
+
+def test_a_closed_terminal_does_not_end_the_search(
+    tmp_path: Path, make_search: Callable[..., SearchRecord]
+) -> None:
+    class Closed:
+        def __getattr__(self, name: str) -> Callable[..., None]:
+            return closed
+
+    def closed(*arguments: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    study = ListStudy(spec(0))
+    lead = TrialManager(
+        RunFolder(tmp_path),
+        make_search(fingerprint="f"),
+        study,
+        (Closed(),),  # type: ignore[arg-type]
+        deadline=None,
+        clock=Clock(),
+        say=closed,
+    )
+    lead.next()
+    lead.on_stop(0, "pruner")
+    assert [record.cause for record in study.told] == ["pruner"]
