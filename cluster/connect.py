@@ -106,7 +106,8 @@ def connect(address: str | None, *, cpus: int | None = None) -> Connection:
         except Exception as error:
             ray.shutdown()
             _explain(target, error)
-    session = str(context.address_info.get("session_dir") or "") if target.address is None else ""
+    found = getattr(context, "address_info", None) or {}
+    session = str(found.get("session_dir") or "") if target.address is None else ""
     return _connection(target, session)
 
 
