@@ -116,7 +116,7 @@ def reconciled(
         records: Trial number -> record, for trials that have ended and are not to be run again.
         source: What missing trials are made from.
     """
-    count = max(len(stored), max(records, default=-1) + 1)
+    count = max(len(stored), max(records, default=-1) + 1, len(source.initial_points))
     wanted: list[FrozenTrial | WaitingTrial] = []
     for number in range(count):
         kept = stored[number] if number < len(stored) else None

@@ -247,6 +247,13 @@ def test_initial_points_that_had_not_run_are_not_lost_with_the_study(tmp_path: P
     ]
 
 
+def test_initial_points_are_not_lost_with_a_study_that_has_just_begun(tmp_path: Path) -> None:
+    begun(place(tmp_path), count=0, running=0)
+    only_the_study(tmp_path / "study.log")
+    study = handing_out(place(tmp_path).recovered({}, SOURCE).study)
+    assert [spec.recipe for _ in range(3) if (spec := study.ask()) is not None] == ["ours", "ours", ""]
+
+
 def test_a_trial_whose_record_is_gone_is_run_again_with_the_same_settings(tmp_path: Path) -> None:
     records = begun(place(tmp_path))
     lost = records.pop(2)
