@@ -203,8 +203,9 @@ class RunFolder:
                 record = self.record(number)
                 if record is not None and record.state == "complete":
                     self._check_belongs(record)
-                    if self._predictions_file(number).exists():
-                        self.out_of_fold(number)
+                    if not self._predictions_file(number).exists():
+                        raise self._damaged(number, "oof.npz", "it is not there")
+                    self.out_of_fold(number)
             except DamagedFileError as error:
                 found[number] = error
         return found

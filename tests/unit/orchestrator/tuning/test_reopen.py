@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from worker_run import worker_run
 
@@ -15,7 +16,7 @@ from orchestrator.study.study import OptunaStudy
 from orchestrator.tuning.reopen import ResumeOptions, reopen_search, resume_options
 from orchestrator.tuning.setup import study_place, write_initial_points
 from results.errors import RunError
-from results.run.records import TrialRecord
+from results.run.records import OutOfFold, TrialRecord
 from results.run.run_folder import RunFolder
 from results.run.versions import package_versions
 from search_spaces.context import SpaceContext
@@ -31,6 +32,15 @@ def space(trial, context):
     rate = trial.suggest_float("optimizer.lr", 0.1, 0.2)
     return {"model.backbone": "efficientnet_lite0", "optimizer.lr": rate}
 """
+
+
+PREDICTIONS = OutOfFold(
+    rows=np.arange(4),
+    labels=np.arange(4) % 2,
+    folds=np.arange(4) // 2,
+    groups=np.array(["p0", "p1", "p2", "p3"]),
+    probabilities=np.full((4, 2), 0.5, dtype=np.float32),
+)
 
 
 def never() -> Connection:
@@ -81,6 +91,8 @@ def run(bright_patches: PatchSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             seed=0,
             finished_at=datetime(2026, 1, 1, tzinfo=UTC),
         )
+        if state == "complete":
+            run.write_out_of_fold(spec.number, PREDICTIONS)
         run.add_record(record)
         study.tell(record)
     study.ask()
@@ -155,6 +167,13 @@ def test_a_trial_with_a_damaged_record_is_run_again(run: RunFolder, content: str
 def test_a_trial_with_damaged_predictions_is_run_again(run: RunFolder) -> None:
     (run.trial(0) / "oof.npz").write_bytes(b"hello")
     assert 0 in reopened(run)[0]
+
+
+def test_a_complete_trial_without_predictions_is_run_again(run: RunFolder) -> None:
+    (run.trial(0) / "oof.npz").unlink()
+    numbers, said = reopened(run)
+    assert 0 in numbers
+    assert any("oof.npz is damaged: it is not there" in message for message in said)
 
 
 def test_a_trial_whose_record_is_gone_is_run_again(run: RunFolder) -> None:
