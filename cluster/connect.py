@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import shutil
 import signal
 import socket
 import struct
@@ -44,6 +45,7 @@ class Connection:
         nodes: Number of its machines, at least 1.
         message: Description for the user, in one sentence.
         machines: Resources of each machine; empty if they are not known.
+        session_folder: Folder of logs and sockets of an own Ray; empty for any other.
     """
 
     address: str
@@ -53,6 +55,7 @@ class Connection:
     nodes: int
     message: str
     machines: tuple[Machine, ...] = ()
+    session_folder: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,20 +100,24 @@ def connect(address: str | None, *, cpus: int | None = None) -> Connection:
     elif target.address != recorded_address():
         # Ray must find an address that `ray start` recorded: only then does it read the token itself.
         options["address"] = target.address
-    with _quiet_warnings(), _callers_sigterm_handler(), _without_ray_address():
+    with _quiet_warnings(), _callers_sigterm_handler(), _without_ray_address(), _without_hangups():
         try:
-            ray.init(**options)
+            context: Any = ray.init(**options)
         except Exception as error:
             ray.shutdown()
             _explain(target, error)
-    return _connection(target)
+    found = getattr(context, "address_info", None) or {}
+    session = str(found.get("session_dir") or "") if target.address is None else ""
+    return _connection(target, session)
 
 
 def disconnect(connection: Connection) -> None:
-    """Leave the cluster; an own Ray ends, any other goes on. Safe to call twice."""
+    """Leave the cluster; an own Ray ends, with its session folder, any other goes on. Safe to call twice."""
     import ray
 
     ray.shutdown(wait_for_processes=connection.is_own)
+    if connection.is_own and connection.session_folder:
+        _remove_session(Path(connection.session_folder))
 
 
 def find_target(address: str | None, environment_address: str | None) -> Target:
@@ -212,7 +219,7 @@ def _found_here(*, is_required: bool) -> Target:
     return Target(None, "this machine", note)
 
 
-def _connection(target: Target) -> Connection:
+def _connection(target: Target, session_folder: str) -> Connection:
     import ray
 
     resources = ray.cluster_resources()
@@ -229,7 +236,19 @@ def _connection(target: Target) -> Connection:
         nodes=max(1, count_nodes(resources)),
         message=f"Running on {where}: {describe(resources)}.",
         machines=machines_of(ray.nodes()),
+        session_folder=session_folder,
     )
+
+
+def _remove_session(folder: Path) -> None:
+    """Remove the session folder of a Ray that has ended, and the link that names it as the latest."""
+    if not folder.name.startswith("session_"):
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+    latest = folder.with_name("session_latest")
+    with contextlib.suppress(OSError):
+        if latest.is_symlink() and latest.readlink().name == folder.name:
+            latest.unlink()
 
 
 def _explain(target: Target, error: Exception) -> NoReturn:
@@ -261,6 +280,22 @@ def _callers_sigterm_handler() -> Iterator[None]:
     yield
     if callable(before) and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, before)
+
+
+@contextlib.contextmanager
+def _without_hangups() -> Iterator[None]:
+    """Let the processes that Ray starts ignore SIGHUP, which a closed terminal sends to all of a command.
+
+    Without Ray's control process the search could not stop its trials when it gets the same signal.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # what is ignored stays so in new processes
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before if before is not None else signal.SIG_DFL)
 
 
 @contextlib.contextmanager

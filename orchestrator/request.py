@@ -6,7 +6,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
 from pydantic import ValidationError
 
 from results.errors import RunError
@@ -15,6 +14,7 @@ from results.run.run_folder import RunFolder
 from results.run.search_request import DEFAULT_FOLDS, SearchRequest, flag_of, parse_request
 from search_spaces.registry import space_named
 from trainables.common.errors import ConfigError, UnknownNameError
+from trainables.common.plain_yaml import PlainYamlError, load_yaml
 from trainables.config.tasks import task_named
 from trainables.config.trial_config import flatten, parse_setting
 from trainables.models.registry import backbone_named
@@ -72,11 +72,11 @@ def read_config(path: Path) -> dict[str, Any]:
         ConfigError: If the file cannot be read, or a value is not allowed.
     """
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = load_yaml(path.read_bytes())
     except OSError as error:
         raise ConfigError(f"--config {path} cannot be read: {error.strerror or error}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"--config {path} is not valid YAML: {str(error).splitlines()[0]}") from error
+    except PlainYamlError as error:
+        raise ConfigError(f"--config {path} is not valid YAML: {error}") from error
     if not isinstance(values, Mapping) or not all(isinstance(name, str) for name in values):
         raise ConfigError(f"--config {path} must hold names and values of options, such as `trials: 24`")
     if "fingerprint" in values:

@@ -2,6 +2,8 @@
 
 OrchestrateError
 ├── RunError        a run folder that is missing, in use, or not as expected
+│   ├── DamagedFileError    a file of a run that does not hold what it should
+│   └── RecordExistsError   a trial that has a record already
 ├── ScoreError      a score that the data are too few for
 ├── EnsembleError   an ensemble that cannot be built from the available trials
 └── ExportError     a bundle that cannot be written, or that disagrees with its source
@@ -16,6 +18,14 @@ class RunError(OrchestrateError):
 
 class ScoreError(OrchestrateError):
     """A score that the data are too few for."""
+
+
+class DamagedFileError(RunError):
+    """A file of a run that does not hold what it should; the message names it."""
+
+
+class RecordExistsError(RunError):
+    """A trial that has a record already, which is kept."""
 
 
 class EnsembleError(OrchestrateError):

@@ -1,6 +1,7 @@
 """Registry of the search spaces by task, and lookup of a user's own space."""
 
 import importlib
+import importlib.machinery
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -85,6 +86,26 @@ def space_named(name: str) -> Space:
     if not callable(own_space):
         raise ConfigError(f"--space {name}: module {module_name} has no function {function_name!r}")
     return Space(name, own_space, tuple(getattr(user_module, "RECIPES", ())))
+
+
+def file_in_working_folder(name: str) -> Path | None:
+    """Return the file that a user's own space would be imported from, if only the working folder has it.
+
+    Nothing is imported.
+
+    Args:
+        name: Name of a space, as in `space_named`.
+    """
+    if ":" not in name:
+        return None
+    here, top = Path.cwd(), _MOVED.get(name, name).partition(":")[0].partition(".")[0]
+    if top in sys.builtin_module_names:
+        return None
+    elsewhere = [entry for entry in sys.path if Path(entry).resolve() != here.resolve()]
+    if importlib.machinery.PathFinder.find_spec(top, elsewhere) is not None:
+        return None
+    found = importlib.machinery.PathFinder.find_spec(top, [str(here)])
+    return None if found is None else Path(found.origin or here / top)
 
 
 def _import(name: str) -> ModuleType:

@@ -1,6 +1,7 @@
 """The end of a search on the command line: live view, closing summary, ensembles of recipes, exit code."""
 
 import functools
+import shlex
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from orchestrator.preflight.preflight import Notify
 from orchestrator.reporting.compute_savings import count_images, savings_from_sharing, savings_message
 from orchestrator.reporting.console import print_message
 from orchestrator.reporting.terminal import SearchProgress, closing_summary
-from orchestrator.tuning.session import OpenView, SearchOutcome, SearchView
+from orchestrator.tuning.session import OpenView, SearchOutcome, SearchView, write_reports
 from orchestrator.tuning.setup import Prepared
 from orchestrator.tuning.trial_manager import RUN_ALONE
 from results.errors import RunError
@@ -18,6 +19,7 @@ from results.run.records import TrialRecord
 from results.run.run_folder import RunFolder
 from results.scores.leaderboard import OPTIMISTIC, OPTIMISTIC_NOTE, settings_text
 from results.scores.ranking import Objective
+from trainables.common.errors import SplitError
 from trainables.data.splits import read_split
 
 INTERRUPTED = 130
@@ -57,15 +59,16 @@ def close_search(outcome: SearchOutcome, console: Console, *, finish: bool) -> i
         RunError: If no trial was completed.
     """
     run, complete = outcome.run, outcome.complete
-    if complete and not outcome.is_interrupted:
-        from orchestrator.postprocessing.recipe_ensembles import combine_recipes
-
-        combine_recipes(run, outcome.search, complete, console)
     console.print(_summary(outcome), soft_wrap=True)
+    for message in write_reports(outcome):
+        print_message(console, message)
     if outcome.is_interrupted:
         return INTERRUPTED
     if not complete:
         raise RunError(_nothing_complete(_short(run.path), outcome.records))
+    from orchestrator.postprocessing.recipe_ensembles import combine_recipes
+
+    combine_recipes(run, outcome.search, complete, console)
     if finish:
         from orchestrator.cli.finish import finish_run
 
@@ -81,12 +84,11 @@ def notify_on(console: Console) -> Notify:
 def _summary(outcome: SearchOutcome) -> RenderableType:
     search, records = outcome.search, outcome.records
     best = Objective(search.metric).best(outcome.complete)
-    images = count_images(read_split(outcome.run.split_file), search.classes)
     return closing_summary(
         records=records,
         metric=search.metric,
         best=None if best is None else (best.number, best.value or 0.0, _described(best)),
-        saved=savings_message(savings_from_sharing(records, images)),
+        saved=_saved(outcome),
         folder=_short(outcome.run.path),
         commands=_next_commands(
             outcome.run,
@@ -102,12 +104,21 @@ def _described(record: TrialRecord) -> str:
     return f"{text} {OPTIMISTIC} {OPTIMISTIC_NOTE}" if record.is_optimistic else text
 
 
+def _saved(outcome: SearchOutcome) -> str:
+    """The compute that sharing has saved; empty if the split that it is counted by is gone."""
+    try:
+        split = read_split(outcome.run.split_file)
+    except SplitError:
+        return ""
+    return savings_message(savings_from_sharing(outcome.records, count_images(split, outcome.search.classes)))
+
+
 def _next_commands(run: RunFolder, *, has_results: bool, may_resume: bool) -> list[str]:
-    folder = _short(run.path)
+    folder = shlex.quote(_short(run.path))
     commands = [f"orchestrate resume {folder}"] if may_resume else []
     if has_results:
         commands += [
-            f"tensorboard --logdir {_short(run.path.parents[1])}",
+            f"tensorboard --logdir {shlex.quote(_short(run.path.parents[1]))}",
             f"orchestrate leaderboard {folder}",
             f"orchestrate ensemble {folder}",
         ]

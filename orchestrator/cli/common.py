@@ -27,10 +27,14 @@ def add_format(parser: argparse.ArgumentParser) -> None:
 
 
 def open_run(arguments: argparse.Namespace) -> "RunFolder":
-    """The run folder that the user named."""
+    """The run folder that the user named; says on standard error which of its trials are damaged."""
+    from orchestrator.reporting.console import messages, print_message
     from results.run.run_folder import find_run
 
-    return find_run(arguments.run, arguments.runs)
+    folder = find_run(arguments.run, arguments.runs)
+    for damage in folder.damage().values():
+        print_message(messages(), str(damage))
+    return folder
 
 
 def add_model(parser: argparse.ArgumentParser, *, refit: str = "") -> None:

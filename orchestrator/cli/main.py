@@ -26,6 +26,7 @@ from orchestrator.cli import (
     search,
     thresholds,
 )
+from orchestrator.cli.signals import ended_like_ctrl_c
 
 # Albumentations asks the network for a newer release when it is imported, unless it is told not to.
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
@@ -70,10 +71,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from trainables.common.errors import OrchestrateError
 
     try:
-        return int(verb.run(chosen))
+        with ended_like_ctrl_c():
+            return int(verb.run(chosen))
     except OrchestrateError as error:
         print(f"orchestrate {chosen.verb}: {error}", file=sys.stderr)
-        return 2
+        return error.exit_code
     except BrokenPipeError:
         # The reader, such as head, has seen enough. Python must not complain when it closes the stream.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

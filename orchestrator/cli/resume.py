@@ -2,17 +2,21 @@
 
 import argparse
 
-from orchestrator.cli.common import add_run, open_run
+from orchestrator.cli.common import add_run
 from orchestrator.reporting.console import messages
 
 HELP = "go on with a search that was interrupted or killed"
 EPILOG = """\
 Finished trials stay as they are; those that were running are run again under
-their own numbers, from their last checkpoint where they had one.
+their own numbers, from their last checkpoint where they had one. So are
+trials whose files are damaged, and those whose worker died or for which the
+machine was not ready: a full disk, a missing file. Others that failed are
+tried again if --retry names their cause.
 
 examples:
   orchestrate resume latest
   orchestrate resume benign_malignant/first --minutes 30
+  orchestrate resume first --retry exception out_of_memory
 """
 
 
@@ -26,12 +30,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--trials", type=int, help="number of trials in all (default: as the search was asked)"
     )
+    parser.add_argument(
+        "--retry",
+        nargs="*",
+        metavar="CAUSE",
+        help="try trials again that ended for one of these causes (default: lost_worker environment)",
+    )
+    parser.add_argument(
+        "--space",
+        metavar="MODULE:FUNCTION",
+        help="the search's own space, said again for a run that was made elsewhere",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Resume; returns the exit code."""
-    folder, console = open_run(arguments), messages()
+    from results.run.run_folder import find_run
+
+    folder, console = find_run(arguments.run, arguments.runs), messages()
     from orchestrator.cli.closing import close_search, notify_on, terminal_view
+    from orchestrator.tuning.reopen import resume_options
     from orchestrator.tuning.session import resume_search
 
     outcome = resume_search(
@@ -39,6 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
         address=arguments.address,
         minutes=arguments.minutes,
         trials=arguments.trials,
+        options=resume_options(arguments.retry, arguments.space),
         notify=notify_on(console),
         open_view=terminal_view(console),
     )

@@ -31,12 +31,7 @@ def _training_data(run: RunFolder, fingerprint: str, store: str, task: str) -> T
 def _runtime(run: RunFolder, device: Device) -> TrialRuntime:
     search = run.search()
     context = SpaceContext.model_validate(search.space_context)
-    inventory = take_inventory(
-        search.backbones,
-        weights_dir=search.request.weights_dir,
-        may_download=False,
-        is_random=search.request.fixed_params.get("model.weights") == "random",
-    )
+    inventory = _inventory(search)
     _check_weights(inventory, search.weights)
     taps = {}
     for name in inventory.usable:
@@ -57,6 +52,15 @@ def _runtime(run: RunFolder, device: Device) -> TrialRuntime:
     )
 
 
+def _inventory(search: SearchRecord) -> Inventory:
+    return take_inventory(
+        search.backbones,
+        weights_dir=search.request.weights_dir,
+        may_download=False,
+        is_random=search.request.fixed_params.get("model.weights") == "random",
+    )
+
+
 def _check_weights(inventory: Inventory, expected: Mapping[str, str]) -> None:
     """Make sure that this machine has the weights the search was started with, and no others."""
     for name, sha256 in expected.items():
@@ -68,6 +72,17 @@ def _check_weights(inventory: Inventory, expected: Mapping[str, str]) -> None:
             )
         if file.sha256 != sha256:
             raise WeightsError(f"{file.path} is not the file that the search was started with")
+
+
+def check_run_data(run: RunFolder, search: SearchRecord) -> None:
+    """Check split and weights of a run on this machine, so that no trial fails for want of them.
+
+    Raises:
+        SplitError: If the split is missing, changed, or of other data.
+        WeightsError: If pretrained weights are missing, or not those that the search was started with.
+    """
+    read_split(run.split_file).check_fingerprint(search.fingerprint)
+    _check_weights(_inventory(search), search.weights)
 
 
 def open_run_data(run: RunFolder, search: SearchRecord, device: Device) -> tuple[TrainingData, TrialRuntime]:

@@ -7,6 +7,7 @@ from the set of Okabe and Ito, which stays distinct for colour-blind readers.
 import io
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -158,8 +159,28 @@ def confusion_picture(
     return _png(figure)
 
 
+@dataclass(frozen=True, slots=True)
+class RowsOf:
+    """Some images of a memory-mapped array; only those that are drawn are read.
+
+    Attributes:
+        images: All images, shape (rows, height, width[, channels]).
+        rows: Row of each image, shape (images,).
+    """
+
+    images: NDArray[Any]
+    rows: IntArray
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> NDArray[Any]:
+        image: NDArray[Any] = self.images[self.rows[index]]
+        return image
+
+
 def mistakes_sheet(
-    images: NDArray[Any],
+    images: NDArray[Any] | RowsOf,
     labels: IntArray,
     probabilities: FloatArray,
     rows: IntArray,

@@ -241,8 +241,12 @@ class TensorBoardLog:
         if number not in self._files:
             self._files[number] = self._new_file(number, step)
             self._started[number] = self.clock()
-        with self._files[number].open("ab") as file:
-            file.write(_as_records([event]))
+        try:
+            with self._files[number].open("ab") as file:
+                file.write(_as_records([event]))
+        except OSError:
+            del self._files[number]  # it may end in half a record, behind which nothing is read
+            raise
 
     def _new_file(self, number: int, step: int) -> Path:
         """Start a new event file, because that of an interrupted session may end in half a record.

@@ -1,10 +1,14 @@
-"""The private parts of Optuna that we use, here and nowhere else: `_trial_id` and `_get_trials`."""
+"""The private parts of Optuna that we use, here and nowhere else: `_trial_id`, `_get_trials`, its journal."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import optuna
+from optuna.storages.journal._storage import JournalOperation
 from optuna.trial import FrozenTrial
+
+OPERATION: Final = "op_code"  # key of the operation in a line of the journal
+ENDS_TRIAL: Final = int(JournalOperation.SET_TRIAL_STATE_VALUES)
 
 
 def open_trial(study: optuna.Study, frozen: FrozenTrial) -> optuna.Trial:

@@ -31,6 +31,10 @@ _NEVER_PRUNED: Final = 4  # first trials that always finish
 _SAMPLE: Final = 64
 
 
+class MissingStudyError(ConfigError):
+    """A study that is not in its storage, or cannot be read there."""
+
+
 class OptunaStudy:
     """The trials of one Optuna study: asks for them, prunes them and tells their results.
 
@@ -76,6 +80,11 @@ class OptunaStudy:
                 matching_params(self.space.function, self.context, config),
                 user_attrs={"recipe": point.recipe, "settings": flatten(config.model_dump(mode="json"))},
             )
+
+    @property
+    def has_more(self) -> bool:
+        """True if `ask` has a trial to hand out."""
+        return bool(self._orphans) or self.handed_out < self.trials
 
     def adopt(self, records: Mapping[int, TrialRecord]) -> int:
         """Take over trials that an interrupted search left running.
@@ -151,6 +160,8 @@ class OptunaStudy:
             trial.set_user_attr("cause", record.cause)
         if record.state == "complete":
             self.study.tell(trial, record.value)
+        elif record.cause == "environment":
+            self.study.tell(trial, state=TrialState.FAIL)  # it says nothing about the configuration
         else:
             # The sampler ranks unfinished trials by their last epoch.
             if record.value is not None and record.epochs > 0:
@@ -168,18 +179,19 @@ def open_study(
     direction: Direction = "maximize",
     is_new: bool,
 ) -> optuna.Study:
-    """Open or create the study of a run.
+    """Create the study of a run, or open it again.
 
     Args:
         storage: Any Optuna storage URL; None for a journal file.
-        journal: Path of the journal file.
+        journal: Path of the journal file; a damaged one is cut back to its last whole line.
         name: Name of the study within its storage.
         seed: Random seed of the sampler.
         epochs: Largest number of epochs of a trial.
         direction: Direction in which the metric is optimised.
-        is_new: The study must not exist yet.
+        is_new: Create the study, which must not exist yet; else it must exist.
 
     Raises:
+        MissingStudyError: If there is no such study to open again, or its journal cannot be understood.
         ConfigError: If a new study exists, an old one has the other direction, or the storage cannot be
             opened.
     """
@@ -187,22 +199,25 @@ def open_study(
     # A resumed trial reports epochs again that the study has; the first report counts.
     warnings.filterwarnings("ignore", message="The reported value is ignored")
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+    pruner = optuna.pruners.SuccessiveHalvingPruner(
+        min_resource=first_rung(epochs), reduction_factor=REDUCTION
+    )
     try:
-        study = optuna.create_study(
-            storage=storage or JournalStorage(RunJournal(journal)),
-            study_name=name,
-            direction=direction,
-            load_if_exists=not is_new,
-            pruner=optuna.pruners.SuccessiveHalvingPruner(
-                min_resource=first_rung(epochs), reduction_factor=REDUCTION
-            ),
-        )
+        place: Any = storage or JournalStorage(RunJournal(journal))
+        if is_new:
+            study = optuna.create_study(storage=place, study_name=name, direction=direction, pruner=pruner)
+        else:
+            study = optuna.load_study(storage=place, study_name=name, pruner=pruner)
+            study.get_trials(deepcopy=False)
     except optuna.exceptions.DuplicatedStudyError as error:
         raise ConfigError(
             f"{storage} holds a study {name!r} already; give the search another --name"
         ) from error
+    except KeyError as error:
+        raise MissingStudyError(f"{storage or journal} holds no study {name!r}") from error
     except Exception as error:
-        raise ConfigError(f"the Optuna storage {storage or journal} cannot be opened: {error}") from error
+        message = f"the Optuna storage {storage or journal} cannot be opened: {error}"
+        raise (ConfigError if storage else MissingStudyError)(message) from error
     known = study.direction.name.lower()
     if known != direction:
         raise ConfigError(

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from results.run.records import TrialRecord
+from results.run.records import Cause, TrialRecord
 from trainables.common.errors import ConfigError
 from trainables.config.trial_config import TrialConfig
 
@@ -25,6 +25,21 @@ class TrialSpec:
     params: dict[str, Any]
     recipe: str = ""
     is_alone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TrialFailure:
+    """Failure of a trial for a reason outside its configuration.
+
+    Attributes:
+        cause: `environment` or `lost_worker`.
+        reason: What failed, in one line.
+        is_disk_full: No trial can keep its results until there is room.
+    """
+
+    cause: Cause
+    reason: str
+    is_disk_full: bool = False
 
 
 class InvalidPointError(ConfigError):

@@ -7,11 +7,14 @@ Tune's own experiment state is not used: the run folder is the truth, so a kille
 import logging
 import os
 import shutil
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+import ray
 from ray import tune
 from ray.tune import PlacementGroupFactory
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
@@ -20,11 +23,13 @@ from ray.tune.search import Searcher
 from cluster.resources import Machine
 from orchestrator.tuning.allocation import ResourceAllocator, ResourceRequest
 from orchestrator.tuning.interrupts import interruptible
-from orchestrator.tuning.ray_private import survive_out_of_memory
+from orchestrator.tuning.lifeline import watched
+from orchestrator.tuning.ray_private import end_worker, survive_out_of_memory
 from orchestrator.tuning.trial_manager import GRACE_SECONDS, TrialManager, TrialSpec
 from orchestrator.tuning.trial_runner import TrialRunner, WorkerReport
 from results.run.records import Cause
 from results.run.run_folder import RunFolder
+from trainables.common.errors import MachineError, OrchestrateError
 from trainables.config.trial_config import TrialConfig
 
 _QUIET: Final = {
@@ -37,6 +42,9 @@ _QUIET: Final = {
     "TUNE_GLOBAL_CHECKPOINT_S": "600",
     "RAY_AIR_NEW_OUTPUT": "0",  # the new output prints a table even with verbose=0
 }
+
+
+_LOOK_SECONDS: Final = 1.0  # between two looks for workers that hang
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,21 +101,35 @@ class _Trainable(tune.Trainable):
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _SharedState:
     """State shared by searcher, scheduler and callback.
+
+    Tune takes errors that these three raise for failures of the trial at hand, or wraps them in its own. So
+    they note an error here, and the search stops with it after the step.
 
     Attributes:
         manager: Manager of the trials.
         allocator: Allocator of resources.
         numbers: Tune's trial id -> trial number.
         waiting: Trial number -> resources of a trial whose worker does not run yet.
+        error: First error of searcher, scheduler or callback.
     """
 
     manager: TrialManager
     allocator: ResourceAllocator
     numbers: dict[str, int]
     waiting: dict[int, ResourceRequest]
+    error: Exception | None = None
+
+    @contextmanager
+    def noting_errors(self) -> Iterator[None]:
+        """Note an error, and hand out no further trial after it."""
+        try:
+            yield
+        except Exception as error:
+            self.error = self.error or error
+            self.manager.is_stopping = True
 
     def config_of(self, number: int) -> TrialConfig | None:
         trial = self.manager.running.get(number)
@@ -139,6 +161,12 @@ class _Searcher(_NotPickled, Searcher):
 
     def suggest(self, trial_id: str) -> Any:
         """Return the configuration of the next trial, `FINISHED` at the end, or None for not now."""
+        suggested: Any = None
+        with self._state.noting_errors():
+            suggested = self._next(trial_id)
+        return suggested
+
+    def _next(self, trial_id: str) -> Any:
         state = self._state
         if state.manager.is_over:
             return Searcher.FINISHED
@@ -185,21 +213,31 @@ class _Scheduler(_NotPickled, FIFOScheduler):
         self._state = state
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        number = self._state.numbers[trial.trial_id]
-        cause = self._follow(number, result["step"])
-        if cause is None:
-            return str(TrialScheduler.CONTINUE)
-        self._state.manager.on_stop(number, cause)
-        return str(TrialScheduler.STOP)
+        number, cause = self._state.numbers[trial.trial_id], None
+        with self._state.noting_errors():
+            cause = self._follow(number, result["step"])
+            if cause is not None:
+                self._state.manager.on_stop(number, cause)
+        return str(TrialScheduler.CONTINUE if cause is None else TrialScheduler.STOP)
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
-        number, state = self._state.numbers[trial.trial_id], self._state
+        number = self._state.numbers[trial.trial_id]
+        with self._state.noting_errors():
+            self._end(number, result["step"])
+
+    def _end(self, number: int, step: WorkerReport) -> None:
+        """Pass the end of a trial to the manager."""
+        state = self._state
         config = state.config_of(number)
-        if config is not None:
-            self._follow(number, result["step"])
-            state.manager.on_end(number)
-            if state.manager.is_postponed(number):
-                state.allocator.ran_out(config)
+        if config is None:
+            return
+        self._follow(number, step)
+        if step.failure is not None:
+            state.manager.on_failure(number, step.failure)
+            return
+        state.manager.on_end(number)
+        if state.manager.is_postponed(number):
+            state.allocator.ran_out(config)
 
     def _follow(self, number: int, step: WorkerReport) -> Cause | None:
         """Pass a worker's report to manager and allocator; returns the cause to stop, or None to go on."""
@@ -220,10 +258,10 @@ class _Scheduler(_NotPickled, FIFOScheduler):
 
 
 class _Workers(_NotPickled, tune.Callback):
-    """Notes the start of workers, and reports dead ones to the trial manager."""
+    """Notes the start of workers, reports dead ones to the trial manager, and ends those that hang."""
 
     def __init__(self, state: _SharedState) -> None:
-        self._state = state
+        self._state, self._looked_at = state, time.monotonic()
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         number = self._state.numbers[trial.trial_id]
@@ -236,9 +274,25 @@ class _Workers(_NotPickled, tune.Callback):
         config = state.config_of(number)
         if config is not None:
             message = _last_words(trial)
-            state.manager.on_worker_lost(number, cause_of_loss(message), message)
+            with state.noting_errors():
+                state.manager.on_worker_lost(number, cause_of_loss(message), message)
             if state.manager.is_postponed(number):
                 state.allocator.ran_out(config)
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Stop the search if something is wrong with it; end workers that hang."""
+        state = self._state
+        if state.error is not None:
+            raise state.error
+        if state.manager.fault is not None:
+            raise state.manager.fault
+        now = time.monotonic()
+        if now - self._looked_at >= _LOOK_SECONDS:
+            self._looked_at = now
+            hung = state.manager.hung()
+            for trial in trials:
+                if not trial.is_finished() and state.numbers.get(trial.trial_id) in hung:
+                    end_worker(trial)
 
 
 def cause_of_loss(message: str) -> Cause:
@@ -277,6 +331,9 @@ def run_trials(
         resources: Resources of one trial.
         make_runner: Function called in a worker with the arguments of `TrialRunner`; a benchmark passes one
             whose trials do not train.
+
+    Raises:
+        MachineError: If the machine fails the search: no trial can run, or the run folder cannot be written.
     """
     os.environ.update(_QUIET)
     survive_out_of_memory()
@@ -305,13 +362,38 @@ def run_trials(
             checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
         ),
     )
-    with interruptible(manager):
+    control = str(ray.get_runtime_context().gcs_address)
+    with interruptible(manager), watched(control, manager.say, run.resume_command):
         try:
             tuner.fit()
+        except Exception as error:
+            manager.is_stopping = True
+            raise _explained(state.error or manager.fault or error, run) from error
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
         if not manager.is_stopping:
             manager.end_late_trials()
+
+
+def _explained(error: Exception, run: RunFolder) -> Exception:
+    """The error of a search as a sentence if a disk or another part of the machine is behind it."""
+    if isinstance(error, OrchestrateError):
+        return error
+    reason = _failed_call(error)
+    if reason is None:
+        return error
+    return MachineError(f"the search had to stop: {reason}. Mend that, then go on with: {run.resume_command}")
+
+
+def _failed_call(error: BaseException | None) -> str | None:
+    """What the operating system refused, whether as a cause of the error or in Tune's text about one."""
+    text = str(error).strip().splitlines()
+    while error is not None:
+        if isinstance(error, OSError):
+            return str(error)
+        error = error.__cause__ or error.__context__
+    last = text[-1] if text else ""
+    return last if "[Errno " in last else None
 
 
 def _allocator(manager: TrialManager, resources: Resources) -> ResourceAllocator:

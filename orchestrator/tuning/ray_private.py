@@ -1,5 +1,11 @@
-"""The private parts of Ray that we use, here and nowhere else: two modules that look up `RayActorError`."""
+"""The private parts of Ray that we use, here and nowhere else.
 
+They are two modules that look up `RayActorError`, and the handle of a trial's worker.
+"""
+
+from typing import Any
+
+import ray
 from ray.air.execution._internal import actor_manager
 from ray.exceptions import OutOfMemoryError, RayActorError
 from ray.tune.execution import tune_controller
@@ -15,3 +21,13 @@ def survive_out_of_memory() -> None:
     # Both modules use the name in isinstance(): a tuple of classes widens the check and changes nothing else.
     for module in (actor_manager, tune_controller):
         vars(module)["RayActorError"] = (RayActorError, OutOfMemoryError)
+
+
+def end_worker(trial: Any) -> None:
+    """Kill the worker of one of Tune's trials, even if its process is stopped or hangs.
+
+    Tune reports it as the death of a worker.
+    """
+    worker = trial.temporary_state.ray_actor
+    if worker is not None:
+        ray.kill(worker)

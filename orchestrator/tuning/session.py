@@ -12,7 +12,8 @@ from orchestrator.preflight.preflight import Notify
 from orchestrator.reporting.tensorboard import TensorBoardLog, setting_columns
 from orchestrator.request import SearchRequest
 from orchestrator.tuning.allocation import SHARES
-from orchestrator.tuning.setup import Prepared, deadline_of, prepare_search, reopen_search
+from orchestrator.tuning.reopen import DEFAULT_OPTIONS, ResumeOptions, reopen_search
+from orchestrator.tuning.setup import Prepared, deadline_of, prepare_search
 from orchestrator.tuning.trial_manager import Callback, TrialManager
 from results.run.records import SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
@@ -47,7 +48,7 @@ class SearchOutcome:
         run: Run folder of the search.
         search: Request and facts of the search.
         records: Records of all trials that ended, in order of their numbers.
-        is_interrupted: Ctrl-C or SIGTERM ended it.
+        is_interrupted: Ctrl-C, SIGTERM or SIGHUP ended it.
     """
 
     run: RunFolder
@@ -89,6 +90,7 @@ def resume_search(
     address: str | None,
     minutes: float | None,
     trials: int | None,
+    options: ResumeOptions = DEFAULT_OPTIONS,
     notify: Notify,
     open_view: OpenView,
 ) -> SearchOutcome:
@@ -99,20 +101,18 @@ def resume_search(
         address: Address of a Ray cluster, as for `run_search`.
         minutes: Time budget from now on; None keeps the search's own.
         trials: Number of trials in all; None keeps the search's own.
+        options: Trials to try again, and the search space where it must be named.
         notify: Function called with messages before the first trial.
         open_view: Function that opens the view of the trials.
 
     Raises:
         OrchestrateError: If the run folder, its data or its study cannot be read.
     """
-    record = run.search()
     changes = {name: value for name, value in (("minutes", minutes), ("trials", trials)) if value is not None}
-    changed = record.with_options(**changes)
+    changed = run.search().with_options(**changes)
 
     def prepare(connect_once: Callable[[], Connection]) -> Prepared:
-        if changed != record:
-            run.write_search(changed)
-        return reopen_search(run, connect_once, notify)
+        return reopen_search(run, connect_once, notify, options, record=changed)
 
     return _run(prepare, resumed=run, address=address, notify=notify, open_view=open_view)
 
@@ -131,14 +131,38 @@ def _run(
         prepared = prepare(connect_once)
         if resumed is None:
             stack.enter_context(prepared.run.exclusive())
-        is_interrupted = _run_trials(prepared, open_view, machines())
-    outcome = SearchOutcome(prepared.run, prepared.record, tuple(prepared.run.records()), is_interrupted)
-    if outcome.complete:
-        write_atomically(prepared.run.leaderboard_file, rows_as_csv(leaderboard(prepared.run)))
-        from orchestrator.reporting.best_trials import draw_best
+        is_interrupted = prepared.has_more and _run_trials(prepared, open_view, machines())
+    return SearchOutcome(prepared.run, prepared.record, tuple(prepared.run.records()), is_interrupted)
 
-        draw_best(prepared.run, prepared.record, outcome.complete)
-    return outcome
+
+def write_reports(outcome: SearchOutcome) -> list[str]:
+    """Write the leaderboard, and pictures of the best trials for TensorBoard.
+
+    Neither is worth the end of a search: what cannot be written is left out.
+
+    Returns:
+        What was left out, and why, in sentences.
+    """
+    if not outcome.complete:
+        return []
+    missed = []
+    for name, write in (("the leaderboard", _write_leaderboard), ("pictures for TensorBoard", _draw)):
+        try:
+            write(outcome)
+        except Exception as error:  # the data may be gone, the disk full, or the memory too small
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            missed.append(f"{name} could not be written: {reason}")
+    return missed
+
+
+def _write_leaderboard(outcome: SearchOutcome) -> None:
+    write_atomically(outcome.run.leaderboard_file, rows_as_csv(leaderboard(outcome.run)))
+
+
+def _draw(outcome: SearchOutcome) -> None:
+    from orchestrator.reporting.best_trials import draw_best
+
+    draw_best(outcome.run, outcome.search, outcome.complete)
 
 
 @contextmanager
@@ -163,13 +187,16 @@ def _connector(
 
 
 def _run_trials(prepared: Prepared, open_view: OpenView, machines: tuple[Machine, ...]) -> bool:
-    """Run the trials; returns True if Ctrl-C ended them."""
+    """Run the trials; returns True if the user ended them."""
     from orchestrator.tuning.ray_backend import run_trials
 
     record, run = prepared.record, prepared.run
     log = TensorBoardLog(run.tensorboard, metric=record.metric, split=record.split_name)
-    log.write_experiment(setting_columns({"model.backbone": record.backbones}))
     with open_view(prepared) as view:
+        try:
+            log.write_experiment(setting_columns({"model.backbone": record.backbones}))
+        except OSError as error:
+            view.note(f"TensorBoard will show no table of settings: {error}")
         manager = TrialManager(
             run,
             record,
@@ -177,6 +204,7 @@ def _run_trials(prepared: Prepared, open_view: OpenView, machines: tuple[Machine
             (view, log),
             deadline=deadline_of(record, time.time()),
             clock=time.time,
+            say=view.note,
         )
         if record.recipes:
             view.note(f"first points: {', '.join(record.recipes)}")

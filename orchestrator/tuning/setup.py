@@ -1,23 +1,25 @@
 """Setup of a search: preflight, run folder, record and study, all checked before a trial starts."""
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from orchestrator.preflight.preflight import Connector, Notify, Preflight, run_preflight, slots_for
+from orchestrator.preflight.preflight import Connector, Notify, Preflight, run_preflight
 from orchestrator.request import SearchRequest, check_request
-from orchestrator.study.study import OptunaStudy, open_study
+from orchestrator.study.recovery import StudyPlace
+from orchestrator.study.study import OptunaStudy
+from results.errors import RunError
 from results.run.records import SearchRecord
 from results.run.run_folder import RunFolder
 from results.run.versions import package_versions
 from results.scores.ranking import Objective
 from search_spaces.context import SpaceContext
-from search_spaces.registry import Space, space_named
-from trainables.common.errors import DataError
-from trainables.config.tasks import task_named
-from trainables.data.sources import is_built_in, load_patch_set
+from search_spaces.enqueue import InitialPoint
+from trainables.config.trial_config import flatten
+from trainables.data.sources import is_built_in
 from trainables.data.splits import write_split
 
 METRIC: Final = "auc"
@@ -31,13 +33,18 @@ class Prepared:
         run: Run folder of the search.
         record: Request and facts of the search.
         study: Optuna study of the search.
-        slots: Number of trials at once.
+        slots: Number of trials at once; 0 where no trial is left to run.
     """
 
     run: RunFolder
     record: SearchRecord
     study: OptunaStudy
     slots: int
+
+    @property
+    def has_more(self) -> bool:
+        """True if a trial is left to run."""
+        return self.study.has_more
 
 
 def prepare_search(
@@ -58,10 +65,23 @@ def prepare_search(
     run = check_request(request)
     preflight = run_preflight(request, connect, notify)
     record = _search_record(preflight, run.path.name, command)
-    run.path.mkdir(parents=True)
+    try:
+        run.path.mkdir(parents=True)
+    except FileExistsError as error:
+        raise RunError(
+            f"another search has made {run.path} meanwhile; give this one another --name"
+        ) from error
     try:
         write_split(run.split_file, preflight.split)
-        study = _study(run, record, preflight.space, is_new=True)
+        write_initial_points(run, preflight.initial_points)
+        context = SpaceContext.model_validate(record.space_context)
+        study = OptunaStudy(
+            study_place(run, record).open(is_new=True),
+            preflight.space,
+            context,
+            request.fixed_params,
+            trials=request.trials,
+        )
         study.enqueue(preflight.initial_points)
         run.write_search(record)
     except BaseException:
@@ -109,55 +129,23 @@ def _search_record(preflight: Preflight, name: str, command: str) -> SearchRecor
     )
 
 
-def reopen_search(run: RunFolder, connect: Connector, notify: Notify) -> Prepared:
-    """Open an interrupted search to go on with it.
-
-    Raises:
-        OrchestrateError: If the run folder, its data or its study cannot be read.
-    """
-    record = run.search()
-    try:
-        run.patch_set()
-    except DataError:
-        notify(f"the stored copy of the data is gone; reading {record.request.data} again")
-        patch_set, _ = load_patch_set(
-            str(record.request.data),
-            task=task_named(record.task),
-            label_codes=record.label_codes,  # type: ignore[arg-type]
-            store=Path(record.store),
-            source=record.request.source,
-            max_value=record.request.max_value,
-            upper_folders=record.request.upper_folders,
-            as_declared=record.max_value is None,  # a search of an earlier version
-        )
-        if patch_set.fingerprint != record.fingerprint:
-            raise DataError(
-                f"{record.request.data} is not what this search was started on; it has changed since"
-            ) from None
-    study = _study(run, record, space_named(record.request.space_name), is_new=False)
-    again = study.adopt({trial.number: trial for trial in run.records()})
-    done = len(run.records())
-    notify(
-        f"{done} of {record.request.trials} trials are finished and stay; {again} that were running are run "
-        "again"
-    )
-    return Prepared(run, record, study, slots_for(record.request, record.gpus_per_trial, connect()))
-
-
-def _study(run: RunFolder, record: SearchRecord, space: Space, *, is_new: bool) -> OptunaStudy:
-    """Open the study of a run."""
+def study_place(run: RunFolder, record: SearchRecord) -> StudyPlace:
+    """Return where the study of a run lies."""
     request = record.request
-    study = open_study(
+    return StudyPlace(
         storage=request.study_storage,
         journal=run.study_file,
         name=f"{record.task}/{record.name}",
         seed=request.seed,
         epochs=request.epochs,
         direction=Objective(record.metric).direction,
-        is_new=is_new,
     )
-    context = SpaceContext.model_validate(record.space_context)
-    return OptunaStudy(study, space, context, request.fixed_params, trials=request.trials)
+
+
+def write_initial_points(run: RunFolder, points: Sequence[InitialPoint]) -> None:
+    """Write the points to try first, for a study that is lost before they ran."""
+    plain = [{"recipe": point.recipe, "settings": flatten(point.settings)} for point in points]
+    run.write_json(run.initial_points_file, plain)
 
 
 def deadline_of(record: SearchRecord, started: float) -> float | None:

@@ -3,19 +3,24 @@
 It knows neither Ray nor Optuna; the backend calls it from one thread.
 """
 
+import contextlib
 import dataclasses
 import heapq
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
-from orchestrator.study.trial_spec import InvalidPointError, Study, TrialSpec
+from orchestrator.study.trial_spec import InvalidPointError, Study, TrialFailure, TrialSpec
+from orchestrator.tuning.watchdog import Watchdog
+from results.errors import DamagedFileError, RecordExistsError
 from results.run.records import Cause, SearchRecord, State, TrialRecord
 from results.run.run_folder import RunFolder
 from results.scores.ranking import Objective
-from trainables.common.errors import ConfigError
+from trainables.common.errors import ConfigError, MachineError
+from trainables.common.files import set_aside
 from trainables.config.trial_config import TrialConfig, flatten
 from trainables.features.feature_use import FeatureUse
 
@@ -23,6 +28,8 @@ _COLLAPSE_PATIENCE: Final = 8  # epochs in a row that a fold may score all image
 GRACE_SECONDS: Final = 60.0  # after the deadline, for a trial to end itself with what it has
 _INVALID_IN_A_ROW: Final = 20
 _LOST_AGAIN: Final = 2  # times that a trial is handed out again after its worker died
+_ENVIRONMENT_IN_A_ROW: Final = 3  # failures for reasons outside the trials, after which all would fail
+_RECORD_SECONDS: Final = 2.0  # a record on a network file system may be visible a little later
 RUN_ALONE: Final = "ran out of memory beside other trials and was run again alone"
 
 
@@ -61,6 +68,10 @@ class TrialManager:
         callbacks: Callbacks for every event of a trial.
         deadline: Clock reading after which nothing starts and running trials are stopped; None for no limit.
         clock: Function that returns seconds; injected for tests.
+        say: Function called with messages for the user.
+
+    Attributes:
+        fault: What keeps all trials from running; the search stops with it. None without one.
     """
 
     def __init__(
@@ -72,10 +83,16 @@ class TrialManager:
         *,
         deadline: float | None,
         clock: Callable[[], float],
+        say: Callable[[str], None] = lambda message: None,
     ) -> None:
         self.run, self.search, self.study, self.callbacks = run, search, study, callbacks
         self.deadline, self.clock = deadline, clock
+        self.say = _without_terminal(say)
         self.running: dict[int, RunningTrial] = {}
+        self.fault: MachineError | None = None
+        self.watchdog = Watchdog(search.trial_minutes, clock, self.say)
+        self._in_a_row = 0  # trials that could not run
+        self._broken_callbacks: set[int] = set()
         self.is_stopping = False
         self._again: deque[TrialSpec] = deque()  # their workers died
         self._alone: deque[TrialSpec] = deque()  # they ran out of memory
@@ -105,8 +122,8 @@ class TrialManager:
             spec = self._alone.popleft()
         if spec is not None:
             self.running[spec.number] = RunningTrial(spec, self.clock())
-            for callback in self.callbacks:
-                callback.on_trial_start(spec.number, spec.config)
+            number, config = spec.number, spec.config
+            self._show(lambda callback: callback.on_trial_start(number, config))
         return spec
 
     def on_worker_start(self, number: int) -> None:
@@ -114,15 +131,18 @@ class TrialManager:
         trial = self.running.get(number)
         if trial is not None:
             trial.started_at = self.clock()
+            self.watchdog.started(number)
 
     def on_open(self, number: int, prefix: FeatureUse, *, device: str) -> None:
         """Note a trial's use of stored features and its device, for its record in case it is stopped."""
         trial = self.running[number]
         trial.prefix, trial.device = prefix, device
+        self.watchdog.heard(number)
 
     def on_memory(self, number: int, peak_bytes: int) -> None:
         """Note a trial's peak memory so far, for its record in case it is stopped."""
         self.running[number].peak_bytes = peak_bytes
+        self.watchdog.heard(number)
 
     def on_epoch(
         self, number: int, epoch: int, value: float, scalars: Mapping[str, float], collapsed: tuple[int, ...]
@@ -131,8 +151,9 @@ class TrialManager:
         trial = self.running[number]
         trial.epochs, trial.value = epoch, value
         trial.collapsed_for = {fold: trial.collapsed_for.get(fold, 0) + 1 for fold in collapsed}
-        for callback in self.callbacks:
-            callback.on_epoch_end(number, epoch, trial.spec.config.training.epochs, value, scalars)
+        epochs = trial.spec.config.training.epochs
+        self.watchdog.heard(number)
+        self._show(lambda callback: callback.on_epoch_end(number, epoch, epochs, value, scalars))
         if self._is_late(GRACE_SECONDS):
             return "time_budget"
         if max(trial.collapsed_for.values(), default=0) >= _COLLAPSE_PATIENCE:
@@ -154,22 +175,62 @@ class TrialManager:
         elif cause == "lost_worker" and self._losses[number] < _LOST_AGAIN:
             self._losses[number] += 1
             self.running.pop(number)
+            self.watchdog.ended(number)
             self._again.append(spec)
             self._say_postponed(number, "its worker died; it is run again")
         else:
             self._close(spec, cause, error)
 
+    def on_failure(self, number: int, failure: TrialFailure) -> None:
+        """Handle a failure outside the trial: record it, and stop the search if all trials would fail so."""
+        if failure.cause == "lost_worker":
+            self.on_worker_lost(number, failure.cause, failure.reason)
+            return
+        self._in_a_row += 1
+        again = self.run.resume_command
+        if failure.is_disk_full:
+            self.stop(f"no trial can keep its results: {failure.reason}. Make room, then go on with: {again}")
+            return
+        self._close(self.running[number].spec, "environment", failure.reason)
+        if self._in_a_row >= _ENVIRONMENT_IN_A_ROW:
+            self.stop(
+                f"{self._in_a_row} trials in a row could not run, and so would all others: {failure.reason}. "
+                f"Mend that, then go on with: {again}"
+            )
+
+    def stop(self, message: str) -> None:
+        """Stop the search, since the machine fails it; the first message counts."""
+        self.is_stopping = True
+        self.fault = self.fault or MachineError(message)
+
+    def hung(self) -> list[int]:
+        """Return the trials whose workers must be ended, since they have said nothing for too long."""
+        return self.watchdog.hung(is_late=self._is_late())
+
     def on_end(self, number: int) -> None:
         """Take over the record of a trial that ended by itself, complete or failed."""
-        record, spec = self.run.record(number), self.running[number].spec
+        record, spec = self._awaited_record(number), self.running[number].spec
         if record is None:
             self._close(spec, "lost_worker", "the trial ended without a record")
         elif record.cause == "out_of_memory" and not spec.is_alone:
             self._run_alone_later(spec)
         elif spec.is_alone:
-            self._finish(_as_run_alone(record))
+            self._finish(_as_run_alone(record), is_written=True, is_changed=True)
         else:
-            self._finish(record, is_written=not spec.recipe)
+            self._finish(record, is_written=True)
+
+    def _awaited_record(self, number: int) -> TrialRecord | None:
+        """The record that a worker has just written; None if there is none, or it is damaged."""
+        end = time.monotonic() + _RECORD_SECONDS
+        while True:
+            try:
+                record = self.run.record(number)
+            except DamagedFileError:
+                set_aside(self.run.record_file(number), "damaged")
+                return None
+            if record is not None or not self.run.trial(number).exists() or time.monotonic() >= end:
+                return record
+            time.sleep(0.1)
 
     def end_late_trials(self) -> None:
         """Record trials that ended without a report, or were not run again, because the time was up."""
@@ -206,13 +267,23 @@ class TrialManager:
 
     def _run_alone_later(self, spec: TrialSpec) -> None:
         self.running.pop(spec.number)
+        self.watchdog.ended(spec.number)
         self.run.record_file(spec.number).unlink(missing_ok=True)  # it has not ended yet
         self._alone.append(dataclasses.replace(spec, is_alone=True))
         self._say_postponed(spec.number, "it ran out of memory; it is run again alone, after the others")
 
     def _say_postponed(self, number: int, reason: str) -> None:
-        for callback in self.callbacks:
-            callback.on_trial_requeued(number, reason)
+        self._show(lambda callback: callback.on_trial_requeued(number, reason))
+
+    def _show(self, event: Callable[[Callback], None]) -> None:
+        """Show an event to all callbacks; one that fails, as on a full disk, never ends the search."""
+        for place, callback in enumerate(self.callbacks):
+            try:
+                event(callback)
+            except Exception as error:  # a callback may be the user's own
+                if place not in self._broken_callbacks:
+                    self._broken_callbacks.add(place)
+                    self.say(f"{type(callback).__name__} failed, and the search goes on: {error}")
 
     def _refuse(self, error: InvalidPointError) -> None:
         """Record a proposed point that no trial can run."""
@@ -256,20 +327,32 @@ class TrialManager:
             "finished_at": datetime.now(UTC),
         }
 
-    def _finish(self, record: TrialRecord, *, is_written: bool = False) -> None:
+    def _finish(self, record: TrialRecord, *, is_written: bool = False, is_changed: bool = False) -> None:
         trial = self.running.get(record.number)
         if trial is not None and trial.spec.recipe:
-            record = record.model_copy(update={"recipe": trial.spec.recipe})
-        if record.state != "complete":
+            record, is_changed = record.model_copy(update={"recipe": trial.spec.recipe}), True
+        if record.state != "complete" and record.cause != "environment":
             self.run.checkpoint_file(record.number).unlink(missing_ok=True)
         if not is_written:
+            record = self._added(record)
+        elif is_changed:
             self.run.write_record(record)
+        if record.cause != "environment":
+            self._in_a_row = 0
         self.study.tell(record)
         self.running.pop(record.number, None)
-        for callback in self.callbacks:
-            callback.on_trial_end(record)
+        self.watchdog.ended(record.number)
+        self._show(lambda callback: callback.on_trial_end(record))
         if record.has_weights:
             self._bound_weights(record)
+
+    def _added(self, record: TrialRecord) -> TrialRecord:
+        """Write a first record; returns the one that counts, which the worker may have written before."""
+        try:
+            self.run.add_record(record)
+        except RecordExistsError:
+            return self.run.record(record.number) or record
+        return record
 
     def _bound_weights(self, newest: TrialRecord) -> None:
         """Keep the weights of the best trials only, so that the disk stays bounded."""
@@ -284,6 +367,16 @@ class TrialManager:
 
     def _is_late(self, grace: float = 0.0) -> bool:
         return self.deadline is not None and self.clock() >= self.deadline + grace
+
+
+def _without_terminal(say: Callable[[str], None]) -> Callable[[str], None]:
+    """The same function, for a terminal that may be closed meanwhile."""
+
+    def say_if_possible(message: str) -> None:
+        with contextlib.suppress(OSError):
+            say(message)
+
+    return say_if_possible
 
 
 def _as_run_alone(record: TrialRecord) -> TrialRecord:

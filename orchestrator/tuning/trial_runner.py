@@ -1,7 +1,9 @@
 """A worker process: opens the data once, then runs one trial after another, a few epochs at a step."""
 
+import contextlib
 import dataclasses
-import functools
+import hashlib
+import json
 import time
 import traceback
 from datetime import UTC, datetime
@@ -10,19 +12,34 @@ from typing import Any, Final
 
 from orchestrator.preflight.run_data import open_run_data
 from orchestrator.study.pruners import first_rung, is_rung
+from orchestrator.study.trial_spec import TrialFailure
+from results.errors import RecordExistsError, RunError
 from results.run.records import OutOfFold, SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
 from results.scores.metrics import scores
 from results.scores.ranking import Objective
+from trainables.common.errors import ConfigError, DataError, MachineError, SplitError, WeightsError
+from trainables.common.files import is_disk_full
 from trainables.config.trial_config import TrialConfig, flatten
+from trainables.data.training_data import TrainingData
 from trainables.features.feature_use import FeatureUse
-from trainables.runtime.checkpoint import read_checkpoint, write_checkpoint, write_fold_weights
-from trainables.runtime.devices import choose_device, limit_threads
+from trainables.runtime.checkpoint import (
+    discard_checkpoint,
+    read_checkpoint,
+    write_checkpoint,
+    write_fold_weights,
+)
+from trainables.runtime.devices import Device, choose_device, limit_threads
 from trainables.runtime.memory import MemoryUse, PeakMemory
+from trainables.runtime.trial_runtime import TrialRuntime
 from trainables.training.folds import NanLossError
 from trainables.validation.epoch_selection import EpochReport
 from trainables.validation.factory import Validation, open_validation
+from trainables.validation.fold_process import LostProcessError
 
+# Failures outside the trial, which another configuration would have met too: at any time, and in opening.
+_ENVIRONMENT: Final = (OSError, SplitError, WeightsError)
+_CANNOT_OPEN: Final = (DataError, RunError, ConfigError)
 _CHECKPOINT_SECONDS: Final = 60.0
 _ERROR_LINES: Final = 12
 _STEP_SECONDS: Final = 0.3  # work between two reports of a worker: a report costs the driver milliseconds
@@ -37,9 +54,10 @@ class WorkerReport:
     Attributes:
         opened: Use of stored features, in the step that opened the trial; None in later steps.
         epochs: Epochs that were finished in the step, in order; a rung is always the last one.
-        is_end: The trial has ended and its record is written.
+        is_end: The trial has ended; its record is written, unless there is a failure.
         memory: Peak memory of the trial so far; None if it cannot be measured.
         device: Name of the device in torch, such as `cuda:0`.
+        failure: Failure that is none of the configuration's, for the manager to deal with; None without one.
     """
 
     opened: FeatureUse | None = None
@@ -47,6 +65,7 @@ class WorkerReport:
     is_end: bool = False
     memory: MemoryUse | None = None
     device: str = "cpu"
+    failure: TrialFailure | None = None
 
 
 class TrialRunner:
@@ -76,17 +95,16 @@ class TrialRunner:
     ) -> None:
         self.run, self.number, self.config, self.params = run, number, config, params
         self.started = self.opened = self.checkpointed = time.monotonic()
-        self.deadline = deadline
+        self.deadline, self.gpus = deadline, gpus
         limit_threads(cpus)
-        self.search = _search(run, run.search_file.stat().st_mtime_ns)
-        self.first_rung = first_rung(self.search.request.epochs)
-        self.device = choose_device(gpus)
-        self.peak = PeakMemory(self.device)
+        self.device: Device | None = None
+        self.peak: PeakMemory | None = None
         self.validation: Validation | None = None
 
     def step(self) -> WorkerReport:
         """Open the trial if it is not open, then train until a rung, the end, or `_STEP_SECONDS` are over."""
         begun, opened, epochs, is_end = time.monotonic(), None, list[EpochReport](), False
+        failure: TrialFailure | None = None
 
         def is_enough() -> bool:
             at_rung = bool(epochs) and is_rung(epochs[-1].epoch, self.first_rung)
@@ -100,9 +118,12 @@ class TrialRunner:
             while not is_enough():
                 is_end = self._advance(epochs)
         except Exception as error:  # every failure of a trial becomes its record
-            self._write_failure(error)
-            self.validation, is_end = None, True  # frees its memory for other trials
-        return WorkerReport(opened, tuple(epochs), is_end, self._memory(), str(self.device))
+            failure, is_end = self._fail(error), True
+        device = str(self.device or "cpu")
+        report = WorkerReport(opened, tuple(epochs), is_end, self._memory(), device, failure)
+        if is_end:
+            self.validation = None  # frees its memory and its files for other trials
+        return report
 
     def _advance(self, epochs: list[EpochReport]) -> bool:
         """Train an epoch and append its report; returns True if the trial ended with it."""
@@ -114,7 +135,7 @@ class TrialRunner:
         is_late = self._is_out_of_time() and not self.validation.has_buffered_epochs
         is_early = not report.is_last and report.epoch < min(FEWEST_EPOCHS, self.config.training.epochs)
         if is_late and is_early:
-            self.run.write_record(self._record(state="pruned", cause="time_budget", value=report.value))
+            self._add(self._record(state="pruned", cause="time_budget", value=report.value))
             return True
         if is_late or report.is_last:
             self._end()
@@ -123,8 +144,28 @@ class TrialRunner:
         return False
 
     def _open(self) -> FeatureUse | None:
-        training_data, runtime = open_run_data(self.run, self.search, self.device)
-        validation = open_validation(
+        try:
+            self.search = _search(self.run)
+            self.first_rung = first_rung(self.search.request.epochs)
+            self.device = choose_device(self.gpus)
+            training_data, runtime = open_run_data(self.run, self.search, self.device)
+        except _CANNOT_OPEN as error:
+            raise MachineError(str(error)) from error
+        self.peak = PeakMemory(self.device)
+        self.validation, self.opened = self._begin(training_data, runtime), time.monotonic()
+        state = read_checkpoint(self._checkpoint_file, key=self._key)
+        if state is not None:
+            try:
+                self.validation.load_state(state)
+            except Exception as error:
+                if _is_out_of_memory(error):
+                    raise
+                discard_checkpoint(self._checkpoint_file)  # it does not fit: the trial starts anew
+                self.validation = self._begin(training_data, runtime)
+        return self._prefix_use()
+
+    def _begin(self, training_data: TrainingData, runtime: TrialRuntime) -> Validation:
+        return open_validation(
             self.config,
             training_data,
             runtime,
@@ -134,18 +175,14 @@ class TrialRunner:
             higher_is_better=Objective(self.search.metric).higher_is_better,
             isolated=self.search.request.process_per_fold,
         )
-        state = read_checkpoint(self._checkpoint_file)
-        if state is not None:
-            validation.load_state(state)
-        self.validation, self.opened = validation, time.monotonic()
-        return self._prefix_use()
 
     def _end(self) -> None:
         validation = self.validation
         if validation is None or validation.best is None:
             raise RuntimeError("a trial ends after its first epoch")
+        if self.run.record_file(self.number).exists():
+            return  # an earlier worker, given up as lost, has ended it all the same
         best, training_data = validation.best, validation.training_data
-        folder = self.run.trial(self.number)
         predictions = OutOfFold(
             rows=training_data.rows,
             labels=training_data.labels,
@@ -154,7 +191,7 @@ class TrialRunner:
             probabilities=best.probabilities,
         )
         self.run.write_out_of_fold(self.number, predictions.held_out())
-        write_fold_weights(folder / "folds", best.weights)
+        write_fold_weights(self.run.weights_folder(self.number), best.weights)
         record = self._record(
             state="complete",
             cause=None if validation.is_over else "time_budget",
@@ -165,17 +202,33 @@ class TrialRunner:
             collapsed_folds=best.collapsed,
             has_weights=bool(best.weights),
         )
-        self.run.write_record(record)
+        self._add(record)
         self._checkpoint_file.unlink(missing_ok=True)
+
+    def _add(self, record: TrialRecord) -> None:
+        with contextlib.suppress(RecordExistsError):  # the first one counts
+            self.run.add_record(record)
+
+    def _fail(self, error: Exception) -> TrialFailure | None:
+        """Record the failure, or return it if it is none of the configuration's."""
+        if isinstance(error, LostProcessError):
+            return TrialFailure("lost_worker", _in_one_line(error))
+        if isinstance(error, (MachineError, *_ENVIRONMENT)):
+            return TrialFailure("environment", _in_one_line(error), is_disk_full(error))
+        try:
+            self._write_failure(error)
+        except OSError as unwritten:
+            return TrialFailure("environment", _in_one_line(unwritten), is_disk_full(unwritten))
+        return None
 
     def _write_failure(self, error: Exception) -> None:
         cause = "exception"
         if isinstance(error, NanLossError):
             cause = "nan"
-        elif isinstance(error, MemoryError) or "out of memory" in str(error).lower():
+        elif _is_out_of_memory(error):
             cause = "out_of_memory"
         text = "".join(traceback.format_exception(error)).strip().splitlines()[-_ERROR_LINES:]
-        self.run.write_record(self._record(state="failed", cause=cause, error="\n".join(text)))
+        self._add(self._record(state="failed", cause=cause, error="\n".join(text)))
 
     def _record(self, **outcome: Any) -> TrialRecord:
         validation = self.validation
@@ -188,7 +241,7 @@ class TrialRunner:
             trained_parameters=validation.trained_parameters if validation else None,
             wall_seconds=time.monotonic() - self.started,
             peak_bytes=memory.peak_bytes if (memory := self._memory()) else None,
-            device=str(self.device),
+            device=str(self.device or "cpu"),
             fingerprint=self.search.fingerprint,
             seed=self.search.request.seed,
             finished_at=datetime.now(UTC),
@@ -200,14 +253,16 @@ class TrialRunner:
 
     def _memory(self) -> MemoryUse | None:
         """Peak memory of the trial: this process plus one that trains a fold at the same time."""
-        own, process = self.peak.use(), self.validation.child_peak_memory if self.validation else None
+        own = self.peak.use() if self.peak else None
+        process = self.validation.child_peak_memory if self.validation else None
         if own is None or process is None:
             return own
         return MemoryUse(own.peak_bytes + process.peak_bytes, own.total_bytes)
 
     def _checkpoint(self) -> None:
         if time.monotonic() - self.checkpointed >= _CHECKPOINT_SECONDS and self.validation is not None:
-            write_checkpoint(self._checkpoint_file, self.validation.state())
+            with contextlib.suppress(OSError):  # a full disk: the trial may end all the same
+                write_checkpoint(self._checkpoint_file, self.validation.state(), key=self._key)
             self.checkpointed = time.monotonic()
 
     def _is_out_of_time(self) -> bool:
@@ -217,14 +272,33 @@ class TrialRunner:
         return is_long or (self.deadline is not None and time.time() >= self.deadline)
 
     @property
+    def _key(self) -> str:
+        """Key of the trial's checkpoints: of another configuration, data or seed none is taken."""
+        facts = [self.config.model_dump(mode="json"), self.search.fingerprint, self.search.request.seed]
+        return hashlib.sha256(json.dumps([*facts, self.search.folds], sort_keys=True).encode()).hexdigest()
+
+    @property
     def _checkpoint_file(self) -> Path:
         return self.run.checkpoint_file(self.number)
 
 
-@functools.lru_cache(maxsize=2)
-def _search(run: RunFolder, modified_ns: int) -> SearchRecord:
-    """Request and facts of the search; cached for the next trial, since YAML is slow to read."""
+def _search(run: RunFolder) -> SearchRecord:
+    """Request and facts of the search.
+
+    Raises:
+        FileNotFoundError: If they are not there: this node does not see the run folder.
+    """
+    run.search_file.stat()
     return run.search()
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError) or "out of memory" in str(error).lower()
+
+
+def _in_one_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0]
 
 
 def epoch_scores(labels: Any, probabilities: Any, *, metric: str = "auc") -> dict[str, float]:

@@ -1,6 +1,6 @@
 """Ensembles of a run's finished trials: choice of members, fit, calibration and nested scores."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 import numpy as np
@@ -125,11 +125,12 @@ def build_ensembles(
     for method in methods:
         method_named(method)
     search = run.search()
-    complete = _complete(run, search, trials)
-    pool = align({record.number: run.out_of_fold(record.number) for record in complete})
-    usable = _usable(run, search, complete, all_of_them=trials is not None)
+    readable = list(run.readable_predictions(_complete(run, search, trials)))
+    pool = align({record.number: own for record, own in readable})
+    # Of records of earlier versions the collapsed folds followed another rule.
+    collapsed = frozenset(record.number for record, own in readable if collapsed_folds(own))
+    usable = _usable(search, [record for record, _ in readable], () if trials is not None else collapsed)
     candidates = pool.only([pool.trials.index(record.number) for record in usable])
-    collapsed = frozenset(record.number for record in usable if _has_collapsed(run, record))
     scored = nested_evaluation(
         pool, methods if len(candidates.trials) > 1 else (), max_members=max_members, seed=seed
     )
@@ -202,9 +203,9 @@ def _complete(run: RunFolder, search: SearchRecord, trials: Sequence[int] | None
 
 
 def _usable(
-    run: RunFolder, search: SearchRecord, complete: Sequence[TrialRecord], *, all_of_them: bool
+    search: SearchRecord, complete: Sequence[TrialRecord], without: Collection[int]
 ) -> list[TrialRecord]:
-    """Return the trials that can be members."""
+    """Return the trials that can be members; those in `without` only if there are no others."""
     weighted = [record for record in complete if record.can_predict]
     if not weighted:
         raise EnsembleError(
@@ -212,13 +213,7 @@ def _usable(
             f"found none among {len(complete)} complete ones; the search kept the weights of "
             f"{search.request.keep_weights} trials: search again keeping more"
         )
-    sound = [record for record in weighted if not _has_collapsed(run, record)]
-    return sound if sound and not all_of_them else weighted
-
-
-def _has_collapsed(run: RunFolder, record: TrialRecord) -> bool:
-    """Tell whether a fold gives every image the same score; records of earlier versions knew another rule."""
-    return bool(collapsed_folds(run.out_of_fold(record.number)))
+    return [record for record in weighted if record.number not in without] or weighted
 
 
 def _check_same_data(records: Sequence[TrialRecord], fingerprint: str) -> None:

@@ -24,7 +24,8 @@ Cause = Literal[
     "nan",
     "exception",
     "out_of_memory",
-    "lost_worker",
+    "lost_worker",  # its process died, or hung, several times
+    "environment",  # a file, disk or folder that every trial needs was not as it should be
 ]
 
 

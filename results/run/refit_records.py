@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from pydantic import Field, FiniteFloat
+from pydantic import Field, FiniteFloat, ValidationError
 
-from results.errors import RunError
+from results.errors import DamagedFileError, RunError
 from results.run.run_folder import RunFolder
 from trainables.common.frozen import FrozenModel
 
@@ -41,11 +41,20 @@ def refit_folder(run: RunFolder, number: int) -> Path:
 
 
 def read_refit(run: RunFolder, number: int) -> RefitRecord | None:
-    """Return the record of a trial's refit; None without one."""
+    """Return the record of a trial's refit; None without one.
+
+    Raises:
+        DamagedFileError: If the file is not such a record.
+    """
+    path = refit_folder(run, number) / REFIT_FILE
     try:
-        return RefitRecord.model_validate_json((refit_folder(run, number) / REFIT_FILE).read_bytes())
+        return RefitRecord.model_validate_json(path.read_bytes())
     except FileNotFoundError:
         return None
+    except ValidationError as error:
+        raise DamagedFileError(
+            f"{path} is damaged: {error.errors()[0]['msg']}; remove {path.parent} and refit the trial again"
+        ) from error
 
 
 def refit_digest(run: RunFolder, trials: Sequence[int]) -> str:

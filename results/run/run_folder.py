@@ -1,24 +1,30 @@
 """The run folder: plain files, each written whole or not at all."""
 
 import contextlib
-import fcntl
+import functools
 import io
 import json
-import os
+import shlex
 import shutil
-from collections.abc import Iterator
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
-import yaml
 from pydantic import ValidationError
 
-from results.errors import RunError
+from results.errors import DamagedFileError, RecordExistsError, RunError
 from results.run.records import OutOfFold, SearchRecord, TrialRecord
-from trainables.common.files import write_atomically
+from results.run.trial_checks import predictions_fault, record_fault
+from trainables.common.files import write_atomically, write_new
+from trainables.common.plain_yaml import PlainYamlError, dump_yaml, load_yaml
 from trainables.data.patches import PatchSet, open_patch_set
+from trainables.features.locks import held
+
+_BAD_ZIP: Final = (zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +47,11 @@ class RunFolder:
     def study_file(self) -> Path:
         """Optuna's journal of the study."""
         return self.path / "study.log"
+
+    @property
+    def initial_points_file(self) -> Path:
+        """Configurations that the search tries first, as JSON; point k is trial k."""
+        return self.path / "initial_points.json"
 
     @property
     def tensorboard(self) -> Path:
@@ -67,17 +78,23 @@ class RunFolder:
 
     def checkpoint_file(self, number: int) -> Path:
         """Checkpoint of a trial that has not ended."""
-        return self.trial(number) / "checkpoint.pt"
+        return self.trial(number) / "checkpoint.safetensors"
 
     def weights_folder(self, number: int) -> Path:
         """Folder of the weights of a trial's folds."""
         return self.trial(number) / "folds"
 
+    @property
+    def resume_command(self) -> str:
+        """Command that goes on with the search, as it can be pasted."""
+        return shlex.join(["orchestrate", "resume", str(self.path)])
+
     def discard_weights(self, number: int) -> None:
         """Remove the weights of a trial; its record and predictions stay."""
-        record = self.record(number)
-        if record is not None:
-            self.write_record(record.model_copy(update={"has_weights": False}))
+        with contextlib.suppress(DamagedFileError):
+            record = self.record(number)
+            if record is not None:
+                self.write_record(record.model_copy(update={"has_weights": False}))
         with contextlib.suppress(FileNotFoundError):
             shutil.rmtree(self.weights_folder(number))
 
@@ -95,16 +112,20 @@ class RunFolder:
 
     def write_search(self, record: SearchRecord) -> None:
         """Write request and facts of the search."""
-        text = yaml.safe_dump(record.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-        write_atomically(self.search_file, text)
+        write_atomically(self.search_file, dump_yaml(record.model_dump(mode="json")))
 
     def search(self) -> SearchRecord:
-        """Read request and facts of the search."""
+        """Read request and facts of the search.
+
+        Raises:
+            RunError: If there are none, or they cannot be read.
+        """
         try:
-            return SearchRecord.model_validate(yaml.safe_load(self.search_file.read_text()))
+            found = self.search_file.stat()
+            return _search(self.search_file, (found.st_ino, found.st_mtime_ns, found.st_size))
         except FileNotFoundError as error:
             raise RunError(f"{self.path} is not a run folder: it holds no search.yaml") from error
-        except (yaml.YAMLError, ValidationError) as error:
+        except (PlainYamlError, ValidationError, ValueError, KeyError, TypeError, AttributeError) as error:
             reason = str(error).splitlines()[0]
             raise RunError(f"{self.search_file} cannot be read: {reason}; was it edited by hand?") from error
 
@@ -113,60 +134,179 @@ class RunFolder:
         """Keep other processes from running this search meanwhile; the lock dies with its process.
 
         Raises:
-            RunError: If another process runs it.
+            RunError: If another process runs it, or the file system has no locks.
         """
-        descriptor = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-        try:
+        with contextlib.ExitStack() as stack:
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
+                is_ours = stack.enter_context(held(self.path / ".lock", may_wait=False))
+            except OSError as error:
                 raise RunError(
-                    f"{self.path} is being searched by another process; wait, or stop it"
+                    f"{self.path} cannot be kept from other searches: {error.strerror}; or put --runs on "
+                    "another file system"
                 ) from error
+            if not is_ours:
+                raise RunError(f"{self.path} is being searched by another process; wait, or stop it")
             yield
-        finally:
-            os.close(descriptor)
 
     def write_record(self, record: TrialRecord) -> None:
-        """Write the record of a trial that ended."""
+        """Write the record of a trial, in the place of the one that it may have."""
         write_atomically(self.record_file(record.number), record.model_dump_json(indent=1))
 
-    def record(self, number: int) -> TrialRecord | None:
-        """Read the record of a trial; None while it has not ended."""
+    def add_record(self, record: TrialRecord) -> None:
+        """Write the record of a trial that has just ended.
+
+        Raises:
+            RecordExistsError: If it has a record already; that one stays.
+        """
         try:
-            return TrialRecord.model_validate_json(self.record_file(number).read_bytes())
-        except FileNotFoundError:
+            write_new(self.record_file(record.number), record.model_dump_json(indent=1))
+        except FileExistsError as error:
+            raise RecordExistsError(f"trial {record.number} has a record already, which is kept") from error
+
+    def record(self, number: int) -> TrialRecord | None:
+        """Read the record of a trial; None while it has not ended.
+
+        Raises:
+            DamagedFileError: If the file is not the record of this trial.
+        """
+        try:
+            record = TrialRecord.model_validate_json(self.record_file(number).read_bytes())
+        except (FileNotFoundError, NotADirectoryError):
             return None
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(map(str, first["loc"]))
+            raise self._damaged(number, "record.json", f"{place}: {first['msg']}".strip(": ")) from error
+        fault = record_fault(record, number, self._metric())
+        if fault is not None:
+            raise self._damaged(number, "record.json", fault)
+        return record
 
     def records(self) -> list[TrialRecord]:
-        """Read the records of all trials that have ended, in order of their numbers."""
-        return [record for number in self._trial_numbers() if (record := self.record(number)) is not None]
+        """Read the records of all trials that have ended, in order of their numbers.
+
+        Damaged ones are left out; `damage` names them.
+        """
+        found = []
+        for number in self.trial_numbers():
+            with contextlib.suppress(DamagedFileError):
+                record = self.record(number)
+                if record is not None:
+                    found.append(record)
+        return found
+
+    def damage(self) -> dict[int, DamagedFileError]:
+        """Return trial number -> what is wrong with its record or its predictions, for damaged trials."""
+        found: dict[int, DamagedFileError] = {}
+        for number in self.trial_numbers():
+            try:
+                record = self.record(number)
+                if record is not None and record.state == "complete":
+                    self._check_belongs(record)
+                    if not self._predictions_file(number).exists():
+                        raise self._damaged(number, "oof.npz", "it is not there")
+                    self.out_of_fold(number)
+            except DamagedFileError as error:
+                found[number] = error
+        return found
+
+    def _check_belongs(self, record: TrialRecord) -> None:
+        fingerprint = self.search().fingerprint
+        if record.fingerprint != fingerprint:
+            raise self._damaged(
+                record.number,
+                "record.json",
+                f"its trial ran on data {record.fingerprint[:12]}, the search is on {fingerprint[:12]}",
+            )
 
     def write_out_of_fold(self, number: int, out_of_fold: OutOfFold) -> None:
         """Write a trial's out-of-fold predictions."""
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **{name: getattr(out_of_fold, name) for name in OutOfFold.__slots__})
-        write_atomically(self.trial(number) / "oof.npz", buffer.getvalue())
+        write_atomically(self._predictions_file(number), buffer.getvalue())
 
     def out_of_fold(self, number: int) -> OutOfFold:
-        """Read a trial's out-of-fold predictions."""
-        path = self.trial(number) / "oof.npz"
+        """Read a trial's out-of-fold predictions.
+
+        Raises:
+            RunError: If it has none.
+            DamagedFileError: If the file does not hold predictions of every image.
+        """
         try:
-            with np.load(path, allow_pickle=False) as stored:
-                return OutOfFold(**{name: stored[name] for name in OutOfFold.__slots__})
-        except FileNotFoundError as error:
+            content = io.BytesIO(self._predictions_file(number).read_bytes())
+            with np.load(content, allow_pickle=False) as stored:
+                found = OutOfFold(**{name: stored[name] for name in OutOfFold.__slots__})
+        except (FileNotFoundError, NotADirectoryError) as error:
             raise RunError(
                 f"trial {number} has no out-of-fold predictions; only complete trials have"
             ) from error
+        except KeyError as error:
+            raise self._damaged(number, "oof.npz", f"it lacks {error.args[0]}") from error
+        except (
+            ValueError,
+            EOFError,
+            zipfile.BadZipFile,
+            zlib.error,
+            NotImplementedError,
+            MemoryError,
+        ) as error:
+            reason = str(error).splitlines()[0] if str(error) else "it ends too early"
+            raise self._damaged(number, "oof.npz", reason) from error
+        fault = predictions_fault(found)
+        if fault is not None:
+            raise self._damaged(number, "oof.npz", fault)
+        return found
+
+    def readable_predictions(self, records: Iterable[TrialRecord]) -> Iterator[tuple[TrialRecord, OutOfFold]]:
+        """Yield each trial with its out-of-fold predictions, one at a time; damaged trials are left out.
+
+        Raises:
+            RunError: If a trial has no predictions at all.
+        """
+        for record in records:
+            try:
+                self._check_belongs(record)
+                found = self.out_of_fold(record.number)
+            except DamagedFileError:
+                continue
+            yield record, found
 
     def write_json(self, path: Path, value: Any) -> None:
         """Write a value as readable JSON; NaN is refused."""
         write_atomically(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
 
-    def _trial_numbers(self) -> Iterator[int]:
+    def trial_numbers(self) -> list[int]:
+        """Numbers of all trials that have a folder, in order; other names are not ours."""
         folder = self.path / "trials"
-        if folder.is_dir():
-            yield from sorted(int(entry.name) for entry in folder.iterdir() if entry.name.isdigit())
+        if not folder.is_dir():
+            return []
+        names = (entry.name for entry in folder.iterdir() if entry.is_dir())
+        return sorted(int(name) for name in names if name.isascii() and name.isdigit() and _is_own(name))
+
+    def _predictions_file(self, number: int) -> Path:
+        return self.trial(number) / "oof.npz"
+
+    def _metric(self) -> str | None:
+        try:
+            return self.search().metric
+        except RunError:
+            return None
+
+    def _damaged(self, number: int, name: str, fault: str) -> DamagedFileError:
+        return DamagedFileError(
+            f"{self.trial(number) / name} is damaged: {fault}; to run the trial again: "
+            f"{self.resume_command}; to leave it out, move its folder away"
+        )
+
+
+def _is_own(name: str) -> bool:
+    return name == f"{int(name):04d}"
+
+
+@functools.lru_cache(maxsize=8)
+def _search(path: Path, version: tuple[int, ...]) -> SearchRecord:
+    """The record in a file; read once for each version of it, since YAML is slow to read."""
+    return SearchRecord.model_validate(load_yaml(path.read_bytes()))
 
 
 def find_run(text: str, root: Path) -> RunFolder:

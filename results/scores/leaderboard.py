@@ -119,7 +119,8 @@ def leaderboard(run: RunFolder) -> list[Row]:
 
     Returns:
         Complete trials by the search metric (of equals, the one with fewer trained parameters), the majority
-        baseline, then pruned and failed trials without a rank.
+        baseline, then pruned and failed trials without a rank. Trials whose files are damaged are left out;
+        `RunFolder.damage` names them.
 
     Raises:
         RunError: If this is not a run folder, or a complete trial lost its predictions.
@@ -128,10 +129,11 @@ def leaderboard(run: RunFolder) -> list[Row]:
     search = run.search()
     records = sorted(run.records(), key=lambda record: _merit(record, search))
     complete = [record for record in records if record.state == "complete"]
-    predictions = [run.out_of_fold(record.number) for record in complete]
+    readable = list(run.readable_predictions(complete))
+    predictions = [own for _, own in readable]
     may_be_best = confidence_set(predictions, seed=search.request.seed) if predictions else ()
     rows: list[Row] = []
-    for rank, (record, own, tied) in enumerate(zip(complete, predictions, may_be_best, strict=True), start=1):
+    for rank, ((record, own), tied) in enumerate(zip(readable, may_be_best, strict=True), start=1):
         row = {**_row_of(record), **_scores(own), "rank": rank, "tied": tied, "split": search.split_name}
         row["collapsed"] = collapsed_folds(own)  # of earlier versions the record knew another rule
         if rank == 1:

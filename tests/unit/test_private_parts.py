@@ -1,6 +1,7 @@
 """The private parts of Ray and Optuna that we use are there, and lie in one file of ours each."""
 
 import inspect
+import json
 import re
 from pathlib import Path
 
@@ -33,6 +34,28 @@ def test_optuna_has_the_private_parts_that_we_use() -> None:
     assert "_get_trials" in inspect.getsource(optuna.samplers.TPESampler)
 
 
+def test_the_journal_of_optuna_has_the_lines_that_we_read(tmp_path: Path) -> None:
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    from orchestrator.study.optuna_private import ENDS_TRIAL, OPERATION
+
+    journal = tmp_path / "journal.log"
+    study = optuna.create_study(storage=JournalStorage(JournalFileBackend(str(journal))))
+    before = len(journal.read_text().splitlines())
+    trial = study.ask()
+    study.tell(trial, 0.5)
+    written = [json.loads(line)[OPERATION] for line in journal.read_text().splitlines()[before:]]
+    assert written[-1] == ENDS_TRIAL
+
+
+def test_tune_keeps_the_handle_of_a_worker_where_we_look_for_it() -> None:
+    from ray.tune.experiment import trial
+
+    assert "temporary_state" in inspect.getsource(trial.Trial)
+    assert "ray_actor" in inspect.getsource(trial)
+
+
 def test_ray_looks_up_the_error_that_we_widen() -> None:
     from ray.air.execution._internal import actor_manager
     from ray.tune.execution import tune_controller
@@ -45,8 +68,11 @@ def test_ray_looks_up_the_error_that_we_widen() -> None:
 @pytest.mark.parametrize(
     ("pattern", "file"),
     [
-        (r"\._trial_id\b|\b_get_trials\b", "orchestrator/study/optuna_private.py"),
-        (r"\bray\.[\w.]*\._internal|\bimport tune_controller\b", "orchestrator/tuning/ray_private.py"),
+        (r"\._trial_id\b|\b_get_trials\b|journal\._", "orchestrator/study/optuna_private.py"),
+        (
+            r"\bray\.[\w.]*\._internal|\bimport tune_controller\b|temporary_state",
+            "orchestrator/tuning/ray_private.py",
+        ),
     ],
 )
 def test_private_parts_lie_in_one_file(pattern: str, file: str) -> None:

@@ -1,6 +1,7 @@
 """Errors that a caller can act on.
 
 OrchestrateError            root: the command line prints its message and exits with 2
+├── MachineError            the machine failed, not the request: exits with 1
 ├── UnknownNameError        a task, backbone, source or setting that is not in its registry
 ├── ConfigError             a configuration that no trial can run
 ├── DataError               images, labels or patients that cannot be used
@@ -12,10 +13,23 @@ OrchestrateError            root: the command line prints its message and exits 
 
 import difflib
 from collections.abc import Iterable
+from typing import ClassVar
 
 
 class OrchestrateError(Exception):
-    """An error that the user can correct; the message says what was needed, what was found and what to do."""
+    """An error that the user can correct; the message says what was needed, what was found and what to do.
+
+    Attributes:
+        exit_code: Exit code of the command line.
+    """
+
+    exit_code: ClassVar[int] = 2
+
+
+class MachineError(OrchestrateError):
+    """A disk, file or process of the machine that failed, though the request can be met."""
+
+    exit_code = 1
 
 
 class UnknownNameError(OrchestrateError):

@@ -1,11 +1,17 @@
 """Atomic file writing: a file is written whole or not at all."""
 
+import errno
 import os
 import shutil
 import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
+
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+_NO_HARD_LINKS: Final = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
@@ -31,6 +37,54 @@ def write_atomically(path: Path, content: bytes | str) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def write_new(path: Path, content: bytes | str) -> None:
+    """Write a file whole under a name that must be free; of several writers at once only one succeeds.
+
+    Args:
+        path: Path of the file; its folder is created if it is missing.
+        content: Content of the file; text is written as UTF-8.
+
+    Raises:
+        FileExistsError: If there is such a file, which is then as it was before.
+        OSError: If the folder cannot be written.
+    """
+    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    write_atomically(draft, content)
+    try:
+        os.link(draft, path)  # unlike a rename, it never replaces
+    except OSError as error:
+        if error.errno not in _NO_HARD_LINKS:
+            raise
+        if path.exists():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from error
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Tell whether nothing can be written: the disk or the quota is used up, or the disk is read-only."""
+    return isinstance(error, OSError) and error.errno in _FULL
+
+
+def free_name(path: Path, mark: str) -> Path:
+    """Return `<name>.<mark>` beside a file, or the same with a number behind it where that name is taken."""
+    name, number = path.with_name(f"{path.name}.{mark}"), 1
+    while name.exists():
+        number += 1
+        name = path.with_name(f"{path.name}.{mark}.{number}")
+    return name
+
+
+def set_aside(path: Path, mark: str) -> Path:
+    """Rename a file to a free name with a mark, so that nothing is lost with it; returns the new path.
+
+    Raises:
+        OSError: If it cannot be renamed.
+    """
+    return path.rename(free_name(path, mark))
 
 
 @contextmanager

@@ -12,7 +12,7 @@ def held(path: Path, *, may_wait: bool) -> Iterator[bool]:
     """Hold the exclusive lock of a file, created if missing; yields False if another process holds it.
 
     Raises:
-        OSError: If the file can be neither opened nor created.
+        OSError: If the file can be neither opened nor created, or its file system has no locks.
     """
     descriptor = _locked(path, may_wait=may_wait)
     try:
@@ -34,6 +34,14 @@ def _locked(path: Path, *, may_wait: bool) -> int | None:
         except BlockingIOError:
             os.close(descriptor)
             return None
+        except OSError as error:
+            os.close(descriptor)
+            raise OSError(
+                error.errno,
+                f"no lock can be taken ({error.strerror}): mount the file system with locks, such as Lustre "
+                "with `-o flock`",
+                str(path),
+            ) from error
         except BaseException:
             os.close(descriptor)
             raise

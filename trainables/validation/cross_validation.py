@@ -4,6 +4,7 @@ Every epoch reports the mean over folds, so that pruning compares like with like
 chosen once, from the mean curve, not per fold.
 """
 
+from dataclasses import fields
 from typing import Any
 
 import torch
@@ -14,7 +15,13 @@ from trainables.features.loading import open_features
 from trainables.runtime.trial_runtime import TrialRuntime
 from trainables.training.initialisation import build_models, train_first_phase
 from trainables.training.sequential import ExecutionMode
-from trainables.validation.epoch_selection import EpochRecord, EpochReport, Score, TrialSnapshot
+from trainables.validation.epoch_selection import (
+    EpochRecord,
+    EpochReport,
+    FoldSnapshot,
+    Score,
+    TrialSnapshot,
+)
 
 __all__ = ["CrossValidation", "EpochReport", "Score", "TrialSnapshot"]
 
@@ -96,7 +103,7 @@ class CrossValidation:
         """Checkpoint: everything that is needed to continue after the last epoch."""
         return {
             "epochs_done": self.record.epochs_done,
-            "kept": self.record.kept,
+            "kept": [None if fold is None else _plain(fold) for fold in self.record.kept],
             "losses": self.record.losses,
             "folds": self.folds.state(),
             "rng": torch.get_rng_state(),
@@ -107,7 +114,8 @@ class CrossValidation:
         if state["folds"]["how"] != self.folds.models.mode:
             self._start(mode=state["folds"]["how"])
         record = self.record
-        record.epochs_done, record.kept, record.losses = state["epochs_done"], state["kept"], state["losses"]
+        record.epochs_done, record.losses = state["epochs_done"], state["losses"]
+        record.kept = [None if fold is None else FoldSnapshot(**fold) for fold in state["kept"]]
         self.folds.load_state(state["folds"])
         torch.set_rng_state(state["rng"])
 
@@ -115,3 +123,7 @@ class CrossValidation:
         self.folds = build_models(
             self.config, self.training_data, self.runtime, features=self.features, seed=self.seed, mode=mode
         )
+
+
+def _plain(snapshot: FoldSnapshot) -> dict[str, Any]:
+    return {field.name: getattr(snapshot, field.name) for field in fields(snapshot)}

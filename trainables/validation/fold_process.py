@@ -39,12 +39,17 @@ from trainables.training.folds import Folds, NanLossError
 from trainables.training.initialisation import build_models, train_first_phase
 
 _PRELOADED: Final = ("torch", "torchvision.models", "timm", "trainables.validation.fold_process")
-_STATE_FILE: Final = "state.pt"
+_STATE_FILE: Final = "state.safetensors"
 _ERROR_LINES: Final = 8
+_SERVER_IS_GONE: Final = 255  # what multiprocessing reports as exit code if its fork server has died
 
 
 class FoldProcessError(OrchestrateError):
     """Failure or death of a fold's process."""
+
+
+class LostProcessError(FoldProcessError):
+    """Death of the process that all processes of folds come from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +108,9 @@ class FoldEpoch:
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
-    kind: Literal["nan", "memory", "other"]
+    kind: Literal["nan", "memory", "system", "other"]
     text: str
+    errno: int | None = None  # of a failed call of the operating system
 
 
 def epoch_folder(scratch: Path, epoch: int) -> Path:
@@ -124,6 +130,7 @@ class FoldProcess:
 
     Raises:
         FoldProcessError: If the fold cannot be opened, or the process dies.
+        LostProcessError: If the fork server dies before it has started the process.
     """
 
     def __init__(self, task: FoldTask) -> None:
@@ -134,9 +141,17 @@ class FoldProcess:
         self._process = context.Process(
             target=_serve, args=(theirs,), name=f"fold {task.fold + 1}", daemon=True
         )
-        with _blank_main():
-            self._process.start()
-        theirs.close()
+        try:
+            with _blank_main():
+                self._process.start()
+        except (EOFError, OSError) as error:
+            self._talk.close()
+            raise LostProcessError(
+                f"the process of fold {task.fold + 1} did not start, since the fork server that starts them "
+                f"was killed ({str(error) or type(error).__name__})"
+            ) from error
+        finally:
+            theirs.close()
         self.pid = self._process.pid
         try:
             self._send(_dumped((task, torch.get_num_threads(), dict(os.environ))))
@@ -157,6 +172,7 @@ class FoldProcess:
         Raises:
             NanLossError: If a loss or prediction is not finite.
             MemoryError: If memory does not suffice.
+            OSError: If a call of the operating system fails, as on a full disk.
             FoldProcessError: If the process fails otherwise, or dies.
         """
         self._send(pickle.dumps(True))
@@ -203,6 +219,10 @@ class FoldProcess:
                 f"the process of fold {fold} was killed (signal 9), as the system does when it is out of "
                 "memory; give trials more memory, or smaller batches or models"
             )
+        if code == _SERVER_IS_GONE:
+            return LostProcessError(
+                f"nobody knows how the process of fold {fold} ended, since the fork server was killed"
+            )
         cause = f"signal {-code}" if code < 0 else f"exit code {code}"
         return FoldProcessError(f"the process of fold {fold} ended by itself ({cause})")
 
@@ -211,6 +231,8 @@ def _error_of(failure: _Failure, fold: int) -> Exception:
     text = f"fold {fold + 1}: {failure.text}"
     if failure.kind == "nan":
         return NanLossError(text)
+    if failure.kind == "system":
+        return OSError(failure.errno, text)
     return MemoryError(text) if failure.kind == "memory" else FoldProcessError(text)
 
 
@@ -276,6 +298,8 @@ def _end_with_parent() -> None:
 def _failure(error: Exception) -> _Failure:
     if isinstance(error, NanLossError):
         return _Failure("nan", str(error))
+    if isinstance(error, OSError):
+        return _Failure("system", error.strerror or str(error), error.errno)
     lines = "".join(traceback.format_exception(error)).strip().splitlines()[-_ERROR_LINES:]
     is_memory = isinstance(error, MemoryError | torch.OutOfMemoryError)
     return _Failure("memory" if is_memory else "other", "\n".join(lines))
@@ -323,10 +347,12 @@ class _OpenFold:
 
     def write_state(self) -> None:
         """Write everything that another process needs to continue."""
-        write_checkpoint(self.task.scratch / _STATE_FILE, self.folds.state())
+        write_checkpoint(
+            self.task.scratch / _STATE_FILE, self.folds.state(), key=f"after epoch {self.epochs_done}"
+        )
 
     def _read_state(self) -> None:
-        state = read_checkpoint(self.task.scratch / _STATE_FILE)
+        state = read_checkpoint(self.task.scratch / _STATE_FILE, key=f"after epoch {self.epochs_done}")
         if state is None:
             raise FoldProcessError(f"{self.task.scratch} holds no state to go on from; was it removed?")
         self.folds.load_state(state)

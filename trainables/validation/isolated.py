@@ -7,12 +7,12 @@ The trial then reports its epochs one by one, with the same numbers as if the fo
 """
 
 import functools
-import os
 import shutil
-import socket
-import tempfile
+import time
+import uuid
 import weakref
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -24,6 +24,7 @@ from torch import Tensor
 from trainables.config.trial_config import TrialConfig
 from trainables.data.splits import TRAINING
 from trainables.data.training_data import TrainingData
+from trainables.features.locks import held
 from trainables.runtime.memory import MemoryUse
 from trainables.runtime.trial_runtime import TrialRuntime
 from trainables.training.folds import NanLossError
@@ -31,7 +32,11 @@ from trainables.training.optimizers import epochs_of_known_lr
 from trainables.validation.epoch_selection import EpochRecord, EpochReport, Score, TrialSnapshot, Weights
 from trainables.validation.fold_process import FoldEpoch, FoldProcess, FoldTask, epoch_folder
 
+_LOCK: Final = ".lock"
+_OLD_SECONDS: Final = 7 * 86_400.0
 _SCRATCH: Final = "scratch"  # below the store, which is on a large disk; /tmp may be a memory file system
+
+_LOCKS: Final[dict[Path, ExitStack]] = {}  # of the scratch folders of this process
 
 
 class StoredWeights(Mapping[str, Tensor]):
@@ -162,7 +167,7 @@ class IsolatedValidation:
         )
         self.record = record_of(training_data)
         scratch = _scratch_in(runtime.store)
-        weakref.finalize(self, shutil.rmtree, scratch, ignore_errors=True)
+        weakref.finalize(self, _remove, scratch)
         folds = range(len(self.record.kept))
         stops_alone = config.training.early_stopping_scope == "fold" or len(folds) == 1
         self._folds = [
@@ -273,11 +278,44 @@ def _alone(training_data: TrainingData, fold: int) -> TrainingData:
 
 
 def _scratch_in(store: Path) -> Path:
-    """Create a new folder for this process, and remove the folders of processes that were killed."""
-    room, host = store / _SCRATCH, socket.gethostname()
+    """Create a new folder for this trial, and remove the folders of trials whose processes were killed.
+
+    As long as this process holds its lock, nobody removes the folder. A process number would not tell, since
+    containers that share a store have the same ones.
+    """
+    room = store / _SCRATCH
     room.mkdir(parents=True, exist_ok=True)
-    for left in room.glob(f"{host}-*-*"):
-        owner = left.name.removeprefix(f"{host}-").partition("-")[0]
-        if not Path(f"/proc/{owner}").exists() and Path("/proc/self").exists():
-            shutil.rmtree(left, ignore_errors=True)
-    return Path(tempfile.mkdtemp(dir=room, prefix=f"{host}-{os.getpid()}-"))
+    for lock in room.glob(f"*{_LOCK}"):
+        _remove_left(lock)
+    for folder in room.iterdir():
+        if _is_of_earlier_version(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+    own, lock = ExitStack(), room / f"{uuid.uuid4().hex}{_LOCK}"
+    with suppress(OSError):  # without locks nobody can take this folder for one that was left
+        own.enter_context(held(lock, may_wait=True))
+    folder = lock.with_suffix("")
+    folder.mkdir()
+    _LOCKS[folder] = own
+    return folder
+
+
+def _is_of_earlier_version(folder: Path) -> bool:
+    """Tell whether a folder without a lock is so old that no trial of an earlier version uses it."""
+    with suppress(OSError):
+        is_old = time.time() - folder.stat().st_mtime > _OLD_SECONDS
+        return is_old and folder.is_dir() and not folder.with_suffix(_LOCK).exists()
+    return False
+
+
+def _remove_left(lock: Path) -> None:
+    """Remove the folder of a lock that nobody holds any more."""
+    with suppress(OSError), held(lock, may_wait=False) as is_left:
+        if is_left:
+            shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
+            lock.unlink()
+
+
+def _remove(scratch: Path) -> None:
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.with_suffix(_LOCK).unlink(missing_ok=True)
+    _LOCKS.pop(scratch).close()

@@ -3,6 +3,7 @@
 import math
 import os
 import re
+import signal
 import socket
 import sys
 import threading
@@ -335,10 +336,12 @@ def fake_ray(monkeypatch: pytest.MonkeyPatch, note: Path) -> SimpleNamespace:
         shutdown=lambda **options: calls.append(("shutdown", options)),
     )
 
-    def init(**options: Any) -> None:
+    def init(**options: Any) -> SimpleNamespace:
         calls.append(("init", options | {"RAY_ADDRESS": os.environ.get("RAY_ADDRESS")}))
+        calls[-1][1]["ignores_hangups"] = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
         if fake.fault:
             raise fake.fault
+        return SimpleNamespace(address_info={"session_dir": str(note.parent / "session_own")})
 
     fake.init = init
     monkeypatch.setitem(sys.modules, "ray", fake)
@@ -355,6 +358,24 @@ def test_an_own_ray_gets_the_cpus_and_ends_with_the_search(fake_ray: SimpleNames
     assert (verb, how) == ("shutdown", {"wait_for_processes": True})
     assert connection.is_own
     assert connection.message == "Running on a Ray of its own: 1 machine with 2 CPUs and no GPU."
+
+
+def test_the_processes_of_an_own_ray_outlive_a_closed_terminal(fake_ray: SimpleNamespace) -> None:
+    before = signal.getsignal(signal.SIGHUP)
+    disconnect(connect(None))
+    assert fake_ray.calls[0][1]["ignores_hangups"]
+    assert signal.getsignal(signal.SIGHUP) is before
+
+
+def test_the_session_folder_of_an_own_ray_goes_with_it_and_no_other(
+    fake_ray: SimpleNamespace, note: Path
+) -> None:
+    own, other = note.parent / "session_own", note.parent / "session_other"
+    for folder in (own, other):
+        (folder / "logs").mkdir(parents=True)
+    (note.parent / "session_latest").symlink_to(own)
+    disconnect(connect(None))
+    assert sorted(path.name for path in note.parent.iterdir() if "session" in path.name) == ["session_other"]
 
 
 def test_a_found_cluster_is_joined_with_its_own_cpus_and_left_running(

@@ -35,7 +35,7 @@ def new_study(journal: Path, trials: int = 6, function: Any = line, **options: A
         "name": "t/n",
         "seed": 0,
         "epochs": 20,
-        "is_new": False,
+        "is_new": not journal.exists(),
     }
     study = open_study(**(defaults | options))
     return OptunaStudy(study, Space("line", function, ()), CONTEXT, {}, trials=trials)
@@ -164,7 +164,7 @@ def test_a_study_that_minimises_is_refused(tmp_path: Path) -> None:
     storage = f"sqlite:///{tmp_path}/study.db"
     optuna.create_study(storage=storage, study_name="t/n", direction="minimize")
     with pytest.raises(ConfigError, match="minimizes its values; this search maximizes them"):
-        new_study(tmp_path / "unused", storage=storage)
+        new_study(tmp_path / "unused", storage=storage, is_new=False)
 
 
 def test_a_storage_that_cannot_be_opened_is_explained(tmp_path: Path) -> None:

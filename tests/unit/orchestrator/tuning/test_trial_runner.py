@@ -1,3 +1,6 @@
+import errno
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -5,15 +8,17 @@ import pytest
 from sklearn.metrics import roc_auc_score
 from worker_run import worker_run
 
+from orchestrator.preflight import run_data
 from orchestrator.tuning import trial_runner
 from orchestrator.tuning.trial_runner import TrialRunner
 from results.run.run_folder import RunFolder
 from trainables.common.errors import ConfigError
 from trainables.config.tasks import task_named
-from trainables.config.trial_config import TrialConfig, decode
+from trainables.config.trial_config import TrialConfig, decode, flatten
 from trainables.data.patches import PatchSet, select_rows
 from trainables.data.splits import make_split, write_split
-from trainables.runtime.checkpoint import read_fold_weights
+from trainables.runtime.checkpoint import read_fold_weights, write_checkpoint
+from trainables.validation.fold_process import LostProcessError
 
 CONFIG = decode(
     {
@@ -117,6 +122,7 @@ def test_a_failure_becomes_a_record_and_not_an_exception(
         assert record is not None
         assert (record.state, record.cause) == ("failed", cause)
         assert record.error
+        run.record_file(0).unlink()
 
 
 def test_a_trial_without_time_ends_with_the_best_epoch_it_has(run: RunFolder, small_steps: None) -> None:
@@ -153,14 +159,151 @@ def test_a_checkpoint_is_read_and_removed_when_the_trial_ends(
     first = runner(run)
     for _ in range(4):
         first.step()
-    assert (run.trial(0) / "checkpoint.pt").exists()
+    assert (run.trial(0) / "checkpoint.safetensors").exists()
     again = runner(run)
     again.step()
     step = again.step()
     assert [report.epoch for report in step.epochs] == [4]
     while not again.step().is_end:
         pass
-    assert not (run.trial(0) / "checkpoint.pt").exists()
+    assert not (run.trial(0) / "checkpoint.safetensors").exists()
+
+
+@pytest.fixture
+def checkpointed(run: RunFolder, monkeypatch: pytest.MonkeyPatch, small_steps: None) -> Path:
+    """The checkpoint of a trial that was killed after its third epoch."""
+    monkeypatch.setattr(trial_runner, "_CHECKPOINT_SECONDS", 0.0)
+    first = runner(run)
+    for _ in range(4):
+        first.step()
+    return run.checkpoint_file(0)
+
+
+def first_epoch(trial: TrialRunner) -> int:
+    trial.step()
+    return trial.step().epochs[0].epoch
+
+
+def test_a_checkpoint_of_another_configuration_is_not_taken(run: RunFolder, checkpointed: Path) -> None:
+    other = decode({**flatten(CONFIG.model_dump()), "optimizer.lr": 0.02})
+    assert first_epoch(runner(run, other)) == 1
+
+
+def test_a_damaged_checkpoint_starts_the_trial_anew(run: RunFolder, checkpointed: Path) -> None:
+    checkpointed.write_bytes(b"hello")
+    trial = runner(run)
+    assert first_epoch(trial) == 1
+    assert checkpointed.with_name("checkpoint.safetensors.damaged").exists()
+    while not trial.step().is_end:
+        pass
+    record = run.record(0)
+    assert record is not None
+    assert record.state == "complete"
+
+
+def test_a_checkpoint_that_does_not_fit_starts_the_trial_anew(run: RunFolder, checkpointed: Path) -> None:
+    key = runner(run)
+    key.step()
+    write_checkpoint(checkpointed, {"epochs_done": 3}, key=key._key)
+    assert first_epoch(runner(run)) == 1
+
+
+def test_a_checkpoint_that_finds_no_room_does_not_end_the_trial(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch, small_steps: None
+) -> None:
+    def full(*arguments: object, **options: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(trial_runner, "_CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(trial_runner, "write_checkpoint", full)
+    trial = runner(run)
+    trial.step()
+    assert [report.epoch for report in trial.step().epochs] == [1]
+
+
+def no_split(run: RunFolder) -> None:
+    run.split_file.unlink()
+
+
+def no_data(run: RunFolder) -> None:
+    shutil.rmtree(Path(run.search().store) / "data")
+
+
+def no_search(run: RunFolder) -> None:
+    run.search_file.unlink()
+
+
+def other_weights(run: RunFolder) -> None:
+    search = run.search()
+    run.write_search(search.model_copy(update={"weights": {"efficientnet_lite0": "0" * 64}}))
+
+
+@pytest.mark.parametrize(
+    ("break_it", "reason"),
+    [
+        (no_split, "no split at"),
+        (no_data, "no stored patch set"),
+        (no_search, "No such file"),
+        (other_weights, "is not the file that the search was started with"),
+    ],
+)
+def test_what_is_missing_outside_a_trial_is_no_record_of_it(
+    run: RunFolder, break_it: Callable[[RunFolder], None], reason: str
+) -> None:
+    run_data._training_data.cache_clear()
+    run_data._runtime.cache_clear()
+    break_it(run)
+    step = runner(run).step()
+    assert step.is_end
+    assert step.failure is not None
+    assert (step.failure.cause, step.failure.is_disk_full) == ("environment", False)
+    assert reason in step.failure.reason
+    assert not run.record_file(0).exists()
+
+
+def test_a_killed_fork_server_is_a_lost_worker(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch, small_steps: None
+) -> None:
+    def lose() -> None:
+        raise LostProcessError("the fork server was killed")
+
+    trial = runner(run)
+    trial.step()
+    monkeypatch.setattr(trial.validation, "epoch", lose)
+    step = trial.step()
+    assert step.failure is not None
+    assert (step.is_end, step.failure.cause) == (True, "lost_worker")
+    assert not run.record_file(0).exists()
+
+
+@pytest.mark.parametrize("place", ["write_out_of_fold", "add_record"])
+def test_results_that_find_no_room_are_reported_and_not_recorded(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(RunFolder, place, full)
+    trial = runner(run)
+    step = trial.step()
+    while not step.is_end:
+        step = trial.step()
+    assert step.failure is not None
+    assert step.failure.is_disk_full
+    assert not run.record_file(0).exists()
+
+
+def test_a_worker_that_was_given_up_does_not_replace_what_another_wrote(
+    run: RunFolder, small_steps: None
+) -> None:
+    late, other = runner(run), runner(run)
+    late.step()
+    while not other.step().is_end:
+        pass
+    before = {path.name: path.read_bytes() for path in run.trial(0).iterdir() if path.is_file()}
+    while not late.step().is_end:
+        pass
+    assert {path.name: path.read_bytes() for path in run.trial(0).iterdir() if path.is_file()} == before
 
 
 def test_a_trial_without_weights_says_so(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The process of one fold: it ends with whoever wanted it, and says how it ended before its time."""
 
 import dataclasses
+import errno
 import os
 import pickle
 import signal
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from multiprocessing import forkserver
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,7 @@ from isolated_folds import FROM_PIXELS, FROZEN, is_alive, material_of, place_in
 from trainables.config.trial_config import decode
 from trainables.data.patches import PatchSet
 from trainables.validation import fold_process
-from trainables.validation.fold_process import FoldProcess, FoldProcessError, FoldTask
+from trainables.validation.fold_process import FoldProcess, FoldProcessError, FoldTask, LostProcessError
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 20.0) -> bool:
@@ -49,6 +51,36 @@ def test_a_fold_whose_process_ends_otherwise_says_how(task: FoldTask) -> None:
         os.kill(process.pid, signal.SIGTERM)
         with pytest.raises(FoldProcessError, match=r"fold 2 ended by itself \(signal 15\)"):
             process.epoch()
+
+
+def test_a_fold_that_does_not_start_since_the_fork_server_was_killed_says_so(
+    task: FoldTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lose(process: object) -> None:
+        raise EOFError("unexpected EOF")
+
+    monkeypatch.setattr("multiprocessing.context.ForkServerProcess.start", lose)
+    with pytest.raises(LostProcessError, match=r"fold 2 did not start, since the fork server .* was killed"):
+        FoldProcess(task)
+
+
+def test_a_fold_whose_fork_server_is_killed_says_so_and_the_next_one_starts(task: FoldTask) -> None:
+    with FoldProcess(task) as process:
+        process.epoch()
+        server = forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
+        os.kill(server, signal.SIGKILL)
+        with pytest.raises(LostProcessError, match="fold 2 ended, since the fork server was killed"):
+            process.finish()
+    with FoldProcess(task) as process:
+        process.epoch()
+        process.finish()
+
+
+def test_a_full_disk_in_a_process_is_a_full_disk_here(task: FoldTask, tmp_path: Path) -> None:
+    (tmp_path / "fold").write_text("a file where the folder of the weights should be")
+    with FoldProcess(task) as process, pytest.raises(OSError, match="fold 2: ") as caught:
+        process.epoch()
+    assert caught.value.errno in (errno.ENOTDIR, errno.EEXIST)
 
 
 def test_an_error_in_a_process_comes_back_with_its_words(task: FoldTask) -> None:

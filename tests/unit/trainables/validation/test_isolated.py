@@ -4,6 +4,7 @@ import dataclasses
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -198,13 +199,43 @@ def test_a_fold_that_stops_by_itself_keeps_one_epoch_on_disk(
     assert len(weights_on_disk(runtime)) == 3
 
 
-def test_what_a_killed_owner_left_behind_is_removed(runtime: TrialRuntime) -> None:
-    ended = subprocess.Popen([sys.executable, "-c", ""])
-    ended.wait()
-    first = isolated._scratch_in(runtime.store)
-    first.rename(first.with_name(first.name.replace(f"-{os.getpid()}-", f"-{ended.pid}-")))
-    own = isolated._scratch_in(runtime.store)
-    assert list((runtime.store / "scratch").iterdir()) == [own]
+OWNER = """
+import sys, time
+from pathlib import Path
+from trainables.validation import isolated
+
+print(isolated._scratch_in(Path(sys.argv[1])), flush=True)
+time.sleep(60)
+"""
+
+
+def test_the_folder_of_a_live_process_stays_and_what_a_killed_one_left_is_removed(
+    runtime: TrialRuntime,
+) -> None:
+    # The other process does not appear under its number here, as one of another container would not.
+    command = [sys.executable, "-c", OWNER, str(runtime.store)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as owner:
+        assert owner.stdout is not None
+        theirs = Path(owner.stdout.readline().strip())
+        first = isolated._scratch_in(runtime.store)
+        assert theirs.is_dir()
+        owner.kill()
+    second = isolated._scratch_in(runtime.store)
+    assert {path for path in (runtime.store / "scratch").iterdir() if path.is_dir()} == {first, second}
+    for folder in (first, second):
+        isolated._remove(folder)
+    assert list((runtime.store / "scratch").iterdir()) == []
+
+
+def test_a_folder_that_an_earlier_version_left_is_removed_when_it_is_old(
+    runtime: TrialRuntime,
+) -> None:
+    room = runtime.store / "scratch"
+    for name, age in (("host-1-old", 8 * 86_400), ("host-1-new", 0)):
+        (room / name).mkdir(parents=True)
+        os.utime(room / name, (time.time() - age,) * 2)
+    isolated._remove(isolated._scratch_in(runtime.store))
+    assert [path.name for path in room.iterdir()] == ["host-1-new"]
 
 
 def test_a_learning_rate_out_of_all_bounds_is_the_same_error(

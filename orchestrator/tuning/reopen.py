@@ -1,0 +1,228 @@
+"""Reopening of an interrupted search: what is there is checked and brought together before a trial starts."""
+
+import json
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, get_args
+
+from orchestrator.preflight.preflight import Connector, Notify, slots_for
+from orchestrator.preflight.run_data import check_run_data
+from orchestrator.study.recovery import Recovery, TrialSource
+from orchestrator.study.study import OptunaStudy
+from orchestrator.tuning.setup import Prepared, study_place
+from results.errors import RunError
+from results.run.records import Cause, SearchRecord
+from results.run.run_folder import RunFolder
+from results.run.versions import package_versions
+from search_spaces.context import SpaceContext
+from search_spaces.enqueue import InitialPoint
+from search_spaces.registry import Space, file_in_working_folder, space_named
+from trainables.common.errors import ConfigError, DataError, UnknownNameError
+from trainables.common.files import set_aside
+from trainables.config.tasks import task_named
+from trainables.data.sources import load_patch_set
+
+RETRIED: Final[tuple[Cause, ...]] = ("lost_worker", "environment")  # causes that are gone, as a rule
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeOptions:
+    """Choices of the user who resumes a search.
+
+    Attributes:
+        retry: Causes whose trials are tried again under their own numbers.
+        space: Name of the search space, said again by the user; None if it was not.
+    """
+
+    retry: Collection[str] = RETRIED
+    space: str | None = None
+
+
+DEFAULT_OPTIONS: Final = ResumeOptions()
+
+
+def resume_options(retry: Sequence[str] | None, space: str | None) -> ResumeOptions:
+    """Return the choices of a user, checked.
+
+    Args:
+        retry: Causes of trials to try again, separated by commas or one by one; None for the default.
+        space: Name of the search space; None if it was not said.
+
+    Raises:
+        UnknownNameError: If there is no such cause.
+    """
+    if retry is None:
+        return ResumeOptions(space=space)
+    causes = [cause for text in retry for cause in text.split(",") if cause]
+    for cause in causes:
+        if cause not in get_args(Cause):
+            raise UnknownNameError("cause", cause, get_args(Cause))
+    return ResumeOptions(frozenset(causes), space)
+
+
+def reopen_search(
+    run: RunFolder,
+    connect: Connector,
+    notify: Notify,
+    options: ResumeOptions = DEFAULT_OPTIONS,
+    *,
+    record: SearchRecord | None = None,
+) -> Prepared:
+    """Open an interrupted search to go on with it.
+
+    Args:
+        run: Run folder of the search.
+        connect: Function that starts or finds the Ray for the trials; called once all else is known to be
+            good, and not at all if no trial is left to run.
+        notify: Function called with messages for the user.
+        options: Choices of the user.
+        record: Request and facts with another budget, to be kept; None for those in the run folder.
+
+    Raises:
+        OrchestrateError: If the run folder, its data, split, weights, space or study are not as they must be.
+    """
+    before = run.search()
+    record = before if record is None else record
+    for message in _other_versions(record):
+        notify(message)
+    space = _space(run, record, options.space, notify)
+    _open_data(run, record, notify)
+    check_run_data(run, record)
+    again = Counter[str]()
+    again["with damaged files"] = _set_damaged_aside(run, notify)
+    for cause, count in _set_failed_aside(run, options.retry).items():
+        again[f"that failed ({cause})"] = count
+    recovery = _recovered(run, record, space)
+    again["whose record is gone"] = recovery.run_again - again.total()
+    for message in recovery.messages:
+        notify(message)
+    context = SpaceContext.model_validate(record.space_context)
+    study = OptunaStudy(
+        recovery.study, space, context, record.request.fixed_params, trials=record.request.trials
+    )
+    records = {trial.number: trial for trial in run.records()}
+    running = study.adopt(records)
+    notify(_said(len(records), record.request.trials, running, again))
+    slots = slots_for(record.request, record.gpus_per_trial, connect()) if study.has_more else 0
+    if record != before:
+        run.write_search(record)
+    return Prepared(run, record, study, slots)
+
+
+def _open_data(run: RunFolder, record: SearchRecord, notify: Notify) -> None:
+    """Make sure that the stored copy of the data is there; reads the data again if it is not."""
+    try:
+        run.patch_set()
+    except DataError:
+        notify(f"the stored copy of the data is gone; reading {record.request.data} again")
+        patch_set, _ = load_patch_set(
+            str(record.request.data),
+            task=task_named(record.task),
+            label_codes=record.label_codes,  # type: ignore[arg-type]
+            store=Path(record.store),
+            source=record.request.source,
+            max_value=record.request.max_value,
+            upper_folders=record.request.upper_folders,
+            as_declared=record.max_value is None,  # a search of an earlier version
+        )
+        if patch_set.fingerprint != record.fingerprint:
+            raise DataError(
+                f"{record.request.data} is not what this search was started on; it has changed since"
+            ) from None
+
+
+def _other_versions(record: SearchRecord) -> list[str]:
+    """One sentence about packages that have another version now than when the search was started."""
+    now = package_versions()
+    changed = [
+        f"{name} {before} -> {now.get(name, 'not installed')}"
+        for name, before in record.versions.items()
+        if now.get(name) != before
+    ]
+    if not changed:
+        return []
+    return [
+        f"packages have changed since this search was started ({', '.join(changed)}): trials from now on may "
+        "differ a little from earlier ones with the same settings"
+    ]
+
+
+def _space(run: RunFolder, record: SearchRecord, said: str | None, notify: Notify) -> Space:
+    """The space of the search; code from the working folder only if the user means it.
+
+    Raises:
+        ConfigError: If it is another space than the user says, or if a run from elsewhere names a file of the
+            working folder, which would be run.
+    """
+    name = record.request.space_name
+    if said is not None and said != name:
+        raise ConfigError(f"--space {said}: this search has the space {name}, and keeps it")
+    file = file_in_working_folder(name)
+    if file is not None and said is None and not _is_where_it_was_made(run, record):
+        raise ConfigError(
+            f"{run.path} was made elsewhere, and its space {name} is code in {file}, which would be run. "
+            f"Look at that file; to go on with it, add --space {name}"
+        )
+    if record.request.space is not None:
+        notify(f"search space: {name}" + (f" from {file}" if file else ""))
+    return space_named(name)
+
+
+def _is_where_it_was_made(run: RunFolder, record: SearchRecord) -> bool:
+    made = record.request.runs / record.task / record.name
+    return made.is_absolute() and run.path.resolve() == made
+
+
+def _set_damaged_aside(run: RunFolder, notify: Notify) -> int:
+    """Set the records of damaged trials aside, so that they are run again; returns their number."""
+    damage = run.damage()
+    for number, error in damage.items():
+        notify(f"{str(error).partition(';')[0]}; trial {number} is run again")
+        set_aside(run.record_file(number), "damaged")
+    return len(damage)
+
+
+def _set_failed_aside(run: RunFolder, causes: Collection[str]) -> Counter[str]:
+    """Set the records of trials that failed for one of these causes aside; returns cause -> number."""
+    found: Counter[str] = Counter()
+    for record in run.records():
+        if record.state != "complete" and record.cause is not None and record.cause in causes:
+            set_aside(run.record_file(record.number), "failed")
+            found[record.cause] += 1
+    return found
+
+
+def _recovered(run: RunFolder, record: SearchRecord, space: Space) -> Recovery:
+    """Open the study of the run, brought up to date with the records."""
+    context = SpaceContext.model_validate(record.space_context)
+    source = TrialSource(space, context, record.request.fixed_params, _initial_points(run))
+    return study_place(run, record).recovered({trial.number: trial for trial in run.records()}, source)
+
+
+def _initial_points(run: RunFolder) -> Sequence[InitialPoint]:
+    """Points that the search tries first; none for a run of an earlier version, which did not write them.
+
+    Raises:
+        RunError: If the file is damaged.
+    """
+    path = run.initial_points_file
+    try:
+        return [
+            InitialPoint(str(point["recipe"]), dict(point["settings"]))
+            for point in json.loads(path.read_bytes())
+        ]
+    except FileNotFoundError:
+        return ()
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunError(
+            f"{path} is damaged ({error}); remove it to go on without the points that have not run yet"
+        ) from error
+
+
+def _said(done: int, trials: int, running: int, again: Counter[str]) -> str:
+    """Say what stays and what is run again."""
+    said = f"{done} of {trials} trials are finished and stay; {running} that were running are run again"
+    others = [f"{count} {why}" for why, count in again.items() if count > 0]
+    return f"{said}; so are {', '.join(others)}" if others else said

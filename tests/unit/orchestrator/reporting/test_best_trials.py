@@ -1,0 +1,101 @@
+"""Pictures of the best trials: they cost a search neither its end nor its memory, and are drawn once."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import simulated_run
+from worker_run import worker_run
+
+from orchestrator.reporting.best_trials import draw_best
+from orchestrator.reporting.plots import RowsOf, mistakes_sheet
+from orchestrator.tuning.session import SearchOutcome, write_reports
+from results.run.records import OutOfFold, TrialRecord
+from results.run.run_folder import RunFolder
+from trainables.data.patches import PatchSet
+
+
+def predictions(rows: int = 40) -> OutOfFold:
+    positive = np.random.default_rng(0).uniform(size=rows)
+    return OutOfFold(
+        rows=np.arange(rows),
+        labels=np.arange(rows) // 2 % 2,
+        folds=np.arange(rows) // 4 % 3,
+        groups=np.array([f"p{row // 2}" for row in range(rows)]),
+        probabilities=np.stack([1 - positive, positive], axis=1).astype(np.float32),
+    )
+
+
+def outcome_of(run: RunFolder) -> SearchOutcome:
+    return SearchOutcome(run, run.search(), tuple(run.records()), is_interrupted=False)
+
+
+@pytest.fixture
+def run(bright_patches: PatchSet, tmp_path: Path) -> RunFolder:
+    run = worker_run(bright_patches, tmp_path)
+    run.write_out_of_fold(0, predictions())
+    run.add_record(
+        TrialRecord(
+            number=0,
+            state="complete",
+            value=0.6,
+            config={},
+            fingerprint=bright_patches.fingerprint,
+            seed=0,
+            finished_at=datetime(2026, 1, 1, tzinfo=UTC),
+        )
+    )
+    return run
+
+
+def events(run: RunFolder) -> int:
+    return sum(path.stat().st_size for path in run.tensorboard.rglob("*tfevents*"))
+
+
+def test_pictures_are_drawn_once_for_each_end_of_a_trial(run: RunFolder) -> None:
+    draw_best(run, run.search(), run.records())
+    once = events(run)
+    assert once > 0
+    draw_best(run, run.search(), run.records())
+    assert events(run) == once
+    (record,) = run.records()
+    run.write_record(record.model_copy(update={"finished_at": datetime(2026, 1, 2, tzinfo=UTC)}))
+    draw_best(run, run.search(), run.records())
+    assert events(run) > once
+
+
+def test_data_that_are_gone_cost_pictures_only(tmp_path: Path) -> None:
+    run = simulated_run.make_run(tmp_path, {0: predictions()})
+    (message,) = write_reports(outcome_of(run))
+    assert message.startswith("pictures for TensorBoard could not be written: no stored patch set")
+    assert run.leaderboard_file.exists()
+
+
+def test_a_full_disk_costs_the_reports_only(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("orchestrator.tuning.session.write_atomically", full)
+    monkeypatch.setattr("orchestrator.reporting.tensorboard.TensorBoardLog.pictures", full)
+    assert write_reports(outcome_of(run)) == [
+        "the leaderboard could not be written: [Errno 28] No space left on device",
+        "pictures for TensorBoard could not be written: [Errno 28] No space left on device",
+    ]
+
+
+def test_only_the_images_that_are_drawn_are_read() -> None:
+    class Watched:
+        def __init__(self) -> None:
+            self.read: list[int] = []
+
+        def __getitem__(self, row: Any) -> Any:
+            self.read.append(int(row))
+            return np.random.default_rng(0).uniform(size=(8, 8))
+
+    watched, found = Watched(), predictions(1_000)
+    images = RowsOf(watched, found.rows)  # type: ignore[arg-type]
+    mistakes_sheet(images, found.labels, found.probabilities, found.rows, ("benign", "malignant"), limit=5)
+    assert len(images) == 1_000
+    assert len(watched.read) == 5
