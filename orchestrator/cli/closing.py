@@ -2,10 +2,10 @@
 
 import functools
 from contextlib import AbstractContextManager
-from pathlib import Path
 
 from rich.console import Console, RenderableType
 
+from orchestrator.cli.common import short_path
 from orchestrator.preflight.preflight import Notify
 from orchestrator.reporting.compute_savings import count_images, savings_from_sharing, savings_message
 from orchestrator.reporting.console import print_message
@@ -18,6 +18,7 @@ from results.run.records import TrialRecord
 from results.run.run_folder import RunFolder
 from results.scores.leaderboard import settings_text
 from results.scores.ranking import Objective
+from trainables.common.text import command_text
 from trainables.data.splits import read_split
 
 INTERRUPTED = 130
@@ -65,7 +66,7 @@ def close_search(outcome: SearchOutcome, console: Console, *, finish: bool) -> i
     if outcome.is_interrupted:
         return INTERRUPTED
     if not complete:
-        raise RunError(_nothing_complete(_short(run.path), outcome.records))
+        raise RunError(_nothing_complete(short_path(run.path), outcome.records))
     if finish:
         from orchestrator.cli.finish import finish_run
 
@@ -87,7 +88,7 @@ def _summary(outcome: SearchOutcome) -> RenderableType:
         metric=search.metric,
         best=None if best is None else (best.number, best.value or 0.0, settings_text(best.config)),
         saved=savings_message(savings_from_sharing(records, images)),
-        folder=_short(outcome.run.path),
+        folder=short_path(outcome.run.path),
         commands=_next_commands(
             outcome.run,
             has_results=bool(outcome.complete),
@@ -98,15 +99,15 @@ def _summary(outcome: SearchOutcome) -> RenderableType:
 
 
 def _next_commands(run: RunFolder, *, has_results: bool, may_resume: bool) -> list[str]:
-    folder = _short(run.path)
-    commands = [f"orchestrate resume {folder}"] if may_resume else []
+    folder = short_path(run.path)
+    commands = [("orchestrate", "resume", folder)] if may_resume else []
     if has_results:
         commands += [
-            f"tensorboard --logdir {_short(run.path.parents[1])}",
-            f"orchestrate leaderboard {folder}",
-            f"orchestrate ensemble {folder}",
+            ("tensorboard", "--logdir", short_path(run.path.parents[1])),
+            ("orchestrate", "leaderboard", folder),
+            ("orchestrate", "ensemble", folder),
         ]
-    return commands
+    return [command_text(*words) for words in commands]
 
 
 def _nothing_complete(folder: str, records: tuple[TrialRecord, ...]) -> str:
@@ -128,11 +129,3 @@ def _nothing_complete(folder: str, records: tuple[TrialRecord, ...]) -> str:
     if collapsed == len(records):
         advice = "Other class weights, another learning rate or another scaling may help"
     return f"no trial of {folder} was completed ({how}){why}. {advice}"
-
-
-def _short(path: Path) -> str:
-    """The path as the user would type it."""
-    try:
-        return str(path.resolve().relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)

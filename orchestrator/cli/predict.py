@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from orchestrator.cli.common import add_format
-from orchestrator.reporting.console import messages, print_message, show
+from orchestrator.reporting.console import messages, print_message, print_warning, show
 
 HELP = "predict images with an exported bundle"
 EPILOG = """\
@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
     for note in found.notes:
         print_message(console, note)
     if bundle.manifest.is_synthetic:
-        console.print("[yellow]this model was trained on SYNTHETIC images[/]")
+        print_warning(console, "this model was trained on SYNTHETIC images")
     show(
         arguments.format,
         table=lambda: predictions_table(bundle, found.predictions),

@@ -57,13 +57,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _list(task: str | None) -> None:
-    from rich.console import Console
-
+    from orchestrator.reporting.console import results
     from search_spaces.recipes import recipes_of
     from trainables.config.tasks import TASKS, task_named
 
     tasks = TASKS if task is None else (task_named(task).name,)
-    console = Console(highlight=False)
+    console = results()
     for name in tasks:
         recipes = recipes_of(name)
         if recipes:

@@ -20,11 +20,12 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from orchestrator.reporting.console import messages
 from results.run.records import Cause, State, TrialRecord
 from results.run.split_labels import GROUPED, NAIVE, NAIVE_WARNING, SplitName, marks, scored
 from results.scores.leaderboard import settings_text
 from results.scores.ranking import Objective
-from trainables.common.text import count_text
+from trainables.common.text import count_text, printable
 from trainables.config.trial_config import TrialConfig, flatten
 
 HEARTBEAT_SECONDS: Final = 30.0
@@ -121,7 +122,7 @@ class SearchProgress:
     metric: str = "auc"
     split: SplitName = GROUPED
     already: Sequence[TrialRecord] = ()
-    console: Console = field(default_factory=lambda: Console(stderr=True))
+    console: Console = field(default_factory=messages)
     clock: Callable[[], float] = time.monotonic
     _running: dict[int, _Running] = field(default_factory=dict, init=False)
     _ended: Counter[str] = field(default_factory=Counter, init=False)
@@ -256,7 +257,7 @@ class SearchProgress:
 
     def _say(self, text: str, *, is_cut: bool = True) -> None:
         line = fitted(text, self.console.width) if is_cut else text
-        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        self.console.print(Text(printable(line)), soft_wrap=True)
         self._last_line = self.clock()
 
     def _beat(self) -> None:
@@ -307,7 +308,7 @@ class SearchProgress:
             lines = [self._counts_line(), self._best_line(), *self._running_lines()]
             return Panel(
                 Group(self._bar(width), *(_row(line, width) for line in lines)),
-                title=Text(fitted(self._title(), width - 2)),
+                title=Text(fitted(printable(self._title(), keeps=""), width - 2)),
                 title_align="left",
                 border_style="yellow" if self._is_interrupted else "blue",
             )
@@ -412,6 +413,7 @@ def _causes_text(causes: Counter[str]) -> str:
 
 def _hanging(line: str) -> RenderableType:
     """A line whose continuation is indented to its text, behind the label of ten columns."""
+    line = printable(line)
     if line[9:10] != " ":
         return Text(line)
     grid = Table.grid()
@@ -421,7 +423,7 @@ def _hanging(line: str) -> RenderableType:
 
 
 def _row(line: str, width: int) -> Text:
-    return Text(fitted(line, width), no_wrap=True)
+    return Text(fitted(printable(line, keeps=""), width), no_wrap=True)
 
 
 def _running_line(number: int, trial: _Running) -> str:

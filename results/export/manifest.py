@@ -195,8 +195,8 @@ class Manifest(FrozenModel):
         """Tell whether the file has this input besides the images."""
         return any(extra.name == name for extra in self.extra_inputs)
 
-    def command(self, folder: str = "BUNDLE") -> str:
-        """Return the command line that predicts with the bundle."""
-        baseline = " --baseline HEALTHY_IMAGE..." if self.takes("baseline") else ""
-        finding_type = " --type mass" if self.takes("finding_type") else ""
-        return f"orchestrate predict {folder} IMAGE...{baseline}{finding_type}"
+    def command(self, folder: str = "BUNDLE") -> tuple[str, ...]:
+        """Return the command that predicts with the bundle, word by word; `IMAGE...` stands for files."""
+        baseline = ("--baseline", "HEALTHY_IMAGE...") if self.takes("baseline") else ()
+        finding_type = ("--type", "mass") if self.takes("finding_type") else ()
+        return ("orchestrate", "predict", folder, "IMAGE...", *baseline, *finding_type)

@@ -12,12 +12,14 @@ import onnxruntime
 from numpy.typing import NDArray
 from pydantic import ValidationError
 from rich.table import Table
+from rich.text import Text
 
 from results.errors import ExportError
 from results.export.image_reading import NOTES, read_image
 from results.export.input_checks import as_numbers, check_given, check_sizes
 from results.export.manifest import FORMAT, MANIFEST_FILE, MODEL_FILE, Manifest
 from results.tables import csv_text, result_table
+from trainables.common.text import printable
 
 _BATCH: Final = 8  # images in one run of the session; bounds memory
 _NAMED: Final = 3  # files that a note lists by name
@@ -213,12 +215,16 @@ def predictions_as_json(bundle: Bundle, predictions: Sequence[Prediction]) -> li
 
 
 def predictions_as_csv(bundle: Bundle, predictions: Sequence[Prediction]) -> str:
-    """Return one row for each file, as CSV with a header; a missing threshold is empty."""
+    """Return one row for each file, as CSV with a header; a missing threshold is empty.
+
+    The path of a file whose name looks like a formula begins with `./`, so that it still names the file.
+    """
     by_class = [f"probability_{name}" for name in bundle.manifest.classes]
     columns = ["file", "predicted_class", "probability", "threshold"]
     return csv_text(
         (
             {name: getattr(one, name) for name in columns}
+            | {"file": _as_path(one.file)}
             | dict(zip(by_class, one.probabilities, strict=True))
             for one in predictions
         ),
@@ -237,10 +243,16 @@ def predictions_table(bundle: Bundle, predictions: Sequence[Prediction]) -> Tabl
     for one in predictions:
         is_positive = one.predicted_class == manifest.positive
         style = "bold" if is_positive and is_binary else None
-        table.add_row(one.file, one.predicted_class, f"{one.probability:.3f}", style=style)
+        table.add_row(
+            Text(printable(one.file, keeps="")), one.predicted_class, f"{one.probability:.3f}", style=style
+        )
     rule = f"{manifest.positive} from {manifest.threshold:.3f} on. " if is_binary else ""
     table.caption = f"{rule}Research use only; not a medical device."
     return table
+
+
+def _as_path(file: str) -> str:
+    return f"./{file}" if file.startswith(("=", "+", "-", "@")) else file
 
 
 def _manifest(path: Path) -> Manifest:

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from results.errors import RunError
 from results.run.records import OutOfFold, SearchRecord, TrialRecord
 from trainables.common.files import write_atomically
+from trainables.common.text import command_text, typed_path
 from trainables.data.patches import PatchSet, open_patch_set
 
 
@@ -182,7 +183,9 @@ def find_run(text: str, root: Path) -> RunFolder:
     if text == "latest":
         found = sorted(root.glob("*/*/search.yaml"), key=lambda path: path.stat().st_mtime)
         if not found:
-            raise RunError(f"no run in {root} yet; start one with: orchestrate search benign_malignant")
+            where = () if root == Path("runs") else ("--runs", typed_path(root))
+            start = command_text("orchestrate", "search", "benign_malignant", *where)
+            raise RunError(f"no run in {root} yet; start one with: {start}")
         return RunFolder(found[-1].parent)
     for candidate in (Path(text), root / text):
         if (candidate / "search.yaml").is_file():

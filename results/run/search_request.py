@@ -271,10 +271,23 @@ def parse_request(values: Mapping[str, Any]) -> SearchRequest:
     for name in values:
         if name not in SearchRequest.model_fields:
             raise UnknownNameError("option", name, SearchRequest.model_fields)
+        refuse_empty(name, values[name])
     try:
         return SearchRequest.model_validate(dict(values))
     except ValidationError as error:
         raise ConfigError(_message(error)) from error
+
+
+def refuse_empty(name: str, value: Any) -> None:
+    """Refuse a value of an option that is an empty text, or holds one.
+
+    Raises:
+        ConfigError: Since nobody means it: a variable of a script is not set, or a line was left unfinished.
+    """
+    several = value.values() if isinstance(value, Mapping) else value
+    each = several if isinstance(value, tuple | list | Mapping) else [value]
+    if any(isinstance(one, str) and not one.strip() for one in each):
+        raise ConfigError(f"{flag_of(name)} needs a value, found an empty one; leave it out for its default")
 
 
 def flag_of(name: str) -> str:
