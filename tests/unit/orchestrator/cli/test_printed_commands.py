@@ -91,7 +91,7 @@ def test_commands_within_errors_can_be_pasted(odd_run: RunFolder, capsys: pytest
 
 
 def test_an_empty_runs_folder_says_how_to_start_there(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="no run in .* yet; start one with: orchestrate search") as error:
+    with pytest.raises(RunError, match=r"no run in .* yet; start one with: orchestrate search") as error:
         find_run("latest", tmp_path / "my runs")
     (words,) = commands(str(error.value))
     assert words[-2:] == ["--runs", str(tmp_path / "my runs")]
@@ -204,6 +204,7 @@ def test_no_name_of_a_file_ends_a_verb_on_a_stream_that_cannot_print_it(encoding
     )
     done = subprocess.run(
         [sys.executable, "-c", script],
+        check=False,
         capture_output=True,
         env=os.environ | {"PYTHONIOENCODING": encoding},
     )

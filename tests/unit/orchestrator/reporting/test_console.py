@@ -1,4 +1,4 @@
-"""What is printed is text, not markup: brackets, colons and control characters of others are shown as they are."""
+"""What is printed is text, not markup: brackets, colons and control characters of others are shown."""
 
 import io
 import os
@@ -113,7 +113,11 @@ def test_the_product_prints_through_one_console() -> None:
 def test_results_end_quietly_when_their_reader_has_gone() -> None:
     verb = f"{sys.executable} -m orchestrator.cli.main recipes list"
     done = subprocess.run(
-        ["bash", "-c", f"set -o pipefail; {verb} | head -1"], capture_output=True, text=True, cwd=ROOT
+        ["bash", "-c", f"set -o pipefail; {verb} | head -1"],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert "recipes" in done.stdout
@@ -127,5 +131,7 @@ def test_messages_fall_silent_when_their_reader_has_gone() -> None:
         "console = messages()\n"
         "print_message(console, 'a'); print_message(console, 'b'); print('done')\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT)
+    done = subprocess.run(
+        [sys.executable, "-c", script], check=False, capture_output=True, text=True, cwd=ROOT
+    )
     assert (done.returncode, done.stdout) == (0, "done\n")
