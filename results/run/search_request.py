@@ -147,6 +147,13 @@ class SearchRequest(BaseModel):
         metavar="NAME=VALUE",
         shown_default="none",
     )
+    pairs: bool = _option(
+        False,
+        "let trials compare each image with its healthy baseline, which the data must bring; such a model "
+        "asks for a baseline of every image that it predicts",
+        group="space",
+        shown_default="no, unless a recipe of pairs is named",
+    )
     weights_dir: Path | None = _option(
         None, "folder of state dicts named after their backbones", group="space", metavar="PATH"
     )
