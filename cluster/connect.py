@@ -22,6 +22,7 @@ from cluster.resources import Machine, count_nodes, describe, machines_of
 QUIET_ENVIRONMENT: Final = MappingProxyType(
     {
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # else a FutureWarning for each trial without a GPU
+        "ORT_DISABLE_TELEMETRY": "1",  # of ONNX Runtime, in every worker that Ray starts
         "RAY_USAGE_STATS_ENABLED": "0",  # no prompt, and nothing about the machine leaves it
         "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the stock TensorBoard logger imports torch in the driver
     }

@@ -33,6 +33,7 @@ from orchestrator.cli import (
 
 # Albumentations asks the network for a newer release when it is imported, unless it is told not to.
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # for `doctor`, which imports every package by itself
 
 _TRACEBACK: Final = "ORCHESTRATE_TRACEBACK"  # set to anything, it shows the traceback of an unexpected error
 _ROOT: Final = Path(__file__).parents[2]

@@ -44,6 +44,11 @@ _ETHICS = (
     "the data are treated."
 )
 
+_TELEMETRY = (
+    "- ONNX Runtime may note what it runs and send it to its maker; its packages for Linux do. With a\n"
+    "  runtime of your own set `ORT_DISABLE_TELEMETRY=1` before it is loaded, as `orchestrate predict` does."
+)
+
 
 def _details(manifest: Manifest) -> str:
     lines = [
@@ -166,6 +171,7 @@ def _caveats(manifest: Manifest) -> str:
             "- It knows the patient population of its training data only, and its calibration holds at their "
             "share of positives only.",
             *_caveats_of_inputs(manifest),
+            _TELEMETRY,
             "- It answers for any image, also for one that is not a breast image; it has no way to say so.",
             f"- The file was compared on {parity.images} training images{_compared(parity)}.",
         ]
