@@ -176,6 +176,11 @@ class SearchRequest(BaseModel):
         ge=0.0,
         shown_default="as measured where there is a GPU",
     )
+    nice: bool = _option(
+        False,
+        "leave the CPUs to other programs: workers of a Ray of the search's own run at niceness 15",
+        group="machine",
+    )
     process_per_fold: bool = _option(
         False,
         "train the folds of a trial one after the other, each in a process that takes its memory along when "
