@@ -12,6 +12,7 @@ from results.errors import RunError
 from results.run.records import SearchRecord
 from results.run.run_folder import RunFolder
 from results.run.search_request import DEFAULT_FOLDS, SearchRequest, flag_of, parse_request
+from results.run.storage_url import without_password
 from search_spaces.registry import space_named
 from trainables.common.errors import ConfigError, UnknownNameError
 from trainables.common.text import command_text, typed_path
@@ -124,5 +125,5 @@ def _checked_params(params: Any, path: Path) -> dict[str, Any]:
 
 
 def typed_command(arguments: list[str]) -> str:
-    """Return the command line, as it could be typed again."""
-    return command_text("orchestrate", *arguments)
+    """Return the command line, as it could be typed again; passwords of URLs are left out."""
+    return command_text("orchestrate", *map(without_password, arguments))

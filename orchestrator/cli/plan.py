@@ -48,6 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
     from orchestrator.preflight.preflight import run_preflight
     from orchestrator.preflight.this_machine import this_machine
     from orchestrator.request import check_request
+    from results.run.storage_url import without_password
 
     request = search.request_of(arguments)
     check_request(request)
@@ -61,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(json.dumps(dataclasses.asdict(estimate), indent=1, allow_nan=False))
         return 0
     results().print(plan_table(estimate))
-    print_next(console, *_search_of(sys.argv[1:]))
+    print_next(console, *map(without_password, _search_of(sys.argv[1:])))
     return 0
 
 

@@ -35,7 +35,7 @@ def draw_best(run: RunFolder, search: SearchRecord, complete: list[TrialRecord])
                 matrix, search.classes, title="Confusion at cross-fitted thresholds", mark=mark
             ),
         }
-        if not patch_set.is_table:
+        if search.request.pictures and not patch_set.is_table:
             pictures["worst_mistakes"] = mistakes_sheet(
                 patch_set.images[found.rows],
                 found.labels,

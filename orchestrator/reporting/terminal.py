@@ -130,6 +130,7 @@ class SearchProgress:
     _ended_here: int = field(default=0, init=False)
     _best: tuple[int, float, str] | None = field(default=None, init=False)
     _is_interrupted: bool = field(default=False, init=False)
+    _is_store_said: bool = field(default=False, init=False)
     _begun: float = field(default=0.0, init=False)
     _last_line: float = field(default=0.0, init=False)
     _live: Live | None = field(default=None, init=False)
@@ -242,6 +243,9 @@ class SearchProgress:
     def on_trial_end(self, record: TrialRecord) -> None:
         """Show the end of the trial."""
         self.finished(record.number, record.state, record.cause, record.value, settings_text(record.config))
+        if record.prefix is not None and record.prefix.note and not self._is_store_said:
+            self._is_store_said = True  # once, since every further trial has the same reason
+            self.note(f"features are not kept, which costs every trial time: {record.prefix.note}")
 
     @property
     def _is_live(self) -> bool:

@@ -20,6 +20,7 @@ from orchestrator.study.pruners import REDUCTION, first_rung, is_rung
 from orchestrator.study.samplers import BoundedSampler
 from orchestrator.study.trial_spec import InvalidPointError, TrialSpec
 from results.run.records import TrialRecord
+from results.run.storage_url import PASSWORD, with_password, without_password
 from results.scores.ranking import Direction
 from search_spaces.context import SpaceContext
 from search_spaces.enqueue import InitialPoint, matching_params, suggest_enqueued
@@ -187,9 +188,10 @@ def open_study(
     # A resumed trial reports epochs again that the study has; the first report counts.
     warnings.filterwarnings("ignore", message="The reported value is ignored")
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+    shown = without_password(storage) if storage else ""
     try:
         study = optuna.create_study(
-            storage=storage or JournalStorage(RunJournal(journal)),
+            storage=with_password(storage) if storage else JournalStorage(RunJournal(journal)),
             study_name=name,
             direction=direction,
             load_if_exists=not is_new,
@@ -199,15 +201,19 @@ def open_study(
         )
     except optuna.exceptions.DuplicatedStudyError as error:
         raise ConfigError(
-            f"{storage} holds a study {name!r} already; give the search another --name"
+            f"{shown} holds a study {name!r} already; give the search another --name"
         ) from error
     except Exception as error:
-        raise ConfigError(f"the Optuna storage {storage or journal} cannot be opened: {error}") from error
+        needed = f"; a password is read from {PASSWORD}" if shown else ""
+        reason = without_password(str(error))
+        raise ConfigError(
+            f"the Optuna storage {shown or journal} cannot be opened: {reason}{needed}"
+        ) from error
     known = study.direction.name.lower()
     if known != direction:
         raise ConfigError(
-            f"study {name} in {storage} {known}s its values; this search {direction}s them, give it another "
-            "--name"
+            f"study {name} in {shown or journal} {known}s its values; this search {direction}s them, give it "
+            "another --name"
         )
     # Without the shift of the seed a resumed search would draw the same points again as at its start.
     study.sampler = BoundedSampler(seed + len(study.get_trials(deepcopy=False)))

@@ -61,7 +61,7 @@ def prepare_search(
     run.path.mkdir(parents=True)
     try:
         write_split(run.split_file, preflight.split)
-        study = _study(run, record, preflight.space, is_new=True)
+        study = _study(run, record, preflight.space, is_new=True, storage=request.study_storage)
         study.enqueue(preflight.initial_points)
         run.write_search(record)
     except BaseException:
@@ -130,7 +130,8 @@ def reopen_search(run: RunFolder, connect: Connector, notify: Notify) -> Prepare
             raise DataError(
                 f"{record.request.data} is not what this search was started on; it has changed since"
             ) from None
-    study = _study(run, record, space_named(record.request.space_name), is_new=False)
+    space, storage = space_named(record.request.space_name), record.request.study_storage
+    study = _study(run, record, space, is_new=False, storage=storage)
     again = study.adopt({trial.number: trial for trial in run.records()})
     done = len(run.records())
     notify(
@@ -140,11 +141,13 @@ def reopen_search(run: RunFolder, connect: Connector, notify: Notify) -> Prepare
     return Prepared(run, record, study, slots_for(record.request, record.gpus_per_trial, connect()))
 
 
-def _study(run: RunFolder, record: SearchRecord, space: Space, *, is_new: bool) -> OptunaStudy:
-    """Open the study of a run."""
+def _study(
+    run: RunFolder, record: SearchRecord, space: Space, *, is_new: bool, storage: str | None
+) -> OptunaStudy:
+    """Open the study of a run; the record holds the URL of its storage without a password."""
     request = record.request
     study = open_study(
-        storage=request.study_storage,
+        storage=storage,
         journal=run.study_file,
         name=f"{record.task}/{record.name}",
         seed=request.seed,

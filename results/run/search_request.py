@@ -12,6 +12,7 @@ from typing import Any, Final, Literal, Union, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 
+from results.run.storage_url import without_password
 from trainables.common.errors import ConfigError, UnknownNameError
 from trainables.config.feature_storage import FeatureStorage
 from trainables.config.tasks import TASKS, LabelCodes
@@ -242,7 +243,18 @@ class SearchRequest(BaseModel):
         metavar="PATH",
     )
     study_storage: str | None = _option(
-        None, "an Optuna storage", group="output", metavar="URL", shown_default="a journal file"
+        None,
+        "an Optuna storage; a password in it is kept nowhere, ORCHESTRATE_STUDY_PASSWORD gives it to resume",
+        group="output",
+        metavar="URL",
+        shown_default="a journal file",
+    )
+    pictures: bool = _option(
+        True,
+        "draw the worst mistakes of the best trials, which are images of patients, for TensorBoard",
+        group="output",
+        flag="--no-pictures",
+        flag_description="leave images of patients out of TensorBoard",
     )
     keep_weights: int = _option(12, "number of best trials whose weights stay", group="output", ge=1)
 
@@ -259,12 +271,17 @@ class SearchRequest(BaseModel):
         return self.space or self.task
 
     def resolved(self, *, data: str) -> "SearchRequest":
-        """Return the same request with absolute paths, so that it means the same in every folder."""
+        """Return the request to record: with absolute paths, so that it means the same in every folder.
+
+        A password in the URL of the study's storage is left out.
+        """
         changes: dict[str, Any] = {
             name: path.resolve()
             for name in ("weights_dir", "runs", "store", "shared_store")
             if (path := getattr(self, name)) is not None
         }
+        if self.study_storage is not None:
+            changes["study_storage"] = without_password(self.study_storage)
         return self.model_copy(update={**changes, "data": data})
 
 

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +10,8 @@ from pathlib import Path
 
 def write_atomically(path: Path, content: bytes | str) -> None:
     """Write a file under a temporary name, flush it to disk, then move it into place.
+
+    Who may read it is the user's choice, by the umask.
 
     Args:
         path: Path of the file; its folder is created if it is missing.
@@ -20,17 +22,21 @@ def write_atomically(path: Path, content: bytes | str) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     data = content.encode() if isinstance(content, str) else content
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = _beside(path)
     try:
-        with os.fdopen(handle, "wb") as file:
+        with temporary.open("xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
+        temporary.replace(path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
+
+
+def _beside(place: Path) -> Path:
+    """A hidden name in the same folder that nothing has yet. What `tempfile` makes heeds no umask."""
+    return place.with_name(f".{place.name[:32]}.{uuid.uuid4().hex}")
 
 
 @contextmanager
@@ -46,8 +52,8 @@ def folder_in_progress(folder: Path) -> Iterator[Path]:
         OSError: If the parent cannot be written.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name[:64]}."))
-    temporary.chmod(0o755)
+    temporary = _beside(folder)
+    temporary.mkdir()
     try:
         yield temporary
     finally:

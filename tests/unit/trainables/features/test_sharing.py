@@ -115,8 +115,8 @@ def test_a_damaged_shared_file_never_gets_a_name_in_the_store(tmp_path: Path, sh
     damaged.write_bytes(damaged.read_bytes()[:-1] + b"?")
     path = tmp_path / "second" / damaged.relative_to(shared)
     room = DiskBudget(tmp_path / "second" / "prefix")
+    asked = ExpectedFeatures(IMAGES, TOP, "float16")
     with pytest.warns(UserWarning, match="does not match its checksum"):
-        asked = ExpectedFeatures(IMAGES, TOP, "float16")
         assert SharedFolder(shared).fetch(path, room, asked) is None
     assert not list(path.parent.iterdir())
 
