@@ -58,11 +58,12 @@ def close_search(outcome: SearchOutcome, console: Console, *, finish: bool) -> i
         RunError: If no trial was completed.
     """
     run, complete = outcome.run, outcome.complete
+    # First of all: whatever fails after it, the user knows what there is and how to go on.
+    console.print(_summary(outcome), soft_wrap=True)
     if complete and not outcome.is_interrupted:
         from orchestrator.postprocessing.recipe_ensembles import combine_recipes
 
         combine_recipes(run, outcome.search, complete, console)
-    console.print(_summary(outcome), soft_wrap=True)
     if outcome.is_interrupted:
         return INTERRUPTED
     if not complete:
