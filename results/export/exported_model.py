@@ -160,6 +160,8 @@ def load_bundle(path: Path) -> Bundle:
 
 
 def _manifest(path: Path) -> Manifest:
+    if path.exists() and not path.is_file():  # a pipe would never be read to its end
+        raise ExportError(f"{path} is not a file; export the bundle again")
     try:
         content = json.loads(path.read_bytes())
         version = content["format"]

@@ -8,6 +8,7 @@ from typing import Final
 _OTHER_SIZE: Final = (4.0, 32.0)  # sides, as the geometric mean of both
 _OTHER_SHAPE: Final = (1.5, 4.0)  # height by width
 _SMALLEST_PX: Final = 4
+_MOST_PIXELS: Final = 1 << 26  # or four times those of a training image: a larger one takes gigabytes
 
 # Sentences for the user without the file's name, as those of `results.export.image_reading.NOTES`.
 UNLIKE_NOTES: Final = {
@@ -34,11 +35,17 @@ def unlike(size: Sequence[int], trained: Sequence[int]) -> tuple[str, ...]:
 def too_unlike(size: Sequence[int], trained: Sequence[int]) -> str:
     """Return why an image cannot be taken for one like the training images; an empty text if it can.
 
+    It is also refused if its pixels alone would fill the memory.
+
     >>> too_unlike((1, 60000), (64, 64))
     'it is 60000x1 pixels, the training images were 64x64: far outside of what the model knows'
+    >>> too_unlike((4000, 3000), (227, 227)), too_unlike((13000, 13000), (1024, 1024))[:26]
+    ('', 'it is 13000x13000 pixels, ')
     """
     scale, stretch = _distances(size, trained)
-    if min(size[:2]) >= _SMALLEST_PX and scale <= _OTHER_SIZE[1] and stretch <= _OTHER_SHAPE[1]:
+    is_small = size[0] * size[1] <= max(_MOST_PIXELS, 4 * trained[0] * trained[1])
+    is_near = min(size[:2]) >= _SMALLEST_PX and scale <= _OTHER_SIZE[1] and stretch <= _OTHER_SHAPE[1]
+    if is_small and is_near:
         return ""
     return (
         f"it is {size[1]}x{size[0]} pixels, the training images were {trained[1]}x{trained[0]}: far outside "

@@ -7,6 +7,7 @@ from results.export.manifest import Manifest, Member, ParityCheck, TestScores
 from results.run.split_labels import NAIVE, NAIVE_WARNING, scored
 from results.scores.bootstrap import Interval
 from results.scores.metrics import METRICS
+from trainables.common.text import printable
 
 
 def model_card(manifest: Manifest) -> str:
@@ -143,7 +144,7 @@ def _training_data(manifest: Manifest) -> str:
     if manifest.is_refitted:
         saw = _ALL_SEEN
     return (
-        f"{data.images} images of {data.groups} {unit} from {data.source}: {counts}.{kind} "
+        f"{data.images} images of {data.groups} {unit} from {_as_code(data.source)}: {counts}.{kind} "
         f"{saw}\n\nFingerprint: `{data.fingerprint}`"
     )
 
@@ -200,6 +201,11 @@ def _caveats_of_inputs(manifest: Manifest) -> list[str]:
             "- It must be told whether the finding is a mass or a calcification; a wrong type misleads it."
         )
     return found
+
+
+def _as_code(text: str) -> str:
+    """A text of the user in Markdown that reads nothing in it as markup."""
+    return f"`{printable(text, keeps='').replace('`', chr(39))}`"
 
 
 def _long(interval: Interval) -> str:

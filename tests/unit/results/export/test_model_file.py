@@ -1,6 +1,7 @@
 """A manifest that does not belong to its model is refused, and the model holds no trace of its exporter."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,14 @@ def test_a_manifest_that_does_not_fit_its_model_is_refused(
 ) -> None:
     with pytest.raises(ExportError, match=message):
         load_bundle(edited(bundle, tmp_path, **changes))
+
+
+def test_a_pipe_in_the_place_of_the_manifest_is_not_waited_for(bundle: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(bundle, tmp_path / "copy"))
+    (copy / "manifest.json").unlink()
+    os.mkfifo(copy / "manifest.json")
+    with pytest.raises(ExportError, match=r"manifest\.json is not a file; export the bundle again"):
+        load_bundle(copy)
 
 
 def test_a_bundle_of_an_earlier_version_says_nothing_about_itself_and_still_loads(
