@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Any, Final, NoReturn
 
 from cluster.errors import ClusterError
-from cluster.own_ray import LOOPBACK, prepare_own_ray
+from cluster.own_ray import LOOPBACK, check_may_join, prepare_own_ray
 from cluster.resources import Machine, count_nodes, describe, machines_of
 
 # Ray reads these once, when it is imported, so they are set first. What the user has set stays.
@@ -94,6 +94,8 @@ def connect(address: str | None, *, cpus: int | None = None, is_nice: bool = Fal
         os.environ.setdefault(name, value)
     if target.address is None:
         prepare_own_ray(is_nice=is_nice)
+    else:
+        check_may_join()
     import ray
 
     if ray.is_initialized():

@@ -7,16 +7,19 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
+from cluster.errors import ClusterError
+
 LOOPBACK: Final = "127.0.0.1"
 _PRIVATE_FILE: Final = 0o600
 _PRIVATE_FOLDER: Final = 0o700
 
 # Ray reads these when it is imported or started. What the user has set stays.
+_SPANS_MACHINES: Final = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 OWN_ENVIRONMENT: Final[Mapping[str, str]] = MappingProxyType(
     {
         # Despite its name the switch that lets Ray bind the loopback address: else it replaces it by the
         # machine's outer one, and ten ports are open to the network.
-        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+        _SPANS_MACHINES: "0",
         "RAY_AUTH_MODE": "token",
     }
 )
@@ -36,6 +39,19 @@ def prepare_own_ray(*, is_nice: bool) -> None:
         os.environ.setdefault(NICENESS, str(max(0, os.getpriority(os.PRIO_PROCESS, 0))))
     if os.environ["RAY_AUTH_MODE"] == "token":
         _provide_token()
+
+
+def check_may_join() -> None:
+    """Refuse to join a cluster from a process whose Ray knows the loopback address alone; it would hang.
+
+    Raises:
+        ClusterError: If this process has had a Ray of its own.
+    """
+    if os.environ.get(_SPANS_MACHINES) == "0":
+        raise ClusterError(
+            f"a cluster cannot be joined where {_SPANS_MACHINES} is 0, as it is after a Ray of its own; "
+            "start a new process"
+        )
 
 
 def token_file() -> Path | None:

@@ -508,6 +508,15 @@ def test_a_cluster_that_is_joined_keeps_its_own_settings(fake_ray: SimpleNamespa
     assert "_node_ip_address" not in fake_ray.calls[0][1]
 
 
+def test_a_process_that_has_had_its_own_ray_joins_no_cluster(fake_ray: SimpleNamespace) -> None:
+    connect("local")
+    with (
+        ray_that_answers() as port,
+        pytest.raises(ClusterError, match=r"a cluster cannot be joined where .* start a new process"),
+    ):
+        connect(f"127.0.0.1:{port}")
+
+
 @pytest.mark.parametrize(
     ("fault", "advice"),
     [
