@@ -17,7 +17,7 @@ _SHOWN = 5
 
 def finish_run(run: RunFolder, console: Console) -> None:
     """Print the ranking, build the ensembles, export the best to `<run>/bundle` unless it is classical."""
-    output = results()
+    output = results(falls_silent=True)
     output.print(leaderboard_table(leaderboard(run, top=_SHOWN), limit=_SHOWN))
     ensembles = build_ensembles(run, methods=tuple(METHODS), seed=run.search().request.seed)
     output.print(ensemble_table(ensembles))

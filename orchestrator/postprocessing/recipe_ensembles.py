@@ -41,4 +41,4 @@ def _build(run: RunFolder, name: str, method: str, members: Sequence[int], conso
         run, trials=members, max_members=len(members), methods=(method,), seed=run.search().request.seed
     )
     print_message(console, f"{name}: {method} of trials {', '.join(map(str, members))}")
-    results().print(ensemble_table(built))
+    results(falls_silent=True).print(ensemble_table(built))

@@ -20,14 +20,18 @@ def messages() -> "Console":
     """Return the console for messages: standard error, so that standard output holds results alone."""
     from orchestrator.reporting.plain_console import PlainConsole
 
-    return PlainConsole(is_for_messages=True)
+    return PlainConsole(is_for_messages=True, falls_silent=True)
 
 
-def results() -> "Console":
-    """Return the console for results: standard output."""
+def results(*, falls_silent: bool = False) -> "Console":
+    """Return the console for results: standard output.
+
+    Args:
+        falls_silent: Work follows that must be done even if nobody reads its results any more.
+    """
     from orchestrator.reporting.plain_console import PlainConsole
 
-    return PlainConsole(is_for_messages=False)
+    return PlainConsole(is_for_messages=False, falls_silent=falls_silent)
 
 
 def print_message(console: "Console", text: str) -> None:

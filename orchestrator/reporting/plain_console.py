@@ -13,14 +13,15 @@ class PlainConsole(Console):
     """A console that prints text as it is: no markup, no emoji codes, and control characters as escapes.
 
     Args:
-        is_for_messages: It writes to standard error, and falls silent when nobody reads that any more; else
-            it writes to standard output and raises `BrokenPipeError`.
+        is_for_messages: It writes to standard error, else to standard output.
+        falls_silent: When nobody reads it any more it prints nothing, so that the work goes on; else it
+            raises `BrokenPipeError`.
         options: Further options of rich's console.
     """
 
-    def __init__(self, *, is_for_messages: bool, **options: Any) -> None:
+    def __init__(self, *, is_for_messages: bool, falls_silent: bool, **options: Any) -> None:
         super().__init__(stderr=is_for_messages, markup=False, emoji=False, highlight=False, **options)
-        self._is_for_messages = is_for_messages
+        self._falls_silent = falls_silent
 
     def render_str(self, text: str, **options: Any) -> Text:
         """Turn a text into a renderable, with its control characters shown."""
@@ -28,7 +29,7 @@ class PlainConsole(Console):
 
     def on_broken_pipe(self) -> None:
         """Keep rich from ending the process where the reader, such as head, has seen enough."""
-        if not self._is_for_messages:
+        if not self._falls_silent:
             raise BrokenPipeError
         self.quiet = True
         discard_output(self.file)

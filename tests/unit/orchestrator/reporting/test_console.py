@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.table import Table
@@ -19,8 +20,9 @@ ROOMS = ("orchestrator", "results", "trainables", "search_spaces", "cluster")
 FOREIGN = ["a[final].png", "x[/b].png", "[link=https://a.b]c", ":cat:.png", "[bold]x.png", "[[", "\\[a]"]
 
 
-def console(**options: object) -> PlainConsole:
-    return PlainConsole(is_for_messages=False, file=io.StringIO(), width=200, **options)  # type: ignore[arg-type]
+def console(**options: Any) -> PlainConsole:
+    file = io.StringIO()
+    return PlainConsole(is_for_messages=False, falls_silent=False, file=file, width=200, **options)
 
 
 def printed(one: PlainConsole) -> str:
@@ -97,7 +99,12 @@ def test_a_byte_that_is_not_utf_8_survives_pasting() -> None:
 
 def test_the_next_command_is_never_folded() -> None:
     out = PlainConsole(
-        is_for_messages=True, file=io.StringIO(), width=40, force_terminal=True, color_system=None
+        is_for_messages=True,
+        falls_silent=True,
+        file=io.StringIO(),
+        width=40,
+        force_terminal=True,
+        color_system=None,
     )
     print_next(out, "orchestrate", "evaluate", f"{'long ' * 40}run")
     assert printed(out).rstrip("\n").count("\n") == 0
@@ -121,6 +128,23 @@ def test_results_end_quietly_when_their_reader_has_gone() -> None:
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert "recipes" in done.stdout
+
+
+@pytest.mark.parametrize(("falls_silent", "is_done"), [(True, True), (False, False)])
+def test_work_that_must_be_done_goes_on_when_the_reader_of_its_results_has_gone(
+    tmp_path: Path, falls_silent: bool, is_done: bool
+) -> None:
+    script = (
+        "import os, sys\n"
+        "from pathlib import Path\n"
+        "from orchestrator.reporting.console import results\n"
+        "read, write = os.pipe(); os.close(read); os.dup2(write, 1)\n"
+        f"console = results(falls_silent={falls_silent})\n"
+        "console.print('a'); console.print('b'); Path('done').touch()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, cwd=tmp_path)
+    assert (done.returncode == 0) is is_done
+    assert (tmp_path / "done").exists() is is_done
 
 
 def test_messages_fall_silent_when_their_reader_has_gone() -> None:
