@@ -142,7 +142,7 @@ def draw(share: float, seed: int) -> tuple[TrainingData, Tensor]:
     turned, _ = np.linalg.qr(random.normal(size=(_FEATURES, _FEATURES)))
     places = np.arange(_IMAGES)
     none = PatchSet(
-        np.zeros((_IMAGES, 1), np.float32), 1.0, labels, "task", None, None, None, "drawn", True, ""
+        np.zeros((_IMAGES, 1), np.float32), labels, "task", None, None, None, "drawn", True, "", max_value=1.0
     )
     data = TrainingData(none, places, places, labels, places.astype(np.str_), folds, 2)
     return data, torch.from_numpy((inputs @ turned).astype(np.float32))

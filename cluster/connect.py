@@ -6,7 +6,7 @@ import os
 import shutil
 import signal
 import socket
-import struct
+import stat
 import threading
 import warnings
 from collections.abc import Iterator
@@ -16,6 +16,7 @@ from types import MappingProxyType
 from typing import Any, Final, NoReturn
 
 from cluster.errors import ClusterError
+from cluster.own_ray import LOOPBACK, check_may_join, prepare_own_ray
 from cluster.resources import Machine, count_nodes, describe, machines_of
 
 # Ray reads these once, when it is imported, so they are set first. What the user has set stays.
@@ -23,13 +24,16 @@ from cluster.resources import Machine, count_nodes, describe, machines_of
 QUIET_ENVIRONMENT: Final = MappingProxyType(
     {
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # else a FutureWarning for each trial without a GPU
+        "ORT_DISABLE_TELEMETRY": "1",  # of ONNX Runtime, in every worker that Ray starts
         "RAY_USAGE_STATS_ENABLED": "0",  # no prompt, and nothing about the machine leaves it
         "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the stock TensorBoard logger imports torch in the driver
     }
 )
 
-_LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
+_LOOPBACK: Final = (LOOPBACK, "localhost", "::1")
+_ALIVE: Final = "/ray.rpc.NodeInfoGcsService/CheckAlive"
 _PROBE_SECONDS: Final = 3.0
+_LONGEST_NOTE: Final = 256  # characters
 _HOW_TO_START: Final = "start one with: ray up cluster/dgx.yaml (see docs/how-to-cluster.md)"
 
 
@@ -73,7 +77,7 @@ class Target:
     note: str = ""
 
 
-def connect(address: str | None, *, cpus: int | None = None) -> Connection:
+def connect(address: str | None, *, cpus: int | None = None, is_nice: bool = False) -> Connection:
     """Connect to a Ray cluster, or start a Ray on this machine.
 
     Ray's information and warnings stay off the terminal; its errors still show.
@@ -83,6 +87,7 @@ def connect(address: str | None, *, cpus: int | None = None) -> Connection:
             `auto` for the cluster that runs here, or an error; None for `RAY_ADDRESS`, else the cluster that
             `ray start` or `ray up` left running here, else an own Ray.
         cpus: Number of CPUs of an own Ray, at least 1; None takes all. A cluster keeps the CPUs that it has.
+        is_nice: Workers of an own Ray leave the CPUs to other programs.
 
     Raises:
         ClusterError: If the cluster cannot be reached (known after seconds), or Ray does not start.
@@ -90,6 +95,10 @@ def connect(address: str | None, *, cpus: int | None = None) -> Connection:
     target = find_target(address, os.environ.get("RAY_ADDRESS"))
     for name, value in QUIET_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    if target.address is None:
+        prepare_own_ray(is_nice=is_nice)
+    else:
+        check_may_join()
     import ray
 
     if ray.is_initialized():
@@ -97,6 +106,7 @@ def connect(address: str | None, *, cpus: int | None = None) -> Connection:
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if target.address is None:
         options |= {"address": "local", "num_cpus": cpus, "include_dashboard": False}
+        options["_node_ip_address"] = LOOPBACK
     elif target.address != recorded_address():
         # Ray must find an address that `ray start` recorded: only then does it read the token itself.
         options["address"] = target.address
@@ -170,46 +180,90 @@ def split_address(address: str) -> tuple[str, int]:
 
 
 def probe(host: str, port: int, *, timeout_seconds: float = _PROBE_SECONDS) -> str | None:
-    """Return None if a gRPC server answers, else the fault, as the end of a sentence.
+    """Return None if the control service of a Ray answers, else the fault, as the end of a sentence.
 
-    Ray itself tries a dead address for minutes, and cannot be interrupted meanwhile; this takes seconds.
-
-    Source:
-        RFC 9113, section 3.4: an HTTP/2 server opens with a SETTINGS frame.
+    Ray itself tries any other address for minutes, and cannot be interrupted meanwhile; this takes seconds.
     """
-    preface_and_settings = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
     try:
-        with socket.create_connection((host, port), timeout=timeout_seconds) as connection:
-            if os.environ.get("RAY_USE_TLS", "0") == "1":
-                return None  # the preface would have to be encrypted, so an open port must be enough
-            connection.sendall(preface_and_settings)
-            frame = connection.recv(9, socket.MSG_WAITALL)
+        with socket.create_connection((host, port), timeout=timeout_seconds):
+            pass
     except socket.gaierror:
         return f"no machine is called {host!r}"
     except TimeoutError:
         return f"nothing answered within {timeout_seconds:g} s"
     except OSError as error:
         return f"the connection failed ({error.strerror or error})"
-    settings_frame = 4
-    if len(frame) < 9 or struct.unpack(">3xB5x", frame)[0] != settings_frame:
-        return "what listens there is not Ray"
+    if os.environ.get("RAY_USE_TLS", "0") == "1":
+        return None  # the question would have to be encrypted, so an open port must be enough
+    return _ask_whether_alive(f"[{host}]:{port}" if ":" in host else f"{host}:{port}", timeout_seconds)
+
+
+def _ask_whether_alive(address: str, timeout_seconds: float) -> str | None:
+    import grpc
+
+    with grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
+        try:
+            channel.unary_unary(_ALIVE)(b"", timeout=timeout_seconds)
+        except grpc.RpcError as error:
+            code = error.code()
+            if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+                return f"nothing answered within {timeout_seconds:g} s"
+            # A Ray that wants a token, or another version of the question, says so.
+            said_by_ray = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
+            if code not in (*said_by_ray, grpc.StatusCode.INVALID_ARGUMENT):
+                return "what listens there is not Ray"
     return None
 
 
 def recorded_address() -> str | None:
-    """Return the address that `ray start` noted on this machine, or None. It may be out of date."""
+    """Return the address that this user's `ray start` noted on this machine, or None. It may be out of date.
+
+    The note lies where every user can put one, and a search hands its trials to the cluster that it joins. So
+    a note counts only if this user wrote it and nobody else may change it.
+    """
+    return _read_note(_note_file())[0]
+
+
+def _note_file() -> Path:
     # The same files in the same order as in Ray's own search.
     root = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"
+    return Path(root) / "ray" / "ray_current_cluster"
+
+
+def _read_note(path: Path) -> tuple[str | None, str]:
+    """The noted address, and why a note that is there does not count."""
     try:
-        return (Path(root) / "ray" / "ray_current_cluster").read_text().strip() or None
-    except OSError:
-        return None
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return None, ""
+    except OSError as error:
+        return None, f"the cluster noted in {path} cannot be read: {error.strerror}"
+    with os.fdopen(descriptor) as file:
+        if not _is_own(os.fstat(descriptor)):
+            return None, (
+                f"the cluster noted in {path} is left alone: another user wrote the note or may change it; "
+                "--address HOST:PORT joins it all the same"
+            )
+        try:
+            return file.read(_LONGEST_NOTE).strip() or None, ""
+        except UnicodeDecodeError:
+            return None, f"the cluster noted in {path} has no address that can be read"
+
+
+def _is_own(found: os.stat_result) -> bool:
+    """Tell whether a file is this user's, and only this user can have written to it."""
+    of_own_group = found.st_mode & stat.S_IWGRP == 0 or found.st_gid == os.getegid()
+    by_others = found.st_mode & stat.S_IWOTH
+    return stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid() and of_own_group and not by_others
 
 
 def _found_here(*, is_required: bool) -> Target:
-    address, note = recorded_address(), ""
+    address, note = _read_note(_note_file())
     if address is not None:
-        fault = probe(*split_address(address))
+        try:
+            fault = probe(*split_address(address))
+        except ClusterError as error:
+            fault = str(error)
         if fault is None:
             return Target(address, "this machine")
         note = f"the cluster noted at {address} is gone: {fault}"
@@ -256,14 +310,26 @@ def _explain(target: Target, error: Exception) -> NoReturn:
     reason = lines[-1].strip().rstrip(".")  # Ray puts whole tracebacks into some messages
     if target.address is None:
         raise ClusterError(
-            f"a Ray of its own was needed, but it did not start: {reason}; "
-            "free memory or disk space in the temporary folder, or name a cluster"
+            f"a Ray of its own was needed, but it did not start: {reason}; {_advice(str(error))}"
         ) from error
     raise ClusterError(
         f"something answers at {target.address}, but Ray could not join it: {reason}; "
         "run on a machine of that cluster, with the same Ray version and, where it asks for a token, with "
         "RAY_AUTH_MODE=token and its ~/.ray/auth_token; or say local for a Ray of your own"
     ) from error
+
+
+def _advice(fault: str) -> str:
+    """What to do about an own Ray that did not start."""
+    if "AF_UNIX" in fault:
+        return (
+            "the path of the temporary folder is too long for it: set RAY_TMPDIR to a short one, such as /tmp"
+        )
+    if ".ray" in fault and ("Read-only" in fault or "Permission denied" in fault):
+        return "it keeps its token there: set HOME to a folder that can be written, or RAY_AUTH_TOKEN"
+    if "Read-only" in fault or "Permission denied" in fault:
+        return "set RAY_TMPDIR to a folder that can be written"
+    return "free memory or disk space in the temporary folder, or name a cluster"
 
 
 @contextlib.contextmanager

@@ -1,6 +1,5 @@
 """The request of a search: read from the command line or a file, and checked before any data are read."""
 
-import shlex
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -12,9 +11,11 @@ from results.errors import RunError
 from results.run.records import SearchRecord
 from results.run.run_folder import RunFolder
 from results.run.search_request import DEFAULT_FOLDS, SearchRequest, flag_of, parse_request
+from results.run.storage_url import without_password
 from search_spaces.registry import space_named
 from trainables.common.errors import ConfigError, UnknownNameError
 from trainables.common.plain_yaml import PlainYamlError, load_yaml
+from trainables.common.text import command_text, typed_path
 from trainables.config.tasks import task_named
 from trainables.config.trial_config import flatten, parse_setting
 from trainables.models.registry import backbone_named
@@ -57,7 +58,7 @@ def check_request(request: SearchRequest) -> RunFolder:
     if run.path.exists():
         raise RunError(
             f"run folder {run.path} exists and is left as it is; give another --name, or go on with: "
-            f"orchestrate resume {run.path}"
+            f"{command_text('orchestrate', 'resume', typed_path(run.path))}"
         )
     return run
 
@@ -124,5 +125,5 @@ def _checked_params(params: Any, path: Path) -> dict[str, Any]:
 
 
 def typed_command(arguments: list[str]) -> str:
-    """Return the command line, as it could be typed again."""
-    return shlex.join(["orchestrate", *arguments])
+    """Return the command line, as it could be typed again; passwords of URLs are left out."""
+    return command_text("orchestrate", *map(without_password, arguments))

@@ -26,6 +26,8 @@ def parse_fixed_params(texts: list[str]) -> dict[str, Any]:
         name = name.strip()
         if not separator:
             raise ConfigError(f"--set {text!r}: write name=value, such as --set optimizer.name=adam")
+        if not value.strip():
+            raise ConfigError(f"--set {text!r} needs a value, found an empty one; null is written out")
         fixed_params[name] = _value(name, value)
         parse_setting(name, fixed_params[name])
     return fixed_params

@@ -12,6 +12,7 @@ from results.run.records import SearchRecord
 from trainables.data.patches import PatchSet, RawPatches, store_patch_set
 from trainables.data.sources.checks import baseline_partners
 
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # tests load ONNX Runtime by themselves, too
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # small tensors; threads that wait for a busy core cost more
 
 

@@ -1,12 +1,11 @@
 """The end of a search on the command line: live view, closing summary, ensembles of recipes, exit code."""
 
 import functools
-import shlex
 from contextlib import AbstractContextManager
-from pathlib import Path
 
 from rich.console import Console, RenderableType
 
+from orchestrator.cli.common import short_path
 from orchestrator.preflight.preflight import Notify
 from orchestrator.reporting.compute_savings import count_images, savings_from_sharing, savings_message
 from orchestrator.reporting.console import print_message
@@ -20,6 +19,7 @@ from results.run.run_folder import RunFolder
 from results.scores.leaderboard import OPTIMISTIC, OPTIMISTIC_NOTE, settings_text
 from results.scores.ranking import Objective
 from trainables.common.errors import SplitError
+from trainables.common.text import command_text
 from trainables.data.splits import read_split
 
 INTERRUPTED = 130
@@ -59,13 +59,14 @@ def close_search(outcome: SearchOutcome, console: Console, *, finish: bool) -> i
         RunError: If no trial was completed.
     """
     run, complete = outcome.run, outcome.complete
+    # First of all: whatever fails after it, the user knows what there is and how to go on.
     console.print(_summary(outcome), soft_wrap=True)
     for message in write_reports(outcome):
         print_message(console, message)
     if outcome.is_interrupted:
         return INTERRUPTED
     if not complete:
-        raise RunError(_nothing_complete(_short(run.path), outcome.records))
+        raise RunError(_nothing_complete(short_path(run.path), outcome.records))
     from orchestrator.postprocessing.recipe_ensembles import combine_recipes
 
     combine_recipes(run, outcome.search, complete, console)
@@ -89,7 +90,7 @@ def _summary(outcome: SearchOutcome) -> RenderableType:
         metric=search.metric,
         best=None if best is None else (best.number, best.value or 0.0, _described(best)),
         saved=_saved(outcome),
-        folder=_short(outcome.run.path),
+        folder=short_path(outcome.run.path),
         commands=_next_commands(
             outcome.run,
             has_results=bool(outcome.complete),
@@ -114,15 +115,15 @@ def _saved(outcome: SearchOutcome) -> str:
 
 
 def _next_commands(run: RunFolder, *, has_results: bool, may_resume: bool) -> list[str]:
-    folder = shlex.quote(_short(run.path))
-    commands = [f"orchestrate resume {folder}"] if may_resume else []
+    folder = short_path(run.path)
+    commands = [("orchestrate", "resume", folder)] if may_resume else []
     if has_results:
         commands += [
-            f"tensorboard --logdir {shlex.quote(_short(run.path.parents[1]))}",
-            f"orchestrate leaderboard {folder}",
-            f"orchestrate ensemble {folder}",
+            ("tensorboard", "--logdir", short_path(run.path.parents[1])),
+            ("orchestrate", "leaderboard", folder),
+            ("orchestrate", "ensemble", folder),
         ]
-    return commands
+    return [command_text(*words) for words in commands]
 
 
 def _nothing_complete(folder: str, records: tuple[TrialRecord, ...]) -> str:
@@ -144,11 +145,3 @@ def _nothing_complete(folder: str, records: tuple[TrialRecord, ...]) -> str:
     if collapsed == len(records):
         advice = "Another learning rate, another scaling or less regularisation may help"
     return f"no trial of {folder} was completed ({how}){why}. {advice}"
-
-
-def _short(path: Path) -> str:
-    """The path as the user would type it."""
-    try:
-        return str(path.resolve().relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)

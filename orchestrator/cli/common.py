@@ -51,6 +51,18 @@ def add_model(parser: argparse.ArgumentParser, *, refit: str = "") -> None:
         parser.add_argument("--refit", action="store_true", help=refit)
 
 
-def model_options(arguments: argparse.Namespace) -> str:
-    """Return the options that name the same model, as they are typed."""
-    return f"--ensemble {arguments.ensemble}" if arguments.trial is None else f"--trial {arguments.trial}"
+def model_options(arguments: argparse.Namespace) -> list[str]:
+    """Return the options that name the same model, word by word."""
+    if arguments.trial is None:
+        return ["--ensemble", arguments.ensemble]
+    return ["--trial", str(arguments.trial)]
+
+
+def short_path(path: Path) -> str:
+    """Return a path as the user would type it here: relative where it lies below the working folder."""
+    from trainables.common.text import typed_path
+
+    try:
+        return typed_path(path.resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return typed_path(path)

@@ -94,6 +94,7 @@ def _disk(runs: Path) -> Finding:
 
 def _table(findings: list[Finding]) -> Any:
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=None, pad_edge=False)
     for title in ("What", "State", "Detail"):
@@ -101,5 +102,5 @@ def _table(findings: list[Finding]) -> Any:
     colours = {"ok": "green", "broken": "red"}
     for finding in findings:
         colour = colours.get(finding["state"], "yellow")
-        table.add_row(finding["what"], f"[{colour}]{finding['state']}[/]", finding["detail"])
+        table.add_row(finding["what"], Text(finding["state"], colour), finding["detail"])
     return table

@@ -2,8 +2,8 @@
 
 import argparse
 
-from orchestrator.cli.common import add_format, add_run, open_run
-from orchestrator.reporting.console import messages, print_message, show, warn_if_synthetic
+from orchestrator.cli.common import add_format, add_run, open_run, short_path
+from orchestrator.reporting.console import messages, print_next, show, warn_if_synthetic
 
 HELP = "build ensembles from the best trials of a run"
 EPILOG = """\
@@ -45,5 +45,5 @@ def run(arguments: argparse.Namespace) -> int:
         rows=lambda: ensembles_as_json(found),
         csv=lambda: ensembles_as_csv(found),
     )
-    print_message(messages(), f"next: orchestrate evaluate {arguments.run}")
+    print_next(messages(), "orchestrate", "evaluate", short_path(folder.path))
     return 0

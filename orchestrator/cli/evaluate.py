@@ -3,8 +3,8 @@
 import argparse
 import sys
 
-from orchestrator.cli.common import add_format, add_model, add_run, model_options, open_run
-from orchestrator.reporting.console import messages, print_message, show, warn_if_synthetic
+from orchestrator.cli.common import add_format, add_model, add_run, model_options, open_run, short_path
+from orchestrator.reporting.console import messages, print_next, print_warning, show, warn_if_synthetic
 from trainables.common.text import count_text
 
 HELP = "open the sealed test part, once, and score the ensemble on it"
@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     if evaluation.opening > 1:
         before = count_text(evaluation.opening - 1, "time")
-        print_message(
+        print_warning(
             messages(),
             f"the test part of these patients was opened {before} before, over all runs; "
             "this is not a first look",
@@ -63,8 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
         rows=lambda: evaluation_as_json(evaluation),
         csv=lambda: evaluation_as_csv(evaluation),
     )
-    which = model_options(arguments)
-    taken = f" {which} --refit" if arguments.refit else ""
     if not has_classical_member(folder, evaluation.trials):
-        print_message(messages(), f"next: orchestrate export {arguments.run}{taken} --out bundle/")
+        model = [*model_options(arguments), *(["--refit"] if arguments.refit else [])]
+        print_next(messages(), "orchestrate", "export", short_path(folder.path), *model, "--out", "bundle/")
     return 0

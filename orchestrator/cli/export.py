@@ -4,7 +4,8 @@ import argparse
 from pathlib import Path
 
 from orchestrator.cli.common import add_model, add_run, open_run
-from orchestrator.reporting.console import messages, print_message
+from orchestrator.reporting.console import messages, print_message, print_next
+from trainables.common.text import typed_path
 
 HELP = "write the winning ensemble, or one trial, as one ONNX file with a model card"
 EPILOG = """\
@@ -42,5 +43,5 @@ def run(arguments: argparse.Namespace) -> int:
     console = messages()
     for message in report.messages():
         print_message(console, message)
-    print_message(console, f"next: {report.manifest.command(str(arguments.out))}")
+    print_next(console, *report.manifest.command(typed_path(arguments.out)))
     return 0

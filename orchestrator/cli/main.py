@@ -1,13 +1,17 @@
 """`orchestrate`: finds the verb, runs it, turns errors into one sentence and an exit code.
 
-Exit codes: 0 done, 1 the machine failed it (disk, permissions), 2 the request cannot be met as it is,
-130 interrupted.
+Exit codes: 0 done, 1 the machine or the program failed it (disk, permissions, memory, a fault), 2 the request
+cannot be met as it is, 130 interrupted.
 """
 
 import argparse
+import contextlib
+import io
 import os
 import sys
+import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Final
 
@@ -30,6 +34,11 @@ from orchestrator.cli.signals import ended_like_ctrl_c
 
 # Albumentations asks the network for a newer release when it is imported, unless it is told not to.
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # for `doctor`, which imports every package by itself
+
+_TRACEBACK: Final = "ORCHESTRATE_TRACEBACK"  # set to anything, it shows the traceback of an unexpected error
+_ROOT: Final = Path(__file__).parents[2]
+_LONGEST: Final = 400  # characters of an unexpected error's message
 
 VERBS: Final = MappingProxyType(
     {
@@ -65,27 +74,91 @@ Every verb has its own --help, with examples.
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit code."""
+    _print_every_character()
+    typed = list(sys.argv[1:] if arguments is None else arguments)
     parser = build_parser()
-    chosen = parser.parse_args(arguments)
+    if empty := _empty_value(typed):
+        return _said(typed[0] or "VERB", f"{empty}; a variable of a script that is not set?", 2)
+    chosen = parser.parse_args(typed)
     verb: ModuleType = VERBS[chosen.verb]
-    from trainables.common.errors import OrchestrateError
-
     try:
         with ended_like_ctrl_c():
-            return int(verb.run(chosen))
-    except OrchestrateError as error:
-        print(f"orchestrate {chosen.verb}: {error}", file=sys.stderr)
-        return error.exit_code
-    except BrokenPipeError:
-        # The reader, such as head, has seen enough. Python must not complain when it closes the stream.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            code = int(verb.run(chosen))
+        sys.stdout.flush()  # here, where a closed pipe or a full disk is still answered
+        return code
+    except BrokenPipeError:  # the reader, such as head, has seen enough
+        from orchestrator.reporting.plain_console import discard_output
+
+        discard_output(sys.stdout)
         return 0
-    except OSError as error:
-        print(f"orchestrate {chosen.verb}: {error}", file=sys.stderr)
-        return 1
     except KeyboardInterrupt:
-        print(f"\norchestrate {chosen.verb}: interrupted", file=sys.stderr)
-        return 130
+        print(file=sys.stderr)
+        return _said(chosen.verb, "interrupted", 130)
+    except Exception as error:
+        sentence, code = _answer(error)
+        return _said(chosen.verb, sentence, code)
+
+
+def _answer(error: Exception) -> tuple[str, int]:
+    """One sentence about an error, and the exit code."""
+    from trainables.common.errors import OrchestrateError
+
+    if isinstance(error, OrchestrateError):
+        return str(error), error.exit_code
+    if isinstance(error, OSError):
+        return str(error), 1
+    if isinstance(error, MemoryError):
+        return f"the memory of this machine is too small: {error or 'none is left'}", 1
+    if os.environ.get(_TRACEBACK):  # of a library, or a fault of ours
+        raise error
+    return _unexpected(error), 1
+
+
+def _empty_value(typed: Sequence[str]) -> str:
+    """Say which typed value is empty; an empty text if none is.
+
+    >>> _empty_value(["search", "idc", "--name", ""]), _empty_value(["export", "latest", "--out="])
+    ('--name needs a value, found an empty one', '--out needs a value, found an empty one')
+    >>> _empty_value(["predict", "bundle", " "]), _empty_value(["search", "idc", "--set=a="])
+    ('argument 2 of predict is empty', '')
+    """
+    for place, word in enumerate(typed):
+        name, sign, value = word.partition("=")
+        if name.startswith("--") and sign and not value.strip():
+            return f"{name} needs a value, found an empty one"
+        if not word.strip():
+            before = typed[place - 1] if place else ""
+            if before.startswith("--"):
+                return f"{before} needs a value, found an empty one"
+            return f"argument {place} of {typed[0]} is empty" if place else "the verb is empty"
+    return ""
+
+
+def _said(verb: str, sentence: str, code: int) -> int:
+    from trainables.common.text import printable
+
+    with contextlib.suppress(BrokenPipeError):
+        print(f"orchestrate {verb}: {printable(sentence)}", file=sys.stderr)
+    return code
+
+
+def _unexpected(error: Exception) -> str:
+    """One sentence about an exception that no verb expects."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if Path(frame.filename).is_relative_to(_ROOT)]
+    where = f" ({Path(ours[-1].filename).relative_to(_ROOT)}, line {ours[-1].lineno})" if ours else ""
+    said = " ".join(str(error).split()) or "no message"
+    return (
+        f"this should not have happened: {type(error).__name__}: {said[:_LONGEST]}{where}. What was written "
+        f"before stays; set {_TRACEBACK}=1 to see where it comes from"
+    )
+
+
+def _print_every_character() -> None:
+    """Let what a stream cannot encode be printed as an escape, not end the verb after all its work."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def build_parser() -> argparse.ArgumentParser:

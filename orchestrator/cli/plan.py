@@ -1,10 +1,11 @@
 """`orchestrate plan`."""
 
 import argparse
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from orchestrator.cli import search
-from orchestrator.reporting.console import messages, print_message
+from orchestrator.reporting.console import messages, print_message, print_next, results
 from trainables.common.text import size_text
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ def run(arguments: argparse.Namespace) -> int:
     from orchestrator.estimate.simulation import estimate_search
     from orchestrator.preflight.preflight import run_preflight
     from orchestrator.preflight.this_machine import this_machine
-    from orchestrator.request import check_request, typed_command
+    from orchestrator.request import check_request
+    from results.run.storage_url import without_password
 
     request = search.request_of(arguments)
     check_request(request)
@@ -59,11 +61,26 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.format == "json":
         print(json.dumps(dataclasses.asdict(estimate), indent=1, allow_nan=False))
         return 0
-    from rich.console import Console
-
-    Console(highlight=False).print(plan_table(estimate))
-    print_message(console, f"next: {typed_command(sys.argv[1:]).replace(' plan ', ' search ', 1)}")
+    results().print(plan_table(estimate))
+    print_next(console, *map(without_password, _search_of(sys.argv[1:])))
     return 0
+
+
+def _search_of(typed: Sequence[str]) -> list[str]:
+    """Return the command of the search that was planned: --format is of the plan alone.
+
+    >>> _search_of(["plan", "idc", "--format=table", "--trials", "5", "--format", "table"])
+    ['orchestrate', 'search', 'idc', '--trials', '5']
+    """
+    words, rest = ["orchestrate", "search"], iter(typed[1:])
+    for word in rest:
+        name = word.partition("=")[0]
+        if len(name) > len("--fo") and "--format".startswith(name):  # argparse takes --form as well
+            if name == word:
+                next(rest, None)
+        else:
+            words.append(word)
+    return words
 
 
 def plan_table(plan: "Estimate") -> "RenderableType":

@@ -4,13 +4,15 @@ import argparse
 from pathlib import Path
 
 from orchestrator.cli.common import add_format
-from orchestrator.reporting.console import messages, print_message, show
+from orchestrator.reporting.console import messages, print_message, print_warning, show
+from trainables.common.text import count_text
 
 HELP = "predict images with an exported bundle"
 EPILOG = """\
-The model card says whether the model compares images with a healthy patch of
-the same film (--baseline), and whether it needs the type of the finding
-(--type).
+Files that cannot be used are named at the end, and the others are predicted
+all the same; the exit code is 1 then. The model card says whether the model
+compares images with a healthy patch of the same film (--baseline), and
+whether it needs the type of the finding (--type).
 
 examples:
   orchestrate predict bundle/ image.png more/*.png
@@ -62,11 +64,16 @@ def run(arguments: argparse.Namespace) -> int:
     for note in found.notes:
         print_message(console, note)
     if bundle.manifest.is_synthetic:
-        console.print("[yellow]this model was trained on SYNTHETIC images[/]")
+        print_warning(console, "this model was trained on SYNTHETIC images")
     show(
         arguments.format,
         table=lambda: predictions_table(bundle, found.predictions),
         rows=lambda: predictions_as_json(bundle, found.predictions),
         csv=lambda: predictions_as_csv(bundle, found.predictions),
     )
-    return 0
+    for fault in found.faults:
+        print_warning(console, f"not predicted: {fault.reason}")
+    if found.faults:
+        said = count_text(len(found.faults), "file")
+        print_message(console, f"{said} of {len(arguments.images)} could not be predicted; see above")
+    return 1 if found.faults else 0

@@ -5,6 +5,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from orchestrator.cli.common import add_format
+from orchestrator.reporting.console import show
 from trainables.common.text import count_text
 
 if TYPE_CHECKING:
@@ -21,9 +23,11 @@ examples:
   orchestrate recipes list
   orchestrate recipes list --task mass_calcification
   orchestrate recipes show E003-5
-  orchestrate recipes show E001-12 --task benign_malignant --json
+  orchestrate recipes list --format csv > recipes.csv
+  orchestrate recipes show E001-12 --task benign_malignant --format json
 """
 _METRICS: Final = {"auc": "AUC", "f1": "F1", "f2": "F2"}
+_COLUMNS: Final = ("id", "task", "about", "points", "needs", "metric", "value", "part", "doubt")
 _WIDTH: Final = 80
 _LABEL: Final = 10
 
@@ -33,43 +37,82 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     listed = actions.add_parser("list", help="all recipes", description="List all recipes, by task.")
     listed.add_argument("--task", help="those of one task")
+    add_format(listed)
     shown = actions.add_parser(
         "show", help="one recipe", description="Show what a recipe is and how to run it."
     )
     shown.add_argument("recipe", metavar="ID", help="such as E001-12")
     shown.add_argument("--task", help="needed where several tasks have the id")
-    shown.add_argument("--json", action="store_true", help="print JSON, with every setting of every point")
+    add_format(shown)
+    shown.add_argument(
+        "--json", action="store_const", const="json", dest="format", help="the same as --format json"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """List or show; returns the exit code."""
     if arguments.action == "list":
-        _list(arguments.task)
-        return 0
-    from search_spaces.recipes import recipe_named
-
-    recipe = recipe_named(arguments.recipe, arguments.task)
-    if arguments.json:
-        print(json.dumps(_as_json(recipe), indent=1, allow_nan=False))
+        _list(arguments.task, arguments.format)
     else:
-        print("\n".join(_lines(recipe)))
+        _show(arguments.recipe, arguments.task, arguments.format)
     return 0
 
 
-def _list(task: str | None) -> None:
-    from rich.console import Console
-
+def _list(task: str | None, form: str) -> None:
+    from results.tables import csv_text
     from search_spaces.recipes import recipes_of
     from trainables.config.tasks import TASKS, task_named
 
     tasks = TASKS if task is None else (task_named(task).name,)
-    console = Console(highlight=False)
-    for name in tasks:
-        recipes = recipes_of(name)
-        if recipes:
-            console.print(_table(name, recipes))
-        elif task is not None:
-            console.print(f"no source system had the task {name}")
+    by_task = {name: recipes for name in tasks if (recipes := recipes_of(name))}
+    rows = [_row(recipe) for recipes in by_task.values() for recipe in recipes]
+    show(
+        form,
+        table=lambda: _tables(by_task, task),
+        rows=lambda: rows,
+        csv=lambda: csv_text(rows, _COLUMNS),
+    )
+
+
+def _show(name: str, task: str | None, form: str) -> None:
+    from results.tables import csv_text
+    from search_spaces.recipes import recipe_named
+
+    recipe = recipe_named(name, task)
+    settings = [{"setting": name, "values": values} for name, values in _changed(recipe.points).items()]
+    if form == "table":
+        print("\n".join(_lines(recipe)))
+    else:
+        show(
+            form,
+            table=lambda: "",
+            rows=lambda: _as_json(recipe),
+            csv=lambda: csv_text(settings, ["setting", "values"]),
+        )
+
+
+def _row(recipe: "Recipe") -> dict[str, Any]:
+    """A recipe in one row, its figure as the source gave it."""
+    figure = recipe.main_score
+    return {
+        "id": recipe.name,
+        "task": recipe.task,
+        "about": recipe.about,
+        "points": len(recipe.points),
+        "needs": list(recipe.needs),
+        "metric": None if figure is None else figure.metric,
+        "value": None if figure is None else figure.value,
+        "part": None if figure is None else figure.part,
+        "doubt": recipe.doubt,
+    }
+
+
+def _tables(by_task: "Mapping[str, tuple[Recipe, ...]]", task: str | None) -> "RenderableType":
+    from rich.console import Group
+
+    if not by_task:
+        return f"no source system had the task {task}"
+    return Group(*(_table(name, recipes) for name, recipes in by_task.items()))
 
 
 def _table(task: str, recipes: "tuple[Recipe, ...]") -> "RenderableType":

@@ -2,8 +2,8 @@
 
 import argparse
 
-from orchestrator.cli.common import add_model, add_run, model_options, open_run
-from orchestrator.reporting.console import messages, print_message
+from orchestrator.cli.common import add_model, add_run, model_options, open_run, short_path
+from orchestrator.reporting.console import messages, print_message, print_next
 
 HELP = "train an ensemble's members, or one trial, again on the whole training part"
 EPILOG = """\
@@ -44,6 +44,6 @@ def run(arguments: argparse.Namespace) -> int:
     print_message(console, f"training {name} on the whole training part; the test part stays sealed")
     for member in members:
         print_message(console, member.message())
-    which = model_options(arguments)
-    print_message(console, f"next: orchestrate evaluate {arguments.run} {which} --refit")
+    model = model_options(arguments)
+    print_next(console, "orchestrate", "evaluate", short_path(folder.path), *model, "--refit")
     return 0

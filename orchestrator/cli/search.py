@@ -83,6 +83,7 @@ def request_of(arguments: argparse.Namespace) -> "SearchRequest":
     """
     from orchestrator.preflight.initial_points import protocol_of_recipes
     from orchestrator.request import parse_request, read_config
+    from results.run.search_request import refuse_empty
     from search_spaces.fixed_params import parse_fixed_params
     from trainables.common.errors import ConfigError
     from trainables.config.tasks import task_named
@@ -94,6 +95,8 @@ def request_of(arguments: argparse.Namespace) -> "SearchRequest":
     asked = _merged(read_config(arguments.config) if arguments.config else {}, typed)
     if "task" not in asked:
         raise ConfigError("no task is given: orchestrate search TASK, or `task:` in the file of --config")
+    for name, value in asked.items():
+        refuse_empty(name, value)
     task = task_named(str(asked["task"]))
     protocol = protocol_of_recipes(asked.get("recipes", ()), task.name)
     if "folds" in asked or "holdout" in asked:  # one of the two takes the place of the recipes' protocol

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from orchestrator.reporting.console import print_message
+from orchestrator.reporting.console import print_message, results
 from results.run.records import SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
 from search_spaces.recipes import RECIPES
@@ -41,4 +41,4 @@ def _build(run: RunFolder, name: str, method: str, members: Sequence[int], conso
         run, trials=members, max_members=len(members), methods=(method,), seed=run.search().request.seed
     )
     print_message(console, f"{name}: {method} of trials {', '.join(map(str, members))}")
-    Console(highlight=False).print(ensemble_table(built))
+    results(falls_silent=True).print(ensemble_table(built))

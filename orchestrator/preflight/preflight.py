@@ -128,11 +128,15 @@ def run_preflight(request: SearchRequest, connect: Connector, notify: Notify) ->
             "no backbone is left to search; see the reasons above, and try --trial-minutes or --weights-dir"
         )
     training_data = data.sources.complete(training_data_of(data.patch_set, task, data.split))
-    context = with_labels(feasible.context, training_data)
+    found = with_labels(feasible.context, training_data)
+    with_pairs = asks_for_pairs(request, first)
+    if request.pairs:
+        training_data.baselines()  # says why there are none
+    context = found.model_copy(update={"has_pairs": found.has_pairs and with_pairs})
     _notify_all(
         notify,
         f"backbones: {', '.join(context.backbones)}",
-        *_about_pairs(context, request.fixed_params, first),
+        *_about_pairs(found, request, with_pairs=with_pairs),
     )
     check = functools.partial(
         check_config, training_data=training_data, context=context, start=data.sources.start
@@ -231,8 +235,9 @@ def _points(
     """Return the initial points, and their configurations with more that are drawn from the space."""
     fixed = request.fixed_params
     longest = 60.0 * _longest_trial(request) * LONGEST_SHARE
+    may_compare = first.is_all or asks_for_pairs(request, first)
     found = first.fitting(
-        check,
+        check if may_compare else functools.partial(_check_single, check),
         fixed,
         epochs=request.epochs,
         trials=request.trials,
@@ -277,12 +282,34 @@ def _about_the_store(request: SearchRequest) -> list[str]:
     return [f"--shared-store {request.shared_store} is not there: each node computes its own features"]
 
 
-def _about_pairs(context: SpaceContext, fixed: Mapping[str, Any], first: InitialPoints) -> list[str]:
-    if not context.has_pairs or "model.pair" in fixed or first.is_by_name:
+def asks_for_pairs(request: SearchRequest, first: InitialPoints) -> bool:
+    """Tell whether models that need a healthy baseline of each image are wanted.
+
+    Args:
+        request: Options of the search: `pairs`, or a fixed `model.pair`.
+        first: Points that the search tries first; a recipe of pairs that is named asks for them, too.
+    """
+    named = [point.settings for point in first.points] if first.is_by_name else []
+    asked = [settings.get("model.pair", "none") != "none" for settings in (request.fixed_params, *named)]
+    return request.pairs or any(asked)
+
+
+def _check_single(check: ConfigCheck, config: TrialConfig) -> None:
+    """Check a point that the search chose by itself: it may not ask for what people do not have."""
+    if config.model.pair != "none":
+        raise ConfigError("it compares images with healthy baselines, which --pairs asks for")
+    check(config)
+
+
+def _about_pairs(context: SpaceContext, request: SearchRequest, *, with_pairs: bool) -> list[str]:
+    if not context.has_pairs or "model.pair" in request.fixed_params:
         return []
+    if not with_pairs:
+        return [
+            "these data come in pairs; with --pairs trials may compare an image with its healthy baseline"
+        ]
     return [
-        "these data come in pairs: trials may compare an image with its healthy baseline, and such models "
-        "ask for one when they predict; --set model.pair=none for single images only"
+        "trials may compare an image with its healthy baseline, and such models ask for one when they predict"
     ]
 
 

@@ -66,7 +66,7 @@ def _pictures(search: SearchRecord, found: OutOfFold, patch_set: PatchSet | None
             matrix, search.classes, title="Confusion at cross-fitted thresholds", mark=mark
         ),
     }
-    if patch_set is not None and not patch_set.is_table:
+    if search.request.pictures and patch_set is not None and not patch_set.is_table:
         images = RowsOf(patch_set.images, found.rows)
         pictures["worst_mistakes"] = mistakes_sheet(
             images, found.labels, positive, found.rows, search.classes, mark=mark

@@ -1,8 +1,14 @@
-"""Printing: messages go to standard error, results to standard output."""
+"""Printing: messages go to standard error, results to standard output.
+
+Nothing that is printed is read as markup: file names, data and messages of libraries are not ours, and may
+hold brackets, colons and control characters. What is styled is styled by an argument.
+"""
 
 import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+
+from trainables.common.text import command_text
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -12,14 +18,35 @@ if TYPE_CHECKING:
 
 def messages() -> "Console":
     """Return the console for messages: standard error, so that standard output holds results alone."""
-    from rich.console import Console
+    from orchestrator.reporting.plain_console import PlainConsole
 
-    return Console(stderr=True, highlight=False)
+    return PlainConsole(is_for_messages=True, falls_silent=True)
+
+
+def results(*, falls_silent: bool = False) -> "Console":
+    """Return the console for results: standard output.
+
+    Args:
+        falls_silent: Work follows that must be done even if nobody reads its results any more.
+    """
+    from orchestrator.reporting.plain_console import PlainConsole
+
+    return PlainConsole(is_for_messages=False, falls_silent=falls_silent)
 
 
 def print_message(console: "Console", text: str) -> None:
     """Print a sentence: wrapped between words on a terminal, on one line elsewhere."""
     console.print(text, soft_wrap=not console.is_terminal)
+
+
+def print_warning(console: "Console", text: str) -> None:
+    """Print a sentence that the reader must not miss."""
+    console.print(text, style="yellow", soft_wrap=not console.is_terminal)
+
+
+def print_next(console: "Console", *words: object) -> None:
+    """Print the command to type next, quoted and never folded, so that it can be pasted."""
+    console.print(f"next: {command_text(*words)}", soft_wrap=True)
 
 
 def show(
@@ -31,12 +58,10 @@ def show(
     elif kind == "csv":
         print(csv(), end="")
     else:
-        from rich.console import Console
-
-        Console(highlight=False).print(table())
+        results().print(table())
 
 
 def warn_if_synthetic(run: "RunFolder") -> None:
     """Say on standard error that a run's images are generated."""
     if run.search().is_synthetic:
-        messages().print("[yellow]SYNTHETIC images: these numbers say nothing about patients[/]")
+        print_warning(messages(), "SYNTHETIC images: these numbers say nothing about patients")

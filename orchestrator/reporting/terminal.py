@@ -20,11 +20,12 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from orchestrator.reporting.console import messages
 from results.run.records import Cause, State, TrialRecord
 from results.run.split_labels import GROUPED, NAIVE, NAIVE_WARNING, SplitName, marks, scored
 from results.scores.leaderboard import settings_text
 from results.scores.ranking import Objective
-from trainables.common.text import count_text
+from trainables.common.text import count_text, printable
 from trainables.config.trial_config import TrialConfig, flatten
 
 HEARTBEAT_SECONDS: Final = 30.0
@@ -121,7 +122,7 @@ class SearchProgress:
     metric: str = "auc"
     split: SplitName = GROUPED
     already: Sequence[TrialRecord] = ()
-    console: Console = field(default_factory=lambda: Console(stderr=True))
+    console: Console = field(default_factory=messages)
     clock: Callable[[], float] = time.monotonic
     _running: dict[int, _Running] = field(default_factory=dict, init=False)
     _ended: Counter[str] = field(default_factory=Counter, init=False)
@@ -129,6 +130,7 @@ class SearchProgress:
     _ended_here: int = field(default=0, init=False)
     _best: tuple[int, float, str] | None = field(default=None, init=False)
     _is_interrupted: bool = field(default=False, init=False)
+    _is_store_said: bool = field(default=False, init=False)
     _begun: float = field(default=0.0, init=False)
     _last_line: float = field(default=0.0, init=False)
     _live: Live | None = field(default=None, init=False)
@@ -241,6 +243,9 @@ class SearchProgress:
     def on_trial_end(self, record: TrialRecord) -> None:
         """Show the end of the trial."""
         self.finished(record.number, record.state, record.cause, record.value, settings_text(record.config))
+        if record.prefix is not None and record.prefix.note and not self._is_store_said:
+            self._is_store_said = True  # once, since every further trial has the same reason
+            self.note(f"features are not kept, which costs every trial time: {record.prefix.note}")
 
     @property
     def _is_live(self) -> bool:
@@ -256,7 +261,7 @@ class SearchProgress:
 
     def _say(self, text: str, *, is_cut: bool = True) -> None:
         line = fitted(text, self.console.width) if is_cut else text
-        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        self.console.print(Text(printable(line)), soft_wrap=True)
         self._last_line = self.clock()
 
     def _beat(self) -> None:
@@ -307,7 +312,7 @@ class SearchProgress:
             lines = [self._counts_line(), self._best_line(), *self._running_lines()]
             return Panel(
                 Group(self._bar(width), *(_row(line, width) for line in lines)),
-                title=Text(fitted(self._title(), width - 2)),
+                title=Text(fitted(printable(self._title(), keeps=""), width - 2)),
                 title_align="left",
                 border_style="yellow" if self._is_interrupted else "blue",
             )
@@ -414,6 +419,7 @@ def _causes_text(causes: Counter[str]) -> str:
 
 def _hanging(line: str) -> RenderableType:
     """A line whose continuation is indented to its text, behind the label of ten columns."""
+    line = printable(line)
     if line[9:10] != " ":
         return Text(line)
     grid = Table.grid()
@@ -423,7 +429,7 @@ def _hanging(line: str) -> RenderableType:
 
 
 def _row(line: str, width: int) -> Text:
-    return Text(fitted(line, width), no_wrap=True)
+    return Text(fitted(printable(line, keeps=""), width), no_wrap=True)
 
 
 def _running_line(number: int, trial: _Running) -> str:

@@ -19,6 +19,7 @@ from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
 
 from orchestrator.study.study import MissingStudyError, open_study
 from results.run.records import TrialRecord
+from results.run.storage_url import with_password
 from results.scores.ranking import Direction
 from search_spaces.context import SpaceContext
 from search_spaces.enqueue import InitialPoint, matching_params, suggest_enqueued
@@ -215,7 +216,7 @@ class StudyPlace:
         """A study of these trials in the place of the former one."""
         if self.storage is not None:
             with contextlib.suppress(KeyError):
-                optuna.delete_study(storage=self.storage, study_name=self.name)
+                optuna.delete_study(storage=with_password(self.storage), study_name=self.name)
             study = self.open(is_new=True)
             _add(study, wanted)
             return study

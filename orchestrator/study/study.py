@@ -20,6 +20,7 @@ from orchestrator.study.pruners import REDUCTION, first_rung, is_rung
 from orchestrator.study.samplers import BoundedSampler
 from orchestrator.study.trial_spec import InvalidPointError, TrialSpec
 from results.run.records import TrialRecord
+from results.run.storage_url import PASSWORD, with_password, without_password
 from results.scores.ranking import Direction
 from search_spaces.context import SpaceContext
 from search_spaces.enqueue import InitialPoint, matching_params, suggest_enqueued
@@ -202,8 +203,9 @@ def open_study(
     pruner = optuna.pruners.SuccessiveHalvingPruner(
         min_resource=first_rung(epochs), reduction_factor=REDUCTION
     )
+    shown = without_password(storage) if storage else ""
     try:
-        place: Any = storage or JournalStorage(RunJournal(journal))
+        place: Any = with_password(storage) if storage else JournalStorage(RunJournal(journal))
         if is_new:
             study = optuna.create_study(storage=place, study_name=name, direction=direction, pruner=pruner)
         else:
@@ -211,18 +213,20 @@ def open_study(
             study.get_trials(deepcopy=False)
     except optuna.exceptions.DuplicatedStudyError as error:
         raise ConfigError(
-            f"{storage} holds a study {name!r} already; give the search another --name"
+            f"{shown} holds a study {name!r} already; give the search another --name"
         ) from error
     except KeyError as error:
-        raise MissingStudyError(f"{storage or journal} holds no study {name!r}") from error
+        raise MissingStudyError(f"{shown or journal} holds no study {name!r}") from error
     except Exception as error:
-        message = f"the Optuna storage {storage or journal} cannot be opened: {error}"
+        needed = f"; a password is read from {PASSWORD}" if shown else ""
+        reason = without_password(str(error))
+        message = f"the Optuna storage {shown or journal} cannot be opened: {reason}{needed}"
         raise (ConfigError if storage else MissingStudyError)(message) from error
     known = study.direction.name.lower()
     if known != direction:
         raise ConfigError(
-            f"study {name} in {storage} {known}s its values; this search {direction}s them, give it another "
-            "--name"
+            f"study {name} in {shown or journal} {known}s its values; this search {direction}s them, give it "
+            "another --name"
         )
     # Without the shift of the seed a resumed search would draw the same points again as at its start.
     study.sampler = BoundedSampler(seed + len(study.get_trials(deepcopy=False)))

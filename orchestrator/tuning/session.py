@@ -40,6 +40,10 @@ class SearchView(Callback, Protocol):
 OpenView = Callable[[Prepared], AbstractContextManager[SearchView]]
 
 
+# A function that connects at its first call, and one for the machines.
+Connector = AbstractContextManager[tuple[Callable[[], Connection], Callable[[], tuple[Machine, ...]]]]
+
+
 @dataclass(frozen=True, slots=True)
 class SearchOutcome:
     """A search that has ended.
@@ -81,7 +85,8 @@ def run_search(
     def prepare(connect_once: Callable[[], Connection]) -> Prepared:
         return prepare_search(request, connect_once, notify, command=command)
 
-    return _run(prepare, resumed=None, address=address, notify=notify, open_view=open_view)
+    connector = _connector(address, notify, is_nice=request.nice)
+    return _run(prepare, resumed=None, connector=connector, open_view=open_view)
 
 
 def resume_search(
@@ -114,18 +119,18 @@ def resume_search(
     def prepare(connect_once: Callable[[], Connection]) -> Prepared:
         return reopen_search(run, connect_once, notify, options, record=changed)
 
-    return _run(prepare, resumed=run, address=address, notify=notify, open_view=open_view)
+    connector = _connector(address, notify, is_nice=changed.request.nice)
+    return _run(prepare, resumed=run, connector=connector, open_view=open_view)
 
 
 def _run(
     prepare: Callable[[Callable[[], Connection]], Prepared],
     *,
     resumed: RunFolder | None,
-    address: str | None,
-    notify: Notify,
+    connector: Connector,
     open_view: OpenView,
 ) -> SearchOutcome:
-    with _connector(address, notify) as (connect_once, machines), ExitStack() as stack:
+    with connector as (connect_once, machines), ExitStack() as stack:
         if resumed is not None:
             stack.enter_context(resumed.exclusive())
         prepared = prepare(connect_once)
@@ -167,7 +172,7 @@ def _draw(outcome: SearchOutcome) -> None:
 
 @contextmanager
 def _connector(
-    address: str | None, notify: Notify
+    address: str | None, notify: Notify, *, is_nice: bool
 ) -> Iterator[tuple[Callable[[], Connection], Callable[[], tuple[Machine, ...]]]]:
     """Yield a function that connects at its first call and one for the machines; disconnect at the end."""
     connection: Connection | None = None
@@ -175,7 +180,7 @@ def _connector(
     def connect_once() -> Connection:
         nonlocal connection
         if connection is None:
-            connection = connect(address)
+            connection = connect(address, is_nice=is_nice)
             notify(connection.message)
         return connection
 

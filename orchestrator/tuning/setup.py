@@ -76,7 +76,7 @@ def prepare_search(
         write_initial_points(run, preflight.initial_points)
         context = SpaceContext.model_validate(record.space_context)
         study = OptunaStudy(
-            study_place(run, record).open(is_new=True),
+            study_place(run, record, storage=request.study_storage).open(is_new=True),
             preflight.space,
             context,
             request.fixed_params,
@@ -129,11 +129,17 @@ def _search_record(preflight: Preflight, name: str, command: str) -> SearchRecor
     )
 
 
-def study_place(run: RunFolder, record: SearchRecord) -> StudyPlace:
-    """Return where the study of a run lies."""
+def study_place(run: RunFolder, record: SearchRecord, *, storage: str | None = None) -> StudyPlace:
+    """Return where the study of a run lies.
+
+    Args:
+        run: Folder of the search.
+        record: Request and facts of the search, which hold the URL of a storage without its password.
+        storage: URL as the user gave it, with the password; None takes that of the record.
+    """
     request = record.request
     return StudyPlace(
-        storage=request.study_storage,
+        storage=storage or request.study_storage,
         journal=run.study_file,
         name=f"{record.task}/{record.name}",
         seed=request.seed,

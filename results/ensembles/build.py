@@ -20,6 +20,7 @@ from results.scores.metrics import collapsed_folds
 from results.scores.ranking import Objective
 from trainables.common.errors import UnknownNameError
 from trainables.common.frozen import FrozenModel
+from trainables.common.text import command_text, typed_path
 
 BEST: Final = "best"  # name under which the chosen ensemble is stored once more
 
@@ -181,7 +182,8 @@ def read_ensemble(run: RunFolder, name: str = BEST) -> Ensemble:
         return Ensemble.model_validate_json(path.read_bytes())
     except FileNotFoundError as error:
         raise EnsembleError(
-            f"no ensemble {name!r} in {run.path}; build it first with: orchestrate ensemble {run.path}"
+            f"no ensemble {name!r} in {run.path}; build it first with: "
+            f"{command_text('orchestrate', 'ensemble', typed_path(run.path))}"
         ) from error
     except ValidationError as error:
         raise EnsembleError(

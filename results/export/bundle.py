@@ -28,6 +28,7 @@ from results.export.manifest import (
     TrainingData,
 )
 from results.export.model_card import model_card
+from results.export.model_file import describe_model
 from results.export.parity import (
     held_out_rows,
     onnx_difference,
@@ -141,12 +142,14 @@ def export_bundle(
     with _new_bundle(out) as folder:
         file = folder / MODEL_FILE
         opset = write_onnx(opened.module, inputs.take([0, -1]).tensors(), file)
+        draft = _manifest_draft(run, opened, next(iter(kept.values())), opset)
+        describe_model(file, draft)
         parity = ParityCheck(
             images=len(rows),
             onnx_difference=onnx_difference(opened.module, by_fold, inputs, file),
             out_of_fold_difference=out_of_fold_difference,
         )
-        manifest = _manifest(run, opened, next(iter(kept.values())), parity, opset, _sha256(file))
+        manifest = draft.model_copy(update={"parity": parity, "sha256": _sha256(file)})
         write_atomically(folder / MANIFEST_FILE, manifest.model_dump_json(indent=1) + "\n")
         write_atomically(folder / CARD_FILE, model_card(manifest))
         size = file.stat().st_size
@@ -177,9 +180,8 @@ def _new_bundle(out: Path) -> Iterator[Path]:
             raise ExportError(f"{out} was filled while the bundle was made; give another --out") from error
 
 
-def _manifest(
-    run: RunFolder, opened: OpenedModel, kept: OutOfFold, parity: ParityCheck, opset: int, sha256: str
-) -> Manifest:
+def _manifest_draft(run: RunFolder, opened: OpenedModel, kept: OutOfFold, opset: int) -> Manifest:
+    """The manifest of a file that has been neither compared nor hashed yet."""
     chosen, search, task = opened.chosen, opened.search, task_named(opened.search.task)
     is_binary = len(chosen.classes) == 2
     return Manifest(
@@ -203,10 +205,10 @@ def _manifest(
         data=_training_data(run, opened, kept),
         out_of_fold=OutOfFoldScores(how=_how_scored(opened), auc=chosen.auc, metrics=chosen.metrics),
         test=_test_scores(run, opened),
-        parity=parity,
+        parity=ParityCheck(images=0, onnx_difference=0.0, out_of_fold_difference=None),
         onnx_opset=opset,
         versions=package_versions(),
-        sha256=sha256,
+        sha256="0" * 64,
         intended_use=_INTENDED_USE,
         created_at=datetime.now(UTC),
         extra_inputs=_extra_inputs(opened),

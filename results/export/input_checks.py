@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from results.errors import ExportError
 from results.export.manifest import Manifest
+from trainables.common.text import command_text
 from trainables.config.tasks import TASKS
 
 FINDING_TYPES: Final = TASKS["mass_calcification"].classes
@@ -25,7 +26,7 @@ def check_given(manifest: Manifest, *, images: int, baselines: int, types: Seque
     Raises:
         ExportError: If they do not fit; the message says what the bundle needs, and gives a command line.
     """
-    usage = f"e.g. {manifest.command()}"
+    usage = f"e.g. {command_text(*manifest.command())}"
     if manifest.takes("baseline") and baselines != images:
         raise ExportError(
             f"this model compares each image with a healthy baseline, a patch of the same film: {images} "

@@ -3,7 +3,7 @@
 import datetime
 from typing import Any, Final, Literal
 
-from pydantic import Field, FiniteFloat
+from pydantic import Field, FiniteFloat, PositiveInt, model_validator
 
 from results.run.split_labels import GROUPED, SplitName
 from results.scores.calibration import Platt
@@ -14,6 +14,7 @@ FORMAT: Final = 1
 MODEL_FILE: Final = "model.onnx"
 MANIFEST_FILE: Final = "manifest.json"
 CARD_FILE: Final = "model_card.md"
+_LARGEST_RAW: Final = 65535  # of images of 16 bits
 
 
 class ModelInput(FrozenModel):
@@ -32,9 +33,22 @@ class ModelInput(FrozenModel):
     name: str
     dtype: Literal["int32", "float32"]
     channels: Literal[1, 3]
-    max_value: float
-    trained_shape: tuple[int, ...]
+    max_value: FiniteFloat = Field(gt=0)
+    trained_shape: tuple[PositiveInt, ...]
     how_to_feed: str
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "ModelInput":
+        if self.dtype == "int32" and not (self.max_value.is_integer() and self.max_value <= _LARGEST_RAW):
+            raise ValueError(
+                f"max_value must be a whole number up to {_LARGEST_RAW} for int32, found {self.max_value:g}"
+            )
+        if len(self.trained_shape) != (2 if self.channels == 1 else 3):
+            raise ValueError(
+                f"trained_shape must be (H, W), and (H, W, 3) for 3 channels, found {self.trained_shape} for "
+                f"{self.channels}"
+            )
+        return self
 
 
 class ExtraInput(FrozenModel):
@@ -183,21 +197,36 @@ class Manifest(FrozenModel):
     out_of_fold: OutOfFoldScores
     test: TestScores | Literal["not opened"]
     parity: ParityCheck
-    onnx_opset: int
+    onnx_opset: PositiveInt
     versions: dict[str, str]
-    sha256: str
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
     intended_use: str
     created_at: datetime.datetime
     extra_inputs: tuple[ExtraInput, ...] = ()
     split: SplitName = GROUPED
     is_refitted: bool = False
 
+    @model_validator(mode="after")
+    def _fits_together(self) -> "Manifest":
+        if len(set(self.classes)) < len(self.classes):
+            raise ValueError(f"classes must differ, found {', '.join(self.classes)}")
+        if self.positive != self.classes[-1]:
+            raise ValueError(f"positive must be the last class, {self.classes[-1]}, found {self.positive}")
+        if (self.threshold is not None) != (len(self.classes) == 2):
+            raise ValueError(
+                f"a threshold is for two classes and only for them, found {self.threshold} for "
+                f"{len(self.classes)} classes"
+            )
+        if self.threshold is not None and not 0 <= self.threshold <= 1:
+            raise ValueError(f"threshold must lie between 0 and 1, found {self.threshold:g}")
+        return self
+
     def takes(self, name: Literal["baseline", "finding_type"]) -> bool:
         """Tell whether the file has this input besides the images."""
         return any(extra.name == name for extra in self.extra_inputs)
 
-    def command(self, folder: str = "BUNDLE") -> str:
-        """Return the command line that predicts with the bundle."""
-        baseline = " --baseline HEALTHY_IMAGE..." if self.takes("baseline") else ""
-        finding_type = " --type mass" if self.takes("finding_type") else ""
-        return f"orchestrate predict {folder} IMAGE...{baseline}{finding_type}"
+    def command(self, folder: str = "BUNDLE") -> tuple[str, ...]:
+        """Return the command that predicts with the bundle, word by word; `IMAGE...` stands for files."""
+        baseline = ("--baseline", "HEALTHY_IMAGE...") if self.takes("baseline") else ()
+        finding_type = ("--type", "mass") if self.takes("finding_type") else ()
+        return ("orchestrate", "predict", folder, "IMAGE...", *baseline, *finding_type)

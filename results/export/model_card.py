@@ -8,6 +8,7 @@ from results.run.split_labels import NAIVE, NAIVE_WARNING, scored
 from results.scores.calibration import NOISE_SHARE
 from results.scores.interval import Interval
 from results.scores.metrics import METRICS
+from trainables.common.text import printable
 
 
 def model_card(manifest: Manifest) -> str:
@@ -43,6 +44,11 @@ _ETHICS = (
     "neither. It was trained on labels that people and pathology gave, with their errors. It holds no\n"
     "images, but as any trained model it may leak whether an image was used in training; treat it as\n"
     "the data are treated."
+)
+
+_TELEMETRY = (
+    "- ONNX Runtime may note what it runs and send it to its maker; its packages for Linux do. With a\n"
+    "  runtime of your own set `ORT_DISABLE_TELEMETRY=1` before it is loaded, as `orchestrate predict` does."
 )
 
 
@@ -141,7 +147,7 @@ def _training_data(manifest: Manifest) -> str:
     if manifest.is_refitted:
         saw = _ALL_SEEN
     return (
-        f"{data.images} images of {data.groups} {unit} from {data.source}: {counts}.{kind} "
+        f"{data.images} images of {data.groups} {unit} from {_as_code(data.source)}: {counts}.{kind} "
         f"{saw}\n\nFingerprint: `{data.fingerprint}`"
     )
 
@@ -170,6 +176,7 @@ def _caveats(manifest: Manifest) -> str:
             "share of positives only.",
             *_caveats_of_inputs(manifest),
             *_caveats_of_calibration(manifest),
+            _TELEMETRY,
             "- It answers for any image, also for one that is not a breast image; it has no way to say so.",
             f"- The file was compared on {parity.images} training images{_compared(parity)}.",
         ]
@@ -208,6 +215,11 @@ def _caveats_of_inputs(manifest: Manifest) -> list[str]:
             "- It must be told whether the finding is a mass or a calcification; a wrong type misleads it."
         )
     return found
+
+
+def _as_code(text: str) -> str:
+    """A text of the user in Markdown that reads nothing in it as markup."""
+    return f"`{printable(text, keeps='').replace('`', chr(39))}`"
 
 
 def _long(interval: Interval) -> str:

@@ -1,26 +1,45 @@
-"""Prediction from a bundle: it needs the folder and ONNX Runtime, but neither the search nor torch."""
+"""Prediction of files with a bundle: it needs the folder and ONNX Runtime, but neither the search nor torch.
 
-import hashlib
-import json
-from collections.abc import Sequence
+Files are read and predicted batch by batch, so that memory does not grow with their number, and a file that
+cannot be used is named at the end and costs the others nothing.
+"""
+
+import warnings
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
-from pydantic import ValidationError
+from PIL import Image
 from rich.table import Table
+from rich.text import Text
 
 from results.errors import ExportError
+from results.export.exported_model import Bundle, load_bundle
 from results.export.image_reading import NOTES, read_image
-from results.export.input_checks import as_numbers, check_given, check_sizes
-from results.export.manifest import FORMAT, MANIFEST_FILE, MODEL_FILE, Manifest
+from results.export.input_checks import check_given, check_sizes
+from results.export.likeness import UNLIKE_NOTES, too_unlike, unlike
 from results.tables import csv_text, result_table
+from trainables.common.errors import OrchestrateError
+from trainables.common.text import count_text, printable
 
-_BATCH: Final = 8  # images in one run of the session; bounds memory
+_HELD_FILES: Final = 64  # images that are read before they are predicted, and
+_HELD_PIXELS: Final = 1 << 25  # their pixels, unless a single image has more: both bound the memory
 _NAMED: Final = 3  # files that a note lists by name
+
+__all__ = [
+    "Bundle",
+    "FileFault",
+    "Prediction",
+    "Predictions",
+    "load_bundle",
+    "predict_files",
+    "predictions_as_csv",
+    "predictions_as_json",
+    "predictions_table",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,158 +62,194 @@ class Prediction:
 
 
 @dataclass(frozen=True, slots=True)
+class FileFault:
+    """A file that was not predicted, and the reason in a sentence that names it."""
+
+    file: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Predictions:
-    """Predictions in the order of the files, and sentences on changes that made files fit."""
+    """Predictions in the order of the files, sentences on what was done to files, and files left out."""
 
     predictions: tuple[Prediction, ...]
     notes: tuple[str, ...]
+    faults: tuple[FileFault, ...] = ()
 
 
-class Bundle:
-    """An exported model that predicts.
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """What belongs to one image: its place among those given, its files, and its type if there is one."""
 
-    Args:
-        manifest: Manifest of the bundle.
-        session: Session of ONNX Runtime with the bundle's model.
-    """
-
-    def __init__(self, manifest: Manifest, session: onnxruntime.InferenceSession) -> None:
-        self.manifest, self.session = manifest, session
-
-    def predict(
-        self,
-        images: Sequence[NDArray[Any]],
-        *,
-        baselines: Sequence[NDArray[Any]] = (),
-        types: Sequence[str] = (),
-    ) -> NDArray[np.float32]:
-        """Predict raw images, which may differ in size; those of one size run together.
-
-        Args:
-            images: Images of shape (H, W) for a grey model or (H, W, 3) for a colour model, with values from
-                0 to the model's `max_value`.
-            baselines: Healthy baseline of each image, of its size, if the manifest takes `baseline`.
-            types: `mass` or `calcification`, one for all or one each, if the manifest takes `finding_type`.
-
-        Returns:
-            Calibrated probabilities, shape (len(images), classes).
-
-        Raises:
-            ExportError: If an image has another shape or range than the model takes, or baselines or types
-                are missing, superfluous or too few or too many.
-        """
-        check_given(self.manifest, images=len(images), baselines=len(baselines), types=types)
-        for kind, arrays in (("image", images), ("baseline", baselines)):
-            for number, array in enumerate(arrays):
-                self._check(array, f"{kind} {number}")
-        check_sizes(images, baselines)
-        told = as_numbers(types, len(images))
-        predicted = np.zeros((len(images), len(self.manifest.classes)), dtype=np.float32)
-        by_shape: dict[tuple[int, ...], list[int]] = {}
-        for number, image in enumerate(images):
-            by_shape.setdefault(image.shape, []).append(number)
-        for numbers in by_shape.values():
-            for start in range(0, len(numbers), _BATCH):
-                chosen = numbers[start : start + _BATCH]
-                feed = {self.manifest.input.name: self._stacked(images, chosen)}
-                if baselines:
-                    feed["baseline"] = self._stacked(baselines, chosen)
-                if types:
-                    feed["finding_type"] = told[chosen]
-                predicted[chosen] = self.session.run(None, feed)[0]
-        return predicted
-
-    def decide(self, probabilities: NDArray[np.float32]) -> NDArray[np.int64]:
-        """Call a class for each row of (n, classes): by threshold for two classes, else the most probable."""
-        threshold = self.manifest.threshold
-        if threshold is None:
-            return np.asarray(probabilities.argmax(axis=1), dtype=np.int64)
-        return (probabilities[:, 1] >= threshold).astype(np.int64)
-
-    def _stacked(self, images: Sequence[NDArray[Any]], chosen: Sequence[int]) -> NDArray[Any]:
-        return np.stack([images[number] for number in chosen]).astype(self.manifest.input.dtype)
-
-    def _check(self, image: NDArray[Any], name: str) -> None:
-        wanted = self.manifest.input
-        fits = image.ndim == 2 if wanted.channels == 1 else image.ndim == 3 and image.shape[2] == 3
-        if not fits or 0 in image.shape:
-            shape = "(H, W)" if wanted.channels == 1 else "(H, W, 3)"
-            raise ExportError(f"{name} must have shape {shape}, but has {image.shape}")
-        low, high = image.min(), image.max()
-        if not (low >= 0 and high <= wanted.max_value):
-            raise ExportError(
-                f"{name} holds values from {low} to {high}; this model takes raw pixels from 0 to "
-                f"{wanted.max_value:g}"
-            )
+    place: int
+    files: tuple[Path, ...]  # the image, and its baseline
+    types: tuple[str, ...]
 
 
-def load_bundle(path: Path) -> Bundle:
-    """Open a bundle and check that its model is the one that was exported.
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """Pixels of an image and its baseline, and keys of notes for each of both."""
 
-    Args:
-        path: Folder of the bundle.
-
-    Raises:
-        ExportError: If it is missing or not a bundle, made by a newer version, or its model was changed.
-    """
-    if not path.is_dir():
-        raise ExportError(f"no bundle at {path}; a bundle is the folder that `orchestrate export` writes")
-    manifest = _manifest(path / MANIFEST_FILE)
-    model = path / MODEL_FILE
-    if not model.is_file():
-        raise ExportError(f"{path} is not a whole bundle: it holds no {MODEL_FILE}; export it again")
-    with model.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if digest != manifest.sha256:
-        raise ExportError(
-            f"{model} is not the file that was exported: its SHA-256 is {digest[:12]}..., the manifest says "
-            f"{manifest.sha256[:12]}...; copy the bundle again, or export it again"
-        )
-    try:
-        session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
-    except Exception as error:  # ONNX Runtime has many error types and no common one
-        raise ExportError(
-            f"ONNX Runtime {onnxruntime.__version__} cannot open {model}: {error}; it has opset "
-            f"{manifest.onnx_opset} and was made with {manifest.versions.get('onnxruntime')}"
-        ) from error
-    return Bundle(manifest, session)
+    given: _Given
+    pixels: tuple[NDArray[Any], ...]
+    changes: tuple[tuple[str, ...], ...]
 
 
 def predict_files(
-    bundle: Bundle, paths: Sequence[Path], *, baselines: Sequence[Path] = (), types: Sequence[str] = ()
+    bundle: Bundle,
+    paths: Sequence[Path],
+    *,
+    baselines: Sequence[Path] = (),
+    types: Sequence[str] = (),
 ) -> Predictions:
     """Predict image files.
 
     Args:
-        bundle: Bundle from `load_bundle`.
-        paths: PNG, JPEG, TIFF, PGM or BMP files, 8 or 16 bit, grey or colour, of any size.
+        bundle: An opened bundle.
+        paths: PNG, JPEG, TIFF, PGM or BMP files, 8 or 16 bit, grey or colour, of any size that is not far
+            from that of the training images.
         baselines: Files of the healthy baselines, in the same order, if the model takes them.
         types: `mass` or `calcification`, one for all or one each, if the model takes the type.
 
     Returns:
-        One prediction for each file, in order, and notes on changes that made files fit.
+        One prediction for each file that can be used, in order; notes on changes that made files fit; and the
+        files that cannot be used, with their reasons.
 
     Raises:
-        ExportError: If a file cannot be read, or the model takes other baselines or types; nothing is
-            predicted then.
+        ExportError: If the model takes other baselines or types, or no file can be used.
     """
     check_given(bundle.manifest, images=len(paths), baselines=len(baselines), types=types)
-    read = [read_image(path, bundle.manifest.input) for path in (*paths, *baselines)]
-    pixels = [image.pixels for image in read]
-    probabilities = bundle.predict(pixels[: len(paths)], baselines=pixels[len(paths) :], types=types)
-    called = bundle.decide(probabilities)
-    is_binary = bundle.manifest.threshold is not None
-    predictions = tuple(
-        Prediction(
-            file=str(path),
-            probabilities=tuple(row.tolist()),
-            probability=float(row[1] if is_binary else row[index]),
-            predicted_class=bundle.manifest.classes[index],
-            threshold=bundle.manifest.threshold,
-        )
-        for path, row, index in zip(paths, probabilities, called.tolist(), strict=True)
+    predicted: dict[int, Prediction] = {}
+    faults: dict[int, FileFault] = {}
+    changed: list[tuple[Path, tuple[str, ...]]] = []
+    for batch in _batches(bundle, _given(paths, baselines, types), faults):
+        changed += [pair for one in batch for pair in zip(one.given.files, one.changes, strict=True)]
+        predicted |= _predicted(bundle, batch, faults)
+    ordered_faults = tuple(faults[place] for place in sorted(faults))
+    if ordered_faults and not predicted:
+        named = "; ".join(fault.reason for fault in ordered_faults[:_NAMED])
+        raise ExportError(named + _rest(ordered_faults))
+    return Predictions(
+        tuple(predicted[place] for place in sorted(predicted)), _notes(changed), ordered_faults
     )
-    return Predictions(predictions, _notes((*paths, *baselines), [image.changes for image in read]))
+
+
+def _given(paths: Sequence[Path], baselines: Sequence[Path], types: Sequence[str]) -> list[_Given]:
+    each = list(types) if len(types) == len(paths) else list(types) * len(paths)
+    return [
+        _Given(place, (path, *baselines[place : place + 1]), tuple(each[place : place + 1]))
+        for place, path in enumerate(paths)
+    ]
+
+
+def _batches(
+    bundle: Bundle, given: Sequence[_Given], faults: dict[int, FileFault]
+) -> Iterator[list[_Loaded]]:
+    """Read images until enough are held; a file that cannot be read becomes a fault."""
+    held: list[_Loaded] = []
+    for one in given:
+        try:
+            held.append(_load(bundle, one))
+        except Exception as error:  # of any reader: the file is named, and the others go on
+            faults[one.place] = _fault(one, error)
+        pixels = sum(image.size for loaded in held for image in loaded.pixels)
+        if len(held) >= _HELD_FILES or pixels >= _HELD_PIXELS:
+            yield held
+            held = []
+    if held:
+        yield held
+
+
+def _load(bundle: Bundle, given: _Given) -> _Loaded:
+    wanted, pixels, changes = bundle.manifest.input, [], []
+    for path in given.files:
+        _check_file(path)
+        with warnings.catch_warnings():  # what Pillow takes for an attack is refused by its size below
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            _check_size(path, _size_in_header(path), wanted.trained_shape)
+            read = read_image(path, wanted)
+        _check_size(path, read.pixels.shape, wanted.trained_shape)
+        bundle.check(read.pixels, str(path))
+        pixels.append(read.pixels)
+        changes.append((*read.changes, *unlike(read.pixels.shape, wanted.trained_shape)))
+    check_sizes(pixels[:1], pixels[1:])
+    return _Loaded(given, tuple(pixels), tuple(changes))
+
+
+def _check_file(path: Path) -> None:
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise ExportError(f"{path} is a pipe or a device; save the image as a file first")
+
+
+def _size_in_header(path: Path) -> tuple[int, ...]:
+    """Height and width as the file states them, before its pixels are read; nothing if it states none."""
+    try:
+        with Image.open(path) as image:
+            return (image.height, image.width)
+    except Exception:  # of any reader; the one that reads the pixels says what is wrong
+        return ()
+
+
+def _check_size(path: Path, size: Sequence[int], trained: Sequence[int]) -> None:
+    if size and min(size) > 0 and (reason := too_unlike(size, trained)):
+        raise ExportError(f"{path} is unlike the training images: {reason}")
+
+
+def _predicted(
+    bundle: Bundle, batch: Sequence[_Loaded], faults: dict[int, FileFault]
+) -> dict[int, Prediction]:
+    """Predict a batch; if it fails, one by one, so that only those that fail are left out."""
+    try:
+        probabilities = bundle.predict(
+            [one.pixels[0] for one in batch],
+            baselines=[one.pixels[1] for one in batch if len(one.pixels) > 1],
+            types=[name for one in batch for name in one.given.types],
+        )
+    except (OrchestrateError, MemoryError) as error:
+        if len(batch) > 1:
+            alone = [_predicted(bundle, [one], faults) for one in batch]
+            return {place: found for each in alone for place, found in each.items()}
+        faults[batch[0].given.place] = _fault(batch[0].given, error)
+        return {}
+    called = bundle.decide(probabilities).tolist()
+    return {
+        one.given.place: _prediction(bundle, one.given.files[0], row, index)
+        for one, row, index in zip(batch, probabilities, called, strict=True)
+    }
+
+
+def _prediction(bundle: Bundle, path: Path, row: NDArray[np.float32], index: int) -> Prediction:
+    threshold = bundle.manifest.threshold
+    return Prediction(
+        file=str(path),
+        probabilities=tuple(row.tolist()),
+        probability=float(row[index] if threshold is None else row[1]),
+        predicted_class=bundle.manifest.classes[index],
+        threshold=threshold,
+    )
+
+
+def _fault(given: _Given, error: Exception) -> FileFault:
+    path = given.files[0]
+    said = " ".join(str(error).split()) or type(error).__name__
+    if not any(str(file) in said for file in given.files):
+        said = f"{path} cannot be used: {said}"
+    return FileFault(str(path), said)
+
+
+def _rest(faults: Sequence[FileFault]) -> str:
+    return f"; and {count_text(len(faults) - _NAMED, 'more file')}" if len(faults) > _NAMED else ""
+
+
+def _notes(changed: Sequence[tuple[Path, tuple[str, ...]]]) -> tuple[str, ...]:
+    notes = []
+    for kind, sentence in (NOTES | UNLIKE_NOTES).items():
+        names = [path.name for path, done in changed if kind in done]
+        if names:
+            named = ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
+            notes.append(f"{len(names)} of {len(changed)} images {sentence}: {named}")
+    return tuple(notes)
 
 
 def predictions_as_json(bundle: Bundle, predictions: Sequence[Prediction]) -> list[dict[str, Any]]:
@@ -213,12 +268,16 @@ def predictions_as_json(bundle: Bundle, predictions: Sequence[Prediction]) -> li
 
 
 def predictions_as_csv(bundle: Bundle, predictions: Sequence[Prediction]) -> str:
-    """Return one row for each file, as CSV with a header; a missing threshold is empty."""
+    """Return one row for each file, as CSV with a header; a missing threshold is empty.
+
+    The path of a file whose name looks like a formula begins with `./`, so that it still names the file.
+    """
     by_class = [f"probability_{name}" for name in bundle.manifest.classes]
     columns = ["file", "predicted_class", "probability", "threshold"]
     return csv_text(
         (
             {name: getattr(one, name) for name in columns}
+            | {"file": _as_path(one.file)}
             | dict(zip(by_class, one.probabilities, strict=True))
             for one in predictions
         ),
@@ -237,40 +296,13 @@ def predictions_table(bundle: Bundle, predictions: Sequence[Prediction]) -> Tabl
     for one in predictions:
         is_positive = one.predicted_class == manifest.positive
         style = "bold" if is_positive and is_binary else None
-        table.add_row(one.file, one.predicted_class, f"{one.probability:.3f}", style=style)
+        table.add_row(
+            Text(printable(one.file, keeps="")), one.predicted_class, f"{one.probability:.3f}", style=style
+        )
     rule = f"{manifest.positive} from {manifest.threshold:.3f} on. " if is_binary else ""
     table.caption = f"{rule}Research use only; not a medical device."
     return table
 
 
-def _manifest(path: Path) -> Manifest:
-    try:
-        content = json.loads(path.read_bytes())
-        version = content["format"]
-    except FileNotFoundError as error:
-        raise ExportError(f"{path.parent} is not a bundle: it holds no {path.name}") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise ExportError(f"{path} is not the manifest of a bundle; export it again") from error
-    if version != FORMAT:
-        raise ExportError(
-            f"{path} has format {version}, this version reads format {FORMAT}; predict with the version that "
-            "exported it"
-        )
-    try:
-        return Manifest.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ExportError(
-            f"{path} is not the manifest of a bundle: {where}: {first['msg']}; export it again"
-        ) from error
-
-
-def _notes(paths: Sequence[Path], changes: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
-    notes = []
-    for kind, sentence in NOTES.items():
-        changed = [path.name for path, done in zip(paths, changes, strict=True) if kind in done]
-        if changed:
-            named = ", ".join(changed[:_NAMED]) + (", ..." if len(changed) > _NAMED else "")
-            notes.append(f"{len(changed)} of {len(paths)} images {sentence}: {named}")
-    return tuple(notes)
+def _as_path(file: str) -> str:
+    return f"./{file}" if file.startswith(("=", "+", "-", "@")) else file

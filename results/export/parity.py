@@ -2,10 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
-import onnxruntime
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -14,6 +13,7 @@ from results.errors import ExportError
 from results.predictors.ensemble_module import EnsembleModule
 from results.predictors.model_inputs import ModelInputs
 from results.run.records import OutOfFold
+from trainables.common.onnx_runtime import onnxruntime
 from trainables.common.types import IntArray
 
 LARGEST_ONNX_DIFFERENCE: Final = 1e-4
@@ -136,7 +136,7 @@ def onnx_difference(
     return largest
 
 
-def _run(session: onnxruntime.InferenceSession, inputs: ModelInputs) -> NDArray[np.float32]:
+def _run(session: Any, inputs: ModelInputs) -> NDArray[np.float32]:
     feed = {name: tensor.numpy() for name, tensor in inputs.tensors().items()}
     probabilities: NDArray[np.float32] = session.run(None, feed)[0]
     return probabilities

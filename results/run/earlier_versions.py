@@ -36,6 +36,17 @@ def lifted(values: Mapping[str, Any]) -> dict[str, Any]:
     return {"request": request, **facts}
 
 
+def with_pairs_as_searched(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of a `search.yaml` whose request says whether trials could compare pairs.
+
+    Searches once compared wherever the data allowed it; their space knows.
+    """
+    request, context = values["request"], values.get("space_context")
+    if not isinstance(request, Mapping) or "pairs" in request or not isinstance(context, Mapping):
+        return dict(values)
+    return {**values, "request": {**request, "pairs": bool(context.get("has_pairs"))}}
+
+
 def renamed_cause(cause: Any) -> Any:
     """Return today's name of a cause; any other value stays as it is."""
     return _RENAMED_CAUSES.get(cause, cause) if isinstance(cause, str) else cause

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, FiniteFloat, field_validator, model_validator
 
-from results.run.earlier_versions import lifted, renamed_cause, renamed_settings
+from results.run.earlier_versions import lifted, renamed_cause, renamed_settings, with_pairs_as_searched
 from results.run.search_request import SearchRequest, parse_request
 from results.run.split_labels import GROUPED, NAIVE, SplitName
 from trainables.common.frozen import FrozenModel
@@ -107,7 +107,9 @@ class SearchRecord(FrozenModel):
     @model_validator(mode="before")
     @classmethod
     def _of_earlier_versions(cls, values: Any) -> Any:
-        return lifted(values) if isinstance(values, dict) and "request" not in values else values
+        if not isinstance(values, dict):
+            return values
+        return with_pairs_as_searched(values if "request" in values else lifted(values))
 
     @property
     def task(self) -> str:

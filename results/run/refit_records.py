@@ -11,6 +11,7 @@ from pydantic import Field, FiniteFloat, ValidationError
 from results.errors import DamagedFileError, RunError
 from results.run.run_folder import RunFolder
 from trainables.common.frozen import FrozenModel
+from trainables.common.text import command_text, typed_path
 
 REFIT_FILE: Final = "refit.json"
 
@@ -82,5 +83,5 @@ def check_refits(run: RunFolder, trials: Sequence[int], option: str) -> None:
     if missing:
         raise RunError(
             f"no model of trial {', '.join(missing)} was trained on the whole training part yet; run first: "
-            f"orchestrate refit {run.path} {option}"
+            f"{command_text('orchestrate', 'refit', typed_path(run.path))} {option}"
         )

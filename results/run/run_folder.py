@@ -21,6 +21,7 @@ from results.run.records import OutOfFold, SearchRecord, TrialRecord
 from results.run.trial_checks import predictions_fault, record_fault
 from trainables.common.files import write_atomically, write_new
 from trainables.common.plain_yaml import PlainYamlError, dump_yaml, load_yaml
+from trainables.common.text import command_text, typed_path
 from trainables.data.patches import PatchSet, open_patch_set
 from trainables.features.locks import held
 
@@ -322,7 +323,9 @@ def find_run(text: str, root: Path) -> RunFolder:
     if text == "latest":
         found = sorted(root.glob("*/*/search.yaml"), key=lambda path: path.stat().st_mtime)
         if not found:
-            raise RunError(f"no run in {root} yet; start one with: orchestrate search benign_malignant")
+            where = () if root == Path("runs") else ("--runs", typed_path(root))
+            start = command_text("orchestrate", "search", "benign_malignant", *where)
+            raise RunError(f"no run in {root} yet; start one with: {start}")
         return RunFolder(found[-1].parent)
     for candidate in (Path(text), root / text):
         if (candidate / "search.yaml").is_file():

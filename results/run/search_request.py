@@ -12,6 +12,7 @@ from typing import Any, Final, Literal, Union, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 
+from results.run.storage_url import without_password
 from trainables.common.errors import ConfigError, UnknownNameError
 from trainables.config.feature_storage import FeatureStorage
 from trainables.config.tasks import TASKS, LabelCodes, UpperFolders
@@ -162,6 +163,13 @@ class SearchRequest(BaseModel):
         metavar="NAME=VALUE",
         shown_default="none",
     )
+    pairs: bool = _option(
+        False,
+        "let trials compare each image with its healthy baseline, which the data must bring; such a model "
+        "asks for a baseline of every image that it predicts",
+        group="space",
+        shown_default="no, unless a recipe of pairs is named",
+    )
     weights_dir: Path | None = _option(
         None, "folder of state dicts named after their backbones", group="space", metavar="PATH"
     )
@@ -183,6 +191,11 @@ class SearchRequest(BaseModel):
         group="machine",
         ge=0.0,
         shown_default="as measured where there is a GPU",
+    )
+    nice: bool = _option(
+        False,
+        "leave the CPUs to other programs: workers of a Ray of the search's own run at niceness 15",
+        group="machine",
     )
     process_per_fold: bool = _option(
         False,
@@ -245,7 +258,18 @@ class SearchRequest(BaseModel):
         metavar="PATH",
     )
     study_storage: str | None = _option(
-        None, "an Optuna storage", group="output", metavar="URL", shown_default="a journal file"
+        None,
+        "an Optuna storage; a password in it is kept nowhere, ORCHESTRATE_STUDY_PASSWORD gives it to resume",
+        group="output",
+        metavar="URL",
+        shown_default="a journal file",
+    )
+    pictures: bool = _option(
+        True,
+        "draw the worst mistakes of the best trials, which are images of patients, for TensorBoard",
+        group="output",
+        flag="--no-pictures",
+        flag_description="leave images of patients out of TensorBoard",
     )
     keep_weights: int = _option(12, "number of best trials whose weights stay", group="output", ge=1)
 
@@ -262,12 +286,17 @@ class SearchRequest(BaseModel):
         return self.space or self.task
 
     def resolved(self, *, data: str) -> "SearchRequest":
-        """Return the same request with absolute paths, so that it means the same in every folder."""
+        """Return the request to record: with absolute paths, so that it means the same in every folder.
+
+        A password in the URL of the study's storage is left out.
+        """
         changes: dict[str, Any] = {
             name: path.resolve()
             for name in ("weights_dir", "runs", "store", "shared_store")
             if (path := getattr(self, name)) is not None
         }
+        if self.study_storage is not None:
+            changes["study_storage"] = without_password(self.study_storage)
         return self.model_copy(update={**changes, "data": data})
 
 
@@ -286,10 +315,23 @@ def parse_request(values: Mapping[str, Any]) -> SearchRequest:
     for name in values:
         if name not in SearchRequest.model_fields:
             raise UnknownNameError("option", name, SearchRequest.model_fields)
+        refuse_empty(name, values[name])
     try:
         return SearchRequest.model_validate(dict(values))
     except ValidationError as error:
         raise ConfigError(_message(error)) from error
+
+
+def refuse_empty(name: str, value: Any) -> None:
+    """Refuse a value of an option that is an empty text, or holds one.
+
+    Raises:
+        ConfigError: Since nobody means it: a variable of a script is not set, or a line was left unfinished.
+    """
+    several = value.values() if isinstance(value, Mapping) else value
+    each = several if isinstance(value, tuple | list | Mapping) else [value]
+    if any(isinstance(one, str) and not one.strip() for one in each):
+        raise ConfigError(f"{flag_of(name)} needs a value, found an empty one; leave it out for its default")
 
 
 def flag_of(name: str) -> str:

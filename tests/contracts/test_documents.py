@@ -76,3 +76,22 @@ def test_the_pages_name_benchmarks() -> None:
         name for page in CURRENT for name in re.findall(r"python -m benchmarks\.(\w+)", page.read_text())
     }
     assert named >= {"search_throughput", "overhead", "pipeline"}
+
+
+def test_the_first_page_says_what_the_two_commands_run() -> None:
+    lines = (ROOT / "Makefile").read_text().replace("$(BIN)", ".venv/bin").replace("$(PYTHON)", "python3")
+    for name, value in re.findall(r"^(\w+) \?= (\S+)$", lines, flags=re.MULTILINE):
+        lines = lines.replace(f"$({name})", value)
+    lines = lines.replace(" --quiet --disable-pip-version-check", "")
+    recipes = dict(re.findall(r"^([\w./-]+):[^\n]*\n((?:\t[^\n]*\n)+)", lines, flags=re.MULTILINE))
+    text = (ROOT / "README.md").read_text().replace(" && ", "\n")
+    typed = {
+        line
+        for target in (".venv/.installed", "search", "check", "test")
+        for line in recipes[target].split("\n")
+    }
+    commands = [
+        line.strip() for line in typed if line.strip() and "sys.exit" not in line and "touch" not in line
+    ]
+    assert len(commands) >= 8
+    assert [command for command in commands if f"\n{command}\n" not in text] == []

@@ -3,7 +3,6 @@
 import errno
 import os
 import shutil
-import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +16,8 @@ _NO_HARD_LINKS: Final = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENO
 def write_atomically(path: Path, content: bytes | str) -> None:
     """Write a file under a temporary name, flush it to disk, then move it into place.
 
+    Who may read it is the user's choice, by the umask.
+
     Args:
         path: Path of the file; its folder is created if it is missing.
         content: Content of the file; text is written as UTF-8.
@@ -26,16 +27,15 @@ def write_atomically(path: Path, content: bytes | str) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     data = content.encode() if isinstance(content, str) else content
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = _beside(path)
     try:
-        with os.fdopen(handle, "wb") as file:
+        with temporary.open("xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
+        temporary.replace(path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 
@@ -87,6 +87,11 @@ def set_aside(path: Path, mark: str) -> Path:
     return path.rename(free_name(path, mark))
 
 
+def _beside(place: Path) -> Path:
+    """A hidden name in the same folder that nothing has yet. What `tempfile` makes heeds no umask."""
+    return place.with_name(f".{place.name[:32]}.{uuid.uuid4().hex}")
+
+
 @contextmanager
 def folder_in_progress(folder: Path) -> Iterator[Path]:
     """Yield an empty folder beside another, to be filled and then moved to its place by the caller.
@@ -100,8 +105,8 @@ def folder_in_progress(folder: Path) -> Iterator[Path]:
         OSError: If the parent cannot be written.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name[:64]}."))
-    temporary.chmod(0o755)
+    temporary = _beside(folder)
+    temporary.mkdir()
     try:
         yield temporary
     finally:

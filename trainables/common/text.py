@@ -1,4 +1,12 @@
-"""Numbers in words, for messages and tables."""
+"""Numbers in words, foreign text made safe to print, and commands that can be pasted."""
+
+import shlex
+import unicodedata
+from typing import Final
+
+# They turn the order of what is printed around, so that a name reads as another one.
+_REORDERING: Final = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f\u061c")
+_NOT_PRINTED: Final = frozenset(("Cc", "Cs", "Zl", "Zp"))  # control, half of a pair, line and paragraph ends
 
 
 def count_text(count: float, noun: str) -> str:
@@ -20,3 +28,57 @@ def size_text(count: int) -> str:
         if count >= size:
             return f"{count / size:.3g} {unit}"
     return f"{count / 1e3:.0f} kB"
+
+
+def printable(text: str, *, keeps: str = "\n\t") -> str:
+    """Return a text whose control characters are shown as escapes, so that a terminal does not obey them.
+
+    Args:
+        text: Any text, such as a file name or a message about one.
+        keeps: Control characters that stay; empty for a single line.
+
+    >>> print(printable("a\\x1b[2Jb.png"), printable("a\\nb", keeps=""))
+    a\\x1b[2Jb.png a\\nb
+    """
+    return "".join(_shown(one) if one not in keeps and _is_hidden(one) else one for one in text)
+
+
+def command_text(*words: object) -> str:
+    """Return a command as it is typed in a shell: each word is quoted where it needs to be.
+
+    >>> print(command_text("orchestrate", "leaderboard", "my runs/a[1]"))
+    orchestrate leaderboard 'my runs/a[1]'
+    """
+    return " ".join(map(_quoted, map(str, words)))
+
+
+def typed_path(path: object) -> str:
+    """Return a path as a word that no command takes for an option.
+
+    >>> typed_path("-runs/first"), typed_path("runs/first")
+    ('./-runs/first', 'runs/first')
+    """
+    return f"./{path}" if str(path).startswith("-") else str(path)
+
+
+def _is_hidden(character: str) -> bool:
+    return unicodedata.category(character) in _NOT_PRINTED or character in _REORDERING
+
+
+def _shown(character: str) -> str:
+    return character.encode("unicode_escape").decode()
+
+
+def _quoted(word: str) -> str:
+    if not any(map(_is_hidden, word)):
+        return shlex.quote(word)
+    # The form of bash and zsh that writes control characters as escapes.
+    plain = word.replace("\\", "\\\\").replace("'", "\\'")
+    return f"$'{''.join(_shell_escape(one) if _is_hidden(one) else one for one in plain)}'"
+
+
+def _shell_escape(character: str) -> str:
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # Python's form of a byte in a file name that is not UTF-8
+        return f"\\x{code - 0xDC00:02x}"
+    return f"\\x{code:02x}" if code < 0x80 else f"\\u{code:04x}"

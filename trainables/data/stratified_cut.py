@@ -6,6 +6,7 @@ from typing import Final
 
 import numpy as np
 
+from trainables.common.errors import SplitError
 from trainables.common.types import IntArray
 from trainables.data.patches import TextArray
 
@@ -23,7 +24,16 @@ def grouped_cut(labels: IntArray, groups: TextArray, parts: int, seed: int) -> d
 
     Returns:
         Group -> part, 0 to parts - 1. A class with too few groups may be missing from a part.
+
+    Raises:
+        SplitError: If even the largest class has fewer images than there are parts.
     """
+    largest = int(np.bincount(labels).max())
+    if largest < parts:
+        raise SplitError(
+            f"{parts} parts need at least {parts} images of some class, the largest class has {largest}; "
+            "give more images, or ask for fewer parts with --folds and --test-share 0"
+        )
     from sklearn.model_selection import StratifiedGroupKFold  # workers read splits, and start sooner without
 
     splitter = StratifiedGroupKFold(parts, shuffle=True, random_state=seed)

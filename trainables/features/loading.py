@@ -20,7 +20,7 @@ from trainables.features.store import PrefixStore, StoredViews
 from trainables.features.stored_files import check_unchanged
 from trainables.models.registry import backbone_named
 from trainables.models.stages import Backbone
-from trainables.models.taps import Tap, tap_of
+from trainables.models.taps import Tap, feature_shapes, tap_of
 from trainables.models.weights import WeightsFile, build_stages, hash_of
 from trainables.preprocessing.transforms import TransformSpec, transform_spec
 from trainables.preprocessing.views import IDENTITY, View, prediction_views, training_views
@@ -154,7 +154,8 @@ def _stored(
         kind=runtime.features,
     )
     also = runtime.taps.get(prefix.backbone.name, ())
-    return store.views(key, views, prefix.tap, also=also, compute=compute)
+    shape = feature_shapes(prefix.backbone.name, spec.channels, spec.size_px)[prefix.tap.stage]
+    return store.views(key, views, prefix.tap, also=also, compute=compute, shape=shape)
 
 
 def _computed(prefix: _Prefix, views: Sequence[View], compute: Compute) -> StoredViews:

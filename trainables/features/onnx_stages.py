@@ -20,12 +20,12 @@ from typing import Any, Final, NoReturn
 
 import onnx
 import onnx.utils
-import onnxruntime
 import torch
 from torch import Tensor, nn
 
 from trainables.common.errors import PrefixError
 from trainables.common.files import write_atomically
+from trainables.common.onnx_runtime import onnxruntime
 from trainables.features.bn_folding import TOLERANCE
 from trainables.features.locks import held
 

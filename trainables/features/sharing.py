@@ -5,6 +5,7 @@ checked on the way, so that nothing depends on how a network file system locks o
 fails, trials continue without it, after one warning.
 """
 
+import contextlib
 import functools
 import os
 import shutil
@@ -17,7 +18,16 @@ from typing import BinaryIO, Final
 from trainables.common.errors import PrefixError
 from trainables.common.files import write_atomically
 from trainables.features.budget import DiskBudget
-from trainables.features.stored_files import PARTIAL, DamagedFileError, Meta, Stored, meta_path, read_meta
+from trainables.features.stored_files import (
+    PARTIAL,
+    Meta,
+    Stored,
+    checked_header,
+    discard,
+    meta_path,
+    read_meta,
+)
+from trainables.features.stored_header import DamagedFileError, ExpectedFeatures
 from trainables.features.writer import PartialFile
 
 _BLOCK_BYTES: Final = 1 << 22
@@ -35,22 +45,27 @@ class SharedFolder:
         self._damaged: set[Path] = set()
         self._is_writable = True
 
-    def fetch(self, path: Path, room: DiskBudget) -> Stored | None:
+    def fetch(self, path: Path, room: DiskBudget, expected: ExpectedFeatures) -> Stored | None:
         """Copy a file of features to this node's store; None if it is not there, damaged or does not fit.
+
+        What the file claims about itself is checked before any room is made for it.
 
         Args:
             path: Destination, `<store>/prefix/<key>/<view>/<tap>.npy`; the lock of the view is held.
             room: Disk budget of the node's store.
+            expected: The features that are asked for.
         """
         source = self._counterpart(path)
         try:
             if not self._is_there():
                 return None
-            return self._copied(source, read_meta(source), path, room)
+            return self._copied(source, read_meta(source), path, room, expected)
         except FileNotFoundError:
             return None
         except DamagedFileError as error:
             self._damaged.add(source)
+            with contextlib.suppress(OSError):
+                discard(path)
             _say_once(f"shared features are damaged and are not used: {error}")
         except OSError as error:
             _say_once(f"shared store {self.folder} cannot be read ({error}); features are computed here")
@@ -81,16 +96,20 @@ class SharedFolder:
     def _counterpart(self, path: Path) -> Path:
         return self.folder / "prefix" / path.parent.parent.name / path.parent.name / path.name
 
-    def _copied(self, source: Path, meta: Meta, path: Path, room: DiskBudget) -> Stored | None:
+    def _copied(
+        self, source: Path, meta: Meta, path: Path, room: DiskBudget, expected: ExpectedFeatures
+    ) -> Stored | None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with source.open("rb") as file:
+            checked_header(file, source, meta, expected)
+            file.seek(0)
             with room.reservation() as reservation:
                 if not reservation.make_room(meta.bytes):
                     return None
                 partial = PartialFile(path, meta.bytes)
             try:
                 _copy_checked(file, partial, meta, source)
-                return partial.keep(meta)
+                return partial.keep(meta, expected)
             except BaseException:
                 partial.drop()
                 raise

@@ -25,13 +25,13 @@ from trainables.features.locks import held
 from trainables.features.sharing import SharedFolder
 from trainables.features.stored_files import (
     PARTIAL,
-    DamagedFileError,
     Stored,
     discard,
     meta_path,
     open_stored,
 )
-from trainables.models.taps import Tap
+from trainables.features.stored_header import DamagedFileError, ExpectedFeatures
+from trainables.models.taps import Shape, Tap
 from trainables.preprocessing.views import View
 
 
@@ -79,6 +79,11 @@ class _Wanted:
     tap: Tap
     also: Sequence[Tap]
     compute: Compute
+    shape: Shape | None
+
+    @property
+    def expected(self) -> ExpectedFeatures:
+        return ExpectedFeatures(len(self.key.rows), self.tap, self.key.kind, self.shape)
 
     @property
     def others(self) -> list[Tap]:
@@ -104,7 +109,14 @@ class PrefixStore:
         self.shared = SharedFolder(shared) if shared else None
 
     def views(
-        self, key: PrefixKey, views: Sequence[View], tap: Tap, *, also: Sequence[Tap], compute: Compute
+        self,
+        key: PrefixKey,
+        views: Sequence[View],
+        tap: Tap,
+        *,
+        also: Sequence[Tap],
+        compute: Compute,
+        shape: Shape | None = None,
     ) -> StoredViews:
         """Return the features of some views, and compute those that are missing.
 
@@ -118,11 +130,12 @@ class PrefixStore:
             tap: Tap of the returned features.
             also: Other taps to fill in the same pass.
             compute: Forward pass, called for each missing view.
+            shape: Shape (C, H, W) after the stage of the tap, which stored ones must have; None takes any.
 
         Raises:
             PrefixError: If the features are not finite, or there is no image.
         """
-        wanted = _Wanted(key, self.folder / key.digest(), tap, also, compute)
+        wanted = _Wanted(key, self.folder / key.digest(), tap, also, compute, shape)
         found: dict[View, FloatArray] = {}
         tally = _Tally()
         for may_wait in (False, True):
@@ -145,7 +158,7 @@ class PrefixStore:
         """Open, fetch or compute one view; None if another process is computing it."""
         path = wanted.path(view)
         with contextlib.suppress(DamagedFileError):  # looked at again when the lock of the view is held
-            stored = open_stored(path)
+            stored = open_stored(path, wanted.expected)
             if stored is not None:
                 return _taken(stored, tally)
         with contextlib.ExitStack() as stack:
@@ -159,7 +172,7 @@ class PrefixStore:
             except OSError as error:
                 tally.notes.append(_cannot_write(self.folder, error))
                 return _computed(wanted, view, (wanted.tap,), None, tally).array
-            stored = self._recovered(path, tally)
+            stored = self._recovered(path, wanted.expected, tally)
             if stored is not None:
                 return _taken(stored, tally)
             missing = [tap for tap in wanted.others if not meta_path(wanted.path(view, tap)).exists()]
@@ -169,10 +182,10 @@ class PrefixStore:
             self.shared.publish(filled.written)
         return filled.array
 
-    def _recovered(self, path: Path, tally: _Tally) -> Stored | None:
+    def _recovered(self, path: Path, expected: ExpectedFeatures, tally: _Tally) -> Stored | None:
         """Look for the file again, as no other process can write it now: here, then in the shared folder."""
         try:
-            stored = open_stored(path)
+            stored = open_stored(path, expected)
         except DamagedFileError as error:
             warnings.warn(f"stored features are damaged and are computed again: {error}", stacklevel=4)
             tally.rebuilt += 1
@@ -180,7 +193,7 @@ class PrefixStore:
                 discard(path)
             stored = None
         if stored is None and self.shared:
-            stored = self.shared.fetch(path, self.room)
+            stored = self.shared.fetch(path, self.room, expected)
             tally.fetched += stored is not None
         return stored
 

@@ -13,6 +13,7 @@ returns other bytes for a file that nobody wrote to.
 import contextlib
 import io
 import json
+import math
 import os
 import weakref
 import zlib
@@ -20,21 +21,25 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import numpy as np
 
 from trainables.common.errors import PrefixError
 from trainables.common.types import FloatArray
 from trainables.features.locks import is_at, share
+from trainables.features.stored_header import (
+    DamagedFileError,
+    ExpectedFeatures,
+    Header,
+    check_finite,
+    read_header,
+)
 
 PARTIAL: Final = ".partial"
 _BLOCK_BYTES: Final = 1 << 22
 _checksums: dict[tuple[int, int, int, int], int] = {}  # of files that this process has read whole
-
-
-class DamagedFileError(PrefixError):
-    """A stored file whose content is not what was written."""
+_finite: set[tuple[int, int, int, int]] = set()  # files in which this process has looked for NaN
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +57,13 @@ class Meta:
     bytes: int
     seconds: float
     images: int
+
+    def __post_init__(self) -> None:
+        for name in self.__slots__:
+            value = getattr(self, name)
+            is_number = isinstance(value, float if name == "seconds" else int) or type(value) is int
+            if not is_number or isinstance(value, bool) or not 0 <= value < math.inf:
+                raise ValueError(f"{name} must be a number from 0 up, found {value!r}")
 
     def as_json(self) -> str:
         """Text of the file beside the features."""
@@ -134,11 +146,15 @@ def read_meta(path: Path) -> Meta:
         raise DamagedFileError(f"{meta_path(path)} cannot be read: {error}") from error
 
 
-def open_stored(path: Path) -> Stored | None:
+def open_stored(path: Path, expected: ExpectedFeatures | None = None) -> Stored | None:
     """Open a file of features for reading, and record the use; None if it is not there.
 
+    Args:
+        path: Path of the file.
+        expected: The features that are asked for; None takes any.
+
     Raises:
-        DamagedFileError: If its content is not what was written.
+        DamagedFileError: If its content is not what was written, or not what is expected.
     """
     while True:
         try:
@@ -147,7 +163,7 @@ def open_stored(path: Path) -> Stored | None:
                 meta = read_meta(path)
                 if not is_at(file.fileno(), path):
                     continue  # replaced or evicted between opening and locking
-                stored = mapped(file, path, meta)
+                stored = mapped(file, path, meta, expected)
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -163,11 +179,11 @@ def discard(path: Path) -> None:
     path.unlink(missing_ok=True)
 
 
-def mapped(file: io.FileIO, path: Path, meta: Meta) -> Stored:
+def mapped(file: io.FileIO, path: Path, meta: Meta, expected: ExpectedFeatures | None = None) -> Stored:
     """Check an open file that is locked for reading, and map it.
 
     Raises:
-        DamagedFileError: If its content is not what was written.
+        DamagedFileError: If its content is not what was written, or not what is expected.
     """
     descriptor = file.fileno()
     seal = _Seal(descriptor, path)
@@ -176,20 +192,35 @@ def mapped(file: io.FileIO, path: Path, meta: Meta) -> Stored:
         raise DamagedFileError(f"{path} has {size} bytes, not the {meta.bytes} that were written")
     if checksum(descriptor) != meta.crc32:
         raise DamagedFileError(f"{path} does not match its checksum")
+    header = checked_header(file, path, meta, expected)
     # The map keeps a copy of the descriptor, and with it the lock, until the last array on it is gone.
     memory = mmap(descriptor, 0, access=ACCESS_READ)
-    shape, kind, offset = _header(file)
-    array = StoredArray(shape, kind, buffer=memory, offset=offset)
+    array = StoredArray(header.shape, header.kind, buffer=memory, offset=header.offset)
+    if _name(descriptor) not in _finite:
+        check_finite(array.view(np.ndarray), path)
+        _finite.add(_name(descriptor))
     array.seal = seal
     seal.check()
     return Stored(array, meta)
 
 
-def _header(file: io.FileIO) -> tuple[tuple[int, ...], np.dtype[Any], int]:
-    file.seek(0)
-    np.lib.format.read_magic(file)
-    shape, _, kind = np.lib.format.read_array_header_1_0(file)
-    return shape, kind, file.tell()
+def checked_header(
+    file: BinaryIO | io.FileIO, where: Path, meta: Meta, expected: ExpectedFeatures | None
+) -> Header:
+    """Read the header of an open file and compare it with its metadata and with what is expected.
+
+    Raises:
+        DamagedFileError: If it fits neither.
+    """
+    header = read_header(file, where)
+    if header.bytes != meta.bytes or header.shape[:1] != (meta.images,):
+        raise DamagedFileError(
+            f"{where} is not what its metadata say: {header.shape} in {meta.bytes} bytes for {meta.images} "
+            "images"
+        )
+    if expected is not None:
+        expected.check(header, where)
+    return header
 
 
 def _look(descriptor: int) -> tuple[int, int]:
@@ -199,11 +230,16 @@ def _look(descriptor: int) -> tuple[int, int]:
 
 def checksum(descriptor: int) -> int:
     """CRC-32 of a file; read once per process, and reused while size and modification time stay."""
-    found = os.fstat(descriptor)
-    name = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+    name = _name(descriptor)
     if name not in _checksums:
         _checksums[name] = _read_checksum(descriptor)
     return _checksums[name]
+
+
+def _name(descriptor: int) -> tuple[int, int, int, int]:
+    """What identifies the content of a file within this process."""
+    found = os.fstat(descriptor)
+    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
 
 
 def _read_checksum(descriptor: int) -> int:

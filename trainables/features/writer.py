@@ -16,6 +16,7 @@ from trainables.common.files import write_atomically
 from trainables.common.types import FloatArray
 from trainables.features.locks import share
 from trainables.features.stored_files import PARTIAL, Meta, Stored, checksum, mapped, meta_path
+from trainables.features.stored_header import ExpectedFeatures
 
 
 class PartialFile:
@@ -53,13 +54,17 @@ class PartialFile:
         self.file.close()
         self.partial.unlink(missing_ok=True)
 
-    def keep(self, meta: Meta) -> Stored:
-        """Move the file into place, write its metadata, and open it."""
+    def keep(self, meta: Meta, expected: ExpectedFeatures | None = None) -> Stored:
+        """Move the file into place, write its metadata, and open it.
+
+        Raises:
+            DamagedFileError: If it is not what is expected.
+        """
         meta_path(self.path).unlink(missing_ok=True)
         self.partial.replace(self.path)
         write_atomically(meta_path(self.path), meta.as_json())
         with self.file as file:
-            return mapped(file, self.path, meta)
+            return mapped(file, self.path, meta, expected)
 
 
 class Writer:

@@ -106,6 +106,21 @@ def test_data_that_cannot_be_used_are_refused(
     assert not (tmp_path / "runs" / "benign_malignant").exists()
 
 
+@pytest.mark.parametrize("number", [2, 3, 4])
+def test_too_few_images_for_any_split_are_one_sentence(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, number: int
+) -> None:
+    for name in ("benign", "malignant"):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        for index in range(number):
+            pixels = np.random.default_rng([index, len(name)]).integers(0, 255, (48, 48)).astype(np.uint8)
+            cv2.imwrite(str(tmp_path / "images" / name / f"{index}.png"), pixels)
+    message = refused(capsys, *search(tmp_path / "runs", "--data", tmp_path / "images"))
+    assert (
+        f"images of some class, the largest class has {number}; give more images, or ask for fewer" in message
+    )
+
+
 def test_a_truncated_image_is_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     for name in ("benign", "malignant"):
         (tmp_path / "images" / name).mkdir(parents=True)

@@ -1,5 +1,7 @@
 """`orchestrate recipes` lists the catalogue and says how to run an entry."""
 
+import csv
+import io
 import json
 import subprocess
 import sys
@@ -143,3 +145,21 @@ def test_listing_takes_neither_torch_nor_ray_nor_optuna() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_lists_and_recipes_come_in_every_format(capsys: pytest.CaptureFixture[str]) -> None:
+    listed = json.loads(recipes(capsys, "list", "--format", "json"))
+    assert len(listed) > 100
+    rows = list(csv.DictReader(io.StringIO(recipes(capsys, "list", "--format", "csv"))))
+    assert [row["id"] for row in rows] == [row["id"] for row in listed]
+    assert {
+        row["task"] for row in json.loads(recipes(capsys, "list", "--task", "idc", "--format", "json"))
+    } <= {"idc"}
+    show = ("show", "E001-11", "--task", "mass_calcification")
+    assert recipes(capsys, *show, "--format", "json") == recipes(capsys, *show, "--json")
+    settings = {
+        row["setting"]: row["values"]
+        for row in csv.DictReader(io.StringIO(recipes(capsys, *show, "--format", "csv")))
+    }
+    assert settings["model.backbone"] == "vgg16"
+    assert "E001-11" in recipes(capsys, *show, "--format", "table")

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import finished_run
 import numpy as np
 import pytest
 import simulated_run
@@ -11,6 +12,7 @@ from worker_run import worker_run
 
 from orchestrator.reporting.best_trials import draw_best
 from orchestrator.reporting.plots import RowsOf, mistakes_sheet
+from orchestrator.reporting.tensorboard import TensorBoardLog
 from orchestrator.tuning.session import SearchOutcome, write_reports
 from results.run.records import OutOfFold, TrialRecord
 from results.run.run_folder import RunFolder
@@ -99,3 +101,15 @@ def test_only_the_images_that_are_drawn_are_read() -> None:
     mistakes_sheet(images, found.labels, found.probabilities, found.rows, ("benign", "malignant"), limit=5)
     assert len(images) == 1_000
     assert len(watched.read) == 5
+
+
+@pytest.mark.parametrize("with_images", [True, False])
+def test_no_image_of_a_patient_is_drawn_where_pictures_are_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, with_images: bool
+) -> None:
+    drawn: dict[str, Any] = {}
+    monkeypatch.setattr(TensorBoardLog, "pictures", lambda _, number, pictures: drawn.update(pictures))
+    run = finished_run.make_run(tmp_path, {0: finished_run.CONFIGS[0]})
+    draw_best(run, run.search().with_options(pictures=with_images), run.records())
+    assert {"roc", "precision_recall", "confusion"} <= set(drawn)
+    assert ("worst_mistakes" in drawn) is with_images

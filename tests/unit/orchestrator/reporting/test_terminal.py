@@ -15,6 +15,7 @@ from orchestrator.reporting.terminal import (
     seconds_left,
 )
 from results.run.records import TrialRecord
+from trainables.features.feature_use import FeatureUse
 
 LONG_TEXT = "efficientnet_lite0 top+2 train 3 adadelta 0.00042 with a text that no row of the panel holds"
 
@@ -281,3 +282,14 @@ def test_pauses_and_trials_side_by_side_do_not_count_twice():
     assert busy_seconds(side_by_side) == 15
     assert busy_seconds([after_a_pause, *side_by_side]) == 20
     assert busy_seconds([]) == 0
+
+
+def test_features_that_are_not_kept_are_said_once():
+    view, _ = make_progress()
+    full = FeatureUse("stored views", "top", 1, 1, 0, note="the disk of /store is full")
+    with view:
+        for number in range(3):
+            view.on_trial_end(record(number).model_copy(update={"prefix": full}))
+        view.on_trial_end(record(3))
+    said = "features are not kept, which costs every trial time: the disk of /store is full"
+    assert printed(view).replace("\n", " ").count(said) == 1

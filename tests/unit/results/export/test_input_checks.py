@@ -127,7 +127,7 @@ def test_bundles_from_before_pairs_are_read(folders):
         del member["told_by"], member["started_from"]
     old = Manifest.model_validate(content)
     assert not old.takes("baseline")
-    assert old.command() == "orchestrate predict BUNDLE IMAGE..."
+    assert old.command() == ("orchestrate", "predict", "BUNDLE", "IMAGE...")
 
 
 # -- the command line

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from prefix_examples import LOW, TOP, VIEWS, Counting, expected, key
+from prefix_examples import IMAGES, LOW, TOP, VIEWS, Counting, expected, key
 
 from trainables.features import sharing
 from trainables.features.budget import DiskBudget
 from trainables.features.sharing import SharedFolder
 from trainables.features.store import PrefixStore, StoredViews
 from trainables.features.stored_files import meta_path
+from trainables.features.stored_header import ExpectedFeatures
 from trainables.preprocessing.views import View
 
 
@@ -114,8 +115,9 @@ def test_a_damaged_shared_file_never_gets_a_name_in_the_store(tmp_path: Path, sh
     damaged.write_bytes(damaged.read_bytes()[:-1] + b"?")
     path = tmp_path / "second" / damaged.relative_to(shared)
     room = DiskBudget(tmp_path / "second" / "prefix")
+    asked = ExpectedFeatures(IMAGES, TOP, "float16")
     with pytest.warns(UserWarning, match="does not match its checksum"):
-        assert SharedFolder(shared).fetch(path, room) is None
+        assert SharedFolder(shared).fetch(path, room, asked) is None
     assert not list(path.parent.iterdir())
 
 

@@ -1,0 +1,97 @@
+"""A Ray of the search's own: for this user on this machine alone, and as fast as other programs."""
+
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+from cluster.errors import ClusterError
+
+LOOPBACK: Final = "127.0.0.1"
+_PRIVATE_FILE: Final = 0o600
+_PRIVATE_FOLDER: Final = 0o700
+
+# Ray reads these when it is imported or started. What the user has set stays.
+_SPANS_MACHINES: Final = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+OWN_ENVIRONMENT: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        # Despite its name the switch that lets Ray bind the loopback address: else it replaces it by the
+        # machine's outer one, and ten ports are open to the network.
+        _SPANS_MACHINES: "0",
+        "RAY_AUTH_MODE": "token",
+    }
+)
+NICENESS: Final = "RAY_worker_niceness"
+
+
+def prepare_own_ray(*, is_nice: bool) -> None:
+    """Set the environment of a Ray that this process is about to start, and see to its token.
+
+    Args:
+        is_nice: Leave the CPUs to other programs: Ray's default, niceness 15. Else workers are as nice as
+            this process, since beside any ordinary program niceness 15 gets a few per cent of a core.
+    """
+    for name, value in OWN_ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    if not is_nice:
+        os.environ.setdefault(NICENESS, str(max(0, os.getpriority(os.PRIO_PROCESS, 0))))
+    if os.environ["RAY_AUTH_MODE"] == "token":
+        _provide_token()
+
+
+def check_may_join() -> None:
+    """Refuse to join a cluster from a process whose Ray knows the loopback address alone; it would hang.
+
+    Raises:
+        ClusterError: If this process has had a Ray of its own.
+    """
+    if os.environ.get(_SPANS_MACHINES) == "0":
+        raise ClusterError(
+            f"a cluster cannot be joined where {_SPANS_MACHINES} is 0, as it is after a Ray of its own; "
+            "start a new process"
+        )
+
+
+def token_file() -> Path | None:
+    """Return the file that Ray reads its token from by default; None without a home folder."""
+    try:
+        return Path.home() / ".ray" / "auth_token"
+    except RuntimeError:
+        return None
+
+
+def _provide_token() -> None:
+    """Make sure of a token that nobody else can read; where no file can be written, this process keeps it."""
+    if os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH"):
+        return
+    path = token_file()
+    if path is None or not (_is_private(path) or _is_written(path)):
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)  # for processes that it starts, too
+
+
+def _is_private(path: Path) -> bool:
+    """Take away what others may do with a token that is there; False if there is none that can be used."""
+    try:
+        if not path.read_text().strip():
+            return False
+        for place, mode in ((path, _PRIVATE_FILE), (path.parent, _PRIVATE_FOLDER)):
+            if place.stat().st_mode & 0o077:
+                place.chmod(mode)
+    except OSError:  # there is none, or it lies where nothing can be changed
+        return os.access(path, os.R_OK)
+    return True
+
+
+def _is_written(path: Path) -> bool:
+    """Write a new token, readable by this user from its first byte; False if that is not possible."""
+    try:
+        path.parent.mkdir(mode=_PRIVATE_FOLDER, parents=True, exist_ok=True)
+        path.parent.chmod(_PRIVATE_FOLDER)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, _PRIVATE_FILE)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_hex(32))
+    except OSError:
+        return False
+    return True

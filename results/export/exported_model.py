@@ -1,0 +1,185 @@
+"""An exported model: the folder of a bundle, opened and checked, that predicts arrays of raw pixels."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from results.errors import ExportError
+from results.export.input_checks import as_numbers, check_given, check_sizes
+from results.export.manifest import FORMAT, MANIFEST_FILE, MODEL_FILE, Manifest
+from results.export.model_file import check_model
+from trainables.common.onnx_runtime import onnxruntime
+
+_BATCH: Final = 8  # images in one run of the session, and
+_BATCH_PIXELS: Final = 1 << 24  # their pixels, unless a single image has more: both bound its memory
+_ROUNDING: Final = 1e-3  # by which probabilities of an image may miss a sum of 1
+
+
+class Bundle:
+    """An exported model that predicts.
+
+    Args:
+        manifest: Manifest of the bundle.
+        session: Session of ONNX Runtime with the bundle's model.
+    """
+
+    def __init__(self, manifest: Manifest, session: Any) -> None:
+        self.manifest, self.session = manifest, session
+
+    def predict(
+        self,
+        images: Sequence[NDArray[Any]],
+        *,
+        baselines: Sequence[NDArray[Any]] = (),
+        types: Sequence[str] = (),
+    ) -> NDArray[np.float32]:
+        """Predict raw images, which may differ in size; those of one size run together.
+
+        Args:
+            images: Images of shape (H, W) for a grey model or (H, W, 3) for a colour model, with values from
+                0 to the model's `max_value`.
+            baselines: Healthy baseline of each image, of its size, if the manifest takes `baseline`.
+            types: `mass` or `calcification`, one for all or one each, if the manifest takes `finding_type`.
+
+        Returns:
+            Calibrated probabilities, shape (len(images), classes).
+
+        Raises:
+            ExportError: If an image has another shape or range than the model takes, or baselines or types
+                are missing, superfluous or too few or too many.
+        """
+        check_given(self.manifest, images=len(images), baselines=len(baselines), types=types)
+        for kind, arrays in (("image", images), ("baseline", baselines)):
+            for number, array in enumerate(arrays):
+                self.check(array, f"{kind} {number}")
+        check_sizes(images, baselines)
+        told = as_numbers(types, len(images))
+        predicted = np.zeros((len(images), len(self.manifest.classes)), dtype=np.float32)
+        by_shape: dict[tuple[int, ...], list[int]] = {}
+        for number, image in enumerate(images):
+            by_shape.setdefault(image.shape, []).append(number)
+        for shape, numbers in by_shape.items():
+            step = max(1, min(_BATCH, _BATCH_PIXELS // (shape[0] * shape[1])))
+            for start in range(0, len(numbers), step):
+                chosen = numbers[start : start + step]
+                feed = {self.manifest.input.name: self._stacked(images, chosen)}
+                if baselines:
+                    feed["baseline"] = self._stacked(baselines, chosen)
+                if types:
+                    feed["finding_type"] = told[chosen]
+                predicted[chosen] = self._run(feed, shape)
+        return predicted
+
+    def decide(self, probabilities: NDArray[np.float32]) -> NDArray[np.int64]:
+        """Call a class for each row of (n, classes): by threshold for two classes, else the most probable."""
+        threshold = self.manifest.threshold
+        if threshold is None:
+            return np.asarray(probabilities.argmax(axis=1), dtype=np.int64)
+        return (probabilities[:, 1] >= threshold).astype(np.int64)
+
+    def _run(self, feed: dict[str, NDArray[Any]], shape: tuple[int, ...]) -> NDArray[np.float32]:
+        """Run the session and check that what comes out are probabilities."""
+        size = f"{shape[1]}x{shape[0]} pixels"
+        try:
+            found = np.asarray(self.session.run(None, feed)[0])
+        except Exception as error:  # ONNX Runtime has many error types and no common one
+            reason = str(error).splitlines()[0][:200]
+            raise ExportError(f"the model cannot run on an image of {size}: {reason}") from error
+        wanted = (len(feed[self.manifest.input.name]), len(self.manifest.classes))
+        if found.shape != wanted:
+            raise ExportError(f"the model must return {wanted} probabilities, but returned {found.shape}")
+        in_range = (found >= -_ROUNDING) & (found <= 1 + _ROUNDING)
+        if not (in_range.all() and (np.abs(found.sum(axis=1) - 1) <= _ROUNDING).all()):
+            raise ExportError(f"the model returned no probabilities for an image of {size}")
+        return found.astype(np.float32)
+
+    def _stacked(self, images: Sequence[NDArray[Any]], chosen: Sequence[int]) -> NDArray[Any]:
+        return np.stack([images[number] for number in chosen]).astype(self.manifest.input.dtype)
+
+    def check(self, image: NDArray[Any], name: str) -> None:
+        """Refuse an array that is no raw image of this model.
+
+        Args:
+            image: The array.
+            name: Its name in the message.
+
+        Raises:
+            ExportError: If it has another shape or range.
+        """
+        wanted = self.manifest.input
+        fits = image.ndim == 2 if wanted.channels == 1 else image.ndim == 3 and image.shape[2] == 3
+        if not fits or 0 in image.shape:
+            shape = "(H, W)" if wanted.channels == 1 else "(H, W, 3)"
+            raise ExportError(f"{name} must have shape {shape}, but has {image.shape}")
+        low, high = image.min(), image.max()
+        if not (low >= 0 and high <= wanted.max_value):
+            raise ExportError(
+                f"{name} holds values from {low} to {high}; this model takes raw pixels from 0 to "
+                f"{wanted.max_value:g}"
+            )
+
+
+def load_bundle(path: Path) -> Bundle:
+    """Open a bundle and check that its model is the one that was exported.
+
+    Args:
+        path: Folder of the bundle.
+
+    Raises:
+        ExportError: If it is missing or not a bundle, made by a newer version, its model was
+            changed, or its manifest is not that of the model.
+    """
+    if not path.is_dir():
+        raise ExportError(f"no bundle at {path}; a bundle is the folder that `orchestrate export` writes")
+    manifest = _manifest(path / MANIFEST_FILE)
+    model = path / MODEL_FILE
+    if not model.is_file():
+        raise ExportError(f"{path} is not a whole bundle: it holds no {MODEL_FILE}; export it again")
+    with model.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != manifest.sha256:
+        raise ExportError(
+            f"{model} is not the file that was exported: its SHA-256 is {digest[:12]}..., the manifest says "
+            f"{manifest.sha256[:12]}...; copy the bundle again, or export it again"
+        )
+    try:
+        session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime has many error types and no common one
+        raise ExportError(
+            f"ONNX Runtime {onnxruntime.__version__} cannot open {model}: {error}; it has opset "
+            f"{manifest.onnx_opset} and was made with {manifest.versions.get('onnxruntime')}"
+        ) from error
+    check_model(session, manifest, model)
+    return Bundle(manifest, session)
+
+
+def _manifest(path: Path) -> Manifest:
+    if path.exists() and not path.is_file():  # a pipe would never be read to its end
+        raise ExportError(f"{path} is not a file; export the bundle again")
+    try:
+        content = json.loads(path.read_bytes())
+        version = content["format"]
+    except FileNotFoundError as error:
+        raise ExportError(f"{path.parent} is not a bundle: it holds no {path.name}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise ExportError(f"{path} is not the manifest of a bundle; export it again") from error
+    if version != FORMAT:
+        raise ExportError(
+            f"{path} has format {version}, this version reads format {FORMAT}; predict with the version that "
+            "exported it"
+        )
+    try:
+        return Manifest.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = "".join(f"{part}: " for part in (".".join(map(str, first["loc"])),) if part)
+        message = first["msg"].removeprefix("Value error, ")
+        raise ExportError(
+            f"{path} is not the manifest of a bundle: {where}{message}; export it again"
+        ) from error
