@@ -19,6 +19,7 @@ from results.run.split_labels import GROUPED, SplitName, caption_of, scored
 from results.run.test_accesses import TestAccess, read_accesses, record_access, sealed_digest
 from results.scores.auc_interval import fixed_model_auc_interval, patients_by_class
 from results.scores.bootstrap import bootstrap_interval
+from results.scores.calibration import calibration_slope
 from results.scores.decision_intervals import average_precision_interval, decision_intervals
 from results.scores.interval import Interval
 from results.scores.leaderboard import few_patients_warning
@@ -45,6 +46,8 @@ class TestEvaluation(FrozenModel):
         groups: Number of patients, or of images where patients are unknown.
         counts: Class -> number of test images.
         fewest_patients: Number of patients of the smallest class; None in files of earlier versions.
+        calibration_slope: Slope that the calibrated logits still need, 1 if they are right; None beyond two
+            classes, where the classes are separated, and in files of earlier versions.
         metrics: Every metric of `METRICS` with its 95 % interval over patients.
         expected: The same metrics out of fold, as they were known before the opening.
         baseline: The same metrics of a model that knows the class shares of the training part and nothing
@@ -67,6 +70,7 @@ class TestEvaluation(FrozenModel):
     groups: int
     counts: dict[str, int]
     fewest_patients: int | None = None
+    calibration_slope: float | None = None
     metrics: dict[str, Interval]
     expected: dict[str, float]
     baseline: dict[str, float]
@@ -181,6 +185,7 @@ def score_test(
         groups=len(np.unique(groups)),
         counts={name: int((labels == index).sum()) for index, name in enumerate(model.classes)},
         fewest_patients=min(patients_by_class(labels, groups, classes)),
+        calibration_slope=calibration_slope(labels, probabilities) if classes == 2 else None,
         metrics=_intervals(model, labels, probabilities, groups, seed),
         expected=model.metrics,
         baseline=majority_baseline(labels, classes, shares=training_shares),
@@ -276,8 +281,10 @@ def _metric_table(evaluation: TestEvaluation) -> Table:
         if len(evaluation.classes) == 2
         else ""
     )
+    slope = evaluation.calibration_slope
+    calibrated = "" if slope is None else f"Calibration slope {slope:.2f} (1 is calibrated). "
     warning = few_patients_warning(evaluation.fewest_patients)
-    caption = f"{threshold}{first} Intervals are over patients. {warning}".strip()
+    caption = f"{threshold}{first} Intervals are over patients. {calibrated}{warning}".strip()
     table.caption = caption_of(caption, evaluation.split)
     return table
 

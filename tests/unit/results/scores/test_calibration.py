@@ -6,7 +6,14 @@ from pydantic import ValidationError
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
-from results.scores.calibration import Platt, fit_platt, fit_platt_to_scores, log_odds, sigmoid
+from results.scores.calibration import (
+    Platt,
+    calibration_slope,
+    fit_platt,
+    fit_platt_to_scores,
+    log_odds,
+    sigmoid,
+)
 from results.scores.metrics import METRICS
 
 
@@ -119,3 +126,18 @@ def test_a_calibration_survives_json():
 def test_a_slope_that_turns_the_model_round_is_refused():
     with pytest.raises(ValidationError, match="greater than 0"):
         Platt(slope=-1.0)
+
+
+def test_the_slope_that_calibrated_logits_still_need_is_sklearns():
+    labels, probabilities = overconfident()
+    reference = LogisticRegression(C=np.inf, tol=1e-10).fit(log_odds(probabilities)[:, None], labels)
+    assert calibration_slope(labels, probabilities) == pytest.approx(reference.coef_[0, 0], rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("labels", "value"),
+    [([0, 0, 1, 1], [-2.0, -1.0, 1.0, 2.0]), ([1, 1], [0.0, 1.0]), ([0, 1], [0.5, 0.5])],
+    ids=["separated", "one class", "constant"],
+)
+def test_no_slope_is_given_where_none_is_defined(labels, value):
+    assert calibration_slope(np.array(labels), two_columns(np.array(value))) is None
