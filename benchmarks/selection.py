@@ -1,6 +1,6 @@
 """Selection on data in which nothing, or little, differs: what rank 1, the ties and the ensembles claim.
 
-    python -m benchmarks.selection [--sets 60] [--json FILE]
+    python -m benchmarks.selection [--sets 60] [--case 1|2|3|4] [--json FILE]
 
 Each data set holds trials whose true AUC is known: normal scores, of which a share of the noise is common to
 all trials of a data set. The claims of the product stand beside those of the simple way: the highest score
@@ -77,10 +77,11 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sets", type=int, default=60, help="simulated data sets a row (default: 60)")
+    parser.add_argument("--case", type=int, choices=range(1, len(_CASES) + 1), help="one kind of data sets")
     parser.add_argument("--json", type=Path, help="write the figures here, too")
     arguments = parser.parse_args()
     rows = []
-    for case in _CASES:
+    for case in _CASES if arguments.case is None else _CASES[arguments.case - 1 : arguments.case]:
         print(
             f"\n{case.trials} trials, {case.patients} patients, AUC {case.auc} +- {case.spread}, "
             f"noise correlation {case.common}\n\n| claim | simple | product |\n| --- | --- | --- |"

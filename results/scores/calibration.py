@@ -34,7 +34,7 @@ def log_odds(probabilities: FloatArray) -> FloatArray:
 
     Both columns are used, so that a probability that is rounded to 1 keeps its distance from 1.
 
-    >>> log_odds(np.array([[0.5, 0.5], [1.0, 0.0]])).round(1).tolist()
+    >>> log_odds(np.array([[0.5, 0.5], [0.0, 1.0]])).round(1).tolist()
     [0.0, 85.2]
     """
     logs = np.log(np.maximum(probabilities.astype(np.float64), SMALLEST_PROBABILITY))
@@ -78,8 +78,8 @@ class Platt(FrozenModel):
             models: Number of fold models, at least 1.
             centre: Mean score of the single models, which keeps its probability.
 
-        >>> Platt(slope=0.7, intercept=0.1).for_mean_of(4, centre=0.0)
-        Platt(slope=0.8, intercept=0.1)
+        >>> Platt(slope=0.875, intercept=0.5).for_mean_of(4, centre=0.0)
+        Platt(slope=1.0, intercept=0.5)
         """
         factor = 1.0 if models == 1 else 1.0 / (1.0 - NOISE_SHARE / models)
         return Platt(

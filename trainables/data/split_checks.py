@@ -94,4 +94,4 @@ def _meaning(part: str, few: Mapping[str, int]) -> str:
             ", so its scores say next to nothing: recall can take a handful of values. Use a larger "
             "--test-share, or --test-share 0 and the out-of-fold scores"
         )
-    return f", fewer than {FEWEST}, so its intervals are wide and come out too narrow"
+    return f", fewer than {FEWEST}, so its intervals are wide"

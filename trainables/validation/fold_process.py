@@ -15,11 +15,13 @@ import pickle
 import signal
 import sys
 import threading
+import time
 import traceback
 import types
 from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -38,6 +40,7 @@ from trainables.runtime.trial_runtime import TrialRuntime
 from trainables.training.folds import Folds, NanLossError
 from trainables.training.initialisation import build_models, train_first_phase
 
+_WAITS: Final = (0.05, 0.2, 1.0)  # seconds between attempts to start a process
 _PRELOADED: Final = ("torch", "torchvision.models", "timm", "trainables.validation.fold_process")
 _STATE_FILE: Final = "state.safetensors"
 _ERROR_LINES: Final = 8
@@ -143,7 +146,7 @@ class FoldProcess:
         )
         try:
             with _blank_main():
-                self._process.start()
+                _start(self._process)
         except (EOFError, OSError) as error:
             self._talk.close()
             raise LostProcessError(
@@ -249,6 +252,18 @@ def _dumped(value: Any) -> bytes:
     buffer = io.BytesIO()
     _Pickler(buffer, protocol=pickle.HIGHEST_PROTOCOL).dump(value)
     return buffer.getvalue()
+
+
+def _start(process: BaseProcess) -> None:
+    """Start a process; where the fork server has just been killed, wait until a new one takes its place."""
+    for wait in _WAITS:
+        try:
+            process.start()
+        except ConnectionRefusedError:  # the server is dead, and the system has not told so yet
+            time.sleep(wait)
+        else:
+            return
+    process.start()
 
 
 @contextlib.contextmanager

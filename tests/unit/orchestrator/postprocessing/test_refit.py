@@ -307,7 +307,8 @@ def test_a_refitted_model_predicts_with_its_own_weights_and_the_rule_of_the_sear
     rows = material_of(refitted).rows[:6]
     plain, chosen = (resolve_model(refitted, trial=0, refit=refit) for refit in (False, True))
     assert (plain.name, chosen.name) == ("trial 0", "trial 0, refitted")
-    assert (chosen.threshold, chosen.calibration) == (plain.threshold, plain.calibration)
+    assert chosen.rule == plain.rule
+    assert chosen.calibration == chosen.rule.calibration != plain.calibration == plain.rule.mean_calibration
     with_folds, with_refit = (predict_rows(refitted, rows, trial=0, refit=refit) for refit in (False, True))
     assert with_refit.shape == with_folds.shape
     assert np.abs(with_refit - with_folds).max() > 1e-3

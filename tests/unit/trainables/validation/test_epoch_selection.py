@@ -41,7 +41,7 @@ def drawn(shares: Sequence[float], *, images: int = 1200, is_holdout: bool = Fal
     if is_holdout:
         folds = np.where(folds == 0, 0, TRAINING)
     patch_set = PatchSet(
-        np.zeros((images, 1), np.float32), labels, "task", None, None, None, "drawn", True, ""
+        np.zeros((images, 1), np.float32), labels, "task", None, None, None, "drawn", True, "", max_value=1.0
     )
     return TrainingData(
         patch_set, places, places, labels, (places // 4).astype(np.str_), folds, classes=len(shares)
