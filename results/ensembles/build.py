@@ -139,7 +139,8 @@ def build_ensembles(
     built = []
     for score in scored:
         members, fitted = _fitted(candidates, score.method, max_members, seed)
-        rule = fit_decision_rule(score.out_of_fold)
+        # The parts of a nested evaluation of a hold-out are not its fold models.
+        rule = fit_decision_rule(score.out_of_fold, models=len(np.unique(pool.folds)))
         built.append(
             Ensemble(
                 method=score.method,

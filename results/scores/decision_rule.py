@@ -62,20 +62,24 @@ class CrossFitted:
     decided: MappingProxyType[str, IntArray]
 
 
-def fit_decision_rule(predictions: OutOfFold) -> DecisionRule:
+def fit_decision_rule(predictions: OutOfFold, *, models: int | None = None) -> DecisionRule:
     """Fit calibration and thresholds to out-of-fold predictions.
 
     The threshold is the one for balanced accuracy; see `balanced_threshold`.
+
+    Args:
+        predictions: Out-of-fold predictions of a trial, or nested ones of an ensemble.
+        models: Number of fold models whose mean predicts new images; None takes the number of folds.
     """
     if predictions.probabilities.shape[1] != 2:
         return DecisionRule()
     labels = predictions.labels
     calibration = fit_platt(labels, predictions.probabilities)
     calibrated = calibration.apply(predictions.probabilities)
-    models = len(np.unique(predictions.folds))
+    number = len(np.unique(predictions.folds)) if models is None else models
     return DecisionRule(
         calibration=calibration,
-        mean_calibration=calibration.for_mean_of(models, float(log_odds(predictions.probabilities).mean())),
+        mean_calibration=calibration.for_mean_of(number, float(log_odds(predictions.probabilities).mean())),
         threshold=balanced_threshold(labels, calibrated),
         thresholds={name: best_threshold(labels, calibrated, metric=name) for name in OWN_THRESHOLD},
     )

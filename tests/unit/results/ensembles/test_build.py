@@ -155,6 +155,12 @@ def test_the_threshold_fits_the_calibrated_probability(tmp_path):
     assert set(found.rule.thresholds) == {"f1", "f2"}
 
 
+def test_a_hold_out_has_one_model_and_so_one_calibration(tmp_path):
+    run = make_run(tmp_path, simulate(folds=1))
+    for ensemble in build_ensembles(run, methods=["average"], seed=0):
+        assert ensemble.mean_calibration == ensemble.calibration
+
+
 def test_a_file_of_an_earlier_version_uses_its_only_calibration_for_the_mean_too(run):
     build_ensembles(run, methods=["average"], seed=0)
     kept = json.loads(run.ensemble_file("average").read_text())
