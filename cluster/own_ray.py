@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -15,12 +16,13 @@ _PRIVATE_FOLDER: Final = 0o700
 
 # Ray reads these when it is imported or started. What the user has set stays.
 _SPANS_MACHINES: Final = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+_AUTH_MODE: Final = "RAY_AUTH_MODE"
 OWN_ENVIRONMENT: Final[Mapping[str, str]] = MappingProxyType(
     {
         # Despite its name the switch that lets Ray bind the loopback address: else it replaces it by the
         # machine's outer one, and ten ports are open to the network.
         _SPANS_MACHINES: "0",
-        "RAY_AUTH_MODE": "token",
+        _AUTH_MODE: "token",
     }
 )
 NICENESS: Final = "RAY_worker_niceness"
@@ -33,11 +35,14 @@ def prepare_own_ray(*, is_nice: bool) -> None:
         is_nice: Leave the CPUs to other programs: Ray's default, niceness 15. Else workers are as nice as
             this process, since beside any ordinary program niceness 15 gets a few per cent of a core.
     """
+    if "ray._raylet" in sys.modules:
+        # Ray has read its environment already, without a token: its processes must not ask this one for it.
+        os.environ.setdefault(_AUTH_MODE, "disabled")
     for name, value in OWN_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     if not is_nice:
         os.environ.setdefault(NICENESS, str(max(0, os.getpriority(os.PRIO_PROCESS, 0))))
-    if os.environ["RAY_AUTH_MODE"] == "token":
+    if os.environ[_AUTH_MODE] == "token":
         _provide_token()
 
 

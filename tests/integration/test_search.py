@@ -146,7 +146,7 @@ def test_the_whole_line_from_leaderboard_to_prediction(finished: Path) -> None:
     tested = json.loads(orchestrate(finished, "evaluate", "first", "--format", "json").stdout)
     assert tested
     assert len(run_of(finished).openings_file.read_text().splitlines()) >= 1
-    assert "opened 1 time(s) before" in orchestrate(finished, "evaluate", "first").stderr
+    assert "opened 1 time before, over all runs" in orchestrate(finished, "evaluate", "first").stderr
     orchestrate(finished, "export", "first", "--out", "bundle")
     assert {path.name for path in (finished / "bundle").iterdir()} == {
         "model.onnx",

@@ -378,6 +378,7 @@ def fake_ray(monkeypatch: pytest.MonkeyPatch, note: Path) -> SimpleNamespace:
 
     fake.init = init
     monkeypatch.setitem(sys.modules, "ray", fake)
+    monkeypatch.delitem(sys.modules, "ray._raylet", raising=False)
     for name in QUIET_ENVIRONMENT:
         monkeypatch.setenv(name, "as it was")
     for name in (*OWN_ENVIRONMENT, NICENESS, "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
@@ -487,6 +488,15 @@ def test_an_own_ray_asks_for_a_token_that_only_this_user_can_read(
     assert token.read_text() == kept
     assert (token.stat().st_mode & 0o777, token.parent.stat().st_mode & 0o777) == (0o600, 0o700)
     assert "RAY_AUTH_TOKEN" not in os.environ
+
+
+def test_a_ray_that_was_imported_before_and_so_knows_no_token_is_not_asked_for_one(
+    fake_ray: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray._raylet", SimpleNamespace())
+    connect("local")
+    assert os.environ["RAY_AUTH_MODE"] == "disabled"
+    assert not (tmp_path / "home" / ".ray").exists()
 
 
 def test_without_a_home_that_can_be_written_the_token_stays_in_memory(
