@@ -75,6 +75,7 @@ def test_idc_patches_are_3668_of_18_patients(tmp_path: Path) -> None:
 
 def test_busi_holds_one_picture_under_two_labels(tmp_path: Path) -> None:
     if not (DATA / "formats").exists():
+        # Patient data that may not lie in the repository: CI and most clones have none.
         pytest.skip(f"real files of the formats are not at {DATA}")
     patch_set, notes = load_patch_set(
         str(DATA / "formats" / "images" / "busi"),
@@ -90,6 +91,7 @@ def test_busi_holds_one_picture_under_two_labels(tmp_path: Path) -> None:
 
 def test_dicom_under_any_name_is_refused_by_name(tmp_path: Path) -> None:
     if not (DATA / "formats").exists():
+        # Patient data that may not lie in the repository: CI and most clones have none.
         pytest.skip(f"real files of the formats are not at {DATA}")
     found = [path for path in (DATA / "formats" / "dicom").rglob("*") if path.is_file()]
     assert len(found) >= 15
@@ -100,6 +102,7 @@ def test_dicom_under_any_name_is_refused_by_name(tmp_path: Path) -> None:
 
 def test_films_of_sixteen_bits_use_them_all() -> None:
     if not (DATA / "nyu_16bit_png_sample").exists():
+        # Patient data that may not lie in the repository: CI and most clones have none.
         pytest.skip(f"films of 16 bits are not at {DATA}")
     for path in sorted((DATA / "nyu_16bit_png_sample").glob("*.png")):
         pixels = decode_image(path).pixels

@@ -97,6 +97,7 @@ def test_only_the_images_that_are_drawn_are_read() -> None:
             return np.random.default_rng(0).uniform(size=(8, 8))
 
     watched, found = Watched(), predictions(1_000)
+    # A stand-in for an array that notes each row that is read; no array can.
     images = RowsOf(watched, found.rows)  # type: ignore[arg-type]
     mistakes_sheet(images, found.labels, found.probabilities, found.rows, ("benign", "malignant"), limit=5)
     assert len(images) == 1_000

@@ -23,5 +23,6 @@ def test_a_search_that_made_the_folder_first_wins_and_the_other_says_so(
     with pytest.raises(
         RunError, match=r"another search has made .*first meanwhile; give this one another --name"
     ):
+        # The connector is never called, since the preflight is replaced; so it returns no connection.
         setup.prepare_search(SearchRequest(task="idc"), lambda: None, print)  # type: ignore[arg-type,return-value]
     assert (run.path / "search.yaml").read_text() == "theirs"

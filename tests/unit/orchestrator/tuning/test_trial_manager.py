@@ -432,6 +432,7 @@ def test_a_callback_that_fails_is_named_once_and_the_others_are_still_called(
         RunFolder(tmp_path),
         make_search(fingerprint="f"),
         ListStudy(spec(0)),
+        # Both answer to every name by `__getattr__`, which types cannot say.
         (Full(), seen),  # type: ignore[arg-type]
         deadline=None,
         clock=Clock(),
@@ -459,6 +460,7 @@ def test_a_closed_terminal_does_not_end_the_search(
         RunFolder(tmp_path),
         make_search(fingerprint="f"),
         study,
+        # It answers to every name by `__getattr__`, which types cannot say.
         (Closed(),),  # type: ignore[arg-type]
         deadline=None,
         clock=Clock(),

@@ -174,6 +174,7 @@ def test_files_are_read_batch_by_batch(
 
     def predict(self: Bundle, images: list[np.ndarray], **options: object) -> np.ndarray:
         held.append(len(images))
+        # The options are passed on as they came, whatever their types.
         return whole(self, images, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Bundle, "predict", predict)

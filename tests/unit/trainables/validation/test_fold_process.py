@@ -67,6 +67,7 @@ def test_a_fold_that_does_not_start_since_the_fork_server_was_killed_says_so(
 def test_a_fold_whose_fork_server_is_killed_says_so_and_the_next_one_starts(task: FoldTask) -> None:
     with FoldProcess(task) as process:
         process.epoch()
+        # The only way to learn which process to kill; the stubs of the standard library leave it out.
         server = forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
         os.kill(server, signal.SIGKILL)
         with pytest.raises(LostProcessError, match="fold 2 ended, since the fork server was killed"):
