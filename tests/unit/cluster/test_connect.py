@@ -1,6 +1,5 @@
-"""The cluster room without a cluster: arithmetic, rendering, and where to connect."""
+"""Where a search finds its Ray, and what a Ray of its own is like."""
 
-import math
 import os
 import re
 import signal
@@ -8,7 +7,6 @@ import socket
 import sys
 import threading
 import time
-import tomllib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -18,175 +16,14 @@ from typing import Any
 
 import grpc
 import pytest
-import yaml
-from hypothesis import given
-from hypothesis import strategies as st
 
 from cluster.connect import QUIET_ENVIRONMENT, connect, disconnect, find_target, probe, recorded_address
-from cluster.errors import ClusterError, RenderError, ResourceError
+from cluster.errors import ClusterError
 from cluster.own_ray import NICENESS, OWN_ENVIRONMENT
-from cluster.render import main, render
-from cluster.resources import Machine, count_nodes, describe, trial_slots
-from trainables.common.errors import OrchestrateError, UnknownNameError
+from trainables.common.errors import OrchestrateError
 
-REPOSITORY = Path(__file__).parents[3]
-DGX = (REPOSITORY / "cluster/dgx.yaml").read_text()
 SETTINGS_FRAME = b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"  # with it every HTTP/2 server opens
 CHECK_ALIVE = "/ray.rpc.NodeInfoGcsService/CheckAlive"
-
-
-@pytest.mark.parametrize(
-    ("cpus", "gpus", "cpus_per_trial", "gpus_per_trial", "workers", "expected"),
-    [
-        (2, 0, 1, 0, None, 2),
-        (224, 8, 4, 1, None, 8),
-        (224, 8, 4, 0.25, None, 32),
-        (16, 8, 4, 0.25, None, 4),
-        (224, 8, 4, 0.3, None, 24),  # three a GPU: a trial does not span two
-        (224, 8, 4, 2, None, 4),
-        (0.3, 0, 0.1, 0, None, 3),
-        (8, 8, 0, 1, None, 8),
-        (8, 0, 0, 0, 5, 5),
-        (8, 0, 1, 0, 3, 3),
-        (2, 0, 1, 0, 30, 2),
-    ],
-)
-def test_slots_are_what_the_scarcest_resource_allows(
-    cpus: float, gpus: float, cpus_per_trial: float, gpus_per_trial: float, workers: int | None, expected: int
-) -> None:
-    slots = trial_slots(
-        cpus, gpus, cpus_per_trial=cpus_per_trial, gpus_per_trial=gpus_per_trial, workers=workers
-    )
-    assert slots == expected
-
-
-@given(
-    cpus=st.integers(1, 512),
-    gpus=st.integers(0, 64),
-    cpus_per_trial=st.sampled_from([0.1, 0.25, 0.3, 0.5, 1, 2, 3, 8]),
-    gpus_per_trial=st.sampled_from([0, 0.1, 0.25, 0.3, 0.5, 1, 2]),
-)
-def test_all_slots_together_never_ask_for_more_than_there_is(
-    cpus: int, gpus: int, cpus_per_trial: float, gpus_per_trial: float
-) -> None:
-    try:
-        slots = trial_slots(cpus, gpus, cpus_per_trial=cpus_per_trial, gpus_per_trial=gpus_per_trial)
-    except ResourceError:
-        assert cpus_per_trial > cpus or gpus_per_trial > gpus
-        return
-    assert slots >= 1
-    assert slots * cpus_per_trial <= cpus + 1e-6
-    assert slots * gpus_per_trial <= gpus + 1e-6
-
-
-@pytest.mark.parametrize(
-    ("asked", "message"),
-    [
-        ({"gpus_per_trial": 0.25}, "a trial asks for 0.25 GPU, but Ray sees no GPU; .*--gpus-per-trial 0"),
-        ({"cpus_per_trial": 4}, "a trial asks for 4 CPUs, but Ray sees 2 CPUs; ask for at most 2"),
-        ({"gpus_per_trial": 1.5}, "a share of one GPU or a whole number, it is 1.5; say 1 or 2"),
-        ({"cpus_per_trial": -1}, "--cpus-per-trial must be 0 or more, it is -1"),
-        ({"gpus_per_trial": math.nan}, "--gpus-per-trial must be 0 or more, it is nan"),
-        ({"cpus_per_trial": 1e-6}, "must be 0 or at least 0.0001"),
-        ({"workers": 0}, "--workers must be at least 1, it is 0"),
-        ({"cpus_per_trial": 0}, "would start without limit"),
-    ],
-)
-def test_a_request_that_can_never_be_met_is_refused(asked: dict[str, Any], message: str) -> None:
-    request = {"cpus_per_trial": 1, "gpus_per_trial": 0, "workers": None} | asked
-    with pytest.raises(ResourceError, match=message):
-        trial_slots(2, 0, **request)
-
-
-def test_too_many_gpus_are_refused_with_the_number_that_is_there() -> None:
-    with pytest.raises(
-        ResourceError, match="a trial asks for 4 GPUs, but Ray sees 2 GPUs; ask for at most 2"
-    ):
-        trial_slots(8, 2, cpus_per_trial=1, gpus_per_trial=4)
-
-
-def test_machines_are_counted_without_the_mark_of_the_head() -> None:
-    resources = {"CPU": 4.0, "node:10.0.0.1": 1.0, "node:10.0.0.2": 1.0, "node:__internal_head__": 1.0}
-    assert count_nodes(resources) == 2
-    assert describe(resources) == "2 machines with 4 CPUs and no GPU"
-
-
-def test_rendering_replaces_what_is_named_and_nothing_else() -> None:
-    before, after = yaml.safe_load(DGX), yaml.safe_load(render(DGX, ["provider.head_ip=127.0.0.1"]))
-    assert after["provider"].pop("head_ip") == "127.0.0.1"
-    del before["provider"]["head_ip"]
-    assert before == after
-
-
-def test_rendering_knows_settings_of_ray_that_the_file_lacks() -> None:
-    command = "ssh -W 127.0.0.1:2222 jump"
-    rendered = yaml.safe_load(render(DGX, [f"auth.ssh_proxy_command={command}", "idle_timeout_minutes=3"]))
-    assert rendered["auth"]["ssh_proxy_command"] == command
-    assert rendered["idle_timeout_minutes"] == 3
-
-
-def test_a_command_stays_text_whatever_it_looks_like() -> None:
-    odd = "[ -x a ] && echo b: c = d  # e"
-    rendered = yaml.safe_load(
-        render(DGX, [f"setup_commands.0={odd}", "cluster_name=007", "setup_commands.1=1"])
-    )
-    assert rendered["setup_commands"][:2] == [odd, "1"]
-    assert rendered["cluster_name"] == "007"
-
-
-@pytest.mark.parametrize(
-    ("override", "message"),
-    [
-        ("provider.headip=a", "unknown cluster setting 'provider.headip'; did you mean 'provider.head_ip'?"),
-        ("setup_commands.9=a", "unknown cluster setting 'setup_commands.9'; did you mean 'setup_commands"),
-        ("provider.worker_ips=a", "provider.worker_ips needs a list, such as .*, found 'a'"),
-        ("file_mounts=a", "file_mounts needs a mapping, such as {}, found 'a'"),
-        ("max_workers=[", "max_workers needs a value in YAML"),
-        ("provider.head_ip", "an override is KEY=VALUE, such as .* not 'provider.head_ip'"),
-        ("=a", "an override is KEY=VALUE"),
-    ],
-)
-def test_an_override_that_does_not_fit_is_refused(override: str, message: str) -> None:
-    with pytest.raises((RenderError, UnknownNameError), match=message):
-        render(DGX, [override])
-
-
-@pytest.mark.parametrize(
-    ("text", "message"), [("a: [", "cannot be read"), ("a: 1", "has no provider"), ("", "no")]
-)
-def test_a_file_that_is_no_cluster_file_is_refused(text: str, message: str) -> None:
-    with pytest.raises(RenderError, match=message):
-        render(text, [])
-
-
-def test_the_command_prints_the_file_or_says_why_not(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    file = tmp_path / "a.yaml"
-    file.write_text(DGX)
-    assert main([str(file), "--set", "auth.ssh_user=me"]) == 0
-    assert yaml.safe_load(capsys.readouterr().out)["auth"]["ssh_user"] == "me"
-    assert main([str(file), "--set", "auth.ssh_usr=me"]) == 2
-    assert "did you mean 'auth.ssh_user'" in capsys.readouterr().err
-    assert main([str(tmp_path / "b.yaml")]) == 2
-    assert "cannot read" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("name", ["dgx.yaml", "local.yaml"])
-def test_a_cluster_file_is_valid_for_ray_and_mounts_what_the_package_holds(name: str) -> None:
-    from ray.autoscaler._private.util import prepare_config, validate_config
-
-    config = yaml.safe_load((REPOSITORY / "cluster" / name).read_text())
-    validate_config(prepare_config(config))
-    packages = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
-    rooms = {pattern.rstrip("*") for pattern in packages["find"]["include"]}
-    assert rooms | {"pyproject.toml", "constraints.txt", "README.md"} == set(config["file_mounts"].values())
-
-
-def test_both_cluster_files_install_alike() -> None:
-    dgx, local = yaml.safe_load(DGX), yaml.safe_load((REPOSITORY / "cluster/local.yaml").read_text())
-    for key in ("file_mounts", "setup_commands", "rsync_exclude"):
-        assert dgx[key] == local[key]
 
 
 @contextmanager
@@ -586,21 +423,3 @@ def test_a_second_connection_is_refused(fake_ray: SimpleNamespace) -> None:
     fake_ray.is_initialized = lambda: True
     with pytest.raises(ClusterError, match="connected to a Ray already; call disconnect first"):
         connect("local")
-
-
-def test_trials_are_counted_machine_by_machine() -> None:
-    machines = (Machine(3, 0, 0), Machine(3, 0, 0))
-    slots = trial_slots(6, 0, cpus_per_trial=2, gpus_per_trial=0, machines=machines)
-    assert slots == 2
-
-
-def test_a_machine_without_gpus_takes_no_trial_that_needs_one() -> None:
-    machines = (Machine(64, 0, 0), Machine(4, 2, 0))
-    slots = trial_slots(68, 2, cpus_per_trial=1, gpus_per_trial=0.125, machines=machines)
-    assert slots == 4
-
-
-def test_a_trial_that_fits_no_single_machine_is_refused() -> None:
-    machines = (Machine(64, 0, 0), Machine(1, 2, 0))
-    with pytest.raises(ResourceError, match="2 CPUs and 1 GPU on one machine, but none of the 2 machines"):
-        trial_slots(65, 2, cpus_per_trial=2, gpus_per_trial=1, machines=machines)
