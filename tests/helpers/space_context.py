@@ -8,6 +8,20 @@ from trainables.models.registry import BACKBONES, DEFAULT_BACKBONES, backbone_na
 IMAGE_SPACES = sorted(name for name in TASK_SPACES if not TASKS[name].takes_table)
 PRETRAINED = tuple(name for name, backbone in BACKBONES.items() if backbone.has_imagenet_weights)
 
+# One backbone and nothing else: for tests of a study, whose space asks the context for nothing.
+NARROW = SpaceContext(
+    backbones=("vgg16",),
+    from_scratch=frozenset(),
+    fine_tunes={},
+    flattens={},
+    levels={},
+    adapts_channels=frozenset(),
+    augmentations=(),
+    sizes_px={},
+    epochs=20,
+    images=100,
+)
+
 
 def context(backbones: tuple[str, ...] = DEFAULT_BACKBONES) -> SpaceContext:
     def levels(name: str) -> tuple[str, ...]:

@@ -1,19 +1,21 @@
-"""The training part of a patch set, split as most tests want it."""
+"""Split and training part of a patch set, as most tests want them."""
 
 from trainables.config.tasks import task_named
 from trainables.data.patches import PatchSet, select_rows
-from trainables.data.splits import make_split
+from trainables.data.splits import Split, make_split
 from trainables.data.training_data import TrainingData, training_data_of
 
 
-def split_in_three(patches: PatchSet, task_name: str = "benign_malignant") -> TrainingData:
-    task = task_named(task_name)
-    split = make_split(
-        select_rows(patches, task),
+def three_folds(patches: PatchSet, task_name: str = "benign_malignant") -> Split:
+    return make_split(
+        select_rows(patches, task_named(task_name)),
         fingerprint=patches.fingerprint,
-        task=task.name,
+        task=task_name,
         folds=3,
         test_share=0.25,
         seed=0,
     )
-    return training_data_of(patches, task, split)
+
+
+def split_in_three(patches: PatchSet, task_name: str = "benign_malignant") -> TrainingData:
+    return training_data_of(patches, task_named(task_name), three_folds(patches, task_name))

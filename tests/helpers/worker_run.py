@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Any
 
 from records import search_record
+from split_data import three_folds
 
 from results.run.run_folder import RunFolder
-from trainables.config.tasks import task_named
-from trainables.data.patches import PatchSet, select_rows
-from trainables.data.splits import make_split, write_split
+from trainables.data.patches import PatchSet
+from trainables.data.splits import write_split
 
 CONTEXT = {
     "backbones": ["efficientnet_lite0"],
@@ -26,16 +26,8 @@ CONTEXT = {
 
 def worker_run(patches: PatchSet, folder: Path, **fields: Any) -> RunFolder:
     """Write split and search of a run on patches whose store lies in `<folder>/store`."""
-    run, task = RunFolder(folder / "runs" / "first"), task_named("benign_malignant")
-    split = make_split(
-        select_rows(patches, task),
-        fingerprint=patches.fingerprint,
-        task=task.name,
-        folds=3,
-        test_share=0.25,
-        seed=0,
-    )
-    write_split(run.split_file, split)
+    run = RunFolder(folder / "runs" / "first")
+    write_split(run.split_file, three_folds(patches))
     asked = {"fingerprint": patches.fingerprint, "store": str(folder / "store"), "space_context": CONTEXT}
     run.write_search(search_record(**(asked | fields)))
     return run

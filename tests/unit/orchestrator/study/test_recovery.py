@@ -8,6 +8,7 @@ from typing import Any
 
 import optuna
 import pytest
+from space_context import NARROW
 
 from orchestrator.study.journal import mend
 from orchestrator.study.recovery import Recovery, StudyPlace, TrialSource
@@ -18,18 +19,6 @@ from search_spaces.enqueue import InitialPoint
 from search_spaces.registry import Space
 from trainables.config.trial_config import flatten
 
-CONTEXT = SpaceContext(
-    backbones=("vgg16",),
-    from_scratch=frozenset(),
-    fine_tunes={},
-    flattens={},
-    levels={},
-    adapts_channels=frozenset(),
-    augmentations=(),
-    sizes_px={},
-    epochs=20,
-    images=100,
-)
 POINTS = tuple(
     InitialPoint("ours", {"model.backbone": "vgg16", "optimizer.lr": rate, "optimizer.name": "adam"})
     for rate in (0.002, 0.003)
@@ -42,7 +31,7 @@ def space(trial: Any, context: SpaceContext) -> dict[str, Any]:
     return {"model.backbone": "vgg16", "optimizer.name": name, "optimizer.lr": rate}
 
 
-SOURCE = TrialSource(Space("space", space, ()), CONTEXT, {}, POINTS)
+SOURCE = TrialSource(Space("space", space, ()), NARROW, {}, POINTS)
 TRIALS = 8
 
 
@@ -51,7 +40,7 @@ def place(folder: Path, storage: str | None = None) -> StudyPlace:
 
 
 def handing_out(study: optuna.Study) -> OptunaStudy:
-    return OptunaStudy(study, SOURCE.space, CONTEXT, {}, trials=TRIALS)
+    return OptunaStudy(study, SOURCE.space, NARROW, {}, trials=TRIALS)
 
 
 def ended(spec: Any, state: Any = "complete", cause: Any = None) -> TrialRecord:
@@ -297,7 +286,7 @@ def test_parameters_that_the_space_no_longer_has_do_not_lose_the_trial(tmp_path:
     def smaller(trial: Any, context: SpaceContext) -> dict[str, Any]:
         return {"model.backbone": "vgg16", "optimizer.lr": trial.suggest_float("optimizer.lr", 0.5, 0.6)}
 
-    source = TrialSource(Space("smaller", smaller, ()), CONTEXT, {})
+    source = TrialSource(Space("smaller", smaller, ()), NARROW, {})
     trials = place(tmp_path).recovered(records, source).study.get_trials(deepcopy=False)
     assert [trial.state.name for trial in trials] == ["COMPLETE", "COMPLETE", "COMPLETE", "PRUNED"]
     assert trials[2].value == records[2].value

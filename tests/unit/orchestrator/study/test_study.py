@@ -3,25 +3,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from space_context import NARROW
 
 from orchestrator.study.study import InvalidPointError, OptunaStudy, open_study
 from results.run.records import TrialRecord
 from search_spaces.context import SpaceContext
 from search_spaces.registry import Space
 from trainables.common.errors import ConfigError
-
-CONTEXT = SpaceContext(
-    backbones=("vgg16",),
-    from_scratch=frozenset(),
-    fine_tunes={},
-    flattens={},
-    levels={},
-    adapts_channels=frozenset(),
-    augmentations=(),
-    sizes_px={},
-    epochs=20,
-    images=100,
-)
 
 
 def line(trial: Any, context: SpaceContext) -> dict[str, Any]:
@@ -38,7 +26,7 @@ def new_study(journal: Path, trials: int = 6, function: Any = line, **options: A
         "is_new": not journal.exists(),
     }
     study = open_study(**(defaults | options))
-    return OptunaStudy(study, Space("line", function, ()), CONTEXT, {}, trials=trials)
+    return OptunaStudy(study, Space("line", function, ()), NARROW, {}, trials=trials)
 
 
 def record(number: int, state: str = "complete", value: float | None = 0.5, cause: Any = None) -> TrialRecord:

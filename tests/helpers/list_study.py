@@ -1,0 +1,65 @@
+"""A list as a study, a clock that stands still, and records, to try the trial manager with."""
+
+from datetime import UTC, datetime
+
+from orchestrator.study.trial_spec import TrialSpec
+from orchestrator.tuning.trial_manager import TrialManager
+from results.run.records import TrialRecord
+from trainables.config.trial_config import decode, flatten
+
+CONFIG = decode({"model.backbone": "efficientnet_lite0"})
+
+
+def spec(number: int, recipe: str = "") -> TrialSpec:
+    return TrialSpec(number, CONFIG, {}, recipe)
+
+
+class ListStudy:
+    """Hands out what it is given; an exception in the list is raised."""
+
+    def __init__(self, *specs: TrialSpec | Exception) -> None:
+        self.left, self.told, self.pruned = list(specs), [], set[int]()
+
+    def ask(self) -> TrialSpec | None:
+        if not self.left:
+            return None
+        proposal = self.left.pop(0)
+        if isinstance(proposal, Exception):
+            raise proposal
+        return proposal
+
+    def should_prune(self, number: int, epoch: int, value: float) -> bool:
+        return number in self.pruned
+
+    def tell(self, record: TrialRecord) -> None:
+        self.told.append(record)
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def epoch(lead: TrialManager, number: int, epoch: int = 1, collapsed: tuple[int, ...] = ()) -> str | None:
+    return lead.on_epoch(number, epoch, 0.6, {}, collapsed)
+
+
+def complete(number: int, value: float) -> TrialRecord:
+    return TrialRecord(
+        number=number,
+        state="complete",
+        config=flatten(CONFIG.model_dump(mode="json")),
+        value=value,
+        fingerprint="f",
+        seed=0,
+        has_weights=True,
+        finished_at=datetime(2026, 1, 1, tzinfo=UTC),
+    )
+
+
+def out_of_memory(number: int) -> TrialRecord:
+    return complete(number, 0.0).model_copy(
+        update={"state": "failed", "cause": "out_of_memory", "error": "no room", "has_weights": False}
+    )
