@@ -17,9 +17,10 @@ from results.predictors.selected_model import SelectedModel, resolve_model
 from results.run.run_folder import RunFolder
 from results.run.split_labels import GROUPED, SplitName, caption_of, scored
 from results.run.test_accesses import TestAccess, read_accesses, record_access, sealed_digest
-from results.scores.auc_interval import fixed_model_auc_interval, patients_by_class
+from results.scores.auc_interval import fixed_model_auc_interval
 from results.scores.bootstrap import bootstrap_interval
 from results.scores.calibration import calibration_slope
+from results.scores.cross_fitting import fewest_patients
 from results.scores.decision_intervals import average_precision_interval, decision_intervals
 from results.scores.interval import Interval
 from results.scores.leaderboard import few_patients_warning
@@ -184,7 +185,7 @@ def score_test(
         images=len(labels),
         groups=len(np.unique(groups)),
         counts={name: int((labels == index).sum()) for index, name in enumerate(model.classes)},
-        fewest_patients=min(patients_by_class(labels, groups, classes)),
+        fewest_patients=fewest_patients(labels, groups),
         calibration_slope=calibration_slope(labels, probabilities) if classes == 2 else None,
         metrics=_intervals(model, labels, probabilities, groups, seed),
         expected=model.metrics,

@@ -23,7 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from results.run.records import OutOfFold
-from results.scores.auc_influence import auc_influences, check_same_images, fold_parts
+from results.scores.auc_influence import auc_influences, fold_parts
+from results.scores.cross_fitting import fewest_patients
 from results.scores.interval import QUANTILE, Interval
 from results.scores.metrics import mean_fold_auc, scored_classes
 from trainables.common.types import FloatArray, IntArray
@@ -47,24 +48,6 @@ def auc_interval(predictions: OutOfFold) -> Interval:
     shape = _Shape(predictions)
     variance_factor = _design_effect(predictions, estimate, shape) * fold_inflation(predictions.folds)
     return shape.interval(estimate, variance_factor)
-
-
-def auc_difference(first: OutOfFold, second: OutOfFold) -> Interval:
-    """Return the mean fold AUC of `first` minus that of `second`, with its paired 95 % interval.
-
-    Two models that are right and wrong on the same patients have a narrow difference even where the interval
-    of each is wide. Like `auc_interval` it covers other training parts too.
-
-    Raises:
-        DataError: If the two do not hold the same images in the same folds.
-        OneClassError: If no fold holds two classes.
-    """
-    check_same_images(first, second)
-    areas = [float(mean_fold_auc(one.labels, one.probabilities, one.folds)) for one in (first, second)]
-    apart = auc_influences(first) - auc_influences(second)
-    margin = QUANTILE * float(np.sqrt((apart**2).sum() * fold_inflation(first.folds)))
-    estimate = areas[0] - areas[1]
-    return Interval(estimate, estimate - margin, estimate + margin)
 
 
 def fold_inflation(folds: IntArray) -> float:
@@ -143,7 +126,7 @@ def _design_effect(predictions: OutOfFold, estimate: float, shape: _Shape) -> fl
     if model < 1e-12:
         return cluster
     measured = float((auc_influences(predictions) ** 2).sum()) / model
-    patients = _patients_of_smallest_class(predictions)
+    patients = fewest_patients(predictions.labels, predictions.groups)
     drawn = (patients * measured + _PRIOR_PATIENTS * cluster) / (patients + _PRIOR_PATIENTS)
     # Several classes vary together less than their averaged errors say.
     return max(drawn, 1.0 / len(shape.classes))
@@ -157,16 +140,6 @@ def cluster_size(groups: NDArray[Any]) -> float:
     """
     counts = np.unique(groups, return_counts=True)[1]
     return float((counts**2).sum() / counts.sum())
-
-
-def _patients_of_smallest_class(predictions: OutOfFold) -> int:
-    labels, groups = predictions.labels, predictions.groups
-    return min(len(np.unique(groups[labels == label])) for label in np.unique(labels))
-
-
-def patients_by_class(labels: IntArray, groups: NDArray[Any], classes: int) -> tuple[int, ...]:
-    """Return the number of patients of each class; a patient with images of two counts in both."""
-    return tuple(len(np.unique(groups[labels == label])) for label in range(classes))
 
 
 def fixed_model_auc_interval(labels: IntArray, probabilities: FloatArray, groups: NDArray[Any]) -> Interval:

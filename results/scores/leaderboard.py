@@ -11,8 +11,9 @@ from results.errors import ScoreError
 from results.run.records import OutOfFold, SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
 from results.run.split_labels import GROUPED, SplitName, caption_of, interval_header
-from results.scores.auc_interval import auc_interval, patients_by_class
+from results.scores.auc_interval import auc_interval
 from results.scores.comparison import confidence_set
+from results.scores.cross_fitting import fewest_patients
 from results.scores.fold_scores import fold_areas, out_of_fold_metrics
 from results.scores.interval import Interval
 from results.scores.metrics import collapsed_folds, majority_baseline
@@ -245,13 +246,12 @@ def _classical_text(flat: dict[str, Any]) -> str:
 def _scores(predictions: OutOfFold) -> dict[str, Any]:
     areas = fold_areas(predictions)
     found, interval = out_of_fold_metrics(predictions), auc_interval(predictions)
-    classes = predictions.probabilities.shape[1]
     return {
         "auc": interval.estimate,
         "auc_low": interval.low,
         "auc_high": interval.high,
         "auc_sd": float(np.std(areas, ddof=1)) if len(areas) > 1 else None,
-        "fewest_patients": min(patients_by_class(predictions.labels, predictions.groups, classes)),
+        "fewest_patients": fewest_patients(predictions.labels, predictions.groups),
         **{name: found[name] for name in _DECISION_METRICS},
     }
 

@@ -8,16 +8,14 @@ from hypothesis import strategies as st
 from results.run.records import OutOfFold
 from results.scores.auc_influence import auc_influences
 from results.scores.auc_interval import (
-    auc_difference,
     auc_interval,
     cluster_size,
     fixed_model_auc_interval,
     fold_inflation,
-    patients_by_class,
 )
 from results.scores.calibration import sigmoid
 from results.scores.interval import Interval
-from trainables.common.errors import DataError, OneClassError
+from trainables.common.errors import OneClassError
 
 
 def two_columns(value):
@@ -118,30 +116,7 @@ def test_one_class_has_no_interval():
         fixed_model_auc_interval(np.ones(4, dtype=int), two_columns(np.arange(4.0)), np.arange(4).astype(str))
 
 
-def test_a_paired_difference_is_narrower_than_what_the_two_intervals_suggest():
-    strong = noisy_predictions(600, 200, seed=6, folds=5)
-    noise = np.random.default_rng(0).normal(scale=0.05, size=600)
-    positive = np.clip(strong.probabilities[:, 1] + noise, 0, 1)
-    weak = OutOfFold(
-        strong.rows, strong.labels, strong.folds, strong.groups, np.stack([1 - positive, positive], axis=1)
-    )
-    difference, alone = auc_difference(strong, weak), auc_interval(strong)
-    assert difference.high - difference.low < (alone.high - alone.low) / 2
-
-
-def test_a_difference_to_itself_is_nothing():
-    one = noisy_predictions(100, 50, seed=7, folds=2)
-    assert auc_difference(one, one) == Interval(0.0, 0.0, 0.0)
-
-
-def test_trials_on_other_images_cannot_be_compared():
-    with pytest.raises(DataError, match="100 and 90 rows that do not match"):
-        auc_difference(noisy_predictions(100, 50, seed=0), noisy_predictions(90, 50, seed=0))
-
-
-def test_patients_and_their_images_are_counted():
-    labels, groups = np.array([0, 0, 1, 1]), np.array(["a", "a", "a", "b"])
-    assert patients_by_class(labels, groups, 3) == (1, 2, 0)
+def test_patients_with_one_image_each_are_clusters_of_one():
     assert cluster_size(np.array(["a", "b"])) == 1.0
 
 

@@ -1,11 +1,15 @@
 """Many models compared at once: equals are rarely told apart, clear differences always."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from results.run.records import OutOfFold
+from results.scores.auc_interval import auc_interval
 from results.scores.calibration import sigmoid
 from results.scores.comparison import confidence_set, differences_to
+from results.scores.interval import Interval
 from trainables.common.errors import DataError
 
 
@@ -58,3 +62,18 @@ def test_a_difference_is_that_of_the_aucs_and_nothing_is_compared_with_nothing()
 def test_other_images_cannot_be_compared():
     with pytest.raises(DataError, match="rows that do not match"):
         confidence_set([*trials([1.0], 0), *trials([1.0], 0, images=80)], seed=0)
+
+
+def test_a_difference_is_narrower_than_what_the_two_intervals_suggest():
+    (strong,) = trials([1.0], 6, images=600)
+    noise = np.random.default_rng(0).normal(scale=0.05, size=600)
+    positive = np.clip(strong.probabilities[:, 1] + noise, 0, 1)
+    weak = dataclasses.replace(strong, probabilities=np.stack([1 - positive, positive], axis=1))
+    (difference,) = differences_to(strong, [weak], seed=0)
+    alone = auc_interval(strong)
+    assert difference.high - difference.low < (alone.high - alone.low) / 2
+
+
+def test_a_difference_to_itself_is_nothing():
+    (one,) = trials([1.0], 7)
+    assert differences_to(one, [one], seed=0) == [Interval(0.0, 0.0, 0.0)]
