@@ -45,9 +45,9 @@ def blocks_of(page: Path) -> list[Block]:
         fence = _FENCE.match(line)
         if fence:
             end = position + 1
-            while lines[end].strip() != "```":
+            while end < len(lines) and lines[end].strip() != "```":
                 end += 1
-                assert end < len(lines), f"{page.name}:{position + 1} is not closed"
+            assert end < len(lines), f"{page.name}:{position + 1} is not closed"
             inside = [text.removeprefix(fence[1]) for text in lines[position + 1 : end]]
             title = _TITLE.search(fence[3])
             comment = _COMMENT.match(above)
