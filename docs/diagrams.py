@@ -80,7 +80,9 @@ WAY_OF_AN_IMAGE: Final = (
     ),
     Step("View", ("a symmetry of the square, or one of a", "finite set of random changes"), "model"),
     Step("Frozen stages", ("of the pretrained backbone, below the", "first stage that trains"), "model"),
-    Step("Store of features", ("half precision, one file a view, named by", "all that it depends on"), "disk"),
+    Step(
+        "Store of features", ("half precision, one file a view, named by", "all that it depends on"), "disk"
+    ),
     Step(
         "Trained stages and head",
         ("one model a fold, all folds side by side", "or one after the other"),
@@ -95,8 +97,13 @@ WAY_OF_A_TRIAL: Final = (
     Step("Preflight", ("reads the data, cuts the split, measures", "what fits this machine and this time")),
     Step("Run folder", ("search.yaml and split.json", "say what will be done"), "disk"),
     Step("Study", ("Optuna, or an initial point, proposes", "a TrialSpec"), part="For each trial"),
-    Step("TrialManager and Ray backend", ("give it to a worker, with the CPUs and the", "share of a GPU that it needs")),
-    Step("Worker", ("opens the stored features and trains", "every fold for one epoch"), part="For each epoch"),
+    Step(
+        "TrialManager and Ray backend",
+        ("give it to a worker, with the CPUs and the", "share of a GPU that it needs"),
+    ),
+    Step(
+        "Worker", ("opens the stored features and trains", "every fold for one epoch"), part="For each epoch"
+    ),
     Step("Go on?", ("mean over the folds; the pruner, patience,", "collapse and the time decide")),
     Step(
         "Record",
@@ -109,7 +116,11 @@ WAY_OF_A_TRIAL: Final = (
         ("from the predictions of all trials", "out of fold, with intervals"),
         part="When the search has ended",
     ),
-    Step("Test part and bundle", ("opened and logged; model.onnx, compared", "with PyTorch before it is kept"), "disk"),
+    Step(
+        "Test part and bundle",
+        ("opened and logged; model.onnx, compared", "with PyTorch before it is kept"),
+        "disk",
+    ),
 )
 
 

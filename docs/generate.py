@@ -1,7 +1,7 @@
 """What the documentation takes from the code, made anew: `python docs/generate.py`.
 
-A page holds `<!-- made: NAME -->` and `<!-- end -->`; what stands between them is replaced. Reference pages and
-diagrams are made whole. A test compares, so that a page cannot say something else than the code.
+A page holds `<!-- made: NAME -->` and `<!-- end -->`; what stands between them is replaced. Reference pages
+and diagrams are made whole. A test compares, so that a page cannot say something else than the code.
 """
 
 import ast

@@ -35,7 +35,7 @@ from trainables.features.feature_use import FeatureUse
 from trainables.models.stages import Backbone
 
 PACKAGES: Final = ("orchestrator", "search_spaces", "cluster", "results", "trainables")
-_WITH_REQUEST: Final = ("search", "plan")  # verbs that take the options of a search, which have their own page
+_WITH_REQUEST: Final = ("search", "plan")  # verbs whose options of a search stand on their own page
 _RUN: Final = "runs/TASK/NAME"
 ROOT: Final = Path(__file__).parents[1]
 _DEFINES_ERROR: Final = re.compile(r"^class \w+Error\(", re.MULTILINE)
@@ -52,7 +52,8 @@ def commands_page() -> str:
         "# Commands",
         "",
         _made_from("`orchestrator/cli/`"),
-        "Every verb prints the same with `--help`. What a verb ends with: [exit codes](reference-exit-codes.md).",
+        "Every verb prints the same with `--help`, and ends with one of the [exit "
+        "codes](reference-exit-codes.md).",
         "",
         "| verb | what it does |",
         "| --- | --- |",
@@ -85,14 +86,15 @@ def exit_codes_page() -> str:
             "| code | meaning |",
             "| --- | --- |",
             "| 0 | done |",
-            "| 1 | the machine or the program failed it: a disk, permissions, memory, or an error that nobody "
-            "expected; or `predict` could not use some of the files |",
+            "| 1 | the machine or the program failed it: a disk, permissions, memory, or an error that "
+            "nobody expected; or `predict` could not use some of the files |",
             "| 2 | the request cannot be met as it is, and the sentence says what to change |",
             "| 130 | interrupted; `orchestrate resume` goes on with a search |",
             "",
-            "Verbs print one sentence to standard error, `orchestrate VERB: ...`: what was needed, what was "
-            "found and what to do. `ORCHESTRATE_TRACEBACK=1` shows where an unexpected error comes from. In "
-            "Python the same errors are exceptions, all of them `trainables.common.errors.OrchestrateError`.",
+            "A verb that fails prints one sentence to standard error, after its own name: what was needed, "
+            "what was found and what to do. `ORCHESTRATE_TRACEBACK=1` shows where an unexpected error comes "
+            "from. In Python the same errors are exceptions, all of them "
+            "`trainables.common.errors.OrchestrateError`.",
             "",
             "| code | error | meaning | defined in |",
             "| --- | --- | --- | --- |",
@@ -258,18 +260,21 @@ def _run_paths() -> Iterator[str]:
     """Rows of the paths that `RunFolder` names, which are the only ones that are written."""
     folder = RunFolder(Path(_RUN))
     for name, member in vars(RunFolder).items():
-        if isinstance(member, property) and typing.get_type_hints(member.fget).get("return") is Path:
+        if isinstance(member, property) and _gives_path(member.fget):
             path = getattr(folder, name)
-        elif inspect.isfunction(member) and typing.get_type_hints(member).get("return") is Path:
-            parameters = list(inspect.signature(member).parameters)[1:]
-            if parameters not in (["number"], ["name"]):
-                continue
-            path = member(folder, 7 if parameters == ["number"] else "average")
+        elif inspect.isfunction(member) and _gives_path(member):
+            example = 7 if "number" in inspect.signature(member).parameters else "average"
+            path = member(folder, example)
         else:
             continue
-        shown = str(path).replace(_RUN + "/", "").replace("0007", "NUMBER").replace("average", "ENSEMBLE")
-        if "/" not in name:
-            yield f"| `{shown}` | {_cell(_summary(member))} |"
+        shown = path.relative_to(_RUN).as_posix().replace("0007", "NUMBER").replace("average", "ENSEMBLE")
+        yield f"| `{shown}` | {_cell(_summary(member))} |"
+
+
+def _gives_path(function: Any) -> bool:
+    """Whether a method of a run folder, with at most a trial's number or a name, returns a path."""
+    known = list(inspect.signature(function).parameters) in (["self"], ["self", "number"], ["self", "name"])
+    return known and typing.get_type_hints(function).get("return") is Path
 
 
 def _parts_of_manifest() -> list[type[BaseModel]]:
@@ -336,21 +341,18 @@ def _type_text(kind: Any) -> str:
     ('map of str to float', 'list of int or None')
     """
     origin, parts = typing.get_origin(kind), typing.get_args(kind)
-    if kind is type(None):
-        return "None"
-    if origin is typing.Annotated:
-        return _type_text(parts[0])
     if origin in (typing.Union, types.UnionType):
         return " or ".join(dict.fromkeys(_type_text(part) for part in parts))
     if origin is typing.Literal:
         return ", ".join(f"`{part}`" for part in parts)
-    if origin in (dict, Mapping):
+    if origin is typing.Annotated:
+        return _type_text(parts[0])
+    if origin is dict:
         return f"map of {_type_text(parts[0])} to {_type_text(parts[1])}"
-    if origin in (tuple, list):
+    if origin is tuple:
         return f"list of {_type_text(parts[0])}"
-    if origin is not None:
-        return "array" if getattr(origin, "__name__", "") == "ndarray" else str(origin.__name__)
-    return {"Any": "anything", "datetime": "time", "ndarray": "array"}.get(kind.__name__, kind.__name__)
+    name = (origin or kind).__name__
+    return {"Any": "anything", "datetime": "time", "ndarray": "array", "NoneType": "None"}.get(name, name)
 
 
 def _public_names() -> Iterator[tuple[str, str, list[str]]]:

@@ -8,10 +8,11 @@ import fnmatch
 import json
 import re
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from mkdocs.config.defaults import MkDocsConfig
-from mkdocs.structure.files import File, Files
+if TYPE_CHECKING:
+    from mkdocs.config.defaults import MkDocsConfig
+    from mkdocs.structure.files import Files
 
 ROOT: Final = Path(__file__).parents[1]
 PAGES_ABOVE: Final = {
@@ -22,8 +23,10 @@ PAGES_ABOVE: Final = {
 _LINK: Final = re.compile(r"(\]\()((?:\.\./)*)([\w./-]+?)((?:#[\w-]+)?\))")
 
 
-def on_files(files: Files, config: MkDocsConfig) -> Files:
+def on_files(files: "Files", config: "MkDocsConfig") -> "Files":
     """Add the pages that lie above this folder, and those of notebooks; then fill in the navigation."""
+    from mkdocs.structure.files import File
+
     for above, page in PAGES_ABOVE.items():
         text = moved_links((ROOT / above).read_text())
         files.append(File.generated(config, page, content=text))

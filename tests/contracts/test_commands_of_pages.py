@@ -14,7 +14,6 @@ from page_commands import BLOCKS, PAGES, SHELL, check, commands_of, status
 from orchestrator.cli.main import VERBS, build_parser
 
 INLINE = re.compile(r"`(orchestrate [^`]+)`")
-WRITTEN = ("README.md", "CONTRIBUTING.md")
 
 
 def shell(text: str, comment: str = "") -> Block:
@@ -103,5 +102,5 @@ def test_not_run_needs_a_reason() -> None:
 
 def test_a_fence_that_is_not_closed_is_named(tmp_path: Path) -> None:
     (tmp_path / "page.md").write_text("text\n\n```sh\nmake\n")
-    with pytest.raises(AssertionError, match="page.md:3 is not closed"):
+    with pytest.raises(AssertionError, match=r"page\.md:3 is not closed"):
         blocks_of(tmp_path / "page.md")

@@ -14,7 +14,8 @@ PACKAGES = ("orchestrator", "search_spaces", "results", "cluster", "trainables")
 SECTIONS = {
     section: list(blocks)
     for section, blocks in groupby(
-        (block for block in blocks_of(ROOT / "CONTRIBUTING.md") if block.title), key=lambda block: block.section
+        (block for block in blocks_of(ROOT / "CONTRIBUTING.md") if block.title),
+        key=lambda block: block.section,
     )
 }
 
@@ -82,5 +83,5 @@ def test_what_a_section_adds_is_formatted_as_the_code_is(copy: Path, section: st
 def test_a_change_whose_place_is_gone_is_named(tmp_path: Path) -> None:
     (tmp_path / "code.py").write_text("other = 1\n")
     block = Block(Path("page.md"), 7, "diff", "code.py", "A thing", "", " first = 1\n+second = 2\n")
-    with pytest.raises(AssertionError, match="page.md:7: the lines before the change"):
+    with pytest.raises(AssertionError, match=r"page\.md:7: the lines before the change"):
         follow(block, tmp_path)

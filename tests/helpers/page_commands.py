@@ -113,7 +113,11 @@ def _as_in_the_makefile(words: list[str]) -> None:
     """A line that `make` runs too, variables filled in."""
     lines = (ROOT / "Makefile").read_text().replace("$(BIN)", ".venv/bin").replace("$(PYTHON)", "python3")
     lines = lines.replace(" --quiet --disable-pip-version-check", "")
-    run = [shlex.split(line) for line in lines.splitlines() if line.startswith("\t") and "'import sys" not in line]
+    run = [
+        shlex.split(line)
+        for line in lines.splitlines()
+        if line.startswith("\t") and "'import sys" not in line
+    ]
     assert words in run, f"make does not run {shlex.join(words)}"
 
 
