@@ -90,12 +90,12 @@ def made(page: str) -> str:
 
 
 def _room(folder: Path, depth: int = 0) -> Iterator[str]:
-    indent = "  " * depth
+    indent = "    " * depth
     name = folder.relative_to(ROOT) if depth == 0 else folder.name
     yield f"{indent}- **{name}/** {_summary(folder / '__init__.py')}"
     for path in sorted(folder.iterdir()):
         if path.suffix == ".py" and path.name != "__init__.py":
-            yield f"{indent}  - `{path.name}` {_summary(path)}"
+            yield f"{indent}    - `{path.name}` {_summary(path)}"
     for path in sorted(folder.iterdir()):
         if path.is_dir() and (path / "__init__.py").is_file():
             yield from _room(path, depth + 1)

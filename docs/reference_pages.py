@@ -219,7 +219,8 @@ def _options(title: str, parser: argparse.ArgumentParser, *, shared: bool) -> li
 
 def _placeholder(action: argparse.Action) -> str:
     name = str(action.metavar or action.dest.upper())
-    return {None: name, "?": f"[{name}]", "*": f"[{name}...]", "+": f"{name}..."}.get(action.nargs, name)
+    several = {"?": f"[{name}]", "*": f"[{name}...]", "+": f"{name}..."}
+    return several.get(str(action.nargs), name)
 
 
 def _typed(action: argparse.Action) -> str:

@@ -61,3 +61,11 @@ def test_the_pages_of_this_project_lead_to_each_other_within_the_site(site: Path
     assert 'href="how-to-data.html"' in text
     assert 'href="contributing.html"' in text
     assert "docs/how-to" not in re.sub(r"<code>.*?</code>", "", text)
+
+
+def test_no_list_or_table_is_shown_as_plain_text(site: Path) -> None:
+    """Markdown of the site wants four spaces within a list, and an empty line before a list or table."""
+    for page in site.rglob("*.html"):
+        paragraphs = re.findall(r"<p>(.*?)</p>", page.read_text(), flags=re.DOTALL)
+        broken = [text for text in paragraphs if re.search(r"^(- |\d+\. |\| )|```|<!-- made", text, re.MULTILINE)]
+        assert broken == [], page
