@@ -67,5 +67,7 @@ def test_no_list_or_table_is_shown_as_plain_text(site: Path) -> None:
     """Markdown of the site wants four spaces within a list, and an empty line before a list or table."""
     for page in site.rglob("*.html"):
         paragraphs = re.findall(r"<p>(.*?)</p>", page.read_text(), flags=re.DOTALL)
-        broken = [text for text in paragraphs if re.search(r"^(- |\d+\. |\| )|```|<!-- made", text, re.MULTILINE)]
+        broken = [
+            text for text in paragraphs if re.search(r"^(- |\d+\. |\| )|```|<!-- made", text, re.MULTILINE)
+        ]
         assert broken == [], page
