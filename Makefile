@@ -26,7 +26,7 @@ test: setup check
 # The documentation as a site, in site/; a warning, such as a link that leads nowhere, is an error.
 docs: setup .venv/.installed-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
-	@echo "open site/index.html"
+	@echo "open site/index.html; to search as well: $(BIN)/python -m http.server --directory site"
 
 .venv/.installed-docs: .venv/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
