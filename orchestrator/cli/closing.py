@@ -10,6 +10,7 @@ from orchestrator.preflight.preflight import Notify
 from orchestrator.reporting.compute_savings import count_images, savings_from_sharing, savings_message
 from orchestrator.reporting.console import print_message
 from orchestrator.reporting.terminal import SearchProgress, closing_summary
+from orchestrator.reporting.worker_time import shares_text
 from orchestrator.tuning.session import OpenView, SearchOutcome, SearchView, write_reports
 from orchestrator.tuning.setup import Prepared
 from orchestrator.tuning.trial_manager import RUN_ALONE
@@ -41,6 +42,7 @@ def terminal_view(console: Console) -> OpenView:
             metric=record.metric,
             split=record.split_name,
             already=prepared.run.records(),
+            worker_time=prepared.worker_time,
             console=console,
         )
 
@@ -90,6 +92,7 @@ def _summary(outcome: SearchOutcome) -> RenderableType:
         metric=search.metric,
         best=None if best is None else (best.number, best.value or 0.0, _described(best)),
         saved=_saved(outcome),
+        time=shares_text(outcome.time_shares),
         folder=short_path(outcome.run.path),
         commands=_next_commands(
             outcome.run,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.cli import search
 from orchestrator.reporting.console import messages, print_message, print_next, results
-from trainables.common.text import size_text
+from trainables.common.text import clock_text, size_text
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -128,8 +128,6 @@ def _backbones(plan: "Estimate") -> "RenderableType":
 
 
 def _backbone_row(backbone: "BackboneEstimate") -> list[str]:
-    from orchestrator.reporting.terminal import clock_text
-
     return [
         backbone.backbone,
         f"{backbone.trials:.1f}",
@@ -157,7 +155,6 @@ def _totals(plan: "Estimate") -> "RenderableType":
 
 def _lines(plan: "Estimate") -> list[tuple[str, str]]:
     from orchestrator.preflight.preflight import reasons_by_backbone
-    from orchestrator.reporting.terminal import clock_text
 
     low, middle, high = (clock_text(seconds) for seconds in plan.seconds)
     reasons = reasons_by_backbone(plan.left_out)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
+from orchestrator.reporting.worker_time import WorkerTime
 from orchestrator.study.trial_spec import InvalidPointError, Study, TrialFailure, TrialSpec
 from orchestrator.tuning.watchdog import Watchdog
 from results.errors import DamagedFileError, RecordExistsError
@@ -69,6 +70,7 @@ class TrialManager:
         deadline: Clock reading after which nothing starts and running trials are stopped; None for no limit.
         clock: Function that returns seconds; injected for tests.
         say: Function called with messages for the user.
+        worker_time: Adds up the time of the workers; it is told what each of them does.
 
     Attributes:
         fault: What keeps all trials from running; the search stops with it. None without one.
@@ -84,6 +86,7 @@ class TrialManager:
         deadline: float | None,
         clock: Callable[[], float],
         say: Callable[[str], None] = lambda message: None,
+        worker_time: WorkerTime | None = None,
     ) -> None:
         self.run, self.search, self.study, self.callbacks = run, search, study, callbacks
         self.deadline, self.clock = deadline, clock
@@ -91,6 +94,7 @@ class TrialManager:
         self.running: dict[int, RunningTrial] = {}
         self.fault: MachineError | None = None
         self.watchdog = Watchdog(search.trial_minutes, clock, self.say)
+        self.worker_time = worker_time or WorkerTime(clock)
         self._in_a_row = 0  # trials that could not run
         self._broken_callbacks: set[int] = set()
         self.is_stopping = False
@@ -132,12 +136,16 @@ class TrialManager:
         if trial is not None:
             trial.started_at = self.clock()
             self.watchdog.started(number)
+            self.worker_time.started(number)
 
     def on_open(self, number: int, prefix: FeatureUse, *, device: str) -> None:
         """Note a trial's use of stored features and its device, for its record in case it is stopped."""
         trial = self.running[number]
         trial.prefix, trial.device = prefix, device
         self.watchdog.heard(number)
+        self.worker_time.opened(
+            number, opening_seconds=prefix.opening_seconds, waited_seconds=prefix.waited_seconds
+        )
 
     def on_memory(self, number: int, peak_bytes: int) -> None:
         """Note a trial's peak memory so far, for its record in case it is stopped."""
@@ -175,7 +183,7 @@ class TrialManager:
         elif cause == "lost_worker" and self._losses[number] < _LOST_AGAIN:
             self._losses[number] += 1
             self.running.pop(number)
-            self.watchdog.ended(number)
+            self._worker_is_free(number)
             self._again.append(spec)
             self._say_postponed(number, "its worker died; it is run again")
         else:
@@ -267,10 +275,14 @@ class TrialManager:
 
     def _run_alone_later(self, spec: TrialSpec) -> None:
         self.running.pop(spec.number)
-        self.watchdog.ended(spec.number)
+        self._worker_is_free(spec.number)
         self.run.record_file(spec.number).unlink(missing_ok=True)  # it has not ended yet
         self._alone.append(dataclasses.replace(spec, is_alone=True))
         self._say_postponed(spec.number, "it ran out of memory; it is run again alone, after the others")
+
+    def _worker_is_free(self, number: int) -> None:
+        self.watchdog.ended(number)
+        self.worker_time.ended(number)
 
     def _say_postponed(self, number: int, reason: str) -> None:
         self._show(lambda callback: callback.on_trial_requeued(number, reason))
@@ -341,7 +353,7 @@ class TrialManager:
             self._in_a_row = 0
         self.study.tell(record)
         self.running.pop(record.number, None)
-        self.watchdog.ended(record.number)
+        self._worker_is_free(record.number)
         self._show(lambda callback: callback.on_trial_end(record))
         if record.has_weights:
             self._bound_weights(record)
