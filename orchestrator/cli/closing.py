@@ -8,7 +8,7 @@ from rich.console import Console, RenderableType
 from orchestrator.cli.common import short_path
 from orchestrator.preflight.preflight import Notify
 from orchestrator.reporting.compute_savings import count_images, savings_from_sharing, savings_message
-from orchestrator.reporting.console import print_message
+from orchestrator.reporting.console import SYNTHETIC_WARNING, essentials, print_message, print_warning
 from orchestrator.reporting.terminal import SearchProgress, closing_summary
 from orchestrator.reporting.worker_time import shares_text
 from orchestrator.tuning.session import OpenView, SearchOutcome, SearchView, write_reports
@@ -62,9 +62,9 @@ def close_search(outcome: SearchOutcome, console: Console, *, finish: bool) -> i
     """
     run, complete = outcome.run, outcome.complete
     # First of all: whatever fails after it, the user knows what there is and how to go on.
-    console.print(_summary(outcome), soft_wrap=True)
+    essentials(console).print(_summary(outcome, has_commands=not console.quiet), soft_wrap=True)
     for message in write_reports(outcome):
-        print_message(console, message)
+        print_warning(console, message)
     if outcome.is_interrupted:
         return INTERRUPTED
     if not complete:
@@ -84,21 +84,26 @@ def notify_on(console: Console) -> Notify:
     return functools.partial(print_message, console)
 
 
-def _summary(outcome: SearchOutcome) -> RenderableType:
+def _summary(outcome: SearchOutcome, *, has_commands: bool) -> RenderableType:
     search, records = outcome.search, outcome.records
     best = Objective(search.metric).best(outcome.complete)
     return closing_summary(
         records=records,
         metric=search.metric,
         best=None if best is None else (best.number, best.value or 0.0, _described(best)),
-        saved=_saved(outcome),
-        time=shares_text(outcome.time_shares),
+        notes=(
+            ("beware", SYNTHETIC_WARNING * search.is_synthetic),
+            ("shared", _saved(outcome)),
+            ("time", shares_text(outcome.time_shares)),
+        ),
         folder=short_path(outcome.run.path),
         commands=_next_commands(
             outcome.run,
             has_results=bool(outcome.complete),
             may_resume=outcome.is_interrupted and search.request.trials > len(records),
-        ),
+        )
+        if has_commands
+        else (),
         split=search.split_name,
     )
 

@@ -5,8 +5,10 @@ hold brackets, colons and control characters. What is styled is styled by an arg
 """
 
 import json
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Final
 
 from trainables.common.text import command_text
 
@@ -16,11 +18,34 @@ if TYPE_CHECKING:
     from results.run.run_folder import RunFolder
 
 
+SYNTHETIC_WARNING: Final = "SYNTHETIC images: these numbers say nothing about patients"
+_IS_QUIET: ContextVar[bool] = ContextVar("is_quiet", default=False)
+# Messages that change how a number must be read begin with one of them; they are printed in any case.
+_WARNINGS: Final = ("WARNING", "SYNTHETIC", "Naive split")
+
+
+@contextmanager
+def leave_out_messages(is_quiet: bool = True) -> Iterator[None]:
+    """Print results, warnings and errors only: what `messages` returns inside of the block stays silent."""
+    before = _IS_QUIET.set(is_quiet)
+    try:
+        yield
+    finally:
+        _IS_QUIET.reset(before)
+
+
 def messages() -> "Console":
     """Return the console for messages: standard error, so that standard output holds results alone."""
     from orchestrator.reporting.plain_console import PlainConsole
 
-    return PlainConsole(is_for_messages=True, falls_silent=True)
+    return PlainConsole(is_for_messages=True, falls_silent=True, quiet=_IS_QUIET.get())
+
+
+def essentials(console: "Console") -> "Console":
+    """Return a console for what is said even where messages are left out; the same one where they are not."""
+    from orchestrator.reporting.plain_console import PlainConsole
+
+    return PlainConsole(is_for_messages=True, falls_silent=True) if console.quiet else console
 
 
 def results(*, falls_silent: bool = False) -> "Console":
@@ -36,11 +61,14 @@ def results(*, falls_silent: bool = False) -> "Console":
 
 def print_message(console: "Console", text: str) -> None:
     """Print a sentence: wrapped between words on a terminal, on one line elsewhere."""
+    if text.startswith(_WARNINGS):
+        console = essentials(console)
     console.print(text, soft_wrap=not console.is_terminal)
 
 
 def print_warning(console: "Console", text: str) -> None:
-    """Print a sentence that the reader must not miss."""
+    """Print a sentence that the reader must not miss, even where messages are left out."""
+    console = essentials(console)
     console.print(text, style="yellow", soft_wrap=not console.is_terminal)
 
 
@@ -64,4 +92,4 @@ def show(
 def warn_if_synthetic(run: "RunFolder") -> None:
     """Say on standard error that a run's images are generated."""
     if run.search().is_synthetic:
-        print_warning(messages(), "SYNTHETIC images: these numbers say nothing about patients")
+        print_warning(messages(), SYNTHETIC_WARNING)

@@ -241,7 +241,7 @@ class SearchProgress:
 
     @property
     def _is_live(self) -> bool:
-        return self.console.is_terminal and not self.console.is_dumb_terminal
+        return self.console.is_terminal and not self.console.is_dumb_terminal and not self.console.quiet
 
     def _count(self, number: int, state: State, cause: Cause | None, value: float | None, text: str) -> None:
         self._ended[state] += 1
@@ -349,8 +349,7 @@ def closing_summary(
     best: tuple[int, float, str] | None,
     folder: str,
     commands: Sequence[str],
-    saved: str = "",
-    time: str = "",
+    notes: Sequence[tuple[str, str]] = (),
     split: SplitName = GROUPED,
 ) -> RenderableType:
     """Return the closing summary of a search.
@@ -361,8 +360,7 @@ def closing_summary(
         best: Number, value and configuration of the best complete trial; None if there is none.
         folder: Run folder, as the user would type it.
         commands: Commands to suggest next.
-        saved: Compute saved by sharing frozen prefixes, one sentence; empty to leave it out.
-        time: What the time of the workers went into, one line; empty to leave it out.
+        notes: Further lines: a label of at most nine letters, and its text; those without text are left out.
         split: Name of the kind of split, which the best value carries.
     """
     lines = [f"{_ended_text(records)} in {clock_text(busy_seconds(records))}"]
@@ -375,10 +373,7 @@ def closing_summary(
         lines.append(f"best      trial {number}: {scored(metric, split)} {value:.3f}{luck}  {text}")
     if split == NAIVE:
         lines.append(f"beware    {NAIVE_WARNING}")
-    if saved:
-        lines.append(f"shared    {saved}")
-    if time:
-        lines.append(f"time      {time}")
+    lines += [f"{label:<10}{text}" for label, text in notes if text]
     lines.append(f"kept in   {folder}")
     next_lines = [f"{'next' if index == 0 else '':<10}{command}" for index, command in enumerate(commands)]
     return Group(

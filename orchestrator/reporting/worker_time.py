@@ -102,7 +102,7 @@ class WorkerTime:
         """Begin to count.
 
         Args:
-            workers: Number of trials at once; where more run for a time, as on shared GPUs, all of them count.
+            workers: Number of trials at once; where more run for a time, as on a shared GPU, all count.
         """
         with self._lock:
             self._workers, self._until = workers, self._clock()

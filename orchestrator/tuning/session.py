@@ -219,8 +219,8 @@ def _run_trials(prepared: Prepared, open_view: OpenView, machines: tuple[Machine
             deadline=deadline_of(record, time.time()),
             clock=time.time,
             say=view.note,
-            worker_time=prepared.worker_time,
         )
+        manager.worker_time = prepared.worker_time
         if record.recipes:
             view.note(f"first points: {', '.join(record.recipes)}")
         left = record.request.trials - len(prepared.run.records())

@@ -70,9 +70,9 @@ class TrialManager:
         deadline: Clock reading after which nothing starts and running trials are stopped; None for no limit.
         clock: Function that returns seconds; injected for tests.
         say: Function called with messages for the user.
-        worker_time: Adds up the time of the workers; it is told what each of them does.
 
     Attributes:
+        worker_time: Adds up the time of the workers; the session puts the one that its view shows.
         fault: What keeps all trials from running; the search stops with it. None without one.
     """
 
@@ -86,7 +86,6 @@ class TrialManager:
         deadline: float | None,
         clock: Callable[[], float],
         say: Callable[[str], None] = lambda message: None,
-        worker_time: WorkerTime | None = None,
     ) -> None:
         self.run, self.search, self.study, self.callbacks = run, search, study, callbacks
         self.deadline, self.clock = deadline, clock
@@ -94,7 +93,7 @@ class TrialManager:
         self.running: dict[int, RunningTrial] = {}
         self.fault: MachineError | None = None
         self.watchdog = Watchdog(search.trial_minutes, clock, self.say)
-        self.worker_time = worker_time or WorkerTime(clock)
+        self.worker_time = WorkerTime(clock)
         self._in_a_row = 0  # trials that could not run
         self._broken_callbacks: set[int] = set()
         self.is_stopping = False

@@ -24,8 +24,7 @@ class FeatureUse:
         computed_seconds: Time of computing features in this trial, in seconds.
         seconds_per_image: Time of the frozen stages for one image in one view, in seconds; recorded with
             stored features too; 0 for pixels.
-        opening_seconds: Time from the start of opening the features until all were there, in seconds: reading,
-            computing, copying and waiting.
+        opening_seconds: Time of opening the features, in seconds: reading, computing, copying and waiting.
         waited_seconds: Part of it in which another process computed what this trial needs.
         note: Reason why features were not stored; empty where they were.
     """

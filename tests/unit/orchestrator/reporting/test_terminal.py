@@ -258,7 +258,7 @@ def test_the_summary_tells_states_causes_best_interval_savings_and_what_to_type(
     text = summary_text(
         records=ended,
         best=(0, 0.84, "vgg16 top"),
-        saved="3 trials read 40 views",
+        notes=[("shared", "3 trials read 40 views"), ("time", "")],
         commands=["tensorboard --logdir runs", "orchestrate leaderboard runs/" + "x" * 80],
     )
     assert "5 trials ended: 1 complete, 1 pruned (pruner), 3 failed (2 nan, 1 exception) in" in text
@@ -311,4 +311,4 @@ def test_the_panel_and_the_summary_say_what_the_time_of_the_workers_went_into():
         )
 
     said = shares_text(worker_time.shares())
-    assert f"time      {said}" in summary_text(records=[record()], time=said)
+    assert f"time      {said}" in summary_text(records=[record()], notes=[("time", said)])
