@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from orchestrator.cli import search
-from orchestrator.reporting.console import messages, print_message, print_next, results
+from orchestrator.cli.common import add_format
+from orchestrator.reporting.console import messages, print_message, print_next, show
 from trainables.common.text import clock_text, size_text
 
 if TYPE_CHECKING:
@@ -33,15 +34,12 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options: those of a search, and how to print."""
     search.add_request(parser)
-    parser.add_argument(
-        "--format", choices=("table", "json"), default="table", help="how to print (default: table)"
-    )
+    add_format(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Plan and print; returns the exit code."""
     import dataclasses
-    import json
     import sys
 
     from orchestrator.estimate.simulation import estimate_search
@@ -58,10 +56,12 @@ def run(arguments: argparse.Namespace) -> int:
     for note in preflight.notes:
         print_message(console, note)
     estimate = estimate_search(preflight)
-    if arguments.format == "json":
-        print(json.dumps(dataclasses.asdict(estimate), indent=1, allow_nan=False))
-        return 0
-    results().print(plan_table(estimate))
+    show(
+        arguments.format,
+        table=lambda: plan_table(estimate),
+        rows=lambda: dataclasses.asdict(estimate),
+        csv=lambda: plan_as_csv(estimate),
+    )
     print_next(console, *map(without_password, _search_of(sys.argv[1:])))
     return 0
 
@@ -81,6 +81,17 @@ def _search_of(typed: Sequence[str]) -> list[str]:
         else:
             words.append(word)
     return words
+
+
+def plan_as_csv(plan: "Estimate") -> str:
+    """One row a backbone, as in the table; seconds are those of workers. JSON has the rest of the plan."""
+    import dataclasses
+
+    from orchestrator.estimate.simulation import BackboneEstimate
+    from results.tables import csv_text
+
+    columns = [field.name for field in dataclasses.fields(BackboneEstimate)]
+    return csv_text(map(dataclasses.asdict, plan.backbones), columns)
 
 
 def plan_table(plan: "Estimate") -> "RenderableType":

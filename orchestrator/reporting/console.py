@@ -89,6 +89,45 @@ def show(
         results().print(table())
 
 
+class Sections:
+    """Several results of one verb, on standard output.
+
+    Tables are printed as they come, and the work after them goes on where nobody reads them. JSON is one
+    object at the end, CSV one table after another, with an empty line between them.
+
+    Args:
+        form: `table`, `json` or `csv`.
+    """
+
+    def __init__(self, form: str) -> None:
+        self._form = form
+        self._rows: dict[str, Any] = {}
+        self._texts: list[str] = []
+
+    def add(
+        self,
+        name: str,
+        *,
+        table: Callable[[], "RenderableType"],
+        rows: Callable[[], Any],
+        csv: Callable[[], str],
+    ) -> None:
+        """Add a result; its name is its key in the JSON object."""
+        if self._form == "json":
+            self._rows[name] = rows()
+        elif self._form == "csv":
+            self._texts.append(csv())
+        else:
+            results(falls_silent=True).print(table())
+
+    def close(self, **facts: Any) -> None:
+        """Print what is not printed yet; facts are only in the JSON object, before the results."""
+        if self._form == "json":
+            print(json.dumps(facts | self._rows, indent=1, allow_nan=False))
+        elif self._texts:
+            print("\n".join(self._texts), end="")
+
+
 def warn_if_synthetic(run: "RunFolder") -> None:
     """Say on standard error that a run's images are generated."""
     if run.search().is_synthetic:

@@ -259,7 +259,7 @@ class SearchProgress:
     def _beat(self) -> None:
         """Print a heartbeat line if there is no panel and nothing was printed for a while."""
         if self._live is None and self.clock() - self._last_line >= HEARTBEAT_SECONDS:
-            self._say(self._heartbeat_line())
+            self._say(self._heartbeat_line(), is_cut=False)
 
     def _beat_until_closed(self) -> None:
         while not self._closing.wait(_WAKE_SECONDS):
