@@ -5,6 +5,7 @@ hold brackets, colons and control characters. What is styled is styled by an arg
 """
 
 import json
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -38,7 +39,13 @@ def messages() -> "Console":
     """Return the console for messages: standard error, so that standard output holds results alone."""
     from orchestrator.reporting.plain_console import PlainConsole
 
-    return PlainConsole(is_for_messages=True, falls_silent=True, quiet=_IS_QUIET.get())
+    # FORCE_COLOR asks for colours in a file, not for a panel that moves the cursor there.
+    return PlainConsole(
+        is_for_messages=True,
+        falls_silent=True,
+        quiet=_IS_QUIET.get(),
+        force_interactive=sys.stderr.isatty(),
+    )
 
 
 def essentials(console: "Console") -> "Console":

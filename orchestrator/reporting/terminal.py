@@ -241,7 +241,8 @@ class SearchProgress:
 
     @property
     def _is_live(self) -> bool:
-        return self.console.is_terminal and not self.console.is_dumb_terminal and not self.console.quiet
+        console = self.console
+        return console.is_interactive and not console.is_dumb_terminal and not console.quiet
 
     def _count(self, number: int, state: State, cause: Cause | None, value: float | None, text: str) -> None:
         self._ended[state] += 1

@@ -270,7 +270,10 @@ class TrialManager:
             if proposal is None:
                 return None
             return proposal
-        raise ConfigError(f"the space proposed {_INVALID_IN_A_ROW} points in a row that cannot run")
+        raise ConfigError(
+            f"the space proposed {_INVALID_IN_A_ROW} points in a row that cannot run; hold fewer settings by "
+            "--set, or let the space propose fewer combinations. The records in trials/ say what each lacks"
+        )
 
     def _run_alone_later(self, spec: TrialSpec) -> None:
         self.running.pop(spec.number)

@@ -34,7 +34,8 @@ WITHOUT_TABLE = {"refit", "export", "prefix prune", "completion"}
 # They need Ray; `close_search`, which prints what they print, is tried by itself.
 SEARCHES = {"search", "resume"}
 PRINTING = {
-    "plan": "plan benign_malignant --data phantom:patients=24 --trials 2 --offline --set model.backbone=efficientnet_lite0 --runs {runs}",
+    "plan": "plan benign_malignant --data phantom:patients=24 --trials 2 --offline --runs {runs} "
+    "--set model.backbone=efficientnet_lite0",
     "leaderboard": "leaderboard {run}",
     "ensemble": "ensemble {run} --methods average",
     "thresholds": "thresholds {run} --trial 0",
