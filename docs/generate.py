@@ -14,6 +14,7 @@ from typing import Final
 from diagrams import DIAGRAMS
 from reference_pages import PACKAGES, REFERENCE_PAGES
 
+from orchestrator.cli.main import EXIT_CODES
 from results.ensembles.methods import METHODS
 from trainables.config.tasks import TASKS
 from trainables.data.sources import SOURCES
@@ -72,6 +73,12 @@ def decisions() -> str:
     return "\n".join(["| | decision | status |", "| --- | --- | --- |", *rows])
 
 
+def exit_codes() -> str:
+    """Exit codes of the command line."""
+    rows = [f"| {code} | {meaning} |" for code, meaning in EXIT_CODES.items()]
+    return "\n".join(["| code | meaning |", "| --- | --- |", *rows])
+
+
 MADE: Final[Mapping[str, Callable[[], str]]] = MappingProxyType(
     {
         "rooms": rooms,
@@ -80,6 +87,7 @@ MADE: Final[Mapping[str, Callable[[], str]]] = MappingProxyType(
         "backbones": backbones,
         "methods": methods,
         "decisions": decisions,
+        "exit_codes": exit_codes,
     }
 )
 

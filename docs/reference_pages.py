@@ -19,7 +19,7 @@ from typing import Any, Final
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from orchestrator.cli.main import VERBS, build_parser
+from orchestrator.cli.main import EXIT_CODES, VERBS, build_parser
 from orchestrator.cli.options import reference_page
 from results.ensembles.fitted import Method
 from results.export import manifest
@@ -85,11 +85,7 @@ def exit_codes_page() -> str:
             "",
             "| code | meaning |",
             "| --- | --- |",
-            "| 0 | done |",
-            "| 1 | the machine or the program failed it: a disk, permissions, memory, or an error that "
-            "nobody expected; or `predict` could not use some of the files |",
-            "| 2 | the request cannot be met as it is, and the sentence says what to change |",
-            "| 130 | interrupted; `orchestrate resume` goes on with a search |",
+            *(f"| {code} | {meaning} |" for code, meaning in EXIT_CODES.items()),
             "",
             "A verb that fails prints one sentence to standard error, after its own name: what was needed, "
             "what was found and what to do. `ORCHESTRATE_TRACEBACK=1` shows where an unexpected error comes "

@@ -27,6 +27,7 @@ SHELL = tuple(block for block in BLOCKS if block.language == "sh")
 
 _NOT_RUN = re.compile(r"^not run: \w.*")
 _ASSIGNMENT = re.compile(r"^\w+=")
+_TAKEN_INTO_A_VARIABLE = re.compile(r"^\w+=\$\((.*)\)$")
 
 
 def status(block: Block) -> str:
@@ -44,7 +45,7 @@ def commands_of(block: Block) -> list[list[str]]:
     text = block.text.replace("\\\n", " ")
     found = []
     for line in text.splitlines():
-        words = shlex.split(line, comments=True)
+        words = shlex.split(_TAKEN_INTO_A_VARIABLE.sub(r"\1", line), comments=True)
         while words and _ASSIGNMENT.match(words[0]):
             words = words[1:]
         for end in (place for place, word in enumerate(words) if word in (">", "|")):
