@@ -292,6 +292,7 @@ class RunFolder:
         return sorted(int(name) for name in names if name.isascii() and name.isdigit() and _is_own(name))
 
     def _predictions_file(self, number: int) -> Path:
+        """Out-of-fold predictions of one trial, written before its record."""
         return self.trial(number) / "oof.npz"
 
     def _metric(self) -> str | None:
