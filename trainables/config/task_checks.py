@@ -3,7 +3,7 @@
 import difflib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 from trainables.common.errors import ConfigError
 from trainables.common.text import is_folder_name, plain_name
@@ -19,8 +19,8 @@ def check_name(name: str) -> None:
     """
     if not is_folder_name(name):
         raise ConfigError(
-            f"a task's name is letters, digits, dots, dashes and underscores, since it names the folder of its "
-            f"runs; found {name!r}"
+            "a task's name is letters, digits, dots, dashes and underscores, since it names the folder of "
+            f"its runs; found {name!r}"
         )
 
 
@@ -78,7 +78,7 @@ def codes_in_listed_order(classes: tuple[str, ...]) -> dict[str, str]:
 
 
 def named_classes(
-    name: str, key: str, mapping: Mapping[str | int, str], classes: tuple[str, ...]
+    name: str, key: str, mapping: Mapping[Any, str], classes: tuple[str, ...]
 ) -> dict[str, str]:
     """Return codes, or names of folders, with their classes as `classes` spells them.
 
@@ -89,14 +89,16 @@ def named_classes(
         classes: Class names.
 
     Raises:
-        ConfigError: If a class is unknown, two entries are the same but for their form, or a class has no code.
+        ConfigError: If a class is unknown, entries differ in their form alone, or a class has no code.
     """
     found: dict[str, str] = {}
     form = plain_name if key == "folders" else code_text
     for entry, one in mapping.items():
         own, text = class_named(name, f"{key}: {entry}", one, classes), form(str(entry))
         if found.setdefault(text, own) != own:
-            raise ConfigError(f"task {name}: {key}: {entry} is given to both {found[text]} and {own}; keep one")
+            raise ConfigError(
+                f"task {name}: {key}: {entry} is given to both {found[text]} and {own}; keep one"
+            )
     without = [one for one in classes if key == "codes" and found and one not in found.values()]
     if without:
         raise ConfigError(f"task {name}: codes: no code stands for {' or '.join(without)}; add one")
@@ -106,7 +108,7 @@ def named_classes(
 def check_left_out(
     name: str,
     left_out: Sequence[str | int],
-    codes: Mapping[str | int, str],
+    codes: Mapping[Any, str],
     folders: Mapping[str, str],
 ) -> tuple[str, ...]:
     """Return the labels and names of folders that are left out, as text.

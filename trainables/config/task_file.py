@@ -32,8 +32,9 @@ def read_tasks(path: Path) -> dict[str, Task]:
             `question`, `metric`, `codes`, `folders`, `left_out` and `takes_table`.
 
     Raises:
-        ConfigError: If the file cannot be read, or a definition is not one; the message names the file, the task
-            and the key, with the nearest key if there is none of that name.
+        ConfigError: If the file cannot be read, or a definition is not one; the message names the file, the
+            task and the key.
+        UnknownNameError: If there is no such key; the message holds the nearest one.
     """
     try:
         found = load_yaml(path.read_bytes())

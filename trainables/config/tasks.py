@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from trainables.common.types import IntArray
 
 LabelCodes = Literal["task", "pisa", "003"]  # code books that a user can name
-StoredCodes = Literal["task", "pisa", "003", "own"]  # and `own`: class indices by the definition of an own task
+StoredCodes = Literal[
+    "task", "pisa", "003", "own"
+]  # and `own`: class indices by the definition of an own task
 UpperFolders = Literal["patients", "other"]  # what folders above the class folders are
 
 LEFT_OUT: Final = -1  # a row that has no part in the task, such as a baseline patch in benign_malignant
@@ -68,9 +70,9 @@ class Task:
     Raises:
         ConfigError: If the parts do not fit together; the message names the task and the part.
 
-    >>> density = Task("density", ("a", "b", "c", "d"), is_ordinal=True, codes={1: "A", 2: "B", 3: "C", 4: "D"})
+    >>> density = Task("density", ("a", "b", "c"), is_ordinal=True, codes={1: "A", 2: "B", 3: "C"})
     >>> density.codes, density.is_own
-    ({'1': 'a', '2': 'b', '3': 'c', '4': 'd'}, True)
+    ({'1': 'a', '2': 'b', '3': 'c'}, True)
     >>> Task("grade", ("malignant", "benign"), positive="malignant").classes
     ('benign', 'malignant')
     """
@@ -103,9 +105,8 @@ class Task:
         check_name(self.name)
         check_classes(self.name, self.classes, is_ordinal=self.is_ordinal)
         ordered, positive = with_positive_last(self.name, self.classes, self.positive)
-        codes = self.codes
-        if ordered != self.classes and not codes:
-            codes = codes_in_listed_order(self.classes)
+        is_reordered = ordered != self.classes and not self.codes
+        codes: Mapping[Any, str] = codes_in_listed_order(self.classes) if is_reordered else self.codes
         changes = {
             "classes": ordered,
             "positive": positive,

@@ -150,7 +150,9 @@ def default_data(task: Task) -> str:
     ('phantom', 'wisconsin')
     """
     if task.is_own:
-        raise ConfigError(f"task {task.name} is your own, so it needs data of yours: give them with --data PATH")
+        raise ConfigError(
+            f"task {task.name} is your own, so it needs data of yours: give them with --data PATH"
+        )
     return "wisconsin" if task.takes_table else "phantom"
 
 
@@ -167,8 +169,8 @@ def is_built_in(data: str) -> bool:
 def _check_stated_codes(given: LabelCodes | None, task: Task) -> None:
     if task.is_own and given not in (None, "task"):
         raise DataError(
-            f"task {task.name} says itself what labels mean (codes: in its definition), against --label-codes "
-            f"{given}; leave that option out"
+            f"task {task.name} says itself what labels mean (codes: in its definition), against "
+            f"--label-codes {given}; leave that option out"
         )
 
 

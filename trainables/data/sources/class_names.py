@@ -50,9 +50,9 @@ def _own_books(task: Task) -> tuple[ClassNames, ...]:
     place = {name: index for index, name in enumerate(task.classes)}
     names = {plain_name(name): index for name, index in place.items()}
     folders = {folder: place[name] for folder, name in task.folders.items()}
-    codes = {plain_name(code): place[name] for code, name in task.codes.items()}
+    codes = {plain_name(str(code)): place[name] for code, name in task.codes.items()}
     numbers = {str(index): index for index in place.values()}
-    left_out = {plain_name(name): LEFT_OUT for name in task.left_out}
+    left_out = {plain_name(str(name)): LEFT_OUT for name in task.left_out}
     return (
         ClassNames("own", names | folders | left_out),
         ClassNames("own", (codes or numbers) | left_out),
@@ -92,7 +92,9 @@ def expected_names(task: Task) -> str:
     """Return the names that class folders may have, in words."""
     if task.is_own:
         named = ", ".join(dict.fromkeys((*task.classes, *task.folders)))
-        codes = f", or by its codes {', '.join(task.codes)}" if task.codes else ", or by numbers from 0"
+        codes = (
+            f", or by its codes {', '.join(map(str, task.codes))}" if task.codes else ", or by numbers from 0"
+        )
         return f"as task {task.name} says: {named}{codes}; others belong under its folders: or left_out:"
     return (
         f"{' and '.join(task.classes)}, 0 and 1, findings ({', '.join(FINDINGS)}), "

@@ -95,12 +95,11 @@ def _class_names_of(
             f"{base} must hold class folders ({expected_names(task)}) with images; it holds no folder"
         )
     names = class_names(_named(places, task, given), task, given)
-    codes = {names.code(_class_of(place, names)) for place in places} - {LEFT_OUT}
-    if len(codes) == 1:
-        raise OneClassError(
-            f"{base} holds only one class folder, {_class_of(places[0], names).name}; "
-            f"task {task.name} needs {' and '.join(task.classes)}"
-        )
+    folders = [_class_of(place, names) for place in places]
+    kept = [folder for folder in folders if names.code(folder) != LEFT_OUT]
+    if len({names.code(folder) for folder in kept}) < 2:
+        only = f"only one class folder, {kept[0].name}" if kept else "no class folder of the task"
+        raise OneClassError(f"{base} holds {only}; task {task.name} needs {' and '.join(task.classes)}")
     return names
 
 

@@ -57,12 +57,12 @@ def _code_book(task: Task) -> tuple[Mapping[str, int], Any]:
     """Label in its form -> class index, and the function that brings a label into that form."""
     place = {name: index for index, name in enumerate(task.classes)}
     if task.codes:
-        left_out = dict.fromkeys(task.left_out, LEFT_OUT)
-        return {code: place[name] for code, name in task.codes.items()} | left_out, code_text
+        left_out = {str(code): LEFT_OUT for code in task.left_out}
+        return {str(code): place[name] for code, name in task.codes.items()} | left_out, code_text
     names = {plain_name(name): index for name, index in place.items()}
     # Classes that are called 1, 2, ... are their own numbers; counting from 0 would mean something else.
     numbers = {} if any(name.isdigit() for name in names) else {str(index): index for index in place.values()}
-    return numbers | names | {plain_name(one): LEFT_OUT for one in task.left_out}, plain_name
+    return numbers | names | {plain_name(str(one)): LEFT_OUT for one in task.left_out}, plain_name
 
 
 def _texts(labels: NDArray[Any], count: int, where: str) -> list[str]:
@@ -70,7 +70,8 @@ def _texts(labels: NDArray[Any], count: int, where: str) -> list[str]:
         return list(map(str, parse_labels(labels, count, where).tolist()))
     if labels.shape != (count,):
         raise DataError(
-            f"{where} must hold one label an image: there are {count} images, and labels of shape {labels.shape}"
+            f"{where} must hold one label an image: there are {count} images, "
+            f"and labels of shape {labels.shape}"
         )
     decoded = np.char.decode(labels, "utf-8") if labels.dtype.kind == "S" else labels
     return [code_text(text) for text in decoded.tolist()]
