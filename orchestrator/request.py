@@ -12,6 +12,7 @@ from results.run.records import SearchRecord
 from results.run.run_folder import RunFolder
 from results.run.search_request import DEFAULT_FOLDS, SearchRequest, flag_of, parse_request
 from results.run.storage_url import without_password
+from results.scores.metrics import metric_named
 from search_spaces.registry import space_for
 from trainables.common.errors import ConfigError, UnknownNameError
 from trainables.common.plain_yaml import PlainYamlError, load_yaml
@@ -42,7 +43,10 @@ def check_request(request: SearchRequest) -> RunFolder:
         OrchestrateError: On an unknown task or space, options that exclude each other, or a run folder that
             exists.
     """
-    space_for(request.task_definition, request.space)
+    task = request.task_definition
+    space_for(task, request.space)
+    if task.metric is not None:
+        metric_named(task.metric)
     if request.holdout is not None and request.folds is not None:
         raise ConfigError(
             f"--holdout {request.holdout:g} has one validation part and --folds {request.folds} has "

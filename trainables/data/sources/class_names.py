@@ -92,10 +92,8 @@ def expected_names(task: Task) -> str:
     """Return the names that class folders may have, in words."""
     if task.is_own:
         named = ", ".join(dict.fromkeys((*task.classes, *task.folders)))
-        codes = (
-            f", or by its codes {', '.join(map(str, task.codes))}" if task.codes else ", or by numbers from 0"
-        )
-        return f"as task {task.name} says: {named}{codes}; others belong under its folders: or left_out:"
+        codes = f"its codes ({', '.join(map(str, task.codes))})" if task.codes else "numbers from 0"
+        return f"{named}, or {codes}, as task {task.name} says (folders: and left_out: take in others)"
     return (
         f"{' and '.join(task.classes)}, 0 and 1, findings ({', '.join(FINDINGS)}), "
         "or code numbers with --label-codes"
