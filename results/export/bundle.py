@@ -202,7 +202,9 @@ def _manifest_draft(run: RunFolder, opened: OpenedModel, kept: OutOfFold, opset:
         members=_members(opened),
         calibration=chosen.calibration,
         data=_training_data(run, opened, kept),
-        out_of_fold=OutOfFoldScores(how=_how_scored(opened), auc=chosen.auc, metrics=chosen.metrics),
+        out_of_fold=OutOfFoldScores(
+            how=_how_scored(opened), auc=chosen.auc, metrics=chosen.metrics, ordinal=dict(chosen.ordinal)
+        ),
         test=_test_scores(run, opened),
         parity=ParityCheck(images=0, onnx_difference=0.0, out_of_fold_difference=None),
         onnx_opset=opset,
@@ -212,6 +214,7 @@ def _manifest_draft(run: RunFolder, opened: OpenedModel, kept: OutOfFold, opset:
         created_at=datetime.now(UTC),
         extra_inputs=_extra_inputs(opened),
         is_refitted=chosen.is_refitted,
+        is_ordinal=chosen.is_ordinal,
     )
 
 
@@ -328,6 +331,7 @@ def _test_scores(run: RunFolder, opened: OpenedModel) -> TestScores | str:
                 images=result.images,
                 groups=result.groups,
                 metrics=result.metrics,
+                ordinal={name: score.test for name, score in result.ordinal.items()},
             )
     return "not opened"
 
