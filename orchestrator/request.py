@@ -109,6 +109,8 @@ def with_own_task(asked: Mapping[str, Any]) -> dict[str, Any]:
     found, own = dict(asked), asked.get("own_task")
     if isinstance(own, str | Path):
         found["own_task"] = task_in(Path(own), asked.get("task"))
+    elif isinstance(own, Mapping):  # as a run has recorded it
+        found["own_task"] = Task(**own)
     if "task" not in found and own is None:
         raise ConfigError(
             "no task is given: orchestrate search TASK, `task:` in the file of --config, or one of your own "

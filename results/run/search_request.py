@@ -326,7 +326,7 @@ class SearchRequest(BaseModel):
             task = found["task"]
             found |= {"task": task.name, "own_task": task if task.is_own else found.get("own_task")}
         own = found.get("own_task")
-        if own is not None and "task" not in found:
+        if isinstance(own, Task | Mapping) and "task" not in found:
             found["task"] = own.name if isinstance(own, Task) else own.get("name")
         return found
 

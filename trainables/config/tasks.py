@@ -97,9 +97,8 @@ class Task:
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(str(part) for part in first["loc"] if not isinstance(part, type))
-            raise ConfigError(
-                f"definition of a task: {place}: {first['msg']}, found {first['input']!r}"
-            ) from error
+            said = f"{place}: {first['msg']}" if place else first["msg"]
+            raise ConfigError(f"definition of a task: {said}, found {first['input']!r}") from error
 
     def __post_init__(self) -> None:
         check_name(self.name)

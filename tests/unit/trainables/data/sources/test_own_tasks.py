@@ -203,13 +203,13 @@ def test_the_rows_that_are_left_out_have_no_part_in_training(tmp_path: Path) -> 
 
 
 def test_label_codes_cannot_be_said_against_the_definition(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="task density says itself what labels mean .*--label-codes pisa"):
+    with pytest.raises(DataError, match=r"task density says itself what labels mean .*--label-codes pisa"):
         load(npz(tmp_path), DENSITY, tmp_path / "store", label_codes="pisa")
 
 
 def test_the_phantom_is_no_data_of_an_own_task_unless_it_is_asked_for(tmp_path: Path) -> None:
     with pytest.raises(
-        ConfigError, match="task density is your own, so it needs data of yours: add --data PATH"
+        ConfigError, match="task density is your own, so it needs data of yours: give them with --data PATH"
     ):
         default_data(DENSITY)
     findings = ("none", "benign mass", "malignant mass", "benign calc", "malignant calc")
