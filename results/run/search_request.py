@@ -480,6 +480,5 @@ def _kind_text(field: FieldInfo) -> str:
         Path: "a path",
         tuple: "a list of texts",
         dict: "names and values",
-        Task: "a file that defines a task, or a definition",
     }
     return words[get_origin(kind) or kind]

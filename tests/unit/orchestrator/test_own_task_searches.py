@@ -81,7 +81,7 @@ def test_a_definition_of_another_name_or_of_a_built_in_one_is_refused() -> None:
         parse_request({"task": "idc", "own_task": GRADES})
     with pytest.raises(ConfigError, match="task idc is built in"):
         parse_request({"own_task": Task("idc", ("a", "b"))})
-    with pytest.raises(ConfigError, match="definition of a task: Input should be a dictionary .* found 3"):
+    with pytest.raises(ConfigError, match=r"definition of a task: Input should be a dictionary .* found 3"):
         parse_request({"task": "grades", "own_task": 3})
 
 

@@ -44,7 +44,7 @@ def by_own_codes(labels: NDArray[Any], task: Task, count: int, where: str, notes
     unknown = [text for text in counts if form(text) not in book]
     if unknown:
         raise DataError(_about_unknown(unknown, counts, book, task, where))
-    listed = ", ".join(f"{code} {task.classes[index]}" for code, index in book.items() if index != LEFT_OUT)
+    listed = ", ".join(f"{code}={task.classes[index]}" for code, index in book.items() if index != LEFT_OUT)
     notes.append(f"label codes: those of task {task.name} ({listed})")
     left_out = {text: number for text, number in counts.items() if book[form(text)] == LEFT_OUT}
     if left_out:

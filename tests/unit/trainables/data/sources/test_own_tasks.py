@@ -126,7 +126,7 @@ def test_labels_of_a_file_are_read_by_the_codes(
     found, notes = load(npz(tmp_path, labels=np.array(labels)), DENSITY, tmp_path / "store")
     assert classes_of(found, DENSITY) == classes
     assert found.label_codes == "own"
-    assert any(note.startswith("label codes: those of task density (1 A, 2 B") for note in notes)
+    assert any(note.startswith("label codes: those of task density (1=A, 2=B") for note in notes)
     assert any(note.startswith("left out, as task density says: ") for note in notes)
 
 
