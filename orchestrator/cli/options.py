@@ -2,6 +2,7 @@
 
 import argparse
 import typing
+from pathlib import Path
 from typing import Any, Literal
 
 from results.run.search_request import GROUPS, SearchRequest, bounds_text, facts_of, flag_of, plain_type
@@ -12,13 +13,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
     An option that is not given is missing in the parsed arguments, so that a file or a recipe may set it.
     """
-    groups = {
-        name: parser.add_argument_group(title.lower()) for name, title in GROUPS.items() if name != "task"
-    }
+    groups = {name: parser.add_argument_group(title.lower()) for name, title in GROUPS.items()}
     for name, field in SearchRequest.model_fields.items():
         facts = facts_of(name)
-        if facts["group"] == "task":
-            parser.add_argument(
+        if field.is_required():
+            groups[facts["group"]].add_argument(
                 name, metavar=facts["metavar"], nargs="?", default=argparse.SUPPRESS, help=field.description
             )
             continue
@@ -26,6 +25,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         kind = plain_type(field.annotation)
         if kind is bool:
             settings["action"] = "store_false" if field.default is True else "store_true"
+        elif facts.get("is_file"):
+            settings |= {"type": Path, "metavar": facts["metavar"]}
         elif typing.get_origin(kind) is Literal:
             settings["choices"] = typing.get_args(kind)
         elif typing.get_origin(kind) in (tuple, dict):
@@ -61,7 +62,7 @@ def reference_page() -> str:
         ]
         for name, field in SearchRequest.model_fields.items():
             if facts_of(name)["group"] == group:
-                typed = "`TASK`" if group == "task" else _typed(name)
+                typed = "`TASK`" if SearchRequest.model_fields[name].is_required() else _typed(name)
                 cells = [f"`{name}`", typed, field.description or "", _range(name), _default(name) or "none"]
                 lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines) + "\n"
@@ -90,7 +91,7 @@ def _default(name: str) -> str:
     field, shown = SearchRequest.model_fields[name], facts_of(name).get("shown_default")
     if shown is not None:
         return str(shown)
-    if facts_of(name)["group"] == "task" or field.default is None:
+    if field.is_required() or field.default is None:
         return ""
     if isinstance(field.default, bool):
         return "yes" if field.default else "no"

@@ -18,11 +18,10 @@ from results.run.run_folder import RunFolder
 from results.run.versions import package_versions
 from search_spaces.context import SpaceContext
 from search_spaces.enqueue import InitialPoint
-from search_spaces.registry import Space, file_in_working_folder, space_named
+from search_spaces.registry import Space, file_in_working_folder, space_for
 from trainables.common.errors import ConfigError, DataError, UnknownNameError
 from trainables.common.files import set_aside
 from trainables.common.text import command_text, typed_path
-from trainables.config.tasks import task_named
 from trainables.data.sources import load_patch_set
 
 RETRIED: Final[tuple[Cause, ...]] = ("lost_worker", "environment")  # causes that are gone, as a rule
@@ -120,8 +119,8 @@ def _open_data(run: RunFolder, record: SearchRecord, notify: Notify) -> None:
         notify(f"the stored copy of the data is gone; reading {record.request.data} again")
         patch_set, _ = load_patch_set(
             str(record.request.data),
-            task=task_named(record.task),
-            label_codes=record.label_codes,  # type: ignore[arg-type]
+            task=record.task_definition,
+            label_codes=None if record.label_codes == "own" else record.label_codes,  # type: ignore[arg-type]
             store=Path(record.store),
             source=record.request.source,
             max_value=record.request.max_value,
@@ -170,7 +169,7 @@ def _space(run: RunFolder, record: SearchRecord, said: str | None, notify: Notif
         )
     if record.request.space is not None:
         notify(f"search space: {name}" + (f" from {file}" if file else ""))
-    return space_named(name)
+    return space_for(record.task_definition, record.request.space)
 
 
 def _is_where_it_was_made(run: RunFolder, record: SearchRecord) -> bool:

@@ -108,7 +108,7 @@ def _search_record(preflight: Preflight, name: str, command: str) -> SearchRecor
         fingerprint=patch_set.fingerprint,
         max_value=patch_set.max_value,
         store=str(preflight.store),
-        metrics=request.metrics or (DEFAULT_METRIC,),
+        metrics=request.metrics or (preflight.task.metric or DEFAULT_METRIC,),
         space_context=context.model_dump(mode="json"),
         backbones=context.backbones,
         left_out=preflight.feasible.left_out,

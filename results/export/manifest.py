@@ -129,11 +129,13 @@ class OutOfFoldScores(FrozenModel):
         how: Description of their computation, in a sentence.
         auc: Mean AUC over folds, with its patient-clustered 95 % interval.
         metrics: Value of every metric, by name.
+        ordinal: Scores of ordered classes, by name; empty where the classes have no order.
     """
 
     how: str
     auc: Interval
     metrics: dict[str, FiniteFloat]
+    ordinal: dict[str, FiniteFloat] = Field(default_factory=dict)
 
 
 class TestScores(FrozenModel):
@@ -145,6 +147,7 @@ class TestScores(FrozenModel):
         images: Number of images of the test part.
         groups: Number of their patients, or of images where patients are unknown.
         metrics: Value of every metric with its 95 % interval, by name.
+        ordinal: Scores of ordered classes, by name; empty where the classes have no order.
     """
 
     __test__ = False
@@ -154,6 +157,7 @@ class TestScores(FrozenModel):
     images: int
     groups: int
     metrics: dict[str, Interval]
+    ordinal: dict[str, Interval] = Field(default_factory=dict)
 
 
 class ParityCheck(FrozenModel):
@@ -204,6 +208,7 @@ class Manifest(FrozenModel):
             folds, so that scores are too high.
         is_refitted: The members are models trained on the whole training part; calibration, threshold and
             out-of-fold scores are those of the fold models that they replace.
+        is_ordinal: The classes are in an order of degree.
     """
 
     format: int = FORMAT
@@ -232,6 +237,7 @@ class Manifest(FrozenModel):
     extra_inputs: tuple[ExtraInput, ...] = ()
     split: SplitName = GROUPED
     is_refitted: bool = False
+    is_ordinal: bool = False
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Manifest":

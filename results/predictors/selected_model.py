@@ -1,7 +1,7 @@
 """Lookup of the model that a user names: an ensemble, or a single trial. It reads files of the run only."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from results.ensembles.build import BEST, read_ensemble
 from results.ensembles.methods import FittedEnsemble
@@ -13,7 +13,7 @@ from results.run.split_labels import GROUPED, SplitName
 from results.scores.auc_interval import auc_interval
 from results.scores.calibration import Platt
 from results.scores.decision_rule import DecisionRule, fit_decision_rule
-from results.scores.fold_scores import out_of_fold_metrics
+from results.scores.fold_scores import out_of_fold_metrics, out_of_fold_ordinal_metrics
 from results.scores.interval import Interval
 
 
@@ -30,6 +30,9 @@ class SelectedModel:
         auc: Mean fold AUC with its 95 % interval. Nested for an ensemble; for a trial it is the score that it
             was selected by, and so too high.
         metrics: Value of every metric in `METRICS`, out of fold.
+        is_ordinal: True where the classes are in an order of degree.
+        ordinal: Value of every metric in `ORDINAL_METRICS`, out of fold; empty unless the classes are in an
+            order.
         is_trial: True for a single trial.
         split: Name of the kind of split, which its scores carry.
         is_refitted: Its members predict with models trained on the whole training part; calibration,
@@ -49,6 +52,8 @@ class SelectedModel:
     split: SplitName = GROUPED
     is_refitted: bool = False
     refit_digest: str | None = None
+    is_ordinal: bool = False
+    ordinal: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def calibration(self) -> Platt | None:
@@ -102,6 +107,8 @@ def resolve_model(
         metrics=dict(nested.metrics),
         is_trial=False,
         split=found.split,
+        is_ordinal=run.search().task_definition.is_ordinal,
+        ordinal=dict(nested.ordinal),
     )
 
 
@@ -114,6 +121,7 @@ def has_classical_member(run: RunFolder, trials: Sequence[int]) -> bool:
 def _single(run: RunFolder, number: int) -> SelectedModel:
     _check_weights(run, number)
     search, out_of_fold = run.search(), run.out_of_fold(number)
+    is_ordinal = search.task_definition.is_ordinal
     return SelectedModel(
         name=f"trial {number}",
         trials=(number,),
@@ -124,6 +132,8 @@ def _single(run: RunFolder, number: int) -> SelectedModel:
         metrics=out_of_fold_metrics(out_of_fold),
         is_trial=True,
         split=search.split_name,
+        is_ordinal=is_ordinal,
+        ordinal=out_of_fold_ordinal_metrics(out_of_fold) if is_ordinal else {},
     )
 
 

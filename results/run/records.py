@@ -20,6 +20,7 @@ from results.run.search_request import SearchRequest, parse_request
 from results.run.split_labels import GROUPED, NAIVE, SplitName
 from trainables.common.frozen import FrozenModel
 from trainables.common.types import FloatArray, IntArray
+from trainables.config.tasks import Task
 from trainables.features.feature_use import FeatureUse
 
 State = Literal["complete", "pruned", "failed"]
@@ -127,6 +128,15 @@ class SearchRecord(FrozenModel):
     def task(self) -> str:
         """Name of the task."""
         return self.request.task
+
+    @property
+    def task_definition(self) -> Task:
+        """The task, as the search was started with it.
+
+        Raises:
+            UnknownNameError: If there is no built-in task of that name any more.
+        """
+        return self.request.task_definition
 
     def with_options(self, **changes: Any) -> "SearchRecord":
         """Return the record of the same search with other options.

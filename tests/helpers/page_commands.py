@@ -74,7 +74,9 @@ def _orchestrate(words: list[str]) -> None:
         parsed = build_parser().parse_args(words[1:])
     except SystemExit as error:
         raise AssertionError(f"orchestrate does not understand {shlex.join(words)}") from error
-    if parsed.verb in ("search", "plan") and parsed.config is None:
+    own_task = getattr(parsed, "own_task", None)
+    has_files = own_task is None or (ROOT / own_task).is_file()  # an example may name a file of the reader's
+    if parsed.verb in ("search", "plan") and parsed.config is None and has_files:
         request = request_of(parsed)
         for recipe in request.recipes:
             recipe_named(recipe, request.task)
