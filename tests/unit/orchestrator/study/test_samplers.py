@@ -7,11 +7,18 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from orchestrator.study import samplers
+from orchestrator.study import window as windows
 from orchestrator.study.journal import RunJournal
-from orchestrator.study.samplers import BoundedSampler, window
+from orchestrator.study.sampler import SamplingFacts
+from orchestrator.study.samplers import sampler_named
+from orchestrator.study.window import window
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+
+
+def tpe(seed: int) -> Any:
+    facts = SamplingFacts(seed, trials=24, directions=("maximize",), epochs=20, settings=dict)
+    return sampler_named("tpe").build(facts)
 
 
 def study_of(values: list[float | None]) -> optuna.Study:
@@ -42,7 +49,7 @@ def test_a_short_study_is_seen_whole() -> None:
 
 def test_the_sampler_sees_no_more_than_its_window(monkeypatch: pytest.MonkeyPatch) -> None:
     study, seen = study_of([0.5] * 150), list[int]()
-    study.sampler = sampler = BoundedSampler(0)
+    study.sampler = sampler = tpe(0)
     inner = sampler._sampler.sample_relative
 
     def watch(view: Any, trial: Any, space: Any) -> Any:
@@ -51,13 +58,13 @@ def test_the_sampler_sees_no_more_than_its_window(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(sampler._sampler, "sample_relative", watch)
     study.ask().suggest_float("x", 0.0, 1.0)
-    assert seen == [samplers.BEST + samplers.RECENT + 1]  # the trial that is drawn is running
+    assert seen == [windows.BEST + windows.RECENT + 1]  # the trial that is drawn is running
 
 
 def test_a_short_study_is_sampled_as_by_optunas_own() -> None:
     drawn = []
     for sampler in (
-        BoundedSampler(3),
+        tpe(3),
         optuna.samplers.TPESampler(seed=3, n_startup_trials=8, multivariate=True, group=True),
     ):
         study = study_of([number / 40 for number in range(40)])

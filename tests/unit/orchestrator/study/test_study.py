@@ -3,6 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from search_methods import search_method
 from space_context import NARROW
 
 from orchestrator.study.study import InvalidPointError, OptunaStudy, open_study
@@ -21,12 +22,12 @@ def new_study(journal: Path, trials: int = 6, function: Any = line, **options: A
         "storage": None,
         "journal": journal,
         "name": "t/n",
-        "seed": 0,
-        "epochs": 20,
         "is_new": not journal.exists(),
     }
-    study = open_study(**(defaults | options))
-    return OptunaStudy(study, Space("line", function, ()), NARROW, {}, trials=trials)
+    asked = {name: options.pop(name) for name in ("seed", "metrics", "sampler", "pruner") if name in options}
+    method = search_method(trials=trials, **asked)
+    defaults["directions"] = method.objectives.directions
+    return OptunaStudy(open_study(**(defaults | options)), Space("line", function, ()), NARROW, {}, method)
 
 
 def record(number: int, state: str = "complete", value: float | None = 0.5, cause: Any = None) -> TrialRecord:
