@@ -12,6 +12,8 @@ from types import MappingProxyType
 from typing import Final
 
 from orchestrator.cli.options import reference_page
+from orchestrator.study.pruners import pruners
+from orchestrator.study.samplers import samplers
 from results.ensembles.methods import METHODS
 from trainables.config.tasks import TASKS
 from trainables.data.sources import SOURCES
@@ -60,8 +62,34 @@ def methods() -> str:
     return "\n".join(["| method | what it does |", "| --- | --- |", *rows])
 
 
+def sampler_table() -> str:
+    """Samplers with what they do and whether they take several metrics."""
+    rows = [
+        f"| `{name}` | {sampler.about} | {'yes' if sampler.takes_many_metrics else 'no'} |"
+        for name, sampler in sorted(samplers().items())
+    ]
+    return "\n".join(["| sampler | what it proposes | several metrics |", "| --- | --- | --- |", *rows])
+
+
+def pruner_table() -> str:
+    """Pruners with what they do and the share of trials that the plan lets outlive a comparison."""
+    rows = [
+        f"| `{name}` | {pruner.about} | {pruner.survival:.0%} |" for name, pruner in sorted(pruners().items())
+    ]
+    head = ["| pruner | what it does | share that goes on in a plan |", "| --- | --- | --- |"]
+    return "\n".join([*head, *rows])
+
+
 MADE: Final[Mapping[str, Callable[[], str]]] = MappingProxyType(
-    {"rooms": rooms, "tasks": tasks, "sources": sources, "backbones": backbones, "methods": methods}
+    {
+        "rooms": rooms,
+        "tasks": tasks,
+        "sources": sources,
+        "backbones": backbones,
+        "methods": methods,
+        "samplers": sampler_table,
+        "pruners": pruner_table,
+    }
 )
 
 

@@ -49,6 +49,18 @@ def shown_as(
     )
 
 
+def quick_gp(*, seed: int, startup_trials: int) -> optuna.samplers.GPSampler:
+    """Return Optuna's Gaussian process with fewer starts of its search for the next point.
+
+    With some fifty settings, most of them choices, its ten starts take a second of a whole core.
+    """
+    sampler = optuna.samplers.GPSampler(
+        seed=seed, n_startup_trials=startup_trials, warn_independent_sampling=False
+    )
+    sampler._n_preliminary_samples, sampler._n_local_search = 512, 3
+    return sampler
+
+
 class StudyView:
     """A study that shows some of its trials; everything else passes through to the study.
 

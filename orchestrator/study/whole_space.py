@@ -142,7 +142,7 @@ class WholeSpaceSampler(BaseSampler):
         seen = {name: own.seen for name, own in self.settings.items()}
         if not seen:
             return {}
-        shown: Any = StudyView(study, self._shown(study.get_trials(deepcopy=False)))
+        shown: Any = StudyView(study, self._shown(study.get_trials(deepcopy=False), trial.number))
         proposed = self._sampler.sample_relative(shown, trial, seen)
         if not proposed:  # it has not learned anything yet
             draw = self._random.sample_independent
@@ -162,14 +162,14 @@ class WholeSpaceSampler(BaseSampler):
         """Draw one of the other settings."""
         return self._independent.sample_independent(study, trial, param_name, param_distribution)
 
-    def _shown(self, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-        """The trials as the sampler sees them."""
+    def _shown(self, trials: Sequence[FrozenTrial], asked_for: int) -> list[FrozenTrial]:
+        """The trials as the sampler sees them, without the one that is asked for."""
         ended = [trial for trial in trials if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
         worst = _worst_values(ended, self._facts.directions)
         constraints = _worst_constraints(ended)
         shown = []
         for trial in trials if self._choose is None else self._choose(trials):
-            if trial.state is TrialState.RUNNING:
+            if trial.state is TrialState.RUNNING and trial.number != asked_for:
                 shown.append(self._fill(trial, None, {}))
             elif trial.state is TrialState.COMPLETE:
                 if trial.number not in self._filled:

@@ -10,15 +10,14 @@ import functools
 
 import optuna
 
+from orchestrator.study.optuna_private import quick_gp
 from orchestrator.study.sampler import Sampler, SamplingFacts
 from orchestrator.study.whole_space import WholeSpaceSampler
 from orchestrator.study.window import window
 
 
 def _build(facts: SamplingFacts) -> optuna.samplers.BaseSampler:
-    own = optuna.samplers.GPSampler(
-        seed=facts.seed, n_startup_trials=facts.startup_trials, warn_independent_sampling=False
-    )
+    own = quick_gp(seed=facts.seed, startup_trials=facts.startup_trials)
     choose = functools.partial(window, directions=facts.directions)
     return WholeSpaceSampler(own, facts, choose=choose)
 
