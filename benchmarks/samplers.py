@@ -33,9 +33,9 @@ from orchestrator.study.pruners import DEFAULT, pruner_names
 from orchestrator.study.samplers import sampler_names
 from orchestrator.study.study import OptunaStudy, open_study
 from orchestrator.study.trial_spec import TrialSpec
-from orchestrator.tuning.setup import Prepared, prepare_search
+from orchestrator.tuning.setup import prepare_search
 from orchestrator.tuning.trial_runner import TrialRunner
-from results.run.records import OutOfFold, TrialRecord
+from results.run.records import OutOfFold, SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
 from results.scores.metrics import mean_fold_auc
 from results.scores.selection import selected_again
@@ -130,15 +130,15 @@ class Trainer:
             began = now if step.epochs else began
 
 
-def run_arm(prepared: Prepared, trainer: Trainer) -> Arm:
+def run_arm(search: SearchRecord, journal: Path, trainer: Trainer) -> Arm:
     """Run one search without Ray: ask, show epochs, tell."""
-    run, record = prepared.run, prepared.record
+    journal.unlink(missing_ok=True)  # of an arm that was interrupted
     study = OptunaStudy(
-        open_study(storage=None, journal=run.path / "ablation.log", name="ablation", is_new=True),
-        space_named(record.request.space_name),
-        SpaceContext.model_validate(record.space_context),
-        record.request.fixed_params,
-        method_of(record),
+        open_study(storage=None, journal=journal, name="ablation", is_new=True),
+        space_named(search.request.space_name),
+        SpaceContext.model_validate(search.space_context),
+        search.request.fixed_params,
+        method_of(search),
     )
     asked, epochs, seconds, so_far, found = list[float](), 0, 0.0, list[float](), list[OutOfFold]()
     while True:
@@ -180,20 +180,22 @@ def _value(predictions: OutOfFold) -> float:
     return float(mean_fold_auc(predictions.labels, predictions.probabilities[None], predictions.folds)[0])
 
 
-def prepare(work: Path, name: str, **options: Any) -> Prepared:
-    """Prepare a search in a new run folder, which takes the place of an unfinished one."""
-    request = SearchRequest(
-        task=TASK,
-        name=name,
-        runs=work / "runs",
-        store=work / "store",
-        may_download=False,
-        epochs=_EPOCHS,
-        trial_minutes=2.0,
-        **options,
-    )
-    shutil.rmtree(work / "runs" / TASK / name, ignore_errors=True)
-    return prepare_search(request, this_machine, lambda message: None)
+def prepared_run(work: Path, name: str, **options: Any) -> RunFolder:
+    """Return the run folder of a seed: its split, its space, and the trials that are trained in it."""
+    run = RunFolder(work / "runs" / TASK / name)
+    if not run.search_file.exists():
+        request = SearchRequest(
+            task=TASK,
+            name=name,
+            runs=work / "runs",
+            store=work / "store",
+            may_download=False,
+            epochs=_EPOCHS,
+            trial_minutes=2.0,
+            **options,
+        )
+        prepare_search(request, this_machine, lambda message: None)
+    return run
 
 
 def arms() -> list[tuple[str, str]]:
@@ -207,13 +209,10 @@ def ran_arm(work: Path, data: str, sampler: str, pruner: str, seed: int, trials:
     name = f"{Path(data).stem}-{trials}-{seed}"
     file = work / "arms" / f"{name}-{sampler}-{pruner}.json"
     if not file.exists():
-        options = {"data": data, "seed": seed, "trials": trials}
-        trainer_run = RunFolder(work / "runs" / TASK / name)
-        if not trainer_run.search_file.exists():
-            prepare(work, name, **options)
-        prepared = prepare(work, f"{name}-{sampler}-{pruner}", sampler=sampler, pruner=pruner, **options)
-        arm = run_arm(prepared, Trainer(trainer_run))
         file.parent.mkdir(parents=True, exist_ok=True)
+        run = prepared_run(work, name, data=data, seed=seed, trials=trials)
+        search = run.search().model_copy(update={"sampler": sampler, "pruner": pruner})
+        arm = run_arm(search, file.with_suffix(".log"), Trainer(run))
         write_atomically(file, json.dumps(asdict(arm)).encode())
     return Arm(**json.loads(file.read_text()))
 

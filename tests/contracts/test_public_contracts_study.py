@@ -26,7 +26,7 @@ class TestRandom(SamplerContract):
 
 class TestGp(SamplerContract):
     sampler = "gp"
-    trials = 30
+    trials = 20
 
 
 class TestCmaes(SamplerContract):

@@ -30,7 +30,7 @@ def grid_of(range_: BaseDistribution) -> list[Any]:
     """Return the values of a setting on the grid, in increasing order for numbers.
 
     >>> grid_of(IntDistribution(1, 100)), grid_of(FloatDistribution(1e-4, 1e0, log=True))
-    ([1, 26, 50, 75, 100], [0.0001, 0.001, 0.01, 0.1, 1.0])
+    ([1, 26, 51, 75, 100], [0.0001, 0.001, 0.01, 0.1, 1.0])
     """
     if isinstance(range_, CategoricalDistribution):
         return list(range_.choices)
