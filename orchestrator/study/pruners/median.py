@@ -21,5 +21,5 @@ MEDIAN = Pruner(
     _build,
     "every five epochs, a trial stops whose best so far is worse than the median of the trials that finished",
     decides_at=_decides_at,
-    survival=0.6,
+    survival=0.4,
 )

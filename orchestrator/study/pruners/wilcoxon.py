@@ -97,6 +97,6 @@ WILCOXON = Pruner(
     "at epochs 5, 10, 20, ... a trial stops whose folds are worse than those of the best trial, by a "
     "one-sided signed-rank test (p up to 0.1)",
     decides_at=at_doubling_epochs,
-    survival=0.7,
+    survival=0.25,
     fewest_folds=4,
 )
