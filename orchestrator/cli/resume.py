@@ -2,7 +2,7 @@
 
 import argparse
 
-from orchestrator.cli.common import add_run
+from orchestrator.cli.common import add_format, add_run
 from orchestrator.reporting.console import messages
 
 HELP = "go on with a search that was interrupted or killed"
@@ -43,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--sampler", metavar="MODULE:FUNCTION", help="its own sampler, likewise")
     parser.add_argument("--pruner", metavar="MODULE:FUNCTION", help="its own pruner, likewise")
+    add_format(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -63,4 +64,4 @@ def run(arguments: argparse.Namespace) -> int:
         notify=notify_on(console),
         open_view=terminal_view(console),
     )
-    return close_search(outcome, console, finish=False)
+    return close_search(outcome, console, finish=False, form=arguments.format)
