@@ -15,6 +15,8 @@ from diagrams import DIAGRAMS
 from reference_pages import PACKAGES, REFERENCE_PAGES
 
 from orchestrator.cli.main import EXIT_CODES
+from orchestrator.study.pruners import pruners
+from orchestrator.study.samplers import samplers
 from results.ensembles.methods import METHODS
 from trainables.config.tasks import TASKS
 from trainables.data.sources import SOURCES
@@ -62,6 +64,24 @@ def methods() -> str:
     return "\n".join(["| method | what it does |", "| --- | --- |", *rows])
 
 
+def sampler_table() -> str:
+    """Samplers with what they do and whether they take several metrics."""
+    rows = [
+        f"| `{name}` | {sampler.about} | {'yes' if sampler.takes_many_metrics else 'no'} |"
+        for name, sampler in sorted(samplers().items())
+    ]
+    return "\n".join(["| sampler | what it proposes | several metrics |", "| --- | --- | --- |", *rows])
+
+
+def pruner_table() -> str:
+    """Pruners with what they do and the share of trials that the plan lets outlive a comparison."""
+    rows = [
+        f"| `{name}` | {pruner.about} | {pruner.survival:.0%} |" for name, pruner in sorted(pruners().items())
+    ]
+    head = ["| pruner | what it does | share that goes on in a plan |", "| --- | --- | --- |"]
+    return "\n".join([*head, *rows])
+
+
 def decisions() -> str:
     """Decisions with their status, newest last."""
     rows = []
@@ -86,6 +106,8 @@ MADE: Final[Mapping[str, Callable[[], str]]] = MappingProxyType(
         "sources": sources,
         "backbones": backbones,
         "methods": methods,
+        "samplers": sampler_table,
+        "pruners": pruner_table,
         "decisions": decisions,
         "exit_codes": exit_codes,
     }

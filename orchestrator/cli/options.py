@@ -2,10 +2,18 @@
 
 import argparse
 import typing
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from types import MappingProxyType
+from typing import Any, Final, Literal
 
+from orchestrator.study.pruners import pruner_names
+from orchestrator.study.samplers import sampler_names
 from results.run.search_request import GROUPS, SearchRequest, bounds_text, facts_of, flag_of, plain_type
+
+_NAMES: Final[Mapping[str, Callable[[], Sequence[str]]]] = MappingProxyType(
+    {"sampler": sampler_names, "pruner": pruner_names}
+)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -60,10 +68,10 @@ def reference_page() -> str:
             "| in a file | typed | what it is | range | default |",
             "|---|---|---|---|---|",
         ]
-        for name, field in SearchRequest.model_fields.items():
+        for name in SearchRequest.model_fields:
             if facts_of(name)["group"] == group:
                 typed = "`TASK`" if SearchRequest.model_fields[name].is_required() else _typed(name)
-                cells = [f"`{name}`", typed, field.description or "", _range(name), _default(name) or "none"]
+                cells = [f"`{name}`", typed, _description(name), _range(name), _default(name) or "none"]
                 lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines) + "\n"
 
@@ -76,7 +84,7 @@ def _typed(name: str) -> str:
 
 def _help(name: str) -> str:
     facts, field = facts_of(name), SearchRequest.model_fields[name]
-    text = str(facts.get("flag_description") or field.description)
+    text = str(facts.get("flag_description") or _description(name))
     notes = [f"in {facts['unit']}"] if facts.get("unit") else []
     bounds = bounds_text(field)
     if bounds:
@@ -85,6 +93,12 @@ def _help(name: str) -> str:
     if default and plain_type(field.annotation) is not bool:
         notes.append(f"default: {default}")
     return (text + (f" ({'; '.join(notes)})" if notes else "")).replace("%", "%%")
+
+
+def _description(name: str) -> str:
+    """What an option is, with the names that it takes where files of a folder are the list of them."""
+    names = _NAMES.get(name)
+    return (SearchRequest.model_fields[name].description or "") + (f": {', '.join(names())}" if names else "")
 
 
 def _default(name: str) -> str:

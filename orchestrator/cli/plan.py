@@ -194,7 +194,8 @@ def _lines(plan: "Estimate") -> list[tuple[str, str]]:
         (
             "how sure",
             f"{plan.searches} searches drawn from {plan.priced_points} priced points, {plan.recipes} of them "
-            "recipes; the sampler, which learns, may turn to cheaper or dearer ones",
+            f"recipes, with the pruner {plan.pruner}; the sampler ({plan.sampler}) may turn to cheaper or "
+            "dearer ones",
         ),
     ]
     if plan.trials_in_budget < plan.trials:

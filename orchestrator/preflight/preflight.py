@@ -25,6 +25,7 @@ from orchestrator.preflight.initial_points import (
 )
 from orchestrator.preflight.warm_start import WarmStartSources, find_sources
 from orchestrator.request import SearchRequest
+from orchestrator.study.method import asked_method
 from orchestrator.study.study import check_space
 from results.run.records import SourceTrial
 from results.run.split_labels import NAIVE_WARNING
@@ -109,6 +110,7 @@ def run_preflight(request: SearchRequest, connect: Connector, notify: Notify) ->
         OrchestrateError: Whatever makes the search impossible, before any trial starts.
     """
     task, space = request.task_definition, space_for(request.task_definition, request.space)
+    asked_method(request)
     first = choose_initial_points(request.recipes, task.name, space)
     data = _read_data(request, task, notify)
     gpus, slots = _machine(request, connect())

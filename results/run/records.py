@@ -64,6 +64,8 @@ class SearchRecord(FrozenModel):
             of an earlier version, which took the largest of the number type.
         store: Folder of the stored data and features.
         metrics: Names of the metrics that the search optimises, the main one first.
+        sampler: Name of the sampler that proposes configurations.
+        pruner: Name of the pruner that stops trials; searches of earlier versions had no other.
         space_context: Facts that the conditions of the space depend on, as plain values.
         backbones: Backbones that took part.
         left_out: Backbone -> reason why it takes no part in this search.
@@ -94,6 +96,8 @@ class SearchRecord(FrozenModel):
     max_value: FiniteFloat | None = None
     store: str
     metrics: tuple[str, ...] = Field(min_length=1)
+    sampler: str = "tpe"
+    pruner: str = "halving"
     space_context: dict[str, Any]
     backbones: tuple[str, ...]
     left_out: dict[str, str]

@@ -178,15 +178,15 @@ class SearchRequest(BaseModel):
     )
     sampler: str = _option(
         "tpe",
-        "what proposes configurations",
+        "what proposes configurations, or a function of your own",
         group="search",
-        metavar="NAME",
+        metavar="NAME|MODULE:FUNCTION",
     )
     pruner: str | None = _option(
         None,
-        "what stops trials that are worse than others",
+        "what stops trials that are worse than others, or a function of your own",
         group="search",
-        metavar="NAME",
+        metavar="NAME|MODULE:FUNCTION",
         shown_default="halving; none with several metrics",
     )
 
