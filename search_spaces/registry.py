@@ -1,12 +1,11 @@
 """Registry of the search spaces by task, and lookup of a user's own space."""
 
-import importlib
 import importlib.machinery
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType, ModuleType
+from types import MappingProxyType
 from typing import Any, Final
 
 import optuna
@@ -18,6 +17,7 @@ from search_spaces.fixed_params import FixedParamsTrial
 from search_spaces.image_classifier import image_classifier
 from search_spaces.recipes import Recipe, recipes_of
 from trainables.common.errors import ConfigError, UnknownNameError
+from trainables.common.imports import module_named
 from trainables.config.tasks import TASKS
 from trainables.config.trial_config import TrialConfig, decode, flatten
 
@@ -81,7 +81,7 @@ def space_named(name: str) -> Space:
         function = TASK_SPACES[name]
         return Space(f"{function.__module__}:{function.__name__}", function, recipes_of(name))
     module_name, _, function_name = _MOVED.get(name, name).partition(":")
-    user_module = _import(module_name)
+    user_module = module_named(module_name, f"--space {name}")
     own_space = getattr(user_module, function_name, None)
     if not callable(own_space):
         raise ConfigError(f"--space {name}: module {module_name} has no function {function_name!r}")
@@ -106,13 +106,3 @@ def file_in_working_folder(name: str) -> Path | None:
         return None
     found = importlib.machinery.PathFinder.find_spec(top, [str(here)])
     return None if found is None else Path(found.origin or here / top)
-
-
-def _import(name: str) -> ModuleType:
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
-    try:
-        return importlib.import_module(name)
-    except Exception as error:
-        raise ConfigError(f"--space {name}: the module cannot be imported: {error}") from error

@@ -30,6 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
     from results.ensembles.build import build_ensembles
     from results.ensembles.methods import METHODS
     from results.ensembles.tables import ensemble_table, ensembles_as_csv, ensembles_as_json
+    from results.scores.ranking import objectives_of
 
     folder = open_run(arguments)
     found = build_ensembles(
@@ -41,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
     warn_if_synthetic(folder)
     show(
         arguments.format,
-        table=lambda: ensemble_table(found),
+        table=lambda: ensemble_table(found, objectives_of(folder.search())),
         rows=lambda: ensembles_as_json(found),
         csv=lambda: ensembles_as_csv(found),
     )

@@ -36,9 +36,10 @@ def combine_recipes(
 def _build(run: RunFolder, name: str, method: str, members: Sequence[int], console: Console) -> None:
     from results.ensembles.build import build_ensembles  # scikit-learn takes seconds to import
     from results.ensembles.tables import ensemble_table
+    from results.scores.ranking import objectives_of
 
     built = build_ensembles(
         run, trials=members, max_members=len(members), methods=(method,), seed=run.search().request.seed
     )
     print_message(console, f"{name}: {method} of trials {', '.join(map(str, members))}")
-    results(falls_silent=True).print(ensemble_table(built))
+    results(falls_silent=True).print(ensemble_table(built, objectives_of(run.search())))

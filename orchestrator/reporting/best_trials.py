@@ -16,7 +16,7 @@ from results.run.records import OutOfFold, SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
 from results.run.split_labels import marks
 from results.scores.decision_rule import cross_fit
-from results.scores.metrics import confusion
+from results.scores.decisions import confusion
 from results.scores.ranking import Objective
 from trainables.data.patches import PatchSet
 

@@ -122,11 +122,20 @@ class OutOfFoldScores(FrozenModel):
         how: Description of their computation, in a sentence.
         auc: Mean AUC over folds, with its patient-clustered 95 % interval.
         metrics: Value of every metric, by name.
+        metric: Name of the metric that the search optimised, the first of several.
+        value: Its value with its 95 % interval; None in bundles of earlier versions, which knew the AUC alone.
     """
 
     how: str
     auc: Interval
     metrics: dict[str, FiniteFloat]
+    metric: str = "auc"
+    value: Interval | None = None
+
+    @property
+    def interval(self) -> Interval:
+        """The metric that the search optimised, with its interval."""
+        return self.auc if self.value is None else self.value
 
 
 class TestScores(FrozenModel):
@@ -170,6 +179,7 @@ class Manifest(FrozenModel):
         positive: Name of the positive class, which is the last one.
         threshold: Smallest probability of `positive` that is called positive; None beyond two classes,
             where the most probable class is called.
+        best_for: Name of the metric that the threshold was chosen for.
         extra_inputs: Inputs besides `input`.
         test: Scores on the sealed test part, or `not opened`.
         sha256: SHA-256 of `model.onnx`, in hexadecimal.
@@ -205,6 +215,7 @@ class Manifest(FrozenModel):
     extra_inputs: tuple[ExtraInput, ...] = ()
     split: SplitName = GROUPED
     is_refitted: bool = False
+    best_for: str = "balanced_accuracy"
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Manifest":

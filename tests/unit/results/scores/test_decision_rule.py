@@ -12,8 +12,9 @@ from results.scores.decision_rule import (
     cross_fit,
     fit_decision_rule,
 )
+from results.scores.decisions import confusion, decisions
 from results.scores.fold_scores import out_of_fold_metrics
-from results.scores.metrics import METRICS, confusion, decisions
+from results.scores.metrics import METRICS
 
 
 def two_columns(value):

@@ -9,14 +9,13 @@ from hypothesis import strategies as st
 from sklearn import metrics as reference
 
 from results.run.records import OutOfFold
+from results.scores.decision_rule import best_threshold
+from results.scores.decisions import confusion, decisions
+from results.scores.fold_scores import collapsed_folds
 from results.scores.metrics import (
     METRICS,
     auc,
-    best_threshold,
-    collapsed_folds,
-    confusion,
     decision_scores,
-    decisions,
     f2,
     majority_baseline,
     mean_fold_auc,
