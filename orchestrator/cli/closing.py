@@ -17,7 +17,8 @@ from results.errors import RunError
 from results.run.records import TrialRecord
 from results.run.run_folder import RunFolder
 from results.scores.leaderboard import OPTIMISTIC, OPTIMISTIC_NOTE, settings_text
-from results.scores.ranking import Objective
+from results.scores.metrics import metric_named
+from results.scores.ranking import Objectives, objectives_of
 from trainables.common.errors import SplitError
 from trainables.common.text import command_text
 from trainables.data.splits import read_split
@@ -39,6 +40,7 @@ def terminal_view(console: Console) -> OpenView:
             workers=prepared.slots,
             is_synthetic=record.is_synthetic,
             metric=record.metric,
+            objectives=objectives_of(record),
             split=record.split_name,
             already=prepared.run.records(),
             console=console,
@@ -84,11 +86,12 @@ def notify_on(console: Console) -> Notify:
 
 def _summary(outcome: SearchOutcome) -> RenderableType:
     search, records = outcome.search, outcome.records
-    best = Objective(search.metric).best(outcome.complete)
+    objectives = objectives_of(search)
+    best = objectives.best(outcome.complete)
     return closing_summary(
         records=records,
         metric=search.metric,
-        best=None if best is None else (best.number, best.value or 0.0, _described(best)),
+        best=None if best is None else (best.number, best.value or 0.0, _described(best, objectives)),
         saved=_saved(outcome),
         folder=short_path(outcome.run.path),
         commands=_next_commands(
@@ -100,8 +103,13 @@ def _summary(outcome: SearchOutcome) -> RenderableType:
     )
 
 
-def _described(record: TrialRecord) -> str:
-    text = settings_text(record.config)
+def _described(record: TrialRecord, objectives: Objectives) -> str:
+    """Settings of the best trial, its other values, and what it misses."""
+    values = objectives.values_of(record)
+    others = [f"{name} {metric_named(name).text(values.get(name))}" for name in objectives.needed[1:]]
+    missed = objectives.missed(values)
+    said = [", ".join(others), f"misses what was required: {', '.join(missed)}" if missed else ""]
+    text = "  ".join([*(part for part in said if part), settings_text(record.config)])
     return f"{text} {OPTIMISTIC} {OPTIMISTIC_NOTE}" if record.is_optimistic else text
 
 

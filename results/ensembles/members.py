@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from results.errors import EnsembleError
 from results.run.records import OutOfFold
 from results.scores.calibration import log_odds
-from results.scores.fold_scores import objective_values
+from results.scores.fold_scores import objective_value_of
 from results.scores.metrics import mean_fold_auc
 from results.scores.ranking import BY_AUC, Objectives
 from results.scores.selection import best_by
@@ -93,8 +93,9 @@ class Members:
         main = self.objectives.main
         if main.metric == "auc":
             return np.asarray(mean_fold_auc(self.labels, candidates, self.folds))
-        metrics = Objectives(self.objectives.metrics)
-        values = [objective_values(self.out_of_fold(own), metrics)[main.metric] for own in candidates]
+        values = [
+            objective_value_of(self.out_of_fold(own), main.metric, self.objectives) for own in candidates
+        ]
         return np.array([main.merit(value) for value in values])
 
     def out_of_fold(self, probabilities: FloatArray) -> OutOfFold:

@@ -123,7 +123,7 @@ class OutOfFoldScores(FrozenModel):
         auc: Mean AUC over folds, with its patient-clustered 95 % interval.
         metrics: Value of every metric, by name.
         metric: Name of the metric that the search optimised, the first of several.
-        value: Its value with its 95 % interval; None in bundles of earlier versions, which knew the AUC alone.
+        value: Its value with its 95 % interval; None in bundles of earlier versions, which knew AUC alone.
     """
 
     how: str

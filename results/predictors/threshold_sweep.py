@@ -163,8 +163,8 @@ def sweep_table(swept: Sweep) -> Table:
     for decision in swept.decisions:
         table.add_row(*_cells(decision), style="bold" if decision.is_chosen else None)
     table.caption = caption_of(
-        f"* the model's own threshold: {_said_of(swept.best_for)}. Found and missed are positives, alarms and passed negatives. No "
-        "probability was calibrated on its own fold.",
+        f"* the model's own threshold: {_said_of(swept.best_for)}. Found and missed are "
+        "positives, alarms and passed negatives. No probability was calibrated on its own fold.",
         split,
     )
     return table

@@ -17,7 +17,7 @@ import numpy as np
 
 from results.run.records import OutOfFold
 from results.scores.auc_interval import fold_inflation
-from results.scores.fold_scores import objective_values
+from results.scores.fold_scores import objective_value_of
 from results.scores.influence import stacked_influences
 from results.scores.interval import LEVEL, Interval
 from results.scores.ranking import BY_AUC, Objectives
@@ -92,8 +92,7 @@ def differences_to(
 
 
 def _value(predictions: OutOfFold, objectives: Objectives) -> float:
-    main = objectives.metrics[0]
-    return objective_values(predictions, Objectives(objectives.metrics))[main]
+    return objective_value_of(predictions, objectives.metrics[0], objectives)
 
 
 def _weights(patients: int, seed: int) -> FloatArray:

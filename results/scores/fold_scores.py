@@ -64,7 +64,17 @@ def objective_value(predictions: OutOfFold, metric: str) -> float:
     >>> objective_value(OutOfFold(rows, labels, 0 * rows, rows.astype(str), probabilities), "auc")
     0.75
     """
-    return _values(predictions, (metric,), (metric,))[metric]
+    return objective_value_of(predictions, metric, Objectives((metric,)))
+
+
+def objective_value_of(predictions: OutOfFold, metric: str, objectives: Objectives) -> float:
+    """Return the value of one metric, as it is for a search with these objectives.
+
+    Raises:
+        OneClassError: If the metric needs two classes within a fold, and no fold has them.
+        ConfigError: If it is a metric of cost.
+    """
+    return _values(predictions, (metric,), objectives.metrics)[metric]
 
 
 def mean_over_folds(metric: Metric, labels: IntArray, probabilities: FloatArray, folds: IntArray) -> float:

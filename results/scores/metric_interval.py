@@ -24,7 +24,7 @@ from results.scores.decision_intervals import (
     wilson_interval,
 )
 from results.scores.decision_rule import cross_fit
-from results.scores.fold_scores import objective_values
+from results.scores.fold_scores import objective_value_of
 from results.scores.influence import influences, probability_influences
 from results.scores.interval import QUANTILE, Interval
 from results.scores.metric import Metric
@@ -59,8 +59,7 @@ def metric_interval(predictions: OutOfFold, metric: str, searched: Sequence[str]
             metrics=[found],
             inflation=inflation,
         )[found.name]
-    wanted = Objectives(tuple(dict.fromkeys((metric, *searched))))
-    estimate = objective_values(predictions, wanted)[metric]
+    estimate = objective_value_of(predictions, metric, Objectives((metric,)))
     variance = float((influences(predictions, metric, searched) ** 2).sum()) * inflation
     return _interval(found, estimate, variance, fewest_patients(predictions.labels, predictions.groups))
 

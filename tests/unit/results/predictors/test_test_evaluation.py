@@ -25,7 +25,7 @@ from results.run.records import OutOfFold, TrialRecord
 from results.run.run_folder import RunFolder
 from results.run.test_accesses import read_accesses, record_access, sealed_digest
 from results.scores.calibration import sigmoid
-from results.scores.metrics import METRICS, mean_fold_auc
+from results.scores.metrics import STANDARD, mean_fold_auc
 from trainables.common.errors import DataError, OneClassError
 
 TEST_ROWS = np.arange(100, 160)
@@ -99,7 +99,7 @@ def test_the_scores_are_those_of_sklearn_at_the_ensembles_threshold(run):
 
 def test_every_metric_has_an_interval_an_expectation_and_a_baseline(run):
     found = evaluate(run)
-    assert set(found.metrics) == set(found.expected) == set(found.baseline) == set(METRICS)
+    assert set(found.metrics) == set(found.expected) == set(found.baseline) == set(STANDARD)
     for interval in found.metrics.values():
         assert interval.low < interval.high
         assert interval.holds(interval.estimate)
@@ -253,7 +253,7 @@ def test_a_test_part_of_one_class_is_refused(run):
 def test_rows_hold_every_metric(run):
     found = evaluate(run)
     rows = list(csv.DictReader(io.StringIO(evaluation_as_csv(found))))
-    assert [row["metric"] for row in rows] == list(METRICS)
+    assert [row["metric"] for row in rows] == list(STANDARD)
     assert float(rows[0]["test_low"]) == found.metrics["auc"].low
     plain = json.loads(json.dumps(evaluation_as_json(found), allow_nan=False))
     assert plain["metrics"]["auc"]["estimate"] == found.metrics["auc"].estimate

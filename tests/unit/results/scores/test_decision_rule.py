@@ -14,7 +14,7 @@ from results.scores.decision_rule import (
 )
 from results.scores.decisions import confusion, decisions
 from results.scores.fold_scores import out_of_fold_metrics
-from results.scores.metrics import METRICS
+from results.scores.metrics import STANDARD
 
 
 def two_columns(value):
@@ -101,4 +101,4 @@ def test_too_few_patients_are_decided_at_a_half_as_they_are():
 
 
 def test_all_metrics_are_there():
-    assert set(out_of_fold_metrics(predictions())) == set(METRICS)
+    assert set(out_of_fold_metrics(predictions())) == set(STANDARD)
