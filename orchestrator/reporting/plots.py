@@ -140,11 +140,9 @@ def front_picture(
     across, up = metrics
     figure, axes = _square(f"Front: {up.header} and {across.header}, {int(on_front.sum())} trials", mark)
     axes.set_aspect("auto")
-    others = ~on_front
-    axes.scatter(
-        points[others, 0], points[others, 1], s=28, facecolors="none", edgecolors=GREY, label="beaten"
-    )
-    axes.scatter(points[on_front, 0], points[on_front, 1], s=40, color=BLUE, label="on the front")
+    beaten, front = points[~on_front].T, points[on_front].T
+    axes.scatter(beaten[0], beaten[1], s=28, facecolors="none", edgecolors=GREY, label="beaten")
+    axes.scatter(front[0], front[1], s=40, color=BLUE, label="on the front")
     for place in np.flatnonzero(on_front).tolist():
         axes.annotate(
             str(numbers[place]), points[place], xytext=(5, 4), textcoords="offset points", color=INK

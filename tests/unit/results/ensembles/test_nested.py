@@ -94,7 +94,8 @@ def test_no_method_is_fitted_before_all_names_are_known():
 
 
 def scored(method, out_of_fold):
-    return EnsembleScore(method, out_of_fold, Interval(0.5, 0.4, 0.6), (0.5,), None, {})
+    given = Interval(0.5, 0.4, 0.6)
+    return EnsembleScore(method, out_of_fold, given, given, (0.5,), None, {})
 
 
 def test_methods_that_the_data_cannot_tell_apart_give_way_to_the_simplest():
