@@ -1,0 +1,1 @@
+"""Tests that everything registered must pass, for this package and for those who extend it."""
