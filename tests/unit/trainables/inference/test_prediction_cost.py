@@ -9,7 +9,7 @@ from trainables.inference.finished_trials import FinishedTrial, ImageFormat
 from trainables.inference.prediction_cost import classical_cost, net_cost
 from trainables.training.assembly import assemble_part
 
-IMAGE = ImageFormat((32, 32), 255.0)
+IMAGE = ImageFormat((64, 64), 255.0)
 
 
 def trial(folds=2, **settings):
@@ -19,11 +19,11 @@ def trial(folds=2, **settings):
             "model.weights": "random",
             "model.trained_stages": "all",
             "model.head.hidden": [],
-            "input.size_px": 32,
+            "input.size_px": 64,
             **settings,
         }
     )
-    part = assemble_part(config, (1, 32, 32), weights=None, image_channels=1, classes=2)
+    part = assemble_part(config, (1, 64, 64), weights=None, image_channels=1, classes=2)
     return FinishedTrial(config, [part.kept_state() for _ in range(folds)], None)
 
 
