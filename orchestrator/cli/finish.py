@@ -3,25 +3,35 @@
 from rich.console import Console
 
 from orchestrator.cli.common import short_path
-from orchestrator.reporting.console import print_message, print_next, results
+from orchestrator.reporting.console import Sections, print_message, print_next
 from results.ensembles.build import build_ensembles
 from results.ensembles.methods import METHODS
-from results.ensembles.tables import ensemble_table
+from results.ensembles.tables import ensemble_table, ensembles_as_csv, ensembles_as_json
 from results.export.bundle import export_bundle
 from results.predictors.selected_model import has_classical_member
 from results.run.run_folder import RunFolder
-from results.scores.leaderboard import leaderboard, leaderboard_table
+from results.scores.leaderboard import leaderboard, leaderboard_table, rows_as_csv, rows_as_json
 from results.scores.ranking import objectives_of
 
 _SHOWN = 5
 
 
-def finish_run(run: RunFolder, console: Console) -> None:
+def finish_run(run: RunFolder, console: Console, output: Sections) -> None:
     """Print the ranking, build the ensembles, export the best to `<run>/bundle` unless it is classical."""
-    output = results(falls_silent=True)
-    output.print(leaderboard_table(leaderboard(run), limit=_SHOWN, objectives=objectives_of(run.search())))
+    rows, objectives = leaderboard(run), objectives_of(run.search())
+    output.add(
+        "leaderboard",
+        table=lambda: leaderboard_table(rows, limit=_SHOWN, objectives=objectives),
+        rows=lambda: rows_as_json(rows),
+        csv=lambda: rows_as_csv(rows),
+    )
     ensembles = build_ensembles(run, methods=tuple(METHODS), seed=run.search().request.seed)
-    output.print(ensemble_table(ensembles, objectives_of(run.search())))
+    output.add(
+        "ensembles",
+        table=lambda: ensemble_table(ensembles, objectives),
+        rows=lambda: ensembles_as_json(ensembles),
+        csv=lambda: ensembles_as_csv(ensembles),
+    )
     if any(one.is_chosen and has_classical_member(run, one.trials) for one in ensembles):
         print_message(console, "not exported: classical models of scikit-learn have no ONNX form here")
         print_next(console, "orchestrate", "evaluate", short_path(run.path))

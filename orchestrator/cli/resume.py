@@ -2,7 +2,7 @@
 
 import argparse
 
-from orchestrator.cli.common import add_run
+from orchestrator.cli.common import add_format, add_run
 from orchestrator.reporting.console import messages
 
 HELP = "go on with a search that was interrupted or killed"
@@ -41,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="MODULE:FUNCTION",
         help="the search's own space, said again for a run that was made elsewhere",
     )
+    add_format(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -61,4 +62,4 @@ def run(arguments: argparse.Namespace) -> int:
         notify=notify_on(console),
         open_view=terminal_view(console),
     )
-    return close_search(outcome, console, finish=False)
+    return close_search(outcome, console, finish=False, form=arguments.format)
