@@ -7,7 +7,9 @@ from rich.table import Table
 
 from results.ensembles.build import Ensemble, NestedScore
 from results.run.split_labels import GROUPED, caption_of, interval_header
+from results.scores.decision_rule import OWN_THRESHOLD
 from results.scores.leaderboard import other_columns
+from results.scores.metric import Metric
 from results.scores.metrics import metric_named
 from results.scores.ranking import BY_AUC, Objectives
 from results.tables import csv_text, result_table
@@ -52,14 +54,14 @@ def ensemble_table(ensembles: Sequence[Ensemble], objectives: Objectives = BY_AU
     table = result_table()
     main = metric_named(objectives.metrics[0])
     table.add_column("method", no_wrap=True)
-    table.add_column("trials", overflow="fold")
+    table.add_column("trials", overflow="fold", min_width=6)
     split = ensembles[0].split if ensembles else GROUPED
     table.add_column(interval_header(split, main.header), no_wrap=True)
     table.add_column("vs single", no_wrap=True)
-    others = other_columns(objectives, ("auc", "f2", "f1", "balanced_accuracy"), most=3)
+    has_front = len(objectives.metrics) > 1
+    others = _others(objectives)
     for metric in others:
         table.add_column(metric.header, justify="right", no_wrap=True)
-    has_front = len(objectives.metrics) > 1
     if has_front:
         table.add_column("front", no_wrap=True)
     values = [{**one.nested.metrics, main.name: one.nested.interval.estimate} for one in ensembles]
@@ -99,10 +101,23 @@ def _caption(ensembles: Sequence[Ensemble], objectives: Objectives) -> str:
     return warning + (
         "* chosen: the simplest method that may be the best (95 % confidence set). Members were chosen out "
         "of all complete trials, and everything was fitted, without the fold that is scored. ! differs from "
-        "the best single trial; the intervals of all methods hold together in 95 % of data sets. F1 and F2 "
-        "are at thresholds of their own."
-        f"{_said_of_front(objectives)}{_said_of_missed(ensembles)}"
+        "the best single trial; the intervals of all methods hold together in 95 % of data sets."
+        f"{_said_of_thresholds(objectives)}{_said_of_front(objectives)}{_said_of_missed(ensembles)}"
     )
+
+
+def _others(objectives: Objectives) -> list[Metric]:
+    """Metrics of the columns besides the main one, as many as there is room for."""
+    most = 3 if len(objectives.metrics) == 1 else 2
+    return other_columns(objectives, ("auc", "f2", "f1", "balanced_accuracy"), most=most)
+
+
+def _said_of_thresholds(objectives: Objectives) -> str:
+    shown = [metric.header for metric in _others(objectives) if metric.name in OWN_THRESHOLD]
+    if not shown:
+        return ""
+    own = " is at a threshold of its own." if len(shown) == 1 else " are at thresholds of their own."
+    return f" {' and '.join(sorted(shown))}{own}"
 
 
 def _said_of_front(objectives: Objectives) -> str:
