@@ -12,7 +12,9 @@ from results.run.records import SearchRecord
 from results.run.run_folder import RunFolder
 from results.run.search_request import DEFAULT_FOLDS, SearchRequest, flag_of, parse_request
 from results.run.storage_url import without_password
+from results.scores.metric import Metric
 from results.scores.metrics import metric_named
+from results.scores.ranking import Objectives, parse_requirement
 from search_spaces.registry import space_for
 from trainables.common.errors import ConfigError, UnknownNameError
 from trainables.common.plain_yaml import PlainYamlError, load_yaml
@@ -22,12 +24,16 @@ from trainables.config.tasks import Task
 from trainables.config.trial_config import flatten, parse_setting
 from trainables.models.registry import backbone_named
 
+DEFAULT_METRIC: Final = "auc"
+
 _LISTS: Final = ("recipes", "metrics", "requirements")  # in a file one of them needs no list
 _ONLY_TYPED: Final = ("address", "config", "finish", "format")  # they are not of a search but of one command
 
 __all__ = [
     "DEFAULT_FOLDS",
+    "DEFAULT_METRIC",
     "SearchRequest",
+    "asked_objectives",
     "check_request",
     "parse_request",
     "read_config",
@@ -43,10 +49,8 @@ def check_request(request: SearchRequest) -> RunFolder:
         OrchestrateError: On an unknown task or space, options that exclude each other, or a run folder that
             exists.
     """
-    task = request.task_definition
-    space_for(task, request.space)
-    if task.metric is not None:
-        metric_named(task.metric)
+    space_for(request.task_definition, request.space)
+    asked_objectives(request)
     if request.holdout is not None and request.folds is not None:
         raise ConfigError(
             f"--holdout {request.holdout:g} has one validation part and --folds {request.folds} has "
@@ -67,6 +71,44 @@ def check_request(request: SearchRequest) -> RunFolder:
             f"{command_text('orchestrate', 'resume', typed_path(run.path))}"
         )
     return run
+
+
+def asked_objectives(request: SearchRequest) -> Objectives:
+    """Return what a request optimises and requires, by the names under which results are kept.
+
+    Raises:
+        UnknownNameError: If there is no such metric.
+        ConfigError: If a metric does not fit the task, is named twice, or cannot lead a search.
+    """
+    task = request.task_definition
+    asked = request.metrics or (task.metric or DEFAULT_METRIC,)
+    names = tuple(metric_named(name).name for name in asked)
+    objectives = Objectives(names, tuple(map(parse_requirement, request.requirements)))
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise ConfigError(f"--metric {twice[0]} is given twice; name each metric once")
+    for name in objectives.needed:
+        _check_fits(metric_named(name), task)
+    if metric_named(names[0]).is_cost:
+        raise ConfigError(
+            f"--metric {names[0]} is known when a trial has ended, so it cannot be the first: name a metric "
+            f"of predictions before it, such as --metric auc --metric {names[0]}"
+        )
+    return objectives
+
+
+def _check_fits(metric: Metric, task: Task) -> None:
+    classes = len(task.classes)
+    if metric.classes == "two" and classes != 2:
+        raise ConfigError(
+            f"{metric.name} is for two classes; task {task.name} has {classes}. Take another metric, such as "
+            "auc or balanced_accuracy"
+        )
+    if metric.classes == "ordinal" and not task.is_ordinal:
+        raise ConfigError(
+            f"{metric.name} is for classes that have an order; task {task.name} has none. Take another "
+            "metric, such as balanced_accuracy or mcc"
+        )
 
 
 def read_config(path: Path) -> dict[str, Any]:

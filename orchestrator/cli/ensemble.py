@@ -30,6 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
     from results.ensembles.build import build_ensembles
     from results.ensembles.methods import METHODS, methods_for
     from results.ensembles.tables import ensemble_table, ensembles_as_csv, ensembles_as_json
+    from results.scores.ranking import objectives_of
 
     folder = open_run(arguments)
     classes = len(folder.search().classes)
@@ -47,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
     warn_if_synthetic(folder)
     show(
         arguments.format,
-        table=lambda: ensemble_table(found),
+        table=lambda: ensemble_table(found, objectives_of(folder.search())),
         rows=lambda: ensembles_as_json(found),
         csv=lambda: ensembles_as_csv(found),
     )

@@ -10,23 +10,24 @@ from results.export.bundle import export_bundle
 from results.predictors.selected_model import has_classical_member
 from results.run.run_folder import RunFolder
 from results.scores.leaderboard import leaderboard, leaderboard_table, rows_as_csv, rows_as_json
+from results.scores.ranking import objectives_of
 
 _SHOWN = 5
 
 
 def finish_run(run: RunFolder, console: Console, output: Sections) -> None:
     """Print the ranking, build the ensembles, export the best to `<run>/bundle` unless it is classical."""
-    rows = leaderboard(run)
+    rows, objectives = leaderboard(run), objectives_of(run.search())
     output.add(
         "leaderboard",
-        table=lambda: leaderboard_table(rows, limit=_SHOWN),
+        table=lambda: leaderboard_table(rows, limit=_SHOWN, objectives=objectives),
         rows=lambda: rows_as_json(rows),
         csv=lambda: rows_as_csv(rows),
     )
     ensembles = build_ensembles(run, seed=run.search().request.seed)
     output.add(
         "ensembles",
-        table=lambda: ensemble_table(ensembles),
+        table=lambda: ensemble_table(ensembles, objectives),
         rows=lambda: ensembles_as_json(ensembles),
         csv=lambda: ensembles_as_csv(ensembles),
     )

@@ -42,13 +42,15 @@ def combine_recipes(
 def _build(run: RunFolder, name: str, method: str, members: Sequence[int], output: Sections) -> None:
     from results.ensembles.build import build_ensembles  # scikit-learn takes seconds to import
     from results.ensembles.tables import ensemble_table, ensembles_as_csv, ensembles_as_json
+    from results.scores.ranking import objectives_of
 
     built = build_ensembles(
         run, trials=members, max_members=len(members), methods=(method,), seed=run.search().request.seed
     )
+    objectives = objectives_of(run.search())
     output.add(
         name,
-        table=lambda: ensemble_table(built),
+        table=lambda: ensemble_table(built, objectives),
         rows=lambda: ensembles_as_json(built),
         csv=lambda: ensembles_as_csv(built),
     )

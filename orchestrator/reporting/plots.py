@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from results.scores.metric import Metric
 from trainables.common.errors import DataError, OneClassError
 from trainables.common.types import FloatArray, IntArray
 
@@ -170,6 +171,48 @@ def class_curves_picture(
     axes.set(xlabel="1 - specificity", ylabel="sensitivity")
     axes.legend(loc="lower right", frameon=False, fontsize=8)
     return _png(figure)
+
+
+def front_picture(
+    points: FloatArray,
+    on_front: NDArray[np.bool_],
+    numbers: Sequence[int],
+    metrics: tuple[Metric, Metric],
+    *,
+    mark: str = "",
+) -> bytes:
+    """Draw trials by two metrics; those on the front are filled and carry their numbers.
+
+    Args:
+        points: Values of the metric on the horizontal and on the vertical axis, shape (trials, 2); NaN where
+            a trial has none.
+        on_front: Which trials no other beats in all metrics of the search, shape (trials,).
+        numbers: Number of each trial.
+        metrics: The metric on the horizontal axis, and that on the vertical one.
+        mark: Text before the title, as `results.run.split_labels.marks` gives it.
+
+    Returns:
+        A PNG file, 600 x 560 pixels.
+    """
+    across, up = metrics
+    figure, axes = _square(f"Front: {up.header} and {across.header}, {int(on_front.sum())} trials", mark)
+    axes.set_aspect("auto")
+    beaten, front = points[~on_front].T, points[on_front].T
+    axes.scatter(beaten[0], beaten[1], s=28, facecolors="none", edgecolors=GREY, label="beaten")
+    axes.scatter(front[0], front[1], s=40, color=BLUE, label="on the front")
+    for place in np.flatnonzero(on_front).tolist():
+        axes.annotate(
+            str(numbers[place]), points[place], xytext=(5, 4), textcoords="offset points", color=INK
+        )
+    axes.set(xlabel=_direction_text(across), ylabel=_direction_text(up))
+    axes.autoscale()
+    axes.margins(0.08)
+    axes.legend(loc="best", frameon=False)
+    return _png(figure)
+
+
+def _direction_text(metric: Metric) -> str:
+    return f"{metric.name} ({'larger' if metric.higher_is_better else 'smaller'} is better)"
 
 
 def confusion_picture(

@@ -1,15 +1,15 @@
 """Setup of a search: preflight, run folder, record and study, all checked before a trial starts."""
 
+import math
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
 
 from orchestrator.preflight.preflight import Connector, Notify, Preflight, run_preflight
 from orchestrator.reporting.worker_time import WorkerTime
-from orchestrator.request import SearchRequest, check_request
+from orchestrator.request import SearchRequest, asked_objectives, check_request
 from orchestrator.study.method import asked_method, method_of
 from orchestrator.study.recovery import StudyPlace
 from orchestrator.study.study import OptunaStudy
@@ -17,14 +17,14 @@ from results.errors import RunError
 from results.run.records import SearchRecord
 from results.run.run_folder import RunFolder
 from results.run.versions import package_versions
+from results.scores.metric import Metric
+from results.scores.metrics import metric_named
 from results.scores.ranking import objectives_of
 from search_spaces.context import SpaceContext
 from search_spaces.enqueue import InitialPoint
 from trainables.config.trial_config import flatten
 from trainables.data.sources import is_built_in
 from trainables.data.splits import write_split
-
-DEFAULT_METRIC: Final = "auc"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +96,7 @@ def prepare_search(
 
 def _search_record(preflight: Preflight, name: str, command: str) -> SearchRecord:
     """The request, and the facts that the preflight found."""
+    objectives = asked_objectives(preflight.request)
     request, context, patch_set = preflight.request, preflight.feasible.context, preflight.patch_set
     data = str(request.data)
     sampler, pruner = asked_method(request, folds=preflight.split.folds)
@@ -110,7 +111,8 @@ def _search_record(preflight: Preflight, name: str, command: str) -> SearchRecor
         fingerprint=patch_set.fingerprint,
         max_value=patch_set.max_value,
         store=str(preflight.store),
-        metrics=request.metrics or (preflight.task.metric or DEFAULT_METRIC,),
+        metrics=objectives.metrics,
+        ranges={name: _range(metric_named(name)) for name in objectives.needed},
         sampler=sampler.name,
         pruner=pruner.name,
         space_context=context.model_dump(mode="json"),
@@ -134,6 +136,12 @@ def _search_record(preflight: Preflight, name: str, command: str) -> SearchRecor
         versions=package_versions(),
         started_at=datetime.now(UTC),
     )
+
+
+def _range(metric: Metric) -> tuple[float | None, float | None]:
+    """Smallest and largest possible value of a metric; None for no bound."""
+    low, high = (bound if math.isfinite(bound) else None for bound in (metric.low, metric.high))
+    return low, high
 
 
 def study_place(run: RunFolder, record: SearchRecord, *, storage: str | None = None) -> StudyPlace:

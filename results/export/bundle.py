@@ -44,6 +44,7 @@ from results.run.run_folder import RunFolder
 from results.run.split_labels import NAIVE, NAIVE_WARNING, scored
 from results.run.test_accesses import read_accesses
 from results.run.versions import package_versions
+from results.scores.metrics import metric_named
 from trainables.common.files import folder_in_progress, write_atomically
 from trainables.common.types import IntArray
 from trainables.config.trial_config import flatten
@@ -72,14 +73,14 @@ class BundleReport:
 
     def messages(self) -> list[str]:
         """Describe for the terminal what was written and how it was checked."""
-        manifest = self.manifest
+        manifest, metric = self.manifest, metric_named(self.manifest.out_of_fold.metric)
         members = ", ".join(str(member.trial) for member in manifest.members)
         said = [
             f"exported {manifest.method} (trials {members}) to {self.path}: "
             f"{MODEL_FILE} {self.model_bytes / 1e6:.1f} MB, {MANIFEST_FILE}, {CARD_FILE}",
             _said_of(manifest.parity),
-            f"out-of-fold {scored('AUC', manifest.split)} {manifest.out_of_fold.auc}: "
-            f"{manifest.out_of_fold.how}",
+            f"out-of-fold {scored(metric.header, manifest.split)} "
+            f"{manifest.out_of_fold.interval.text(metric.digits)}: {manifest.out_of_fold.how}",
         ]
         if manifest.split == NAIVE:
             said.append(NAIVE_WARNING)
@@ -203,7 +204,11 @@ def _manifest_draft(run: RunFolder, opened: OpenedModel, kept: OutOfFold, opset:
         calibration=chosen.calibration,
         data=_training_data(run, opened, kept),
         out_of_fold=OutOfFoldScores(
-            how=_how_scored(opened), auc=chosen.auc, metrics=chosen.metrics, ordinal=dict(chosen.ordinal)
+            how=_how_scored(opened),
+            auc=chosen.auc,
+            metrics=chosen.metrics,
+            metric=chosen.objectives.metrics[0],
+            value=chosen.value,
         ),
         test=_test_scores(run, opened),
         parity=ParityCheck(images=0, onnx_difference=0.0, out_of_fold_difference=None),
@@ -215,6 +220,7 @@ def _manifest_draft(run: RunFolder, opened: OpenedModel, kept: OutOfFold, opset:
         extra_inputs=_extra_inputs(opened),
         is_refitted=chosen.is_refitted,
         is_ordinal=chosen.is_ordinal,
+        best_for=chosen.rule.best_for,
     )
 
 
@@ -331,7 +337,6 @@ def _test_scores(run: RunFolder, opened: OpenedModel) -> TestScores | str:
                 images=result.images,
                 groups=result.groups,
                 metrics=result.metrics,
-                ordinal={name: score.test for name, score in result.ordinal.items()},
             )
     return "not opened"
 

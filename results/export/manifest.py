@@ -129,13 +129,20 @@ class OutOfFoldScores(FrozenModel):
         how: Description of their computation, in a sentence.
         auc: Mean AUC over folds, with its patient-clustered 95 % interval.
         metrics: Value of every metric, by name.
-        ordinal: Scores of ordered classes, by name; empty where the classes have no order.
+        metric: Name of the metric that the search optimised, the first of several.
+        value: Its value with its 95 % interval; None in bundles of earlier versions, which knew AUC alone.
     """
 
     how: str
     auc: Interval
     metrics: dict[str, FiniteFloat]
-    ordinal: dict[str, FiniteFloat] = Field(default_factory=dict)
+    metric: str = "auc"
+    value: Interval | None = None
+
+    @property
+    def interval(self) -> Interval:
+        """The metric that the search optimised, with its interval."""
+        return self.auc if self.value is None else self.value
 
 
 class TestScores(FrozenModel):
@@ -147,7 +154,6 @@ class TestScores(FrozenModel):
         images: Number of images of the test part.
         groups: Number of their patients, or of images where patients are unknown.
         metrics: Value of every metric with its 95 % interval, by name.
-        ordinal: Scores of ordered classes, by name; empty where the classes have no order.
     """
 
     __test__ = False
@@ -157,7 +163,6 @@ class TestScores(FrozenModel):
     images: int
     groups: int
     metrics: dict[str, Interval]
-    ordinal: dict[str, Interval] = Field(default_factory=dict)
 
 
 class ParityCheck(FrozenModel):
@@ -201,6 +206,7 @@ class Manifest(FrozenModel):
         versions: Package -> version at the export.
         intended_use: What the model is for and what not, in sentences.
         created_at: Time of the export, with time zone.
+        best_for: Name of the metric that the threshold was chosen for.
         extra_inputs: Inputs besides `input`.
         test: Scores on the sealed test part, or `not opened`.
         sha256: SHA-256 of `model.onnx`, in hexadecimal.
@@ -238,6 +244,7 @@ class Manifest(FrozenModel):
     split: SplitName = GROUPED
     is_refitted: bool = False
     is_ordinal: bool = False
+    best_for: str = "balanced_accuracy"
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Manifest":

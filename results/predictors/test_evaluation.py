@@ -17,19 +17,17 @@ from results.predictors.selected_model import SelectedModel, resolve_model
 from results.run.run_folder import RunFolder
 from results.run.split_labels import GROUPED, SplitName, caption_of, scored
 from results.run.test_accesses import TestAccess, read_accesses, record_access, sealed_digest
-from results.scores.auc_interval import fixed_model_auc_interval
 from results.scores.bootstrap import bootstrap_interval
 from results.scores.calibration import calibration_slope
 from results.scores.cross_fitting import fewest_patients
-from results.scores.decision_intervals import (
-    average_precision_interval,
-    decision_intervals,
-    ordinal_intervals,
-)
+from results.scores.decision_intervals import decision_intervals
+from results.scores.decision_rule import BALANCED
+from results.scores.decisions import check_predictions, confusion, decisions
 from results.scores.interval import Interval
 from results.scores.leaderboard import few_patients_warning
-from results.scores.metrics import METRICS, check_predictions, confusion, decisions, majority_baseline
-from results.scores.ordinal import ORDINAL_METRICS
+from results.scores.metric import Metric
+from results.scores.metric_interval import fixed_model_interval
+from results.scores.metrics import STANDARD, majority_baseline, metric_named
 from results.tables import csv_text, result_table
 from trainables.common.frozen import FrozenModel
 from trainables.common.types import FloatArray, IntArray
@@ -37,20 +35,6 @@ from trainables.common.types import FloatArray, IntArray
 Predictor = Callable[[IntArray], FloatArray]
 
 _WIDTH: Final = 64  # characters of a terminal of 80 that names of classes may take beside their table
-
-
-class OrdinalScore(FrozenModel):
-    """A score of ordered classes.
-
-    Attributes:
-        test: Score on the test part, with its 95 % interval over patients.
-        expected: The same out of fold; None for an ensemble that was built by an earlier version.
-        baseline: The same of a model that always decides the most common class of the training part.
-    """
-
-    test: Interval
-    expected: float | None
-    baseline: float
 
 
 class TestEvaluation(FrozenModel):
@@ -61,6 +45,8 @@ class TestEvaluation(FrozenModel):
         trials: Trial numbers of its members.
         threshold: Smallest calibrated positive probability that was called positive.
         thresholds: Metric -> the threshold at which it is shown, where that is another one.
+        best_for: Name of the metric that `threshold` was chosen for.
+        objectives: Names of the metrics that the search optimises, the main one first.
         refit_digest: Digest of the refitted weights that were scored; None for fold models.
         opening: Number of this opening of these sealed patients, over all runs in the store, from 1; only
             the first one tests a model that was chosen without the test part.
@@ -70,14 +56,15 @@ class TestEvaluation(FrozenModel):
         fewest_patients: Number of patients of the smallest class; None in files of earlier versions.
         calibration_slope: Slope that the calibrated logits still need, 1 if they are right; None beyond two
             classes, where the classes are separated, and in files of earlier versions.
-        metrics: Every metric of `METRICS` with its 95 % interval over patients.
+        metrics: Every metric of `STANDARD`, and those that the search optimises or requires something of but
+            for costs, each with its 95 % interval over patients.
         expected: The same metrics out of fold, as they were known before the opening.
         baseline: The same metrics of a model that knows the class shares of the training part and nothing
             else.
         confusion: Counts; rows are the true class, columns the decided one.
         split: Name of the kind of split; with a `naive split` patients of the test part lie in the folds, so
             that scores are too high.
-        ordinal: Scores of `ORDINAL_METRICS`; empty where the classes have no order.
+        is_ordinal: True where the classes are in an order of degree.
     """
 
     __test__: ClassVar[bool] = False  # not a test case, whatever pytest makes of the name
@@ -87,6 +74,8 @@ class TestEvaluation(FrozenModel):
     classes: tuple[str, ...]
     threshold: float
     thresholds: dict[str, float] = Field(default_factory=dict)
+    best_for: str = BALANCED
+    objectives: tuple[str, ...] = ("auc",)
     refit_digest: str | None = None
     opening: int
     images: int
@@ -99,7 +88,7 @@ class TestEvaluation(FrozenModel):
     baseline: dict[str, float]
     confusion: tuple[tuple[int, ...], ...]
     split: SplitName = GROUPED
-    ordinal: dict[str, OrdinalScore] = Field(default_factory=dict)
+    is_ordinal: bool = False
 
 
 def evaluate_test(  # noqa: PLR0913 - what is asked, the part, and the circumstances
@@ -206,6 +195,8 @@ def score_test(
         classes=model.classes,
         threshold=model.threshold,
         thresholds=dict(model.rule.thresholds),
+        best_for=model.rule.best_for,
+        objectives=model.objectives.metrics,
         refit_digest=model.refit_digest,
         opening=opening,
         images=len(labels),
@@ -215,10 +206,10 @@ def score_test(
         calibration_slope=calibration_slope(labels, probabilities) if classes == 2 else None,
         metrics=_intervals(model, labels, probabilities, groups, seed),
         expected=model.metrics,
-        baseline=majority_baseline(labels, classes, shares=training_shares),
+        baseline=majority_baseline(labels, classes, shares=training_shares, also=_asked(model)),
         confusion=tuple(map(tuple, confusion(labels, decided, classes).tolist())),
         split=model.split,
-        ordinal=(_ordinal(model, labels, decided, groups, training_shares, seed) if model.is_ordinal else {}),
+        is_ordinal=model.is_ordinal,
     )
 
 
@@ -235,25 +226,17 @@ def evaluation_as_csv(evaluation: TestEvaluation) -> str:
             {
                 "model": evaluation.model,
                 "metric": name,
-                "test": found.test.estimate,
-                "test_low": found.test.low,
-                "test_high": found.test.high,
-                "out_of_fold": found.expected,
-                "majority": found.baseline,
+                "test": found.estimate,
+                "test_low": found.low,
+                "test_high": found.high,
+                "out_of_fold": evaluation.expected.get(name),
+                "majority": evaluation.baseline.get(name),
                 "split": evaluation.split,
             }
-            for name, found in _every_score(evaluation).items()
+            for name, found in evaluation.metrics.items()
         ),
         columns,
     )
-
-
-def _every_score(evaluation: TestEvaluation) -> dict[str, OrdinalScore]:
-    """Name -> test, out of fold and baseline, of `METRICS` and then of `ORDINAL_METRICS`."""
-    return {
-        name: OrdinalScore(test=found, expected=evaluation.expected[name], baseline=evaluation.baseline[name])
-        for name, found in evaluation.metrics.items()
-    } | evaluation.ordinal
 
 
 def evaluation_table(evaluation: TestEvaluation) -> RenderableType:
@@ -261,59 +244,35 @@ def evaluation_table(evaluation: TestEvaluation) -> RenderableType:
     return Group(_metric_table(evaluation), _confusion_table(evaluation))
 
 
+def _asked(model: SelectedModel) -> list[Metric]:
+    """What tables show besides `STANDARD`, but for costs; the main metric first."""
+    return [metric_named(name) for name in model.objectives.shown]
+
+
 def _intervals(
     model: SelectedModel, labels: IntArray, probabilities: FloatArray, groups: NDArray[Any], seed: int
 ) -> dict[str, Interval]:
-    """Every metric with its interval, in the order of `METRICS`."""
-    found = {
-        "auc": fixed_model_auc_interval(labels, probabilities, groups),
-        "average_precision": average_precision_interval(labels, probabilities, groups),
-        **{name: _bootstrapped(name, labels, probabilities, groups, seed) for name in ("log_loss", "brier")},
-    }
-    by_threshold: dict[float, dict[str, Interval]] = {}
-    for name, metric in METRICS.items():
-        if metric.needs_threshold:
-            threshold = model.rule.threshold_of(name)
-            if threshold not in by_threshold:
-                decided = decisions(probabilities, threshold)
-                by_threshold[threshold] = decision_intervals(
-                    labels, decided, groups, classes=len(model.classes), seed=seed
-                )
-            found[name] = by_threshold[threshold][name]
-    return {name: found[name] for name in METRICS}
-
-
-def _ordinal(
-    model: SelectedModel,
-    labels: IntArray,
-    decided: IntArray,
-    groups: NDArray[Any],
-    training_shares: FloatArray,
-    seed: int,
-) -> dict[str, OrdinalScore]:
-    """Every score of ordered classes, in the order of `ORDINAL_METRICS`."""
-    classes = len(model.classes)
-    majority = confusion(labels, np.full_like(labels, int(np.argmax(training_shares))), classes)
-    found = ordinal_intervals(labels, decided, groups, classes=classes, seed=seed)
-    return {
-        name: OrdinalScore(
-            test=found[name],
-            expected=model.ordinal.get(name),
-            baseline=float(metric.function(majority)),
+    """Every metric with its interval: those that the search optimises first, then those of `STANDARD`."""
+    found, by_threshold = dict[str, Interval](), dict[float, IntArray]()
+    for metric in {one.name: one for one in (*_asked(model), *STANDARD.values())}.values():
+        if not metric.judges_decisions:
+            found[metric.name] = _of_probabilities(metric, labels, probabilities, groups, seed)
+            continue
+        threshold = model.rule.threshold_of(metric.name)
+        decided = by_threshold.setdefault(threshold, decisions(probabilities, threshold))
+        found |= decision_intervals(
+            labels, decided, groups, classes=len(model.classes), seed=seed, metrics=[metric]
         )
-        for name, metric in ORDINAL_METRICS.items()
-    }
+    return found
 
 
-def _bootstrapped(
-    name: str, labels: IntArray, probabilities: FloatArray, groups: NDArray[Any], seed: int
+def _of_probabilities(
+    metric: Metric, labels: IntArray, probabilities: FloatArray, groups: NDArray[Any], seed: int
 ) -> Interval:
-    """Interval of a mean over images, such as the log loss, over resampled patients."""
+    if metric.name not in ("log_loss", "brier"):
+        return fixed_model_interval(metric, labels, probabilities, groups)
     by_image = np.array(
-        [
-            METRICS[name].function(labels[index : index + 1], probabilities[index : index + 1])
-            for index in range(len(labels))
-        ]
+        [metric(labels[index : index + 1], probabilities[index : index + 1]) for index in range(len(labels))]
     )
     return bootstrap_interval(groups, lambda counts: counts @ by_image / counts.sum(axis=1), seed=seed)
 
@@ -325,19 +284,22 @@ def _metric_table(evaluation: TestEvaluation) -> Table:
     )
     for header in ("metric", "test [95 %]", "out of fold", "majority"):
         table.add_column(header, no_wrap=True, justify="left" if header == "metric" else "right")
-    headers = {name: metric.header for name, metric in METRICS.items()}
-    headers |= {name: metric.header for name, metric in ORDINAL_METRICS.items()}
-    for name, found in _every_score(evaluation).items():
-        expected = "-" if found.expected is None else f"{found.expected:.2f}"
-        header = scored(headers[name], evaluation.split)
-        table.add_row(header, str(found.test), expected, f"{found.baseline:.2f}")
+    for name, found in evaluation.metrics.items():
+        metric, expected = metric_named(name), evaluation.expected.get(name)
+        table.add_row(
+            scored(metric.header, evaluation.split),
+            found.text(metric.digits),
+            metric.text(expected),
+            metric.text(evaluation.baseline.get(name)),
+            style="bold" if name == evaluation.objectives[0] else None,
+        )
     first = (
         "The first look at these patients."
         if evaluation.opening == 1
         else f"Look number {evaluation.opening} at these patients, over all runs in the store."
     )
     threshold = (
-        f"Decisions at {evaluation.threshold:.3f}, F1 and F2 at their own thresholds. "
+        f"Decisions at {evaluation.threshold:.3f}, {_said_of_thresholds(evaluation)}. "
         if len(evaluation.classes) == 2
         else ""
     )
@@ -347,6 +309,15 @@ def _metric_table(evaluation: TestEvaluation) -> Table:
     caption = f"{threshold}{first} Intervals are over patients. {calibrated}{warning}".strip()
     table.caption = caption_of(caption, evaluation.split)
     return table
+
+
+def _said_of_thresholds(evaluation: TestEvaluation) -> str:
+    """Which metrics are shown at other thresholds, and what the model's own is best for."""
+    own = [metric_named(name).header for name in evaluation.thresholds if name != evaluation.best_for]
+    names = " and ".join([", ".join(own[:-1]), own[-1]] if len(own) > 1 else own)
+    others = f"{names} at {'their own thresholds' if len(own) > 1 else 'its own threshold'}" if own else ""
+    best = "" if evaluation.best_for == BALANCED else f"best for {metric_named(evaluation.best_for).header}"
+    return ", ".join(part for part in (best, others) if part)
 
 
 def _title(evaluation: TestEvaluation) -> str:
@@ -366,7 +337,7 @@ def _confusion_table(evaluation: TestEvaluation) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     for name, row in zip(rows, evaluation.confusion, strict=True):
         table.add_row(name, *map(str, row))
-    if evaluation.ordinal:
+    if evaluation.is_ordinal:
         table.caption = "The classes are in an order: the further from the diagonal, the worse."
     return table
 

@@ -66,6 +66,9 @@ class SearchRecord(FrozenModel):
         metrics: Names of the metrics that the search optimises, the main one first.
         sampler: Name of the sampler that proposes configurations.
         pruner: Name of the pruner that stops trials; searches of earlier versions had no other.
+        ranges: Smallest and largest possible value of each metric that the search optimises or requires
+            something of; None for no bound. They are kept here so that records are checked without the code
+            of a user's own metric.
         space_context: Facts that the conditions of the space depend on, as plain values.
         backbones: Backbones that took part.
         left_out: Backbone -> reason why it takes no part in this search.
@@ -98,6 +101,7 @@ class SearchRecord(FrozenModel):
     metrics: tuple[str, ...] = Field(min_length=1)
     sampler: str = "tpe"
     pruner: str = "halving"
+    ranges: dict[str, tuple[FiniteFloat | None, FiniteFloat | None]] = Field(default={"auc": (0.0, 1.0)})
     space_context: dict[str, Any]
     backbones: tuple[str, ...]
     left_out: dict[str, str]

@@ -190,7 +190,7 @@ class RunFolder:
             first = error.errors()[0]
             place = ".".join(map(str, first["loc"]))
             raise self._damaged(number, "record.json", f"{place}: {first['msg']}".strip(": ")) from error
-        fault = record_fault(record, number, self._metric())
+        fault = record_fault(record, number, self._search_if_readable())
         if fault is not None:
             raise self._damaged(number, "record.json", fault)
         return record
@@ -300,9 +300,9 @@ class RunFolder:
         """Out-of-fold predictions of one trial, written before its record."""
         return self.trial(number) / "oof.npz"
 
-    def _metric(self) -> str | None:
+    def _search_if_readable(self) -> SearchRecord | None:
         try:
-            return self.search().metric
+            return self.search()
         except RunError:
             return None
 

@@ -30,8 +30,8 @@ from results.run.test_accesses import read_accesses, record_access, sealed_diges
 from results.scores.calibration import sigmoid
 from results.scores.decision_rule import DecisionRule
 from results.scores.interval import Interval
-from results.scores.metrics import METRICS, mean_fold_auc
-from results.scores.ordinal import ORDINAL_METRICS
+from results.scores.metrics import ORDINAL, STANDARD, mean_fold_auc
+from results.scores.ranking import Objectives
 from trainables.common.errors import DataError, OneClassError
 
 TEST_ROWS = np.arange(100, 160)
@@ -105,7 +105,7 @@ def test_the_scores_are_those_of_sklearn_at_the_ensembles_threshold(run):
 
 def test_every_metric_has_an_interval_an_expectation_and_a_baseline(run):
     found = evaluate(run)
-    assert set(found.metrics) == set(found.expected) == set(found.baseline) == set(METRICS)
+    assert set(found.metrics) == set(found.expected) == set(found.baseline) == set(STANDARD)
     for interval in found.metrics.values():
         assert interval.low < interval.high
         assert interval.holds(interval.estimate)
@@ -259,7 +259,7 @@ def test_a_test_part_of_one_class_is_refused(run):
 def test_rows_hold_every_metric(run):
     found = evaluate(run)
     rows = list(csv.DictReader(io.StringIO(evaluation_as_csv(found))))
-    assert [row["metric"] for row in rows] == list(METRICS)
+    assert [row["metric"] for row in rows] == list(STANDARD)
     assert float(rows[0]["test_low"]) == found.metrics["auc"].low
     plain = json.loads(json.dumps(evaluation_as_json(found), allow_nan=False))
     assert plain["metrics"]["auc"]["estimate"] == found.metrics["auc"].estimate
@@ -284,10 +284,11 @@ def ordinal_model() -> SelectedModel:
         fitted=WeightedMean(weights=(1.0,)),
         rule=DecisionRule(calibration=None, mean_calibration=None, threshold=0.5, thresholds={}),
         auc=Interval(0.8, 0.7, 0.9),
-        metrics=dict.fromkeys(METRICS, 0.5),
+        metrics={**dict.fromkeys(STANDARD, 0.5), "quadratic_kappa": 0.6},
+        objectives=Objectives(("auc",), also=tuple(ORDINAL)),
+        value=Interval(0.8, 0.7, 0.9),
         is_trial=True,
         is_ordinal=True,
-        ordinal={"quadratic_kappa": 0.6},
     )
 
 
@@ -304,18 +305,19 @@ def ordinal_evaluation() -> tuple[np.ndarray, np.ndarray, TestEvaluation]:
 
 def test_classes_in_an_order_are_scored_by_how_far_decisions_lie_from_the_truth():
     labels, decided, found = ordinal_evaluation()
-    kappa, distance = found.ordinal["quadratic_kappa"], found.ordinal["class_distance"]
-    assert kappa.test.estimate == pytest.approx(cohen_kappa_score(labels, decided, weights="quadratic"))
-    assert distance.test.estimate == pytest.approx(mean_absolute_error(labels, decided))
-    assert (kappa.expected, distance.expected) == (0.6, None)
-    assert (kappa.baseline, distance.baseline) == (0.0, pytest.approx(1.5))
+    kappa, distance = found.metrics["quadratic_kappa"], found.metrics["class_distance"]
+    assert kappa.estimate == pytest.approx(cohen_kappa_score(labels, decided, weights="quadratic"))
+    assert distance.estimate == pytest.approx(mean_absolute_error(labels, decided))
+    assert found.expected["quadratic_kappa"] == 0.6
+    assert found.baseline["quadratic_kappa"] == 0.0
+    assert found.baseline["class_distance"] == pytest.approx(1.5)
     assert TestEvaluation.model_validate(evaluation_as_json(found)) == found
 
 
 def test_tables_of_classes_in_an_order_hold_those_scores():
     _, _, found = ordinal_evaluation()
     names = [row["metric"] for row in csv.DictReader(io.StringIO(evaluation_as_csv(found)))]
-    assert names == [*METRICS, *ORDINAL_METRICS]
+    assert names == ["auc", *ORDINAL, *(name for name in STANDARD if name != "auc")]
     text = io.StringIO()
     Console(width=80, file=text).print(evaluation_table(found))
     shown = " ".join(text.getvalue().split())

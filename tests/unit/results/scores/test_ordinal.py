@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from sklearn.metrics import cohen_kappa_score, mean_absolute_error
 
-from results.scores.decision_intervals import ordinal_intervals
-from results.scores.metrics import confusion
-from results.scores.ordinal import ORDINAL_METRICS, class_distance, quadratic_kappa
+from results.scores.decision_intervals import decision_intervals
+from results.scores.decisions import confusion
+from results.scores.metrics import ORDINAL
+from results.scores.metrics.ordinal import class_distance, quadratic_kappa
 
 
 @pytest.mark.parametrize("classes", [2, 3, 4, 8])
@@ -46,10 +47,12 @@ def test_intervals_hold_the_score_and_narrow_with_more_patients() -> None:
     def intervals(count: int) -> dict[str, float]:
         labels = np.arange(count) % 4
         decided = np.clip(labels + (random.random(count) < 0.3), 0, 3)
-        found = ordinal_intervals(labels, decided, np.arange(count), classes=4, seed=0)
+        found = decision_intervals(
+            labels, decided, np.arange(count), classes=4, seed=0, metrics=list(ORDINAL.values())
+        )
         assert all(one.low <= one.estimate <= one.high for one in found.values())
         return {name: one.high - one.low for name, one in found.items()}
 
     few, many = intervals(40), intervals(800)
-    assert list(few) == list(ORDINAL_METRICS)
+    assert list(few) == list(ORDINAL)
     assert all(many[name] < few[name] / 2 for name in few)

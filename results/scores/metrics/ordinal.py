@@ -1,16 +1,14 @@
-"""Scores of decisions between ordered classes, where a miss by two classes is worse than one by one.
+"""Metrics of classes that have an order, such as breast density A to D: a miss by two is worse than by one.
 
 Pure functions of confusion matrices, rows the true class and columns the decided one, in the order of degree.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from results.scores.metric import Metric
 from trainables.common.types import FloatArray
 
 
@@ -59,29 +57,27 @@ def class_distance(matrices: NDArray[Any]) -> FloatArray:
     return np.asarray(np.divide(found, total, out=np.zeros_like(total), where=total > 0))
 
 
-@dataclass(frozen=True, slots=True)
-class OrdinalMetric:
-    """A score of ordered classes.
-
-    Attributes:
-        function: Function of confusion matrices of shape (..., classes, classes).
-        header: Short name for tables.
-        higher_is_better: True for agreement, False for a distance.
-    """
-
-    function: Callable[[NDArray[Any]], FloatArray]
-    header: str
-    higher_is_better: bool
-
-
-ORDINAL_METRICS: Final[Mapping[str, OrdinalMetric]] = MappingProxyType(
-    {
-        "quadratic_kappa": OrdinalMetric(quadratic_kappa, "QWKappa", True),
-        "class_distance": OrdinalMetric(class_distance, "Distance", False),
-    }
-)
-
-
 def _distances(classes: int) -> NDArray[np.int64]:
     places = np.arange(classes)
     return np.asarray(np.abs(places[:, None] - places[None, :]))
+
+
+QUADRATIC_KAPPA = Metric(
+    name="quadratic_kappa",
+    kind="decisions",
+    function=quadratic_kappa,
+    header="QWKappa",
+    low=-1.0,
+    classes="ordinal",
+    place=120,
+)
+CLASS_DISTANCE = Metric(
+    name="class_distance",
+    kind="decisions",
+    function=class_distance,
+    header="Distance",
+    higher_is_better=False,
+    high=float("inf"),
+    classes="ordinal",
+    place=130,
+)
