@@ -1,23 +1,19 @@
-"""The end of a search on the command line: live view, closing summary, ensembles of recipes, exit code."""
+"""The end of a search on the command line: closing summary, ensembles of recipes, exit code."""
 
-import functools
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 
 from rich.console import Console, RenderableType
 
+from orchestrator.api.displays import TerminalDisplay
+from orchestrator.api.result import SearchResult
 from orchestrator.cli.common import short_path
-from orchestrator.preflight.preflight import Notify
 from orchestrator.reporting.compute_savings import count_images, savings_from_sharing, savings_message
-from orchestrator.reporting.console import print_message
-from orchestrator.reporting.terminal import SearchProgress, closing_summary
-from orchestrator.tuning.session import OpenView, SearchOutcome, SearchView, write_reports
-from orchestrator.tuning.setup import Prepared
+from orchestrator.reporting.terminal import closing_summary
 from orchestrator.tuning.trial_manager import RUN_ALONE
 from results.errors import RunError
 from results.run.records import TrialRecord
 from results.run.run_folder import RunFolder
 from results.scores.leaderboard import OPTIMISTIC, OPTIMISTIC_NOTE, settings_text
-from results.scores.ranking import Objective
 from trainables.common.errors import SplitError
 from trainables.common.text import command_text
 from trainables.data.splits import read_split
@@ -25,76 +21,54 @@ from trainables.data.splits import read_split
 INTERRUPTED = 130
 
 
-def terminal_view(console: Console) -> OpenView:
-    """Return a function that opens the live view of a search."""
+class CommandDisplay(TerminalDisplay):
+    """Shows a search on standard error; at its end it says what there is, and what to type next."""
 
-    def open_view(prepared: Prepared) -> AbstractContextManager[SearchView]:
-        record = prepared.record
-        return SearchProgress(
-            task=record.task,
-            name=record.name,
-            data=record.source,
-            trials=record.request.trials,
-            minutes=record.request.minutes,
-            workers=prepared.slots,
-            is_synthetic=record.is_synthetic,
-            metric=record.metric,
-            split=record.split_name,
-            already=prepared.run.records(),
-            console=console,
-        )
+    ends_process = True
 
-    return open_view
+    def ended(self, result: SearchResult) -> None:
+        """Print the closing summary."""
+        self.console.print(_summary(result), soft_wrap=True)
 
 
-def close_search(outcome: SearchOutcome, console: Console, *, finish: bool) -> int:
-    """Print the closing summary of a search and finish the work on it; returns the exit code.
+def close_search(result: SearchResult, console: Console, *, finish: bool) -> int:
+    """Finish the work on a search whose closing summary is printed; returns the exit code.
 
     Args:
-        outcome: The search that ended.
+        result: The search that ended.
         console: Console for messages.
         finish: Also print the leaderboard, build ensembles and export the best.
 
     Raises:
         RunError: If no trial was completed.
     """
-    run, complete = outcome.run, outcome.complete
-    # First of all: whatever fails after it, the user knows what there is and how to go on.
-    console.print(_summary(outcome), soft_wrap=True)
-    for message in write_reports(outcome):
-        print_message(console, message)
-    if outcome.is_interrupted:
+    run, complete = result.run, result.complete
+    if result.is_interrupted:
         return INTERRUPTED
     if not complete:
-        raise RunError(_nothing_complete(short_path(run.path), outcome.records))
+        raise RunError(_nothing_complete(short_path(run.path), result.records))
     from orchestrator.postprocessing.recipe_ensembles import combine_recipes
 
-    combine_recipes(run, outcome.search, complete, console)
+    combine_recipes(run, result.record, complete, console)
     if finish:
         from orchestrator.cli.finish import finish_run
 
-        finish_run(run, console)
+        finish_run(result, console)
     return 0
 
 
-def notify_on(console: Console) -> Notify:
-    """Return a function that prints messages on a console."""
-    return functools.partial(print_message, console)
-
-
-def _summary(outcome: SearchOutcome) -> RenderableType:
-    search, records = outcome.search, outcome.records
-    best = Objective(search.metric).best(outcome.complete)
+def _summary(result: SearchResult) -> RenderableType:
+    search, records, best = result.record, result.records, result.best
     return closing_summary(
         records=records,
         metric=search.metric,
         best=None if best is None else (best.number, best.value or 0.0, _described(best)),
-        saved=_saved(outcome),
-        folder=short_path(outcome.run.path),
+        saved=_saved(result),
+        folder=short_path(result.path),
         commands=_next_commands(
-            outcome.run,
-            has_results=bool(outcome.complete),
-            may_resume=outcome.is_interrupted and search.request.trials > len(records),
+            result.run,
+            has_results=best is not None,
+            may_resume=result.is_interrupted and search.request.trials > len(records),
         ),
         split=search.split_name,
     )
@@ -105,13 +79,13 @@ def _described(record: TrialRecord) -> str:
     return f"{text} {OPTIMISTIC} {OPTIMISTIC_NOTE}" if record.is_optimistic else text
 
 
-def _saved(outcome: SearchOutcome) -> str:
+def _saved(result: SearchResult) -> str:
     """The compute that sharing has saved; empty if the split that it is counted by is gone."""
     try:
-        split = read_split(outcome.run.split_file)
+        split = read_split(result.run.split_file)
     except SplitError:
         return ""
-    return savings_message(savings_from_sharing(outcome.records, count_images(split, outcome.search.classes)))
+    return savings_message(savings_from_sharing(result.records, count_images(split, result.record.classes)))
 
 
 def _next_commands(run: RunFolder, *, has_results: bool, may_resume: bool) -> list[str]:
@@ -126,7 +100,7 @@ def _next_commands(run: RunFolder, *, has_results: bool, may_resume: bool) -> li
     return [command_text(*words) for words in commands]
 
 
-def _nothing_complete(folder: str, records: tuple[TrialRecord, ...]) -> str:
+def _nothing_complete(folder: str, records: Sequence[TrialRecord]) -> str:
     said = [
         (record.number, record.error.removeprefix(f"{RUN_ALONE}:\n").splitlines())
         for record in records

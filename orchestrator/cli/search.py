@@ -56,23 +56,18 @@ def add_request(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Search; returns the exit code."""
-    from orchestrator.reporting.console import messages
     from orchestrator.request import check_request, typed_command
 
     request = request_of(arguments)
-    check_request(request)
-    from orchestrator.cli.closing import close_search, notify_on, terminal_view
-    from orchestrator.tuning.session import run_search
+    check_request(request)  # before what takes seconds to import
+    from orchestrator.api.search import run_search
+    from orchestrator.cli.closing import CommandDisplay, close_search
 
-    console = messages()
-    outcome = run_search(
-        request,
-        address=arguments.address,
-        notify=notify_on(console),
-        open_view=terminal_view(console),
-        command=typed_command(sys.argv[1:]),
+    display = CommandDisplay()
+    result = run_search(
+        request, address=arguments.address, progress=display, command=typed_command(sys.argv[1:])
     )
-    return close_search(outcome, console, finish=arguments.finish)
+    return close_search(result, display.console, finish=arguments.finish)
 
 
 def request_of(arguments: argparse.Namespace) -> "SearchRequest":
@@ -81,13 +76,11 @@ def request_of(arguments: argparse.Namespace) -> "SearchRequest":
     Raises:
         OrchestrateError: If an option does not exist, or its value is not allowed.
     """
-    from orchestrator.preflight.initial_points import protocol_of_recipes
-    from orchestrator.request import parse_request, read_config
+    from orchestrator.api.requests import completed
+    from orchestrator.request import read_config
     from results.run.search_request import refuse_empty
     from search_spaces.fixed_params import parse_fixed_params
     from trainables.common.errors import ConfigError
-    from trainables.config.tasks import task_named
-    from trainables.data.sources import default_data
 
     typed = given_options(arguments)
     if "fixed_params" in typed:
@@ -97,12 +90,7 @@ def request_of(arguments: argparse.Namespace) -> "SearchRequest":
         raise ConfigError("no task is given: orchestrate search TASK, or `task:` in the file of --config")
     for name, value in asked.items():
         refuse_empty(name, value)
-    task = task_named(str(asked["task"]))
-    protocol = protocol_of_recipes(asked.get("recipes", ()), task.name)
-    if "folds" in asked or "holdout" in asked:  # one of the two takes the place of the recipes' protocol
-        protocol = {name: value for name, value in protocol.items() if name not in ("folds", "holdout")}
-    request = parse_request(protocol | asked)
-    return request if request.data else request.model_copy(update={"data": default_data(task)})
+    return completed(asked)
 
 
 def _merged(config: dict[str, Any], typed: dict[str, Any]) -> dict[str, Any]:
