@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from orchestrator.api.search import open_run, plan_search, resume_search, run_search
     from orchestrator.callbacks import Callback, StopSearch
     from orchestrator.estimate.simulation import Estimate
+    from results.export.exported_model import Bundle, load_bundle
     from results.run.search_request import SearchRequest
     from results.scores.metrics import Metric
     from trainables.common.errors import OrchestrateError
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 _PLACES: Final = MappingProxyType(
     {
         "Backbone": "trainables.models.stages",
+        "Bundle": "results.export.exported_model",
         "Callback": "orchestrator.callbacks",
         "Estimate": "orchestrator.estimate.simulation",
         "Metric": "results.scores.metrics",
@@ -36,6 +38,7 @@ _PLACES: Final = MappingProxyType(
         "SearchResult": "orchestrator.api.result",
         "StopSearch": "orchestrator.callbacks",
         "Task": "trainables.config.tasks",
+        "load_bundle": "results.export.exported_model",
         "open_run": "orchestrator.api.search",
         "plan_search": "orchestrator.api.search",
         "register_backbone": "trainables.models.registry",
@@ -46,6 +49,7 @@ _PLACES: Final = MappingProxyType(
 
 __all__ = [
     "Backbone",
+    "Bundle",
     "Callback",
     "Estimate",
     "Metric",
@@ -54,6 +58,7 @@ __all__ = [
     "SearchResult",
     "StopSearch",
     "Task",
+    "load_bundle",
     "open_run",
     "plan_search",
     "register_backbone",

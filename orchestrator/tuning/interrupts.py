@@ -74,10 +74,11 @@ def _end_unless(is_closed: threading.Event, manager: TrialManager, ends_process:
     """End this process if the search is not closed in time, or say how to leave the search."""
     if is_closed.wait(CLOSING_SECONDS):
         return
-    if ends_process:
-        manager.say(
-            "interrupted, but Ray does not answer any more; what has ended is kept. Go on with: "
-            f"{manager.run.resume_command}"
-        )
-        os._exit(INTERRUPTED)
-    manager.say("interrupted, but Ray does not answer any more; interrupt once more to leave the search")
+    if not ends_process:
+        manager.say("interrupted, but Ray does not answer any more; interrupt once more to leave the search")
+        return
+    manager.say(
+        "interrupted, but Ray does not answer any more; what has ended is kept. Go on with: "
+        f"{manager.run.resume_command}"
+    )
+    os._exit(INTERRUPTED)
