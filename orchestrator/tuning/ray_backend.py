@@ -302,6 +302,13 @@ class _Workers(_NotPickled, tune.Callback):
                     end_worker(trial)
 
 
+class _NoReporter(tune.ProgressReporter):
+    """Reports nothing. In a notebook Tune takes one of its own otherwise, which clears the cell's output."""
+
+    def should_report(self, trials: list[Any], done: bool = False) -> bool:
+        return False
+
+
 def cause_of_loss(message: str) -> Cause:
     """Tell a kill for lack of memory from any other death of a worker.
 
@@ -366,6 +373,7 @@ def run_trials(
             storage_path=str(scratch.resolve()),
             verbose=0,
             callbacks=[_Workers(state)],
+            progress_reporter=_NoReporter(),
             # The trial manager hands out the trials of dead workers again, with the resources they need.
             failure_config=tune.FailureConfig(max_failures=0),
             checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),

@@ -1,4 +1,4 @@
-"""Searches from Python with real Ray: arrays, own space and backbone, callbacks, a thread, page and notebook."""
+"""Searches from Python with real Ray: arrays, own space and backbone, callbacks, a thread, the notebook."""
 
 import json
 import os

@@ -18,7 +18,10 @@ from trainables.common.errors import ConfigError, UnknownNameError
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
-    return make_run(tmp_path_factory.mktemp("finished"), {number: CONFIGS[number] for number in (0, 1)})
+    run = make_run(tmp_path_factory.mktemp("finished"), {number: CONFIGS[number] for number in (0, 1)})
+    for record in run.records():
+        run.write_record(record.model_copy(update={"best_epoch": 1, "epochs": 1}))
+    return run
 
 
 @pytest.fixture
