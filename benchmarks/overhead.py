@@ -325,7 +325,7 @@ def _search(trials: int) -> SearchRecord:
         is_synthetic=True,
         fingerprint="f" * 64,
         store="store",
-        metric="auc",
+        metrics=("auc",),
         space_context=_CONTEXT.model_dump(mode="json"),
         backbones=_BACKBONES,
         left_out={},

@@ -20,6 +20,7 @@ from trainables.config.tasks import task_named
 from trainables.config.trial_config import flatten, parse_setting
 from trainables.models.registry import backbone_named
 
+_LISTS: Final = ("recipes", "metrics", "requirements")  # in a file one of them needs no list
 _ONLY_TYPED: Final = ("address", "config", "finish", "format")  # they are not of a search but of one command
 
 __all__ = [
@@ -84,10 +85,11 @@ def read_config(path: Path) -> dict[str, Any]:
         return _asked_by_run(path, values)
     _check_known(values)
     options = {name: value for name, value in values.items() if value is not None}
-    if isinstance(options.get("recipes"), str):
-        options["recipes"] = [options["recipes"]]
-    if not isinstance(options.get("recipes", []), list):
-        raise ConfigError(f"recipes in {path} must be a list of ids, found {options['recipes']!r}")
+    for name in _LISTS:
+        if isinstance(options.get(name), str):
+            options[name] = [options[name]]
+        if not isinstance(options.get(name, []), list):
+            raise ConfigError(f"{name} in {path} must be a list of names, found {options[name]!r}")
     options["fixed_params"] = _checked_params(options.get("fixed_params", {}), path)
     return options
 

@@ -23,7 +23,7 @@ from trainables.config.trial_config import flatten
 from trainables.data.sources import is_built_in
 from trainables.data.splits import write_split
 
-METRIC: Final = "auc"
+DEFAULT_METRIC: Final = "auc"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ def _search_record(preflight: Preflight, name: str, command: str) -> SearchRecor
         fingerprint=patch_set.fingerprint,
         max_value=patch_set.max_value,
         store=str(preflight.store),
-        metric=METRIC,
+        metrics=request.metrics or (DEFAULT_METRIC,),
         space_context=context.model_dump(mode="json"),
         backbones=context.backbones,
         left_out=preflight.feasible.left_out,

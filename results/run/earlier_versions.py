@@ -47,6 +47,14 @@ def with_pairs_as_searched(values: Mapping[str, Any]) -> dict[str, Any]:
     return {**values, "request": {**request, "pairs": bool(context.get("has_pairs"))}}
 
 
+def with_metrics(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of a `search.yaml` that names one metric under today's name of several."""
+    facts = dict(values)
+    if "metric" in facts:
+        facts["metrics"] = [facts.pop("metric")]
+    return facts
+
+
 def renamed_cause(cause: Any) -> Any:
     """Return today's name of a cause; any other value stays as it is."""
     return _RENAMED_CAUSES.get(cause, cause) if isinstance(cause, str) else cause

@@ -9,7 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, FiniteFloat, field_validator, model_validator
 
-from results.run.earlier_versions import lifted, renamed_cause, renamed_settings, with_pairs_as_searched
+from results.run.earlier_versions import (
+    lifted,
+    renamed_cause,
+    renamed_settings,
+    with_metrics,
+    with_pairs_as_searched,
+)
 from results.run.search_request import SearchRequest, parse_request
 from results.run.split_labels import GROUPED, NAIVE, SplitName
 from trainables.common.frozen import FrozenModel
@@ -56,7 +62,7 @@ class SearchRecord(FrozenModel):
         max_value: Pixel value that becomes 1.0, by the user, the files or the bits in use; None in the record
             of an earlier version, which took the largest of the number type.
         store: Folder of the stored data and features.
-        metric: Name in `results.scores.metrics.METRICS` of the metric that the search optimises.
+        metrics: Names of the metrics that the search optimises, the main one first.
         space_context: Facts that the conditions of the space depend on, as plain values.
         backbones: Backbones that took part.
         left_out: Backbone -> reason why it takes no part in this search.
@@ -88,7 +94,7 @@ class SearchRecord(FrozenModel):
     fingerprint: str
     max_value: FiniteFloat | None = None
     store: str
-    metric: str
+    metrics: tuple[str, ...] = Field(min_length=1)
     space_context: dict[str, Any]
     backbones: tuple[str, ...]
     left_out: dict[str, str]
@@ -112,7 +118,13 @@ class SearchRecord(FrozenModel):
     def _of_earlier_versions(cls, values: Any) -> Any:
         if not isinstance(values, dict):
             return values
-        return with_pairs_as_searched(values if "request" in values else lifted(values))
+        found = with_pairs_as_searched(values if "request" in values else lifted(values))
+        return with_metrics(found)
+
+    @property
+    def metric(self) -> str:
+        """Metric that ranks the trials; the first of several."""
+        return self.metrics[0]
 
     @property
     def task(self) -> str:
@@ -144,7 +156,9 @@ class TrialRecord(FrozenModel):
 
     Attributes:
         recipe: Name of the recipe that the trial belongs to; empty for a proposal of the sampler.
-        value: Value of the search metric, mean over folds at `best_epoch`; None if no epoch finished.
+        value: Value of the (first) search metric at `best_epoch`; None if no epoch finished.
+        values: Value of every metric that the search optimises or requires something of; empty in runs of
+            earlier versions.
         best_epoch: 1-based epoch that was kept, chosen from the mean curve over folds.
         fold_metrics: Metrics of each fold at `best_epoch`, in fold order.
         losses: Mean validation loss over folds of every epoch, as `training.checkpoint_metric` weighs it;
@@ -166,6 +180,7 @@ class TrialRecord(FrozenModel):
     params: dict[str, Any] = Field(default_factory=dict)
     recipe: str = ""
     value: FiniteFloat | None = None
+    values: dict[str, FiniteFloat] = Field(default_factory=dict)
     best_epoch: int | None = None
     epochs: int = 0
     fold_metrics: tuple[dict[str, FiniteFloat], ...] = ()

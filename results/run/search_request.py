@@ -24,6 +24,7 @@ GROUPS: Final = MappingProxyType(
         "task": "Task",
         "data": "Data",
         "budget": "Budget",
+        "search": "Search",
         "space": "Space",
         "machine": "Machine",
         "reuse": "Earlier results",
@@ -146,6 +147,36 @@ class SearchRequest(BaseModel):
     )
     epochs: int = _option(
         30, "largest number of epochs of a trial", group="budget", ge=1, shown_default="30, or the recipes'"
+    )
+
+    metrics: tuple[str, ...] = _option(
+        (),
+        "metric that the search optimises; given several times, it looks for the trials that no other beats "
+        "in all of them",
+        group="search",
+        flag="--metric",
+        metavar="NAME",
+        shown_default="that of the task",
+    )
+    requirements: tuple[str, ...] = _option(
+        (),
+        "what a trial must reach to be chosen, such as 'recall>=0.9'; may be repeated",
+        group="search",
+        flag="--require",
+        metavar="METRIC>=VALUE",
+    )
+    sampler: str = _option(
+        "tpe",
+        "what proposes configurations",
+        group="search",
+        metavar="NAME",
+    )
+    pruner: str | None = _option(
+        None,
+        "what stops trials that are worse than others",
+        group="search",
+        metavar="NAME",
+        shown_default="halving; none with several metrics",
     )
 
     space: str | None = _option(

@@ -134,7 +134,7 @@ def test_a_request_means_the_same_in_every_folder(tmp_path: Path) -> None:
         ("1: 2\n", "must hold names and values of options"),
         ("fingerprint: x\n", "cannot be read: .*was it edited by hand"),
         ("fingerprint: x\nrequest: 3\n", "cannot be read: .*was it edited by hand"),
-        ("task: idc\nrecipes: 5\n", "must be a list of ids, found 5"),
+        ("task: idc\nrecipes: 5\n", "must be a list of names, found 5"),
         ("task: idc\nfixed_params: adam\n", "must hold names and values of settings, found 'adam'"),
         ("task: idc\nset: {optimizer.lr: 1}\n", "--set is called fixed_params in a file"),
         ("task: idc\naddress: auto\n", "--address can only be typed"),

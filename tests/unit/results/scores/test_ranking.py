@@ -1,0 +1,82 @@
+"""What a search optimises and requires orders its trials."""
+
+import math
+from datetime import UTC, datetime
+
+import pytest
+
+from results.run.records import TrialRecord
+from results.scores.ranking import Objectives, parse_requirement
+from trainables.common.errors import ConfigError, UnknownNameError
+
+
+def record(number: int, value: float | None, **values: float) -> TrialRecord:
+    return TrialRecord(
+        number=number,
+        state="complete",
+        config={},
+        value=value,
+        values=values,
+        fingerprint="f",
+        seed=0,
+        finished_at=datetime.now(UTC),
+    )
+
+
+def numbers(records: list[TrialRecord] | tuple[TrialRecord, ...]) -> list[int]:
+    return [one.number for one in records]
+
+
+def test_a_metric_that_is_minimised_ranks_the_lowest_first() -> None:
+    records = [record(0, 0.7), record(1, 0.4), record(2, None), record(3, 0.4)]
+    assert numbers(Objectives(("log_loss",)).rank(records)) == [1, 3, 0, 2]
+    assert numbers(Objectives(("auc",)).rank(records)) == [0, 1, 3, 2]
+
+
+def test_with_two_metrics_the_front_comes_first_and_the_first_metric_orders_it() -> None:
+    objectives = Objectives(("auc", "log_loss"))
+    records = [
+        record(0, 0.70, log_loss=0.5),
+        record(1, 0.90, log_loss=0.6),
+        record(2, 0.80, log_loss=0.4),
+        record(3, 0.85, log_loss=0.7),  # trial 1 beats it in both
+    ]
+    assert numbers(objectives.front(records)) == [1, 2]
+    assert numbers(objectives.rank(records)) == [1, 2, 3, 0]
+
+
+def test_equal_trials_are_all_on_the_front() -> None:
+    records = [record(0, 0.8, log_loss=0.5), record(1, 0.8, log_loss=0.5)]
+    assert numbers(Objectives(("auc", "log_loss")).front(records)) == [0, 1]
+
+
+def test_a_trial_that_misses_a_requirement_ranks_behind_all_that_keep_it() -> None:
+    objectives = Objectives(("auc",), (parse_requirement("recall >= 0.9"),))
+    records = [
+        record(0, 0.95, recall=0.5),
+        record(1, 0.6, recall=0.9),
+        record(2, 0.9, recall=0.8),
+        record(3, 0.99),
+    ]
+    assert numbers(objectives.rank(records)) == [1, 2, 0, 3]
+    assert numbers(objectives.front(records)) == [1]
+    assert objectives.violation(records[3]) == math.inf
+
+
+def test_a_requirement_may_be_of_the_searched_metric_itself() -> None:
+    objectives = Objectives(("log_loss",), (parse_requirement("log_loss<=0.5"),))
+    assert [objectives.violation(one) for one in (record(0, 0.4), record(1, 0.6))] == [
+        0.0,
+        pytest.approx(0.1),
+    ]
+
+
+@pytest.mark.parametrize("text", ["recall", "recall>0.9", "recall>=much", "recall>=nan", ">=0.5", ""])
+def test_what_is_not_a_requirement_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="--require needs a metric, >= or <=, and a number"):
+        parse_requirement(text)
+
+
+def test_a_requirement_of_an_unknown_metric_names_the_nearest() -> None:
+    with pytest.raises(UnknownNameError, match="recall"):
+        parse_requirement("recal>=0.9")
