@@ -9,6 +9,7 @@ the command line and its help start without torch, Ray and Optuna.
 """
 
 import importlib
+import warnings
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -70,7 +71,10 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _PLACES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(_PLACES[name]), name)
+    with warnings.catch_warnings():
+        # Of tqdm in a notebook, which libraries import for bars that nobody sees here.
+        warnings.filterwarnings("ignore", message="IProgress not found")
+        value = getattr(importlib.import_module(_PLACES[name]), name)
     globals()[name] = value
     return value
 

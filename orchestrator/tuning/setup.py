@@ -125,7 +125,9 @@ def _search_record(preflight: Preflight, name: str, command: str) -> SearchRecor
         start_from=preflight.start_from,
         type_from=preflight.type_from,
         recipes=preflight.recipes,
-        registered=names_in_use(backbone=context.backbones, metric=(METRIC,), space=(request.space_name,)),
+        registered=names_in_use(
+            backbone=context.backbones, metric=request.metrics, space=(request.space_name,)
+        ),
         versions=package_versions(),
         started_at=datetime.now(UTC),
     )
