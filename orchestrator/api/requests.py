@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, get_origin
 
 from orchestrator.api.arrays import ArrayLike, check_arrays, store_arrays
 from orchestrator.preflight.initial_points import protocol_of_recipes
 from orchestrator.request import SearchRequest, parse_request
+from results.run.search_request import plain_type
 from search_spaces.fixed_params import parse_fixed_params
 from search_spaces.registry import name_of_function
 from trainables.common.errors import ConfigError
@@ -78,8 +79,7 @@ def request_of(
     if space is not None:
         given["space"] = space if isinstance(space, str) else name_of_function(space)
     given |= {name: str(given[name]) for name in _PATHS if isinstance(given.get(name), Path)}
-    if isinstance(given.get("recipes"), str):
-        given["recipes"] = (given["recipes"],)
+    given |= {name: (text,) for name, text in given.items() if isinstance(text, str) and _is_list(name)}
     if "fixed_params" in given:
         given["fixed_params"] = _fixed_params(given["fixed_params"])
     for name, other in (("folds", "holdout"), ("holdout", "folds")):  # they exclude each other
@@ -113,6 +113,12 @@ def _asked(request_or_task: SearchRequest | str) -> dict[str, Any]:
     if isinstance(request_or_task, SearchRequest):
         return {name: getattr(request_or_task, name) for name in request_or_task.model_fields_set}
     raise ConfigError(f"a SearchRequest or the name of a task is needed, found {request_or_task!r}")
+
+
+def _is_list(name: str) -> bool:
+    """True for an option that takes several texts, of which a single one may be given by itself."""
+    field = SearchRequest.model_fields.get(name)
+    return field is not None and get_origin(plain_type(field.annotation)) is tuple
 
 
 def _fixed_params(params: Any) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from results.run.run_folder import RunFolder
 from results.run.search_request import SearchRequest
 from results.run.split_labels import marks, scored
 from results.scores.leaderboard import Row, leaderboard, settings_text
-from results.scores.ranking import Objective
+from results.scores.ranking import objectives_of
 from trainables.common.errors import ConfigError
 from trainables.common.text import count_text
 
@@ -82,8 +82,8 @@ class SearchResult:
 
     @property
     def best(self) -> TrialRecord | None:
-        """Record of the best complete trial by the metric of the search; None without one."""
-        return Objective(self.record.metric).best(self.complete)
+        """Record of the complete trial that ranks first by what the search optimises; None without one."""
+        return objectives_of(self.record).best(self.complete)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -173,6 +173,22 @@ class SearchResult:
 
         built = [] if options else self._built()
         return pd.DataFrame(ensembles_as_json(built or self.build_ensembles(**options)))
+
+    def recipe_ensembles(self) -> "pd.DataFrame":
+        """Build the ensembles among the recipes of the search: their own members, by their own method.
+
+        Returns:
+            The rows of `ensembles` with the name of the recipe before them; none without such a recipe.
+        """
+        import pandas as pd
+
+        from orchestrator.postprocessing.recipe_ensembles import ensembles_of_recipes
+
+        self._opened.clear()
+        found = ensembles_of_recipes(self._run, self.record, self.complete)
+        return pd.DataFrame(
+            [{"recipe": one.recipe.name, **row} for one in found for row in ensembles_as_json(one.built)]
+        )
 
     def evaluate(
         self, *, ensemble: str = BEST, trial: int | None = None, refit: bool = False, by: str = ""
@@ -323,7 +339,7 @@ class SearchResult:
         rows = "".join(
             f"<tr><td>{one.number}</td><td>{one.value or 0.0:.3f}</td>"
             f"<td style='text-align:left'>{html.escape(settings_text(one.config))}</td></tr>"
-            for one in Objective(record.metric).rank(self.complete)[:_SHOWN]
+            for one in objectives_of(record).rank(self.complete)[:_SHOWN]
         )
         columns = f"<th>trial</th><th>{html.escape(metric)}</th><th style='text-align:left'>settings</th>"
         table = f"<table><thead><tr>{columns}</tr></thead><tbody>{rows}</tbody></table>" if rows else ""

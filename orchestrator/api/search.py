@@ -8,7 +8,7 @@ from orchestrator.api.arrays import ArrayLike
 from orchestrator.api.displays import Display, display_of
 from orchestrator.api.requests import arrays_of, request_of
 from orchestrator.api.result import SearchResult
-from orchestrator.callbacks import Callback
+from orchestrator.callbacks import Callback, StopSearch
 from orchestrator.estimate.simulation import Estimate, estimate_search
 from orchestrator.preflight.preflight import run_preflight
 from orchestrator.preflight.this_machine import this_machine
@@ -206,6 +206,8 @@ def _finished(
     for callback in callbacks:
         try:
             callback.on_search_end(ended)
+        except StopSearch:
+            continue  # it has ended
         except Exception as error:  # a callback is the user's own, and the search has ended well
             display.note(f"{type(callback).__name__} failed after the search: {error}")
     return SearchResult(outcome.run, is_interrupted=outcome.is_interrupted, notes=tuple(display.notes))

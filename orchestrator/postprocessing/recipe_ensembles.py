@@ -1,13 +1,52 @@
 """Ensembles that recipes ask for: their own members, combined by their own method."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from rich.console import Console
 
 from orchestrator.reporting.console import print_message, results
+from results.ensembles.build import Ensemble, build_ensembles
+from results.ensembles.tables import ensemble_table
 from results.run.records import SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
-from search_spaces.recipes import RECIPES
+from search_spaces.recipes import RECIPES, Recipe
+
+
+@dataclass(frozen=True, slots=True)
+class RecipeEnsemble:
+    """The ensemble of a recipe.
+
+    Attributes:
+        recipe: The recipe, which names members and method.
+        trials: Numbers of the complete trials of its members.
+        missing: Names of members without a complete trial.
+        built: The best single trial and the ensemble; empty where fewer than two members are complete.
+    """
+
+    recipe: Recipe
+    trials: tuple[int, ...]
+    missing: tuple[str, ...]
+    built: tuple[Ensemble, ...]
+
+
+def ensembles_of_recipes(
+    run: RunFolder, search: SearchRecord, complete: Sequence[TrialRecord]
+) -> Iterator[RecipeEnsemble]:
+    """Build the ensembles among the recipes of a search, one after the other.
+
+    Args:
+        run: Run folder of the search.
+        search: Request and facts of the search.
+        complete: Records of the complete trials.
+    """
+    for recipe in RECIPES:
+        if recipe.task == search.task and recipe.name in search.recipes and recipe.members:
+            trials = tuple(record.number for record in complete if record.recipe in recipe.members)
+            found = {record.recipe for record in complete}
+            missing = tuple(name for name in recipe.members if name not in found)
+            built = _built(run, recipe.method, trials) if len(trials) > 1 else ()
+            yield RecipeEnsemble(recipe, trials, missing, built)
 
 
 def combine_recipes(
@@ -21,24 +60,15 @@ def combine_recipes(
         complete: Records of the complete trials.
         console: Console for messages about missing members.
     """
-    for recipe in RECIPES:
-        if recipe.task != search.task or recipe.name not in search.recipes or not recipe.members:
-            continue
-        members = [record.number for record in complete if record.recipe in recipe.members]
-        found = {record.recipe for record in complete}
-        missing = [name for name in recipe.members if name not in found]
-        if missing:
-            print_message(console, f"{recipe.name}: no complete trial of its members {', '.join(missing)}")
-        if len(members) > 1:
-            _build(run, recipe.name, recipe.method, members, console)
+    for found in ensembles_of_recipes(run, search, complete):
+        name, method = found.recipe.name, found.recipe.method
+        if found.missing:
+            print_message(console, f"{name}: no complete trial of its members {', '.join(found.missing)}")
+        if found.built:
+            print_message(console, f"{name}: {method} of trials {', '.join(map(str, found.trials))}")
+            results(falls_silent=True).print(ensemble_table(found.built))
 
 
-def _build(run: RunFolder, name: str, method: str, members: Sequence[int], console: Console) -> None:
-    from results.ensembles.build import build_ensembles  # scikit-learn takes seconds to import
-    from results.ensembles.tables import ensemble_table
-
-    built = build_ensembles(
-        run, trials=members, max_members=len(members), methods=(method,), seed=run.search().request.seed
-    )
-    print_message(console, f"{name}: {method} of trials {', '.join(map(str, members))}")
-    results(falls_silent=True).print(ensemble_table(built))
+def _built(run: RunFolder, method: str, trials: Sequence[int]) -> tuple[Ensemble, ...]:
+    seed = run.search().request.seed
+    return tuple(build_ensembles(run, trials=trials, max_members=len(trials), methods=(method,), seed=seed))
