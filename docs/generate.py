@@ -11,6 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
+from orchestrator.cli.main import EXIT_CODES
 from orchestrator.cli.options import reference_page
 from results.ensembles.methods import METHODS
 from trainables.config.tasks import TASKS
@@ -60,8 +61,21 @@ def methods() -> str:
     return "\n".join(["| method | what it does |", "| --- | --- |", *rows])
 
 
+def exit_codes() -> str:
+    """Exit codes of the command line."""
+    rows = [f"| {code} | {meaning} |" for code, meaning in EXIT_CODES.items()]
+    return "\n".join(["| code | meaning |", "| --- | --- |", *rows])
+
+
 MADE: Final[Mapping[str, Callable[[], str]]] = MappingProxyType(
-    {"rooms": rooms, "tasks": tasks, "sources": sources, "backbones": backbones, "methods": methods}
+    {
+        "rooms": rooms,
+        "tasks": tasks,
+        "sources": sources,
+        "backbones": backbones,
+        "methods": methods,
+        "exit_codes": exit_codes,
+    }
 )
 
 

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from orchestrator.api.result import SearchResult
 from orchestrator.callbacks import SearchView
-from orchestrator.reporting.console import messages, print_message
+from orchestrator.reporting.console import messages, print_message, print_warning
 from orchestrator.reporting.notebook import NotebookTable
 from orchestrator.reporting.terminal import SearchProgress
 
@@ -32,6 +32,10 @@ class Display:
     def note(self, message: str) -> None:
         """Keep a sentence, and show it where something is shown."""
         self.notes.append(message)
+
+    def warn(self, message: str) -> None:
+        """Keep a sentence that must not be missed, and show it where something is shown."""
+        self.note(message)
 
     def open_view(self, prepared: "Prepared") -> AbstractContextManager[SearchView]:
         """Open the view of a search that is about to start its trials."""
@@ -68,6 +72,11 @@ class TerminalDisplay(Display):
         super().note(message)
         print_message(self.console, message)
 
+    def warn(self, message: str) -> None:
+        """Print a sentence that must not be missed."""
+        super().note(message)
+        print_warning(self.console, message)
+
     def open_view(self, prepared: "Prepared") -> AbstractContextManager[SearchView]:
         """Open the live view."""
         record = prepared.record
@@ -82,6 +91,7 @@ class TerminalDisplay(Display):
             metric=record.metric,
             split=record.split_name,
             already=prepared.run.records(),
+            worker_time=prepared.worker_time,
             console=self.console,
         )
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from orchestrator.reporting.terminal import busy_seconds
+from orchestrator.reporting.worker_time import TimeShares
 from results.ensembles.build import BEST, Ensemble, build_ensembles, read_ensemble
 from results.ensembles.methods import METHODS
 from results.ensembles.nested import BEST_SINGLE
@@ -41,13 +42,20 @@ class SearchResult:
         is_interrupted: The user, a signal or `StopSearch` ended the search before its budget was used; None
             decides from the number of trials and the time that they took.
         notes: Sentences that the search said while it ran.
+        time_shares: What the time of the workers went into, in the session that has just ended.
     """
 
     def __init__(
-        self, run: RunFolder, *, is_interrupted: bool | None = None, notes: tuple[str, ...] = ()
+        self,
+        run: RunFolder,
+        *,
+        is_interrupted: bool | None = None,
+        notes: tuple[str, ...] = (),
+        time_shares: TimeShares | None = None,
     ) -> None:
         run.search()  # an error about the folder is said at once
         self._run, self._is_interrupted, self._notes = run, is_interrupted, notes
+        self._time_shares = time_shares or TimeShares()
         self._opened: dict[tuple[str, int | None, bool], Bundle] = {}
 
     @property
@@ -89,6 +97,11 @@ class SearchResult:
     def notes(self) -> tuple[str, ...]:
         """Sentences that the search said while it ran: on data, machine and what was left out."""
         return self._notes
+
+    @property
+    def time_shares(self) -> TimeShares:
+        """Seconds of all workers of the session that has just ended; 0 for a run that was opened."""
+        return self._time_shares
 
     @property
     def is_interrupted(self) -> bool:

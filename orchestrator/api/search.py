@@ -199,15 +199,24 @@ def _finished(
     outcome: session.SearchOutcome, display: Display, callbacks: Sequence[Callback]
 ) -> SearchResult:
     """Show the end of a search, write its reports, and tell the callbacks."""
-    ended = SearchResult(outcome.run, is_interrupted=outcome.is_interrupted)
+
+    def result() -> SearchResult:
+        return SearchResult(
+            outcome.run,
+            is_interrupted=outcome.is_interrupted,
+            notes=tuple(display.notes),
+            time_shares=outcome.time_shares,
+        )
+
+    ended = result()
     display.ended(ended)  # first of all: whatever fails after it, the user knows what there is
     for message in session.write_reports(outcome):
-        display.note(message)
+        display.warn(message)
     for callback in callbacks:
         try:
             callback.on_search_end(ended)
         except StopSearch:
             continue  # it has ended
         except Exception as error:  # a callback is the user's own, and the search has ended well
-            display.note(f"{type(callback).__name__} failed after the search: {error}")
-    return SearchResult(outcome.run, is_interrupted=outcome.is_interrupted, notes=tuple(display.notes))
+            display.warn(f"{type(callback).__name__} failed after the search: {error}")
+    return result()  # with what was said meanwhile

@@ -1,6 +1,9 @@
 """The end of a search on the command line: closing summary, ensembles of recipes, exit code."""
 
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
 
 from rich.console import Console, RenderableType
 
@@ -8,7 +11,9 @@ from orchestrator.api.displays import TerminalDisplay
 from orchestrator.api.result import SearchResult
 from orchestrator.cli.common import short_path
 from orchestrator.reporting.compute_savings import count_images, savings_from_sharing, savings_message
+from orchestrator.reporting.console import SYNTHETIC_WARNING, Sections, essentials
 from orchestrator.reporting.terminal import closing_summary
+from orchestrator.reporting.worker_time import shares_text
 from orchestrator.tuning.trial_manager import RUN_ALONE
 from results.errors import RunError
 from results.run.records import TrialRecord
@@ -28,16 +33,18 @@ class CommandDisplay(TerminalDisplay):
 
     def ended(self, result: SearchResult) -> None:
         """Print the closing summary."""
-        self.console.print(_summary(result), soft_wrap=True)
+        summary = _summary(result, has_commands=not self.console.quiet)
+        essentials(self.console).print(summary, soft_wrap=True)
 
 
-def close_search(result: SearchResult, console: Console, *, finish: bool) -> int:
+def close_search(result: SearchResult, console: Console, *, finish: bool, form: str = "table") -> int:
     """Finish the work on a search whose closing summary is printed; returns the exit code.
 
     Args:
         result: The search that ended.
         console: Console for messages.
         finish: Also print the leaderboard, build ensembles and export the best.
+        form: `table`, `json` or `csv`: how results are printed; JSON also has the folder and the best trial.
 
     Raises:
         RunError: If no trial was completed.
@@ -49,29 +56,51 @@ def close_search(result: SearchResult, console: Console, *, finish: bool) -> int
         raise RunError(_nothing_complete(short_path(run.path), result.records))
     from orchestrator.postprocessing.recipe_ensembles import combine_recipes
 
-    combine_recipes(run, result.record, complete, console)
+    output = Sections(form)
+    combine_recipes(run, result.record, complete, console, output)
     if finish:
         from orchestrator.cli.finish import finish_run
 
-        finish_run(result, console)
+        finish_run(result, console, output)
+    output.close(**_facts(result))
     return 0
 
 
-def _summary(result: SearchResult) -> RenderableType:
+def _summary(result: SearchResult, *, has_commands: bool) -> RenderableType:
     search, records, best = result.record, result.records, result.best
     return closing_summary(
         records=records,
         metric=search.metric,
         best=None if best is None else (best.number, best.value or 0.0, _described(best)),
-        saved=_saved(result),
+        notes=(
+            ("beware", SYNTHETIC_WARNING * search.is_synthetic),
+            ("shared", _saved(result)),
+            ("time", shares_text(result.time_shares)),
+        ),
         folder=short_path(result.path),
         commands=_next_commands(
             result.run,
             has_results=best is not None,
             may_resume=result.is_interrupted and search.request.trials > len(records),
-        ),
+        )
+        if has_commands
+        else (),
         split=search.split_name,
     )
+
+
+def _facts(result: SearchResult) -> dict[str, Any]:
+    """What a script wants to know of a search that has ended."""
+    search, records, best = result.record, result.records, result.best
+    return {
+        "run": str(result.path),
+        "metric": search.metric,
+        "split": search.split_name,
+        "is_synthetic": search.is_synthetic,
+        "trials": dict(Counter(record.state for record in records)),
+        "best": None if best is None else {"trial": best.number, "value": best.value, "config": best.config},
+        "worker_seconds": asdict(result.time_shares),
+    }
 
 
 def _described(record: TrialRecord) -> str:

@@ -4,20 +4,30 @@ from rich.console import Console
 
 from orchestrator.api.result import SearchResult
 from orchestrator.cli.common import short_path
-from orchestrator.reporting.console import print_message, print_next, results
-from results.ensembles.tables import ensemble_table
+from orchestrator.reporting.console import Sections, print_message, print_next
+from results.ensembles.tables import ensemble_table, ensembles_as_csv, ensembles_as_json
 from results.predictors.selected_model import has_classical_member
-from results.scores.leaderboard import leaderboard_table
+from results.scores.leaderboard import leaderboard_table, rows_as_csv, rows_as_json
 
 _SHOWN = 5
 
 
-def finish_run(result: SearchResult, console: Console) -> None:
+def finish_run(result: SearchResult, console: Console, output: Sections) -> None:
     """Print the ranking, build the ensembles, export the best to `<run>/bundle` unless it is classical."""
-    output, run = results(falls_silent=True), result.run
-    output.print(leaderboard_table(result.ranking(), limit=_SHOWN))
+    run, rows = result.run, result.ranking()
+    output.add(
+        "leaderboard",
+        table=lambda: leaderboard_table(rows, limit=_SHOWN),
+        rows=lambda: rows_as_json(rows),
+        csv=lambda: rows_as_csv(rows),
+    )
     ensembles = result.build_ensembles()
-    output.print(ensemble_table(ensembles))
+    output.add(
+        "ensembles",
+        table=lambda: ensemble_table(ensembles),
+        rows=lambda: ensembles_as_json(ensembles),
+        csv=lambda: ensembles_as_csv(ensembles),
+    )
     if any(one.is_chosen and has_classical_member(run, one.trials) for one in ensembles):
         print_message(console, "not exported: classical models of scikit-learn have no ONNX form here")
         print_next(console, "orchestrate", "evaluate", short_path(run.path))

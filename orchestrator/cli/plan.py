@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from orchestrator.cli import search
-from orchestrator.reporting.console import messages, print_message, print_next, results
-from trainables.common.text import size_text
+from orchestrator.cli.common import add_format
+from orchestrator.reporting.console import messages, print_message, print_next, show
+from trainables.common.text import clock_text, size_text
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -33,16 +34,13 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options: those of a search, and how to print."""
     search.add_request(parser)
-    parser.add_argument(
-        "--format", choices=("table", "json"), default="table", help="how to print (default: table)"
-    )
+    add_format(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Plan and print; returns the exit code."""
     import dataclasses
     import functools
-    import json
     import sys
 
     from orchestrator.api.search import plan_search
@@ -54,10 +52,12 @@ def run(arguments: argparse.Namespace) -> int:
     console = messages()
     print_message(console, "reading the data and measuring what trials cost here ...")
     estimate = plan_search(request, notify=functools.partial(print_message, console))
-    if arguments.format == "json":
-        print(json.dumps(dataclasses.asdict(estimate), indent=1, allow_nan=False))
-        return 0
-    results().print(plan_table(estimate))
+    show(
+        arguments.format,
+        table=lambda: plan_table(estimate),
+        rows=lambda: dataclasses.asdict(estimate),
+        csv=lambda: plan_as_csv(estimate),
+    )
     print_next(console, *map(without_password, _search_of(sys.argv[1:])))
     return 0
 
@@ -77,6 +77,17 @@ def _search_of(typed: Sequence[str]) -> list[str]:
         else:
             words.append(word)
     return words
+
+
+def plan_as_csv(plan: "Estimate") -> str:
+    """One row a backbone, as in the table; seconds are those of workers. JSON has the rest of the plan."""
+    import dataclasses
+
+    from orchestrator.estimate.simulation import BackboneEstimate
+    from results.tables import csv_text
+
+    columns = [field.name for field in dataclasses.fields(BackboneEstimate)]
+    return csv_text(map(dataclasses.asdict, plan.backbones), columns)
 
 
 def plan_table(plan: "Estimate") -> "RenderableType":
@@ -124,8 +135,6 @@ def _backbones(plan: "Estimate") -> "RenderableType":
 
 
 def _backbone_row(backbone: "BackboneEstimate") -> list[str]:
-    from orchestrator.reporting.terminal import clock_text
-
     return [
         backbone.backbone,
         f"{backbone.trials:.1f}",
@@ -153,7 +162,6 @@ def _totals(plan: "Estimate") -> "RenderableType":
 
 def _lines(plan: "Estimate") -> list[tuple[str, str]]:
     from orchestrator.preflight.preflight import reasons_by_backbone
-    from orchestrator.reporting.terminal import clock_text
 
     low, middle, high = (clock_text(seconds) for seconds in plan.seconds)
     reasons = reasons_by_backbone(plan.left_out)

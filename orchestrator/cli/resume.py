@@ -2,7 +2,7 @@
 
 import argparse
 
-from orchestrator.cli.common import add_run
+from orchestrator.cli.common import add_format, add_run
 
 HELP = "go on with a search that was interrupted or killed"
 EPILOG = """\
@@ -40,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="MODULE:FUNCTION",
         help="the search's own space, said again for a run that was made elsewhere",
     )
+    add_format(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -60,4 +61,4 @@ def run(arguments: argparse.Namespace) -> int:
         space=arguments.space,
         progress=display,
     )
-    return close_search(result, display.console, finish=False)
+    return close_search(result, display.console, finish=False, form=arguments.format)

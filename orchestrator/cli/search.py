@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.cli.common import add_format
 from orchestrator.cli.options import add_options, given_options
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="then print the leaderboard, build ensembles and export the best",
     )
+    add_format(parser)
 
 
 def add_request(parser: argparse.ArgumentParser) -> None:
@@ -67,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
     result = run_search(
         request, address=arguments.address, progress=display, command=typed_command(sys.argv[1:])
     )
-    return close_search(result, display.console, finish=arguments.finish)
+    return close_search(result, display.console, finish=arguments.finish, form=arguments.format)
 
 
 def request_of(arguments: argparse.Namespace) -> "SearchRequest":

@@ -37,7 +37,10 @@ def open_test_part(
     rows = select_rows(patch_set, task_named(search.task))
     is_test = split.folds_of(rows) == TEST
     if not is_test.any():
-        raise RunError(f"{run.path} has no test part: the search was run with --test-share 0")
+        raise RunError(
+            f"{run.path} has no test part: the search was run with --test-share 0. See its scores out of "
+            f"fold with: {run.command('leaderboard')}"
+        )
     places = np.flatnonzero(is_test)
     return evaluate_test(
         run,

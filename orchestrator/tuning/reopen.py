@@ -21,6 +21,7 @@ from search_spaces.enqueue import InitialPoint
 from search_spaces.registry import Space, file_in_working_folder, space_named
 from trainables.common.errors import ConfigError, DataError, UnknownNameError
 from trainables.common.files import set_aside
+from trainables.common.text import command_text, typed_path
 from trainables.config.tasks import task_named
 from trainables.data.sources import load_patch_set
 
@@ -128,8 +129,10 @@ def _open_data(run: RunFolder, record: SearchRecord, notify: Notify) -> None:
             as_declared=record.max_value is None,  # a search of an earlier version
         )
         if patch_set.fingerprint != record.fingerprint:
+            again = command_text("orchestrate", "search", "--config", typed_path(run.search_file))
             raise DataError(
-                f"{record.request.data} is not what this search was started on; it has changed since"
+                f"{record.request.data} is not what this search was started on; it has changed since. Put "
+                f"the earlier data back, or search these with: {again} --name NEW"
             ) from None
 
 

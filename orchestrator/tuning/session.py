@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from cluster.connect import Connection, connect, disconnect
@@ -11,6 +11,7 @@ from cluster.resources import Machine, trial_slots
 from orchestrator.callbacks import Callback, SearchView
 from orchestrator.preflight.preflight import Notify
 from orchestrator.reporting.tensorboard import TensorBoardLog, setting_columns
+from orchestrator.reporting.worker_time import TimeShares
 from orchestrator.request import SearchRequest
 from orchestrator.tuning.allocation import SHARES
 from orchestrator.tuning.reopen import DEFAULT_OPTIONS, ResumeOptions, reopen_search
@@ -43,12 +44,14 @@ class SearchOutcome:
         search: Request and facts of the search.
         records: Records of all trials that ended, in order of their numbers.
         is_interrupted: Ctrl-C, SIGTERM, SIGHUP or `StopSearch` of a callback ended it.
+        time_shares: What the time of the workers of this session went into.
     """
 
     run: RunFolder
     search: SearchRecord
     records: tuple[TrialRecord, ...]
     is_interrupted: bool
+    time_shares: TimeShares = field(default_factory=TimeShares)
 
     @property
     def complete(self) -> list[TrialRecord]:
@@ -137,7 +140,13 @@ def _run(
         if resumed is None:
             stack.enter_context(prepared.run.exclusive())
         is_interrupted = prepared.has_more and _run_trials(prepared, surroundings, machines())
-    return SearchOutcome(prepared.run, prepared.record, tuple(prepared.run.records()), is_interrupted)
+    return SearchOutcome(
+        prepared.run,
+        prepared.record,
+        tuple(prepared.run.records()),
+        is_interrupted,
+        prepared.worker_time.shares(),
+    )
 
 
 def write_reports(outcome: SearchOutcome) -> list[str]:
@@ -211,14 +220,29 @@ def _run_trials(prepared: Prepared, surroundings: Surroundings, machines: tuple[
             clock=time.time,
             say=view.note,
         )
+        manager.worker_time = prepared.worker_time
         if record.recipes:
             view.note(f"first points: {', '.join(record.recipes)}")
+        left = record.request.trials - len(prepared.run.records())
         manager.on_search_start()
-        if not manager.is_stopping:
-            run_trials(manager, run, _resources(prepared, machines), ends_process=surroundings.ends_process)
+        prepared.worker_time.begin(min(prepared.slots, max(1, left)))
+        try:
+            if not manager.is_stopping:
+                resources = _resources(prepared, machines)
+                run_trials(manager, run, resources, ends_process=surroundings.ends_process)
+        finally:
+            prepared.worker_time.end()
+            _log_time(log, prepared.worker_time.shares(), view.note)
         if manager.is_stopping:
             view.interrupted()
     return manager.is_stopping
+
+
+def _log_time(log: TensorBoardLog, shares: TimeShares, notify: Notify) -> None:
+    try:
+        log.write_time(shares)
+    except OSError as error:
+        notify(f"TensorBoard will not show where the time went: {error}")
 
 
 def _resources(prepared: Prepared, machines: tuple[Machine, ...]) -> "Resources":

@@ -2,12 +2,13 @@
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from orchestrator.preflight.preflight import Connector, Notify, Preflight, run_preflight
+from orchestrator.reporting.worker_time import WorkerTime
 from orchestrator.request import SearchRequest, check_request
 from orchestrator.study.recovery import StudyPlace
 from orchestrator.study.study import OptunaStudy
@@ -35,12 +36,14 @@ class Prepared:
         record: Request and facts of the search.
         study: Optuna study of the search.
         slots: Number of trials at once; 0 where no trial is left to run.
+        worker_time: Time of the workers of this session; it counts while trials run.
     """
 
     run: RunFolder
     record: SearchRecord
     study: OptunaStudy
     slots: int
+    worker_time: WorkerTime = field(default_factory=WorkerTime)
 
     @property
     def has_more(self) -> bool:

@@ -188,7 +188,8 @@ def read_ensemble(run: RunFolder, name: str = BEST) -> Ensemble:
         ) from error
     except ValidationError as error:
         raise EnsembleError(
-            f"{path} is not an ensemble: {error.errors()[0]['msg']}. Build it again"
+            f"{path} is not an ensemble: {error.errors()[0]['msg']}. Build it again with: "
+            f"{run.command('ensemble')}"
         ) from error
 
 
@@ -199,7 +200,7 @@ def _complete(run: RunFolder, search: SearchRecord, trials: Sequence[int] | None
     if not complete:
         raise EnsembleError(
             f"an ensemble needs a complete trial, found none among {len(records)} in {run.path}; "
-            "resume the search, or allow more trials or minutes"
+            f"allow more time or trials with: {run.command('resume', '--minutes', '30')}"
         )
     _check_same_data(complete, search.fingerprint)
     return Objective(search.metric).rank(complete)

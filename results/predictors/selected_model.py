@@ -132,11 +132,15 @@ def _check_weights(run: RunFolder, number: int) -> None:
     if record is None:
         known = [str(other.number) for other in run.records() if other.can_predict]
         raise RunError(
-            f"no finished trial {number} in {run.path}; trials with weights: {', '.join(known) or 'none'}"
+            f"no finished trial {number} in {run.path}; trials with weights: {', '.join(known) or 'none'}. "
+            f"See them with: {run.command('leaderboard')}"
         )
     if record.state != "complete":
         cause = f" ({record.cause})" if record.cause else ""
-        raise RunError(f"a model needs a complete trial; trial {number} is {record.state}{cause}")
+        raise RunError(
+            f"a model needs a complete trial; trial {number} is {record.state}{cause}. "
+            f"See which are complete with: {run.command('leaderboard')}"
+        )
     if not record.can_predict:
         kept = run.search().request.keep_weights
         raise RunError(

@@ -137,7 +137,10 @@ def evaluate_test(  # noqa: PLR0913 - what is asked, the part, and the circumsta
         OneClassError: If the test part holds a single class.
     """
     if not len(test_rows):
-        raise RunError(f"{run.path} has no test part: no image was sealed; search with a larger --test-share")
+        raise RunError(
+            f"{run.path} has no test part: no image was sealed; search with a larger --test-share, or see "
+            f"its scores out of fold with: {run.command('leaderboard')}"
+        )
     model = resolve_model(run, ensemble=ensemble or BEST, trial=trial, refit=refit)
     sealed = sealed_digest(groups)
     before = len(read_accesses(run, sealed=sealed))

@@ -1,10 +1,10 @@
 """The run folder: plain files, each written whole or not at all."""
 
 import contextlib
+import difflib
 import functools
 import io
 import json
-import shlex
 import shutil
 import zipfile
 import zlib
@@ -88,7 +88,11 @@ class RunFolder:
     @property
     def resume_command(self) -> str:
         """Command that goes on with the search, as it can be pasted."""
-        return shlex.join(["orchestrate", "resume", str(self.path)])
+        return self.command("resume")
+
+    def command(self, verb: str, *options: str) -> str:
+        """Command of a verb on this run, as it can be pasted."""
+        return command_text("orchestrate", verb, typed_path(self.path), *options)
 
     def discard_weights(self, number: int) -> None:
         """Remove the weights of a trial; its record and predictions stay."""
@@ -125,7 +129,10 @@ class RunFolder:
             found = self.search_file.stat()
             return _search(self.search_file, (found.st_ino, found.st_mtime_ns, found.st_size))
         except FileNotFoundError as error:
-            raise RunError(f"{self.path} is not a run folder: it holds no search.yaml") from error
+            raise RunError(
+                f"{self.path} is not a run folder: it holds no search.yaml, which a search writes before its "
+                "first trial; name another folder, or latest"
+            ) from error
         except (PlainYamlError, ValidationError, ValueError, KeyError, TypeError, AttributeError) as error:
             reason = str(error).splitlines()[0]
             raise RunError(f"{self.search_file} cannot be read: {reason}; was it edited by hand?") from error
@@ -334,6 +341,12 @@ def find_run(text: str, root: Path) -> RunFolder:
     if len(named) == 1:
         return RunFolder(named[0])
     if named:
-        raise RunError(f"{text!r} names several runs: {', '.join(str(path) for path in named)}")
-    known = ", ".join(sorted(str(path.parent.relative_to(root)) for path in root.glob("*/*/search.yaml")))
-    raise RunError(f"no run {text!r}: neither a run folder nor a name below {root}. Known: {known or 'none'}")
+        raise RunError(f"{text!r} names several runs: {', '.join(map(str, named))}; name one by TASK/NAME")
+    known = sorted(str(path.parent.relative_to(root)) for path in root.glob("*/*/search.yaml"))
+    by_name = {name.rpartition("/")[2]: name for name in known} | {name: name for name in known}
+    near = difflib.get_close_matches(text, by_name, n=1)
+    hint = f"; did you mean {by_name[near[0]]}?" if near else "."
+    raise RunError(
+        f"no run {text!r}: neither a run folder nor a name below {root}{hint} "
+        f"Known: {', '.join(known) or 'none; --runs names another folder of runs'}"
+    )

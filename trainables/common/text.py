@@ -30,6 +30,17 @@ def size_text(count: int) -> str:
     return f"{count / 1e3:.0f} kB"
 
 
+def clock_text(seconds: float) -> str:
+    """Format a duration.
+
+    >>> clock_text(7), clock_text(125), clock_text(3725)
+    ('0:07', '2:05', '1:02:05')
+    """
+    minutes, rest = divmod(int(max(seconds, 0.0)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
 def printable(text: str, *, keeps: str = "\n\t") -> str:
     """Return a text whose control characters are shown as escapes, so that a terminal does not obey them.
 
