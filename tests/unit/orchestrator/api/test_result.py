@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from finished_run import CONFIGS, make_run, pixels
+from space_context import context
 
 from orchestrator import SearchResult, load_bundle, open_run
 from results.errors import ExportError, RunError
@@ -19,6 +20,8 @@ from trainables.common.errors import ConfigError, UnknownNameError
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     run = make_run(tmp_path_factory.mktemp("finished"), {number: CONFIGS[number] for number in (0, 1)})
+    facts = context(("scratch4", "efficientnet_lite0")).model_dump(mode="json")
+    run.write_search(run.search().model_copy(update={"space_context": facts}))
     for record in run.records():
         run.write_record(record.model_copy(update={"best_epoch": 1, "epochs": 1}))
     return run
