@@ -31,12 +31,13 @@ from rich.console import Console
 from rich.table import Table
 
 from cluster.connect import connect, disconnect
+from orchestrator.callbacks import Callback
 from orchestrator.reporting.tensorboard import TensorBoardLog, setting_columns
 from orchestrator.reporting.terminal import SearchProgress
 from orchestrator.study.method import method_of
 from orchestrator.study.study import OptunaStudy, open_study
 from orchestrator.tuning.ray_backend import Resources, run_trials
-from orchestrator.tuning.trial_manager import Callback, TrialManager
+from orchestrator.tuning.trial_manager import TrialManager
 from orchestrator.tuning.trial_runner import WorkerReport
 from results.run.records import SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
@@ -103,15 +104,10 @@ def worth(number: int) -> float:
 
 
 @dataclass
-class Ends:
+class Ends(Callback):
     """Callback that notes the end time of each trial."""
 
     at: list[float]
-
-    def on_trial_start(self, *given: Any) -> None:
-        """Do nothing."""
-
-    on_epoch_end = on_trial_requeued = on_trial_start
 
     def on_trial_end(self, record: TrialRecord) -> None:
         """Note the time."""

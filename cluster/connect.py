@@ -99,6 +99,8 @@ def connect(address: str | None, *, cpus: int | None = None, is_nice: bool = Fal
         prepare_own_ray(is_nice=is_nice)
     else:
         check_may_join()
+    # While it is imported in a notebook, Ray asks for widgets; this level its own set-up leaves alone.
+    logging.getLogger("ray.widgets.util").setLevel(logging.ERROR)
     import ray
 
     if ray.is_initialized():

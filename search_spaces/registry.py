@@ -18,6 +18,7 @@ from search_spaces.image_classifier import image_classifier
 from search_spaces.recipes import Recipe, recipes_of
 from trainables.common.errors import ConfigError, UnknownNameError
 from trainables.common.imports import module_named
+from trainables.common.registered import register, registered
 from trainables.config.tasks import TASKS, Task
 from trainables.config.trial_config import TrialConfig, decode, flatten
 
@@ -65,16 +66,51 @@ class Space:
             raise ConfigError(f"space {self.name}{held} proposed a point that cannot run: {error}") from error
 
 
+def name_of_function(function: SpaceFunction) -> str:
+    """Return the name `module:function` under which a search records a function as its space.
+
+    A function that other processes cannot import by that name, such as one of a notebook, is registered, so
+    that `space_named` finds it in this process.
+
+    Raises:
+        ConfigError: If it is no function, or one without a name of its own.
+    """
+    module = getattr(function, "__module__", None)
+    qualified = getattr(function, "__qualname__", "")
+    if not (callable(function) and qualified):
+        raise ConfigError(
+            "space must be a function of a trial and the context, or a text MODULE:FUNCTION, found "
+            f"{function!r}"
+        )
+    name = f"{module}:{qualified}"
+    if _is_of_a_program(name) or getattr(sys.modules.get(str(module)), qualified, None) != function:
+        register("space", name, function, replace=True)
+    return name
+
+
+def _is_of_a_program(name: str) -> bool:
+    """True for a function that only the program which defined it knows: of its main script, or nested."""
+    return name.startswith("__main__:") or "<" in name
+
+
 def space_named(name: str) -> Space:
     """Return the space of a task, or a user's own.
 
     Args:
-        name: Name of a task, or `module:function`; the module may also be a file in the working folder.
+        name: Name of a task, or `module:function`; the module may also be a file in the working folder, and
+            the function one that `name_of_function` has registered.
 
     Raises:
         UnknownNameError: If there is no space of that task.
         ConfigError: If the module or function cannot be imported.
     """
+    if name in registered("space"):
+        return Space(name, registered("space")[name], ())
+    if _is_of_a_program(name):
+        raise ConfigError(
+            f"space {name} is a function of the Python program that started the search; go on with it there: "
+            "orchestrator.resume_search(RUN, space=FUNCTION)"
+        )
     if ":" not in name:
         if name not in TASK_SPACES:
             raise UnknownNameError("space", name, TASK_SPACES)
@@ -122,7 +158,7 @@ def file_in_working_folder(name: str) -> Path | None:
     Args:
         name: Name of a space, as in `space_named`.
     """
-    if ":" not in name:
+    if ":" not in name or _is_of_a_program(name) or name in registered("space"):
         return None
     here, top = Path.cwd(), _MOVED.get(name, name).partition(":")[0].partition(".")[0]
     if top in sys.builtin_module_names:

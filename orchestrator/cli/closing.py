@@ -1,27 +1,19 @@
-"""The end of a search on the command line: live view, closing summary, ensembles of recipes, exit code."""
+"""The end of a search on the command line: closing summary, ensembles of recipes, exit code."""
 
-import functools
 from collections import Counter
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console, RenderableType
 
+from orchestrator.api.displays import TerminalDisplay
+from orchestrator.api.result import SearchResult
 from orchestrator.cli.common import short_path
-from orchestrator.preflight.preflight import Notify
 from orchestrator.reporting.compute_savings import count_images, savings_from_sharing, savings_message
-from orchestrator.reporting.console import (
-    SYNTHETIC_WARNING,
-    Sections,
-    essentials,
-    print_message,
-    print_warning,
-)
-from orchestrator.reporting.terminal import SearchProgress, closing_summary
+from orchestrator.reporting.console import SYNTHETIC_WARNING, Sections, essentials
+from orchestrator.reporting.terminal import closing_summary
 from orchestrator.reporting.worker_time import shares_text
-from orchestrator.tuning.session import OpenView, SearchOutcome, SearchView, write_reports
-from orchestrator.tuning.setup import Prepared
 from orchestrator.tuning.trial_manager import RUN_ALONE
 from results.errors import RunError
 from results.run.records import TrialRecord
@@ -36,35 +28,22 @@ from trainables.data.splits import read_split
 INTERRUPTED = 130
 
 
-def terminal_view(console: Console) -> OpenView:
-    """Return a function that opens the live view of a search."""
+class CommandDisplay(TerminalDisplay):
+    """Shows a search on standard error; at its end it says what there is, and what to type next."""
 
-    def open_view(prepared: Prepared) -> AbstractContextManager[SearchView]:
-        record = prepared.record
-        return SearchProgress(
-            task=record.task,
-            name=record.name,
-            data=record.source,
-            trials=record.request.trials,
-            minutes=record.request.minutes,
-            workers=prepared.slots,
-            is_synthetic=record.is_synthetic,
-            metric=record.metric,
-            objectives=objectives_of(record),
-            split=record.split_name,
-            already=prepared.run.records(),
-            worker_time=prepared.worker_time,
-            console=console,
-        )
+    ends_process = True
 
-    return open_view
+    def ended(self, result: SearchResult) -> None:
+        """Print the closing summary."""
+        summary = _summary(result, has_commands=not self.console.quiet)
+        essentials(self.console).print(summary, soft_wrap=True)
 
 
-def close_search(outcome: SearchOutcome, console: Console, *, finish: bool, form: str = "table") -> int:
-    """Print the closing summary of a search and finish the work on it; returns the exit code.
+def close_search(result: SearchResult, console: Console, *, finish: bool, form: str = "table") -> int:
+    """Finish the work on a search whose closing summary is printed; returns the exit code.
 
     Args:
-        outcome: The search that ended.
+        result: The search that ended.
         console: Console for messages.
         finish: Also print the leaderboard, build ensembles and export the best.
         form: `table`, `json` or `csv`: how results are printed; JSON also has the folder and the best trial.
@@ -72,50 +51,40 @@ def close_search(outcome: SearchOutcome, console: Console, *, finish: bool, form
     Raises:
         RunError: If no trial was completed.
     """
-    run, complete = outcome.run, outcome.complete
-    # First of all: whatever fails after it, the user knows what there is and how to go on.
-    essentials(console).print(_summary(outcome, has_commands=not console.quiet), soft_wrap=True)
-    for message in write_reports(outcome):
-        print_warning(console, message)
-    if outcome.is_interrupted:
+    run, complete = result.run, result.complete
+    if result.is_interrupted:
         return INTERRUPTED
     if not complete:
-        raise RunError(_nothing_complete(short_path(run.path), outcome.records))
+        raise RunError(_nothing_complete(short_path(run.path), result.records))
     from orchestrator.postprocessing.recipe_ensembles import combine_recipes
 
     output = Sections(form)
-    combine_recipes(run, outcome.search, complete, console, output)
+    combine_recipes(run, result.record, complete, console, output)
     if finish:
         from orchestrator.cli.finish import finish_run
 
-        finish_run(run, console, output)
-    output.close(**_facts(outcome))
+        finish_run(result, console, output)
+    output.close(**_facts(result))
     return 0
 
 
-def notify_on(console: Console) -> Notify:
-    """Return a function that prints messages on a console."""
-    return functools.partial(print_message, console)
-
-
-def _summary(outcome: SearchOutcome, *, has_commands: bool) -> RenderableType:
-    search, records = outcome.search, outcome.records
+def _summary(result: SearchResult, *, has_commands: bool) -> RenderableType:
+    search, records, best = result.record, result.records, result.best
     objectives = objectives_of(search)
-    best = objectives.best(outcome.complete)
     return closing_summary(
         records=records,
         metric=search.metric,
         best=None if best is None else (best.number, best.value or 0.0, _described(best, objectives)),
         notes=(
             ("beware", SYNTHETIC_WARNING * search.is_synthetic),
-            ("shared", _saved(outcome)),
-            ("time", shares_text(outcome.time_shares)),
+            ("shared", _saved(result)),
+            ("time", shares_text(result.time_shares)),
         ),
-        folder=short_path(outcome.run.path),
+        folder=short_path(result.path),
         commands=_next_commands(
-            outcome.run,
-            has_results=bool(outcome.complete),
-            may_resume=outcome.is_interrupted and search.request.trials > len(records),
+            result.run,
+            has_results=best is not None,
+            may_resume=result.is_interrupted and search.request.trials > len(records),
         )
         if has_commands
         else (),
@@ -123,13 +92,11 @@ def _summary(outcome: SearchOutcome, *, has_commands: bool) -> RenderableType:
     )
 
 
-def _facts(outcome: SearchOutcome) -> dict[str, Any]:
+def _facts(result: SearchResult) -> dict[str, Any]:
     """What a script wants to know of a search that has ended."""
-    search, records = outcome.search, outcome.records
-    objectives = objectives_of(search)
-    best = objectives.best(outcome.complete)
+    search, records, best = result.record, result.records, result.best
     return {
-        "run": str(outcome.run.path),
+        "run": str(result.path),
         "metric": search.metric,
         "split": search.split_name,
         "is_synthetic": search.is_synthetic,
@@ -142,7 +109,7 @@ def _facts(outcome: SearchOutcome) -> dict[str, Any]:
             "values": best.values,
             "config": best.config,
         },
-        "worker_seconds": asdict(outcome.time_shares),
+        "worker_seconds": asdict(result.time_shares),
     }
 
 
@@ -156,13 +123,13 @@ def _described(record: TrialRecord, objectives: Objectives) -> str:
     return f"{text} {OPTIMISTIC} {OPTIMISTIC_NOTE}" if record.is_optimistic else text
 
 
-def _saved(outcome: SearchOutcome) -> str:
+def _saved(result: SearchResult) -> str:
     """The compute that sharing has saved; empty if the split that it is counted by is gone."""
     try:
-        split = read_split(outcome.run.split_file)
+        split = read_split(result.run.split_file)
     except SplitError:
         return ""
-    return savings_message(savings_from_sharing(outcome.records, count_images(split, outcome.search.classes)))
+    return savings_message(savings_from_sharing(result.records, count_images(split, result.record.classes)))
 
 
 def _next_commands(run: RunFolder, *, has_results: bool, may_resume: bool) -> list[str]:
@@ -177,7 +144,7 @@ def _next_commands(run: RunFolder, *, has_results: bool, may_resume: bool) -> li
     return [command_text(*words) for words in commands]
 
 
-def _nothing_complete(folder: str, records: tuple[TrialRecord, ...]) -> str:
+def _nothing_complete(folder: str, records: Sequence[TrialRecord]) -> str:
     said = [
         (record.number, record.error.removeprefix(f"{RUN_ALONE}:\n").splitlines())
         for record in records

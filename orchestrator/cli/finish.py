@@ -2,29 +2,28 @@
 
 from rich.console import Console
 
+from orchestrator.api.result import SearchResult
 from orchestrator.cli.common import short_path
 from orchestrator.reporting.console import Sections, print_message, print_next
-from results.ensembles.build import build_ensembles
 from results.ensembles.tables import ensemble_table, ensembles_as_csv, ensembles_as_json
-from results.export.bundle import export_bundle
 from results.predictors.selected_model import has_classical_member
-from results.run.run_folder import RunFolder
-from results.scores.leaderboard import leaderboard, leaderboard_table, rows_as_csv, rows_as_json
+from results.scores.leaderboard import leaderboard_table, rows_as_csv, rows_as_json
 from results.scores.ranking import objectives_of
 
 _SHOWN = 5
 
 
-def finish_run(run: RunFolder, console: Console, output: Sections) -> None:
+def finish_run(result: SearchResult, console: Console, output: Sections) -> None:
     """Print the ranking, build the ensembles, export the best to `<run>/bundle` unless it is classical."""
-    rows, objectives = leaderboard(run), objectives_of(run.search())
+    run, rows = result.run, result.ranking()
+    objectives = objectives_of(run.search())
     output.add(
         "leaderboard",
         table=lambda: leaderboard_table(rows, limit=_SHOWN, objectives=objectives),
         rows=lambda: rows_as_json(rows),
         csv=lambda: rows_as_csv(rows),
     )
-    ensembles = build_ensembles(run, seed=run.search().request.seed)
+    ensembles = result.build_ensembles()
     output.add(
         "ensembles",
         table=lambda: ensemble_table(ensembles, objectives),
@@ -35,7 +34,7 @@ def finish_run(run: RunFolder, console: Console, output: Sections) -> None:
         print_message(console, "not exported: classical models of scikit-learn have no ONNX form here")
         print_next(console, "orchestrate", "evaluate", short_path(run.path))
         return
-    report = export_bundle(run, run.path / "bundle")
+    report = result.export_report(run.path / "bundle")
     for message in report.messages():
         print_message(console, message)
     print_next(console, *report.manifest.command(short_path(run.path / "bundle")))

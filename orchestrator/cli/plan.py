@@ -41,11 +41,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Plan and print; returns the exit code."""
     import dataclasses
+    import functools
     import sys
 
-    from orchestrator.estimate.simulation import estimate_search
-    from orchestrator.preflight.preflight import run_preflight
-    from orchestrator.preflight.this_machine import this_machine
+    from orchestrator.api.search import plan_search
     from orchestrator.request import check_request
     from results.run.storage_url import without_password
 
@@ -53,10 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
     check_request(request)
     console = messages()
     print_message(console, "reading the data and measuring what trials cost here ...")
-    preflight = run_preflight(request, this_machine, lambda _: None)
-    for note in preflight.notes:
-        print_message(console, note)
-    estimate = estimate_search(preflight)
+    estimate = plan_search(request, notify=functools.partial(print_message, console))
     show(
         arguments.format,
         table=lambda: plan_table(estimate),

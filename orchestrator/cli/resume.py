@@ -3,7 +3,6 @@
 import argparse
 
 from orchestrator.cli.common import add_format, add_run
-from orchestrator.reporting.console import messages
 
 HELP = "go on with a search that was interrupted or killed"
 EPILOG = """\
@@ -50,18 +49,20 @@ def run(arguments: argparse.Namespace) -> int:
     """Resume; returns the exit code."""
     from results.run.run_folder import find_run
 
-    folder, console = find_run(arguments.run, arguments.runs), messages()
-    from orchestrator.cli.closing import close_search, notify_on, terminal_view
-    from orchestrator.tuning.reopen import resume_options
-    from orchestrator.tuning.session import resume_search
+    folder = find_run(arguments.run, arguments.runs)  # before what takes seconds to import
+    from orchestrator.api.search import resume_search
+    from orchestrator.cli.closing import CommandDisplay, close_search
 
-    outcome = resume_search(
+    display = CommandDisplay()
+    result = resume_search(
         folder,
         address=arguments.address,
         minutes=arguments.minutes,
         trials=arguments.trials,
-        options=resume_options(arguments.retry, arguments.space, arguments.sampler, arguments.pruner),
-        notify=notify_on(console),
-        open_view=terminal_view(console),
+        retry=arguments.retry,
+        space=arguments.space,
+        sampler=arguments.sampler,
+        pruner=arguments.pruner,
+        progress=display,
     )
-    return close_search(outcome, console, finish=False, form=arguments.format)
+    return close_search(result, display.console, finish=False, form=arguments.format)

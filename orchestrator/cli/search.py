@@ -60,23 +60,18 @@ def add_request(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Search; returns the exit code."""
-    from orchestrator.reporting.console import messages
     from orchestrator.request import check_request, typed_command
 
     request = request_of(arguments)
-    check_request(request)
-    from orchestrator.cli.closing import close_search, notify_on, terminal_view
-    from orchestrator.tuning.session import run_search
+    check_request(request)  # before what takes seconds to import
+    from orchestrator.api.search import run_search
+    from orchestrator.cli.closing import CommandDisplay, close_search
 
-    console = messages()
-    outcome = run_search(
-        request,
-        address=arguments.address,
-        notify=notify_on(console),
-        open_view=terminal_view(console),
-        command=typed_command(sys.argv[1:]),
+    display = CommandDisplay()
+    result = run_search(
+        request, address=arguments.address, progress=display, command=typed_command(sys.argv[1:])
     )
-    return close_search(outcome, console, finish=arguments.finish, form=arguments.format)
+    return close_search(result, display.console, finish=arguments.finish, form=arguments.format)
 
 
 def request_of(arguments: argparse.Namespace) -> "SearchRequest":
@@ -85,12 +80,10 @@ def request_of(arguments: argparse.Namespace) -> "SearchRequest":
     Raises:
         OrchestrateError: If an option does not exist, or its value is not allowed.
     """
-    from orchestrator.preflight.initial_points import protocol_of_recipes
-    from orchestrator.request import parse_request, read_config, with_own_task
+    from orchestrator.api.requests import completed
+    from orchestrator.request import read_config
     from results.run.search_request import refuse_empty
     from search_spaces.fixed_params import parse_fixed_params
-    from trainables.config.tasks import task_named
-    from trainables.data.sources import default_data
 
     typed = given_options(arguments)
     if "fixed_params" in typed:
@@ -98,18 +91,7 @@ def request_of(arguments: argparse.Namespace) -> "SearchRequest":
     asked = _merged(read_config(arguments.config) if arguments.config else {}, typed)
     for name, value in asked.items():
         refuse_empty(name, value)
-    asked = with_own_task(asked)
-    if not asked.get("own_task"):
-        task_named(str(asked["task"]))  # a misspelt task is said before a recipe of another one
-    protocol = protocol_of_recipes(asked.get("recipes", ()), str(asked["task"]))
-    if "folds" in asked or "holdout" in asked:  # one of the two takes the place of the recipes' protocol
-        protocol = {name: value for name, value in protocol.items() if name not in ("folds", "holdout")}
-    request = parse_request(protocol | asked)
-    return (
-        request
-        if request.data
-        else request.model_copy(update={"data": default_data(request.task_definition)})
-    )
+    return completed(asked)
 
 
 def _merged(config: dict[str, Any], typed: dict[str, Any]) -> dict[str, Any]:

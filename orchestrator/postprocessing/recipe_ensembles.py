@@ -1,13 +1,53 @@
 """Ensembles that recipes ask for: their own members, combined by their own method."""
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from rich.console import Console
 
 from orchestrator.reporting.console import Sections, print_message
+from results.ensembles.build import Ensemble, build_ensembles
+from results.ensembles.tables import ensemble_table, ensembles_as_csv, ensembles_as_json
 from results.run.records import SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
-from search_spaces.recipes import RECIPES
+from search_spaces.recipes import RECIPES, Recipe
+
+
+@dataclass(frozen=True, slots=True)
+class RecipeEnsemble:
+    """The ensemble of a recipe.
+
+    Attributes:
+        recipe: The recipe, which names members and method.
+        trials: Numbers of the complete trials of its members.
+        missing: Names of members without a complete trial.
+        built: The best single trial and the ensemble; empty where fewer than two members are complete.
+    """
+
+    recipe: Recipe
+    trials: tuple[int, ...]
+    missing: tuple[str, ...]
+    built: tuple[Ensemble, ...]
+
+
+def ensembles_of_recipes(
+    run: RunFolder, search: SearchRecord, complete: Sequence[TrialRecord]
+) -> Iterator[RecipeEnsemble]:
+    """Build the ensembles among the recipes of a search, one after the other.
+
+    Args:
+        run: Run folder of the search.
+        search: Request and facts of the search.
+        complete: Records of the complete trials.
+    """
+    for recipe in RECIPES:
+        if recipe.task == search.task and recipe.name in search.recipes and recipe.members:
+            trials = tuple(record.number for record in complete if record.recipe in recipe.members)
+            found = {record.recipe for record in complete}
+            missing = tuple(name for name in recipe.members if name not in found)
+            built = _built(run, recipe.method, trials) if len(trials) > 1 else ()
+            yield RecipeEnsemble(recipe, trials, missing, built)
 
 
 def combine_recipes(
@@ -26,31 +66,20 @@ def combine_recipes(
         console: Console for messages about missing members.
         output: Where the ensembles are printed, under the names of their recipes.
     """
-    for recipe in RECIPES:
-        if recipe.task != search.task or recipe.name not in search.recipes or not recipe.members:
-            continue
-        members = [record.number for record in complete if record.recipe in recipe.members]
-        found = {record.recipe for record in complete}
-        missing = [name for name in recipe.members if name not in found]
-        if missing:
-            print_message(console, f"{recipe.name}: no complete trial of its members {', '.join(missing)}")
-        if len(members) > 1:
-            print_message(console, f"{recipe.name}: {recipe.method} of trials {', '.join(map(str, members))}")
-            _build(run, recipe.name, recipe.method, members, output)
+    for found in ensembles_of_recipes(run, search, complete):
+        name, method, built = found.recipe.name, found.recipe.method, found.built
+        if found.missing:
+            print_message(console, f"{name}: no complete trial of its members {', '.join(found.missing)}")
+        if built:
+            print_message(console, f"{name}: {method} of trials {', '.join(map(str, found.trials))}")
+            output.add(
+                name,
+                table=functools.partial(ensemble_table, built),
+                rows=functools.partial(ensembles_as_json, built),
+                csv=functools.partial(ensembles_as_csv, built),
+            )
 
 
-def _build(run: RunFolder, name: str, method: str, members: Sequence[int], output: Sections) -> None:
-    from results.ensembles.build import build_ensembles  # scikit-learn takes seconds to import
-    from results.ensembles.tables import ensemble_table, ensembles_as_csv, ensembles_as_json
-    from results.scores.ranking import objectives_of
-
-    built = build_ensembles(
-        run, trials=members, max_members=len(members), methods=(method,), seed=run.search().request.seed
-    )
-    objectives = objectives_of(run.search())
-    output.add(
-        name,
-        table=lambda: ensemble_table(built, objectives),
-        rows=lambda: ensembles_as_json(built),
-        csv=lambda: ensembles_as_csv(built),
-    )
+def _built(run: RunFolder, method: str, trials: Sequence[int]) -> tuple[Ensemble, ...]:
+    seed = run.search().request.seed
+    return tuple(build_ensembles(run, trials=trials, max_members=len(trials), methods=(method,), seed=seed))

@@ -41,7 +41,7 @@ from trainables.data.sources import load_patch_set
 from trainables.data.split_checks import split_warnings
 from trainables.data.splits import TEST, Split, make_split, trained_and_predicted
 from trainables.data.training_data import training_data_of
-from trainables.models.registry import DEFAULT_BACKBONES, backbone_named
+from trainables.models.registry import backbone_named, default_backbones
 from trainables.models.table import TABLE
 from trainables.models.weights import Inventory, take_inventory
 from trainables.runtime.devices import choose_device, limit_threads
@@ -341,10 +341,10 @@ def _asked_backbones(fixed: Mapping[str, Any], first: InitialPoints, *, is_table
     if first.is_by_name:
         return first.backbones
     if first.is_all:
-        return tuple(dict.fromkeys((*DEFAULT_BACKBONES, *first.backbones)))
+        return tuple(dict.fromkeys((*default_backbones(), *first.backbones)))
     if fixed.get("model.trained_stages", "all") == "all":
-        return DEFAULT_BACKBONES
-    return tuple(name for name in DEFAULT_BACKBONES if backbone_named(name).has_imagenet_weights)
+        return default_backbones()
+    return tuple(name for name in default_backbones() if backbone_named(name).has_imagenet_weights)
 
 
 def _machine(request: SearchRequest, connection: Connection) -> tuple[float, int]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from results.predictors.start_weights import read_start, with_type_probabilities
 from results.run.records import SearchRecord
+from results.run.registered_objects import require_registered
 from results.run.run_folder import RunFolder
 from search_spaces.context import SpaceContext
 from trainables.common.errors import WeightsError
@@ -80,11 +81,14 @@ def check_run_data(run: RunFolder, search: SearchRecord) -> None:
     Raises:
         SplitError: If the split is missing, changed, or of other data.
         WeightsError: If pretrained weights are missing, or not those that the search was started with.
+        RunError: If a backbone is missing that the program which started the search had registered.
     """
+    require_registered(search, kinds=("backbone", "metric"))
     read_split(run.split_file).check_fingerprint(search.fingerprint)
     _check_weights(_inventory(search), search.weights)
 
 
 def open_run_data(run: RunFolder, search: SearchRecord, device: Device) -> tuple[TrainingData, TrialRuntime]:
     """Open the training data and the runtime of a run; both are kept for the next trial of this process."""
+    require_registered(search, kinds=("backbone", "metric"))
     return _training_data(run, search.fingerprint, search.store), _runtime(run, device)

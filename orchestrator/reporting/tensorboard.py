@@ -24,6 +24,7 @@ from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 from tensorboard.plugins.text import metadata as text_metadata
 from tensorboard.summary.writer.record_writer import RecordWriter
 
+from orchestrator.callbacks import Callback
 from orchestrator.reporting.worker_time import TimeShares
 from results.run.records import State, TrialRecord
 from results.run.split_labels import GROUPED, NAIVE, SplitName, scored
@@ -112,7 +113,7 @@ def shown(value: Any, kind: Literal["text", "flag", "number"]) -> Scalar:
 
 
 @dataclass(slots=True)
-class TensorBoardLog:
+class TensorBoardLog(Callback):
     """Writes the event files of one search.
 
     Attributes:
@@ -134,17 +135,11 @@ class TensorBoardLog:
     _last_epoch: dict[int, int] = field(default_factory=dict, repr=False)
     _kinds: dict[str, Literal["text", "flag", "number"]] = field(default_factory=dict, repr=False)
 
-    def on_trial_start(self, number: int, config: TrialConfig) -> None:
-        """Write nothing: the event file begins with the first epoch."""
-
     def on_epoch_end(
         self, number: int, epoch: int, epochs: int, value: float, scalars: Mapping[str, float]
     ) -> None:
         """Write the scalars of an epoch."""
         self.epoch(number, epoch, scalars)
-
-    def on_trial_requeued(self, number: int, reason: str) -> None:
-        """Write nothing: the curve goes on when the trial starts again."""
 
     def on_trial_end(self, record: TrialRecord) -> None:
         """Write the hyperparameters with the final score."""

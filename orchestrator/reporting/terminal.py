@@ -10,8 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Final
+from typing import Final, Self
 
 from rich.cells import cell_len
 from rich.console import Console, Group, RenderableType
@@ -21,6 +20,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from orchestrator.callbacks import SearchView
 from orchestrator.reporting.console import messages
 from orchestrator.reporting.worker_time import WorkerTime, shares_text
 from results.run.records import Cause, State, TrialRecord
@@ -85,7 +85,7 @@ class _Running:
 
 
 @dataclass(slots=True, kw_only=True)
-class SearchProgress:
+class SearchProgress(SearchView):
     """Live view of one search; a context manager whose methods the driver's thread calls.
 
     Attributes:
@@ -140,7 +140,7 @@ class SearchProgress:
             missed = self.objectives.violation(record)
             self._count(record.number, record.state, record.cause, record.value, text, missed)
 
-    def __enter__(self) -> "SearchProgress":
+    def __enter__(self) -> Self:
         self._begun = self._last_line = self.clock()
         if self._is_live:
             self._live = Live(
@@ -155,12 +155,7 @@ class SearchProgress:
             self._pulse.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._closing.set()
         if self._live is not None:
             self._live.stop()

@@ -15,11 +15,15 @@ INTERRUPTED: Final = 130
 
 
 @contextmanager
-def interruptible(manager: TrialManager) -> Iterator[None]:
+def interruptible(manager: TrialManager, *, ends_process: bool = True) -> Iterator[None]:
     """Let Ctrl-C, SIGTERM and SIGHUP end the search cleanly: Tune stops its trials, `is_stopping` is set.
 
     A signal may reach Ray's control process too, as from `timeout` or a batch system, and then Ray stops
     nothing any more. So if the search does not end in time, its process does: what has ended is recorded.
+
+    Args:
+        manager: Manager of the trials.
+        ends_process: End the process in that case; else the user is told to interrupt once more.
     """
     if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
         yield
@@ -36,7 +40,7 @@ def interruptible(manager: TrialManager) -> Iterator[None]:
         if manager.is_stopping:
             return
         manager.is_stopping = True
-        threading.Thread(target=_end_unless, args=(is_closed, manager), daemon=True).start()
+        threading.Thread(target=_end_unless, args=(is_closed, manager, ends_process), daemon=True).start()
 
     def remember(number: int, frame: FrameType | None) -> None:
         # Tune installs its own handler inside fit(); it calls this one when Ctrl-C comes a second time.
@@ -66,11 +70,15 @@ def interruptible(manager: TrialManager) -> Iterator[None]:
             manager.is_stopping = True
 
 
-def _end_unless(is_closed: threading.Event, manager: TrialManager) -> None:
-    """End this process if the search is not closed in time."""
-    if not is_closed.wait(CLOSING_SECONDS):
-        manager.say(
-            "interrupted, but Ray does not answer any more; what has ended is kept. Go on with: "
-            f"{manager.run.resume_command}"
-        )
-        os._exit(INTERRUPTED)
+def _end_unless(is_closed: threading.Event, manager: TrialManager, ends_process: bool) -> None:
+    """End this process if the search is not closed in time, or say how to leave the search."""
+    if is_closed.wait(CLOSING_SECONDS):
+        return
+    if not ends_process:
+        manager.say("interrupted, but Ray does not answer any more; interrupt once more to leave the search")
+        return
+    manager.say(
+        "interrupted, but Ray does not answer any more; what has ended is kept. Go on with: "
+        f"{manager.run.resume_command}"
+    )
+    os._exit(INTERRUPTED)

@@ -21,6 +21,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from cluster.resources import Machine
+from orchestrator.callbacks import StopSearch
 from orchestrator.tuning.allocation import ResourceAllocator, ResourceRequest
 from orchestrator.tuning.interrupts import interruptible
 from orchestrator.tuning.lifeline import watched
@@ -30,6 +31,7 @@ from orchestrator.tuning.trial_runner import TrialRunner, WorkerReport
 from results.run.records import Cause
 from results.run.run_folder import RunFolder
 from trainables.common.errors import MachineError, OrchestrateError
+from trainables.common.registered import packed, unpack
 from trainables.config.trial_config import TrialConfig
 
 _QUIET: Final = {
@@ -76,9 +78,12 @@ class _Trainable(tune.Trainable):
     """A worker process that runs one trial after another."""
 
     make_runner: Callable[..., Runner] = TrialRunner
+    registered_objects: bytes = b""  # what the program that started the search has registered
 
     def setup(self, config: dict[str, Any]) -> None:
         logging.getLogger("ray").setLevel(logging.ERROR)
+        if self.registered_objects:
+            unpack(self.registered_objects)
         self._start(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -288,6 +293,8 @@ class _Workers(_NotPickled, tune.Callback):
             raise state.error
         if state.manager.fault is not None:
             raise state.manager.fault
+        if state.manager.is_stop_asked:
+            raise StopSearch
         now = time.monotonic()
         if now - self._looked_at >= _LOOK_SECONDS:
             self._looked_at = now
@@ -295,6 +302,13 @@ class _Workers(_NotPickled, tune.Callback):
             for trial in trials:
                 if not trial.is_finished() and state.numbers.get(trial.trial_id) in hung:
                     end_worker(trial)
+
+
+class _NoReporter(tune.ProgressReporter):
+    """Reports nothing. In a notebook Tune takes one of its own otherwise, which clears the cell's output."""
+
+    def should_report(self, trials: list[Any], done: bool = False) -> bool:
+        return False
 
 
 def cause_of_loss(message: str) -> Cause:
@@ -324,15 +338,17 @@ def run_trials(
     resources: Resources,
     *,
     make_runner: Callable[..., Runner] = TrialRunner,
+    ends_process: bool = True,
 ) -> None:
-    """Run all trials of a search; returns when they are done, the time is up, or Ctrl-C was pressed.
+    """Run all trials of a search; returns when they are done, the time is up, or the user has stopped it.
 
     Args:
-        manager: Manager of the trials; its `is_stopping` is True after Ctrl-C.
+        manager: Manager of the trials; its `is_stopping` is True after Ctrl-C, or `StopSearch` of a callback.
         run: The run folder.
         resources: Resources of one trial.
         make_runner: Function called in a worker with the arguments of `TrialRunner`; a benchmark passes one
             whose trials do not train.
+        ends_process: End this process if Ray does not answer after an interrupt.
 
     Raises:
         MachineError: If the machine fails the search: no trial can run, or the run folder cannot be written.
@@ -359,18 +375,21 @@ def run_trials(
             storage_path=str(scratch.resolve()),
             verbose=0,
             callbacks=[_Workers(state)],
+            progress_reporter=_NoReporter(),
             # The trial manager hands out the trials of dead workers again, with the resources they need.
             failure_config=tune.FailureConfig(max_failures=0),
             checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
         ),
     )
     control = str(ray.get_runtime_context().gcs_address)
-    with interruptible(manager), watched(control, manager.say, run.resume_command):
+    with interruptible(manager, ends_process=ends_process), watched(control, manager.say, run.resume_command):
         try:
             tuner.fit()
         except Exception as error:
             manager.is_stopping = True
-            raise _explained(state.error or manager.fault or error, run) from error
+            fault = state.error or manager.fault
+            if fault is not None or not manager.is_stop_asked:
+                raise _explained(fault or error, run) from error
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
         if not manager.is_stopping:
@@ -412,7 +431,8 @@ def _allocator(manager: TrialManager, resources: Resources) -> ResourceAllocator
 def _trainable(make_runner: Callable[..., Runner]) -> Any:
     """The worker class; each trial asks for the resources in its own configuration."""
     # Tune makes the workers itself and gives them a configuration only, so the runner is part of the class.
-    own = type("_Trainable", (_Trainable,), {"make_runner": staticmethod(make_runner)})
+    given = {"make_runner": staticmethod(make_runner), "registered_objects": packed()}
+    own = type("_Trainable", (_Trainable,), given)
     return tune.with_resources(own, lambda config: _as_placement(config["request"]))
 
 

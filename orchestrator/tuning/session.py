@@ -1,13 +1,14 @@
 """A search from its request to its last record, or from where it was interrupted. Prints nothing."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from cluster.connect import Connection, connect, disconnect
 from cluster.resources import Machine, trial_slots
+from orchestrator.callbacks import Callback, SearchView
 from orchestrator.preflight.preflight import Notify
 from orchestrator.reporting.tensorboard import TensorBoardLog, setting_columns
 from orchestrator.reporting.worker_time import TimeShares
@@ -15,27 +16,16 @@ from orchestrator.request import SearchRequest
 from orchestrator.tuning.allocation import SHARES
 from orchestrator.tuning.reopen import DEFAULT_OPTIONS, ResumeOptions, reopen_search
 from orchestrator.tuning.setup import Prepared, deadline_of, prepare_search
-from orchestrator.tuning.trial_manager import Callback, TrialManager
+from orchestrator.tuning.trial_manager import TrialManager
 from results.run.records import SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
 from results.scores.leaderboard import leaderboard, rows_as_csv
 from results.scores.ranking import objectives_of
 from trainables.common.files import write_atomically
+from trainables.runtime.devices import kept_threads
 
 if TYPE_CHECKING:  # the backend imports Ray
     from orchestrator.tuning.ray_backend import Resources
-
-
-class SearchView(Callback, Protocol):
-    """A callback that also shows events of the search as a whole: the live view of the terminal."""
-
-    def note(self, message: str) -> None:
-        """Show a message."""
-        ...
-
-    def interrupted(self) -> None:
-        """Show that the user stopped the search."""
-        ...
 
 
 # Opens a view for a search that is about to start.
@@ -54,7 +44,7 @@ class SearchOutcome:
         run: Run folder of the search.
         search: Request and facts of the search.
         records: Records of all trials that ended, in order of their numbers.
-        is_interrupted: Ctrl-C, SIGTERM or SIGHUP ended it.
+        is_interrupted: Ctrl-C, SIGTERM, SIGHUP or `StopSearch` of a callback ended it.
         time_shares: What the time of the workers of this session went into.
     """
 
@@ -70,16 +60,31 @@ class SearchOutcome:
         return [record for record in self.records if record.state == "complete"]
 
 
-def run_search(
-    request: SearchRequest, *, address: str | None, notify: Notify, open_view: OpenView, command: str = ""
-) -> SearchOutcome:
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a search runs on and who follows it; none of it changes what the search does.
+
+    Attributes:
+        notify: Function called with messages before the first trial.
+        open_view: Function that opens the view of the trials.
+        address: Address of a Ray cluster; None finds one or starts one here.
+        callbacks: Callbacks of the user.
+        ends_process: End this process if Ray does not answer after an interrupt.
+    """
+
+    notify: Notify
+    open_view: OpenView
+    address: str | None = None
+    callbacks: Sequence[Callback] = ()
+    ends_process: bool = False
+
+
+def run_search(request: SearchRequest, surroundings: Surroundings, *, command: str = "") -> SearchOutcome:
     """Prepare and run a search.
 
     Args:
         request: Options of the search.
-        address: Address of a Ray cluster; None finds one or starts one here.
-        notify: Function called with messages before the first trial.
-        open_view: Function that opens the view of the trials.
+        surroundings: What it runs on, and who follows it.
         command: Command line, for the record.
 
     Raises:
@@ -87,32 +92,27 @@ def run_search(
     """
 
     def prepare(connect_once: Callable[[], Connection]) -> Prepared:
-        return prepare_search(request, connect_once, notify, command=command)
+        return prepare_search(request, connect_once, surroundings.notify, command=command)
 
-    connector = _connector(address, notify, is_nice=request.nice)
-    return _run(prepare, resumed=None, connector=connector, open_view=open_view)
+    return _run(prepare, surroundings, resumed=None, is_nice=request.nice)
 
 
 def resume_search(
     run: RunFolder,
+    surroundings: Surroundings,
     *,
-    address: str | None,
-    minutes: float | None,
-    trials: int | None,
+    minutes: float | None = None,
+    trials: int | None = None,
     options: ResumeOptions = DEFAULT_OPTIONS,
-    notify: Notify,
-    open_view: OpenView,
 ) -> SearchOutcome:
     """Go on with an interrupted search.
 
     Args:
         run: Run folder of the search.
-        address: Address of a Ray cluster, as for `run_search`.
+        surroundings: What it runs on, and who follows it.
         minutes: Time budget from now on; None keeps the search's own.
         trials: Number of trials in all; None keeps the search's own.
         options: Trials to try again, and the search space where it must be named.
-        notify: Function called with messages before the first trial.
-        open_view: Function that opens the view of the trials.
 
     Raises:
         OrchestrateError: If the run folder, its data or its study cannot be read.
@@ -121,26 +121,26 @@ def resume_search(
     changed = run.search().with_options(**changes)
 
     def prepare(connect_once: Callable[[], Connection]) -> Prepared:
-        return reopen_search(run, connect_once, notify, options, record=changed)
+        return reopen_search(run, connect_once, surroundings.notify, options, record=changed)
 
-    connector = _connector(address, notify, is_nice=changed.request.nice)
-    return _run(prepare, resumed=run, connector=connector, open_view=open_view)
+    return _run(prepare, surroundings, resumed=run, is_nice=changed.request.nice)
 
 
 def _run(
     prepare: Callable[[Callable[[], Connection]], Prepared],
+    surroundings: Surroundings,
     *,
     resumed: RunFolder | None,
-    connector: Connector,
-    open_view: OpenView,
+    is_nice: bool,
 ) -> SearchOutcome:
-    with connector as (connect_once, machines), ExitStack() as stack:
+    connector = _connector(surroundings.address, surroundings.notify, is_nice=is_nice)
+    with kept_threads(), connector as (connect_once, machines), ExitStack() as stack:
         if resumed is not None:
             stack.enter_context(resumed.exclusive())
         prepared = prepare(connect_once)
         if resumed is None:
             stack.enter_context(prepared.run.exclusive())
-        is_interrupted = prepared.has_more and _run_trials(prepared, open_view, machines())
+        is_interrupted = prepared.has_more and _run_trials(prepared, surroundings, machines())
     return SearchOutcome(
         prepared.run,
         prepared.record,
@@ -201,14 +201,14 @@ def _connector(
             disconnect(connection)
 
 
-def _run_trials(prepared: Prepared, open_view: OpenView, machines: tuple[Machine, ...]) -> bool:
+def _run_trials(prepared: Prepared, surroundings: Surroundings, machines: tuple[Machine, ...]) -> bool:
     """Run the trials; returns True if the user ended them."""
     from orchestrator.tuning.ray_backend import run_trials
 
     record, run = prepared.record, prepared.run
     also = objectives_of(record).needed[1:]
     log = TensorBoardLog(run.tensorboard, metric=record.metric, also=also, split=record.split_name)
-    with open_view(prepared) as view:
+    with surroundings.open_view(prepared) as view:
         try:
             log.write_experiment(setting_columns({"model.backbone": record.backbones}))
         except OSError as error:
@@ -217,7 +217,7 @@ def _run_trials(prepared: Prepared, open_view: OpenView, machines: tuple[Machine
             run,
             record,
             prepared.study,
-            (view, log),
+            (view, log, *surroundings.callbacks),
             deadline=deadline_of(record, time.time()),
             clock=time.time,
             say=view.note,
@@ -226,9 +226,12 @@ def _run_trials(prepared: Prepared, open_view: OpenView, machines: tuple[Machine
         if record.recipes:
             view.note(f"first points: {', '.join(record.recipes)}")
         left = record.request.trials - len(prepared.run.records())
+        manager.on_search_start()
         prepared.worker_time.begin(min(prepared.slots, max(1, left)))
         try:
-            run_trials(manager, run, _resources(prepared, machines))
+            if not manager.is_stopping:
+                resources = _resources(prepared, machines)
+                run_trials(manager, run, resources, ends_process=surroundings.ends_process)
         finally:
             prepared.worker_time.end()
             _log_time(log, prepared.worker_time.shares(), view.note)

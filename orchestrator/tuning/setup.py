@@ -22,6 +22,7 @@ from results.scores.metrics import metric_named
 from results.scores.ranking import objectives_of
 from search_spaces.context import SpaceContext
 from search_spaces.enqueue import InitialPoint
+from trainables.common.registered import names_in_use
 from trainables.config.trial_config import flatten
 from trainables.data.sources import is_built_in
 from trainables.data.splits import write_split
@@ -133,6 +134,9 @@ def _search_record(preflight: Preflight, name: str, command: str) -> SearchRecor
         start_from=preflight.start_from,
         type_from=preflight.type_from,
         recipes=preflight.recipes,
+        registered=names_in_use(
+            backbone=context.backbones, metric=objectives.needed, space=(request.space_name,)
+        ),
         versions=package_versions(),
         started_at=datetime.now(UTC),
     )

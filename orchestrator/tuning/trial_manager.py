@@ -10,8 +10,9 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
+from orchestrator.callbacks import Callback, StopSearch
 from orchestrator.reporting.worker_time import WorkerTime
 from orchestrator.study.trial_spec import InvalidPointError, Study, TrialFailure, TrialSpec
 from orchestrator.tuning.watchdog import Watchdog
@@ -21,7 +22,7 @@ from results.run.run_folder import RunFolder
 from results.scores.ranking import objectives_of
 from trainables.common.errors import ConfigError, MachineError
 from trainables.common.files import set_aside
-from trainables.config.trial_config import TrialConfig, flatten
+from trainables.config.trial_config import flatten
 from trainables.features.feature_use import FeatureUse
 
 _COLLAPSE_PATIENCE: Final = 8  # epochs in a row that a fold may score all images alike before its trial stops
@@ -31,17 +32,6 @@ _LOST_AGAIN: Final = 2  # times that a trial is handed out again after its worke
 _ENVIRONMENT_IN_A_ROW: Final = 3  # failures for reasons outside the trials, after which all would fail
 _RECORD_SECONDS: Final = 2.0  # a record on a network file system may be visible a little later
 RUN_ALONE: Final = "ran out of memory beside other trials and was run again alone"
-
-
-class Callback(Protocol):
-    """Callback for the events of trials, such as the terminal's live view or the TensorBoard log."""
-
-    def on_trial_start(self, number: int, config: TrialConfig) -> None: ...
-    def on_epoch_end(
-        self, number: int, epoch: int, epochs: int, value: float, scalars: Mapping[str, float]
-    ) -> None: ...
-    def on_trial_requeued(self, number: int, reason: str) -> None: ...
-    def on_trial_end(self, record: TrialRecord) -> None: ...
 
 
 @dataclass(slots=True)
@@ -73,6 +63,8 @@ class TrialManager:
     Attributes:
         worker_time: Adds up the time of the workers; the session puts the one that its view shows.
         fault: What keeps all trials from running; the search stops with it. None without one.
+        is_stopping: True once the search ends before its budget is used.
+        is_stop_asked: A callback has raised `StopSearch`.
     """
 
     def __init__(
@@ -95,7 +87,7 @@ class TrialManager:
         self.worker_time = WorkerTime(clock)
         self._in_a_row = 0  # trials that could not run
         self._broken_callbacks: set[int] = set()
-        self.is_stopping = False
+        self.is_stopping = self.is_stop_asked = False
         self._again: deque[TrialSpec] = deque()  # their workers died
         self._alone: deque[TrialSpec] = deque()  # they ran out of memory
         self._losses: Counter[int] = Counter()
@@ -126,6 +118,10 @@ class TrialManager:
             number, config = spec.number, spec.config
             self._show(lambda callback: callback.on_trial_start(number, config))
         return spec
+
+    def on_search_start(self) -> None:
+        """Show the callbacks that the first trial is about to be handed out."""
+        self._show(lambda callback: callback.on_search_start(self.run, self.search))
 
     def on_worker_start(self, number: int) -> None:
         """Start the clock of a trial whose worker runs; until then it waited for resources."""
@@ -294,10 +290,15 @@ class TrialManager:
         self._show(lambda callback: callback.on_trial_requeued(number, reason))
 
     def _show(self, event: Callable[[Callback], None]) -> None:
-        """Show an event to all callbacks; one that fails, as on a full disk, never ends the search."""
+        """Show an event to all callbacks; one that fails, as on a full disk, never ends the search.
+
+        One that raises `StopSearch` does, after the others have seen the event.
+        """
         for place, callback in enumerate(self.callbacks):
             try:
                 event(callback)
+            except StopSearch:
+                self.is_stopping = self.is_stop_asked = True
             except Exception as error:  # a callback may be the user's own
                 if place not in self._broken_callbacks:
                     self._broken_callbacks.add(place)

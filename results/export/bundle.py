@@ -142,7 +142,7 @@ def export_bundle(
     with _new_bundle(out) as folder:
         file = folder / MODEL_FILE
         opset = write_onnx(opened.module, inputs.take([0, -1]).tensors(), file)
-        draft = _manifest_draft(run, opened, next(iter(kept.values())), opset)
+        draft = manifest_draft(run, opened, next(iter(kept.values())), opset)
         describe_model(file, draft)
         parity = ParityCheck(
             images=len(rows),
@@ -180,7 +180,7 @@ def _new_bundle(out: Path) -> Iterator[Path]:
             raise ExportError(f"{out} was filled while the bundle was made; give another --out") from error
 
 
-def _manifest_draft(run: RunFolder, opened: OpenedModel, kept: OutOfFold, opset: int) -> Manifest:
+def manifest_draft(run: RunFolder, opened: OpenedModel, kept: OutOfFold, opset: int) -> Manifest:
     """The manifest of a file that has been neither compared nor hashed yet."""
     chosen, search, task = opened.chosen, opened.search, opened.search.task_definition
     is_binary = len(chosen.classes) == 2

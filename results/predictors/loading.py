@@ -18,6 +18,7 @@ from results.predictors.model_inputs import ModelInputs, inputs_of_rows
 from results.predictors.selected_model import SelectedModel, resolve_model
 from results.run.records import SearchRecord, SourceTrial
 from results.run.refit_records import refit_folder
+from results.run.registered_objects import require_registered
 from results.run.run_folder import RunFolder
 from results.run.source_trials import source_record, source_search
 from trainables.common.types import FloatArray, IntArray
@@ -72,8 +73,9 @@ def open_model(
     """
     chosen = resolve_model(run, ensemble=ensemble, trial=trial, refit=refit)
     search = run.search()
-    patch_set = open_patch_set(*search.data_location)
     configs = {number: _config(run, number) for number in chosen.trials}
+    _check_backbones(search, configs)
+    patch_set = open_patch_set(*search.data_location)
     _check_no_classical(chosen, configs)
     members = _backbone_modules(run, patch_set, configs, classes=len(chosen.classes), refit=refit)
     module = EnsembleModule(members, combination_graph(chosen.fitted, chosen.calibration))
@@ -103,6 +105,7 @@ def predict_rows(
     """
     chosen = resolve_model(run, ensemble=ensemble, trial=trial, refit=refit)
     configs = {number: _config(run, number) for number in chosen.trials}
+    _check_backbones(run.search(), configs)
     if _classical(configs):
         return _combined(chosen, _predict_each(run, configs, rows, classes=len(chosen.classes)))
     opened = open_model(run, ensemble=ensemble, trial=trial, refit=refit)
@@ -126,6 +129,12 @@ def weights_of(config: TrialConfig, search: SearchRecord) -> WeightsFile | None:
 
 def _classical(configs: Mapping[int, TrialConfig]) -> list[int]:
     return [number for number, config in configs.items() if config.classical.name != "none"]
+
+
+def _check_backbones(search: SearchRecord, configs: Mapping[int, TrialConfig]) -> None:
+    """Make sure of the backbones of these trials; others that the search had registered are not needed."""
+    if {config.model.backbone for config in configs.values()} & set(search.registered.get("backbone", ())):
+        require_registered(search, kinds=("backbone",))
 
 
 def _check_no_classical(chosen: SelectedModel, configs: Mapping[int, TrialConfig]) -> None:

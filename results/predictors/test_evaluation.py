@@ -1,9 +1,10 @@
 """Evaluation on the sealed test part: every opening is logged before a label is used, then scores follow."""
 
 import datetime
+import html
 import uuid
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,9 @@ from results.scores.metrics import STANDARD, majority_baseline, metric_named
 from results.tables import csv_text, result_table
 from trainables.common.frozen import FrozenModel
 from trainables.common.types import FloatArray, IntArray
+
+if TYPE_CHECKING:  # it takes a second to import, and the command line has no use for it
+    import pandas as pd
 
 Predictor = Callable[[IntArray], FloatArray]
 
@@ -89,6 +93,25 @@ class TestEvaluation(FrozenModel):
     confusion: tuple[tuple[int, ...], ...]
     split: SplitName = GROUPED
     is_ordinal: bool = False
+
+    def as_frame(self) -> "pd.DataFrame":
+        """Return a row for each metric: on the test part with its interval, out of fold, and by majority."""
+        import pandas as pd
+
+        rows = {
+            name: {
+                "test": found.estimate,
+                "test_low": found.low,
+                "test_high": found.high,
+                "out_of_fold": self.expected[name],
+                "majority": self.baseline[name],
+            }
+            for name, found in self.metrics.items()
+        }
+        return pd.DataFrame.from_dict(rows, orient="index").rename_axis("metric")
+
+    def _repr_html_(self) -> str:
+        return f"<p>{html.escape(_title(self))}; look number {self.opening}</p>{self.as_frame().to_html()}"
 
 
 def evaluate_test(  # noqa: PLR0913 - what is asked, the part, and the circumstances

@@ -84,6 +84,8 @@ class SearchRecord(FrozenModel):
         start_from: Trial whose weights `model.weights=start` takes; the search has its folds and test part.
         type_from: Trial of mass_calcification whose predictions `model.type_input` takes; likewise.
         recipes: Names of the recipes that were tried first.
+        registered: Kind -> names of the backbones, metrics or spaces of this search that the program which
+            started it had registered in Python; another process must register them to use them.
         versions: Package -> version.
         started_at: Time of the start, with time zone.
     """
@@ -116,6 +118,7 @@ class SearchRecord(FrozenModel):
     start_from: SourceTrial | None = None
     type_from: SourceTrial | None = None
     recipes: tuple[str, ...] = ()
+    registered: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     versions: dict[str, str]
     started_at: datetime.datetime
 

@@ -1,11 +1,12 @@
-"""All backbones: those that the modules of `trainables.models.families` define, and families by name."""
+"""All backbones: those that modules of `trainables.models.families` define, families, and registered ones."""
 
 from collections.abc import Callable
 from types import MappingProxyType
 from typing import Final
 
 from trainables.common.discovery import constants_of
-from trainables.common.errors import UnknownNameError
+from trainables.common.errors import ConfigError, UnknownNameError
+from trainables.common.registered import register, registered
 from trainables.models import custom_cnn, families, timm_generic
 from trainables.models.stages import Backbone
 from trainables.models.table import TABLE
@@ -28,8 +29,64 @@ _FAMILIES: Final[MappingProxyType[str, Callable[[str], Backbone]]] = MappingProx
 )
 
 
+def register_backbone(backbone: Backbone, *, replace: bool = False) -> Backbone:
+    """Make a backbone known by its name, in this process and in the workers of searches that it starts.
+
+    A search finds it by `model.backbone=NAME`; with a `default_rank` it is among the backbones of a search
+    that names none. A name stands for one net: features and weights that a search keeps are found by it, so a
+    net that computes something else needs another name.
+
+    Args:
+        backbone: The backbone; its `build` may be a function of a notebook.
+        replace: Take the place of a backbone that was registered under the same name.
+
+    Returns:
+        The backbone.
+
+    Raises:
+        ConfigError: If the name is taken, its stages are not those that it builds, or it cannot be sent to
+            another process.
+    """
+    if not isinstance(backbone, Backbone):
+        raise ConfigError(
+            f"a Backbone is needed, found {backbone!r}; make one with orchestrator.Backbone(...)"
+        )
+    if ":" in backbone.name or not backbone.name.strip():
+        raise ConfigError(
+            f"backbone {backbone.name!r}: a name without a colon is needed, which marks a family"
+        )
+    _check_stages(backbone)
+    register("backbone", backbone.name, backbone, own=(*BACKBONES, TABLE.name), replace=replace)
+    return backbone
+
+
+def _check_stages(backbone: Backbone) -> None:
+    built = tuple(backbone.build(backbone.channels or 1))
+    if built != tuple(backbone.stage_names):
+        raise ConfigError(
+            f"backbone {backbone.name!r} builds the stages {', '.join(built) or 'none'}, but its stage_names "
+            f"are {', '.join(backbone.stage_names) or 'none'}; let both be the same, in order"
+        )
+    unknown = [level for level in backbone.levels if level not in built]
+    if unknown or not backbone.levels:
+        raise ConfigError(
+            f"backbone {backbone.name!r}: levels must name stages that it has, deepest first; found "
+            f"{', '.join(unknown) or 'none'} beside {', '.join(built)}"
+        )
+
+
+def default_backbones() -> tuple[str, ...]:
+    """Return the backbones of a search that names none, in their order; registered ones come last."""
+    own = sorted(
+        (backbone.default_rank, name)
+        for name, backbone in registered("backbone").items()
+        if backbone.default_rank is not None
+    )
+    return (*DEFAULT_BACKBONES, *(name for _, name in own))
+
+
 def backbone_named(name: str) -> Backbone:
-    """Return the backbone of a name in `BACKBONES`, of a `scratch:` or `timm:` name, or `table`.
+    """Return the backbone in `BACKBONES`, a registered one, that of a `scratch:` or `timm:` name, or `table`.
 
     Raises:
         UnknownNameError: If there is none; the message holds the nearest name.
@@ -40,9 +97,13 @@ def backbone_named(name: str) -> Backbone:
     """
     if name in BACKBONES:
         return BACKBONES[name]
+    own = registered("backbone")
+    if name in own:
+        found: Backbone = own[name]
+        return found
     if name == TABLE.name:  # not a net, so it is not among `BACKBONES`
         return TABLE
     family, colon, _ = name.partition(":")
     if colon and family in _FAMILIES:
         return _FAMILIES[family](name)
-    raise UnknownNameError("backbone", name, (*BACKBONES, "scratch:blocks=3,convs=2", "timm:resnet18"))
+    raise UnknownNameError("backbone", name, (*BACKBONES, *own, "scratch:blocks=3,convs=2", "timm:resnet18"))

@@ -44,6 +44,16 @@ def limit_threads(cpus: float) -> None:
     torch.set_num_threads(max(1, math.floor(cpus)))
 
 
+@contextmanager
+def kept_threads() -> Iterator[None]:
+    """Give the process its number of threads back, which measurements as in a worker have changed."""
+    before = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def describe_devices() -> list[tuple[str, str]]:
     """Name and description of each device, for `orchestrate doctor`."""
     devices = [("CPU", f"{os.cpu_count()} cores")]

@@ -29,6 +29,7 @@ import numpy as np
 import torch
 
 from trainables.common.errors import OrchestrateError
+from trainables.common.registered import packed, unpack
 from trainables.common.types import Float32Array
 from trainables.config.trial_config import TrialConfig
 from trainables.data.training_data import TrainingData
@@ -157,7 +158,7 @@ class FoldProcess:
             theirs.close()
         self.pid = self._process.pid
         try:
-            self._send(_dumped((task, torch.get_num_threads(), dict(os.environ))))
+            self._send(_dumped((task, torch.get_num_threads(), dict(os.environ), packed())))
             self.opened: Opened = self._received()
         except BaseException:
             self.kill()
@@ -287,7 +288,8 @@ def _serve(talk: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt means
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
-        task, threads, environment = pickle.loads(talk.recv_bytes())
+        task, threads, environment, registered_objects = pickle.loads(talk.recv_bytes())
+        unpack(registered_objects)
         os.environ.update(environment)  # the fork server's dates from its own start
         torch.set_num_threads(threads)
         fold = _OpenFold(task)

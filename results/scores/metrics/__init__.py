@@ -30,6 +30,7 @@ from results.scores.metrics.shares import accuracy, precision, recall, specifici
 from trainables.common.discovery import constants_of
 from trainables.common.errors import ConfigError, UnknownNameError
 from trainables.common.imports import object_named
+from trainables.common.registered import register, registered
 from trainables.common.types import FloatArray, IntArray
 
 __all__ = [
@@ -73,8 +74,6 @@ ORDINAL: Final[Mapping[str, Metric]] = MappingProxyType(
     {name: metric for name, metric in METRICS.items() if metric.classes == "ordinal"}
 )
 
-_REGISTERED: Final[dict[str, Metric]] = {}
-
 
 def metric_named(name: str) -> Metric:
     """Return a metric by its name.
@@ -91,7 +90,7 @@ def metric_named(name: str) -> Metric:
     >>> metric_named("partial_auc@0.8").header, metric_named("log_loss").higher_is_better
     ('pAUC@0.8', False)
     """
-    known = {**METRICS, **_REGISTERED}
+    known = {**METRICS, **registered("metric")}
     if name in known:
         return known[name]
     if ":" in name:
@@ -115,17 +114,7 @@ def register_metric(metric: Metric, *, replace: bool = False) -> None:
     """
     if not metric.name.replace("_", "").isalnum():
         raise ConfigError(f"a metric's name holds letters, digits and _ only, found {metric.name!r}")
-    if metric.name in METRICS:
-        raise ConfigError(
-            f"metric {metric.name!r} is one of this package's own, whose results are found by that name; "
-            "give yours another name"
-        )
-    if metric.name in _REGISTERED and not replace:
-        raise ConfigError(
-            f"metric {metric.name!r} is registered already; give another name, or replace it with "
-            "replace=True"
-        )
-    _REGISTERED[metric.name] = metric
+    register("metric", metric.name, metric, own=METRICS, replace=replace)
 
 
 def scores(

@@ -15,6 +15,7 @@ import pytest
 from finished_run import CONFIGS, make_run
 from rich.console import Console
 
+from orchestrator import SearchResult
 from orchestrator.cli.closing import close_search
 from orchestrator.cli.main import VERBS, build_parser, main
 from orchestrator.reporting.console import (
@@ -26,7 +27,6 @@ from orchestrator.reporting.console import (
     print_warning,
 )
 from orchestrator.reporting.terminal import SearchProgress
-from orchestrator.tuning.session import SearchOutcome
 from results.run.run_folder import RunFolder
 
 # They print sentences, or a script, and no table.
@@ -114,15 +114,15 @@ def test_json_is_valid_and_csv_has_a_header(
     assert rows or verb == "prefix list"  # the store is empty
 
 
-def outcome_of(run: RunFolder) -> SearchOutcome:
-    return SearchOutcome(run, run.search(), tuple(run.records()), is_interrupted=False)
+def result_of(run: RunFolder) -> SearchResult:
+    return SearchResult(run, is_interrupted=False)
 
 
 def test_a_search_ends_with_one_json_object(
     places: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     said = Console(file=io.StringIO(), width=200)
-    assert close_search(outcome_of(RunFolder(Path(places["run"]))), said, finish=True, form="json") == 0
+    assert close_search(result_of(RunFolder(Path(places["run"]))), said, finish=True, form="json") == 0
     found = strict_json(capsys.readouterr().out)
     assert found["run"] == places["run"]
     assert found["best"]["trial"] == 0
@@ -136,7 +136,7 @@ def test_a_search_that_is_finished_prints_csv_tables_one_after_another(
     places: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     said = Console(file=io.StringIO(), width=200)
-    close_search(outcome_of(RunFolder(Path(places["run"]))), said, finish=True, form="csv")
+    close_search(result_of(RunFolder(Path(places["run"]))), said, finish=True, form="csv")
     first, second = capsys.readouterr().out.split("\n\n")
     assert first.startswith("rank,")
     assert "method" in second.splitlines()[0]
@@ -195,7 +195,7 @@ def test_a_quiet_search_prints_its_summary_without_commands(
             view.finished(0, "failed", "nan", None, "vgg16")
             view.note("first points: frozen-lite0")
         assert capsys.readouterr().err == ""
-        close_search(outcome_of(RunFolder(Path(places["run"]))), console, finish=False)
+        close_search(result_of(RunFolder(Path(places["run"]))), console, finish=False)
     said = capsys.readouterr().err
     assert "best      trial 0" in said
     assert "kept in" in said

@@ -39,6 +39,25 @@ def test_under_nohup_a_closed_terminal_does_not_stop_the_search() -> None:
     assert not lead.is_stopping
 
 
+def test_a_search_of_a_program_that_ray_does_not_end_lets_the_program_live(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    codes: list[int] = []
+    is_said = threading.Event()
+    monkeypatch.setattr(interrupts, "CLOSING_SECONDS", 0.05)
+    monkeypatch.setattr("os._exit", codes.append)
+    lead = manager()
+    lead.say = lambda message: (lead.said.append(message), is_said.set())
+    with interruptible(lead, ends_process=False):
+        with contextlib.suppress(KeyboardInterrupt):  # as Tune does, which then waits for Ray
+            signal.raise_signal(signal.SIGINT)
+        assert is_said.wait(10.0)
+    assert codes == []
+    assert lead.said == [
+        "interrupted, but Ray does not answer any more; interrupt once more to leave the search"
+    ]
+
+
 def test_a_search_that_ray_does_not_end_ends_itself_and_says_how_to_go_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -4,10 +4,12 @@ from pathlib import Path
 import pytest
 from list_study import Clock, ListStudy, complete, epoch, out_of_memory, spec
 
+from orchestrator.callbacks import Callback, StopSearch
 from orchestrator.reporting.worker_time import TimeShares
 from orchestrator.study.trial_spec import InvalidPointError
 from orchestrator.tuning.trial_manager import GRACE_SECONDS, TrialManager
-from results.run.records import TrialRecord
+from results.run.records import SearchRecord, TrialRecord
+from results.run.run_folder import RunFolder
 from trainables.common.errors import ConfigError
 from trainables.config.trial_config import TrialConfig
 from trainables.features.feature_use import FeatureUse
@@ -229,7 +231,10 @@ def test_the_weights_of_the_best_trials_only_stay_on_disk(tmp_path: Path, manage
 def test_every_callback_is_shown_everything(tmp_path: Path, manager: Lead) -> None:
     seen: list[str] = []
 
-    class Callback:
+    class Everything(Callback):
+        def on_search_start(self, run: RunFolder, record: SearchRecord) -> None:
+            seen.append(f"search {record.name}")
+
         def on_trial_start(self, number: int, config: TrialConfig) -> None:
             seen.append(f"started {number}")
 
@@ -245,19 +250,60 @@ def test_every_callback_is_shown_everything(tmp_path: Path, manager: Lead) -> No
             seen.append(f"finished {record.state}")
 
     lead = manager(tmp_path, ListStudy(spec(0)), Clock())
-    lead.callbacks = (Callback(),)
+    lead.callbacks = (Everything(),)
+    lead.on_search_start()
     lead.next()
     lead.on_worker_lost(0, "lost_worker", "killed")
     lead.next()
     epoch(lead, 0)
     lead.on_stop(0, "pruner")
     assert seen == [
+        "search first",
         "started 0",
         "postponed 0: its worker died; it is run again",
         "started 0",
         "epoch 1 of 30",
         "finished pruned",
     ]
+
+
+def test_a_callback_that_raises_stop_search_ends_it_after_the_others_have_seen_the_event(
+    tmp_path: Path, manager: Lead
+) -> None:
+    seen: list[int] = []
+
+    class Stops(Callback):
+        def on_trial_end(self, record: TrialRecord) -> None:
+            raise StopSearch
+
+    class Follows(Callback):
+        def on_trial_end(self, record: TrialRecord) -> None:
+            seen.append(record.number)
+
+    lead = manager(tmp_path, ListStudy(spec(0), spec(1)), Clock())
+    lead.callbacks = (Stops(), Follows())
+    lead.next()
+    assert not lead.is_stop_asked
+    lead.on_stop(0, "pruner")
+    assert seen == [0]
+    assert lead.is_stop_asked
+    assert lead.is_over
+    assert lead.next() is None
+    assert lead.fault is None
+    assert [record.number for record in lead.run.records()] == [0]
+
+
+def test_a_callback_that_overrides_nothing_is_shown_everything(tmp_path: Path, manager: Lead) -> None:
+    lead = manager(tmp_path, ListStudy(spec(0)), Clock())
+    lead.callbacks, said = (Callback(),), list[str]()
+    lead.say = said.append
+    lead.on_search_start()
+    lead.next()
+    epoch(lead, 0)
+    lead.on_worker_lost(0, "lost_worker", "killed")
+    lead.next()
+    lead.on_stop(0, "pruner")
+    assert said == []
 
 
 def test_the_record_says_whose_recipe_a_trial_was(tmp_path: Path, manager: Lead) -> None:

@@ -11,6 +11,7 @@ import pytest
 import torch
 from rich.console import Console
 
+from orchestrator import open_run
 from orchestrator.cli.finish import finish_run
 from orchestrator.postprocessing.test_set import open_test_part
 from orchestrator.reporting.console import Sections
@@ -187,7 +188,7 @@ def test_a_search_that_ends_in_classical_models_finishes_without_a_bundle(
     table_run: RunFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
     said = io.StringIO()
-    finish_run(table_run, Console(file=said, width=200), Sections("table"))
+    finish_run(open_run(table_run), Console(file=said, width=200), Sections("table"))
     assert "not exported: classical models" in said.getvalue()
     assert "next: orchestrate evaluate" in said.getvalue()
     assert "svm c=1 scaled" in capsys.readouterr().out

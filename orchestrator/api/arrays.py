@@ -1,0 +1,119 @@
+"""Arrays as data: written to the store once, as an `.npz` file that is read like any other."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from trainables.common.errors import ConfigError, DataError
+from trainables.common.files import folder_in_progress
+from trainables.config.tasks import Task
+
+__all__ = ["ArrayLike", "CheckedArrays", "check_arrays", "store_arrays"]
+
+_FOLDER: Final = "arrays"  # within the store
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedArrays:
+    """Arrays that belong together.
+
+    Attributes:
+        images: Shape (n, h, w) or (n, h, w, 3), as given.
+        labels: Numbers, or as given for an own task, shape (n,).
+        patient: Text, shape (n,); None where patients are unknown.
+        is_by_name: Labels were given as names of classes of a built-in task, and are class indices now.
+    """
+
+    images: NDArray[Any]
+    labels: NDArray[Any]
+    patient: NDArray[np.str_] | None
+    is_by_name: bool
+
+
+def check_arrays(
+    images: ArrayLike, labels: ArrayLike, patient: ArrayLike | None, task: Task
+) -> CheckedArrays:
+    """Check that arrays belong together; names of classes become class indices.
+
+    Args:
+        images: Grey images (n, h, w) or RGB images (n, h, w, 3).
+        labels: Class of each image, by number or by name, shape (n,).
+        patient: Patient of each image, shape (n,); None where unknown.
+        task: Task whose classes labels may name.
+
+    Raises:
+        DataError: If shapes do not fit together, or a name is no class of the task.
+    """
+    pixels, classes = np.asarray(images), np.asarray(labels)
+    is_colour = pixels.ndim == 4 and pixels.shape[-1] == 3
+    if not (is_colour or pixels.ndim == 3) or pixels.dtype.kind not in "uif":
+        raise DataError(
+            "images must be one array of numbers, (n, h, w) for grey images or (n, h, w, 3) for colour, all "
+            f"of one size; found shape {pixels.shape} of {pixels.dtype}. Images of several sizes are read "
+            "from a folder CLASS/FILE"
+        )
+    patients = None if patient is None else np.asarray(patient).astype(np.str_)
+    for name, array in (("labels", classes), ("patient", patients)):
+        if array is not None and array.shape != (len(pixels),):
+            raise DataError(
+                f"{name} must hold one value an image, shape ({len(pixels)},), but has shape {array.shape}"
+            )
+    is_by_name = classes.dtype.kind in "UOT" and not task.is_own  # an own task reads names by itself
+    if is_by_name:
+        classes = _indices(classes, task)
+    return CheckedArrays(pixels, classes, patients, is_by_name)
+
+
+def store_arrays(arrays: CheckedArrays, store: Path) -> Path:
+    """Write arrays to the store under a name made of their content, unless they are there.
+
+    Args:
+        arrays: The arrays.
+        store: Folder of the store.
+
+    Returns:
+        Path of the `.npz` file.
+
+    Raises:
+        ConfigError: If the file cannot be written.
+    """
+    named = {"images": arrays.images, "labels": arrays.labels, "patient": arrays.patient}
+    given = {name: array for name, array in named.items() if array is not None}
+    folder = store / _FOLDER / _digest(given)
+    file = folder / "arrays.npz"
+    if file.is_file():
+        return file
+    try:
+        with folder_in_progress(folder) as scratch:
+            np.savez(scratch / file.name, **given)  # type: ignore[arg-type]
+            if not folder.exists():
+                scratch.rename(folder)
+    except OSError as error:
+        if file.is_file():  # another process was faster, and its copy is equal
+            return file
+        raise ConfigError(f"the arrays cannot be kept in {folder}: {error.strerror or error}") from error
+    return file
+
+
+def _indices(names: NDArray[Any], task: Task) -> NDArray[np.int64]:
+    known = {name: index for index, name in enumerate(task.classes)}
+    unknown = sorted({str(name) for name in names} - set(known))
+    if unknown:
+        raise DataError(
+            f"labels must be classes of {task.name}, {' and '.join(task.classes)}, or numbers; found "
+            f"{', '.join(unknown[:5])}"
+        )
+    return np.array([known[str(name)] for name in names], dtype=np.int64)
+
+
+def _digest(arrays: dict[str, NDArray[Any]]) -> str:
+    """Name of a set of arrays: a hash of their names, types, shapes and content."""
+    digest = hashlib.sha256()
+    for name, array in arrays.items():
+        digest.update(repr((name, array.dtype.str, array.shape)).encode())
+        digest.update(np.ascontiguousarray(array).data if array.dtype.kind != "U" else array.tobytes())
+    return digest.hexdigest()[:24]

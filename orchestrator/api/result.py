@@ -1,0 +1,448 @@
+"""The result of a search in Python: tables, models and files of one run folder."""
+
+import html
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from orchestrator.reporting.terminal import busy_seconds
+from orchestrator.reporting.worker_time import TimeShares
+from results.ensembles.build import BEST, Ensemble, build_ensembles, read_ensemble
+from results.ensembles.methods import METHODS
+from results.ensembles.nested import BEST_SINGLE
+from results.ensembles.tables import ensembles_as_json
+from results.run.records import SearchRecord, TrialRecord
+from results.run.run_folder import RunFolder
+from results.run.search_request import SearchRequest
+from results.run.split_labels import marks, scored
+from results.scores.leaderboard import Row, leaderboard, settings_text
+from results.scores.ranking import objectives_of
+from trainables.common.errors import ConfigError
+from trainables.common.text import count_text
+
+if TYPE_CHECKING:  # pandas and torch take seconds to import, and a result may only be looked at
+    import pandas as pd
+    from numpy.typing import ArrayLike, NDArray
+
+    from results.export.bundle import BundleReport
+    from results.export.exported_model import Bundle
+    from results.predictors.test_evaluation import TestEvaluation
+
+_SHOWN: Final = 5  # trials in a notebook
+
+
+class SearchResult:
+    """The results of one search; all are read from its run folder, so that they are there tomorrow, too.
+
+    Args:
+        run: Run folder of the search.
+        is_interrupted: The user, a signal or `StopSearch` ended the search before its budget was used; None
+            decides from the number of trials and the time that they took.
+        notes: Sentences that the search said while it ran.
+        time_shares: What the time of the workers went into, in the session that has just ended.
+    """
+
+    def __init__(
+        self,
+        run: RunFolder,
+        *,
+        is_interrupted: bool | None = None,
+        notes: tuple[str, ...] = (),
+        time_shares: TimeShares | None = None,
+    ) -> None:
+        run.search()  # an error about the folder is said at once
+        self._run, self._is_interrupted, self._notes = run, is_interrupted, notes
+        self._time_shares = time_shares or TimeShares()
+        self._opened: dict[tuple[str, int | None, bool], Bundle] = {}
+
+    @property
+    def run(self) -> RunFolder:
+        """Run folder of the search."""
+        return self._run
+
+    @property
+    def path(self) -> Path:
+        """Path of the run folder."""
+        return self._run.path
+
+    @property
+    def record(self) -> SearchRecord:
+        """Request and facts of the search."""
+        return self._run.search()
+
+    @property
+    def request(self) -> SearchRequest:
+        """Options of the search."""
+        return self.record.request
+
+    @property
+    def records(self) -> list[TrialRecord]:
+        """Records of all trials that have ended, in order of their numbers."""
+        return self._run.records()
+
+    @property
+    def complete(self) -> list[TrialRecord]:
+        """Records of the trials that ran to their end."""
+        return [record for record in self.records if record.state == "complete"]
+
+    @property
+    def best(self) -> TrialRecord | None:
+        """Record of the complete trial that ranks first by what the search optimises; None without one."""
+        return objectives_of(self.record).best(self.complete)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences that the search said while it ran: on data, machine and what was left out."""
+        return self._notes
+
+    @property
+    def time_shares(self) -> TimeShares:
+        """Seconds of all workers of the session that has just ended; 0 for a run that was opened."""
+        return self._time_shares
+
+    @property
+    def is_interrupted(self) -> bool:
+        """True if the search ended before its budget was used, so that `resume_search` may go on with it."""
+        if self._is_interrupted is not None:
+            return self._is_interrupted
+        records, minutes = self.records, self.request.minutes
+        is_in_time = minutes is None or busy_seconds(records) < 60.0 * minutes
+        return len(records) < self.request.trials and is_in_time
+
+    def trials(self, *, settings: bool = False) -> "pd.DataFrame":
+        """Return a row for each trial that has ended, in order of their numbers.
+
+        Args:
+            settings: Add the whole configuration of each trial, in columns `settings_NAME`.
+
+        Returns:
+            Columns `number`, `state`, `cause`, `value` (of the search metric, mean over folds), `best_epoch`,
+            `epochs`, `seconds`, `recipe` and `error`, then `params_NAME` for what the sampler chose.
+        """
+        import pandas as pd
+
+        rows = [_trial_row(record, settings=settings) for record in self.records]
+        columns = list(dict.fromkeys(name for row in rows for name in row)) or list(_FACTS)
+        return pd.DataFrame(rows, columns=columns)
+
+    def ranking(self) -> list[Row]:
+        """Return the rows of the leaderboard as records."""
+        return leaderboard(self._run)
+
+    def leaderboard(self) -> "pd.DataFrame":
+        """Return the trials ranked, with intervals, and the majority baseline among them.
+
+        Returns:
+            One row for each, and a column for each attribute of `results.scores.leaderboard.Row`.
+        """
+        import pandas as pd
+
+        return pd.DataFrame([asdict(row) for row in self.ranking()])
+
+    def build_ensembles(
+        self,
+        *,
+        trials: Sequence[int] | None = None,
+        max_members: int = 4,
+        methods: Sequence[str] | None = None,
+        seed: int | None = None,
+    ) -> list[Ensemble]:
+        """Build ensembles of the best trials, and keep them in the run folder.
+
+        Args:
+            trials: Numbers of the only trials that may be members; None allows all.
+            max_members: Largest number of members.
+            methods: Names of methods; None takes all that combine as many classes.
+            seed: Seed of methods and comparisons; None takes that of the search.
+
+        Raises:
+            OrchestrateError: If no trial can be a member, or there is no such method.
+        """
+        self._opened.clear()
+        return build_ensembles(
+            self._run,
+            trials=trials,
+            max_members=max_members,
+            methods=methods,
+            seed=self.request.seed if seed is None else seed,
+        )
+
+    def ensembles(self, **options: Any) -> "pd.DataFrame":
+        """Return the ensembles of the best trials; builds them where there are none, or options are given.
+
+        Args:
+            options: Options of `build_ensembles`.
+
+        Returns:
+            One row for each method, with nested scores; `is_chosen` marks the one that is `best`.
+
+        Raises:
+            OrchestrateError: If no trial can be a member, or there is no such method.
+        """
+        import pandas as pd
+
+        built = [] if options else self._built()
+        return pd.DataFrame(ensembles_as_json(built or self.build_ensembles(**options)))
+
+    def recipe_ensembles(self) -> "pd.DataFrame":
+        """Build the ensembles among the recipes of the search: their own members, by their own method.
+
+        Returns:
+            The rows of `ensembles` with the name of the recipe before them; none without such a recipe.
+        """
+        import pandas as pd
+
+        from orchestrator.postprocessing.recipe_ensembles import ensembles_of_recipes
+
+        self._opened.clear()
+        found = ensembles_of_recipes(self._run, self.record, self.complete)
+        return pd.DataFrame(
+            [{"recipe": one.recipe.name, **row} for one in found for row in ensembles_as_json(one.built)]
+        )
+
+    def evaluate(
+        self, *, ensemble: str = BEST, trial: int | None = None, refit: bool = False, by: str = ""
+    ) -> "TestEvaluation":
+        """Open the sealed test part and score a model on it.
+
+        Each opening is logged in the run folder before a label is read. The first one is the honest one: a
+        model that was chosen after a look at the test part is no longer tested by it.
+
+        Args:
+            ensemble: Name of the ensemble, which is built if none was; not used if a trial is given.
+            trial: Number of a single trial, or None.
+            refit: Score the models that `refit` trained.
+            by: What opens the test part, for the log; the call as it was made where empty.
+
+        Returns:
+            Metrics with intervals over patients, and the confusion matrix.
+
+        Raises:
+            OrchestrateError: If the search has no test part, or the model cannot predict.
+        """
+        from orchestrator.postprocessing.test_set import open_test_part
+
+        self._build_if_none(trial)
+        model = f"ensemble={ensemble!r}" if trial is None else f"trial={trial}"
+        call = f"open_run({str(self.path)!r}).evaluate({model}{', refit=True' if refit else ''})"
+        return open_test_part(self._run, ensemble=ensemble, trial=trial, by=by or call, refit=refit)
+
+    def predict(
+        self,
+        images: "ArrayLike | Sequence[NDArray[Any]] | Sequence[str | Path] | str | Path",
+        *,
+        ensemble: str = BEST,
+        trial: int | None = None,
+        refit: bool = False,
+        baselines: "Sequence[Any]" = (),
+        types: Sequence[str] = (),
+    ) -> "pd.DataFrame":
+        """Predict images, as the exported bundle of the same model would.
+
+        Args:
+            images: Arrays of raw pixels, (n, h, w) or (n, h, w, 3), or a list of arrays that may differ in
+                size; or paths of PNG, JPEG, TIFF, PGM or BMP files.
+            ensemble: Name of the ensemble, which is built if none was; not used if a trial is given.
+            trial: Number of a single trial, or None.
+            refit: Predict with the models that `refit` trained.
+            baselines: Healthy baseline of each image, arrays or paths like `images`, for a model of pairs.
+            types: `mass` or `calcification`, one for all or one each, for a model that takes the type.
+
+        Returns:
+            One row an image, with the calibrated probability of each class in a column of its name, and
+            `predicted_class`. For files, the index is the path, and `fault` says why one has no prediction.
+
+        Raises:
+            OrchestrateError: If an array has another shape or range than the model takes, no file can be
+                used, or the model cannot predict.
+        """
+        import pandas as pd
+
+        bundle = self._bundle(ensemble, trial, refit=refit)
+        classes = list(bundle.manifest.classes)
+        if paths := _as_paths(images):
+            return _files_predicted(bundle, paths, _as_paths(baselines), types)
+        arrays = [np.asarray(image) for image in images]  # type: ignore[union-attr]
+        found = bundle.predict(arrays, baselines=[np.asarray(one) for one in baselines], types=types)
+        table = pd.DataFrame(found, columns=classes)
+        table["predicted_class"] = [classes[index] for index in bundle.decide(found)]
+        return table
+
+    def export_report(
+        self, path: str | Path, *, ensemble: str = BEST, trial: int | None = None, refit: bool = False
+    ) -> "BundleReport":
+        """Export a model as `export` does, and return what was written and how it was checked."""
+        from results.export.bundle import export_bundle
+
+        self._build_if_none(trial)
+        return export_bundle(self._run, Path(path), ensemble=ensemble, trial=trial, refit=refit)
+
+    def export(
+        self, path: str | Path, *, ensemble: str = BEST, trial: int | None = None, refit: bool = False
+    ) -> Path:
+        """Write a model as one ONNX file with a manifest and a model card.
+
+        Args:
+            path: Folder to write; must be missing or empty.
+            ensemble: Name of the ensemble, which is built if none was; not used if a trial is given.
+            trial: Number of a single trial, or None.
+            refit: Export the models that `refit` trained.
+
+        Returns:
+            The folder.
+
+        Raises:
+            OrchestrateError: If the folder holds something, the file disagrees with PyTorch or the search, or
+                the model cannot predict. Nothing is left behind then.
+        """
+        return self.export_report(path, ensemble=ensemble, trial=trial, refit=refit).path
+
+    def refit(self, *, ensemble: str = BEST, trial: int | None = None, seeds: int = 1) -> "pd.DataFrame":
+        """Train the members of a model again, on the whole training part; the test part stays sealed.
+
+        Args:
+            ensemble: Name of the ensemble, which is built if none was; not used if a trial is given.
+            trial: Number of a single trial, or None.
+            seeds: Number of models of each member, whose probabilities are averaged.
+
+        Returns:
+            One row for each member: trial, models, images, epochs, loss and seconds.
+
+        Raises:
+            OrchestrateError: If a member is a classical model, or data or weights are missing.
+        """
+        import pandas as pd
+
+        from orchestrator.postprocessing.refit import refit_model
+
+        self._build_if_none(trial)
+        self._opened.clear()
+        _, members = refit_model(self._run, ensemble=ensemble, trial=trial, seeds=seeds)
+        return pd.DataFrame(
+            [{"trial": one.number, **one.record.model_dump(), "is_new": one.is_new} for one in members]
+        )
+
+    def thresholds(self, *, ensemble: str = BEST, trial: int | None = None) -> "pd.DataFrame":
+        """Return what a model would call at each threshold, on calibrated out-of-fold predictions.
+
+        Args:
+            ensemble: Name of the ensemble, which is built if none was; not used if a trial is given.
+            trial: Number of a single trial, or None.
+
+        Returns:
+            One row for each threshold from 0.05 to 0.95, and for that of the model, marked `is_chosen`.
+        """
+        import pandas as pd
+
+        from results.predictors.threshold_sweep import sweep_of
+
+        self._build_if_none(trial)
+        swept = sweep_of(self._run, ensemble=ensemble, trial=trial)
+        return pd.DataFrame([asdict(decision) for decision in swept.decisions])
+
+    def __repr__(self) -> str:
+        return f"<SearchResult {self._title()}: {self._summary()}; {self.path}>"
+
+    def _repr_html_(self) -> str:
+        record = self.record
+        metric = scored(record.metric, record.split_name)
+        rows = "".join(
+            f"<tr><td>{one.number}</td><td>{one.value or 0.0:.3f}</td>"
+            f"<td style='text-align:left'>{html.escape(settings_text(one.config))}</td></tr>"
+            for one in objectives_of(record).rank(self.complete)[:_SHOWN]
+        )
+        columns = f"<th>trial</th><th>{html.escape(metric)}</th><th style='text-align:left'>settings</th>"
+        table = f"<table><thead><tr>{columns}</tr></thead><tbody>{rows}</tbody></table>" if rows else ""
+        said = f"{html.escape(self._summary())}<br><code>{html.escape(str(self.path))}</code>"
+        return f"<p><b>{html.escape(self._title())}</b><br>{said}</p>{table}"
+
+    def _title(self) -> str:
+        record = self.record
+        before = marks(is_synthetic=record.is_synthetic, split=record.split_name)
+        return f"{before}{record.task}/{record.name}"
+
+    def _summary(self) -> str:
+        record, records, best = self.record, self.records, self.best
+        metric = scored(record.metric, record.split_name)
+        said = f"{len(records)} of {count_text(record.request.trials, 'trial')} ended"
+        said += f", {len(self.complete)} complete"
+        if self.is_interrupted:
+            said += ", interrupted"
+        if best is None:
+            return f"{said}; no best trial"
+        return f"{said}; best trial {best.number}, {metric} {best.value:.3f}"
+
+    def _built(self) -> list[Ensemble]:
+        """The ensembles that are in the run folder; none if trials have ended that they do not know."""
+        names = [name for name in (BEST_SINGLE, *METHODS) if self._run.ensemble_file(name).is_file()]
+        found = [read_ensemble(self._run, name) for name in names]
+        ended = {record.number for record in self.complete if record.value is not None}
+        known = set(found[0].pool) | set(self._run.damage()) if found else set()
+        is_chosen = any(ensemble.is_chosen for ensemble in found)
+        return found if is_chosen and ended <= known else []
+
+    def _build_if_none(self, trial: int | None) -> None:
+        if trial is None and not self._run.ensemble_file(BEST).is_file():
+            self.build_ensembles()
+
+    def _bundle(self, ensemble: str, trial: int | None, *, refit: bool) -> "Bundle":
+        """The model, opened once until the ensembles or refits change."""
+        from results.export.in_memory import model_in_memory
+
+        self._build_if_none(trial)
+        key = (ensemble, trial, refit)
+        if key not in self._opened:
+            self._opened[key] = model_in_memory(self._run, ensemble=ensemble, trial=trial, refit=refit)
+        return self._opened[key]
+
+
+_FACTS: Final = ("number", "state", "cause", "value", "best_epoch", "epochs", "seconds", "recipe", "error")
+
+
+def _trial_row(record: TrialRecord, *, settings: bool) -> dict[str, Any]:
+    facts = {name: getattr(record, name) for name in _FACTS if name != "seconds"}
+    facts = {name: facts.get(name, record.wall_seconds) for name in _FACTS}
+    facts |= {f"params_{name}": value for name, value in record.params.items()}
+    if settings:
+        facts |= {f"settings_{name}": value for name, value in record.config.items()}
+    return facts
+
+
+def _as_paths(images: Any) -> list[Path]:
+    """The paths among what was given; empty where arrays were given.
+
+    Raises:
+        ConfigError: If paths and arrays are mixed.
+    """
+    if isinstance(images, str | Path):
+        return [Path(images)]
+    if isinstance(images, np.ndarray) and images.dtype.kind != "U":
+        return []
+    are_paths = [isinstance(one, str | Path) for one in images]
+    if any(are_paths) and not all(are_paths):
+        raise ConfigError("images must be all arrays or all paths, found both")
+    return [Path(one) for one in images] if any(are_paths) else []
+
+
+def _files_predicted(
+    bundle: "Bundle", paths: Sequence[Path], baselines: Sequence[Path], types: Sequence[str]
+) -> "pd.DataFrame":
+    import pandas as pd
+
+    from results.export.onnx_predictor import predict_files
+
+    found = predict_files(bundle, paths, baselines=baselines, types=types)
+    classes = bundle.manifest.classes
+    rows: dict[str, dict[str, Any]] = {fault.file: {"fault": fault.reason} for fault in found.faults}
+    for one in found.predictions:
+        rows[one.file] = dict(zip(classes, one.probabilities, strict=True))
+        rows[one.file]["predicted_class"] = one.predicted_class
+    columns = [*classes, "predicted_class", "fault"]
+    return pd.DataFrame(
+        [rows[str(path)] for path in paths],
+        index=pd.Index([str(path) for path in paths], name="file"),
+        columns=columns,
+    )

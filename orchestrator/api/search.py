@@ -1,0 +1,228 @@
+"""Searches from Python: `run_search`, `resume_search` and `plan_search`. They print nothing by themselves."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.api.arrays import ArrayLike
+from orchestrator.api.displays import Display, display_of
+from orchestrator.api.requests import arrays_of, request_of
+from orchestrator.api.result import SearchResult
+from orchestrator.callbacks import Callback, StopSearch
+from orchestrator.estimate.simulation import Estimate, estimate_search
+from orchestrator.preflight.preflight import run_preflight
+from orchestrator.preflight.this_machine import this_machine
+from orchestrator.request import SearchRequest, check_request
+from orchestrator.tuning import session
+from orchestrator.tuning.reopen import resume_options
+from results.run.run_folder import RunFolder, find_run
+from search_spaces.registry import name_of_function
+from trainables.config.tasks import Task
+from trainables.runtime.devices import kept_threads
+
+if TYPE_CHECKING:
+    from search_spaces.enqueue import SpaceFunction
+
+
+def run_search(  # noqa: PLR0913 - the data in either form, and what goes with a search but is no option of it
+    request_or_task: SearchRequest | Task | str,
+    data: str | Path | None = None,
+    *,
+    images: ArrayLike | None = None,
+    labels: ArrayLike | None = None,
+    patient: ArrayLike | None = None,
+    space: "SpaceFunction | str | None" = None,
+    callbacks: Sequence[Callback] = (),
+    address: str | None = None,
+    progress: bool | Display | None = None,
+    command: str = "",
+    **options: Any,
+) -> SearchResult:
+    """Search architectures and training settings for a task. Nothing is printed, unless `progress` says so.
+
+    `KeyboardInterrupt`, as by the stop button of a notebook, ends the search: what has ended is kept, and the
+    result says that it is interrupted.
+
+    Args:
+        request_or_task: Name of a task, a `Task` of your own, or a `SearchRequest`, whose options hold
+            unless others are given.
+        data: Path of the data, or the name of built-in ones; the phantom where neither data nor arrays are
+            given.
+        images: Data in memory: grey images (n, h, w) or RGB images (n, h, w, 3) of uint8, uint16 or float in
+            [0, 1]. They are written to the store, under a name made of their content, so that the search can
+            be resumed and its models refitted and exported.
+        labels: Class of each image, by number or by name, shape (n,).
+        patient: Patient of each image, shape (n,); folds keep patients whole.
+        space: Search space: a function of a trial and the context, which may be defined in a notebook, or
+            its name `MODULE:FUNCTION`; None takes the space of the task.
+        callbacks: Callbacks for the events of the search, called in this process.
+        address: A Ray cluster: `HOST:PORT`, `auto`, or `local` to start one here; None finds one or starts
+            one.
+        progress: None shows a live table in a notebook and nothing elsewhere; True shows the search in any
+            case; False never.
+        command: Command that started the search, for its record.
+        options: Options of the search by the names of the fields of `SearchRequest`, such as `trials=24`.
+
+    Returns:
+        The result; `best` is None if no trial was completed.
+
+    Raises:
+        OrchestrateError: Whatever makes the search impossible, before any trial starts; or if the machine
+            fails it.
+    """
+    arrays = arrays_of(images, labels, patient)
+    request = request_of(request_or_task, data, arrays=arrays, space=space, options=options)
+    check_request(request)
+    display = display_of(progress)
+    outcome = session.run_search(request, _surroundings(display, address, callbacks), command=command)
+    return _finished(outcome, display, callbacks)
+
+
+def resume_search(  # noqa: PLR0913 - what may be changed, and what goes with a search but is no option of it
+    run: "str | Path | RunFolder | SearchResult",
+    *,
+    trials: int | None = None,
+    minutes: float | None = None,
+    retry: Sequence[str] | None = None,
+    space: "SpaceFunction | str | None" = None,
+    sampler: str | None = None,
+    pruner: str | None = None,
+    callbacks: Sequence[Callback] = (),
+    address: str | None = None,
+    progress: bool | Display | None = None,
+    runs: str | Path = "runs",
+) -> SearchResult:
+    """Go on with a search that was interrupted, or killed, or is to have more trials.
+
+    Args:
+        run: A result, a run folder, or its name as `open_run` takes it.
+        trials: Number of trials in all; None keeps the number that was asked for.
+        minutes: Time from now on, in minutes; None keeps the search's own.
+        retry: Causes whose trials are tried again; None for `lost_worker` and `environment`.
+        space: The search's own space, said again: its function, where the program that started the search had
+            defined it and this is another one.
+        sampler: The search's own sampler `MODULE:FUNCTION`, said again for a run that was made elsewhere.
+        pruner: Its own pruner, likewise.
+        callbacks: Callbacks for the events of the search from now on.
+        address: A Ray cluster, as for `run_search`.
+        progress: What to show, as for `run_search`.
+        runs: Folder of all runs.
+
+    Raises:
+        OrchestrateError: If the run folder, its data, split, weights, space or study are not as they must be;
+            or if the machine fails the search.
+    """
+    folder = folder_of(run, runs)
+    name = space if space is None or isinstance(space, str) else name_of_function(space)
+    display = display_of(progress)
+    outcome = session.resume_search(
+        folder,
+        _surroundings(display, address, callbacks),
+        minutes=minutes,
+        trials=trials,
+        options=resume_options(retry, name, sampler, pruner),
+    )
+    return _finished(outcome, display, callbacks)
+
+
+def plan_search(
+    request_or_task: SearchRequest | Task | str,
+    data: str | Path | None = None,
+    *,
+    images: ArrayLike | None = None,
+    labels: ArrayLike | None = None,
+    patient: ArrayLike | None = None,
+    space: "SpaceFunction | str | None" = None,
+    notify: Callable[[str], None] | None = None,
+    **options: Any,
+) -> Estimate:
+    """Estimate what a search would do and how long it would take on this machine, without running it.
+
+    Data and backbones are measured for some seconds. No Ray is started, and no run folder is written; data
+    that were not read before are stored, as a search would do.
+
+    Args:
+        request_or_task: As for `run_search`, and so are data, arrays, space and options.
+        data: Path of the data, or the name of built-in ones.
+        images: Images in memory.
+        labels: Class of each image.
+        patient: Patient of each image.
+        space: Search space.
+        notify: Function called with remarks on the data before the estimate is made.
+        options: Options of the search.
+
+    Raises:
+        OrchestrateError: Whatever makes the search impossible.
+    """
+    arrays = arrays_of(images, labels, patient)
+    request = request_of(request_or_task, data, arrays=arrays, space=space, options=options)
+    check_request(request)
+    with kept_threads():
+        preflight = run_preflight(request, this_machine, lambda _: None)
+    for note in preflight.notes if notify is not None else ():
+        notify(note)  # type: ignore[misc]
+    with kept_threads():
+        return estimate_search(preflight)
+
+
+def open_run(name_or_path: str | Path | RunFolder, runs: str | Path = "runs") -> SearchResult:
+    """Open the results of a search, ended or not.
+
+    Args:
+        name_or_path: A run folder, `TASK/NAME` or `NAME` below `runs`, or `latest`.
+        runs: Folder of all runs.
+
+    Raises:
+        RunError: If there is no such run, or several have the name.
+    """
+    return SearchResult(folder_of(name_or_path, runs))
+
+
+def folder_of(run: "str | Path | RunFolder | SearchResult", runs: str | Path = "runs") -> RunFolder:
+    """Return the run folder that is meant.
+
+    Raises:
+        RunError: If there is no such run, or several have the name.
+    """
+    if isinstance(run, SearchResult):
+        return run.run
+    return run if isinstance(run, RunFolder) else find_run(str(run), Path(runs))
+
+
+def _surroundings(
+    display: Display, address: str | None, callbacks: Sequence[Callback]
+) -> session.Surroundings:
+    return session.Surroundings(
+        notify=display.note,
+        open_view=display.open_view,
+        address=address,
+        callbacks=tuple(callbacks),
+        ends_process=display.ends_process,
+    )
+
+
+def _finished(
+    outcome: session.SearchOutcome, display: Display, callbacks: Sequence[Callback]
+) -> SearchResult:
+    """Show the end of a search, write its reports, and tell the callbacks."""
+
+    def result() -> SearchResult:
+        return SearchResult(
+            outcome.run,
+            is_interrupted=outcome.is_interrupted,
+            notes=tuple(display.notes),
+            time_shares=outcome.time_shares,
+        )
+
+    ended = result()
+    display.ended(ended)  # first of all: whatever fails after it, the user knows what there is
+    for message in session.write_reports(outcome):
+        display.warn(message)
+    for callback in callbacks:
+        try:
+            callback.on_search_end(ended)
+        except StopSearch:
+            continue  # it has ended
+        except Exception as error:  # a callback is the user's own, and the search has ended well
+            display.warn(f"{type(callback).__name__} failed after the search: {error}")
+    return result()  # with what was said meanwhile

@@ -1,0 +1,55 @@
+"""A model of a run that predicts as its exported bundle would, without a file: same checks, same numbers."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from results.ensembles.build import BEST
+from results.export.bundle import manifest_draft
+from results.export.exported_model import Bundle
+from results.predictors.loading import open_model
+from results.run.run_folder import RunFolder
+from trainables.runtime.devices import available_device, single_precision
+
+_NO_OPSET = 1  # there is no file
+
+
+class _TorchSession:
+    """Runs a module where a bundle would run ONNX Runtime."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self._device = available_device()
+        # Channels last is about three times faster on a CPU; the layout passes on to activations.
+        self._module = module.to(memory_format=torch.channels_last).to(self._device)
+
+    def run(self, outputs: None, feed: dict[str, NDArray[Any]]) -> list[NDArray[np.float32]]:
+        """Return the probabilities for the inputs by name, shape (B, classes), in a list."""
+        with torch.inference_mode(), single_precision():
+            given = {name: torch.from_numpy(array).to(self._device) for name, array in feed.items()}
+            return [self._module(**given).cpu().numpy()]
+
+
+def model_in_memory(
+    run: RunFolder, *, ensemble: str = BEST, trial: int | None = None, refit: bool = False
+) -> Bundle:
+    """Open a model of a run for prediction of images that the search has not seen.
+
+    Args:
+        run: Folder of the search; its data must still be in the store.
+        ensemble: Name of a method, `best_single` or `best`; not used if a trial is given.
+        trial: Number of a single trial, or None.
+        refit: Take the models that were trained on the whole training part.
+
+    Returns:
+        A bundle that lies in no folder. Its manifest states no parity and no hash, since there is no file.
+
+    Raises:
+        ExportError: If a member is a classical model, which has no module.
+        OrchestrateError: If the model was not built, or data, weights or pretrained files are missing.
+    """
+    opened = open_model(run, ensemble=ensemble, trial=trial, refit=refit)
+    kept = run.out_of_fold(opened.chosen.trials[0])
+    return Bundle(manifest_draft(run, opened, kept, _NO_OPSET), _TorchSession(opened.module))
