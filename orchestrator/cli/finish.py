@@ -5,7 +5,6 @@ from rich.console import Console
 from orchestrator.cli.common import short_path
 from orchestrator.reporting.console import Sections, print_message, print_next
 from results.ensembles.build import build_ensembles
-from results.ensembles.methods import METHODS
 from results.ensembles.tables import ensemble_table, ensembles_as_csv, ensembles_as_json
 from results.export.bundle import export_bundle
 from results.predictors.selected_model import has_classical_member
@@ -25,7 +24,7 @@ def finish_run(run: RunFolder, console: Console, output: Sections) -> None:
         rows=lambda: rows_as_json(rows),
         csv=lambda: rows_as_csv(rows),
     )
-    ensembles = build_ensembles(run, methods=tuple(METHODS), seed=run.search().request.seed)
+    ensembles = build_ensembles(run, seed=run.search().request.seed)
     output.add(
         "ensembles",
         table=lambda: ensemble_table(ensembles, objectives),

@@ -41,6 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="MODULE:FUNCTION",
         help="the search's own space, said again for a run that was made elsewhere",
     )
+    parser.add_argument("--sampler", metavar="MODULE:FUNCTION", help="its own sampler, likewise")
+    parser.add_argument("--pruner", metavar="MODULE:FUNCTION", help="its own pruner, likewise")
     add_format(parser)
 
 
@@ -58,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
         address=arguments.address,
         minutes=arguments.minutes,
         trials=arguments.trials,
-        options=resume_options(arguments.retry, arguments.space),
+        options=resume_options(arguments.retry, arguments.space, arguments.sampler, arguments.pruner),
         notify=notify_on(console),
         open_view=terminal_view(console),
     )

@@ -1,1 +1,1 @@
-"""Tests that everything registered must pass, for this package and for those who extend it."""
+"""Public test classes for who adds a metric, a sampler, a pruner, ...: subclass one, and name your own."""

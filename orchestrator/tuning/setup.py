@@ -10,6 +10,7 @@ from pathlib import Path
 from orchestrator.preflight.preflight import Connector, Notify, Preflight, run_preflight
 from orchestrator.reporting.worker_time import WorkerTime
 from orchestrator.request import SearchRequest, asked_objectives, check_request
+from orchestrator.study.method import asked_method, method_of
 from orchestrator.study.recovery import StudyPlace
 from orchestrator.study.study import OptunaStudy
 from results.errors import RunError
@@ -18,7 +19,7 @@ from results.run.run_folder import RunFolder
 from results.run.versions import package_versions
 from results.scores.metric import Metric
 from results.scores.metrics import metric_named
-from results.scores.ranking import Objective
+from results.scores.ranking import objectives_of
 from search_spaces.context import SpaceContext
 from search_spaces.enqueue import InitialPoint
 from trainables.config.trial_config import flatten
@@ -83,7 +84,7 @@ def prepare_search(
             preflight.space,
             context,
             request.fixed_params,
-            trials=request.trials,
+            method_of(record),
         )
         study.enqueue(preflight.initial_points)
         run.write_search(record)
@@ -98,6 +99,7 @@ def _search_record(preflight: Preflight, name: str, command: str) -> SearchRecor
     objectives = asked_objectives(preflight.request)
     request, context, patch_set = preflight.request, preflight.feasible.context, preflight.patch_set
     data = str(request.data)
+    sampler, pruner = asked_method(request, folds=preflight.split.folds)
     return SearchRecord(
         request=request.resolved(data=data if is_built_in(data) else str(Path(data).resolve())),
         command=command,
@@ -111,6 +113,8 @@ def _search_record(preflight: Preflight, name: str, command: str) -> SearchRecor
         store=str(preflight.store),
         metrics=objectives.metrics,
         ranges={name: _range(metric_named(name)) for name in objectives.needed},
+        sampler=sampler.name,
+        pruner=pruner.name,
         space_context=context.model_dump(mode="json"),
         backbones=context.backbones,
         left_out=preflight.feasible.left_out,
@@ -153,9 +157,7 @@ def study_place(run: RunFolder, record: SearchRecord, *, storage: str | None = N
         storage=storage or request.study_storage,
         journal=run.study_file,
         name=f"{record.task}/{record.name}",
-        seed=request.seed,
-        epochs=request.epochs,
-        direction=Objective(record.metric).direction,
+        directions=objectives_of(record).directions,
     )
 
 

@@ -150,7 +150,13 @@ class TrialManager:
         self.watchdog.heard(number)
 
     def on_epoch(
-        self, number: int, epoch: int, value: float, scalars: Mapping[str, float], collapsed: tuple[int, ...]
+        self,
+        number: int,
+        epoch: int,
+        value: float,
+        scalars: Mapping[str, float],
+        collapsed: tuple[int, ...],
+        fold_values: tuple[float, ...] = (),
     ) -> Cause | None:
         """Follow one epoch; returns the cause to stop the trial, or None to go on."""
         trial = self.running[number]
@@ -163,7 +169,7 @@ class TrialManager:
             return "time_budget"
         if max(trial.collapsed_for.values(), default=0) >= _COLLAPSE_PATIENCE:
             return "collapse"
-        return "pruner" if self.study.should_prune(number, epoch, value) else None
+        return "pruner" if self.study.should_prune(number, epoch, value, fold_values) else None
 
     def on_stop(self, number: int, cause: Cause) -> None:
         """Record a trial that was stopped before its end."""

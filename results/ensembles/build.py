@@ -7,7 +7,7 @@ import numpy as np
 from pydantic import Field, FiniteFloat, ValidationError
 
 from results.ensembles.members import Members, align
-from results.ensembles.methods import METHODS, FittedEnsemble, fit, method_named
+from results.ensembles.methods import METHODS, FittedEnsemble, fit, method_named, methods_for
 from results.ensembles.nested import BEST_SINGLE, EnsembleScore, choose, nested_evaluation
 from results.ensembles.weighted_mean import WeightedMean, weighted_mean
 from results.errors import EnsembleError
@@ -122,7 +122,7 @@ def build_ensembles(
     *,
     trials: Sequence[int] | None = None,
     max_members: int = 4,
-    methods: Sequence[str] = tuple(METHODS),
+    methods: Sequence[str] | None = None,
     seed: int,
 ) -> list[Ensemble]:
     """Fit every method on the best trials' out-of-fold predictions and write the ensembles to the run folder.
@@ -138,7 +138,8 @@ def build_ensembles(
         run: Folder of the search.
         trials: Numbers of the only trials that may be members; None allows all.
         max_members: Largest number of members of an ensemble.
-        methods: Names in `METHODS`. If there is only one candidate, the single trial is the result.
+        methods: Names in `METHODS`; None takes all that combine as many classes. If there is only one
+            candidate, the single trial is the result.
         seed: Random seed of methods and comparisons.
 
     Returns:
@@ -151,9 +152,10 @@ def build_ensembles(
     """
     if max_members < 1:
         raise EnsembleError(f"an ensemble has at least 1 member, found members {max_members}")
+    search = run.search()
+    methods = methods_for(len(search.classes)) if methods is None else methods
     for method in methods:
         method_named(method)
-    search = run.search()
     objectives = objectives_of(search)
     readable = list(run.readable_predictions(_complete(run, search, trials)))
     costs = {record.number: _costs(record, objectives) for record, _ in readable}

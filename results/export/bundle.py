@@ -47,7 +47,6 @@ from results.run.versions import package_versions
 from results.scores.metrics import metric_named
 from trainables.common.files import folder_in_progress, write_atomically
 from trainables.common.types import IntArray
-from trainables.config.tasks import task_named
 from trainables.config.trial_config import flatten
 from trainables.data.splits import read_split
 from trainables.data.training_data import training_data_of
@@ -183,7 +182,7 @@ def _new_bundle(out: Path) -> Iterator[Path]:
 
 def _manifest_draft(run: RunFolder, opened: OpenedModel, kept: OutOfFold, opset: int) -> Manifest:
     """The manifest of a file that has been neither compared nor hashed yet."""
-    chosen, search, task = opened.chosen, opened.search, task_named(opened.search.task)
+    chosen, search, task = opened.chosen, opened.search, opened.search.task_definition
     is_binary = len(chosen.classes) == 2
     return Manifest(
         name=f"{search.task}/{search.name}, {chosen.name}",
@@ -220,6 +219,7 @@ def _manifest_draft(run: RunFolder, opened: OpenedModel, kept: OutOfFold, opset:
         created_at=datetime.now(UTC),
         extra_inputs=_extra_inputs(opened),
         is_refitted=chosen.is_refitted,
+        is_ordinal=chosen.is_ordinal,
         best_for=chosen.rule.best_for,
     )
 
@@ -300,7 +300,7 @@ def _undecided(opened: OpenedModel) -> IntArray:
 
 
 def _training_data(run: RunFolder, opened: OpenedModel, kept: OutOfFold) -> TrainingData:
-    split, task = read_split(run.split_file), task_named(opened.search.task)
+    split, task = read_split(run.split_file), opened.search.task_definition
     training_data = training_data_of(opened.patch_set, task, split)
     return TrainingData(
         source=opened.search.source,

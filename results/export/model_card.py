@@ -47,6 +47,10 @@ _ETHICS = (
     "the data are treated."
 )
 
+_ORDER = (
+    "\n\nQWKappa is Cohen's kappa with quadratic weights (1 is full agreement), Distance the mean number of "
+    "classes\nbetween call and truth (0 is best)."
+)
 _TELEMETRY = (
     "- ONNX Runtime may note what it runs and send it to its maker; its packages for Linux do. With a\n"
     "  runtime of your own set `ORT_DISABLE_TELEMETRY=1` before it is loaded, as `orchestrate predict` does."
@@ -56,7 +60,7 @@ _TELEMETRY = (
 def _details(manifest: Manifest) -> str:
     lines = [
         f"- Question: {manifest.question}",
-        f"- Classes: {', '.join(manifest.classes)}; positive is `{manifest.positive}`",
+        f"- Classes: {', '.join(manifest.classes)}; {_about_classes(manifest)}",
         f"- Model: {manifest.method}, {len(manifest.members)} member(s)",
         f"- Input `{manifest.input.name}`: {manifest.input.how_to_feed}.",
         *(f"- Input `{extra.name}`: {extra.how_to_feed}." for extra in manifest.extra_inputs),
@@ -68,6 +72,12 @@ def _details(manifest: Manifest) -> str:
     ]
     head = "| trial | backbone | weights | cut | trained stages | folds | views | weight |\n|" + " --- |" * 8
     return "\n".join(lines) + "\n\n" + "\n".join([head, *map(_member_row, manifest.members)])
+
+
+def _about_classes(manifest: Manifest) -> str:
+    if manifest.threshold is not None:
+        return f"positive is `{manifest.positive}`"
+    return "in this order of degree" if manifest.is_ordinal else "each is scored against the rest"
 
 
 def _origins(manifest: Manifest) -> list[str]:
@@ -177,7 +187,7 @@ def _analyses(manifest: Manifest) -> str:
         if manifest.is_single_trial
         else ""
     )
-    return "\n".join(rows) + warning
+    return "\n".join(rows) + (_ORDER if manifest.is_ordinal else "") + warning
 
 
 def _caveats(manifest: Manifest) -> str:

@@ -41,6 +41,7 @@ class SelectedModel:
             threshold and scores are those of the fold models.
         refit_digest: Digest of the refitted weights; None for fold models. Two refits of a trial differ in
             it.
+        is_ordinal: True where the classes are in an order of degree.
     """
 
     name: str
@@ -56,6 +57,7 @@ class SelectedModel:
     split: SplitName = GROUPED
     is_refitted: bool = False
     refit_digest: str | None = None
+    is_ordinal: bool = False
 
     @property
     def calibration(self) -> Platt | None:
@@ -111,6 +113,7 @@ def resolve_model(
         objectives=objectives_of(run.search()),
         value=nested.interval,
         split=found.split,
+        is_ordinal=run.search().task_definition.is_ordinal,
     )
 
 
@@ -140,6 +143,7 @@ def _single(run: RunFolder, number: int) -> SelectedModel:
             out_of_fold, objectives.metrics[0], objectives.metrics, seed=search.request.seed
         ),
         split=search.split_name,
+        is_ordinal=search.task_definition.is_ordinal,
     )
 
 

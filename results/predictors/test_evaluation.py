@@ -2,8 +2,8 @@
 
 import datetime
 import uuid
-from collections.abc import Callable
-from typing import Any, ClassVar
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,8 @@ from trainables.common.types import FloatArray, IntArray
 
 Predictor = Callable[[IntArray], FloatArray]
 
+_WIDTH: Final = 64  # characters of a terminal of 80 that names of classes may take beside their table
+
 
 class TestEvaluation(FrozenModel):
     """Scores of a model on the test part.
@@ -62,6 +64,7 @@ class TestEvaluation(FrozenModel):
         confusion: Counts; rows are the true class, columns the decided one.
         split: Name of the kind of split; with a `naive split` patients of the test part lie in the folds, so
             that scores are too high.
+        is_ordinal: True where the classes are in an order of degree.
     """
 
     __test__: ClassVar[bool] = False  # not a test case, whatever pytest makes of the name
@@ -85,6 +88,7 @@ class TestEvaluation(FrozenModel):
     baseline: dict[str, float]
     confusion: tuple[tuple[int, ...], ...]
     split: SplitName = GROUPED
+    is_ordinal: bool = False
 
 
 def evaluate_test(  # noqa: PLR0913 - what is asked, the part, and the circumstances
@@ -205,6 +209,7 @@ def score_test(
         baseline=majority_baseline(labels, classes, shares=training_shares, also=_asked(model)),
         confusion=tuple(map(tuple, confusion(labels, decided, classes).tolist())),
         split=model.split,
+        is_ordinal=model.is_ordinal,
     )
 
 
@@ -240,8 +245,8 @@ def evaluation_table(evaluation: TestEvaluation) -> RenderableType:
 
 
 def _asked(model: SelectedModel) -> list[Metric]:
-    """What the search optimises or requires something of, but for costs; the main metric first."""
-    return [metric_named(name) for name in model.objectives.predicted]
+    """What tables show besides `STANDARD`, but for costs; the main metric first."""
+    return [metric_named(name) for name in model.objectives.shown]
 
 
 def _intervals(
@@ -326,9 +331,22 @@ def _title(evaluation: TestEvaluation) -> str:
 
 def _confusion_table(evaluation: TestEvaluation) -> Table:
     table = result_table(padding=(0, 1))
+    rows, columns = _labels_that_fit(evaluation.classes)
     table.add_column("true \\ called", no_wrap=True)
-    for name in evaluation.classes:
+    for name in columns:
         table.add_column(name, justify="right", no_wrap=True)
-    for name, row in zip(evaluation.classes, evaluation.confusion, strict=True):
+    for name, row in zip(rows, evaluation.confusion, strict=True):
         table.add_row(name, *map(str, row))
+    if evaluation.is_ordinal:
+        table.caption = "The classes are in an order: the further from the diagonal, the worse."
     return table
+
+
+def _labels_that_fit(classes: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Labels of rows and columns: the class names, or numbers for columns that would not fit the terminal."""
+    width = max(map(len, classes)) + sum(len(name) + 3 for name in classes)
+    if width <= _WIDTH:
+        return list(classes), list(classes)
+    return [f"{place} {name}" for place, name in enumerate(classes, 1)], [
+        str(place) for place in range(1, len(classes) + 1)
+    ]

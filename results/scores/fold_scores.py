@@ -40,7 +40,7 @@ def out_of_fold_metrics(predictions: OutOfFold, objectives: Objectives = BY_AUC)
 
     Metrics of cost are not among them: predictions do not hold them.
     """
-    return _values(predictions, (*STANDARD, *objectives.predicted), objectives.metrics)
+    return _values(predictions, (*STANDARD, *objectives.shown), objectives.metrics)
 
 
 def objective_values(predictions: OutOfFold, objectives: Objectives) -> dict[str, float]:

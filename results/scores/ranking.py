@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 import numpy as np
 
 from results.run.records import SearchRecord, TrialRecord
-from results.scores.metrics import metric_named
+from results.scores.metrics import ORDINAL, metric_named
 from trainables.common.errors import ConfigError
 from trainables.common.types import FloatArray
 
@@ -123,10 +123,12 @@ class Objectives:
     Attributes:
         metrics: Names of the metrics, the main one first; at least one.
         requirements: Bounds that a trial must keep.
+        also: Names of further metrics of predictions that tables show, such as those of ordered classes.
     """
 
     metrics: tuple[str, ...]
     requirements: tuple[Requirement, ...] = ()
+    also: tuple[str, ...] = ()
 
     @property
     def main(self) -> Objective:
@@ -147,6 +149,11 @@ class Objectives:
     def predicted(self) -> tuple[str, ...]:
         """Those of `needed` that predictions tell; the others are measured."""
         return tuple(name for name in self.needed if not metric_named(name).is_cost)
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """Metrics of predictions that tables show besides the standard ones, each once."""
+        return tuple(dict.fromkeys((*self.predicted, *self.also)))
 
     @property
     def costs(self) -> tuple[str, ...]:
@@ -239,7 +246,9 @@ BY_AUC: Final = Objectives(("auc",))
 
 def objectives_of(search: SearchRecord) -> Objectives:
     """Return what a recorded search optimises and requires."""
-    return Objectives(search.metrics, tuple(map(parse_requirement, search.request.requirements)))
+    requirements = tuple(map(parse_requirement, search.request.requirements))
+    of_order = ORDINAL if search.task_definition.is_ordinal else ()
+    return Objectives(search.metrics, requirements, tuple(of_order))
 
 
 def front_of(merits: FloatArray) -> list[bool]:

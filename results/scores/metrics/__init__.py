@@ -34,6 +34,7 @@ from trainables.common.types import FloatArray, IntArray
 
 __all__ = [
     "METRICS",
+    "ORDINAL",
     "STANDARD",
     "Metric",
     "accuracy",
@@ -67,6 +68,9 @@ METRICS: Final[Mapping[str, Metric]] = MappingProxyType(
 )
 STANDARD: Final[Mapping[str, Metric]] = MappingProxyType(
     {name: metric for name, metric in METRICS.items() if metric.is_standard}
+)
+ORDINAL: Final[Mapping[str, Metric]] = MappingProxyType(
+    {name: metric for name, metric in METRICS.items() if metric.classes == "ordinal"}
 )
 
 _REGISTERED: Final[dict[str, Metric]] = {}
