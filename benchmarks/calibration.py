@@ -23,8 +23,9 @@ from sklearn.linear_model import LogisticRegression
 from benchmarks.simulated_patients import CrossValidated, World, cross_validate, two_columns
 from results.run.records import OutOfFold
 from results.scores.calibration import Platt, log_odds, sigmoid
-from results.scores.decision_rule import cross_fit, fit_decision_rule
-from results.scores.metrics import best_threshold, confusion, recall, specificity
+from results.scores.decision_rule import best_threshold, cross_fit, fit_decision_rule
+from results.scores.decisions import confusion
+from results.scores.metrics import recall, specificity
 from trainables.common.types import FloatArray, IntArray
 
 _NEW_IMAGES: Final = 20_000

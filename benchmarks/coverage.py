@@ -24,8 +24,9 @@ from results.run.records import OutOfFold
 from results.scores.auc_interval import auc_interval, fixed_model_auc_interval
 from results.scores.bootstrap import bootstrap_interval, fold_auc_statistic
 from results.scores.decision_intervals import decision_intervals
+from results.scores.decisions import confusion
 from results.scores.interval import Interval
-from results.scores.metrics import auc, confusion, recall
+from results.scores.metrics import auc, recall
 from trainables.common.types import FloatArray, IntArray
 
 _WORLDS = (

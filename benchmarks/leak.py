@@ -18,7 +18,8 @@ import numpy as np
 
 from benchmarks.recipe_runs import Effort, Kitchen
 from results.scores.auc_interval import auc_interval
-from results.scores.metrics import balanced_accuracy, confusion
+from results.scores.decisions import confusion
+from results.scores.metrics import balanced_accuracy
 from search_spaces.recipes import recipe_named
 from trainables.config.tasks import task_named
 from trainables.data.patches import PatchSet, select_rows

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from orchestrator.estimate.simulation import Estimate
     from results.export.exported_model import Bundle, load_bundle
     from results.run.search_request import SearchRequest
-    from results.scores.metrics import Metric
+    from results.scores.metrics import Metric, register_metric
     from trainables.common.errors import OrchestrateError
     from trainables.config.tasks import Task
     from trainables.models.registry import register_backbone
@@ -43,6 +43,7 @@ _PLACES: Final = MappingProxyType(
         "open_run": "orchestrator.api.search",
         "plan_search": "orchestrator.api.search",
         "register_backbone": "trainables.models.registry",
+        "register_metric": "results.scores.metrics",
         "resume_search": "orchestrator.api.search",
         "run_search": "orchestrator.api.search",
     }
@@ -63,6 +64,7 @@ __all__ = [
     "open_run",
     "plan_search",
     "register_backbone",
+    "register_metric",
     "resume_search",
     "run_search",
 ]

@@ -12,24 +12,33 @@ from results.run.records import SearchRecord
 from results.run.run_folder import RunFolder
 from results.run.search_request import DEFAULT_FOLDS, SearchRequest, flag_of, parse_request
 from results.run.storage_url import without_password
-from search_spaces.registry import space_named
+from results.scores.metric import Metric
+from results.scores.metrics import metric_named
+from results.scores.ranking import Objectives, parse_requirement
+from search_spaces.registry import space_for
 from trainables.common.errors import ConfigError, UnknownNameError
 from trainables.common.plain_yaml import PlainYamlError, load_yaml
-from trainables.common.text import command_text, typed_path
-from trainables.config.tasks import task_named
+from trainables.common.text import command_text, is_folder_name, typed_path
+from trainables.config.task_file import task_in
+from trainables.config.tasks import Task
 from trainables.config.trial_config import flatten, parse_setting
 from trainables.models.registry import backbone_named
+
+DEFAULT_METRIC: Final = "auc"
 
 _LISTS: Final = ("recipes", "metrics", "requirements")  # in a file one of them needs no list
 _ONLY_TYPED: Final = ("address", "config", "finish", "format")  # they are not of a search but of one command
 
 __all__ = [
     "DEFAULT_FOLDS",
+    "DEFAULT_METRIC",
     "SearchRequest",
+    "asked_objectives",
     "check_request",
     "parse_request",
     "read_config",
     "typed_command",
+    "with_own_task",
 ]
 
 
@@ -40,8 +49,8 @@ def check_request(request: SearchRequest) -> RunFolder:
         OrchestrateError: On an unknown task or space, options that exclude each other, or a run folder that
             exists.
     """
-    task_named(request.task)
-    space_named(request.space_name)
+    space_for(request.task_definition, request.space)
+    asked_objectives(request)
     if request.holdout is not None and request.folds is not None:
         raise ConfigError(
             f"--holdout {request.holdout:g} has one validation part and --folds {request.folds} has "
@@ -53,7 +62,7 @@ def check_request(request: SearchRequest) -> RunFolder:
     if fixed is not None:
         backbone_named(str(fixed))
     name = request.name or datetime.now().strftime("%Y%m%d-%H%M%S")
-    if not name.replace("-", "").replace("_", "").replace(".", "").isalnum() or name.startswith("."):
+    if not is_folder_name(name):
         raise ConfigError(f"--name {name!r}: letters, digits, dots, dashes and underscores only")
     run = RunFolder(request.runs / request.task / name)
     if run.path.exists():
@@ -62,6 +71,44 @@ def check_request(request: SearchRequest) -> RunFolder:
             f"{command_text('orchestrate', 'resume', typed_path(run.path))}"
         )
     return run
+
+
+def asked_objectives(request: SearchRequest) -> Objectives:
+    """Return what a request optimises and requires, by the names under which results are kept.
+
+    Raises:
+        UnknownNameError: If there is no such metric.
+        ConfigError: If a metric does not fit the task, is named twice, or cannot lead a search.
+    """
+    task = request.task_definition
+    asked = request.metrics or (task.metric or DEFAULT_METRIC,)
+    names = tuple(metric_named(name).name for name in asked)
+    objectives = Objectives(names, tuple(map(parse_requirement, request.requirements)))
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise ConfigError(f"--metric {twice[0]} is given twice; name each metric once")
+    for name in objectives.needed:
+        _check_fits(metric_named(name), task)
+    if metric_named(names[0]).is_cost:
+        raise ConfigError(
+            f"--metric {names[0]} is known when a trial has ended, so it cannot be the first: name a metric "
+            f"of predictions before it, such as --metric auc --metric {names[0]}"
+        )
+    return objectives
+
+
+def _check_fits(metric: Metric, task: Task) -> None:
+    classes = len(task.classes)
+    if metric.classes == "two" and classes != 2:
+        raise ConfigError(
+            f"{metric.name} is for two classes; task {task.name} has {classes}. Take another metric, such as "
+            "auc or balanced_accuracy"
+        )
+    if metric.classes == "ordinal" and not task.is_ordinal:
+        raise ConfigError(
+            f"{metric.name} is for classes that have an order; task {task.name} has none. Take another "
+            "metric, such as balanced_accuracy or mcc"
+        )
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -94,11 +141,33 @@ def read_config(path: Path) -> dict[str, Any]:
     return options
 
 
+def with_own_task(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options by name, with the file of `--task` read and the task named that the search is of.
+
+    Raises:
+        ConfigError: If the file cannot be used, or no task is given.
+        UnknownNameError: If the file does not define the task.
+    """
+    found, own = dict(asked), asked.get("own_task")
+    if isinstance(own, str | Path):
+        found["own_task"] = task_in(Path(own), asked.get("task"))
+    elif isinstance(own, Mapping):  # as a run has recorded it
+        found["own_task"] = Task(**own)
+    if "task" not in found and own is None:
+        raise ConfigError(
+            "no task is given: orchestrate search TASK, `task:` in the file of --config, or one of your own "
+            "with --task FILE"
+        )
+    if isinstance(found.get("own_task"), Task):
+        found["task"] = found["own_task"].name
+    return found
+
+
 def _asked_by_run(path: Path, values: Mapping[str, Any]) -> dict[str, Any]:
     """All options of a run but its name: those at their defaults too, else its recipes would set them."""
     try:
         request = SearchRecord.model_validate(dict(values)).request
-    except (ValidationError, KeyError, TypeError, AttributeError) as error:
+    except (ValidationError, ConfigError, KeyError, TypeError, AttributeError) as error:
         reason = str(error).splitlines()[0]
         raise ConfigError(f"--config {path} cannot be read: {reason}; was it edited by hand?") from error
     return {name: value for name, value in request.model_dump().items() if name != "name"}

@@ -11,6 +11,7 @@ from orchestrator.callbacks import SearchView
 from orchestrator.reporting.console import messages, print_message, print_warning
 from orchestrator.reporting.notebook import NotebookTable
 from orchestrator.reporting.terminal import SearchProgress
+from results.scores.ranking import objectives_of
 
 if TYPE_CHECKING:
     from orchestrator.tuning.setup import Prepared
@@ -89,6 +90,7 @@ class TerminalDisplay(Display):
             workers=prepared.slots,
             is_synthetic=record.is_synthetic,
             metric=record.metric,
+            objectives=objectives_of(record),
             split=record.split_name,
             already=prepared.run.records(),
             worker_time=prepared.worker_time,

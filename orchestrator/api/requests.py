@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, Final, get_origin
 
 from orchestrator.api.arrays import ArrayLike, check_arrays, store_arrays
 from orchestrator.preflight.initial_points import protocol_of_recipes
-from orchestrator.request import SearchRequest, parse_request
+from orchestrator.request import SearchRequest, parse_request, with_own_task
 from results.run.search_request import plain_type
 from search_spaces.fixed_params import parse_fixed_params
 from search_spaces.registry import name_of_function
 from trainables.common.errors import ConfigError
-from trainables.config.tasks import task_named
+from trainables.config.tasks import Task, task_named
 from trainables.config.trial_config import flatten, parse_setting
 from trainables.data.sources import default_data
 
@@ -52,7 +52,7 @@ def arrays_of(images: ArrayLike | None, labels: ArrayLike | None, patient: Array
 
 
 def request_of(
-    request_or_task: SearchRequest | str,
+    request_or_task: SearchRequest | Task | str,
     data: str | Path | None = None,
     *,
     arrays: Arrays | None = None,
@@ -62,7 +62,7 @@ def request_of(
     """Return the request of a search; arrays are written to the store.
 
     Args:
-        request_or_task: A request, whose options are kept unless others are given, or the name of a task.
+        request_or_task: A request, whose options are kept unless others are given, a task, or its name.
         data: Path of the data, or name of built-in ones.
         arrays: The data, if they are in memory.
         space: A function that is the search space, or the name `MODULE:FUNCTION` of one.
@@ -99,20 +99,27 @@ def completed(asked: Mapping[str, Any]) -> SearchRequest:
     Raises:
         OrchestrateError: If an option does not exist, or its value is not allowed.
     """
-    task = task_named(str(asked["task"]))
-    protocol = protocol_of_recipes(asked.get("recipes", ()), task.name)
+    asked = with_own_task(asked)
+    if not asked.get("own_task"):
+        task_named(str(asked["task"]))  # a misspelt task is said before a recipe of another one
+    protocol = protocol_of_recipes(asked.get("recipes", ()), str(asked["task"]))
     if "folds" in asked or "holdout" in asked:  # one of the two takes the place of the recipes' protocol
         protocol = {name: value for name, value in protocol.items() if name not in ("folds", "holdout")}
     request = parse_request(protocol | dict(asked))
-    return request if request.data else request.model_copy(update={"data": default_data(task)})
+    if request.data:
+        return request
+    return request.model_copy(update={"data": default_data(request.task_definition)})
 
 
-def _asked(request_or_task: SearchRequest | str) -> dict[str, Any]:
+def _asked(request_or_task: SearchRequest | Task | str) -> dict[str, Any]:
     if isinstance(request_or_task, str):
         return {"task": request_or_task}
+    if isinstance(request_or_task, Task):
+        own = {"own_task": request_or_task} if request_or_task.is_own else {}
+        return {"task": request_or_task.name, **own}
     if isinstance(request_or_task, SearchRequest):
         return {name: getattr(request_or_task, name) for name in request_or_task.model_fields_set}
-    raise ConfigError(f"a SearchRequest or the name of a task is needed, found {request_or_task!r}")
+    raise ConfigError(f"a SearchRequest, a Task or the name of one is needed, found {request_or_task!r}")
 
 
 def _is_list(name: str) -> bool:
@@ -132,9 +139,9 @@ def _fixed_params(params: Any) -> dict[str, Any]:
 
 
 def _with_arrays(asked: Mapping[str, Any], arrays: Arrays) -> SearchRequest:
-    task = task_named(str(asked["task"]))
-    checked = check_arrays(arrays.images, arrays.labels, arrays.patient, task)
-    codes = {"label_codes": "task"} if checked.is_by_name else {}
-    request = completed({**codes, **asked, "data": "arrays"})
+    request = completed({**asked, "data": "arrays"})
+    checked = check_arrays(arrays.images, arrays.labels, arrays.patient, request.task_definition)
+    if checked.is_by_name:
+        request = request.model_copy(update={"label_codes": request.label_codes or "task"})
     store = (request.store or request.runs / ".store").resolve()
     return request.model_copy(update={"data": str(store_arrays(checked, store))})

@@ -17,6 +17,7 @@ from orchestrator.tuning import session
 from orchestrator.tuning.reopen import resume_options
 from results.run.run_folder import RunFolder, find_run
 from search_spaces.registry import name_of_function
+from trainables.config.tasks import Task
 from trainables.runtime.devices import kept_threads
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def run_search(  # noqa: PLR0913 - the data in either form, and what goes with a search but is no option of it
-    request_or_task: SearchRequest | str,
+    request_or_task: SearchRequest | Task | str,
     data: str | Path | None = None,
     *,
     images: ArrayLike | None = None,
@@ -43,7 +44,8 @@ def run_search(  # noqa: PLR0913 - the data in either form, and what goes with a
     result says that it is interrupted.
 
     Args:
-        request_or_task: Name of a task, or a `SearchRequest`, whose options hold unless others are given.
+        request_or_task: Name of a task, a `Task` of your own, or a `SearchRequest`, whose options hold unless
+            others are given.
         data: Path of the data, or the name of built-in ones; the phantom where neither data nor arrays are
             given.
         images: Data in memory: grey images (n, h, w) or RGB images (n, h, w, 3) of uint8, uint16 or float in
@@ -83,6 +85,8 @@ def resume_search(  # noqa: PLR0913 - what may be changed, and what goes with a 
     minutes: float | None = None,
     retry: Sequence[str] | None = None,
     space: "SpaceFunction | str | None" = None,
+    sampler: str | None = None,
+    pruner: str | None = None,
     callbacks: Sequence[Callback] = (),
     address: str | None = None,
     progress: bool | Display | None = None,
@@ -97,6 +101,8 @@ def resume_search(  # noqa: PLR0913 - what may be changed, and what goes with a 
         retry: Causes whose trials are tried again; None for `lost_worker` and `environment`.
         space: The search's own space, said again: its function, where the program that started the search had
             defined it and this is another one.
+        sampler: The search's own sampler, said again for a run that was made elsewhere.
+        pruner: The search's own pruner, likewise.
         callbacks: Callbacks for the events of the search from now on.
         address: A Ray cluster, as for `run_search`.
         progress: What to show, as for `run_search`.
@@ -114,13 +120,13 @@ def resume_search(  # noqa: PLR0913 - what may be changed, and what goes with a 
         _surroundings(display, address, callbacks),
         minutes=minutes,
         trials=trials,
-        options=resume_options(retry, name),
+        options=resume_options(retry, name, sampler, pruner),
     )
     return _finished(outcome, display, callbacks)
 
 
 def plan_search(
-    request_or_task: SearchRequest | str,
+    request_or_task: SearchRequest | Task | str,
     data: str | Path | None = None,
     *,
     images: ArrayLike | None = None,

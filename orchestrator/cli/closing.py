@@ -19,6 +19,8 @@ from results.errors import RunError
 from results.run.records import TrialRecord
 from results.run.run_folder import RunFolder
 from results.scores.leaderboard import OPTIMISTIC, OPTIMISTIC_NOTE, settings_text
+from results.scores.metrics import metric_named
+from results.scores.ranking import Objectives, objectives_of
 from trainables.common.errors import SplitError
 from trainables.common.text import command_text
 from trainables.data.splits import read_split
@@ -68,10 +70,11 @@ def close_search(result: SearchResult, console: Console, *, finish: bool, form: 
 
 def _summary(result: SearchResult, *, has_commands: bool) -> RenderableType:
     search, records, best = result.record, result.records, result.best
+    objectives = objectives_of(search)
     return closing_summary(
         records=records,
         metric=search.metric,
-        best=None if best is None else (best.number, best.value or 0.0, _described(best)),
+        best=None if best is None else (best.number, best.value or 0.0, _described(best, objectives)),
         notes=(
             ("beware", SYNTHETIC_WARNING * search.is_synthetic),
             ("shared", _saved(result)),
@@ -98,13 +101,25 @@ def _facts(result: SearchResult) -> dict[str, Any]:
         "split": search.split_name,
         "is_synthetic": search.is_synthetic,
         "trials": dict(Counter(record.state for record in records)),
-        "best": None if best is None else {"trial": best.number, "value": best.value, "config": best.config},
+        "best": None
+        if best is None
+        else {
+            "trial": best.number,
+            "value": best.value,
+            "values": best.values,
+            "config": best.config,
+        },
         "worker_seconds": asdict(result.time_shares),
     }
 
 
-def _described(record: TrialRecord) -> str:
-    text = settings_text(record.config)
+def _described(record: TrialRecord, objectives: Objectives) -> str:
+    """Settings of the best trial, its other values, and what it misses."""
+    values = objectives.values_of(record)
+    others = [f"{name} {metric_named(name).text(values.get(name))}" for name in objectives.needed[1:]]
+    missed = objectives.missed(values)
+    said = [", ".join(others), f"misses what was required: {', '.join(missed)}" if missed else ""]
+    text = "  ".join([*(part for part in said if part), settings_text(record.config)])
     return f"{text} {OPTIMISTIC} {OPTIMISTIC_NOTE}" if record.is_optimistic else text
 
 

@@ -8,23 +8,24 @@ from orchestrator.reporting.console import Sections, print_message, print_next
 from results.ensembles.tables import ensemble_table, ensembles_as_csv, ensembles_as_json
 from results.predictors.selected_model import has_classical_member
 from results.scores.leaderboard import leaderboard_table, rows_as_csv, rows_as_json
+from results.scores.ranking import objectives_of
 
 _SHOWN = 5
 
 
 def finish_run(result: SearchResult, console: Console, output: Sections) -> None:
     """Print the ranking, build the ensembles, export the best to `<run>/bundle` unless it is classical."""
-    run, rows = result.run, result.ranking()
+    run, rows, objectives = result.run, result.ranking(), objectives_of(result.record)
     output.add(
         "leaderboard",
-        table=lambda: leaderboard_table(rows, limit=_SHOWN),
+        table=lambda: leaderboard_table(rows, limit=_SHOWN, objectives=objectives),
         rows=lambda: rows_as_json(rows),
         csv=lambda: rows_as_csv(rows),
     )
     ensembles = result.build_ensembles()
     output.add(
         "ensembles",
-        table=lambda: ensemble_table(ensembles),
+        table=lambda: ensemble_table(ensembles, objectives),
         rows=lambda: ensembles_as_json(ensembles),
         csv=lambda: ensembles_as_csv(ensembles),
     )

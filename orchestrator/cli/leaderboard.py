@@ -7,11 +7,13 @@ from orchestrator.reporting.console import show, warn_if_synthetic
 
 HELP = "rank the trials of a run, with intervals"
 EPILOG = """\
-AUC is the mean over folds of out-of-fold predictions; its 95 % interval is
-over patients and training parts. Decisions (F2, F1, accuracy, recall,
-precision) use, in each fold, a threshold chosen on the other folds. Trials
-marked = may be the best, those marked < are worse; rank 1 was selected by
-its score, and what that is worth without the luck is said below the table.
+The first column is the metric that the search optimises, out of fold, with
+its 95 % interval over patients and training parts. AUC is the mean over
+folds; decisions (F2, accuracy, recall) use, in each fold, a threshold chosen
+on the other folds. Trials marked = may be the best, those marked < are
+worse; rank 1 was selected by its score, and what that is worth without the
+luck is said below the table. With several metrics * marks the front: no
+other trial is better in all of them. ! marks what misses a requirement.
 
 examples:
   orchestrate leaderboard latest
@@ -31,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the leaderboard; returns the exit code."""
     from results.scores.leaderboard import leaderboard, leaderboard_table, rows_as_csv, rows_as_json
+    from results.scores.ranking import objectives_of
     from trainables.common.files import write_atomically
 
     folder = open_run(arguments)
@@ -39,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
     warn_if_synthetic(folder)
     show(
         arguments.format,
-        table=lambda: leaderboard_table(rows, limit=arguments.top),
+        table=lambda: leaderboard_table(rows, limit=arguments.top, objectives=objectives_of(folder.search())),
         rows=lambda: rows_as_json(rows),
         csv=lambda: rows_as_csv(rows),
     )

@@ -2,7 +2,7 @@
 
 import argparse
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from orchestrator.cli import search
 from orchestrator.cli.common import add_format
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from orchestrator.estimate.simulation import BackboneEstimate, DataPart, Estimate
 
+_MOST_COLUMNS: Final = 4  # of the table of the data, besides its first; wider ones are turned around
 
 HELP = "say what a search would do and how long it would take here, without running it"
 EPILOG = """\
@@ -107,14 +108,18 @@ def _data(plan: "Estimate") -> "RenderableType":
     unit = "patients" if plan.is_grouped else "groups"
     before = marks(is_synthetic=plan.is_synthetic, split=plan.split)
     title = Text(f"{before}{plan.task} on {plan.source}: {plan.trials} trials, none has run", "bold")
+    names = {"folds": f"{plan.folds} folds", "test": "sealed for the test"}
+    heads = [names.get(part.name, part.name) for part in plan.parts]
+    cells = [[*_by_class(part, unit), str(part.all_groups)] for part in plan.parts]
+    labels = [*plan.parts[0].images, unit]
+    if len(labels) > _MOST_COLUMNS:  # a class a line, so that it fits
+        heads, labels, cells = labels, heads, [list(line) for line in zip(*cells, strict=True)]
     table = Table(box=None, pad_edge=False)
     table.add_column("Images")
-    for label in plan.parts[0].images:
+    for label in labels:
         table.add_column(label, justify="right")
-    table.add_column(unit, justify="right")
-    names = {"folds": f"{plan.folds} folds", "test": "sealed for the test"}
-    for part in plan.parts:
-        table.add_row(names.get(part.name, part.name), *_by_class(part, unit), str(part.all_groups))
+    for head, line in zip(heads, cells, strict=True):
+        table.add_row(head, *line)
     return Group(title, "", table)
 
 
@@ -185,7 +190,8 @@ def _lines(plan: "Estimate") -> list[tuple[str, str]]:
         (
             "how sure",
             f"{plan.searches} searches drawn from {plan.priced_points} priced points, {plan.recipes} of them "
-            "recipes; the sampler, which learns, may turn to cheaper or dearer ones",
+            f"recipes, with the pruner {plan.pruner}; the sampler ({plan.sampler}) may turn to cheaper or "
+            "dearer ones",
         ),
     ]
     if plan.trials_in_budget < plan.trials:

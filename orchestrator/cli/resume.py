@@ -40,6 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="MODULE:FUNCTION",
         help="the search's own space, said again for a run that was made elsewhere",
     )
+    parser.add_argument("--sampler", metavar="MODULE:FUNCTION", help="its own sampler, likewise")
+    parser.add_argument("--pruner", metavar="MODULE:FUNCTION", help="its own pruner, likewise")
     add_format(parser)
 
 
@@ -59,6 +61,8 @@ def run(arguments: argparse.Namespace) -> int:
         trials=arguments.trials,
         retry=arguments.retry,
         space=arguments.space,
+        sampler=arguments.sampler,
+        pruner=arguments.pruner,
         progress=display,
     )
     return close_search(result, display.console, finish=False, form=arguments.format)

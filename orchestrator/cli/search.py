@@ -25,6 +25,8 @@ examples:
       --test-share 0
   orchestrate search benign_malignant --data patches.npz \\
       --recipe E004-VGG_BM_BEST
+  orchestrate search --task tasks.yaml --data biopsies/
+      a task of your own (docs/how-to-tasks.md)
   orchestrate search benign_malignant --space my_space:space \\
       --gpus-per-trial 0.25
   orchestrate search --config search.yaml --trials 48
@@ -82,14 +84,11 @@ def request_of(arguments: argparse.Namespace) -> "SearchRequest":
     from orchestrator.request import read_config
     from results.run.search_request import refuse_empty
     from search_spaces.fixed_params import parse_fixed_params
-    from trainables.common.errors import ConfigError
 
     typed = given_options(arguments)
     if "fixed_params" in typed:
         typed["fixed_params"] = parse_fixed_params(typed["fixed_params"])
     asked = _merged(read_config(arguments.config) if arguments.config else {}, typed)
-    if "task" not in asked:
-        raise ConfigError("no task is given: orchestrate search TASK, or `task:` in the file of --config")
     for name, value in asked.items():
         refuse_empty(name, value)
     return completed(asked)
@@ -100,6 +99,11 @@ def _merged(config: dict[str, Any], typed: dict[str, Any]) -> dict[str, Any]:
     merged = config | typed
     if "fixed_params" in typed and "fixed_params" in config:
         merged["fixed_params"] = {**config["fixed_params"], **typed["fixed_params"]}
+    # A task and a file of tasks belong together: those of the file do not go with what is typed.
+    if "own_task" in typed and "task" not in typed:
+        merged.pop("task", None)
+    if "task" in typed and "own_task" not in typed and not isinstance(config.get("own_task"), str):
+        merged.pop("own_task", None)
     # A cross-validation and a hold-out exclude each other: what is typed takes the place of the file's.
     for name, other in (("folds", "holdout"), ("holdout", "folds")):
         if name in typed and other not in typed:

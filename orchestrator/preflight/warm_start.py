@@ -9,7 +9,7 @@ from results.predictors.start_weights import with_type_probabilities
 from results.run.records import SourceTrial, TrialRecord
 from results.run.run_folder import RunFolder, find_run
 from results.run.source_trials import source_record, source_search
-from results.scores.ranking import Objective
+from results.scores.ranking import objectives_of
 from trainables.config.trial_config import TrialConfig, decode
 from trainables.data.splits import Split, read_split
 from trainables.data.training_data import TrainingData
@@ -118,7 +118,7 @@ def find_source_trial(text: str, root: Path, *, option: str) -> SourceTrial:
     if not usable:
         raise RunError(f"{option} {text}: {run.path} holds no complete trial that kept its weights")
     if not number:
-        return _source(run, Objective(run.search().metric).rank(usable)[0])
+        return _source(run, objectives_of(run.search()).rank(usable)[0])
     for record in usable:
         if record.number == int(number):
             return _source(run, record)

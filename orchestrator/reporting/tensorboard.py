@@ -28,6 +28,7 @@ from orchestrator.callbacks import Callback
 from orchestrator.reporting.worker_time import TimeShares
 from results.run.records import State, TrialRecord
 from results.run.split_labels import GROUPED, NAIVE, SplitName, scored
+from results.scores.metrics import metric_named
 from trainables.common.files import write_atomically
 from trainables.common.text import clock_text
 from trainables.config.trial_config import TrialConfig, setting_names
@@ -42,6 +43,7 @@ FIRST_COLUMNS: Final = (
     "optimizer.lr",
     "optimizer.name",
 )
+PICTURES_FILE: Final = "events.out.tfevents.0000000000.pictures"
 EXPERIMENT_FILE: Final = "events.out.tfevents.0000000000.search"
 
 _DATA_TYPES: Final = MappingProxyType(
@@ -118,12 +120,14 @@ class TensorBoardLog(Callback):
         folder: Folder of all event files of the search; each trial gets `trial-0012/` in it, with a naive
             split `trial-0012-naive-split/`.
         metric: Metric that the search optimises; the final score is the scalar `final/<metric>`.
+        also: Other metrics that it optimises or requires something of; each has such a scalar, too.
         split: Name of the kind of split; a naive one is named in every TensorBoard run and final score.
         clock: Function that returns the seconds since 1970; injected for tests.
     """
 
     folder: Path
     metric: str = "auc"
+    also: tuple[str, ...] = ()
     split: SplitName = GROUPED
     clock: Callable[[], float] = time.time
     _files: dict[int, Path] = field(default_factory=dict, repr=False)
@@ -139,12 +143,12 @@ class TensorBoardLog(Callback):
 
     def on_trial_end(self, record: TrialRecord) -> None:
         """Write the hyperparameters with the final score."""
-        self.finish(record.number, record.config, record.value, record.state)
+        self.finish(record.number, record.config, record.value, record.state, values=record.values)
 
     @property
     def score_tag(self) -> str:
         """Tag of a complete trial's final score, which is also the metric column of the table."""
-        return f"final/{self.metric}"
+        return _final_tag(self.metric)
 
     def write_experiment(self, columns: Collection[Column]) -> None:
         """Write the columns of the HParams table, replacing what an earlier session of the search wrote.
@@ -159,10 +163,11 @@ class TensorBoardLog(Callback):
             hparam_infos=[_column_info(column) for column in (state, *columns)],
             metric_infos=[
                 api_pb2.MetricInfo(
-                    name=api_pb2.MetricName(tag=self.score_tag),
-                    display_name=f"{scored(self.metric, self.split)}, mean over folds",
+                    name=api_pb2.MetricName(tag=_final_tag(metric)),
+                    display_name=f"{scored(metric, self.split)}, {_how_computed(metric)}",
                     dataset_type=api_pb2.DATASET_VALIDATION,
                 )
+                for metric in (self.metric, *self.also)
             ],
         )
         summary = _plugin_summary(metadata.EXPERIMENT_TAG, experiment=experiment)
@@ -200,7 +205,15 @@ class TensorBoardLog(Callback):
         self._last_epoch[number] = epoch
         self._append(number, epoch, [_scalar(tag, finite[tag]) for tag in kept])
 
-    def finish(self, number: int, params: Mapping[str, Any], value: float | None, state: State) -> None:
+    def finish(
+        self,
+        number: int,
+        params: Mapping[str, Any],
+        value: float | None,
+        state: State,
+        *,
+        values: Mapping[str, float] = MappingProxyType({}),
+    ) -> None:
         """Append the trial's row of the HParams table.
 
         A score is written for complete trials only: that of a stopped trial comes from fewer epochs and would
@@ -211,6 +224,7 @@ class TensorBoardLog(Callback):
             params: Setting -> value, dotted names; None (not set) leaves the cell empty.
             value: Final score, or None.
             state: End state of the trial; a pruned trial ended as planned and counts as a success.
+            values: Metric -> final value, for the metrics in `also`.
         """
         now = self.clock()
         start = plugin_data_pb2.SessionStartInfo(
@@ -219,13 +233,32 @@ class TensorBoardLog(Callback):
         )
         status = api_pb2.STATUS_FAILURE if state == "failed" else api_pb2.STATUS_SUCCESS
         end = plugin_data_pb2.SessionEndInfo(status=status, end_time_secs=now)
-        values = [
+        events = [
             *_plugin_summary(metadata.SESSION_START_INFO_TAG, session_start_info=start),
             *_plugin_summary(metadata.SESSION_END_INFO_TAG, session_end_info=end),
         ]
-        if state == "complete" and _is_finite_number(value):
-            values.append(_scalar(self.score_tag, float(value)))  # type: ignore[arg-type]
-        self._append(number, self._last_epoch.get(number, 0), values)
+        if state == "complete":
+            final = {self.metric: value, **{name: values.get(name) for name in self.also}}
+            events += [
+                _scalar(_final_tag(name), float(own))  # type: ignore[arg-type]
+                for name, own in final.items()
+                if _is_finite_number(own)
+            ]
+        self._append(number, self._last_epoch.get(number, 0), events)
+
+    def search_pictures(self, pictures: Mapping[str, bytes]) -> None:
+        """Write pictures of the search as a whole, in place of those of before.
+
+        Args:
+            pictures: Tag -> PNG file content.
+
+        Raises:
+            ValueError: If a content is not that of a PNG file.
+        """
+        values = [_image(tag, content) for tag, content in pictures.items()]
+        events = [_opening_event(self.clock()), self._event(0, values)]
+        name = "search-naive-split" if self.split == NAIVE else "search"
+        write_atomically(self.folder / name / PICTURES_FILE, _as_records(events))
 
     def pictures(self, number: int, pictures: Mapping[str, bytes]) -> None:
         """Append pictures to a trial; meant for the best few, since TensorBoard loads them all.
@@ -283,6 +316,17 @@ class TensorBoardLog(Callback):
 
     def _event(self, step: int, values: list[summary_pb2.Summary.Value]) -> event_pb2.Event:
         return event_pb2.Event(wall_time=self.clock(), step=step, summary=summary_pb2.Summary(value=values))
+
+
+def _final_tag(metric: str) -> str:
+    return f"final/{metric}"
+
+
+def _how_computed(metric: str) -> str:
+    found = metric_named(metric)
+    if found.is_cost:
+        return "measured"
+    return "mean over folds" if found.within_folds else "over all folds"
 
 
 def _trial_name(number: int, split: SplitName) -> str:

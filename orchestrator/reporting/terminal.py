@@ -4,6 +4,7 @@ On a terminal it is a small panel that redraws itself; elsewhere one plain line 
 heartbeat line when nothing else was printed for a while.
 """
 
+import math
 import threading
 import time
 from collections import Counter
@@ -25,7 +26,7 @@ from orchestrator.reporting.worker_time import WorkerTime, shares_text
 from results.run.records import Cause, State, TrialRecord
 from results.run.split_labels import GROUPED, NAIVE, NAIVE_WARNING, SplitName, marks, scored
 from results.scores.leaderboard import settings_text
-from results.scores.ranking import Objective
+from results.scores.ranking import BY_AUC, Objective, Objectives
 from trainables.common.text import clock_text, count_text, printable
 from trainables.config.trial_config import TrialConfig, flatten
 
@@ -96,6 +97,7 @@ class SearchProgress(SearchView):
         workers: Number of trials at once.
         is_synthetic: The images are generated; stated in the title.
         metric: Metric that the search optimises.
+        objectives: All that it optimises and requires, which decides on the best trial.
         split: Name of the kind of split; a naive one is stated in the title and with every score.
         already: Records of trials that ended in earlier sessions of the search.
         worker_time: Time of the workers, whose shares are shown; None to leave them out.
@@ -111,6 +113,7 @@ class SearchProgress(SearchView):
     workers: int
     is_synthetic: bool
     metric: str = "auc"
+    objectives: Objectives = BY_AUC
     split: SplitName = GROUPED
     already: Sequence[TrialRecord] = ()
     worker_time: WorkerTime | None = None
@@ -121,6 +124,7 @@ class SearchProgress(SearchView):
     _causes: Counter[str] = field(default_factory=Counter, init=False)
     _ended_here: int = field(default=0, init=False)
     _best: tuple[int, float, str] | None = field(default=None, init=False)
+    _best_misses: float = field(default=math.inf, init=False)
     _is_interrupted: bool = field(default=False, init=False)
     _is_store_said: bool = field(default=False, init=False)
     _begun: float = field(default=0.0, init=False)
@@ -132,7 +136,9 @@ class SearchProgress(SearchView):
 
     def __post_init__(self) -> None:
         for record in self.already:
-            self._count(record.number, record.state, record.cause, record.value, settings_text(record.config))
+            text = settings_text(record.config)
+            missed = self.objectives.violation(record)
+            self._count(record.number, record.state, record.cause, record.value, text, missed)
 
     def __enter__(self) -> Self:
         self._begun = self._last_line = self.clock()
@@ -177,7 +183,14 @@ class SearchProgress(SearchView):
             self._beat()
 
     def finished(
-        self, number: int, state: State, cause: Cause | None, value: float | None, text: str
+        self,
+        number: int,
+        state: State,
+        cause: Cause | None,
+        value: float | None,
+        text: str,
+        *,
+        missed: float = 0.0,
     ) -> None:
         """Show a trial that ended.
 
@@ -187,10 +200,11 @@ class SearchProgress(SearchView):
             cause: Reason why it did not run to the end; None for complete trials.
             value: Value of the search metric; None if no epoch finished.
             text: Configuration of the trial on one line.
+            missed: By how much it misses what the search requires; 0 if it keeps all of it.
         """
         with self._lock:
             self._running.pop(number, None)
-            self._count(number, state, cause, value, text)
+            self._count(number, state, cause, value, text, missed)
             self._ended_here += 1
             if self._live is None or state == "failed":
                 self._say(self._finished_line(number, state, cause, value, text))
@@ -229,7 +243,8 @@ class SearchProgress(SearchView):
 
     def on_trial_end(self, record: TrialRecord) -> None:
         """Show the end of the trial."""
-        self.finished(record.number, record.state, record.cause, record.value, settings_text(record.config))
+        text, missed = settings_text(record.config), self.objectives.violation(record)
+        self.finished(record.number, record.state, record.cause, record.value, text, missed=missed)
         if record.prefix is not None and record.prefix.note and not self._is_store_said:
             self._is_store_said = True  # once, since every further trial has the same reason
             self.note(f"features are not kept, which costs every trial time: {record.prefix.note}")
@@ -239,13 +254,17 @@ class SearchProgress(SearchView):
         console = self.console
         return console.is_interactive and not console.is_dumb_terminal and not console.quiet
 
-    def _count(self, number: int, state: State, cause: Cause | None, value: float | None, text: str) -> None:
+    def _count(
+        self, number: int, state: State, cause: Cause | None, value: float | None, text: str, missed: float
+    ) -> None:
         self._ended[state] += 1
         if state == "failed" and cause is not None:
             self._causes[cause] += 1
-        best = self._best[1] if self._best else None
-        if state == "complete" and value is not None and Objective(self.metric).is_better(value, best):
-            self._best = (number, value, text)
+        if state != "complete" or value is None:
+            return
+        best = self._best[1] if self._best and missed == self._best_misses else None
+        if missed <= self._best_misses and Objective(self.metric).is_better(value, best):
+            self._best, self._best_misses = (number, value, text), missed
 
     def _say(self, text: str, *, is_cut: bool = True) -> None:
         line = fitted(text, self.console.width) if is_cut else text
@@ -365,7 +384,7 @@ def closing_summary(
     else:
         number, value, text = best
         complete = sum(record.state == "complete" for record in records)
-        luck = f", the highest of {complete}" if complete > 1 else ""
+        luck = f", the best of {complete}" if complete > 1 else ""
         lines.append(f"best      trial {number}: {scored(metric, split)} {value:.3f}{luck}  {text}")
     if split == NAIVE:
         lines.append(f"beware    {NAIVE_WARNING}")

@@ -20,6 +20,7 @@ from orchestrator.tuning.trial_manager import TrialManager
 from results.run.records import SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
 from results.scores.leaderboard import leaderboard, rows_as_csv
+from results.scores.ranking import objectives_of
 from trainables.common.files import write_atomically
 from trainables.runtime.devices import kept_threads
 
@@ -205,7 +206,8 @@ def _run_trials(prepared: Prepared, surroundings: Surroundings, machines: tuple[
     from orchestrator.tuning.ray_backend import run_trials
 
     record, run = prepared.record, prepared.run
-    log = TensorBoardLog(run.tensorboard, metric=record.metric, split=record.split_name)
+    also = objectives_of(record).needed[1:]
+    log = TensorBoardLog(run.tensorboard, metric=record.metric, also=also, split=record.split_name)
     with surroundings.open_view(prepared) as view:
         try:
             log.write_experiment(setting_columns({"model.backbone": record.backbones}))

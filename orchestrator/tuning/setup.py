@@ -1,30 +1,31 @@
 """Setup of a search: preflight, run folder, record and study, all checked before a trial starts."""
 
+import math
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
 
 from orchestrator.preflight.preflight import Connector, Notify, Preflight, run_preflight
 from orchestrator.reporting.worker_time import WorkerTime
-from orchestrator.request import SearchRequest, check_request
+from orchestrator.request import SearchRequest, asked_objectives, check_request
+from orchestrator.study.method import asked_method, method_of
 from orchestrator.study.recovery import StudyPlace
 from orchestrator.study.study import OptunaStudy
 from results.errors import RunError
 from results.run.records import SearchRecord
 from results.run.run_folder import RunFolder
 from results.run.versions import package_versions
-from results.scores.ranking import Objective
+from results.scores.metric import Metric
+from results.scores.metrics import metric_named
+from results.scores.ranking import objectives_of
 from search_spaces.context import SpaceContext
 from search_spaces.enqueue import InitialPoint
 from trainables.common.registered import names_in_use
 from trainables.config.trial_config import flatten
 from trainables.data.sources import is_built_in
 from trainables.data.splits import write_split
-
-DEFAULT_METRIC: Final = "auc"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,7 @@ def prepare_search(
             preflight.space,
             context,
             request.fixed_params,
-            trials=request.trials,
+            method_of(record),
         )
         study.enqueue(preflight.initial_points)
         run.write_search(record)
@@ -96,8 +97,10 @@ def prepare_search(
 
 def _search_record(preflight: Preflight, name: str, command: str) -> SearchRecord:
     """The request, and the facts that the preflight found."""
+    objectives = asked_objectives(preflight.request)
     request, context, patch_set = preflight.request, preflight.feasible.context, preflight.patch_set
     data = str(request.data)
+    sampler, pruner = asked_method(request, folds=preflight.split.folds)
     return SearchRecord(
         request=request.resolved(data=data if is_built_in(data) else str(Path(data).resolve())),
         command=command,
@@ -109,7 +112,10 @@ def _search_record(preflight: Preflight, name: str, command: str) -> SearchRecor
         fingerprint=patch_set.fingerprint,
         max_value=patch_set.max_value,
         store=str(preflight.store),
-        metrics=request.metrics or (DEFAULT_METRIC,),
+        metrics=objectives.metrics,
+        ranges={name: _range(metric_named(name)) for name in objectives.needed},
+        sampler=sampler.name,
+        pruner=pruner.name,
         space_context=context.model_dump(mode="json"),
         backbones=context.backbones,
         left_out=preflight.feasible.left_out,
@@ -129,11 +135,19 @@ def _search_record(preflight: Preflight, name: str, command: str) -> SearchRecor
         type_from=preflight.type_from,
         recipes=preflight.recipes,
         registered=names_in_use(
-            backbone=context.backbones, metric=request.metrics, space=(request.space_name,)
+            backbone=context.backbones,
+            metric=[name.partition("@")[0] for name in objectives.needed],
+            space=[request.space_name],
         ),
         versions=package_versions(),
         started_at=datetime.now(UTC),
     )
+
+
+def _range(metric: Metric) -> tuple[float | None, float | None]:
+    """Smallest and largest possible value of a metric; None for no bound."""
+    low, high = (bound if math.isfinite(bound) else None for bound in (metric.low, metric.high))
+    return low, high
 
 
 def study_place(run: RunFolder, record: SearchRecord, *, storage: str | None = None) -> StudyPlace:
@@ -149,9 +163,7 @@ def study_place(run: RunFolder, record: SearchRecord, *, storage: str | None = N
         storage=storage or request.study_storage,
         journal=run.study_file,
         name=f"{record.task}/{record.name}",
-        seed=request.seed,
-        epochs=request.epochs,
-        direction=Objective(record.metric).direction,
+        directions=objectives_of(record).directions,
     )
 
 

@@ -5,7 +5,6 @@ It knows neither Ray nor Optuna; the backend calls it from one thread.
 
 import contextlib
 import dataclasses
-import heapq
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
@@ -20,7 +19,7 @@ from orchestrator.tuning.watchdog import Watchdog
 from results.errors import DamagedFileError, RecordExistsError
 from results.run.records import Cause, SearchRecord, State, TrialRecord
 from results.run.run_folder import RunFolder
-from results.scores.ranking import Objective
+from results.scores.ranking import objectives_of
 from trainables.common.errors import ConfigError, MachineError
 from trainables.common.files import set_aside
 from trainables.config.trial_config import flatten
@@ -93,9 +92,8 @@ class TrialManager:
         self._alone: deque[TrialSpec] = deque()  # they ran out of memory
         self._losses: Counter[int] = Counter()
         self._is_exhausted = False
-        self._objective = Objective(search.metric)
-        self._holders = [self._worth(record) for record in run.records() if record.has_weights]
-        heapq.heapify(self._holders)
+        self._objectives = objectives_of(search)
+        self._holders = [record for record in run.records() if record.has_weights]
 
     @property
     def is_over(self) -> bool:
@@ -148,7 +146,13 @@ class TrialManager:
         self.watchdog.heard(number)
 
     def on_epoch(
-        self, number: int, epoch: int, value: float, scalars: Mapping[str, float], collapsed: tuple[int, ...]
+        self,
+        number: int,
+        epoch: int,
+        value: float,
+        scalars: Mapping[str, float],
+        collapsed: tuple[int, ...],
+        fold_values: tuple[float, ...] = (),
     ) -> Cause | None:
         """Follow one epoch; returns the cause to stop the trial, or None to go on."""
         trial = self.running[number]
@@ -161,7 +165,7 @@ class TrialManager:
             return "time_budget"
         if max(trial.collapsed_for.values(), default=0) >= _COLLAPSE_PATIENCE:
             return "collapse"
-        return "pruner" if self.study.should_prune(number, epoch, value) else None
+        return "pruner" if self.study.should_prune(number, epoch, value, fold_values) else None
 
     def on_stop(self, number: int, cause: Cause) -> None:
         """Record a trial that was stopped before its end."""
@@ -371,14 +375,9 @@ class TrialManager:
 
     def _bound_weights(self, newest: TrialRecord) -> None:
         """Keep the weights of the best trials only, so that the disk stays bounded."""
-        heapq.heappush(self._holders, self._worth(newest))
+        self._holders = self._objectives.rank([*self._holders, newest])
         while len(self._holders) > self.search.request.keep_weights:
-            number = -heapq.heappop(self._holders)[1]
-            self.run.discard_weights(number)
-
-    def _worth(self, record: TrialRecord) -> tuple[float, int]:
-        """Sort key from worst to best; of trials with equal values the later one is worse."""
-        return self._objective.merit(record.value), -record.number
+            self.run.discard_weights(self._holders.pop().number)
 
     def _is_late(self, grace: float = 0.0) -> bool:
         return self.deadline is not None and self.clock() >= self.deadline + grace

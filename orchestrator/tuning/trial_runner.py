@@ -7,18 +7,20 @@ import hashlib
 import json
 import time
 import traceback
+from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 from orchestrator.preflight.run_data import open_run_data
-from orchestrator.study.pruners import first_rung, is_rung
 from orchestrator.study.trial_spec import TrialFailure
+from orchestrator.tuning.prediction_cost import prediction_cost
 from results.errors import RecordExistsError, RunError
 from results.run.records import OutOfFold, SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
-from results.scores.metrics import scores
-from results.scores.ranking import Objective
+from results.scores.fold_scores import objective_value_of, objective_values
+from results.scores.metrics import metric_named, scores
+from results.scores.ranking import Objectives, objectives_of
 from trainables.common.errors import ConfigError, DataError, MachineError, SplitError, WeightsError
 from trainables.common.files import is_disk_full
 from trainables.config.trial_config import TrialConfig, flatten
@@ -34,7 +36,7 @@ from trainables.runtime.devices import Device, choose_device, limit_threads
 from trainables.runtime.memory import MemoryUse, PeakMemory
 from trainables.runtime.trial_runtime import TrialRuntime
 from trainables.training.folds import NanLossError
-from trainables.validation.epoch_selection import EpochReport
+from trainables.validation.epoch_selection import EpochReport, Judge, TrialSnapshot
 from trainables.validation.factory import Validation, open_validation
 from trainables.validation.fold_process import LostProcessError
 
@@ -54,7 +56,7 @@ class WorkerReport:
 
     Attributes:
         opened: Use of stored features, in the step that opened the trial; None in later steps.
-        epochs: Epochs that were finished in the step, in order; a rung is always the last one.
+        epochs: Epochs that were finished in the step, in order; one at which trials are compared is the last.
         is_end: The trial has ended; its record is written, unless there is a failure.
         memory: Peak memory of the trial so far; None if it cannot be measured.
         device: Name of the device in torch, such as `cuda:0`.
@@ -77,13 +79,14 @@ class TrialRunner:
         number: Trial number.
         config: Configuration of the trial.
         params: Parameters that the sampler chose, for the record.
+        compared_at: Epochs, 1-based, at which the trial is compared with others: it waits for an answer.
         gpus: Number of GPUs of this worker.
         cpus: Number of CPU cores of this worker.
         deadline: Reading of `time.time()` at which the search is out of time; None for no limit. A late trial
             ends with the best epoch that it reached, so that its work is not lost.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a trial, and the circumstances
         self,
         run: RunFolder,
         number: int,
@@ -92,24 +95,25 @@ class TrialRunner:
         *,
         gpus: float,
         cpus: float,
+        compared_at: Collection[int] = (),
         deadline: float | None = None,
     ) -> None:
         self.run, self.number, self.config, self.params = run, number, config, params
         self.started = self.opened = self.checkpointed = time.monotonic()
-        self.deadline, self.gpus = deadline, gpus
+        self.compared_at, self.deadline, self.gpus = frozenset(compared_at), deadline, gpus
         limit_threads(cpus)
         self.device: Device | None = None
         self.peak: PeakMemory | None = None
         self.validation: Validation | None = None
 
     def step(self) -> WorkerReport:
-        """Open the trial if it is not open, then train until a rung, the end, or `_STEP_SECONDS` are over."""
+        """Open the trial if need be, then train until a comparison, the end, or `_STEP_SECONDS` are over."""
         begun, opened, epochs, is_end = time.monotonic(), None, list[EpochReport](), False
         failure: TrialFailure | None = None
 
         def is_enough() -> bool:
-            at_rung = bool(epochs) and is_rung(epochs[-1].epoch, self.first_rung)
-            return is_end or at_rung or time.monotonic() - begun >= _STEP_SECONDS
+            is_compared = bool(epochs) and epochs[-1].epoch in self.compared_at
+            return is_end or is_compared or time.monotonic() - begun >= _STEP_SECONDS
 
         try:
             if self.validation is None:
@@ -147,7 +151,7 @@ class TrialRunner:
     def _open(self) -> FeatureUse | None:
         try:
             self.search = _search(self.run)
-            self.first_rung = first_rung(self.search.request.epochs)
+            self.objectives = objectives_of(self.search)
             self.device = choose_device(self.gpus)
             training_data, runtime = open_run_data(self.run, self.search, self.device)
         except _CANNOT_OPEN as error:
@@ -173,7 +177,7 @@ class TrialRunner:
             seed=self.search.request.seed,
             score=functools.partial(epoch_scores, metric=self.search.metric),
             metric=self.search.metric,
-            higher_is_better=Objective(self.search.metric).higher_is_better,
+            judge=_judge(self.objectives),
             isolated=self.search.request.process_per_fold,
         )
 
@@ -191,12 +195,15 @@ class TrialRunner:
             groups=training_data.groups,
             probabilities=best.probabilities,
         )
-        self.run.write_out_of_fold(self.number, predictions.held_out())
+        held_out = predictions.held_out()
+        values = objective_values(held_out, self.objectives) | self._costs(validation, best)
+        self.run.write_out_of_fold(self.number, held_out)
         write_fold_weights(self.run.weights_folder(self.number), best.weights)
         record = self._record(
             state="complete",
             cause=None if validation.is_over else "time_budget",
-            value=best.value,
+            value=values[self.search.metric],
+            values=values,
             best_epoch=best.epoch,
             fold_metrics=best.fold_metrics,
             losses=best.losses,
@@ -205,6 +212,14 @@ class TrialRunner:
         )
         self._add(record)
         self._checkpoint_file.unlink(missing_ok=True)
+
+    def _costs(self, validation: Validation, best: TrialSnapshot) -> dict[str, float]:
+        """What a prediction costs, measured only where the search asks for it."""
+        wanted = self.objectives.costs
+        if not wanted:
+            return {}
+        found = dataclasses.asdict(prediction_cost(self.config, validation, best))
+        return {name: found[name] for name in wanted}
 
     def _add(self, record: TrialRecord) -> None:
         with contextlib.suppress(RecordExistsError):  # the first one counts
@@ -302,7 +317,18 @@ def _in_one_line(error: Exception) -> str:
     return lines[0]
 
 
+def _judge(objectives: Objectives) -> Judge:
+    """The main metric of an epoch's predictions: the number that the leaderboard will show of them."""
+    main = objectives.main
+
+    def value(labels: Any, probabilities: Any, folds: Any, groups: Any) -> float:
+        predictions = OutOfFold(labels, labels, folds, groups, probabilities)  # no metric reads the rows
+        return objective_value_of(predictions, main.metric, objectives)
+
+    return Judge(value, main.higher_is_better)
+
+
 def epoch_scores(labels: Any, probabilities: Any, *, metric: str = "auc") -> dict[str, float]:
     """Return the metrics that every epoch reports, at threshold 0.5; that of the search is among them."""
-    found = scores(labels, probabilities)
+    found = scores(labels, probabilities, also=[metric_named(metric)])
     return {name: found[name] for name in dict.fromkeys((*EPOCH_METRICS, metric))}

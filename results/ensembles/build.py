@@ -1,13 +1,13 @@
 """Ensembles of a run's finished trials: choice of members, fit, calibration and nested scores."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 import numpy as np
 from pydantic import Field, FiniteFloat, ValidationError
 
 from results.ensembles.members import Members, align
-from results.ensembles.methods import METHODS, FittedEnsemble, fit, method_named
+from results.ensembles.methods import METHODS, FittedEnsemble, fit, method_named, methods_for
 from results.ensembles.nested import BEST_SINGLE, EnsembleScore, choose, nested_evaluation
 from results.ensembles.weighted_mean import WeightedMean, weighted_mean
 from results.errors import EnsembleError
@@ -15,9 +15,10 @@ from results.run.records import SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
 from results.run.split_labels import GROUPED, SplitName
 from results.scores.calibration import Platt
-from results.scores.decision_rule import DecisionRule, fit_decision_rule
-from results.scores.metrics import collapsed_folds
-from results.scores.ranking import Objective
+from results.scores.decision_rule import BALANCED, DecisionRule, fit_decision_rule
+from results.scores.fold_scores import collapsed_folds
+from results.scores.interval import Interval
+from results.scores.ranking import Objectives, objectives_of
 from trainables.common.errors import UnknownNameError
 from trainables.common.frozen import FrozenModel
 from trainables.common.text import command_text, typed_path
@@ -29,10 +30,22 @@ class NestedScore(FrozenModel):
     """Scores to expect on new patients, see `results.ensembles.nested.EnsembleScore`.
 
     Attributes:
-        difference: AUC minus that of the best single trial; None for that trial. `difference_low` and
+        metric: Name of the metric that the search optimises, the first of several.
+        value: Its value; `low` and `high` are the ends of its interval. None in files of earlier versions,
+            which knew the AUC alone.
+        difference: Value minus that of the best single trial; None for that trial. `difference_low` and
             `difference_high` are the ends of its paired interval; those of all methods hold together in 95 %.
+        metrics: Metric -> value; what a prediction costs is the sum over the members, at most, since members
+            that share a backbone share its work.
+        missed: Requirements that these values do not keep.
+        is_on_front: True if no other ensemble that keeps the requirements is better in all metrics; None for
+            a search of one metric.
     """
 
+    metric: str = "auc"
+    value: FiniteFloat | None = None
+    low: FiniteFloat | None = None
+    high: FiniteFloat | None = None
     auc: FiniteFloat
     auc_low: FiniteFloat
     auc_high: FiniteFloat
@@ -41,6 +54,15 @@ class NestedScore(FrozenModel):
     difference_low: FiniteFloat | None
     difference_high: FiniteFloat | None
     metrics: dict[str, FiniteFloat]
+    missed: tuple[str, ...] = ()
+    is_on_front: bool | None = None
+
+    @property
+    def interval(self) -> Interval:
+        """The metric that the search optimises, with its interval."""
+        if self.value is None or self.low is None or self.high is None:
+            return Interval(self.auc, self.auc_low, self.auc_high)
+        return Interval(self.value, self.low, self.high)
 
 
 class Ensemble(FrozenModel):
@@ -56,6 +78,7 @@ class Ensemble(FrozenModel):
             file; None beyond two classes, and in files of earlier versions, which used `calibration` for it.
         threshold: Smallest calibrated probability that is called positive; see `DecisionRule`.
         thresholds: Metric -> threshold at which that metric is shown; empty in files of earlier versions.
+        best_for: Name of the metric that `threshold` was chosen for.
         is_chosen: True for the ensemble that is also stored as `best`.
         collapsed: Members that give every image of some fold the same score; empty unless all candidates do.
         pool: Trial numbers of all trials that members could have been chosen from.
@@ -72,6 +95,7 @@ class Ensemble(FrozenModel):
     mean_calibration: Platt | None = None
     threshold: FiniteFloat
     thresholds: dict[str, FiniteFloat] = Field(default_factory=dict)
+    best_for: str = BALANCED
     nested: NestedScore
     is_chosen: bool = False
     collapsed: tuple[int, ...] = ()
@@ -89,6 +113,7 @@ class Ensemble(FrozenModel):
             mean_calibration=self.mean_calibration or self.calibration,
             threshold=self.threshold,
             thresholds=self.thresholds,
+            best_for=self.best_for,
         )
 
 
@@ -97,7 +122,7 @@ def build_ensembles(
     *,
     trials: Sequence[int] | None = None,
     max_members: int = 4,
-    methods: Sequence[str] = tuple(METHODS),
+    methods: Sequence[str] | None = None,
     seed: int,
 ) -> list[Ensemble]:
     """Fit every method on the best trials' out-of-fold predictions and write the ensembles to the run folder.
@@ -105,12 +130,16 @@ def build_ensembles(
     The choice of members out of all complete trials, the fit, the calibration and the thresholds are scored
     on folds that had no part in them, and so is the best single trial. Members need weights, or are
     classical models, which need none. Trials with collapsed folds are no members unless all have them.
+    Members are ranked, and weights and method chosen, by what the search optimises. A requirement is one of
+    the ensemble: members may miss it, but those that do come last, and a method whose nested values miss it
+    is chosen only if all do.
 
     Args:
         run: Folder of the search.
         trials: Numbers of the only trials that may be members; None allows all.
         max_members: Largest number of members of an ensemble.
-        methods: Names in `METHODS`. If there is only one candidate, the single trial is the result.
+        methods: Names in `METHODS`; None takes all that combine as many classes. If there is only one
+            candidate, the single trial is the result.
         seed: Random seed of methods and comparisons.
 
     Returns:
@@ -123,11 +152,14 @@ def build_ensembles(
     """
     if max_members < 1:
         raise EnsembleError(f"an ensemble has at least 1 member, found members {max_members}")
+    search = run.search()
+    methods = methods_for(len(search.classes)) if methods is None else methods
     for method in methods:
         method_named(method)
-    search = run.search()
+    objectives = objectives_of(search)
     readable = list(run.readable_predictions(_complete(run, search, trials)))
-    pool = align({record.number: own for record, own in readable})
+    costs = {record.number: _costs(record, objectives) for record, _ in readable}
+    pool = align({record.number: own for record, own in readable}, objectives=objectives, costs=costs)
     # Of records of earlier versions the collapsed folds followed another rule.
     collapsed = frozenset(record.number for record, own in readable if collapsed_folds(own))
     usable = _usable(search, [record for record, _ in readable], () if trials is not None else collapsed)
@@ -135,12 +167,16 @@ def build_ensembles(
     scored = nested_evaluation(
         pool, methods if len(candidates.trials) > 1 else (), max_members=max_members, seed=seed
     )
-    best = choose(scored, seed=seed).method
+    all_fitted = [_fitted(candidates, score.method, max_members, seed) for score in scored]
+    summed = [_sum_of([costs[number] for number in members], objectives) for members, _ in all_fitted]
+    best = choose(scored, seed=seed, objectives=objectives, costs=summed).method
+    nested = _kept(scored, summed, objectives)
     built = []
-    for score in scored:
-        members, fitted = _fitted(candidates, score.method, max_members, seed)
+    for score, kept, (members, fitted) in zip(scored, nested, all_fitted, strict=True):
         # The parts of a nested evaluation of a hold-out are not its fold models.
-        rule = fit_decision_rule(score.out_of_fold, models=len(np.unique(pool.folds)))
+        rule = fit_decision_rule(
+            score.out_of_fold, models=len(np.unique(pool.folds)), searched=objectives.metrics
+        )
         built.append(
             Ensemble(
                 method=score.method,
@@ -151,7 +187,8 @@ def build_ensembles(
                 mean_calibration=rule.mean_calibration,
                 threshold=rule.threshold,
                 thresholds=rule.thresholds,
-                nested=_kept(score),
+                best_for=rule.best_for,
+                nested=kept,
                 is_chosen=score.method == best,
                 collapsed=tuple(number for number in members if number in collapsed),
                 pool=pool.trials,
@@ -203,7 +240,7 @@ def _complete(run: RunFolder, search: SearchRecord, trials: Sequence[int] | None
             f"allow more time or trials with: {run.command('resume', '--minutes', '30')}"
         )
     _check_same_data(complete, search.fingerprint)
-    return Objective(search.metric).rank(complete)
+    return objectives_of(search).rank(complete)
 
 
 def _usable(
@@ -246,15 +283,42 @@ def _without_idle_members(members: Members, fitted: WeightedMean) -> tuple[Membe
     return members.only(used.tolist()), weighted_mean(np.asarray(fitted.weights)[used])
 
 
-def _kept(score: EnsembleScore) -> NestedScore:
-    difference = score.difference
-    return NestedScore(
-        auc=score.auc.estimate,
-        auc_low=score.auc.low,
-        auc_high=score.auc.high,
-        fold_auc=score.fold_auc,
-        difference=None if difference is None else difference.estimate,
-        difference_low=None if difference is None else difference.low,
-        difference_high=None if difference is None else difference.high,
-        metrics=score.metrics,
-    )
+def _costs(record: TrialRecord, objectives: Objectives) -> dict[str, float]:
+    return {name: record.values[name] for name in objectives.costs if name in record.values}
+
+
+def _sum_of(costs: Sequence[Mapping[str, float]], objectives: Objectives) -> dict[str, float]:
+    """What members cost together, for costs that are known of all of them."""
+    return {
+        name: sum(own[name] for own in costs)
+        for name in objectives.costs
+        if all(name in own for own in costs)
+    }
+
+
+def _kept(
+    scored: Sequence[EnsembleScore], costs: Sequence[Mapping[str, float]], objectives: Objectives
+) -> list[NestedScore]:
+    values = [{**score.metrics, **own} for score, own in zip(scored, costs, strict=True)]
+    on_front: Sequence[bool | None] = [None] * len(scored)
+    if len(objectives.metrics) > 1:
+        on_front = objectives.is_on_front(values)
+    return [
+        NestedScore(
+            metric=objectives.metrics[0],
+            value=score.value.estimate,
+            low=score.value.low,
+            high=score.value.high,
+            auc=score.auc.estimate,
+            auc_low=score.auc.low,
+            auc_high=score.auc.high,
+            fold_auc=score.fold_auc,
+            difference=None if score.difference is None else score.difference.estimate,
+            difference_low=None if score.difference is None else score.difference.low,
+            difference_high=None if score.difference is None else score.difference.high,
+            metrics=own,
+            missed=objectives.missed(own),
+            is_on_front=is_on_front,
+        )
+        for score, own, is_on_front in zip(scored, values, on_front, strict=True)
+    ]

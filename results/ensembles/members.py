@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,9 @@ from numpy.typing import NDArray
 from results.errors import EnsembleError
 from results.run.records import OutOfFold
 from results.scores.calibration import log_odds
+from results.scores.fold_scores import objective_value_of
+from results.scores.metrics import mean_fold_auc
+from results.scores.ranking import BY_AUC, Objectives
 from results.scores.selection import best_by
 from trainables.common.types import FloatArray, IntArray
 
@@ -25,6 +29,8 @@ class Members:
         folds: Fold that held the image out, shape (images,).
         groups: Patient of each image, shape (images,).
         probabilities: Class probabilities in [0, 1], shape (members, images, classes).
+        objectives: What the search optimises and requires: members are ranked, and weights found, by it.
+        costs: Metric -> value of each member, for metrics that predictions do not tell; may be empty.
     """
 
     trials: tuple[int, ...]
@@ -33,6 +39,8 @@ class Members:
     folds: IntArray
     groups: NDArray[np.str_]
     probabilities: FloatArray
+    objectives: Objectives = BY_AUC
+    costs: tuple[Mapping[str, float], ...] = ()
 
     def only(self, members: Sequence[int]) -> "Members":
         """Keep the members at these positions, in this order."""
@@ -40,6 +48,7 @@ class Members:
             self,
             trials=tuple(self.trials[index] for index in members),
             probabilities=self.probabilities[list(members)],
+            costs=tuple(self.costs[index] for index in members) if self.costs else (),
         )
 
     def where(self, images: NDArray[Any]) -> "Members":
@@ -54,19 +63,58 @@ class Members:
         )
 
     def best(self, number: int) -> "Members":
-        """Keep the members with the highest mean fold AUC, best first; of equals, the earlier."""
-        return self.only(best_by(self.labels, self.probabilities, self.folds, number))
+        """Keep the best members by what the search optimises, best first; of equals, the earlier.
+
+        Those that miss a requirement come last.
+        """
+        return self.only(self.order(number))
+
+    def order(self, number: int) -> list[int]:
+        """Return the positions of the best members, best first; see `best`."""
+        return best_by(
+            self.labels,
+            self.probabilities,
+            self.folds,
+            number,
+            groups=self.groups,
+            objectives=self.objectives,
+            costs=self.costs,
+        )
+
+    def merits(self, candidates: FloatArray) -> FloatArray:
+        """Return a number for each candidate that is larger for better ones, by the main metric.
+
+        Args:
+            candidates: Predictions of the same images, shape (candidates, images, classes).
+
+        Returns:
+            The metric, or its negative where smaller is better, shape (candidates,).
+        """
+        main = self.objectives.main
+        if main.metric == "auc":
+            return np.asarray(mean_fold_auc(self.labels, candidates, self.folds))
+        values = [
+            objective_value_of(self.out_of_fold(own), main.metric, self.objectives) for own in candidates
+        ]
+        return np.array([main.merit(value) for value in values])
 
     def out_of_fold(self, probabilities: FloatArray) -> OutOfFold:
         """Take predictions of shape (images, classes) as out-of-fold predictions of the same images."""
         return OutOfFold(self.rows, self.labels, self.folds, self.groups, probabilities)
 
 
-def align(trials: Mapping[int, OutOfFold]) -> Members:
+def align(
+    trials: Mapping[int, OutOfFold],
+    *,
+    objectives: Objectives = BY_AUC,
+    costs: Mapping[int, Mapping[str, float]] = MappingProxyType({}),
+) -> Members:
     """Align the out-of-fold predictions of several trials, in order of their rows.
 
     Args:
         trials: Trial number -> predictions; at least one.
+        objectives: What the search optimises and requires.
+        costs: Trial number -> metric -> value, for metrics that predictions do not tell.
 
     Raises:
         EnsembleError: If there are none, or two trials do not hold the same images, labels, folds or groups.
@@ -86,7 +134,16 @@ def align(trials: Mapping[int, OutOfFold]) -> Members:
                     "Use trials of one split"
                 )
     probabilities = np.stack([one.probabilities for one in sorted_trials.values()]).astype(np.float64)
-    return Members(tuple(sorted_trials), first.rows, first.labels, first.folds, first.groups, probabilities)
+    return Members(
+        tuple(sorted_trials),
+        first.rows,
+        first.labels,
+        first.folds,
+        first.groups,
+        probabilities,
+        objectives,
+        tuple(costs.get(number, {}) for number in sorted_trials) if objectives.costs else (),
+    )
 
 
 def positive_logits(probabilities: FloatArray) -> FloatArray:

@@ -1,12 +1,12 @@
 """Nested cross-validation of ensembles: members are chosen and fitted again without each held-out fold.
 
 The folds are those of the trials, so patients stay together, the classes stay balanced, and an ensemble's
-score is the same statistic as a trial's on the leaderboard: the mean over folds of the AUC within a fold.
-Trials of a hold-out, or of two folds, have too few folds: their predictions are cut into parts that take
-the place of folds. The result is an out-of-fold prediction of the ensemble itself.
+score is the same statistic as a trial's on the leaderboard. Trials of a hold-out, or of two folds, have too
+few folds: their predictions are cut into parts that take the place of folds. The result is an out-of-fold
+prediction of the ensemble itself.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -19,8 +19,10 @@ from results.scores.auc_interval import auc_interval
 from results.scores.comparison import confidence_set, differences_to
 from results.scores.fold_scores import fold_areas, out_of_fold_metrics
 from results.scores.interval import Interval
+from results.scores.metric_interval import metric_interval
+from results.scores.ranking import BY_AUC, Objectives
 from results.scores.selection import selection_folds
-from trainables.common.types import FloatArray
+from trainables.common.types import FloatArray, IntArray
 
 BEST_SINGLE: Final = "best_single"
 
@@ -32,15 +34,18 @@ class EnsembleScore:
     Attributes:
         method: Name in `METHODS`, or `best_single`: the best trial, chosen anew without each fold.
         out_of_fold: Nested predictions; the folds are those of this evaluation.
+        value: Value of the metric that the search optimises, with its 95 % interval.
         auc: Mean over folds of the AUC within a fold, with its 95 % interval.
         fold_auc: AUC of each fold.
-        difference: AUC minus that of `best_single`, paired; the intervals of all methods hold together in 95
-            % of data sets. None for `best_single` itself.
-        metrics: Value of every metric in `METRICS`, with cross-fitted thresholds and calibrations.
+        difference: Value minus that of `best_single`, paired; the intervals of all methods hold together in
+            95 % of data sets. None for `best_single` itself.
+        metrics: Value of every metric in `STANDARD`, and of those that the search optimises or requires
+            something of, with cross-fitted thresholds and calibrations.
     """
 
     method: str
     out_of_fold: OutOfFold
+    value: Interval
     auc: Interval
     fold_auc: tuple[float, ...]
     difference: Interval | None
@@ -57,9 +62,10 @@ def nested_evaluation(
     """Score methods, and the best single trial, by a cross-validation around every choice and fit.
 
     Args:
-        pool: Out-of-fold predictions of all trials that members could have been chosen from.
+        pool: Out-of-fold predictions of all trials that members could have been chosen from, and what the
+            search optimises.
         methods: Names in `METHODS`.
-        max_members: Number of trials to keep by mean fold AUC, chosen without each held-out fold.
+        max_members: Number of trials to keep, the best ones chosen without each held-out fold.
         seed: Random seed of methods, drawn folds and comparisons.
 
     Returns:
@@ -71,14 +77,17 @@ def nested_evaluation(
     """
     for method in methods:
         method_named(method)
+    outer = selection_folds(pool.labels, pool.groups, pool.folds, seed=seed)
+    orders = _orders(pool, outer, max_members)
     predictions = {
-        method: nested_predictions(pool, method, max_members=max_members, seed=seed)
-        for method in (BEST_SINGLE, *methods)
+        method: _nested(pool, method, outer, orders, max_members, seed) for method in (BEST_SINGLE, *methods)
     }
     single = predictions[BEST_SINGLE]
-    differences = differences_to(single, [predictions[method] for method in methods], seed=seed)
+    differences = differences_to(
+        single, [predictions[method] for method in methods], seed=seed, objectives=pool.objectives
+    )
     return [
-        _scored(method, predictions[method], difference)
+        _scored(method, predictions[method], difference, pool.objectives, seed)
         for method, difference in zip((BEST_SINGLE, *methods), (None, *differences), strict=True)
     ]
 
@@ -87,49 +96,87 @@ def nested_predictions(pool: Members, method: str, *, max_members: int, seed: in
     """Predict each fold by members that were chosen, and a rule that was fitted, without it.
 
     Args:
-        pool: Out-of-fold predictions of all trials that members could have been chosen from.
+        pool: Out-of-fold predictions of all trials that members could have been chosen from, and what the
+            search optimises.
         method: Name in `METHODS`, or `best_single`.
-        max_members: Number of trials to keep by mean fold AUC, chosen without each held-out fold.
+        max_members: Number of trials to keep, the best ones chosen without each held-out fold.
         seed: Random seed of method and drawn folds.
 
     Raises:
         ScoreError: If too few patients are left to hold any out.
     """
-    is_single = method == BEST_SINGLE
-    rule, members = ("average", 1) if is_single else (method, max_members)
     outer = selection_folds(pool.labels, pool.groups, pool.folds, seed=seed)
-    predicted: FloatArray = np.zeros(pool.probabilities.shape[1:])
-    for fold in np.unique(outer):
-        chosen = pool.where(outer != fold).best(members)
-        fitted = fit(rule, chosen, seed)
-        positions = [pool.trials.index(trial) for trial in chosen.trials]
-        predicted[outer == fold] = fitted.combine(pool.probabilities[positions][:, outer == fold])
-    return replace(pool.out_of_fold(predicted), folds=outer)
+    return _nested(pool, method, outer, _orders(pool, outer, max_members), max_members, seed)
 
 
-def choose(scores: Sequence[EnsembleScore], *, seed: int) -> EnsembleScore:
+def choose(
+    scores: Sequence[EnsembleScore],
+    *,
+    seed: int,
+    objectives: Objectives = BY_AUC,
+    costs: Sequence[Mapping[str, float]] = (),
+) -> EnsembleScore:
     """Return the simplest method that may be the best: the first of the model confidence set at 95 %.
 
     The highest of several nested scores is too high, since it is the highest. The simplest one that the data
     cannot tell from the best is hardly chosen by its score at all, so its nested score stands.
 
-    `best_single` is the reference, and is returned only if nothing else was scored.
+    Methods whose nested values miss a requirement are chosen only if all miss it, then those that miss least.
+    `best_single` is the reference, and is returned only if nothing else was scored, or it alone keeps the
+    requirements.
+
+    Args:
+        scores: Scores of all methods, `best_single` first.
+        seed: Random seed of the comparison.
+        objectives: What the search optimises and requires.
+        costs: Metric -> value of each method, for metrics that predictions do not tell; may be empty.
     """
-    ensembles = [score for score in scores if score.method != BEST_SINGLE]
+    known = costs or [{}] * len(scores)
+    missed = [
+        objectives.violation_of({**score.metrics, **own}) for score, own in zip(scores, known, strict=True)
+    ]
+    least = [score for score, own in zip(scores, missed, strict=True) if own <= min(missed)]
+    ensembles = [score for score in least if score.method != BEST_SINGLE]
     if not ensembles:
-        return scores[0]
-    may_be_best = confidence_set([score.out_of_fold for score in ensembles], seed=seed)
+        return least[0]
+    may_be_best = confidence_set([score.out_of_fold for score in ensembles], seed=seed, objectives=objectives)
     simplicity = list(METHODS)
     tied = [score for score, is_in in zip(ensembles, may_be_best, strict=True) if is_in]
     return min(tied, key=lambda score: simplicity.index(score.method))
 
 
-def _scored(method: str, nested: OutOfFold, difference: Interval | None) -> EnsembleScore:
+def _orders(pool: Members, outer: IntArray, number: int) -> dict[int, list[int]]:
+    """Fold -> positions of the best trials without it, best first; the same for all methods."""
+    return {int(fold): pool.where(outer != fold).order(number) for fold in np.unique(outer)}
+
+
+def _nested(
+    pool: Members,
+    method: str,
+    outer: IntArray,
+    orders: Mapping[int, list[int]],
+    max_members: int,
+    seed: int,
+) -> OutOfFold:
+    is_single = method == BEST_SINGLE
+    rule, members = ("average", 1) if is_single else (method, max_members)
+    predicted: FloatArray = np.zeros(pool.probabilities.shape[1:])
+    for fold, order in orders.items():
+        positions = order[:members]
+        fitted = fit(rule, pool.where(outer != fold).only(positions), seed)
+        predicted[outer == fold] = fitted.combine(pool.probabilities[positions][:, outer == fold])
+    return replace(pool.out_of_fold(predicted), folds=outer)
+
+
+def _scored(
+    method: str, nested: OutOfFold, difference: Interval | None, objectives: Objectives, seed: int
+) -> EnsembleScore:
     return EnsembleScore(
         method=method,
         out_of_fold=nested,
+        value=metric_interval(nested, objectives.metrics[0], objectives.metrics, seed=seed),
         auc=auc_interval(nested),
         fold_auc=fold_areas(nested),
         difference=difference,
-        metrics=out_of_fold_metrics(nested),
+        metrics=out_of_fold_metrics(nested, objectives),
     )

@@ -5,9 +5,13 @@ from typing import Any
 
 from rich.table import Table
 
-from results.ensembles.build import Ensemble
+from results.ensembles.build import Ensemble, NestedScore
 from results.run.split_labels import GROUPED, caption_of, interval_header
-from results.scores.interval import Interval
+from results.scores.decision_rule import OWN_THRESHOLD
+from results.scores.leaderboard import other_columns
+from results.scores.metric import Metric
+from results.scores.metrics import metric_named
+from results.scores.ranking import BY_AUC, Objectives
 from results.tables import csv_text, result_table
 
 
@@ -18,7 +22,7 @@ def ensembles_as_json(ensembles: Sequence[Ensemble]) -> list[dict[str, Any]]:
             "method": ensemble.method,
             "is_chosen": ensemble.is_chosen,
             "trials": list(ensemble.trials),
-            **ensemble.nested.model_dump(mode="json", exclude={"metrics", "fold_auc"}),
+            **_score_as_json(ensemble.nested),
             **{name: value for name, value in ensemble.nested.metrics.items() if name != "auc"},
             "threshold": ensemble.threshold,
             "split": ensemble.split,
@@ -27,33 +31,53 @@ def ensembles_as_json(ensembles: Sequence[Ensemble]) -> list[dict[str, Any]]:
     ]
 
 
+def _score_as_json(nested: NestedScore) -> dict[str, Any]:
+    """The metric that the search optimises, the AUC and what is missed; earlier versions lack the first."""
+    found = nested.model_dump(mode="json", exclude={"metrics", "fold_auc"})
+    interval = nested.interval
+    return found | {"value": interval.estimate, "low": interval.low, "high": interval.high}
+
+
 def ensembles_as_csv(ensembles: Sequence[Ensemble]) -> str:
     """Return the same rows as CSV with a header; trial numbers are separated by spaces."""
     rows = ensembles_as_json(ensembles)
     return csv_text(rows, list(rows[0]) if rows else [])
 
 
-def ensemble_table(ensembles: Sequence[Ensemble]) -> Table:
-    """Return a table that fits 80 columns, best first; the chosen ensemble carries a star."""
+def ensemble_table(ensembles: Sequence[Ensemble], objectives: Objectives = BY_AUC) -> Table:
+    """Return a table that fits 80 columns, best first; the chosen ensemble carries a star.
+
+    Args:
+        ensembles: Ensembles of one run.
+        objectives: What its search optimises and requires.
+    """
     table = result_table()
+    main = metric_named(objectives.metrics[0])
     table.add_column("method", no_wrap=True)
-    table.add_column("trials", overflow="fold")
+    table.add_column("trials", overflow="fold", min_width=6)
     split = ensembles[0].split if ensembles else GROUPED
-    table.add_column(interval_header(split), no_wrap=True)
+    table.add_column(interval_header(split, main.header), no_wrap=True)
     table.add_column("vs single", no_wrap=True)
-    for header in ("F2", "F1", "BAcc"):
-        table.add_column(header, justify="right", no_wrap=True)
-    for ensemble in sorted(ensembles, key=lambda one: -one.nested.auc):
-        nested, metrics = ensemble.nested, ensemble.nested.metrics
+    has_front = len(objectives.metrics) > 1
+    others = _others(objectives)
+    for metric in others:
+        table.add_column(metric.header, justify="right", no_wrap=True)
+    if has_front:
+        table.add_column("front", no_wrap=True)
+    values = [{**one.nested.metrics, main.name: one.nested.interval.estimate} for one in ensembles]
+    for place in objectives.order(values):
+        ensemble, nested = ensembles[place], ensembles[place].nested
+        mark = ("*" if ensemble.is_chosen else " ") + ("! " if nested.missed else " ")
         table.add_row(
-            f"{'*' if ensemble.is_chosen else ' '} {ensemble.method}",
+            f"{mark if any(one.nested.missed for one in ensembles) else mark[0] + ' '}{ensemble.method}",
             " ".join(map(str, ensemble.trials)),
-            str(Interval(nested.auc, nested.auc_low, nested.auc_high)),
+            nested.interval.text(main.digits),
             _difference(ensemble),
-            *(f"{metrics[name]:.2f}" for name in ("f2", "f1", "balanced_accuracy")),
+            *(metric.text(nested.metrics.get(metric.name)) for metric in others),
+            *(["yes" if nested.is_on_front else ""] if has_front else []),
             style="bold" if ensemble.is_chosen else None,
         )
-    table.caption = caption_of(_caption(ensembles), split)
+    table.caption = caption_of(_caption(ensembles, objectives), split)
     return table
 
 
@@ -66,14 +90,44 @@ def _difference(ensemble: Ensemble) -> str:
     return f"{nested.difference:+.3f}{' !' if is_clear else ''}"
 
 
-def _caption(ensembles: Sequence[Ensemble]) -> str:
+def _caption(ensembles: Sequence[Ensemble], objectives: Objectives) -> str:
     collapsed = sorted({number for ensemble in ensembles for number in ensemble.collapsed})
     warning = f"Collapsed in some fold: trials {', '.join(map(str, collapsed))}. " if collapsed else ""
     if len(ensembles) == 1:
-        return f"{warning}Only one trial can be a member: the ensemble is that trial."
+        return (
+            f"{warning}Only one trial can be a member: the ensemble is that trial."
+            f"{_said_of_front(objectives)}{_said_of_missed(ensembles)}"
+        )
     return warning + (
         "* chosen: the simplest method that may be the best (95 % confidence set). Members were chosen out "
         "of all complete trials, and everything was fitted, without the fold that is scored. ! differs from "
-        "the best single trial; the intervals of all methods hold together in 95 % of data sets. F1 and F2 "
-        "are at thresholds of their own."
+        "the best single trial; the intervals of all methods hold together in 95 % of data sets."
+        f"{_said_of_thresholds(objectives)}{_said_of_front(objectives)}{_said_of_missed(ensembles)}"
     )
+
+
+def _others(objectives: Objectives) -> list[Metric]:
+    """Metrics of the columns besides the main one, as many as there is room for."""
+    most = 3 if len(objectives.metrics) == 1 else 2
+    return other_columns(objectives, ("auc", "f2", "f1", "balanced_accuracy"), most=most)
+
+
+def _said_of_thresholds(objectives: Objectives) -> str:
+    shown = [metric.header for metric in _others(objectives) if metric.name in OWN_THRESHOLD]
+    if not shown:
+        return ""
+    own = " is at a threshold of its own." if len(shown) == 1 else " are at thresholds of their own."
+    return f" {' and '.join(sorted(shown))}{own}"
+
+
+def _said_of_front(objectives: Objectives) -> str:
+    if len(objectives.metrics) == 1:
+        return ""
+    costs = ", ".join(metric_named(name).header for name in objectives.costs)
+    summed = f" {costs}: the sum over members, at most." if costs else ""
+    return f" front: no other is better in all of {', '.join(objectives.metrics)}.{summed}"
+
+
+def _said_of_missed(ensembles: Sequence[Ensemble]) -> str:
+    missed = [f"{one.method}: {', '.join(one.nested.missed)}" for one in ensembles if one.nested.missed]
+    return f" ! misses a requirement ({'; '.join(missed)})." if missed else ""

@@ -44,9 +44,9 @@ from results.run.run_folder import RunFolder
 from results.run.split_labels import NAIVE, NAIVE_WARNING, scored
 from results.run.test_accesses import read_accesses
 from results.run.versions import package_versions
+from results.scores.metrics import metric_named
 from trainables.common.files import folder_in_progress, write_atomically
 from trainables.common.types import IntArray
-from trainables.config.tasks import task_named
 from trainables.config.trial_config import flatten
 from trainables.data.splits import read_split
 from trainables.data.training_data import training_data_of
@@ -73,14 +73,14 @@ class BundleReport:
 
     def messages(self) -> list[str]:
         """Describe for the terminal what was written and how it was checked."""
-        manifest = self.manifest
+        manifest, metric = self.manifest, metric_named(self.manifest.out_of_fold.metric)
         members = ", ".join(str(member.trial) for member in manifest.members)
         said = [
             f"exported {manifest.method} (trials {members}) to {self.path}: "
             f"{MODEL_FILE} {self.model_bytes / 1e6:.1f} MB, {MANIFEST_FILE}, {CARD_FILE}",
             _said_of(manifest.parity),
-            f"out-of-fold {scored('AUC', manifest.split)} {manifest.out_of_fold.auc}: "
-            f"{manifest.out_of_fold.how}",
+            f"out-of-fold {scored(metric.header, manifest.split)} "
+            f"{manifest.out_of_fold.interval.text(metric.digits)}: {manifest.out_of_fold.how}",
         ]
         if manifest.split == NAIVE:
             said.append(NAIVE_WARNING)
@@ -182,7 +182,7 @@ def _new_bundle(out: Path) -> Iterator[Path]:
 
 def manifest_draft(run: RunFolder, opened: OpenedModel, kept: OutOfFold, opset: int) -> Manifest:
     """The manifest of a file that has been neither compared nor hashed yet."""
-    chosen, search, task = opened.chosen, opened.search, task_named(opened.search.task)
+    chosen, search, task = opened.chosen, opened.search, opened.search.task_definition
     is_binary = len(chosen.classes) == 2
     return Manifest(
         name=f"{search.task}/{search.name}, {chosen.name}",
@@ -203,7 +203,13 @@ def manifest_draft(run: RunFolder, opened: OpenedModel, kept: OutOfFold, opset: 
         members=_members(opened),
         calibration=chosen.calibration,
         data=_training_data(run, opened, kept),
-        out_of_fold=OutOfFoldScores(how=_how_scored(opened), auc=chosen.auc, metrics=chosen.metrics),
+        out_of_fold=OutOfFoldScores(
+            how=_how_scored(opened),
+            auc=chosen.auc,
+            metrics=chosen.metrics,
+            metric=chosen.objectives.metrics[0],
+            value=chosen.value,
+        ),
         test=_test_scores(run, opened),
         parity=ParityCheck(images=0, onnx_difference=0.0, out_of_fold_difference=None),
         onnx_opset=opset,
@@ -213,6 +219,8 @@ def manifest_draft(run: RunFolder, opened: OpenedModel, kept: OutOfFold, opset: 
         created_at=datetime.now(UTC),
         extra_inputs=_extra_inputs(opened),
         is_refitted=chosen.is_refitted,
+        is_ordinal=chosen.is_ordinal,
+        best_for=chosen.rule.best_for,
     )
 
 
@@ -292,7 +300,7 @@ def _undecided(opened: OpenedModel) -> IntArray:
 
 
 def _training_data(run: RunFolder, opened: OpenedModel, kept: OutOfFold) -> TrainingData:
-    split, task = read_split(run.split_file), task_named(opened.search.task)
+    split, task = read_split(run.split_file), opened.search.task_definition
     training_data = training_data_of(opened.patch_set, task, split)
     return TrainingData(
         source=opened.search.source,

@@ -6,8 +6,9 @@ Headings follow Mitchell et al. (2019), "Model cards for model reporting".
 from results.export.manifest import Manifest, Member, ParityCheck, TestScores
 from results.run.split_labels import NAIVE, NAIVE_WARNING, scored
 from results.scores.calibration import NOISE_SHARE
+from results.scores.decision_rule import BALANCED
 from results.scores.interval import Interval
-from results.scores.metrics import METRICS
+from results.scores.metrics import metric_named
 from trainables.common.text import printable
 
 
@@ -46,6 +47,10 @@ _ETHICS = (
     "the data are treated."
 )
 
+_ORDER = (
+    "\n\nQWKappa is Cohen's kappa with quadratic weights (1 is full agreement), Distance the mean number of "
+    "classes\nbetween call and truth (0 is best)."
+)
 _TELEMETRY = (
     "- ONNX Runtime may note what it runs and send it to its maker; its packages for Linux do. With a\n"
     "  runtime of your own set `ORT_DISABLE_TELEMETRY=1` before it is loaded, as `orchestrate predict` does."
@@ -55,7 +60,7 @@ _TELEMETRY = (
 def _details(manifest: Manifest) -> str:
     lines = [
         f"- Question: {manifest.question}",
-        f"- Classes: {', '.join(manifest.classes)}; positive is `{manifest.positive}`",
+        f"- Classes: {', '.join(manifest.classes)}; {_about_classes(manifest)}",
         f"- Model: {manifest.method}, {len(manifest.members)} member(s)",
         f"- Input `{manifest.input.name}`: {manifest.input.how_to_feed}.",
         *(f"- Input `{extra.name}`: {extra.how_to_feed}." for extra in manifest.extra_inputs),
@@ -67,6 +72,12 @@ def _details(manifest: Manifest) -> str:
     ]
     head = "| trial | backbone | weights | cut | trained stages | folds | views | weight |\n|" + " --- |" * 8
     return "\n".join(lines) + "\n\n" + "\n".join([head, *map(_member_row, manifest.members)])
+
+
+def _about_classes(manifest: Manifest) -> str:
+    if manifest.threshold is not None:
+        return f"positive is `{manifest.positive}`"
+    return "in this order of degree" if manifest.is_ordinal else "each is scored against the rest"
 
 
 def _origins(manifest: Manifest) -> list[str]:
@@ -113,13 +124,17 @@ def _metrics(manifest: Manifest) -> str:
     else:
         rule = (
             f"`{manifest.positive}` is called at a calibrated probability of {manifest.threshold:.4f} or "
-            "more, chosen for balanced accuracy out of fold; F1 and F2 have thresholds of their own. Another "
-            "trade between misses and false alarms needs another threshold."
+            f"more, chosen for {_chosen_for(manifest)} out of fold; F1 and F2 have thresholds of their own. "
+            "Another trade between misses and false alarms needs another threshold."
         )
     unit = "patients" if manifest.data.has_patients else "images, since patients are unknown"
     return (
         f"{rule} Brackets are 95 % intervals over {unit}; those out of fold cover other training parts, too."
     )
+
+
+def _chosen_for(manifest: Manifest) -> str:
+    return "balanced accuracy" if manifest.best_for == BALANCED else metric_named(manifest.best_for).header
 
 
 def _evaluation_data(manifest: Manifest) -> str:
@@ -155,16 +170,24 @@ def _training_data(manifest: Manifest) -> str:
 def _analyses(manifest: Manifest) -> str:
     test = manifest.test if isinstance(manifest.test, TestScores) else None
     rows = ["| metric | out of fold | test |", "| --- | --- | --- |"]
-    for name, value in manifest.out_of_fold.metrics.items():
-        expected = _long(manifest.out_of_fold.auc) if name == "auc" else f"{value:.3f}"
-        found = _long(test.metrics[name]) if test else "not opened"
-        rows.append(f"| {scored(METRICS[name].header, manifest.split)} | {expected} | {found} |")
+    out_of_fold = manifest.out_of_fold
+    intervals = {"auc": out_of_fold.auc, out_of_fold.metric: out_of_fold.interval}
+    for name in dict.fromkeys((out_of_fold.metric, *out_of_fold.metrics)):
+        metric = metric_named(name)
+        expected = _long(intervals[name]) if name in intervals else f"{out_of_fold.metrics[name]:.3f}"
+        found = "not opened"
+        if metric.is_cost:
+            found = "the same"
+        elif test:
+            found = _long(test.metrics[name]) if name in test.metrics else "not computed"
+        searched = "" if name != out_of_fold.metric or name == "auc" else ", by which it was chosen"
+        rows.append(f"| {scored(metric.header, manifest.split)}{searched} | {expected} | {found} |")
     warning = (
         "\n\nThe out-of-fold numbers are those of a trial that was selected by them; they are too high."
         if manifest.is_single_trial
         else ""
     )
-    return "\n".join(rows) + warning
+    return "\n".join(rows) + (_ORDER if manifest.is_ordinal else "") + warning
 
 
 def _caveats(manifest: Manifest) -> str:

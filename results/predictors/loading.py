@@ -22,7 +22,6 @@ from results.run.registered_objects import require_registered
 from results.run.run_folder import RunFolder
 from results.run.source_trials import source_record, source_search
 from trainables.common.types import FloatArray, IntArray
-from trainables.config.tasks import task_named
 from trainables.config.trial_config import TrialConfig, decode
 from trainables.data.patches import PatchSet, open_patch_set
 from trainables.inference.finished_trials import FinishedTrial, ImageFormat, SharedBackbones
@@ -54,7 +53,7 @@ class OpenedModel:
     def inputs(self, rows: IntArray) -> ModelInputs:
         """Return the module's inputs for rows of the patch set that take part in the task."""
         needs = self.module.members.needs
-        return inputs_of_rows(self.patch_set, task_named(self.search.task), rows, needs)
+        return inputs_of_rows(self.patch_set, self.search.task_definition, rows, needs)
 
 
 def open_model(
@@ -163,7 +162,7 @@ def _predict_each(
     nets = {number: config for number, config in configs.items() if number not in found}
     if nets:
         module = _backbone_modules(run, patch_set, nets, classes=classes)
-        inputs = inputs_of_rows(patch_set, task_named(search.task), rows, module.needs)
+        inputs = inputs_of_rows(patch_set, search.task_definition, rows, module.needs)
         by_net = _in_batches(module, inputs, axis=1)
         found |= dict(zip(nets, by_net, strict=True))
     return np.stack([found[number] for number in configs])

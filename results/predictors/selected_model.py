@@ -15,6 +15,8 @@ from results.scores.calibration import Platt
 from results.scores.decision_rule import DecisionRule, fit_decision_rule
 from results.scores.fold_scores import out_of_fold_metrics
 from results.scores.interval import Interval
+from results.scores.metric_interval import metric_interval
+from results.scores.ranking import Objectives, objectives_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,15 +29,19 @@ class SelectedModel:
         classes: Class names.
         fitted: Combination rule of the members.
         rule: Calibrations and thresholds.
-        auc: Mean fold AUC with its 95 % interval. Nested for an ensemble; for a trial it is the score that it
-            was selected by, and so too high.
-        metrics: Value of every metric in `METRICS`, out of fold.
+        auc: Mean fold AUC with its 95 % interval. Nested for an ensemble; of a trial, which was selected by
+            its score, scores are too high.
+        metrics: Value of every metric in `STANDARD`, and of those that the search optimises or requires
+            something of, out of fold.
+        objectives: What the search optimises and requires.
+        value: The main metric with its 95 % interval.
         is_trial: True for a single trial.
         split: Name of the kind of split, which its scores carry.
         is_refitted: Its members predict with models trained on the whole training part; calibration,
             threshold and scores are those of the fold models.
         refit_digest: Digest of the refitted weights; None for fold models. Two refits of a trial differ in
             it.
+        is_ordinal: True where the classes are in an order of degree.
     """
 
     name: str
@@ -46,9 +52,12 @@ class SelectedModel:
     auc: Interval
     metrics: dict[str, float]
     is_trial: bool
+    objectives: Objectives
+    value: Interval
     split: SplitName = GROUPED
     is_refitted: bool = False
     refit_digest: str | None = None
+    is_ordinal: bool = False
 
     @property
     def calibration(self) -> Platt | None:
@@ -101,7 +110,10 @@ def resolve_model(
         auc=Interval(nested.auc, nested.auc_low, nested.auc_high),
         metrics=dict(nested.metrics),
         is_trial=False,
+        objectives=objectives_of(run.search()),
+        value=nested.interval,
         split=found.split,
+        is_ordinal=run.search().task_definition.is_ordinal,
     )
 
 
@@ -114,16 +126,24 @@ def has_classical_member(run: RunFolder, trials: Sequence[int]) -> bool:
 def _single(run: RunFolder, number: int) -> SelectedModel:
     _check_weights(run, number)
     search, out_of_fold = run.search(), run.out_of_fold(number)
+    objectives, record = objectives_of(search), run.record(number)
+    costs = {} if record is None else {name: record.values.get(name) for name in objectives.costs}
     return SelectedModel(
         name=f"trial {number}",
         trials=(number,),
         classes=search.classes,
         fitted=WeightedMean(weights=(1.0,)),
-        rule=fit_decision_rule(out_of_fold),
+        rule=fit_decision_rule(out_of_fold, searched=objectives.metrics),
         auc=auc_interval(out_of_fold),
-        metrics=out_of_fold_metrics(out_of_fold),
+        metrics=out_of_fold_metrics(out_of_fold, objectives)
+        | {name: value for name, value in costs.items() if value is not None},
         is_trial=True,
+        objectives=objectives,
+        value=metric_interval(
+            out_of_fold, objectives.metrics[0], objectives.metrics, seed=search.request.seed
+        ),
         split=search.split_name,
+        is_ordinal=search.task_definition.is_ordinal,
     )
 
 

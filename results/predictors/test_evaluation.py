@@ -3,8 +3,8 @@
 import datetime
 import html
 import uuid
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,14 +18,17 @@ from results.predictors.selected_model import SelectedModel, resolve_model
 from results.run.run_folder import RunFolder
 from results.run.split_labels import GROUPED, SplitName, caption_of, scored
 from results.run.test_accesses import TestAccess, read_accesses, record_access, sealed_digest
-from results.scores.auc_interval import fixed_model_auc_interval
 from results.scores.bootstrap import bootstrap_interval
 from results.scores.calibration import calibration_slope
 from results.scores.cross_fitting import fewest_patients
-from results.scores.decision_intervals import average_precision_interval, decision_intervals
+from results.scores.decision_intervals import decision_intervals
+from results.scores.decision_rule import BALANCED
+from results.scores.decisions import check_predictions, confusion, decisions
 from results.scores.interval import Interval
 from results.scores.leaderboard import few_patients_warning
-from results.scores.metrics import METRICS, check_predictions, confusion, decisions, majority_baseline
+from results.scores.metric import Metric
+from results.scores.metric_interval import fixed_model_interval
+from results.scores.metrics import STANDARD, majority_baseline, metric_named
 from results.tables import csv_text, result_table
 from trainables.common.frozen import FrozenModel
 from trainables.common.types import FloatArray, IntArray
@@ -34,6 +37,8 @@ if TYPE_CHECKING:  # it takes a second to import, and the command line has no us
     import pandas as pd
 
 Predictor = Callable[[IntArray], FloatArray]
+
+_WIDTH: Final = 64  # characters of a terminal of 80 that names of classes may take beside their table
 
 
 class TestEvaluation(FrozenModel):
@@ -44,6 +49,8 @@ class TestEvaluation(FrozenModel):
         trials: Trial numbers of its members.
         threshold: Smallest calibrated positive probability that was called positive.
         thresholds: Metric -> the threshold at which it is shown, where that is another one.
+        best_for: Name of the metric that `threshold` was chosen for.
+        objectives: Names of the metrics that the search optimises, the main one first.
         refit_digest: Digest of the refitted weights that were scored; None for fold models.
         opening: Number of this opening of these sealed patients, over all runs in the store, from 1; only
             the first one tests a model that was chosen without the test part.
@@ -53,13 +60,15 @@ class TestEvaluation(FrozenModel):
         fewest_patients: Number of patients of the smallest class; None in files of earlier versions.
         calibration_slope: Slope that the calibrated logits still need, 1 if they are right; None beyond two
             classes, where the classes are separated, and in files of earlier versions.
-        metrics: Every metric of `METRICS` with its 95 % interval over patients.
+        metrics: Every metric of `STANDARD`, and those that the search optimises or requires something of but
+            for costs, each with its 95 % interval over patients.
         expected: The same metrics out of fold, as they were known before the opening.
         baseline: The same metrics of a model that knows the class shares of the training part and nothing
             else.
         confusion: Counts; rows are the true class, columns the decided one.
         split: Name of the kind of split; with a `naive split` patients of the test part lie in the folds, so
             that scores are too high.
+        is_ordinal: True where the classes are in an order of degree.
     """
 
     __test__: ClassVar[bool] = False  # not a test case, whatever pytest makes of the name
@@ -69,6 +78,8 @@ class TestEvaluation(FrozenModel):
     classes: tuple[str, ...]
     threshold: float
     thresholds: dict[str, float] = Field(default_factory=dict)
+    best_for: str = BALANCED
+    objectives: tuple[str, ...] = ("auc",)
     refit_digest: str | None = None
     opening: int
     images: int
@@ -81,6 +92,7 @@ class TestEvaluation(FrozenModel):
     baseline: dict[str, float]
     confusion: tuple[tuple[int, ...], ...]
     split: SplitName = GROUPED
+    is_ordinal: bool = False
 
     def as_frame(self) -> "pd.DataFrame":
         """Return a row for each metric: on the test part with its interval, out of fold, and by majority."""
@@ -206,6 +218,8 @@ def score_test(
         classes=model.classes,
         threshold=model.threshold,
         thresholds=dict(model.rule.thresholds),
+        best_for=model.rule.best_for,
+        objectives=model.objectives.metrics,
         refit_digest=model.refit_digest,
         opening=opening,
         images=len(labels),
@@ -215,9 +229,10 @@ def score_test(
         calibration_slope=calibration_slope(labels, probabilities) if classes == 2 else None,
         metrics=_intervals(model, labels, probabilities, groups, seed),
         expected=model.metrics,
-        baseline=majority_baseline(labels, classes, shares=training_shares),
+        baseline=majority_baseline(labels, classes, shares=training_shares, also=_asked(model)),
         confusion=tuple(map(tuple, confusion(labels, decided, classes).tolist())),
         split=model.split,
+        is_ordinal=model.is_ordinal,
     )
 
 
@@ -237,8 +252,8 @@ def evaluation_as_csv(evaluation: TestEvaluation) -> str:
                 "test": found.estimate,
                 "test_low": found.low,
                 "test_high": found.high,
-                "out_of_fold": evaluation.expected[name],
-                "majority": evaluation.baseline[name],
+                "out_of_fold": evaluation.expected.get(name),
+                "majority": evaluation.baseline.get(name),
                 "split": evaluation.split,
             }
             for name, found in evaluation.metrics.items()
@@ -252,37 +267,35 @@ def evaluation_table(evaluation: TestEvaluation) -> RenderableType:
     return Group(_metric_table(evaluation), _confusion_table(evaluation))
 
 
+def _asked(model: SelectedModel) -> list[Metric]:
+    """What tables show besides `STANDARD`, but for costs; the main metric first."""
+    return [metric_named(name) for name in model.objectives.shown]
+
+
 def _intervals(
     model: SelectedModel, labels: IntArray, probabilities: FloatArray, groups: NDArray[Any], seed: int
 ) -> dict[str, Interval]:
-    """Every metric with its interval, in the order of `METRICS`."""
-    found = {
-        "auc": fixed_model_auc_interval(labels, probabilities, groups),
-        "average_precision": average_precision_interval(labels, probabilities, groups),
-        **{name: _bootstrapped(name, labels, probabilities, groups, seed) for name in ("log_loss", "brier")},
-    }
-    by_threshold: dict[float, dict[str, Interval]] = {}
-    for name, metric in METRICS.items():
-        if metric.needs_threshold:
-            threshold = model.rule.threshold_of(name)
-            if threshold not in by_threshold:
-                decided = decisions(probabilities, threshold)
-                by_threshold[threshold] = decision_intervals(
-                    labels, decided, groups, classes=len(model.classes), seed=seed
-                )
-            found[name] = by_threshold[threshold][name]
-    return {name: found[name] for name in METRICS}
+    """Every metric with its interval: those that the search optimises first, then those of `STANDARD`."""
+    found, by_threshold = dict[str, Interval](), dict[float, IntArray]()
+    for metric in {one.name: one for one in (*_asked(model), *STANDARD.values())}.values():
+        if not metric.judges_decisions:
+            found[metric.name] = _of_probabilities(metric, labels, probabilities, groups, seed)
+            continue
+        threshold = model.rule.threshold_of(metric.name)
+        decided = by_threshold.setdefault(threshold, decisions(probabilities, threshold))
+        found |= decision_intervals(
+            labels, decided, groups, classes=len(model.classes), seed=seed, metrics=[metric]
+        )
+    return found
 
 
-def _bootstrapped(
-    name: str, labels: IntArray, probabilities: FloatArray, groups: NDArray[Any], seed: int
+def _of_probabilities(
+    metric: Metric, labels: IntArray, probabilities: FloatArray, groups: NDArray[Any], seed: int
 ) -> Interval:
-    """Interval of a mean over images, such as the log loss, over resampled patients."""
+    if metric.name not in ("log_loss", "brier"):
+        return fixed_model_interval(metric, labels, probabilities, groups)
     by_image = np.array(
-        [
-            METRICS[name].function(labels[index : index + 1], probabilities[index : index + 1])
-            for index in range(len(labels))
-        ]
+        [metric(labels[index : index + 1], probabilities[index : index + 1]) for index in range(len(labels))]
     )
     return bootstrap_interval(groups, lambda counts: counts @ by_image / counts.sum(axis=1), seed=seed)
 
@@ -295,16 +308,21 @@ def _metric_table(evaluation: TestEvaluation) -> Table:
     for header in ("metric", "test [95 %]", "out of fold", "majority"):
         table.add_column(header, no_wrap=True, justify="left" if header == "metric" else "right")
     for name, found in evaluation.metrics.items():
-        expected, baseline = evaluation.expected[name], evaluation.baseline[name]
-        header = scored(METRICS[name].header, evaluation.split)
-        table.add_row(header, str(found), f"{expected:.2f}", f"{baseline:.2f}")
+        metric, expected = metric_named(name), evaluation.expected.get(name)
+        table.add_row(
+            scored(metric.header, evaluation.split),
+            found.text(metric.digits),
+            metric.text(expected),
+            metric.text(evaluation.baseline.get(name)),
+            style="bold" if name == evaluation.objectives[0] else None,
+        )
     first = (
         "The first look at these patients."
         if evaluation.opening == 1
         else f"Look number {evaluation.opening} at these patients, over all runs in the store."
     )
     threshold = (
-        f"Decisions at {evaluation.threshold:.3f}, F1 and F2 at their own thresholds. "
+        f"Decisions at {evaluation.threshold:.3f}, {_said_of_thresholds(evaluation)}. "
         if len(evaluation.classes) == 2
         else ""
     )
@@ -314,6 +332,15 @@ def _metric_table(evaluation: TestEvaluation) -> Table:
     caption = f"{threshold}{first} Intervals are over patients. {calibrated}{warning}".strip()
     table.caption = caption_of(caption, evaluation.split)
     return table
+
+
+def _said_of_thresholds(evaluation: TestEvaluation) -> str:
+    """Which metrics are shown at other thresholds, and what the model's own is best for."""
+    own = [metric_named(name).header for name in evaluation.thresholds if name != evaluation.best_for]
+    names = " and ".join([", ".join(own[:-1]), own[-1]] if len(own) > 1 else own)
+    others = f"{names} at {'their own thresholds' if len(own) > 1 else 'its own threshold'}" if own else ""
+    best = "" if evaluation.best_for == BALANCED else f"best for {metric_named(evaluation.best_for).header}"
+    return ", ".join(part for part in (best, others) if part)
 
 
 def _title(evaluation: TestEvaluation) -> str:
@@ -327,9 +354,22 @@ def _title(evaluation: TestEvaluation) -> str:
 
 def _confusion_table(evaluation: TestEvaluation) -> Table:
     table = result_table(padding=(0, 1))
+    rows, columns = _labels_that_fit(evaluation.classes)
     table.add_column("true \\ called", no_wrap=True)
-    for name in evaluation.classes:
+    for name in columns:
         table.add_column(name, justify="right", no_wrap=True)
-    for name, row in zip(evaluation.classes, evaluation.confusion, strict=True):
+    for name, row in zip(rows, evaluation.confusion, strict=True):
         table.add_row(name, *map(str, row))
+    if evaluation.is_ordinal:
+        table.caption = "The classes are in an order: the further from the diagonal, the worse."
     return table
+
+
+def _labels_that_fit(classes: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Labels of rows and columns: the class names, or numbers for columns that would not fit the terminal."""
+    width = max(map(len, classes)) + sum(len(name) + 3 for name in classes)
+    if width <= _WIDTH:
+        return list(classes), list(classes)
+    return [f"{place} {name}" for place, name in enumerate(classes, 1)], [
+        str(place) for place in range(1, len(classes) + 1)
+    ]

@@ -13,8 +13,10 @@ from results.errors import RunError
 from results.run.records import OutOfFold
 from results.run.run_folder import RunFolder
 from results.run.split_labels import GROUPED, SplitName, caption_of, scored
-from results.scores.decision_rule import cross_fit, fit_decision_rule
-from results.scores.metrics import check_predictions, confusion, decision_scores, decisions
+from results.scores.decision_rule import BALANCED, DecisionRule, cross_fit, fit_decision_rule
+from results.scores.decisions import check_predictions, confusion, decisions
+from results.scores.metrics import decision_scores, metric_named
+from results.scores.ranking import objectives_of
 from results.tables import csv_text, result_table
 from trainables.common.types import FloatArray, IntArray
 
@@ -61,11 +63,13 @@ class Sweep:
         model: Name of the model, such as `ensemble average` or `trial 7`.
         positive: Name of the positive class.
         decisions: Decisions by ascending threshold.
+        best_for: Name of the metric that the model's threshold was chosen for.
     """
 
     model: str
     positive: str
     decisions: tuple[Decision, ...]
+    best_for: str = BALANCED
 
 
 def sweep(
@@ -125,13 +129,16 @@ def sweep_of(run: RunFolder, *, ensemble: str = BEST, trial: int | None = None) 
         )
     if trial is not None:
         predictions = run.out_of_fold(trial)
-        name, chosen = f"trial {trial}", fit_decision_rule(predictions).threshold
+        name, rule = f"trial {trial}", fit_decision_rule(predictions, searched=search.metrics)
     else:
-        predictions, name, chosen = _of_ensemble(run, ensemble)
+        predictions, name, rule = _of_ensemble(run, ensemble)
     found = sweep(
-        predictions.labels, cross_fit(predictions).probabilities, chosen=chosen, split=search.split_name
+        predictions.labels,
+        cross_fit(predictions, metrics=()).probabilities,
+        chosen=rule.threshold,
+        split=search.split_name,
     )
-    return Sweep(name, search.classes[1], tuple(found))
+    return Sweep(name, search.classes[1], tuple(found), rule.best_for)
 
 
 def sweep_as_json(swept: Sweep) -> list[dict[str, Any]]:
@@ -156,21 +163,36 @@ def sweep_table(swept: Sweep) -> Table:
     for decision in swept.decisions:
         table.add_row(*_cells(decision), style="bold" if decision.is_chosen else None)
     table.caption = caption_of(
-        "* the model's own threshold: of those within one standard error of the best balanced accuracy, the "
-        "nearest to the share of positives. Found and missed are positives, alarms and passed negatives. No "
-        "probability was calibrated on its own fold.",
+        f"* the model's own threshold: {_said_of(swept.best_for)}. Found and missed are "
+        "positives, alarms and passed negatives. No probability was calibrated on its own fold.",
         split,
     )
     return table
 
 
-def _of_ensemble(run: RunFolder, name: str) -> tuple[OutOfFold, str, float]:
-    ensemble = read_ensemble(run, name)
-    pool = align({number: run.out_of_fold(number) for number in ensemble.pool})
+def _said_of(best_for: str) -> str:
+    if best_for != BALANCED:
+        return f"the best one for {metric_named(best_for).header}"
+    return (
+        "of those within one standard error of the best balanced accuracy, the nearest to the share of "
+        "positives"
+    )
+
+
+def _of_ensemble(run: RunFolder, name: str) -> tuple[OutOfFold, str, DecisionRule]:
+    ensemble, objectives = read_ensemble(run, name), objectives_of(run.search())
+    records = {number: run.record(number) for number in ensemble.pool}
+    costs = {
+        number: {own: record.values[own] for own in objectives.costs if own in record.values}
+        for number, record in records.items()
+        if record is not None
+    }
+    trials = {number: run.out_of_fold(number) for number in ensemble.pool}
+    pool = align(trials, objectives=objectives, costs=costs)
     predictions = nested_predictions(
         pool, ensemble.method, max_members=ensemble.max_members or len(ensemble.trials), seed=ensemble.seed
     )
-    return predictions, f"ensemble {ensemble.method}", ensemble.threshold
+    return predictions, f"ensemble {ensemble.method}", ensemble.rule
 
 
 def _decision(

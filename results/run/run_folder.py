@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from results.errors import DamagedFileError, RecordExistsError, RunError
 from results.run.records import OutOfFold, SearchRecord, TrialRecord
 from results.run.trial_checks import predictions_fault, record_fault
+from trainables.common.errors import ConfigError
 from trainables.common.files import write_atomically, write_new
 from trainables.common.plain_yaml import PlainYamlError, dump_yaml, load_yaml
 from trainables.common.text import command_text, typed_path
@@ -26,6 +27,10 @@ from trainables.data.patches import PatchSet, open_patch_set
 from trainables.features.locks import held
 
 _BAD_ZIP: Final = (zipfile.BadZipFile, zlib.error)
+_NOT_A_RECORD: Final = (
+    *(PlainYamlError, ValidationError, ConfigError),
+    *(ValueError, KeyError, TypeError, AttributeError),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +138,7 @@ class RunFolder:
                 f"{self.path} is not a run folder: it holds no search.yaml, which a search writes before its "
                 "first trial; name another folder, or latest"
             ) from error
-        except (PlainYamlError, ValidationError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except _NOT_A_RECORD as error:
             reason = str(error).splitlines()[0]
             raise RunError(f"{self.search_file} cannot be read: {reason}; was it edited by hand?") from error
 
@@ -185,7 +190,7 @@ class RunFolder:
             first = error.errors()[0]
             place = ".".join(map(str, first["loc"]))
             raise self._damaged(number, "record.json", f"{place}: {first['msg']}".strip(": ")) from error
-        fault = record_fault(record, number, self._metric())
+        fault = record_fault(record, number, self._search_if_readable())
         if fault is not None:
             raise self._damaged(number, "record.json", fault)
         return record
@@ -292,11 +297,12 @@ class RunFolder:
         return sorted(int(name) for name in names if name.isascii() and name.isdigit() and _is_own(name))
 
     def _predictions_file(self, number: int) -> Path:
+        """Out-of-fold predictions of one trial, written before its record."""
         return self.trial(number) / "oof.npz"
 
-    def _metric(self) -> str | None:
+    def _search_if_readable(self) -> SearchRecord | None:
         try:
-            return self.search().metric
+            return self.search()
         except RunError:
             return None
 

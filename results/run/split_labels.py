@@ -20,13 +20,13 @@ def scored(header: str, split: SplitName) -> str:
     return f"{header} ({split})" if split == NAIVE else header
 
 
-def interval_header(split: SplitName) -> str:
-    """Return the header of a column of AUCs with intervals, narrow enough for 80 columns.
+def interval_header(split: SplitName, metric: str = "AUC") -> str:
+    """Return the header of a column of scores with intervals, narrow enough for 80 columns.
 
     >>> interval_header("grouped split"), interval_header("naive split")
     ('AUC [95 %]', 'AUC (naive split)\\n[95 %]')
     """
-    return "AUC [95 %]" if split == GROUPED else f"{scored('AUC', split)}\n[95 %]"
+    return f"{metric} [95 %]" if split == GROUPED else f"{scored(metric, split)}\n[95 %]"
 
 
 def caption_of(caption: str, split: SplitName) -> str:

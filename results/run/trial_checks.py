@@ -1,34 +1,39 @@
 """Checks of a trial's files when they are read: what a disk, a copy or a hand may have done to them."""
 
-from types import MappingProxyType
 from typing import Final
 
 import numpy as np
 
-from results.run.records import OutOfFold, TrialRecord
+from results.run.records import OutOfFold, SearchRecord, TrialRecord
 
-# Metrics that do not lie in [0, 1].
-_RANGES: Final = MappingProxyType({"mcc": (-1.0, 1.0), "log_loss": (0.0, np.inf)})
 _SUM_TOLERANCE: Final = 1e-3  # of the probabilities of an image, in single precision
 
 
-def record_fault(record: TrialRecord, number: int, metric: str | None) -> str | None:
+def record_fault(record: TrialRecord, number: int, search: SearchRecord | None) -> str | None:
     """Return what is wrong with a record, as the end of a sentence; None if nothing is.
 
     Args:
         record: The record.
         number: Number of the trial whose folder it lies in.
-        metric: Metric that the search optimises; None if it is not known.
+        search: Request and facts of the search, which knows the ranges of its metrics; None if it is lost.
     """
     if record.number != number:
         return f"it is the record of trial {record.number}"
-    if metric is not None and record.value is not None:
-        low, high = _RANGES.get(metric, (0.0, 1.0))
-        if not low <= record.value <= high:
-            return f"its value {record.value:g} cannot be: {metric} lies between {low:g} and {high:g}"
+    if search is not None:
+        main = {} if record.value is None else {search.metric: record.value}
+        for metric, value in {**record.values, **main}.items():
+            low, high = _range(search, metric)
+            if not low <= value <= high:
+                return f"its value {value:g} cannot be: {metric} lies between {low:g} and {high:g}"
     if record.state == "complete" and record.fold_metrics and record.value is None:
         return "it is complete and has no value"
     return None
+
+
+def _range(search: SearchRecord, metric: str) -> tuple[float, float]:
+    """Smallest and largest possible value of a metric, as the search knew it when it began."""
+    low, high = search.ranges.get(metric, (None, None))
+    return -np.inf if low is None else low, np.inf if high is None else high
 
 
 def predictions_fault(found: OutOfFold) -> str | None:

@@ -1,4 +1,4 @@
-"""Influence of each patient on the mean fold AUC: the basis of its variance, and of all comparisons.
+"""Influence of each patient on the mean fold AUC, the basis of its variance.
 
 The influence of an image is how far its placement among the images of the other class lies from the AUC.
 Images of a patient are correlated, so their influences are added up, and patients are what varies.
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from results.run.records import OutOfFold
-from results.scores.metrics import scored_classes
+from results.scores.decisions import scored_classes
 from trainables.common.errors import DataError
 from trainables.common.types import FloatArray, IntArray
 
@@ -44,17 +44,6 @@ def auc_influences(predictions: OutOfFold) -> FloatArray:
     number = int(patients.max()) + 1
     correction = np.sqrt(number / (number - 1)) if number > 1 else 1.0
     return np.bincount(patients, weights=by_image, minlength=number) * correction
-
-
-def stacked_influences(trials: list[OutOfFold]) -> FloatArray:
-    """Return the influences of several trials on the same images, shape (trials, patients).
-
-    Raises:
-        DataError: If two trials do not hold the same images in the same folds.
-    """
-    for other in trials[1:]:
-        check_same_images(trials[0], other)
-    return np.stack([auc_influences(one) for one in trials])
 
 
 def check_same_images(first: OutOfFold, second: OutOfFold) -> None:

@@ -25,8 +25,9 @@ from numpy.typing import NDArray
 from results.run.records import OutOfFold
 from results.scores.auc_influence import auc_influences, fold_parts
 from results.scores.cross_fitting import fewest_patients
+from results.scores.decisions import scored_classes
 from results.scores.interval import QUANTILE, Interval
-from results.scores.metrics import mean_fold_auc, scored_classes
+from results.scores.metrics import mean_fold_auc
 from trainables.common.types import FloatArray, IntArray
 
 FOLD_CORRELATION: Final = 0.75  # share of Nadeau and Bengio's correction; see the module's text

@@ -15,8 +15,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from results.scores.decisions import scored_classes
 from results.scores.interval import Interval
-from results.scores.metrics import scored_classes
 from trainables.common.errors import OneClassError
 from trainables.common.types import FloatArray, IntArray
 

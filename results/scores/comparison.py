@@ -1,9 +1,9 @@
 """Comparisons of many models on the same patients, with one stated confidence for all of them together.
 
-Differences are judged by the patients' influences on the AUC, so that models that are right and wrong on the
-same patients are told apart more easily, and their variance covers other training parts (see
-`auc_interval`). The distribution of the largest difference of all comes from random weights on the patients,
-the same for all models.
+Differences are judged by the patients' influences on the metric that the search optimises, so that models
+that are right and wrong on the same patients are told apart more easily, and their variance covers other
+training parts (see `auc_interval`). The distribution of the largest difference of all comes from random
+weights on the patients, the same for all models.
 
 Source:
     Hansen, Lunde and Nason (2011), "The model confidence set", Econometrica 79:453; Hothorn, Bretz and
@@ -16,17 +16,20 @@ from typing import Final
 import numpy as np
 
 from results.run.records import OutOfFold
-from results.scores.auc_influence import stacked_influences
 from results.scores.auc_interval import fold_inflation
+from results.scores.fold_scores import objective_value_of
+from results.scores.influence import stacked_influences
 from results.scores.interval import LEVEL, Interval
-from results.scores.metrics import mean_fold_auc
+from results.scores.ranking import BY_AUC, Objectives
 from trainables.common.types import FloatArray
 
 _DRAWS: Final = 2000
 _NOTHING: Final = 1e-12  # a standard error below this is that of equal predictions
 
 
-def confidence_set(trials: Sequence[OutOfFold], *, seed: int) -> tuple[bool, ...]:
+def confidence_set(
+    trials: Sequence[OutOfFold], *, seed: int, objectives: Objectives = BY_AUC
+) -> tuple[bool, ...]:
     """Return for each trial whether it may be the best: the model confidence set at 95 %.
 
     As long as the trials differ by more than chance allows, the worst is taken out. All trials that are
@@ -35,56 +38,61 @@ def confidence_set(trials: Sequence[OutOfFold], *, seed: int) -> tuple[bool, ...
     Args:
         trials: Out-of-fold predictions on the same images; at least one.
         seed: Random seed of the weights.
+        objectives: What the search optimises; trials are compared by its first metric.
 
     Raises:
         DataError: If two trials do not hold the same images in the same folds.
     """
-    influences = stacked_influences(list(trials))
-    areas = np.array([_area(one) for one in trials])
+    sign = 1.0 if objectives.main.higher_is_better else -1.0
+    influences = sign * stacked_influences(trials, objectives)
+    merits = sign * np.array([_value(one, objectives) for one in trials])
     widening = np.sqrt(fold_inflation(trials[0].folds))
     noise = _weights(influences.shape[1], seed) @ influences.T  # (draws, trials)
-    kept = np.arange(len(areas))
+    kept = np.arange(len(merits))
     while len(kept) > 1:
         apart = influences[kept].mean(axis=0) - influences[kept]
         errors = np.sqrt((apart**2).sum(axis=1))
         own = noise[:, kept].mean(axis=1, keepdims=True) - noise[:, kept]
         largest = _standardised(own, errors).max(axis=1)
-        deficits = _standardised(areas[kept].mean() - areas[kept], errors * widening)
+        deficits = _standardised(merits[kept].mean() - merits[kept], errors * widening)
         worst = int(deficits.argmax())
         if deficits[worst] <= np.quantile(largest, LEVEL):
             break
         kept = np.delete(kept, worst)
-    return tuple(bool(index in kept) for index in range(len(areas)))
+    return tuple(bool(index in kept) for index in range(len(merits)))
 
 
-def differences_to(reference: OutOfFold, others: Sequence[OutOfFold], *, seed: int) -> list[Interval]:
-    """Return each AUC minus that of a reference, with intervals that hold all together in 95 % of data sets.
+def differences_to(
+    reference: OutOfFold, others: Sequence[OutOfFold], *, seed: int, objectives: Objectives = BY_AUC
+) -> list[Interval]:
+    """Return each value minus that of a reference; their intervals hold together in 95 % of data sets.
 
     Args:
         reference: Out-of-fold predictions that the others are compared with.
         others: Out-of-fold predictions on the same images; may be none.
         seed: Random seed of the weights.
+        objectives: What the search optimises; its first metric is compared.
 
     Raises:
         DataError: If two do not hold the same images in the same folds.
     """
     if not others:
         return []
-    influences = stacked_influences([reference, *others])
+    influences = stacked_influences([reference, *others], objectives)
     apart = influences[1:] - influences[0]
     errors = np.sqrt((apart**2).sum(axis=1))
     noise = _weights(influences.shape[1], seed) @ apart.T
     largest = np.abs(_standardised(noise, errors)).max(axis=1)
     margins = np.quantile(largest, LEVEL) * errors * np.sqrt(fold_inflation(reference.folds))
-    base = _area(reference)
+    base, values = _value(reference, objectives), [_value(one, objectives) for one in others]
     return [
-        Interval(area - base, area - base - margin, area - base + margin)
-        for area, margin in zip(map(_area, others), margins.tolist(), strict=True)
+        Interval(value - base, value - base - margin, value - base + margin)
+        for value, margin in zip(values, margins.tolist(), strict=True)
     ]
 
 
-def _area(predictions: OutOfFold) -> float:
-    return float(mean_fold_auc(predictions.labels, predictions.probabilities, predictions.folds))
+def _value(predictions: OutOfFold, objectives: Objectives) -> float:
+    return objective_value_of(predictions, objectives.metrics[0], objectives)
 
 
 def _weights(patients: int, seed: int) -> FloatArray:

@@ -11,14 +11,17 @@ Source:
     ECIR.
 """
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from results.scores.auc_interval import cluster_size
+from results.scores.decisions import confusion, scored_classes
 from results.scores.interval import QUANTILE, Interval
-from results.scores.metrics import METRICS, average_precision, confusion, scored_classes
+from results.scores.metric import Metric
+from results.scores.metrics import STANDARD, average_precision
 from trainables.common.types import FloatArray, IntArray
 
 _DRAWS: Final = 2000
@@ -67,9 +70,16 @@ def effective_number(is_right: NDArray[np.bool_], groups: NDArray[Any]) -> float
 
 
 def decision_intervals(
-    labels: IntArray, decided: IntArray, groups: NDArray[Any], *, classes: int, seed: int
+    labels: IntArray,
+    decided: IntArray,
+    groups: NDArray[Any],
+    *,
+    classes: int,
+    seed: int,
+    metrics: Iterable[Metric] = tuple(STANDARD.values()),
+    inflation: float = 1.0,
 ) -> dict[str, Interval]:
-    """Return every metric that judges decisions with its 95 % interval.
+    """Return metrics that judge decisions with their 95 % intervals.
 
     Args:
         labels: Class indices, shape (images,).
@@ -77,20 +87,23 @@ def decision_intervals(
         groups: Patient of each image, shape (images,).
         classes: Number of classes.
         seed: Random seed of the drawn matrices.
+        metrics: Metrics; those that do not judge decisions are left out.
+        inflation: Factor by which a variance is larger than that of a model that stays as it is; see
+            `fold_inflation`.
     """
     matrix = confusion(labels, decided, classes)
-    drawn = _drawn_matrices(labels, decided, groups, classes, seed)
+    drawn = _drawn_matrices(labels, decided, groups, classes, seed, inflation)
     found = {}
-    for name, metric in METRICS.items():
-        if metric.needs_threshold:
-            estimate = float(metric.function(matrix))
+    for metric in metrics:
+        if metric.judges_decisions:
+            name, estimate = metric.name, float(metric(matrix))
             counted = _SHARES[name](labels, decided) if classes == 2 and name in _SHARES else None
             if counted is not None and counted[0].any():
                 base, is_right = counted
-                number = effective_number(is_right[base], groups[base])
+                number = effective_number(is_right[base], groups[base]) / inflation
                 found[name] = wilson_interval(estimate, number)
             else:
-                found[name] = _middle(estimate, metric.function(drawn))
+                found[name] = _middle(estimate, metric(drawn))
     return found
 
 
@@ -117,7 +130,12 @@ _SHARES: Final = {
 
 
 def _drawn_matrices(
-    labels: IntArray, decided: IntArray, groups: NDArray[Any], classes: int, seed: int
+    labels: IntArray,
+    decided: IntArray,
+    groups: NDArray[Any],
+    classes: int,
+    seed: int,
+    inflation: float,
 ) -> FloatArray:
     """Confusion matrices drawn for each true class that has images, shape (draws, classes, classes)."""
     random = np.random.default_rng(seed)
@@ -125,7 +143,7 @@ def _drawn_matrices(
     for label in np.unique(labels):
         own = labels == label
         counts = np.bincount(decided[own], minlength=classes)
-        number = effective_number(decided[own] == label, groups[own])
+        number = effective_number(decided[own] == label, groups[own]) / inflation
         shares = random.dirichlet(counts * number / own.sum() + _IMAGINED / classes, size=_DRAWS)
         drawn[:, label] = shares * own.sum()
     return drawn

@@ -1,9 +1,11 @@
 """The decision rule of a model: calibration and thresholds, fitted on out-of-fold predictions.
 
 One function fits it, for trials and ensembles alike; scored is what it gives on parts that it was not fitted
-on.
+on. What a search optimises decides where the model calls an image positive: at the threshold that is best for
+the first of its metrics that has one, else at one of good balanced accuracy.
 """
 
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
@@ -15,18 +17,15 @@ from pydantic import Field, FiniteFloat
 from results.run.records import OutOfFold
 from results.scores.calibration import Platt, fit_platt, log_odds
 from results.scores.cross_fitting import crossfit_parts
-from results.scores.metrics import (
-    METRICS,
-    balanced_accuracy,
-    best_threshold,
-    confusion,
-    decisions,
-    decisions_by_threshold,
-)
+from results.scores.decisions import confusion, decisions, decisions_by_threshold
+from results.scores.metric import Metric
+from results.scores.metrics import METRICS, balanced_accuracy, metric_named
+from trainables.common.errors import UnknownNameError
 from trainables.common.frozen import FrozenModel
 from trainables.common.types import FloatArray, IntArray
 
-OWN_THRESHOLD: Final = ("f1", "f2")  # metrics that are shown at the threshold that is best for them
+OWN_THRESHOLD: Final = ("f1", "f2")  # metrics that are always shown at the threshold that is best for them
+BALANCED: Final = "balanced_accuracy"
 
 
 class DecisionRule(FrozenModel):
@@ -36,13 +35,16 @@ class DecisionRule(FrozenModel):
         calibration: Calibration of a single fold model's positive probability; None beyond two classes.
         mean_calibration: Calibration of the mean of the fold models, which is the model that predicts.
         threshold: Smallest calibrated probability that is called positive; 0.5 beyond two classes.
-        thresholds: Metric of `OWN_THRESHOLD` -> the threshold at which it is shown; empty beyond two classes.
+        thresholds: Metric -> the threshold at which it is shown, for `OWN_THRESHOLD` and the metrics that the
+            search optimises and that have one; empty beyond two classes.
+        best_for: Name of the metric that `threshold` was chosen for.
     """
 
     calibration: Platt | None = None
     mean_calibration: Platt | None = None
     threshold: FiniteFloat = 0.5
     thresholds: dict[str, FiniteFloat] = Field(default_factory=dict)
+    best_for: str = BALANCED
 
     def threshold_of(self, metric: str) -> float:
         """Return the threshold at which a metric is shown."""
@@ -62,41 +64,59 @@ class CrossFitted:
     decided: MappingProxyType[str, IntArray]
 
 
-def fit_decision_rule(predictions: OutOfFold, *, models: int | None = None) -> DecisionRule:
+def deciding_metric(searched: Sequence[str]) -> str:
+    """Return the metric that the threshold of a model is chosen for.
+
+    Args:
+        searched: Names of the metrics that the search optimises, the main one first.
+
+    >>> deciding_metric(("auc",)), deciding_metric(("auc", "f2"))
+    ('balanced_accuracy', 'f2')
+    """
+    return next((name for name in searched if metric_named(name).has_own_threshold), BALANCED)
+
+
+def fit_decision_rule(
+    predictions: OutOfFold, *, models: int | None = None, searched: Sequence[str] = ()
+) -> DecisionRule:
     """Fit calibration and thresholds to out-of-fold predictions.
 
-    The threshold is the one for balanced accuracy; see `balanced_threshold`.
+    The threshold of the model is that of `deciding_metric`; for balanced accuracy see `balanced_threshold`.
 
     Args:
         predictions: Out-of-fold predictions of a trial, or nested ones of an ensemble.
         models: Number of fold models whose mean predicts new images; None takes the number of folds.
+        searched: Names of the metrics that the search optimises, the main one first.
     """
-    if predictions.probabilities.shape[1] != 2:
-        return DecisionRule()
-    labels = predictions.labels
-    calibration = fit_platt(labels, predictions.probabilities)
-    calibrated = calibration.apply(predictions.probabilities)
-    number = len(np.unique(predictions.folds)) if models is None else models
-    return DecisionRule(
-        calibration=calibration,
-        mean_calibration=calibration.for_mean_of(number, float(log_odds(predictions.probabilities).mean())),
-        threshold=balanced_threshold(labels, calibrated),
-        thresholds={name: best_threshold(labels, calibrated, metric=name) for name in OWN_THRESHOLD},
-    )
+    own = [name for name in searched if metric_named(name).has_own_threshold]
+    return _fitted_rule(predictions, models, searched, (*OWN_THRESHOLD, *own, deciding_metric(searched)))
 
 
-def cross_fit(predictions: OutOfFold) -> CrossFitted:
+def cross_fit(
+    predictions: OutOfFold, *, searched: Sequence[str] = (), metrics: Iterable[Metric] | None = None
+) -> CrossFitted:
     """Calibrate and decide each fold by the rule that was fitted on the other folds.
 
     A single fold is cut into parts that take the place of folds; if it has too few patients for that, it is
     not calibrated, and decided at 0.5.
+
+    Args:
+        predictions: Out-of-fold predictions of a trial, or nested ones of an ensemble.
+        searched: Names of the metrics that the search optimises, the main one first.
+        metrics: Metrics that decisions are wanted for; None takes all of `METRICS`. Those that do not judge
+            decisions are left out.
     """
+    wanted = [metric.name for metric in metrics or METRICS.values() if metric.judges_decisions]
     probabilities = predictions.probabilities.astype(np.float64)
-    decided = {name: np.zeros_like(predictions.labels) for name in _DECISION_METRICS}
+    decided = {name: np.zeros_like(predictions.labels) for name in wanted}
+    has_own = {*OWN_THRESHOLD, *(name for name in searched if metric_named(name).has_own_threshold)}
+    needed = {name if name in has_own else deciding_metric(searched) for name in wanted}
     parts = crossfit_parts(predictions)
     for part in np.unique(parts):
         own, others = parts == part, parts != part
-        rule = fit_decision_rule(_only(predictions, others)) if others.any() else DecisionRule()
+        rule = DecisionRule()
+        if others.any():
+            rule = _fitted_rule(_only(predictions, others), 1, searched, needed)
         if rule.calibration is not None:
             probabilities[own] = rule.calibration.apply(predictions.probabilities[own])
         for name, values in decided.items():
@@ -104,7 +124,68 @@ def cross_fit(predictions: OutOfFold) -> CrossFitted:
     return CrossFitted(probabilities, MappingProxyType(decided))
 
 
-_DECISION_METRICS: Final = tuple(name for name, metric in METRICS.items() if metric.needs_threshold)
+def best_threshold(labels: IntArray, probabilities: FloatArray, *, metric: str = BALANCED) -> float:
+    """Return the threshold at which a metric is best; of several, the one nearest 0.5.
+
+    Every distinct set of decisions is tried, through the midpoints between neighbouring scores.
+
+    Args:
+        labels: Class indices, shape (images,).
+        probabilities: Class probabilities in [0, 1], shape (images, classes).
+        metric: Name of a metric that judges decisions.
+
+    Returns:
+        Threshold in [0, 1]; the next number above 1 if calling nothing positive is best and a score is 1.
+        More than two classes are decided without a threshold; the answer is then 0.5.
+
+    Raises:
+        UnknownNameError: If `metric` is not one that judges decisions.
+
+    >>> best_threshold(np.array([0, 0, 1]), np.array([[0.9, 0.1], [0.8, 0.2], [0.7, 0.3]]))
+    0.25
+    """
+    found = metric_named(metric)
+    if not found.judges_decisions:
+        known = [name for name, entry in METRICS.items() if entry.judges_decisions]
+        raise UnknownNameError("threshold metric", metric, known)
+    if probabilities.shape[1] != 2:
+        return 0.5
+    return _best_of(found, *decisions_by_threshold(labels, probabilities))
+
+
+def _fitted_rule(
+    predictions: OutOfFold, models: int | None, searched: Sequence[str], needed: Collection[str]
+) -> DecisionRule:
+    """The rule with the thresholds that are needed, that of `deciding_metric` being the model's."""
+    deciding = deciding_metric(searched)
+    if predictions.probabilities.shape[1] != 2:
+        return DecisionRule(best_for=deciding)
+    labels = predictions.labels
+    calibration = fit_platt(labels, predictions.probabilities)
+    calibrated = calibration.apply(predictions.probabilities)
+    number = len(np.unique(predictions.folds)) if models is None else models
+    swept = decisions_by_threshold(labels, calibrated) if needed else None
+    found = {
+        name: balanced_threshold(labels, calibrated)
+        if name == BALANCED
+        else _best_of(metric_named(name), *swept)
+        for name in dict.fromkeys(needed)
+        if swept is not None
+    }
+    return DecisionRule(
+        calibration=calibration,
+        mean_calibration=calibration.for_mean_of(number, float(log_odds(predictions.probabilities).mean())),
+        threshold=found.get(deciding, 0.5),
+        thresholds={name: value for name, value in found.items() if name in {*OWN_THRESHOLD, *searched}},
+        best_for=deciding,
+    )
+
+
+def _best_of(metric: Metric, thresholds: FloatArray, matrices: IntArray) -> float:
+    """Of ascending thresholds with their confusion matrices the best for a metric, nearest to 0.5."""
+    values = np.asarray(metric(matrices)) * (1 if metric.higher_is_better else -1)
+    best = thresholds[values >= values.max() - 1e-12]
+    return float(best[np.abs(best - 0.5).argmin()])
 
 
 def balanced_threshold(labels: IntArray, probabilities: FloatArray) -> float:

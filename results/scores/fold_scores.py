@@ -1,10 +1,27 @@
-"""Scores of out-of-fold predictions: AUC of each fold and all metrics, each defined once."""
+"""Scores of out-of-fold predictions, each defined once: the only numbers that any table, card or file shows.
+
+What a metric judges decides how the folds are put together, see docs/adr/0017:
+
+- AUC and other metrics of the ranking: the mean over folds of the score within each fold. The scores of two
+  fold models cannot be compared, so they are never pooled.
+- Log loss and Brier score: pooled over all images, each calibrated by what was fitted on the other folds.
+- Decisions: pooled, each image decided at a threshold that was chosen on the other folds: the one that is
+  best for the metric where it is searched (F1 and F2 always), else that of the model.
+"""
+
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from results.run.records import OutOfFold
-from results.scores.decision_rule import cross_fit
-from results.scores.metrics import METRICS, confusion, mean_fold_auc
+from results.scores.decision_rule import CrossFitted, cross_fit
+from results.scores.decisions import confusion
+from results.scores.metric import Metric
+from results.scores.metrics import STANDARD, mean_fold_auc, metric_named
+from results.scores.ranking import BY_AUC, Objectives
+from trainables.common.errors import OneClassError
+from trainables.common.types import FloatArray, IntArray
+from trainables.validation.collapse import is_collapsed
 
 
 def fold_areas(predictions: OutOfFold) -> tuple[float, ...]:
@@ -18,20 +35,93 @@ def fold_areas(predictions: OutOfFold) -> tuple[float, ...]:
     return tuple(areas)
 
 
-def out_of_fold_metrics(predictions: OutOfFold) -> dict[str, float]:
-    """Return all of `METRICS`, the only numbers that any table, card or file shows of these predictions.
+def out_of_fold_metrics(predictions: OutOfFold, objectives: Objectives = BY_AUC) -> dict[str, float]:
+    """Return the metrics of `STANDARD`, and those that a search optimises or requires something of.
 
-    Calibration and thresholds of each fold are fitted on the other folds; F1 and F2 have thresholds of their
-    own.
+    Metrics of cost are not among them: predictions do not hold them.
     """
-    classes, fitted = predictions.probabilities.shape[1], cross_fit(predictions)
-    found = {}
-    for name, metric in METRICS.items():
-        if name == "auc":
-            value = mean_fold_auc(predictions.labels, predictions.probabilities, predictions.folds)
-        elif metric.needs_threshold:
-            value = metric.function(confusion(predictions.labels, fitted.decided[name], classes))
-        else:
-            value = metric.function(predictions.labels, fitted.probabilities)
-        found[name] = float(value)
-    return found
+    return _values(predictions, (*STANDARD, *objectives.shown), objectives.metrics)
+
+
+def objective_values(predictions: OutOfFold, objectives: Objectives) -> dict[str, float]:
+    """Return what a search optimises or requires something of, without metrics of cost.
+
+    Raises:
+        OneClassError: If a metric needs two classes within a fold, and no fold has them.
+    """
+    return _values(predictions, objectives.predicted, objectives.metrics)
+
+
+def objective_value(predictions: OutOfFold, metric: str) -> float:
+    """Return the value of a metric, as it is for a search that optimises it.
+
+    Raises:
+        OneClassError: If the metric needs two classes within a fold, and no fold has them.
+        ConfigError: If it is a metric of cost.
+
+    >>> rows, labels = np.arange(4), np.array([0, 0, 1, 1])
+    >>> probabilities = np.array([[0.9, 0.1], [0.6, 0.4], [0.65, 0.35], [0.2, 0.8]])
+    >>> objective_value(OutOfFold(rows, labels, 0 * rows, rows.astype(str), probabilities), "auc")
+    0.75
+    """
+    return objective_value_of(predictions, metric, Objectives((metric,)))
+
+
+def objective_value_of(predictions: OutOfFold, metric: str, objectives: Objectives) -> float:
+    """Return the value of one metric, as it is for a search with these objectives.
+
+    Raises:
+        OneClassError: If the metric needs two classes within a fold, and no fold has them.
+        ConfigError: If it is a metric of cost.
+    """
+    return _values(predictions, (metric,), objectives.metrics)[metric]
+
+
+def mean_over_folds(metric: Metric, labels: IntArray, probabilities: FloatArray, folds: IntArray) -> float:
+    """Return the mean over folds of a metric within each fold; a fold with one class is left out.
+
+    Args:
+        metric: Metric of probabilities.
+        labels: Class indices, shape (images,).
+        probabilities: Class probabilities, shape (images, classes).
+        folds: Fold of each image, shape (images,).
+
+    Raises:
+        OneClassError: If no fold holds two classes.
+    """
+    if metric.name == "auc":
+        return float(mean_fold_auc(labels, probabilities, folds))
+    parts = [folds == fold for fold in np.unique(folds)]
+    found = [float(metric(labels[part], probabilities[part])) for part in parts if np.ptp(labels[part]) > 0]
+    if not found:
+        raise OneClassError(
+            f"{metric.name} needs two classes within a fold; none of the {len(parts)} folds has them. "
+            "Use fewer folds or more patients"
+        )
+    return float(np.mean(found))
+
+
+def collapsed_folds(out_of_fold: OutOfFold) -> tuple[int, ...]:
+    """Return the folds that give every image the same score; see `trainables.validation.collapse`."""
+    parts = {int(fold): out_of_fold.folds == fold for fold in np.unique(out_of_fold.folds)}
+    return tuple(
+        fold
+        for fold, part in parts.items()
+        if is_collapsed(out_of_fold.labels[part], out_of_fold.probabilities[part])
+    )
+
+
+def _values(predictions: OutOfFold, names: Iterable[str], searched: Sequence[str]) -> dict[str, float]:
+    metrics = {name: metric_named(name) for name in dict.fromkeys(names)}
+    pooled = [metric for metric in metrics.values() if not metric.within_folds]
+    fitted = cross_fit(predictions, searched=searched, metrics=pooled) if pooled else None
+    return {name: _value(metric, predictions, fitted) for name, metric in metrics.items()}
+
+
+def _value(metric: Metric, predictions: OutOfFold, fitted: CrossFitted | None) -> float:
+    labels, probabilities = predictions.labels, predictions.probabilities
+    if metric.within_folds or fitted is None:
+        return mean_over_folds(metric, labels, probabilities, predictions.folds)
+    if metric.judges_decisions:
+        return float(metric(confusion(labels, fitted.decided[metric.name], probabilities.shape[1])))
+    return float(metric(labels, fitted.probabilities))

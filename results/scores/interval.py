@@ -20,6 +20,10 @@ class Interval:
         """Tell whether the value lies inside, ends included."""
         return self.low <= value <= self.high
 
+    def text(self, digits: int = 2) -> str:
+        """Return text such as `0.71 [0.66, 0.76]`."""
+        return f"{self.estimate:.{digits}f} [{self.low:.{digits}f}, {self.high:.{digits}f}]"
+
     def __str__(self) -> str:
         """Text such as `0.71 [0.66, 0.76]`."""
-        return f"{self.estimate:.2f} [{self.low:.2f}, {self.high:.2f}]"
+        return self.text()

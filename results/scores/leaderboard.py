@@ -1,23 +1,25 @@
 """Leaderboard of a run's trials with confidence intervals, from records and out-of-fold predictions only."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Final, Literal
 
 import numpy as np
 from rich.table import Table
 
 from results.errors import ScoreError
-from results.run.records import OutOfFold, SearchRecord, TrialRecord
+from results.run.records import OutOfFold, TrialRecord
 from results.run.run_folder import RunFolder
 from results.run.split_labels import GROUPED, SplitName, caption_of, interval_header
 from results.scores.auc_interval import auc_interval
 from results.scores.comparison import confidence_set
 from results.scores.cross_fitting import fewest_patients
-from results.scores.fold_scores import fold_areas, out_of_fold_metrics
+from results.scores.fold_scores import collapsed_folds, fold_areas, out_of_fold_metrics
 from results.scores.interval import Interval
-from results.scores.metrics import collapsed_folds, majority_baseline
-from results.scores.ranking import Objective
+from results.scores.metric import Metric
+from results.scores.metric_interval import metric_interval
+from results.scores.metrics import majority_baseline, metric_named
+from results.scores.ranking import BY_AUC, Objectives, objectives_of
 from results.scores.selection import selected_again
 from results.tables import csv_text, result_table
 from trainables.common.errors import OneClassError
@@ -50,22 +52,31 @@ class Row:
         rank: Rank from 1, for complete trials only.
         trial: Trial number; None for the majority baseline.
         cause: Reason why a trial was pruned or failed.
-        value: Value of the search metric, mean over folds, which ranks the trials.
+        metric: Name of the metric that the search optimises, the first of several.
+        value: Value of that metric, which ranks the trials; see `results.scores.fold_scores`.
+        low: Lower end of the 95 % interval of `value` over patients and training parts; `high` is the upper
+            one. It takes the trial as given: that rank 1 was selected by its score is corrected in
+            `selected_value`. None for trials that are not complete.
+        values: Metric -> value, for the other metrics that the search optimises or requires something of.
+        is_on_front: With several metrics, True if no other trial that keeps the requirements is better in all
+            of them; None for a search of one metric, and for trials without a rank.
+        missed: Requirements that the trial does not keep, such as `recall 0.85 < 0.9`.
         auc: Mean over folds of the AUC within each fold. Pooling the folds would compare scores of different
             models, each with its own calibration.
-        auc_low: Lower end of the 95 % interval over patients and training parts. It takes the trial as given:
-            that rank 1 was selected by its score is corrected in `selected_auc`.
+        auc_low: Lower end of its 95 % interval over patients and training parts.
         auc_sd: Standard deviation of the AUC over folds (n - 1).
         f2: This and the other decision metrics pool all images, each decided by a threshold that was chosen
-            on the other folds: for F1 and F2 the best for that metric, else one of good balanced accuracy.
+            on the other folds: for F1, F2 and what the search optimises the best for that metric, else
+            that of the model.
         collapsed: 0-based folds that give every image the same score.
         is_optimistic: True if held-out labels chose the trial's epoch, by the metric itself or fold by fold:
             its scores are too high, and no rank of it is a fair one.
         tied: True for the trials that may be the best, False for those that are worse: the model confidence
-            set at 95 %, by AUC. None for rows that were not compared.
-        selected_auc: For rank 1, the AUC of the best trial chosen anew without each fold, which its selection
-            does not raise; `selected_low` and `selected_high` are the ends of its 95 % interval. None for
-            other rows, and where there are too few patients.
+            set at 95 %, by `metric`, of the trials that keep the requirements. None for rows that were not
+            compared.
+        selected_value: For rank 1, the metric of the best trial chosen anew without each fold, which its
+            selection does not raise; `selected_low` and `selected_high` are the ends of its 95 % interval.
+            None for other rows, and where there are too few patients.
         fewest_patients: Number of patients of the smallest class among these predictions.
         epochs: Number of epochs that were run; `best_epoch` is the one kept.
         settings: Main settings of the configuration, as text.
@@ -77,7 +88,13 @@ class Row:
     trial: int | None
     state: Literal["complete", "pruned", "failed", "baseline"]
     cause: str | None = None
+    metric: str = "auc"
     value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    values: dict[str, float | None] = field(default_factory=dict)
+    is_on_front: bool | None = None
+    missed: tuple[str, ...] = ()
     auc: float | None = None
     auc_low: float | None = None
     auc_high: float | None = None
@@ -91,7 +108,7 @@ class Row:
     collapsed: tuple[int, ...] = ()
     is_optimistic: bool = False
     tied: bool | None = None
-    selected_auc: float | None = None
+    selected_value: float | None = None
     selected_low: float | None = None
     selected_high: float | None = None
     fewest_patients: int | None = None
@@ -105,11 +122,19 @@ class Row:
     @property
     def interval(self) -> str:
         """Text such as `0.71 [0.66, 0.76]`, without brackets if there is no interval."""
-        if self.auc is None:
+        digits = metric_named(self.metric).digits
+        if self.value is None:
             return "-"
-        if self.auc_low is None or self.auc_high is None:
-            return f"{self.auc:.2f}"
-        return str(Interval(self.auc, self.auc_low, self.auc_high))
+        if self.low is None or self.high is None:
+            return f"{self.value:.{digits}f}"
+        return Interval(self.value, self.low, self.high).text(digits)
+
+    def value_of(self, metric: str) -> float | None:
+        """Return the value of a metric; None where it is not known."""
+        if metric == self.metric:
+            return self.value
+        found: float | None = self.values.get(metric, getattr(self, metric, None))
+        return found
 
 
 def leaderboard(run: RunFolder) -> list[Row]:
@@ -119,31 +144,35 @@ def leaderboard(run: RunFolder) -> list[Row]:
         run: Folder of the search, finished or not.
 
     Returns:
-        Complete trials by the search metric (of equals, the one with fewer trained parameters), the majority
-        baseline, then pruned and failed trials without a rank. Trials whose files are damaged are left out;
-        `RunFolder.damage` names them.
+        Complete trials by what the search optimises and requires (of equals, the one with fewer trained
+        parameters), the majority baseline, then pruned and failed trials without a rank. Trials whose files
+        are damaged are left out; `RunFolder.damage` names them.
 
     Raises:
         RunError: If this is not a run folder, or a complete trial lost its predictions.
         DataError: If two complete trials do not hold the same images in the same folds.
     """
     search = run.search()
-    records = sorted(run.records(), key=lambda record: _merit(record, search))
+    objectives, seed = objectives_of(search), search.request.seed
+    records = _ranked(run.records(), objectives)
     complete = [record for record in records if record.state == "complete"]
     readable = list(run.readable_predictions(complete))
     predictions = [own for _, own in readable]
-    may_be_best = confidence_set(predictions, seed=search.request.seed) if predictions else ()
+    values = [objectives.values_of(record) for record, _ in readable]
+    may_be_best = _may_be_best(predictions, values, objectives, seed)
+    on_front = objectives.is_on_front(values) if len(objectives.metrics) > 1 else [None] * len(values)
     rows: list[Row] = []
-    for rank, ((record, own), tied) in enumerate(zip(readable, may_be_best, strict=True), start=1):
-        row = {**_row_of(record), **_scores(own), "rank": rank, "tied": tied, "split": search.split_name}
+    for place, (record, own) in enumerate(readable):
+        row = {**_row_of(record, objectives), **_scores(own, objectives, seed), "rank": place + 1}
+        row |= {"tied": may_be_best[place], "is_on_front": on_front[place], "split": search.split_name}
         row["collapsed"] = collapsed_folds(own)  # of earlier versions the record knew another rule
-        if rank == 1:
-            row |= _corrected(predictions, search.request.seed)
+        if place == 0:
+            row |= _corrected(readable, objectives, seed)
         rows.append(Row(**row))
     if predictions:
-        rows.append(_majority_row(predictions[0], search.split_name))
+        rows.append(_majority_row(predictions[0], search.split_name, objectives))
     return rows + [
-        Row(rank=None, split=search.split_name, **_row_of(record))
+        Row(rank=None, split=search.split_name, **_row_of(record, objectives))
         for record in records
         if record.state != "complete"
     ]
@@ -151,55 +180,106 @@ def leaderboard(run: RunFolder) -> list[Row]:
 
 def rows_as_json(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """Return rows as plain dictionaries of numbers, text, lists and None."""
-    return [{**asdict(row), "collapsed": list(row.collapsed)} for row in rows]
+    return [{**asdict(row), "collapsed": list(row.collapsed), "missed": list(row.missed)} for row in rows]
 
 
 def rows_as_csv(rows: Sequence[Row]) -> str:
-    """Return rows as CSV with a header; None is empty, and collapsed folds are separated by spaces."""
-    return csv_text([asdict(row) for row in rows], [field.name for field in fields(Row)])
+    """Return rows as CSV with a header; None is empty, and collapsed folds are separated by spaces.
+
+    Each of the other metrics that the search optimises or requires something of has a column.
+    """
+    names = [name.name for name in fields(Row) if name.name != "values"]
+    more = [name for name in dict.fromkeys(name for row in rows for name in row.values) if name not in names]
+    cells = [
+        {**asdict(row), **{name: row.value_of(name) for name in more}, "missed": "; ".join(row.missed)}
+        for row in rows
+    ]
+    return csv_text([{name: own[name] for name in (*names, *more)} for own in cells], [*names, *more])
 
 
-def leaderboard_table(rows: Sequence[Row], limit: int | None = 20) -> Table:
+def other_columns(objectives: Objectives, usual: Sequence[str], *, most: int) -> list[Metric]:
+    """Return the metrics that a table shows besides the main one.
+
+    Args:
+        objectives: What the search optimises and requires; all of it is shown.
+        usual: Names of metrics that are shown where there is room.
+        most: Number of columns for which there is room.
+    """
+    asked = list(objectives.needed[1:])
+    room = [name for name in usual if name not in objectives.needed][: max(0, most - len(asked))]
+    return [metric_named(name) for name in (*asked, *room)]
+
+
+def leaderboard_table(rows: Sequence[Row], limit: int | None = 20, objectives: Objectives = BY_AUC) -> Table:
     """Return a table that fits 80 columns.
 
     Args:
         rows: Rows from `leaderboard`.
         limit: Largest number of trials to show; the majority baseline is always shown. None shows all.
+        objectives: What the search optimises and requires.
     """
     table = result_table()
     table.add_column("#", justify="right", no_wrap=True)
     table.add_column("trial", justify="right", no_wrap=True)
     split = rows[0].split if rows else GROUPED
-    table.add_column(interval_header(split), no_wrap=True)
-    for header in ("F2", "BAcc"):
-        table.add_column(header, justify="right", no_wrap=True)
+    table.add_column(interval_header(split, metric_named(objectives.metrics[0]).header), no_wrap=True)
+    others = other_columns(objectives, ("auc", "f2", "balanced_accuracy"), most=2)
+    for metric in others:
+        table.add_column(metric.header, justify="right", no_wrap=True)
     table.add_column("settings")
     trials = [row for row in rows if row.trial is not None]
     shown = {row.trial for row in (trials if limit is None else trials[:limit])} | {None}
     for row in rows:
         if row.trial in shown:
-            table.add_row(*_cells(row), style="dim" if row.rank is None else None)
-    said = _caption(trials, len(shown) - 1)
+            table.add_row(*_cells(row, others), style="dim" if row.rank is None else None)
+    said = _caption(trials, len(shown) - 1, objectives)
     if any(row.is_optimistic for row in trials if row.trial in shown):
         said += f" {OPTIMISTIC} {OPTIMISTIC_NOTE}"
     table.caption = caption_of(said, split)
     return table
 
 
-def _merit(record: TrialRecord, search: SearchRecord) -> tuple[float, ...]:
-    """Sort key: best first."""
-    merit = Objective(search.metric).merit(record.value)
-    size = np.inf if record.trained_parameters is None else record.trained_parameters
-    return (_STATES_IN_ORDER.index(record.state), -merit, size, record.number)
+def _ranked(records: Sequence[TrialRecord], objectives: Objectives) -> list[TrialRecord]:
+    """Complete trials, then pruned, then failed ones, each from best to worst."""
+    found = []
+    for state in _STATES_IN_ORDER:
+        own = [record for record in records if record.state == state]
+        ties = [
+            (np.inf if record.trained_parameters is None else record.trained_parameters, record.number)
+            for record in own
+        ]
+        found += [own[place] for place in objectives.order([objectives.values_of(one) for one in own], ties)]
+    return found
 
 
-def _row_of(record: TrialRecord) -> dict[str, Any]:
+def _may_be_best(
+    predictions: Sequence[OutOfFold],
+    values: Sequence[Mapping[str, float | None]],
+    objectives: Objectives,
+    seed: int,
+) -> list[bool | None]:
+    """The confidence set of the trials that keep the requirements; of all, if none does."""
+    able = [place for place, own in enumerate(values) if objectives.violation_of(own) == 0]
+    compared = able or list(range(len(values)))
+    found: list[bool | None] = [None] * len(values)
+    if compared:
+        inside = confidence_set([predictions[place] for place in compared], seed=seed, objectives=objectives)
+        for place, is_in in zip(compared, inside, strict=True):
+            found[place] = is_in
+    return found
+
+
+def _row_of(record: TrialRecord, objectives: Objectives) -> dict[str, Any]:
     text = settings_text(record.config)
+    values = objectives.values_of(record)
     return {
         "trial": record.number,
         "state": record.state,
         "cause": record.cause,
+        "metric": objectives.metrics[0],
         "value": record.value,
+        "values": {name: values.get(name) for name in objectives.needed[1:]},
+        "missed": objectives.missed(values) if record.state == "complete" else (),
         "collapsed": record.collapsed_folds,
         "is_optimistic": record.is_optimistic,
         "epochs": record.epochs,
@@ -243,10 +323,14 @@ def _classical_text(flat: dict[str, Any]) -> str:
     return " ".join(str(part) for part in (*backbone, name, *settings, *scaled) if part is not None)
 
 
-def _scores(predictions: OutOfFold) -> dict[str, Any]:
+def _scores(predictions: OutOfFold, objectives: Objectives, seed: int) -> dict[str, Any]:
     areas = fold_areas(predictions)
-    found, interval = out_of_fold_metrics(predictions), auc_interval(predictions)
+    found, interval = out_of_fold_metrics(predictions, objectives), auc_interval(predictions)
+    main = objectives.metrics[0]
+    own = metric_interval(predictions, main, objectives.metrics, seed=seed)
     return {
+        "low": own.low,
+        "high": own.high,
         "auc": interval.estimate,
         "auc_low": interval.low,
         "auc_high": interval.high,
@@ -256,21 +340,30 @@ def _scores(predictions: OutOfFold) -> dict[str, Any]:
     }
 
 
-def _corrected(predictions: list[OutOfFold], seed: int) -> dict[str, float]:
+def _corrected(
+    readable: Sequence[tuple[TrialRecord, OutOfFold]], objectives: Objectives, seed: int
+) -> dict[str, float]:
     """Score of the selection itself; nothing where too few patients are left to hold any out."""
+    costs = [{name: record.values.get(name, np.inf) for name in objectives.costs} for record, _ in readable]
+    trials = [own for _, own in readable]
     try:
-        found = auc_interval(selected_again(predictions, seed=seed))
+        again = selected_again(trials, seed=seed, objectives=objectives, costs=costs)
+        found = metric_interval(again, objectives.metrics[0], objectives.metrics, seed=seed)
     except (ScoreError, OneClassError):
         return {}
-    return {"selected_auc": found.estimate, "selected_low": found.low, "selected_high": found.high}
+    return {"selected_value": found.estimate, "selected_low": found.low, "selected_high": found.high}
 
 
-def _majority_row(predictions: OutOfFold, split: SplitName) -> Row:
-    found = majority_baseline(predictions.labels, predictions.probabilities.shape[1])
+def _majority_row(predictions: OutOfFold, split: SplitName, objectives: Objectives) -> Row:
+    asked = [metric_named(name) for name in objectives.needed]
+    found = majority_baseline(predictions.labels, predictions.probabilities.shape[1], also=asked)
     return Row(
         rank=None,
         trial=None,
         state="baseline",
+        metric=objectives.metrics[0],
+        value=found[objectives.metrics[0]],
+        values={name: found.get(name) for name in objectives.needed[1:]},
         auc=found["auc"],
         settings="always the majority class",
         split=split,
@@ -283,31 +376,59 @@ def _majority_row(predictions: OutOfFold, split: SplitName) -> Row:
     )
 
 
-def _cells(row: Row) -> list[str]:
-    rank = "" if row.rank is None else f"{row.rank}{'=' if row.tied else '<'}"
+def _cells(row: Row, others: Sequence[Metric]) -> list[str]:
+    rank = "" if row.rank is None else f"{row.rank}{_mark(row)}"
     trial = "" if row.trial is None else f"{row.trial}{OPTIMISTIC if row.is_optimistic else ''}"
     outcome = f"{row.state}: {row.cause or 'unknown'}" if row.state in ("pruned", "failed") else row.interval
     collapsed = f" (collapsed in fold {', '.join(map(str, row.collapsed))})" if row.collapsed else ""
-    scores = [_two_digits(row.f2), _two_digits(row.balanced_accuracy)]
+    is_scored = row.rank is not None or row.state == "baseline"
+    scores = [metric.text(row.value_of(metric.name) if is_scored else None) for metric in others]
     return [rank, trial, outcome, *scores, f"{row.settings}{collapsed}"]
 
 
-def _two_digits(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
+def _mark(row: Row) -> str:
+    if row.missed:
+        return "!"
+    if row.is_on_front is not None:
+        return "*" if row.is_on_front else " "
+    return "=" if row.tied else "<"
 
 
-def _caption(trials: Sequence[Row], shown: int) -> str:
+def _caption(trials: Sequence[Row], shown: int, objectives: Objectives) -> str:
     if not trials:
         return "No trial has ended yet."
     hidden = f"{len(trials) - shown} more trials not shown. " if len(trials) > shown else ""
     first = trials[0]
     if first.rank != 1:
         return hidden.strip()
-    said = "= may be the best (95 % confidence set), < worse. F2 is at its own best threshold. "
-    if first.selected_auc is not None and first.selected_low is not None and first.selected_high is not None:
-        chosen = Interval(first.selected_auc, first.selected_low, first.selected_high)
-        said += f"Rank 1 was selected by its score: selected anew without each fold, the best has {chosen}. "
+    said = f"{_said_of_ranks(objectives)}{_said_of_missed(trials, objectives)}"
+    if "f2" not in objectives.metrics and any(
+        metric.name == "f2" for metric in other_columns(objectives, ("auc", "f2"), most=2)
+    ):
+        said += "F2 is at its own best threshold. "
+    low, high = first.selected_low, first.selected_high
+    if first.selected_value is not None and low is not None and high is not None:
+        chosen, digits = Interval(first.selected_value, low, high), metric_named(first.metric).digits
+        said += (
+            "Rank 1 was selected by its score: selected anew without each fold, the best has "
+            f"{chosen.text(digits)}. "
+        )
     return f"{hidden}{said}{few_patients_warning(first.fewest_patients)}".strip()
+
+
+def _said_of_ranks(objectives: Objectives) -> str:
+    if len(objectives.metrics) > 1:
+        return f"* on the front: no other trial is better in all of {', '.join(objectives.metrics)}. "
+    return "= may be the best (95 % confidence set), < worse. "
+
+
+def _said_of_missed(trials: Sequence[Row], objectives: Objectives) -> str:
+    if not any(row.missed for row in trials):
+        return ""
+    asked = ", ".join(
+        f"{own.metric} {'>=' if own.is_at_least else '<='} {own.bound:g}" for own in objectives.requirements
+    )
+    return f"! misses what was required ({asked}), so it ranks behind. "
 
 
 def few_patients_warning(patients: int | None) -> str:

@@ -6,14 +6,14 @@ come first; the first metric orders what is equally far from the front.
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 
 from results.run.records import SearchRecord, TrialRecord
-from results.scores.metrics import metric_named
+from results.scores.metrics import ORDINAL, metric_named
 from trainables.common.errors import ConfigError
 from trainables.common.types import FloatArray
 
@@ -27,7 +27,7 @@ class Objective:
     """The metric that a search optimises.
 
     Attributes:
-        metric: Name of the metric in `results.scores.metrics.METRICS`.
+        metric: Name of the metric, as `results.scores.metrics.metric_named` takes it.
 
     >>> Objective("auc").is_better(0.8, 0.7), Objective("log_loss").is_better(0.8, 0.7)
     (True, False)
@@ -88,6 +88,15 @@ class Requirement:
             return math.inf
         return round(self.bound - value if self.is_at_least else value - self.bound, 12)
 
+    def missed(self, value: float | None) -> str:
+        """Say how a value misses the bound.
+
+        >>> parse_requirement("recall>=0.9").missed(0.85)
+        'recall 0.85 < 0.9'
+        """
+        found = "unknown" if value is None else f"{value:.4g}"
+        return f"{self.metric} {found} {'<' if self.is_at_least else '>'} {self.bound:g}"
+
 
 def parse_requirement(text: str) -> Requirement:
     """Read a requirement such as `recall>=0.9` or `ms_per_image<=20`.
@@ -104,8 +113,7 @@ def parse_requirement(text: str) -> Requirement:
         value = math.nan
     if not math.isfinite(value):
         raise ConfigError(f"--require needs a metric, >= or <=, and a number, found {text!r}")
-    metric_named(name)
-    return Requirement(name, value, sign == ">=")
+    return Requirement(metric_named(name).name, value, sign == ">=")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,10 +123,12 @@ class Objectives:
     Attributes:
         metrics: Names of the metrics, the main one first; at least one.
         requirements: Bounds that a trial must keep.
+        also: Names of further metrics of predictions that tables show, such as those of ordered classes.
     """
 
     metrics: tuple[str, ...]
     requirements: tuple[Requirement, ...] = ()
+    also: tuple[str, ...] = ()
 
     @property
     def main(self) -> Objective:
@@ -135,30 +145,70 @@ class Objectives:
         """Names of all metrics that are optimised or required, each once."""
         return tuple(dict.fromkeys((*self.metrics, *(own.metric for own in self.requirements))))
 
+    @property
+    def predicted(self) -> tuple[str, ...]:
+        """Those of `needed` that predictions tell; the others are measured."""
+        return tuple(name for name in self.needed if not metric_named(name).is_cost)
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """Metrics of predictions that tables show besides the standard ones, each once."""
+        return tuple(dict.fromkeys((*self.predicted, *self.also)))
+
+    @property
+    def costs(self) -> tuple[str, ...]:
+        """Those of `needed` that are measured."""
+        return tuple(name for name in self.needed if metric_named(name).is_cost)
+
+    def violation_of(self, values: Mapping[str, float | None]) -> float:
+        """Return the sum of what values, by metric, miss of the requirements; 0 if they keep them all."""
+        return sum(max(0.0, own.violation(values.get(own.metric))) for own in self.requirements)
+
+    def merits_of(self, values: Mapping[str, float | None]) -> tuple[float, ...]:
+        """Return a number for each metric that is larger for better values; minus infinity without one."""
+        return tuple(Objective(metric).merit(values.get(metric)) for metric in self.metrics)
+
+    def missed(self, values: Mapping[str, float | None]) -> tuple[str, ...]:
+        """Return the requirements that values, by metric, do not keep, such as `recall 0.85 < 0.9`."""
+        return tuple(
+            own.missed(values.get(own.metric))
+            for own in self.requirements
+            if own.violation(values.get(own.metric)) > 0
+        )
+
     def violation(self, record: TrialRecord) -> float:
         """Return the sum of what a trial misses of its requirements; 0 if it keeps them all."""
-        values = self._values(record)
-        return sum(max(0.0, own.violation(values.get(own.metric))) for own in self.requirements)
+        return self.violation_of(self.values_of(record))
 
     def merits(self, record: TrialRecord) -> tuple[float, ...]:
         """Return a number for each metric that is larger for better values; minus infinity without one."""
-        values = self._values(record)
-        return tuple(Objective(metric).merit(values.get(metric)) for metric in self.metrics)
+        return self.merits_of(self.values_of(record))
 
-    def rank(self, records: Iterable[TrialRecord]) -> list[TrialRecord]:
-        """Sort trials from best to worst.
+    def order(
+        self, values: Sequence[Mapping[str, float | None]], ties: Sequence[Any] | None = None
+    ) -> list[int]:
+        """Return the positions of some values, by metric, from best to worst.
 
         Those that keep the requirements come first, and of the others those that miss least. Of equals come
-        first those nearer to the front, then the better in the first metric, then the earlier.
+        first those nearer to the front, then the better in the first metric, then the smaller of `ties`.
+
+        Args:
+            values: Values of each candidate, by metric.
+            ties: What orders candidates that are equal; None takes their positions.
         """
-        kept = list(records)
-        merits = [self.merits(record) for record in kept]
-        violations = [self.violation(record) for record in kept]
-        layers = [0] * len(kept) if len(self.metrics) == 1 else _layers(merits, violations)
-        order = sorted(
-            range(len(kept)),
-            key=lambda place: (violations[place], layers[place], -merits[place][0], kept[place].number),
+        merits = [self.merits_of(own) for own in values]
+        violations = [self.violation_of(own) for own in values]
+        layers = [0] * len(values) if len(self.metrics) == 1 else _layers(merits, violations)
+        last = range(len(values)) if ties is None else ties
+        return sorted(
+            range(len(values)),
+            key=lambda place: (violations[place], layers[place], -merits[place][0], last[place]),
         )
+
+    def rank(self, records: Iterable[TrialRecord]) -> list[TrialRecord]:
+        """Sort trials from best to worst, see `order`; of equal ones the earlier comes first."""
+        kept = list(records)
+        order = self.order([self.values_of(one) for one in kept], [one.number for one in kept])
         return [kept[place] for place in order]
 
     def best(self, records: Iterable[TrialRecord]) -> TrialRecord | None:
@@ -167,17 +217,38 @@ class Objectives:
 
     def front(self, records: Iterable[TrialRecord]) -> tuple[TrialRecord, ...]:
         """Return the trials that keep the requirements and that no such trial beats in all metrics."""
-        able = [record for record in records if record.value is not None and self.violation(record) == 0]
-        inside = front_of(np.array([self.merits(record) for record in able]).reshape(len(able), -1))
-        return tuple(record for record, is_in in zip(able, inside, strict=True) if is_in)
+        kept = list(records)
+        inside = self.is_on_front([self.values_of(record) for record in kept])
+        return tuple(record for record, is_in in zip(kept, inside, strict=True) if is_in)
 
-    def _values(self, record: TrialRecord) -> dict[str, float | None]:
+    def is_on_front(self, values: Sequence[Mapping[str, float | None]]) -> list[bool]:
+        """Tell which values, by metric, keep the requirements and are beaten in all metrics by none that do.
+
+        Values that lack a metric are not on the front.
+        """
+        merits = [self.merits_of(own) for own in values]
+        able = [
+            place
+            for place, own in enumerate(values)
+            if self.violation_of(own) == 0 and np.isfinite(merits[place]).all()
+        ]
+        inside = front_of(np.array([merits[place] for place in able]).reshape(len(able), -1))
+        on_front = {place for place, is_in in zip(able, inside, strict=True) if is_in}
+        return [place in on_front for place in range(len(values))]
+
+    def values_of(self, record: TrialRecord) -> dict[str, float | None]:
+        """Return the values of a trial by metric; records of earlier versions hold the main one only."""
         return {self.metrics[0]: record.value, **record.values}
+
+
+BY_AUC: Final = Objectives(("auc",))
 
 
 def objectives_of(search: SearchRecord) -> Objectives:
     """Return what a recorded search optimises and requires."""
-    return Objectives(search.metrics, tuple(map(parse_requirement, search.request.requirements)))
+    requirements = tuple(map(parse_requirement, search.request.requirements))
+    of_order = ORDINAL if search.task_definition.is_ordinal else ()
+    return Objectives(search.metrics, requirements, tuple(of_order))
 
 
 def front_of(merits: FloatArray) -> list[bool]:

@@ -8,7 +8,7 @@ Source:
     Cawley and Talbot (2010), JMLR 11:2079; Varma and Simon (2006), BMC Bioinformatics 7:91.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -19,7 +19,9 @@ from results.errors import ScoreError
 from results.run.records import OutOfFold
 from results.scores.auc_influence import check_same_images
 from results.scores.cross_fitting import fewest_patients, folds_or_drawn
+from results.scores.fold_scores import objective_values
 from results.scores.metrics import mean_fold_auc
+from results.scores.ranking import BY_AUC, Objectives
 from trainables.common.types import FloatArray, IntArray
 
 _FEWEST_TRIAL_FOLDS: Final = 3
@@ -50,26 +52,54 @@ def selection_folds(labels: IntArray, groups: NDArray[Any], folds: IntArray, *, 
     return outer
 
 
-def best_by(labels: IntArray, probabilities: FloatArray, folds: IntArray, number: int) -> list[int]:
-    """Return the positions of the trials with the highest mean fold AUC, best first; of equals, the earlier.
+def best_by(
+    labels: IntArray,
+    probabilities: FloatArray,
+    folds: IntArray,
+    number: int,
+    *,
+    groups: NDArray[Any] | None = None,
+    objectives: Objectives = BY_AUC,
+    costs: Sequence[Mapping[str, float]] = (),
+) -> list[int]:
+    """Return the positions of the best trials, best first; of equals, the earlier.
 
     Args:
         labels: Class indices, shape (images,).
         probabilities: Class probabilities, shape (trials, images, classes).
         folds: Fold of each image, shape (images,).
         number: Number of trials to return, at most.
+        groups: Patient of each image, shape (images,); None takes each image as one.
+        objectives: What the trials are ranked by.
+        costs: Metric -> value of each trial, for metrics that predictions do not tell; may be empty.
     """
-    areas = mean_fold_auc(labels, probabilities, folds)
-    best: list[int] = np.argsort(-areas, kind="stable")[:number].tolist()
-    return best
+    if objectives.needed == ("auc",) and not objectives.requirements:
+        areas = mean_fold_auc(labels, probabilities, folds)
+        best: list[int] = np.argsort(-areas, kind="stable")[:number].tolist()
+        return best
+    rows = np.arange(len(labels))
+    patients = rows.astype(str) if groups is None else groups
+    values: list[dict[str, float | None]] = [
+        {**(costs[place] if costs else {}), **objective_values(one, objectives)}
+        for place, one in enumerate(OutOfFold(rows, labels, folds, patients, own) for own in probabilities)
+    ]
+    return objectives.order(values)[:number]
 
 
-def selected_again(trials: Sequence[OutOfFold], *, seed: int) -> OutOfFold:
+def selected_again(
+    trials: Sequence[OutOfFold],
+    *,
+    seed: int,
+    objectives: Objectives = BY_AUC,
+    costs: Sequence[Mapping[str, float]] = (),
+) -> OutOfFold:
     """Return the predictions of the best trial, chosen anew without each fold.
 
     Args:
         trials: Out-of-fold predictions of all trials that could have been selected; at least one.
         seed: Random seed of drawn parts.
+        objectives: What the trials are selected by.
+        costs: Metric -> value of each trial, for metrics that predictions do not tell; may be empty.
 
     Raises:
         DataError: If two trials do not hold the same images in the same folds.
@@ -83,6 +113,14 @@ def selected_again(trials: Sequence[OutOfFold], *, seed: int) -> OutOfFold:
     predicted = np.zeros(given.shape[1:])
     for fold in np.unique(outer):
         own, others = outer == fold, outer != fold
-        (chosen,) = best_by(first.labels[others], given[:, others], first.folds[others], 1)
+        (chosen,) = best_by(
+            first.labels[others],
+            given[:, others],
+            first.folds[others],
+            1,
+            groups=first.groups[others],
+            objectives=objectives,
+            costs=costs,
+        )
         predicted[own] = given[chosen, own]
     return replace(first, probabilities=predicted, folds=outer)

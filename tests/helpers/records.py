@@ -26,7 +26,7 @@ def search_record(**fields: Any) -> SearchRecord:
         "is_synthetic": True,
         "fingerprint": "f" * 64,
         "store": "store",
-        "metric": "auc",
+        "metrics": ("auc",),
         "space_context": {},
         "backbones": ("efficientnet_lite0",),
         "left_out": {},

@@ -6,18 +6,21 @@ import records
 
 from results.run.records import TrialRecord
 from results.run.run_folder import RunFolder
-from results.scores.metrics import mean_fold_auc
+from results.scores.fold_scores import objective_values
+from results.scores.ranking import objectives_of
 
 NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 
 
-def make_run(path, trials, **changes):
+def make_run(path, trials, *, metrics=("auc",), requirements=(), costs=None, **changes):
+    """Write a run; `costs` are those of each trial, by metric, for searches that ask for them."""
     run = RunFolder(path / "benign_malignant" / "first")
-    run.write_search(search_record())
+    search = search_record(metrics=metrics, requirements=requirements, ranges={})
+    run.write_search(search)
     for number, predictions in trials.items():
         run.write_out_of_fold(number, predictions)
-        value = float(mean_fold_auc(predictions.labels, predictions.probabilities, predictions.folds))
-        run.write_record(trial_record(number, value=value, **changes))
+        values = objective_values(predictions, objectives_of(search)) | (costs or {}).get(number, {})
+        run.write_record(trial_record(number, value=values[metrics[0]], values=values, **changes))
     return run
 
 

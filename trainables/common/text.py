@@ -72,6 +72,24 @@ def typed_path(path: object) -> str:
     return f"./{path}" if str(path).startswith("-") else str(path)
 
 
+def plain_name(name: str) -> str:
+    """Return the name of a class or of its folder in the form in which such names are compared.
+
+    >>> plain_name("Mass-Benign "), plain_name("mass benign")
+    ('mass_benign', 'mass_benign')
+    """
+    return unicodedata.normalize("NFC", name).strip().lower().replace("-", "_").replace(" ", "_")
+
+
+def is_folder_name(text: str) -> bool:
+    """True for letters, digits, dots, dashes and underscores that begin with a letter or a digit.
+
+    >>> is_folder_name("density-2"), is_folder_name("a/b"), is_folder_name(".hidden"), is_folder_name("--")
+    (True, False, False, False)
+    """
+    return text[:1].isalnum() and text.replace("-", "").replace("_", "").replace(".", "").isalnum()
+
+
 def _is_hidden(character: str) -> bool:
     return unicodedata.category(character) in _NOT_PRINTED or character in _REORDERING
 

@@ -22,7 +22,7 @@ from trainables.runtime.trial_runtime import TrialRuntime
 from trainables.training.folds import FoldData
 from trainables.training.random_streams import resampled
 from trainables.validation.cross_validation import EpochReport, Score, TrialSnapshot
-from trainables.validation.epoch_selection import EpochRecord
+from trainables.validation.epoch_selection import EpochRecord, Judge
 from trainables.validation.sklearn_estimators import ClassicalModel, Rows
 
 
@@ -61,8 +61,8 @@ class ClassicalValidation:
         runtime: Store, device and weights.
         seed: Seed of estimators and resampling.
         score: Maps labels (n,) and probabilities (n, classes) to metrics.
-        metric: Name of the metric to report, a key of the metrics that `score` returns.
-        higher_is_better: Direction of that metric.
+        metric: Name of the searched metric, a key of the metrics that `score` returns.
+        judge: Computes the searched metric of all folds together; None takes the mean of the folds' own.
 
     Raises:
         ConfigError: If the head has a trained convolution (`model.head.pooling=conv`).
@@ -81,7 +81,7 @@ class ClassicalValidation:
         seed: int,
         score: Score,
         metric: str = "auc",
-        higher_is_better: bool = True,
+        judge: Judge | None = None,
     ) -> None:
         if config.model.head.pooling == "conv":
             raise ConfigError(
@@ -96,7 +96,12 @@ class ClassicalValidation:
             features, training_data.folds, training_data.labels, training_data.classes, training_data.groups
         )
         self._new_record = partial(
-            EpochRecord, config, training_data, score=score, metric=metric, higher_is_better=higher_is_better
+            EpochRecord,
+            config,
+            training_data,
+            score=score,
+            metric=metric,
+            judge=judge,
         )
         self._models: list[ClassicalModel] = []
         self._best: TrialSnapshot | None = None
@@ -153,6 +158,12 @@ class ClassicalValidation:
         by_fold = np.stack([model.predict(inputs) for model in self._models])
         mean: Float32Array = mean_over_folds(torch.from_numpy(by_fold)).numpy()
         return mean
+
+    def fitted(self) -> tuple[list[ClassicalModel], Float32Array]:
+        """Return the models of all folds, and the features of the first image, shape (1, D)."""
+        if not self._models:
+            self.epoch()
+        return self._models, _for_prediction(self._data.features, np.arange(1))
 
     def state(self) -> dict[str, Any]:
         """Checkpoint: the result, if there is one."""

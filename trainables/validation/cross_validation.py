@@ -19,6 +19,7 @@ from trainables.validation.epoch_selection import (
     EpochRecord,
     EpochReport,
     FoldSnapshot,
+    Judge,
     Score,
     TrialSnapshot,
 )
@@ -35,8 +36,8 @@ class CrossValidation:
         runtime: Store, device and weights.
         seed: Seed of initial weights, order and views.
         score: Maps labels (n,) and probabilities (n, classes) to metrics.
-        metric: Name of the metric to report, a key of the metrics that `score` returns.
-        higher_is_better: Direction of that metric.
+        metric: Name of the searched metric, a key of the metrics that `score` returns.
+        judge: Computes the searched metric of all folds together; None takes the mean of the folds' own.
 
     Attributes:
         record: Losses of the epochs so far, and the kept epoch of each fold.
@@ -54,14 +55,12 @@ class CrossValidation:
         seed: int,
         score: Score,
         metric: str = "auc",
-        higher_is_better: bool = True,
+        judge: Judge | None = None,
     ) -> None:
         self.config, self.training_data, self.runtime = config, training_data, runtime
         self.seed = seed
         self.features, self.feature_use = open_features(config, training_data, runtime)
-        self.record = EpochRecord(
-            config, training_data, score=score, metric=metric, higher_is_better=higher_is_better
-        )
+        self.record = EpochRecord(config, training_data, score=score, metric=metric, judge=judge)
         self._start()
 
     @property

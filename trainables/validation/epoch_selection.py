@@ -5,8 +5,10 @@ It uses predictions and losses only, so that it does not matter where, or when, 
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from trainables.common.types import Float32Array, Float64Array, IntArray
@@ -21,15 +23,29 @@ Weights = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True, slots=True)
+class Judge:
+    """The metric that a search optimises, of the predictions of all folds together.
+
+    Attributes:
+        value: Maps labels (n,), probabilities (n, classes), folds (n,) and patients (n,) to its value.
+        higher_is_better: Direction.
+    """
+
+    value: Callable[[IntArray, Float32Array, IntArray, NDArray[Any]], float]
+    higher_is_better: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class EpochReport:
     """Report of one finished epoch of all folds.
 
     Attributes:
         epoch: 1-based epoch.
-        value: Metric at the best epoch so far, mean over folds.
+        value: The searched metric of all folds together, each at its best epoch so far.
         scalars: Name -> value: means over folds, and `fold_1/...` for each fold.
         collapsed: 0-based folds that give every image the same score; see `trainables.validation.collapse`.
         is_last: True if no epoch follows.
+        fold_values: Metric of each fold at the best epoch so far, in fold order.
     """
 
     epoch: int
@@ -37,6 +53,7 @@ class EpochReport:
     scalars: dict[str, float]
     collapsed: tuple[int, ...]
     is_last: bool
+    fold_values: tuple[float, ...] = ()
 
 
 @dataclass(slots=True)
@@ -46,7 +63,7 @@ class TrialSnapshot:
     Attributes:
         epoch: 1-based kept epoch; the latest one where each fold keeps its own.
         loss: Validation loss that chooses the epoch, mean over folds.
-        value: Metric, mean over folds.
+        value: The searched metric of all folds together.
         probabilities: Out-of-fold predictions, shape (rows, classes).
         fold_metrics: Metrics of each fold.
         collapsed: 0-based folds that give every image the same score.
@@ -96,8 +113,8 @@ class EpochRecord:
         config: The trial.
         training_data: The training part.
         score: Maps labels (n,) and probabilities (n, classes) to metrics.
-        metric: Name of the metric to report, a key of the metrics that `score` returns.
-        higher_is_better: Direction of that metric.
+        metric: Name of the searched metric; each fold's own, a key of what `score` returns, has a curve.
+        judge: Computes the searched metric of all folds together; None takes the mean of the folds' own.
 
     Attributes:
         epochs_done: Number of finished epochs.
@@ -114,10 +131,10 @@ class EpochRecord:
         *,
         score: Score,
         metric: str,
-        higher_is_better: bool = True,
+        judge: Judge | None = None,
     ) -> None:
         self.training, self.training_data = config.training, training_data
-        self.score, self.metric, self.higher_is_better = score, metric, higher_is_better
+        self.score, self.metric, self.judge = score, metric, judge
         folds = range(int(training_data.folds.max()) + 1)
         self._class_weights = [self._weights_of(fold) for fold in folds]
         self.held_out = [np.flatnonzero(training_data.folds == fold) for fold in folds]
@@ -144,7 +161,7 @@ class EpochRecord:
         return TrialSnapshot(
             epoch=max(own.epoch for own in kept),
             loss=_mean(own.loss for own in kept),
-            value=_mean(own.metrics[self.metric] for own in kept),
+            value=self._value(kept, range(len(kept))),
             probabilities=probabilities,
             fold_metrics=tuple(own.metrics for own in kept),
             collapsed=_collapsed(kept),
@@ -183,12 +200,14 @@ class EpochRecord:
         self.losses.append(_mean(own.loss for own in now))
         for fold in self._improved(now, active):
             self.kept[fold] = replace(now[fold], weights=weights_of(fold))
+        value = self._value([own for own in self.kept if own is not None], range(len(self.kept)))
         return EpochReport(
             epoch=self.epochs_done,
-            value=_mean(own.metrics[self.metric] for own in self.kept if own is not None),
-            scalars=_scalars(training_losses, now, active, self.metric),
+            value=value,
+            scalars=_scalars(training_losses, now, active, self.metric) | {f"objective/{self.metric}": value},
             collapsed=_collapsed(now),
             is_last=self.is_over,
+            fold_values=tuple(own.metrics[self.metric] for own in self.kept if own is not None),
         )
 
     def _evaluated(self, fold: int, probabilities: Float32Array) -> FoldSnapshot:
@@ -212,16 +231,28 @@ class EpochRecord:
             return [
                 fold
                 for fold, (new, old) in enumerate(zip(now, self.kept, strict=True))
-                if active[fold] and (old is None or self._is_better([new], [old]))
+                if active[fold] and (old is None or self._is_better([new], [old], [fold]))
             ]
-        old = [own for own in self.kept if own is not None]
-        return list(range(len(now))) if not old or self._is_better(now, old) else []
+        old, folds = [own for own in self.kept if own is not None], list(range(len(now)))
+        return folds if not old or self._is_better(now, old, folds) else []
 
-    def _is_better(self, now: Sequence[FoldSnapshot], old: Sequence[FoldSnapshot]) -> bool:
+    def _is_better(
+        self, now: Sequence[FoldSnapshot], old: Sequence[FoldSnapshot], folds: Sequence[int]
+    ) -> bool:
         if self.training.checkpoint_metric != "metric":
             return _mean(own.loss for own in now) < _mean(own.loss for own in old)
-        new, best = (_mean(own.metrics[self.metric] for own in folds) for folds in (now, old))
-        return new > best if self.higher_is_better else new < best
+        new, best = self._value(now, folds), self._value(old, folds)
+        return new > best if self.judge is None or self.judge.higher_is_better else new < best
+
+    def _value(self, snapshots: Sequence[FoldSnapshot], folds: Sequence[int]) -> float:
+        """The searched metric of some folds together, in order of the folds."""
+        if self.judge is None:
+            return _mean(own.metrics[self.metric] for own in snapshots)
+        held_out = np.concatenate([self.held_out[fold] for fold in folds])
+        order = np.argsort(held_out)
+        rows, data = held_out[order], self.training_data
+        probabilities = np.concatenate([own.probabilities for own in snapshots])[order]
+        return self.judge.value(data.labels[rows], probabilities, data.folds[rows], data.groups[rows])
 
 
 def _collapsed(folds: Sequence[FoldSnapshot]) -> tuple[int, ...]:

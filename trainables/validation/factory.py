@@ -9,7 +9,7 @@ from trainables.runtime.memory import MemoryUse
 from trainables.runtime.trial_runtime import TrialRuntime
 from trainables.validation.classical import ClassicalValidation
 from trainables.validation.cross_validation import CrossValidation
-from trainables.validation.epoch_selection import EpochReport, Score, TrialSnapshot
+from trainables.validation.epoch_selection import EpochReport, Judge, Score, TrialSnapshot
 from trainables.validation.isolated import IsolatedValidation
 
 
@@ -18,11 +18,13 @@ class Validation(Protocol):
 
     Attributes:
         training_data: The training part.
+        runtime: Store, device and weights.
         feature_use: Origin and cost of the features that the trial trains on.
         epochs_done: Number of finished epochs.
     """
 
     training_data: TrainingData
+    runtime: TrialRuntime
     feature_use: FeatureUse
 
     @property
@@ -76,7 +78,7 @@ def open_validation(  # noqa: PLR0913 - a trial, its runtime, and how its epochs
     seed: int,
     score: Score,
     metric: str,
-    higher_is_better: bool = True,
+    judge: Judge | None = None,
     isolated: bool = False,
 ) -> Validation:
     """Open the cross-validation of a configuration.
@@ -87,8 +89,8 @@ def open_validation(  # noqa: PLR0913 - a trial, its runtime, and how its epochs
         runtime: Store, device and weights.
         seed: Seed of all random draws.
         score: Maps labels (n,) and probabilities (n, classes) to metrics.
-        metric: Name of the metric to report, a key of the metrics that `score` returns.
-        higher_is_better: Direction of that metric.
+        metric: Name of the searched metric, a key of the metrics that `score` returns.
+        judge: Computes the searched metric of all folds together; None takes the mean of the folds' own.
         isolated: True to train each fold of a net in its own process; classical models are fitted here.
 
     Raises:
@@ -106,5 +108,5 @@ def open_validation(  # noqa: PLR0913 - a trial, its runtime, and how its epochs
         seed=seed,
         score=score,
         metric=metric,
-        higher_is_better=higher_is_better,
+        judge=judge,
     )

@@ -29,7 +29,14 @@ from trainables.runtime.memory import MemoryUse
 from trainables.runtime.trial_runtime import TrialRuntime
 from trainables.training.folds import NanLossError
 from trainables.training.optimizers import epochs_of_known_lr
-from trainables.validation.epoch_selection import EpochRecord, EpochReport, Score, TrialSnapshot, Weights
+from trainables.validation.epoch_selection import (
+    EpochRecord,
+    EpochReport,
+    Judge,
+    Score,
+    TrialSnapshot,
+    Weights,
+)
 from trainables.validation.fold_process import FoldEpoch, FoldProcess, FoldTask, epoch_folder
 
 _LOCK: Final = ".lock"
@@ -137,8 +144,8 @@ class IsolatedValidation:
         runtime: Store, device and weights.
         seed: Seed of initial weights, order and views.
         score: Maps labels (n,) and probabilities (n, classes) to metrics.
-        metric: Name of the metric to report, a key of the metrics that `score` returns.
-        higher_is_better: Direction of that metric.
+        metric: Name of the searched metric, a key of the metrics that `score` returns.
+        judge: Computes the searched metric of all folds together; None takes the mean of the folds' own.
 
     Attributes:
         record: Losses of the epochs so far, and the kept epoch of each fold.
@@ -159,12 +166,10 @@ class IsolatedValidation:
         seed: int,
         score: Score,
         metric: str = "auc",
-        higher_is_better: bool = True,
+        judge: Judge | None = None,
     ) -> None:
         self.config, self.training_data, self.runtime, self.seed = config, training_data, runtime, seed
-        record_of = functools.partial(
-            EpochRecord, config, score=score, metric=metric, higher_is_better=higher_is_better
-        )
+        record_of = functools.partial(EpochRecord, config, score=score, metric=metric, judge=judge)
         self.record = record_of(training_data)
         scratch = _scratch_in(runtime.store)
         weakref.finalize(self, _remove, scratch)

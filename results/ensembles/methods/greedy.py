@@ -12,23 +12,22 @@ import numpy as np
 from results.ensembles.fitted import Method
 from results.ensembles.members import Members
 from results.ensembles.weighted_mean import WeightedMean, weighted_mean
-from results.scores.metrics import mean_fold_auc
 
 MOST_STEPS: Final = 25
 
 
 def fit_greedy(members: Members, seed: int) -> WeightedMean:
-    """Choose with replacement by mean fold AUC; of equals, the earlier member and the fewer steps."""
+    """Choose with replacement by the main metric; of equals, the earlier member and the fewer steps."""
     total = np.zeros(members.probabilities.shape[1:])
     counts = np.zeros(len(members.trials))
-    best_area, best_counts = -1.0, counts
+    best_merit, best_counts = -np.inf, counts
     for step in range(1, MOST_STEPS + 1):
-        areas = mean_fold_auc(members.labels, (total + members.probabilities) / step, members.folds)
-        added = int(np.argmax(np.round(areas, 12)))
+        merits = members.merits((total + members.probabilities) / step)
+        added = int(np.argmax(np.round(merits, 12)))
         total = total + members.probabilities[added]
         counts = counts + (np.arange(len(counts)) == added)
-        if areas[added] > best_area + 1e-12:
-            best_area, best_counts = float(areas[added]), counts
+        if merits[added] > best_merit + 1e-12:
+            best_merit, best_counts = float(merits[added]), counts
     return weighted_mean(best_counts)
 
 

@@ -8,7 +8,6 @@ import numpy as np
 from results.ensembles.fitted import Method
 from results.ensembles.members import Members
 from results.ensembles.weighted_mean import WeightedMean, weighted_mean
-from results.scores.metrics import mean_fold_auc
 from trainables.common.types import FloatArray
 
 STEPS: Final = (0.0, 0.34, 0.67, 1.0)
@@ -18,21 +17,19 @@ _COMBINED_AT_ONCE: Final = 16
 
 
 def fit_grid(members: Members, seed: int) -> WeightedMean:
-    """Choose the weights with the highest mean fold AUC; of equals, the most even ones.
+    """Choose the weights that are best by the main metric; of equals, the most even ones.
 
-    Beyond four members only the best four by mean fold AUC may have a weight.
+    Beyond four members only the best four by that metric may have a weight.
     """
-    areas = mean_fold_auc(members.labels, members.probabilities, members.folds)
-    chosen = np.sort(np.argsort(-areas, kind="stable")[:MOST_MEMBERS])
+    merits = members.merits(members.probabilities)
+    chosen = np.sort(np.argsort(-merits, kind="stable")[:MOST_MEMBERS])
     candidates = weight_grid(len(chosen))
     found = np.concatenate(
         [
-            mean_fold_auc(
-                members.labels,
+            members.merits(
                 np.tensordot(
                     candidates[start : start + _COMBINED_AT_ONCE], members.probabilities[chosen], axes=1
-                ),
-                members.folds,
+                )
             )
             for start in range(0, len(candidates), _COMBINED_AT_ONCE)
         ]

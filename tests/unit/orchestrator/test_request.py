@@ -9,11 +9,11 @@ import yaml
 from orchestrator.cli.main import build_parser
 from orchestrator.cli.options import reference_page
 from orchestrator.cli.search import request_of
-from orchestrator.request import SearchRequest
+from orchestrator.request import SearchRequest, asked_objectives, check_request
 from results.run.records import SearchRecord
 from results.run.run_folder import RunFolder
 from results.run.search_request import flag_of, parse_request
-from trainables.common.errors import ConfigError, UnknownNameError
+from trainables.common.errors import ConfigError, OrchestrateError, UnknownNameError
 
 ROOT = Path(__file__).parents[3]
 
@@ -161,3 +161,35 @@ def test_settings_of_a_file_are_checked_like_typed_ones(tmp_path: Path) -> None:
     request = asked("--config", nested)
     assert request.fixed_params == {"optimizer.name": "adam"}
     assert request.recipes == ("E000-1",)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"metrics": ("recal",)}, "unknown metric 'recal'; did you mean 'recall'"),
+        ({"metrics": ("auc", "auc")}, "--metric auc is given twice"),
+        (
+            {"metrics": ("partial_auc",), "task": "five_class"},
+            "partial_auc is for two classes; task five_class",
+        ),
+        ({"requirements": ("recall_at_specificity>=1",), "task": "five_class"}, "is for two classes"),
+        ({"metrics": ("ms_per_image",)}, r"it cannot be the first: .* --metric auc --metric ms_per_image"),
+        ({"requirements": ("recall=0.9",)}, "--require needs a metric, >= or <=, and a number"),
+        ({"requirements": ("recall>=high",)}, "--require needs a metric"),
+        ({"requirements": ("recal>=0.9",)}, "unknown metric 'recal'"),
+    ],
+)
+def test_metrics_that_cannot_be_are_refused_before_anything_runs(
+    tmp_path: Path, options: dict[str, object], said: str
+) -> None:
+    request = parse_request({"task": "benign_malignant", "runs": tmp_path, **options})
+    with pytest.raises(OrchestrateError, match=said):
+        check_request(request)
+
+
+def test_metrics_are_kept_by_the_names_that_find_their_results(tmp_path: Path) -> None:
+    options = {"metrics": ("partial_auc@0.90", "f2"), "requirements": ("partial_auc@0.80>=0.6",)}
+    objectives = asked_objectives(parse_request({"task": "benign_malignant", "runs": tmp_path, **options}))
+    assert objectives.metrics == ("partial_auc@0.9", "f2")
+    assert objectives.needed == ("partial_auc@0.9", "f2", "partial_auc@0.8")
+    assert asked_objectives(parse_request({"task": "idc"})).metrics == ("auc",)

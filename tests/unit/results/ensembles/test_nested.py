@@ -10,7 +10,7 @@ from results.ensembles.nested import EnsembleScore, choose, nested_evaluation
 from results.errors import ScoreError
 from results.run.records import OutOfFold
 from results.scores.interval import Interval
-from results.scores.metrics import METRICS, mean_fold_auc
+from results.scores.metrics import STANDARD, mean_fold_auc
 from trainables.common.errors import UnknownNameError
 
 
@@ -62,7 +62,7 @@ def test_the_best_single_trial_is_scored_like_on_the_leaderboard():
     only = trials[0]
     assert score.auc.estimate == pytest.approx(mean_fold_auc(only.labels, only.probabilities, only.folds))
     assert np.mean(score.fold_auc) == pytest.approx(score.auc.estimate)
-    assert set(score.metrics) == set(METRICS)
+    assert set(score.metrics) == set(STANDARD)
 
 
 def test_each_fold_of_the_best_single_trial_comes_from_one_trial():
@@ -94,7 +94,8 @@ def test_no_method_is_fitted_before_all_names_are_known():
 
 
 def scored(method, out_of_fold):
-    return EnsembleScore(method, out_of_fold, Interval(0.5, 0.4, 0.6), (0.5,), None, {})
+    given = Interval(0.5, 0.4, 0.6)
+    return EnsembleScore(method, out_of_fold, given, given, (0.5,), None, {})
 
 
 def test_methods_that_the_data_cannot_tell_apart_give_way_to_the_simplest():

@@ -14,7 +14,7 @@ from results.scores.calibration import (
     log_odds,
     sigmoid,
 )
-from results.scores.metrics import METRICS
+from results.scores.metrics import STANDARD
 
 
 def two_columns(value):
@@ -57,7 +57,7 @@ def test_the_slope_is_the_most_likely_one_under_its_prior():
 def test_calibration_mends_overconfidence_and_keeps_the_ranking():
     labels, probabilities = overconfident()
     calibrated = fit_platt(labels, probabilities).apply(probabilities)
-    loss = METRICS["log_loss"].function
+    loss = STANDARD["log_loss"].function
     assert loss(labels, calibrated) < loss(labels, probabilities) - 0.1
     assert (np.argsort(log_odds(probabilities)) == np.argsort(calibrated[:, 1])).all()
     assert calibrated[:, 1].mean() == pytest.approx(labels.mean(), abs=0.01)

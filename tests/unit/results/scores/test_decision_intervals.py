@@ -10,7 +10,7 @@ from results.scores.decision_intervals import (
     effective_number,
     wilson_interval,
 )
-from results.scores.metrics import METRICS
+from results.scores.metrics import STANDARD
 
 
 @pytest.mark.parametrize(("hits", "number"), [(0, 5), (3, 7), (20, 21), (50, 50)])
@@ -30,7 +30,7 @@ def test_images_of_a_patient_count_as_one_where_they_agree():
 def test_a_perfect_model_of_a_few_patients_is_not_certain():
     labels, groups = np.repeat([0, 1], 5), np.arange(10).astype(str)
     found = decision_intervals(labels, labels, groups, classes=2, seed=0)
-    assert set(found) == {name for name, metric in METRICS.items() if metric.needs_threshold}
+    assert set(found) == {name for name, metric in STANDARD.items() if metric.judges_decisions}
     for name, interval in found.items():
         assert interval.estimate == interval.high == 1.0, name
         assert interval.low < 0.85, name

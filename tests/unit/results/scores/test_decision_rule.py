@@ -12,8 +12,9 @@ from results.scores.decision_rule import (
     cross_fit,
     fit_decision_rule,
 )
+from results.scores.decisions import confusion, decisions
 from results.scores.fold_scores import out_of_fold_metrics
-from results.scores.metrics import METRICS, confusion, decisions
+from results.scores.metrics import STANDARD
 
 
 def two_columns(value):
@@ -100,4 +101,4 @@ def test_too_few_patients_are_decided_at_a_half_as_they_are():
 
 
 def test_all_metrics_are_there():
-    assert set(out_of_fold_metrics(predictions())) == set(METRICS)
+    assert set(out_of_fold_metrics(predictions())) == set(STANDARD)

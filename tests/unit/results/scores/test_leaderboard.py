@@ -181,10 +181,10 @@ def test_rank_one_says_what_its_selection_is_worth_without_luck(empty_run):
     first, *others = leaderboard(empty_run)
     assert first.auc > 0.57
     assert first.selected_low < 0.5 < first.selected_high
-    assert first.selected_auc < first.auc - 0.03
-    assert all(row.selected_auc is None for row in others)
+    assert first.selected_value < first.auc - 0.03
+    assert all(row.selected_value is None for row in others)
     words = " ".join(shown([first, *others], limit=5).split())
-    assert f"selected anew without each fold, the best has {first.selected_auc:.2f} [" in words
+    assert f"selected anew without each fold, the best has {first.selected_value:.2f} [" in words
 
 
 def test_few_patients_of_a_class_are_said(empty_run):
@@ -264,7 +264,7 @@ def test_csv_and_json_hold_every_field_and_no_nan(run):
     rows = leaderboard(run)
     as_json = json.loads(json.dumps(rows_as_json(rows), allow_nan=False))
     as_csv = list(csv.DictReader(io.StringIO(rows_as_csv(rows))))
-    assert set(as_json[0]) == set(as_csv[0]) == set(Row.__dataclass_fields__)
+    assert set(as_json[0]) == {*as_csv[0], "values"} == set(Row.__dataclass_fields__)
     assert [row["trial"] for row in as_json] == [1, 4, 0, None, 5, 3, 2]
     assert as_csv[6]["cause"] == "out_of_memory"
     assert as_csv[4]["collapsed"] == "0"

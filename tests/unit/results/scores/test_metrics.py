@@ -9,14 +9,13 @@ from hypothesis import strategies as st
 from sklearn import metrics as reference
 
 from results.run.records import OutOfFold
+from results.scores.decision_rule import best_threshold
+from results.scores.decisions import confusion, decisions
+from results.scores.fold_scores import collapsed_folds
 from results.scores.metrics import (
-    METRICS,
+    STANDARD,
     auc,
-    best_threshold,
-    collapsed_folds,
-    confusion,
     decision_scores,
-    decisions,
     f2,
     majority_baseline,
     mean_fold_auc,
@@ -25,7 +24,7 @@ from results.scores.metrics import (
 )
 from trainables.common.errors import DataError, OneClassError, UnknownNameError
 
-DECISION_METRICS = [name for name, metric in METRICS.items() if metric.needs_threshold]
+DECISION_METRICS = [name for name, metric in STANDARD.items() if metric.judges_decisions]
 
 
 def two_columns(positive):
@@ -86,7 +85,7 @@ def test_every_metric_equals_sklearn(classes):
         found = scores(labels, probabilities, threshold=0.4)
         wanted = sklearn_scores(labels, probabilities, decisions(probabilities, 0.4))
         assert {name: found[name] for name in wanted} == pytest.approx(wanted, abs=1e-12)
-        assert set(found) == set(METRICS)
+        assert set(found) == set(STANDARD)
 
     compare()
 
@@ -244,4 +243,4 @@ def test_an_unknown_metric_answers_with_the_nearest():
 
 
 def test_only_losses_are_better_when_lower():
-    assert {name for name, metric in METRICS.items() if not metric.higher_is_better} == {"log_loss", "brier"}
+    assert {name for name, metric in STANDARD.items() if not metric.higher_is_better} == {"log_loss", "brier"}

@@ -18,8 +18,8 @@ from results.predictors.threshold_sweep import sweep_of
 from results.run.records import OutOfFold
 from results.scores.cross_fitting import crossfit_parts, folds_or_drawn
 from results.scores.decision_rule import cross_fit, fit_decision_rule
+from results.scores.decisions import decisions
 from results.scores.leaderboard import leaderboard
-from results.scores.metrics import decisions
 from trainables.data.splits import TEST, TRAINING, read_split
 
 

@@ -14,7 +14,7 @@ from trainables.data.splits import TRAINING
 from trainables.data.training_data import TrainingData
 from trainables.training.folds import training_positions
 from trainables.training.losses import learned_weights
-from trainables.validation.epoch_selection import EpochRecord
+from trainables.validation.epoch_selection import EpochRecord, Judge
 
 FOLDS = 3
 WEIGHTED = {
@@ -53,7 +53,12 @@ def record_of(
 ) -> EpochRecord:
     settings = {f"training.{name}": value for name, value in training.items()}
     config = decode({"model.backbone": "table", "training.patience": None} | settings)
-    return EpochRecord(config, data, score=scores, metric=metric, higher_is_better=higher)
+
+    def mean_of_folds(labels: Any, probabilities: Any, folds: Any, groups: Any) -> float:
+        parts = [folds == fold for fold in np.unique(folds)]
+        return float(np.mean([scores(labels[part], probabilities[part])[metric] for part in parts]))
+
+    return EpochRecord(config, data, score=scores, metric=metric, judge=Judge(mean_of_folds, higher))
 
 
 def learning_curve(record: EpochRecord, epochs: int) -> list[list[NDArray[np.float32]]]:
