@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from orchestrator.estimate.simulation import Estimate
     from results.export.exported_model import Bundle, load_bundle
     from results.run.search_request import SearchRequest
-    from results.scores.metric import Metric
-    from results.scores.metrics import register_metric
+    from results.scores.metrics import Metric, register_metric
     from trainables.common.errors import OrchestrateError
     from trainables.config.tasks import Task
     from trainables.models.registry import register_backbone

@@ -43,7 +43,7 @@ def check_arrays(
         images: Grey images (n, h, w) or RGB images (n, h, w, 3).
         labels: Class of each image, by number or by name, shape (n,).
         patient: Patient of each image, shape (n,); None where unknown.
-        task: Task whose classes labels may name.
+        task: Task whose classes labels may name; those of an own one are kept as they are.
 
     Raises:
         DataError: If shapes do not fit together, or a name is no class of the task.
@@ -62,7 +62,7 @@ def check_arrays(
             raise DataError(
                 f"{name} must hold one value an image, shape ({len(pixels)},), but has shape {array.shape}"
             )
-    is_by_name = classes.dtype.kind in "UOT" and not task.is_own  # an own task reads names by itself
+    is_by_name = classes.dtype.kind in "UOT" and not task.is_own  # own ones say what their labels mean
     if is_by_name:
         classes = _indices(classes, task)
     return CheckedArrays(pixels, classes, patients, is_by_name)

@@ -62,7 +62,7 @@ def request_of(
     """Return the request of a search; arrays are written to the store.
 
     Args:
-        request_or_task: A request, whose options are kept unless others are given; a task, or its name.
+        request_or_task: A request, whose options are kept unless others are given, a task, or its name.
         data: Path of the data, or name of built-in ones.
         arrays: The data, if they are in memory.
         space: A function that is the search space, or the name `MODULE:FUNCTION` of one.
@@ -115,7 +115,8 @@ def _asked(request_or_task: SearchRequest | Task | str) -> dict[str, Any]:
     if isinstance(request_or_task, str):
         return {"task": request_or_task}
     if isinstance(request_or_task, Task):
-        return {"own_task": request_or_task} if request_or_task.is_own else {"task": request_or_task.name}
+        own = {"own_task": request_or_task} if request_or_task.is_own else {}
+        return {"task": request_or_task.name, **own}
     if isinstance(request_or_task, SearchRequest):
         return {name: getattr(request_or_task, name) for name in request_or_task.model_fields_set}
     raise ConfigError(f"a SearchRequest, a Task or the name of one is needed, found {request_or_task!r}")
@@ -138,10 +139,9 @@ def _fixed_params(params: Any) -> dict[str, Any]:
 
 
 def _with_arrays(asked: Mapping[str, Any], arrays: Arrays) -> SearchRequest:
-    asked = with_own_task(asked)
-    task = asked.get("own_task") or task_named(str(asked["task"]))
-    checked = check_arrays(arrays.images, arrays.labels, arrays.patient, task)
-    codes = {"label_codes": "task"} if checked.is_by_name else {}
-    request = completed({**codes, **asked, "data": "arrays"})
+    request = completed({**asked, "data": "arrays"})
+    checked = check_arrays(arrays.images, arrays.labels, arrays.patient, request.task_definition)
+    if checked.is_by_name:
+        request = request.model_copy(update={"label_codes": request.label_codes or "task"})
     store = (request.store or request.runs / ".store").resolve()
     return request.model_copy(update={"data": str(store_arrays(checked, store))})

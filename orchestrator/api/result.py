@@ -136,11 +136,14 @@ class SearchResult:
         """Return the trials ranked, with intervals, and the majority baseline among them.
 
         Returns:
-            One row for each, and a column for each attribute of `results.scores.leaderboard.Row`.
+            One row for each, with a column for each attribute of `results.scores.leaderboard.Row`, and for
+            each further metric that the search optimises or requires something of.
         """
         import pandas as pd
 
-        return pd.DataFrame([asdict(row) for row in self.ranking()])
+        rows = [asdict(row) for row in self.ranking()]
+        more = [row.pop("values") for row in rows]  # a metric that is an attribute, too, is the same number
+        return pd.DataFrame([row | (own | row) for row, own in zip(rows, more, strict=True)])
 
     def build_ensembles(
         self,

@@ -44,8 +44,8 @@ def run_search(  # noqa: PLR0913 - the data in either form, and what goes with a
     result says that it is interrupted.
 
     Args:
-        request_or_task: Name of a task, a `Task` of your own, or a `SearchRequest`, whose options hold
-            unless others are given.
+        request_or_task: Name of a task, a `Task` of your own, or a `SearchRequest`, whose options hold unless
+            others are given.
         data: Path of the data, or the name of built-in ones; the phantom where neither data nor arrays are
             given.
         images: Data in memory: grey images (n, h, w) or RGB images (n, h, w, 3) of uint8, uint16 or float in
@@ -101,8 +101,8 @@ def resume_search(  # noqa: PLR0913 - what may be changed, and what goes with a 
         retry: Causes whose trials are tried again; None for `lost_worker` and `environment`.
         space: The search's own space, said again: its function, where the program that started the search had
             defined it and this is another one.
-        sampler: The search's own sampler `MODULE:FUNCTION`, said again for a run that was made elsewhere.
-        pruner: Its own pruner, likewise.
+        sampler: The search's own sampler, said again for a run that was made elsewhere.
+        pruner: The search's own pruner, likewise.
         callbacks: Callbacks for the events of the search from now on.
         address: A Ray cluster, as for `run_search`.
         progress: What to show, as for `run_search`.

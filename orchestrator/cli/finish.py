@@ -15,8 +15,7 @@ _SHOWN = 5
 
 def finish_run(result: SearchResult, console: Console, output: Sections) -> None:
     """Print the ranking, build the ensembles, export the best to `<run>/bundle` unless it is classical."""
-    run, rows = result.run, result.ranking()
-    objectives = objectives_of(run.search())
+    run, rows, objectives = result.run, result.ranking(), objectives_of(result.record)
     output.add(
         "leaderboard",
         table=lambda: leaderboard_table(rows, limit=_SHOWN, objectives=objectives),

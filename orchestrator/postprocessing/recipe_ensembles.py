@@ -11,6 +11,7 @@ from results.ensembles.build import Ensemble, build_ensembles
 from results.ensembles.tables import ensemble_table, ensembles_as_csv, ensembles_as_json
 from results.run.records import SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
+from results.scores.ranking import objectives_of
 from search_spaces.recipes import RECIPES, Recipe
 
 
@@ -66,6 +67,7 @@ def combine_recipes(
         console: Console for messages about missing members.
         output: Where the ensembles are printed, under the names of their recipes.
     """
+    objectives = objectives_of(search)
     for found in ensembles_of_recipes(run, search, complete):
         name, method, built = found.recipe.name, found.recipe.method, found.built
         if found.missing:
@@ -74,7 +76,7 @@ def combine_recipes(
             print_message(console, f"{name}: {method} of trials {', '.join(map(str, found.trials))}")
             output.add(
                 name,
-                table=functools.partial(ensemble_table, built),
+                table=functools.partial(ensemble_table, built, objectives),
                 rows=functools.partial(ensembles_as_json, built),
                 csv=functools.partial(ensembles_as_csv, built),
             )

@@ -12,7 +12,7 @@ from orchestrator.reporting.terminal import clock_text
 from results.run.records import SearchRecord, TrialRecord
 from results.run.split_labels import marks, scored
 from results.scores.leaderboard import settings_text
-from results.scores.ranking import Objective
+from results.scores.ranking import objectives_of
 from trainables.common.text import count_text
 from trainables.config.trial_config import TrialConfig, flatten
 
@@ -49,6 +49,7 @@ class NotebookTable(SearchView):
         self._running: dict[int, _Line] = {}
         self._ended: list[_Line] = []
         self._notes: list[str] = []
+        self._complete: list[TrialRecord] = []
         self._best: tuple[int, float] | None = None
         self._begun = self._drawn = clock() - SECONDS_BETWEEN
         self._end = ""
@@ -106,14 +107,10 @@ class NotebookTable(SearchView):
         state = f"{record.state} ({record.cause})" if record.cause else record.state
         line = _Line(record.number, state, settings_text(record.config), str(record.epochs), record.value)
         self._ended.append(line)
-        best = self._best[1] if self._best else None
-        if (
-            record.state == "complete"
-            and record.value is not None
-            and self._record is not None
-            and Objective(self._record.metric).is_better(record.value, best)
-        ):
-            self._best = (record.number, record.value)
+        if record.state == "complete" and record.value is not None and self._record is not None:
+            self._complete.append(record)
+            best = objectives_of(self._record).best(self._complete)
+            self._best = None if best is None or best.value is None else (best.number, best.value)
 
     def _update(self, *, is_last: bool = False) -> None:
         with self._lock:

@@ -135,7 +135,9 @@ def _search_record(preflight: Preflight, name: str, command: str) -> SearchRecor
         type_from=preflight.type_from,
         recipes=preflight.recipes,
         registered=names_in_use(
-            backbone=context.backbones, metric=objectives.needed, space=(request.space_name,)
+            backbone=context.backbones,
+            metric=[name.partition("@")[0] for name in objectives.needed],
+            space=[request.space_name],
         ),
         versions=package_versions(),
         started_at=datetime.now(UTC),

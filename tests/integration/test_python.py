@@ -206,7 +206,7 @@ class Started(Callback):
         Path("started").touch()
 
 result = run_search(
-    "benign_malignant", trials=3, epochs=3000, folds=2, workers=1, address="local", name="long",
+    "benign_malignant", trials=3, epochs=2000, folds=2, workers=1, address="local", name="long",
     may_download=False, trial_minutes=30, callbacks=[Started()],
     fixed_params={
         "model.backbone": "efficientnet_lite0", "model.trained_stages": 0, "training.patience": None

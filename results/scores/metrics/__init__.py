@@ -102,7 +102,7 @@ def metric_named(name: str) -> Metric:
 
 
 def register_metric(metric: Metric, *, replace: bool = False) -> None:
-    """Make a metric known by its name in this process, and so in searches that it starts.
+    """Make a metric known by its name, in this process and in the workers of searches that it starts.
 
     Args:
         metric: The metric.
