@@ -16,6 +16,7 @@ from orchestrator.tuning.trial_manager import RUN_ALONE
 from results.errors import RunError
 from results.run.records import TrialRecord
 from results.run.run_folder import RunFolder
+from results.scores.baseline import baseline_verdict
 from results.scores.leaderboard import OPTIMISTIC, OPTIMISTIC_NOTE, settings_text
 from results.scores.ranking import Objective
 from trainables.common.errors import SplitError
@@ -67,6 +68,9 @@ def close_search(outcome: SearchOutcome, console: Console, *, finish: bool) -> i
         return INTERRUPTED
     if not complete:
         raise RunError(_nothing_complete(short_path(run.path), outcome.records))
+    verdict = baseline_verdict(run)
+    if verdict is not None and verdict.message():
+        print_message(console, verdict.message())
     from orchestrator.postprocessing.recipe_ensembles import combine_recipes
 
     combine_recipes(run, outcome.search, complete, console)

@@ -166,7 +166,7 @@ def _context(
     more = ("rotate",) if has_gpu or budget.images <= _SMALL_SET else ()
     return SpaceContext(
         backbones=usable,
-        from_scratch=frozenset(name for name in usable if not backbone_named(name).has_imagenet_weights),
+        from_scratch=frozenset(name for name in usable if backbone_named(name).trains_from_scratch),
         fine_tunes=fine_tunes,
         flattens={name: _flattens(name, sizes[name], patch_set.channels) for name in usable},
         levels={name: backbone_named(name).cut_names for name in usable},
