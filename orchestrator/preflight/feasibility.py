@@ -7,6 +7,7 @@ from typing import Final
 
 from search_spaces.context import SpaceContext
 from search_spaces.image_classifier import CONTRASTS
+from trainables.common.text import count_text
 from trainables.config.trial_config import TrialConfig
 from trainables.data.patches import PatchSet
 from trainables.models.families.source_000_nets import SCRATCH4
@@ -222,11 +223,13 @@ def _affordable_levels(name: str, cost: Cost, budget: TrialBudget) -> tuple[str,
         seconds = _trial_seconds(cost.from_pixels, 1, budget)
         is_affordable = budget.is_forced or seconds <= budget.seconds
         return () if is_affordable else _too_slow("a trial that trains from pixels", seconds, budget.seconds)
-    # All frozen trials of one contrast preset share these passes, and the workers share the work.
-    passes = cost.forward * budget.images * VIEWS / budget.slots
+    # All frozen trials of one contrast preset share these passes, and the workers share the work. Statistics
+    # without weights have closed-form heads, which see plain images.
+    views = 1 if backbone_named(name).is_fixed else VIEWS
+    passes = cost.forward * budget.images * views / budget.slots
     limit = 2 * budget.seconds
     if passes > limit and not budget.is_forced:
-        return _too_slow(f"the {VIEWS} views of {budget.images} images", passes, limit)
+        return _too_slow(f"the {count_text(views, 'view')} of {budget.images} images", passes, limit)
     return tuple(
         level
         for level, stage in zip(backbone_named(name).cut_names, backbone_named(name).levels, strict=True)

@@ -56,9 +56,9 @@ def baseline_verdict(run: RunFolder) -> BaselineVerdict | None:
         return None
     if best.number == baseline.number:
         return BaselineVerdict(best.number, baseline.number, None)
-    readable = dict(
-        (record.number, predictions) for record, predictions in run.readable_predictions([best, baseline])
-    )
+    readable = {
+        record.number: predictions for record, predictions in run.readable_predictions([best, baseline])
+    }
     if len(readable) < 2:
         return None
     (difference,) = differences_to(

@@ -30,7 +30,7 @@ _FROZEN_LITE0: Final = point(
     training(30, 32, "d4", patience=8, class_weight="balanced", average_views=True),
 )
 
-# Name, description, settings and needs of each closed-form recipe, the baseline first. The levels and strengths
+# Name, description, settings and needs of each closed-form recipe, the baseline first. Levels and strengths
 # are those of the table in docs/lab_log.md; none of them takes a second once its features are there.
 _CLOSED_FORM: Final[tuple[tuple[str, str, Settings, tuple[str, ...]], ...]] = (
     (

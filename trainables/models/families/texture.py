@@ -46,11 +46,17 @@ def co_occurrence(grey: Tensor) -> list[Tensor]:
     found = []
     for distance in DISTANCES:
         by_direction = torch.stack(
-            [haralick(_pairs(levels, distance * row, distance * column)) for row, column in DIRECTIONS]
+            [haralick(_pairs(levels, *_steps(distance, *direction))) for direction in DIRECTIONS]
         )
         spread = by_direction.amax(dim=0) - by_direction.amin(dim=0)
         found.append(torch.cat([by_direction.mean(dim=0), spread], dim=1))
     return found
+
+
+def _steps(distance: int, row: int, column: int) -> tuple[int, int]:
+    """Rows and columns to the nearest pixel at a distance in a direction, as in scikit-image."""
+    length = math.hypot(row, column)
+    return round(distance * row / length), round(distance * column / length)
 
 
 def _levels(grey: Tensor) -> Tensor:
