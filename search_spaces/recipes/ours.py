@@ -35,19 +35,19 @@ _FROZEN_LITE0: Final = point(
 _CLOSED_FORM: Final[tuple[tuple[str, str, Settings, tuple[str, ...]], ...]] = (
     (
         "colour-intensity",
-        "Logistic regression on colour and intensity only, the simplest explanation",
+        "Logistic regression on colour and intensity only",
         _closed_form(BASELINE_BACKBONE, "logistic", c=0.1),
         (),
     ),
     (
         "logistic-lite0",
-        "Logistic regression on pooled features of EfficientNet-Lite0 before its last layer",
+        "Logistic regression on pooled Lite0 features",
         _closed_form("efficientnet_lite0", "logistic", cut="top+1", c=0.01),
         (_LITE0,),
     ),
     (
         "logistic-levels",
-        "Logistic regression on pooled features of three levels of EfficientNet-Lite0",
+        "Logistic regression on three levels of Lite0",
         _closed_form(
             "efficientnet_lite0",
             "logistic",
@@ -58,13 +58,13 @@ _CLOSED_FORM: Final[tuple[tuple[str, str, Settings, tuple[str, ...]], ...]] = (
     ),
     (
         "logistic-vgg16",
-        "Logistic regression on pooled features of the fourth block of VGG16",
+        "Logistic regression on the fourth block of VGG16",
         _closed_form("vgg16", "logistic", cut="block4", c=0.01),
         ("ImageNet weights of vgg16",),
     ),
     (
         "lda-lite0",
-        "Shrunk linear discriminants on pooled features of an early level of EfficientNet-Lite0",
+        "Shrunk linear discriminants on an early level of Lite0",
         _closed_form("efficientnet_lite0", "lda", cut="top+2"),
         (_LITE0,),
     ),

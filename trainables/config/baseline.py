@@ -17,4 +17,5 @@ def is_baseline(config: Mapping[str, Any]) -> bool:
     True
     """
     has_head = config.get("classical.name", "none") not in ("none", "majority", "stratified")
-    return has_head and config.get("model.backbone") == BASELINE_BACKBONE and not config.get("model.also")
+    is_alone = config.get("model.also") in (None, "none", (), [])
+    return has_head and is_alone and config.get("model.backbone") == BASELINE_BACKBONE
