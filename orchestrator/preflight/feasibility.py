@@ -13,7 +13,7 @@ from trainables.data.patches import PatchSet
 from trainables.models.families.source_000_nets import SCRATCH4
 from trainables.models.registry import backbone_named
 from trainables.models.table import TABLE
-from trainables.models.taps import LARGEST_SHARED_MAP, feature_shapes
+from trainables.models.taps import LARGEST_SHARED_MAP, feature_shapes, frozen_parts
 from trainables.models.weights import Inventory
 from trainables.preprocessing.transforms import default_side
 from trainables.preprocessing.views import prediction_views, training_views
@@ -112,9 +112,17 @@ def price_of(config: TrialConfig, feasible: FeasibleModels, budget: TrialBudget)
         epochs=epochs,
         views=len(predicted),
     )
-    return PointPrice(
-        passes=scale * cost.forward * budget.images * len(views), training=scale * training.repeats * seconds
-    )
+    own = scale * cost.forward * budget.images * len(views)
+    if config.classical.name != "none":
+        return PointPrice(passes=_plain_passes(config, feasible, budget), training=0.0)
+    return PointPrice(passes=own, training=scale * training.repeats * seconds)
+
+
+def _plain_passes(config: TrialConfig, feasible: FeasibleModels, budget: TrialBudget) -> float:
+    """Seconds of one pass of plain images through each backbone of a closed-form head."""
+    names = dict.fromkeys(part.model.backbone for part in frozen_parts(config))
+    costs = [feasible.costs[name].forward for name in names if name in feasible.costs]
+    return sum(costs) * budget.images
 
 
 def _step_seconds(config: TrialConfig, cost: Cost) -> float:

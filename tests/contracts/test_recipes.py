@@ -245,7 +245,6 @@ def test_a_figure_without_what_it_takes_has_no_interval(figure: ReportedScore) -
 def test_recipes_come_best_first_and_doubtful_ones_last(task: str) -> None:
     ours = {recipe.name for recipe in BEST_OF_OURS}
     ordered = [recipe for recipe in recipes_of(task) if recipe.name not in ours]
-    assert len(ordered) >= 1
     doubts = [bool(recipe.doubt) for recipe in ordered]
     assert doubts == sorted(doubts)
     trusted = [recipe.main_score for recipe in ordered if not recipe.doubt]
@@ -268,7 +267,7 @@ def test_recipes_are_compared_by_what_was_not_trained_on() -> None:
 def test_a_recipe_is_found_by_its_id_in_capitals_or_not() -> None:
     assert recipe_named("e003-5").name == "E003-5"
     assert recipe_named("E001-12", BM).task == BM
-    assert recipes_of("finding_type") == ()
+    assert set(recipes_of("finding_type")) <= set(BEST_OF_OURS)
 
 
 @pytest.mark.parametrize(

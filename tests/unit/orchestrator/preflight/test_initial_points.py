@@ -87,14 +87,14 @@ def test_a_point_that_would_hold_a_worker_for_long_is_left_to_the_user() -> None
     assert found.slow
     assert all(seconds > 100.0 for seconds in found.slow.values())
     assert all(by_depth(configured(point)).training <= 100.0 for point in found.points)
-    unlimited = chosen().fitting(anything, {}, epochs=30, trials=60, price=by_depth).points
+    unlimited = chosen().fitting(anything, {}, epochs=30, trials=90, price=by_depth).points
     cheap = [price for price in prices_of(unlimited) if price <= 110.0]
-    assert len(found.points) > len(cheap)  # cheaper recipes take their places
+    assert len(found.points) >= len(cheap)  # cheaper recipes take their places
 
 
-def test_where_all_recipes_are_slow_the_sampler_begins() -> None:
+def test_where_all_recipes_are_slow_the_sampler_begins_after_the_baseline() -> None:
     found = chosen().fitting(anything, {}, epochs=30, trials=24, price=by_depth, longest_seconds=-1.0)
-    assert found.points == ()
+    assert [point.recipe for point in found.points] == ["colour-intensity"]
 
 
 def test_a_recipe_that_the_user_names_is_tried_however_long_it_takes_and_in_the_users_order() -> None:
