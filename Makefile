@@ -5,7 +5,7 @@ BIN := .venv/bin
 TRIALS ?= 16
 MINUTES ?= 6
 
-.PHONY: setup search test points recipes gpu latest check clean
+.PHONY: setup search test docs points recipes gpu latest check clean
 
 setup: .venv/.installed
 
@@ -22,6 +22,15 @@ search: setup
 test: setup check
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --ignore tests/integration --ignore tests/real
 	$(BIN)/python -m pytest tests/integration tests/real
+
+# The documentation as a site, in site/; a warning, such as a link that leads nowhere, is an error.
+docs: setup .venv/.installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo "open site/index.html; to search as well: $(BIN)/python -m http.server --directory site"
+
+.venv/.installed-docs: .venv/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
+	touch $@
 
 # Thousands of points of the spaces, each built and trained for a step.
 points: setup
@@ -50,4 +59,4 @@ check: setup
 	$(BIN)/lint-imports
 
 clean:
-	rm -rf .venv .venv-latest
+	rm -rf .venv .venv-latest site

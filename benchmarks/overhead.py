@@ -33,6 +33,7 @@ from rich.table import Table
 from cluster.connect import connect, disconnect
 from orchestrator.reporting.tensorboard import TensorBoardLog, setting_columns
 from orchestrator.reporting.terminal import SearchProgress
+from orchestrator.study.method import method_of
 from orchestrator.study.study import OptunaStudy, open_study
 from orchestrator.tuning.ray_backend import Resources, run_trials
 from orchestrator.tuning.trial_manager import Callback, TrialManager
@@ -157,11 +158,8 @@ def ours_without_ray(trials: int, folder: Path) -> list[float]:
 def _manager(run: RunFolder, search: SearchRecord, callbacks: tuple[Callback, ...]) -> TrialManager:
     """Manager of a new search in a run folder, with its study in a journal file."""
     run.write_search(search)
-    study = open_study(
-        storage=None, journal=run.study_file, name="overhead", seed=0, epochs=REPORTS, is_new=True
-    )
-    trials = search.request.trials
-    proposer = OptunaStudy(study, space_named("benign_malignant"), _CONTEXT, {}, trials=trials)
+    study = open_study(storage=None, journal=run.study_file, name="overhead", is_new=True)
+    proposer = OptunaStudy(study, space_named("benign_malignant"), _CONTEXT, {}, method_of(search))
     return TrialManager(run, search, proposer, callbacks, deadline=None, clock=time.time)
 
 

@@ -61,7 +61,7 @@ class FixedList:
         """Return the next trial, or None at the end of the list."""
         return self.proposals.pop(0) if self.proposals else None
 
-    def should_prune(self, number: int, epoch: int, value: float) -> bool:
+    def should_prune(self, number: int, epoch: int, value: float, fold_values: Sequence[float] = ()) -> bool:
         """Return False: no trial is pruned."""
         return False
 

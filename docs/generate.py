@@ -1,7 +1,7 @@
-"""Tables of the documentation that are made from the code: `python docs/generate.py`.
+"""What the documentation takes from the code, made anew: `python docs/generate.py`.
 
-A page holds `<!-- made: NAME -->` and `<!-- end -->`; what stands between them is replaced. A test compares,
-so that a page cannot say something else than the code.
+A page holds `<!-- made: NAME -->` and `<!-- end -->`; what stands between them is replaced. Reference pages
+and diagrams are made whole. A test compares, so that a page cannot say something else than the code.
 """
 
 import ast
@@ -11,7 +11,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from orchestrator.cli.options import reference_page
+from diagrams import DIAGRAMS
+from reference_pages import PACKAGES, REFERENCE_PAGES
+
+from orchestrator.cli.main import EXIT_CODES
+from orchestrator.study.pruners import pruners
+from orchestrator.study.samplers import samplers
 from results.ensembles.methods import METHODS
 from trainables.config.tasks import TASKS
 from trainables.data.sources import SOURCES
@@ -20,7 +25,6 @@ from trainables.models.stages import Backbone
 
 DOCS: Final = Path(__file__).parent
 ROOT: Final = DOCS.parent
-PACKAGES: Final = ("orchestrator", "search_spaces", "cluster", "results", "trainables")
 _MADE: Final = re.compile(r"(<!-- made: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -67,8 +71,53 @@ def methods() -> str:
     return "\n".join(["| method | what it does |", "| --- | --- |", *rows])
 
 
+def sampler_table() -> str:
+    """Samplers with what they do and whether they take several metrics."""
+    rows = [
+        f"| `{name}` | {sampler.about} | {'yes' if sampler.takes_many_metrics else 'no'} |"
+        for name, sampler in sorted(samplers().items())
+    ]
+    return "\n".join(["| sampler | what it proposes | several metrics |", "| --- | --- | --- |", *rows])
+
+
+def pruner_table() -> str:
+    """Pruners with what they do and the share of trials that the plan lets outlive a comparison."""
+    rows = [
+        f"| `{name}` | {pruner.about} | {pruner.survival:.0%} |" for name, pruner in sorted(pruners().items())
+    ]
+    head = ["| pruner | what it does | share that goes on in a plan |", "| --- | --- | --- |"]
+    return "\n".join([*head, *rows])
+
+
+def decisions() -> str:
+    """Decisions with their status, newest last."""
+    rows = []
+    for path in sorted((DOCS / "adr").glob("[0-9]*.md")):
+        lines = path.read_text().splitlines()
+        number, _, title = lines[0].removeprefix("# ").partition(". ")
+        status = next(line for line in lines if line.startswith("Status: ")).removeprefix("Status: ")
+        rows.append(f"| {number} | [{title}]({path.name}) | {status.rstrip('.')} |")
+    return "\n".join(["| | decision | status |", "| --- | --- | --- |", *rows])
+
+
+def exit_codes() -> str:
+    """Exit codes of the command line."""
+    rows = [f"| {code} | {meaning} |" for code, meaning in EXIT_CODES.items()]
+    return "\n".join(["| code | meaning |", "| --- | --- |", *rows])
+
+
 MADE: Final[Mapping[str, Callable[[], str]]] = MappingProxyType(
-    {"rooms": rooms, "tasks": tasks, "sources": sources, "backbones": backbones, "methods": methods}
+    {
+        "rooms": rooms,
+        "tasks": tasks,
+        "sources": sources,
+        "backbones": backbones,
+        "methods": methods,
+        "samplers": sampler_table,
+        "pruners": pruner_table,
+        "decisions": decisions,
+        "exit_codes": exit_codes,
+    }
 )
 
 
@@ -78,12 +127,12 @@ def made(page: str) -> str:
 
 
 def _room(folder: Path, depth: int = 0) -> Iterator[str]:
-    indent = "  " * depth
+    indent = "    " * depth
     name = folder.relative_to(ROOT) if depth == 0 else folder.name
     yield f"{indent}- **{name}/** {_summary(folder / '__init__.py')}"
     for path in sorted(folder.iterdir()):
         if path.suffix == ".py" and path.name != "__init__.py":
-            yield f"{indent}  - `{path.name}` {_summary(path)}"
+            yield f"{indent}    - `{path.name}` {_summary(path)}"
     for path in sorted(folder.iterdir()):
         if path.is_dir() and (path / "__init__.py").is_file():
             yield from _room(path, depth + 1)
@@ -95,10 +144,17 @@ def _summary(path: Path) -> str:
     return " ".join(text.partition("\n\n")[0].split())
 
 
+def whole() -> dict[Path, str]:
+    """Files that are made whole, with their text."""
+    pages = {DOCS / name: make() for name, make in REFERENCE_PAGES.items()}
+    return pages | {DOCS / "images" / name: draw() for name, draw in DIAGRAMS.items()}
+
+
 def main() -> None:
     """Write every page anew."""
-    (DOCS / "reference-search.md").write_text(reference_page())
-    for path in (ROOT / "README.md", *DOCS.glob("*.md")):
+    for path, text in whole().items():
+        path.write_text(text)
+    for path in (ROOT / "README.md", *DOCS.glob("**/*.md")):
         text = path.read_text()
         if made(text) != text:
             path.write_text(made(text))

@@ -12,11 +12,13 @@ from results.run.records import SearchRecord
 from results.run.run_folder import RunFolder
 from results.run.search_request import DEFAULT_FOLDS, SearchRequest, flag_of, parse_request
 from results.run.storage_url import without_password
-from search_spaces.registry import space_named
+from results.scores.metrics import metric_named
+from search_spaces.registry import space_for
 from trainables.common.errors import ConfigError, UnknownNameError
 from trainables.common.plain_yaml import PlainYamlError, load_yaml
-from trainables.common.text import command_text, typed_path
-from trainables.config.tasks import task_named
+from trainables.common.text import command_text, is_folder_name, typed_path
+from trainables.config.task_file import task_in
+from trainables.config.tasks import Task
 from trainables.config.trial_config import flatten, parse_setting
 from trainables.models.registry import backbone_named
 
@@ -30,6 +32,7 @@ __all__ = [
     "parse_request",
     "read_config",
     "typed_command",
+    "with_own_task",
 ]
 
 
@@ -40,8 +43,10 @@ def check_request(request: SearchRequest) -> RunFolder:
         OrchestrateError: On an unknown task or space, options that exclude each other, or a run folder that
             exists.
     """
-    task_named(request.task)
-    space_named(request.space_name)
+    task = request.task_definition
+    space_for(task, request.space)
+    if task.metric is not None:
+        metric_named(task.metric)
     if request.holdout is not None and request.folds is not None:
         raise ConfigError(
             f"--holdout {request.holdout:g} has one validation part and --folds {request.folds} has "
@@ -53,7 +58,7 @@ def check_request(request: SearchRequest) -> RunFolder:
     if fixed is not None:
         backbone_named(str(fixed))
     name = request.name or datetime.now().strftime("%Y%m%d-%H%M%S")
-    if not name.replace("-", "").replace("_", "").replace(".", "").isalnum() or name.startswith("."):
+    if not is_folder_name(name):
         raise ConfigError(f"--name {name!r}: letters, digits, dots, dashes and underscores only")
     run = RunFolder(request.runs / request.task / name)
     if run.path.exists():
@@ -94,11 +99,33 @@ def read_config(path: Path) -> dict[str, Any]:
     return options
 
 
+def with_own_task(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options by name, with the file of `--task` read and the task named that the search is of.
+
+    Raises:
+        ConfigError: If the file cannot be used, or no task is given.
+        UnknownNameError: If the file does not define the task.
+    """
+    found, own = dict(asked), asked.get("own_task")
+    if isinstance(own, str | Path):
+        found["own_task"] = task_in(Path(own), asked.get("task"))
+    elif isinstance(own, Mapping):  # as a run has recorded it
+        found["own_task"] = Task(**own)
+    if "task" not in found and own is None:
+        raise ConfigError(
+            "no task is given: orchestrate search TASK, `task:` in the file of --config, or one of your own "
+            "with --task FILE"
+        )
+    if isinstance(found.get("own_task"), Task):
+        found["task"] = found["own_task"].name
+    return found
+
+
 def _asked_by_run(path: Path, values: Mapping[str, Any]) -> dict[str, Any]:
     """All options of a run but its name: those at their defaults too, else its recipes would set them."""
     try:
         request = SearchRecord.model_validate(dict(values)).request
-    except (ValidationError, KeyError, TypeError, AttributeError) as error:
+    except (ValidationError, ConfigError, KeyError, TypeError, AttributeError) as error:
         reason = str(error).splitlines()[0]
         raise ConfigError(f"--config {path} cannot be read: {reason}; was it edited by hand?") from error
     return {name: value for name, value in request.model_dump().items() if name != "name"}

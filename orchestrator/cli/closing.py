@@ -1,15 +1,25 @@
 """The end of a search on the command line: live view, closing summary, ensembles of recipes, exit code."""
 
 import functools
+from collections import Counter
 from contextlib import AbstractContextManager
+from dataclasses import asdict
+from typing import Any
 
 from rich.console import Console, RenderableType
 
 from orchestrator.cli.common import short_path
 from orchestrator.preflight.preflight import Notify
 from orchestrator.reporting.compute_savings import count_images, savings_from_sharing, savings_message
-from orchestrator.reporting.console import print_message
+from orchestrator.reporting.console import (
+    SYNTHETIC_WARNING,
+    Sections,
+    essentials,
+    print_message,
+    print_warning,
+)
 from orchestrator.reporting.terminal import SearchProgress, closing_summary
+from orchestrator.reporting.worker_time import shares_text
 from orchestrator.tuning.session import OpenView, SearchOutcome, SearchView, write_reports
 from orchestrator.tuning.setup import Prepared
 from orchestrator.tuning.trial_manager import RUN_ALONE
@@ -42,28 +52,30 @@ def terminal_view(console: Console) -> OpenView:
             metric=record.metric,
             split=record.split_name,
             already=prepared.run.records(),
+            worker_time=prepared.worker_time,
             console=console,
         )
 
     return open_view
 
 
-def close_search(outcome: SearchOutcome, console: Console, *, finish: bool) -> int:
+def close_search(outcome: SearchOutcome, console: Console, *, finish: bool, form: str = "table") -> int:
     """Print the closing summary of a search and finish the work on it; returns the exit code.
 
     Args:
         outcome: The search that ended.
         console: Console for messages.
         finish: Also print the leaderboard, build ensembles and export the best.
+        form: `table`, `json` or `csv`: how results are printed; JSON also has the folder and the best trial.
 
     Raises:
         RunError: If no trial was completed.
     """
     run, complete = outcome.run, outcome.complete
     # First of all: whatever fails after it, the user knows what there is and how to go on.
-    console.print(_summary(outcome), soft_wrap=True)
+    essentials(console).print(_summary(outcome, has_commands=not console.quiet), soft_wrap=True)
     for message in write_reports(outcome):
-        print_message(console, message)
+        print_warning(console, message)
     if outcome.is_interrupted:
         return INTERRUPTED
     if not complete:
@@ -73,11 +85,13 @@ def close_search(outcome: SearchOutcome, console: Console, *, finish: bool) -> i
         print_message(console, verdict.message())
     from orchestrator.postprocessing.recipe_ensembles import combine_recipes
 
-    combine_recipes(run, outcome.search, complete, console)
+    output = Sections(form)
+    combine_recipes(run, outcome.search, complete, console, output)
     if finish:
         from orchestrator.cli.finish import finish_run
 
-        finish_run(run, console)
+        finish_run(run, console, output)
+    output.close(**_facts(outcome))
     return 0
 
 
@@ -86,22 +100,43 @@ def notify_on(console: Console) -> Notify:
     return functools.partial(print_message, console)
 
 
-def _summary(outcome: SearchOutcome) -> RenderableType:
+def _summary(outcome: SearchOutcome, *, has_commands: bool) -> RenderableType:
     search, records = outcome.search, outcome.records
     best = Objective(search.metric).best(outcome.complete)
     return closing_summary(
         records=records,
         metric=search.metric,
         best=None if best is None else (best.number, best.value or 0.0, _described(best)),
-        saved=_saved(outcome),
+        notes=(
+            ("beware", SYNTHETIC_WARNING * search.is_synthetic),
+            ("shared", _saved(outcome)),
+            ("time", shares_text(outcome.time_shares)),
+        ),
         folder=short_path(outcome.run.path),
         commands=_next_commands(
             outcome.run,
             has_results=bool(outcome.complete),
             may_resume=outcome.is_interrupted and search.request.trials > len(records),
-        ),
+        )
+        if has_commands
+        else (),
         split=search.split_name,
     )
+
+
+def _facts(outcome: SearchOutcome) -> dict[str, Any]:
+    """What a script wants to know of a search that has ended."""
+    search, records = outcome.search, outcome.records
+    best = Objective(search.metric).best(outcome.complete)
+    return {
+        "run": str(outcome.run.path),
+        "metric": search.metric,
+        "split": search.split_name,
+        "is_synthetic": search.is_synthetic,
+        "trials": dict(Counter(record.state for record in records)),
+        "best": None if best is None else {"trial": best.number, "value": best.value, "config": best.config},
+        "worker_seconds": asdict(outcome.time_shares),
+    }
 
 
 def _described(record: TrialRecord) -> str:

@@ -28,12 +28,12 @@ def add_format(parser: argparse.ArgumentParser) -> None:
 
 def open_run(arguments: argparse.Namespace) -> "RunFolder":
     """The run folder that the user named; says on standard error which of its trials are damaged."""
-    from orchestrator.reporting.console import messages, print_message
+    from orchestrator.reporting.console import messages, print_warning
     from results.run.run_folder import find_run
 
     folder = find_run(arguments.run, arguments.runs)
     for damage in folder.damage().values():
-        print_message(messages(), str(damage))
+        print_warning(messages(), str(damage))
     return folder
 
 

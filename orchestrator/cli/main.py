@@ -1,8 +1,4 @@
-"""`orchestrate`: finds the verb, runs it, turns errors into one sentence and an exit code.
-
-Exit codes: 0 done, 1 the machine or the program failed it (disk, permissions, memory, a fault), 2 the request
-cannot be met as it is, 130 interrupted.
-"""
+"""`orchestrate`: finds the verb, runs it, turns errors into one sentence and an exit code."""
 
 import argparse
 import contextlib
@@ -10,12 +6,13 @@ import io
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import MappingProxyType, ModuleType
-from typing import Final
+from typing import Any, Final
 
 from orchestrator.cli import (
+    completion,
     doctor,
     ensemble,
     evaluate,
@@ -30,7 +27,9 @@ from orchestrator.cli import (
     search,
     thresholds,
 )
+from orchestrator.cli.parser import Parser
 from orchestrator.cli.signals import ended_like_ctrl_c
+from orchestrator.reporting.console import leave_out_messages
 
 # Albumentations asks the network for a newer release when it is imported, unless it is told not to.
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
@@ -55,6 +54,16 @@ VERBS: Final = MappingProxyType(
         "prefix": prefix,
         "recipes": recipes,
         "doctor": doctor,
+        "completion": completion,
+    }
+)
+
+EXIT_CODES: Final = MappingProxyType(
+    {
+        0: "done",
+        1: "the machine or the program failed (disk, memory, a fault), or predict could not use a file",
+        2: "the request cannot be met as it is; the sentence says what to change",
+        130: "interrupted by Ctrl-C, SIGTERM or SIGHUP; what has ended is kept",
     }
 )
 
@@ -68,7 +77,8 @@ the main job:
   orchestrate export first --out bundle/
   orchestrate predict bundle/ image.png more/*.png
 
-Every verb has its own --help, with examples.
+Every verb has its own --help, with examples. Exit codes: 0 done, 1 the machine
+or the program failed, 2 the request cannot be met as it is, 130 interrupted.
 """
 
 
@@ -82,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(typed)
     verb: ModuleType = VERBS[chosen.verb]
     try:
-        with ended_like_ctrl_c():
+        with ended_like_ctrl_c(), leave_out_messages(chosen.quiet):
             code = int(verb.run(chosen))
         sys.stdout.flush()  # here, where a closed pipe or a full disk is still answered
         return code
@@ -163,12 +173,13 @@ def _print_every_character() -> None:
 
 def build_parser() -> argparse.ArgumentParser:
     """The whole command line; importing and building it takes no torch, Ray or Optuna."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="orchestrate",
         description="Hyperparameter search, ensembles and export for breast-image classification.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.set_defaults(root=parser)
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     for name, module in VERBS.items():
         verb = verbs.add_parser(
@@ -176,10 +187,33 @@ def build_parser() -> argparse.ArgumentParser:
             help=module.HELP,
             description=module.HELP[0].upper() + module.HELP[1:] + ".",
             epilog=module.EPILOG,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         module.add_arguments(verb)
+        for leaf in _leaves(verb):
+            leaf.add_argument(
+                "-q", "--quiet", action="store_true", help="print results, their warnings and errors only"
+            )
     return parser
+
+
+def _leaves(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    """The parsers of a verb's actions, such as `list` and `prune`; the verb's own where it has none."""
+    actions = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    if not actions:
+        yield parser
+    for action in actions:
+        yield from action.choices.values()
+
+
+class _Version(argparse.Action):
+    """Prints the version; it is looked up when it is asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from results.run.versions import package_versions
+
+        (version,) = package_versions(("breast-image-orchestrator",)).values() or ("of a source tree",)
+        print(f"orchestrate {version}")
+        parser.exit(0)
 
 
 if __name__ == "__main__":

@@ -2,9 +2,18 @@
 
 import argparse
 import typing
-from typing import Any, Literal
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final, Literal
 
+from orchestrator.study.pruners import pruner_names
+from orchestrator.study.samplers import sampler_names
 from results.run.search_request import GROUPS, SearchRequest, bounds_text, facts_of, flag_of, plain_type
+
+_NAMES: Final[Mapping[str, Callable[[], Sequence[str]]]] = MappingProxyType(
+    {"sampler": sampler_names, "pruner": pruner_names}
+)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -12,13 +21,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
     An option that is not given is missing in the parsed arguments, so that a file or a recipe may set it.
     """
-    groups = {
-        name: parser.add_argument_group(title.lower()) for name, title in GROUPS.items() if name != "task"
-    }
+    groups = {name: parser.add_argument_group(title.lower()) for name, title in GROUPS.items()}
     for name, field in SearchRequest.model_fields.items():
         facts = facts_of(name)
-        if facts["group"] == "task":
-            parser.add_argument(
+        if field.is_required():
+            groups[facts["group"]].add_argument(
                 name, metavar=facts["metavar"], nargs="?", default=argparse.SUPPRESS, help=field.description
             )
             continue
@@ -26,6 +33,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         kind = plain_type(field.annotation)
         if kind is bool:
             settings["action"] = "store_false" if field.default is True else "store_true"
+        elif facts.get("is_file"):
+            settings |= {"type": Path, "metavar": facts["metavar"]}
         elif typing.get_origin(kind) is Literal:
             settings["choices"] = typing.get_args(kind)
         elif typing.get_origin(kind) in (tuple, dict):
@@ -59,10 +68,10 @@ def reference_page() -> str:
             "| in a file | typed | what it is | range | default |",
             "|---|---|---|---|---|",
         ]
-        for name, field in SearchRequest.model_fields.items():
+        for name in SearchRequest.model_fields:
             if facts_of(name)["group"] == group:
-                typed = "`TASK`" if group == "task" else _typed(name)
-                cells = [f"`{name}`", typed, field.description or "", _range(name), _default(name) or "none"]
+                typed = "`TASK`" if SearchRequest.model_fields[name].is_required() else _typed(name)
+                cells = [f"`{name}`", typed, _description(name), _range(name), _default(name) or "none"]
                 lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines) + "\n"
 
@@ -75,7 +84,7 @@ def _typed(name: str) -> str:
 
 def _help(name: str) -> str:
     facts, field = facts_of(name), SearchRequest.model_fields[name]
-    text = str(facts.get("flag_description") or field.description)
+    text = str(facts.get("flag_description") or _description(name))
     notes = [f"in {facts['unit']}"] if facts.get("unit") else []
     bounds = bounds_text(field)
     if bounds:
@@ -86,11 +95,17 @@ def _help(name: str) -> str:
     return (text + (f" ({'; '.join(notes)})" if notes else "")).replace("%", "%%")
 
 
+def _description(name: str) -> str:
+    """What an option is, with the names that it takes where files of a folder are the list of them."""
+    names = _NAMES.get(name)
+    return (SearchRequest.model_fields[name].description or "") + (f": {', '.join(names())}" if names else "")
+
+
 def _default(name: str) -> str:
     field, shown = SearchRequest.model_fields[name], facts_of(name).get("shown_default")
     if shown is not None:
         return str(shown)
-    if facts_of(name)["group"] == "task" or field.default is None:
+    if field.is_required() or field.default is None:
         return ""
     if isinstance(field.default, bool):
         return "yes" if field.default else "no"

@@ -2,17 +2,19 @@
 
 import argparse
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from orchestrator.cli import search
-from orchestrator.reporting.console import messages, print_message, print_next, results
-from trainables.common.text import size_text
+from orchestrator.cli.common import add_format
+from orchestrator.reporting.console import messages, print_message, print_next, show
+from trainables.common.text import clock_text, size_text
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from orchestrator.estimate.simulation import BackboneEstimate, DataPart, Estimate
 
+_MOST_COLUMNS: Final = 4  # of the table of the data, besides its first; wider ones are turned around
 
 HELP = "say what a search would do and how long it would take here, without running it"
 EPILOG = """\
@@ -33,15 +35,12 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options: those of a search, and how to print."""
     search.add_request(parser)
-    parser.add_argument(
-        "--format", choices=("table", "json"), default="table", help="how to print (default: table)"
-    )
+    add_format(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Plan and print; returns the exit code."""
     import dataclasses
-    import json
     import sys
 
     from orchestrator.estimate.simulation import estimate_search
@@ -58,10 +57,12 @@ def run(arguments: argparse.Namespace) -> int:
     for note in preflight.notes:
         print_message(console, note)
     estimate = estimate_search(preflight)
-    if arguments.format == "json":
-        print(json.dumps(dataclasses.asdict(estimate), indent=1, allow_nan=False))
-        return 0
-    results().print(plan_table(estimate))
+    show(
+        arguments.format,
+        table=lambda: plan_table(estimate),
+        rows=lambda: dataclasses.asdict(estimate),
+        csv=lambda: plan_as_csv(estimate),
+    )
     print_next(console, *map(without_password, _search_of(sys.argv[1:])))
     return 0
 
@@ -83,6 +84,17 @@ def _search_of(typed: Sequence[str]) -> list[str]:
     return words
 
 
+def plan_as_csv(plan: "Estimate") -> str:
+    """One row a backbone, as in the table; seconds are those of workers. JSON has the rest of the plan."""
+    import dataclasses
+
+    from orchestrator.estimate.simulation import BackboneEstimate
+    from results.tables import csv_text
+
+    columns = [field.name for field in dataclasses.fields(BackboneEstimate)]
+    return csv_text(map(dataclasses.asdict, plan.backbones), columns)
+
+
 def plan_table(plan: "Estimate") -> "RenderableType":
     """The plan as tables and lines that fit 80 columns."""
     from rich.console import Group
@@ -100,14 +112,18 @@ def _data(plan: "Estimate") -> "RenderableType":
     unit = "patients" if plan.is_grouped else "groups"
     before = marks(is_synthetic=plan.is_synthetic, split=plan.split)
     title = Text(f"{before}{plan.task} on {plan.source}: {plan.trials} trials, none has run", "bold")
+    names = {"folds": f"{plan.folds} folds", "test": "sealed for the test"}
+    heads = [names.get(part.name, part.name) for part in plan.parts]
+    cells = [[*_by_class(part, unit), str(part.all_groups)] for part in plan.parts]
+    labels = [*plan.parts[0].images, unit]
+    if len(labels) > _MOST_COLUMNS:  # a class a line, so that it fits
+        heads, labels, cells = labels, heads, [list(line) for line in zip(*cells, strict=True)]
     table = Table(box=None, pad_edge=False)
     table.add_column("Images")
-    for label in plan.parts[0].images:
+    for label in labels:
         table.add_column(label, justify="right")
-    table.add_column(unit, justify="right")
-    names = {"folds": f"{plan.folds} folds", "test": "sealed for the test"}
-    for part in plan.parts:
-        table.add_row(names.get(part.name, part.name), *_by_class(part, unit), str(part.all_groups))
+    for head, line in zip(heads, cells, strict=True):
+        table.add_row(head, *line)
     return Group(title, "", table)
 
 
@@ -128,8 +144,6 @@ def _backbones(plan: "Estimate") -> "RenderableType":
 
 
 def _backbone_row(backbone: "BackboneEstimate") -> list[str]:
-    from orchestrator.reporting.terminal import clock_text
-
     return [
         backbone.backbone,
         f"{backbone.trials:.1f}",
@@ -157,7 +171,6 @@ def _totals(plan: "Estimate") -> "RenderableType":
 
 def _lines(plan: "Estimate") -> list[tuple[str, str]]:
     from orchestrator.preflight.preflight import reasons_by_backbone
-    from orchestrator.reporting.terminal import clock_text
 
     low, middle, high = (clock_text(seconds) for seconds in plan.seconds)
     reasons = reasons_by_backbone(plan.left_out)
@@ -181,7 +194,8 @@ def _lines(plan: "Estimate") -> list[tuple[str, str]]:
         (
             "how sure",
             f"{plan.searches} searches drawn from {plan.priced_points} priced points, {plan.recipes} of them "
-            "recipes; the sampler, which learns, may turn to cheaper or dearer ones",
+            f"recipes, with the pruner {plan.pruner}; the sampler ({plan.sampler}) may turn to cheaper or "
+            "dearer ones",
         ),
     ]
     if plan.trials_in_budget < plan.trials:

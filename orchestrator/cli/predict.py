@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from orchestrator.cli.common import add_format
-from orchestrator.reporting.console import messages, print_message, print_warning, show
+from orchestrator.reporting.console import messages, print_warning, show
 from trainables.common.text import count_text
 
 HELP = "predict images with an exported bundle"
@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
     found = predict_files(bundle, arguments.images, baselines=arguments.baseline, types=arguments.types)
     console = messages()
     for note in found.notes:
-        print_message(console, note)
+        print_warning(console, note)
     if bundle.manifest.is_synthetic:
         print_warning(console, "this model was trained on SYNTHETIC images")
     show(
@@ -75,5 +75,5 @@ def run(arguments: argparse.Namespace) -> int:
         print_warning(console, f"not predicted: {fault.reason}")
     if found.faults:
         said = count_text(len(found.faults), "file")
-        print_message(console, f"{said} of {len(arguments.images)} could not be predicted; see above")
+        print_warning(console, f"{said} of {len(arguments.images)} could not be predicted; see above")
     return 1 if found.faults else 0

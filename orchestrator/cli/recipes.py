@@ -3,6 +3,7 @@
 import argparse
 import json
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.cli.common import add_format
@@ -61,9 +62,9 @@ def run(arguments: argparse.Namespace) -> int:
 def _list(task: str | None, form: str) -> None:
     from results.tables import csv_text
     from search_spaces.recipes import recipes_of
-    from trainables.config.tasks import TASKS, task_named
+    from trainables.config.tasks import TASKS
 
-    tasks = TASKS if task is None else (task_named(task).name,)
+    tasks = TASKS if task is None else (_task_name(task),)
     by_task = {name: recipes for name in tasks if (recipes := recipes_of(name))}
     rows = [_row(recipe) for recipes in by_task.values() for recipe in recipes]
     show(
@@ -72,6 +73,20 @@ def _list(task: str | None, form: str) -> None:
         rows=lambda: rows,
         csv=lambda: csv_text(rows, _COLUMNS),
     )
+
+
+def _task_name(task: str) -> str:
+    """Name of the task; a file of own tasks is answered with why there is nothing to list."""
+    from trainables.common.errors import ConfigError
+    from trainables.config.task_file import read_tasks
+    from trainables.config.tasks import TASKS, task_named
+
+    if task not in TASKS and Path(task).is_file():
+        named = ", ".join(read_tasks(Path(task)))
+        raise ConfigError(
+            f"recipes are experiments of built-in tasks; there is none for a task of your own ({named})"
+        )
+    return task_named(task).name
 
 
 def _show(name: str, task: str | None, form: str) -> None:

@@ -2,7 +2,7 @@
 
 import argparse
 
-from orchestrator.cli.common import add_run
+from orchestrator.cli.common import add_format, add_run
 from orchestrator.reporting.console import messages
 
 HELP = "go on with a search that was interrupted or killed"
@@ -41,6 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="MODULE:FUNCTION",
         help="the search's own space, said again for a run that was made elsewhere",
     )
+    parser.add_argument("--sampler", metavar="MODULE:FUNCTION", help="its own sampler, likewise")
+    parser.add_argument("--pruner", metavar="MODULE:FUNCTION", help="its own pruner, likewise")
+    add_format(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -57,8 +60,8 @@ def run(arguments: argparse.Namespace) -> int:
         address=arguments.address,
         minutes=arguments.minutes,
         trials=arguments.trials,
-        options=resume_options(arguments.retry, arguments.space),
+        options=resume_options(arguments.retry, arguments.space, arguments.sampler, arguments.pruner),
         notify=notify_on(console),
         open_view=terminal_view(console),
     )
-    return close_search(outcome, console, finish=False)
+    return close_search(outcome, console, finish=False, form=arguments.format)

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.cli.common import add_format
 from orchestrator.cli.options import add_options, given_options
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ examples:
       --test-share 0
   orchestrate search benign_malignant --data patches.npz \\
       --recipe E004-VGG_BM_BEST
+  orchestrate search --task tasks.yaml --data biopsies/
+      a task of your own (docs/how-to-tasks.md)
   orchestrate search benign_malignant --space my_space:space \\
       --gpus-per-trial 0.25
   orchestrate search --config search.yaml --trials 48
@@ -41,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="then print the leaderboard, build ensembles and export the best",
     )
+    add_format(parser)
 
 
 def add_request(parser: argparse.ArgumentParser) -> None:
@@ -72,7 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
         open_view=terminal_view(console),
         command=typed_command(sys.argv[1:]),
     )
-    return close_search(outcome, console, finish=arguments.finish)
+    return close_search(outcome, console, finish=arguments.finish, form=arguments.format)
 
 
 def request_of(arguments: argparse.Namespace) -> "SearchRequest":
@@ -82,10 +86,9 @@ def request_of(arguments: argparse.Namespace) -> "SearchRequest":
         OrchestrateError: If an option does not exist, or its value is not allowed.
     """
     from orchestrator.preflight.initial_points import protocol_of_recipes
-    from orchestrator.request import parse_request, read_config
+    from orchestrator.request import parse_request, read_config, with_own_task
     from results.run.search_request import refuse_empty
     from search_spaces.fixed_params import parse_fixed_params
-    from trainables.common.errors import ConfigError
     from trainables.config.tasks import task_named
     from trainables.data.sources import default_data
 
@@ -93,16 +96,20 @@ def request_of(arguments: argparse.Namespace) -> "SearchRequest":
     if "fixed_params" in typed:
         typed["fixed_params"] = parse_fixed_params(typed["fixed_params"])
     asked = _merged(read_config(arguments.config) if arguments.config else {}, typed)
-    if "task" not in asked:
-        raise ConfigError("no task is given: orchestrate search TASK, or `task:` in the file of --config")
     for name, value in asked.items():
         refuse_empty(name, value)
-    task = task_named(str(asked["task"]))
-    protocol = protocol_of_recipes(asked.get("recipes", ()), task.name)
+    asked = with_own_task(asked)
+    if not asked.get("own_task"):
+        task_named(str(asked["task"]))  # a misspelt task is said before a recipe of another one
+    protocol = protocol_of_recipes(asked.get("recipes", ()), str(asked["task"]))
     if "folds" in asked or "holdout" in asked:  # one of the two takes the place of the recipes' protocol
         protocol = {name: value for name, value in protocol.items() if name not in ("folds", "holdout")}
     request = parse_request(protocol | asked)
-    return request if request.data else request.model_copy(update={"data": default_data(task)})
+    return (
+        request
+        if request.data
+        else request.model_copy(update={"data": default_data(request.task_definition)})
+    )
 
 
 def _merged(config: dict[str, Any], typed: dict[str, Any]) -> dict[str, Any]:
@@ -110,6 +117,11 @@ def _merged(config: dict[str, Any], typed: dict[str, Any]) -> dict[str, Any]:
     merged = config | typed
     if "fixed_params" in typed and "fixed_params" in config:
         merged["fixed_params"] = {**config["fixed_params"], **typed["fixed_params"]}
+    # A task and a file of tasks belong together: those of the file do not go with what is typed.
+    if "own_task" in typed and "task" not in typed:
+        merged.pop("task", None)
+    if "task" in typed and "own_task" not in typed and not isinstance(config.get("own_task"), str):
+        merged.pop("own_task", None)
     # A cross-validation and a hold-out exclude each other: what is typed takes the place of the file's.
     for name, other in (("folds", "holdout"), ("holdout", "folds")):
         if name in typed and other not in typed:

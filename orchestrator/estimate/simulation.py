@@ -17,7 +17,8 @@ import numpy as np
 
 from orchestrator.estimate.cost_model import CostModel, FeatureRequirement, TrialCost
 from orchestrator.preflight.preflight import Preflight
-from orchestrator.study.pruners import REDUCTION, first_rung
+from orchestrator.study.method import asked_method
+from orchestrator.study.pruner import NEVER_PRUNED, Pruner
 from results.run.split_labels import GROUPED, NAIVE, SplitName
 from trainables.common.errors import ConfigError
 from trainables.data.splits import TEST, TRAINING
@@ -27,7 +28,6 @@ from trainables.training.cost_probe import measure_crowding, peak_memory_bytes
 _RANDOM_POINTS: Final = 24  # with an estimated cost; a longer search draws them again
 _DRAWS: Final = 200
 _DRAWN_TRIALS: Final = 20_000  # of all draws together, so that a plan for a thousand trials takes seconds too
-_NEVER_PRUNED: Final = 4
 _START_SECONDS: Final = 12.0  # Ray, workers that import torch, the closing leaderboard
 _TRIAL_SECONDS: Final = 0.3  # building the models, writing weights and record
 
@@ -97,37 +97,38 @@ def finish_times(durations: Sequence[float], slots: int) -> list[float]:
     return found
 
 
-def draw_epochs(point: TrialCost, number: int, random: np.random.Generator) -> int:
+def draw_epochs(point: TrialCost, number: int, pruner: Pruner, random: np.random.Generator) -> int:
     """Draw the number of epochs that a trial runs.
 
-    Its best epoch may be any; patience stops it some epochs later. At every rung half of the trials are
-    pruned, apart from recipes and the first four.
+    Its best epoch may be any; patience stops it some epochs later. At every comparison the pruner stops its
+    share of the trials, apart from recipes and the first few.
 
     Args:
         point: Cost of the trial.
         number: Trial number, from 0.
+        pruner: Pruner of the search.
         random: Random generator.
     """
     epochs = point.epochs
     if point.patience is not None:
         epochs = min(epochs, int(random.integers(1, point.epochs + 1)) + point.patience)
-    rung = first_rung(point.epochs)
-    while rung < epochs and number >= _NEVER_PRUNED and not point.is_recipe:
-        if random.random() > 1 / REDUCTION:
-            return rung
-        rung *= REDUCTION
+    if number < NEVER_PRUNED or point.is_recipe:
+        return epochs
+    for epoch in range(1, epochs):
+        if pruner.decides_at(epoch, point.epochs) and random.random() > pruner.survival:
+            return epoch
     return epochs
 
 
 def draw_search(
-    points: Sequence[TrialCost], trials: int, random: np.random.Generator
+    points: Sequence[TrialCost], trials: int, pruner: Pruner, random: np.random.Generator
 ) -> Iterator[tuple[TrialCost, int]]:
     """Draw the trials of a search: recipes first, then others at random, each with its epochs."""
     recipes = [point for point in points if point.is_recipe]
     others = [point for point in points if not point.is_recipe] or recipes
     for number in range(trials):
         point = recipes[number] if number < len(recipes) else others[int(random.integers(len(others)))]
-        yield point, draw_epochs(point, number, random)
+        yield point, draw_epochs(point, number, pruner, random)
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +212,8 @@ class Estimate:
         parts: Parts of the data.
         folds: Number of folds of the cross-validation.
         trials: Number of trials asked for.
+        sampler: Name of the sampler; it has no effect on the estimate.
+        pruner: Name of the pruner.
         recipes: Number of recipe points, which are tried first.
         priced_points: Number of configurations whose cost was measured or looked up.
         backbones: Backbones in use.
@@ -235,6 +238,8 @@ class Estimate:
     parts: tuple[DataPart, ...]
     folds: int
     trials: int
+    sampler: str
+    pruner: str
     recipes: int
     priced_points: int
     backbones: tuple[BackboneEstimate, ...]
@@ -266,7 +271,7 @@ def estimate_search(preflight: Preflight) -> Estimate:
             "second. Start the search right away"
         )
     request = preflight.request
-    trials = request.trials
+    trials, (sampler, pruner) = request.trials, asked_method(request, folds=preflight.split.folds)
     device = choose_device(preflight.gpus_per_trial)
     crowding = measure_crowding(preflight.slots) if device.type == "cpu" else float(preflight.slots)
     cost_model = CostModel(
@@ -287,7 +292,9 @@ def estimate_search(preflight: Preflight) -> Estimate:
     random = np.random.default_rng(0)
     count = max(20, min(_DRAWS, _DRAWN_TRIALS // trials))
     outcomes = [
-        simulate_search(list(draw_search(points, trials, random)), warm, is_stored=request.features != "off")
+        simulate_search(
+            list(draw_search(points, trials, pruner, random)), warm, is_stored=request.features != "off"
+        )
         for _ in range(count)
     ]
     budget = None if request.minutes is None else 60.0 * request.minutes
@@ -303,6 +310,8 @@ def estimate_search(preflight: Preflight) -> Estimate:
         parts=_parts(preflight),
         folds=preflight.split.folds,
         trials=trials,
+        sampler=sampler.name,
+        pruner=pruner.name,
         recipes=min(recipes, trials),
         priced_points=len(points),
         backbones=_backbone_plans(preflight, cost_model, points, warm, outcomes),

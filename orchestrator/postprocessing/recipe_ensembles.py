@@ -4,14 +4,18 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from orchestrator.reporting.console import print_message, results
+from orchestrator.reporting.console import Sections, print_message
 from results.run.records import SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
 from search_spaces.recipes import RECIPES
 
 
 def combine_recipes(
-    run: RunFolder, search: SearchRecord, complete: Sequence[TrialRecord], console: Console
+    run: RunFolder,
+    search: SearchRecord,
+    complete: Sequence[TrialRecord],
+    console: Console,
+    output: Sections,
 ) -> None:
     """Build and print the ensembles among the recipes of a search.
 
@@ -20,6 +24,7 @@ def combine_recipes(
         search: Request and facts of the search.
         complete: Records of the complete trials.
         console: Console for messages about missing members.
+        output: Where the ensembles are printed, under the names of their recipes.
     """
     for recipe in RECIPES:
         if recipe.task != search.task or recipe.name not in search.recipes or not recipe.members:
@@ -30,15 +35,20 @@ def combine_recipes(
         if missing:
             print_message(console, f"{recipe.name}: no complete trial of its members {', '.join(missing)}")
         if len(members) > 1:
-            _build(run, recipe.name, recipe.method, members, console)
+            print_message(console, f"{recipe.name}: {recipe.method} of trials {', '.join(map(str, members))}")
+            _build(run, recipe.name, recipe.method, members, output)
 
 
-def _build(run: RunFolder, name: str, method: str, members: Sequence[int], console: Console) -> None:
+def _build(run: RunFolder, name: str, method: str, members: Sequence[int], output: Sections) -> None:
     from results.ensembles.build import build_ensembles  # scikit-learn takes seconds to import
-    from results.ensembles.tables import ensemble_table
+    from results.ensembles.tables import ensemble_table, ensembles_as_csv, ensembles_as_json
 
     built = build_ensembles(
         run, trials=members, max_members=len(members), methods=(method,), seed=run.search().request.seed
     )
-    print_message(console, f"{name}: {method} of trials {', '.join(map(str, members))}")
-    results(falls_silent=True).print(ensemble_table(built))
+    output.add(
+        name,
+        table=lambda: ensemble_table(built),
+        rows=lambda: ensembles_as_json(built),
+        csv=lambda: ensembles_as_csv(built),
+    )

@@ -8,7 +8,6 @@ from results.errors import RunError
 from results.predictors.test_evaluation import TestEvaluation, evaluate_test
 from results.run.run_folder import RunFolder
 from trainables.common.types import FloatArray, IntArray
-from trainables.config.tasks import task_named
 from trainables.data.patches import open_patch_set, select_rows
 from trainables.data.splits import TEST, read_split
 
@@ -34,10 +33,13 @@ def open_test_part(
     patch_set = open_patch_set(*search.data_location)
     split = read_split(run.split_file)
     split.check_fingerprint(patch_set.fingerprint)
-    rows = select_rows(patch_set, task_named(search.task))
+    rows = select_rows(patch_set, search.task_definition)
     is_test = split.folds_of(rows) == TEST
     if not is_test.any():
-        raise RunError(f"{run.path} has no test part: the search was run with --test-share 0")
+        raise RunError(
+            f"{run.path} has no test part: the search was run with --test-share 0. See its scores out of "
+            f"fold with: {run.command('leaderboard')}"
+        )
     places = np.flatnonzero(is_test)
     return evaluate_test(
         run,

@@ -25,16 +25,17 @@ from orchestrator.preflight.initial_points import (
 )
 from orchestrator.preflight.warm_start import WarmStartSources, find_sources
 from orchestrator.request import SearchRequest
+from orchestrator.study.method import asked_method
 from orchestrator.study.study import check_space
 from results.run.records import SourceTrial
 from results.run.split_labels import NAIVE_WARNING
 from search_spaces.context import SpaceContext
 from search_spaces.enqueue import InitialPoint
 from search_spaces.image_classifier import HEADS
-from search_spaces.registry import Space, space_named
+from search_spaces.registry import Space, space_for
 from trainables.common.errors import ConfigError
 from trainables.common.types import IntArray
-from trainables.config.tasks import Task, task_named
+from trainables.config.tasks import Task
 from trainables.config.trial_config import TrialConfig
 from trainables.data.patches import PatchSet, TaskRows, select_rows
 from trainables.data.sources import load_patch_set
@@ -109,7 +110,8 @@ def run_preflight(request: SearchRequest, connect: Connector, notify: Notify) ->
     Raises:
         OrchestrateError: Whatever makes the search impossible, before any trial starts.
     """
-    task, space = task_named(request.task), space_named(request.space_name)
+    task, space = request.task_definition, space_for(request.task_definition, request.space)
+    asked_method(request)
     first = choose_initial_points(request.recipes, task.name, space)
     data = _read_data(request, task, notify)
     gpus, slots = _machine(request, connect())
@@ -324,7 +326,7 @@ def _split(request: SearchRequest, patch_set: PatchSet, rows: TaskRows, sources:
     return make_split(
         rows,
         fingerprint=patch_set.fingerprint,
-        task=request.task,
+        task=request.task_definition,
         folds=request.fold_count,
         test_share=request.test_share,
         seed=request.seed,

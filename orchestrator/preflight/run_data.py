@@ -9,7 +9,6 @@ from results.run.records import SearchRecord
 from results.run.run_folder import RunFolder
 from search_spaces.context import SpaceContext
 from trainables.common.errors import WeightsError
-from trainables.config.tasks import task_named
 from trainables.data.patches import open_patch_set
 from trainables.data.splits import read_split
 from trainables.data.training_data import TrainingData, training_data_of
@@ -21,10 +20,11 @@ from trainables.runtime.trial_runtime import TrialRuntime
 
 
 @functools.lru_cache(maxsize=2)
-def _training_data(run: RunFolder, fingerprint: str, store: str, task: str) -> TrainingData:
+def _training_data(run: RunFolder, fingerprint: str, store: str) -> TrainingData:
     patch_set = open_patch_set(Path(store) / "data", fingerprint)
-    training_data = training_data_of(patch_set, task_named(task), read_split(run.split_file))
-    return with_type_probabilities(training_data, run.search().type_from)
+    search = run.search()
+    training_data = training_data_of(patch_set, search.task_definition, read_split(run.split_file))
+    return with_type_probabilities(training_data, search.type_from)
 
 
 @functools.lru_cache(maxsize=2)
@@ -87,4 +87,4 @@ def check_run_data(run: RunFolder, search: SearchRecord) -> None:
 
 def open_run_data(run: RunFolder, search: SearchRecord, device: Device) -> tuple[TrainingData, TrialRuntime]:
     """Open the training data and the runtime of a run; both are kept for the next trial of this process."""
-    return _training_data(run, search.fingerprint, search.store, search.task), _runtime(run, device)
+    return _training_data(run, search.fingerprint, search.store), _runtime(run, device)

@@ -6,6 +6,7 @@ from typing import Final
 
 from orchestrator.reporting.plots import (
     RowsOf,
+    class_curves_picture,
     confusion_picture,
     mistakes_sheet,
     pr_curve_picture,
@@ -58,17 +59,28 @@ def _pictures(search: SearchRecord, found: OutOfFold, patch_set: PatchSet | None
     """Tag -> PNG file, for one trial."""
     matrix = confusion(found.labels, cross_fit(found).decided["balanced_accuracy"], len(search.classes))
     mark = marks(is_synthetic=search.is_synthetic, split=search.split_name)
-    positive = found.probabilities
+    is_binary = len(search.classes) == 2
+    title = "Confusion at cross-fitted thresholds" if is_binary else "Confusion, most probable class"
     pictures = {
-        "roc": roc_curve_picture(found.labels, positive, found.folds, mark=mark),
-        "precision_recall": pr_curve_picture(found.labels, positive, found.folds, mark=mark),
-        "confusion": confusion_picture(
-            matrix, search.classes, title="Confusion at cross-fitted thresholds", mark=mark
-        ),
+        **_curves(search, found, mark),
+        "confusion": confusion_picture(matrix, search.classes, title=title, mark=mark),
     }
     if search.request.pictures and patch_set is not None and not patch_set.is_table:
         images = RowsOf(patch_set.images, found.rows)
         pictures["worst_mistakes"] = mistakes_sheet(
-            images, found.labels, positive, found.rows, search.classes, mark=mark
+            images, found.labels, found.probabilities, found.rows, search.classes, mark=mark
         )
     return pictures
+
+
+def _curves(search: SearchRecord, found: OutOfFold, mark: str) -> dict[str, bytes]:
+    """Tag -> PNG file of curves: ROC and precision-recall of two classes, ROC of each class of more."""
+    if len(search.classes) > 2:
+        of_classes = class_curves_picture(
+            found.labels, found.probabilities, found.folds, search.classes, mark=mark
+        )
+        return {"roc": of_classes}
+    return {
+        "roc": roc_curve_picture(found.labels, found.probabilities, found.folds, mark=mark),
+        "precision_recall": pr_curve_picture(found.labels, found.probabilities, found.folds, mark=mark),
+    }

@@ -7,8 +7,8 @@ image in one random view, and each held-out image in as many views as our predic
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from orchestrator.reporting.terminal import clock_text
 from results.run.records import TrialRecord
+from trainables.common.text import clock_text
 from trainables.data.splits import TEST_PART, TRAINING_PART, Split
 from trainables.features.feature_use import FeatureUse
 

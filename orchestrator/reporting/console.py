@@ -5,8 +5,11 @@ hold brackets, colons and control characters. What is styled is styled by an arg
 """
 
 import json
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Final
 
 from trainables.common.text import command_text
 
@@ -16,11 +19,40 @@ if TYPE_CHECKING:
     from results.run.run_folder import RunFolder
 
 
+SYNTHETIC_WARNING: Final = "SYNTHETIC images: these numbers say nothing about patients"
+_IS_QUIET: ContextVar[bool] = ContextVar("is_quiet", default=False)
+# Messages that change how a number must be read begin with one of them; they are printed in any case.
+_WARNINGS: Final = ("WARNING", "SYNTHETIC", "Naive split")
+
+
+@contextmanager
+def leave_out_messages(is_quiet: bool = True) -> Iterator[None]:
+    """Print results, warnings and errors only: what `messages` returns inside of the block stays silent."""
+    before = _IS_QUIET.set(is_quiet)
+    try:
+        yield
+    finally:
+        _IS_QUIET.reset(before)
+
+
 def messages() -> "Console":
     """Return the console for messages: standard error, so that standard output holds results alone."""
     from orchestrator.reporting.plain_console import PlainConsole
 
-    return PlainConsole(is_for_messages=True, falls_silent=True)
+    # FORCE_COLOR asks for colours in a file, not for a panel that moves the cursor there.
+    return PlainConsole(
+        is_for_messages=True,
+        falls_silent=True,
+        quiet=_IS_QUIET.get(),
+        force_interactive=sys.stderr.isatty(),
+    )
+
+
+def essentials(console: "Console") -> "Console":
+    """Return a console for what is said even where messages are left out; the same one where they are not."""
+    from orchestrator.reporting.plain_console import PlainConsole
+
+    return PlainConsole(is_for_messages=True, falls_silent=True) if console.quiet else console
 
 
 def results(*, falls_silent: bool = False) -> "Console":
@@ -36,11 +68,14 @@ def results(*, falls_silent: bool = False) -> "Console":
 
 def print_message(console: "Console", text: str) -> None:
     """Print a sentence: wrapped between words on a terminal, on one line elsewhere."""
+    if text.startswith(_WARNINGS):
+        console = essentials(console)
     console.print(text, soft_wrap=not console.is_terminal)
 
 
 def print_warning(console: "Console", text: str) -> None:
-    """Print a sentence that the reader must not miss."""
+    """Print a sentence that the reader must not miss, even where messages are left out."""
+    console = essentials(console)
     console.print(text, style="yellow", soft_wrap=not console.is_terminal)
 
 
@@ -61,7 +96,46 @@ def show(
         results().print(table())
 
 
+class Sections:
+    """Several results of one verb, on standard output.
+
+    Tables are printed as they come, and the work after them goes on where nobody reads them. JSON is one
+    object at the end, CSV one table after another, with an empty line between them.
+
+    Args:
+        form: `table`, `json` or `csv`.
+    """
+
+    def __init__(self, form: str) -> None:
+        self._form = form
+        self._rows: dict[str, Any] = {}
+        self._texts: list[str] = []
+
+    def add(
+        self,
+        name: str,
+        *,
+        table: Callable[[], "RenderableType"],
+        rows: Callable[[], Any],
+        csv: Callable[[], str],
+    ) -> None:
+        """Add a result; its name is its key in the JSON object."""
+        if self._form == "json":
+            self._rows[name] = rows()
+        elif self._form == "csv":
+            self._texts.append(csv())
+        else:
+            results(falls_silent=True).print(table())
+
+    def close(self, **facts: Any) -> None:
+        """Print what is not printed yet; facts are only in the JSON object, before the results."""
+        if self._form == "json":
+            print(json.dumps(facts | self._rows, indent=1, allow_nan=False))
+        elif self._texts:
+            print("\n".join(self._texts), end="")
+
+
 def warn_if_synthetic(run: "RunFolder") -> None:
     """Say on standard error that a run's images are generated."""
     if run.search().is_synthetic:
-        print_warning(messages(), "SYNTHETIC images: these numbers say nothing about patients")
+        print_warning(messages(), SYNTHETIC_WARNING)

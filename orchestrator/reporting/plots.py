@@ -4,6 +4,7 @@ Figures are drawn without pyplot, so there is no display, no global state and no
 from the set of Okabe and Ito, which stays distinct for colour-blind readers.
 """
 
+import contextlib
 import io
 import math
 from collections.abc import Sequence
@@ -23,9 +24,12 @@ if TYPE_CHECKING:  # matplotlib takes half a second, which only those who draw s
 BLUE: Final = "#0072B2"
 GREY: Final = "#6B6B6B"
 INK: Final = "#222222"
+# One for each class of more than two; beyond eight they begin anew, dashed.
+_COLOURS: Final = (*("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8A7C00"),)
 _DOTS_PER_INCH: Final = 100
 _GRID: Final = np.linspace(0.0, 1.0, 201)
 _COLUMNS: Final = 4
+_LONGEST_TICKS: Final = 48  # letters of class names below a picture; more are turned
 _LARGEST_CELL: Final = 256  # pixels; a larger image is thinned out before it is drawn
 
 
@@ -115,6 +119,59 @@ def pr_curve_picture(
     return _png(figure)
 
 
+def class_curves_picture(
+    labels: IntArray, probabilities: FloatArray, folds: IntArray, classes: Sequence[str], *, mark: str = ""
+) -> bytes:
+    """Draw the mean ROC curve of each of more than two classes against the rest.
+
+    Args:
+        labels: Class indices, shape (images,).
+        probabilities: Out-of-fold class probabilities in [0, 1], shape (images, classes).
+        folds: Fold that held the image out, shape (images,).
+        classes: Names, in the order of the labels.
+        mark: Text before the title, as `results.run.split_labels.marks` gives it.
+
+    Returns:
+        A PNG file, 600 x 560 pixels. A class that no fold holds beside others has no curve.
+
+    Raises:
+        DataError: If the shapes do not fit.
+        OneClassError: If no class can be told from the rest in any fold.
+
+    Source:
+        Fawcett (2006), "An introduction to ROC analysis", section 9.
+    """
+    from sklearn.metrics import roc_auc_score, roc_curve
+
+    curves: dict[str, tuple[float, FloatArray]] = {}
+    for index, name in enumerate(classes):
+        against_rest = np.stack([1 - probabilities[:, index], probabilities[:, index]], axis=1)
+        with contextlib.suppress(OneClassError):
+            parts = _folds_with_both_classes((labels == index).astype(np.int64), against_rest, folds)
+            rises = [roc_curve(truth, score, drop_intermediate=False)[:2] for truth, score in parts]
+            mean = np.mean([np.interp(_GRID, across, up) for across, up in rises], axis=0)
+            curves[name] = float(np.mean([roc_auc_score(*part) for part in parts])), mean
+    if not curves:
+        raise OneClassError("a curve needs a fold with two classes; none has. Use fewer folds or more cases")
+    macro = np.mean([area for area, _ in curves.values()])
+    figure, axes = _square(f"ROC of each class against the rest, out of fold: mean AUC {macro:.3f}", mark)
+    axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=(0, (4, 4)))
+    for place, (name, (area, mean)) in enumerate(curves.items()):
+        turn, colour = divmod(place, len(_COLOURS))
+        line = "-" if turn == 0 else (0, (4, 1 + turn))
+        axes.plot(
+            np.r_[0.0, _GRID],
+            np.r_[0.0, mean],
+            color=_COLOURS[colour],
+            linewidth=1.8,
+            linestyle=line,
+            label=f"{name} {area:.3f}",
+        )
+    axes.set(xlabel="1 - specificity", ylabel="sensitivity")
+    axes.legend(loc="lower right", frameon=False, fontsize=8)
+    return _png(figure)
+
+
 def confusion_picture(
     matrix: NDArray[Any], classes: Sequence[str], *, title: str = "Confusion", mark: str = ""
 ) -> bytes:
@@ -149,14 +206,22 @@ def confusion_picture(
             f"{int(counts[row, column])}\n{share:.0%}" if rows[row, 0] else "0\nno case",
             ha="center",
             va="center",
-            fontsize=15 if len(classes) <= 3 else 10,
+            fontsize=_size_in_cells(len(classes)),
             color="white" if share > 0.55 else INK,
         )
-    axes.set_xticks(range(len(classes)), classes)
+    is_long = sum(map(len, classes)) > _LONGEST_TICKS
+    turned: dict[str, Any] = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if is_long else {}
+    axes.set_xticks(range(len(classes)), classes, **turned)
     axes.set_yticks(range(len(classes)), classes)
     axes.tick_params(length=0)
     axes.set(xlabel="decided", ylabel="true (percent of the row)")
     return _png(figure)
+
+
+def _size_in_cells(classes: int) -> int:
+    if classes <= 3:
+        return 15
+    return 10 if classes <= 5 else 7
 
 
 @dataclass(frozen=True, slots=True)

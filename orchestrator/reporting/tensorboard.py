@@ -19,13 +19,16 @@ from types import MappingProxyType
 from typing import Any, Final, Literal
 
 from google.protobuf.struct_pb2 import Value
-from tensorboard.compat.proto import event_pb2, summary_pb2
+from tensorboard.compat.proto import event_pb2, summary_pb2, tensor_pb2, types_pb2
 from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
+from tensorboard.plugins.text import metadata as text_metadata
 from tensorboard.summary.writer.record_writer import RecordWriter
 
+from orchestrator.reporting.worker_time import TimeShares
 from results.run.records import State, TrialRecord
 from results.run.split_labels import GROUPED, NAIVE, SplitName, scored
 from trainables.common.files import write_atomically
+from trainables.common.text import clock_text
 from trainables.config.trial_config import TrialConfig, setting_names
 
 Scalar = str | bool | float
@@ -171,6 +174,23 @@ class TensorBoardLog:
         events = [_opening_event(self.clock()), self._event(0, summary)]
         write_atomically(self.folder / EXPERIMENT_FILE, _as_records(events))
 
+    def write_time(self, shares: TimeShares) -> None:
+        """Write what the workers' time of a session went into, as a table on the page of texts.
+
+        Every session of a search has an event file of its own, so that none replaces another's.
+        """
+        now = self.clock()
+        kinds = ("features", "training", "waiting")
+        rows = [
+            f"| {kind} | {clock_text(getattr(shares, kind))} | {percent} % |"
+            for kind, percent in zip(kinds, shares.percent, strict=True)
+        ]
+        table = "\n".join(["| worker time | | share |", "| --- | --- | --- |", *rows])
+        session = len(list(self.folder.glob("*.worker_time")))
+        events = [_opening_event(now), self._event(session, [_text("worker time", table)])]
+        path = self.folder / f"events.out.tfevents.{int(now):010d}.{session:04d}.worker_time"
+        write_atomically(path, _as_records(events))
+
     def epoch(self, number: int, epoch: int, report: Mapping[str, Any]) -> None:
         """Append the scalars of one epoch.
 
@@ -297,6 +317,12 @@ def _plugin_summary(tag: str, **content: Any) -> list[summary_pb2.Summary.Value]
 
 def _scalar(tag: str, value: float) -> summary_pb2.Summary.Value:
     return summary_pb2.Summary.Value(tag=tag, simple_value=value)
+
+
+def _text(tag: str, markdown: str) -> summary_pb2.Summary.Value:
+    content = tensor_pb2.TensorProto(dtype=types_pb2.DT_STRING, string_val=[markdown.encode()])
+    kind = text_metadata.create_summary_metadata(display_name=tag, description="")
+    return summary_pb2.Summary.Value(tag=tag, tensor=content, metadata=kind)
 
 
 def _image(tag: str, content: bytes) -> summary_pb2.Summary.Value:

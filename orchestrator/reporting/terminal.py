@@ -21,11 +21,12 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.reporting.console import messages
+from orchestrator.reporting.worker_time import WorkerTime, shares_text
 from results.run.records import Cause, State, TrialRecord
 from results.run.split_labels import GROUPED, NAIVE, NAIVE_WARNING, SplitName, marks, scored
 from results.scores.leaderboard import settings_text
 from results.scores.ranking import Objective
-from trainables.common.text import count_text, printable
+from trainables.common.text import clock_text, count_text, printable
 from trainables.config.trial_config import TrialConfig, flatten
 
 HEARTBEAT_SECONDS: Final = 30.0
@@ -34,17 +35,6 @@ _WAKE_SECONDS: Final = 5.0
 _MOST_RUNNING_LINES: Final = 6
 _FRAME: Final = 4  # columns that the panel's border and padding take
 _STATES: Final = ("complete", "pruned", "failed")
-
-
-def clock_text(seconds: float) -> str:
-    """Format a duration.
-
-    >>> clock_text(7), clock_text(125), clock_text(3725)
-    ('0:07', '2:05', '1:02:05')
-    """
-    minutes, rest = divmod(int(max(seconds, 0.0)), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
 def seconds_left(
@@ -108,6 +98,7 @@ class SearchProgress:
         metric: Metric that the search optimises.
         split: Name of the kind of split; a naive one is stated in the title and with every score.
         already: Records of trials that ended in earlier sessions of the search.
+        worker_time: Time of the workers, whose shares are shown; None to leave them out.
         console: Console to write to; standard error by default, so that standard output stays for results.
         clock: Function that returns seconds, for the elapsed time; injected for tests.
     """
@@ -122,6 +113,7 @@ class SearchProgress:
     metric: str = "auc"
     split: SplitName = GROUPED
     already: Sequence[TrialRecord] = ()
+    worker_time: WorkerTime | None = None
     console: Console = field(default_factory=messages)
     clock: Callable[[], float] = time.monotonic
     _running: dict[int, _Running] = field(default_factory=dict, init=False)
@@ -249,7 +241,8 @@ class SearchProgress:
 
     @property
     def _is_live(self) -> bool:
-        return self.console.is_terminal and not self.console.is_dumb_terminal
+        console = self.console
+        return console.is_interactive and not console.is_dumb_terminal and not console.quiet
 
     def _count(self, number: int, state: State, cause: Cause | None, value: float | None, text: str) -> None:
         self._ended[state] += 1
@@ -267,7 +260,7 @@ class SearchProgress:
     def _beat(self) -> None:
         """Print a heartbeat line if there is no panel and nothing was printed for a while."""
         if self._live is None and self.clock() - self._last_line >= HEARTBEAT_SECONDS:
-            self._say(self._heartbeat_line())
+            self._say(self._heartbeat_line(), is_cut=False)
 
     def _beat_until_closed(self) -> None:
         while not self._closing.wait(_WAKE_SECONDS):
@@ -309,7 +302,7 @@ class SearchProgress:
     def _panel(self) -> RenderableType:
         with self._lock:
             width = self.console.width - _FRAME
-            lines = [self._counts_line(), self._best_line(), *self._running_lines()]
+            lines = [self._counts_line(), self._best_line(), self._shares_line(), *self._running_lines()]
             return Panel(
                 Group(self._bar(width), *(_row(line, width) for line in lines)),
                 title=Text(fitted(printable(self._title(), keeps=""), width - 2)),
@@ -338,6 +331,10 @@ class SearchProgress:
         number, value, text = self._best
         return f"best: trial {number}  {scored(self.metric, self.split)} {value:.3f}  {text}"
 
+    def _shares_line(self) -> str:
+        said = shares_text(self.worker_time.shares()) if self.worker_time else ""
+        return f"time: {said or 'not yet known'}"
+
     def _running_lines(self) -> list[str]:
         numbers = sorted(self._running)
         is_long = len(numbers) > _MOST_RUNNING_LINES
@@ -353,7 +350,7 @@ def closing_summary(
     best: tuple[int, float, str] | None,
     folder: str,
     commands: Sequence[str],
-    saved: str = "",
+    notes: Sequence[tuple[str, str]] = (),
     split: SplitName = GROUPED,
 ) -> RenderableType:
     """Return the closing summary of a search.
@@ -364,7 +361,7 @@ def closing_summary(
         best: Number, value and configuration of the best complete trial; None if there is none.
         folder: Run folder, as the user would type it.
         commands: Commands to suggest next.
-        saved: Compute saved by sharing frozen prefixes, one sentence; empty to leave it out.
+        notes: Further lines: a label of at most nine letters, and its text; those without text are left out.
         split: Name of the kind of split, which the best value carries.
     """
     lines = [f"{_ended_text(records)} in {clock_text(busy_seconds(records))}"]
@@ -377,8 +374,7 @@ def closing_summary(
         lines.append(f"best      trial {number}: {scored(metric, split)} {value:.3f}{luck}  {text}")
     if split == NAIVE:
         lines.append(f"beware    {NAIVE_WARNING}")
-    if saved:
-        lines.append(f"shared    {saved}")
+    lines += [f"{label:<10}{text}" for label, text in notes if text]
     lines.append(f"kept in   {folder}")
     next_lines = [f"{'next' if index == 0 else '':<10}{command}" for index, command in enumerate(commands)]
     return Group(

@@ -17,10 +17,10 @@ from typing import Any, Final
 import optuna
 from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
 
-from orchestrator.study.study import MissingStudyError, open_study
+from orchestrator.study.study import MissingStudyError, open_study, outcome_of
 from results.run.records import TrialRecord
 from results.run.storage_url import with_password
-from results.scores.ranking import Direction
+from results.scores.ranking import Direction, Objectives
 from search_spaces.context import SpaceContext
 from search_spaces.enqueue import InitialPoint, matching_params, suggest_enqueued
 from search_spaces.fixed_params import FixedParamsTrial
@@ -52,19 +52,21 @@ class TrialSource:
         space: Search space.
         context: Facts that the conditions of the space depend on.
         fixed_params: Settings held fixed.
+        objectives: What the search optimises and requires.
         initial_points: Points that the search tries first, in order: point k is trial k.
     """
 
     space: Space
     context: SpaceContext
     fixed_params: Mapping[str, Any]
+    objectives: Objectives
     initial_points: Sequence[InitialPoint] = ()
 
     def ended(self, record: TrialRecord) -> FrozenTrial:
         """Return the trial of a record, with the parameters that the space still has."""
         distributions = self._distributions(record)
         params = {name: record.params[name] for name in distributions}
-        outcome = _outcome(record)
+        outcome = _outcome(record, self.objectives)
         with contextlib.suppress(ValueError):  # a parameter that is outside of the space by now
             return create_trial(params=params, distributions=distributions, **outcome)
         return create_trial(**outcome)
@@ -92,19 +94,17 @@ class TrialSource:
         return {name: own for name, own in trial.distributions.items() if name in record.params}
 
 
-def _outcome(record: TrialRecord) -> dict[str, Any]:
-    """State, value and remarks of a trial, as `OptunaStudy.tell` would have left them."""
+def _outcome(record: TrialRecord, objectives: Objectives) -> dict[str, Any]:
+    """State, values and remarks of a trial, as `OptunaStudy.tell` would have left them."""
     attributes = {"state": record.state, "cause": record.cause, "recipe": record.recipe or None}
-    outcome: dict[str, Any] = {
-        "user_attrs": {name: value for name, value in attributes.items() if value is not None}
+    outcome = outcome_of(record, objectives)
+    return {
+        "user_attrs": {name: value for name, value in attributes.items() if value is not None},
+        "state": outcome.state,
+        "values": outcome.values,
+        "constraints": dict(outcome.constraints),
+        "intermediate_values": dict(outcome.intermediate_values),
     }
-    if record.state == "complete" and record.value is not None:
-        return outcome | {"state": TrialState.COMPLETE, "value": record.value}
-    if record.cause == "environment":
-        return outcome | {"state": TrialState.FAIL}
-    reported = record.value is not None and record.epochs > 0
-    intermediate = {record.epochs: record.value} if reported else {}
-    return outcome | {"state": TrialState.PRUNED, "intermediate_values": intermediate}
 
 
 def reconciled(
@@ -170,17 +170,13 @@ class StudyPlace:
         storage: Any Optuna storage URL; None for the journal file.
         journal: Path of the journal file.
         name: Name of the study within its storage.
-        seed: Random seed of the sampler.
-        epochs: Largest number of epochs of a trial.
-        direction: Direction in which the metric is optimised.
+        directions: Direction in which each metric is optimised.
     """
 
     storage: str | None
     journal: Path
     name: str
-    seed: int
-    epochs: int
-    direction: Direction
+    directions: Sequence[Direction]
 
     def open(self, *, is_new: bool) -> optuna.Study:
         """Create the study, or open it again; see `open_study`."""

@@ -2,38 +2,51 @@
 
 Trials that crash, run out of memory or get a loss of NaN or infinity are reported to Optuna as PRUNED: the
 sampler learns from pruned trials, but ignores failed ones and would keep proposing configurations that crash.
-The true cause stays in the record and as a user attribute of the trial.
+The true cause stays in the record and as a user attribute of the trial. With several metrics no value of an
+unfinished trial is told, since Optuna takes none; that it was stopped or crashed is.
 """
 
+import contextlib
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol, runtime_checkable
 
 import optuna
+from optuna.distributions import BaseDistribution
 from optuna.storages import JournalStorage
 from optuna.trial import TrialState
 
 from orchestrator.study.journal import RunJournal
+from orchestrator.study.method import SearchMethod
 from orchestrator.study.optuna_private import open_trial
-from orchestrator.study.pruners import REDUCTION, first_rung, is_rung
-from orchestrator.study.samplers import BoundedSampler
+from orchestrator.study.pruner import FOLD_VALUES, NEVER_PRUNED
 from orchestrator.study.trial_spec import InvalidPointError, TrialSpec
 from results.run.records import TrialRecord
 from results.run.storage_url import PASSWORD, with_password, without_password
-from results.scores.ranking import Direction
+from results.scores.ranking import Direction, Objectives
 from search_spaces.context import SpaceContext
 from search_spaces.enqueue import InitialPoint, matching_params, suggest_enqueued
+from search_spaces.fixed_params import FixedParamsTrial
 from search_spaces.registry import Space
 from trainables.common.errors import ConfigError
 from trainables.config.trial_config import TrialConfig, decode, flatten
 
-_NEVER_PRUNED: Final = 4  # first trials that always finish
 _SAMPLE: Final = 64
 
 
 class MissingStudyError(ConfigError):
     """A study that is not in its storage, or cannot be read there."""
+
+
+@runtime_checkable
+class FiniteSampler(Protocol):
+    """A sampler that comes to an end, as a grid does."""
+
+    def is_exhausted(self, study: optuna.Study) -> bool:
+        """Tell whether it has nothing more to propose."""
+        ...
 
 
 class OptunaStudy:
@@ -44,10 +57,14 @@ class OptunaStudy:
         space: Search space.
         context: Facts that the conditions of the space depend on.
         fixed_params: Settings held fixed.
-        trials: Number of trials, those already in the study included.
+        method: How the search proposes and prunes, and its number of trials, those already in the study
+            included.
 
     Attributes:
         handed_out: Number of trials that were asked for, finished ones included.
+
+    Raises:
+        ConfigError: If sampler or pruner, which may be the user's own, cannot be made.
     """
 
     def __init__(
@@ -56,22 +73,21 @@ class OptunaStudy:
         space: Space,
         context: SpaceContext,
         fixed_params: Mapping[str, Any],
-        *,
-        trials: int,
+        method: SearchMethod,
     ) -> None:
-        self.study, self.space, self.context, self.fixed_params, self.trials = (
-            study,
-            space,
-            context,
-            fixed_params,
-            trials,
-        )
-        self._first_rung = first_rung(context.epochs)
+        self.study, self.space, self.context, self.fixed_params = study, space, context, fixed_params
+        self.method, self.trials = method, method.trials
         self._running: dict[int, optuna.Trial] = {}
         self._orphans: list[optuna.Trial] = []
         # Counted once: reading all trials at each ask would make a search slower as it grows.
         states = (TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
         self.handed_out = len(study.get_trials(deepcopy=False, states=states))
+        drawn = len(study.get_trials(deepcopy=False))
+        study.sampler = method.build_sampler(self._settings, drawn=drawn)
+        study.pruner = method.build_pruner()
+
+    def _settings(self) -> Mapping[str, BaseDistribution]:
+        return settings_of(self.space, self.context, self.fixed_params)
 
     def enqueue(self, points: Sequence[InitialPoint]) -> None:
         """Put points in the queue, which Optuna empties before the sampler proposes anything."""
@@ -85,7 +101,14 @@ class OptunaStudy:
     @property
     def has_more(self) -> bool:
         """True if `ask` has a trial to hand out."""
-        return bool(self._orphans) or self.handed_out < self.trials
+        return bool(self._orphans) or (self.handed_out < self.trials and not self._is_exhausted())
+
+    def _is_exhausted(self) -> bool:
+        """True if the sampler has nothing more to propose, and no point waits."""
+        sampler = self.study.sampler
+        if not isinstance(sampler, FiniteSampler) or not sampler.is_exhausted(self.study):
+            return False
+        return not self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
 
     def adopt(self, records: Mapping[int, TrialRecord]) -> int:
         """Take over trials that an interrupted search left running.
@@ -116,7 +139,7 @@ class OptunaStudy:
         """
         if self._orphans:
             trial = self._orphans.pop(0)
-        elif self.handed_out >= self.trials:
+        elif not self.has_more:
             return None
         else:
             trial = self.study.ask()
@@ -129,7 +152,18 @@ class OptunaStudy:
         except Exception as error:  # a space may be the user's own code
             message = f"space {self.space.name} failed: {error!r}"
             raise InvalidPointError(trial.number, dict(trial.params), message) from error
-        return TrialSpec(trial.number, config, dict(trial.params), trial.user_attrs.get("recipe", ""))
+        return TrialSpec(
+            trial.number,
+            config,
+            dict(trial.params),
+            trial.user_attrs.get("recipe", ""),
+            compared_at=self._comparisons(config.training.epochs),
+        )
+
+    def _comparisons(self, epochs: int) -> tuple[int, ...]:
+        """Epochs at which a trial of this many epochs is compared with others."""
+        decides_at, longest = self.method.pruner.decides_at, self.context.epochs
+        return tuple(epoch for epoch in range(1, epochs + 1) if decides_at(epoch, longest))
 
     def _configure(self, trial: optuna.Trial) -> TrialConfig:
         settings = trial.user_attrs.get("settings")
@@ -139,19 +173,21 @@ class OptunaStudy:
         suggest_enqueued(self.space.function, self.context, config, trial)
         return config
 
-    def should_prune(self, number: int, epoch: int, value: float) -> bool:
-        """Report an epoch (1-based) and return whether the trial is worse than its peers at that epoch.
+    def should_prune(self, number: int, epoch: int, value: float, fold_values: Sequence[float] = ()) -> bool:
+        """Report an epoch (1-based) and return whether the pruner stops the trial there.
 
         Initial points always finish, as a reference for all others, and so do the first few trials: with two
-        or three at an epoch, "the better half" is chance. Between rungs nothing is decided, so nothing is
-        written either.
+        or three at an epoch, "the better half" is chance. Between comparisons nothing is decided, so nothing
+        is written either.
         """
-        if not is_rung(epoch, self._first_rung):
+        if not self.method.pruner.decides_at(epoch, self.context.epochs):
             return False
         trial = self._running[number]
         trial.report(value, epoch)
-        is_worse = trial.should_prune()  # called for every trial: the pruner records its rungs in this call
-        return is_worse and number >= _NEVER_PRUNED and "recipe" not in trial.user_attrs
+        if self.method.pruner.compares_folds:
+            trial.set_user_attr(f"{FOLD_VALUES}{epoch}", list(fold_values))
+        is_worse = trial.should_prune()  # called for every trial: a pruner may take notes in this call
+        return is_worse and number >= NEVER_PRUNED and "recipe" not in trial.user_attrs
 
     def tell(self, record: TrialRecord) -> None:
         """Tell Optuna the result of a trial."""
@@ -159,15 +195,43 @@ class OptunaStudy:
         trial.set_user_attr("state", record.state)
         if record.cause is not None:
             trial.set_user_attr("cause", record.cause)
-        if record.state == "complete":
-            self.study.tell(trial, record.value)
-        elif record.cause == "environment":
-            self.study.tell(trial, state=TrialState.FAIL)  # it says nothing about the configuration
-        else:
-            # The sampler ranks unfinished trials by their last epoch.
-            if record.value is not None and record.epochs > 0:
-                trial.report(record.value, record.epochs)
-            self.study.tell(trial, state=TrialState.PRUNED)
+        outcome = outcome_of(record, self.method.objectives)
+        for name, violation in outcome.constraints.items():
+            trial.set_constraint(name, violation)
+        for epoch, value in outcome.intermediate_values.items():
+            trial.report(value, epoch)
+        self.study.tell(trial, outcome.values, outcome.state)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The end of a trial as Optuna is told it.
+
+    Attributes:
+        state: COMPLETE, PRUNED or FAIL.
+        values: Value of each metric of a complete trial; None for others.
+        constraints: Requirement -> by how much a complete trial misses it; 0 or less if it keeps it.
+        intermediate_values: Epoch -> value, by which the sampler ranks an unfinished trial.
+    """
+
+    state: TrialState
+    values: tuple[float, ...] | None = None
+    constraints: Mapping[str, float] = field(default_factory=dict)
+    intermediate_values: Mapping[int, float] = field(default_factory=dict)
+
+
+def outcome_of(record: TrialRecord, objectives: Objectives) -> Outcome:
+    """Return what Optuna is told about a trial that has ended."""
+    if record.cause == "environment":
+        return Outcome(TrialState.FAIL)  # it says nothing about the configuration
+    found = {objectives.metrics[0]: record.value, **record.values}
+    values = tuple(value for name in objectives.metrics if (value := found.get(name)) is not None)
+    if record.state == "complete" and len(values) == len(objectives.metrics):
+        missed = {own.metric: own.violation(found.get(own.metric)) for own in objectives.requirements}
+        return Outcome(TrialState.COMPLETE, values, missed)
+    is_told = record.value is not None and record.epochs > 0 and len(objectives.metrics) == 1
+    reached = {record.epochs: record.value} if is_told and record.value is not None else {}
+    return Outcome(TrialState.PRUNED, intermediate_values=reached)
 
 
 def open_study(
@@ -175,9 +239,7 @@ def open_study(
     storage: str | None,
     journal: Path,
     name: str,
-    seed: int,
-    epochs: int,
-    direction: Direction = "maximize",
+    directions: Sequence[Direction] = ("maximize",),
     is_new: bool,
 ) -> optuna.Study:
     """Create the study of a run, or open it again.
@@ -186,30 +248,28 @@ def open_study(
         storage: Any Optuna storage URL; None for a journal file.
         journal: Path of the journal file; a damaged one is cut back to its last whole line.
         name: Name of the study within its storage.
-        seed: Random seed of the sampler.
-        epochs: Largest number of epochs of a trial.
-        direction: Direction in which the metric is optimised.
+        directions: Direction in which each metric is optimised.
         is_new: Create the study, which must not exist yet; else it must exist.
 
     Raises:
         MissingStudyError: If there is no such study to open again, or its journal cannot be understood.
-        ConfigError: If a new study exists, an old one has the other direction, or the storage cannot be
+        ConfigError: If a new study exists, an old one has other directions, or the storage cannot be
             opened.
+
+    Returns:
+        The study, whose sampler and pruner `OptunaStudy` makes.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     # A resumed trial reports epochs again that the study has; the first report counts.
     warnings.filterwarnings("ignore", message="The reported value is ignored")
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
-    pruner = optuna.pruners.SuccessiveHalvingPruner(
-        min_resource=first_rung(epochs), reduction_factor=REDUCTION
-    )
     shown = without_password(storage) if storage else ""
     try:
         place: Any = with_password(storage) if storage else JournalStorage(RunJournal(journal))
         if is_new:
-            study = optuna.create_study(storage=place, study_name=name, direction=direction, pruner=pruner)
+            study = optuna.create_study(storage=place, study_name=name, directions=list(directions))
         else:
-            study = optuna.load_study(storage=place, study_name=name, pruner=pruner)
+            study = optuna.load_study(storage=place, study_name=name)
             study.get_trials(deepcopy=False)
     except optuna.exceptions.DuplicatedStudyError as error:
         raise ConfigError(
@@ -222,15 +282,44 @@ def open_study(
         reason = without_password(str(error))
         message = f"the Optuna storage {shown or journal} cannot be opened: {reason}{needed}"
         raise (ConfigError if storage else MissingStudyError)(message) from error
-    known = study.direction.name.lower()
-    if known != direction:
+    known = [direction.name.lower() for direction in study.directions]
+    if known != list(directions):
         raise ConfigError(
-            f"study {name} in {shown or journal} {known}s its values; this search {direction}s them, give it "
-            "another --name"
+            f"study {name} in {shown or journal} {_said(known)} its values; this search {_said(directions)} "
+            "them, give it another --name"
         )
-    # Without the shift of the seed a resumed search would draw the same points again as at its start.
-    study.sampler = BoundedSampler(seed + len(study.get_trials(deepcopy=False)))
     return study
+
+
+def _said(directions: Sequence[str]) -> str:
+    """Directions as a verb: `maximizes`, or `maximizes and minimizes` for two metrics."""
+    return " and ".join(f"{direction}s" for direction in directions)
+
+
+def settings_of(
+    space: Space, context: SpaceContext, fixed_params: Mapping[str, Any]
+) -> dict[str, BaseDistribution]:
+    """Return every setting that points of a space have, in order of their first appearance.
+
+    Points are drawn at random, always the same ones. A setting whose range differs between points is left
+    out: samplers draw it by itself.
+
+    Args:
+        space: Search space.
+        context: Facts that its conditions depend on.
+        fixed_params: Settings held fixed.
+    """
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    found: dict[str, BaseDistribution] = {}
+    changing = set[str]()
+    for _ in range(_SAMPLE):
+        trial = study.ask()
+        with contextlib.suppress(Exception):  # it may be the user's own; a proposal shows its error
+            space.function(FixedParamsTrial(trial, fixed_params), context)  # type: ignore[arg-type]
+        for name, own in trial.distributions.items():
+            if found.setdefault(name, own) != own:
+                changing.add(name)
+    return {name: own for name, own in found.items() if name not in changing}
 
 
 def check_space(space: Space, context: SpaceContext, fixed_params: Mapping[str, Any]) -> list[TrialConfig]:

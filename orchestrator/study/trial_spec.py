@@ -1,5 +1,6 @@
 """The trial to run and the protocol of a study: free of Optuna, so that tests can use a list as a study."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -17,6 +18,7 @@ class TrialSpec:
         config: Checked configuration.
         params: Parameters as the sampler chose them.
         recipe: Name of the recipe that the configuration belongs to; empty for a proposal of the sampler.
+        compared_at: Epochs, 1-based and increasing, at which the pruner compares the trial with others.
         is_alone: No other trial may run at the same time, because this one ran out of memory once.
     """
 
@@ -24,6 +26,7 @@ class TrialSpec:
     config: TrialConfig
     params: dict[str, Any]
     recipe: str = ""
+    compared_at: tuple[int, ...] = ()
     is_alone: bool = False
 
 
@@ -66,8 +69,15 @@ class Study(Protocol):
         """
         ...
 
-    def should_prune(self, number: int, epoch: int, value: float) -> bool:
-        """Tell whether a trial is to be stopped after an epoch (1-based) with this value of the metric."""
+    def should_prune(self, number: int, epoch: int, value: float, fold_values: Sequence[float] = ()) -> bool:
+        """Tell whether a trial is to be stopped after an epoch (1-based).
+
+        Args:
+            number: Trial number.
+            epoch: Epoch, 1-based.
+            value: Value of the metric.
+            fold_values: Value of each fold, in fold order; empty where folds are not compared.
+        """
         ...
 
     def tell(self, record: TrialRecord) -> None:

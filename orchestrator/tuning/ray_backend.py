@@ -95,6 +95,7 @@ class _Trainable(tune.Trainable):
             config["number"],
             TrialConfig.model_validate(config["config"]),
             config["params"],
+            compared_at=config["compared_at"],
             gpus=config["request"].gpus,
             cpus=config["request"].cpus,
             deadline=config["deadline"],
@@ -187,6 +188,7 @@ class _Searcher(_NotPickled, Searcher):
             "number": spec.number,
             "config": spec.config.model_dump(),
             "params": spec.params,
+            "compared_at": spec.compared_at,
             "request": request,
             "deadline": state.manager.deadline,
         }
@@ -250,7 +252,7 @@ class _Scheduler(_NotPickled, FIFOScheduler):
             state.allocator.measured(config, step.memory.peak_bytes, step.memory.total_bytes)
         for report in step.epochs:
             cause = state.manager.on_epoch(
-                number, report.epoch, report.value, report.scalars, report.collapsed
+                number, report.epoch, report.value, report.scalars, report.collapsed, report.fold_values
             )
             if cause is not None:
                 return cause

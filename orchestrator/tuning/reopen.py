@@ -9,6 +9,7 @@ from typing import Final, get_args
 
 from orchestrator.preflight.preflight import Connector, Notify, slots_for
 from orchestrator.preflight.run_data import check_run_data
+from orchestrator.study.method import method_of
 from orchestrator.study.recovery import Recovery, TrialSource
 from orchestrator.study.study import OptunaStudy
 from orchestrator.tuning.setup import Prepared, study_place
@@ -16,12 +17,13 @@ from results.errors import RunError
 from results.run.records import Cause, SearchRecord
 from results.run.run_folder import RunFolder
 from results.run.versions import package_versions
+from results.scores.ranking import objectives_of
 from search_spaces.context import SpaceContext
 from search_spaces.enqueue import InitialPoint
-from search_spaces.registry import Space, file_in_working_folder, space_named
+from search_spaces.registry import Space, file_in_working_folder, space_for
 from trainables.common.errors import ConfigError, DataError, UnknownNameError
 from trainables.common.files import set_aside
-from trainables.config.tasks import task_named
+from trainables.common.text import command_text, typed_path
 from trainables.data.sources import load_patch_set
 
 RETRIED: Final[tuple[Cause, ...]] = ("lost_worker", "environment")  # causes that are gone, as a rule
@@ -34,32 +36,40 @@ class ResumeOptions:
     Attributes:
         retry: Causes whose trials are tried again under their own numbers.
         space: Name of the search space, said again by the user; None if it was not.
+        sampler: Name of the sampler, likewise.
+        pruner: Name of the pruner, likewise.
     """
 
     retry: Collection[str] = RETRIED
     space: str | None = None
+    sampler: str | None = None
+    pruner: str | None = None
 
 
 DEFAULT_OPTIONS: Final = ResumeOptions()
 
 
-def resume_options(retry: Sequence[str] | None, space: str | None) -> ResumeOptions:
+def resume_options(
+    retry: Sequence[str] | None, space: str | None, sampler: str | None = None, pruner: str | None = None
+) -> ResumeOptions:
     """Return the choices of a user, checked.
 
     Args:
         retry: Causes of trials to try again, separated by commas or one by one; None for the default.
         space: Name of the search space; None if it was not said.
+        sampler: Name of the sampler; None if it was not said.
+        pruner: Name of the pruner; None if it was not said.
 
     Raises:
         UnknownNameError: If there is no such cause.
     """
     if retry is None:
-        return ResumeOptions(space=space)
+        return ResumeOptions(RETRIED, space, sampler, pruner)
     causes = [cause for text in retry for cause in text.split(",") if cause]
     for cause in causes:
         if cause not in get_args(Cause):
             raise UnknownNameError("cause", cause, get_args(Cause))
-    return ResumeOptions(frozenset(causes), space)
+    return ResumeOptions(frozenset(causes), space, sampler, pruner)
 
 
 def reopen_search(
@@ -88,6 +98,8 @@ def reopen_search(
     for message in _other_versions(record):
         notify(message)
     space = _space(run, record, options.space, notify)
+    _check_own_code(run, record, options)
+    method = method_of(record)
     _open_data(run, record, notify)
     check_run_data(run, record)
     again = Counter[str]()
@@ -99,9 +111,7 @@ def reopen_search(
     for message in recovery.messages:
         notify(message)
     context = SpaceContext.model_validate(record.space_context)
-    study = OptunaStudy(
-        recovery.study, space, context, record.request.fixed_params, trials=record.request.trials
-    )
+    study = OptunaStudy(recovery.study, space, context, record.request.fixed_params, method)
     records = {trial.number: trial for trial in run.records()}
     running = study.adopt(records)
     notify(_said(len(records), record.request.trials, running, again))
@@ -119,8 +129,8 @@ def _open_data(run: RunFolder, record: SearchRecord, notify: Notify) -> None:
         notify(f"the stored copy of the data is gone; reading {record.request.data} again")
         patch_set, _ = load_patch_set(
             str(record.request.data),
-            task=task_named(record.task),
-            label_codes=record.label_codes,  # type: ignore[arg-type]
+            task=record.task_definition,
+            label_codes=None if record.label_codes == "own" else record.label_codes,  # type: ignore[arg-type]
             store=Path(record.store),
             source=record.request.source,
             max_value=record.request.max_value,
@@ -128,8 +138,10 @@ def _open_data(run: RunFolder, record: SearchRecord, notify: Notify) -> None:
             as_declared=record.max_value is None,  # a search of an earlier version
         )
         if patch_set.fingerprint != record.fingerprint:
+            again = command_text("orchestrate", "search", "--config", typed_path(run.search_file))
             raise DataError(
-                f"{record.request.data} is not what this search was started on; it has changed since"
+                f"{record.request.data} is not what this search was started on; it has changed since. Put "
+                f"the earlier data back, or search these with: {again} --name NEW"
             ) from None
 
 
@@ -167,7 +179,25 @@ def _space(run: RunFolder, record: SearchRecord, said: str | None, notify: Notif
         )
     if record.request.space is not None:
         notify(f"search space: {name}" + (f" from {file}" if file else ""))
-    return space_named(name)
+    return space_for(record.task_definition, record.request.space)
+
+
+def _check_own_code(run: RunFolder, record: SearchRecord, options: ResumeOptions) -> None:
+    """Make sure that a sampler or pruner of somebody else's is run only if the user says so.
+
+    Raises:
+        ConfigError: If the run was made elsewhere, and what it names is code in the working folder.
+    """
+    own = (("sampler", record.sampler, options.sampler), ("pruner", record.pruner, options.pruner))
+    for kind, name, said in own:
+        if said is not None and said != name:
+            raise ConfigError(f"--{kind} {said}: this search has the {kind} {name}, and keeps it")
+        file = file_in_working_folder(name)
+        if file is not None and said is None and not _is_where_it_was_made(run, record):
+            raise ConfigError(
+                f"{run.path} was made elsewhere, and its {kind} {name} is code in {file}, which would be "
+                f"run. Look at that file; to go on with it, add --{kind} {name}"
+            )
 
 
 def _is_where_it_was_made(run: RunFolder, record: SearchRecord) -> bool:
@@ -197,7 +227,9 @@ def _set_failed_aside(run: RunFolder, causes: Collection[str]) -> Counter[str]:
 def _recovered(run: RunFolder, record: SearchRecord, space: Space) -> Recovery:
     """Open the study of the run, brought up to date with the records."""
     context = SpaceContext.model_validate(record.space_context)
-    source = TrialSource(space, context, record.request.fixed_params, _initial_points(run))
+    source = TrialSource(
+        space, context, record.request.fixed_params, objectives_of(record), _initial_points(run)
+    )
     return study_place(run, record).recovered({trial.number: trial for trial in run.records()}, source)
 
 

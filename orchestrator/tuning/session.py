@@ -3,13 +3,14 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from cluster.connect import Connection, connect, disconnect
 from cluster.resources import Machine, trial_slots
 from orchestrator.preflight.preflight import Notify
 from orchestrator.reporting.tensorboard import TensorBoardLog, setting_columns
+from orchestrator.reporting.worker_time import TimeShares
 from orchestrator.request import SearchRequest
 from orchestrator.tuning.allocation import SHARES
 from orchestrator.tuning.reopen import DEFAULT_OPTIONS, ResumeOptions, reopen_search
@@ -53,12 +54,14 @@ class SearchOutcome:
         search: Request and facts of the search.
         records: Records of all trials that ended, in order of their numbers.
         is_interrupted: Ctrl-C, SIGTERM or SIGHUP ended it.
+        time_shares: What the time of the workers of this session went into.
     """
 
     run: RunFolder
     search: SearchRecord
     records: tuple[TrialRecord, ...]
     is_interrupted: bool
+    time_shares: TimeShares = field(default_factory=TimeShares)
 
     @property
     def complete(self) -> list[TrialRecord]:
@@ -137,7 +140,13 @@ def _run(
         if resumed is None:
             stack.enter_context(prepared.run.exclusive())
         is_interrupted = prepared.has_more and _run_trials(prepared, open_view, machines())
-    return SearchOutcome(prepared.run, prepared.record, tuple(prepared.run.records()), is_interrupted)
+    return SearchOutcome(
+        prepared.run,
+        prepared.record,
+        tuple(prepared.run.records()),
+        is_interrupted,
+        prepared.worker_time.shares(),
+    )
 
 
 def write_reports(outcome: SearchOutcome) -> list[str]:
@@ -211,12 +220,26 @@ def _run_trials(prepared: Prepared, open_view: OpenView, machines: tuple[Machine
             clock=time.time,
             say=view.note,
         )
+        manager.worker_time = prepared.worker_time
         if record.recipes:
             view.note(f"first points: {', '.join(record.recipes)}")
-        run_trials(manager, run, _resources(prepared, machines))
+        left = record.request.trials - len(prepared.run.records())
+        prepared.worker_time.begin(min(prepared.slots, max(1, left)))
+        try:
+            run_trials(manager, run, _resources(prepared, machines))
+        finally:
+            prepared.worker_time.end()
+            _log_time(log, prepared.worker_time.shares(), view.note)
         if manager.is_stopping:
             view.interrupted()
     return manager.is_stopping
+
+
+def _log_time(log: TensorBoardLog, shares: TimeShares, notify: Notify) -> None:
+    try:
+        log.write_time(shares)
+    except OSError as error:
+        notify(f"TensorBoard will not show where the time went: {error}")
 
 
 def _resources(prepared: Prepared, machines: tuple[Machine, ...]) -> "Resources":

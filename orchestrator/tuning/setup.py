@@ -2,20 +2,22 @@
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from orchestrator.preflight.preflight import Connector, Notify, Preflight, run_preflight
+from orchestrator.reporting.worker_time import WorkerTime
 from orchestrator.request import SearchRequest, check_request
+from orchestrator.study.method import asked_method, method_of
 from orchestrator.study.recovery import StudyPlace
 from orchestrator.study.study import OptunaStudy
 from results.errors import RunError
 from results.run.records import SearchRecord
 from results.run.run_folder import RunFolder
 from results.run.versions import package_versions
-from results.scores.ranking import Objective
+from results.scores.ranking import objectives_of
 from search_spaces.context import SpaceContext
 from search_spaces.enqueue import InitialPoint
 from trainables.config.trial_config import flatten
@@ -34,12 +36,14 @@ class Prepared:
         record: Request and facts of the search.
         study: Optuna study of the search.
         slots: Number of trials at once; 0 where no trial is left to run.
+        worker_time: Time of the workers of this session; it counts while trials run.
     """
 
     run: RunFolder
     record: SearchRecord
     study: OptunaStudy
     slots: int
+    worker_time: WorkerTime = field(default_factory=WorkerTime)
 
     @property
     def has_more(self) -> bool:
@@ -80,7 +84,7 @@ def prepare_search(
             preflight.space,
             context,
             request.fixed_params,
-            trials=request.trials,
+            method_of(record),
         )
         study.enqueue(preflight.initial_points)
         run.write_search(record)
@@ -94,6 +98,7 @@ def _search_record(preflight: Preflight, name: str, command: str) -> SearchRecor
     """The request, and the facts that the preflight found."""
     request, context, patch_set = preflight.request, preflight.feasible.context, preflight.patch_set
     data = str(request.data)
+    sampler, pruner = asked_method(request, folds=preflight.split.folds)
     return SearchRecord(
         request=request.resolved(data=data if is_built_in(data) else str(Path(data).resolve())),
         command=command,
@@ -105,7 +110,9 @@ def _search_record(preflight: Preflight, name: str, command: str) -> SearchRecor
         fingerprint=patch_set.fingerprint,
         max_value=patch_set.max_value,
         store=str(preflight.store),
-        metrics=request.metrics or (DEFAULT_METRIC,),
+        metrics=request.metrics or (preflight.task.metric or DEFAULT_METRIC,),
+        sampler=sampler.name,
+        pruner=pruner.name,
         space_context=context.model_dump(mode="json"),
         backbones=context.backbones,
         left_out=preflight.feasible.left_out,
@@ -142,9 +149,7 @@ def study_place(run: RunFolder, record: SearchRecord, *, storage: str | None = N
         storage=storage or request.study_storage,
         journal=run.study_file,
         name=f"{record.task}/{record.name}",
-        seed=request.seed,
-        epochs=request.epochs,
-        direction=Objective(record.metric).direction,
+        directions=objectives_of(record).directions,
     )
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
+from orchestrator.reporting.worker_time import WorkerTime
 from orchestrator.study.trial_spec import InvalidPointError, Study, TrialFailure, TrialSpec
 from orchestrator.tuning.watchdog import Watchdog
 from results.errors import DamagedFileError, RecordExistsError
@@ -71,6 +72,7 @@ class TrialManager:
         say: Function called with messages for the user.
 
     Attributes:
+        worker_time: Adds up the time of the workers; the session puts the one that its view shows.
         fault: What keeps all trials from running; the search stops with it. None without one.
     """
 
@@ -91,6 +93,7 @@ class TrialManager:
         self.running: dict[int, RunningTrial] = {}
         self.fault: MachineError | None = None
         self.watchdog = Watchdog(search.trial_minutes, clock, self.say)
+        self.worker_time = WorkerTime(clock)
         self._in_a_row = 0  # trials that could not run
         self._broken_callbacks: set[int] = set()
         self.is_stopping = False
@@ -132,12 +135,16 @@ class TrialManager:
         if trial is not None:
             trial.started_at = self.clock()
             self.watchdog.started(number)
+            self.worker_time.started(number)
 
     def on_open(self, number: int, prefix: FeatureUse, *, device: str) -> None:
         """Note a trial's use of stored features and its device, for its record in case it is stopped."""
         trial = self.running[number]
         trial.prefix, trial.device = prefix, device
         self.watchdog.heard(number)
+        self.worker_time.opened(
+            number, opening_seconds=prefix.opening_seconds, waited_seconds=prefix.waited_seconds
+        )
 
     def on_memory(self, number: int, peak_bytes: int) -> None:
         """Note a trial's peak memory so far, for its record in case it is stopped."""
@@ -145,7 +152,13 @@ class TrialManager:
         self.watchdog.heard(number)
 
     def on_epoch(
-        self, number: int, epoch: int, value: float, scalars: Mapping[str, float], collapsed: tuple[int, ...]
+        self,
+        number: int,
+        epoch: int,
+        value: float,
+        scalars: Mapping[str, float],
+        collapsed: tuple[int, ...],
+        fold_values: tuple[float, ...] = (),
     ) -> Cause | None:
         """Follow one epoch; returns the cause to stop the trial, or None to go on."""
         trial = self.running[number]
@@ -158,7 +171,7 @@ class TrialManager:
             return "time_budget"
         if max(trial.collapsed_for.values(), default=0) >= _COLLAPSE_PATIENCE:
             return "collapse"
-        return "pruner" if self.study.should_prune(number, epoch, value) else None
+        return "pruner" if self.study.should_prune(number, epoch, value, fold_values) else None
 
     def on_stop(self, number: int, cause: Cause) -> None:
         """Record a trial that was stopped before its end."""
@@ -175,7 +188,7 @@ class TrialManager:
         elif cause == "lost_worker" and self._losses[number] < _LOST_AGAIN:
             self._losses[number] += 1
             self.running.pop(number)
-            self.watchdog.ended(number)
+            self._worker_is_free(number)
             self._again.append(spec)
             self._say_postponed(number, "its worker died; it is run again")
         else:
@@ -263,14 +276,21 @@ class TrialManager:
             if proposal is None:
                 return None
             return proposal
-        raise ConfigError(f"the space proposed {_INVALID_IN_A_ROW} points in a row that cannot run")
+        raise ConfigError(
+            f"the space proposed {_INVALID_IN_A_ROW} points in a row that cannot run; hold fewer settings by "
+            "--set, or let the space propose fewer combinations. The records in trials/ say what each lacks"
+        )
 
     def _run_alone_later(self, spec: TrialSpec) -> None:
         self.running.pop(spec.number)
-        self.watchdog.ended(spec.number)
+        self._worker_is_free(spec.number)
         self.run.record_file(spec.number).unlink(missing_ok=True)  # it has not ended yet
         self._alone.append(dataclasses.replace(spec, is_alone=True))
         self._say_postponed(spec.number, "it ran out of memory; it is run again alone, after the others")
+
+    def _worker_is_free(self, number: int) -> None:
+        self.watchdog.ended(number)
+        self.worker_time.ended(number)
 
     def _say_postponed(self, number: int, reason: str) -> None:
         self._show(lambda callback: callback.on_trial_requeued(number, reason))
@@ -341,7 +361,7 @@ class TrialManager:
             self._in_a_row = 0
         self.study.tell(record)
         self.running.pop(record.number, None)
-        self.watchdog.ended(record.number)
+        self._worker_is_free(record.number)
         self._show(lambda callback: callback.on_trial_end(record))
         if record.has_weights:
             self._bound_weights(record)

@@ -7,12 +7,12 @@ import hashlib
 import json
 import time
 import traceback
+from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 from orchestrator.preflight.run_data import open_run_data
-from orchestrator.study.pruners import first_rung, is_rung
 from orchestrator.study.trial_spec import TrialFailure
 from results.errors import RecordExistsError, RunError
 from results.run.records import OutOfFold, SearchRecord, TrialRecord
@@ -54,7 +54,7 @@ class WorkerReport:
 
     Attributes:
         opened: Use of stored features, in the step that opened the trial; None in later steps.
-        epochs: Epochs that were finished in the step, in order; a rung is always the last one.
+        epochs: Epochs that were finished in the step, in order; one at which trials are compared is the last.
         is_end: The trial has ended; its record is written, unless there is a failure.
         memory: Peak memory of the trial so far; None if it cannot be measured.
         device: Name of the device in torch, such as `cuda:0`.
@@ -77,13 +77,14 @@ class TrialRunner:
         number: Trial number.
         config: Configuration of the trial.
         params: Parameters that the sampler chose, for the record.
+        compared_at: Epochs, 1-based, at which the trial is compared with others: it waits for an answer.
         gpus: Number of GPUs of this worker.
         cpus: Number of CPU cores of this worker.
         deadline: Reading of `time.time()` at which the search is out of time; None for no limit. A late trial
             ends with the best epoch that it reached, so that its work is not lost.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a trial, and the circumstances
         self,
         run: RunFolder,
         number: int,
@@ -92,24 +93,25 @@ class TrialRunner:
         *,
         gpus: float,
         cpus: float,
+        compared_at: Collection[int] = (),
         deadline: float | None = None,
     ) -> None:
         self.run, self.number, self.config, self.params = run, number, config, params
         self.started = self.opened = self.checkpointed = time.monotonic()
-        self.deadline, self.gpus = deadline, gpus
+        self.compared_at, self.deadline, self.gpus = frozenset(compared_at), deadline, gpus
         limit_threads(cpus)
         self.device: Device | None = None
         self.peak: PeakMemory | None = None
         self.validation: Validation | None = None
 
     def step(self) -> WorkerReport:
-        """Open the trial if it is not open, then train until a rung, the end, or `_STEP_SECONDS` are over."""
+        """Open the trial if need be, then train until a comparison, the end, or `_STEP_SECONDS` are over."""
         begun, opened, epochs, is_end = time.monotonic(), None, list[EpochReport](), False
         failure: TrialFailure | None = None
 
         def is_enough() -> bool:
-            at_rung = bool(epochs) and is_rung(epochs[-1].epoch, self.first_rung)
-            return is_end or at_rung or time.monotonic() - begun >= _STEP_SECONDS
+            is_compared = bool(epochs) and epochs[-1].epoch in self.compared_at
+            return is_end or is_compared or time.monotonic() - begun >= _STEP_SECONDS
 
         try:
             if self.validation is None:
@@ -147,7 +149,6 @@ class TrialRunner:
     def _open(self) -> FeatureUse | None:
         try:
             self.search = _search(self.run)
-            self.first_rung = first_rung(self.search.request.epochs)
             self.device = choose_device(self.gpus)
             training_data, runtime = open_run_data(self.run, self.search, self.device)
         except _CANNOT_OPEN as error:

@@ -7,7 +7,7 @@ import numpy as np
 from pydantic import Field, FiniteFloat, ValidationError
 
 from results.ensembles.members import Members, align
-from results.ensembles.methods import METHODS, FittedEnsemble, fit, method_named
+from results.ensembles.methods import METHODS, FittedEnsemble, fit, method_named, methods_for
 from results.ensembles.nested import BEST_SINGLE, EnsembleScore, choose, nested_evaluation
 from results.ensembles.weighted_mean import WeightedMean, weighted_mean
 from results.errors import EnsembleError
@@ -16,6 +16,7 @@ from results.run.run_folder import RunFolder
 from results.run.split_labels import GROUPED, SplitName
 from results.scores.calibration import Platt
 from results.scores.decision_rule import DecisionRule, fit_decision_rule
+from results.scores.fold_scores import out_of_fold_ordinal_metrics
 from results.scores.metrics import collapsed_folds
 from results.scores.ranking import Objective
 from trainables.common.errors import UnknownNameError
@@ -31,6 +32,7 @@ class NestedScore(FrozenModel):
     Attributes:
         difference: AUC minus that of the best single trial; None for that trial. `difference_low` and
             `difference_high` are the ends of its paired interval; those of all methods hold together in 95 %.
+        ordinal: Scores of ordered classes; empty where the task has no order.
     """
 
     auc: FiniteFloat
@@ -41,6 +43,7 @@ class NestedScore(FrozenModel):
     difference_low: FiniteFloat | None
     difference_high: FiniteFloat | None
     metrics: dict[str, FiniteFloat]
+    ordinal: dict[str, FiniteFloat] = Field(default_factory=dict)
 
 
 class Ensemble(FrozenModel):
@@ -97,7 +100,7 @@ def build_ensembles(
     *,
     trials: Sequence[int] | None = None,
     max_members: int = 4,
-    methods: Sequence[str] = tuple(METHODS),
+    methods: Sequence[str] | None = None,
     seed: int,
 ) -> list[Ensemble]:
     """Fit every method on the best trials' out-of-fold predictions and write the ensembles to the run folder.
@@ -110,7 +113,8 @@ def build_ensembles(
         run: Folder of the search.
         trials: Numbers of the only trials that may be members; None allows all.
         max_members: Largest number of members of an ensemble.
-        methods: Names in `METHODS`. If there is only one candidate, the single trial is the result.
+        methods: Names in `METHODS`; None takes all that combine as many classes. If there is only one
+            candidate, the single trial is the result.
         seed: Random seed of methods and comparisons.
 
     Returns:
@@ -123,9 +127,10 @@ def build_ensembles(
     """
     if max_members < 1:
         raise EnsembleError(f"an ensemble has at least 1 member, found members {max_members}")
+    search = run.search()
+    methods = methods_for(len(search.classes)) if methods is None else methods
     for method in methods:
         method_named(method)
-    search = run.search()
     readable = list(run.readable_predictions(_complete(run, search, trials)))
     pool = align({record.number: own for record, own in readable})
     # Of records of earlier versions the collapsed folds followed another rule.
@@ -151,7 +156,7 @@ def build_ensembles(
                 mean_calibration=rule.mean_calibration,
                 threshold=rule.threshold,
                 thresholds=rule.thresholds,
-                nested=_kept(score),
+                nested=_kept(score, is_ordinal=search.task_definition.is_ordinal),
                 is_chosen=score.method == best,
                 collapsed=tuple(number for number in members if number in collapsed),
                 pool=pool.trials,
@@ -188,7 +193,8 @@ def read_ensemble(run: RunFolder, name: str = BEST) -> Ensemble:
         ) from error
     except ValidationError as error:
         raise EnsembleError(
-            f"{path} is not an ensemble: {error.errors()[0]['msg']}. Build it again"
+            f"{path} is not an ensemble: {error.errors()[0]['msg']}. Build it again with: "
+            f"{run.command('ensemble')}"
         ) from error
 
 
@@ -199,7 +205,7 @@ def _complete(run: RunFolder, search: SearchRecord, trials: Sequence[int] | None
     if not complete:
         raise EnsembleError(
             f"an ensemble needs a complete trial, found none among {len(records)} in {run.path}; "
-            "resume the search, or allow more trials or minutes"
+            f"allow more time or trials with: {run.command('resume', '--minutes', '30')}"
         )
     _check_same_data(complete, search.fingerprint)
     return Objective(search.metric).rank(complete)
@@ -245,7 +251,7 @@ def _without_idle_members(members: Members, fitted: WeightedMean) -> tuple[Membe
     return members.only(used.tolist()), weighted_mean(np.asarray(fitted.weights)[used])
 
 
-def _kept(score: EnsembleScore) -> NestedScore:
+def _kept(score: EnsembleScore, *, is_ordinal: bool) -> NestedScore:
     difference = score.difference
     return NestedScore(
         auc=score.auc.estimate,
@@ -256,4 +262,5 @@ def _kept(score: EnsembleScore) -> NestedScore:
         difference_low=None if difference is None else difference.low,
         difference_high=None if difference is None else difference.high,
         metrics=score.metrics,
+        ordinal=out_of_fold_ordinal_metrics(score.out_of_fold) if is_ordinal else {},
     )

@@ -35,12 +35,14 @@ class Method:
         fit: Function from the members' out-of-fold predictions and a seed to a fitted combination rule.
         rule: Class of that rule; its `kind` is written to JSON.
         complexity: Rank of the method from simple to complex; a tie goes to the lower one.
+        is_binary: True if it combines predictions of two classes only.
     """
 
     name: str
     fit: Callable[[Members, int], Parameters]
     rule: type[Parameters]
     complexity: int
+    is_binary: bool = False
 
 
 class Standardiser(FrozenModel):

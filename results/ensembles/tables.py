@@ -74,6 +74,6 @@ def _caption(ensembles: Sequence[Ensemble]) -> str:
     return warning + (
         "* chosen: the simplest method that may be the best (95 % confidence set). Members were chosen out "
         "of all complete trials, and everything was fitted, without the fold that is scored. ! differs from "
-        "the best single trial; the intervals of all methods hold together in 95 % of data sets. F1 and F2 "
-        "are at thresholds of their own."
+        "the best single trial; the intervals of all methods hold together in 95 % of data sets."
+        + (" F1 and F2 are at thresholds of their own." if len(ensembles[0].classes) == 2 else "")
     )

@@ -46,7 +46,6 @@ from results.run.test_accesses import read_accesses
 from results.run.versions import package_versions
 from trainables.common.files import folder_in_progress, write_atomically
 from trainables.common.types import IntArray
-from trainables.config.tasks import task_named
 from trainables.config.trial_config import flatten
 from trainables.data.splits import read_split
 from trainables.data.training_data import training_data_of
@@ -186,7 +185,7 @@ def _new_bundle(out: Path) -> Iterator[Path]:
 
 def _manifest_draft(run: RunFolder, opened: OpenedModel, kept: OutOfFold, opset: int) -> Manifest:
     """The manifest of a file that has been neither compared nor hashed yet."""
-    chosen, search, task = opened.chosen, opened.search, task_named(opened.search.task)
+    chosen, search, task = opened.chosen, opened.search, opened.search.task_definition
     is_binary = len(chosen.classes) == 2
     return Manifest(
         name=f"{search.task}/{search.name}, {chosen.name}",
@@ -207,7 +206,9 @@ def _manifest_draft(run: RunFolder, opened: OpenedModel, kept: OutOfFold, opset:
         members=_members(opened),
         calibration=chosen.calibration,
         data=_training_data(run, opened, kept),
-        out_of_fold=OutOfFoldScores(how=_how_scored(opened), auc=chosen.auc, metrics=chosen.metrics),
+        out_of_fold=OutOfFoldScores(
+            how=_how_scored(opened), auc=chosen.auc, metrics=chosen.metrics, ordinal=dict(chosen.ordinal)
+        ),
         test=_test_scores(run, opened),
         parity=ParityCheck(images=0, onnx_difference=0.0, out_of_fold_difference=None),
         onnx_opset=opset,
@@ -217,6 +218,7 @@ def _manifest_draft(run: RunFolder, opened: OpenedModel, kept: OutOfFold, opset:
         created_at=datetime.now(UTC),
         extra_inputs=_extra_inputs(opened),
         is_refitted=chosen.is_refitted,
+        is_ordinal=chosen.is_ordinal,
     )
 
 
@@ -296,7 +298,7 @@ def _undecided(opened: OpenedModel) -> IntArray:
 
 
 def _training_data(run: RunFolder, opened: OpenedModel, kept: OutOfFold) -> TrainingData:
-    split, task = read_split(run.split_file), task_named(opened.search.task)
+    split, task = read_split(run.split_file), opened.search.task_definition
     training_data = training_data_of(opened.patch_set, task, split)
     return TrainingData(
         source=opened.search.source,
@@ -333,6 +335,7 @@ def _test_scores(run: RunFolder, opened: OpenedModel) -> TestScores | str:
                 images=result.images,
                 groups=result.groups,
                 metrics=result.metrics,
+                ordinal={name: score.test for name, score in result.ordinal.items()},
             )
     return "not opened"
 

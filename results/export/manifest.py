@@ -57,6 +57,7 @@ class ExtraInput(FrozenModel):
     Attributes:
         name: Name of the graph's input: `baseline`, images of the same shape and type; or `finding_type`,
             shape (B,).
+        dtype: Number type of the input.
         how_to_feed: Description of the input in a sentence.
     """
 
@@ -69,6 +70,9 @@ class Member(FrozenModel):
     """One trial inside the bundle.
 
     Attributes:
+        trial: Number of the trial in its search.
+        backbone: Name of its backbone.
+        weights: Weights that it started from, such as `imagenet` or `random`.
         cut: Last kept stage, as configured.
         trained_stages: Number of last kept stages that were trained, or `all`.
         folds: Number of models whose probabilities are averaged: one per fold, or per seed of a refit.
@@ -96,11 +100,14 @@ class TrainingData(FrozenModel):
     """Training data of the members.
 
     Attributes:
+        source: Name of the data set.
+        is_synthetic: True where the images are generated.
         images: Number of images of the training part; the test part is not counted.
         held_out: Number of these images that some fold held out: all, or the validation part of a hold-out.
         groups: Number of patients, or of images where patients are unknown.
         has_patients: The groups are patients.
         counts: Class -> number of images.
+        folds: Number of folds; 1 for a hold-out.
         fingerprint: SHA-256 over pixels, labels, patients and test rows of the whole set.
     """
 
@@ -122,11 +129,13 @@ class OutOfFoldScores(FrozenModel):
         how: Description of their computation, in a sentence.
         auc: Mean AUC over folds, with its patient-clustered 95 % interval.
         metrics: Value of every metric, by name.
+        ordinal: Scores of ordered classes, by name; empty where the classes have no order.
     """
 
     how: str
     auc: Interval
     metrics: dict[str, FiniteFloat]
+    ordinal: dict[str, FiniteFloat] = Field(default_factory=dict)
 
 
 class TestScores(FrozenModel):
@@ -135,6 +144,10 @@ class TestScores(FrozenModel):
     Attributes:
         opening: Number of that opening in the run, from 1.
         openings: Number of times that the run's test part has been opened in all.
+        images: Number of images of the test part.
+        groups: Number of their patients, or of images where patients are unknown.
+        metrics: Value of every metric with its 95 % interval, by name.
+        ordinal: Scores of ordered classes, by name; empty where the classes have no order.
     """
 
     __test__ = False
@@ -144,6 +157,7 @@ class TestScores(FrozenModel):
     images: int
     groups: int
     metrics: dict[str, Interval]
+    ordinal: dict[str, Interval] = Field(default_factory=dict)
 
 
 class ParityCheck(FrozenModel):
@@ -167,9 +181,26 @@ class Manifest(FrozenModel):
     Attributes:
         format: Version of this layout.
         name: Name of the run and the model.
+        task: Name of the task.
+        question: The task as a question.
+        classes: Class names, in the order of the probabilities.
         positive: Name of the positive class, which is the last one.
         threshold: Smallest probability of `positive` that is called positive; None beyond two classes,
             where the most probable class is called.
+        is_synthetic: True where the training images are generated.
+        input: The image input of the file.
+        output: Description of the probabilities that come out.
+        method: Method that combines the members.
+        is_single_trial: True for the model of one trial.
+        members: The trials inside.
+        calibration: Calibration of a probability of two classes; None where there is none.
+        data: Training data.
+        out_of_fold: Scores of the search's own predictions.
+        parity: Comparison of the file with what it was made from.
+        onnx_opset: Version of the ONNX operators.
+        versions: Package -> version at the export.
+        intended_use: What the model is for and what not, in sentences.
+        created_at: Time of the export, with time zone.
         extra_inputs: Inputs besides `input`.
         test: Scores on the sealed test part, or `not opened`.
         sha256: SHA-256 of `model.onnx`, in hexadecimal.
@@ -177,6 +208,7 @@ class Manifest(FrozenModel):
             folds, so that scores are too high.
         is_refitted: The members are models trained on the whole training part; calibration, threshold and
             out-of-fold scores are those of the fold models that they replace.
+        is_ordinal: The classes are in an order of degree.
     """
 
     format: int = FORMAT
@@ -205,6 +237,7 @@ class Manifest(FrozenModel):
     extra_inputs: tuple[ExtraInput, ...] = ()
     split: SplitName = GROUPED
     is_refitted: bool = False
+    is_ordinal: bool = False
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Manifest":

@@ -8,6 +8,7 @@ from results.run.split_labels import NAIVE, NAIVE_WARNING, scored
 from results.scores.calibration import NOISE_SHARE
 from results.scores.interval import Interval
 from results.scores.metrics import METRICS
+from results.scores.ordinal import ORDINAL_METRICS
 from trainables.common.text import printable
 
 
@@ -46,6 +47,10 @@ _ETHICS = (
     "the data are treated."
 )
 
+_ORDER = (
+    "\n\nQWKappa is Cohen's kappa with quadratic weights (1 is full agreement), Distance the mean number of "
+    "classes\nbetween call and truth (0 is best)."
+)
 _TELEMETRY = (
     "- ONNX Runtime may note what it runs and send it to its maker; its packages for Linux do. With a\n"
     "  runtime of your own set `ORT_DISABLE_TELEMETRY=1` before it is loaded, as `orchestrate predict` does."
@@ -55,7 +60,7 @@ _TELEMETRY = (
 def _details(manifest: Manifest) -> str:
     lines = [
         f"- Question: {manifest.question}",
-        f"- Classes: {', '.join(manifest.classes)}; positive is `{manifest.positive}`",
+        f"- Classes: {', '.join(manifest.classes)}; {_about_classes(manifest)}",
         f"- Model: {manifest.method}, {len(manifest.members)} member(s)",
         f"- Input `{manifest.input.name}`: {manifest.input.how_to_feed}.",
         *(f"- Input `{extra.name}`: {extra.how_to_feed}." for extra in manifest.extra_inputs),
@@ -67,6 +72,12 @@ def _details(manifest: Manifest) -> str:
     ]
     head = "| trial | backbone | weights | cut | trained stages | folds | views | weight |\n|" + " --- |" * 8
     return "\n".join(lines) + "\n\n" + "\n".join([head, *map(_member_row, manifest.members)])
+
+
+def _about_classes(manifest: Manifest) -> str:
+    if manifest.threshold is not None:
+        return f"positive is `{manifest.positive}`"
+    return "in this order of degree" if manifest.is_ordinal else "each is scored against the rest"
 
 
 def _origins(manifest: Manifest) -> list[str]:
@@ -159,12 +170,17 @@ def _analyses(manifest: Manifest) -> str:
         expected = _long(manifest.out_of_fold.auc) if name == "auc" else f"{value:.3f}"
         found = _long(test.metrics[name]) if test else "not opened"
         rows.append(f"| {scored(METRICS[name].header, manifest.split)} | {expected} | {found} |")
+    for name, metric in ORDINAL_METRICS.items() if manifest.is_ordinal else ():
+        known = manifest.out_of_fold.ordinal.get(name)
+        expected = "not known" if known is None else f"{known:.3f}"
+        found = _long(test.ordinal[name]) if test and name in test.ordinal else "not opened"
+        rows.append(f"| {scored(metric.header, manifest.split)} | {expected} | {found} |")
     warning = (
         "\n\nThe out-of-fold numbers are those of a trial that was selected by them; they are too high."
         if manifest.is_single_trial
         else ""
     )
-    return "\n".join(rows) + warning
+    return "\n".join(rows) + (_ORDER if manifest.is_ordinal else "") + warning
 
 
 def _caveats(manifest: Manifest) -> str:

@@ -15,7 +15,6 @@ from results.run.records import OutOfFold
 from results.run.run_folder import RunFolder
 from results.scores.metrics import scores
 from trainables.common.types import FloatArray
-from trainables.config.tasks import task_named
 from trainables.config.trial_config import TrialConfig
 from trainables.data.patches import open_patch_set
 from trainables.data.splits import read_split
@@ -49,7 +48,7 @@ def fitted_again(
     """
     search = run.search()
     patch_set = open_patch_set(*search.data_location)
-    training_data = training_data_of(patch_set, task_named(search.task), read_split(run.split_file))
+    training_data = training_data_of(patch_set, search.task_definition, read_split(run.split_file))
     runtime = TrialRuntime(
         Path(search.store),
         torch.device("cpu"),

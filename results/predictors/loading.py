@@ -21,7 +21,6 @@ from results.run.refit_records import refit_folder
 from results.run.run_folder import RunFolder
 from results.run.source_trials import source_record, source_search
 from trainables.common.types import FloatArray, IntArray
-from trainables.config.tasks import task_named
 from trainables.config.trial_config import TrialConfig, decode
 from trainables.data.patches import PatchSet, open_patch_set
 from trainables.estimators.registry import estimator_named
@@ -57,7 +56,7 @@ class OpenedModel:
     def inputs(self, rows: IntArray) -> ModelInputs:
         """Return the module's inputs for rows of the patch set that take part in the task."""
         needs = self.module.members.needs
-        return inputs_of_rows(self.patch_set, task_named(self.search.task), rows, needs)
+        return inputs_of_rows(self.patch_set, self.search.task_definition, rows, needs)
 
 
 def open_model(
@@ -112,7 +111,7 @@ def predict_rows(
         return _combined(chosen, _predict_columns(run, chosen, configs, patch_set, rows))
     members = _backbone_modules(run, patch_set, configs, classes=len(chosen.classes), refit=refit)
     module = EnsembleModule(members, combination_graph(chosen.fitted, chosen.calibration))
-    inputs = inputs_of_rows(patch_set, task_named(run.search().task), rows, members.needs)
+    inputs = inputs_of_rows(patch_set, run.search().task_definition, rows, members.needs)
     return _in_batches(module, inputs).astype(np.float32)
 
 

@@ -1,7 +1,7 @@
 """Lookup of the model that a user names: an ensemble, or a single trial. It reads files of the run only."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from results.ensembles.build import BEST, read_ensemble
 from results.ensembles.methods import FittedEnsemble
@@ -13,9 +13,8 @@ from results.run.split_labels import GROUPED, SplitName
 from results.scores.auc_interval import auc_interval
 from results.scores.calibration import Platt
 from results.scores.decision_rule import DecisionRule, fit_decision_rule
-from results.scores.fold_scores import out_of_fold_metrics
+from results.scores.fold_scores import out_of_fold_metrics, out_of_fold_ordinal_metrics
 from results.scores.interval import Interval
-from trainables.config.tasks import task_named
 from trainables.estimators.registry import ESTIMATORS
 
 
@@ -32,6 +31,9 @@ class SelectedModel:
         auc: Mean fold AUC with its 95 % interval. Nested for an ensemble; for a trial it is the score that it
             was selected by, and so too high.
         metrics: Value of every metric in `METRICS`, out of fold.
+        is_ordinal: True where the classes are in an order of degree.
+        ordinal: Value of every metric in `ORDINAL_METRICS`, out of fold; empty unless the classes are in an
+            order.
         is_trial: True for a single trial.
         split: Name of the kind of split, which its scores carry.
         is_refitted: Its members predict with models trained on the whole training part; calibration,
@@ -51,6 +53,8 @@ class SelectedModel:
     split: SplitName = GROUPED
     is_refitted: bool = False
     refit_digest: str | None = None
+    is_ordinal: bool = False
+    ordinal: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def calibration(self) -> Platt | None:
@@ -104,12 +108,14 @@ def resolve_model(
         metrics=dict(nested.metrics),
         is_trial=False,
         split=found.split,
+        is_ordinal=run.search().task_definition.is_ordinal,
+        ordinal=dict(nested.ordinal),
     )
 
 
 def reason_against_export(run: RunFolder, trials: Sequence[int]) -> str:
     """Tell why `orchestrate export` cannot write a model of these trials; empty where it can."""
-    if task_named(run.search().task).takes_table:
+    if run.search().task_definition.takes_table:
         return "a bundle takes images, and this model takes the columns of a table"
     records = [run.record(number) for number in trials]
     names = [str(record.config.get("classical.name", "none")) for record in records if record is not None]
@@ -120,6 +126,7 @@ def reason_against_export(run: RunFolder, trials: Sequence[int]) -> str:
 def _single(run: RunFolder, number: int) -> SelectedModel:
     _check_weights(run, number)
     search, out_of_fold = run.search(), run.out_of_fold(number)
+    is_ordinal = search.task_definition.is_ordinal
     return SelectedModel(
         name=f"trial {number}",
         trials=(number,),
@@ -130,6 +137,8 @@ def _single(run: RunFolder, number: int) -> SelectedModel:
         metrics=out_of_fold_metrics(out_of_fold),
         is_trial=True,
         split=search.split_name,
+        is_ordinal=is_ordinal,
+        ordinal=out_of_fold_ordinal_metrics(out_of_fold) if is_ordinal else {},
     )
 
 
@@ -138,11 +147,15 @@ def _check_weights(run: RunFolder, number: int) -> None:
     if record is None:
         known = [str(other.number) for other in run.records() if other.can_predict]
         raise RunError(
-            f"no finished trial {number} in {run.path}; trials with weights: {', '.join(known) or 'none'}"
+            f"no finished trial {number} in {run.path}; trials with weights: {', '.join(known) or 'none'}. "
+            f"See them with: {run.command('leaderboard')}"
         )
     if record.state != "complete":
         cause = f" ({record.cause})" if record.cause else ""
-        raise RunError(f"a model needs a complete trial; trial {number} is {record.state}{cause}")
+        raise RunError(
+            f"a model needs a complete trial; trial {number} is {record.state}{cause}. "
+            f"See which are complete with: {run.command('leaderboard')}"
+        )
     if not record.can_predict:
         kept = run.search().request.keep_weights
         raise RunError(

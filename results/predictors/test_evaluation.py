@@ -2,8 +2,8 @@
 
 import datetime
 import uuid
-from collections.abc import Callable
-from typing import Any, ClassVar
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,15 +21,36 @@ from results.scores.auc_interval import fixed_model_auc_interval
 from results.scores.bootstrap import bootstrap_interval
 from results.scores.calibration import calibration_slope
 from results.scores.cross_fitting import fewest_patients
-from results.scores.decision_intervals import average_precision_interval, decision_intervals
+from results.scores.decision_intervals import (
+    average_precision_interval,
+    decision_intervals,
+    ordinal_intervals,
+)
 from results.scores.interval import Interval
 from results.scores.leaderboard import few_patients_warning
 from results.scores.metrics import METRICS, check_predictions, confusion, decisions, majority_baseline
+from results.scores.ordinal import ORDINAL_METRICS
 from results.tables import csv_text, result_table
 from trainables.common.frozen import FrozenModel
 from trainables.common.types import FloatArray, IntArray
 
 Predictor = Callable[[IntArray], FloatArray]
+
+_WIDTH: Final = 64  # characters of a terminal of 80 that names of classes may take beside their table
+
+
+class OrdinalScore(FrozenModel):
+    """A score of ordered classes.
+
+    Attributes:
+        test: Score on the test part, with its 95 % interval over patients.
+        expected: The same out of fold; None for an ensemble that was built by an earlier version.
+        baseline: The same of a model that always decides the most common class of the training part.
+    """
+
+    test: Interval
+    expected: float | None
+    baseline: float
 
 
 class TestEvaluation(FrozenModel):
@@ -56,6 +77,7 @@ class TestEvaluation(FrozenModel):
         confusion: Counts; rows are the true class, columns the decided one.
         split: Name of the kind of split; with a `naive split` patients of the test part lie in the folds, so
             that scores are too high.
+        ordinal: Scores of `ORDINAL_METRICS`; empty where the classes have no order.
     """
 
     __test__: ClassVar[bool] = False  # not a test case, whatever pytest makes of the name
@@ -77,6 +99,7 @@ class TestEvaluation(FrozenModel):
     baseline: dict[str, float]
     confusion: tuple[tuple[int, ...], ...]
     split: SplitName = GROUPED
+    ordinal: dict[str, OrdinalScore] = Field(default_factory=dict)
 
 
 def evaluate_test(  # noqa: PLR0913 - what is asked, the part, and the circumstances
@@ -114,7 +137,10 @@ def evaluate_test(  # noqa: PLR0913 - what is asked, the part, and the circumsta
         OneClassError: If the test part holds a single class.
     """
     if not len(test_rows):
-        raise RunError(f"{run.path} has no test part: no image was sealed; search with a larger --test-share")
+        raise RunError(
+            f"{run.path} has no test part: no image was sealed; search with a larger --test-share, or see "
+            f"its scores out of fold with: {run.command('leaderboard')}"
+        )
     model = resolve_model(run, ensemble=ensemble or BEST, trial=trial, refit=refit)
     sealed = sealed_digest(groups)
     before = len(read_accesses(run, sealed=sealed))
@@ -192,6 +218,7 @@ def score_test(
         baseline=majority_baseline(labels, classes, shares=training_shares),
         confusion=tuple(map(tuple, confusion(labels, decided, classes).tolist())),
         split=model.split,
+        ordinal=(_ordinal(model, labels, decided, groups, training_shares, seed) if model.is_ordinal else {}),
     )
 
 
@@ -208,17 +235,25 @@ def evaluation_as_csv(evaluation: TestEvaluation) -> str:
             {
                 "model": evaluation.model,
                 "metric": name,
-                "test": found.estimate,
-                "test_low": found.low,
-                "test_high": found.high,
-                "out_of_fold": evaluation.expected[name],
-                "majority": evaluation.baseline[name],
+                "test": found.test.estimate,
+                "test_low": found.test.low,
+                "test_high": found.test.high,
+                "out_of_fold": found.expected,
+                "majority": found.baseline,
                 "split": evaluation.split,
             }
-            for name, found in evaluation.metrics.items()
+            for name, found in _every_score(evaluation).items()
         ),
         columns,
     )
+
+
+def _every_score(evaluation: TestEvaluation) -> dict[str, OrdinalScore]:
+    """Name -> test, out of fold and baseline, of `METRICS` and then of `ORDINAL_METRICS`."""
+    return {
+        name: OrdinalScore(test=found, expected=evaluation.expected[name], baseline=evaluation.baseline[name])
+        for name, found in evaluation.metrics.items()
+    } | evaluation.ordinal
 
 
 def evaluation_table(evaluation: TestEvaluation) -> RenderableType:
@@ -248,6 +283,28 @@ def _intervals(
     return {name: found[name] for name in METRICS}
 
 
+def _ordinal(
+    model: SelectedModel,
+    labels: IntArray,
+    decided: IntArray,
+    groups: NDArray[Any],
+    training_shares: FloatArray,
+    seed: int,
+) -> dict[str, OrdinalScore]:
+    """Every score of ordered classes, in the order of `ORDINAL_METRICS`."""
+    classes = len(model.classes)
+    majority = confusion(labels, np.full_like(labels, int(np.argmax(training_shares))), classes)
+    found = ordinal_intervals(labels, decided, groups, classes=classes, seed=seed)
+    return {
+        name: OrdinalScore(
+            test=found[name],
+            expected=model.ordinal.get(name),
+            baseline=float(metric.function(majority)),
+        )
+        for name, metric in ORDINAL_METRICS.items()
+    }
+
+
 def _bootstrapped(
     name: str, labels: IntArray, probabilities: FloatArray, groups: NDArray[Any], seed: int
 ) -> Interval:
@@ -268,10 +325,12 @@ def _metric_table(evaluation: TestEvaluation) -> Table:
     )
     for header in ("metric", "test [95 %]", "out of fold", "majority"):
         table.add_column(header, no_wrap=True, justify="left" if header == "metric" else "right")
-    for name, found in evaluation.metrics.items():
-        expected, baseline = evaluation.expected[name], evaluation.baseline[name]
-        header = scored(METRICS[name].header, evaluation.split)
-        table.add_row(header, str(found), f"{expected:.2f}", f"{baseline:.2f}")
+    headers = {name: metric.header for name, metric in METRICS.items()}
+    headers |= {name: metric.header for name, metric in ORDINAL_METRICS.items()}
+    for name, found in _every_score(evaluation).items():
+        expected = "-" if found.expected is None else f"{found.expected:.2f}"
+        header = scored(headers[name], evaluation.split)
+        table.add_row(header, str(found.test), expected, f"{found.baseline:.2f}")
     first = (
         "The first look at these patients."
         if evaluation.opening == 1
@@ -301,9 +360,22 @@ def _title(evaluation: TestEvaluation) -> str:
 
 def _confusion_table(evaluation: TestEvaluation) -> Table:
     table = result_table(padding=(0, 1))
+    rows, columns = _labels_that_fit(evaluation.classes)
     table.add_column("true \\ called", no_wrap=True)
-    for name in evaluation.classes:
+    for name in columns:
         table.add_column(name, justify="right", no_wrap=True)
-    for name, row in zip(evaluation.classes, evaluation.confusion, strict=True):
+    for name, row in zip(rows, evaluation.confusion, strict=True):
         table.add_row(name, *map(str, row))
+    if evaluation.ordinal:
+        table.caption = "The classes are in an order: the further from the diagonal, the worse."
     return table
+
+
+def _labels_that_fit(classes: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Labels of rows and columns: the class names, or numbers for columns that would not fit the terminal."""
+    width = max(map(len, classes)) + sum(len(name) + 3 for name in classes)
+    if width <= _WIDTH:
+        return list(classes), list(classes)
+    return [f"{place} {name}" for place, name in enumerate(classes, 1)], [
+        str(place) for place in range(1, len(classes) + 1)
+    ]

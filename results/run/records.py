@@ -20,6 +20,7 @@ from results.run.search_request import SearchRequest, parse_request
 from results.run.split_labels import GROUPED, NAIVE, SplitName
 from trainables.common.frozen import FrozenModel
 from trainables.common.types import FloatArray, IntArray
+from trainables.config.tasks import Task
 from trainables.features.feature_use import FeatureUse
 
 State = Literal["complete", "pruned", "failed"]
@@ -63,6 +64,8 @@ class SearchRecord(FrozenModel):
             of an earlier version, which took the largest of the number type.
         store: Folder of the stored data and features.
         metrics: Names of the metrics that the search optimises, the main one first.
+        sampler: Name of the sampler that proposes configurations.
+        pruner: Name of the pruner that stops trials; searches of earlier versions had no other.
         space_context: Facts that the conditions of the space depend on, as plain values.
         backbones: Backbones that took part.
         left_out: Backbone -> reason why it takes no part in this search.
@@ -93,6 +96,8 @@ class SearchRecord(FrozenModel):
     max_value: FiniteFloat | None = None
     store: str
     metrics: tuple[str, ...] = Field(min_length=1)
+    sampler: str = "tpe"
+    pruner: str = "halving"
     space_context: dict[str, Any]
     backbones: tuple[str, ...]
     left_out: dict[str, str]
@@ -128,6 +133,15 @@ class SearchRecord(FrozenModel):
         """Name of the task."""
         return self.request.task
 
+    @property
+    def task_definition(self) -> Task:
+        """The task, as the search was started with it.
+
+        Raises:
+            UnknownNameError: If there is no built-in task of that name any more.
+        """
+        return self.request.task_definition
+
     def with_options(self, **changes: Any) -> "SearchRecord":
         """Return the record of the same search with other options.
 
@@ -152,21 +166,33 @@ class TrialRecord(FrozenModel):
     """`trials/<number>/record.json`: the result of a trial. Written last, so its presence means it is whole.
 
     Attributes:
+        number: Number of the trial in its search, from 0.
+        state: `complete` after all its epochs or the best ones, `pruned` if it was ended early, or `failed`.
+        cause: Reason of an end that was not its own; None if it ended by itself.
+        config: The whole configuration, by dotted name.
+        params: What the sampler chose, by the names of the space.
         recipe: Name of the recipe that the trial belongs to; empty for a proposal of the sampler.
         value: Value of the (first) search metric at `best_epoch`; None if no epoch finished.
         values: Value of every metric that the search optimises or requires something of; empty in runs of
             earlier versions.
         best_epoch: 1-based epoch that was kept, chosen from the mean curve over folds.
+        epochs: Number of epochs that were trained.
         fold_metrics: Metrics of each fold at `best_epoch`, in fold order.
         losses: Mean validation loss over folds of every epoch, as `training.checkpoint_metric` weighs it;
             empty for a classical model.
         collapsed_folds: 0-based folds that gave every image the same score at `best_epoch`; in runs of
             earlier versions, those that called every image the same class.
+        prefix: Stored features that it read or computed; None if it had none.
+        trained_parameters: Number of weights that trained, of one fold's model.
+        wall_seconds: Seconds from its start to its end, features that it computed included.
+        device: Device that it trained on, such as `cpu` or `cuda`.
+        fingerprint: Fingerprint of the data that it was trained on.
         seed: Seed of initial weights, order and views; all trials of a search have the same (docs/adr/0013).
         error: Message and last lines of the traceback, for failed trials; also a remark if it was run again.
         has_weights: True while `folds/` holds the weights.
         peak_bytes: Peak memory of the trial in bytes, on its GPU or, without one, on the machine; None if it
             was not measured.
+        finished_at: Time of its end, with time zone.
     """
 
     number: int = Field(ge=0)

@@ -1,10 +1,10 @@
 """The run folder: plain files, each written whole or not at all."""
 
 import contextlib
+import difflib
 import functools
 import io
 import json
-import shlex
 import shutil
 import zipfile
 import zlib
@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from results.errors import DamagedFileError, RecordExistsError, RunError
 from results.run.records import OutOfFold, SearchRecord, TrialRecord
 from results.run.trial_checks import predictions_fault, record_fault
+from trainables.common.errors import ConfigError
 from trainables.common.files import write_atomically, write_new
 from trainables.common.plain_yaml import PlainYamlError, dump_yaml, load_yaml
 from trainables.common.text import command_text, typed_path
@@ -26,6 +27,10 @@ from trainables.data.patches import PatchSet, open_patch_set
 from trainables.features.locks import held
 
 _BAD_ZIP: Final = (zipfile.BadZipFile, zlib.error)
+_NOT_A_RECORD: Final = (
+    *(PlainYamlError, ValidationError, ConfigError),
+    *(ValueError, KeyError, TypeError, AttributeError),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +93,11 @@ class RunFolder:
     @property
     def resume_command(self) -> str:
         """Command that goes on with the search, as it can be pasted."""
-        return shlex.join(["orchestrate", "resume", str(self.path)])
+        return self.command("resume")
+
+    def command(self, verb: str, *options: str) -> str:
+        """Command of a verb on this run, as it can be pasted."""
+        return command_text("orchestrate", verb, typed_path(self.path), *options)
 
     def discard_weights(self, number: int) -> None:
         """Remove the weights of a trial; its record and predictions stay."""
@@ -125,8 +134,11 @@ class RunFolder:
             found = self.search_file.stat()
             return _search(self.search_file, (found.st_ino, found.st_mtime_ns, found.st_size))
         except FileNotFoundError as error:
-            raise RunError(f"{self.path} is not a run folder: it holds no search.yaml") from error
-        except (PlainYamlError, ValidationError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise RunError(
+                f"{self.path} is not a run folder: it holds no search.yaml, which a search writes before its "
+                "first trial; name another folder, or latest"
+            ) from error
+        except _NOT_A_RECORD as error:
             reason = str(error).splitlines()[0]
             raise RunError(f"{self.search_file} cannot be read: {reason}; was it edited by hand?") from error
 
@@ -285,6 +297,7 @@ class RunFolder:
         return sorted(int(name) for name in names if name.isascii() and name.isdigit() and _is_own(name))
 
     def _predictions_file(self, number: int) -> Path:
+        """Out-of-fold predictions of one trial, written before its record."""
         return self.trial(number) / "oof.npz"
 
     def _metric(self) -> str | None:
@@ -334,6 +347,12 @@ def find_run(text: str, root: Path) -> RunFolder:
     if len(named) == 1:
         return RunFolder(named[0])
     if named:
-        raise RunError(f"{text!r} names several runs: {', '.join(str(path) for path in named)}")
-    known = ", ".join(sorted(str(path.parent.relative_to(root)) for path in root.glob("*/*/search.yaml")))
-    raise RunError(f"no run {text!r}: neither a run folder nor a name below {root}. Known: {known or 'none'}")
+        raise RunError(f"{text!r} names several runs: {', '.join(map(str, named))}; name one by TASK/NAME")
+    known = sorted(str(path.parent.relative_to(root)) for path in root.glob("*/*/search.yaml"))
+    by_name = {name.rpartition("/")[2]: name for name in known} | {name: name for name in known}
+    near = difflib.get_close_matches(text, by_name, n=1)
+    hint = f"; did you mean {by_name[near[0]]}?" if near else "."
+    raise RunError(
+        f"no run {text!r}: neither a run folder nor a name below {root}{hint} "
+        f"Known: {', '.join(known) or 'none; --runs names another folder of runs'}"
+    )

@@ -9,16 +9,17 @@ from pathlib import Path
 from types import MappingProxyType, UnionType
 from typing import Any, Final, Literal, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
 from results.run.storage_url import without_password
 from trainables.common.errors import ConfigError, UnknownNameError
 from trainables.config.feature_storage import FeatureStorage
-from trainables.config.tasks import TASKS, LabelCodes, UpperFolders
+from trainables.config.task_file import check_own
+from trainables.config.tasks import TASKS, LabelCodes, Task, UpperFolders, task_named
 
 DEFAULT_FOLDS: Final = 4
-# Groups of options, in the order of the help; `task` holds only the positional argument.
+# Groups of options, in the order of the help.
 GROUPS: Final = MappingProxyType(
     {
         "task": "Task",
@@ -44,7 +45,7 @@ def _option(
         group: Key of `GROUPS`.
         shown_default: Default as the help shows it, if the value does not show it.
         extra: Bounds for pydantic (`ge`, `gt`, `le`), and for the command line `flag`, `metavar`, `unit`,
-            `advice` (ends the message about a value out of range) and `is_repeated`.
+            `advice` (ends the message about a value out of range) and `is_file` (the typed file holds it).
     """
     bounds = {name: extra.pop(name) for name in ("ge", "gt", "le") if name in extra}
     return Field(
@@ -66,6 +67,16 @@ class SearchRequest(BaseModel):
     task: str = Field(
         description=f"question that the search answers: {', '.join(TASKS)}",
         json_schema_extra={"group": "task", "metavar": "TASK"},
+    )
+    own_task: Task | None = _option(
+        None,
+        "a YAML file that defines tasks of your own (docs/how-to-tasks.md); TASK names one of them, and may "
+        "be left out where it is the only one",
+        group="task",
+        flag="--task",
+        metavar="FILE",
+        shown_default="a built-in task",
+        is_file=True,
     )
 
     data: str | None = _option(
@@ -167,15 +178,15 @@ class SearchRequest(BaseModel):
     )
     sampler: str = _option(
         "tpe",
-        "what proposes configurations",
+        "what proposes configurations, or a function of your own",
         group="search",
-        metavar="NAME",
+        metavar="NAME|MODULE:FUNCTION",
     )
     pruner: str | None = _option(
         None,
-        "what stops trials that are worse than others",
+        "what stops trials that are worse than others, or a function of your own",
         group="search",
-        metavar="NAME",
+        metavar="NAME|MODULE:FUNCTION",
         shown_default="halving; none with several metrics",
     )
 
@@ -303,6 +314,38 @@ class SearchRequest(BaseModel):
         flag_description="leave images of patients out of TensorBoard",
     )
     keep_weights: int = _option(12, "number of best trials whose weights stay", group="output", ge=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named_after_its_task(cls, values: Any) -> Any:
+        """Let a task itself be given as `task`, and name the search after an own task."""
+        if not isinstance(values, Mapping):
+            return values
+        found = dict(values)
+        if isinstance(found.get("task"), Task):
+            task = found["task"]
+            found |= {"task": task.name, "own_task": task if task.is_own else found.get("own_task")}
+        own = found.get("own_task")
+        if isinstance(own, Task | Mapping) and "task" not in found:
+            found["task"] = own.name if isinstance(own, Task) else own.get("name")
+        return found
+
+    @model_validator(mode="after")
+    def _is_of_its_own_task(self) -> "SearchRequest":
+        if self.own_task is not None and check_own(self.own_task).name != self.task:
+            raise ConfigError(
+                f"--task defines {self.own_task.name}, but the search is of {self.task}: name one task"
+            )
+        return self
+
+    @property
+    def task_definition(self) -> Task:
+        """The task: the user's own, or the built-in one of that name.
+
+        Raises:
+            UnknownNameError: If there is none.
+        """
+        return self.own_task or task_named(self.task)
 
     @property
     def fold_count(self) -> int:

@@ -23,7 +23,9 @@ def source_record(source: SourceTrial) -> TrialRecord:
     """
     record = RunFolder(Path(source.run)).record(source.trial)
     if record is None:
-        raise RunError(f"trial {source.trial} of {source.run}, which this search builds on, is gone")
+        raise RunError(
+            f"trial {source.trial} of {source.run}, which this search builds on, is gone; restore its folder"
+        )
     return record
 
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from results.scores.auc_interval import cluster_size
 from results.scores.interval import QUANTILE, Interval
 from results.scores.metrics import METRICS, average_precision, confusion, scored_classes
+from results.scores.ordinal import ORDINAL_METRICS
 from trainables.common.types import FloatArray, IntArray
 
 _DRAWS: Final = 2000
@@ -92,6 +93,18 @@ def decision_intervals(
             else:
                 found[name] = _middle(estimate, metric.function(drawn))
     return found
+
+
+def ordinal_intervals(
+    labels: IntArray, decided: IntArray, groups: NDArray[Any], *, classes: int, seed: int
+) -> dict[str, Interval]:
+    """Return every score of ordered classes with its 95 % interval; arguments as in `decision_intervals`."""
+    matrix = confusion(labels, decided, classes)
+    drawn = _drawn_matrices(labels, decided, groups, classes, seed)
+    return {
+        name: _middle(float(metric.function(matrix)), metric.function(drawn))
+        for name, metric in ORDINAL_METRICS.items()
+    }
 
 
 def average_precision_interval(labels: IntArray, probabilities: FloatArray, groups: NDArray[Any]) -> Interval:

@@ -4,7 +4,8 @@ import numpy as np
 
 from results.run.records import OutOfFold
 from results.scores.decision_rule import cross_fit
-from results.scores.metrics import METRICS, confusion, mean_fold_auc
+from results.scores.metrics import METRICS, confusion, decisions, mean_fold_auc
+from results.scores.ordinal import ORDINAL_METRICS
 
 
 def fold_areas(predictions: OutOfFold) -> tuple[float, ...]:
@@ -35,3 +36,10 @@ def out_of_fold_metrics(predictions: OutOfFold) -> dict[str, float]:
             value = metric.function(predictions.labels, fitted.probabilities)
         found[name] = float(value)
     return found
+
+
+def out_of_fold_ordinal_metrics(predictions: OutOfFold) -> dict[str, float]:
+    """Return all of `ORDINAL_METRICS` of these predictions, whose classes are in an order."""
+    decided = decisions(predictions.probabilities)
+    matrix = confusion(predictions.labels, decided, predictions.probabilities.shape[1])
+    return {name: float(metric.function(matrix)) for name, metric in ORDINAL_METRICS.items()}

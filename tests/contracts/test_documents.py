@@ -1,10 +1,10 @@
 """Documentation says what the code says: tables, names of files, tasks, verbs and settings."""
 
 import re
-import runpy
 from pathlib import Path
 
 import pytest
+from generate import made, whole
 
 from orchestrator.cli.main import VERBS
 from trainables.config.tasks import TASKS
@@ -19,9 +19,22 @@ CURRENT = [page for page in PAGES if page not in HISTORY]
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_tables_are_made_from_the_code(page: Path) -> None:
-    made = runpy.run_path(str(ROOT / "docs" / "generate.py"))["made"]
     text = page.read_text()
     assert made(text) == text, "run: python docs/generate.py"
+
+
+def test_reference_pages_and_diagrams_are_made_from_the_code() -> None:
+    files = whole()
+    assert len(files) >= 7
+    assert [path.name for path, text in files.items() if path.read_text() != text] == [], (
+        "run: python docs/generate.py"
+    )
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_no_cell_that_explains_is_left_without_words(page: Path) -> None:
+    rows = [line for line in page.read_text().splitlines() if line.startswith("| `")]
+    assert [row for row in rows if row.endswith("|  |")] == [], "say what it is in the docstring"
 
 
 def test_the_pages_with_tables_are_there() -> None:
@@ -54,7 +67,8 @@ def test_every_setting_that_is_held_exists(page: Path) -> None:
 
 @pytest.mark.parametrize("page", CURRENT, ids=lambda page: page.name)
 def test_every_verb_exists(page: Path) -> None:
-    typed = re.findall(r"^orchestrate (\w+)|`orchestrate (\w+)", page.read_text(), flags=re.MULTILINE)
+    text = re.sub(r"^```(python|diff) title=.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    typed = re.findall(r"^orchestrate (\w+)|`orchestrate (\w+)", text, flags=re.MULTILINE)
     assert [verb for pair in typed for verb in pair if verb and verb not in VERBS] == []
 
 

@@ -1,5 +1,6 @@
 """A list as a study, a clock that stands still, and records, to try the trial manager with."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from orchestrator.study.trial_spec import TrialSpec
@@ -28,7 +29,7 @@ class ListStudy:
             raise proposal
         return proposal
 
-    def should_prune(self, number: int, epoch: int, value: float) -> bool:
+    def should_prune(self, number: int, epoch: int, value: float, fold_values: Sequence[float] = ()) -> bool:
         return number in self.pruned
 
     def tell(self, record: TrialRecord) -> None:

@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ class Study:
     def ask(self) -> TrialSpec | None:
         return TrialSpec(self.left.pop(0), CONFIG, {}) if self.left else None
 
-    def should_prune(self, number: int, epoch: int, value: float) -> bool:
+    def should_prune(self, number: int, epoch: int, value: float, fold_values: Sequence[float] = ()) -> bool:
         return False
 
     def tell(self, record: TrialRecord) -> None:

@@ -30,6 +30,17 @@ def size_text(count: int) -> str:
     return f"{count / 1e3:.0f} kB"
 
 
+def clock_text(seconds: float) -> str:
+    """Format a duration.
+
+    >>> clock_text(7), clock_text(125), clock_text(3725)
+    ('0:07', '2:05', '1:02:05')
+    """
+    minutes, rest = divmod(int(max(seconds, 0.0)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
 def printable(text: str, *, keeps: str = "\n\t") -> str:
     """Return a text whose control characters are shown as escapes, so that a terminal does not obey them.
 
@@ -59,6 +70,24 @@ def typed_path(path: object) -> str:
     ('./-runs/first', 'runs/first')
     """
     return f"./{path}" if str(path).startswith("-") else str(path)
+
+
+def plain_name(name: str) -> str:
+    """Return the name of a class or of its folder in the form in which such names are compared.
+
+    >>> plain_name("Mass-Benign "), plain_name("mass benign")
+    ('mass_benign', 'mass_benign')
+    """
+    return unicodedata.normalize("NFC", name).strip().lower().replace("-", "_").replace(" ", "_")
+
+
+def is_folder_name(text: str) -> bool:
+    """True for letters, digits, dots, dashes and underscores that begin with a letter or a digit.
+
+    >>> is_folder_name("density-2"), is_folder_name("a/b"), is_folder_name(".hidden"), is_folder_name("--")
+    (True, False, False, False)
+    """
+    return text[:1].isalnum() and text.replace("-", "").replace("_", "").replace(".", "").isalnum()
 
 
 def _is_hidden(character: str) -> bool:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from trainables.common.errors import DataError
 from trainables.common.files import folder_in_progress, replace_folder, write_atomically
 from trainables.common.types import IntArray
-from trainables.config.tasks import LEFT_OUT, LabelCodes, Task
+from trainables.config.tasks import LEFT_OUT, StoredCodes, Task
 from trainables.data.pixel_range import FULL_RANGES
 
 PixelArray: TypeAlias = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.float32]
@@ -54,7 +54,7 @@ class RawPatches:
 
     images: PixelArray
     labels: IntArray
-    label_codes: LabelCodes
+    label_codes: StoredCodes
     patients: TextArray | None = None
     partners: IntArray | None = None
     is_test: BoolArray | None = None
@@ -88,7 +88,7 @@ class PatchSet:
 
     images: PixelArray
     labels: IntArray
-    label_codes: LabelCodes
+    label_codes: StoredCodes
     patients: TextArray | None
     partners: IntArray | None
     is_test: BoolArray | None

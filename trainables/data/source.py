@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from trainables.common.types import IntArray
-from trainables.config.tasks import LabelCodes, Task, UpperFolders
+from trainables.config.tasks import LabelCodes, StoredCodes, Task, UpperFolders
 from trainables.data.patches import BoolArray, RawPatches, TextArray
 
 
@@ -40,7 +40,7 @@ class ImageFiles:
     files: tuple[Path, ...]
     names: tuple[str, ...]
     labels: IntArray
-    label_codes: LabelCodes
+    label_codes: StoredCodes
     patients: TextArray | None
     is_test: BoolArray | None
     source: str

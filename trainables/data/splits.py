@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from trainables.common.errors import SplitError
 from trainables.common.files import write_atomically
 from trainables.common.types import IntArray
-from trainables.config.tasks import task_named
+from trainables.config.tasks import Task, task_named
 from trainables.data.patches import TaskRows, TextArray
 from trainables.data.stratified_cut import drawn_groups, grouped_cut
 
@@ -110,7 +110,7 @@ def make_split(  # noqa: PLR0913 - the data, the protocol, and a split to copy i
     rows: TaskRows,
     *,
     fingerprint: str,
-    task: str,
+    task: str | Task,
     folds: int,
     test_share: float,
     seed: int,
@@ -131,7 +131,7 @@ def make_split(  # noqa: PLR0913 - the data, the protocol, and a split to copy i
     Args:
         rows: Rows of the task with labels and groups.
         fingerprint: Fingerprint of the patch set, stored in the split.
-        task: Name of the task, for class names.
+        task: The task, for class names; of a built-in one its name will do.
         folds: Number of folds, at least 2; not used with `holdout`.
         test_share: Share of the rows in the test part, in [0, 1); 0 seals nothing.
         seed: Seed of the splitter; the same seed gives the same split.
@@ -145,9 +145,10 @@ def make_split(  # noqa: PLR0913 - the data, the protocol, and a split to copy i
             patient is in both parts of a source with its own test set, or if `like` is of other data.
         UnknownNameError: If there is no such task.
     """
-    classes = task_named(task).classes
+    question = task_named(task) if isinstance(task, str) else task
+    name, classes = question.name, question.classes
     if like is not None:
-        return _taken_over(rows, fingerprint=fingerprint, task=task, classes=classes, like=like)
+        return _taken_over(rows, fingerprint=fingerprint, task=name, classes=classes, like=like)
     request = _Request(
         _by_unit(rows, is_naive=is_naive),
         classes,
@@ -161,7 +162,7 @@ def make_split(  # noqa: PLR0913 - the data, the protocol, and a split to copy i
     fold_of_group = _assign(request, own_test, seed)
     return Split(
         fingerprint=fingerprint,
-        task=task,
+        task=name,
         seed=seed,
         folds=request.folds,
         test_share=test_share,

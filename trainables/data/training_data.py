@@ -63,7 +63,7 @@ class TrainingData:
         Raises:
             ConfigError: If the labels do not determine that task's class for every image.
         """
-        if self.patch_set.label_codes == "task":
+        if self.patch_set.label_codes in ("task", "own"):
             raise ConfigError(
                 f"task {task.name} needs labels in finding codes; those of {self.patch_set.source} are "
                 "classes of one task"

@@ -24,6 +24,8 @@ class FeatureUse:
         computed_seconds: Time of computing features in this trial, in seconds.
         seconds_per_image: Time of the frozen stages for one image in one view, in seconds; recorded with
             stored features too; 0 for pixels.
+        opening_seconds: Time of opening the features, in seconds: reading, computing, copying and waiting.
+        waited_seconds: Part of it in which another process computed what this trial needs.
         note: Reason why features were not stored; empty where they were.
     """
 
@@ -36,4 +38,6 @@ class FeatureUse:
     fetched: int = 0
     computed_seconds: FiniteFloat = 0.0
     seconds_per_image: FiniteFloat = 0.0
+    opening_seconds: FiniteFloat = 0.0
+    waited_seconds: FiniteFloat = 0.0
     note: str = ""

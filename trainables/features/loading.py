@@ -1,5 +1,7 @@
 """Opening of the features that a configuration trains on: views of its frozen prefix, or pixels online."""
 
+import dataclasses
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -36,6 +38,14 @@ def open_features(
         PrefixError: If the frozen stages give features that are not finite.
         ConfigError: If the configuration takes pairs and an image has no baseline.
     """
+    began = time.perf_counter()
+    features, use = _open(config, training_data, runtime)
+    return features, dataclasses.replace(use, opening_seconds=time.perf_counter() - began)
+
+
+def _open(
+    config: TrialConfig, training_data: TrainingData, runtime: TrialRuntime
+) -> tuple[Features, FeatureUse]:
     backbone = backbone_named(config.model.backbone)
     wanted = _wanted(config, backbone, training_data.patch_set)
     rows = (
@@ -187,6 +197,7 @@ def _use(tap: Tap, drawn: int, read: int, opened: Sequence[StoredViews]) -> Feat
         fetched=sum(found.fetched for found in opened),
         computed_seconds=sum(found.seconds for found in opened),
         seconds_per_image=cost / views,
+        waited_seconds=sum(found.waited_seconds for found in opened),
         note="; ".join(dict.fromkeys(note for found in opened for note in found.notes)),
     )
 

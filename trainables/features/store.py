@@ -11,6 +11,7 @@ pass fills every tap that the search may ask for.
 
 import contextlib
 import json
+import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -49,6 +50,7 @@ class StoredViews:
         seconds_per_image: Time of the frozen stages for one image in one view, in seconds, mean over the
             views; for stored features as recorded by the process that computed them.
         notes: Reasons why features could not be stored.
+        waited_seconds: Time of this call until other processes had computed, in seconds.
     """
 
     arrays: tuple[FloatArray, ...]
@@ -58,6 +60,7 @@ class StoredViews:
     seconds: float
     seconds_per_image: float
     notes: tuple[str, ...]
+    waited_seconds: float = 0.0
 
 
 @dataclass(slots=True)
@@ -66,6 +69,7 @@ class _Tally:
     rebuilt: int = 0
     fetched: int = 0
     seconds: float = 0.0
+    waited_seconds: float = 0.0
     costs: list[float] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -152,6 +156,7 @@ class PrefixStore:
             seconds=tally.seconds,
             seconds_per_image=sum(tally.costs) / max(1, len(tally.costs)),
             notes=tuple(dict.fromkeys(tally.notes)),
+            waited_seconds=tally.waited_seconds,
         )
 
     def _view(self, wanted: _Wanted, view: View, tally: _Tally, *, may_wait: bool) -> FloatArray | None:
@@ -164,8 +169,10 @@ class PrefixStore:
         with contextlib.ExitStack() as stack:
             target = FillTarget(path.parent, self.room)
             try:
+                asked = time.perf_counter()
                 if not stack.enter_context(held(view_lock(path.parent), may_wait=may_wait)):
                     return None
+                tally.waited_seconds += time.perf_counter() - asked
                 path.parent.mkdir(parents=True, exist_ok=True)
                 for leftover in path.parent.glob(f"*{PARTIAL}"):  # of a process that died; we hold the lock
                     leftover.unlink()

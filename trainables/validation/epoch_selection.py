@@ -30,6 +30,7 @@ class EpochReport:
         scalars: Name -> value: means over folds, and `fold_1/...` for each fold.
         collapsed: 0-based folds that give every image the same score; see `trainables.validation.collapse`.
         is_last: True if no epoch follows.
+        fold_values: Metric of each fold at the best epoch so far, in fold order.
     """
 
     epoch: int
@@ -37,6 +38,7 @@ class EpochReport:
     scalars: dict[str, float]
     collapsed: tuple[int, ...]
     is_last: bool
+    fold_values: tuple[float, ...] = ()
 
 
 @dataclass(slots=True)
@@ -189,6 +191,7 @@ class EpochRecord:
             scalars=_scalars(training_losses, now, active, self.metric),
             collapsed=_collapsed(now),
             is_last=self.is_over,
+            fold_values=tuple(own.metrics[self.metric] for own in self.kept if own is not None),
         )
 
     def _evaluated(self, fold: int, probabilities: Float32Array) -> FoldSnapshot:

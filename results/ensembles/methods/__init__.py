@@ -47,6 +47,15 @@ def method_named(name: str) -> Method:
     return METHODS[name]
 
 
+def methods_for(classes: int) -> tuple[str, ...]:
+    """Return the names of the methods that combine predictions of that many classes, simplest first.
+
+    >>> methods_for(8)
+    ('average', 'greedy', 'grid')
+    """
+    return tuple(name for name, method in METHODS.items() if classes == 2 or not method.is_binary)
+
+
 def fit(method: str, members: Members, seed: int) -> Parameters:
     """Fit a method on out-of-fold predictions.
 

@@ -76,4 +76,4 @@ def _nearest(inputs: FloatArray, points: FloatArray, number: int) -> NDArray[np.
     return np.argpartition(distances, number - 1, axis=1)[:, :number]
 
 
-STACK_KNN = Method("stack_knn", fit_knn, NeighbourStack, complexity=40)
+STACK_KNN = Method("stack_knn", fit_knn, NeighbourStack, complexity=40, is_binary=True)

@@ -43,4 +43,4 @@ def fit_logistic(members: Members, seed: int) -> LogisticStack:
     )
 
 
-STACK_LOGISTIC = Method("stack_logistic", fit_logistic, LogisticStack, complexity=30)
+STACK_LOGISTIC = Method("stack_logistic", fit_logistic, LogisticStack, complexity=30, is_binary=True)

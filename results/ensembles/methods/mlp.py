@@ -85,4 +85,4 @@ def fit_mlp(members: Members, seed: int) -> PerceptronStack:
     return PerceptronStack(inputs=inputs, hidden=hidden, output=output)
 
 
-STACK_MLP = Method("stack_mlp", fit_mlp, PerceptronStack, complexity=60)
+STACK_MLP = Method("stack_mlp", fit_mlp, PerceptronStack, complexity=60, is_binary=True)

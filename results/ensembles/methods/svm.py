@@ -104,4 +104,4 @@ def _kernel(inputs: FloatArray, vectors: FloatArray, gamma: float) -> FloatArray
     return np.exp(-gamma * distances)
 
 
-STACK_SVM = Method("stack_svm", fit_svm, SupportVectorStack, complexity=50)
+STACK_SVM = Method("stack_svm", fit_svm, SupportVectorStack, complexity=50, is_binary=True)

@@ -1,5 +1,6 @@
 """Sources of labelled images. Every `Source` that a module of this folder defines is in `SOURCES`."""
 
+import dataclasses
 import difflib
 import sys
 import unicodedata
@@ -9,13 +10,14 @@ from types import MappingProxyType
 from typing import Final
 
 from trainables.common.discovery import constants_of
-from trainables.common.errors import DataError, UnknownNameError
+from trainables.common.errors import ConfigError, DataError, UnknownNameError
 from trainables.common.files import folder_in_progress
 from trainables.config.tasks import LabelCodes, Task, UpperFolders
 from trainables.data.image_array import ARRAY_FILE, read_image_files
 from trainables.data.image_survey import surveyed
 from trainables.data.patches import PatchSet, RawPatches, store_patch_set
 from trainables.data.source import ImageFiles, Source, Stated
+from trainables.data.sources.own_codes import by_own_codes
 
 SOURCES: Final[Mapping[str, Source]] = MappingProxyType(
     {source.name: source for source in constants_of(sys.modules[__name__], Source)}
@@ -63,10 +65,15 @@ def load_patch_set(  # noqa: PLR0913 - what is known about the data, each with i
     if SOURCES[name].takes_path:
         _check_exists(data)
     try:
-        found, notes = SOURCES[name].load(data, task, Stated(label_codes, upper_folders))
+        _check_stated_codes(label_codes, task)
+        stated = Stated(None if task.is_own else label_codes, upper_folders)
+        found, notes = SOURCES[name].load(data, task, stated)
         _check_kind(found, task)
         if upper_folders is not None and not isinstance(found, ImageFiles):
             raise DataError(f"--upper-folders is for folders of images, and {data} is none; leave it out")
+        if task.is_own and found.label_codes != "own":
+            labels = by_own_codes(found.labels, task, len(found.labels), f"{found.source}: labels", notes)
+            found = dataclasses.replace(found, labels=labels, label_codes="own")
         # Refuses a label outside the code book before anything is stored.
         task.classify(found.labels, found.label_codes)
         if found.patients is None:
@@ -135,10 +142,17 @@ def source_of(data: str) -> str:
 def default_data(task: Task) -> str:
     """Name of the built-in data that a task is searched on when no data are given.
 
+    Raises:
+        ConfigError: If it is a user's own task, whose images are not built in.
+
     >>> from trainables.config.tasks import task_named
     >>> default_data(task_named("benign_malignant")), default_data(task_named("wisconsin"))
     ('phantom', 'wisconsin')
     """
+    if task.is_own:
+        raise ConfigError(
+            f"task {task.name} is your own, so it needs data of yours: give them with --data PATH"
+        )
     return "wisconsin" if task.takes_table else "phantom"
 
 
@@ -150,6 +164,14 @@ def is_built_in(data: str) -> bool:
     """
     source = SOURCES.get(data.partition(":")[0])
     return source is not None and not source.takes_path
+
+
+def _check_stated_codes(given: LabelCodes | None, task: Task) -> None:
+    if task.is_own and given not in (None, "task"):
+        raise DataError(
+            f"task {task.name} says itself what labels mean (codes: in its definition), against "
+            f"--label-codes {given}; leave that option out"
+        )
 
 
 def _check_kind(found: RawPatches | ImageFiles, task: Task) -> None:

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from trainables.common.errors import DataError, OneClassError
-from trainables.common.text import count_text
-from trainables.config.tasks import LabelCodes, Task
+from trainables.common.text import count_text, plain_name
+from trainables.config.tasks import LEFT_OUT, LabelCodes, Task
 from trainables.data.patches import BoolArray, TextArray
 from trainables.data.source import ImageFiles, Source, Stated
 from trainables.data.sources.class_names import (
@@ -23,7 +23,6 @@ from trainables.data.sources.class_names import (
     class_names,
     code_books,
     expected_names,
-    plain_name,
 )
 from trainables.data.sources.companions import sort_out
 from trainables.data.sources.folder_layout import (
@@ -68,11 +67,13 @@ def load_folder(data: str, task: Task, stated: Stated) -> tuple[ImageFiles, list
     base = enter_only_folder(root, lambda name: plain_name(name) in known, notes)
     places = find_class_folders(base, lambda name: plain_name(name) in known, notes)
     names = _class_names_of(base, places, task, stated.label_codes)
+    places = _with_a_part(places, names, task, notes)
     table = find_table(root) or (None if base == root else find_table(base))
     by_table = None if table is None else PatientTable.read(table, notes)
     entries = _entries(places, names, base, by_table, notes)
     patients = _patients(entries, by_table, base, stated, notes)
-    notes.append(f"label codes: {names.label_codes} (from the folder names)")
+    book = f"those of task {task.name}" if task.is_own else names.label_codes
+    notes.append(f"label codes: {book} (from the folder names)")
     note_left_out(root, base, [place.path for place in places], _read_files(entries, table), notes)
     found = ImageFiles(
         files=tuple(entry.file for entry in entries),
@@ -94,13 +95,23 @@ def _class_names_of(
             f"{base} must hold class folders ({expected_names(task)}) with images; it holds no folder"
         )
     names = class_names(_named(places, task, given), task, given)
-    codes = {names.code(_class_of(place, names)) for place in places}
-    if len(codes) == 1:
-        raise OneClassError(
-            f"{base} holds only one class folder, {_class_of(places[0], names).name}; "
-            f"task {task.name} needs {' and '.join(task.classes)}"
-        )
+    folders = [_class_of(place, names) for place in places]
+    kept = [folder for folder in folders if names.code(folder) != LEFT_OUT]
+    if len({names.code(folder) for folder in kept}) < 2:
+        only = f"only one class folder, {kept[0].name}" if kept else "no class folder of the task"
+        raise OneClassError(f"{base} holds {only}; task {task.name} needs {' and '.join(task.classes)}")
     return names
+
+
+def _with_a_part(
+    places: Sequence[ClassFolder], names: ClassNames, task: Task, notes: list[str]
+) -> list[ClassFolder]:
+    """The class folders without those that an own task leaves out."""
+    kept = [place for place in places if names.code(_class_of(place, names)) != LEFT_OUT]
+    left_out = sorted({_class_of(place, names).name for place in places if place not in kept})
+    if left_out:
+        notes.append(f"left out, as task {task.name} says: class folders {', '.join(left_out)}")
+    return kept
 
 
 def _named(places: Sequence[ClassFolder], task: Task, given: LabelCodes | None) -> list[Path]:

@@ -1,8 +1,12 @@
 """Data source of one `.npz` file: `images`, `labels` and, where known, `patient` and the test part."""
 
 from pathlib import Path
+from typing import Any
 
-from trainables.config.tasks import Task
+from numpy.typing import NDArray
+
+from trainables.common.types import IntArray
+from trainables.config.tasks import StoredCodes, Task
 from trainables.data.patches import RawPatches
 from trainables.data.source import Source, Stated
 from trainables.data.sources.checks import (
@@ -13,6 +17,7 @@ from trainables.data.sources.checks import (
     parse_patients,
 )
 from trainables.data.sources.npz_arrays import read_arrays
+from trainables.data.sources.own_codes import by_own_codes
 
 _BREASTMNIST = (
     "WARNING: BreastMNIST as it is published has 0 for malignant and 1 for normal or benign, the reverse "
@@ -37,9 +42,8 @@ def load_npz(data: str, task: Task, stated: Stated) -> tuple[RawPatches, list[st
     path, notes = Path(data), list[str]()
     found = read_arrays(path, notes)
     images = parse_images(found.images, f"{path.name}: images", notes)
-    labels = parse_labels(found.labels, len(images), f"{path.name}: labels")
-    codes = decide_label_codes(labels, task, stated.label_codes, notes)
-    if stated.label_codes is None and "breastmnist" in path.name.lower():
+    labels, codes = _labels(found.labels, len(images), task, stated, path, notes)
+    if not task.is_own and stated.label_codes is None and "breastmnist" in path.name.lower():
         notes.append(_BREASTMNIST)
     patients = None
     if found.patients is not None:
@@ -49,11 +53,22 @@ def load_npz(data: str, task: Task, stated: Stated) -> tuple[RawPatches, list[st
         labels=labels,
         label_codes=codes,
         patients=patients,
-        partners=None if codes == "task" else paired_rows(labels, patients, notes),
+        partners=None if codes in ("task", "own") else paired_rows(labels, patients, notes),
         is_test=found.is_test,
         source=path.name,
     )
     return raw, notes
+
+
+def _labels(
+    labels: NDArray[Any], count: int, task: Task, stated: Stated, path: Path, notes: list[str]
+) -> tuple[IntArray, StoredCodes]:
+    """Label codes and the name of their code book; an own task has one of its own, also for texts."""
+    where = f"{path.name}: labels"
+    if task.is_own:
+        return by_own_codes(labels, task, count, where, notes), "own"
+    numbers = parse_labels(labels, count, where)
+    return numbers, decide_label_codes(numbers, task, stated.label_codes, notes)
 
 
 def _reads(path: Path) -> bool:

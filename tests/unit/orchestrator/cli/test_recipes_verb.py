@@ -5,6 +5,7 @@ import io
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -163,3 +164,9 @@ def test_lists_and_recipes_come_in_every_format(capsys: pytest.CaptureFixture[st
     }
     assert settings["model.backbone"] == "vgg16"
     assert "E001-11" in recipes(capsys, *show, "--format", "table")
+
+
+def test_a_file_of_own_tasks_has_no_recipes_and_is_told_so(capsys: pytest.CaptureFixture[str]) -> None:
+    file = Path(__file__).parents[4] / "docs" / "tasks" / "bach.yaml"
+    assert main(["recipes", "list", "--task", str(file)]) == 2
+    assert "there is none for a task of your own (bach)" in capsys.readouterr().err

@@ -26,6 +26,7 @@ from orchestrator.estimate.simulation import (
 )
 from orchestrator.preflight.preflight import run_preflight
 from orchestrator.request import SearchRequest
+from orchestrator.study.pruners import pruners
 from trainables.data.patches import PatchSet
 from trainables.data.training_data import training_data_of
 from trainables.features.loading import open_features
@@ -42,6 +43,8 @@ CHEAP = {
     "training.batch_size": 64,
 }
 TOP, LOWER = Tap("block7", True), Tap("block5", True)
+
+HALVING = pruners()["halving"]
 
 
 @pytest.fixture
@@ -136,27 +139,39 @@ def test_two_workers_take_half_the_time_of_one() -> None:
 
 def test_recipes_come_first_and_are_never_pruned(make_point: Callable[..., TrialCost]) -> None:
     recipe = make_point(is_recipe=True, backbone="vgg16", patience=None)
-    drawn = list(draw_search([recipe, make_point()], 6, np.random.default_rng(0)))
+    drawn = list(draw_search([recipe, make_point()], 6, HALVING, np.random.default_rng(0)))
     assert [point.backbone for point, _ in drawn] == ["vgg16"] + ["resnet50"] * 5
     random = np.random.default_rng(0)
-    assert {draw_epochs(recipe, 20, random) for _ in range(50)} == {30}
+    assert {draw_epochs(recipe, 20, HALVING, random) for _ in range(50)} == {30}
+
+
+@pytest.mark.parametrize("name", sorted(pruners()))
+def test_the_plan_of_every_pruner_ends_and_none_takes_more_epochs_than_no_pruner(
+    name: str, make_point: Callable[..., TrialCost]
+) -> None:
+    random = np.random.default_rng(0)
+    pruner, point = pruners()[name], make_point(patience=None)
+    epochs = [draw_epochs(point, 10, pruner, random) for _ in range(300)]
+    assert min(epochs) >= (5 if name != "none" else 30)
+    assert max(epochs) == 30
+    assert all(own == 30 or pruner.decides_at(own, 30) for own in epochs)
 
 
 def test_half_of_the_later_trials_end_at_the_first_rung(make_point: Callable[..., TrialCost]) -> None:
     random = np.random.default_rng(0)
-    epochs = [draw_epochs(make_point(patience=None), 10, random) for _ in range(2000)]
+    epochs = [draw_epochs(make_point(patience=None), 10, HALVING, random) for _ in range(2000)]
     assert np.mean(np.array(epochs) == 5) == pytest.approx(0.5, abs=0.04)
     assert np.mean(np.array(epochs) == 30) == pytest.approx(1 / 8, abs=0.03)
 
 
 def test_the_first_trials_are_not_pruned(make_point: Callable[..., TrialCost]) -> None:
     random = np.random.default_rng(0)
-    assert {draw_epochs(make_point(patience=None), 3, random) for _ in range(50)} == {30}
+    assert {draw_epochs(make_point(patience=None), 3, HALVING, random) for _ in range(50)} == {30}
 
 
 def test_a_trial_runs_no_longer_than_its_epochs(make_point: Callable[..., TrialCost]) -> None:
     random = np.random.default_rng(0)
-    assert max(draw_epochs(make_point(epochs=3), 9, random) for _ in range(50)) == 3
+    assert max(draw_epochs(make_point(epochs=3), 9, HALVING, random) for _ in range(50)) == 3
 
 
 def test_one_worker_is_crowded_by_nobody() -> None:

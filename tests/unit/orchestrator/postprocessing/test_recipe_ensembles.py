@@ -8,6 +8,7 @@ from simulated_run import make_run, search_record
 from simulated_trials import simulate
 
 from orchestrator.postprocessing.recipe_ensembles import combine_recipes
+from orchestrator.reporting.console import Sections
 from results.ensembles.build import read_ensemble
 from search_spaces.recipes import recipe_named
 
@@ -25,7 +26,7 @@ def said_of(run, recipes):
         run.write_record(record.model_copy(update={"recipe": recipe}))
     search = search_record().model_copy(update={"recipes": (ENSEMBLE,)})
     text = io.StringIO()
-    combine_recipes(run, search, run.records(), Console(file=text, width=80))
+    combine_recipes(run, search, run.records(), Console(file=text, width=80), Sections("table"))
     return " ".join(text.getvalue().split())
 
 

@@ -11,6 +11,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from orchestrator.reporting import plots
 from orchestrator.reporting.plots import (
+    class_curves_picture,
     confusion_picture,
     mistakes_sheet,
     pr_curve_picture,
@@ -181,3 +182,36 @@ def test_importing_it_does_not_import_matplotlib():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]
+
+
+def test_curves_of_classes_name_the_auc_of_each_against_the_rest(drawn):
+    random = np.random.default_rng(5)
+    labels, folds = np.arange(120) % 3, np.arange(120) // 3 % 4
+    logits = random.normal(0, 1, (120, 3)) + 1.5 * np.eye(3)[labels]
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    content = class_curves_picture(labels, probabilities, folds, ("A", "B", "C"))
+    areas = [
+        np.mean(
+            [
+                roc_auc_score(labels[part] == one, probabilities[part, one])
+                for part in folds == np.arange(4)[:, None]
+            ]
+        )
+        for one in range(3)
+    ]
+    legend = [text.get_text() for text in drawn[0].axes[0].get_legend().get_texts()]
+    assert legend == [f"{name} {area:.3f}" for name, area in zip("ABC", areas, strict=True)]
+    assert f"mean AUC {np.mean(areas):.3f}" in texts(drawn[0])[0]
+    assert opened(content).size == (600, 560)
+
+
+def test_a_class_that_stands_alone_in_every_fold_has_no_curve():
+    labels = np.arange(6) % 3
+    with pytest.raises(OneClassError, match="a curve needs a fold with two classes; none has"):
+        class_curves_picture(labels, np.full((6, 3), 1 / 3), labels, ("A", "B", "C"))
+
+
+def test_long_names_of_many_classes_are_turned(drawn):
+    names = [f"type_number_{place}" for place in range(8)]
+    confusion_picture(np.eye(8, dtype=int), names)
+    assert {label.get_rotation() for label in drawn[0].axes[0].get_xticklabels()} == {35.0}

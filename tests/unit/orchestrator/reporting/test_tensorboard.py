@@ -8,12 +8,14 @@ import types
 
 import pytest
 from tensorboard.backend.event_processing import data_provider
+from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator
 from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
 from tensorboard.context import RequestContext
 from tensorboard.plugins.hparams import api_pb2, backend_context, list_session_groups
 
 from orchestrator.reporting.plots import confusion_picture
 from orchestrator.reporting.tensorboard import MOST_TAGS, Column, TensorBoardLog, setting_columns, shown
+from orchestrator.reporting.worker_time import TimeShares
 from trainables.config.trial_config import decode, flatten, setting_names
 
 ALL_STATUSES = [
@@ -247,3 +249,23 @@ def test_importing_it_brings_neither_tensorflow_nor_torch_nor_matplotlib():
     code = f"import {module}, sys; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_each_session_says_on_the_page_of_texts_what_the_time_of_its_workers_went_into(log, tmp_path):
+    log.write_time(TimeShares(features=285.0, training=383.0, waiting=83.0))
+    log.write_time(TimeShares(training=3.0, waiting=1.0))
+
+    texts = sorted(tmp_path.glob("*.worker_time"))
+    shown = [opened_text(path) for path in texts]
+    assert [step for step, _ in shown] == [0, 1]
+    assert "| features | 4:45 | 38 % |" in shown[0][1]
+    assert "| waiting | 0:01 | 25 % |" in shown[1][1]
+
+
+def opened_text(path):
+    """The text of an event file, as the plugin of texts finds it."""
+    accumulator = EventAccumulator(str(path))
+    accumulator.Reload()
+    assert accumulator.PluginTagToContent("text").keys() == {"worker time"}
+    (event,) = accumulator.Tensors("worker time")
+    return event.step, event.tensor_proto.string_val[0].decode()

@@ -14,6 +14,7 @@ from orchestrator.reporting.terminal import (
     fitted,
     seconds_left,
 )
+from orchestrator.reporting.worker_time import WorkerTime, shares_text
 from results.run.records import TrialRecord
 from trainables.features.feature_use import FeatureUse
 
@@ -79,7 +80,7 @@ def summary_text(**settings):
     return canvas.file.getvalue()
 
 
-def test_the_panel_has_eleven_rows_of_eighty_columns_with_many_running_trials():
+def test_the_panel_has_twelve_rows_of_eighty_columns_with_many_running_trials():
     progress, _ = make_progress(is_terminal=True, name="n" * 90, minutes=90, workers=40)
     with progress:
         for number in range(40):
@@ -89,7 +90,7 @@ def test_the_panel_has_eleven_rows_of_eighty_columns_with_many_running_trials():
             progress.finished(ord(cause[0]), "failed", cause, None, LONG_TEXT)
         rows = panel(progress)
 
-    assert len(rows) == 11
+    assert len(rows) == 12
     assert {len(row) for row in rows} == {80}
     assert rows[0].startswith("╭─ SYNTHETIC search")
     assert "and 35 more" in rows[-2]
@@ -257,7 +258,7 @@ def test_the_summary_tells_states_causes_best_interval_savings_and_what_to_type(
     text = summary_text(
         records=ended,
         best=(0, 0.84, "vgg16 top"),
-        saved="3 trials read 40 views",
+        notes=[("shared", "3 trials read 40 views"), ("time", "")],
         commands=["tensorboard --logdir runs", "orchestrate leaderboard runs/" + "x" * 80],
     )
     assert "5 trials ended: 1 complete, 1 pruned (pruner), 3 failed (2 nan, 1 exception) in" in text
@@ -293,3 +294,21 @@ def test_features_that_are_not_kept_are_said_once():
         view.on_trial_end(record(3))
     said = "features are not kept, which costs every trial time: the disk of /store is full"
     assert printed(view).replace("\n", " ").count(said) == 1
+
+
+def test_the_panel_and_the_summary_say_what_the_time_of_the_workers_went_into():
+    worker_clock = FakeClock()
+    worker_time = WorkerTime(worker_clock)
+    progress, _ = make_progress(is_terminal=True, worker_time=worker_time)
+    with progress:
+        assert "time: not yet known" in "\n".join(panel(progress))
+        worker_time.begin(2)
+        worker_time.started(0)
+        worker_clock.seconds += 75
+        worker_time.opened(0, opening_seconds=30.0, waited_seconds=15.0)
+        assert "time: features 10 %, training 30 %, waiting 60 % of 2:30 worker time" in "\n".join(
+            panel(progress)
+        )
+
+    said = shares_text(worker_time.shares())
+    assert f"time      {said}" in summary_text(records=[record()], notes=[("time", said)])

@@ -8,6 +8,7 @@ from typing import Any
 
 import optuna
 import pytest
+from search_methods import search_method
 from space_context import NARROW
 
 from orchestrator.study.journal import mend
@@ -31,16 +32,16 @@ def space(trial: Any, context: SpaceContext) -> dict[str, Any]:
     return {"model.backbone": "vgg16", "optimizer.name": name, "optimizer.lr": rate}
 
 
-SOURCE = TrialSource(Space("space", space, ()), NARROW, {}, POINTS)
-TRIALS = 8
+METHOD = search_method(trials=8)
+SOURCE = TrialSource(Space("space", space, ()), NARROW, {}, METHOD.objectives, POINTS)
 
 
 def place(folder: Path, storage: str | None = None) -> StudyPlace:
-    return StudyPlace(storage, folder / "study.log", "t/n", seed=0, epochs=20, direction="maximize")
+    return StudyPlace(storage, folder / "study.log", "t/n", METHOD.objectives.directions)
 
 
 def handing_out(study: optuna.Study) -> OptunaStudy:
-    return OptunaStudy(study, SOURCE.space, NARROW, {}, trials=TRIALS)
+    return OptunaStudy(study, SOURCE.space, NARROW, {}, METHOD)
 
 
 def ended(spec: Any, state: Any = "complete", cause: Any = None) -> TrialRecord:
@@ -185,7 +186,7 @@ def test_finished_trials_keep_their_numbers_whatever_happens_to_the_journal(
     check_whole(recovery, records)
     handed_out = rest(study)
     assert set(handed_out).isdisjoint(records)
-    assert len(handed_out) == TRIALS - len(records)
+    assert len(handed_out) == METHOD.trials - len(records)
     # And once more: what was mended is whole.
     again, study = resumed(place(tmp_path), records | dict.fromkeys((), records[0]))
     check_whole(again, records)
@@ -286,7 +287,7 @@ def test_parameters_that_the_space_no_longer_has_do_not_lose_the_trial(tmp_path:
     def smaller(trial: Any, context: SpaceContext) -> dict[str, Any]:
         return {"model.backbone": "vgg16", "optimizer.lr": trial.suggest_float("optimizer.lr", 0.5, 0.6)}
 
-    source = TrialSource(Space("smaller", smaller, ()), NARROW, {})
+    source = TrialSource(Space("smaller", smaller, ()), NARROW, {}, METHOD.objectives)
     trials = place(tmp_path).recovered(records, source).study.get_trials(deepcopy=False)
     assert [trial.state.name for trial in trials] == ["COMPLETE", "COMPLETE", "COMPLETE", "PRUNED"]
     assert trials[2].value == records[2].value

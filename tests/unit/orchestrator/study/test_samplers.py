@@ -7,11 +7,18 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from orchestrator.study import samplers
+from orchestrator.study import window as windows
 from orchestrator.study.journal import RunJournal
-from orchestrator.study.samplers import BoundedSampler, window
+from orchestrator.study.sampler import SamplingFacts
+from orchestrator.study.samplers import sampler_named
+from orchestrator.study.window import window
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+
+
+def tpe(seed: int) -> Any:
+    facts = SamplingFacts(seed, trials=24, directions=("maximize",), epochs=20, settings=dict)
+    return sampler_named("tpe").build(facts)
 
 
 def study_of(values: list[float | None]) -> optuna.Study:
@@ -42,7 +49,7 @@ def test_a_short_study_is_seen_whole() -> None:
 
 def test_the_sampler_sees_no_more_than_its_window(monkeypatch: pytest.MonkeyPatch) -> None:
     study, seen = study_of([0.5] * 150), list[int]()
-    study.sampler = sampler = BoundedSampler(0)
+    study.sampler = sampler = tpe(0)
     inner = sampler._sampler.sample_relative
 
     def watch(view: Any, trial: Any, space: Any) -> Any:
@@ -51,13 +58,13 @@ def test_the_sampler_sees_no_more_than_its_window(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(sampler._sampler, "sample_relative", watch)
     study.ask().suggest_float("x", 0.0, 1.0)
-    assert seen == [samplers.BEST + samplers.RECENT + 1]  # the trial that is drawn is running
+    assert seen == [windows.BEST + windows.RECENT + 1]  # the trial that is drawn is running
 
 
 def test_a_short_study_is_sampled_as_by_optunas_own() -> None:
     drawn = []
     for sampler in (
-        BoundedSampler(3),
+        tpe(3),
         optuna.samplers.TPESampler(seed=3, n_startup_trials=8, multivariate=True, group=True),
     ):
         study = study_of([number / 40 for number in range(40)])
@@ -76,3 +83,39 @@ def test_the_journal_is_one_that_optuna_reads(tmp_path: Path) -> None:
     assert all(json.loads(line) for line in (tmp_path / "study.log").read_text().splitlines())
     again = JournalStorage(JournalFileBackend(str(tmp_path / "study.log")))
     assert optuna.load_study(storage=again, study_name="s").best_value == 0.7
+
+
+def test_the_window_of_several_metrics_holds_the_front_and_what_keeps_the_requirements() -> None:
+    study = optuna.create_study(directions=["maximize", "minimize"])
+    for number, values in enumerate(
+        [(0.9, 0.9), (0.5, 0.1), (0.4, 0.5), (0.95, 0.05), (0.3, 0.3), (0.2, 0.2)]
+    ):
+        trial = study.ask()
+        trial.set_constraint("recall", 0.5 if number == 3 else -0.1)
+        study.tell(trial, values)
+    kept = [
+        trial.number for trial in window(study.trials, best=2, recent=1, directions=("maximize", "minimize"))
+    ]
+    assert kept == [0, 1, 5]
+
+
+def test_every_setting_of_a_conditional_space_is_shown_to_samplers_for_fixed_ones() -> None:
+    from orchestrator.study.study import settings_of
+    from orchestrator.testing.sampler import real_spaces
+
+    space, context = real_spaces()["image_classifier"]
+    found = settings_of(space, context, {})
+    assert len(found) > 45
+    assert "optimizer.name" not in settings_of(space, context, {"optimizer.name": "adam"})
+
+
+def test_choices_of_increasing_numbers_are_numbers_and_others_stay() -> None:
+    from optuna.distributions import CategoricalDistribution
+
+    from orchestrator.study.whole_space import coded
+
+    own = coded(CategoricalDistribution((0.0, 0.2, 0.5)))
+    assert (own.encode(0.2), own.decode(2)) == (1, 0.5)
+    for choices in ((False, True), ("same", 1.0, 1.5), (2, 1, 3)):
+        kept = CategoricalDistribution(choices)
+        assert coded(kept).seen is kept

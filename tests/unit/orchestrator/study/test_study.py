@@ -3,6 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from search_methods import search_method
 from space_context import NARROW
 
 from orchestrator.study.study import InvalidPointError, OptunaStudy, open_study
@@ -21,12 +22,16 @@ def new_study(journal: Path, trials: int = 6, function: Any = line, **options: A
         "storage": None,
         "journal": journal,
         "name": "t/n",
-        "seed": 0,
-        "epochs": 20,
         "is_new": not journal.exists(),
     }
-    study = open_study(**(defaults | options))
-    return OptunaStudy(study, Space("line", function, ()), NARROW, {}, trials=trials)
+    asked = {
+        name: options.pop(name)
+        for name in ("seed", "metrics", "requirements", "sampler", "pruner")
+        if name in options
+    }
+    method = search_method(trials=trials, **asked)
+    defaults["directions"] = method.objectives.directions
+    return OptunaStudy(open_study(**(defaults | options)), Space("line", function, ()), NARROW, {}, method)
 
 
 def record(number: int, state: str = "complete", value: float | None = 0.5, cause: Any = None) -> TrialRecord:
@@ -196,3 +201,61 @@ def test_a_space_that_fails_on_a_point_says_which_one_it_is(tmp_path: Path) -> N
 
     with pytest.raises(InvalidPointError, match="space line failed: KeyError"):
         new_study(tmp_path / "study.log", function=broken).ask()
+
+
+def test_several_metrics_are_told_in_their_order_and_crashes_without_values(tmp_path: Path) -> None:
+    study = new_study(tmp_path / "study.log", metrics=("auc", "log_loss"), pruner="none")
+    for _ in range(3):
+        study.ask()
+    study.tell(record(0, value=0.7).model_copy(update={"values": {"log_loss": 0.4, "auc": 0.7}}))
+    study.tell(record(1, value=0.6).model_copy(update={"state": "failed", "cause": "nan", "epochs": 3}))
+    study.tell(record(2, value=0.6))  # its log loss is not known
+    told = study.study.get_trials(deepcopy=False)
+    assert [trial.state.name for trial in told] == ["COMPLETE", "PRUNED", "PRUNED"]
+    assert told[0].values == [0.7, 0.4]
+    assert [direction.name for direction in study.study.directions] == ["MAXIMIZE", "MINIMIZE"]
+    assert not study.should_prune(2, 5, 0.1)
+
+
+def test_what_a_trial_misses_of_a_requirement_is_a_constraint(tmp_path: Path) -> None:
+    study = new_study(tmp_path / "study.log", requirements=("recall>=0.9",))
+    study.ask()
+    study.tell(record(0, value=0.7).model_copy(update={"values": {"recall": 0.7}}))
+    assert study.study.get_trials(deepcopy=False)[0].constraints == {"recall": pytest.approx(0.2)}
+
+
+def test_the_worse_trial_is_pruned_where_lower_is_better(tmp_path: Path) -> None:
+    study = new_study(tmp_path / "study.log", metrics=("log_loss",))
+    for _ in range(6):
+        study.ask()
+    assert not study.should_prune(4, 5, 0.3)
+    assert study.should_prune(5, 5, 0.9)
+
+
+def test_a_grid_ends_the_search_when_every_point_was_tried(tmp_path: Path) -> None:
+    def small(trial: Any, context: SpaceContext) -> dict[str, Any]:
+        name = trial.suggest_categorical("name", ("adam", "sgd"))
+        settings = {"model.backbone": "vgg16", "optimizer.name": name}
+        if name == "sgd":
+            settings["optimizer.momentum"] = trial.suggest_float("momentum", 0.0, 0.8)
+        return settings
+
+    study, found = new_study(tmp_path / "study.log", trials=50, function=small, sampler="grid"), []
+    while (proposal := study.ask()) is not None:
+        found.append(tuple(proposal.params.values()))
+        study.tell(record(proposal.number))
+    assert len(found) == len(set(found)) == 6
+    assert not study.has_more
+    assert not new_study(tmp_path / "study.log", trials=50, function=small, sampler="grid").has_more
+
+
+def test_a_function_that_makes_no_sampler_is_explained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "wrong_one.py").write_text("def nothing(facts):\n    return 3\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(
+        ConfigError, match="--sampler wrong_one:nothing must return an Optuna BaseSampler, found int"
+    ):
+        new_study(tmp_path / "study.log", sampler="wrong_one:nothing")

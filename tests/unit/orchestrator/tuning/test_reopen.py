@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from worker_run import worker_run
 
 from cluster.connect import Connection
+from orchestrator.study.method import method_of
 from orchestrator.study.study import OptunaStudy
 from orchestrator.tuning.reopen import ResumeOptions, reopen_search, resume_options
 from orchestrator.tuning.setup import study_place, write_initial_points
@@ -106,7 +108,7 @@ def study_of(run: RunFolder) -> OptunaStudy:
         space_named(record.request.space_name),
         SpaceContext.model_validate(record.space_context),
         {},
-        trials=4,
+        replace(method_of(record), trials=4),
     )
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 from list_study import Clock, ListStudy, complete, epoch, out_of_memory, spec
 
+from orchestrator.reporting.worker_time import TimeShares
 from orchestrator.study.trial_spec import InvalidPointError
 from orchestrator.tuning.trial_manager import GRACE_SECONDS, TrialManager
 from results.run.records import TrialRecord
@@ -265,3 +266,36 @@ def test_the_record_says_whose_recipe_a_trial_was(tmp_path: Path, manager: Lead)
     lead.on_epoch(0, 1, 0.6, {}, ())
     lead.on_stop(0, "pruner")
     assert [record.recipe for record in lead.run.records()] == ["E001-12"]
+
+
+def test_the_time_of_the_workers_is_that_of_starting_opening_training_and_idling(
+    tmp_path: Path, manager: Lead
+) -> None:
+    clock = Clock()
+    lead = manager(tmp_path, ListStudy(spec(0), spec(1)), clock)
+    lead.worker_time.begin(2)
+    lead.next()
+    clock.now = 4.0  # both wait for the worker process
+    lead.on_worker_start(0)
+    clock.now = 10.0
+    use = FeatureUse("stored views", "block7", 8, 0, 8, opening_seconds=5.0, waited_seconds=2.0)
+    lead.on_open(0, use, device="cpu")
+    clock.now = 20.0
+    lead.on_stop(0, "pruner")
+    clock.now = 21.0
+
+    # 4 + 17 s of the second worker, 4 s of starting, 2 s of waiting for features, 1 s after the trial.
+    assert lead.worker_time.shares() == TimeShares(features=3.0, training=11.0, waiting=28.0)
+
+
+def test_a_lost_worker_waits_until_its_trial_is_run_again(tmp_path: Path, manager: Lead) -> None:
+    clock = Clock()
+    lead = manager(tmp_path, ListStudy(spec(0)), clock)
+    lead.worker_time.begin(1)
+    lead.next()
+    lead.on_worker_start(0)
+    clock.now = 3.0
+    lead.on_worker_lost(0, "lost_worker", "killed")
+    clock.now = 5.0
+
+    assert lead.worker_time.shares() == TimeShares(features=3.0, waiting=2.0)

@@ -93,10 +93,10 @@ def test_a_hold_out_keeps_predictions_of_its_validation_part_alone(
     assert record.value == pytest.approx(roc_auc_score(kept.labels, kept.probabilities[:, 1]))
 
 
-def test_a_step_trains_until_the_next_rung(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_step_trains_until_the_next_comparison(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trial_runner, "_STEP_SECONDS", 1e9)
     run.write_search(run.search().with_options(epochs=6))
-    trial = runner(run)
+    trial = runner(run, compared_at=(5,))
     steps = [trial.step(), trial.step()]
     assert [[report.epoch for report in step.epochs] for step in steps] == [[1, 2, 3, 4, 5], [6]]
     assert [step.is_end for step in steps] == [False, True]

@@ -17,8 +17,10 @@ from results.ensembles.members import align
 from results.ensembles.methods import METHODS
 from results.ensembles.tables import ensemble_table, ensembles_as_csv, ensembles_as_json
 from results.errors import EnsembleError
+from results.run.records import OutOfFold
 from results.scores.interval import Interval
 from trainables.common.errors import UnknownNameError
+from trainables.config.tasks import Task
 
 NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 
@@ -187,3 +189,33 @@ def test_an_ensemble_record_refuses_unknown_keys(run):
     kept = build_ensembles(run, methods=[], seed=0)[0].model_dump()
     with pytest.raises(ValidationError, match="Extra inputs"):
         Ensemble.model_validate({**kept, "colour": "red"})
+
+
+def of_three_classes():
+    random = np.random.default_rng(0)
+    labels = np.arange(90) % 3
+    trials = {}
+    for number in range(3):
+        logits = random.normal(0, 1, (90, 3)) + (1 + number) * np.eye(3)[labels]
+        probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+        groups = np.array([f"p{row // 3}" for row in range(90)])
+        trials[number] = OutOfFold(np.arange(90), labels, np.arange(90) // 3 % 4, groups, probabilities)
+    return trials
+
+
+def test_by_default_only_methods_for_as_many_classes_are_built(tmp_path):
+    task = Task("grades", ("low", "middle", "high"), is_ordinal=True)
+    run = make_run(tmp_path, of_three_classes())
+    search = run.search()
+    request = search.request.model_copy(update={"task": task.name, "own_task": task})
+    run.write_search(search.model_copy(update={"request": request, "classes": task.classes}))
+    built = build_ensembles(run, seed=0)
+    assert [one.method for one in built] == ["best_single", "average", "greedy", "grid"]
+    assert all(set(one.nested.ordinal) == {"quadratic_kappa", "class_distance"} for one in built)
+    assert "thresholds of their own" not in " ".join(shown(ensemble_table(built)).split())
+    with pytest.raises(EnsembleError, match="a stacked ensemble needs two classes, found 3"):
+        build_ensembles(run, methods=["stack_svm"], seed=0)
+
+
+def test_two_classes_have_no_scores_of_an_order(run):
+    assert all(not one.nested.ordinal for one in build_ensembles(run, methods=["average"], seed=0))

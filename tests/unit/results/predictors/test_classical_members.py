@@ -13,6 +13,7 @@ from rich.console import Console
 from orchestrator.cli.finish import finish_run
 from orchestrator.postprocessing.refit import refit_model
 from orchestrator.postprocessing.test_set import open_test_part
+from orchestrator.reporting.console import Sections
 from orchestrator.tuning.trial_runner import TrialRunner
 from results.ensembles.build import build_ensembles
 from results.errors import ExportError, RunError
@@ -218,7 +219,7 @@ def test_a_search_on_a_table_finishes_without_a_bundle(
     table_run: RunFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
     said = io.StringIO()
-    finish_run(table_run, Console(file=said, width=200))
+    finish_run(table_run, Console(file=said, width=200), Sections("table"))
     assert "not exported: a bundle takes images" in said.getvalue()
     assert "next: orchestrate evaluate" in said.getvalue()
     assert "svm c=1 scaled" in capsys.readouterr().out

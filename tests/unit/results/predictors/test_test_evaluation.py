@@ -10,22 +10,28 @@ import numpy as np
 import pytest
 from finished_run import NOW, search_record
 from rich.console import Console
-from sklearn.metrics import fbeta_score, roc_auc_score
+from sklearn.metrics import cohen_kappa_score, fbeta_score, mean_absolute_error, roc_auc_score
 
 from results.ensembles.build import build_ensembles
+from results.ensembles.weighted_mean import WeightedMean
 from results.errors import EnsembleError, RunError
+from results.predictors.selected_model import SelectedModel
 from results.predictors.test_evaluation import (
     TestEvaluation,
     evaluate_test,
     evaluation_as_csv,
     evaluation_as_json,
     evaluation_table,
+    score_test,
 )
 from results.run.records import OutOfFold, TrialRecord
 from results.run.run_folder import RunFolder
 from results.run.test_accesses import read_accesses, record_access, sealed_digest
 from results.scores.calibration import sigmoid
+from results.scores.decision_rule import DecisionRule
+from results.scores.interval import Interval
 from results.scores.metrics import METRICS, mean_fold_auc
+from results.scores.ordinal import ORDINAL_METRICS
 from trainables.common.errors import DataError, OneClassError
 
 TEST_ROWS = np.arange(100, 160)
@@ -268,3 +274,58 @@ def test_the_table_fits_a_terminal_and_says_how_often_the_test_was_opened(run):
     assert "Look number 2 at these patients, over all runs" in " ".join(shown.split())
     assert "BAcc" in shown
     assert "true \\ called" in shown
+
+
+def ordinal_model() -> SelectedModel:
+    return SelectedModel(
+        name="trial 1",
+        trials=(1,),
+        classes=("A", "B", "C", "D"),
+        fitted=WeightedMean(weights=(1.0,)),
+        rule=DecisionRule(calibration=None, mean_calibration=None, threshold=0.5, thresholds={}),
+        auc=Interval(0.8, 0.7, 0.9),
+        metrics=dict.fromkeys(METRICS, 0.5),
+        is_trial=True,
+        is_ordinal=True,
+        ordinal={"quadratic_kappa": 0.6},
+    )
+
+
+def ordinal_evaluation() -> tuple[np.ndarray, np.ndarray, TestEvaluation]:
+    labels = np.arange(60) % 4
+    decided = np.clip(labels + (np.arange(60) % 5 == 0), 0, 3)
+    probabilities = np.full((60, 4), 0.1)
+    probabilities[np.arange(60), decided] = 0.7
+    found = score_test(
+        ordinal_model(), probabilities, labels, GROUPS, training_shares=np.full(4, 0.25), seed=0
+    )
+    return labels, decided, found
+
+
+def test_classes_in_an_order_are_scored_by_how_far_decisions_lie_from_the_truth():
+    labels, decided, found = ordinal_evaluation()
+    kappa, distance = found.ordinal["quadratic_kappa"], found.ordinal["class_distance"]
+    assert kappa.test.estimate == pytest.approx(cohen_kappa_score(labels, decided, weights="quadratic"))
+    assert distance.test.estimate == pytest.approx(mean_absolute_error(labels, decided))
+    assert (kappa.expected, distance.expected) == (0.6, None)
+    assert (kappa.baseline, distance.baseline) == (0.0, pytest.approx(1.5))
+    assert TestEvaluation.model_validate(evaluation_as_json(found)) == found
+
+
+def test_tables_of_classes_in_an_order_hold_those_scores():
+    _, _, found = ordinal_evaluation()
+    names = [row["metric"] for row in csv.DictReader(io.StringIO(evaluation_as_csv(found)))]
+    assert names == [*METRICS, *ORDINAL_METRICS]
+    text = io.StringIO()
+    Console(width=80, file=text).print(evaluation_table(found))
+    shown = " ".join(text.getvalue().split())
+    assert all(word in shown for word in ("QWKappa", "Distance", "the further from the diagonal"))
+
+
+def test_many_long_class_names_are_numbered_in_the_confusion_matrix():
+    names = tuple(f"type_number_{place}" for place in range(8))
+    _, _, found = ordinal_evaluation()
+    wide = found.model_copy(update={"classes": names, "confusion": tuple((1,) * 8 for _ in names)})
+    text = io.StringIO()
+    Console(width=80, file=text).print(evaluation_table(wide))
+    assert all(f"{place} {name}" in text.getvalue() for place, name in enumerate(names, 1))

@@ -44,9 +44,6 @@ def test_a_password_is_in_no_message(url: str, tmp_path: Path, monkeypatch: pyte
             storage=url,
             journal=tmp_path / "study.log",
             name="a",
-            seed=0,
-            epochs=3,
-            direction="maximize",
             is_new=True,
         )
     assert "s3cret" not in str(error.value)

@@ -148,6 +148,23 @@ def test_a_view_that_another_process_computes_is_left_to_it_while_there_are_othe
     assert [view for view, _ in compute.calls] == [VIEWS[1], VIEWS[0]]
 
 
+def test_the_time_until_another_process_has_computed_is_waiting(tmp_path: Path) -> None:
+    lock = tmp_path / "prefix" / key().digest() / f"{VIEWS[0]}.lock"
+    found = []
+
+    def work() -> None:
+        found.append(PrefixStore(tmp_path).views(key(), VIEWS[:1], TOP, also=(), compute=Counting()))
+
+    with held(lock, may_wait=True):
+        thread = threading.Thread(target=work)
+        thread.start()
+        time.sleep(0.3)
+    thread.join(timeout=20)
+    assert found[0].waited_seconds >= 0.2
+    alone = PrefixStore(tmp_path).views(key(), VIEWS[1:2], TOP, also=(), compute=_Slow())
+    assert alone.waited_seconds < _Slow.SECONDS  # computing is no waiting
+
+
 class _Slow(Counting):
     SECONDS = 0.15
 

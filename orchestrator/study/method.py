@@ -1,0 +1,134 @@
+"""How a search proposes and prunes: its sampler and its pruner, checked against what it optimises."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler
+
+from orchestrator.study.pruner import Pruner, PruningFacts
+from orchestrator.study.pruners import DEFAULT, NONE, default_pruner, pruner_named
+from orchestrator.study.sampler import Sampler, SamplingFacts
+from orchestrator.study.samplers import sampler_named, sampler_names, samplers
+from results.run.records import SearchRecord
+from results.run.search_request import SearchRequest
+from results.scores.ranking import Objectives, objectives_of
+from trainables.common.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class SearchMethod:
+    """How a search proposes and prunes.
+
+    Attributes:
+        objectives: What it optimises and requires.
+        sampler: What proposes configurations.
+        pruner: What stops trials that are worse than others.
+        seed: Random seed of the sampler.
+        trials: Number of trials.
+        epochs: Largest number of epochs of a trial.
+        folds: Number of folds; 1 for a hold-out.
+    """
+
+    objectives: Objectives
+    sampler: Sampler
+    pruner: Pruner
+    seed: int
+    trials: int
+    epochs: int
+    folds: int
+
+    def build_sampler(
+        self, settings: Callable[[], Mapping[str, BaseDistribution]], *, drawn: int
+    ) -> BaseSampler:
+        """Make the Optuna sampler.
+
+        Args:
+            settings: Returns every setting that points of the space have.
+            drawn: Number of trials that were handed out before; without this shift of the seed a resumed
+                search would draw the same points again as at its start.
+
+        Raises:
+            ConfigError: If the user's own function makes no sampler.
+        """
+        facts = SamplingFacts(
+            self.seed + drawn, self.trials, self.objectives.directions, self.epochs, settings
+        )
+        return _made(self.sampler.build, facts, BaseSampler, f"--sampler {self.sampler.name}")
+
+    def build_pruner(self) -> optuna.pruners.BasePruner:
+        """Make the Optuna pruner.
+
+        Raises:
+            ConfigError: If the user's own function makes no pruner.
+        """
+        facts = PruningFacts(self.epochs, self.folds, not self.objectives.main.higher_is_better)
+        return _made(self.pruner.build, facts, optuna.pruners.BasePruner, f"--pruner {self.pruner.name}")
+
+
+def _made(build: Callable[[Any], Any], facts: Any, kind: type, option: str) -> Any:
+    try:
+        found = build(facts)
+    except Exception as error:  # the user's own code
+        raise ConfigError(f"{option} failed: {error!r}") from error
+    if not isinstance(found, kind):
+        raise ConfigError(f"{option} must return an Optuna {kind.__name__}, found {type(found).__name__}")
+    return found
+
+
+def method_of(search: SearchRecord) -> SearchMethod:
+    """Return how a recorded search proposes and prunes.
+
+    Raises:
+        OrchestrateError: If its sampler or pruner is not there, or cannot work for it.
+    """
+    request, sampler, pruner = search.request, sampler_named(search.sampler), pruner_named(search.pruner)
+    _check(sampler, pruner, search.metrics, search.folds)
+    return SearchMethod(
+        objectives_of(search),
+        sampler,
+        pruner,
+        seed=request.seed,
+        trials=request.trials,
+        epochs=request.epochs,
+        folds=search.folds,
+    )
+
+
+def asked_method(request: SearchRequest, *, folds: int | None = None) -> tuple[Sampler, Pruner]:
+    """Return sampler and pruner of a search that is asked for.
+
+    Args:
+        request: Options of the search.
+        folds: Number of folds, where it is known; None takes that of the request.
+
+    Raises:
+        UnknownNameError: If there is no such sampler or pruner.
+        ConfigError: If one of them cannot work for this search.
+    """
+    sampler = sampler_named(request.sampler)
+    pruner = pruner_named(request.pruner or default_pruner(request.metrics))
+    _check(sampler, pruner, request.metrics, request.fold_count if folds is None else folds)
+    return sampler, pruner
+
+
+def _check(sampler: Sampler, pruner: Pruner, metrics: Sequence[str], folds: int) -> None:
+    found = f"found {len(metrics)}: {', '.join(metrics)}"
+    if len(metrics) > 1 and not sampler.takes_many_metrics:
+        able = [name for name in sampler_names() if samplers()[name].takes_many_metrics]
+        raise ConfigError(
+            f"--sampler {sampler.name} optimises one metric, {found}; take one of {', '.join(able)}"
+        )
+    if len(metrics) > 1 and pruner.name != NONE:
+        raise ConfigError(
+            f"--pruner {pruner.name} compares trials by one metric, {found}; leave it out, and every trial "
+            "runs to its end"
+        )
+    if folds < pruner.fewest_folds:
+        held = "a hold-out, which has one" if folds == 1 else f"{folds}"
+        raise ConfigError(
+            f"--pruner {pruner.name} compares trials fold by fold and needs {pruner.fewest_folds} folds or "
+            f"more, found {held}; give --folds {pruner.fewest_folds}, or --pruner {DEFAULT}"
+        )

@@ -1,0 +1,90 @@
+"""What a pruner is: when it compares trials, what it compares, and how it is built."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:  # names of pruners are listed without Optuna
+    from optuna.pruners import BasePruner
+
+FOLD_VALUES: Final = "fold_values:"  # user attribute of a trial, followed by the epoch, for such a pruner
+NEVER_PRUNED: Final = 4  # first trials of a search that always finish, whatever the pruner
+FIRST_COMPARISON: Final = 5  # epochs before the first comparison; a shorter trial is compared at its end
+
+
+@dataclass(frozen=True, slots=True)
+class PruningFacts:
+    """What a pruner may be built from.
+
+    Attributes:
+        epochs: Largest number of epochs of a trial, at least 1.
+        folds: Number of folds; 1 for a hold-out.
+        minimizes: The metric is better when it is lower.
+    """
+
+    epochs: int
+    folds: int
+    minimizes: bool
+
+
+def at_every_epoch(epoch: int, epochs: int) -> bool:
+    """Compare trials at every epoch: what a pruner of the user's own does unless it says otherwise."""
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Pruner:
+    """A rule that stops trials which are worse than others.
+
+    The rule sees a trial at its comparisons only. Between them its worker need not wait for an answer.
+
+    Attributes:
+        name: Name on the command line; for one of ours also the name of its file.
+        build: Makes the Optuna pruner. Its trials have the mean over folds as intermediate value, by epoch,
+            and for a pruner that compares folds a user attribute `fold_values:EPOCH` with one value a fold.
+        about: What it does, in a phrase.
+        decides_at: Tells from an epoch (1-based) and the largest number of epochs whether trials are
+            compared there.
+        survival: Share of trials that outlive a comparison, in [0, 1], for `orchestrate plan`.
+        fewest_folds: Number of folds that it needs; 1 for one that compares means.
+    """
+
+    name: str
+    build: Callable[[PruningFacts], "BasePruner"]
+    about: str
+    decides_at: Callable[[int, int], bool] = at_every_epoch
+    survival: float = 1.0
+    fewest_folds: int = 1
+
+    @property
+    def compares_folds(self) -> bool:
+        """True if it compares trials fold by fold; it is told the value of every fold then."""
+        return self.fewest_folds > 1
+
+
+def first_comparison(epochs: int) -> int:
+    """Return the epoch of the first comparison in a search.
+
+    Args:
+        epochs: Largest number of epochs of a trial, at least 1.
+
+    >>> first_comparison(30), first_comparison(3)
+    (5, 3)
+    """
+    return min(FIRST_COMPARISON, epochs)
+
+
+def at_doubling_epochs(epoch: int, epochs: int) -> bool:
+    """Compare trials at epochs that double: the rungs of successive halving.
+
+    Args:
+        epoch: Epoch, 1-based.
+        epochs: Largest number of epochs of a trial, at least 1.
+
+    >>> [epoch for epoch in range(1, 50) if at_doubling_epochs(epoch, 50)]
+    [5, 10, 20, 40]
+    """
+    rung = first_comparison(epochs)
+    while rung < epoch:
+        rung *= 2
+    return rung == epoch

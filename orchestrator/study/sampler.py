@@ -1,0 +1,55 @@
+"""What a sampler is: what it is built from, and what it takes."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from results.scores.ranking import Direction
+
+if TYPE_CHECKING:  # names of samplers are listed without Optuna
+    from optuna.distributions import BaseDistribution
+    from optuna.samplers import BaseSampler
+
+STARTUP_TRIALS: Final = 8  # trials that are drawn at random before a sampler has learned anything
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingFacts:
+    """What a sampler may be built from.
+
+    Attributes:
+        seed: Random seed. That of a resumed search is another one, so that it does not draw again what it
+            drew at its start.
+        trials: Number of trials of the search.
+        directions: Direction of each metric, the main one first.
+        epochs: Largest number of epochs of a trial.
+        settings: Returns every setting that points of the space have, with its range, in order of their
+            first appearance; few points have all of them. Points of the space are drawn for it.
+        startup_trials: Number of trials to draw at random first.
+    """
+
+    seed: int
+    trials: int
+    directions: tuple[Direction, ...]
+    epochs: int
+    settings: Callable[[], Mapping[str, "BaseDistribution"]]
+    startup_trials: int = STARTUP_TRIALS
+
+
+@dataclass(frozen=True, slots=True)
+class Sampler:
+    """A way to propose configurations.
+
+    Requirements reach it as Optuna's constraints: a complete trial has one for each, above 0 if it is missed.
+
+    Attributes:
+        name: Name on the command line; for one of ours also the name of its file.
+        build: Makes the Optuna sampler.
+        about: What it does, in a phrase.
+        takes_many_metrics: It can look for the trials that no other beats in all metrics.
+    """
+
+    name: str
+    build: Callable[[SamplingFacts], "BaseSampler"]
+    about: str
+    takes_many_metrics: bool = True

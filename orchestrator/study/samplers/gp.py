@@ -1,0 +1,25 @@
+"""`gp`: a Gaussian process over all settings; the next point is the one that it expects most of.
+
+What a point does not have is in the middle of its range. The process sees the best and the newest trials
+only, since its cost grows with the third power of their number.
+
+Source: Ament et al. (2023), "Unexpected improvements to expected improvement for Bayesian optimization".
+"""
+
+import functools
+
+import optuna
+
+from orchestrator.study.optuna_private import quick_gp
+from orchestrator.study.sampler import Sampler, SamplingFacts
+from orchestrator.study.whole_space import WholeSpaceSampler
+from orchestrator.study.window import window
+
+
+def _build(facts: SamplingFacts) -> optuna.samplers.BaseSampler:
+    own = quick_gp(seed=facts.seed, startup_trials=facts.startup_trials)
+    choose = functools.partial(window, directions=facts.directions)
+    return WholeSpaceSampler(own, facts, choose=choose)
+
+
+GP = Sampler("gp", _build, "a Gaussian process over all settings; takes a second to propose")

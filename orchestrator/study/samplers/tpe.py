@@ -1,0 +1,27 @@
+"""`tpe`: tree-structured Parzen estimators: more of what the best trials have in common, conditions included.
+
+TPE reads every trial at every proposal, once for each group of settings that occur together, so its cost
+grows with the search. It gives old trials less weight anyway, so only the best and the newest are kept.
+
+Source: Bergstra et al. (2011), "Algorithms for hyper-parameter optimization"; Ozaki et al. (2022),
+"Multiobjective tree-structured Parzen estimator".
+"""
+
+import optuna
+
+from orchestrator.study.sampler import Sampler, SamplingFacts
+from orchestrator.study.window import BoundedSampler
+
+
+def _build(facts: SamplingFacts) -> optuna.samplers.BaseSampler:
+    own = optuna.samplers.TPESampler(
+        seed=facts.seed,
+        n_startup_trials=facts.startup_trials,
+        multivariate=True,
+        group=True,
+        constant_liar=True,
+    )
+    return BoundedSampler(own, facts.directions)
+
+
+TPE = Sampler("tpe", _build, "more of what the best trials have and the others have not; learns conditions")

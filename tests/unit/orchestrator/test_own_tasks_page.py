@@ -1,0 +1,73 @@
+"""What the page on own tasks shows is run as it stands there."""
+
+import csv
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from source_files import noise, write
+
+from orchestrator.cli.main import build_parser
+from orchestrator.cli.search import request_of
+from trainables.config.task_file import read_tasks
+from trainables.data.sources import load_patch_set
+
+ROOT = Path(__file__).parents[3]
+PAGE = (ROOT / "docs" / "how-to-tasks.md").read_text()
+
+
+def blocks(kind: str) -> list[str]:
+    found = re.findall(r"^```(\w*)\n(.*?)^```$", PAGE, flags=re.DOTALL | re.MULTILINE)
+    return [text for own, text in found if own == kind]
+
+
+def test_every_command_of_the_page_is_understood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "docs").symlink_to(ROOT / "docs")
+    (tmp_path / "tasks.yaml").write_text(blocks("yaml")[0])
+    commands = [line.split()[1:] for block in blocks("sh") for line in block.splitlines()]
+    asked = [request_of(build_parser().parse_args(command)) for command in commands]
+    assert [request.task for request in asked] == [
+        *("grade", "grade", "breakhis_types", "breakhis_pathology", "birads_density", "bach"),
+    ]
+
+
+def test_the_request_from_python_is_that_of_the_page() -> None:
+    found: dict[str, object] = {}
+    exec(blocks("python")[0], found)  # the page's own code
+    request = found["request"]
+    assert request.task_definition.codes == {"1": "low", "2": "middle", "3": "high"}  # type: ignore[attr-defined]
+
+
+def test_the_archive_of_breakhis_becomes_class_folders_with_patients(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    slides = {
+        "SOB_M_DC_14-2523": "ductal_carcinoma",
+        "SOB_B_A_14-22549AB": "adenosis",
+        "SOB_B_F_14-9133": "fibroadenoma",
+    }
+    for place, (slide, tumour) in enumerate(slides.items()):
+        side = "malignant" if "_M_" in slide else "benign"
+        folder = tmp_path / "BreaKHis_v1/histology_slides/breast" / side / "SOB" / tumour / slide
+        for number in range(3):
+            write(folder / "40X" / f"{slide}-40-{number:03d}.png", noise(10 * place + number))
+            write(folder / "100X" / f"{slide}-100-{number:03d}.png", noise(500 + 10 * place + number))
+    exec(blocks("python")[1], {})  # the page's own code
+    with (tmp_path / "breakhis_40x" / "patients.csv").open() as table:
+        assert {row["patient"] for row in csv.DictReader(table)} == {"14-2523", "14-22549AB", "14-9133"}
+    for name, task in read_tasks(ROOT / "docs/tasks/breakhis.yaml").items():
+        found, _ = load_patch_set("breakhis_40x", task=task, label_codes=None, store=tmp_path / "store")
+        assert len(found.images) == 9
+        assert len(set(found.labels.tolist())) == (3 if name == "breakhis_types" else 2)
+        assert found.patients is not None
+
+
+def test_the_keys_of_the_page_are_those_that_are_read() -> None:
+    from trainables.config import task_file
+
+    named = re.findall(r"^\| `(\w+)` \|", PAGE, flags=re.MULTILINE)
+    assert named == list(task_file._FIELDS)
+    assert list(yaml.safe_load(blocks("yaml")[0])) == ["grade"]

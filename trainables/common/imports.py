@@ -1,0 +1,45 @@
+"""Import of what a user names as MODULE:NAME; the module may be a file in the working folder."""
+
+import importlib
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from trainables.common.errors import ConfigError
+
+
+def module_named(name: str, asked: str) -> ModuleType:
+    """Import a module of the user.
+
+    Args:
+        name: Name of the module, which may also be a file in the working folder.
+        asked: Option and value that ask for it, for messages.
+
+    Raises:
+        ConfigError: If it cannot be imported.
+    """
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        return importlib.import_module(name)
+    except Exception as error:  # importing runs any code of the user
+        raise ConfigError(f"{asked}: the module cannot be imported: {error}") from error
+
+
+def object_named(name: str, option: str) -> Any:
+    """Return the object that a user names.
+
+    Args:
+        name: `MODULE:NAME`.
+        option: Option that it was given with, for messages.
+
+    Raises:
+        ConfigError: If the module cannot be imported, or has nothing of that name.
+    """
+    module_name, _, attribute = name.partition(":")
+    module = module_named(module_name, f"{option} {name}")
+    if not hasattr(module, attribute):
+        raise ConfigError(f"{option} {name}: module {module_name} has no {attribute!r}")
+    return getattr(module, attribute)

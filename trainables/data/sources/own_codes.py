@@ -1,0 +1,91 @@
+"""Labels of a user's own task: from the numbers or texts that data hold to class indices."""
+
+import difflib
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainables.common.errors import DataError
+from trainables.common.text import count_text, plain_name
+from trainables.common.types import IntArray
+from trainables.config.task_checks import code_text
+from trainables.config.tasks import LEFT_OUT, Task
+from trainables.data.sources.checks import parse_labels
+
+_LISTED = 8  # labels that a message names
+
+
+def by_own_codes(labels: NDArray[Any], task: Task, count: int, where: str, notes: list[str]) -> IntArray:
+    """Return the class index of every label, by the codes of an own task.
+
+    Args:
+        labels: Numbers or texts, shape (count,).
+        task: Own task. Without codes labels are class names, or numbers from 0 in the order of its classes.
+        count: Number of images.
+        where: File and array, for messages, such as "biopsies.npz: labels".
+        notes: Sentences on the codes and on rows that are left out are added here.
+
+    Returns:
+        Class indices, int64, shape (count,); `LEFT_OUT` for labels that the task leaves out.
+
+    Raises:
+        DataError: If there is not one label an image, or a label is neither a code nor left out.
+
+    >>> density = Task("density", ("fatty", "dense"), codes={1: "fatty", 2: "dense"}, left_out=(9,))
+    >>> by_own_codes(np.array([1, 2, 9]), density, 3, "labels", [])
+    array([ 0,  1, -1])
+    """
+    texts = _texts(labels, count, where)
+    book, form = _code_book(task)
+    counts = Counter(texts)
+    unknown = [text for text in counts if form(text) not in book]
+    if unknown:
+        raise DataError(_about_unknown(unknown, counts, book, task, where))
+    listed = ", ".join(f"{code}={task.classes[index]}" for code, index in book.items() if index != LEFT_OUT)
+    notes.append(f"label codes: those of task {task.name} ({listed})")
+    left_out = {text: number for text, number in counts.items() if book[form(text)] == LEFT_OUT}
+    if left_out:
+        rows, named = count_text(sum(left_out.values()), "row"), ", ".join(sorted(left_out))
+        notes.append(f"left out, as task {task.name} says: {rows} with label {named}")
+    return np.array([book[form(text)] for text in texts], dtype=np.int64)
+
+
+def _code_book(task: Task) -> tuple[Mapping[str, int], Any]:
+    """Label in its form -> class index, and the function that brings a label into that form."""
+    place = {name: index for index, name in enumerate(task.classes)}
+    if task.codes:
+        left_out = {str(code): LEFT_OUT for code in task.left_out}
+        return {str(code): place[name] for code, name in task.codes.items()} | left_out, code_text
+    names = {plain_name(name): index for name, index in place.items()}
+    # Classes that are called 1, 2, ... are their own numbers; counting from 0 would mean something else.
+    numbers = {} if any(name.isdigit() for name in names) else {str(index): index for index in place.values()}
+    return numbers | names | {plain_name(str(one)): LEFT_OUT for one in task.left_out}, plain_name
+
+
+def _texts(labels: NDArray[Any], count: int, where: str) -> list[str]:
+    if labels.dtype.kind not in "US":
+        return list(map(str, parse_labels(labels, count, where).tolist()))
+    if labels.shape != (count,):
+        raise DataError(
+            f"{where} must hold one label an image: there are {count} images, "
+            f"and labels of shape {labels.shape}"
+        )
+    decoded = np.char.decode(labels, "utf-8") if labels.dtype.kind == "S" else labels
+    return [code_text(text) for text in decoded.tolist()]
+
+
+def _about_unknown(
+    unknown: list[str], counts: Mapping[str, int], book: Mapping[str, int], task: Task, where: str
+) -> str:
+    rows = count_text(sum(counts[text] for text in unknown), "row")
+    listed = ", ".join(map(repr, unknown[:_LISTED])) + (", ..." if len(unknown) > _LISTED else "")
+    near = difflib.get_close_matches(unknown[0], list(book), n=1)
+    hint = f"; did you mean {near[0]!r} for {unknown[0]!r}?" if near else "."
+    kind = "codes" if task.codes else "classes"
+    return (
+        f"{where}: {rows} hold {listed}, which task {task.name} does not know{hint} Its {kind}: "
+        f"{', '.join(book)}. Add them to codes: in its definition, or to left_out: to leave those rows out"
+    )
