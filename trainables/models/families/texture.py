@@ -165,7 +165,8 @@ def ring_powers(grey: Tensor) -> Tensor:
 
 def _rings(side: int) -> Tensor:
     """Membership of each frequency in each ring, shape (side * side, RINGS); the mean belongs to none."""
-    frequency = torch.fft.fftfreq(side, dtype=torch.float64)
+    steps = torch.arange(side, dtype=torch.float64)
+    frequency = torch.where(steps < (side + 1) // 2, steps, steps - side) / side
     radius = (frequency[:, None] ** 2 + frequency**2).sqrt().flatten()
     ring = (radius / 0.5 * RINGS).ceil() - 1
     return (ring[:, None] == torch.arange(RINGS)).to(torch.float64) * (radius > 0)[:, None]

@@ -136,7 +136,11 @@ def test_a_classical_trial_that_ends_late_is_whole(table_run: RunFolder) -> None
 
 def test_the_leaderboard_names_the_model_and_its_settings(table_run: RunFolder) -> None:
     by_trial = {row.trial: row.settings for row in leaderboard(table_run)}
-    assert [by_trial[number] for number in (0, 1, 2)] == ["tree depth=4", "svm c=1 gamma=1 scaled", "majority"]
+    assert [by_trial[number] for number in (0, 1, 2)] == [
+        "tree depth=4",
+        "svm c=1 gamma=1 scaled",
+        "majority",
+    ]
 
 
 def test_on_images_the_backbone_is_named_too() -> None:

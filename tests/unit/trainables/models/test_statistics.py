@@ -2,8 +2,10 @@
 
 from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from numpy.typing import NDArray
@@ -103,6 +105,20 @@ def test_statistics_have_no_weights_and_never_train(backbone: Backbone) -> None:
     trains = {"model.backbone": backbone.name, "model.trained_stages": 1}
     with pytest.raises(ConfigError, match="has no weights, so nothing of it trains"):
         backbone.plan(decode(trains).model)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("make", [FirstOrder, Texture])
+def test_onnx_runtime_computes_the_same_statistics(
+    make: Callable[[], torch.nn.Module], channels: int, tmp_path: Path
+) -> None:
+    images = torch.from_numpy(np.stack([[image(seed)] * channels for seed in range(3)])).float()
+    program = torch.onnx.export(make().eval(), (images,), dynamo=True, input_names=["images"], verbose=False)
+    assert program is not None
+    program.save(str(tmp_path / "statistics.onnx"))
+    session = onnxruntime.InferenceSession(tmp_path / "statistics.onnx")
+    (found,) = session.run(None, {"images": images.numpy()})
+    np.testing.assert_allclose(found, make()(images).numpy(), rtol=1e-4, atol=1e-5)
 
 
 def test_both_statistics_are_registered() -> None:
