@@ -21,6 +21,7 @@ from results.ensembles.methods import METHODS
 from trainables.config.tasks import TASKS
 from trainables.data.sources import SOURCES
 from trainables.models.registry import BACKBONES, DEFAULT_BACKBONES
+from trainables.models.stages import Backbone
 
 DOCS: Final = Path(__file__).parent
 ROOT: Final = DOCS.parent
@@ -44,11 +45,17 @@ def sources() -> str:
     return "\n".join(["| source | reads |", "| --- | --- |", *rows])
 
 
+def _weights_of(backbone: Backbone) -> str:
+    if backbone.is_fixed:
+        return "none"
+    return "ImageNet" if backbone.has_imagenet_weights else "from scratch"
+
+
 def backbones() -> str:
     """Backbones with their paper and what a search does with them."""
     rows = [
         f"| `{name}` | {backbone.source} | "
-        f"{'ImageNet' if backbone.has_imagenet_weights else 'from scratch'} | "
+        f"{_weights_of(backbone)} | "
         f"{'by itself' if name in DEFAULT_BACKBONES else 'on request'} |"
         for name, backbone in BACKBONES.items()
     ]

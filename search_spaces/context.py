@@ -31,6 +31,8 @@ class SpaceContext(FrozenModel):
         types: Choices for the finding type as an input of the head, `none` first; never one that only people
             can give.
         phases: Names of tasks that a net may learn first, since the data have labels for them.
+        heads: Closed-form heads that may take the place of a trained one on frozen features; empty for none,
+            as in searches of earlier versions.
     """
 
     backbones: tuple[str, ...]
@@ -51,6 +53,7 @@ class SpaceContext(FrozenModel):
     has_pairs: bool = False
     types: tuple[str, ...] = ("none",)
     phases: tuple[str, ...] = ()
+    heads: tuple[str, ...] = ()
 
     @property
     def choices(self) -> tuple[str, ...]:

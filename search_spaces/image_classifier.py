@@ -26,11 +26,25 @@ HIDDEN_LAYERS: Final = ("none", "64", "64-64", "96", "128", "128-128", "256", "5
 WEIGHTS_OF_POSITIVES: Final = (1.3, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0)
 CONTRASTS: Final = (1.0, 1.5, 2.0)
 LEARNING_RATES: Final = {
-    "adam": (1e-6, 1e-2),
-    "rmsprop": (1e-6, 3e-2),
-    "sgd": (1e-4, 3e-1),
+    "adam": (3e-5, 1e-2),
+    "rmsprop": (3e-5, 1e-2),
+    "sgd": (1e-3, 3e-1),
     "adadelta": (0.05, 2.0),
 }
+# Closed-form heads of a search. The others are on request: ridge, linear machines and logistic regression
+# differ little, a support vector machine is a kernel's logistic regression without probabilities of its own.
+HEADS: Final = ("logistic", "lda", "kernel_logistic", "boosting")
+WIDE_HEADS: Final = ("logistic", "lda", "ridge", "linear_svm")  # cost the rows, not the columns
+STRENGTHS: Final = {
+    "logistic": (1e-4, 1e2),
+    "ridge": (1e-5, 1e1),
+    "linear_svm": (1e-5, 1e1),
+    "svm": (1e-2, 1e2),
+    "kernel_logistic": (1e-2, 1e3),
+}
+COMPONENTS: Final = (0, 16, 32, 64, 128)
+# Settings of any closed-form trial, for its record: one epoch on unchanged images.
+ONCE: Final = {"training.epochs": 1, "training.augmentation": "none", "training.average_views": False}
 _PIXEL_CONTRASTS: Final = (1.0, 1.1, 1.25, 1.5, 1.8, 2.0)
 _SIZES: Final = (75, 139, 150, 224, 299)
 _PIXEL_AUGMENTATIONS: Final = (
@@ -47,16 +61,88 @@ def image_classifier(trial: optuna.trial.BaseTrial, context: SpaceContext) -> Se
     is_from_scratch = settings["model.weights"] == "random"
     trains_stages = settings.get("model.trained_stages", 0) != 0
     is_from_pixels = is_from_scratch or settings.get("model.channels") == "conv1x1"
+    beside = pair_and_type(trial, context)
+    is_plain = all(beside.get(name, "none") == "none" for name in ("model.pair", "model.type_input"))
+    if is_plain and not trains_stages and not is_from_pixels:
+        closed = closed_form_head(trial, context, backbone, settings["model.cut"], poolings)
+        if closed:
+            return {**settings, **beside, **frozen_input(trial), **closed}
     return {
         **settings,
         **head(trial, backbone, poolings),
-        **pair_and_type(trial, context),
+        **beside,
         **(pixels(trial, context, backbone) if is_from_scratch else frozen_input(trial)),
         **optimizer(trial, trains_stages=trains_stages, is_from_scratch=is_from_scratch),
         **training(trial, context, is_from_pixels=is_from_pixels, averages=not is_from_scratch),
         **first_phase(trial, context, trains_stages=trains_stages, is_from_scratch=is_from_scratch),
         **({} if is_from_scratch else feature_augmentation(trial)),
     }
+
+
+def closed_form_head(
+    trial: optuna.trial.BaseTrial,
+    context: SpaceContext,
+    backbone: str,
+    cut: str,
+    poolings: tuple[str, ...],
+) -> Settings:
+    """Suggest a closed-form head, its own settings, and further taps; empty for a trained head.
+
+    Statistics without weights have closed-form heads only, so they are among the trials that cost a second.
+    """
+    if not context.heads:
+        return {}
+    is_fixed = backbone_named(backbone).is_fixed
+    choices, of = (context.heads, "statistics") if is_fixed else (("none", *context.heads), "frozen")
+    name = _choose(trial, "classical.name", choices, of)
+    if name == "none":
+        return {}
+    settings: Settings = {"classical.name": name, "classical.standardize": True, **ONCE}
+    settings["model.also"] = _choose(
+        trial, "model.also", further_taps(context, backbone, cut), f"{backbone}+{cut}"
+    )
+    if "flatten" in poolings and not is_fixed and name in WIDE_HEADS:
+        settings["model.head.pooling"] = _choose(
+            trial, "model.head.pooling", ("gap", "flatten"), f"{backbone}+closed"
+        )
+    settings["training.class_weight"] = _choose(
+        trial, "training.class_weight", ("none", "balanced"), "closed"
+    )
+    return settings | closed_form_settings(trial, name)
+
+
+def closed_form_settings(trial: optuna.trial.BaseTrial, name: str) -> Settings:
+    """Suggest the settings of a closed-form head on many features."""
+    components = COMPONENTS if name in WIDE_HEADS else COMPONENTS[1:]
+    settings: Settings = {"classical.pca": _choose(trial, "classical.pca", components, name)}
+    if name in STRENGTHS:
+        low, high = STRENGTHS[name]
+        settings["classical.c"] = trial.suggest_float(f"classical.c@{name}", low, high, log=True)
+    if name in ("svm", "kernel_logistic"):
+        settings["classical.gamma"] = trial.suggest_float("classical.gamma", 0.1, 10.0, log=True)
+    if name == "lda":
+        settings["classical.shrinkage"] = trial.suggest_categorical(
+            "classical.shrinkage", ("auto", 0.3, 0.6, 0.9, 0.97)
+        )
+    if name == "boosting":
+        settings["classical.depth"] = trial.suggest_categorical("classical.depth@boosting", (1, 2, 3, 5))
+        settings["classical.trees"] = trial.suggest_categorical("classical.trees", (30, 60, 100))
+    return settings
+
+
+def further_taps(context: SpaceContext, backbone: str, cut: str) -> tuple[str, ...]:
+    """Return the choices of further taps, as text: none, the backbone's other levels, other backbones, all.
+
+    Further taps of other backbones are at their deepest levels, and statistics are among them.
+    """
+    own = [f"{backbone}/{level}" for level in context.levels[backbone] if level != cut]
+    usable = [name for name in context.backbones if name not in (*context.from_scratch, backbone)]
+    nets = [f"{name}/top" for name in usable if not backbone_named(name).is_fixed]
+    statistics = [f"{name}/top" for name in usable if backbone_named(name).is_fixed]
+    if backbone_named(backbone).is_fixed:
+        nets = []  # or a search would have no trials on statistics alone
+    found = (",".join(taps) for taps in (own, nets, statistics, [*own, *nets, *statistics]) if taps)
+    return ("none", *dict.fromkeys(found))
 
 
 def model(

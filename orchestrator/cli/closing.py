@@ -11,13 +11,14 @@ from orchestrator.api.displays import TerminalDisplay
 from orchestrator.api.result import SearchResult
 from orchestrator.cli.common import short_path
 from orchestrator.reporting.compute_savings import count_images, savings_from_sharing, savings_message
-from orchestrator.reporting.console import SYNTHETIC_WARNING, Sections, essentials
+from orchestrator.reporting.console import SYNTHETIC_WARNING, Sections, essentials, print_warning
 from orchestrator.reporting.terminal import closing_summary
 from orchestrator.reporting.worker_time import shares_text
 from orchestrator.tuning.trial_manager import RUN_ALONE
 from results.errors import RunError
 from results.run.records import TrialRecord
 from results.run.run_folder import RunFolder
+from results.scores.baseline import baseline_verdict
 from results.scores.leaderboard import OPTIMISTIC, OPTIMISTIC_NOTE, settings_text
 from results.scores.metrics import metric_named
 from results.scores.ranking import Objectives, objectives_of
@@ -56,6 +57,9 @@ def close_search(result: SearchResult, console: Console, *, finish: bool, form: 
         return INTERRUPTED
     if not complete:
         raise RunError(_nothing_complete(short_path(run.path), result.records))
+    verdict = baseline_verdict(run)
+    if verdict is not None and verdict.message():
+        print_warning(console, verdict.message())
     from orchestrator.postprocessing.recipe_ensembles import combine_recipes
 
     output = Sections(form)

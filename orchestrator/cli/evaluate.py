@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Evaluate and print; returns the exit code."""
     from orchestrator.postprocessing.test_set import open_test_part
     from orchestrator.request import typed_command
-    from results.predictors.selected_model import has_classical_member
+    from results.predictors.selected_model import reason_against_export
     from results.predictors.test_evaluation import (
         evaluation_as_csv,
         evaluation_as_json,
@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
         rows=lambda: evaluation_as_json(evaluation),
         csv=lambda: evaluation_as_csv(evaluation),
     )
-    if not has_classical_member(folder, evaluation.trials):
+    if not reason_against_export(folder, evaluation.trials):
         model = [*model_options(arguments), *(["--refit"] if arguments.refit else [])]
         print_next(messages(), "orchestrate", "export", short_path(folder.path), *model, "--out", "bundle/")
     return 0

@@ -6,7 +6,7 @@ from orchestrator.api.result import SearchResult
 from orchestrator.cli.common import short_path
 from orchestrator.reporting.console import Sections, print_message, print_next
 from results.ensembles.tables import ensemble_table, ensembles_as_csv, ensembles_as_json
-from results.predictors.selected_model import has_classical_member
+from results.predictors.selected_model import reason_against_export
 from results.scores.leaderboard import leaderboard_table, rows_as_csv, rows_as_json
 from results.scores.ranking import objectives_of
 
@@ -14,7 +14,7 @@ _SHOWN = 5
 
 
 def finish_run(result: SearchResult, console: Console, output: Sections) -> None:
-    """Print the ranking, build the ensembles, export the best to `<run>/bundle` unless it is classical."""
+    """Print the ranking, build the ensembles, export the best to `<run>/bundle` where it takes images."""
     run, rows, objectives = result.run, result.ranking(), objectives_of(result.record)
     output.add(
         "leaderboard",
@@ -29,8 +29,9 @@ def finish_run(result: SearchResult, console: Console, output: Sections) -> None
         rows=lambda: ensembles_as_json(ensembles),
         csv=lambda: ensembles_as_csv(ensembles),
     )
-    if any(one.is_chosen and has_classical_member(run, one.trials) for one in ensembles):
-        print_message(console, "not exported: classical models of scikit-learn have no ONNX form here")
+    reasons = [reason_against_export(run, one.trials) for one in ensembles if one.is_chosen]
+    if any(reasons):
+        print_message(console, f"not exported: {reasons[0]}")
         print_next(console, "orchestrate", "evaluate", short_path(run.path))
         return
     report = result.export_report(run.path / "bundle")

@@ -19,6 +19,7 @@ from trainables.runtime.checkpoint import read_fold_weights, write_fold_weights
 from trainables.runtime.devices import available_device
 from trainables.runtime.trial_runtime import TrialRuntime, WarmStart
 from trainables.training.refit import refit
+from trainables.validation.classical import refit_classical
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ def refit_model(
         The model's name, and its members as they are finished.
 
     Raises:
-        RunError: If the model has a classical member, or one without a chosen epoch.
+        RunError: If the model has a member without a chosen epoch.
         OrchestrateError: If the model was not built, or data, weights or pretrained files are missing.
     """
     if seeds < 1:
@@ -73,11 +74,6 @@ def _checked_record(run: RunFolder, number: int) -> TrialRecord:
     record = run.record(number)
     if record is None or record.best_epoch is None:
         raise RunError(f"trial {number} of {run.path} has no record of the epoch that was chosen for it")
-    if record.is_classical:
-        raise RunError(
-            f"trial {number} is a classical model of scikit-learn ({record.config['classical.name']}), which "
-            "has no epochs to repeat; refit a trial that trains a net (--trial)"
-        )
     return record
 
 
@@ -88,7 +84,7 @@ def _refitted(run: RunFolder, record: TrialRecord, seeds: int) -> RefittedTrial:
     search, config, begun = run.search(), decode(record.config), time.monotonic()
     training_data, runtime = open_run_data(run, search, available_device())
     epochs = record.best_epoch or 1
-    found = refit(
+    found = (refit if config.classical.name == "none" else refit_classical)(
         config,
         training_data,
         _with_refitted_start(runtime, search),

@@ -10,8 +10,10 @@ from trainables.config.tasks import TASKS, task_named
 from trainables.config.trial_config import TrialConfig
 from trainables.data.patches import PatchSet
 from trainables.data.training_data import TrainingData
+from trainables.estimators.registry import estimator_named
 from trainables.models.custom_cnn import FAMILY as CUSTOM_CNN
 from trainables.models.registry import backbone_named
+from trainables.models.taps import frozen_parts
 from trainables.preprocessing.transforms import transform_spec
 from trainables.training.initialisation import check_start
 
@@ -35,12 +37,15 @@ def check_config(
         UnknownNameError: If the backbone is not one of this search, or the cut does not exist.
     """
     patch_set = training_data.patch_set
+    if config.classical.name != "none":
+        estimator_named(config.classical.name)
     is_free_form = context.has_free_form and config.model.backbone.startswith(f"{CUSTOM_CNN}:")
     if config.model.backbone not in context.backbones and not is_free_form:
         raise UnknownNameError("backbone of this search", config.model.backbone, context.backbones)
     if patch_set.is_table:
         _check_classical(config, patch_set)
         return
+    _check_further_taps(config, patch_set, context)
     backbone = backbone_named(config.model.backbone)
     backbone.plan(config.model)
     for is_test in (False, True):
@@ -52,6 +57,16 @@ def check_config(
         training_data.labels_of(task_named(config.training.first_phase))
     if config.model.weights == "start":
         check_start(config, start)
+
+
+def _check_further_taps(config: TrialConfig, patch_set: PatchSet, context: SpaceContext) -> None:
+    _, *further = frozen_parts(config)
+    for part in further:
+        if part.model.backbone not in context.backbones:
+            raise UnknownNameError("backbone of model.also", part.model.backbone, context.backbones)
+        backbone = backbone_named(part.model.backbone)
+        backbone.plan(part.model)
+        transform_spec(part, backbone, patch_set.images.shape[1:], patch_set.max_value, is_test=True)
 
 
 def with_labels(context: SpaceContext, training_data: TrainingData) -> SpaceContext:

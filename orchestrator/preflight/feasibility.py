@@ -7,12 +7,13 @@ from typing import Final
 
 from search_spaces.context import SpaceContext
 from search_spaces.image_classifier import CONTRASTS
+from trainables.common.text import count_text
 from trainables.config.trial_config import TrialConfig
 from trainables.data.patches import PatchSet
 from trainables.models.families.source_000_nets import SCRATCH4
 from trainables.models.registry import backbone_named
 from trainables.models.table import TABLE
-from trainables.models.taps import LARGEST_SHARED_MAP, feature_shapes
+from trainables.models.taps import LARGEST_SHARED_MAP, feature_shapes, frozen_parts
 from trainables.models.weights import Inventory
 from trainables.preprocessing.transforms import default_side
 from trainables.preprocessing.views import prediction_views, training_views
@@ -111,9 +112,17 @@ def price_of(config: TrialConfig, feasible: FeasibleModels, budget: TrialBudget)
         epochs=epochs,
         views=len(predicted),
     )
-    return PointPrice(
-        passes=scale * cost.forward * budget.images * len(views), training=scale * training.repeats * seconds
-    )
+    own = scale * cost.forward * budget.images * len(views)
+    if config.classical.name != "none":
+        return PointPrice(passes=_plain_passes(config, feasible, budget), training=0.0)
+    return PointPrice(passes=own, training=scale * training.repeats * seconds)
+
+
+def _plain_passes(config: TrialConfig, feasible: FeasibleModels, budget: TrialBudget) -> float:
+    """Seconds of one pass of plain images through each backbone of a closed-form head."""
+    names = dict.fromkeys(part.model.backbone for part in frozen_parts(config))
+    costs = [feasible.costs[name].forward for name in names if name in feasible.costs]
+    return sum(costs) * budget.images
 
 
 def _step_seconds(config: TrialConfig, cost: Cost) -> float:
@@ -166,7 +175,7 @@ def _context(
     more = ("rotate",) if has_gpu or budget.images <= _SMALL_SET else ()
     return SpaceContext(
         backbones=usable,
-        from_scratch=frozenset(name for name in usable if not backbone_named(name).has_imagenet_weights),
+        from_scratch=frozenset(name for name in usable if backbone_named(name).trains_from_scratch),
         fine_tunes=fine_tunes,
         flattens={name: _flattens(name, sizes[name], patch_set.channels) for name in usable},
         levels={name: backbone_named(name).cut_names for name in usable},
@@ -222,11 +231,13 @@ def _affordable_levels(name: str, cost: Cost, budget: TrialBudget) -> tuple[str,
         seconds = _trial_seconds(cost.from_pixels, 1, budget)
         is_affordable = budget.is_forced or seconds <= budget.seconds
         return () if is_affordable else _too_slow("a trial that trains from pixels", seconds, budget.seconds)
-    # All frozen trials of one contrast preset share these passes, and the workers share the work.
-    passes = cost.forward * budget.images * VIEWS / budget.slots
+    # All frozen trials of one contrast preset share these passes, and the workers share the work. Statistics
+    # without weights have closed-form heads, which see plain images.
+    views = 1 if backbone_named(name).is_fixed else VIEWS
+    passes = cost.forward * budget.images * views / budget.slots
     limit = 2 * budget.seconds
     if passes > limit and not budget.is_forced:
-        return _too_slow(f"the {VIEWS} views of {budget.images} images", passes, limit)
+        return _too_slow(f"the {count_text(views, 'view')} of {budget.images} images", passes, limit)
     return tuple(
         level
         for level, stage in zip(backbone_named(name).cut_names, backbone_named(name).levels, strict=True)

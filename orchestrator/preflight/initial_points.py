@@ -12,12 +12,13 @@ from search_spaces.enqueue import InitialPoint
 from search_spaces.recipes import Recipe, recipe_named, recipes_of
 from search_spaces.registry import Space
 from trainables.common.errors import ConfigError, OrchestrateError
+from trainables.config.baseline import is_baseline
 from trainables.config.trial_config import TrialConfig
 
 ALL: Final = "all"
 DEFAULT_EPOCHS: Final = int(SearchRequest.model_fields["epochs"].default)
 _SHARE: Final = 3  # unless the user names recipes, a search gives at most a third of its trials to them,
-_OF_A_BACKBONE: Final = 2  # and at most two to those of one backbone
+_OF_A_BACKBONE: Final = 2  # and at most two to nets on one backbone
 LONGEST_SHARE: Final = 0.2  # of the longest time of a trial, that one of them may train
 
 ConfigCheck = Callable[[TrialConfig], None]
@@ -33,7 +34,8 @@ class FittingPoints:
     """Initial points that can run, in the order in which they are tried, and those that are left out.
 
     Attributes:
-        points: The points: as the user named them, else the cheapest first, so that a score is soon there.
+        points: The points: as the user named them, else the baseline on colour and intensity and then the
+            cheapest first, so that a score is soon there.
         unfit: Recipe -> reason why its point cannot run.
         slow: Recipe -> seconds that its point would train. Initial points are never pruned, so that a single
             one could hold a worker for as long as many others take; the sampler's trials are pruned.
@@ -93,8 +95,9 @@ class InitialPoints:
         fitting, unfit, slow = list[tuple[float, InitialPoint]](), dict[str, str](), dict[str, float]()
         of_backbone = Counter[str]()
         for point in self.points:
-            if len(fitting) == most:
-                break
+            is_first = not self.is_by_name and is_baseline(point.settings)
+            if len(fitting) == most and not is_first:
+                continue
             try:
                 config = point.configure(fixed_params, epochs=epochs)
                 check(config)
@@ -104,11 +107,17 @@ class InitialPoints:
                 unfit[point.recipe] = str(error)
                 continue
             cost = price(config)
+            if is_first:
+                if not any(is_baseline(own.settings) for _, own in fitting):
+                    fitting.append((-1.0, point))
+                    most += 1
+                continue
             if not is_free and cost.training > longest_seconds:
                 slow.setdefault(point.recipe, cost.training)
                 continue
-            of_backbone[config.model.backbone] += 1
-            if is_free or of_backbone[config.model.backbone] <= _OF_A_BACKBONE:
+            is_net = config.classical.name == "none"
+            of_backbone[config.model.backbone] += is_net
+            if is_free or not is_net or of_backbone[config.model.backbone] <= _OF_A_BACKBONE:
                 fitting.append((cost.seconds, point))
         if not self.is_by_name:
             fitting.sort(key=lambda priced: priced[0])  # of equals, the better recipe stays first

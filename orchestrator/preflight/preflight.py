@@ -31,6 +31,7 @@ from results.run.records import SourceTrial
 from results.run.split_labels import NAIVE_WARNING
 from search_spaces.context import SpaceContext
 from search_spaces.enqueue import InitialPoint
+from search_spaces.image_classifier import HEADS
 from search_spaces.registry import Space, space_for
 from trainables.common.errors import ConfigError
 from trainables.common.types import IntArray
@@ -134,7 +135,12 @@ def run_preflight(request: SearchRequest, connect: Connector, notify: Notify) ->
     with_pairs = asks_for_pairs(request, first)
     if request.pairs:
         training_data.baselines()  # says why there are none
-    context = found.model_copy(update={"has_pairs": found.has_pairs and with_pairs})
+    context = found.model_copy(
+        update={
+            "has_pairs": found.has_pairs and with_pairs,
+            "heads": _heads(request.fixed_params, is_table=data.patch_set.is_table),
+        }
+    )
     _notify_all(
         notify,
         f"backbones: {', '.join(context.backbones)}",
@@ -342,9 +348,38 @@ def _asked_backbones(fixed: Mapping[str, Any], first: InitialPoints, *, is_table
         return first.backbones
     if first.is_all:
         return tuple(dict.fromkeys((*default_backbones(), *first.backbones)))
-    if fixed.get("model.trained_stages", "all") == "all":
-        return default_backbones()
-    return tuple(name for name in default_backbones() if backbone_named(name).has_imagenet_weights)
+    names = [name for name in default_backbones() if _is_for(name, fixed)]
+    if fixed.get("classical.name", "none") == "none" and fixed.get("model.trained_stages", "all") == "all":
+        return tuple(names)
+    return tuple(name for name in names if not backbone_named(name).trains_from_scratch)
+
+
+def _heads(fixed: Mapping[str, Any], *, is_table: bool) -> tuple[str, ...]:
+    """Closed-form heads that agree with the settings that are held fixed; none where a net is asked for."""
+    if is_table or fixed.get("classical.name") == "none":
+        return ()
+    plain = {"model.trained_stages": 0, "model.weights": "imagenet", "model.channels": "replicate"}
+    plain |= {"model.pair": "none", "model.type_input": "none"}
+    asks_for_a_net = any(fixed.get(name, value) != value for name, value in plain.items())
+    asks_for_a_net |= any(name.startswith("optimizer.") for name in fixed)
+    return () if asks_for_a_net or fixed.get("model.head.pooling") == "conv" else HEADS
+
+
+# Settings of nets, which statistics without weights have not.
+_OF_NETS: Final = (
+    "model.trained_stages",
+    "model.weights",
+    "model.channels",
+    "model.pair",
+    "model.type_input",
+)
+
+
+def _is_for(name: str, fixed: Mapping[str, Any]) -> bool:
+    """True if a backbone has the settings that are held fixed."""
+    is_of_nets = fixed.get("classical.name") == "none" or any(name.startswith("optimizer.") for name in fixed)
+    is_of_nets |= any(setting in fixed for setting in _OF_NETS)
+    return not (is_of_nets and backbone_named(name).is_fixed)
 
 
 def _machine(request: SearchRequest, connection: Connection) -> tuple[float, int]:

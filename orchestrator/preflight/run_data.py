@@ -37,8 +37,8 @@ def _runtime(run: RunFolder, device: Device) -> TrialRuntime:
     taps = {}
     for name in inventory.usable:
         backbone = backbone_named(name)
-        if backbone.has_imagenet_weights:
-            shapes = feature_shapes(name, backbone.channels or 3, context.sizes_px[name])
+        if not backbone.trains_from_scratch:
+            shapes = feature_shapes(name, backbone.channels or context.image_channels, context.sizes_px[name])
             depths = (0, 1) if context.fine_tunes[name] else (0,)
             taps[name] = taps_to_share(backbone, shapes, depths=depths)
     return TrialRuntime(

@@ -2,8 +2,9 @@
 
 from trainables.config.trial_config import TrialConfig
 from trainables.inference.finished_trials import FinishedTrial, ImageFormat
-from trainables.inference.prediction_cost import PredictionCost, classical_cost, net_cost
-from trainables.validation.classical import ClassicalValidation
+from trainables.inference.prediction_cost import PredictionCost, net_cost, table_cost
+from trainables.models.taps import frozen_parts
+from trainables.models.weights import WeightsFile
 from trainables.validation.epoch_selection import TrialSnapshot
 from trainables.validation.factory import Validation
 
@@ -17,12 +18,14 @@ def prediction_cost(config: TrialConfig, validation: Validation, best: TrialSnap
         best: The kept epoch, with the weights of all models.
     """
     data, patch_set = validation.training_data, validation.training_data.patch_set
-    weights = validation.runtime.weights.get(config.model.backbone)
-    if config.model.weights != "imagenet":
-        weights = None  # the fold models bring their own
-    if isinstance(validation, ClassicalValidation):
-        models, inputs = validation.fitted()
-        image = None if patch_set.is_table else ImageFormat(patch_set.images.shape[1:], patch_set.max_value)
-        return classical_cost(config, weights, image, models, inputs)
+    if patch_set.is_table:
+        return table_cost(best.weights, columns=patch_set.images.shape[1], classes=data.classes)
     image = ImageFormat(patch_set.images.shape[1:], patch_set.max_value)
-    return net_cost(FinishedTrial(config, best.weights, weights), image, classes=data.classes)
+    own, *further = (_weights_of(part, validation) for part in frozen_parts(config))
+    trial = FinishedTrial(config, best.weights, own, also=tuple(further))
+    return net_cost(trial, image, classes=data.classes)
+
+
+def _weights_of(part: TrialConfig, validation: Validation) -> WeightsFile | None:
+    """Pretrained file of a frozen input; None for weights that the fold models bring themselves."""
+    return validation.runtime.weights.get(part.model.backbone) if part.model.weights == "imagenet" else None

@@ -138,7 +138,11 @@ def export_bundle(
     rows = held_out_rows(next(iter(kept.values())), held_out_limit, without=_undecided(opened))
     inputs = opened.inputs(rows)
     by_fold = predict_by_fold(opened.module, inputs)
-    out_of_fold_difference = None if refit else reproduces_out_of_fold(by_fold, kept, rows)
+    out_of_fold_difference = (
+        None
+        if refit
+        else reproduces_out_of_fold(by_fold, kept, rows, has_steps=opened.module.members.has_steps)
+    )
     with _new_bundle(out) as folder:
         file = folder / MODEL_FILE
         opset = write_onnx(opened.module, inputs.take([0, -1]).tensors(), file)
@@ -266,7 +270,7 @@ def _members(opened: OpenedModel) -> tuple[Member, ...]:
     weights = fitted.weights if isinstance(fitted, WeightedMean) else (None,) * len(opened.configs)
     members = []
     for (number, config), place, weight in zip(opened.configs.items(), shared.members, weights, strict=True):
-        backbone_module, output = shared.routes[place]
+        backbone_module, output = shared.routes[place][0]
         is_told = config.model.type_input in ("probability", "hard")
         members.append(
             Member(

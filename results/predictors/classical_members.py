@@ -1,8 +1,6 @@
-"""Classical members of a model. They are not stored, but fitted again before they predict.
+"""Closed-form heads of runs of earlier versions, which kept none of their arrays: they are fitted again.
 
-Data, split and seed are in the run folder and its store, and a fit takes about a second; a fitted estimator
-on disk would be a pickle, which can run any code when it is loaded. A check compares the new fit with the
-search.
+Data, split and seed are in the run folder and its store. A check compares the new fit with the search.
 """
 
 from pathlib import Path
@@ -10,12 +8,13 @@ from typing import Final
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from results.errors import ExportError, RunError
 from results.run.records import OutOfFold
 from results.run.run_folder import RunFolder
 from results.scores.metrics import scores
-from trainables.common.types import FloatArray, IntArray
+from trainables.common.types import FloatArray
 from trainables.config.trial_config import TrialConfig
 from trainables.data.patches import open_patch_set
 from trainables.data.splits import read_split
@@ -28,20 +27,19 @@ from trainables.validation.classical import ClassicalValidation
 LARGEST_DIFFERENCE: Final = 0.02
 
 
-def predict_classical(
-    run: RunFolder, number: int, config: TrialConfig, rows: IntArray, *, weights: WeightsFile | None
-) -> FloatArray:
-    """Predict rows of the run's own data with all folds of a classical trial, fitted again.
+def fitted_again(
+    run: RunFolder, number: int, config: TrialConfig, *, weights: dict[str, WeightsFile | None]
+) -> list[dict[str, Tensor]]:
+    """Fit all folds of a closed-form trial again.
 
     Args:
         run: Folder of the search; its data must still be in the store.
         number: Trial number.
         config: Configuration of the trial.
-        rows: Rows of the patch set, shape (n,).
-        weights: Pretrained file of the backbone; None for a table.
+        weights: Pretrained file of each backbone of the trial; None for a table.
 
     Returns:
-        Mean over the folds' models, not calibrated, shape (n, classes).
+        Arrays of each fold's head.
 
     Raises:
         RunError: If the trial has no record.
@@ -54,7 +52,7 @@ def predict_classical(
     runtime = TrialRuntime(
         Path(search.store),
         torch.device("cpu"),
-        {config.model.backbone: weights},
+        weights,
         features=search.request.features,
         store_gb=search.request.store_gb,
         shared_store=search.request.shared_store,
@@ -64,9 +62,11 @@ def predict_classical(
         raise RunError(f"trial {number} of {run.path} has no record; was its folder removed?")
     validation = ClassicalValidation(config, training_data, runtime, seed=record.seed, score=scores)
     validation.epoch()
-    if validation.best is not None:
-        _check_same(number, training_data, validation.best.probabilities, run.out_of_fold(number))
-    return validation.predict(rows)
+    best = validation.best
+    if best is None:
+        raise RunError(f"trial {number} of {run.path} could not be fitted again")
+    _check_same(number, training_data, best.probabilities, run.out_of_fold(number))
+    return [dict(state) for state in best.weights]
 
 
 def _check_same(number: int, training_data: TrainingData, again: FloatArray, kept: OutOfFold) -> None:

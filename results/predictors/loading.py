@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from results.ensembles.build import BEST
 from results.errors import ExportError
-from results.predictors.classical_members import predict_classical
+from results.predictors.classical_members import fitted_again
 from results.predictors.ensemble_module import EnsembleModule, combination_graph
 from results.predictors.model_inputs import ModelInputs, inputs_of_rows
 from results.predictors.selected_model import SelectedModel, resolve_model
@@ -24,12 +24,16 @@ from results.run.source_trials import source_record, source_search
 from trainables.common.types import FloatArray, IntArray
 from trainables.config.trial_config import TrialConfig, decode
 from trainables.data.patches import PatchSet, open_patch_set
+from trainables.estimators.registry import estimator_named
 from trainables.inference.finished_trials import FinishedTrial, ImageFormat, SharedBackbones
+from trainables.models.heads import mean_over_folds
 from trainables.models.registry import backbone_named
+from trainables.models.taps import frozen_parts
 from trainables.models.weights import WeightsFile, find_weights
 from trainables.runtime.checkpoint import read_fold_weights
 from trainables.runtime.devices import choose_device, single_precision
 from trainables.training.refit import refitted_config
+from trainables.validation.classical import predicted
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +72,7 @@ def open_model(
         refit: Take the models that `orchestrate refit` trained.
 
     Raises:
-        ExportError: If a member is a classical model, which has no module.
+        ExportError: If the data are a table, or a member guesses at random.
         OrchestrateError: If the model was not built, or data, weights or pretrained files are missing.
     """
     chosen = resolve_model(run, ensemble=ensemble, trial=trial, refit=refit)
@@ -76,7 +80,7 @@ def open_model(
     configs = {number: _config(run, number) for number in chosen.trials}
     _check_backbones(search, configs)
     patch_set = open_patch_set(*search.data_location)
-    _check_no_classical(chosen, configs)
+    _check_images(chosen, patch_set, configs)
     members = _backbone_modules(run, patch_set, configs, classes=len(chosen.classes), refit=refit)
     module = EnsembleModule(members, combination_graph(chosen.fitted, chosen.calibration))
     return OpenedModel(chosen, search, patch_set, configs, module)
@@ -86,8 +90,6 @@ def predict_rows(
     run: RunFolder, rows: IntArray, *, ensemble: str = BEST, trial: int | None = None, refit: bool = False
 ) -> NDArray[np.float32]:
     """Predict rows of the run's own patch set with all folds of every member, or with its refitted models.
-
-    Classical members are fitted again, from the run's own data, split and seed.
 
     Args:
         run: Folder of the search.
@@ -100,16 +102,20 @@ def predict_rows(
         Calibrated probabilities, shape (n, classes).
 
     Raises:
-        ExportError: If a classical member, fitted again, does not predict as it did in the search.
+        ExportError: If a closed-form member of an earlier version, fitted again, does not predict as it did
+            in the search.
         OrchestrateError: If the model was not built, or data, weights or pretrained files are missing.
     """
     chosen = resolve_model(run, ensemble=ensemble, trial=trial, refit=refit)
     configs = {number: _config(run, number) for number in chosen.trials}
     _check_backbones(run.search(), configs)
-    if _classical(configs):
-        return _combined(chosen, _predict_each(run, configs, rows, classes=len(chosen.classes)))
-    opened = open_model(run, ensemble=ensemble, trial=trial, refit=refit)
-    return _in_batches(opened.module, opened.inputs(rows)).astype(np.float32)
+    patch_set = open_patch_set(*run.search().data_location)
+    if patch_set.is_table:
+        return _combined(chosen, _predict_columns(run, chosen, configs, patch_set, rows))
+    members = _backbone_modules(run, patch_set, configs, classes=len(chosen.classes), refit=refit)
+    module = EnsembleModule(members, combination_graph(chosen.fitted, chosen.calibration))
+    inputs = inputs_of_rows(patch_set, run.search().task_definition, rows, members.needs)
+    return _in_batches(module, inputs).astype(np.float32)
 
 
 def weights_of(config: TrialConfig, search: SearchRecord) -> WeightsFile | None:
@@ -127,45 +133,47 @@ def weights_of(config: TrialConfig, search: SearchRecord) -> WeightsFile | None:
     return find_weights(backbone.name, weights_dir=folder, may_download=False)
 
 
-def _classical(configs: Mapping[int, TrialConfig]) -> list[int]:
-    return [number for number, config in configs.items() if config.classical.name != "none"]
-
-
 def _check_backbones(search: SearchRecord, configs: Mapping[int, TrialConfig]) -> None:
     """Make sure of the backbones of these trials; others that the search had registered are not needed."""
     if {config.model.backbone for config in configs.values()} & set(search.registered.get("backbone", ())):
         require_registered(search, kinds=("backbone",))
 
 
-def _check_no_classical(chosen: SelectedModel, configs: Mapping[int, TrialConfig]) -> None:
-    classical = _classical(configs)
-    if classical:
-        names = ", ".join(f"trial {number} ({configs[number].classical.name})" for number in classical)
+def _check_images(chosen: SelectedModel, patch_set: PatchSet, configs: Mapping[int, TrialConfig]) -> None:
+    if patch_set.is_table:
         raise ExportError(
-            f"{chosen.name} holds classical models of scikit-learn, which have no ONNX form here: {names}. "
-            "Score it with orchestrate evaluate, or export a trial that trains a net (--trial)"
+            f"{chosen.name} takes the columns of a table, and a bundle takes images; score it with "
+            "orchestrate evaluate"
+        )
+    random = [number for number, config in configs.items() if _is_random(config)]
+    if random:
+        names = ", ".join(f"trial {number} ({configs[number].classical.name})" for number in random)
+        raise ExportError(
+            f"{chosen.name} holds guesses at random, which are no function of an image: {names}. "
+            "Export another trial (--trial)"
         )
 
 
-def _predict_each(
-    run: RunFolder, configs: Mapping[int, TrialConfig], rows: IntArray, *, classes: int
+def _is_random(config: TrialConfig) -> bool:
+    return config.classical.name != "none" and estimator_named(config.classical.name).is_random
+
+
+def _predict_columns(
+    run: RunFolder,
+    chosen: SelectedModel,
+    configs: Mapping[int, TrialConfig],
+    patch_set: PatchSet,
+    rows: IntArray,
 ) -> FloatArray:
-    """Mean over folds of each member's predictions, nets and classical models, (members, n, classes)."""
-    search = run.search()
-    patch_set = open_patch_set(*search.data_location)
-    found: dict[int, FloatArray] = {
-        number: predict_classical(
-            run, number, configs[number], rows, weights=weights_of(configs[number], search)
-        )
-        for number in _classical(configs)
-    }
-    nets = {number: config for number, config in configs.items() if number not in found}
-    if nets:
-        module = _backbone_modules(run, patch_set, nets, classes=classes)
-        inputs = inputs_of_rows(patch_set, search.task_definition, rows, module.needs)
-        by_net = _in_batches(module, inputs, axis=1)
-        found |= dict(zip(nets, by_net, strict=True))
-    return np.stack([found[number] for number in configs])
+    """Mean over folds of each member's predictions for rows of a table, (members, n, classes)."""
+    inputs, classes = np.asarray(patch_set.images[rows], dtype=np.float32), len(chosen.classes)
+    found = []
+    for number, config in configs.items():
+        folder = refit_folder(run, number) if chosen.is_refitted else None
+        states = read_fold_weights(folder) if folder else _states(run, run.search(), number, config)
+        by_fold = np.stack([predicted(state, inputs, classes=classes) for state in states])
+        found.append(mean_over_folds(torch.from_numpy(by_fold.astype(np.float64))).numpy())
+    return np.stack(found)
 
 
 def _combined(chosen: SelectedModel, members: FloatArray) -> NDArray[np.float32]:
@@ -225,10 +233,18 @@ def _finished(
     config: TrialConfig,
     type_trial: FinishedTrial | None = None,
 ) -> FinishedTrial:
-    folds = read_fold_weights(run.trial(number) / "folds")
-    return FinishedTrial(
-        config, folds, weights_of(config, search), type_trial if _takes_predicted_type(config) else None
-    )
+    return _with_weights(search, config, _states(run, search, number, config), type_trial)
+
+
+def _states(
+    run: RunFolder, search: SearchRecord, number: int, config: TrialConfig
+) -> list[dict[str, Tensor]]:
+    """Weights of a trial's models; those of a closed-form head that kept none are fitted again."""
+    record = run.record(number)
+    if config.classical.name == "none" or (record is not None and record.has_weights):
+        return read_fold_weights(run.weights_folder(number))
+    files = {part.model.backbone: weights_of(part, search) for part in frozen_parts(config)}
+    return fitted_again(run, number, config, weights=files)
 
 
 def _refitted(
@@ -236,10 +252,18 @@ def _refitted(
 ) -> FinishedTrial:
     """A trial with the models that were trained on the whole training part, as one fold."""
     models = read_fold_weights(refit_folder(run, number))
-    config = refitted_config(config, len(models))
-    return FinishedTrial(
-        config, models, weights_of(config, search), type_trial if _takes_predicted_type(config) else None
-    )
+    return _with_weights(search, refitted_config(config, len(models)), models, type_trial)
+
+
+def _with_weights(
+    search: SearchRecord,
+    config: TrialConfig,
+    states: list[dict[str, Tensor]],
+    type_trial: FinishedTrial | None,
+) -> FinishedTrial:
+    own, *further = (weights_of(part, search) for part in frozen_parts(config))
+    told_by = type_trial if _takes_predicted_type(config) else None
+    return FinishedTrial(config, states, own, told_by, also=tuple(further))
 
 
 def _takes_predicted_type(config: TrialConfig) -> bool:

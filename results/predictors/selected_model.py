@@ -17,6 +17,7 @@ from results.scores.fold_scores import out_of_fold_metrics
 from results.scores.interval import Interval
 from results.scores.metric_interval import metric_interval
 from results.scores.ranking import Objectives, objectives_of
+from trainables.estimators.registry import ESTIMATORS
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +118,14 @@ def resolve_model(
     )
 
 
-def has_classical_member(run: RunFolder, trials: Sequence[int]) -> bool:
-    """Tell whether a trial among these is a classical model, which `orchestrate export` cannot write."""
+def reason_against_export(run: RunFolder, trials: Sequence[int]) -> str:
+    """Tell why `orchestrate export` cannot write a model of these trials; empty where it can."""
+    if run.search().task_definition.takes_table:
+        return "a bundle takes images, and this model takes the columns of a table"
     records = [run.record(number) for number in trials]
-    return any(record is not None and record.is_classical for record in records)
+    names = [str(record.config.get("classical.name", "none")) for record in records if record is not None]
+    random = [name for name in names if name in ESTIMATORS and ESTIMATORS[name].is_random]
+    return f"{random[0]} guesses at random, which is no function of an image" if random else ""
 
 
 def _single(run: RunFolder, number: int) -> SelectedModel:

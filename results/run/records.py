@@ -238,7 +238,7 @@ class TrialRecord(FrozenModel):
 
     @property
     def is_classical(self) -> bool:
-        """True for a classical model: it keeps no weights, since fitting it again takes a second."""
+        """True for a closed-form head: it is fitted once, and can be fitted again in a second."""
         return bool(self.config.get("classical.name", "none") != "none")
 
     @property

@@ -24,17 +24,11 @@ from results.scores.selection import selected_again
 from results.tables import csv_text, result_table
 from trainables.common.errors import OneClassError
 from trainables.common.text import count_text
+from trainables.config.baseline import BASELINE_TEXT, is_baseline
 from trainables.config.trial_config import flatten
+from trainables.estimators.registry import ESTIMATORS
 
 _DECISION_METRICS: Final = ("f2", "f1", "accuracy", "balanced_accuracy", "recall", "precision")
-_CLASSICAL_SETTINGS: Final = {
-    "svm": ("c",),
-    "linear_svm": ("c",),
-    "logistic": ("c",),
-    "knn": ("neighbours", "minkowski_p"),
-    "tree": ("depth",),
-    "mlp": ("l2", "lr", "epochs"),
-}
 FEW_PATIENTS: Final = 10  # of one class; below, a table says so
 OPTIMISTIC: Final = "†"  # behind the number of a trial, in tables
 OPTIMISTIC_NOTE: Final = (
@@ -71,6 +65,7 @@ class Row:
         collapsed: 0-based folds that give every image the same score.
         is_optimistic: True if held-out labels chose the trial's epoch, by the metric itself or fold by fold:
             its scores are too high, and no rank of it is a fair one.
+        is_baseline: True for a closed-form head on colour and intensity only, the simplest explanation.
         tied: True for the trials that may be the best, False for those that are worse: the model confidence
             set at 95 %, by `metric`, of the trials that keep the requirements. None for rows that were not
             compared.
@@ -107,6 +102,7 @@ class Row:
     precision: float | None = None
     collapsed: tuple[int, ...] = ()
     is_optimistic: bool = False
+    is_baseline: bool = False
     tied: bool | None = None
     selected_value: float | None = None
     selected_low: float | None = None
@@ -215,7 +211,8 @@ def leaderboard_table(rows: Sequence[Row], limit: int | None = 20, objectives: O
 
     Args:
         rows: Rows from `leaderboard`.
-        limit: Largest number of trials to show; the majority baseline is always shown. None shows all.
+        limit: Largest number of trials to show; the best trial on colour and intensity only, and the majority
+            baseline, are always shown. None shows all.
         objectives: What the search optimises and requires.
     """
     table = result_table()
@@ -229,6 +226,8 @@ def leaderboard_table(rows: Sequence[Row], limit: int | None = 20, objectives: O
     table.add_column("settings")
     trials = [row for row in rows if row.trial is not None]
     shown = {row.trial for row in (trials if limit is None else trials[:limit])} | {None}
+    baselines = [row.trial for row in trials if row.is_baseline and row.rank is not None]
+    shown |= set(baselines[:1])
     for row in rows:
         if row.trial in shown:
             table.add_row(*_cells(row, others), style="dim" if row.rank is None else None)
@@ -282,6 +281,7 @@ def _row_of(record: TrialRecord, objectives: Objectives) -> dict[str, Any]:
         "missed": objectives.missed(values) if record.state == "complete" else (),
         "collapsed": record.collapsed_folds,
         "is_optimistic": record.is_optimistic,
+        "is_baseline": is_baseline(record.config),
         "epochs": record.epochs,
         "best_epoch": record.best_epoch,
         "wall_seconds": record.wall_seconds,
@@ -316,11 +316,22 @@ def settings_text(config: dict[str, Any]) -> str:
 
 def _classical_text(flat: dict[str, Any]) -> str:
     name, is_table = flat["classical.name"], flat.get("model.backbone") == "table"
-    backbone = [] if is_table else [flat.get("model.backbone"), flat.get("model.cut")]
-    own = [(setting, flat.get(f"classical.{setting}")) for setting in _CLASSICAL_SETTINGS.get(name, ())]
-    settings = [f"{setting}={value:.2g}" for setting, value in own if value is not None]
+    backbone: list[Any]
+    if is_baseline(flat):
+        backbone = [f"{BASELINE_TEXT},"]
+    else:
+        also = [f"+ {tap}" for tap in flat.get("model.also") or ()]
+        backbone = [] if is_table else [flat.get("model.backbone"), flat.get("model.cut"), *also]
+    names = ESTIMATORS[name].settings if name in ESTIMATORS else ()
+    own = [(setting, flat.get(f"classical.{setting}")) for setting in names]
+    settings = [
+        f"{setting}={value if isinstance(value, str) else format(value, '.2g')}"
+        for setting, value in own
+        if value is not None
+    ]
+    reduced = [f"pca={flat['classical.pca']}"] if flat.get("classical.pca") else []
     scaled = ["scaled"] if flat.get("classical.standardize") else []
-    return " ".join(str(part) for part in (*backbone, name, *settings, *scaled) if part is not None)
+    return " ".join(str(part) for part in (*backbone, name, *settings, *reduced, *scaled) if part is not None)
 
 
 def _scores(predictions: OutOfFold, objectives: Objectives, seed: int) -> dict[str, Any]:

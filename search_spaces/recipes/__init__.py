@@ -38,7 +38,7 @@ def recipes_of(task: str) -> tuple[Recipe, ...]:
     ranking. Ties keep the order of the catalogue.
 
     >>> recipes_of("benign_malignant")[0].name
-    'frozen-lite0'
+    'colour-intensity'
     """
     return tuple(sorted((recipe for recipe in RECIPES if recipe.task == task), key=_place))
 

@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from functools import cache
 
+import numpy as np
 import optuna
 import pytest
 import torch
@@ -17,19 +18,23 @@ from torch import Tensor, nn
 from trial_module import TrialModule
 
 from search_spaces.context import SpaceContext
+from search_spaces.image_classifier import HEADS
 from search_spaces.registry import TASK_SPACES, space_named
 from trainables.config.tasks import TASKS
 from trainables.config.trial_config import TrialConfig
+from trainables.estimators.estimator import Rows
+from trainables.estimators.modules import as_state
 from trainables.inference.finished_trials import FinishedTrial, ImageFormat
 from trainables.models.registry import DEFAULT_BACKBONES, backbone_named
 from trainables.models.stages import Backbone, TrainedPart
-from trainables.models.taps import feature_shapes, tap_of
+from trainables.models.taps import feature_shapes, frozen_parts, tap_of
 from trainables.models.weights import WeightsFile, build_stages
 from trainables.preprocessing.transforms import default_side, transform_spec
 from trainables.training import assembly
 from trainables.training.assembly import assemble_part
 from trainables.training.losses import weighted_loss
 from trainables.training.optimizers import build_optimizer, weights_of
+from trainables.validation.classical import fit_estimator, predicted
 
 IMAGE_TASKS = tuple(task for task in TASK_SPACES if task != "wisconsin")
 POINTS_A_TASK = int(os.environ.get("SPACE_POINTS", "30"))
@@ -45,11 +50,14 @@ def context() -> SpaceContext:
             "top" if drop == 0 else f"top+{drop}" for drop in range(len(backbone_named(name).levels))
         )
 
-    scratch = frozenset(name for name in DEFAULT_BACKBONES if not backbone_named(name).has_imagenet_weights)
+    scratch = frozenset(name for name in DEFAULT_BACKBONES if backbone_named(name).trains_from_scratch)
     return SpaceContext(
         backbones=DEFAULT_BACKBONES,
         from_scratch=scratch,
-        fine_tunes={name: () if name in scratch else levels(name) for name in DEFAULT_BACKBONES},
+        fine_tunes={
+            name: () if name in scratch or backbone_named(name).is_fixed else levels(name)
+            for name in DEFAULT_BACKBONES
+        },
         flattens={name: levels(name) for name in DEFAULT_BACKBONES},
         levels={name: levels(name) for name in DEFAULT_BACKBONES},
         adapts_channels=frozenset({"efficientnet_lite0"}),
@@ -66,10 +74,11 @@ def context() -> SpaceContext:
     )
 
 
-def points(task: str, count: int) -> Iterator[TrialConfig]:
+def points(task: str, count: int, *, heads: tuple[str, ...] = ()) -> Iterator[TrialConfig]:
+    """Points of nets, and with `heads` of closed-form heads too."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=11))
-    space, facts = space_named(task), context()
+    space, facts = space_named(task), context().model_copy(update={"heads": heads})
     for _ in range(count):
         yield space.configure(study.ask(), facts, {})
 
@@ -150,6 +159,28 @@ def test_points_cover_what_the_space_can_ask_for() -> None:
     assert {config.input.clahe for config in drawn} == {None, 2.0, 4.0}
     families = {config.model.backbone.partition(":")[0] for config in drawn}
     assert families == {*DEFAULT_BACKBONES, "scratch"}
+
+
+@pytest.mark.parametrize("task", IMAGE_TASKS)
+def test_every_point_of_a_closed_form_head_is_fitted_and_predicts(task: str) -> None:
+    classes, random = len(TASKS[task].classes), np.random.default_rng(0)
+    drawn = [config for config in points(task, 60, heads=HEADS) if config.classical.name != "none"]
+    assert {config.classical.name for config in drawn} == set(HEADS)
+    assert any(config.model.also for config in drawn)
+    for config in drawn:
+        for part in frozen_parts(config):
+            assert backbone_named(part.model.backbone).plan(part.model).trained == ()
+        labels = np.arange(10 * classes) % classes
+        rows = Rows(
+            random.normal(size=(len(labels), 40)).astype(np.float32),
+            labels,
+            labels.astype(np.str_),
+            classes,
+            np.ones(classes),
+        )
+        state = as_state(fit_estimator(config, rows, seed=0))
+        found = predicted(state, rows.inputs, classes=classes)
+        np.testing.assert_allclose(found.sum(axis=1), 1.0, atol=1e-6)
 
 
 @pytest.mark.parametrize("number", range(6))

@@ -1,12 +1,14 @@
 """The context of a search space as a machine gives it that affords everything."""
 
 from search_spaces.context import SpaceContext
+from search_spaces.image_classifier import HEADS
 from search_spaces.registry import TASK_SPACES
 from trainables.config.tasks import TASKS
 from trainables.models.registry import BACKBONES, DEFAULT_BACKBONES, backbone_named
 
 IMAGE_SPACES = sorted(name for name in TASK_SPACES if not TASKS[name].takes_table)
 PRETRAINED = tuple(name for name, backbone in BACKBONES.items() if backbone.has_imagenet_weights)
+FIXED = tuple(name for name, backbone in BACKBONES.items() if backbone.is_fixed)
 
 # One backbone and nothing else: for tests of a study, whose space asks the context for nothing.
 NARROW = SpaceContext(
@@ -29,8 +31,8 @@ def context(backbones: tuple[str, ...] = DEFAULT_BACKBONES) -> SpaceContext:
 
     return SpaceContext(
         backbones=backbones,
-        from_scratch=frozenset(backbones) - set(PRETRAINED),
-        fine_tunes={name: levels(name)[:2] for name in backbones},
+        from_scratch=frozenset(backbones) - {*PRETRAINED, *FIXED},
+        fine_tunes={name: () if name in FIXED else levels(name)[:2] for name in backbones},
         flattens={name: levels(name) for name in backbones},
         levels={name: levels(name) for name in backbones},
         adapts_channels=frozenset(backbones) & {"vgg16"},
@@ -38,4 +40,5 @@ def context(backbones: tuple[str, ...] = DEFAULT_BACKBONES) -> SpaceContext:
         sizes_px=dict.fromkeys(backbones, 150),
         epochs=30,
         images=100,
+        heads=HEADS,
     )

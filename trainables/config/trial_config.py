@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     Field,
@@ -41,6 +42,26 @@ def _contrast_or_same(value: Any) -> Any:
 
 def _limit_or_none(value: Any) -> Any:
     return None if value == "none" else value
+
+
+def _zero_if_none(value: Any) -> Any:
+    return 0 if value in ("none", None) else value
+
+
+def _taps(value: Any) -> Any:
+    if isinstance(value, str):
+        return () if value == "none" else tuple(part.strip() for part in value.split(","))
+    return value
+
+
+def _is_a_tap(value: str) -> str:
+    backbone, slash, cut = value.rpartition("/")
+    if not (backbone and slash and cut):
+        raise ValueError(f"{value!r} is not a backbone and a cut, such as vgg16/block4")
+    return value
+
+
+FurtherTaps = Annotated[tuple[Annotated[str, AfterValidator(_is_a_tap)], ...], BeforeValidator(_taps)]
 
 
 # Settings that earlier versions knew under other names.
@@ -103,6 +124,9 @@ class ModelConfig(FrozenModel):
         type_input: Type of the finding as an extra input of the head, 0 mass or 1 calcification: `none`;
             `human`, the label of the data; `probability` or `hard` (0 or 1), the prediction of a finished
             trial (`--type-from`).
+        also: Further taps whose pooled features stand beside those of the backbone, for closed-form heads
+            (`classical.name`): each a backbone and a cut, or the name of its last kept stage. As text:
+            `vgg16/block4,efficientnet_lite0/top`, or `none`.
     """
 
     backbone: str
@@ -113,6 +137,7 @@ class ModelConfig(FrozenModel):
     channels: Literal["replicate", "conv1x1"] = "replicate"
     pair: Literal["none", "absdiff", "diff", "concat"] = "none"
     type_input: Literal["none", "human", "probability", "hard"] = "none"
+    also: FurtherTaps = ()
     head: HeadConfig = HeadConfig()
 
     @model_validator(mode="after")
@@ -277,30 +302,41 @@ class TrainingConfig(FrozenModel):
 
 
 class ClassicalConfig(FrozenModel):
-    """A classical model in place of the trained head, fitted once on frozen features or on a table.
+    """A closed-form head in place of the trained one, fitted once on frozen features or on a table.
 
     Attributes:
-        name: `none` trains a net. `svm` (radial basis), `linear_svm`, `knn`, `tree` (Gini), `logistic`, `mlp`
-            (64 and 48 units), `majority`, `stratified` (guesses by the class shares).
+        name: `none` trains a net; else the name of an estimator in `trainables.estimators.kinds`.
         standardize: Scale every feature to zero mean and unit variance, with the statistics of the training
             part.
-        c: Inverse strength of the penalty; for `svm`, `linear_svm` and `logistic`.
+        pca: Number of principal components of the features that the head is fitted on, or as many as the
+            rows have; 0, or `none`, takes all features.
+        c: Inverse strength of the penalty; for `logistic`, `ridge`, `linear_svm`, `svm` and
+            `kernel_logistic`.
+        gamma: Width of a radial kernel, as a factor of 1 / (features * variance); for `svm` and
+            `kernel_logistic`.
+        shrinkage: Share of the identity in the covariance of `lda`, in [0, 1]; `auto` is that of Ledoit and
+            Wolf.
         neighbours: Number of neighbours, for `knn`.
         minkowski_p: Exponent of the Minkowski distance, for `knn`: 1 city block, 2 Euclidean.
-        depth: Largest depth of the `tree`.
-        l2: L2 penalty of the `mlp`.
+        depth: Largest depth of the `tree`, and of the trees of `boosting`.
+        trees: Number of steps of `boosting`, each a tree for each class.
+        boosting_lr: Learning rate of `boosting`.
+        l2: L2 penalty of the `mlp`, and of the leaves of `boosting`.
         lr: Learning rate of the `mlp`, with stochastic gradient descent.
         epochs: Number of epochs of the `mlp`.
     """
 
-    name: Literal["none", "svm", "linear_svm", "knn", "tree", "logistic", "mlp", "majority", "stratified"] = (
-        "none"
-    )
+    name: str = "none"
     standardize: bool = False
+    pca: Annotated[Annotated[int, Field(ge=0, le=4096)], BeforeValidator(_zero_if_none)] = 0
     c: float = Field(default=1.0, gt=0.0, le=1000.0)
+    gamma: float = Field(default=1.0, gt=0.0, le=1000.0)
+    shrinkage: Literal["auto"] | Annotated[float, Field(ge=0.0, le=1.0)] = "auto"
     neighbours: int = Field(default=5, ge=1, le=100)
     minkowski_p: Literal[1, 2] = 2
     depth: int = Field(default=5, ge=1, le=100)
+    trees: int = Field(default=100, ge=1, le=2000)
+    boosting_lr: float = Field(default=0.1, gt=0.0, le=1.0)
     l2: float = Field(default=0.01, ge=0.0, le=10.0)
     lr: float = Field(default=0.003, gt=0.0, le=1.0)
     epochs: int = Field(default=100, ge=1, le=2000)
@@ -329,6 +365,11 @@ class TrialConfig(FrozenModel):
         model = self.model
         trains = model.trained_stages != 0 or model.channels != "replicate" or model.weights != "imagenet"
         is_more = trains or model.pair != "none" or model.type_input != "none"
+        if self.classical.name == "none" and model.also:
+            raise ValueError(
+                "model.also stands further features beside those of the backbone, for closed-form heads; set "
+                "classical.name, such as logistic, or model.also=none"
+            )
         if self.classical.name != "none" and is_more:
             raise ValueError(
                 f"classical.name={self.classical.name} takes frozen ImageNet features of single images; "

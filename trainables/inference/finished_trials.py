@@ -16,11 +16,12 @@ from torch import Tensor, nn
 from trainables.common.errors import ConfigError, WeightsError
 from trainables.config.tasks import TASKS
 from trainables.config.trial_config import TrialConfig
+from trainables.estimators.modules import EstimatorModule
 from trainables.inference.shared_backbones import FeatureOutput, SharedBackbone
 from trainables.models.heads import mean_over_folds, probabilities
 from trainables.models.registry import backbone_named
 from trainables.models.stages import TrainedPart
-from trainables.models.taps import feature_shapes, tap_of
+from trainables.models.taps import feature_shapes, frozen_parts, tap_of
 from trainables.models.weights import WeightsFile, build_stages
 from trainables.preprocessing.transforms import TransformSpec, transform_spec
 from trainables.preprocessing.views import prediction_views
@@ -55,8 +56,9 @@ class FinishedTrial:
     Attributes:
         config: Configuration of the trial.
         folds: State of each model's trained part, as `TrainedPart.kept_state` returned it: fold by fold, and
-            within a fold repeat by repeat.
+            within a fold repeat by repeat. Of a closed-form head, its arrays, fold by fold.
         weights: Pretrained file of the backbone; None for random weights and for those of another trial.
+        also: Pretrained file of each further tap's backbone, in the order of `model.also`.
         type_trial: Finished trial of mass_calcification that predicts the type of the finding for this one,
             where `model.type_input` is `probability` or `hard`.
     """
@@ -65,6 +67,12 @@ class FinishedTrial:
     folds: Sequence[Mapping[str, Tensor]]
     weights: WeightsFile | None
     type_trial: "FinishedTrial | None" = None
+    also: tuple[WeightsFile | None, ...] = ()
+
+    @property
+    def parts(self) -> tuple[tuple[TrialConfig, WeightsFile | None], ...]:
+        """Configuration and pretrained file of each frozen input."""
+        return tuple(zip(frozen_parts(self.config), (self.weights, *self.also), strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +92,15 @@ class RequiredInputs:
 class FoldModels(nn.Module):
     """The fold models of one trial, from the features of its cut to probabilities."""
 
-    def __init__(self, parts: Sequence[TrainedPart], *, repeats: int = 1) -> None:
+    def __init__(self, parts: Sequence[TrainedPart | EstimatorModule], *, repeats: int = 1) -> None:
         super().__init__()
         self.parts, self.repeats = nn.ModuleList(parts), repeats
         self.eval()
+
+    @property
+    def has_steps(self) -> bool:
+        """True if the probabilities move in steps."""
+        return any(getattr(part, "has_steps", False) for part in self.parts)
 
     @property
     def folds(self) -> int:
@@ -130,6 +143,7 @@ class SharedBackbones(nn.Module):
     Attributes:
         needs: Inputs that are needed besides raw pixels.
         members: Index of each trial in `models` and `routes`, which hold type trials too.
+        has_steps: True for each member whose probabilities move in steps, such as a count of neighbours.
 
     Raises:
         WeightsError: If a state does not fit its configuration.
@@ -146,14 +160,18 @@ class SharedBackbones(nn.Module):
         )
         plan: dict[_BackboneKey, list[FeatureOutput]] = {}
         files: dict[_BackboneKey, WeightsFile | None] = {}
-        self.routes: list[tuple[int, int]] = []  # trial -> index of its trunk, index of its outlet there
+        # trial -> for each of its frozen inputs, index of its trunk and index of its outlet there
+        self.routes: list[tuple[tuple[int, int], ...]] = []
         for trial in everyone:
-            key, output = _backbone_key(trial, image), _output(trial.config)
-            outputs = plan.setdefault(key, [])
-            files.setdefault(key, trial.weights)
-            if output not in outputs:
-                outputs.append(output)
-            self.routes.append((list(plan).index(key), outputs.index(output)))
+            route: list[tuple[int, int]] = []
+            for config, weights in trial.parts:
+                key, output = _backbone_key(config, weights, image), _output(config)
+                outputs = plan.setdefault(key, [])
+                files.setdefault(key, weights)
+                if output not in outputs:
+                    outputs.append(output)
+                route.append((list(plan).index(key), outputs.index(output)))
+            self.routes.append(tuple(route))
         self.backbone_modules = nn.ModuleList(
             _backbone_module(key, outputs, files[key]) for key, outputs in plan.items()
         )
@@ -162,6 +180,7 @@ class SharedBackbones(nn.Module):
             for place, trial in enumerate(everyone)
         )
         type_models = [_type_trial(trial) for trial in everyone]
+        self.has_steps = tuple(cast(FoldModels, self.models[place]).has_steps for place in self.members)
         self._type_inputs = [trial.config.model.type_input for trial in everyone]
         self._type_models = [
             None if type_model is None else _place_of(type_model, everyone) for type_model in type_models
@@ -184,11 +203,10 @@ class SharedBackbones(nn.Module):
         """
         features = [backbone_module(raw, baseline) for backbone_module in self.backbone_modules]
         found: list[Tensor] = []
-        for place, (model, (backbone_module, output)) in enumerate(
-            zip(self.models, self.routes, strict=True)
-        ):
+        for place, (model, route) in enumerate(zip(self.models, self.routes, strict=True)):
             types = self._types(place, found, finding_type)
-            found.append(model(features[backbone_module][output], types))
+            own = [features[backbone_module][output] for backbone_module, output in route]
+            found.append(model(own[0] if len(own) == 1 else _side_by_side(own), types))
         return [found[place] for place in self.members]
 
     def forward(
@@ -218,6 +236,11 @@ class SharedBackbones(nn.Module):
         if predicted_type.shape[0] != folds:
             predicted_type = mean_over_folds(found[type_model])[:, 1].expand(folds, -1)
         return predicted_type.round() if kind == "hard" else predicted_type
+
+
+def _side_by_side(features: Sequence[Tensor]) -> Tensor:
+    """Features of several taps (views, B, ...) as one row for each image, (views, B, D)."""
+    return torch.cat([one.flatten(2) for one in features], dim=2)
 
 
 def _in_dependency_order(trials: Sequence[FinishedTrial]) -> list[FinishedTrial]:
@@ -254,9 +277,9 @@ class _BackboneKey:
     transform: TransformSpec
 
 
-def _backbone_key(trial: FinishedTrial, image: ImageFormat) -> _BackboneKey:
-    weights = trial.weights.sha256 if trial.weights else None
-    return _BackboneKey(trial.config.model.backbone, weights, _transform(trial.config, image))
+def _backbone_key(config: TrialConfig, weights: WeightsFile | None, image: ImageFormat) -> _BackboneKey:
+    sha256 = weights.sha256 if weights else None
+    return _BackboneKey(config.model.backbone, sha256, _transform(config, image))
 
 
 def _transform(config: TrialConfig, image: ImageFormat) -> TransformSpec:
@@ -285,6 +308,8 @@ def _backbone_module(
 
 
 def _fold_models(trial: FinishedTrial, image: ImageFormat, classes: int) -> FoldModels:
+    if trial.config.classical.name != "none":
+        return FoldModels([EstimatorModule(state, classes=classes) for state in trial.folds])
     shape = _feature_shape(trial.config, image)
     parts: list[TrainedPart] = []
     for number, state in enumerate(trial.folds):

@@ -6,9 +6,8 @@ trials beside it do not count; of a few runs the fastest one is taken.
 """
 
 import functools
-import pickle
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -16,10 +15,9 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from trainables.common.types import Float32Array
 from trainables.config.trial_config import TrialConfig
+from trainables.estimators.modules import EstimatorModule
 from trainables.inference.finished_trials import FinishedTrial, ImageFormat, SharedBackbones
-from trainables.models.weights import WeightsFile
 
 _FEWEST_RUNS: Final = 5
 _MOST_RUNS: Final = 50
@@ -41,7 +39,7 @@ class PredictionCost:
 
 
 def net_cost(trial: FinishedTrial, image: ImageFormat, *, classes: int) -> PredictionCost:
-    """Measure a net.
+    """Measure a net, or closed-form heads on frozen stages.
 
     A trial that predicts the type of the finding for this one is not counted.
 
@@ -63,45 +61,18 @@ def net_cost(trial: FinishedTrial, image: ImageFormat, *, classes: int) -> Predi
     return _known()[key]
 
 
-def classical_cost(
-    config: TrialConfig,
-    weights: WeightsFile | None,
-    image: ImageFormat | None,
-    models: Sequence[Any],
-    inputs: Float32Array,
-) -> PredictionCost:
-    """Measure a classical model: its frozen stages once, and the estimators of all folds.
+def table_cost(heads: Sequence[Mapping[str, Tensor]], *, columns: int, classes: int) -> PredictionCost:
+    """Measure closed-form heads on one row of a table.
 
     Args:
-        config: The trial.
-        weights: Pretrained file of the backbone; None for random weights and for a table.
-        image: Format of the raw images; None for a table, which has no stages.
-        models: Fitted models, one for each fold, with a method `predict` of features.
-        inputs: Features of one image, float32, shape (1, D).
+        heads: Arrays of the fitted heads, one for each fold.
+        columns: Number of columns.
+        classes: Number of classes.
     """
-
-    def predict() -> None:
-        for model in models:
-            model.predict(inputs)
-
-    seconds, size = _fastest(predict), sum(len(pickle.dumps(model)) for model in models)
-    if image is not None:
-        plain = {"augmentation": "none", "average_views": False}
-        stages = SharedBackbones(
-            [
-                FinishedTrial(
-                    config.model_copy(update={"training": config.training.model_copy(update=plain)}),
-                    (),
-                    weights,
-                )
-            ],
-            image,
-            classes=2,
-        ).backbone_modules[0]
-        inputs_of_image = _pixels(image)
-        seconds += _fastest(lambda: stages(inputs_of_image))
-        size += _size(stages)
-    return PredictionCost(1e3 * seconds, size / 1e6)
+    modules = nn.ModuleList([EstimatorModule(dict(state), classes=classes) for state in heads])
+    row = torch.zeros(1, columns)
+    seconds = _fastest(lambda: [module(row) for module in modules])
+    return PredictionCost(1e3 * seconds, _size(modules) / 1e6)
 
 
 @functools.lru_cache(maxsize=1)
@@ -112,7 +83,8 @@ def _known() -> dict[Any, PredictionCost]:
 def _structure(config: TrialConfig) -> str:
     """What decides the work of a prediction: not the learning rate, say."""
     views = (config.training.augmentation, config.training.average_views, config.training.repeats)
-    return f"{config.model.model_dump_json()} {config.input.model_dump_json()} {views}"
+    parts = (config.model, config.input, config.classical)
+    return f"{' '.join(part.model_dump_json() for part in parts)} {views}"
 
 
 def _example(module: SharedBackbones, image: ImageFormat) -> tuple[Tensor, Tensor | None, Tensor | None]:

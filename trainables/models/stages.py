@@ -30,7 +30,8 @@ class Backbone:
         size_px: Side of the input that its ImageNet weights were trained at, in pixels.
         mean: Per-channel mean that the weights expect, for pixels in [0, 1].
         std: Per-channel standard deviation that the weights expect.
-        has_imagenet_weights: False for nets that exist only from scratch.
+        has_imagenet_weights: False for nets that exist only from scratch, and for stages without weights.
+        is_fixed: True for stages that have no weights, such as statistics of the pixels; they never train.
         source: Paper, and licence of code and weights.
         default_rank: 0-based rank among the backbones of a search that names none; None for backbones that
             are used on request only.
@@ -50,9 +51,15 @@ class Backbone:
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
     has_imagenet_weights: bool = False
+    is_fixed: bool = False
     default_rank: int | None = None
     torchvision_weights: str = ""
     weights_package: str = ""
+
+    @property
+    def trains_from_scratch(self) -> bool:
+        """True for nets that exist only from random weights."""
+        return not self.has_imagenet_weights and not self.is_fixed
 
     @property
     def cut_names(self) -> tuple[str, ...]:
@@ -78,9 +85,15 @@ class Backbone:
         """Return the frozen and the trained stages of a configuration; stages after its cut are dropped.
 
         Raises:
-            ConfigError: If more stages are to train than are kept, or ImageNet weights do not exist.
+            ConfigError: If more stages are to train than are kept, stages without weights are to train, or
+                ImageNet weights do not exist.
         """
-        if model.weights == "imagenet" and not self.has_imagenet_weights:
+        if self.is_fixed and (model.trained_stages != 0 or model.weights != "imagenet"):
+            raise ConfigError(
+                f"{self.name} has no weights, so nothing of it trains; set model.trained_stages=0 and leave "
+                "model.weights as it is"
+            )
+        if model.weights == "imagenet" and self.trains_from_scratch:
             raise ConfigError(
                 f"{self.name} has no ImageNet weights; set model.weights=random and model.trained_stages=all"
             )

@@ -57,6 +57,29 @@ def tap_of(config: TrialConfig, backbone: Backbone) -> Tap | None:
     return Tap(plan.frozen[-1], is_pooled)
 
 
+def frozen_parts(config: TrialConfig) -> tuple[TrialConfig, ...]:
+    """Configurations of the frozen inputs of a trial, in the order in which a closed-form head sees them.
+
+    A net has one, its own. A closed-form head sees plain images, without augmentation: its backbone's
+    features first, and then the pooled ones of each further tap of `model.also`.
+
+    >>> from trainables.config.trial_config import decode
+    >>> config = decode({"model.backbone": "vgg16", "classical.name": "lda", "model.also": "vgg16/block4"})
+    >>> [part.model.cut for part in frozen_parts(config)]
+    ['top', 'block4']
+    """
+    if config.classical.name == "none":
+        return (config,)
+    plain = {"augmentation": "none", "average_views": False, "augment_last": None, "repeats": 1}
+    training = config.training.model_copy(update=plain)
+    models = [config.model.model_copy(update={"also": ()})]
+    for tap in config.model.also:
+        backbone, _, cut = tap.rpartition("/")
+        head = config.model.head.model_copy(update={"pooling": "gap"})
+        models.append(models[0].model_copy(update={"backbone": backbone, "cut": cut, "head": head}))
+    return tuple(config.model_copy(update={"model": model, "training": training}) for model in models)
+
+
 def taps_to_share(backbone: Backbone, shapes: dict[str, Shape], *, depths: Iterable[int]) -> tuple[Tap, ...]:
     """Taps that trials of a search may ask for, at every cut level.
 

@@ -1,5 +1,6 @@
 """Measurement of a backbone's compute time on this machine, on a few images, before a search starts."""
 
+import math
 import os
 import resource
 import threading
@@ -72,6 +73,8 @@ def measure_cost(
     """
     channels = backbone.channels or channels
     forward = _forward_cost(backbone, size_px, channels, weights, device, images=images, cache=cache)
+    if backbone.is_fixed:
+        return Cost(forward, None, dict.fromkeys(backbone.levels, math.inf))
     if not backbone.has_imagenet_weights:
         model: dict[str, object] = {"weights": "random", "trained_stages": "all"}
         step = _training_cost(backbone, model, (channels, size_px, size_px), device)

@@ -1,9 +1,12 @@
-"""Cross-validation of a classical model: it is fitted once per fold, so that a trial is a single epoch."""
+"""Cross-validation of a closed-form head: it is fitted once per fold, so that a trial is a single epoch."""
 
+import hashlib
+import math
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -14,16 +17,25 @@ from trainables.common.errors import ConfigError
 from trainables.common.types import Float32Array, IntArray
 from trainables.config.trial_config import TrialConfig
 from trainables.data.training_data import TrainingData
+from trainables.estimators.estimator import Rows
+from trainables.estimators.fitted import FittedEstimator
+from trainables.estimators.modules import EstimatorModule, as_state
+from trainables.estimators.registry import estimator_named
 from trainables.features.batches import Features
 from trainables.features.feature_use import FeatureUse
 from trainables.features.loading import open_features
-from trainables.models.heads import mean_over_folds
+from trainables.models.heads import probabilities
+from trainables.models.registry import backbone_named
+from trainables.models.taps import Tap, frozen_parts, tap_of
 from trainables.runtime.trial_runtime import TrialRuntime
-from trainables.training.folds import FoldData
+from trainables.training.folds import FoldData, NanLossError
+from trainables.training.losses import class_weights, log_loss
 from trainables.training.random_streams import resampled
+from trainables.training.refit import Refitted
 from trainables.validation.cross_validation import EpochReport, Score, TrialSnapshot
 from trainables.validation.epoch_selection import EpochRecord, Judge
-from trainables.validation.sklearn_estimators import ClassicalModel, Rows
+
+_PREDICTED_AT_ONCE: Final = 256  # rows; a kernel or a count of neighbours compares each with every point
 
 
 class Columns:
@@ -49,8 +61,32 @@ class Columns:
         yield self._table[torch.from_numpy(positions)]
 
 
+class SideBySide:
+    """Features of several taps, flattened and side by side.
+
+    Args:
+        parts: Features of each tap, for the same positions.
+    """
+
+    def __init__(self, parts: Sequence[Features]) -> None:
+        self.parts = tuple(parts)
+        self.shape: tuple[int, ...] = (sum(math.prod(part.shape) for part in parts),)
+
+    def for_training(
+        self, positions: IntArray, generators: Sequence[torch.Generator], *, augmented: bool = True
+    ) -> Tensor:
+        """One batch for each model, shape (models, B, D)."""
+        found = [part.for_training(positions, generators, augmented=augmented) for part in self.parts]
+        return torch.cat([one.flatten(2) for one in found], dim=2)
+
+    def for_prediction(self, positions: IntArray) -> Iterator[Tensor]:
+        """Yield the features at positions (n,) in each prediction view, shape (n, D)."""
+        for found in zip(*(part.for_prediction(positions) for part in self.parts), strict=True):
+            yield torch.cat([one.flatten(1) for one in found], dim=1)
+
+
 class ClassicalValidation:
-    """Fits and evaluates one classical model per fold, on a table or on frozen features of plain images.
+    """Fits and evaluates one closed-form head per fold, on a table or on frozen features of plain images.
 
     Of the settings in `training` it uses `class_weight`, `sampling`, `train_fraction` and, for the `mlp`,
     `batch_size`; images are used once, without augmentation.
@@ -64,7 +100,11 @@ class ClassicalValidation:
         metric: Name of the searched metric, a key of the metrics that `score` returns.
         judge: Computes the searched metric of all folds together; None takes the mean of the folds' own.
 
+    Attributes:
+        training_inputs: Features of all rows as heads are fitted on them, shape (rows, D).
+
     Raises:
+        UnknownNameError: If there is no such estimator.
         ConfigError: If the head has a trained convolution (`model.head.pooling=conv`).
         PrefixError: If the frozen stages give features that are not finite.
     """
@@ -83,10 +123,11 @@ class ClassicalValidation:
         metric: str = "auc",
         judge: Judge | None = None,
     ) -> None:
+        self.estimator = estimator_named(config.classical.name)
         if config.model.head.pooling == "conv":
             raise ConfigError(
-                "model.head.pooling=conv trains a convolution, which a classical model cannot; set it to gap "
-                "or flatten"
+                "model.head.pooling=conv trains a convolution, which a closed-form head cannot; set it to "
+                "gap or flatten"
             )
         self.config, self.training_data, self.runtime = config, training_data, runtime
         self.seed = seed
@@ -103,7 +144,13 @@ class ClassicalValidation:
             metric=metric,
             judge=judge,
         )
-        self._models: list[ClassicalModel] = []
+        self._held_out = _for_prediction(features, len(training_data.labels))
+        # Contrast may differ between training and test; where it does not, the features are the same.
+        is_same = config.input.contrast == config.input.contrast_at_test
+        self.training_inputs = (
+            self._held_out if is_same else _for_training(features, len(training_data.labels))
+        )
+        self._key = hashlib.sha1(self.training_inputs.tobytes(), usedforsecurity=False).hexdigest()
         self._best: TrialSnapshot | None = None
 
     @property
@@ -118,52 +165,26 @@ class ClassicalValidation:
 
     @property
     def best(self) -> TrialSnapshot | None:
-        """The out-of-fold predictions; None before the fit. There are no weights to keep."""
+        """Out-of-fold predictions and the arrays of the fitted heads; None before the fit."""
         return self._best
 
     def epoch(self) -> EpochReport:
         """Fit and evaluate all folds.
 
         Raises:
-            ConfigError: If a fold has too few rows or patients for the model.
+            ConfigError: If a fold has too few rows or patients for the estimator.
             NanLossError: If weights or predictions are not finite.
         """
-        data = self._data
-        self._models = [self._fitted(fold) for fold in range(data.count)]
         record = self._new_record()
+        weights = [as_state(self._fitted(fold)) for fold in range(self._data.count)]
         found = [
-            model.predict(_for_prediction(data.features, own))
-            for model, own in zip(self._models, record.held_out, strict=True)
+            predicted(state, self._held_out[own], classes=self._data.classes)
+            for state, own in zip(weights, record.held_out, strict=True)
         ]
-        report = record.add(None, found, lambda fold: [])
+        report = record.add(None, found, lambda fold: [weights[fold]])
         if record.best is not None:
             self._best = replace(record.best, losses=())  # one fit has no curve of losses
         return replace(report, is_last=True)
-
-    def predict(self, rows: IntArray) -> Float32Array:
-        """Mean of the folds' models, on logits; they are fitted first if they are not yet.
-
-        Args:
-            rows: Rows of the patch set that have a part in the task, shape (n,); rows of the sealed test part
-                are allowed.
-
-        Returns:
-            Probabilities, shape (n, classes).
-        """
-        if not self._models:
-            self.epoch()
-        places = np.searchsorted(self.training_data.task_rows, rows)
-        features, _ = _open(self.config, replace(self.training_data, positions=places), self.runtime)
-        inputs = _for_prediction(features, np.arange(len(rows)))
-        by_fold = np.stack([model.predict(inputs) for model in self._models])
-        mean: Float32Array = mean_over_folds(torch.from_numpy(by_fold)).numpy()
-        return mean
-
-    def fitted(self) -> tuple[list[ClassicalModel], Float32Array]:
-        """Return the models of all folds, and the features of the first image, shape (1, D)."""
-        if not self._models:
-            self.epoch()
-        return self._models, _for_prediction(self._data.features, np.arange(1))
 
     def state(self) -> dict[str, Any]:
         """Checkpoint: the result, if there is one."""
@@ -173,16 +194,89 @@ class ClassicalValidation:
         """Continue from a checkpoint."""
         self._best = state["best"]
 
-    def _fitted(self, fold: int) -> ClassicalModel:
+    def refitted(self, seeds: int) -> list[dict[str, Tensor]]:
+        """Arrays of heads that are fitted on all rows, one for each seed; no fold is held out."""
+        everything = np.arange(len(self._data.labels))
+        return [as_state(self._fitted_on(everything, seed=self.seed * 1009 + one)) for one in range(seeds)]
+
+    def _fitted(self, fold: int) -> FittedEstimator:
+        # Seeds as in `Folds`, so that closed-form heads and nets resample alike.
+        positions = self._data.train(fold, share=self.config.training.train_fraction)
+        return self._fitted_on(positions, seed=self.seed * 1009 + fold)
+
+    def _fitted_on(self, positions: IntArray, *, seed: int) -> FittedEstimator:
         training, data = self.config.training, self._data
-        seed = self.seed * 1009 + fold  # as in `Folds`, so that classical models and nets resample alike
         generator = torch.Generator().manual_seed(seed)
-        positions = resampled(
-            data.train(fold, share=training.train_fraction), data.labels, training.sampling, generator
+        positions = resampled(positions, data.labels, training.sampling, generator)
+        labels = data.labels[positions]
+        place = hashlib.sha1(positions.tobytes(), usedforsecurity=False).hexdigest()
+        rows = Rows(
+            inputs=self.training_inputs[positions],
+            labels=labels,
+            groups=data.groups[positions],
+            classes=data.classes,
+            class_weights=class_weights(training.class_weight, labels, data.classes),
+            key=f"{self._key}/{place}",
         )
-        inputs = _flat(data.features.for_training(positions[None], [generator])[0])
-        rows = Rows(inputs, data.labels[positions], data.groups[positions], data.classes)
-        return ClassicalModel(self.config, rows, seed=seed)
+        return fit_estimator(self.config, rows, seed=seed)
+
+
+def fit_estimator(config: TrialConfig, rows: Rows, *, seed: int) -> FittedEstimator:
+    """Fit the closed-form head of a configuration.
+
+    Args:
+        config: The trial.
+        rows: Rows to fit on.
+        seed: Seed of everything that the estimator draws.
+
+    Raises:
+        ConfigError: If there are too few rows or patients to fit it.
+        NanLossError: If its weights became NaN or infinite.
+    """
+    from sklearn.exceptions import ConvergenceWarning  # slow to import, and nets do not need it
+
+    with warnings.catch_warnings(), np.errstate(over="ignore", invalid="ignore"):
+        # Unscaled columns may need more iterations than the limit; the score shows whether that mattered.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        try:
+            fitted = estimator_named(config.classical.name).fit(config, rows, seed)
+        except ValueError as error:
+            if "non-finite" not in str(error):
+                raise
+            raise _not_finite(config) from error
+    if not fitted.is_finite:
+        raise _not_finite(config)
+    return fitted
+
+
+def predicted(state: dict[str, Tensor], inputs: Float32Array, *, classes: int) -> Float32Array:
+    """Map features (n, D) to probabilities (n, classes); 0 for a class that was not among the rows.
+
+    Args:
+        state: Arrays of a fitted head, from `as_state`.
+        inputs: Features, shape (n, D).
+        classes: Number of classes.
+
+    Raises:
+        NanLossError: If a probability is not finite.
+    """
+    module = EstimatorModule(state, classes=classes)
+    at_once = (
+        len(inputs) if module.is_random else _PREDICTED_AT_ONCE
+    )  # a generator draws for all rows in turn
+    with torch.inference_mode():
+        found = [probabilities(module(part)) for part in torch.from_numpy(inputs).split(max(1, at_once))]
+    together: Float32Array = torch.cat(found).to(torch.float32).numpy()
+    if not np.isfinite(together).all():
+        raise NanLossError("the predictions are not finite")
+    return together
+
+
+def _not_finite(config: TrialConfig) -> NanLossError:
+    return NanLossError(
+        f"the weights of classical.name={config.classical.name} became NaN or infinite; scale the features "
+        "with classical.standardize=true, or lower classical.lr"
+    )
 
 
 def _open(
@@ -192,16 +286,87 @@ def _open(
         return Columns(training_data.patch_set.images, training_data.rows), FeatureUse(
             "table columns", None, 1, 0, 0
         )
-    plain = {"augmentation": "none", "average_views": False, "augment_last": None}
-    training = config.training.model_copy(update=plain)
-    return open_features(config.model_copy(update={"training": training}), training_data, runtime)
+    return open_side_by_side(config, training_data, runtime)
 
 
-def _for_prediction(features: Features, positions: IntArray) -> Float32Array:
-    (inputs,) = features.for_prediction(positions)  # one view only: the plain image
+def open_side_by_side(
+    config: TrialConfig, training_data: TrainingData, runtime: TrialRuntime
+) -> tuple[Features, FeatureUse]:
+    """Open the features of all taps of a closed-form head; taps of one backbone share its passes."""
+    parts = frozen_parts(config)
+    runtime = replace(runtime, taps=_with_taps(parts, runtime))
+    opened = [open_features(part, training_data, runtime) for part in parts]
+    if len(opened) == 1:
+        return opened[0]
+    uses = [use for _, use in opened]
+    together = replace(
+        uses[0],
+        views=sum(use.views for use in uses),
+        computed=sum(use.computed for use in uses),
+        read=sum(use.read for use in uses),
+        rebuilt=sum(use.rebuilt for use in uses),
+        fetched=sum(use.fetched for use in uses),
+        computed_seconds=sum(use.computed_seconds for use in uses),
+        note="; ".join(dict.fromkeys(use.note for use in uses if use.note)),
+    )
+    return SideBySide([features for features, _ in opened]), together
+
+
+def _with_taps(parts: Sequence[TrialConfig], runtime: TrialRuntime) -> dict[str, tuple[Tap, ...]]:
+    """Taps to store in each backbone's pass: those of the search, and all that these parts ask for."""
+    taps = {name: list(own) for name, own in runtime.taps.items()}
+    for part in parts:
+        tap = tap_of(part, backbone_named(part.model.backbone))
+        if tap is not None:
+            taps.setdefault(part.model.backbone, []).append(tap)
+    return {name: tuple(dict.fromkeys(own)) for name, own in taps.items()}
+
+
+def _for_prediction(features: Features, rows: int) -> Float32Array:
+    (inputs,) = features.for_prediction(np.arange(rows))  # one view only: the plain image
     return _flat(inputs)
+
+
+def _for_training(features: Features, rows: int) -> Float32Array:
+    return _flat(features.for_training(np.arange(rows)[None], [torch.Generator()])[0])
 
 
 def _flat(inputs: Tensor) -> Float32Array:
     flat: Float32Array = inputs.flatten(1).cpu().numpy()
     return flat
+
+
+def refit_classical(
+    config: TrialConfig,
+    training_data: TrainingData,
+    runtime: TrialRuntime,
+    *,
+    epochs: int,
+    seeds: int,
+    seed: int,
+    losses: Sequence[float] = (),
+) -> Refitted:
+    """Fit a closed-form head on the whole training part; arguments are those of `training.refit.refit`.
+
+    Args:
+        config: The trial.
+        training_data: The training part; its folds are not used.
+        runtime: Store, device and weights.
+        epochs: Not used, since there is one fit.
+        seeds: Number of heads. Heads that draw nothing are the same for every seed.
+        seed: Seed of the trial.
+        losses: Not used.
+
+    Raises:
+        ConfigError: If there are too few rows or patients to fit it.
+        NanLossError: If weights are not finite.
+    """
+    validation = ClassicalValidation(config, training_data, runtime, seed=seed, score=_no_score)
+    states, labels = validation.refitted(seeds), training_data.labels
+    found = predicted(states[0], validation.training_inputs, classes=training_data.classes)
+    weights = class_weights(config.training.class_weight, labels, training_data.classes)
+    return Refitted(states, len(labels), float(log_loss(labels, found, weights)))
+
+
+def _no_score(labels: IntArray, probabilities: Float32Array) -> dict[str, float]:
+    return {}

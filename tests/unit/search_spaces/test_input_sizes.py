@@ -36,7 +36,7 @@ def test_a_side_below_the_smallest_is_refused_at_the_door(bright_patches: PatchS
     training_data = split_in_three(bright_patches)
     for name, backbone in BACKBONES.items():
         settings = {"model.backbone": name, "input.size_px": max(16, backbone.min_size_px - 1)}
-        if not backbone.has_imagenet_weights:
+        if backbone.trains_from_scratch:
             settings |= {"model.weights": "random", "model.trained_stages": "all"}
         if settings["input.size_px"] < backbone.min_size_px:
             with pytest.raises(ConfigError, match=f"{name} needs at least {backbone.min_size_px}"):

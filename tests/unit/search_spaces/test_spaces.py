@@ -73,7 +73,8 @@ def test_a_pinned_setting_is_fixed_and_conditions_follow_it() -> None:
     )
     for _ in range(20):
         trial = study.ask()
-        config = space.configure(trial, context(("vgg16", "resnet50")), fixed_params)
+        facts = context(("vgg16", "resnet50")).model_copy(update={"heads": ()})
+        config = space.configure(trial, facts, fixed_params)
         assert (config.optimizer.name, config.model.cut, config.optimizer.lr) == ("sgd", "top+1", 1e-3)
         assert config.model.head.hidden == (7,)
         assert config.optimizer.momentum is not None

@@ -1,4 +1,4 @@
-"""Classical trials in a run folder: worker, ensembles, the sealed test part, export."""
+"""Closed-form heads in a run folder: worker, ensembles, the sealed test part, refits, export."""
 
 import io
 from collections.abc import Callable
@@ -8,20 +8,21 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from rich.console import Console
 
 from orchestrator import open_run
 from orchestrator.cli.finish import finish_run
+from orchestrator.postprocessing.refit import refit_model
 from orchestrator.postprocessing.test_set import open_test_part
 from orchestrator.reporting.console import Sections
 from orchestrator.tuning.trial_runner import TrialRunner
 from results.ensembles.build import build_ensembles
 from results.errors import ExportError, RunError
 from results.export.bundle import export_bundle
-from results.predictors.classical_members import predict_classical
-from results.predictors.loading import open_model, predict_rows, weights_of
-from results.predictors.selected_model import has_classical_member, resolve_model
+from results.export.onnx_predictor import load_bundle
+from results.predictors.classical_members import fitted_again
+from results.predictors.loading import open_model, predict_rows
+from results.predictors.selected_model import reason_against_export, resolve_model
 from results.run.records import SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
 from results.scores.leaderboard import leaderboard, settings_text
@@ -39,6 +40,14 @@ FOREST: dict[int, dict[str, Any]] = {
 EYE: dict[int, dict[str, Any]] = {
     0: {"classical.name": "knn", "classical.neighbours": 3},
     1: {"model.head.hidden": [8], "training.epochs": 10, "optimizer.lr": 0.01},
+    2: {
+        "classical.name": "logistic",
+        "classical.standardize": True,
+        "classical.c": 0.01,
+        "model.also": "efficientnet_lite0/block3,intensity/top",
+        "input.contrast": 1.5,
+    },
+    3: {"model.backbone": "texture", "classical.name": "lda", "classical.pca": 8},
 }
 MakeSearch = Callable[..., SearchRecord]
 
@@ -51,16 +60,16 @@ def start(patch_set: PatchSet, task_name: str, folder: Path, make_search: MakeSe
         rows, fingerprint=patch_set.fingerprint, task=task.name, folds=3, test_share=0.25, seed=0
     )
     write_split(run.split_file, split)
-    backbone = "table" if patch_set.is_table else "efficientnet_lite0"
+    names = ("table",) if patch_set.is_table else ("efficientnet_lite0", "intensity", "texture")
     context = {
-        "backbones": [backbone],
+        "backbones": names,
         "from_scratch": [],
-        "fine_tunes": {backbone: []},
+        "fine_tunes": dict.fromkeys(names, ()),
         "flattens": {},
         "levels": {},
         "adapts_channels": [],
         "augmentations": [],
-        "sizes_px": {backbone: 32},
+        "sizes_px": dict.fromkeys(names, 32),
         "epochs": 30,
         "images": 36,
     }
@@ -68,7 +77,7 @@ def start(patch_set: PatchSet, task_name: str, folder: Path, make_search: MakeSe
         make_search(
             task=task.name,
             classes=task.classes,
-            backbones=(backbone,),
+            backbones=names,
             fingerprint=patch_set.fingerprint,
             store=str(folder / "store"),
             space_context=context,
@@ -81,7 +90,7 @@ def start(patch_set: PatchSet, task_name: str, folder: Path, make_search: MakeSe
 def run_trial(run: RunFolder, number: int, settings: dict[str, Any], **options: float) -> TrialRecord:
     backbone = run.search().backbones[0]
     size = {} if backbone == "table" else {"input.size_px": 32}
-    config = decode({"model.backbone": backbone, **size, **settings})
+    config = decode({"model.backbone": backbone} | size | settings)
     runner = TrialRunner(run, number, config, {}, gpus=0.0, cpus=1.0, **options)
     while not runner.step().is_end:
         pass
@@ -110,14 +119,14 @@ def mixed_run(bright_patches: PatchSet, tmp_path: Path, make_search: MakeSearch)
     return run
 
 
-def test_a_classical_trial_keeps_predictions_and_no_weights(table_run: RunFolder) -> None:
+def test_a_closed_form_trial_keeps_predictions_and_the_arrays_of_its_heads(table_run: RunFolder) -> None:
     record = table_run.record(1)
     assert record is not None
     assert (record.state, record.epochs, record.best_epoch, record.error) == ("complete", 1, 1, None)
-    assert (record.has_weights, record.is_classical, record.can_predict) == (False, True, True)
+    assert (record.has_weights, record.is_classical, record.can_predict) == (True, True, True)
     assert record.prefix is not None
     assert record.prefix.kind == "table columns"
-    assert not (table_run.trial(1) / "folds").exists()
+    assert len(list((table_run.trial(1) / "folds").iterdir())) == 3
     assert len(table_run.out_of_fold(1).rows) > 400
 
 
@@ -128,7 +137,11 @@ def test_a_classical_trial_that_ends_late_is_whole(table_run: RunFolder) -> None
 
 def test_the_leaderboard_names_the_model_and_its_settings(table_run: RunFolder) -> None:
     by_trial = {row.trial: row.settings for row in leaderboard(table_run)}
-    assert [by_trial[number] for number in (0, 1, 2)] == ["tree depth=4", "svm c=1 scaled", "majority"]
+    assert [by_trial[number] for number in (0, 1, 2)] == [
+        "tree depth=4",
+        "svm c=1 gamma=1 scaled",
+        "majority",
+    ]
 
 
 def test_on_images_the_backbone_is_named_too() -> None:
@@ -140,10 +153,10 @@ def test_ensembles_take_classical_members(table_run: RunFolder) -> None:
     found = build_ensembles(table_run, methods=("average",), seed=0)
     assert {one.method: one.trials for one in found} == {"best_single": (1,), "average": (1, 0)}
     assert found[1].nested.auc > 0.95
-    assert has_classical_member(table_run, (0,))
+    assert "columns of a table" in reason_against_export(table_run, (0,))
 
 
-def test_the_sealed_test_part_is_scored_by_models_fitted_again(table_run: RunFolder) -> None:
+def test_the_sealed_test_part_is_scored_by_the_kept_heads(table_run: RunFolder) -> None:
     build_ensembles(table_run, methods=("average",), seed=0)
     found = open_test_part(table_run, ensemble="average", trial=None, by="test")
     assert found.images == 569 - len(table_run.out_of_fold(1).rows)
@@ -152,7 +165,15 @@ def test_the_sealed_test_part_is_scored_by_models_fitted_again(table_run: RunFol
     assert alone.trials == (0,)
 
 
+def test_a_run_that_kept_no_arrays_is_fitted_again(table_run: RunFolder) -> None:
+    rows = table_run.out_of_fold(1).rows[:9]
+    kept = predict_rows(table_run, rows, trial=1)
+    table_run.discard_weights(1)
+    np.testing.assert_array_equal(predict_rows(table_run, rows, trial=1), kept)
+
+
 def test_models_that_were_fitted_on_other_numbers_are_noticed(table_run: RunFolder) -> None:
+    table_run.discard_weights(0)
     kept = table_run.out_of_fold(0)
     table_run.write_out_of_fold(0, replace(kept, probabilities=1 - kept.probabilities))
     with pytest.raises(ExportError, match="trial 0, fitted again, does not predict what it predicted"):
@@ -163,6 +184,8 @@ def test_a_model_is_fitted_again_with_the_seed_of_its_record(table_run: RunFolde
     record = run_trial(table_run, 5, {"classical.name": "stratified"})
     rows = table_run.out_of_fold(5).rows[:5]
     assert predict_rows(table_run, rows, trial=5).shape == (5, 2)
+    table_run.discard_weights(5)
+    record = record.model_copy(update={"has_weights": False})
     table_run.write_record(record.model_copy(update={"seed": record.seed + 1}))
     with pytest.raises(ExportError, match="trial 5, fitted again, does not predict what it predicted"):
         predict_rows(table_run, rows, trial=5)
@@ -171,47 +194,63 @@ def test_a_model_is_fitted_again_with_the_seed_of_its_record(table_run: RunFolde
 def test_a_model_without_a_record_cannot_be_fitted_again(table_run: RunFolder) -> None:
     config = decode({"model.backbone": "table", "classical.name": "tree"})
     with pytest.raises(RunError, match=r"trial 9 of .* has no record; was its folder removed"):
-        predict_classical(table_run, 9, config, table_run.out_of_fold(0).rows, weights=None)
+        fitted_again(table_run, 9, config, weights={"table": None})
 
 
-def test_a_classical_model_is_not_exported_and_the_error_says_what_to_do(
+def test_a_model_of_columns_is_not_exported_and_the_error_says_what_to_do(
     table_run: RunFolder, tmp_path: Path
 ) -> None:
-    with pytest.raises(
-        ExportError, match=r"no ONNX form here: trial 1 \(svm\). Score it with orchestrate evaluate"
-    ):
+    with pytest.raises(ExportError, match=r"trial 1 takes the columns of a table, .* orchestrate evaluate"):
         export_bundle(table_run, tmp_path / "bundle", trial=1)
     assert not (tmp_path / "bundle").exists()
 
 
-def test_a_search_that_ends_in_classical_models_finishes_without_a_bundle(
+def test_guesses_at_random_are_not_exported(mixed_run: RunFolder, tmp_path: Path) -> None:
+    run_trial(mixed_run, 7, {"classical.name": "stratified"})
+    with pytest.raises(ExportError, match=r"guesses at random, .*: trial 7 \(stratified\)"):
+        export_bundle(mixed_run, tmp_path / "bundle", trial=7)
+
+
+def test_a_refit_is_one_fit_on_all_rows(mixed_run: RunFolder) -> None:
+    (member,) = refit_model(mixed_run, ensemble="best", trial=2, seeds=1)[1]
+    assert (member.record.epochs, member.record.images) == (1, len(mixed_run.out_of_fold(2).rows))
+    rows = mixed_run.out_of_fold(2).rows[:6]
+    found = predict_rows(mixed_run, rows, trial=2, refit=True)
+    assert found.shape == (6, 2)
+    assert np.abs(found - predict_rows(mixed_run, rows, trial=2)).max() > 1e-6
+
+
+def test_a_search_on_a_table_finishes_without_a_bundle(
     table_run: RunFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
     said = io.StringIO()
     finish_run(open_run(table_run), Console(file=said, width=200), Sections("table"))
-    assert "not exported: classical models" in said.getvalue()
+    assert "not exported: a bundle takes images" in said.getvalue()
     assert "next: orchestrate evaluate" in said.getvalue()
-    assert "svm c=1 scaled" in capsys.readouterr().out
+    assert "svm c=1 gamma=1 scaled" in capsys.readouterr().out
     assert not (table_run.path / "bundle").exists()
 
 
-def test_nets_and_classical_models_are_combined_as_their_rule_says(mixed_run: RunFolder) -> None:
-    build_ensembles(mixed_run, methods=("average",), seed=0)
+def test_nets_and_closed_form_heads_are_one_file(mixed_run: RunFolder, tmp_path: Path) -> None:
+    build_ensembles(mixed_run, methods=("average",), seed=0, max_members=4)
     chosen = resolve_model(mixed_run, ensemble="average")
-    assert set(chosen.trials) == {0, 1}
-    rows = mixed_run.out_of_fold(0).rows[:9]
-    net, neighbours = open_model(mixed_run, trial=1), mixed_run.record(0)
-    assert neighbours is not None
-    with torch.inference_mode():
-        by_net = np.concatenate(
-            [net.module.members(**batch.tensors())[0].numpy() for batch in net.inputs(rows).batches()]
-        )
-    config = decode(neighbours.config)
-    by_neighbours = predict_classical(
-        mixed_run, 0, config, rows, weights=weights_of(config, mixed_run.search())
-    )
-    assert chosen.calibration is not None
-    expected = chosen.calibration.apply((by_net + by_neighbours) / 2)[:, 1]
-    found = predict_rows(mixed_run, rows, ensemble="average")
-    np.testing.assert_allclose(found[:, 1], expected, atol=1e-5)
-    np.testing.assert_allclose(found.sum(axis=1), 1.0, atol=1e-6)
+    assert set(chosen.trials) == {0, 1, 2, 3}
+    report = export_bundle(mixed_run, tmp_path / "bundle", ensemble="average", held_out_limit=12)
+    assert report.manifest.parity.onnx_difference < 1e-5
+    assert report.manifest.parity.out_of_fold_difference is not None
+    assert report.manifest.parity.out_of_fold_difference < 5e-3
+    rows = mixed_run.out_of_fold(0).rows[:5]
+    images = mixed_run.patch_set().images[rows]
+    found = load_bundle(tmp_path / "bundle").predict(list(images))
+    np.testing.assert_allclose(found, predict_rows(mixed_run, rows, ensemble="average"), atol=1e-5)
+
+
+def test_levels_of_one_backbone_share_its_passes(mixed_run: RunFolder) -> None:
+    opened = open_model(mixed_run, trial=2)
+    assert len(opened.module.members.backbone_modules) == 2  # EfficientNet-Lite0 and intensity
+    assert [len(route) for route in opened.module.members.routes] == [3]
+    record = mixed_run.record(2)
+    assert record is not None
+    assert record.prefix is not None
+    # Contrast differs from that of the other trials: one pass of each backbone, not one of each level.
+    assert record.prefix.computed == 2

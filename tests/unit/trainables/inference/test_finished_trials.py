@@ -80,7 +80,7 @@ def test_trials_of_one_backbone_and_transform_share_a_trunk_and_predict_as_if_al
     trials, raw = [*lite0, scratch()], raw_pixels()
     shared = SharedBackbones(trials, GREY, classes=2)
     assert len(shared.backbone_modules) == 2
-    assert [backbone_module for backbone_module, _ in shared.routes] == [0, 0, 0, 1]
+    assert [backbone_module for ((backbone_module, _),) in shared.routes] == [0, 0, 0, 1]
     with torch.inference_mode():
         alone = torch.stack([TrialModule(trial, GREY, classes=2)(raw) for trial in trials])
         torch.testing.assert_close(shared(raw), alone, atol=1e-6, rtol=0)

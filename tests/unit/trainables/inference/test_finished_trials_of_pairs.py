@@ -131,7 +131,7 @@ def test_a_type_trial_of_another_number_of_folds_tells_its_mean(training_data, r
         module = TrialModule(dataclasses.replace(trial, type_trial=more), IMAGE, classes=2)
         shared = module.shared
         features = shared.backbone_modules[0](raw, baseline)
-        told = shared.models[1](features[shared.routes[1][1]], types_of_three.expand(2, -1))
+        told = shared.models[1](features[shared.routes[1][0][1]], types_of_three.expand(2, -1))
         torch.testing.assert_close(module.by_fold(raw, baseline), told, atol=1e-6, rtol=0)
         only_first = TrialModule(dataclasses.replace(trial, type_trial=first), IMAGE, classes=2)
         assert not torch.equal(only_first(raw, baseline), module(raw, baseline))

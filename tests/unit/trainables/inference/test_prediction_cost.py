@@ -5,9 +5,12 @@ import pytest
 import torch
 
 from trainables.config.trial_config import decode
+from trainables.estimators.estimator import Rows
+from trainables.estimators.modules import as_state
 from trainables.inference.finished_trials import FinishedTrial, ImageFormat
-from trainables.inference.prediction_cost import classical_cost, net_cost
+from trainables.inference.prediction_cost import net_cost, table_cost
 from trainables.training.assembly import assemble_part
+from trainables.validation.classical import fit_estimator
 
 IMAGE = ImageFormat((64, 64), 255.0)
 
@@ -26,17 +29,6 @@ def trial(folds=2, **settings):
     )
     part = assemble_part(config, (1, 64, 64), weights=None, image_channels=1, classes=2)
     return FinishedTrial(config, [part.kept_state() for _ in range(folds)], None)
-
-
-class Slow:
-    """A model whose prediction takes a known time of this thread, and whose pickle is of known size."""
-
-    def __init__(self, steps):
-        self.steps, self.weights = steps, np.zeros(1000)
-
-    def predict(self, inputs):
-        for _ in range(self.steps):
-            np.sort(np.arange(20_000)[::-1])
 
 
 def test_more_fold_models_and_more_views_cost_more():
@@ -68,11 +60,26 @@ def test_the_number_of_threads_is_put_back():
     torch.set_num_threads(before)
 
 
-def test_a_classical_model_costs_its_estimators_and_its_stages():
-    config = decode({"model.backbone": "table", "classical.name": "logistic"})
-    inputs = np.zeros((1, 3), np.float32)
-    one = classical_cost(config, None, None, [Slow(4)], inputs)
-    three = classical_cost(config, None, None, [Slow(4)] * 3, inputs)
-    assert three.ms_per_image > 2 * one.ms_per_image > 0
-    assert three.megabytes == pytest.approx(3 * one.megabytes)
-    assert 0.008 < one.megabytes < 0.009
+def logistic_head(columns: int) -> dict[str, torch.Tensor]:
+    random = np.random.default_rng(0)
+    rows = Rows(
+        inputs=random.normal(size=(40, columns)).astype(np.float32),
+        labels=np.arange(40) % 2,
+        groups=np.arange(40).astype(str),
+        classes=2,
+        class_weights=None,
+        key="rows",
+    )
+    config = decode({"model.backbone": "table", "classical.name": "knn"})
+    return as_state(fit_estimator(config, rows, seed=0))
+
+
+def test_heads_on_a_table_cost_as_much_as_there_are_of_them() -> None:
+    head = logistic_head(50)
+    one = table_cost([head], columns=50, classes=2)
+    eight = table_cost(
+        [{name: value.clone() for name, value in head.items()} for _ in range(8)], columns=50, classes=2
+    )
+    assert eight.ms_per_image > 2 * one.ms_per_image > 0
+    assert eight.megabytes == pytest.approx(8 * one.megabytes)
+    assert one.megabytes >= 40 * 50 * 4 / 1e6

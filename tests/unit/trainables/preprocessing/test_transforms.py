@@ -106,7 +106,7 @@ GREYS = torch.tensor([[[0, 51], [102, 255]]], dtype=torch.int32)
 def scaled(backbone: str = "resnet50", **settings: object) -> torch.Tensor:
     """2x2 grey levels after the transform, without the resize; shape (channels, 2, 2)."""
     chosen = backbone_named(backbone)
-    from_scratch = {} if chosen.has_imagenet_weights else SCRATCH
+    from_scratch = SCRATCH if chosen.trains_from_scratch else {}
     config = decode({"model.backbone": backbone, **from_scratch, **settings})
     found = transform_spec(config, chosen, (2, 2), 255.0, is_test=False)
     return PixelTransform(dataclasses.replace(found, size_px=2))(GREYS)[0]

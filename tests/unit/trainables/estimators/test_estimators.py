@@ -1,0 +1,240 @@
+"""Closed-form heads against scikit-learn, column by column and strength by strength."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.covariance import ledoit_wolf_shrinkage
+from sklearn.decomposition import PCA
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.linear_model import LogisticRegression, RidgeClassifier
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC, LinearSVC
+
+from trainables.common.errors import ConfigError, UnknownNameError
+from trainables.config.trial_config import decode
+from trainables.estimators import logistic_path
+from trainables.estimators.estimator import Rows
+from trainables.estimators.kinds.lda import ledoit_wolf
+from trainables.estimators.modules import EstimatorModule, as_state
+from trainables.estimators.preparation import decompose
+from trainables.estimators.registry import ESTIMATORS, estimator_named
+from trainables.estimators.remembered import MEMORY, Memory
+from trainables.estimators.sigmoids import inner_folds
+from trainables.models.heads import probabilities
+
+STRENGTHS = (1e-4, 3e-3, 0.1, 1.0, 30.0)
+Matrix = NDArray[np.float64]
+
+
+def rows_of(
+    *, rows: int = 60, columns: int = 200, classes: int = 2, key: str = "", weights: tuple[float, ...] = ()
+) -> tuple[Rows, Matrix]:
+    """Rows to fit on, and others to predict."""
+    random = np.random.default_rng(1)
+    labels = np.arange(rows) % classes
+    shift = 0.4 * random.normal(size=(classes, columns))
+    scale = random.uniform(0.1, 5.0, size=columns)
+    inputs = ((random.normal(size=(rows, columns)) + shift[labels]) * scale + 3).astype(np.float32)
+    others = ((random.normal(size=(25, columns)) + 0.2) * scale + 3).astype(np.float32)
+    by_class = np.array(weights or (1.0,) * classes)
+    groups = (np.arange(rows) // 2).astype(np.str_)
+    return Rows(inputs, labels, groups, classes, by_class, key=key), others.astype(np.float64)
+
+
+def found(name: str, rows: Rows, others: Matrix, **settings: Any) -> Matrix:
+    own = {f"classical.{setting}": value for setting, value in settings.items()}
+    config = decode({"model.backbone": "vgg16", "classical.name": name, "classical.standardize": True} | own)
+    module = EstimatorModule(as_state(ESTIMATORS[name].fit(config, rows, 0)), classes=rows.classes)
+    with torch.inference_mode():
+        return np.asarray(probabilities(module(torch.from_numpy(others))).numpy())
+
+
+def expected(estimator: Any, rows: Rows, others: Matrix, *, pca: int = 0) -> Matrix:
+    steps = [StandardScaler(), *([PCA(pca, svd_solver="full")] if pca else []), estimator]
+    pipeline = make_pipeline(*steps)
+    named = (
+        {f"{pipeline.steps[-1][0]}__sample_weight": rows.weights} if (rows.class_weights != 1).any() else {}
+    )
+    pipeline.fit(rows.inputs.astype(np.float64), rows.labels, **named)
+    return np.asarray(pipeline.predict_proba(others))
+
+
+@pytest.mark.parametrize("columns", [12, 200], ids=["few columns", "more columns than rows"])
+@pytest.mark.parametrize("classes", [2, 3])
+def test_the_path_is_the_single_fits(columns: int, classes: int) -> None:
+    rows, others = rows_of(columns=columns, classes=classes, weights=(1.0, 2.0, 1.5)[:classes])
+    for c in STRENGTHS:
+        alone = LogisticRegression(C=c, tol=1e-10, max_iter=20_000)
+        np.testing.assert_allclose(
+            found("logistic", rows, others, c=c), expected(alone, rows, others), atol=2e-4, err_msg=f"c={c}"
+        )
+
+
+def test_a_strength_gives_the_same_whatever_was_asked_before() -> None:
+    MEMORY.forget()
+    rows, others = rows_of(key="rows")
+    first = {c: found("logistic", rows, others, c=c) for c in STRENGTHS}
+    MEMORY.forget()
+    for c in reversed(STRENGTHS):
+        np.testing.assert_array_equal(found("logistic", rows, others, c=c), first[c])
+
+
+def test_another_strength_on_the_same_rows_solves_one_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    MEMORY.forget()
+    rows, others = rows_of(key="path")
+    solved, original = [], logistic_path._solved
+
+    def spy(c: float, *others: Any) -> Any:
+        solved.append(c)
+        return original(c, *others)
+
+    monkeypatch.setattr(logistic_path, "_solved", spy)
+    found("logistic", rows, others, c=5.0)
+    assert solved == [1e-4, 1e-3, 1e-2, 0.1, 1.0, 5.0]
+    solved.clear()
+    found("logistic", rows, others, c=0.5)
+    assert solved == [0.5]
+
+
+@pytest.mark.parametrize("pca", [4, 16])
+def test_components_are_those_of_scikit_learn(pca: int) -> None:
+    rows, others = rows_of()
+    alone = LogisticRegression(C=0.1, tol=1e-10, max_iter=20_000)
+    np.testing.assert_allclose(
+        found("logistic", rows, others, c=0.1, pca=pca), expected(alone, rows, others, pca=pca), atol=1e-4
+    )
+
+
+def test_more_components_than_rows_are_as_many_as_the_rows_have() -> None:
+    rows, others = rows_of(rows=20)
+    np.testing.assert_allclose(
+        found("logistic", rows, others, pca=128), found("logistic", rows, others, pca=0), atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("columns", [12, 200])
+@pytest.mark.parametrize("classes", [2, 3])
+def test_ridge_and_linear_machines_agree_with_scikit_learn_on_all_columns(columns: int, classes: int) -> None:
+    rows, others = rows_of(columns=columns, classes=classes)
+    config = decode({"model.backbone": "vgg16", "classical.name": "ridge"}).classical
+    pairs = {"ridge": RidgeClassifier(alpha=10.0)}
+    if columns < len(rows.labels):
+        pairs["linear_svm"] = LinearSVC(C=0.1, random_state=0, max_iter=2000)
+    for name, alone in pairs.items():
+        cut = inner_folds(config, rows, 0)
+        calibrated = CalibratedClassifierCV(alone, method="sigmoid", cv=cut, ensemble=False)
+        np.testing.assert_allclose(
+            found(name, rows, others, c=0.1), expected(calibrated, rows, others), atol=1e-5, err_msg=name
+        )
+
+
+@pytest.mark.parametrize("shrinkage", [0.05, 0.5, 1.0])
+@pytest.mark.parametrize("columns", [12, 200])
+def test_discriminants_agree_with_scikit_learn(columns: int, shrinkage: float) -> None:
+    rows, others = rows_of(columns=columns, classes=3)
+    alone = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=shrinkage)
+    np.testing.assert_allclose(
+        found("lda", rows, others, shrinkage=shrinkage), expected(alone, rows, others), atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("columns", [12, 200])
+def test_the_shrinkage_is_scikit_learns_in_any_coordinates(columns: int) -> None:
+    rows, _ = rows_of(columns=columns)
+    inputs = rows.inputs.astype(np.float64)
+    centred = inputs - inputs.mean(axis=0)
+    wanted = ledoit_wolf_shrinkage(centred, assume_centered=True)
+    axes = decompose(rows, standardize=False).coordinates
+    assert ledoit_wolf(centred, columns) == pytest.approx(wanted, rel=1e-9)
+    assert ledoit_wolf(axes, columns) == pytest.approx(wanted, rel=1e-6)
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+def test_machines_with_a_kernel_agree_with_scikit_learn(classes: int) -> None:
+    rows, others = rows_of(columns=40, classes=classes)
+    config = decode({"model.backbone": "vgg16", "classical.name": "svm"}).classical
+    calibrated = CalibratedClassifierCV(
+        SVC(C=2.0, gamma=0.5 / 40), method="sigmoid", cv=inner_folds(config, rows, 0), ensemble=False
+    )
+    np.testing.assert_allclose(
+        found("svm", rows, others, c=2.0, gamma=0.5), expected(calibrated, rows, others), atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("exponent", [1, 2])
+def test_neighbours_agree_with_scikit_learn(exponent: int) -> None:
+    rows, others = rows_of(classes=3)
+    alone = expected(KNeighborsClassifier(7, p=exponent), rows, others)
+    counted = (60 * alone + 1) / 63
+    np.testing.assert_allclose(
+        found("knn", rows, others, neighbours=7, minkowski_p=exponent), counted, atol=1e-9
+    )
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_boosting_agrees_with_scikit_learn(classes: int) -> None:
+    rows, others = rows_of(rows=90, columns=10, classes=classes)
+    alone = HistGradientBoostingClassifier(
+        learning_rate=0.1,
+        max_iter=15,
+        max_depth=3,
+        l2_regularization=0.01,
+        early_stopping=False,
+        random_state=0,
+    )
+    np.testing.assert_allclose(
+        found("boosting", rows, others, trees=15, depth=3), expected(alone, rows, others), atol=1e-9
+    )
+
+
+def test_a_kernel_as_wide_as_the_data_is_nearly_a_linear_head() -> None:
+    rows, others = rows_of(columns=5)
+    wide = found("kernel_logistic", rows, others, gamma=1e-3, c=1000.0)
+    linear = found("logistic", rows, others, c=1000.0 * 2e-3 / 5)
+    np.testing.assert_allclose(wide, linear, atol=0.01)
+
+
+def test_some_rows_stand_for_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, others = rows_of(rows=200, columns=5)
+    exact = found("kernel_logistic", rows, others)
+    monkeypatch.setattr("trainables.estimators.kinds.kernel_logistic.MOST_POINTS", 80)
+    fewer = found("kernel_logistic", rows, others)
+    assert not np.array_equal(exact, fewer)
+    np.testing.assert_allclose(fewer, exact, atol=0.1)
+
+
+def test_an_unknown_head_is_answered_with_the_nearest() -> None:
+    with pytest.raises(UnknownNameError, match=r"classical\.name 'logistik'; did you mean 'logistic'"):
+        estimator_named("logistik")
+
+
+def test_weights_of_something_else_are_refused() -> None:
+    with pytest.raises(ConfigError, match="weights of a closed-form head hold one rule"):
+        EstimatorModule({"head.weight": torch.zeros(1)}, classes=2)
+
+
+def test_a_constant_column_is_no_reason_for_infinite_features() -> None:
+    rows, others = rows_of(columns=12)
+    rows.inputs[:, 3] = 7.5
+    assert np.isfinite(found("logistic", rows, others)).all()
+
+
+def test_what_was_used_least_recently_is_forgotten_first() -> None:
+    memory, made = Memory(most_bytes=250), []
+
+    def recall(name: str, size: int = 100) -> None:
+        memory.recall((name,), lambda: made.append(name) or np.zeros(size, dtype=np.uint8))
+
+    for name in ("a", "b", "a", "c", "a", "b"):
+        recall(name)
+    assert made == ["a", "b", "c", "b"]
+    recall("too large", 300)
+    recall("too large", 300)
+    assert made[-2:] == ["too large", "too large"]

@@ -1,0 +1,68 @@
+"""An estimator of the registry, and the rows that it is fitted on."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainables.common.types import Float32Array, Float64Array, IntArray
+from trainables.config.trial_config import TrialConfig
+from trainables.estimators.fitted import FittedEstimator
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows that an estimator is fitted on; a row that was drawn twice is there twice.
+
+    Attributes:
+        inputs: Features, float32, shape (rows, D).
+        labels: Class indices, shape (rows,).
+        groups: Patient of each row, shape (rows,).
+        classes: Number of classes; some may have no row.
+        class_weights: Weight of each class in the loss, shape (classes,).
+        key: Name of exactly these inputs, under which work on them is remembered for later fits in this
+            process; empty remembers nothing.
+    """
+
+    inputs: Float32Array
+    labels: IntArray
+    groups: NDArray[np.str_]
+    classes: int
+    class_weights: Float64Array
+    key: str = ""
+
+    @property
+    def weights(self) -> Float64Array:
+        """Weight of each row, shape (rows,)."""
+        weights: Float64Array = self.class_weights[self.labels]
+        return weights
+
+    @property
+    def present(self) -> IntArray:
+        """Classes that have rows, ascending."""
+        return np.unique(self.labels)
+
+
+Fit = Callable[[TrialConfig, Rows, int], FittedEstimator]
+
+
+@dataclass(frozen=True, slots=True)
+class Estimator:
+    """An estimator of the registry.
+
+    Attributes:
+        name: Name that the user types, `classical.name`.
+        about: Description in a few words.
+        fit: Fits it on rows with the settings of a trial and a seed.
+        settings: Settings in `classical` that it uses, besides `standardize` and `pca`.
+        weighs_classes: True if it follows `training.class_weight`.
+        is_random: True if it guesses at random, so that its predictions are no function of the image.
+    """
+
+    name: str
+    about: str
+    fit: Fit
+    settings: tuple[str, ...] = ()
+    weighs_classes: bool = True
+    is_random: bool = False

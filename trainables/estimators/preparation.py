@@ -1,0 +1,167 @@
+"""Standardisation, principal components, and the space of the rows, computed once for the rows of a fold.
+
+Rows with more columns than there are rows span a space of at most as many dimensions as rows. A penalty on
+the length of the coefficients keeps them within that space, so a linear head that is fitted on the rows'
+coordinates there is the same head: exact, and of the cost of the rows, not of the columns. The decomposition
+is shared by all strengths and all linear heads.
+
+Source:
+    Hastie and Tibshirani (2004), "Efficient quadratic regularization for expression arrays", Biostatistics 5.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from trainables.common.types import Float64Array, IntArray
+from trainables.config.trial_config import ClassicalConfig
+from trainables.estimators.estimator import Rows
+from trainables.estimators.fitted import Affine, Projection
+from trainables.estimators.remembered import MEMORY
+
+_SMALLEST_VARIANCE: Final = 1e-12  # of a direction, as a share of the largest; less is rounding
+_SMALLEST_SCALE: Final = (
+    1e-9  # of a column, as a share of its largest value; a constant column stays as it is
+)
+_COLUMNS_AT_ONCE: Final = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Decomposition:
+    """Rows in the coordinates of their principal axes, the largest variance first.
+
+    Attributes:
+        centre: Mean of the columns, shape (D,).
+        scale: Deviation of the columns, or ones, shape (D,).
+        coordinates: Rows in the axes, shape (rows, r).
+        lengths: Singular value of each axis, descending, shape (r,).
+    """
+
+    centre: Float64Array
+    scale: Float64Array
+    coordinates: Float64Array
+    lengths: Float64Array
+
+    def first(self, count: int) -> "Decomposition":
+        """Keep the first axes, as many as there are."""
+        return Decomposition(self.centre, self.scale, self.coordinates[:, :count], self.lengths[:count])
+
+
+def scaling_of(rows: Rows, *, standardize: bool) -> tuple[Float64Array, Float64Array]:
+    """Centre and scale of the columns, shape (D,) each; the scale is one without standardisation.
+
+    A column whose deviation is mere rounding has the scale one, as in scikit-learn's `StandardScaler`.
+    """
+    inputs = rows.inputs
+    centre: Float64Array = inputs.mean(axis=0, dtype=np.float64)
+    if not standardize:
+        return centre, np.ones(inputs.shape[1])
+    scale = np.concatenate(
+        [inputs[:, part].std(axis=0, dtype=np.float64) for part in _column_slices(inputs.shape[1])]
+    )
+    largest = np.abs(inputs).max(axis=0)
+    return centre, np.where(scale > _SMALLEST_SCALE * largest, scale, 1.0)
+
+
+def _column_slices(columns: int) -> list[slice]:
+    # The deviation of all columns at once would need a second copy of the rows, in double precision.
+    return [slice(start, start + _COLUMNS_AT_ONCE) for start in range(0, columns, _COLUMNS_AT_ONCE)]
+
+
+def decompose(rows: Rows, *, standardize: bool) -> Decomposition:
+    """Return the rows in their principal axes; remembered for rows with a key."""
+    if not rows.key:
+        return _decomposed(rows, standardize=standardize)
+    return MEMORY.recall(("axes", rows.key, standardize), lambda: _decomposed(rows, standardize=standardize))
+
+
+def _decomposed(rows: Rows, *, standardize: bool) -> Decomposition:
+    centre, scale = scaling_of(rows, standardize=standardize)
+    prepared = (rows.inputs - centre) / scale
+    if prepared.shape[1] <= prepared.shape[0]:
+        values, axes = np.linalg.eigh(prepared.T @ prepared)
+        kept = _worth_keeping(values)
+        return Decomposition(centre, scale, prepared @ axes[:, kept], np.sqrt(values[kept]))
+    values, left = np.linalg.eigh(prepared @ prepared.T)
+    kept = _worth_keeping(values)
+    lengths = np.sqrt(values[kept])
+    return Decomposition(centre, scale, left[:, kept] * lengths, lengths)
+
+
+def _worth_keeping(values: Float64Array) -> IntArray:
+    """Places of the eigenvalues that are more than rounding, the largest first."""
+    order = np.argsort(values)[::-1]
+    return order[values[order] > _SMALLEST_VARIANCE * max(values.max(), np.finfo(np.float64).tiny)]
+
+
+@dataclass(frozen=True, slots=True)
+class LinearSpace:
+    """Coordinates in which a linear head is fitted, and the way back to the columns.
+
+    Attributes:
+        coordinates: Shape (rows, r).
+        columns: Number of columns that the coordinates stand for: the components, or all columns.
+        axes: Decomposition behind the coordinates; None where they are the columns themselves.
+        centre: Mean of the columns, or zeros, shape (D,).
+        scale: Deviation of the columns, or ones, shape (D,).
+    """
+
+    coordinates: Float64Array
+    columns: int
+    axes: Decomposition | None
+    centre: Float64Array
+    scale: Float64Array
+
+    def affine(self, rows: Rows, coefficients: Float64Array, intercept: Float64Array) -> Affine:
+        """Return the head on the columns.
+
+        Args:
+            rows: The rows that the space was made of.
+            coefficients: Coefficients of the coordinates, shape (r, K).
+            intercept: Shape (K,).
+        """
+        if self.axes is not None:
+            # The axes are combinations of the rows, so that no array of columns and axes is needed.
+            weights = self.axes.coordinates @ (coefficients / self.axes.lengths[:, None] ** 2)
+            coefficients = ((rows.inputs - self.centre) / self.scale).T @ weights
+        return Affine(
+            self.centre, coefficients / self.scale[:, None], np.asarray(intercept, dtype=np.float64)
+        )
+
+
+def linear_space(config: ClassicalConfig, rows: Rows) -> LinearSpace:
+    """Return the coordinates for a linear head: the columns, their principal components, or the row space.
+
+    Few columns stay as they are. Of many, all coordinates in the space of the rows are exact; `pca` keeps the
+    first of them.
+    """
+    columns = rows.inputs.shape[1]
+    if not config.pca and columns <= len(rows.labels):
+        centre, scale = (
+            scaling_of(rows, standardize=True)
+            if config.standardize
+            else (np.zeros(columns), np.ones(columns))
+        )
+        return LinearSpace((rows.inputs - centre) / scale, columns, None, centre, scale)
+    axes = decompose(rows, standardize=config.standardize)
+    if config.pca:
+        axes = axes.first(config.pca)
+        columns = axes.coordinates.shape[1]
+    return LinearSpace(axes.coordinates, columns, axes, axes.centre, axes.scale)
+
+
+def prepared_inputs(config: ClassicalConfig, rows: Rows) -> tuple[Float64Array, Projection | None]:
+    """Return rows as a head that is not linear takes them, and how others are prepared in the same way.
+
+    Returns:
+        Prepared rows, shape (rows, d), and the preparation; None where the features stay as they are.
+    """
+    if not config.pca:
+        if not config.standardize:
+            return rows.inputs.astype(np.float64), None
+        projection = Projection(*scaling_of(rows, standardize=True))
+        return (rows.inputs - projection.centre) / projection.scale, projection
+    axes = decompose(rows, standardize=config.standardize).first(config.pca)
+    basis = ((rows.inputs - axes.centre) / axes.scale).T @ (axes.coordinates / axes.lengths**2)
+    return axes.coordinates, Projection(axes.centre, axes.scale, basis)
