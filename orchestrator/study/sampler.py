@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from results.scores.ranking import Direction
-
 if TYPE_CHECKING:  # names of samplers are listed without Optuna
     from optuna.distributions import BaseDistribution
     from optuna.samplers import BaseSampler
+
+    from results.scores.ranking import Direction
 
 STARTUP_TRIALS: Final = 8  # trials that are drawn at random before a sampler has learned anything
 
@@ -30,7 +30,7 @@ class SamplingFacts:
 
     seed: int
     trials: int
-    directions: tuple[Direction, ...]
+    directions: "tuple[Direction, ...]"
     epochs: int
     settings: Callable[[], Mapping[str, "BaseDistribution"]]
     startup_trials: int = STARTUP_TRIALS

@@ -151,7 +151,7 @@ def test_the_plan_of_every_pruner_ends_and_none_takes_more_epochs_than_no_pruner
 ) -> None:
     random = np.random.default_rng(0)
     pruner, point = pruners()[name], make_point(patience=None)
-    epochs = [draw_epochs(point, 10, pruner, random) for _ in range(300)]
+    epochs = [draw_epochs(point, 10, pruner, random) for _ in range(3000)]  # few outlive five medians
     assert min(epochs) >= (5 if name != "none" else 30)
     assert max(epochs) == 30
     assert all(own == 30 or pruner.decides_at(own, 30) for own in epochs)

@@ -11,9 +11,10 @@ from results.scores.fold_scores import mean_over_folds, objective_value
 from results.scores.influence import influences
 from results.scores.metric import Metric
 from results.scores.metric_interval import metric_interval
-from results.scores.metrics import metric_named
+from results.scores.metrics import metric_named, register_metric
 from results.scores.ranking import Objectives
 from trainables.common.errors import DataError
+from trainables.common.registered import forget
 
 RESAMPLES = 400
 
@@ -89,11 +90,12 @@ def test_an_interval_lies_around_its_estimate_within_the_range(name):
         assert found.high > found.low
 
 
-def test_a_metric_of_the_user_has_an_interval_too(monkeypatch):
+def test_a_metric_of_the_user_has_an_interval_too(request):
     def misses(matrices):
         return 1.0 - matrices[..., 1, 1] / np.maximum(matrices[..., 1, :].sum(axis=-1), 1)
 
     own = Metric(name="misses", kind="decisions", function=misses, header="Miss", higher_is_better=False)
-    monkeypatch.setitem(__import__("results.scores.metrics", fromlist=["x"])._REGISTERED, "misses", own)
+    request.addfinalizer(lambda: forget("metric", "misses"))
+    register_metric(own)
     found = metric_interval(simulate(trials=1)[0], "misses", ("misses",), seed=0)
     assert 0 < found.low < found.estimate < found.high < 1

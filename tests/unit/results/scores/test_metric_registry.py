@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from sklearn import metrics as reference
 
 from results.scores.metric import Metric
-from results.scores.metrics import _REGISTERED as REGISTERED
 from results.scores.metrics import (
     METRICS,
     STANDARD,
@@ -18,6 +17,7 @@ from results.scores.metrics import (
     specificity_at_recall,
 )
 from trainables.common.errors import ConfigError, OneClassError, UnknownNameError
+from trainables.common.registered import forget
 
 OWN_MODULE = """
 from results.scores.decisions import ratio
@@ -120,8 +120,8 @@ def test_a_metric_of_the_user_is_found_in_a_module(tmp_path, monkeypatch):
         metric_named("no_such_module_at_all:HITS")
 
 
-def test_a_registered_metric_is_found_and_names_cannot_be_taken_twice(monkeypatch):
-    monkeypatch.delitem(REGISTERED, "halved", raising=False)
+def test_a_registered_metric_is_found_and_names_cannot_be_taken_twice(request):
+    request.addfinalizer(lambda: forget("metric", "halved"))
     own = Metric(name="halved", kind="decisions", function=lambda matrices: matrices, header="half")
     register_metric(own)
     assert metric_named("halved") is own
@@ -132,7 +132,6 @@ def test_a_registered_metric_is_found_and_names_cannot_be_taken_twice(monkeypatc
         register_metric(METRICS["auc"])
     with pytest.raises(ConfigError, match="letters, digits and _ only, found 'a b'"):
         register_metric(Metric(name="a b", kind="decisions", function=lambda matrices: matrices, header="x"))
-    monkeypatch.delitem(REGISTERED, "halved")
 
 
 def test_a_metric_that_cannot_be_is_refused():
