@@ -81,7 +81,7 @@ def test_what_is_not_possible_is_refused(
 
 
 def test_something_else_than_a_task_or_request_is_refused() -> None:
-    with pytest.raises(ConfigError, match="a SearchRequest or the name of a task is needed, found 3"):
+    with pytest.raises(ConfigError, match="a SearchRequest, a Task or the name of one is needed, found 3"):
         request_of(3, options={})  # type: ignore[arg-type]
     with pytest.raises(UnknownNameError, match="benign_malignant"):
         run_search("benign_malignat")

@@ -16,7 +16,7 @@ from finished_run import CONFIGS, make_run
 from rich.console import Console
 
 from orchestrator import SearchResult
-from orchestrator.cli.closing import close_search
+from orchestrator.cli.closing import CommandDisplay, close_search
 from orchestrator.cli.main import VERBS, build_parser, main
 from orchestrator.reporting.console import (
     SYNTHETIC_WARNING,
@@ -195,7 +195,9 @@ def test_a_quiet_search_prints_its_summary_without_commands(
             view.finished(0, "failed", "nan", None, "vgg16")
             view.note("first points: frozen-lite0")
         assert capsys.readouterr().err == ""
-        close_search(result_of(RunFolder(Path(places["run"]))), console, finish=False)
+        result = result_of(RunFolder(Path(places["run"])))
+        CommandDisplay(console).ended(result)
+        close_search(result, console, finish=False)
     said = capsys.readouterr().err
     assert "best      trial 0" in said
     assert "kept in" in said
