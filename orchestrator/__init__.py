@@ -33,7 +33,7 @@ _PLACES: Final = MappingProxyType(
         "Bundle": "results.export.exported_model",
         "Callback": "orchestrator.callbacks",
         "Estimate": "orchestrator.estimate.simulation",
-        "Metric": "results.scores.metrics",
+        "Metric": "results.scores.metric",
         "OrchestrateError": "trainables.common.errors",
         "SearchRequest": "results.run.search_request",
         "SearchResult": "orchestrator.api.result",

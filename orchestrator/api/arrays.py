@@ -23,9 +23,9 @@ class CheckedArrays:
 
     Attributes:
         images: Shape (n, h, w) or (n, h, w, 3), as given.
-        labels: Numbers, shape (n,).
+        labels: Numbers, or as given for an own task, shape (n,).
         patient: Text, shape (n,); None where patients are unknown.
-        is_by_name: Labels were given as names of classes, and are class indices now.
+        is_by_name: Labels were given as names of classes of a built-in task, and are class indices now.
     """
 
     images: NDArray[Any]

@@ -158,7 +158,7 @@ class SearchResult:
         Args:
             trials: Numbers of the only trials that may be members; None allows all.
             max_members: Largest number of members.
-            methods: Names of methods; None takes all.
+            methods: Names of methods; None takes all that combine as many classes.
             seed: Seed of methods and comparisons; None takes that of the search.
 
         Raises:

@@ -98,11 +98,13 @@ def _caption(ensembles: Sequence[Ensemble], objectives: Objectives) -> str:
             f"{warning}Only one trial can be a member: the ensemble is that trial."
             f"{_said_of_front(objectives)}{_said_of_missed(ensembles)}"
         )
+    has_thresholds = len(ensembles[0].classes) == 2  # more are decided for the most probable
+    thresholds = _said_of_thresholds(objectives) if has_thresholds else ""
     return warning + (
         "* chosen: the simplest method that may be the best (95 % confidence set). Members were chosen out "
         "of all complete trials, and everything was fitted, without the fold that is scored. ! differs from "
         "the best single trial; the intervals of all methods hold together in 95 % of data sets."
-        f"{_said_of_thresholds(objectives)}{_said_of_front(objectives)}{_said_of_missed(ensembles)}"
+        f"{thresholds}{_said_of_front(objectives)}{_said_of_missed(ensembles)}"
     )
 
 

@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 import numpy as np
 
 from results.run.records import SearchRecord, TrialRecord
+from results.run.registered_objects import require_registered
 from results.scores.metrics import ORDINAL, metric_named
 from trainables.common.errors import ConfigError
 from trainables.common.types import FloatArray
@@ -245,7 +246,12 @@ BY_AUC: Final = Objectives(("auc",))
 
 
 def objectives_of(search: SearchRecord) -> Objectives:
-    """Return what a recorded search optimises and requires."""
+    """Return what a recorded search optimises and requires.
+
+    Raises:
+        RunError: If a metric is missing that the program which started the search had registered.
+    """
+    require_registered(search, kinds=("metric",))
     requirements = tuple(map(parse_requirement, search.request.requirements))
     of_order = ORDINAL if search.task_definition.is_ordinal else ()
     return Objectives(search.metrics, requirements, tuple(of_order))

@@ -15,7 +15,7 @@ NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 def make_run(path, trials, *, metrics=("auc",), requirements=(), costs=None, **changes):
     """Write a run; `costs` are those of each trial, by metric, for searches that ask for them."""
     run = RunFolder(path / "benign_malignant" / "first")
-    search = search_record(metrics=metrics, requirements=requirements, ranges={})
+    search = search_record(metrics=metrics, requirements=requirements)
     run.write_search(search)
     for number, predictions in trials.items():
         run.write_out_of_fold(number, predictions)

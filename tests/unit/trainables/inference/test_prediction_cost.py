@@ -20,6 +20,7 @@ def trial(folds=2, **settings):
             "model.trained_stages": "all",
             "model.head.hidden": [],
             "input.size_px": 64,
+            "training.augmentation": "none",
             **settings,
         }
     )
