@@ -10,6 +10,7 @@ from orchestrator.testing.backbone import BackboneContract
 from orchestrator.testing.data_source import DataSourceContract
 from orchestrator.testing.ensemble_method import EnsembleMethodContract
 from results.ensembles.fitted import Method
+from results.ensembles.members import Members
 from results.ensembles.methods import METHODS
 from results.ensembles.weighted_mean import WeightedMean
 from trainables.data.sources import SOURCES
@@ -94,10 +95,10 @@ def test_a_method_whose_probabilities_do_not_sum_to_one_fails() -> None:
         def combine(self, probabilities: np.ndarray) -> np.ndarray:
             return 2 * super().combine(probabilities)
 
-    def fit_doubled(members: object, seed: int) -> Doubled:
+    def fit_doubled(members: Members, seed: int) -> Doubled:
         return Doubled(weights=(1.0, 0.0, 0.0))
 
-    broken = Method("doubled", fit_doubled, Doubled, complexity=99)  # type: ignore[arg-type]
+    broken = Method("doubled", fit_doubled, Doubled, complexity=99)
     contract = type("TestDoubled", (EnsembleMethodContract,), {"method": broken})
     with pytest.raises(AssertionError):
         contract().test_it_combines_into_probabilities()
