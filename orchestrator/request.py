@@ -9,8 +9,9 @@ from pydantic import ValidationError
 
 from results.errors import RunError
 from results.run.records import SearchRecord
+from results.run.request_options import flag_of, parse_request
 from results.run.run_folder import RunFolder
-from results.run.search_request import DEFAULT_FOLDS, SearchRequest, flag_of, parse_request
+from results.run.search_request import DEFAULT_FOLDS, SearchRequest
 from results.run.storage_url import without_password
 from results.scores.metric import Metric
 from results.scores.metrics import metric_named

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, get_origin
 from orchestrator.api.arrays import ArrayLike, check_arrays, store_arrays
 from orchestrator.preflight.initial_points import protocol_of_recipes
 from orchestrator.request import SearchRequest, parse_request, with_own_task
-from results.run.search_request import plain_type
+from results.run.request_options import plain_type
 from search_spaces.fixed_params import parse_fixed_params
 from search_spaces.registry import name_of_function
 from trainables.common.errors import ConfigError

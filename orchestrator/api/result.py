@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from orchestrator.api.frames import FACTS, as_paths, files_predicted, trial_row
 from orchestrator.reporting.terminal import busy_seconds
 from orchestrator.reporting.worker_time import TimeShares
 from results.ensembles.build import BEST, Ensemble, build_ensembles, read_ensemble
@@ -20,7 +21,6 @@ from results.run.search_request import SearchRequest
 from results.run.split_labels import marks, scored
 from results.scores.leaderboard import Row, leaderboard, settings_text
 from results.scores.ranking import objectives_of
-from trainables.common.errors import ConfigError
 from trainables.common.text import count_text
 
 if TYPE_CHECKING:  # pandas and torch take seconds to import, and a result may only be looked at
@@ -124,8 +124,8 @@ class SearchResult:
         """
         import pandas as pd
 
-        rows = [_trial_row(record, settings=settings) for record in self.records]
-        columns = list(dict.fromkeys(name for row in rows for name in row)) or list(_FACTS)
+        rows = [trial_row(record, settings=settings) for record in self.records]
+        columns = list(dict.fromkeys(name for row in rows for name in row)) or list(FACTS)
         return pd.DataFrame(rows, columns=columns)
 
     def ranking(self) -> list[Row]:
@@ -266,8 +266,8 @@ class SearchResult:
 
         bundle = self._bundle(ensemble, trial, refit=refit)
         classes = list(bundle.manifest.classes)
-        if paths := _as_paths(images):
-            return _files_predicted(bundle, paths, _as_paths(baselines), types)
+        if paths := as_paths(images):
+            return files_predicted(bundle, paths, as_paths(baselines), types)
         arrays = [np.asarray(image) for image in images]  # type: ignore[union-attr]
         found = bundle.predict(arrays, baselines=[np.asarray(one) for one in baselines], types=types)
         table = pd.DataFrame(found, columns=classes)
@@ -400,52 +400,3 @@ class SearchResult:
         if key not in self._opened:
             self._opened[key] = model_in_memory(self._run, ensemble=ensemble, trial=trial, refit=refit)
         return self._opened[key]
-
-
-_FACTS: Final = ("number", "state", "cause", "value", "best_epoch", "epochs", "seconds", "recipe", "error")
-
-
-def _trial_row(record: TrialRecord, *, settings: bool) -> dict[str, Any]:
-    facts = {name: getattr(record, name) for name in _FACTS if name != "seconds"}
-    facts = {name: facts.get(name, record.wall_seconds) for name in _FACTS}
-    facts |= {f"params_{name}": value for name, value in record.params.items()}
-    if settings:
-        facts |= {f"settings_{name}": value for name, value in record.config.items()}
-    return facts
-
-
-def _as_paths(images: Any) -> list[Path]:
-    """The paths among what was given; empty where arrays were given.
-
-    Raises:
-        ConfigError: If paths and arrays are mixed.
-    """
-    if isinstance(images, str | Path):
-        return [Path(images)]
-    if isinstance(images, np.ndarray) and images.dtype.kind != "U":
-        return []
-    are_paths = [isinstance(one, str | Path) for one in images]
-    if any(are_paths) and not all(are_paths):
-        raise ConfigError("images must be all arrays or all paths, found both")
-    return [Path(one) for one in images] if any(are_paths) else []
-
-
-def _files_predicted(
-    bundle: "Bundle", paths: Sequence[Path], baselines: Sequence[Path], types: Sequence[str]
-) -> "pd.DataFrame":
-    import pandas as pd
-
-    from results.export.onnx_predictor import predict_files
-
-    found = predict_files(bundle, paths, baselines=baselines, types=types)
-    classes = bundle.manifest.classes
-    rows: dict[str, dict[str, Any]] = {fault.file: {"fault": fault.reason} for fault in found.faults}
-    for one in found.predictions:
-        rows[one.file] = dict(zip(classes, one.probabilities, strict=True))
-        rows[one.file]["predicted_class"] = one.predicted_class
-    columns = [*classes, "predicted_class", "fault"]
-    return pd.DataFrame(
-        [rows[str(path)] for path in paths],
-        index=pd.Index([str(path) for path in paths], name="file"),
-        columns=columns,
-    )

@@ -82,7 +82,7 @@ def request_of(arguments: argparse.Namespace) -> "SearchRequest":
     """
     from orchestrator.api.requests import completed
     from orchestrator.request import read_config
-    from results.run.search_request import refuse_empty
+    from results.run.request_options import refuse_empty
     from search_spaces.fixed_params import parse_fixed_params
 
     typed = given_options(arguments)

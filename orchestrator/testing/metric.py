@@ -22,6 +22,7 @@ from results.scores.metric import Metric
 from results.scores.metric_interval import metric_interval
 from results.scores.metrics import METRICS, metric_named, register_metric
 from results.scores.ranking import Objective, Objectives
+from trainables.common.registered import forget
 from trainables.common.types import FloatArray, IntArray
 
 _IMAGES: Final = 240
@@ -37,6 +38,10 @@ class MetricContract:
     """
 
     metric: ClassVar[Metric]
+
+    def teardown_method(self) -> None:
+        """Forget the metric, which the tests register if the package does not have it."""
+        forget("metric", self.metric.name)
 
     def test_it_is_found_by_its_name(self) -> None:
         assert metric_named(_known(self.metric)).header == self.metric.header

@@ -18,7 +18,7 @@ from orchestrator.tuning.prediction_cost import prediction_cost
 from results.errors import RecordExistsError, RunError
 from results.run.records import OutOfFold, SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
-from results.scores.fold_scores import objective_value_of, objective_values
+from results.scores.fold_scores import objective_values, value_and_folds
 from results.scores.metrics import metric_named, scores
 from results.scores.ranking import Objectives, objectives_of
 from trainables.common.errors import ConfigError, DataError, MachineError, SplitError, WeightsError
@@ -36,7 +36,7 @@ from trainables.runtime.devices import Device, choose_device, limit_threads
 from trainables.runtime.memory import MemoryUse, PeakMemory
 from trainables.runtime.trial_runtime import TrialRuntime
 from trainables.training.folds import NanLossError
-from trainables.validation.epoch_selection import EpochReport, Judge, TrialSnapshot
+from trainables.validation.epoch_selection import EpochReport, Judge, Judgement, TrialSnapshot
 from trainables.validation.factory import Validation, open_validation
 from trainables.validation.fold_process import LostProcessError
 
@@ -321,11 +321,11 @@ def _judge(objectives: Objectives) -> Judge:
     """The main metric of an epoch's predictions: the number that the leaderboard will show of them."""
     main = objectives.main
 
-    def value(labels: Any, probabilities: Any, folds: Any, groups: Any) -> float:
+    def judgement(labels: Any, probabilities: Any, folds: Any, groups: Any) -> Judgement:
         predictions = OutOfFold(labels, labels, folds, groups, probabilities)  # no metric reads the rows
-        return objective_value_of(predictions, main.metric, objectives)
+        return Judgement(*value_and_folds(predictions, main.metric, objectives))
 
-    return Judge(value, main.higher_is_better)
+    return Judge(judgement, main.higher_is_better)
 
 
 def epoch_scores(labels: Any, probabilities: Any, *, metric: str = "auc") -> dict[str, float]:

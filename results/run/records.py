@@ -16,7 +16,8 @@ from results.run.earlier_versions import (
     with_metrics,
     with_pairs_as_searched,
 )
-from results.run.search_request import SearchRequest, parse_request
+from results.run.request_options import parse_request
+from results.run.search_request import SearchRequest
 from results.run.split_labels import GROUPED, NAIVE, SplitName
 from trainables.common.frozen import FrozenModel
 from trainables.common.types import FloatArray, IntArray

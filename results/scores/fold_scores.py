@@ -12,6 +12,7 @@ What a metric judges decides how the folds are put together, see docs/adr/0017:
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from results.run.records import OutOfFold
 from results.scores.decision_rule import CrossFitted, cross_fit
@@ -77,6 +78,27 @@ def objective_value_of(predictions: OutOfFold, metric: str, objectives: Objectiv
     return _values(predictions, (metric,), objectives.metrics)[metric]
 
 
+def value_and_folds(
+    predictions: OutOfFold, metric: str, objectives: Objectives
+) -> tuple[float, tuple[float, ...]]:
+    """Return the value of one metric, and that of each fold by the same calibration and thresholds.
+
+    Folds are in order; one with a single class has no value where the metric needs two.
+
+    Raises:
+        OneClassError: If the metric needs two classes within a fold, and no fold has them.
+        ConfigError: If it is a metric of cost.
+    """
+    found = metric_named(metric)
+    fitted = _fitted(predictions, [found], objectives.metrics)
+    by_fold = []
+    for fold in np.unique(predictions.folds):
+        own = predictions.folds == fold
+        if not found.within_folds or np.ptp(predictions.labels[own]) > 0:
+            by_fold.append(_value(found, predictions, fitted, images=own))
+    return _value(found, predictions, fitted), tuple(by_fold)
+
+
 def mean_over_folds(metric: Metric, labels: IntArray, probabilities: FloatArray, folds: IntArray) -> float:
     """Return the mean over folds of a metric within each fold; a fold with one class is left out.
 
@@ -113,15 +135,27 @@ def collapsed_folds(out_of_fold: OutOfFold) -> tuple[int, ...]:
 
 def _values(predictions: OutOfFold, names: Iterable[str], searched: Sequence[str]) -> dict[str, float]:
     metrics = {name: metric_named(name) for name in dict.fromkeys(names)}
-    pooled = [metric for metric in metrics.values() if not metric.within_folds]
-    fitted = cross_fit(predictions, searched=searched, metrics=pooled) if pooled else None
+    fitted = _fitted(predictions, metrics.values(), searched)
     return {name: _value(metric, predictions, fitted) for name, metric in metrics.items()}
 
 
-def _value(metric: Metric, predictions: OutOfFold, fitted: CrossFitted | None) -> float:
-    labels, probabilities = predictions.labels, predictions.probabilities
+def _fitted(predictions: OutOfFold, metrics: Iterable[Metric], searched: Sequence[str]) -> CrossFitted | None:
+    """Calibrations and decisions that metrics need; None if none of them pools the folds."""
+    pooled = [metric for metric in metrics if not metric.within_folds]
+    return cross_fit(predictions, searched=searched, metrics=pooled) if pooled else None
+
+
+def _value(
+    metric: Metric,
+    predictions: OutOfFold,
+    fitted: CrossFitted | None,
+    *,
+    images: NDArray[np.bool_] | slice = slice(None),
+) -> float:
+    """Value of a metric, of all images or of some."""
+    labels, probabilities = predictions.labels[images], predictions.probabilities[images]
     if metric.within_folds or fitted is None:
-        return mean_over_folds(metric, labels, probabilities, predictions.folds)
+        return mean_over_folds(metric, labels, probabilities, predictions.folds[images])
     if metric.judges_decisions:
-        return float(metric(confusion(labels, fitted.decided[metric.name], probabilities.shape[1])))
-    return float(metric(labels, fitted.probabilities))
+        return float(metric(confusion(labels, fitted.decided[metric.name][images], probabilities.shape[1])))
+    return float(metric(labels, fitted.probabilities[images]))

@@ -8,6 +8,7 @@ import pytest
 from orchestrator.testing.metric import MetricContract
 from results.scores.metric import Metric
 from results.scores.metrics import METRICS, metric_named
+from trainables.common.registered import registered
 
 
 def contract_of(metric: Metric) -> type[MetricContract]:
@@ -44,8 +45,10 @@ def test_a_metric_that_gives_no_number_fails() -> None:
         function=lambda matrices: matrices[..., 1, 1] / matrices[..., 1, :].sum(axis=-1) * np.nan,
         header="NaN",
     )
+    contract = contract_of(broken)()
     with pytest.raises(AssertionError):
-        contract_of(broken)().test_values_lie_in_its_range_and_are_numbers()
+        contract.test_values_lie_in_its_range_and_are_numbers()
+    contract.teardown_method()
 
 
 def test_a_metric_in_the_wrong_direction_fails() -> None:
@@ -56,5 +59,8 @@ def test_a_metric_in_the_wrong_direction_fails() -> None:
         header="Turned",
         high=float("inf"),
     )
+    contract = contract_of(turned)()
     with pytest.raises(AssertionError):
-        contract_of(turned)().test_better_predictions_are_better()
+        contract.test_better_predictions_are_better()
+    contract.teardown_method()
+    assert not registered("metric")

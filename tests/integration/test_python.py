@@ -145,7 +145,7 @@ def test_a_callback_follows_the_search_and_ends_it(said: dict[str, object]) -> N
     assert said["seen"] == ["search arrays starts", "search ends, interrupted: True"]
     assert said["was_interrupted"]
     assert said["ended"] == 2
-    assert "Follower failed after the search: after all is done" in said["notes"]  # type: ignore[operator]
+    assert "Follower failed after the search: after all is done" in said["notes"]  # type: ignore[operator]  # read from JSON
 
 
 def test_it_is_resumed_from_another_thread_by_name(said: dict[str, object]) -> None:

@@ -23,15 +23,28 @@ Weights = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True, slots=True)
+class Judgement:
+    """Value of the metric that a search optimises.
+
+    Attributes:
+        value: Of all folds together.
+        by_fold: Of each fold, in fold order, with the same calibration and thresholds.
+    """
+
+    value: float
+    by_fold: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Judge:
     """The metric that a search optimises, of the predictions of all folds together.
 
     Attributes:
-        value: Maps labels (n,), probabilities (n, classes), folds (n,) and patients (n,) to its value.
+        of: Maps labels (n,), probabilities (n, classes), folds (n,) and patients (n,) to its values.
         higher_is_better: Direction.
     """
 
-    value: Callable[[IntArray, Float32Array, IntArray, NDArray[Any]], float]
+    of: Callable[[IntArray, Float32Array, IntArray, NDArray[Any]], Judgement]
     higher_is_better: bool = True
 
 
@@ -161,7 +174,7 @@ class EpochRecord:
         return TrialSnapshot(
             epoch=max(own.epoch for own in kept),
             loss=_mean(own.loss for own in kept),
-            value=self._value(kept, range(len(kept))),
+            value=self._judged(kept, range(len(kept))).value,
             probabilities=probabilities,
             fold_metrics=tuple(own.metrics for own in kept),
             collapsed=_collapsed(kept),
@@ -200,14 +213,15 @@ class EpochRecord:
         self.losses.append(_mean(own.loss for own in now))
         for fold in self._improved(now, active):
             self.kept[fold] = replace(now[fold], weights=weights_of(fold))
-        value = self._value([own for own in self.kept if own is not None], range(len(self.kept)))
+        judged = self._judged([own for own in self.kept if own is not None], range(len(self.kept)))
         return EpochReport(
             epoch=self.epochs_done,
-            value=value,
-            scalars=_scalars(training_losses, now, active, self.metric) | {f"objective/{self.metric}": value},
+            value=judged.value,
+            scalars=_scalars(training_losses, now, active, self.metric)
+            | {f"objective/{self.metric}": judged.value},
             collapsed=_collapsed(now),
             is_last=self.is_over,
-            fold_values=tuple(own.metrics[self.metric] for own in self.kept if own is not None),
+            fold_values=judged.by_fold,
         )
 
     def _evaluated(self, fold: int, probabilities: Float32Array) -> FoldSnapshot:
@@ -241,18 +255,19 @@ class EpochRecord:
     ) -> bool:
         if self.training.checkpoint_metric != "metric":
             return _mean(own.loss for own in now) < _mean(own.loss for own in old)
-        new, best = self._value(now, folds), self._value(old, folds)
+        new, best = self._judged(now, folds).value, self._judged(old, folds).value
         return new > best if self.judge is None or self.judge.higher_is_better else new < best
 
-    def _value(self, snapshots: Sequence[FoldSnapshot], folds: Sequence[int]) -> float:
-        """The searched metric of some folds together, in order of the folds."""
+    def _judged(self, snapshots: Sequence[FoldSnapshot], folds: Sequence[int]) -> Judgement:
+        """The searched metric of some folds, in order of the folds."""
         if self.judge is None:
-            return _mean(own.metrics[self.metric] for own in snapshots)
+            by_fold = tuple(own.metrics[self.metric] for own in snapshots)
+            return Judgement(_mean(by_fold), by_fold)
         held_out = np.concatenate([self.held_out[fold] for fold in folds])
         order = np.argsort(held_out)
         rows, data = held_out[order], self.training_data
         probabilities = np.concatenate([own.probabilities for own in snapshots])[order]
-        return self.judge.value(data.labels[rows], probabilities, data.folds[rows], data.groups[rows])
+        return self.judge.of(data.labels[rows], probabilities, data.folds[rows], data.groups[rows])
 
 
 def _collapsed(folds: Sequence[FoldSnapshot]) -> tuple[int, ...]:

@@ -1,31 +1,26 @@
 """All pruners: every `Pruner` that a module of this folder defines. A module is named as its pruner."""
 
-import functools
-import pkgutil
 import sys
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 from typing import Final
 
+from orchestrator.study.named import NamedFiles
 from orchestrator.study.pruner import Pruner
-from trainables.common.discovery import constants_of
-from trainables.common.errors import UnknownNameError
-from trainables.common.imports import object_named
 
 DEFAULT: Final = "halving"
 NONE: Final = "none"
 
+_FILES: Final = NamedFiles(sys.modules[__name__], Pruner, "pruner")
+
 
 def pruner_names() -> tuple[str, ...]:
     """Return the names of all pruners, without importing any of them or Optuna."""
-    return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
+    return _FILES.names()
 
 
-@functools.cache
 def pruners() -> Mapping[str, Pruner]:
     """Return all pruners by name."""
-    found = constants_of(sys.modules[__name__], Pruner)
-    return MappingProxyType({pruner.name: pruner for pruner in found})
+    return _FILES.all
 
 
 def pruner_named(name: str) -> Pruner:
@@ -39,12 +34,7 @@ def pruner_named(name: str) -> Pruner:
         UnknownNameError: If there is no pruner of that name.
         ConfigError: If the user's own cannot be imported.
     """
-    if ":" in name:
-        own = object_named(name, "--pruner")
-        return own if isinstance(own, Pruner) else Pruner(name, own, "a pruner of your own")
-    if name not in pruner_names():
-        raise UnknownNameError("pruner", name, pruner_names())
-    return pruners()[name]
+    return _FILES.named(name)
 
 
 def default_pruner(metrics: Sequence[str]) -> str:

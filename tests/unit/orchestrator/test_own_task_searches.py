@@ -15,8 +15,8 @@ from orchestrator.request import SearchRequest, check_request
 from orchestrator.tuning.reopen import ResumeOptions, reopen_search
 from orchestrator.tuning.setup import prepare_search
 from results.errors import RunError
+from results.run.request_options import parse_request
 from results.run.run_folder import RunFolder
-from results.run.search_request import parse_request
 from search_spaces.registry import space_for
 from trainables.common.errors import ConfigError, UnknownNameError
 from trainables.config.tasks import TASKS, Task, task_named

@@ -37,7 +37,7 @@ def test_the_request_from_python_is_that_of_the_page() -> None:
     found: dict[str, object] = {}
     exec(blocks("python")[0], found)  # the page's own code
     request = found["request"]
-    assert request.task_definition.codes == {"1": "low", "2": "middle", "3": "high"}  # type: ignore[attr-defined]
+    assert request.task_definition.codes == {"1": "low", "2": "middle", "3": "high"}  # type: ignore[attr-defined]  # code of a page
 
 
 def test_the_archive_of_breakhis_becomes_class_folders_with_patients(

@@ -11,8 +11,8 @@ from orchestrator.cli.options import reference_page
 from orchestrator.cli.search import request_of
 from orchestrator.request import SearchRequest, asked_objectives, check_request
 from results.run.records import SearchRecord
+from results.run.request_options import flag_of, parse_request
 from results.run.run_folder import RunFolder
-from results.run.search_request import flag_of, parse_request
 from trainables.common.errors import ConfigError, OrchestrateError, UnknownNameError
 
 ROOT = Path(__file__).parents[3]

@@ -94,9 +94,10 @@ def test_weights_are_found_by_what_is_searched(trials):
     for method in ("greedy", "grid"):
         by_f2 = fit(method, align(trials, objectives=Objectives(("f2",))), 0)
         by_auc = fit(method, align(trials), 0)
-        value_of = lambda rule, name: objective_value(  # noqa: E731
-            align(trials).out_of_fold(rule.combine(align(trials).probabilities)), name
-        )
+
+        def value_of(rule, name):
+            return objective_value(align(trials).out_of_fold(rule.combine(align(trials).probabilities)), name)
+
         assert value_of(by_f2, "f2") > value_of(by_auc, "f2"), method
         assert value_of(by_f2, "auc") < value_of(by_auc, "auc"), method
 

@@ -82,7 +82,7 @@ def test_what_is_not_possible_is_refused(
 
 def test_something_else_than_a_task_or_request_is_refused() -> None:
     with pytest.raises(ConfigError, match="a SearchRequest, a Task or the name of one is needed, found 3"):
-        request_of(3, options={})  # type: ignore[arg-type]
+        request_of(3, options={})  # type: ignore[arg-type]  # the wrong type is what is tested
     with pytest.raises(UnknownNameError, match="benign_malignant"):
         run_search("benign_malignat")
 
@@ -90,7 +90,7 @@ def test_something_else_than_a_task_or_request_is_refused() -> None:
 @pytest.mark.parametrize(("missing", "given"), [("labels", "images"), ("images", "labels")])
 def test_arrays_come_together(missing: str, given: str) -> None:
     with pytest.raises(ConfigError, match=f"{missing} missing"):
-        run_search("benign_malignant", **{given: np.zeros((2, 8, 8))})  # type: ignore[arg-type]
+        run_search("benign_malignant", **{given: np.zeros((2, 8, 8))})  # type: ignore[arg-type]  # name varies
     assert arrays_of(None, None, None) is None
 
 
@@ -132,7 +132,7 @@ def test_labels_may_be_names_of_classes(tmp_path: Path) -> None:
     ],
 )
 def test_arrays_that_do_not_belong_together_are_refused(changes: dict[str, object], message: str) -> None:
-    arrays = dataclasses.replace(small(), **changes)  # type: ignore[arg-type]
+    arrays = dataclasses.replace(small(), **changes)  # type: ignore[arg-type]  # fields vary by case
     with pytest.raises(DataError, match=message):
         check_arrays(arrays.images, arrays.labels, arrays.patient, BENIGN_MALIGNANT)
 
@@ -166,7 +166,7 @@ def test_a_function_of_this_program_is_found_by_its_name_while_it_lives() -> Non
     def own(trial: object, context: object) -> dict[str, object]:
         return {}
 
-    request = request_of("idc", space=own, options={})  # type: ignore[arg-type]
+    request = request_of("idc", space=own, options={})  # type: ignore[arg-type]  # it is never called
     assert space_named(request.space_name).function is own
     forget("space", request.space_name)
     with pytest.raises(ConfigError, match=r"go on with it there: orchestrator\.resume_search\(RUN, space="):
@@ -175,7 +175,7 @@ def test_a_function_of_this_program_is_found_by_its_name_while_it_lives() -> Non
 
 def test_what_is_no_function_is_no_space() -> None:
     with pytest.raises(ConfigError, match="space must be a function"):
-        request_of("idc", space=3, options={})  # type: ignore[arg-type]
+        request_of("idc", space=3, options={})  # type: ignore[arg-type]  # the wrong type is what is tested
 
 
 def test_the_public_task_is_that_of_the_registry() -> None:

@@ -195,7 +195,9 @@ def test_a_quiet_search_prints_its_summary_without_commands(
             view.finished(0, "failed", "nan", None, "vgg16")
             view.note("first points: frozen-lite0")
         assert capsys.readouterr().err == ""
-        CommandDisplay(console).ended(result_of(RunFolder(Path(places["run"]))))
+        result = result_of(RunFolder(Path(places["run"])))
+        CommandDisplay(console).ended(result)
+        close_search(result, console, finish=False)
     said = capsys.readouterr().err
     assert "best      trial 0" in said
     assert "kept in" in said

@@ -10,7 +10,7 @@ from orchestrator.study.method import asked_method
 from orchestrator.study.pruners import pruner_named
 from orchestrator.study.pruners.wilcoxon import signed_rank_p
 from orchestrator.testing.pruner import PrunerContract, run_trial
-from results.run.search_request import parse_request
+from results.run.request_options import parse_request
 from trainables.common.errors import ConfigError, UnknownNameError
 
 

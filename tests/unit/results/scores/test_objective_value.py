@@ -9,9 +9,14 @@ from simulated_trials import simulate, simulate_two_kinds
 from sklearn import metrics as reference
 
 from results.run.records import OutOfFold
-from results.scores.decision_rule import best_threshold, deciding_metric, fit_decision_rule
+from results.scores.decision_rule import best_threshold, cross_fit, deciding_metric, fit_decision_rule
 from results.scores.decisions import confusion, decisions
-from results.scores.fold_scores import objective_value, objective_values, out_of_fold_metrics
+from results.scores.fold_scores import (
+    objective_value,
+    objective_values,
+    out_of_fold_metrics,
+    value_and_folds,
+)
 from results.scores.leaderboard import leaderboard
 from results.scores.metrics import STANDARD, f2, mean_fold_auc
 from results.scores.ranking import Objectives, parse_requirement
@@ -115,3 +120,16 @@ def test_the_value_of_an_epoch_is_cheap(metric):
         objective_value(one, metric)
         seconds.append(time.process_time() - begun)
     assert min(seconds) < 0.03  # a third of it on a quiet machine
+
+
+def test_each_fold_is_scored_by_the_thresholds_that_all_folds_are_scored_by():
+    one = simulate(trials=1, seed=2)[0]
+    value, by_fold = value_and_folds(one, "f2", Objectives(("f2",)))
+    assert value == objective_value(one, "f2")
+    decided = cross_fit(one, searched=("f2",), metrics=[STANDARD["f2"]]).decided["f2"]
+    for fold, found in enumerate(by_fold):
+        own = one.folds == fold
+        assert found == pytest.approx(reference.fbeta_score(one.labels[own], decided[own], beta=2))
+    area, areas = value_and_folds(one, "auc", Objectives(("auc",)))
+    assert area == pytest.approx(np.mean(areas))
+    assert len(areas) == len(by_fold) == 5

@@ -14,7 +14,7 @@ from trainables.data.splits import TRAINING
 from trainables.data.training_data import TrainingData
 from trainables.training.folds import training_positions
 from trainables.training.losses import learned_weights
-from trainables.validation.epoch_selection import EpochRecord, Judge
+from trainables.validation.epoch_selection import EpochRecord, Judge, Judgement
 
 FOLDS = 3
 WEIGHTED = {
@@ -54,9 +54,10 @@ def record_of(
     settings = {f"training.{name}": value for name, value in training.items()}
     config = decode({"model.backbone": "table", "training.patience": None} | settings)
 
-    def mean_of_folds(labels: Any, probabilities: Any, folds: Any, groups: Any) -> float:
+    def mean_of_folds(labels: Any, probabilities: Any, folds: Any, groups: Any) -> Judgement:
         parts = [folds == fold for fold in np.unique(folds)]
-        return float(np.mean([scores(labels[part], probabilities[part])[metric] for part in parts]))
+        by_fold = tuple(scores(labels[part], probabilities[part])[metric] for part in parts)
+        return Judgement(float(np.mean(by_fold)), by_fold)
 
     return EpochRecord(config, data, score=scores, metric=metric, judge=Judge(mean_of_folds, higher))
 

@@ -25,7 +25,8 @@ DENSITY = Task(
 
 
 def load(data: Path | str, task: Task, store: Path, **asked: object) -> tuple[PatchSet, list[str]]:
-    return load_patch_set(str(data), task=task, store=store, **({"label_codes": None} | asked))  # type: ignore[arg-type]
+    given = {"label_codes": None} | asked
+    return load_patch_set(str(data), task=task, store=store, **given)  # type: ignore[arg-type]  # options vary
 
 
 def example(name: str) -> Task:

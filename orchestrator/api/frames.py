@@ -1,0 +1,75 @@
+"""Rows and tables of results for Python, and what images may be given as."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from results.run.records import TrialRecord
+from trainables.common.errors import ConfigError
+
+if TYPE_CHECKING:  # pandas takes a second to import, and a result may only be looked at
+    import pandas as pd
+
+    from results.export.exported_model import Bundle
+
+FACTS: Final = (  # columns of every trial
+    "number",
+    "state",
+    "cause",
+    "value",
+    "best_epoch",
+    "epochs",
+    "seconds",
+    "recipe",
+    "error",
+)
+
+
+def trial_row(record: TrialRecord, *, settings: bool) -> dict[str, Any]:
+    """Return a trial as a row: `FACTS`, parameters and, if asked for, the whole configuration."""
+    facts = {name: getattr(record, name) for name in FACTS if name != "seconds"}
+    facts = {name: facts.get(name, record.wall_seconds) for name in FACTS}
+    facts |= {f"params_{name}": value for name, value in record.params.items()}
+    if settings:
+        facts |= {f"settings_{name}": value for name, value in record.config.items()}
+    return facts
+
+
+def as_paths(images: Any) -> list[Path]:
+    """Return the paths among what was given; empty where arrays were given.
+
+    Raises:
+        ConfigError: If paths and arrays are mixed.
+    """
+    if isinstance(images, str | Path):
+        return [Path(images)]
+    if isinstance(images, np.ndarray) and images.dtype.kind != "U":
+        return []
+    are_paths = [isinstance(one, str | Path) for one in images]
+    if any(are_paths) and not all(are_paths):
+        raise ConfigError("images must be all arrays or all paths, found both")
+    return [Path(one) for one in images] if any(are_paths) else []
+
+
+def files_predicted(
+    bundle: "Bundle", paths: Sequence[Path], baselines: Sequence[Path], types: Sequence[str]
+) -> "pd.DataFrame":
+    """Return a row for each file, in their order: probabilities, predicted class, or why it was not used."""
+    import pandas as pd
+
+    from results.export.onnx_predictor import predict_files
+
+    found = predict_files(bundle, paths, baselines=baselines, types=types)
+    classes = bundle.manifest.classes
+    rows: dict[str, dict[str, Any]] = {fault.file: {"fault": fault.reason} for fault in found.faults}
+    for one in found.predictions:
+        rows[one.file] = dict(zip(classes, one.probabilities, strict=True))
+        rows[one.file]["predicted_class"] = one.predicted_class
+    columns = [*classes, "predicted_class", "fault"]
+    return pd.DataFrame(
+        [rows[str(path)] for path in paths],
+        index=pd.Index([str(path) for path in paths], name="file"),
+        columns=columns,
+    )
