@@ -36,11 +36,15 @@ docs: setup .venv/.installed-docs
 points: setup
 	SPACE_POINTS=300 $(BIN)/python -m pytest tests/contracts/test_space_points.py
 
-# What CI has no machine for: the same trials on a GPU and on the CPU, and what they cost there.
-gpu: setup
-	$(BIN)/python -m pytest tests/gpu
-	$(BIN)/python -m benchmarks.pipeline --device cuda
-	$(BIN)/python -m benchmarks.fusion --device cuda
+# One table of a machine with a GPU, in eight minutes: device tests, speed, how busy the card is. It needs no
+# environment of its own: any Python with torch will do, and WHEELS is a folder of packages that it lacks.
+# `make gpu DEVICE=cpu` asks the same of a CPU.
+DEVICE ?= cuda
+GPU_MINUTES ?= 8
+GPU_PYTHON ?= $(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON))
+gpu:
+	$(if $(WHEELS),$(GPU_PYTHON) -m pip install --quiet --no-index --no-deps $(wildcard $(WHEELS)/*.whl))
+	$(GPU_PYTHON) -m benchmarks.device_table --device $(DEVICE) --minutes $(GPU_MINUTES) --out device_table.md
 
 # Every recipe of the catalogue, for one epoch on small data.
 recipes: setup
