@@ -4,8 +4,8 @@
 
 One after the other: the device tests, how busy the device is, folds side by side, features from images, and
 the same search cold and warm. Each part is a process of its own and needs nothing but what it imports: a part
-whose packages are missing is left out and says which, and the others run. A part that has not ended when the minutes
-are over is stopped and says so. The answers are written as Markdown; the exit status is 1 if a part failed.
+whose packages are missing is left out and says which, and the others run. A part that has not ended when the
+minutes are over is stopped and says so. The page is Markdown; the exit status is 1 if a part failed.
 """
 
 import argparse
