@@ -69,7 +69,7 @@ def _list(task: str | None, form: str) -> None:
     rows = [_row(recipe) for recipes in by_task.values() for recipe in recipes]
     show(
         form,
-        table=lambda: _tables(by_task, task),
+        table=lambda: _tables(by_task),
         rows=lambda: rows,
         csv=lambda: csv_text(rows, _COLUMNS),
     )
@@ -122,11 +122,9 @@ def _row(recipe: "Recipe") -> dict[str, Any]:
     }
 
 
-def _tables(by_task: "Mapping[str, tuple[Recipe, ...]]", task: str | None) -> "RenderableType":
+def _tables(by_task: "Mapping[str, tuple[Recipe, ...]]") -> "RenderableType":
     from rich.console import Group
 
-    if not by_task:
-        return f"no source system had the task {task}"
     return Group(*(_table(name, recipes) for name, recipes in by_task.items()))
 
 

@@ -21,6 +21,7 @@ from results.ensembles.methods.svm import SupportVectorStack
 from results.ensembles.weighted_mean import WeightedMean
 from results.errors import ExportError
 from results.scores.calibration import SMALLEST_PROBABILITY, Platt
+from trainables.common.onnx_graph import simplify
 from trainables.inference.finished_trials import SharedBackbones
 from trainables.models.heads import mean_over_folds
 
@@ -221,10 +222,12 @@ def write_onnx(module: EnsembleModule, example: Mapping[str, Tensor], path: Path
             dynamic_shapes={name: dict(enumerate(free[: tensor.dim()])) for name, tensor in example.items()},
             input_names=list(example),
             output_names=[OUTPUT_NAME],
+            optimize=False,
             verbose=False,
         )
         if program is None:
             raise ExportError("torch.onnx.export returned nothing; is onnxscript installed?")
+        simplify(program.model)
         program.save(str(path), external_data=False)
     return int(program.model.opset_imports[""])
 

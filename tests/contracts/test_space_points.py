@@ -9,6 +9,7 @@ import warnings
 from collections import OrderedDict
 from collections.abc import Iterator
 from functools import cache
+from typing import Any
 
 import numpy as np
 import optuna
@@ -75,10 +76,11 @@ def context() -> SpaceContext:
 
 
 def points(task: str, count: int, *, heads: tuple[str, ...] = ()) -> Iterator[TrialConfig]:
-    """Points of nets, and with `heads` of closed-form heads too."""
+    """Points of nets; with `heads` of single images, so that many have a closed-form head."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=11))
-    space, facts = space_named(task), context().model_copy(update={"heads": heads})
+    alone: dict[str, Any] = {"heads": heads, "has_pairs": False, "types": ("none",)} if heads else {}
+    space, facts = space_named(task), context().model_copy(update=alone)
     for _ in range(count):
         yield space.configure(study.ask(), facts, {})
 
