@@ -5,7 +5,7 @@ BIN := .venv/bin
 TRIALS ?= 16
 MINUTES ?= 6
 
-.PHONY: setup search test docs points recipes gpu latest check clean
+.PHONY: setup search test long docs points recipes gpu latest check clean
 
 setup: .venv/.installed
 
@@ -20,8 +20,13 @@ search: setup
 
 # Searches with real Ray take both cores by themselves, so they come after the others.
 test: setup check
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --ignore tests/integration --ignore tests/real
-	$(BIN)/python -m pytest tests/integration tests/real
+	$(BIN)/python -m pytest -m "not long" --numprocesses 2 --dist loadfile --ignore tests/integration --ignore tests/real
+	$(BIN)/python -m pytest -m "not long" tests/integration tests/real
+
+# What `make test` leaves out for its length: every kind of export, faults of all kinds, the pages' commands.
+long: setup
+	$(BIN)/python -m pytest -m long --numprocesses 2 --dist loadfile --ignore tests/integration
+	$(BIN)/python -m pytest -m long tests/integration
 
 # The documentation as a site, in site/; a warning, such as a link that leads nowhere, is an error.
 docs: setup .venv/.installed-docs

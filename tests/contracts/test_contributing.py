@@ -58,6 +58,7 @@ def test_every_kind_of_thing_has_its_section() -> None:
     }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("section", SECTIONS)
 def test_a_section_is_followed_and_its_tests_pass(copy: Path, section: str) -> None:
     blocks = SECTIONS[section]

@@ -33,6 +33,7 @@ def test_the_contract_covers_every_kind_of_trial():
     assert any(one.get("model.channels") == "conv1x1" for one in settings)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("trial", CONFIGS)
 def test_an_exported_trial_agrees_with_torch_and_with_the_search(run, trial, tmp_path):
     report = export_bundle(run, tmp_path / "bundle", trial=trial, held_out_limit=6)
@@ -62,6 +63,7 @@ def test_a_bundle_is_one_file_with_manifest_and_card(run, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("dtype", "colours"), [("uint8", True), ("float32", False)])
 def test_other_kinds_of_images_are_exported_too(dtype, colours, tmp_path):
     run = make_run(tmp_path, {0: CONFIGS[0]}, dtype=dtype, colours=colours)

@@ -37,6 +37,7 @@ def test_the_contract_covers_every_value_that_changes_the_inputs():
         assert tried >= known
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("trial", TRIALS)
 def test_an_exported_trial_agrees_with_torch_and_with_the_search(run, trial, tmp_path):
     manifest = export_bundle(run, tmp_path / "bundle", trial=trial, held_out_limit=6).manifest
@@ -63,6 +64,7 @@ def test_an_exported_ensemble_of_all_of_them_agrees_with_torch(run, tmp_path):
     np.testing.assert_allclose(predicted, predict_rows(run, rows, ensemble="stack_logistic"), atol=1e-4)
 
 
+@pytest.mark.long
 def test_the_papers_name_inputs_and_where_members_come_from(run, tmp_path):
     manifest = export_bundle(run, tmp_path / "bundle", ensemble="average", held_out_limit=2).manifest
     card = (tmp_path / "bundle" / "model_card.md").read_text()
@@ -81,6 +83,7 @@ def test_the_papers_name_inputs_and_where_members_come_from(run, tmp_path):
         assert part in card
 
 
+@pytest.mark.long
 def test_single_images_of_five_classes_are_exported_and_predicted(tmp_path):
     patches = store_pairs(tmp_path)
     split = split_of(patches, "five_class")

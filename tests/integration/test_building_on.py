@@ -10,7 +10,7 @@ from test_search import orchestrate
 from results.run.run_folder import RunFolder
 from trainables.data.splits import read_split
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(240)]
 
 HERE = ("--data", "pairs.npz", "--offline", "--address", "local", "--epochs", "1", "--workers", "1")
 

@@ -23,7 +23,7 @@ from trainables.common.errors import MachineError
 from trainables.config.trial_config import TrialConfig, decode, flatten
 from trainables.features.feature_use import FeatureUse
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(240)]
 
 CONFIG = decode({"model.backbone": "efficientnet_lite0"})
 

@@ -17,7 +17,7 @@ import pytest
 from fenced_blocks import Block
 from page_commands import BLOCKS, SHELL, status
 
-pytestmark = pytest.mark.timeout(1200)  # a minute or two where nothing else runs
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1200)]  # a minute or two where nothing else runs
 
 ROOT = Path(__file__).parents[2]
 PAGES = {

@@ -196,6 +196,7 @@ def test_python_says_the_same(folder: Path, tmp_path: Path) -> None:
         resume_search(result, trials=5, address="local")
 
 
+@pytest.mark.long
 def test_ctrl_c_ends_a_search_of_a_program_and_returns_what_there_is(tmp_path: Path) -> None:
     code = """
 from pathlib import Path
@@ -235,6 +236,7 @@ Path("ended").write_text(repr(result))
     assert "0 of 3 trials ended, 0 complete, interrupted; no best trial" in (tmp_path / "ended").read_text()
 
 
+@pytest.mark.long
 def test_the_page_on_python_runs_as_it_is_written(tmp_path: Path) -> None:
     blocks = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), flags=re.MULTILINE | re.DOTALL)
     assert len(blocks) >= 4
@@ -252,6 +254,7 @@ def test_the_page_on_python_runs_as_it_is_written(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+@pytest.mark.long
 def test_the_notebook_runs_from_a_clean_kernel_in_five_minutes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -32,7 +32,7 @@ print("FOUND", json.dumps({**dataclasses.asdict(connection), "code": cluster.con
 cluster.connect.disconnect(connection)
 """
 
-pytestmark = pytest.mark.timeout(170)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(170)]
 
 
 @dataclass(frozen=True)

@@ -174,6 +174,7 @@ def test_tensorboard_has_one_event_file_a_trial_and_pictures_of_the_best(finishe
     assert {"roc", "precision_recall", "confusion", "worst_mistakes"} <= set(tags["images"])
 
 
+@pytest.mark.long
 def test_one_worker_and_one_seed_repeat_a_search(tmp_path: Path) -> None:
     write_patches(tmp_path)
     for name in ("a", "b"):
@@ -231,6 +232,7 @@ def space(trial, context):
 """
 
 
+@pytest.mark.long
 def test_a_trial_that_leaves_the_numbers_is_an_outcome_and_the_search_goes_on(tmp_path: Path) -> None:
     write_patches(tmp_path)
     (tmp_path / "faults.py").write_text(FAULTS)
@@ -245,6 +247,7 @@ def test_a_trial_that_leaves_the_numbers_is_an_outcome_and_the_search_goes_on(tm
     assert any(record.state == "complete" for record in records)
 
 
+@pytest.mark.long
 def test_a_worker_that_is_killed_costs_at_most_its_trial(tmp_path: Path) -> None:
     # A trial that nobody stops ends itself after twelve seconds; one whose worker dies begins anew.
     arguments = held_search(tmp_path, "worker", "--trial-minutes", "0.2")
@@ -266,6 +269,7 @@ def test_a_worker_that_is_killed_costs_at_most_its_trial(tmp_path: Path) -> None
     assert "its worker died; it is run again" in printed
 
 
+@pytest.mark.long
 def test_kills_for_want_of_memory_are_outcomes_and_the_search_ends_by_itself(tmp_path: Path) -> None:
     write_patches(tmp_path)
     # Ray's memory monitor with a threshold that every machine is above kills each trial's worker.
