@@ -161,24 +161,26 @@ def majority_baseline(
     *,
     shares: FloatArray | None = None,
     also: Iterable[Metric] = (),
+    threshold: float = 0.5,
 ) -> dict[str, float]:
     """Return the metrics of a model that knows the class shares and nothing else.
 
     It decides the most common class for every image (of two equal ones, the positive) and gives every image
-    the class shares as probabilities, so its AUC is 0.5.
+    the class shares as probabilities, so its AUC is 0.5. At threshold 0 it calls every image positive.
 
     Args:
         labels: Class indices, shape (images,).
         n_classes: Number of classes.
         shares: Share of each class in the training part, shape (n_classes,); None takes those of `labels`.
         also: Metrics besides those of `STANDARD`; those of cost are left out.
+        threshold: Smallest positive share that is called positive; unused beyond two classes.
 
     Raises:
         OneClassError: If `labels` holds a single class.
     """
     if shares is None:
         shares = np.bincount(labels, minlength=n_classes) / max(len(labels), 1)
-    return scores(labels, np.tile(shares, (len(labels), 1)), also=also)
+    return scores(labels, np.tile(shares, (len(labels), 1)), also=also, threshold=threshold)
 
 
 def _number(name: str, text: str) -> float:

@@ -231,6 +231,15 @@ def test_the_majority_baseline_is_always_there(run):
     assert baseline.accuracy == pytest.approx(0.6)
 
 
+def test_the_baseline_of_a_metric_that_forgives_false_alarms_calls_all_positive(empty_run):
+    empty_run.write_search(search_record(metric="f2"))
+    keep(empty_run, 0, 0.7, predictions(1.0))
+    baseline = next(row for row in leaderboard(empty_run) if row.state == "baseline")
+    positives = predictions(1.0).labels.mean()
+    assert (baseline.settings, baseline.recall) == ("always the positive class", 1.0)
+    assert baseline.value == pytest.approx(5 * positives / (4 * positives + 1))
+
+
 def test_a_single_fold_has_no_spread(empty_run):
     keep(empty_run, 0, 0.7, predictions(1.0, folds=1))
     assert leaderboard(empty_run)[0].auc_sd is None
