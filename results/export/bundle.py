@@ -27,7 +27,7 @@ from results.export.manifest import (
     TestScores,
     TrainingData,
 )
-from results.export.model_card import model_card
+from results.export.model_card import licence_warnings, model_card
 from results.export.model_file import describe_model
 from results.export.parity import (
     held_out_rows,
@@ -47,9 +47,11 @@ from results.run.versions import package_versions
 from results.scores.metrics import metric_named
 from trainables.common.files import folder_in_progress, write_atomically
 from trainables.common.types import IntArray
-from trainables.config.trial_config import flatten
+from trainables.config.trial_config import TrialConfig, flatten
 from trainables.data.splits import read_split
 from trainables.data.training_data import training_data_of
+from trainables.models.registry import backbone_named
+from trainables.models.taps import frozen_parts
 
 _INTENDED_USE: Final = (
     "Research on the classification of breast-image patches like those it was trained on. Not a medical "
@@ -82,6 +84,7 @@ class BundleReport:
             f"out-of-fold {scored(metric.header, manifest.split)} "
             f"{manifest.out_of_fold.interval.text(metric.digits)}: {manifest.out_of_fold.how}",
         ]
+        said += licence_warnings(manifest)
         if manifest.split == NAIVE:
             said.append(NAIVE_WARNING)
         if manifest.test == "not opened":
@@ -285,9 +288,17 @@ def _members(opened: OpenedModel) -> tuple[Member, ...]:
                 settings=flatten(config.model_dump(mode="json")),
                 told_by=_named(search.type_from) if is_told else None,
                 started_from=_named(search.start_from) if config.model.weights == "start" else None,
+                licences=published_licences(config),
             )
         )
     return tuple(members)
+
+
+def published_licences(config: TrialConfig) -> dict[str, str]:
+    """Return backbone -> licence of the published weights that a trial starts from; empty if not known."""
+    backbones = [backbone_named(part.model.backbone) for part in frozen_parts(config)]
+    published = [own for own in backbones if own.has_imagenet_weights and config.model.weights != "random"]
+    return {own.name: own.licence for own in published}
 
 
 def _named(source: SourceTrial | None) -> str | None:

@@ -81,6 +81,8 @@ class Member(FrozenModel):
         settings: The whole configuration, by dotted name.
         told_by: Trial in the same file that predicts the type of the finding for this one; None without one.
         started_from: Trial whose weights it started from; None without one.
+        licences: Backbone -> licence of the published weights in the file, empty where it is not known;
+            nets without such weights are left out.
     """
 
     trial: int
@@ -94,6 +96,7 @@ class Member(FrozenModel):
     settings: dict[str, Any]
     told_by: str | None = None
     started_from: str | None = None
+    licences: dict[str, str] = Field(default_factory=dict)
 
 
 class TrainingData(FrozenModel):

