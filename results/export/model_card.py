@@ -228,6 +228,7 @@ def _caveats(manifest: Manifest) -> str:
             _TELEMETRY,
             "- It answers for any image, also for one that is not a breast image; it has no way to say so.",
             f"- The file was compared on {parity.images} training images{_compared(parity)}.",
+            *([f"- It takes {manifest.cost}, on the machine that exported it."] if manifest.cost else []),
         ]
     )
 

@@ -74,6 +74,21 @@ def test_a_licence_that_may_forbid_something_is_said_at_export_and_in_the_card(r
     assert f"efficientnet_lite0: {licence or 'not known'}." in model_card(changed.manifest)
 
 
+def test_what_an_image_costs_is_measured_in_the_file_and_said(report):
+    cost = report.manifest.cost
+    assert 0 < cost.core_ms < 10_000
+    assert cost.megabytes == pytest.approx((report.path / "model.onnx").stat().st_size / 1e6)
+    assert f"costs {cost}" in report.messages()
+    assert f"It takes {cost}, on the machine that exported it." in model_card(report.manifest)
+
+
+def test_a_file_that_takes_too_long_is_refused_and_leaves_nothing(run, tmp_path):
+    with pytest.raises(ExportError, match=r"ms an image on one core, --max-ms allows 1e-06; take a single"):
+        export_bundle(run, tmp_path / "bundle", trial=0, held_out_limit=6, max_ms=1e-6)
+    assert list(tmp_path.iterdir()) == []
+    assert export_bundle(run, tmp_path / "bundle", trial=0, held_out_limit=6, max_ms=1e6).path.exists()
+
+
 def test_weights_that_are_in_the_file_are_licensed():
     config = {
         "model.backbone": "vgg16",
