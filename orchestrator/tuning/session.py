@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cluster.connect import Connection, connect, disconnect
 from cluster.resources import Machine, trial_slots
@@ -117,8 +117,17 @@ def resume_search(
     Raises:
         OrchestrateError: If the run folder, its data or its study cannot be read.
     """
-    changes = {name: value for name, value in (("minutes", minutes), ("trials", trials)) if value is not None}
-    changed = run.search().with_options(**changes)
+    changes: dict[str, Any] = {
+        name: value for name, value in (("minutes", minutes), ("trials", trials)) if value is not None
+    }
+    changed = run.search()
+    if changed.terminated is not None:
+        surroundings.notify(
+            f"the terminator ended this search after {changed.terminated.trials} trials; it goes on without"
+        )
+        changes["terminator"] = False
+        changed = changed.model_copy(update={"terminated": None})
+    changed = changed.with_options(**changes)
 
     def prepare(connect_once: Callable[[], Connection]) -> Prepared:
         return reopen_search(run, connect_once, surroundings.notify, options, record=changed)
@@ -235,6 +244,8 @@ def _run_trials(prepared: Prepared, surroundings: Surroundings, machines: tuple[
         finally:
             prepared.worker_time.end()
             _log_time(log, prepared.worker_time.shares(), view.note)
+        if manager.terminated is not None:
+            run.write_search(record.model_copy(update={"terminated": manager.terminated}))
         if manager.is_stopping:
             view.interrupted()
     return manager.is_stopping

@@ -160,6 +160,13 @@ class SearchRequest(BaseModel):
         30, "largest number of epochs of a trial", group="budget", ge=1, shown_default="30, or the recipes'"
     )
 
+    terminator: bool = _option(
+        False,
+        "end the search once half as many trials again are expected to gain less than the noise of the folds "
+        "(one metric, two folds or more)",
+        group="budget",
+    )
+
     metrics: tuple[str, ...] = _option(
         (),
         "metric that the search optimises; given several times, it looks for the trials that no other beats "
