@@ -5,8 +5,8 @@ never stopped, whatever the number of workers.
 
 Source:
     Makarova et al. (2022), "Automatic termination for hyperparameter optimization" (AutoML-Conf), for the
-    comparison of the gain with the variance of a cross-validation; Nadeau and Bengio (2003) for that variance.
-    Their bound of the gain fits a Gaussian process, which a space of conditions has none of; ours counts.
+    comparison of the gain with the variance of a cross-validation; that variance is of Nadeau and Bengio
+    (2003). Their bound of the gain needs a Gaussian process over a space without conditions; ours counts.
 """
 
 from collections.abc import Sequence

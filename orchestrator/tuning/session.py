@@ -13,7 +13,7 @@ from orchestrator.preflight.preflight import Notify
 from orchestrator.reporting.tensorboard import TensorBoardLog, setting_columns
 from orchestrator.reporting.worker_time import TimeShares
 from orchestrator.request import SearchRequest
-from orchestrator.tuning.allocation import SHARES
+from orchestrator.tuning.allocation import SHARES, idle_free_cpus
 from orchestrator.tuning.reopen import DEFAULT_OPTIONS, ResumeOptions, reopen_search
 from orchestrator.tuning.setup import Prepared, deadline_of, prepare_search
 from orchestrator.tuning.trial_manager import TrialManager
@@ -239,7 +239,7 @@ def _run_trials(prepared: Prepared, surroundings: Surroundings, machines: tuple[
         prepared.worker_time.begin(min(prepared.slots, max(1, left)))
         try:
             if not manager.is_stopping:
-                resources = _resources(prepared, machines)
+                resources = _resources(prepared, machines, max(1, left))
                 run_trials(manager, run, resources, ends_process=surroundings.ends_process)
         finally:
             prepared.worker_time.end()
@@ -258,12 +258,18 @@ def _log_time(log: TensorBoardLog, shares: TimeShares, notify: Notify) -> None:
         notify(f"TensorBoard will not show where the time went: {error}")
 
 
-def _resources(prepared: Prepared, machines: tuple[Machine, ...]) -> "Resources":
-    """Resources of trials: GPU shares as measured, unless the user set the number of GPUs per trial."""
+def _resources(prepared: Prepared, machines: tuple[Machine, ...], left: int) -> "Resources":
+    """Resources of trials: what the user set, else GPU shares as measured, and all cores that would idle.
+
+    Args:
+        prepared: The search.
+        machines: Machines of the cluster.
+        left: Number of trials that are left to run, at least 1.
+    """
     from orchestrator.tuning.ray_backend import Resources
 
     record, slots = prepared.record, prepared.slots
-    cpus_per_trial, is_measured = record.request.cpus_per_trial, record.shares_gpus_as_measured
+    cpus_per_trial, is_measured = record.request.fewest_cpus, record.shares_gpus_as_measured
     if is_measured and machines:
         slots = trial_slots(
             sum(machine.cpus for machine in machines),
@@ -273,4 +279,6 @@ def _resources(prepared: Prepared, machines: tuple[Machine, ...]) -> "Resources"
             workers=record.request.workers,
             machines=machines,
         )
+    if record.request.cpus_per_trial is None:
+        cpus_per_trial = max(cpus_per_trial, idle_free_cpus(machines, at_once=min(slots, left)))
     return Resources(cpus_per_trial, record.gpus_per_trial, slots, machines=machines, is_measured=is_measured)

@@ -98,6 +98,9 @@ class TrialManager:
         self._objectives = objectives_of(search)
         ended = run.records()
         self._holders = [record for record in ended if record.has_weights]
+        self._has_begun = bool(
+            ended
+        )  # the first trial starts however late it is: Ray may take seconds to start
         self.terminated: Termination | None = None
         self._terminator = Terminator(search, ended) if search.request.terminator else None
         if self._terminator is not None and (reason := reason_against(search)):
@@ -107,7 +110,7 @@ class TrialManager:
     @property
     def is_over(self) -> bool:
         """True when no further trial will be handed out, whatever the running trials do."""
-        if self.is_stopping or self._is_late():
+        if self.is_stopping or (self._is_late() and self._has_begun):
             return True
         return self._is_exhausted and not (self.running or self._again or self._alone)
 
@@ -117,12 +120,13 @@ class TrialManager:
         Trials that ran out of memory come last, when no other trial runs. Until then they count as running
         for the sampler, which avoids points near running ones.
         """
-        if self.is_stopping or self._is_late():
+        if self.is_stopping or (self._is_late() and self._has_begun):
             return None
         spec = self._again.popleft() if self._again else self._propose()
         if spec is None and self._alone and all(trial.spec.is_alone for trial in self.running.values()):
             spec = self._alone.popleft()
         if spec is not None:
+            self._has_begun = True
             self.running[spec.number] = RunningTrial(spec, self.clock())
             number, config = spec.number, spec.config
             self._show(lambda callback: callback.on_trial_start(number, config))

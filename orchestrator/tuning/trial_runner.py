@@ -149,6 +149,8 @@ class TrialRunner:
         is_late = self._is_out_of_time() and not self.validation.has_buffered_epochs
         is_early = not report.is_last and report.epoch < min(FEWEST_EPOCHS, self.config.training.epochs)
         if is_late and is_early:
+            if self._is_past_deadline() and not self._has_result():
+                return False  # lest the search end with nothing; the manager stops it a minute later
             self._add(self._record(state="pruned", cause="time_budget", value=report.value))
             return True
         if is_late or report.is_last:
@@ -156,6 +158,10 @@ class TrialRunner:
             return True
         self._checkpoint()
         return False
+
+    def _has_result(self) -> bool:
+        """True if a trial of the search is complete."""
+        return any(record.state == "complete" for record in self.run.records())
 
     def _open(self) -> FeatureUse | None:
         try:
@@ -294,7 +300,10 @@ class TrialRunner:
         # The features that a trial computes first serve other trials too, so its own time counts from its
         # first epoch. The deadline of the search holds for all trials.
         is_long = time.monotonic() - self.opened > 60.0 * self.search.trial_minutes
-        return is_long or (self.deadline is not None and time.time() >= self.deadline)
+        return is_long or self._is_past_deadline()
+
+    def _is_past_deadline(self) -> bool:
+        return self.deadline is not None and time.time() >= self.deadline
 
     @property
     def _key(self) -> str:

@@ -233,7 +233,13 @@ class SearchRequest(BaseModel):
     workers: int | None = _option(
         None, "trials at once", group="machine", ge=1, shown_default="as many as fit"
     )
-    cpus_per_trial: float = _option(1.0, "CPU cores of a trial", group="machine", ge=0.0)
+    cpus_per_trial: float | None = _option(
+        None,
+        "CPU cores of a trial",
+        group="machine",
+        ge=0.0,
+        shown_default="1, more where fewer trials run at once than there are cores",
+    )
     gpus_per_trial: float | None = _option(
         None,
         "GPUs of a trial; less than 1 shares a GPU",
@@ -360,6 +366,11 @@ class SearchRequest(BaseModel):
         if self.holdout is not None:
             return 1
         return DEFAULT_FOLDS if self.folds is None else self.folds
+
+    @property
+    def fewest_cpus(self) -> float:
+        """CPU cores that every trial has: as asked for, else 1."""
+        return 1.0 if self.cpus_per_trial is None else self.cpus_per_trial
 
     @property
     def space_name(self) -> str:

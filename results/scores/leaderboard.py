@@ -373,7 +373,7 @@ def _constant_row(predictions: OutOfFold, split: SplitName, objectives: Objectiv
     asked, classes = [metric_named(name) for name in objectives.needed], predictions.probabilities.shape[1]
     found = majority_baseline(predictions.labels, classes, also=asked)
     answer, metric = "majority", asked[0]
-    if classes == 2 and metric.judges_decisions:  # noqa: PLR2004 - only two classes have a positive one
+    if classes == 2 and metric.judges_decisions:
         positive = majority_baseline(predictions.labels, classes, also=asked, threshold=0.0)
         if objectives.main.is_better(positive[metric.name], found[metric.name]):
             answer, found = "positive", positive

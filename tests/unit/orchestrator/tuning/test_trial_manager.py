@@ -226,6 +226,15 @@ def test_after_the_deadline_nothing_starts_and_the_late_are_stopped(tmp_path: Pa
     assert study.told[0].cause == "time_budget"
 
 
+def test_the_first_trial_starts_although_the_time_is_up(tmp_path: Path, manager: Lead) -> None:
+    clock = Clock()
+    lead = manager(tmp_path, ListStudy(spec(0), spec(1)), clock, deadline=100.0)
+    clock.now = 101.0
+    first = lead.next()
+    assert first is not None
+    assert (lead.next(), lead.is_over) == (None, True)
+
+
 def test_the_weights_of_the_best_trials_only_stay_on_disk(tmp_path: Path, manager: Lead) -> None:
     study = ListStudy(*(spec(number) for number in range(4)))
     lead = manager(tmp_path, study, Clock())
