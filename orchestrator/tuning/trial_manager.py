@@ -396,7 +396,7 @@ class TrialManager:
             self._bound_weights(record)
 
     def _terminate_after(self, record: TrialRecord) -> None:
-        """Hand out nothing more if too little is left to gain; what runs, or waits to run again, still ends."""
+        """Hand out nothing more if little is left to gain; what runs, or is to run again, still ends."""
         if self._terminator is None or self._is_exhausted:
             return
         self._terminator.add(record)

@@ -1,4 +1,4 @@
-"""Collapse: a model that gives every image the same score and ranks none, such as one whose units have died."""
+"""Collapse: a model that gives every image the same score and ranks none, as one whose units have died."""
 
 from typing import Final
 
