@@ -25,9 +25,9 @@ _RECENT: Final = 4  # the last quarter of the trials shows what a sampler that l
 def expected_gain(merits: Sequence[float]) -> float:
     """Return by how much half as many trials again would raise the best value, on average, at most.
 
-    Of trials in any order, the mean best of n grows ever more slowly with n. So what the last half as many
-    trials have gained, over all orders, is more than the next ones will gain. A sampler that learns is no
-    such series: what its last quarter of trials has really gained counts where that is more.
+    The mean best of n trials in random order grows ever more slowly with n. So the last half of the trials has
+    gained, on average over all orders, more than as many further ones will. A sampler that learns proposes in
+    no random order: what its last quarter of trials has really gained counts where that is more.
 
     Args:
         merits: Value of each complete trial, larger is better, in the order in which they ended, at least 2.
@@ -40,7 +40,7 @@ def expected_gain(merits: Sequence[float]) -> float:
     values = np.asarray(merits, dtype=float)
     ordered = np.sort(values)[::-1]
     count = len(values)
-    kept = count - count // 2  # so that those left out are half as many again as those kept, or all but
+    kept = count - count // 2  # as many are left out as are to come
     mean_best, share = 0.0, kept / count
     for place, value in enumerate(ordered[: count - kept + 1].tolist()):
         mean_best += share * value  # the best of a random subset is the one at this place
