@@ -1,6 +1,6 @@
 """What each sampler and pruner costs and brings, on real trials that every arm shares.
 
-    python -m benchmarks.samplers [--data phantom|PATH] [--seeds 5] [--trials 24] [--work FOLDER]
+    python -m benchmarks.samplers [--data phantom|PATH] [--seeds 5] [--trials 24] [--frozen] [--work FOLDER]
 
 Every sampler runs with the default pruner, and every pruner with the default sampler, one trial after the
 other in this process, on the space of the task with the backbones whose weights are at hand. A seed is one
@@ -204,13 +204,15 @@ def arms() -> list[tuple[str, str]]:
     return [(sampler, DEFAULT) for sampler in sampler_names()] + others
 
 
-def ran_arm(work: Path, data: str, sampler: str, pruner: str, seed: int, trials: int) -> Arm:
+def ran_arm(work: Path, asked: argparse.Namespace, sampler: str, pruner: str, seed: int) -> Arm:
     """Run an arm, or read it if it has ended before."""
-    name = f"{Path(data).stem}-{trials}-{seed}"
+    data, trials = asked.data, asked.trials
+    held = {"model.trained_stages": 0} if asked.frozen else {}
+    name = f"{Path(data).stem}-{trials}-{seed}{'-frozen' if asked.frozen else ''}"
     file = work / "arms" / f"{name}-{sampler}-{pruner}.json"
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
-        run = prepared_run(work, name, data=data, seed=seed, trials=trials)
+        run = prepared_run(work, name, data=data, seed=seed, trials=trials, fixed_params=held)
         search = run.search().model_copy(update={"sampler": sampler, "pruner": pruner})
         arm = run_arm(search, file.with_suffix(".log"), Trainer(run))
         write_atomically(file, json.dumps(asdict(arm)).encode())
@@ -236,6 +238,7 @@ def main() -> None:
     parser.add_argument("--data", default="phantom", metavar="PATH", help="images (default: phantom)")
     parser.add_argument("--seeds", type=int, default=5, help="number of splits and searches (default: 5)")
     parser.add_argument("--trials", type=int, default=24, help="trials of a search (default: 24)")
+    parser.add_argument("--frozen", action="store_true", help="train heads only: an hour instead of a day")
     parser.add_argument("--work", type=Path, help="folder of what was trained (default: a temporary one)")
     arguments = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -244,10 +247,7 @@ def main() -> None:
         print("| sampler | pruner | best | nested | curve | epochs | minutes | s a proposal |")
         print("| --- | --- | --- | --- | --- | --- | --- | --- |")
         for sampler, pruner in arms():
-            found = [
-                ran_arm(work, arguments.data, sampler, pruner, seed, arguments.trials)
-                for seed in range(arguments.seeds)
-            ]
+            found = [ran_arm(work, arguments, sampler, pruner, seed) for seed in range(arguments.seeds)]
             print(row(sampler, pruner, found), flush=True)
 
 

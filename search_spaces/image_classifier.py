@@ -131,17 +131,21 @@ def closed_form_settings(trial: optuna.trial.BaseTrial, name: str) -> Settings:
 
 
 def further_taps(context: SpaceContext, backbone: str, cut: str) -> tuple[str, ...]:
-    """Return the choices of further taps, as text: none, the backbone's other levels, other backbones, all.
+    """Return the choices of further taps, as text, each a list of taps.
 
-    Further taps of other backbones are at their deepest levels, and statistics are among them.
+    They are: none, the backbone's other levels, the deepest level of each other net, all levels of all nets,
+    the statistics, and the deepest levels with the backbone's own and the statistics.
     """
     own = [f"{backbone}/{level}" for level in context.levels[backbone] if level != cut]
     usable = [name for name in context.backbones if name not in (*context.from_scratch, backbone)]
-    nets = [f"{name}/top" for name in usable if not backbone_named(name).is_fixed]
+    nets = [name for name in usable if not backbone_named(name).is_fixed]
     statistics = [f"{name}/top" for name in usable if backbone_named(name).is_fixed]
     if backbone_named(backbone).is_fixed:
         nets = []  # or a search would have no trials on statistics alone
-    found = (",".join(taps) for taps in (own, nets, statistics, [*own, *nets, *statistics]) if taps)
+    deepest = [f"{name}/top" for name in nets]
+    everywhere = [f"{name}/{level}" for name in nets for level in context.levels[name]]
+    mixed = [*own, *deepest, *statistics]
+    found = (",".join(taps) for taps in (own, deepest, [*own, *everywhere], statistics, mixed) if taps)
     return ("none", *dict.fromkeys(found))
 
 

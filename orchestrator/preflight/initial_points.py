@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from orchestrator.preflight.feasibility import PointPrice
@@ -14,10 +14,12 @@ from search_spaces.registry import Space
 from trainables.common.errors import ConfigError, OrchestrateError
 from trainables.config.baseline import is_baseline
 from trainables.config.trial_config import TrialConfig
+from trainables.models.registry import backbone_named
 
 ALL: Final = "all"
 DEFAULT_EPOCHS: Final = int(SearchRequest.model_fields["epochs"].default)
-_SHARE: Final = 3  # unless the user names recipes, a search gives at most a third of its trials to them,
+_MOST: Final = 8  # unless the user names recipes, a search gives at most so many trials to them,
+_SHARE: Final = 2  # at most half of its trials,
 _OF_A_BACKBONE: Final = 2  # and at most two to nets on one backbone
 LONGEST_SHARE: Final = 0.2  # of the longest time of a trial, that one of them may train
 
@@ -91,16 +93,16 @@ class InitialPoints:
             OrchestrateError: If a point that the user named cannot run.
         """
         is_free = self.is_by_name or self.is_all
-        most = len(self.points) if is_free else max(1, trials // _SHARE)
+        most = len(self.points) if is_free else max(1, min(_MOST, trials // _SHARE))
         fitting, unfit, slow = list[tuple[float, InitialPoint]](), dict[str, str](), dict[str, float]()
         of_backbone = Counter[str]()
-        for point in self.points:
+        for asked in self.points:
+            point = asked
             is_first = not self.is_by_name and is_baseline(point.settings)
             if len(fitting) == most and not is_first:
                 continue
             try:
-                config = point.configure(fixed_params, epochs=epochs)
-                check(config)
+                point, config = _checked(asked, fixed_params, epochs, check, may_adapt=not is_free)
             except OrchestrateError as error:
                 if self.is_by_name:
                     raise ConfigError(f"recipe {point.recipe}: {error}") from error
@@ -122,6 +124,30 @@ class InitialPoints:
         if not self.is_by_name:
             fitting.sort(key=lambda priced: priced[0])  # of equals, the better recipe stays first
         return FittingPoints(tuple(point for _, point in fitting), unfit, slow)
+
+
+def _checked(
+    point: InitialPoint, fixed_params: Mapping[str, Any], epochs: int, check: ConfigCheck, *, may_adapt: bool
+) -> tuple[InitialPoint, TrialConfig]:
+    """Return a point that can run, with its configuration: the point, or else the same without other nets.
+
+    Raises:
+        OrchestrateError: If the point cannot run, and the search may not or cannot adapt it.
+    """
+    try:
+        config = point.configure(fixed_params, epochs=epochs)
+        check(config)
+    except OrchestrateError:
+        taps = [tap for tap in str(point.settings.get("model.also", "none")).split(",") if "/" in tap]
+        own = f"{point.settings['model.backbone']}/"
+        kept = [tap for tap in taps if tap.startswith(own) or backbone_named(tap.partition("/")[0]).is_fixed]
+        if not may_adapt or len(kept) == len(taps):
+            raise
+        alone = replace(point, settings={**point.settings, "model.also": ",".join(kept) or "none"})
+        config = alone.configure(fixed_params, epochs=epochs)
+        check(config)
+        return alone, config
+    return point, config
 
 
 def choose_initial_points(names: Sequence[str], task: str, space: Space) -> InitialPoints:

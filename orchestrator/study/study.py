@@ -259,10 +259,7 @@ def open_study(
     Returns:
         The study, whose sampler and pruner `OptunaStudy` makes.
     """
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    # A resumed trial reports epochs again that the study has; the first report counts.
-    warnings.filterwarnings("ignore", message="The reported value is ignored")
-    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+    _say_only_errors()
     shown = without_password(storage) if storage else ""
     try:
         place: Any = with_password(storage) if storage else JournalStorage(RunJournal(journal))
@@ -289,6 +286,23 @@ def open_study(
             "them, give it another --name"
         )
     return study
+
+
+def study_in_memory(directions: Sequence[Direction] = ("maximize",)) -> optuna.Study:
+    """Create a study that is kept nowhere, for simulations.
+
+    Args:
+        directions: Direction in which each metric is optimised.
+    """
+    _say_only_errors()
+    return optuna.create_study(directions=list(directions))
+
+
+def _say_only_errors() -> None:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    # A resumed trial reports epochs again that the study has; the first report counts.
+    warnings.filterwarnings("ignore", message="The reported value is ignored")
+    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
 
 
 def _said(directions: Sequence[str]) -> str:

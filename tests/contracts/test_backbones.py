@@ -31,6 +31,7 @@ DESCRIBED = (
     "timm:test_resnet",
     "timm:regnetx_002",
     "timm:convnext_atto",
+    "timm:test_vit",
 )
 NAMES = (*sorted(BACKBONES), *DESCRIBED)
 # Parameters up to a level, from the specification of the sources: torch counts, without classifier.

@@ -1,15 +1,16 @@
 """Backbones from any network of timm (Apache-2.0) that is a list of stages: `timm:<name>`.
 
 Stages are found automatically: modules of the network are run one after the other until their output equals
-that of the network's own `forward_features`. A network that computes something else between its modules
-(tokens, positions, several maps at once) is refused. Paper and licence of each network are in timm's own
-file; the weights are the user's file.
+that of the network's own `forward_features`; maps whose channels are last, as those of Swin, are turned.
+Plain vision transformers are cut by `trainables.models.timm_tokens`, and compared in the same way. A network
+that computes something else between its modules (several maps at once) is refused. Paper and licence of each
+network are in timm's own file; the weights are the user's file.
 """
 
 import difflib
 import functools
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any, Final
 
@@ -18,8 +19,10 @@ from torch import Tensor, nn
 
 from trainables.common.errors import ConfigError, UnknownNameError
 from trainables.models.stages import Backbone
+from trainables.models.timm_tokens import OPTIONS, is_token_net, token_levels, token_stages
 
 FAMILY: Final = "timm"
+_ANY_SIZE: Final = {"strict_img_size": False}  # Swin
 _SIDES_PX: Final = (32, 48, 64, 96, 128, 160, 192, 224, 256, 299, 331, 384)
 
 Modules = OrderedDict[str, nn.Module]  # by their path in timm's network
@@ -43,6 +46,17 @@ class PublishedStage(nn.Sequential):
                 yield f"{path}.{name}", tensor
 
 
+class ChannelsLastStage(PublishedStage):
+    """Modules of a network whose maps have their channels last; the stage takes and gives them first."""
+
+    takes_images = False
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map (B, C, H, W) to the same."""
+        found: Tensor = super().forward(features if self.takes_images else features.permute(0, 2, 3, 1))
+        return found.permute(0, 3, 1, 2)
+
+
 def timm_backbone(name: str) -> Backbone:
     """Return the backbone of a `timm:` name.
 
@@ -62,13 +76,22 @@ def _found(name: str) -> Backbone:
     with torch.random.fork_rng(devices=()), torch.device("cpu"):
         net = _net(short)
         side = _smallest_side(net, name)
-        groups = _groups(_modules_of_features(net, side, name), _feature_paths(net))
+        build: Callable[[int], OrderedDict[str, nn.Module]]
+        if is_token_net(net):
+            build = functools.partial(_build_tokens, short)
+            stages = _checked_tokens(short, side, name)
+            names, levels = tuple(stages), token_levels(stages)
+        else:
+            modules, paths = _modules_of_features(net, side, name), _feature_paths(net)
+            groups = _groups(modules, paths, has_attention=_has_channels_last(net))
+            build = functools.partial(_build, short, groups)
+            names, levels = tuple(groups), _levels(groups, paths)
     published = net.default_cfg
     return Backbone(
         name=name,
-        build=functools.partial(_build, short, groups),
-        stage_names=tuple(groups),
-        levels=_levels(groups, _feature_paths(net)),
+        build=build,
+        stage_names=names,
+        levels=levels,
         channels=3,
         min_size_px=side,
         size_px=max(side, published["input_size"][-1]),
@@ -83,24 +106,75 @@ Groups = OrderedDict[str, tuple[str, ...]]  # stage -> paths of its modules
 
 
 def _build(short: str, groups: Groups, channels: int) -> "OrderedDict[str, nn.Module]":
-    modules = _flat_modules(_net(short))
-    return OrderedDict(
-        (stage, PublishedStage(OrderedDict((path, modules[path]) for path in paths)))
-        for stage, paths in groups.items()
+    net = _net(short)
+    modules = _flat_modules(net)
+    kind = ChannelsLastStage if _has_channels_last(net) else PublishedStage
+    stages = OrderedDict(
+        (stage, kind(OrderedDict((path, modules[path]) for path in paths))) for stage, paths in groups.items()
     )
+    first = next(iter(stages.values()))
+    if isinstance(first, ChannelsLastStage):
+        first.takes_images = True
+    return OrderedDict(stages)
+
+
+def _has_channels_last(net: Any) -> bool:
+    return getattr(net, "output_fmt", "NCHW") == "NHWC"
+
+
+def _build_tokens(short: str, channels: int) -> "OrderedDict[str, nn.Module]":
+    return token_stages(_net(short), f"{FAMILY}:{short}")
+
+
+def _checked_tokens(short: str, side: int, name: str) -> "OrderedDict[str, nn.Module]":
+    """Stages of a transformer that compute what the network computes.
+
+    Raises:
+        ConfigError: If they do not.
+    """
+    net = _net(short)
+    _stir(net)
+    with torch.inference_mode():
+        features = torch.rand(2, 3, side, side)
+        expected = net.forward_features(features)
+        stages = token_stages(net, name)
+        try:
+            for stage in stages.values():
+                features = stage(features)
+        except Exception as error:
+            raise _not_a_list(name, f"its blocks take something else than tokens ({error})") from error
+        prefix = net.num_prefix_tokens
+        patches = expected[:, prefix:].mean(dim=1)
+        wanted = torch.cat([patches, expected[:, 0]], dim=1) if prefix else patches
+    if not _agree(features.mean(dim=(2, 3)), wanted):
+        raise _not_a_list(name, "it computes something else between its blocks")
+    return stages
 
 
 def _net(short: str) -> Any:
     """The network with random weights, on torch's default device."""
     import timm
 
+    def made() -> Any:
+        sizes: tuple[dict[str, Any], ...] = (OPTIONS, _ANY_SIZE, {})
+        for options in sizes:
+            try:
+                net = timm.create_model(short, pretrained=False, **options)
+            except TypeError:  # it has no such options
+                continue
+            embedding: Any = getattr(net, "patch_embed", None)
+            if hasattr(embedding, "dynamic_img_pad"):
+                embedding.dynamic_img_pad = True
+            return net
+        raise AssertionError("every network can be made without options")
+
     device = torch.get_default_device()
     if device.type != "meta":
-        return timm.create_model(short, pretrained=False).eval()
+        return made().eval()
     # Some networks compute their own layout with operators that a meta device lacks. Their weights are thrown
     # away, so drawing them must not change later random draws.
     with torch.random.fork_rng(devices=()), torch.device("cpu"):
-        net = timm.create_model(short, pretrained=False)
+        net = made()
     return net.to(device).eval()
 
 
@@ -154,7 +228,9 @@ def _modules_of_features(net: Any, side: int, name: str) -> Modules:
     with torch.inference_mode():
         features = torch.rand(2, 3, side, side)
         expected = net.forward_features(features)
-        if not isinstance(expected, Tensor) or expected.dim() != 4 or expected.shape[1] != net.num_features:
+        channels = 3 if _has_channels_last(net) else 1
+        is_map = isinstance(expected, Tensor) and expected.dim() == 4
+        if not is_map or expected.shape[channels] != net.num_features:
             raise _not_a_list(name, "its features are not a map (channels, height, width)")
         for count, (path, module) in enumerate(flat.items(), start=1):
             try:
@@ -180,7 +256,7 @@ def _before(flat: Modules, count: int) -> str:
 def _not_a_list(name: str, reason: str) -> ConfigError:
     return ConfigError(
         f"{name} cannot be cut into stages that run one after the other: {reason}; take a network of plain "
-        f"stages, such as timm:resnet18 or timm:regnetx_002"
+        f"stages, such as timm:resnet18, timm:regnetx_002 or timm:vit_small_patch16_224"
     )
 
 
@@ -195,17 +271,18 @@ def _stir(net: nn.Module) -> None:
             nn.init.uniform_(parameter, 0.5, 1.5)
 
 
-def _groups(modules: Modules, feature_paths: list[str]) -> Groups:
+def _groups(modules: Modules, feature_paths: list[str], *, has_attention: bool) -> Groups:
     """Group modules into stages.
 
     A block is a stage. Single convolutions are grouped up to the point where timm takes features; a layer
-    without a convolution belongs to the stage before it.
+    without a convolution belongs to the stage before it, unless it is a block of attention.
     """
     groups: list[list[str]] = []
     is_open = False
     for path, module in modules.items():
         is_single = isinstance(module, nn.Conv2d)
         has_convolution = any(isinstance(part, nn.Conv2d) for part in module.modules())
+        has_convolution |= has_attention and path in feature_paths
         if groups and (not has_convolution or (is_single and is_open)):
             groups[-1].append(path)
         else:

@@ -2,31 +2,39 @@
 
 Searched in order: a state dict named after the backbone in `--weights-dir`, an installed package,
 torchvision's own download. Files and their hashes are known before the first trial. For a network named
-`timm:<name>` only that folder is searched, for a state dict of timm's own network in `<name>.pt` or
-`<name>.pth`.
+`timm:<name>` only that folder is searched, for a state dict in `<name>.pt`, `<name>.pth` or
+`<name>.safetensors`: of timm's own network, or of a larger one that holds it below a prefix, as published
+checkpoints of image and text encoders do (`model` -> `image_encoder.conv_stem.weight`); tensors under other
+names are taken if they have the same layers in the same order.
 """
 
 import functools
 import hashlib
 import importlib.util
 from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
 from urllib.error import URLError
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from trainables.common.errors import WeightsError
 from trainables.models.registry import backbone_named
 from trainables.models.stages import Backbone
 from trainables.models.timm_generic import FAMILY as TIMM
-from trainables.models.timm_generic import PublishedStage
 
 # Parts of the published files that no stage holds: classifiers and Inception's auxiliary head.
 _DROPPED_PREFIXES = ("classifier.", "fc.", "_fc.", "last_linear.", "AuxLogits.")
 # Not .safetensors: such files list their tensors by name, and the order of the layers is lost.
 _SUFFIXES = (".pt", ".pth")
+_NAMED_SUFFIXES = (*_SUFFIXES, ".safetensors")
+# Where checkpoints keep the state dict, and what stands before the names of an image encoder in it.
+_NESTED = ("state_dict", "model", "model_state_dict", "teacher", "net", "module")
+_ENCODERS = ("image_encoder.", "visual.", "backbone.", "encoder.", "module.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +117,7 @@ def build_stages(
     if weights is None:
         return stages
     found = _read(weights.path)
-    published = [stage for stage in stages.values() if isinstance(stage, PublishedStage)]
+    published = [stage for stage in stages.values() if isinstance(stage, NamedAsPublished)]
     if published:
         _fill_by_name(published, dict(found), weights.path.name, backbone.name)
     else:
@@ -119,6 +127,15 @@ def build_stages(
 
 
 Layer = dict[str, Tensor]
+
+
+@runtime_checkable
+class NamedAsPublished(Protocol):
+    """A stage that knows the names which its tensors have in the published network."""
+
+    def published_tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """Return parameters and buffers under those names."""
+        ...
 
 
 def _named_tensors(stages: "OrderedDict[str, nn.Module]") -> list[tuple[str, Tensor]]:
@@ -156,10 +173,18 @@ def _fill(targets: list[Layer], sources: list[Layer], file_name: str, backbone: 
 
 
 def _fill_by_name(
-    stages: list[PublishedStage], found: dict[str, Tensor], file_name: str, backbone: str
+    stages: Sequence[NamedAsPublished], found: dict[str, Tensor], file_name: str, backbone: str
 ) -> None:
     targets = {name: tensor for stage in stages for name, tensor in stage.published_tensors()}
-    strange = [name for name, own in targets.items() if name not in found or found[name].shape != own.shape]
+    prefix = _prefix_of(targets, found)
+    named = {name: found.get(f"{prefix}{name}") for name in targets}
+    strange = [
+        name for name, own in targets.items() if (other := named[name]) is None or other.shape != own.shape
+    ]
+    layers, others = _by_layer(list(targets.items())), _by_layer(_encoder_of(found))
+    if len(strange) == len(targets) and len(layers) == len(others):
+        _fill(layers, others, file_name, backbone)
+        return
     if strange:
         raise WeightsError(
             f"{file_name} does not fit {backbone}: of its {len(targets)} tensors {len(strange)} are missing "
@@ -167,14 +192,33 @@ def _fill_by_name(
         )
     with torch.no_grad():
         for name, tensor in targets.items():
-            tensor.copy_(found[name])
+            tensor.copy_(found[f"{prefix}{name}"])
+
+
+def _prefix_of(targets: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
+    """What stands before the published names in a checkpoint: the shortest that most of them have."""
+    first = next(iter(targets))
+    ends = sorted((key.removesuffix(first) for key in found if key.endswith(first)), key=len)
+    return max(ends, key=lambda prefix: sum(f"{prefix}{name}" in found for name in targets), default="")
+
+
+def _encoder_of(found: Mapping[str, Tensor]) -> list[tuple[str, Tensor]]:
+    """Tensors of the image encoder of a checkpoint, without its classifier, under shorter names."""
+    prefix = next((own for own in _ENCODERS if any(key.startswith(own) for key in found)), "")
+    own = [(key.removeprefix(prefix), value) for key, value in found.items() if key.startswith(prefix)]
+    return [(key, value) for key, value in own if not key.startswith(_DROPPED_PREFIXES)]
 
 
 def _read(path: Path) -> list[tuple[str, Tensor]]:
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        if path.suffix == ".safetensors":
+            state: Any = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise WeightsError(f"{path} cannot be read as a state dict: {error}") from error
+    while isinstance(state, dict) and (inner := next((key for key in _NESTED if key in state), None)):
+        state = state[inner]
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise WeightsError(f"{path} is not a state dict (name -> tensor); save model.state_dict() by itself")
     return list(state.items())
@@ -182,7 +226,9 @@ def _read(path: Path) -> list[tuple[str, Tensor]]:
 
 def _timm_weights(name: str, weights_dir: Path | None) -> WeightsFile:
     short = name.partition(":")[2]
-    possible = [weights_dir / f"{short}{suffix}" for suffix in _SUFFIXES] if weights_dir is not None else []
+    possible = (
+        [weights_dir / f"{short}{suffix}" for suffix in _NAMED_SUFFIXES] if weights_dir is not None else []
+    )
     for path in possible:
         if path.is_file():
             return _hashed(path, "weights folder")

@@ -1,0 +1,275 @@
+"""Results of a fixed list of configurations on many sets, and the list of first points that they teach.
+
+    python -m benchmarks.portfolio run DATA --work FOLDER [--configurations 200] [--images 300]
+    python -m benchmarks.portfolio choose
+
+DATA is the folder of real images and weights. `run` draws configurations of frozen nets from the space of a
+search, eleven of twelve with a closed-form head, and trains each on every set: four folds by patient, at most
+so many images of whole patients. What has been trained stays in the folder and is not repeated. It ends by
+writing the table that `orchestrator.simulation` replays. `choose` reads that table and writes the points that
+a search tries first, `search_spaces/recipes/portfolio.json`: greedily, each point is the one that lowers the
+regret most, over all sets.
+"""
+
+import argparse
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import optuna
+
+from benchmarks.samplers import Trainer
+from orchestrator.preflight.this_machine import this_machine
+from orchestrator.request import SearchRequest
+from orchestrator.simulation.portfolio import chosen_points
+from orchestrator.simulation.table import PACKAGED, ResultTable, Trajectory, packaged_table, write_table
+from orchestrator.tuning.setup import prepare_search
+from results.run.run_folder import RunFolder
+from results.run.versions import package_versions
+from search_spaces.context import SpaceContext
+from search_spaces.image_classifier import ONCE
+from search_spaces.recipes.portfolio import POINTS_FILE
+from search_spaces.registry import Space, space_named
+from trainables.common.files import write_atomically
+from trainables.config.tasks import task_named
+from trainables.config.trial_config import TrialConfig, decode, flatten
+from trainables.data.patches import PatchSet, select_rows
+from trainables.data.sources import load_patch_set
+
+
+def _closed(backbone: str, cut: str, name: str, **own: Any) -> dict[str, Any]:
+    """Settings of a closed-form head; `also` are further taps, others are settings of the head."""
+    settings = {"model.backbone": backbone, "model.cut": cut, "model.also": own.pop("also", "none")}
+    head = {f"classical.{setting}": value for setting, value in own.items()}
+    return {**settings, "classical.name": name, "classical.standardize": True, **ONCE, **head}
+
+
+FOLDS: Final = 4
+EPOCHS: Final = 12
+POINTS: Final = 16  # more than a search tries, since some need weights that are not at hand
+_CLOSED_FORM: Final = 0.92  # share of the configurations
+_COSTLY: Final = ("vgg16",)  # nets whose features are taken in one view at one contrast, for their time
+
+
+_LITE0_LEVELS: Final = "efficientnet_lite0/top,efficientnet_lite0/top+1,efficientnet_lite0/top+2"
+_LITE0_AND_VGG16: Final = f"{_LITE0_LEVELS},vgg16/top,vgg16/top+1"
+_BY_HAND: Final[tuple[dict[str, Any], ...]] = (
+    # What one would write by hand, besides what is drawn.
+    _closed("efficientnet_lite0", "top+1", "logistic", c=0.01),
+    _closed("efficientnet_lite0", "top", "logistic", also=_LITE0_LEVELS.partition(",")[2], c=1e-3),
+    _closed("efficientnet_lite0", "top", "logistic", also=_LITE0_LEVELS.partition(",")[2], c=0.1, pca=64),
+    _closed("efficientnet_lite0", "top", "lda", also=_LITE0_LEVELS.partition(",")[2]),
+    _closed("efficientnet_lite0", "top+2", "lda"),
+    _closed("efficientnet_lite0", "top+1", "kernel_logistic", c=10.0, gamma=1.0, pca=64),
+    _closed("vgg16", "top+1", "logistic", c=0.01),
+    _closed("vgg16", "top+1", "lda"),
+    _closed("vgg16", "top+2", "logistic", also=_LITE0_AND_VGG16, c=1e-3),
+    _closed("vgg16", "top+2", "logistic", also=_LITE0_AND_VGG16, c=1e-4),
+    _closed("vgg16", "top+2", "logistic", also=_LITE0_AND_VGG16, c=0.1, pca=64),
+    _closed("vgg16", "top+2", "lda", also=_LITE0_AND_VGG16),
+    _closed("vgg16", "top+2", "kernel_logistic", also=_LITE0_AND_VGG16, c=10.0, gamma=1.0, pca=64),
+    {
+        "model.backbone": "efficientnet_lite0",
+        "model.head.hidden": [256],
+        "model.head.dropout": 0.5,
+        "optimizer.lr": 5e-4,
+        "optimizer.schedule": "cosine",
+        "training.augmentation": "d4",
+        "training.average_views": True,
+        "training.class_weight": "balanced",
+    },
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """A set of images with its question.
+
+    Attributes:
+        task: Name of the task.
+        data: Path below the folder of real data, or a phantom.
+        label_codes: What label numbers mean; None finds out.
+    """
+
+    task: str
+    data: str
+    label_codes: Any = None
+
+    def location(self, data: Path) -> str:
+        """Return what `--data` is given."""
+        return self.data if self.data.startswith("phantom") else str(data / self.data)
+
+
+SETS: Final = {
+    "infn": Material("benign_malignant", "infn_mass_patches_150.npz", "pisa"),
+    "films": Material("benign_malignant", "ddsm_mass_films_227.npz", "task"),
+    "idc": Material("idc", "idc"),
+    "mias": Material("normal_abnormal", "mias_pisa_layout"),
+    "phantom-0.3": Material("benign_malignant", "phantom:subtlety=0.3,seed=11"),
+    "phantom-0.5": Material("benign_malignant", "phantom:subtlety=0.5,seed=12"),
+    "phantom-0.7": Material("mass_calcification", "phantom:subtlety=0.7,seed=13"),
+    "phantom-0.9": Material("normal_abnormal", "phantom:subtlety=0.9,seed=14,patients=40"),
+}
+
+
+def configurations(space: Space, context: SpaceContext, count: int) -> list[TrialConfig]:
+    """Draw configurations with a frozen net, eleven of twelve with a closed-form head.
+
+    Args:
+        space: Space of the task.
+        context: Facts of a search of patches.
+        count: Number of configurations, besides some that are written by hand.
+    """
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=7))
+    closed, trained = round(_CLOSED_FORM * count), count - round(_CLOSED_FORM * count)
+    kept: dict[bool, list[TrialConfig]] = {True: [], False: []}
+    while len(kept[True]) < closed or len(kept[False]) < trained:
+        config = space.configure(study.ask(), context, {})
+        is_closed = config.classical.name != "none"
+        if is_possible(config) and len(kept[is_closed]) < (closed if is_closed else trained):
+            kept[is_closed].append(config)
+    by_hand = [decode({"training.epochs": EPOCHS} | own) for own in _BY_HAND]
+    return [*by_hand, *kept[True], *kept[False]]
+
+
+def is_possible(config: TrialConfig) -> bool:
+    """Tell whether a configuration is frozen, and cheap enough to be trained on every set."""
+    if config.model.trained_stages != 0 or config.model.channels != "replicate":
+        return False
+    flat = flatten(config.model_dump(mode="json"))
+    nets = f"{config.model.backbone},{flat['model.also']}"
+    plain = (config.input.contrast, config.training.augmentation) == (1.0, "none")
+    return plain or not any(net in nets for net in _COSTLY)
+
+
+def frozen_only(context: SpaceContext) -> SpaceContext:
+    """Return the facts of a search in which no stage of a net trains, as in the table."""
+    pretrained = tuple(name for name in context.backbones if name not in context.from_scratch)
+    none: dict[str, Any] = {"from_scratch": frozenset(), "fine_tunes": dict.fromkeys(context.fine_tunes, ())}
+    return context.model_copy(
+        update={**none, "backbones": pretrained, "adapts_channels": frozenset(), "has_free_form": False}
+    )
+
+
+def smaller(patch_set: PatchSet, task: str, images: int) -> dict[str, Any]:
+    """Return arrays of at most so many images of whole patients, in the task's own labels."""
+    chosen = select_rows(patch_set, task_named(task))
+    order = np.random.default_rng(0).permutation(np.unique(chosen.groups))
+    sizes = np.cumsum([int((chosen.groups == group).sum()) for group in order])
+    kept = np.isin(chosen.groups, order[: max(1, int((sizes <= images).sum()))])
+    rows = chosen.rows[kept]
+    return {
+        "images": np.asarray(patch_set.images[rows]),
+        "labels": chosen.labels[kept],
+        "patient": chosen.groups[kept].astype(np.str_),
+    }
+
+
+def prepared(name: str, data: Path, work: Path, images: int) -> RunFolder:
+    """Return the run folder of a set, with its images, split and space."""
+    material, run = SETS[name], RunFolder(work / "runs" / SETS[name].task / name)
+    if not run.search_file.exists():
+        file = work / f"{name}.npz"
+        patch_set, _ = load_patch_set(
+            material.location(data),
+            task=task_named(material.task),
+            label_codes=material.label_codes,
+            store=work / "whole",
+        )
+        np.savez(file, **smaller(patch_set, material.task, images))
+        request = SearchRequest(
+            task=material.task,
+            data=str(file),
+            label_codes="task",
+            max_value=patch_set.max_value,
+            name=name,
+            runs=work / "runs",
+            store=work / "store",
+            weights_dir=data / "weights",
+            may_download=False,
+            folds=FOLDS,
+            test_share=0.0,
+            epochs=EPOCHS,
+            trial_minutes=10.0,
+        )
+        prepare_search(request, this_machine, lambda message: None)
+    return run
+
+
+def trained(run: RunFolder, configs: Sequence[TrialConfig]) -> Iterator[Trajectory | None]:
+    """Train configurations on a set; None for one that failed there."""
+    trainer = Trainer(run)
+    for config in configs:
+        epochs, record, _ = trainer.trained(config)
+        is_whole = record.state == "complete" and len(epochs) > 0
+        yield (
+            Trajectory(
+                folds=tuple(epoch.folds for epoch in epochs),
+                seconds=tuple(epoch.seconds for epoch in epochs),
+                value=float(record.value or 0.0),
+            )
+            if is_whole
+            else None
+        )
+
+
+def run_all(data: Path, work: Path, count: int, images: int, sets: Sequence[str]) -> None:
+    """Train everything and write the table."""
+    work.mkdir(parents=True, exist_ok=True)
+    first = prepared("infn", data, work, images)
+    search = first.search()
+    context = SpaceContext.model_validate(search.space_context)
+    configs = configurations(space_named(search.request.space_name), context, count)
+    found: dict[str, tuple[Trajectory | None, ...]] = {}
+    for name in sets:
+        found[name] = tuple(trained(prepared(name, data, work, images), configs))
+        best = max(own.value for own in found[name] if own)
+        print(f"{name}: {sum(own is not None for own in found[name])} trained, best {best:.3f}", flush=True)
+    settings = tuple(flatten(config.model_dump(mode="json", exclude_defaults=True)) for config in configs)
+    made = {
+        "command": f"python -m benchmarks.portfolio run DATA --configurations {count} --images {images}",
+        "versions": {name: package_versions()[name] for name in ("torch", "scikit-learn", "optuna", "numpy")},
+    }
+    frozen = frozen_only(context).model_dump(mode="json")
+    write_table(ResultTable(settings, found, search.request.space_name, frozen, FOLDS, made), PACKAGED)
+
+
+def choose() -> None:
+    """Choose the points and write them."""
+    table = packaged_table()
+    chosen = chosen_points(table, POINTS)
+    points = {
+        "made": {"command": "python -m benchmarks.portfolio choose", "sets": sorted(table.sets)},
+        "points": [dict(table.settings[index]) for index in chosen],
+    }
+    write_atomically(POINTS_FILE, json.dumps(points, indent=1, sort_keys=True) + "\n")
+    for index in chosen:
+        print(table.settings[index])
+
+
+def main() -> None:
+    """Run or choose."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    running = verbs.add_parser("run", help="train, and write the table")
+    running.add_argument("data", type=Path, help="folder of real images and weights")
+    running.add_argument("--work", type=Path, required=True, help="folder of what was trained; kept")
+    running.add_argument("--configurations", type=int, default=200)
+    running.add_argument("--images", type=int, default=300, help="of a set, at most (default: 300)")
+    running.add_argument("--sets", nargs="+", choices=tuple(SETS), default=tuple(SETS))
+    verbs.add_parser("choose", help="choose the points from the table")
+    arguments = parser.parse_args()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    logging.getLogger().setLevel(logging.ERROR)
+    if arguments.verb == "choose":
+        choose()
+    else:
+        run_all(arguments.data, arguments.work, arguments.configurations, arguments.images, arguments.sets)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+"""A search that is replayed from a table follows the table's clock and what its study decides."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from space_context import context
+
+from orchestrator.simulation.portfolio import chosen_points, merits
+from orchestrator.simulation.replay import nearest, replay
+from orchestrator.simulation.table import ResultTable, Trajectory, packaged_table, read_table, write_table
+from search_spaces.recipes.portfolio import POINTS_FILE, portfolio_points
+from trainables.common.errors import UnknownNameError
+
+
+def trajectory(value: float, *, seconds: float = 1.0, epochs: int = 1) -> Trajectory:
+    return Trajectory(((value, value),) * epochs, (seconds,) * epochs, value)
+
+
+def head(name: str, **own: object) -> dict[str, object]:
+    return {"model.backbone": "efficientnet_lite0", "classical.name": name, **own}
+
+
+def table(**sets: tuple[Trajectory | None, ...]) -> ResultTable:
+    settings = (
+        head("logistic", **{"classical.c": 0.01}),
+        head("logistic", **{"classical.c": 10.0}),
+        head("lda"),
+        head("none", **{"training.epochs": 12}),
+    )
+    facts = context(("efficientnet_lite0",)).model_dump(mode="json")
+    return ResultTable(settings, sets, "search_spaces.image_classifier:image_classifier", facts, 2, {})
+
+
+ONE = table(
+    a=(
+        trajectory(0.6),
+        trajectory(0.9, seconds=2.0),
+        trajectory(0.7),
+        trajectory(0.8, seconds=3.0, epochs=12),
+    ),
+    b=(trajectory(0.9), None, trajectory(0.5), trajectory(0.9, seconds=3.0, epochs=12)),
+)
+
+
+def test_merit_lies_between_chance_and_the_best_of_a_set() -> None:
+    assert merits(ONE).round(3).tolist() == [[0.25, 1.0, 0.5, 0.75], [1.0, 0.0, 0.0, 1.0]]
+
+
+def test_the_first_point_is_good_everywhere_and_the_next_where_it_is_not() -> None:
+    assert chosen_points(ONE, 4) == [3, 1, 0, 2]  # 3 has the highest mean, 1 is best on a; then by the mean
+    assert len(set(chosen_points(ONE, 4))) == 4
+
+
+def test_of_equal_points_the_quicker_is_chosen() -> None:
+    assert chosen_points(ONE.without("a"), 1) == [0]
+
+
+def test_the_clock_is_that_of_the_table() -> None:
+    found = replay(ONE, "a", trials=3, seed=0, first=[2, 1, 0], workers=2)
+    assert [(own.configuration, own.started, own.ended) for own in found.trials] == [
+        (2, 0.0, 1.0),
+        (1, 0.0, 2.0),
+        (0, 1.0, 2.0),
+    ]
+    assert [own.distance for own in found.trials] == [0.0, 0.0, 0.0]
+    assert [found.regret_after(count) for count in (0, 1, 2)] == pytest.approx([1.0, 0.5, 0.0])
+    assert found.regret_at(1.5) == pytest.approx(0.5)
+
+
+def test_a_configuration_that_failed_has_no_value_and_the_search_goes_on() -> None:
+    found = replay(ONE, "b", trials=2, seed=0, first=[1, 0])
+    assert [own.value for own in found.trials] == [None, 0.9]
+
+
+def test_a_search_is_repeated_by_its_seed_and_ends_where_it_is_told_to() -> None:
+    runs = [replay(ONE, "a", trials=6, seed=3, workers=4) for _ in range(2)]
+    assert runs[0] == runs[1]
+    assert len(replay(ONE, "a", trials=6, seed=3, ends=lambda ended: len(ended) >= 2).trials) == 2
+
+
+def test_a_pruner_stops_trials_at_its_comparisons() -> None:
+    poor, good = trajectory(0.55, epochs=12), trajectory(0.9, epochs=12)
+    trained = tuple(head("none", **{"model.cut": cut, "training.epochs": 12}) for cut in ("top", "top+1"))
+    own = replace(table(a=(good, poor)), settings=trained)
+    found = replay(own, "a", trials=40, seed=0, pruner="halving")
+    assert {trial.epochs for trial in found.trials if trial.value is None} == {5}
+    assert all(trial.value for trial in replay(own, "a", trials=40, seed=0, pruner="none").trials)
+
+
+def test_an_unknown_sampler_is_named() -> None:
+    with pytest.raises(UnknownNameError, match="tpee"):
+        replay(ONE, "a", trials=1, seed=0, sampler="tpee")
+
+
+def test_a_proposal_is_answered_by_the_nearest_configuration_with_its_head() -> None:
+    assert nearest(ONE, head("logistic", **{"classical.c": 0.1})) == (0, 1.0)
+    assert nearest(ONE, head("logistic", **{"classical.c": 5.0})) == (1, pytest.approx(0.30103))
+    assert nearest(ONE, head("lda", **{"classical.pca": 16}))[0] == 2
+
+
+def test_a_table_is_read_as_it_was_written_and_equal_tables_are_equal_files(tmp_path: Path) -> None:
+    for name in ("one", "other"):
+        write_table(ONE, tmp_path / name)
+    assert read_table(tmp_path / "one") == ONE
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "other").read_bytes()
+
+
+def test_the_points_of_a_search_are_those_that_the_packaged_table_gives() -> None:
+    found = packaged_table()
+    chosen = [dict(found.settings[index]) for index in chosen_points(found, len(portfolio_points()))]
+    assert POINTS_FILE.stat().st_size < 50_000
+    assert json.loads(POINTS_FILE.read_text())["points"] == chosen
+
+
+def test_first_points_chosen_on_other_sets_beat_random_ones() -> None:
+    found = packaged_table()
+    first = {name: chosen_points(found.without(name), 8) for name in found.sets}
+    begun = [replay(found, name, trials=8, seed=0, first=first[name]).regret_after(8) for name in found.sets]
+    plain = [
+        replay(found, name, trials=8, seed=seed, sampler="random").regret_after(8)
+        for name in found.sets
+        for seed in range(3)
+    ]
+    assert sum(begun) / len(begun) < sum(plain) / len(plain)
