@@ -25,9 +25,9 @@ _RECENT: Final = 4  # the last quarter of the trials shows what a sampler that l
 def expected_gain(merits: Sequence[float]) -> float:
     """Return by how much half as many trials again would raise the best value, on average, at most.
 
-    The mean best of n trials in random order grows ever more slowly with n. So the last half of the trials has
-    gained, on average over all orders, more than as many further ones will. A sampler that learns proposes in
-    no random order: what its last quarter of trials has really gained counts where that is more.
+    The mean best of n trials in random order grows ever more slowly with n. So the last half of the trials
+    has gained, on average over all orders, more than as many further ones will. A sampler that learns
+    proposes in no random order: what its last quarter of trials has really gained counts where that is more.
 
     Args:
         merits: Value of each complete trial, larger is better, in the order in which they ended, at least 2.
