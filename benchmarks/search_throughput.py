@@ -200,7 +200,7 @@ def _run_ours(
     proposer = FixedList(configs)
     manager = TrialManager(run, record, proposer, (), deadline=None, clock=time.time)
     start = time.perf_counter()
-    run_trials(manager, run, Resources(record.request.cpus_per_trial, record.gpus_per_trial, WORKERS))
+    run_trials(manager, run, Resources(record.request.fewest_cpus, record.gpus_per_trial, WORKERS))
     seconds = preparation + time.perf_counter() - start
     records = [proposer.records[number] for number in range(len(configs))]
     failed = [one for one in records if one.state != "complete"]

@@ -108,6 +108,8 @@ class SearchResult:
         """True if the search ended before its budget was used, so that `resume_search` may go on with it."""
         if self._is_interrupted is not None:
             return self._is_interrupted
+        if self.record.terminated is not None:
+            return False
         records, minutes = self.records, self.request.minutes
         is_in_time = minutes is None or busy_seconds(records) < 60.0 * minutes
         return len(records) < self.request.trials and is_in_time

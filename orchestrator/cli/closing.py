@@ -81,6 +81,7 @@ def _summary(result: SearchResult, *, has_commands: bool) -> RenderableType:
         best=None if best is None else (best.number, best.value or 0.0, _described(best, objectives)),
         notes=(
             ("beware", SYNTHETIC_WARNING * search.is_synthetic),
+            ("ended", "" if search.terminated is None else search.terminated.message),
             ("shared", _saved(result)),
             ("time", shares_text(result.time_shares)),
         ),
@@ -88,7 +89,8 @@ def _summary(result: SearchResult, *, has_commands: bool) -> RenderableType:
         commands=_next_commands(
             result.run,
             has_results=best is not None,
-            may_resume=result.is_interrupted and search.request.trials > len(records),
+            may_resume=(result.is_interrupted or search.terminated is not None)
+            and search.request.trials > len(records),
         )
         if has_commands
         else (),
@@ -102,6 +104,7 @@ def _facts(result: SearchResult) -> dict[str, Any]:
     return {
         "run": str(result.path),
         "metric": search.metric,
+        "terminated": None if search.terminated is None else search.terminated.model_dump(),
         "split": search.split_name,
         "is_synthetic": search.is_synthetic,
         "trials": dict(Counter(record.state for record in records)),

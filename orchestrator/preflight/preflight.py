@@ -122,7 +122,7 @@ def run_preflight(request: SearchRequest, connect: Connector, notify: Notify) ->
         may_download=request.may_download,
         is_random=request.fixed_params.get("model.weights") == "random",
     )
-    limit_threads(request.cpus_per_trial)  # costs are measured as trials will run
+    limit_threads(request.fewest_cpus)  # costs are measured as trials will run
     budget = _trial_budget(request, data, first, trial_minutes, slots)
     feasible = find_feasible_models(inventory, data.patch_set, choose_device(gpus), budget)
     _notify_all(notify, *_left_out_messages(feasible.left_out))
@@ -401,7 +401,7 @@ def slots_for(request: SearchRequest, gpus_per_trial: float, connection: Connect
     return trial_slots(
         connection.cpus,
         connection.gpus,
-        cpus_per_trial=request.cpus_per_trial,
+        cpus_per_trial=request.fewest_cpus,
         gpus_per_trial=gpus_per_trial,
         workers=request.workers,
         machines=connection.machines,

@@ -48,6 +48,23 @@ class ResourceRequest:
         return self.cpus > other.cpus or self.gpus > other.gpus or self.memory_bytes > other.memory_bytes
 
 
+def idle_free_cpus(machines: Sequence[Machine], *, at_once: int) -> int:
+    """Return the number of cores that each of a few trials may use so that none of them idles.
+
+    The number holds for a whole search: workers are used again only while trials ask for the same.
+
+    Args:
+        machines: Machines of the cluster; may be none.
+        at_once: Number of trials that ever run at the same time, at least 1; they spread evenly.
+
+    >>> idle_free_cpus([Machine(8, 0, 0)], at_once=3), idle_free_cpus([Machine(8, 0, 0)], at_once=8)
+    (2, 1)
+    """
+    fewest = min((machine.cpus for machine in machines), default=1.0)
+    on_one_machine = math.ceil(at_once / max(1, len(machines)))
+    return max(1, math.floor(fewest / on_one_machine))
+
+
 def kind_of(config: TrialConfig, folds: int) -> Kind:
     """Return the kind of a trial: backbone, first trained stage, batch, input size, models side by side."""
     model, training = config.model, config.training

@@ -257,7 +257,13 @@ class _Scheduler(_NotPickled, FIFOScheduler):
             state.allocator.measured(config, step.memory.peak_bytes, step.memory.total_bytes)
         for report in step.epochs:
             cause = state.manager.on_epoch(
-                number, report.epoch, report.value, report.scalars, report.collapsed, report.fold_values
+                number,
+                report.epoch,
+                report.value,
+                report.scalars,
+                report.collapsed,
+                report.fold_values,
+                step.epoch_seconds,
             )
             if cause is not None:
                 return cause

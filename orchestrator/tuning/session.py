@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cluster.connect import Connection, connect, disconnect
 from cluster.resources import Machine, trial_slots
@@ -13,7 +13,7 @@ from orchestrator.preflight.preflight import Notify
 from orchestrator.reporting.tensorboard import TensorBoardLog, setting_columns
 from orchestrator.reporting.worker_time import TimeShares
 from orchestrator.request import SearchRequest
-from orchestrator.tuning.allocation import SHARES
+from orchestrator.tuning.allocation import SHARES, idle_free_cpus
 from orchestrator.tuning.reopen import DEFAULT_OPTIONS, ResumeOptions, reopen_search
 from orchestrator.tuning.setup import Prepared, deadline_of, prepare_search
 from orchestrator.tuning.trial_manager import TrialManager
@@ -117,8 +117,17 @@ def resume_search(
     Raises:
         OrchestrateError: If the run folder, its data or its study cannot be read.
     """
-    changes = {name: value for name, value in (("minutes", minutes), ("trials", trials)) if value is not None}
-    changed = run.search().with_options(**changes)
+    changes: dict[str, Any] = {
+        name: value for name, value in (("minutes", minutes), ("trials", trials)) if value is not None
+    }
+    changed = run.search()
+    if changed.terminated is not None:
+        surroundings.notify(
+            f"the terminator ended this search after {changed.terminated.trials} trials; it goes on without"
+        )
+        changes["terminator"] = False
+        changed = changed.model_copy(update={"terminated": None})
+    changed = changed.with_options(**changes)
 
     def prepare(connect_once: Callable[[], Connection]) -> Prepared:
         return reopen_search(run, connect_once, surroundings.notify, options, record=changed)
@@ -230,11 +239,13 @@ def _run_trials(prepared: Prepared, surroundings: Surroundings, machines: tuple[
         prepared.worker_time.begin(min(prepared.slots, max(1, left)))
         try:
             if not manager.is_stopping:
-                resources = _resources(prepared, machines)
+                resources = _resources(prepared, machines, max(1, left))
                 run_trials(manager, run, resources, ends_process=surroundings.ends_process)
         finally:
             prepared.worker_time.end()
             _log_time(log, prepared.worker_time.shares(), view.note)
+        if manager.terminated is not None:
+            run.write_search(record.model_copy(update={"terminated": manager.terminated}))
         if manager.is_stopping:
             view.interrupted()
     return manager.is_stopping
@@ -247,12 +258,18 @@ def _log_time(log: TensorBoardLog, shares: TimeShares, notify: Notify) -> None:
         notify(f"TensorBoard will not show where the time went: {error}")
 
 
-def _resources(prepared: Prepared, machines: tuple[Machine, ...]) -> "Resources":
-    """Resources of trials: GPU shares as measured, unless the user set the number of GPUs per trial."""
+def _resources(prepared: Prepared, machines: tuple[Machine, ...], left: int) -> "Resources":
+    """Resources of trials: what the user set, else GPU shares as measured, and all cores that would idle.
+
+    Args:
+        prepared: The search.
+        machines: Machines of the cluster.
+        left: Number of trials that are left to run, at least 1.
+    """
     from orchestrator.tuning.ray_backend import Resources
 
     record, slots = prepared.record, prepared.slots
-    cpus_per_trial, is_measured = record.request.cpus_per_trial, record.shares_gpus_as_measured
+    cpus_per_trial, is_measured = record.request.fewest_cpus, record.shares_gpus_as_measured
     if is_measured and machines:
         slots = trial_slots(
             sum(machine.cpus for machine in machines),
@@ -262,4 +279,6 @@ def _resources(prepared: Prepared, machines: tuple[Machine, ...]) -> "Resources"
             workers=record.request.workers,
             machines=machines,
         )
+    if record.request.cpus_per_trial is None:
+        cpus_per_trial = max(cpus_per_trial, idle_free_cpus(machines, at_once=min(slots, left)))
     return Resources(cpus_per_trial, record.gpus_per_trial, slots, machines=machines, is_measured=is_measured)

@@ -14,10 +14,11 @@ from typing import Any, Final
 
 from orchestrator.callbacks import Callback, StopSearch
 from orchestrator.reporting.worker_time import WorkerTime
+from orchestrator.study.terminator import Terminator, reason_against
 from orchestrator.study.trial_spec import InvalidPointError, Study, TrialFailure, TrialSpec
 from orchestrator.tuning.watchdog import Watchdog
 from results.errors import DamagedFileError, RecordExistsError
-from results.run.records import Cause, SearchRecord, State, TrialRecord
+from results.run.records import Cause, SearchRecord, State, Termination, TrialRecord
 from results.run.run_folder import RunFolder
 from results.scores.ranking import objectives_of
 from trainables.common.errors import ConfigError, MachineError
@@ -25,6 +26,7 @@ from trainables.common.files import set_aside
 from trainables.config.trial_config import flatten
 from trainables.features.feature_use import FeatureUse
 
+CHEAP_SECONDS: Final = 3.0  # of training in all; about what a worker takes to be handed another trial, twice
 _COLLAPSE_PATIENCE: Final = 8  # epochs in a row that a fold may score all images alike before its trial stops
 GRACE_SECONDS: Final = 60.0  # after the deadline, for a trial to end itself with what it has
 _INVALID_IN_A_ROW: Final = 20
@@ -65,6 +67,7 @@ class TrialManager:
         fault: What keeps all trials from running; the search stops with it. None without one.
         is_stopping: True once the search ends before its budget is used.
         is_stop_asked: A callback has raised `StopSearch`.
+        terminated: Why no further trial is handed out although there are more; None while there is no reason.
     """
 
     def __init__(
@@ -93,12 +96,21 @@ class TrialManager:
         self._losses: Counter[int] = Counter()
         self._is_exhausted = False
         self._objectives = objectives_of(search)
-        self._holders = [record for record in run.records() if record.has_weights]
+        ended = run.records()
+        self._holders = [record for record in ended if record.has_weights]
+        self._has_begun = bool(
+            ended
+        )  # the first trial starts however late it is: Ray may take seconds to start
+        self.terminated: Termination | None = None
+        self._terminator = Terminator(search, ended) if search.request.terminator else None
+        if self._terminator is not None and (reason := reason_against(search)):
+            self._terminator = None
+            self.say(f"--terminator does nothing for this search: {reason}")
 
     @property
     def is_over(self) -> bool:
         """True when no further trial will be handed out, whatever the running trials do."""
-        if self.is_stopping or self._is_late():
+        if self.is_stopping or (self._is_late() and self._has_begun):
             return True
         return self._is_exhausted and not (self.running or self._again or self._alone)
 
@@ -108,12 +120,13 @@ class TrialManager:
         Trials that ran out of memory come last, when no other trial runs. Until then they count as running
         for the sampler, which avoids points near running ones.
         """
-        if self.is_stopping or self._is_late():
+        if self.is_stopping or (self._is_late() and self._has_begun):
             return None
         spec = self._again.popleft() if self._again else self._propose()
         if spec is None and self._alone and all(trial.spec.is_alone for trial in self.running.values()):
             spec = self._alone.popleft()
         if spec is not None:
+            self._has_begun = True
             self.running[spec.number] = RunningTrial(spec, self.clock())
             number, config = spec.number, spec.config
             self._show(lambda callback: callback.on_trial_start(number, config))
@@ -153,8 +166,22 @@ class TrialManager:
         scalars: Mapping[str, float],
         collapsed: tuple[int, ...],
         fold_values: tuple[float, ...] = (),
+        epoch_seconds: float | None = None,
     ) -> Cause | None:
-        """Follow one epoch; returns the cause to stop the trial, or None to go on."""
+        """Follow one epoch; returns the cause to stop the trial, or None to go on.
+
+        The pruner is asked only where epochs cost something: a trial whose whole training takes less than
+        `CHEAP_SECONDS` is finished, since its result is worth more than the seconds that a stop would save.
+
+        Args:
+            number: Trial number.
+            epoch: Epoch, 1-based.
+            value: Value of the search metric.
+            scalars: Name -> value of the epoch's curves.
+            collapsed: 0-based folds that have collapsed.
+            fold_values: Value of each fold.
+            epoch_seconds: Mean time of an epoch so far, in seconds; None where it is not known.
+        """
         trial = self.running[number]
         trial.epochs, trial.value = epoch, value
         trial.collapsed_for = {fold: trial.collapsed_for.get(fold, 0) + 1 for fold in collapsed}
@@ -165,6 +192,8 @@ class TrialManager:
             return "time_budget"
         if max(trial.collapsed_for.values(), default=0) >= _COLLAPSE_PATIENCE:
             return "collapse"
+        if epoch_seconds is not None and epoch_seconds * epochs < CHEAP_SECONDS:
+            return None
         return "pruner" if self.study.should_prune(number, epoch, value, fold_values) else None
 
     def on_stop(self, number: int, cause: Cause) -> None:
@@ -360,10 +389,24 @@ class TrialManager:
             self._in_a_row = 0
         self.study.tell(record)
         self.running.pop(record.number, None)
+        self._terminate_after(record)
         self._worker_is_free(record.number)
         self._show(lambda callback: callback.on_trial_end(record))
         if record.has_weights:
             self._bound_weights(record)
+
+    def _terminate_after(self, record: TrialRecord) -> None:
+        """Hand out nothing more if little is left to gain; what runs, or is to run again, still ends."""
+        if self._terminator is None or self._is_exhausted:
+            return
+        self._terminator.add(record)
+        waiting = [trial.spec for trial in self.running.values()] + [*self._again, *self._alone]
+        if record.recipe or any(spec.recipe for spec in waiting):
+            return  # the initial points are the reference for all others, so they all end
+        self.terminated = self._terminator.verdict()
+        if self.terminated is not None:
+            self._is_exhausted = True
+            self.say(f"no further trial starts after {self.terminated.trials}: {self.terminated.message}")
 
     def _added(self, record: TrialRecord) -> TrialRecord:
         """Write a first record; returns the one that counts, which the worker may have written before."""

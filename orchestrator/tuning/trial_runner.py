@@ -61,6 +61,7 @@ class WorkerReport:
         memory: Peak memory of the trial so far; None if it cannot be measured.
         device: Name of the device in torch, such as `cuda:0`.
         failure: Failure that is none of the configuration's, for the manager to deal with; None without one.
+        epoch_seconds: Mean time of an epoch in this worker so far, in seconds; None before the first.
     """
 
     opened: FeatureUse | None = None
@@ -69,6 +70,7 @@ class WorkerReport:
     memory: MemoryUse | None = None
     device: str = "cpu"
     failure: TrialFailure | None = None
+    epoch_seconds: float | None = None
 
 
 class TrialRunner:
@@ -105,6 +107,7 @@ class TrialRunner:
         self.device: Device | None = None
         self.peak: PeakMemory | None = None
         self.validation: Validation | None = None
+        self._trained, self._trained_seconds = 0, 0.0  # epochs in this worker, and their time
 
     def step(self) -> WorkerReport:
         """Open the trial if need be, then train until a comparison, the end, or `_STEP_SECONDS` are over."""
@@ -125,7 +128,8 @@ class TrialRunner:
         except Exception as error:  # every failure of a trial becomes its record
             failure, is_end = self._fail(error), True
         device = str(self.device or "cpu")
-        report = WorkerReport(opened, tuple(epochs), is_end, self._memory(), device, failure)
+        seconds = self._trained_seconds / self._trained if self._trained else None
+        report = WorkerReport(opened, tuple(epochs), is_end, self._memory(), device, failure, seconds)
         if is_end:
             self.validation = None  # frees its memory and its files for other trials
         return report
@@ -135,11 +139,18 @@ class TrialRunner:
         if self.validation is None or self.validation.is_over:
             self._end()
             return True
+        begun = time.monotonic()
         report = self.validation.epoch()
+        self._trained, self._trained_seconds = (
+            self._trained + 1,
+            self._trained_seconds + time.monotonic() - begun,
+        )
         epochs.append(report)
         is_late = self._is_out_of_time() and not self.validation.has_buffered_epochs
         is_early = not report.is_last and report.epoch < min(FEWEST_EPOCHS, self.config.training.epochs)
         if is_late and is_early:
+            if self._is_past_deadline() and not self._has_result():
+                return False  # lest the search end with nothing; the manager stops it a minute later
             self._add(self._record(state="pruned", cause="time_budget", value=report.value))
             return True
         if is_late or report.is_last:
@@ -147,6 +158,10 @@ class TrialRunner:
             return True
         self._checkpoint()
         return False
+
+    def _has_result(self) -> bool:
+        """True if a trial of the search is complete."""
+        return any(record.state == "complete" for record in self.run.records())
 
     def _open(self) -> FeatureUse | None:
         try:
@@ -285,7 +300,10 @@ class TrialRunner:
         # The features that a trial computes first serve other trials too, so its own time counts from its
         # first epoch. The deadline of the search holds for all trials.
         is_long = time.monotonic() - self.opened > 60.0 * self.search.trial_minutes
-        return is_long or (self.deadline is not None and time.time() >= self.deadline)
+        return is_long or self._is_past_deadline()
+
+    def _is_past_deadline(self) -> bool:
+        return self.deadline is not None and time.time() >= self.deadline
 
     @property
     def _key(self) -> str:

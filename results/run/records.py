@@ -49,6 +49,28 @@ class SourceTrial(FrozenModel):
     trial: int
 
 
+class Termination(FrozenModel):
+    """Why a search ended before its budget: it had less to gain than its folds can tell.
+
+    Attributes:
+        trials: Number of complete trials that the decision was made on.
+        gain: Rise of the best value that half as many trials again are expected to bring, at most.
+        noise: Standard error of the best trial's mean over folds.
+    """
+
+    trials: int
+    gain: FiniteFloat
+    noise: FiniteFloat
+
+    @property
+    def message(self) -> str:
+        """The reason in a sentence."""
+        return (
+            f"half as many trials again are expected to gain {self.gain:.3f}, less than the noise of the "
+            f"folds, {self.noise:.3f}"
+        )
+
+
 class SearchRecord(FrozenModel):
     """`search.yaml`: the request, and the facts that were found before the first trial.
 
@@ -89,6 +111,7 @@ class SearchRecord(FrozenModel):
             started it had registered in Python; another process must register them to use them.
         versions: Package -> version.
         started_at: Time of the start, with time zone.
+        terminated: Why the terminator ended the search; None if it did not.
     """
 
     request: SearchRequest
@@ -122,6 +145,7 @@ class SearchRecord(FrozenModel):
     registered: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     versions: dict[str, str]
     started_at: datetime.datetime
+    terminated: Termination | None = None
 
     @model_validator(mode="before")
     @classmethod

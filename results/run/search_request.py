@@ -160,6 +160,13 @@ class SearchRequest(BaseModel):
         30, "largest number of epochs of a trial", group="budget", ge=1, shown_default="30, or the recipes'"
     )
 
+    terminator: bool = _option(
+        False,
+        "end the search once half as many trials again are expected to gain less than the noise of the folds "
+        "(one metric, two folds or more)",
+        group="budget",
+    )
+
     metrics: tuple[str, ...] = _option(
         (),
         "metric that the search optimises; given several times, it looks for the trials that no other beats "
@@ -226,7 +233,13 @@ class SearchRequest(BaseModel):
     workers: int | None = _option(
         None, "trials at once", group="machine", ge=1, shown_default="as many as fit"
     )
-    cpus_per_trial: float = _option(1.0, "CPU cores of a trial", group="machine", ge=0.0)
+    cpus_per_trial: float | None = _option(
+        None,
+        "CPU cores of a trial",
+        group="machine",
+        ge=0.0,
+        shown_default="1, more where fewer trials run at once than there are cores",
+    )
     gpus_per_trial: float | None = _option(
         None,
         "GPUs of a trial; less than 1 shares a GPU",
@@ -353,6 +366,11 @@ class SearchRequest(BaseModel):
         if self.holdout is not None:
             return 1
         return DEFAULT_FOLDS if self.folds is None else self.folds
+
+    @property
+    def fewest_cpus(self) -> float:
+        """CPU cores that every trial has: as asked for, else 1."""
+        return 1.0 if self.cpus_per_trial is None else self.cpus_per_trial
 
     @property
     def space_name(self) -> str:

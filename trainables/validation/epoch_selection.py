@@ -56,7 +56,8 @@ class EpochReport:
         epoch: 1-based epoch.
         value: The searched metric of all folds together, each at its best epoch so far.
         scalars: Name -> value: means over folds, and `fold_1/...` for each fold.
-        collapsed: 0-based folds that give every image the same score; see `trainables.validation.collapse`.
+        collapsed: 0-based folds that give every image the same score, now and at the epoch that they keep: a
+            fold that dies after a good epoch loses nothing. See `trainables.validation.collapse`.
         is_last: True if no epoch follows.
         fold_values: Metric of each fold at the best epoch so far, in fold order.
     """
@@ -163,7 +164,7 @@ class EpochRecord:
     @property
     def best(self) -> TrialSnapshot | None:
         """Snapshot at the epoch that is kept so far; None before the first epoch."""
-        kept = [one for one in self.kept if one is not None]
+        kept = self._kept()
         if not kept:
             return None
         probabilities = np.zeros(
@@ -213,16 +214,19 @@ class EpochRecord:
         self.losses.append(_mean(own.loss for own in now))
         for fold in self._improved(now, active):
             self.kept[fold] = replace(now[fold], weights=weights_of(fold))
-        judged = self._judged([own for own in self.kept if own is not None], range(len(self.kept)))
+        judged = self._judged(self._kept(), range(len(self.kept)))
         return EpochReport(
             epoch=self.epochs_done,
             value=judged.value,
             scalars=_scalars(training_losses, now, active, self.metric)
             | {f"objective/{self.metric}": judged.value},
-            collapsed=_collapsed(now),
+            collapsed=tuple(fold for fold in _collapsed(now) if fold in _collapsed(self._kept())),
             is_last=self.is_over,
             fold_values=judged.by_fold,
         )
+
+    def _kept(self) -> list[FoldSnapshot]:
+        return [own for own in self.kept if own is not None]
 
     def _evaluated(self, fold: int, probabilities: Float32Array) -> FoldSnapshot:
         labels = self.training_data.labels[self.held_out[fold]]
@@ -247,7 +251,7 @@ class EpochRecord:
                 for fold, (new, old) in enumerate(zip(now, self.kept, strict=True))
                 if active[fold] and (old is None or self._is_better([new], [old], [fold]))
             ]
-        old, folds = [own for own in self.kept if own is not None], list(range(len(now)))
+        old, folds = self._kept(), list(range(len(now)))
         return folds if not old or self._is_better(now, old, folds) else []
 
     def _is_better(

@@ -1,7 +1,7 @@
 import pytest
 
 from cluster.resources import Machine
-from orchestrator.tuning.allocation import ResourceAllocator, ResourceRequest
+from orchestrator.tuning.allocation import ResourceAllocator, ResourceRequest, idle_free_cpus
 from trainables.config.trial_config import TrialConfig, decode
 
 GIB = 2**30
@@ -85,3 +85,17 @@ def test_a_request_is_larger_if_it_takes_more_of_anything() -> None:
     assert ResourceRequest(1, 0.5).is_larger_than(ResourceRequest(1, 0.25))
     assert ResourceRequest(1, 0.0, 2).is_larger_than(ResourceRequest(4, 0.0, 1))
     assert not ResourceRequest(1, 0.25).is_larger_than(ResourceRequest(1, 0.25))
+
+
+@pytest.mark.parametrize(
+    ("cpus", "at_once", "share"), [(2, 1, 2), (2, 2, 1), (2, 8, 1), (16, 3, 5), (16, 16, 1)]
+)
+def test_few_trials_share_all_cores_of_a_machine(cpus: int, at_once: int, share: int) -> None:
+    assert idle_free_cpus([Machine(cpus, 0, 0)], at_once=at_once) == share
+
+
+def test_trials_spread_over_machines_and_the_smallest_decides() -> None:
+    machines = [Machine(8, 0, 0), Machine(4, 0, 0)]
+    assert idle_free_cpus(machines, at_once=2) == 4
+    assert idle_free_cpus(machines, at_once=4) == 2
+    assert idle_free_cpus([], at_once=3) == 1

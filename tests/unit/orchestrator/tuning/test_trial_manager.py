@@ -1,4 +1,4 @@
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -6,6 +6,7 @@ from list_study import Clock, ListStudy, complete, epoch, out_of_memory, spec
 
 from orchestrator.callbacks import Callback, StopSearch
 from orchestrator.reporting.worker_time import TimeShares
+from orchestrator.study.terminator import FEWEST_TRIALS
 from orchestrator.study.trial_spec import InvalidPointError
 from orchestrator.tuning.trial_manager import GRACE_SECONDS, TrialManager
 from results.run.records import SearchRecord, TrialRecord
@@ -31,6 +32,18 @@ def test_a_pruned_trial_is_recorded_and_told(tmp_path: Path, manager: Lead) -> N
     assert record.wall_seconds == 12.0
     assert study.told == [record]
     assert lead.running == {}
+
+
+@pytest.mark.parametrize(("seconds", "cause"), [(0.09, None), (0.11, "pruner"), (None, "pruner")])
+def test_a_trial_whose_whole_training_is_cheap_is_finished_whatever_the_pruner_says(
+    tmp_path: Path, manager: Lead, seconds: float | None, cause: str | None
+) -> None:
+    study = ListStudy(spec(0))
+    study.pruned = {0}
+    lead = manager(tmp_path, study, Clock())
+    lead.next()
+    assert lead.running[0].spec.config.training.epochs == 30  # so 0.1 s an epoch are the limit of 3 s
+    assert lead.on_epoch(0, 5, 0.6, {}, (), epoch_seconds=seconds) == cause
 
 
 def test_the_time_of_a_stopped_trial_begins_with_its_worker(tmp_path: Path, manager: Lead) -> None:
@@ -213,6 +226,15 @@ def test_after_the_deadline_nothing_starts_and_the_late_are_stopped(tmp_path: Pa
     assert study.told[0].cause == "time_budget"
 
 
+def test_the_first_trial_starts_although_the_time_is_up(tmp_path: Path, manager: Lead) -> None:
+    clock = Clock()
+    lead = manager(tmp_path, ListStudy(spec(0), spec(1)), clock, deadline=100.0)
+    clock.now = 101.0
+    first = lead.next()
+    assert first is not None
+    assert (lead.next(), lead.is_over) == (None, True)
+
+
 def test_the_weights_of_the_best_trials_only_stay_on_disk(tmp_path: Path, manager: Lead) -> None:
     study = ListStudy(*(spec(number) for number in range(4)))
     lead = manager(tmp_path, study, Clock())
@@ -345,3 +367,56 @@ def test_a_lost_worker_waits_until_its_trial_is_run_again(tmp_path: Path, manage
     clock.now = 5.0
 
     assert lead.worker_time.shares() == TimeShares(features=3.0, waiting=2.0)
+
+
+def terminating(folder: Path, search: SearchRecord, study: ListStudy, said: list[str]) -> TrialManager:
+    search = search.with_options(terminator=True).model_copy(update={"fingerprint": "f", "folds": 4})
+    return TrialManager(RunFolder(folder), search, study, (), deadline=None, clock=Clock(), say=said.append)
+
+
+def end_alike(lead: TrialManager, numbers: Sequence[int]) -> None:
+    folds = tuple({"auc": value} for value in (0.7, 0.9, 0.7, 0.9))
+    for number in numbers:
+        lead.run.write_record(complete(number, 0.8).model_copy(update={"fold_metrics": folds}))
+        lead.on_end(number)
+
+
+def test_the_terminator_starts_nothing_more_and_what_runs_still_ends(
+    tmp_path: Path, make_search: Callable[..., SearchRecord]
+) -> None:
+    said: list[str] = []
+    lead = terminating(tmp_path, make_search(), ListStudy(*map(spec, range(40))), said)
+    for _ in range(FEWEST_TRIALS + 1):
+        lead.next()
+    end_alike(lead, range(FEWEST_TRIALS))
+    assert lead.terminated is not None
+    assert said == [f"no further trial starts after {FEWEST_TRIALS}: {lead.terminated.message}"]
+    assert (lead.next(), lead.is_over) == (None, False)
+    end_alike(lead, [FEWEST_TRIALS])
+    assert lead.is_over
+
+
+def test_the_terminator_waits_for_the_initial_points(
+    tmp_path: Path, make_search: Callable[..., SearchRecord]
+) -> None:
+    study = ListStudy(spec(0, "first"), *map(spec, range(1, 40)))
+    lead = terminating(tmp_path, make_search(), study, [])
+    for _ in range(30):
+        lead.next()
+    end_alike(lead, range(1, 25))
+    assert lead.terminated is None
+    end_alike(lead, [0])
+    assert lead.terminated is None
+    end_alike(lead, [25])
+    assert lead.terminated is not None
+
+
+def test_a_terminator_that_can_do_nothing_says_why(
+    tmp_path: Path, make_search: Callable[..., SearchRecord]
+) -> None:
+    said: list[str] = []
+    terminating(tmp_path, make_search(metrics=("auc", "f1")), ListStudy(spec(0)), said)
+    assert said == [
+        "--terminator does nothing for this search: it optimises 2 metrics, and a front of trials has no "
+        "single gain"
+    ]

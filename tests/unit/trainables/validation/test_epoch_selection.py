@@ -186,3 +186,16 @@ def test_a_fold_with_one_score_for_all_is_named_and_one_below_a_half_is_not() ->
     assert (low[:, 1] < 0.5).all()
     dead = np.full((len(record.held_out[2]), 2), (0.9, 0.1), np.float32)
     assert record.add(None, [low, second, dead], no_weights).collapsed == (2,)
+
+
+def test_a_fold_that_dies_after_a_good_epoch_keeps_that_epoch_and_is_not_named() -> None:
+    record = record_of(drawn((0.5, 0.5)))
+    good = learning_curve(record, 3)[1]
+    dead = [np.full((len(held_out), 2), 0.5, np.float32) for held_out in record.held_out]
+    record.add(None, good, no_weights)
+    assert record.best is not None
+    value = record.best.value
+    for _ in range(10):
+        report = record.add(None, dead, no_weights)
+        assert (report.collapsed, report.value) == ((), value)
+    assert record.best.collapsed == ()
