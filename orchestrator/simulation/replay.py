@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from orchestrator.simulation.distance import distance
 from orchestrator.simulation.portfolio import merits
 from orchestrator.simulation.table import ResultTable, Trajectory
 from orchestrator.study.method import SearchMethod
@@ -40,7 +41,7 @@ class ReplayedTrial:
     Attributes:
         number: Number of the trial, from 0.
         configuration: Index of the configuration in the table.
-        distance: How far it lies from what the sampler proposed, 0 if it is just that; see `nearest`.
+        distance: How far it lies from what the sampler proposed, 0 if it is just that; see `distance`.
         started: Seconds since the start of the search.
         ended: Seconds since the start of the search.
         epochs: Epochs that it ran.
@@ -118,33 +119,20 @@ def replay(  # noqa: PLR0913 - a search, and what it is compared by
 def nearest(table: ResultTable, settings: Mapping[str, Any]) -> tuple[int, float]:
     """Return the configuration of the table that is nearest to settings, and its distance.
 
-    Settings that differ count 1; numbers above 0 count the difference of their common logarithms, at most 1.
     A configuration with another head or backbone is taken only if the table has none with the same.
 
     Args:
         table: Results.
         settings: Dotted setting -> value.
     """
-
-    def distance(own: Mapping[str, Any]) -> tuple[float, float]:
-        differing = [_difference(own.get(key), settings.get(key)) for key in own.keys() | settings.keys()]
-        is_other = [own.get(key) != settings.get(key) for key in ("classical.name", "model.backbone")]
-        return float(sum(is_other)), math.fsum(differing)
-
-    found = [distance(own) for own in table.settings]
-    index = min(range(len(found)), key=found.__getitem__)
-    return index, found[index][1]
-
-
-def _difference(one: Any, other: Any) -> float:
-    if one == other:
-        return 0.0
-    numbers = [
-        value for value in (one, other) if isinstance(value, int | float) and not isinstance(value, bool)
+    strange = [
+        sum(own.get(key) != settings.get(key) for key in ("classical.name", "model.backbone"))
+        for own in table.settings
     ]
-    if len(numbers) < 2 or min(numbers) <= 0:
-        return 1.0
-    return min(1.0, abs(math.log10(numbers[0] / numbers[1])))
+    near = [index for index, count in enumerate(strange) if count == min(strange)]
+    found = {index: distance(table.settings[index], settings) for index in near}
+    index = min(near, key=found.__getitem__)
+    return index, found[index]
 
 
 def _study(table: ResultTable, trials: int, seed: int, sampler: str, pruner: str) -> OptunaStudy:
@@ -210,11 +198,11 @@ class _Search:
             if spec is None:
                 return
             settings = flatten(spec.config.model_dump(mode="json", exclude_defaults=True))
-            index, distance = nearest(self.table, settings)
+            index, far = nearest(self.table, settings)
             trajectory = self.found[index]
             length = len(trajectory.folds) if trajectory else 0
             stops = [epoch for epoch in spec.compared_at if epoch < length]
-            running = _Running(spec, index, distance, trajectory, now, [*stops, length])
+            running = _Running(spec, index, far, trajectory, now, [*stops, length])
             self._running[spec.number] = running
             self._next(running)
 

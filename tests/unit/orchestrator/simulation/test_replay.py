@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from space_context import context
 
-from orchestrator.simulation.portfolio import chosen_points, merits
+from orchestrator.simulation.portfolio import chosen_points, likely_merits, merits
 from orchestrator.simulation.replay import nearest, replay
 from orchestrator.simulation.table import ResultTable, Trajectory, packaged_table, read_table, write_table
 from search_spaces.recipes.portfolio import POINTS_FILE, portfolio_points
@@ -48,13 +48,31 @@ def test_merit_lies_between_chance_and_the_best_of_a_set() -> None:
     assert merits(ONE).round(3).tolist() == [[0.25, 1.0, 0.5, 0.75], [1.0, 0.0, 0.0, 1.0]]
 
 
+def far_apart() -> ResultTable:
+    """The same results of configurations that have nothing to say about each other."""
+    settings = tuple({f"{letter}{setting}": letter for setting in range(12)} for letter in "abcd")
+    return replace(ONE, settings=settings)
+
+
 def test_the_first_point_is_good_everywhere_and_the_next_where_it_is_not() -> None:
-    assert chosen_points(ONE, 4) == [3, 1, 0, 2]  # 3 has the highest mean, 1 is best on a; then by the mean
+    assert chosen_points(far_apart(), 4) == [3, 1, 0, 2]  # the highest mean, the best on a; then by the mean
     assert len(set(chosen_points(ONE, 4))) == 4
 
 
 def test_of_equal_points_the_quicker_is_chosen() -> None:
-    assert chosen_points(ONE.without("a"), 1) == [0]
+    assert chosen_points(far_apart().without("a"), 1) == [0]
+
+
+def test_luck_counts_less_than_what_lies_near() -> None:
+    lonely = {f"x{setting}": 1 for setting in range(12)}
+    near = tuple({"y": setting, "z": 1} for setting in (1, 2, 3, 4, 5))
+    values = (0.9, 0.86, 0.85, 0.86, 0.87, 0.5)  # the first by chance, the neighbours of the last are poor
+    poor = tuple({**lonely, "x0": setting} for setting in (2, 3))
+    settings = (lonely, *near[:4], *poor)
+    own = replace(ONE, settings=settings, sets={"a": tuple(map(trajectory, (*values[:5], 0.5, 0.5)))})
+    assert merits(own)[0].argmax() == 0
+    assert chosen_points(own, 1)[0] in (1, 2, 3, 4)
+    assert likely_merits(own).max() < 1.0
 
 
 def test_the_clock_is_that_of_the_table() -> None:
