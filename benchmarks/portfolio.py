@@ -51,6 +51,7 @@ def _closed(backbone: str, cut: str, name: str, **own: Any) -> dict[str, Any]:
 FOLDS: Final = 4
 EPOCHS: Final = 12
 POINTS: Final = 16  # more than a search tries, since some need weights that are not at hand
+_PATIENTS: Final = 20  # of a set, at least, where each has many images
 _CLOSED_FORM: Final = 0.92  # share of the configurations
 _COSTLY: Final = ("vgg16",)  # nets whose features are taken in one view at one contrast, for their time
 
@@ -156,11 +157,14 @@ def frozen_only(context: SpaceContext) -> SpaceContext:
 
 
 def smaller(patch_set: PatchSet, task: str, images: int) -> dict[str, Any]:
-    """Return arrays of at most so many images of whole patients, in the task's own labels."""
-    chosen = select_rows(patch_set, task_named(task))
-    order = np.random.default_rng(0).permutation(np.unique(chosen.groups))
-    sizes = np.cumsum([int((chosen.groups == group).sum()) for group in order])
-    kept = np.isin(chosen.groups, order[: max(1, int((sizes <= images).sum()))])
+    """Return arrays of at most so many images, of whole patients unless these have many."""
+    chosen, random = select_rows(patch_set, task_named(task)), np.random.default_rng(0)
+    order = random.permutation(np.unique(chosen.groups))
+    own = [
+        random.permutation(np.flatnonzero(chosen.groups == group))[: images // _PATIENTS] for group in order
+    ]
+    sizes = np.cumsum([len(rows) for rows in own])
+    kept = np.sort(np.concatenate(own[: max(1, int((sizes <= images).sum()))]))
     rows = chosen.rows[kept]
     return {
         "images": np.asarray(patch_set.images[rows]),
@@ -225,17 +229,17 @@ def run_all(data: Path, work: Path, count: int, images: int, sets: Sequence[str]
     context = SpaceContext.model_validate(search.space_context)
     configs = configurations(space_named(search.request.space_name), context, count)
     found: dict[str, tuple[Trajectory | None, ...]] = {}
-    for name in sets:
-        found[name] = tuple(trained(prepared(name, data, work, images), configs))
-        best = max(own.value for own in found[name] if own)
-        print(f"{name}: {sum(own is not None for own in found[name])} trained, best {best:.3f}", flush=True)
     settings = tuple(flatten(config.model_dump(mode="json", exclude_defaults=True)) for config in configs)
     made = {
         "command": f"python -m benchmarks.portfolio run DATA --configurations {count} --images {images}",
         "versions": {name: package_versions()[name] for name in ("torch", "scikit-learn", "optuna", "numpy")},
     }
     frozen = frozen_only(context).model_dump(mode="json")
-    write_table(ResultTable(settings, found, search.request.space_name, frozen, FOLDS, made), PACKAGED)
+    for name in sets:
+        found[name] = tuple(trained(prepared(name, data, work, images), configs))
+        best = max(own.value for own in found[name] if own)
+        print(f"{name}: {sum(own is not None for own in found[name])} trained, best {best:.3f}", flush=True)
+        write_table(ResultTable(settings, found, search.request.space_name, frozen, FOLDS, made), PACKAGED)
 
 
 def choose() -> None:

@@ -277,16 +277,30 @@ class SearchResult:
         return table
 
     def export_report(
-        self, path: str | Path, *, ensemble: str = BEST, trial: int | None = None, refit: bool = False
+        self,
+        path: str | Path,
+        *,
+        ensemble: str = BEST,
+        trial: int | None = None,
+        refit: bool = False,
+        max_ms: float | None = None,
     ) -> "BundleReport":
         """Export a model as `export` does, and return what was written and how it was checked."""
         from results.export.bundle import export_bundle
 
         self._build_if_none(trial)
-        return export_bundle(self._run, Path(path), ensemble=ensemble, trial=trial, refit=refit)
+        return export_bundle(
+            self._run, Path(path), ensemble=ensemble, trial=trial, refit=refit, max_ms=max_ms
+        )
 
     def export(
-        self, path: str | Path, *, ensemble: str = BEST, trial: int | None = None, refit: bool = False
+        self,
+        path: str | Path,
+        *,
+        ensemble: str = BEST,
+        trial: int | None = None,
+        refit: bool = False,
+        max_ms: float | None = None,
     ) -> Path:
         """Write a model as one ONNX file with a manifest and a model card.
 
@@ -295,15 +309,16 @@ class SearchResult:
             ensemble: Name of the ensemble, which is built if none was; not used if a trial is given.
             trial: Number of a single trial, or None.
             refit: Export the models that `refit` trained.
+            max_ms: Longest time of one image on one core of this machine, in milliseconds; None for any.
 
         Returns:
             The folder.
 
         Raises:
-            OrchestrateError: If the folder holds something, the file disagrees with PyTorch or the search, or
-                the model cannot predict. Nothing is left behind then.
+            OrchestrateError: If the folder holds something, the file disagrees with PyTorch or the search, an
+                image takes longer than `max_ms`, or the model cannot predict. Nothing is left behind then.
         """
-        return self.export_report(path, ensemble=ensemble, trial=trial, refit=refit).path
+        return self.export_report(path, ensemble=ensemble, trial=trial, refit=refit, max_ms=max_ms).path
 
     def refit(self, *, ensemble: str = BEST, trial: int | None = None, seeds: int = 1) -> "pd.DataFrame":
         """Train the members of a model again, on the whole training part; the test part stays sealed.

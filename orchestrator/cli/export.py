@@ -26,6 +26,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add_run(parser)
     parser.add_argument("--out", type=Path, required=True, help="folder to write; must not hold anything yet")
+    parser.add_argument(
+        "--max-ms",
+        type=float,
+        metavar="MS",
+        help="refuse a file that takes longer for one image on one core of this machine, in milliseconds",
+    )
     add_model(parser, refit="take the models that `orchestrate refit` trained on the whole training part")
 
 
@@ -39,6 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
         ensemble=arguments.ensemble,
         trial=arguments.trial,
         refit=arguments.refit,
+        max_ms=arguments.max_ms,
     )
     console = messages()
     for message in report.messages():

@@ -97,9 +97,10 @@ class InitialPoints:
         fitting, unfit, slow = list[tuple[float, InitialPoint]](), dict[str, str](), dict[str, float]()
         of_backbone = Counter[str]()
         for asked in self.points:
-            point = asked
+            point, held = asked, fixed_params.get("model.backbone")
             is_first = not self.is_by_name and is_baseline(point.settings)
-            if len(fitting) == most and not is_first:
+            is_another = not self.is_by_name and held not in (None, point.settings["model.backbone"])
+            if is_another or (len(fitting) == most and not is_first):
                 continue
             try:
                 point, config = _checked(asked, fixed_params, epochs, check, may_adapt=not is_free)

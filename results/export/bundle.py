@@ -24,10 +24,11 @@ from results.export.manifest import (
     ModelInput,
     OutOfFoldScores,
     ParityCheck,
+    PredictionTime,
     TestScores,
     TrainingData,
 )
-from results.export.model_card import model_card
+from results.export.model_card import licence_warnings, model_card
 from results.export.model_file import describe_model
 from results.export.parity import (
     held_out_rows,
@@ -36,6 +37,7 @@ from results.export.parity import (
     reproduces_out_of_fold,
     undecided_rows,
 )
+from results.export.prediction_time import measure_prediction_time
 from results.predictors.ensemble_module import OUTPUT_NAME, write_onnx
 from results.predictors.loading import OpenedModel, open_model
 from results.predictors.test_evaluation import TestEvaluation
@@ -47,9 +49,11 @@ from results.run.versions import package_versions
 from results.scores.metrics import metric_named
 from trainables.common.files import folder_in_progress, write_atomically
 from trainables.common.types import IntArray
-from trainables.config.trial_config import flatten
+from trainables.config.trial_config import TrialConfig, flatten
 from trainables.data.splits import read_split
 from trainables.data.training_data import training_data_of
+from trainables.models.registry import backbone_named
+from trainables.models.taps import frozen_parts
 
 _INTENDED_USE: Final = (
     "Research on the classification of breast-image patches like those it was trained on. Not a medical "
@@ -79,9 +83,11 @@ class BundleReport:
             f"exported {manifest.method} (trials {members}) to {self.path}: "
             f"{MODEL_FILE} {self.model_bytes / 1e6:.1f} MB, {MANIFEST_FILE}, {CARD_FILE}",
             _said_of(manifest.parity),
+            *([f"costs {manifest.cost}"] if manifest.cost else []),
             f"out-of-fold {scored(metric.header, manifest.split)} "
             f"{manifest.out_of_fold.interval.text(metric.digits)}: {manifest.out_of_fold.how}",
         ]
+        said += licence_warnings(manifest)
         if manifest.split == NAIVE:
             said.append(NAIVE_WARNING)
         if manifest.test == "not opened":
@@ -112,6 +118,7 @@ def export_bundle(
     trial: int | None = None,
     refit: bool = False,
     held_out_limit: int = 32,
+    max_ms: float | None = None,
 ) -> BundleReport:
     """Export an ensemble, or a single trial, and check the file against PyTorch and against the search.
 
@@ -125,10 +132,12 @@ def export_bundle(
         refit: Export the models that `orchestrate refit` trained; the search's own predictions come from
             other models, so the file is compared with PyTorch alone.
         held_out_limit: Number of images to compare on, from all folds.
+        max_ms: Longest time of one image on one core of this machine, in milliseconds; None for any.
 
     Raises:
-        ExportError: If `out` holds something, the file disagrees with PyTorch by more than 1e-4, or a fold
-            model with the search by more than 0.02. Nothing is left behind then.
+        ExportError: If `out` holds something, the file disagrees with PyTorch by more than 1e-4, a fold model
+            with the search by more than 0.02, or an image takes longer than `max_ms`. Nothing is left behind
+            then.
         OrchestrateError: If the model was not built, or data, weights or pretrained files are missing.
     """
     out = out.resolve()
@@ -153,11 +162,24 @@ def export_bundle(
             onnx_difference=onnx_difference(opened.module, by_fold, inputs, file),
             out_of_fold_difference=out_of_fold_difference,
         )
-        manifest = draft.model_copy(update={"parity": parity, "sha256": _sha256(file)})
+        one = {name: tensor.numpy() for name, tensor in inputs.take([0]).tensors().items()}
+        cost = measure_prediction_time(file, one)
+        _check_time(cost, opened, max_ms)
+        manifest = draft.model_copy(update={"parity": parity, "sha256": _sha256(file), "cost": cost})
         write_atomically(folder / MANIFEST_FILE, manifest.model_dump_json(indent=1) + "\n")
         write_atomically(folder / CARD_FILE, model_card(manifest))
         size = file.stat().st_size
     return BundleReport(out, manifest, size)
+
+
+def _check_time(cost: PredictionTime, opened: OpenedModel, max_ms: float | None) -> None:
+    if max_ms is not None and cost.core_ms > max_ms:
+        members = ", ".join(str(number) for number in opened.chosen.trials)
+        raise ExportError(
+            f"{opened.chosen.name} takes {cost.core_ms:.1f} ms an image on one core, --max-ms allows "
+            f"{max_ms:g}; take a single trial (--trial, one of {members}), or search with "
+            f"--metric auc --metric ms_per_image"
+        )
 
 
 def _check_free(out: Path) -> None:
@@ -285,9 +307,17 @@ def _members(opened: OpenedModel) -> tuple[Member, ...]:
                 settings=flatten(config.model_dump(mode="json")),
                 told_by=_named(search.type_from) if is_told else None,
                 started_from=_named(search.start_from) if config.model.weights == "start" else None,
+                licences=published_licences(config),
             )
         )
     return tuple(members)
+
+
+def published_licences(config: TrialConfig) -> dict[str, str]:
+    """Return backbone -> licence of the published weights that a trial starts from; empty if not known."""
+    backbones = [backbone_named(part.model.backbone) for part in frozen_parts(config)]
+    published = [own for own in backbones if own.has_imagenet_weights and config.model.weights != "random"]
+    return {own.name: own.licence for own in published}
 
 
 def _named(source: SourceTrial | None) -> str | None:

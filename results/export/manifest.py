@@ -81,6 +81,8 @@ class Member(FrozenModel):
         settings: The whole configuration, by dotted name.
         told_by: Trial in the same file that predicts the type of the finding for this one; None without one.
         started_from: Trial whose weights it started from; None without one.
+        licences: Backbone -> licence of the published weights in the file, empty where it is not known;
+            nets without such weights are left out.
     """
 
     trial: int
@@ -94,6 +96,7 @@ class Member(FrozenModel):
     settings: dict[str, Any]
     told_by: str | None = None
     started_from: str | None = None
+    licences: dict[str, str] = Field(default_factory=dict)
 
 
 class TrainingData(FrozenModel):
@@ -180,6 +183,24 @@ class ParityCheck(FrozenModel):
     out_of_fold_difference: FiniteFloat | None
 
 
+class PredictionTime(FrozenModel):
+    """What an answer of the file costs, measured where it was exported.
+
+    Attributes:
+        core_ms: Milliseconds of one image on one CPU core.
+        gpu_ms: Milliseconds of one image on the GPU; None where there was none.
+        megabytes: Size of `model.onnx` in 10^6 bytes.
+    """
+
+    core_ms: FiniteFloat = Field(gt=0)
+    gpu_ms: FiniteFloat | None = None
+    megabytes: FiniteFloat = Field(gt=0)
+
+    def __str__(self) -> str:
+        gpu = "" if self.gpu_ms is None else f", {self.gpu_ms:.1f} ms on the GPU"
+        return f"{self.core_ms:.0f} ms an image on one core{gpu}, {self.megabytes:.1f} MB"
+
+
 class Manifest(FrozenModel):
     """`manifest.json` of a bundle.
 
@@ -202,6 +223,7 @@ class Manifest(FrozenModel):
         data: Training data.
         out_of_fold: Scores of the search's own predictions.
         parity: Comparison of the file with what it was made from.
+        cost: Time of an image and size of the file; None in bundles of earlier versions.
         onnx_opset: Version of the ONNX operators.
         versions: Package -> version at the export.
         intended_use: What the model is for and what not, in sentences.
@@ -235,6 +257,7 @@ class Manifest(FrozenModel):
     out_of_fold: OutOfFoldScores
     test: TestScores | Literal["not opened"]
     parity: ParityCheck
+    cost: PredictionTime | None = None
     onnx_opset: PositiveInt
     versions: dict[str, str]
     sha256: str = Field(pattern="^[0-9a-f]{64}$")

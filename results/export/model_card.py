@@ -31,6 +31,8 @@ def model_card(manifest: Manifest) -> str:
     return "\n\n".join(sections) + "\n"
 
 
+# Beginnings of licences that let one use and hand on weights; others are named at export.
+_FREE = ("apache", "mit", "bsd", "cc0", "cc-by-4", "cc-by-3", "isc")
 _SYNTHETIC = (
     "> **SYNTHETIC DATA.** This model was trained and scored on generated images. Its numbers show that the\n"
     "> software works; they say nothing about patients."
@@ -65,6 +67,7 @@ def _details(manifest: Manifest) -> str:
         f"- Input `{manifest.input.name}`: {manifest.input.how_to_feed}.",
         *(f"- Input `{extra.name}`: {extra.how_to_feed}." for extra in manifest.extra_inputs),
         *_origins(manifest),
+        *_licence_lines(manifest),
         f"- Output `{manifest.output.partition(':')[0]}`: {manifest.output.partition(': ')[2]}",
         f"- File: `model.onnx`, opset {manifest.onnx_opset}, SHA-256 `{manifest.sha256}`",
         f"- Made: {manifest.created_at:%Y-%m-%d} with "
@@ -93,6 +96,29 @@ def _origins(manifest: Manifest) -> list[str]:
         if member.told_by
     ]
     return started + told
+
+
+def licences_of(manifest: Manifest) -> dict[str, str]:
+    """Return backbone -> licence of its published weights, which the file holds; empty where not known."""
+    return {name: licence for member in manifest.members for name, licence in member.licences.items()}
+
+
+def licence_warnings(manifest: Manifest) -> list[str]:
+    """Return a sentence for each licence that forbids or may forbid what one does with a model."""
+    found = []
+    for name, licence in licences_of(manifest).items():
+        if not licence:
+            found.append(f"the licence of the weights of {name} is not known; find out before you hand it on")
+        elif not licence.lower().startswith(_FREE):
+            found.append(
+                f"the weights of {name} are under {licence}: read it before you use or hand on the file"
+            )
+    return found
+
+
+def _licence_lines(manifest: Manifest) -> list[str]:
+    named = [f"{name}: {licence or 'not known'}" for name, licence in licences_of(manifest).items()]
+    return [f"- Licences of the weights in the file: {', '.join(named)}."] if named else []
 
 
 def _member_row(member: Member) -> str:
@@ -202,6 +228,7 @@ def _caveats(manifest: Manifest) -> str:
             _TELEMETRY,
             "- It answers for any image, also for one that is not a breast image; it has no way to say so.",
             f"- The file was compared on {parity.images} training images{_compared(parity)}.",
+            *([f"- It takes {manifest.cost}, on the machine that exported it."] if manifest.cost else []),
         ]
     )
 

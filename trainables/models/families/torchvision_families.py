@@ -109,6 +109,7 @@ VGG16 = Backbone(
     source="Simonyan and Zisserman (2015)",
     default_rank=3,
     torchvision_weights="VGG16_Weights.IMAGENET1K_V1",
+    licence="BSD-3-Clause",
 )
 VGG19 = Backbone(
     name="vgg19",
@@ -123,6 +124,7 @@ VGG19 = Backbone(
     has_imagenet_weights=True,
     source="Simonyan and Zisserman (2015)",
     torchvision_weights="VGG19_Weights.IMAGENET1K_V1",
+    licence="BSD-3-Clause",
 )
 RESNET50 = Backbone(
     name="resnet50",
@@ -138,6 +140,7 @@ RESNET50 = Backbone(
     source="He et al. (2016)",
     default_rank=4,
     torchvision_weights="ResNet50_Weights.IMAGENET1K_V1",
+    licence="BSD-3-Clause",
 )
 INCEPTION_V3 = Backbone(
     name="inception_v3",
@@ -154,6 +157,7 @@ INCEPTION_V3 = Backbone(
     source="Szegedy et al. (2016)",
     default_rank=5,
     torchvision_weights="Inception_V3_Weights.IMAGENET1K_V1",
+    licence="BSD-3-Clause",
 )
 MOBILENET_V2 = Backbone(
     name="mobilenet_v2",
@@ -169,4 +173,5 @@ MOBILENET_V2 = Backbone(
     source="Sandler et al. (2018)",
     default_rank=2,
     torchvision_weights="MobileNet_V2_Weights.IMAGENET1K_V1",
+    licence="BSD-3-Clause",
 )

@@ -26,6 +26,7 @@ from results.export.parity import (
 from results.predictors.loading import open_model
 from results.predictors.test_evaluation import evaluate_test
 from results.run.records import OutOfFold
+from trainables.config.trial_config import decode
 from trainables.data import splits
 from trainables.runtime.checkpoint import read_fold_weights, write_fold_weights
 
@@ -50,6 +51,56 @@ def run(tmp_path_factory):
 @pytest.fixture(scope="module")
 def report(run, tmp_path_factory):
     return export_bundle(run, tmp_path_factory.mktemp("out") / "bundle", trial=0, held_out_limit=6)
+
+
+@pytest.mark.parametrize(
+    ("licence", "sentence"),
+    [
+        ("Apache-2.0", None),
+        ("MIT", None),
+        ("cc-by-nc-4.0", "the weights of efficientnet_lite0 are under cc-by-nc-4.0: read it"),
+        ("dinov3-license", "the weights of efficientnet_lite0 are under dinov3-license: read it"),
+        ("", "the licence of the weights of efficientnet_lite0 is not known"),
+    ],
+)
+def test_a_licence_that_may_forbid_something_is_said_at_export_and_in_the_card(report, licence, sentence):
+    (member,) = report.manifest.members
+    assert member.licences == {}  # it began from random weights
+    licensed = member.model_copy(update={"licences": {"efficientnet_lite0": licence}})
+    changed = replace(report, manifest=report.manifest.model_copy(update={"members": (licensed,)}))
+    said = [message for message in changed.messages() if sentence and message.startswith(sentence)]
+    assert len(said) == (sentence is not None)
+    assert len(changed.messages()) == len(report.messages()) + len(said)
+    assert f"efficientnet_lite0: {licence or 'not known'}." in model_card(changed.manifest)
+
+
+def test_what_an_image_costs_is_measured_in_the_file_and_said(report):
+    cost = report.manifest.cost
+    assert 0 < cost.core_ms < 10_000
+    assert cost.megabytes == pytest.approx((report.path / "model.onnx").stat().st_size / 1e6)
+    assert f"costs {cost}" in report.messages()
+    assert f"It takes {cost}, on the machine that exported it." in model_card(report.manifest)
+
+
+def test_a_file_that_takes_too_long_is_refused_and_leaves_nothing(run, tmp_path):
+    with pytest.raises(ExportError, match=r"ms an image on one core, --max-ms allows 1e-06; take a single"):
+        export_bundle(run, tmp_path / "bundle", trial=0, held_out_limit=6, max_ms=1e-6)
+    assert list(tmp_path.iterdir()) == []
+    assert export_bundle(run, tmp_path / "bundle", trial=0, held_out_limit=6, max_ms=1e6).path.exists()
+
+
+def test_weights_that_are_in_the_file_are_licensed():
+    config = {
+        "model.backbone": "vgg16",
+        "classical.name": "lda",
+        "model.also": "efficientnet_lite0/top,texture/top",
+    }
+    assert bundle_module.published_licences(decode(config)) == {
+        "vgg16": "BSD-3-Clause",
+        "efficientnet_lite0": "Apache-2.0",
+    }
+    scratch = {"model.backbone": "vgg16", "model.weights": "random", "model.trained_stages": "all"}
+    assert bundle_module.published_licences(decode(scratch)) == {}
 
 
 def kept_predictions(images=12, folds=3):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.torch
 import timm
 import torch
 from hypothesis import given, settings
@@ -299,7 +300,7 @@ def test_spellings_of_one_net_have_one_canonical_name_and_keep_their_own() -> No
         ),
         ("timm:resnet1", "unknown network of timm 'resnet1'; did you mean 'resnet18'"),
         ("timm:", "unknown network of timm ''. Known: convnext_atto, regnetx_002, resnet18"),
-        ("timm:test_vit", "timm:test_vit cannot be cut into stages .*: its features are not a map"),
+        ("timm:beit_base_patch16_224", "cannot be cut into stages .*: its features are not a map"),
         (
             "timm:hrnet_w18_small",
             "transition1 takes something else than layer1 gives; take a network of plain",
@@ -366,7 +367,7 @@ def test_a_timm_network_that_is_no_list_of_stages_is_refused(
 ) -> None:
     monkeypatch.setattr(Odd, "side", side)
     monkeypatch.setattr(timm, "is_model", lambda name: True)
-    monkeypatch.setattr(timm, "create_model", lambda name, pretrained: Odd())
+    monkeypatch.setattr(timm, "create_model", lambda name, pretrained, **options: Odd())
     with pytest.raises(ConfigError, match=message):
         backbone_named("timm:odd")
 
@@ -379,8 +380,44 @@ def test_looking_at_a_timm_network_changes_no_later_draw() -> None:
     assert torch.equal(torch.rand(3), expected)
 
 
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_an_image_encoder_within_a_larger_checkpoint_is_found(suffix: str, tmp_path: Path) -> None:
+    net = timm.create_model("test_resnet", pretrained=False)
+    inner = {f"image_encoder.{name}": value for name, value in net.state_dict().items()}
+    inner |= {"text_encoder.weight": torch.zeros(3), "image_encoder.fc.bias": torch.zeros(2)}
+    path = tmp_path / f"test_resnet{suffix}"
+    if suffix == ".pth":
+        torch.save({"epoch": 3, "model": inner}, path)
+    else:
+        safetensors.torch.save_file(inner, path)
+    assert_fits(net, tmp_path)
+
+
+def test_other_names_of_the_same_layers_are_taken_in_their_order(tmp_path: Path) -> None:
+    net = timm.create_model("test_resnet", pretrained=False)
+    renamed = {
+        f"image_encoder._{name.rpartition('.')[0].replace('.', '_')}.{name.rpartition('.')[2]}": value
+        for name, value in net.state_dict().items()
+        if not name.startswith("fc.")
+    }
+    torch.save({"state_dict": renamed}, tmp_path / "test_resnet.pth")
+    assert_fits(net, tmp_path)
+
+
+def assert_fits(net: torch.nn.Module, folder: Path) -> None:
+    weights = find_weights("timm:test_resnet", weights_dir=folder, may_download=False)
+    stages = build_stages(backbone_named("timm:test_resnet"), channels=3, weights=weights)
+    features = images = torch.rand(2, 3, 64, 64)
+    with torch.inference_mode():
+        for stage in stages.values():
+            features = stage.eval()(features)
+        torch.testing.assert_close(features, net.eval().forward_features(images), rtol=1e-4, atol=1e-5)
+
+
 def test_a_timm_file_that_does_not_fit_or_is_missing_is_explained(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match=r"no test_resnet\.pt or test_resnet\.pth since no --weights-dir"):
+    with pytest.raises(
+        WeightsError, match=r"no test_resnet\.pt, \.pth or \.safetensors, since no --weights-dir"
+    ):
         find_weights("timm:test_resnet", weights_dir=None, may_download=True)
     torch.save({"conv1.0.weight": torch.zeros(1)}, tmp_path / "test_resnet.pth")
     found = find_weights("timm:test_resnet", weights_dir=tmp_path, may_download=False)

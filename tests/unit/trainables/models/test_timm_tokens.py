@@ -6,7 +6,6 @@ import pytest
 import timm
 import torch
 
-from trainables.common.errors import ConfigError
 from trainables.features.onnx_stages import OnnxStore
 from trainables.models.registry import backbone_named
 from trainables.models.timm_tokens import as_map, as_tokens
@@ -107,8 +106,3 @@ def test_a_map_is_turned_back_into_its_tokens() -> None:
 
 def test_levels_are_at_the_end_at_three_quarters_and_at_half() -> None:
     assert backbone_named(f"timm:{PLAIN}").levels == ("blocks_11", "blocks_8", "blocks_5")
-
-
-def test_what_computes_something_between_its_blocks_is_refused() -> None:
-    with pytest.raises(ConfigError, match="cannot be cut into stages"):
-        backbone_named("timm:beit_base_patch16_224")
