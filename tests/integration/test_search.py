@@ -175,6 +175,14 @@ def test_tensorboard_has_one_event_file_a_trial_and_pictures_of_the_best(finishe
 
 
 @pytest.mark.long
+def test_a_time_that_nothing_can_keep_still_gives_the_baseline(tmp_path: Path) -> None:
+    write_patches(tmp_path)
+    asked = search(tmp_path, "short", "--trials", "3", "--minutes", "0.05")
+    orchestrate(tmp_path, *(part for part in asked if part not in FROZEN))  # of any backbone
+    complete = [record for record in run_of(tmp_path, "short").records() if record.state == "complete"]
+    assert "intensity" in [record.config["model.backbone"] for record in complete]
+
+
 def test_one_worker_and_one_seed_repeat_a_search(tmp_path: Path) -> None:
     write_patches(tmp_path)
     for name in ("a", "b"):
