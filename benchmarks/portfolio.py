@@ -14,7 +14,7 @@ regret most, over all sets.
 import argparse
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -39,6 +39,7 @@ from trainables.config.tasks import task_named
 from trainables.config.trial_config import TrialConfig, decode, flatten
 from trainables.data.patches import PatchSet, select_rows
 from trainables.data.sources import load_patch_set
+from trainables.models.registry import backbone_named
 
 
 def _closed(backbone: str, cut: str, name: str, **own: Any) -> dict[str, Any]:
@@ -249,10 +250,18 @@ def choose() -> None:
     points = {
         "made": {"command": "python -m benchmarks.portfolio choose", "sets": sorted(table.sets)},
         "points": [dict(table.settings[index]) for index in chosen],
+        "nets": sorted({net for index in chosen for net in nets_of(table.settings[index])}),
     }
     write_atomically(POINTS_FILE, json.dumps(points, indent=1, sort_keys=True) + "\n")
     for index in chosen:
         print(table.settings[index])
+
+
+def nets_of(settings: Mapping[str, Any]) -> set[str]:
+    """Return the nets whose weights a configuration needs."""
+    taps = (str(settings["model.backbone"]), *settings.get("model.also", ()))
+    nets = {tap.partition("/")[0] for tap in taps}
+    return {net for net in nets if not backbone_named(net).is_fixed}
 
 
 def main() -> None:

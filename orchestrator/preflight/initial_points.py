@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -118,6 +118,8 @@ class InitialPoints:
             if not is_free and cost.training > longest_seconds:
                 slow.setdefault(point.recipe, cost.training)
                 continue
+            if not is_free and any(own.settings == point.settings for _, own in fitting):
+                continue  # points that differ in nets which are not there
             is_net = config.classical.name == "none"
             of_backbone[config.model.backbone] += is_net
             if is_free or not is_net or of_backbone[config.model.backbone] <= _OF_A_BACKBONE:
@@ -130,25 +132,40 @@ class InitialPoints:
 def _checked(
     point: InitialPoint, fixed_params: Mapping[str, Any], epochs: int, check: ConfigCheck, *, may_adapt: bool
 ) -> tuple[InitialPoint, TrialConfig]:
-    """Return a point that can run, with its configuration: the point, or else the same without other nets.
+    """Return a point that can run, with its configuration: the point, or else the same with one of its nets.
 
     Raises:
         OrchestrateError: If the point cannot run, and the search may not or cannot adapt it.
     """
-    try:
-        config = point.configure(fixed_params, epochs=epochs)
-        check(config)
-    except OrchestrateError:
-        taps = [tap for tap in str(point.settings.get("model.also", "none")).split(",") if "/" in tap]
-        own = f"{point.settings['model.backbone']}/"
-        kept = [tap for tap in taps if tap.startswith(own) or backbone_named(tap.partition("/")[0]).is_fixed]
-        if not may_adapt or len(kept) == len(taps):
-            raise
-        alone = replace(point, settings={**point.settings, "model.also": ",".join(kept) or "none"})
-        config = alone.configure(fixed_params, epochs=epochs)
-        check(config)
-        return alone, config
-    return point, config
+    first: OrchestrateError | None = None
+    for candidate in (point, *(_with_one_net(point) if may_adapt else ())):
+        try:
+            config = candidate.configure(fixed_params, epochs=epochs)
+            check(config)
+        except OrchestrateError as error:
+            first = first or error
+        else:
+            return candidate, config
+    raise first or ConfigError(f"recipe {point.recipe} has no points")
+
+
+def _with_one_net(point: InitialPoint) -> Iterator[InitialPoint]:
+    """The point with each of its nets alone, whose weights may be at hand where others are not."""
+    further = [tap for tap in point.settings.get("model.also") or () if "/" in tap]
+    taps = [f"{point.settings['model.backbone']}/{point.settings.get('model.cut', 'top')}", *further]
+    nets = dict.fromkeys(tap.partition("/")[0] for tap in taps)
+    learned = [net for net in nets if not backbone_named(net).is_fixed]
+    if len(learned) < 2:
+        return
+    for net in learned:
+        (backbone, _, cut), *others = (
+            tap.partition("/")
+            for tap in taps
+            if tap.startswith(f"{net}/") or backbone_named(tap.partition("/")[0]).is_fixed
+        )
+        also = ["".join(tap) for tap in others]
+        settings = {"model.backbone": backbone, "model.cut": cut, "model.also": also}
+        yield replace(point, settings={**point.settings, **settings})
 
 
 def choose_initial_points(names: Sequence[str], task: str, space: Space) -> InitialPoints:

@@ -3,7 +3,7 @@
 from typing import Final
 
 from search_spaces.recipes.parts import head, optimizer, point, pretrained, training
-from search_spaces.recipes.portfolio import portfolio_points
+from search_spaces.recipes.portfolio import portfolio_nets, portfolio_points
 from search_spaces.recipes.recipe import EvaluationProtocol, Recipe
 from trainables.config.baseline import BASELINE_BACKBONE
 from trainables.config.tasks import TASKS
@@ -26,6 +26,9 @@ _BASELINE: Final = point(
     {"classical.name": "logistic", "classical.standardize": True, "model.also": "none", "classical.c": 0.1},
 )
 
+_PORTFOLIO: Final = portfolio_points()
+_PORTFOLIO_NEEDS: Final = tuple(f"ImageNet weights of {net}" for net in portfolio_nets())
+
 BEST_OF_OURS: Final = (
     *(
         Recipe(
@@ -43,10 +46,10 @@ BEST_OF_OURS: Final = (
             "portfolio",
             task.name,
             "Frozen nets and closed-form heads that were best elsewhere",
-            portfolio_points(),
+            _PORTFOLIO,
             EvaluationProtocol(),
-            choice="Chosen on other sets, for being good on all of them: docs/performance.md",
-            needs=("ImageNet weights; points without theirs are left out",),
+            choice="Chosen on other sets for being good on all; what cannot run is left out",
+            needs=_PORTFOLIO_NEEDS,
         )
         for task in TASKS.values()
         if not task.takes_table

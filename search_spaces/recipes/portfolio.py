@@ -11,5 +11,15 @@ POINTS_FILE: Final = Path(__file__).parent / "portfolio.json"
 
 def portfolio_points() -> tuple[dict[str, Any], ...]:
     """Return all settings of each point, in the order in which to try them; dotted setting -> value."""
-    points: list[dict[str, Any]] = json.loads(POINTS_FILE.read_text())["points"]
+    points: list[dict[str, Any]] = _read()["points"]
     return tuple(flatten(decode(own).model_dump(mode="json")) for own in points)
+
+
+def portfolio_nets() -> tuple[str, ...]:
+    """Return the nets whose weights the points need, sorted."""
+    return tuple(_read()["nets"])
+
+
+def _read() -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(POINTS_FILE.read_text())
+    return content

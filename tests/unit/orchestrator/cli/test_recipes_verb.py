@@ -49,7 +49,7 @@ def test_the_list_of_a_task_comes_best_first_and_marks_doubt(capsys: pytest.Capt
 
 def test_a_task_that_no_source_had_has_our_own_without_a_figure(capsys: pytest.CaptureFixture[str]) -> None:
     rows = json.loads(recipes(capsys, "list", "--task", "finding_type", "--format", "json"))
-    assert {row["id"] for row in rows} >= {"colour-intensity", "logistic-lite0"}
+    assert {row["id"] for row in rows} >= {"colour-intensity", "portfolio"}
     assert {row["metric"] for row in rows} == {None}
 
 

@@ -43,13 +43,38 @@ def chosen(*names: str):
     return choose_initial_points(names, TASK, space_named(TASK))
 
 
-def test_a_search_gives_at_most_a_third_of_its_trials_to_recipes_and_two_to_a_backbone() -> None:
+def test_a_search_gives_half_of_its_trials_to_points_eight_at_most_and_two_to_a_backbone() -> None:
+    for trials, count in ((24, 8), (60, 8), (10, 5), (2, 1)):
+        assert len(chosen().fitting(anything, {}, epochs=30, trials=trials).points) == 1 + count
     points = chosen().fitting(anything, {}, epochs=30, trials=24).points
-    assert len(points) == 1 + 8
     nets = [point for point in points if point.settings["classical.name"] == "none"]
     backbones = [point.settings["model.backbone"] for point in nets]
-    assert max(backbones.count(name) for name in backbones) == 2
-    assert nets[0].recipe == "frozen-lite0"
+    assert max(backbones.count(name) for name in backbones) <= 2
+    assert {point.recipe for point in points[1:]} == {"portfolio"}
+
+
+def without_vgg16(config: TrialConfig) -> None:
+    nets = {config.model.backbone, *(tap.partition("/")[0] for tap in config.model.also)}
+    if "vgg16" in nets:
+        raise ConfigError("no vgg16 here")
+
+
+def test_points_of_a_net_that_is_not_there_are_tried_with_those_that_are_each_once() -> None:
+    points = chosen().fitting(without_vgg16, {}, epochs=30, trials=24).points
+    assert len(points) == 1 + 8
+    for point in points:
+        without_vgg16(configured(point))
+    asked = [point.settings for point in chosen().points]
+    adapted = [point for point in points if point.settings not in asked]
+    assert adapted
+    assert all(point.recipe == "portfolio" for point in adapted)
+    assert len({str(sorted(point.settings.items(), key=str)) for point in points}) == len(points)
+
+
+def test_points_of_another_backbone_than_the_one_that_is_held_are_left_out() -> None:
+    held = {"model.backbone": "efficientnet_lite0"}
+    points = chosen().fitting(anything, held, epochs=30, trials=24).points
+    assert {point.settings["model.backbone"] for point in points} == {"efficientnet_lite0"}
 
 
 def test_the_baseline_is_tried_first_whatever_others_cost() -> None:
@@ -75,21 +100,21 @@ def test_all_recipes_are_tried_where_the_user_says_so() -> None:
 
 
 def test_the_cheapest_point_comes_first_so_that_a_score_is_soon_there() -> None:
-    found = chosen().fitting(anything, {}, epochs=30, trials=60, price=by_depth, longest_seconds=1e9)
+    found = chosen("all").fitting(anything, {}, epochs=30, trials=60, price=by_depth, longest_seconds=1e9)
     assert prices_of(found.points[1:]) == sorted(prices_of(found.points[1:]))
     assert len(set(prices_of(found.points))) > 1
-    unpriced = chosen().fitting(anything, {}, epochs=30, trials=60).points
+    unpriced = chosen("all").fitting(anything, {}, epochs=30, trials=60).points
     assert sorted(map(str, found.points)) == sorted(map(str, unpriced))
 
 
 def test_a_point_that_would_hold_a_worker_for_long_is_left_to_the_user() -> None:
-    found = chosen().fitting(anything, {}, epochs=30, trials=60, price=by_depth, longest_seconds=100.0)
-    assert found.slow
-    assert all(seconds > 100.0 for seconds in found.slow.values())
-    assert all(by_depth(configured(point)).training <= 100.0 for point in found.points)
-    unlimited = chosen().fitting(anything, {}, epochs=30, trials=90, price=by_depth).points
-    cheap = [price for price in prices_of(unlimited) if price <= 110.0]
-    assert len(found.points) >= len(cheap)  # cheaper recipes take their places
+    def slow_heads(config: TrialConfig) -> PointPrice:
+        return PointPrice(passes=1.0, training=200.0 if config.classical.name == "none" else 1.0)
+
+    found = chosen().fitting(anything, {}, epochs=30, trials=60, price=slow_heads, longest_seconds=100.0)
+    assert found.slow == {"portfolio": 200.0}
+    assert all(configured(point).classical.name != "none" for point in found.points)
+    assert len(found.points) == 1 + 8  # quicker points take their places
 
 
 def test_where_all_recipes_are_slow_the_sampler_begins_after_the_baseline() -> None:

@@ -50,13 +50,26 @@ def test_merit_lies_between_chance_and_the_best_of_a_set() -> None:
 
 def far_apart() -> ResultTable:
     """The same results of configurations that have nothing to say about each other."""
-    settings = tuple({f"{letter}{setting}": letter for setting in range(12)} for letter in "abcd")
+    settings = tuple(
+        {"classical.name": letter, **dict.fromkeys((f"{letter}{place}" for place in range(12)), 1)}
+        for letter in "abcd"
+    )
     return replace(ONE, settings=settings)
 
 
 def test_the_first_point_is_good_everywhere_and_the_next_where_it_is_not() -> None:
     assert chosen_points(far_apart(), 4) == [3, 1, 0, 2]  # the highest mean, the best on a; then by the mean
     assert len(set(chosen_points(ONE, 4))) == 4
+
+
+def test_one_of_four_points_may_be_a_trained_head_and_others_only_if_nothing_else_is_left() -> None:
+    names = ("none", "none", "lda", "lda")
+    settings = tuple(
+        {**own, "classical.name": name} for own, name in zip(far_apart().settings, names, strict=True)
+    )
+    values = (0.9, 0.85, 0.8, 0.7)
+    own = replace(ONE, settings=settings, sets={"a": tuple(map(trajectory, values))})
+    assert chosen_points(own, 4) == [0, 2, 3, 1]
 
 
 def test_of_equal_points_the_quicker_is_chosen() -> None:
