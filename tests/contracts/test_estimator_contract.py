@@ -9,7 +9,8 @@ import onnxruntime
 import pytest
 import torch
 
-from trainables.config.trial_config import ClassicalConfig, decode
+from trainables.config.classical_config import ClassicalConfig
+from trainables.config.trial_config import decode
 from trainables.estimators.estimator import Rows
 from trainables.estimators.modules import EstimatorModule, as_state
 from trainables.estimators.registry import ESTIMATORS

@@ -22,6 +22,8 @@ from pydantic import (
 from trainables.common.errors import ConfigError, UnknownNameError
 from trainables.common.frozen import FrozenModel
 from trainables.config.augmentation_policies import AugmentationPolicy
+from trainables.config.classical_config import ClassicalConfig
+from trainables.config.fine_tuning_config import FineTuningConfig
 from trainables.config.tasks import TASKS
 
 
@@ -42,10 +44,6 @@ def _contrast_or_same(value: Any) -> Any:
 
 def _limit_or_none(value: Any) -> Any:
     return None if value == "none" else value
-
-
-def _zero_if_none(value: Any) -> Any:
-    return 0 if value in ("none", None) else value
 
 
 def _taps(value: Any) -> Any:
@@ -242,10 +240,15 @@ class TrainingConfig(FrozenModel):
             systems of these numbers. The table is in `trainables.config.augmentation_policies`.
         average_views: Average the prediction over the views (test-time augmentation).
         class_weight: `none`; `balanced` (n / (classes * n_class)); `other_share` (one minus the class's own
-            share of the images); or a number, the weight of every class but the first.
+            share of the images); `effective` (one over the effective number of images, see
+            `effective_beta`); or a number, the weight of every class but the first.
+        effective_beta: Share by which each further image of a class counts less, in [0, 1), for
+            `class_weight=effective`: 0 gives equal weights, towards 1 they become those of `balanced`.
         sampling: `none`; `over` repeats images drawn from the smaller classes until all are as large as the
             largest, `under` leaves images of the larger ones out. In each fold's training part only.
         label_smoothing: Label smoothing, in [0, 0.5).
+        focal_gamma: Exponent of the focal loss, in [0, 5], by which images that are predicted well count
+            less, in training and in the validation loss; 0 is cross-entropy.
         checkpoint_metric: Mean curve over folds that chooses the epoch. `loss`, the default, is the
             validation loss with the class weights and the resampling of the fold's training; the learning
             rate of `plateau` follows it. `unweighted_loss` is that of Keras, which weights and resampling
@@ -275,11 +278,13 @@ class TrainingConfig(FrozenModel):
     batch_size: int = Field(default=32, ge=1, le=4096)
     augmentation: AugmentationPolicy = "d4"
     average_views: bool = True
-    class_weight: Literal["none", "balanced", "other_share"] | Annotated[float, Field(gt=0.0, le=100.0)] = (
-        "none"
-    )
+    class_weight: (
+        Literal["none", "balanced", "other_share", "effective"] | Annotated[float, Field(gt=0.0, le=100.0)]
+    ) = "none"
+    effective_beta: float = Field(default=0.999, ge=0.0, lt=1.0)
     sampling: Literal["none", "over", "under"] = "none"
     label_smoothing: float = Field(default=0.0, ge=0.0, lt=0.5)
+    focal_gamma: float = Field(default=0.0, ge=0.0, le=5.0)
     checkpoint_metric: Literal["loss", "unweighted_loss", "metric"] = "loss"
     early_stopping_scope: Literal["mean", "fold"] = "mean"
     repeats: int = Field(default=1, ge=1, le=16)
@@ -301,47 +306,6 @@ class TrainingConfig(FrozenModel):
         return value
 
 
-class ClassicalConfig(FrozenModel):
-    """A closed-form head in place of the trained one, fitted once on frozen features or on a table.
-
-    Attributes:
-        name: `none` trains a net; else the name of an estimator in `trainables.estimators.kinds`.
-        standardize: Scale every feature to zero mean and unit variance, with the statistics of the training
-            part.
-        pca: Number of principal components of the features that the head is fitted on, or as many as the
-            rows have; 0, or `none`, takes all features.
-        c: Inverse strength of the penalty; for `logistic`, `ridge`, `linear_svm`, `svm` and
-            `kernel_logistic`.
-        gamma: Width of a radial kernel, as a factor of 1 / (features * variance); for `svm` and
-            `kernel_logistic`.
-        shrinkage: Share of the identity in the covariance of `lda`, in [0, 1]; `auto` is that of Ledoit and
-            Wolf.
-        neighbours: Number of neighbours, for `knn`.
-        minkowski_p: Exponent of the Minkowski distance, for `knn`: 1 city block, 2 Euclidean.
-        depth: Largest depth of the `tree`, and of the trees of `boosting`.
-        trees: Number of steps of `boosting`, each a tree for each class.
-        boosting_lr: Learning rate of `boosting`.
-        l2: L2 penalty of the `mlp`, and of the leaves of `boosting`.
-        lr: Learning rate of the `mlp`, with stochastic gradient descent.
-        epochs: Number of epochs of the `mlp`.
-    """
-
-    name: str = "none"
-    standardize: bool = False
-    pca: Annotated[Annotated[int, Field(ge=0, le=4096)], BeforeValidator(_zero_if_none)] = 0
-    c: float = Field(default=1.0, gt=0.0, le=1000.0)
-    gamma: float = Field(default=1.0, gt=0.0, le=1000.0)
-    shrinkage: Literal["auto"] | Annotated[float, Field(ge=0.0, le=1.0)] = "auto"
-    neighbours: int = Field(default=5, ge=1, le=100)
-    minkowski_p: Literal[1, 2] = 2
-    depth: int = Field(default=5, ge=1, le=100)
-    trees: int = Field(default=100, ge=1, le=2000)
-    boosting_lr: float = Field(default=0.1, gt=0.0, le=1.0)
-    l2: float = Field(default=0.01, ge=0.0, le=10.0)
-    lr: float = Field(default=0.003, gt=0.0, le=1.0)
-    epochs: int = Field(default=100, ge=1, le=2000)
-
-
 class TrialConfig(FrozenModel):
     """One point of a search space: everything that decides a trial, apart from data, split and seed."""
 
@@ -350,6 +314,7 @@ class TrialConfig(FrozenModel):
     optimizer: OptimizerConfig = OptimizerConfig()
     training: TrainingConfig = TrainingConfig()
     classical: ClassicalConfig = ClassicalConfig()
+    fine_tuning: FineTuningConfig = FineTuningConfig()
 
     @model_validator(mode="after")
     def _phases_fit(self) -> "TrialConfig":

@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 
 from trainables.common.types import Float64Array, IntArray
-from trainables.config.trial_config import ClassicalConfig
+from trainables.config.classical_config import ClassicalConfig
 from trainables.estimators.estimator import Rows
 from trainables.estimators.fitted import Affine, Projection
 from trainables.estimators.remembered import MEMORY

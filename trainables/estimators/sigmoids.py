@@ -6,7 +6,7 @@ import numpy as np
 
 from trainables.common.errors import ConfigError
 from trainables.common.types import Float64Array, IntArray
-from trainables.config.trial_config import ClassicalConfig
+from trainables.config.classical_config import ClassicalConfig
 from trainables.estimators.estimator import Rows
 from trainables.estimators.fitted import Sigmoids
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from trainables.common.errors import ConfigError, UnknownNameError
 from trainables.config.trial_config import ModelConfig
 from trainables.models.heads import Head
+from trainables.models.recomputation import recomputed
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +153,7 @@ class TrainedPart(nn.Module):
     Attributes:
         is_pair: True if features come as pairs, (B, 2, ...), baseline first; both pass the same stages.
         keeps_batch_statistics: True if batch normalisation of trained stages keeps its pretrained statistics.
+        is_checkpointed: True if the stages are computed again for the backward pass, to need less memory.
         keeps_frozen: True if the kept state includes the frozen stages, since no pretrained file holds them.
     """
 
@@ -163,7 +165,7 @@ class TrainedPart(nn.Module):
         self.frozen = frozen.requires_grad_(False)
         self.trained = trained
         self.head = head
-        self.is_pair = self.keeps_batch_statistics = self.keeps_frozen = False
+        self.is_pair = self.keeps_batch_statistics = self.keeps_frozen = self.is_checkpointed = False
         self._stages_rest = False
 
     def forward(self, features: Tensor, side_input: Tensor | None = None) -> Tensor:
@@ -177,8 +179,16 @@ class TrainedPart(nn.Module):
             Logits, shape (B, 1) for two classes with one logit, else (B, classes).
         """
         images = features.flatten(0, 1) if self.is_pair else features
-        logits: Tensor = self.head(self.trained(self.frozen(self.adapter(images))), side_input)
+        logits: Tensor = self.head(self._stages(self.adapter(images)), side_input)
         return logits
+
+    def _stages(self, features: Tensor) -> Tensor:
+        if not (self.is_checkpointed and self.training and torch.is_grad_enabled()):
+            found: Tensor = self.trained(self.frozen(features))
+            return found
+        for stage in (*self.frozen, *self.trained):
+            features = recomputed(stage, features)
+        return features
 
     def rest_stages(self) -> None:
         """Freeze the trained stages, so that only the head trains from now on."""

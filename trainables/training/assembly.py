@@ -5,11 +5,13 @@ from collections import OrderedDict
 import torch
 from torch import nn
 
+from trainables.common.errors import ConfigError
 from trainables.config.trial_config import TrialConfig
 from trainables.data.training_data import TrainingData
+from trainables.models.drop_path import drop_branches
 from trainables.models.heads import build_head
 from trainables.models.registry import backbone_named
-from trainables.models.stages import ChannelAdapter, TrainedPart
+from trainables.models.stages import ChannelAdapter, StagePlan, TrainedPart
 from trainables.models.weights import WeightsFile, build_stages
 from trainables.runtime.trial_runtime import TrialRuntime
 
@@ -50,6 +52,9 @@ def assemble_part(
         weights: Pretrained file, or None for random weights.
         image_channels: Channels of the images, 1 or 3.
         classes: Number of classes.
+
+    Raises:
+        ConfigError: If residual branches are to be dropped, and the trained stages have none.
     """
     backbone = backbone_named(config.model.backbone)
     plan = backbone.plan(config.model)
@@ -60,6 +65,8 @@ def assemble_part(
     stages: OrderedDict[str, nn.Module] = (
         build_stages(backbone, channels=channels, weights=weights) if needs_stages else OrderedDict()
     )
+    if plan.trained and config.fine_tuning.drop_path:
+        _drop_branches(stages, plan, config)
     frozen = nn.Sequential()
     if not plan.is_prefix_fixed:
         frozen = nn.Sequential(OrderedDict((name, stages[name]) for name in plan.frozen))
@@ -73,8 +80,19 @@ def assemble_part(
     body.train()
     part = TrainedPart(adapter, frozen, trained, build_head(config.model, seen, classes=classes))
     part.is_pair = is_pair
+    part.is_checkpointed = config.fine_tuning.checkpointing and bool(plan.trained or not plan.is_prefix_fixed)
     part.keeps_batch_statistics = config.model.weights != "random" and backbone.has_imagenet_weights
     part.keeps_frozen = config.model.weights == "start"
     if config.training.first_phase_freezes and config.training.first_phase not in ("none", "head"):
         part.rest_stages()
     return part
+
+
+def _drop_branches(stages: "OrderedDict[str, nn.Module]", plan: StagePlan, config: TrialConfig) -> None:
+    kept = OrderedDict((name, stages[name]) for name in (*plan.frozen, *plan.trained))
+    if not drop_branches(kept, plan.trained, config.fine_tuning.drop_path):
+        raise ConfigError(
+            f"fine_tuning.drop_path={config.fine_tuning.drop_path:g}, but the trained stages of "
+            f"{config.model.backbone} ({', '.join(plan.trained)}) have no residual branches that can be "
+            "dropped; set fine_tuning.drop_path=0, or train more stages of a network of timm"
+        )

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from trainables.common.files import write_atomically
 from trainables.common.types import IntArray
+from trainables.config.fine_tuning_config import FineTuningConfig
 from trainables.config.trial_config import TrialConfig
 from trainables.data.training_data import TrainingData
 from trainables.models.stages import TrainedPart
@@ -132,7 +133,7 @@ def _has_stages(config: TrialConfig) -> bool:
 
 def _key(config: TrialConfig, shape: tuple[int, ...], models: int, device: torch.device) -> str:
     """Name of a stored measurement: a hash of everything that its outcome can depend on."""
-    facts = {
+    facts: dict[str, Any] = {
         "machine": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
@@ -143,6 +144,8 @@ def _key(config: TrialConfig, shape: tuple[int, ...], models: int, device: torch
         "shape": shape,
         "models": models,
     }
+    if config.fine_tuning != FineTuningConfig():  # else as in earlier versions
+        facts["fine_tuning"] = config.fine_tuning.model_dump(mode="json")
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:24]
 
 

@@ -1,6 +1,7 @@
 """Training of all models of a trial, one for each fold and repeat, in lockstep, epoch by epoch."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -17,9 +18,10 @@ from trainables.models.stages import TrainedPart
 from trainables.runtime.trial_runtime import TrialRuntime
 from trainables.training.fused import FusedModels
 from trainables.training.losses import class_weights
-from trainables.training.optimizers import lr_factor
+from trainables.training.optimizers import lr_factor, warmup_factor
 from trainables.training.random_streams import RandomStreams, epoch_order, resampled
 from trainables.training.sequential import ExecutionMode, Models, SequentialModels, TrainingInputs
+from trainables.training.weight_average import WeightAverage
 
 _PREDICTION_BATCH: Final = 256
 
@@ -152,6 +154,9 @@ class Folds:
                 parts.append(part.to(runtime.dtype))
         self.trained_parameters = sum(p.numel() for p in parts[0].parameters() if p.requires_grad)
         self.models: Models = (FusedModels if mode == "fused" else SequentialModels)(parts, inputs, device)
+        live = [self.models.live_tensors(model) for model in range(len(parts))]
+        decay = config.fine_tuning.ema
+        self.average = WeightAverage(decay, live) if decay else None
 
     def train_epoch(
         self, epoch: int, *, active: Sequence[bool], losses: Sequence[float] = ()
@@ -169,7 +174,8 @@ class Folds:
         Raises:
             NanLossError: If a loss is not finite.
         """
-        self._set_lr(lr_factor(self.config.optimizer, epoch, self.config.training.epochs, losses))
+        factor = lr_factor(self.config.optimizer, epoch, self.config.training.epochs, losses)
+        warmup = self.config.fine_tuning.warmup_epochs
         by_model = [is_active for is_active in active for _ in range(self.repeats)]
         orders = np.stack(
             [
@@ -179,10 +185,14 @@ class Folds:
         )
         last, total, images = self.config.training.augment_last, torch.zeros(()), 0
         augmented = last is None or epoch >= self.config.training.epochs - last
-        for batch in self._batches(orders):
+        batches = self._batches(orders)
+        for step, batch in enumerate(batches):
+            self._set_lr(factor * warmup_factor(warmup, epoch, step, len(batches)))
             losses_of_step = self.models.train_step(batch, active=by_model, augmented=augmented)
             total = losses_of_step * batch.shape[1] + total.to(losses_of_step)
             images += batch.shape[1]
+            if self.average is not None:
+                self.average.update(by_model)
         means = (total.double() / images).view(-1, self.repeats).mean(dim=1).cpu().numpy()
         for loss in means[~np.isfinite(means)][:1]:
             raise NanLossError(
@@ -203,10 +213,11 @@ class Folds:
         widest = max(map(len, self.held_out))
         # Shorter folds are padded with their first images; those repeated predictions are not read.
         padded = np.stack([np.resize(own, widest) for own in self.held_out]).repeat(self.repeats, axis=0)
-        parts = [
-            self.models.predict(padded[:, start : start + _PREDICTION_BATCH])
-            for start in range(0, widest, _PREDICTION_BATCH)
-        ]
+        with self._averaged():
+            parts = [
+                self.models.predict(padded[:, start : start + _PREDICTION_BATCH])
+                for start in range(0, widest, _PREDICTION_BATCH)
+            ]
         by_model = torch.cat(parts, dim=1).float().cpu().numpy()
         by_fold = by_model.reshape(len(self.numbers), self.repeats, widest, -1).mean(axis=1)
         probabilities = np.zeros((len(self.data.labels), self.data.classes), dtype=np.float32)
@@ -221,11 +232,14 @@ class Folds:
         for model, state in enumerate(states):
             own = self.models.kept_state(model)
             self.models.load_kept_state(model, own | dict(state))
+        if self.average is not None:
+            self.average.reset()
 
     def kept_states(self, fold: int) -> list[dict[str, Tensor]]:
         """Weights of a fold's models, one for each repeat."""
         first = (fold - self.numbers.start) * self.repeats
-        return [self.models.kept_state(model) for model in range(first, first + self.repeats)]
+        with self._averaged():
+            return [self.models.kept_state(model) for model in range(first, first + self.repeats)]
 
     def state(self) -> dict[str, Any]:
         """Checkpoint, to continue with models of the same execution mode."""
@@ -234,6 +248,8 @@ class Folds:
             "models": [self.models.kept_state(model) for model in range(len(self.streams))],
             "draws": [own.state() for own in self.streams],
             "optimizer": self.models.optimizer.state_dict(),
+            "scale": self.models.stepper.state(),
+            "average": None if self.average is None else self.average.state(),
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -243,6 +259,13 @@ class Folds:
         for own, kept in zip(self.streams, state["draws"], strict=True):
             own.load_state(kept)
         self.models.optimizer.load_state_dict(state["optimizer"])
+        self.models.stepper.load_state(state.get("scale", {}))  # checkpoints of earlier versions have neither
+        if self.average is not None and state.get("average") is not None:
+            self.average.load_state(state["average"])
+
+    def _averaged(self) -> AbstractContextManager[None]:
+        """Context in which the models have their averaged weights, if the trial averages them."""
+        return nullcontext() if self.average is None else self.average.in_place()
 
     def _batches(self, orders: IntArray) -> list[IntArray]:
         size = self.config.training.batch_size
@@ -251,8 +274,11 @@ class Folds:
         return batches[:-1] if len(batches) > 1 and batches[-1].shape[1] == 1 else batches
 
     def _class_weights(self, positions: IntArray) -> Tensor:
-        scheme, data = self.config.training.class_weight, self.data
-        return torch.from_numpy(class_weights(scheme, data.labels[positions], data.classes))
+        training, data = self.config.training, self.data
+        weights = class_weights(
+            training.class_weight, data.labels[positions], data.classes, beta=training.effective_beta
+        )
+        return torch.from_numpy(weights)
 
     def _set_lr(self, factor: float) -> None:
         for group in self.models.optimizer.param_groups:

@@ -10,6 +10,7 @@ Source:
 
 import copy
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -21,16 +22,17 @@ from trainables.common.types import IntArray
 from trainables.models.heads import Dropout, Join, Merge, Pool, probabilities, use_generators
 from trainables.models.stages import TrainedPart
 from trainables.runtime.devices import single_precision
-from trainables.training.optimizers import Weight, add_l1, build_optimizer, weights_of
+from trainables.training.optimizers import build_optimizer, weights_of
 from trainables.training.random_streams import bernoulli
 from trainables.training.sequential import ExecutionMode, TrainingInputs, training_losses
+from trainables.training.stepping import Stepper, parts_of
 
 _HEAD_LAYERS = (Pool, Merge, Join, Dropout, nn.Linear, nn.BatchNorm1d, nn.ReLU)
 
 
 def can_fuse(part: TrainedPart) -> bool:
-    """True if every layer of the head has a batched form."""
-    return all(isinstance(layer, _HEAD_LAYERS) for layer in part.head.children())
+    """True if every layer of the head has a batched form, and stages are computed once a step."""
+    return not part.is_checkpointed and all(isinstance(layer, _HEAD_LAYERS) for layer in part.head.children())
 
 
 class FusedModels:
@@ -63,8 +65,12 @@ class FusedModels:
         }
         for name in trained:
             self.stacked[name].requires_grad_(True)
-        weights = [Weight(self.stacked[name], w.is_stage, w.decays) for name, w in trained.items()]
-        self.optimizer = build_optimizer(inputs.config.optimizer, weights)
+        weights = [replace(weight, tensor=self.stacked[name]) for name, weight in trained.items()]
+        fine_tuning = inputs.config.fine_tuning
+        self.optimizer = build_optimizer(
+            inputs.config.optimizer, weights, layer_decay=fine_tuning.layer_decay
+        )
+        self.stepper = Stepper(self.optimizer, fine_tuning, device)
         # Without generators of their own, dropout layers inside vmap would draw from torch's global stream:
         # the models would then drop other units than they do one by one, and the modes would not agree.
         use_generators(self.body, [streams.noise for streams in inputs.streams])
@@ -77,17 +83,19 @@ class FusedModels:
         resting = [model for model, is_active in enumerate(active) if not is_active]
         before = {name: tensor[resting].detach() for name, tensor in self.stacked.items()} if resting else {}
         self.optimizer.zero_grad(set_to_none=True)
-        losses = training_losses(self._logits, self.inputs, positions, augmented=augmented)
-        # The sum has for each model exactly the gradient of its own loss, since no weight is shared. A mean
-        # would divide every gradient by the number of models, and with it SGD's effective learning rate.
-        losses.sum().backward()
-        add_l1(self.optimizer)
-        self.optimizer.step()
+        losses = torch.zeros(len(positions), device=self.inputs.labels.device)
+        for own, share in parts_of(positions, self.inputs.config.fine_tuning.accumulation):
+            found = share * training_losses(self._logits, self.inputs, own, augmented=augmented)
+            # The sum has for each model exactly the gradient of its own loss, since no weight is shared. A
+            # mean would divide every gradient by the number of models, and with it SGD's learning rate.
+            self.stepper.backward(found.sum())
+            losses = losses.to(found.dtype) + found.detach()
+        self.stepper.step()
         with torch.no_grad():
             for name, tensor in before.items():
                 self.stacked[name][resting] = tensor
         # Not a product with zero, which is not a number where the loss is none.
-        return losses.detach().where(torch.tensor(active, device=losses.device), 0.0)
+        return losses.where(torch.tensor(active, device=losses.device), 0.0)
 
     @torch.inference_mode()
     @single_precision()
@@ -101,6 +109,14 @@ class FusedModels:
             for batch in self.inputs.for_prediction(positions.reshape(-1))
         ]
         return torch.stack(views).mean(dim=0)
+
+    def live_tensors(self, model: int) -> dict[str, Tensor]:
+        """Tensors of one model that training changes, by name, sharing their memory; dense weights turned."""
+        return {
+            name: tensor.detach()[model]
+            for name, tensor in self.stacked.items()
+            if not name.startswith("frozen.")
+        }
 
     def kept_state(self, model: int) -> dict[str, Tensor]:
         """Weights of one model, as `TrainedPart.kept_state` returns them."""

@@ -1,5 +1,7 @@
 """Losses with one weight per image: in training averaged over the number of images, as Keras does."""
 
+from typing import Final
+
 import numpy as np
 import torch.nn.functional as F
 from numpy.typing import NDArray
@@ -8,20 +10,29 @@ from torch import Tensor
 from trainables.training.random_streams import Sampling, resampled_counts
 
 ClassWeight = str | float
+BETA: Final = 0.999  # of `effective` class weights, as in the paper's experiments
+_SMALLEST_MISS: Final = 1e-7  # below it the gradient of a small power of it is not finite
 
 
-def class_weights(scheme: ClassWeight, labels: NDArray[np.int64], classes: int) -> NDArray[np.float64]:
+def class_weights(
+    scheme: ClassWeight, labels: NDArray[np.int64], classes: int, *, beta: float = BETA
+) -> NDArray[np.float64]:
     """Weight of each class in the loss.
 
     Args:
         scheme: `none`; `balanced` (n / (classes * n_class), as scikit-learn's); `other_share` (one minus the
-            class's own share of the images, so that the weights of two classes sum to 1); a number, the
-            weight of every class but the first, which is the normal or negative one.
+            class's own share of the images, so that the weights of two classes sum to 1); `effective`
+            (one over the effective number (1 - beta^n_class) / (1 - beta), with a sum of `classes`); a
+            number, the weight of every class but the first, which is the normal or negative one.
         labels: Class indices of the fold's training part, shape (images,).
         classes: Number of classes.
+        beta: Share by which each further image counts less, in [0, 1), for `effective`.
 
     Returns:
         Shape (classes,).
+
+    Source:
+        Cui et al. (2019), "Class-Balanced Loss Based on Effective Number of Samples" (CVPR), for `effective`.
 
     >>> class_weights("other_share", np.array([0, 0, 0, 1]), 2).tolist()
     [0.25, 0.75]
@@ -35,12 +46,19 @@ def class_weights(scheme: ClassWeight, labels: NDArray[np.int64], classes: int) 
     if scheme == "other_share":
         shares: NDArray[np.float64] = 1.0 - counts / len(labels)
         return shares
+    if scheme == "effective":
+        # A class without an image counts as one image, as it does in `balanced`.
+        inverse = (1.0 - beta) / (1.0 - beta ** np.maximum(counts, 1.0))
+        effective: NDArray[np.float64] = inverse * classes / inverse.sum()
+        return effective
     weights = np.ones(classes)
     weights[1:] = float(scheme)
     return weights
 
 
-def weighted_loss(logits: Tensor, labels: Tensor, weights: Tensor, *, smoothing: float = 0.0) -> Tensor:
+def weighted_loss(
+    logits: Tensor, labels: Tensor, weights: Tensor, *, smoothing: float = 0.0, focal_gamma: float = 0.0
+) -> Tensor:
     """Cross-entropy, weighted by class, divided by the number of images (not by the sum of weights).
 
     Leading dimensions, such as one for the models of a trial, stay.
@@ -50,9 +68,14 @@ def weighted_loss(logits: Tensor, labels: Tensor, weights: Tensor, *, smoothing:
         labels: Class indices, shape (..., B).
         weights: Weight of each class, shape (..., K).
         smoothing: Label smoothing in [0, 0.5).
+        focal_gamma: Exponent of one minus the probability of the label, in [0, 5], with which an image
+            counts; 0 for cross-entropy.
 
     Returns:
         Shape (...,): a scalar for one model.
+
+    Source:
+        Lin et al. (2017), "Focal Loss for Dense Object Detection" (ICCV), for `focal_gamma`.
 
     >>> import torch
     >>> loss = weighted_loss(torch.tensor([[0.0], [0.0]]), torch.tensor([0, 1]), torch.tensor([1.0, 3.0]))
@@ -67,11 +90,30 @@ def weighted_loss(logits: Tensor, labels: Tensor, weights: Tensor, *, smoothing:
             logits.flatten(0, -2), labels.flatten(), reduction="none", label_smoothing=smoothing
         )
         losses = by_image.view(labels.shape)
+    if focal_gamma:
+        losses = losses * _misses(logits, labels, smoothing).pow(focal_gamma)
     return (losses * weights.gather(-1, labels)).mean(dim=-1)
 
 
+def _misses(logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:
+    """One minus the probability that is given to the target, which smoothing spreads, shape (..., B)."""
+    if logits.shape[-1] == 1:
+        targets = labels.to(logits.dtype) * (1.0 - 2.0 * smoothing) + smoothing
+        positive = logits.squeeze(-1).sigmoid()
+        hit = positive * targets + (1.0 - positive) * (1.0 - targets)
+    else:
+        own = logits.softmax(dim=-1).gather(-1, labels.unsqueeze(-1)).squeeze(-1)
+        hit = own * (1.0 - smoothing) + smoothing / logits.shape[-1]
+    return (1.0 - hit).clamp_min(_SMALLEST_MISS)
+
+
 def learned_weights(
-    scheme: ClassWeight, sampling: Sampling, labels: NDArray[np.int64], classes: int
+    scheme: ClassWeight,
+    sampling: Sampling,
+    labels: NDArray[np.int64],
+    classes: int,
+    *,
+    beta: float = BETA,
 ) -> NDArray[np.float64]:
     """Weight that training gives to a class, by weights in the loss and by resampling together.
 
@@ -84,6 +126,7 @@ def learned_weights(
         sampling: Resampling of the training part, see `resampled`.
         labels: Class indices of the fold's training part before resampling, shape (images,).
         classes: Number of classes.
+        beta: See `class_weights`.
 
     Returns:
         Shape (classes,). A class without an image in the training part cannot be resampled.
@@ -99,7 +142,7 @@ def learned_weights(
     """
     counts = np.bincount(labels, minlength=classes)
     drawn = resampled_counts(counts, sampling)
-    weights = class_weights(scheme, np.repeat(np.arange(classes), drawn), classes)
+    weights = class_weights(scheme, np.repeat(np.arange(classes), drawn), classes, beta=beta)
     return np.divide(weights * drawn, counts, out=weights.copy(), where=counts > 0)
 
 
@@ -107,6 +150,8 @@ def log_loss(
     labels: NDArray[np.int64],
     probabilities: NDArray[np.floating],
     weights: NDArray[np.float64] | None = None,
+    *,
+    focal_gamma: float = 0.0,
 ) -> float:
     """Mean negative log-likelihood, divided by the sum of the images' weights, so that ln 2 is chance.
 
@@ -114,6 +159,7 @@ def log_loss(
         labels: Class indices, shape (images,).
         probabilities: Shape (images, classes); clipped to 1e-7.
         weights: Weight of each class, shape (classes,); None for equal ones.
+        focal_gamma: See `weighted_loss`.
 
     >>> round(log_loss(np.array([1]), np.array([[0.5, 0.5]])), 4)
     0.6931
@@ -122,4 +168,6 @@ def log_loss(
     """
     chosen = probabilities[np.arange(len(labels)), labels]
     losses = -np.log(np.clip(chosen.astype(np.float64), 1e-7, 1.0))
+    if focal_gamma:
+        losses *= (1.0 - chosen.astype(np.float64)) ** focal_gamma
     return float(losses.mean() if weights is None else np.average(losses, weights=weights[labels]))

@@ -20,25 +20,45 @@ class Weight:
         tensor: Parameter of one model, or of several models stacked along the first axis.
         is_stage: True for a backbone stage, False for head or adapter.
         decays: True where weight decay applies: to weights, not to biases or normalisation.
+        stages_behind: Number of trained stages behind its own; 0 for the last, for head and adapter.
     """
 
     tensor: Tensor
     is_stage: bool
     decays: bool
+    stages_behind: int = 0
 
 
 def weights_of(part: TrainedPart) -> dict[str, Weight]:
     """Trained tensors of one model, by name."""
+    stages = [name for name, _ in part.trained.named_children()]
+    behind = {f"trained.{name}": count for count, name in enumerate(reversed(stages))}
     return {
-        name: Weight(parameter, name.startswith("trained."), parameter.dim() > 1)
+        name: Weight(
+            parameter,
+            name.startswith("trained."),
+            parameter.dim() > 1,
+            behind.get(".".join(name.split(".")[:2]), 0),
+        )
         for name, parameter in part.named_parameters()
         if parameter.requires_grad
     }
 
 
-def build_optimizer(config: OptimizerConfig, weights: Iterable[Weight]) -> torch.optim.Optimizer:
-    """Build the optimiser of one model or of several stacked ones; all of them update elementwise."""
-    groups = [group for group in _groups(config, list(weights)) if group["params"]]
+def build_optimizer(
+    config: OptimizerConfig, weights: Iterable[Weight], *, layer_decay: float = 1.0
+) -> torch.optim.Optimizer:
+    """Build the optimiser of one model or of several stacked ones; all of them update elementwise.
+
+    Args:
+        config: Optimiser, learning rates and penalties.
+        weights: The trained tensors.
+        layer_decay: Factor on the learning rate from each trained stage to the one before it, in (0, 1].
+
+    Source:
+        Clark et al. (2020), "ELECTRA" (ICLR), and Bao et al. (2022), "BEiT" (ICLR), for `layer_decay`.
+    """
+    groups = [group for group in _groups(config, list(weights), layer_decay) if group["params"]]
     match config.name:
         case "adam":
             return torch.optim.Adam(groups, eps=1e-7, fused=True)  # see benchmarks/adam_step.py
@@ -84,6 +104,24 @@ def lr_factor(config: OptimizerConfig, epoch: int, epochs: int, losses: Sequence
     return 1.0
 
 
+def warmup_factor(epochs: int, epoch: int, step: int, steps: int) -> float:
+    """Factor on the learning rate while it warms up, besides that of the schedule.
+
+    Args:
+        epochs: Number of epochs of the warm-up; 0 for none.
+        epoch: 0-based epoch.
+        step: 0-based step in the epoch.
+        steps: Number of steps of an epoch.
+
+    Source:
+        Goyal et al. (2017), "Accurate, Large Minibatch SGD", section 2.2: gradual warm-up.
+
+    >>> [warmup_factor(2, epoch, step, 2) for epoch in (0, 1, 2) for step in (0, 1)]
+    [0.25, 0.5, 0.75, 1.0, 1.0, 1.0]
+    """
+    return 1.0 if epochs == 0 else min(1.0, (epoch * steps + step + 1) / (epochs * steps))
+
+
 def epochs_of_known_lr(config: OptimizerConfig, epochs: int, losses: Sequence[float] = ()) -> int:
     """Number of coming epochs whose learning rate is known now, whatever their losses will be.
 
@@ -116,15 +154,24 @@ def _plateaus(losses: Sequence[float], length: int) -> tuple[int, int]:
     return count, waited
 
 
-def _groups(config: OptimizerConfig, weights: list[Weight]) -> list[dict[str, Any]]:
+def _groups(config: OptimizerConfig, weights: list[Weight], layer_decay: float) -> list[dict[str, Any]]:
     stage_decay = config.weight_decay if config.stage_weight_decay is None else config.stage_weight_decay
     groups = []
-    for is_stage, decays in ((False, True), (False, False), (True, True), (True, False)):
-        lr = config.lr * (config.stage_lr_factor if is_stage else 1.0)
+    # One group where all stages have one rate, as in checkpoints of earlier versions.
+    depths = (0,) if layer_decay == 1.0 else tuple(sorted({weight.stages_behind for weight in weights} | {0}))
+    of_head, of_stages = ((False, True, 0), (False, False, 0)), ((True, True), (True, False))
+    kinds = (*of_head, *((*own, depth) for depth in depths for own in of_stages))
+    for is_stage, decays, depth in kinds:
+        lr = config.lr * (config.stage_lr_factor * layer_decay**depth if is_stage else 1.0)
         weight_decay = stage_decay if is_stage else config.weight_decay
         groups.append(
             {
-                "params": [w.tensor for w in weights if (w.is_stage, w.decays) == (is_stage, decays)],
+                "params": [
+                    w.tensor
+                    for w in weights
+                    if (w.is_stage, w.decays) == (is_stage, decays)
+                    and (layer_decay == 1.0 or not is_stage or w.stages_behind == depth)
+                ],
                 "lr": lr,
                 "base_lr": lr,
                 "weight_decay": weight_decay if decays else 0.0,

@@ -18,8 +18,9 @@ from trainables.models.stages import TrainedPart
 from trainables.runtime.devices import single_precision
 from trainables.training.feature_augmentation import draw_mixing, mix, perturb
 from trainables.training.losses import weighted_loss
-from trainables.training.optimizers import add_l1, build_optimizer, weights_of
+from trainables.training.optimizers import build_optimizer, weights_of
 from trainables.training.random_streams import RandomStreams
+from trainables.training.stepping import Stepper, mixed_precision, parts_of
 
 ExecutionMode = Literal["fused", "sequential"]
 
@@ -70,6 +71,7 @@ class Models(Protocol):
 
     mode: ExecutionMode
     optimizer: torch.optim.Optimizer
+    stepper: Stepper
 
     def train_step(self, positions: IntArray, *, active: Sequence[bool], augmented: bool = True) -> Tensor:
         """Train one step on positions (models, B); returns the loss of each model, shape (models,).
@@ -81,6 +83,10 @@ class Models(Protocol):
 
     def predict(self, positions: IntArray) -> Tensor:
         """Predict positions (models, H): probabilities averaged over views, shape (models, H, classes)."""
+        ...
+
+    def live_tensors(self, model: int) -> dict[str, Tensor]:
+        """Tensors of one model that training changes, by name, sharing their memory."""
         ...
 
     def kept_state(self, model: int) -> dict[str, Tensor]:
@@ -108,20 +114,24 @@ class SequentialModels:
         for part, streams in zip(self.parts, inputs.streams, strict=True):
             use_generator(part, streams.noise)
         weights = [weight for part in self.parts for weight in weights_of(part).values()]
-        self.optimizer = build_optimizer(inputs.config.optimizer, weights)
+        fine_tuning = inputs.config.fine_tuning
+        self.optimizer = build_optimizer(
+            inputs.config.optimizer, weights, layer_decay=fine_tuning.layer_decay
+        )
+        self.stepper = Stepper(self.optimizer, fine_tuning, device)
 
     def train_step(self, positions: IntArray, *, active: Sequence[bool], augmented: bool = True) -> Tensor:
         """Train one step on positions (models, B); returns the loss of each model, shape (models,)."""
         self.optimizer.zero_grad(set_to_none=True)
         losses = torch.zeros(len(self.parts), device=self.inputs.labels.device)
-        for model, part in enumerate(self.parts):
-            if active[model]:
-                part.train()
-                loss = _loss(part, self.inputs.of(model), positions[model : model + 1], augmented)
-                loss.backward()
-                losses[model] = loss.detach()
-        add_l1(self.optimizer)
-        self.optimizer.step()
+        for own, share in parts_of(positions, self.inputs.config.fine_tuning.accumulation):
+            for model, part in enumerate(self.parts):
+                if active[model]:
+                    part.train()
+                    loss = share * _loss(part, self.inputs.of(model), own[model : model + 1], augmented)
+                    self.stepper.backward(loss)
+                    losses[model] += loss.detach()
+        self.stepper.step()
         return losses
 
     @torch.inference_mode()
@@ -135,6 +145,11 @@ class SequentialModels:
             views = [probabilities(part(batch, side_input)) for batch in self.inputs.for_prediction(own)]
             found.append(torch.stack(views).mean(dim=0))
         return torch.stack(found)
+
+    def live_tensors(self, model: int) -> dict[str, Tensor]:
+        """Tensors of one model that training changes, by name, sharing their memory."""
+        state = self.parts[model].state_dict()
+        return {name: tensor for name, tensor in state.items() if not name.startswith("frozen.")}
 
     def kept_state(self, model: int) -> dict[str, Tensor]:
         """Weights of one model, as `TrainedPart.kept_state` returns them."""
@@ -180,16 +195,24 @@ def training_losses(
         positions, [own.order for own in inputs.streams], augmented=augmented
     ).to(inputs.class_weights.dtype)
     labels = inputs.labels[torch.from_numpy(positions).to(inputs.labels.device)]
-    weights, smoothing = inputs.class_weights, training.label_smoothing
     side_input = inputs.side_input_of(positions)
+
+    def run(images: Tensor, side_input: Tensor | None) -> Tensor:
+        with mixed_precision(inputs.config.fine_tuning, images.device):
+            logits = forward(images, side_input)
+        return logits.to(inputs.class_weights.dtype)
+
+    def loss(logits: Tensor, labels: Tensor) -> Tensor:
+        smoothing, gamma = training.label_smoothing, training.focal_gamma
+        return weighted_loss(logits, labels, inputs.class_weights, smoothing=smoothing, focal_gamma=gamma)
+
     if augmented:
         batch = perturb(batch, training, inputs.streams, is_pair=inputs.config.model.pair != "none")
     if not (augmented and training.mixup):
-        return weighted_loss(forward(batch, side_input), labels, weights, smoothing=smoothing)
+        return loss(run(batch, side_input), labels)
     mixing = draw_mixing(training.mixup, positions.shape[1], inputs.streams)
-    logits = forward(mix(batch, mixing), None if side_input is None else mix(side_input, mixing))
-    own = weighted_loss(logits, labels, weights, smoothing=smoothing)
-    other = weighted_loss(logits, labels.gather(1, mixing.partners), weights, smoothing=smoothing)
+    logits = run(mix(batch, mixing), None if side_input is None else mix(side_input, mixing))
+    own, other = loss(logits, labels), loss(logits, labels.gather(1, mixing.partners))
     shares = mixing.shares.to(own)
     return shares * own + (1.0 - shares) * other
 

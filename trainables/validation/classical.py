@@ -215,7 +215,9 @@ class ClassicalValidation:
             labels=labels,
             groups=data.groups[positions],
             classes=data.classes,
-            class_weights=class_weights(training.class_weight, labels, data.classes),
+            class_weights=class_weights(
+                training.class_weight, labels, data.classes, beta=training.effective_beta
+            ),
             key=f"{self._key}/{place}",
         )
         return fit_estimator(self.config, rows, seed=seed)
@@ -364,7 +366,10 @@ def refit_classical(
     validation = ClassicalValidation(config, training_data, runtime, seed=seed, score=_no_score)
     states, labels = validation.refitted(seeds), training_data.labels
     found = predicted(states[0], validation.training_inputs, classes=training_data.classes)
-    weights = class_weights(config.training.class_weight, labels, training_data.classes)
+    training = config.training
+    weights = class_weights(
+        training.class_weight, labels, training_data.classes, beta=training.effective_beta
+    )
     return Refitted(states, len(labels), float(log_loss(labels, found, weights)))
 
 

@@ -230,7 +230,9 @@ class EpochRecord:
 
     def _evaluated(self, fold: int, probabilities: Float32Array) -> FoldSnapshot:
         labels = self.training_data.labels[self.held_out[fold]]
-        loss = log_loss(labels, probabilities, self._class_weights[fold])
+        is_plain = self.training.checkpoint_metric == "unweighted_loss"
+        gamma = 0.0 if is_plain else self.training.focal_gamma
+        loss = log_loss(labels, probabilities, self._class_weights[fold], focal_gamma=gamma)
         metrics, has_collapsed = self.score(labels, probabilities), is_collapsed(labels, probabilities)
         return FoldSnapshot(self.epochs_done, loss, probabilities, metrics, has_collapsed, [])
 
@@ -241,7 +243,13 @@ class EpochRecord:
             return None
         trained = training_positions(data.folds, data.groups, fold, share=training.train_fraction)
         labels = data.labels[trained]
-        return learned_weights(training.class_weight, training.sampling, labels, data.classes)
+        return learned_weights(
+            training.class_weight,
+            training.sampling,
+            labels,
+            data.classes,
+            beta=training.effective_beta,
+        )
 
     def _improved(self, now: Sequence[FoldSnapshot], active: Sequence[bool]) -> list[int]:
         """Folds for which this epoch is better than the kept one."""
