@@ -16,6 +16,7 @@ import optuna
 
 from search_spaces import custom_cnn
 from search_spaces.context import SpaceContext
+from search_spaces.fine_tuning import fine_tuning
 from trainables.models.custom_cnn import FAMILY as CUSTOM_CNN
 from trainables.models.registry import backbone_named
 from trainables.models.taps import feature_shapes
@@ -76,6 +77,7 @@ def image_classifier(trial: optuna.trial.BaseTrial, context: SpaceContext) -> Se
         **training(trial, context, is_from_pixels=is_from_pixels, averages=not is_from_scratch),
         **first_phase(trial, context, trains_stages=trains_stages, is_from_scratch=is_from_scratch),
         **({} if is_from_scratch else feature_augmentation(trial)),
+        **fine_tuning(trial, context, settings),
     }
 
 
