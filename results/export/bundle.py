@@ -47,6 +47,7 @@ from results.run.split_labels import NAIVE, NAIVE_WARNING, scored
 from results.run.test_accesses import read_accesses
 from results.run.versions import package_versions
 from results.scores.metrics import metric_named
+from trainables.common.errors import WeightsError
 from trainables.common.files import folder_in_progress, write_atomically
 from trainables.common.types import IntArray
 from trainables.config.trial_config import TrialConfig, flatten
@@ -54,6 +55,7 @@ from trainables.data.splits import read_split
 from trainables.data.training_data import training_data_of
 from trainables.models.registry import backbone_named
 from trainables.models.taps import frozen_parts
+from trainables.models.weights import find_weights
 
 _INTENDED_USE: Final = (
     "Research on the classification of breast-image patches like those it was trained on. Not a medical "
@@ -307,17 +309,27 @@ def _members(opened: OpenedModel) -> tuple[Member, ...]:
                 settings=flatten(config.model_dump(mode="json")),
                 told_by=_named(search.type_from) if is_told else None,
                 started_from=_named(search.start_from) if config.model.weights == "start" else None,
-                licences=published_licences(config),
+                licences=published_licences(config, search.request.weights_dir),
             )
         )
     return tuple(members)
 
 
-def published_licences(config: TrialConfig) -> dict[str, str]:
-    """Return backbone -> licence of the published weights that a trial starts from; empty if not known."""
+def published_licences(config: TrialConfig, weights_dir: Path | None) -> dict[str, str]:
+    """Return backbone -> licence of the published weights that a trial starts from; empty if not known.
+
+    What the notes beside a file of the user's say of its licence goes before that of the backbone's own.
+    """
     backbones = [backbone_named(part.model.backbone) for part in frozen_parts(config)]
     published = [own for own in backbones if own.has_imagenet_weights and config.model.weights != "random"]
-    return {own.name: own.licence for own in published}
+    return {own.name: _declared_licence(own.name, weights_dir) or own.licence for own in published}
+
+
+def _declared_licence(backbone: str, weights_dir: Path | None) -> str | None:
+    try:
+        return find_weights(backbone, weights_dir=weights_dir, may_download=False).notes.licence
+    except WeightsError:  # a trial that started from another one keeps its weights itself
+        return None
 
 
 def _named(source: SourceTrial | None) -> str | None:

@@ -5,7 +5,8 @@ torchvision's own download. Files and their hashes are known before the first tr
 `timm:<name>` only that folder is searched, for a state dict in `<name>.pt`, `<name>.pth` or
 `<name>.safetensors`: of timm's own network, or of a larger one that holds it below a prefix, as published
 checkpoints of image and text encoders do (`model` -> `image_encoder.conv_stem.weight`); tensors under other
-names are taken if they have the same layers in the same order.
+names are taken if they have the same layers in the same order, or by the rules that stand beside the file
+(`trainables.models.weights_notes`).
 """
 
 import functools
@@ -13,7 +14,7 @@ import hashlib
 import importlib.util
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 from urllib.error import URLError
@@ -26,12 +27,14 @@ from trainables.common.errors import WeightsError
 from trainables.models.registry import backbone_named
 from trainables.models.stages import Backbone
 from trainables.models.timm_generic import FAMILY as TIMM
+from trainables.models.weights_notes import WeightsNotes, notes_beside, renamed
 
 # Parts of the published files that no stage holds: classifiers and Inception's auxiliary head.
 _DROPPED_PREFIXES = ("classifier.", "fc.", "_fc.", "last_linear.", "AuxLogits.")
 # Not .safetensors: such files list their tensors by name, and the order of the layers is lost.
 _SUFFIXES = (".pt", ".pth")
 _NAMED_SUFFIXES = (*_SUFFIXES, ".safetensors")
+_NAMED_IN_MESSAGES = 5
 # Where checkpoints keep the state dict, and what stands before the names of an image encoder in it.
 _NESTED = ("state_dict", "model", "model_state_dict", "teacher", "net", "module")
 _ENCODERS = ("image_encoder.", "visual.", "backbone.", "encoder.", "module.")
@@ -44,12 +47,15 @@ class WeightsFile:
     Attributes:
         path: Path of the file.
         origin: Origin of the file: `weights folder`, `package` or `torchvision`.
-        sha256: SHA-256 hash of the file, in hex; part of every key in the prefix store.
+        sha256: SHA-256 hash of the file, and of the rules for its names where there are any, in hex; part of
+            every key in the prefix store.
+        notes: What the user says about it beside the file.
     """
 
     path: Path
     origin: str
     sha256: str
+    notes: WeightsNotes = field(default_factory=WeightsNotes)
 
 
 def find_weights(name: str, *, weights_dir: Path | None, may_download: bool) -> WeightsFile:
@@ -116,10 +122,11 @@ def build_stages(
     stages = backbone.build(channels)
     if weights is None:
         return stages
-    found = _read(weights.path)
+    keys = weights.notes.keys
+    found = renamed(_read(weights.path), keys, weights.path.name) if keys else _read(weights.path)
     published = [stage for stage in stages.values() if isinstance(stage, NamedAsPublished)]
     if published:
-        _fill_by_name(published, dict(found), weights.path.name, backbone.name)
+        _fill_by_name(published, dict(found), weights.path.name, backbone.name, is_renamed=bool(keys))
     else:
         kept = [(name, value) for name, value in found if not name.startswith(_DROPPED_PREFIXES)]
         _fill(_by_layer(_named_tensors(stages)), _by_layer(kept), weights.path.name, backbone.name)
@@ -173,26 +180,57 @@ def _fill(targets: list[Layer], sources: list[Layer], file_name: str, backbone: 
 
 
 def _fill_by_name(
-    stages: Sequence[NamedAsPublished], found: dict[str, Tensor], file_name: str, backbone: str
+    stages: Sequence[NamedAsPublished],
+    found: dict[str, Tensor],
+    file_name: str,
+    backbone: str,
+    *,
+    is_renamed: bool,
 ) -> None:
     targets = {name: tensor for stage in stages for name, tensor in stage.published_tensors()}
-    prefix = _prefix_of(targets, found)
+    prefix = "" if is_renamed else _prefix_of(targets, found)
     named = {name: found.get(f"{prefix}{name}") for name in targets}
     strange = [
         name for name, own in targets.items() if (other := named[name]) is None or other.shape != own.shape
     ]
     layers, others = _by_layer(list(targets.items())), _by_layer(_encoder_of(found))
-    if len(strange) == len(targets) and len(layers) == len(others):
+    if not is_renamed and len(strange) == len(targets) and len(layers) == len(others):
         _fill(layers, others, file_name, backbone)
         return
     if strange:
-        raise WeightsError(
-            f"{file_name} does not fit {backbone}: of its {len(targets)} tensors {len(strange)} are missing "
-            f"there, or of other shapes, the first is {strange[0]}; save the state dict of timm's own network"
-        )
+        raise WeightsError(_misfit(targets, named, file_name, backbone, list(found)))
     with torch.no_grad():
         for name, tensor in targets.items():
             tensor.copy_(found[f"{prefix}{name}"])
+
+
+def _misfit(
+    targets: Mapping[str, Tensor],
+    named: Mapping[str, Tensor | None],
+    file_name: str,
+    backbone: str,
+    found: Sequence[str],
+) -> str:
+    """Say which tensors are missing, and which have another shape, a few of each by name."""
+    missing = [name for name in targets if named[name] is None]
+    shapes = [
+        f"{name} {tuple(other.shape)} instead of {tuple(own.shape)}"
+        for name, own in targets.items()
+        if (other := named[name]) is not None and other.shape != own.shape
+    ]
+    said = [
+        f"{what} {_a_few(own)}" for own, what in ((missing, "missing"), (shapes, "of another shape")) if own
+    ]
+    return (
+        f"{file_name} does not fit {backbone}: of its {len(targets)} tensors {', '.join(said)}. The file "
+        f"begins with {', '.join(found[:3])}; save the state dict of timm's own network, or say in "
+        f"{Path(file_name).with_suffix('.yaml')} beside it, under keys, how its names are to be read"
+    )
+
+
+def _a_few(names: Sequence[str]) -> str:
+    more = "; ..." if len(names) > _NAMED_IN_MESSAGES else ""
+    return f"{len(names)} ({'; '.join(names[:_NAMED_IN_MESSAGES])}{more})"
 
 
 def _prefix_of(targets: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
@@ -258,8 +296,11 @@ def _digest(path: Path, size: int, modified_ns: int) -> str:
 
 
 def _hashed(path: Path, origin: str) -> WeightsFile:
-    stat = path.stat()
-    return WeightsFile(path, origin, _digest(path, stat.st_size, stat.st_mtime_ns))
+    stat, notes = path.stat(), notes_beside(path)
+    digest = _digest(path, stat.st_size, stat.st_mtime_ns)
+    if notes.keys:  # other names may mean other tensors, and so other features
+        digest = hashlib.sha256(f"{digest} {notes.keys}".encode()).hexdigest()
+    return WeightsFile(path, origin, digest, notes)
 
 
 @dataclass(frozen=True, slots=True)

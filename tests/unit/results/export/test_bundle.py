@@ -89,18 +89,21 @@ def test_a_file_that_takes_too_long_is_refused_and_leaves_nothing(run, tmp_path)
     assert export_bundle(run, tmp_path / "bundle", trial=0, held_out_limit=6, max_ms=1e6).path.exists()
 
 
-def test_weights_that_are_in_the_file_are_licensed():
+def test_weights_that_are_in_the_file_are_licensed(tmp_path):
     config = {
         "model.backbone": "vgg16",
         "classical.name": "lda",
         "model.also": "efficientnet_lite0/top,texture/top",
     }
-    assert bundle_module.published_licences(decode(config)) == {
+    assert bundle_module.published_licences(decode(config), None) == {
         "vgg16": "BSD-3-Clause",
         "efficientnet_lite0": "Apache-2.0",
     }
+    (tmp_path / "vgg16.pt").write_bytes(b"weights")
+    (tmp_path / "vgg16.yaml").write_text("licence: CC-BY-NC-4.0\n")
+    assert bundle_module.published_licences(decode(config), tmp_path)["vgg16"] == "CC-BY-NC-4.0"
     scratch = {"model.backbone": "vgg16", "model.weights": "random", "model.trained_stages": "all"}
-    assert bundle_module.published_licences(decode(scratch)) == {}
+    assert bundle_module.published_licences(decode(scratch), None) == {}
 
 
 def kept_predictions(images=12, folds=3):
