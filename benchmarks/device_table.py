@@ -23,6 +23,7 @@ from typing import Final
 
 import torch
 
+_SECONDS_TO_END: Final = 20.0
 ROOT: Final = Path(__file__).parents[1]
 
 
@@ -112,10 +113,19 @@ def answer_of(part: Part, seconds: float, device: str) -> Answer:
         text, _ = process.communicate(timeout=seconds)
         status = "ok" if process.returncode == 0 else "failed"
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)  # its workers too
-        text, _ = process.communicate()
-        status = "stopped"
+        text, status = _stopped(process), "stopped"
     return Answer(part, time.perf_counter() - began, text, status)
+
+
+def _stopped(process: "subprocess.Popen[str]") -> str:
+    """End a part and its workers: first so that it can end a Ray of its own, then by force."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        os.killpg(process.pid, number)
+        try:
+            return process.communicate(timeout=_SECONDS_TO_END)[0]
+        except subprocess.TimeoutExpired:
+            continue
+    return ""
 
 
 def as_markdown(answers: Sequence[Answer], machine: str) -> str:

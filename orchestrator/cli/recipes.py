@@ -226,11 +226,12 @@ def _changed(points: tuple[Mapping[str, Any], ...]) -> dict[str, str]:
 def _text(value: Any) -> str:
     """A value as a user types it.
 
-    >>> _text((512, 256)), _text(()), _text(None), _text(True)
-    ('512-256', 'none', 'null', 'true')
+    >>> _text((512, 256)), _text(()), _text(None), _text(True), _text(("vgg16/top", "intensity/top"))
+    ('512-256', 'none', 'null', 'true', 'vgg16/top,intensity/top')
     """
     if isinstance(value, tuple):
-        return "-".join(map(str, value)) or "none"
+        between = "," if any(isinstance(part, str) for part in value) else "-"  # taps, numbers of units
+        return between.join(map(str, value)) or "none"
     if value is None or isinstance(value, bool):
         return json.dumps(value)
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -20,6 +20,7 @@ ALL: Final = "all"
 DEFAULT_EPOCHS: Final = int(SearchRequest.model_fields["epochs"].default)
 _MOST: Final = 8  # unless the user names recipes, a search gives at most so many trials to them,
 _SHARE: Final = 2  # at most half of its trials,
+_MAKE_A_POINT: Final = ("model.backbone", "classical.name")  # with others held there it is another point
 _OF_A_BACKBONE: Final = 2  # and at most two to nets on one backbone
 LONGEST_SHARE: Final = 0.2  # of the longest time of a trial, that one of them may train
 
@@ -97,9 +98,12 @@ class InitialPoints:
         fitting, unfit, slow = list[tuple[float, InitialPoint]](), dict[str, str](), dict[str, float]()
         of_backbone = Counter[str]()
         for asked in self.points:
-            point, held = asked, fixed_params.get("model.backbone")
+            point = asked
             is_first = not self.is_by_name and is_baseline(point.settings)
-            is_another = not self.is_by_name and held not in (None, point.settings["model.backbone"])
+            held = {name: fixed_params[name] for name in _MAKE_A_POINT if name in fixed_params}
+            is_another = not self.is_by_name and any(
+                point.settings.get(name, "none") != value for name, value in held.items()
+            )
             if is_another or (len(fitting) == most and not is_first):
                 continue
             try:

@@ -210,7 +210,8 @@ result = run_search(
     "benign_malignant", trials=3, epochs=2000, folds=2, workers=1, address="local", name="long",
     may_download=False, trial_minutes=30, callbacks=[Started()],
     fixed_params={
-        "model.backbone": "efficientnet_lite0", "model.trained_stages": 0, "training.patience": None
+        "model.backbone": "efficientnet_lite0", "model.trained_stages": 0, "training.patience": None,
+        "classical.name": "none",
     },
 )
 Path("ended").write_text(repr(result))

@@ -54,6 +54,7 @@ def space(trial, context):
         "optimizer.weight_decay": 0.0, "optimizer.schedule": "constant", "model.head.hidden": (64,),
         "model.head.dropout": 0.0, "model.head.batch_norm": True, "input.contrast": 1.0,
         "input.contrast_test": None, "training.class_weight": "none", "training.batch_size": 16,
+        "classical.name": "none", "model.also": "none",  # a closed-form head has one epoch
     }
     length = {"training.epochs": 2000 if is_held else 1, "training.patience": None}
     return base(trial, context) | steady | length
@@ -235,7 +236,7 @@ def space(trial, context):
     if fault == "nan":
         settings |= {"optimizer.name": "sgd", "optimizer.lr": 10.0, "optimizer.momentum": 0.95}
         settings |= {"model.head.hidden": (512,) * 6, "training.epochs": 40, "training.patience": None}
-        settings |= {"training.class_weight": 100.0}
+        settings |= {"training.class_weight": 100.0, "classical.name": "none", "model.also": "none"}
     return settings
 """
 

@@ -71,10 +71,12 @@ def test_points_of_a_net_that_is_not_there_are_tried_with_those_that_are_each_on
     assert len({str(sorted(point.settings.items(), key=str)) for point in points}) == len(points)
 
 
-def test_points_of_another_backbone_than_the_one_that_is_held_are_left_out() -> None:
+def test_points_of_another_backbone_or_head_than_what_is_held_are_left_out() -> None:
     held = {"model.backbone": "efficientnet_lite0"}
     points = chosen().fitting(anything, held, epochs=30, trials=24).points
     assert {point.settings["model.backbone"] for point in points} == {"efficientnet_lite0"}
+    trained = chosen().fitting(anything, {"classical.name": "none"}, epochs=30, trials=24).points
+    assert {point.settings["classical.name"] for point in trained} == {"none"}
 
 
 def test_the_baseline_is_tried_first_whatever_others_cost() -> None:
