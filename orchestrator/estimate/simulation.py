@@ -332,6 +332,8 @@ def estimate_search(preflight: Preflight) -> Estimate:
 def _parts(preflight: Preflight) -> tuple[DataPart, ...]:
     folds, rows = preflight.split.folds_of(preflight.rows), preflight.rows
     places = {"folds": folds != TEST, "test": folds == TEST}
+    if preflight.split.holdout is None and (folds == TRAINING).any():
+        places = {"folds": folds >= 0, "extra": folds == TRAINING, "test": folds == TEST}
     if preflight.split.holdout is not None:
         places = {"training": folds == TRAINING, "validation": folds == 0, "test": folds == TEST}
     found = []

@@ -430,8 +430,11 @@ def _describe_split(rows: TaskRows, split: Split, folds: IntArray, task: Task) -
     counts = ", ".join(f"{int((training == index).sum())} {name}" for index, name in enumerate(task.classes))
     groups = len(set(rows.groups[folds != TEST].tolist()))
     sealed = f"{len(test)} {what} sealed for the test" if len(test) else "no sealed test part"
+    extra = 0 if rows.is_extra is None else int(rows.is_extra.sum())
     cut = f"in {split.folds} folds"
     if split.holdout is not None:
         cut = f"of which {int((folds == 0).sum())} {what} are held out for validation"
+    if extra:
+        cut += f", {extra} of them extra ones that every fold trains on and none scores"
     naive = f". {NAIVE_WARNING}" if split.is_naive else ""
     return f"split: {len(training)} {what} of {groups} {unit} {cut} ({counts}); {sealed}{naive}"

@@ -106,7 +106,8 @@ class TrainingData(FrozenModel):
         source: Name of the data set.
         is_synthetic: True where the images are generated.
         images: Number of images of the training part; the test part is not counted.
-        held_out: Number of these images that some fold held out: all, or the validation part of a hold-out.
+        held_out: Number of these images that some fold held out: all but extra ones, or the validation part
+            of a hold-out.
         groups: Number of patients, or of images where patients are unknown.
         has_patients: The groups are patients.
         counts: Class -> number of images.

@@ -187,6 +187,9 @@ def _training_data(manifest: Manifest) -> str:
     saw = "The model saw all but the validation part." if data.folds == 1 else _FOLDS_SEEN
     if manifest.is_refitted:
         saw = _ALL_SEEN
+    if data.folds > 1 and data.held_out is not None and data.held_out < data.images:
+        extra = data.images - data.held_out
+        saw += f" {extra} of the images are extra ones that every fold trained on and none scored."
     return (
         f"{data.images} images of {data.groups} {unit} from {_as_code(data.source)}: {counts}.{kind} "
         f"{saw}\n\nFingerprint: `{data.fingerprint}`"

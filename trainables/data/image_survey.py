@@ -256,6 +256,7 @@ def _without(
         labels=raw.labels[kept],
         patients=None if raw.patients is None else raw.patients[kept],
         is_test=None if raw.is_test is None else raw.is_test[kept],
+        is_extra=None if raw.is_extra is None else raw.is_extra[kept],
         file=file,
     )
     return changed, lambda row: name_of(int(kept[row]))

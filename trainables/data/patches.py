@@ -29,7 +29,7 @@ BoolArray: TypeAlias = NDArray[np.bool_]
 
 NO_PARTNER: Final = -1  # a row without a baseline partner
 _BLOCK_BYTES: Final = 16 * 2**20
-_OPTIONAL: Final = ("patients", "partners", "is_test", "duplicate_of")
+_OPTIONAL: Final = ("patients", "partners", "is_test", "is_extra", "duplicate_of")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,7 @@ class RawPatches:
         patients: Patient of each row, shape (N,), or None where the source has none.
         partners: Row of the baseline partner or `NO_PARTNER`, int64, shape (N,), or None.
         is_test: True for rows of the source's own test set, shape (N,), or None.
+        is_extra: True for rows that train in every fold and are never scored, shape (N,), or None.
         source: Readable name, such as "phantom" or "infn.npz".
         is_synthetic: True where the images are generated.
         max_value: Pixel value that becomes 1.0, where it is not the largest of the number type; else None.
@@ -58,6 +59,7 @@ class RawPatches:
     patients: TextArray | None = None
     partners: IntArray | None = None
     is_test: BoolArray | None = None
+    is_extra: BoolArray | None = None
     source: str = "arrays"
     is_synthetic: bool = False
     max_value: float | None = None
@@ -77,6 +79,7 @@ class PatchSet:
         patients: Patient of each row, shape (N,), or None where the source has none.
         partners: Row of the baseline partner or `NO_PARTNER`, int64, shape (N,), or None.
         is_test: True for rows of the source's own test set, shape (N,), or None.
+        is_extra: True for rows that train in every fold and are never scored, shape (N,), or None.
         source: Readable name of the data source.
         is_synthetic: True where the images are generated.
         fingerprint: SHA-256, in hex, of pixels, labels, patients, partners and test rows.
@@ -97,6 +100,7 @@ class PatchSet:
     fingerprint: str
     max_value: float
     duplicate_of: IntArray | None = None
+    is_extra: BoolArray | None = None
 
     @property
     def is_table(self) -> bool:
@@ -134,6 +138,7 @@ class TaskRows:
             share a picture are one group, named after the one whose row comes first; so are such rows.
         is_test: True for rows of the source's own test set, shape (n,), or None.
         is_grouped: True where the groups are patients.
+        is_extra: True for rows that train in every fold and are never scored, shape (n,), or None.
     """
 
     rows: IntArray
@@ -141,6 +146,7 @@ class TaskRows:
     groups: TextArray
     is_test: BoolArray | None
     is_grouped: bool
+    is_extra: BoolArray | None = None
 
 
 def select_rows(patch_set: PatchSet, task: Task) -> TaskRows:
@@ -158,6 +164,7 @@ def select_rows(patch_set: PatchSet, task: Task) -> TaskRows:
         groups=_groups(patch_set)[rows],
         is_test=None if patch_set.is_test is None else patch_set.is_test[rows],
         is_grouped=patch_set.patients is not None,
+        is_extra=None if patch_set.is_extra is None else patch_set.is_extra[rows],
     )
 
 
@@ -214,6 +221,7 @@ def open_patch_set(folder: Path, fingerprint: str) -> PatchSet:
         fingerprint=fingerprint,
         max_value=meta.get("max_value") or FULL_RANGES[images.dtype.name],
         duplicate_of=arrays.get("duplicate_of"),
+        is_extra=arrays.get("is_extra"),
     )
 
 
@@ -231,7 +239,11 @@ def fingerprint_of(raw: RawPatches) -> str:
     digest = hashlib.sha256()
     head = [raw.images.dtype.newbyteorder("<").str, list(raw.images.shape), raw.label_codes]
     # What most sets lack is left out, so that their fingerprints are those of earlier versions.
-    known = {"max_value": _own_range(raw), "duplicate_of": raw.duplicate_of is not None or None}
+    known = {
+        "max_value": _own_range(raw),
+        "duplicate_of": raw.duplicate_of is not None or None,
+        "is_extra": None if raw.is_extra is None else raw.is_extra.tolist(),
+    }
     head += [[name, value] for name, value in known.items() if value is not None]
     rest = [raw.labels, raw.patients, raw.partners, raw.is_test]
     text = json.dumps([*head, *(None if array is None else array.tolist() for array in rest)])

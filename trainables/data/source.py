@@ -34,6 +34,7 @@ class ImageFiles:
         label_codes: Name of the code book of the labels.
         patients: Patient of each file, shape (N,), or None where the source has none.
         is_test: True for files of the source's own test set, shape (N,), or None.
+        is_extra: True for files that train in every fold and are never scored, shape (N,), or None.
         source: Readable name of the data source.
     """
 
@@ -44,6 +45,7 @@ class ImageFiles:
     patients: TextArray | None
     is_test: BoolArray | None
     source: str
+    is_extra: BoolArray | None = None
 
 
 Loader: TypeAlias = Callable[[str, Task, Stated], tuple[RawPatches | ImageFiles, list[str]]]

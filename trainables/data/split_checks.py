@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainables.common.types import IntArray
+from trainables.data.extra_rows import without_extra
 from trainables.data.patches import TaskRows
 from trainables.data.splits import TEST, TRAINING, Split
 
@@ -26,6 +27,8 @@ def split_warnings(rows: TaskRows, split: Split, classes: Sequence[str]) -> list
     """
     folds = split.folds_of(rows)
     groups = rows.groups if not split.is_naive else rows.rows.astype(np.str_)
+    if rows.is_extra is not None:  # they are in no part that was asked for
+        groups, folds, rows = groups[~rows.is_extra], folds[~rows.is_extra], without_extra(rows)
     return [
         *_uneven_parts(groups, folds, split),
         *_few_of_a_class(rows.labels, groups, folds, classes, split.unit),

@@ -22,14 +22,16 @@ from trainables.common.errors import SplitError
 from trainables.common.files import write_atomically
 from trainables.common.types import IntArray
 from trainables.config.tasks import Task, task_named
+from trainables.data.extra_rows import extra_groups, without_extra
 from trainables.data.patches import TaskRows, TextArray
 from trainables.data.stratified_cut import drawn_groups, grouped_cut
 
 TEST: Final = -1  # the "fold" of the sealed test part
-TRAINING: Final = -2  # the "fold" of groups that no fold holds out: the training part of a hold-out
+TRAINING: Final = -2  # the "fold" of groups that no fold holds out: of a hold-out, or extra ones
 TRAINING_PART: Final = "training"  # names of parts in the manifest
 VALIDATION_PART: Final = "validation"
 TEST_PART: Final = "test"
+EXTRA_PART: Final = "extra"  # of folds; in a hold-out they are in the training part
 _NAMES: Final = MappingProxyType({TEST: TEST_PART, TRAINING: TRAINING_PART})
 _ATTEMPTS: Final = 20  # number of derived seeds that are tried before a split is called impossible
 
@@ -46,9 +48,10 @@ class Split:
         test_share: Requested share of the rows in the sealed test part, in [0, 1).
         is_grouped: True where groups are patients.
         has_own_test: True where the source's own test set is the test part; `test_share` was not used then.
-        fold_of_group: Group -> fold 0 to folds - 1, `TEST`, or `TRAINING` (training part of a hold-out).
-        counts: Part (`fold 0`, ..., or `training` and `validation`; `test`) -> number of groups and of images
-            of each class.
+        fold_of_group: Group -> fold 0 to folds - 1, `TEST`, or `TRAINING` (training part of a hold-out, and
+            extra images).
+        counts: Part (`fold 0`, ..., or `training` and `validation`; `test`; `extra`) -> number of groups and
+            of images of each class.
         holdout: Requested share of the rows outside the test part in the validation part, in (0, 1), or None.
         is_naive: True where each image is its own group, `row-<k>` for row k, without regard to patients.
     """
@@ -125,6 +128,8 @@ def make_split(  # noqa: PLR0913 - the data, the protocol, and a split to copy i
     hold-out cuts the other rows in the same way, so that 80/10/10 is a test share of 0.1 and a hold-out of
     1/9.
 
+    Extra rows are in no fold and not in the test part: every fold trains on them.
+
     A naive split takes single images as groups. It separates images of one patient, and a baseline from its
     abnormalities, so scores on it are too high; it exists for comparison with scores from such splits.
 
@@ -142,7 +147,8 @@ def make_split(  # noqa: PLR0913 - the data, the protocol, and a split to copy i
 
     Raises:
         SplitError: If there are too few groups, if a fold or the test part would lack a class, if a
-            patient is in both parts of a source with its own test set, or if `like` is of other data.
+            patient is in both parts of a source with its own test set, or both extra and not, or if `like`
+            is of other data.
         UnknownNameError: If there is no such task.
     """
     question = task_named(task) if isinstance(task, str) else task
@@ -158,8 +164,11 @@ def make_split(  # noqa: PLR0913 - the data, the protocol, and a split to copy i
         unit=_unit(is_grouped=rows.is_grouped, is_naive=is_naive),
     )
     _check_request(request, seed)
-    own_test = _own_test(request)
-    fold_of_group = _assign(request, own_test, seed)
+    extra = extra_groups(request.rows, request.unit)
+    scored = replace(request, rows=without_extra(request.rows))
+    own_test = _own_test(scored)
+    cut = _assign(scored, own_test, seed) | dict.fromkeys(extra, TRAINING)
+    fold_of_group = dict(sorted(cut.items()))
     return Split(
         fingerprint=fingerprint,
         task=name,
@@ -376,6 +385,8 @@ def _check_classes(
     request: _Request, counts: Mapping[str, Mapping[str, int]], way_out: str | None = None
 ) -> None:
     for part, own in counts.items():
+        if part == EXTRA_PART:  # they need not hold every class
+            continue
         missing = [name for name in request.classes if not own[name]]
         if missing:
             found = own[request.noun(2)]
@@ -403,17 +414,17 @@ def _count(request: _Request, fold_of_group: Mapping[str, int]) -> dict[str, dic
             name: int(np.sum((fold_of_row == number) & (rows.labels == label)))
             for label, name in enumerate(request.classes)
         }
-        for part, number in _parts(request, has_test=TEST in fold_of_group.values()).items()
+        for part, number in _parts(request, set(fold_of_group.values())).items()
     }
 
 
-def _parts(request: _Request, *, has_test: bool) -> dict[str, int]:
-    """Name -> the fold that stands for the part."""
-    if request.holdout is None:
-        parts = {f"fold {fold}": fold for fold in range(request.folds)}
-    else:
-        parts = {TRAINING_PART: TRAINING, VALIDATION_PART: 0}
-    return parts | ({TEST_PART: TEST} if has_test else {})
+def _parts(request: _Request, found: set[int]) -> dict[str, int]:
+    """Name -> the fold that stands for the part, of those that were found."""
+    test = {TEST_PART: TEST} if TEST in found else {}
+    if request.holdout is not None:
+        return {TRAINING_PART: TRAINING, VALIDATION_PART: 0} | test
+    extra = {EXTRA_PART: TRAINING} if TRAINING in found else {}
+    return {f"fold {fold}": fold for fold in range(request.folds)} | test | extra
 
 
 def _digest(content: Mapping[str, Any]) -> str:

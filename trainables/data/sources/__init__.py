@@ -111,6 +111,7 @@ def _stored(
             label_codes=found.label_codes,
             patients=found.patients,
             is_test=found.is_test,
+            is_extra=found.is_extra,
             source=found.source,
             file=scratch / ARRAY_FILE,
         )

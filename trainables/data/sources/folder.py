@@ -34,7 +34,7 @@ from trainables.data.sources.folder_layout import (
 )
 from trainables.data.sources.left_out import DICOM_SUFFIXES, FORMATS_IN_WORDS, note_left_out
 from trainables.data.sources.patient_table import PatientTable, find_table
-from trainables.data.sources.split_words import TEST_WORDS, VALIDATION_WORDS, marked_test_part
+from trainables.data.sources.split_words import TEST_WORDS, VALIDATION_WORDS, extra_part, marked_test_part
 from trainables.data.sources.upper_folders import UpperImage, check_patients
 
 
@@ -82,6 +82,7 @@ def load_folder(data: str, task: Task, stated: Stated) -> tuple[ImageFiles, list
         label_codes=names.label_codes,
         patients=patients,
         is_test=_test_part(entries, by_table, notes),
+        is_extra=_extra_part(entries, by_table, notes),
         source=root.name,
     )
     return found, notes
@@ -256,6 +257,16 @@ def _test_part(
         return None
     notes.append(f"the {int(is_test.sum())} images of the test folder are the sealed test part")
     return is_test
+
+
+def _extra_part(
+    entries: Sequence[_Entry], by_table: PatientTable | None, notes: list[str]
+) -> BoolArray | None:
+    """True for the images below `extra`, or that the table marks as extra; None where there are none."""
+    if by_table is not None and by_table.part_of_name:
+        words = by_table.parts_of([entry.file for entry in entries])
+        return extra_part(words, f"the column split of {by_table.path.name}", notes)
+    return extra_part([entry.place.part for entry in entries], "the layout of folders", notes)
 
 
 FOLDER = Source("folder", load_folder, "a folder of class folders with images", Path.is_dir)

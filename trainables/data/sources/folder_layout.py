@@ -13,9 +13,9 @@ from trainables.common.errors import DataError
 from trainables.common.text import count_text
 from trainables.data.image_files import SUFFIXES
 from trainables.data.sources.companions import is_companion_folder
-from trainables.data.sources.split_words import TEST_WORDS, TRAINING_WORDS, VALIDATION_WORDS
+from trainables.data.sources.split_words import EXTRA_WORDS, TEST_WORDS, TRAINING_WORDS, VALIDATION_WORDS
 
-_PART_WORDS: Final = TRAINING_WORDS | VALIDATION_WORDS | TEST_WORDS
+_PART_WORDS: Final = TRAINING_WORDS | VALIDATION_WORDS | TEST_WORDS | EXTRA_WORDS
 
 IsClass = Callable[[str], bool]
 

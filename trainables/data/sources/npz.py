@@ -55,6 +55,7 @@ def load_npz(data: str, task: Task, stated: Stated) -> tuple[RawPatches, list[st
         patients=patients,
         partners=None if codes in ("task", "own") else paired_rows(labels, patients, notes),
         is_test=found.is_test,
+        is_extra=found.is_extra,
         source=path.name,
     )
     return raw, notes

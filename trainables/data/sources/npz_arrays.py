@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from trainables.common.errors import DataError
 from trainables.common.text import size_text
-from trainables.data.sources.split_words import marked_test_part, note_validation, sealed
+from trainables.data.sources.split_words import extra_part, marked_test_part, note_validation, sealed
 
 PARTS: Final = ("train", "val", "test")  # of a file in parts, as those of MedMNIST
 _PATIENT: Final = re.compile(
@@ -39,6 +39,7 @@ class StoredArrays:
         patients: As stored, or None.
         patients_name: Name of the array of patients in the file.
         is_test: True for rows of the file's own test part, shape (N,), or None.
+        is_extra: True for rows that train in every fold and are never scored, shape (N,), or None.
     """
 
     images: NDArray[Any]
@@ -46,6 +47,7 @@ class StoredArrays:
     patients: NDArray[Any] | None
     patients_name: str
     is_test: NDArray[np.bool_] | None
+    is_extra: NDArray[np.bool_] | None = None
 
 
 def read_arrays(path: Path, notes: list[str]) -> StoredArrays:
@@ -117,13 +119,9 @@ def _in_one(member: _Members, notes: list[str]) -> StoredArrays:
     images, labels = (_required(member, name, notes) for name in ("images", "labels"))
     count = len(images) if images.ndim else 0
     name = _patients_name(member, count, notes)
-    return StoredArrays(
-        images,
-        _flat(labels),
-        None if name is None else member[name],
-        name or "",
-        _test_rows(member, count, notes),
-    )
+    is_test, is_extra = _parts_of_rows(member, count, notes)
+    patients = None if name is None else member[name]
+    return StoredArrays(images, _flat(labels), patients, name or "", is_test, is_extra)
 
 
 def _required(member: _Members, name: str, notes: list[str]) -> NDArray[Any]:
@@ -187,7 +185,11 @@ def _did_you_mean_patient(member: _Members, names: Sequence[str], what: str) -> 
     )
 
 
-def _test_rows(member: _Members, count: int, notes: list[str]) -> NDArray[np.bool_] | None:
+Flags = NDArray[np.bool_] | None
+
+
+def _parts_of_rows(member: _Members, count: int, notes: list[str]) -> tuple[Flags, Flags]:
+    """True for rows of the test part, and for extra rows; None where there are none."""
     flags = [name for name in member.names if _plain(name) in _TEST_NAMES]
     splits = [name for name in member.names if _plain(name) in _SPLIT_NAMES]
     if len(flags) + len(splits) > 1:
@@ -195,7 +197,7 @@ def _test_rows(member: _Members, count: int, notes: list[str]) -> NDArray[np.boo
             f"{member.path.name}: {' and '.join(flags + splits)} could each name the test part; keep one"
         )
     if not flags + splits:
-        return None
+        return None, None
     (name,) = flags + splits
     array = member[name]
     if array.shape != (count,):
@@ -205,8 +207,9 @@ def _test_rows(member: _Members, count: int, notes: list[str]) -> NDArray[np.boo
         )
     if splits:
         text = np.char.decode(array, "utf-8") if array.dtype.kind == "S" else array.astype(np.str_)
-        return marked_test_part(text.tolist(), name, notes)
-    return sealed(_flags(array, name, member.path), name, notes)
+        words = text.tolist()
+        return marked_test_part(words, name, notes), extra_part(words, name, notes)
+    return sealed(_flags(array, name, member.path), name, notes), None
 
 
 def _flags(array: NDArray[Any], name: str, path: Path) -> NDArray[np.bool_]:

@@ -11,6 +11,7 @@ from trainables.data.patches import BoolArray
 TRAINING_WORDS: Final = frozenset({"train", "training", "trn", "trainset", "train_set"})
 VALIDATION_WORDS: Final = frozenset({"val", "valid", "validation", "dev"})
 TEST_WORDS: Final = frozenset({"test", "testing", "tst", "testset", "test_set"})
+EXTRA_WORDS: Final = frozenset({"extra"})
 
 
 def marked_test_part(words: Sequence[str], where: str, notes: list[str]) -> BoolArray | None:
@@ -25,13 +26,39 @@ def marked_test_part(words: Sequence[str], where: str, notes: list[str]) -> Bool
         DataError: If a word is none for a part of a split, or all images are marked.
     """
     plain = [word.strip().lower() for word in words]
-    strange = sorted(set(plain) - TRAINING_WORDS - VALIDATION_WORDS - TEST_WORDS)
+    strange = sorted(set(plain) - TRAINING_WORDS - VALIDATION_WORDS - TEST_WORDS - EXTRA_WORDS)
     if strange:
         raise DataError(
-            f"{where} must say train, val or test for every image; found {', '.join(strange[:5])}"
+            f"{where} must say train, val, test or extra for every image; found {', '.join(strange[:5])}"
         )
     note_validation(sum(word in VALIDATION_WORDS for word in plain), where, notes)
     return sealed(np.array([word in TEST_WORDS for word in plain], dtype=bool), where, notes)
+
+
+def extra_part(words: Sequence[str], where: str, notes: list[str]) -> BoolArray | None:
+    """Return which images are marked as extra by a word each; None where none is.
+
+    Extra images, such as those of another set or with labels that a model has guessed, train in every fold
+    and are never scored.
+
+    Args:
+        words: One word for each image, in any case.
+        where: What holds the words, for messages.
+        notes: A sentence on the extra images is added here.
+
+    Raises:
+        DataError: If all images are marked.
+    """
+    is_extra = np.array([word.strip().lower() in EXTRA_WORDS for word in words], dtype=bool)
+    if not is_extra.any():
+        return None
+    if is_extra.all():
+        raise DataError(f"{where} marks all images as extra, so that none is left to be scored")
+    notes.append(
+        f"the {int(is_extra.sum())} images that {where} marks as extra train in every fold and are never "
+        "scored"
+    )
+    return is_extra
 
 
 def sealed(is_test: BoolArray, where: str, notes: list[str]) -> BoolArray | None:
