@@ -85,6 +85,20 @@ def test_fused_and_sequential_models_agree(
     np.testing.assert_allclose(found[0], found[1], atol=5e-3)
 
 
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+@pytest.mark.parametrize("fusion", ["sequential", "fused"])
+def test_mixed_precision_learns_nearly_the_same_on_the_device(
+    precision: str, fusion: Any, training_data: TrainingData, tmp_path: Path
+) -> None:
+    settings = {**LAST_BLOCK, "model.head.dropout": 0.0, "optimizer.lr": 1e-4}
+    mixed = {**settings, "fine_tuning.precision": precision}
+    found = [
+        probabilities(finished(own, training_data, on(DEVICE, tmp_path, fusion=fusion)))
+        for own in (settings, mixed)
+    ]
+    assert 0.0 < np.abs(found[0] - found[1]).max() < 0.05
+
+
 def test_a_trial_without_dropout_ends_where_it_ends_on_the_cpu(
     training_data: TrainingData, tmp_path: Path
 ) -> None:

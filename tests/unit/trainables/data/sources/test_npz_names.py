@@ -106,7 +106,10 @@ def test_a_test_part_that_is_marked_is_the_sealed_part(tmp_path: Path, name: str
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"split": np.arange(6)}, "split must say train, val, test or extra for every image; found 0, 1, 2, 3, 4"),
+        (
+            {"split": np.arange(6)},
+            "split must say train, val, test or extra for every image; found 0, 1, 2, 3, 4",
+        ),
         ({"split": np.array(["train"] * 4)}, r"split must hold one value an image: there are 6 .* \(4,\)"),
         ({"is_test": np.arange(6)}, "is_test must hold true and false, or 1 and 0"),
         ({"is_test": np.ones(6)}, "is_test puts all images into the test part"),

@@ -85,7 +85,7 @@ def test_a_column_of_the_table_names_the_test_part(tmp_path: Path) -> None:
     [
         (
             "fold1",
-            "the column split of patients.csv must say train, val, test or extra for every image; found fold1",
+            "split of patients.csv must say train, val, test or extra for every image; found fold1",
         ),
         ("", "line 2: file and split must both be filled in"),
     ],
