@@ -187,7 +187,12 @@ def _fill_by_name(
     *,
     is_renamed: bool,
 ) -> None:
-    targets = {name: tensor for stage in stages for name, tensor in stage.published_tensors()}
+    targets = {
+        name: tensor
+        for stage in stages
+        for name, tensor in stage.published_tensors()
+        if not name.endswith("num_batches_tracked")  # which nothing reads, and old files lack
+    }
     prefix = "" if is_renamed else _prefix_of(targets, found)
     named = {name: found.get(f"{prefix}{name}") for name in targets}
     strange = [

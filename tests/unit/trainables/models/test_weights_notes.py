@@ -65,6 +65,16 @@ def test_tensors_that_are_missing_or_of_another_shape_are_named(tmp_path: Path) 
         build_stages(backbone_named(f"timm:{NET}"), channels=3, weights=found_in(tmp_path))
 
 
+def test_counts_of_batches_that_old_files_lack_are_not_needed(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    state = timm.create_model(NET, pretrained=False, num_classes=0).state_dict()
+    old = {name: tensor for name, tensor in state.items() if not name.endswith("num_batches_tracked")}
+    assert len(old) < len(state)
+    torch.save(old, tmp_path / f"{NET}.pt")
+    stages = build_stages(backbone_named(f"timm:{NET}"), channels=3, weights=found_in(tmp_path))
+    assert torch.equal(stages["stem"].conv_stem.weight, old["conv_stem.weight"])
+
+
 def test_rules_for_names_are_part_of_the_hash_and_a_licence_is_not(tmp_path: Path) -> None:
     checkpoint(tmp_path)
     plain = found_in(tmp_path)
