@@ -21,7 +21,7 @@ from trainables.data.patches import PatchSet, select_rows
 from trainables.data.splits import Split, make_split
 from trainables.data.training_data import TrainingData, training_data_of
 from trainables.models.registry import BACKBONES, backbone_named
-from trainables.models.taps import Tap, feature_shapes, taps_to_share
+from trainables.models.taps import Tap, feature_shapes, frozen_parts, taps_to_share
 from trainables.models.timm_generic import PublishedStage
 from trainables.models.weights import WeightsFile, find_weights
 from trainables.runtime.memory import PeakMemory
@@ -192,10 +192,12 @@ class Kitchen:
         return self._sources[key]
 
     def _place(self, config: TrialConfig) -> TrialRuntime:
-        name = config.model.backbone
-        weights: dict[str, WeightsFile | None] = {name: None}
-        if backbone_named(name).has_imagenet_weights and config.model.weights != "random":
-            weights[name] = self._weights(name) or self._random_weights(name)
+        names = {config.model.backbone, *(part.model.backbone for part in frozen_parts(config))}
+        weights: dict[str, WeightsFile | None] = dict.fromkeys(names)
+        if config.model.weights != "random":
+            for name in names:
+                if backbone_named(name).has_imagenet_weights:
+                    weights[name] = self._weights(name) or self._random_weights(name)
         return TrialRuntime(self.store, CPU, weights, taps=self._taps(config))
 
     @staticmethod
