@@ -249,6 +249,7 @@ def manifest_draft(run: RunFolder, opened: OpenedModel, kept: OutOfFold, opset: 
         is_refitted=chosen.is_refitted,
         is_ordinal=chosen.is_ordinal,
         best_for=chosen.rule.best_for,
+        audit=opened.search.audit,
     )
 
 

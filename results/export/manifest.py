@@ -5,6 +5,7 @@ from typing import Any, Final, Literal
 
 from pydantic import Field, FiniteFloat, PositiveInt, model_validator
 
+from results.run.audit_record import AuditRecord
 from results.run.split_labels import GROUPED, SplitName
 from results.scores.calibration import Platt
 from results.scores.interval import Interval
@@ -238,6 +239,7 @@ class Manifest(FrozenModel):
         is_refitted: The members are models trained on the whole training part; calibration, threshold and
             out-of-fold scores are those of the fold models that they replace.
         is_ordinal: The classes are in an order of degree.
+        audit: What the audit of the data found; None in bundles of earlier versions.
     """
 
     format: int = FORMAT
@@ -269,6 +271,7 @@ class Manifest(FrozenModel):
     is_refitted: bool = False
     is_ordinal: bool = False
     best_for: str = "balanced_accuracy"
+    audit: AuditRecord | None = None
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Manifest":
