@@ -47,9 +47,6 @@ def audit_data(
     Raises:
         OrchestrateError: If the data cannot be read.
         OSError: If the store cannot be written.
-
-    >>> audit_data("phantom:patients=40", "benign_malignant", store="/tmp/doctest-store").patients  # doctest: +SKIP
-    40
     """
     request, patch_set = _opened(data, task, notify, options)
     split = _split(request, patch_set, notify)
@@ -82,15 +79,19 @@ def describe_data(
     examined = ExaminedSet.of(patch_set, request.task_definition, None)
     description = describe_set(examined)
     if out is not None:
-        write_atomically(Path(out), description_page(description))
+        write_atomically(Path(out), description_page(description, patch_set))
     return description
 
 
 def _opened(
     data: str | Path, task: Task | str, notify: Callable[[str], None] | None, options: dict[str, Any]
 ) -> tuple[SearchRequest, PatchSet]:
-    is_file = isinstance(task, str) and task.endswith(_TASK_FILES)
-    request = completed({"data": str(data), "own_task" if is_file else "task": task, **options})
+    given: dict[str, Any] = {"data": str(data), **options}
+    if isinstance(task, Task):
+        given |= {"task": task.name} | ({"own_task": task} if task.is_own else {})
+    else:
+        given["own_task" if task.endswith(_TASK_FILES) else "task"] = task
+    request = completed(given)
     patch_set, notes = load_patch_set(
         str(request.data),
         task=request.task_definition,
@@ -105,9 +106,7 @@ def _opened(
     return request, patch_set
 
 
-def _split(
-    request: SearchRequest, patch_set: PatchSet, notify: Callable[[str], None] | None
-) -> Split | None:
+def _split(request: SearchRequest, patch_set: PatchSet, notify: Callable[[str], None] | None) -> Split | None:
     """The split that a search would make; None where it would refuse to, which is said."""
     try:
         return make_split(

@@ -46,7 +46,10 @@ def add_data(parser: argparse.ArgumentParser, further: Sequence[str] = ()) -> No
     """
     parser.add_argument("data", metavar="DATA", help="data as --data of a search takes them, or phantom")
     parser.add_argument(
-        "--task", required=True, metavar="NAME|FILE", help="the task, or a YAML file that defines one of your own"
+        "--task",
+        required=True,
+        metavar="NAME|FILE",
+        help="the task, or a YAML file that defines one of your own",
     )
     add_options(parser, (*READING, *further, "store"))
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of all runs (default: runs)")
@@ -107,7 +110,12 @@ def audit_table(record: "AuditRecord") -> "RenderableType":
         table.add_column(title, justify="right", no_wrap=True)
     for one in record.shortcuts:
         within = "" if one.within_sites is None else f"{one.within_sites:.2f}"
-        cells = [one.sees, f"{one.auc:.2f}", f"{one.low:.2f} to {one.high:.2f}", *([within] if with_sites else [])]
+        cells = [
+            one.sees,
+            f"{one.auc:.2f}",
+            f"{one.low:.2f} to {one.high:.2f}",
+            *([within] if with_sites else []),
+        ]
         table.add_row(*cells)
     return Group(*parts, table)
 

@@ -118,7 +118,9 @@ def _stored(
         if not is_known:
             raw = surveyed(raw, found.names.__getitem__, notes, given=max_value, stated=read.stated_max)
         stored = store_patch_set(raw, folder)
-        if len(stored.labels) < len(found.names):  # images that were left out since have taken their places along
+        if len(stored.labels) < len(
+            found.names
+        ):  # images that were left out since have taken their places along
             return stored
         return dataclasses.replace(stored, names=found.names, file_shapes=read.shapes)
 
