@@ -1,6 +1,5 @@
 """What an audit looks at: the rows of a set, their parts, and what is known about each image."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -10,13 +9,12 @@ from numpy.typing import NDArray
 from trainables.common.text import printable
 from trainables.common.types import IntArray
 from trainables.config.tasks import Task
+from trainables.data.columns import Columns
 from trainables.data.patches import PatchSet, TaskRows, select_rows
 from trainables.data.splits import TEST, Split
 
 NO_PART: Final = -3  # of rows that no part was found for
 _LONGEST_NAME: Final = 60  # characters of a name in a finding
-
-Columns = Mapping[str, NDArray[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +85,7 @@ class ExaminedSet:
 
 def columns_of(patch_set: PatchSet) -> Columns:
     """Return what is known about each image of a set; column -> values, shape (N,)."""
-    columns = dict(getattr(patch_set, "columns", None) or {})
+    columns = dict(patch_set.columns or {})
     if patch_set.file_shapes is not None:
         height, width = patch_set.file_shapes.T.astype(np.float64)
         columns = {"height_px": height, "width_px": width} | columns

@@ -184,7 +184,8 @@ def _bars(curves: Sequence["np.ndarray[tuple[int], np.dtype[np.float64]]"]) -> s
             height = _HEIGHT * share / largest
             shapes.append(
                 f'<rect x="{place * step + series * width:.1f}" y="{_HEIGHT - height:.1f}" '
-                f'width="{width:.1f}" height="{height:.1f}" fill="var(--{_series(series)})"><title>{share:.1%}</title></rect>'
+                f'width="{width:.1f}" height="{height:.1f}" fill="var(--{_series(series)})">'
+                f"<title>{share:.1%}</title></rect>"
             )
     frame = f'<line x1="0" x2="{bins * step}" y1="{_HEIGHT}" y2="{_HEIGHT}" stroke="var(--line)"/>'
     label = f'<text x="0" y="12" font-size="12" fill="var(--soft)">{largest:.0%}</text>'
