@@ -38,7 +38,7 @@ class Effort:
 
 
 OF_A_SEARCH: Final = Effort(images=8_000, scored=4_000, pairs=MOST_PAIRS, pixel_bytes=1e9)
-WHOLE: Final = Effort(images=40_000, scored=20_000, pairs=20_000, pixel_bytes=np.inf)
+WHOLE: Final = Effort(images=40_000, scored=20_000, pairs=20_000, pixel_bytes=1e12)
 
 
 def audit_set(examined: ExaminedSet, effort: Effort = OF_A_SEARCH) -> AuditRecord:

@@ -1,6 +1,6 @@
 """Shortcuts: how well something that is not the tissue tells the label, by patient-grouped cross-validation.
 
-Each is a logistic regression on a few numbers of an image: its mean, its spread, its histogram, a thumbnail,
+Each is a linear discriminant on a few numbers of an image: its mean, its spread, its histogram, a thumbnail,
 its border without the breast, and what is known about where it comes from. A model whose AUC is no better
 than the best of them may have learned no more. The sealed test part is not looked at.
 """
@@ -25,13 +25,14 @@ from trainables.config.trial_config import ModelConfig, TrialConfig
 from trainables.data.stratified_cut import grouped_cut
 from trainables.estimators.estimator import Rows
 from trainables.estimators.fitted import Affine
-from trainables.estimators.kinds.logistic import fit_logistic
+from trainables.estimators.kinds.lda import fit_lda
 
 TELLS: Final = 0.60  # lower end of the interval of an AUC from which a shortcut is a warning
 TELLS_THESE: Final = 0.75  # AUC from which it is one where few patients make the interval over patients wide
 
 _FOLDS: Final = 5
-_STRENGTH: Final = 0.1  # inverse strength of the penalty, on standardised columns
+# Of the covariance of standardised columns; AUCs as of logistic regression, in a quarter of the time.
+_SHRINKAGE: Final = 0.3
 _MOST_VALUES: Final = 20  # of a category; rarer ones are one value
 _OF_PEOPLE: Final = ("age_years", "density")
 _LEAST_OF_A_SITE: Final = 20  # images of a site, of which two classes, that an AUC is taken of
@@ -168,19 +169,22 @@ def _one_hot(values: NDArray[np.str_]) -> Float32Array:
 def _out_of_fold(
     values: Float32Array, labels: IntArray, groups: NDArray[np.str_], folds: IntArray, classes: int
 ) -> OutOfFold:
-    """Predictions of a logistic regression for the images of each fold, fitted on the others."""
+    """Predictions of a linear discriminant for the images of each fold, fitted on the others."""
     trial = TrialConfig(
         model=ModelConfig(backbone="table"),
-        classical=ClassicalConfig(name="logistic", standardize=True, c=_STRENGTH),
+        classical=ClassicalConfig(name="lda", standardize=True, shrinkage=_SHRINKAGE),
     )
     probabilities = np.zeros((len(labels), classes))
     for fold in np.unique(folds):
         held_out = folds == fold
         own = labels[~held_out]
+        if not np.ptp(values[~held_out], axis=0).any():
+            probabilities[held_out] = np.bincount(own, minlength=classes) / len(own)
+            continue
         weights = len(own) / (classes * np.maximum(np.bincount(own, minlength=classes), 1.0))
-        fitted = fit_logistic(trial, Rows(values[~held_out], own, groups[~held_out], classes, weights), 0)
+        fitted = fit_lda(trial, Rows(values[~held_out], own, groups[~held_out], classes, weights), 0)
         if not isinstance(fitted.rule, Affine):
-            raise TypeError(f"a logistic regression is affine, found {type(fitted.rule).__name__}")
+            raise TypeError(f"a linear discriminant is affine, found {type(fitted.rule).__name__}")
         scores = (values[held_out] - fitted.rule.centre) @ fitted.rule.coefficients + fitted.rule.intercept
         probabilities[np.ix_(held_out, fitted.present)] = _as_probabilities(scores)
     return OutOfFold(np.arange(len(labels)), labels, folds, groups, probabilities)

@@ -25,16 +25,17 @@ _STYLE: Final = """
 color:var(--ink);font:16px/1.5 system-ui,sans-serif}
 h1{font-size:1.6rem;margin:0 0 .25rem;overflow-wrap:anywhere}
 h2{font-size:1.15rem;margin:2.2rem 0 .6rem;border-bottom:1px solid var(--line);padding-bottom:.2rem}
-h3{font-size:1rem;margin:1rem 0 .3rem}p,td,th,li{overflow-wrap:anywhere}.soft{color:var(--soft)}
+h3{font-size:1rem;margin:1rem 0 .3rem}p,td,li{overflow-wrap:anywhere}.soft{color:var(--soft)}
 .warn{color:var(--warn);font-weight:600}.facts{display:grid;gap:.6rem;
-grid-template-columns:repeat(auto-fill,minmax(9.5rem,1fr));margin:1rem 0}
+grid-template-columns:repeat(auto-fill,minmax(7.6rem,1fr));margin:1rem 0}
 .facts div{background:var(--card);border-radius:.4rem;padding:.5rem .7rem}
 .facts b{display:block;font-size:1.15rem}.facts span{color:var(--soft);font-size:.85rem}
-.grid{display:grid;gap:1rem 2rem;grid-template-columns:repeat(auto-fit,minmax(min(100%,26rem),1fr))}
+.grid{display:grid;align-items:start;gap:1rem 2rem;
+grid-template-columns:repeat(auto-fit,minmax(min(100%,26rem),1fr))}
 .wide{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:.92rem}
 caption{text-align:left;font-weight:600;padding:.2rem 0}
 th,td{padding:.2rem .6rem .2rem 0;text-align:right;border-bottom:1px solid var(--line)}
-th:first-child,td:first-child{text-align:left}th{font-weight:600;color:var(--soft)}
+th:first-child,td:first-child{text-align:left}td+td,th+th{white-space:nowrap}th{font-weight:600;color:var(--soft)}
 td.bar{width:34%;padding-right:0}.stack{display:flex;height:.7rem;border-radius:.2rem;overflow:hidden}
 .stack i{display:block;height:100%}svg{width:100%;height:auto;display:block}
 figure{margin:0;break-inside:avoid}figcaption{font-size:.85rem;color:var(--soft)}
@@ -159,7 +160,9 @@ def _pixels(description: SetDescription) -> str:
     figures = []
     for channel, name in enumerate(names):
         curves = [bins_of(histogram)[channel] for histogram in description.histograms.values()]
-        figures.append(f"<figure>{_bars(curves)}<figcaption>{name}, share of pixels</figcaption></figure>")
+        tallest = max(float(curve.max()) for curve in curves)
+        caption = f"{name}, from black to white; the tallest bar holds {tallest:.0%} of the pixels"
+        figures.append(f"<figure>{_bars(curves)}<figcaption>{caption}</figcaption></figure>")
     rows = "".join(
         f"<tr><td>{_text(name)}</td>{''.join(f'<td>{value:.3f}</td>' for value in values)}</tr>"
         for name, values in description.brightness.items()
@@ -188,10 +191,9 @@ def _bars(curves: Sequence["np.ndarray[tuple[int], np.dtype[np.float64]]"]) -> s
                 f"<title>{share:.1%}</title></rect>"
             )
     frame = f'<line x1="0" x2="{bins * step}" y1="{_HEIGHT}" y2="{_HEIGHT}" stroke="var(--line)"/>'
-    label = f'<text x="0" y="12" font-size="12" fill="var(--soft)">{largest:.0%}</text>'
     return (
         f'<svg viewBox="0 0 {bins * step} {_HEIGHT + 2}" role="img" aria-label="histogram">'
-        f"{''.join(shapes)}{frame}{label}</svg>"
+        f"{''.join(shapes)}{frame}</svg>"
     )
 
 
