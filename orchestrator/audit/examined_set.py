@@ -63,8 +63,8 @@ class ExaminedSet:
         Args:
             row: Row of the patch set.
         """
-        names = self.patch_set.names
-        name = printable(names[row], keeps="") if names else f"row {row}"
+        names = self.patch_set.names or self.columns.get("name", ())
+        name = printable(str(names[row]), keeps="") if len(names) else f"row {row}"
         if len(name) > _LONGEST_NAME:
             name = f"...{name[-_LONGEST_NAME:]}"
         patients = self.patch_set.patients

@@ -125,7 +125,7 @@ def _about_pairs(
 
 def _tiles(examined: ExaminedSet) -> tuple[NDArray[np.str_], Float64Array] | None:
     """Image that each row was cut from, and its box (left, top, right, bottom); None where not known."""
-    files = examined.column("source_file")
+    files = examined.column("file")
     sides = [examined.column(name) for name in _SIDES]
     if files is not None and all(side is not None for side in sides):
         left, top, width, height = (np.asarray(side, dtype=np.float64) for side in sides)

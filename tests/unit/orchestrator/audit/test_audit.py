@@ -92,7 +92,7 @@ def test_a_lesion_in_two_parts_is_found(tmp_path: Path) -> None:
 def tiles(left: IntArray, **changes: object) -> RawPatches:
     size = np.full(40, 50.0)
     boxes = columns(
-        source_file=[f"film-{row // 2}" for row in range(40)],
+        file=[f"film-{row // 2}" for row in range(40)],
         box_left=left.astype(float), box_top=np.zeros(40), box_width=size, box_height=size,
     )  # fmt: skip
     return textured_set(columns=boxes, **changes)
