@@ -122,7 +122,9 @@ def _near_copies(
     examined: ExaminedSet, digests: ImageDigests, places: IntArray, effort: Effort
 ) -> list[Finding]:
     rows = examined.rows
-    near = find_near_copies(digests.small, rows.groups[places], rows.labels[places], most_pairs=effort.pairs)
+    near = find_near_copies(
+        digests.compared, rows.groups[places], rows.labels[places], most_pairs=effort.pairs
+    )
     across, torn = [], []
     for pair in near.pairs:
         first, second = int(places[pair.first]), int(places[pair.second])

@@ -3,8 +3,8 @@
 One image is moved, stretched and sheared until it fits the other best, by a few Gauss-Newton steps, coarse
 structure first. Likeness is the share of the other's local contrast that it then explains: 1 for the same
 picture, below 0 for none. Measured on real sets (docs/lab_log.md, 2026-11-27): of copies after JPEG at
-quality 50, a change of brightness, a turn and a cut of 3 % at once, 97 to 100 of 100 films and patches reach 0.90 (90
-of 100 where images have 50 pixels a side); different pictures reach 0.87 at most.
+quality 50, a change of brightness, a turn and a cut of 3 % at once, 97 to 100 of 100 films and patches reach
+0.90 (90 of 100 where images have 50 pixels a side); different pictures reach 0.87 at most.
 
 Source:
     Baker and Matthews (2004), "Lucas-Kanade 20 years on", IJCV 56:221.

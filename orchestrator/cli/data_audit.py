@@ -121,9 +121,18 @@ def audit_table(record: "AuditRecord") -> "RenderableType":
 
 
 def _csv(record: "AuditRecord") -> str:
-    """One row a finding; JSON has the shortcuts, too."""
+    """One row a finding, then one row a shortcut."""
     from results.tables import csv_text
 
-    columns = ["check", "is_warning", "text", "count", "examples"]
-    rows = [finding.model_dump(mode="json") for finding in record.findings]
-    return csv_text([row | {"examples": "; ".join(row["examples"])} for row in rows], columns)
+    findings = [
+        {"check": one.check, "is_warning": one.is_warning, "what": one.text, "count": one.count}
+        | {"examples": "; ".join(one.examples)}
+        for one in record.findings
+    ]
+    scores = [
+        {"check": "shortcut score", "what": one.sees, "auc": one.auc, "low": one.low, "high": one.high}
+        | {"auc_within_sites": one.within_sites}
+        for one in record.shortcuts
+    ]
+    columns = ("check", "is_warning", "what", "count", "examples", "auc", "low", "high", "auc_within_sites")
+    return csv_text([*findings, *scores], columns)

@@ -1,5 +1,6 @@
 """Audits of real sets: what was planted is found, and untouched sets raise what is in them and no more."""
 
+import csv
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from audited_sets import all_of_it, examined, mirrored, raw_of, with_copies
 from orchestrator.audit.audit import audit_set
 from results.run.audit_record import AuditRecord
 from trainables.config.tasks import task_named
+from trainables.data.image_files import decode_image
 from trainables.data.patches import PatchSet, RawPatches
 from trainables.data.sources import load_patch_set
 
@@ -84,6 +86,22 @@ def test_the_colour_of_idc_patches_tells_their_class(tmp_path: Path) -> None:
     assert checks(record) == {"shortcut"}
     mean = next(one for one in record.shortcuts if one.name == "mean")
     assert 0.82 < mean.auc < 0.92
+
+
+def test_mini_mias_films_on_wide_margins_hold_no_copies(tmp_path: Path) -> None:
+    folder = DATA / "mini_mias"
+    if not folder.exists():
+        pytest.skip(f"the real set mini_mias is not at {DATA}")
+    with (folder / "labels.csv").open() as file:
+        table = {row["ref"]: row for row in csv.DictReader(file)}
+    images = np.stack([decode_image(folder / "images_512" / f"{ref}.png").pixels for ref in table])
+    raw = RawPatches(
+        images,
+        np.array([int(row["abnormality"] != "NORM") for row in table.values()]),
+        "task",
+        patients=np.array([row["patient"] for row in table.values()]),
+    )
+    assert audit_set(examined(raw, tmp_path, "normal_abnormal")).findings == ()
 
 
 @pytest.mark.parametrize("name", [INFN, MIAS])
