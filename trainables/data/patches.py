@@ -61,6 +61,7 @@ class RawPatches:
         file: The `.npy` file that `images` are mapped from, if the store may take it over; else None.
         columns: What else is known about each image, such as `view` and `age_years`: column -> text,
             "" where unknown, or numbers, NaN where unknown, shape (N,). None where nothing is known.
+        shared_file: The `.npy` file that `images` are mapped from, if the store may link to it; else None.
     """
 
     images: PixelArray
@@ -76,6 +77,7 @@ class RawPatches:
     duplicate_of: IntArray | None = None
     file: Path | None = None
     columns: Columns | None = None
+    shared_file: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,7 +50,7 @@ class Example:
         box: Region to cut out; None takes the whole image.
         mask: File with the outline of the region, where the box is to be taken from it.
         is_test: True for what the collection's authors set apart as the test part.
-        cut: How pieces are cut out of the image. `whole`: not at all, and the mask is kept beside it; `box`: the
+        cut: How pieces are cut out of the image. `whole`: not at all, its mask is kept beside it; `box`: the
             region itself; `roi_1`, `roi_2`, `data_set_6`: the methods of source system 003 around the region,
             several pieces each; `tiles`: tiles of tissue over the whole image, by the thresholds of the
             scanner in `columns["machine"]`. None takes the region where there is one, else the whole image.
