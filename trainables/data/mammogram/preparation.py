@@ -279,16 +279,24 @@ def _small_copy(grey: NDArray[Any], max_value: float) -> tuple[NDArray[np.float3
 def _without_borders(small: NDArray[np.float32]) -> NDArray[np.float32]:
     """Edge lines that are bright from end to end, as the frames of scanned films are, set to 0.
 
-    A line through tissue at the chest wall is dark above or below the breast, or varies along it.
+    A line at the upper or lower edge is a frame if it is brighter than Otsu's threshold all along, and the
+    lines further in are not. At the other edges the chest wall may be such a line, so that only what is brighter
+    than nearly all of the film is taken for a frame there.
     """
     clear = small.copy()
-    bright = max(float(np.quantile(small, _BRIGHT_BORDER)), 0.5 * float(small.max()))
-    for lines in (clear, clear[::-1], clear.T, clear.T[::-1]):
-        deepest = max(1, int(len(lines) * _BORDER_DEPTH))
-        are_border = [float(np.quantile(line, 0.1)) > bright for line in lines[:deepest]]
-        if any(are_border):
-            last = len(are_border) - are_border[::-1].index(True)
-            lines[:last] = 0
+    otsu = _otsu(np.sqrt(small)) ** 2
+    brightest = max(float(np.quantile(small, _BRIGHT_BORDER)), 0.5 * float(small.max()))
+    for lines, least in (
+        (clear, otsu),
+        (clear[::-1], otsu),
+        (clear.T, brightest),
+        (clear.T[::-1], brightest),
+    ):
+        depth = max(1, int(len(lines) * _BORDER_DEPTH))
+        darkest = np.quantile(lines[: depth + 1], 0.1, axis=1)
+        frames = np.flatnonzero((darkest[:depth] > least) & (darkest[:depth] > 2.5 * darkest[depth]))
+        if frames.size:
+            lines[: frames[-1] + 2] = 0  # one line more, which the small copy blends with the frame
     return clear
 
 
@@ -298,14 +306,17 @@ def _background_level(clear: NDArray[np.float32]) -> float:
     The background is the lowest strong peak of the histogram. Otsu's threshold of the square roots is the upper bound:
     it finds the breast, but cuts the thin, dark tissue at its edge.
     """
-    roots = np.sqrt(clear[clear > 0]) if (clear > 0).any() else np.zeros(1, np.float32)
-    otsu = _otsu(np.sqrt(clear))
-    dark = roots[roots < otsu]
+    roots = np.sqrt(clear)
+    otsu = _otsu(roots)
+    dark = roots[(roots > 0) & (roots < otsu)]
     if dark.size < 0.02 * clear.size:  # the background is 0 exactly
         return float((0.25 * otsu) ** 2)
-    centre = float(np.median(dark))
-    spread = float(np.median(np.abs(dark - centre))) * 1.4826
-    return float(min(max(centre + 4 * spread, 0.3 * otsu), otsu) ** 2)
+    counts, edges = np.histogram(dark, bins=64, range=(0.0, otsu))
+    peak = int(np.convolve(counts, (1, 2, 1), mode="same").argmax())
+    centre = float(edges[peak] + edges[peak + 1]) / 2
+    below = centre - dark[dark < centre]  # above it lies tissue, too
+    spread = 1.4826 * float(np.median(below)) if below.size else 0.0
+    return float(min(max(centre + 5 * spread, centre + 0.06, 0.25 * otsu), 0.9 * otsu) ** 2)
 
 
 def _otsu(values: NDArray[np.float32]) -> float:
