@@ -1,7 +1,8 @@
 """A mammogram made ready: breast cut out, markers removed, chest wall to one side, resampled, bit depth kept.
 
-This file needs numpy and Pillow only and imports nothing else of its project: it lies in every exported bundle whose
-model was trained on prepared mammograms, beside the values that it was called with (`preparation.json`).
+This file needs numpy and Pillow only and imports nothing else of its project, which makes it longer than
+others: it lies in every exported bundle whose model was trained on prepared mammograms, beside the values
+that it was called with (`preparation.json`).
 
     preparation = Preparation.from_dict(json.load(open("preparation.json")))
     prepared = prepare(pixels, 4095, spacing_mm=(0.07, 0.07), laterality="R", preparation=preparation)
@@ -53,7 +54,8 @@ class Preparation:
         mm_per_px: Size of a pixel of the result, in mm; None does not look at the spacing.
         spacing_mm: Spacing (between rows, between columns) to assume where an image states none, in mm.
         size: Height and width of the result. Without `mm_per_px` the breast is scaled to fit in, with it it
-            is cut where it is too long; the rest is 0, and the chest wall touches its side. None keeps the size.
+            is cut where it is too long; the rest is 0, and the chest wall touches its side. None keeps the
+            size.
     """
 
     crop_breast: bool = True
@@ -184,11 +186,13 @@ def prepare(
     """Make one mammogram ready.
 
     Args:
-        pixels: uint8, uint16, or float32 in [0, 1], black at 0; shape (H, W), or (H, W, 3) with equal channels.
+        pixels: uint8, uint16, or float32 in [0, 1], black at 0; shape (H, W), or (H, W, 3) with equal
+            channels.
         max_value: Value of white.
         preparation: The steps.
         spacing_mm: Spacing (between rows, between columns) in mm, if it is known.
-        laterality: Side of the breast; it decides the side of the chest wall only where the film does not show it.
+        laterality: Side of the breast; it decides the side of the chest wall only where the film does not show
+            it.
         view: View; the pectoral muscle is removed from oblique ones and where the view is unknown.
 
     Raises:
@@ -199,7 +203,7 @@ def prepare(
     small, factor = _small_copy(grey, max_value)
     breast = find_breast(small)
     has_breast = breast is not None
-    outline = np.ones(small.shape, bool) if breast is None else breast
+    outline = whole = np.ones(small.shape, bool) if breast is None else breast
     box = (
         _box(outline, grey.shape, factor, preparation) if has_breast else (0, 0, grey.shape[1], grey.shape[0])
     )
@@ -209,7 +213,7 @@ def prepare(
     left, top, width, height = box
     kept = grey[top : top + height, left : left + width]
     if has_breast and (preparation.blank_background or preparation.remove_pectoral):
-        keeps = outline if preparation.blank_background else outline | ~_dilated(breast, 2)
+        keeps = outline if preparation.blank_background else outline | ~_dilated(whole, 2)
         kept = kept * _enlarged(keeps, factor, box)
     is_flipped = preparation.chest_wall is not None and wall_is_left != (preparation.chest_wall == "left")
     if is_flipped:
@@ -280,8 +284,8 @@ def _without_borders(small: NDArray[np.float32]) -> NDArray[np.float32]:
     """Edge lines that are bright from end to end, as the frames of scanned films are, set to 0.
 
     A line at the upper or lower edge is a frame if it is brighter than Otsu's threshold all along, and the
-    lines further in are not. At the other edges the chest wall may be such a line, so that only what is brighter
-    than nearly all of the film is taken for a frame there.
+    lines further in are not. At the other edges the chest wall may be such a line, so that only what is
+    brighter than nearly all of the film is taken for a frame there.
     """
     clear = small.copy()
     otsu = _otsu(np.sqrt(small)) ** 2
@@ -303,8 +307,8 @@ def _without_borders(small: NDArray[np.float32]) -> NDArray[np.float32]:
 def _background_level(clear: NDArray[np.float32]) -> float:
     """Grey between background and skin line.
 
-    The background is the lowest strong peak of the histogram. Otsu's threshold of the square roots is the upper bound:
-    it finds the breast, but cuts the thin, dark tissue at its edge.
+    The background is the peak of the histogram below Otsu's threshold of the square roots, which finds the
+    breast, but cuts the thin, dark tissue at its edge.
     """
     roots = np.sqrt(clear)
     otsu = _otsu(roots)
@@ -418,7 +422,7 @@ def _filled(image: BoolImage) -> BoolImage:
 
 
 def _box(outline: BoolImage, shape: tuple[int, ...], factor: int, preparation: Preparation) -> Rectangle:
-    """Rectangle around the breast in pixels of the source, with its margin; the whole film if it is not cut."""
+    """Rectangle around the breast in pixels of the source, with its margin; the whole film if not cut."""
     if not preparation.crop_breast:
         return (0, 0, shape[1], shape[0])
     rows, columns = np.flatnonzero(outline.any(axis=1)), np.flatnonzero(outline.any(axis=0))
@@ -450,7 +454,7 @@ def _chest_wall_is_left(
 
 
 def _pectoral(small: NDArray[np.float32], outline: BoolImage, *, is_left: bool) -> BoolImage:
-    """The pectoral muscle: the triangle in the upper corner at the chest wall whose long side is the sharpest edge.
+    """The pectoral muscle: the triangle in the upper corner at the chest wall with the sharpest long side.
 
     Of straight lines from the upper edge of the breast's rectangle to its chest wall, that with the largest
     difference of means between both of its sides is taken; none if the triangle is not clearly brighter.
@@ -480,7 +484,7 @@ def _pectoral(small: NDArray[np.float32], outline: BoolImage, *, is_left: bool) 
 
 
 def _enlarged(outline: BoolImage, factor: int, box: Rectangle) -> BoolImage:
-    """The outline in pixels of the source, cut to the kept rectangle, wider by one pixel of the small copy."""
+    """The outline in pixels of the source within the rectangle, wider by one pixel of the small copy."""
     left, top, width, height = box
     wide = _dilated(outline, 1) if not outline.all() else outline
     rows = np.arange(top, top + height) // factor
