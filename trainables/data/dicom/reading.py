@@ -155,6 +155,8 @@ def _opened(path: Path, *, has_pixels: bool) -> "FileDataset":
         raise DicomError(f"{path} {error}") from error
     except Exception as error:  # pydicom has many error types for damaged files and no common one
         raise DicomError(f"{path} cannot be read whole ({error}); is it truncated?") from error
+    if len(dataset) == 0:  # pydicom drops all that it has read when a file ends within its pixel data
+        raise DicomError(f"{path} is truncated: it ends within its pixel data; fetch it again")
     return dataset
 
 
