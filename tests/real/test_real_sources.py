@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trainables.common.errors import DataError
 from trainables.config.tasks import TASKS
 from trainables.data.image_files import decode_image
 from trainables.data.patches import PatchSet, select_rows

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from dicom_files import dicom, film
 from source_files import load, noise, two_classes, write
 
 from trainables.common.errors import DataError
@@ -131,7 +132,7 @@ def test_images_deeper_beside_and_hidden_are_counted_and_one_is_named(tmp_path: 
     )
     assert "images left out, since they lie beside the class folders: 1, such as beside.png" in notes
     assert "images left out, since they are hidden or system files: 1, such as benign/.hidden.png" in notes
-    assert "files left out, since they are not PNG, JPEG, TIFF, PGM or BMP: 1" in notes
+    assert "files left out, since they are not DICOM, PNG, JPEG, TIFF, PGM or BMP: 1" in notes
 
 
 def test_class_folders_whose_images_lie_deeper_are_refused_with_the_way_out(tmp_path: Path) -> None:
