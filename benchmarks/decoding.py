@@ -3,8 +3,9 @@
 python -m benchmarks.decoding [--films 4] [--megapixels 12] [--film FILE.dcm]
 
 Every figure is for one core: seconds of processor time are counted, over all threads, and the best of several
-passes, so that a busy machine changes little. The plain loop is what most scripts do: `dcmread`, `pixel_array`,
-`Image.fromarray(...).save(...)` as PNG; `pydicom` leaves the PNG out. The written files are removed again.
+passes, so that a busy machine changes little. The plain loop is what most scripts do: `dcmread`,
+`pixel_array`, `Image.fromarray(...).save(...)` as PNG; `pydicom` leaves the PNG out. The written files are
+removed again.
 """
 
 import argparse
@@ -66,9 +67,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         image = _film(arguments.film, arguments.megapixels)
         print(f"{image.shape[1]}x{image.shape[0]} pixels of {_BITS} bits, films a second on one core\n")
-        print(
-            "| transfer syntax | MB a film | product | pydicom | loop to PNG | times the loop | decoders alone |"
-        )
+        print("| transfer syntax | MB | product | pydicom | loop to PNG | times the loop | decoders alone |")
         print("| --- | --- | --- | --- | --- | --- | --- |")
         for name in _ENCODERS:
             print(_row(name, image, Path(folder), arguments.films, arguments.passes), flush=True)
