@@ -167,8 +167,10 @@ def _frozen(value: Any) -> Any:
 
 def _reason(error: BaseException, example: Example) -> str:
     """The message as the rest of a sentence that begins with the file."""
+    if not example.file.exists():
+        return "is not there"
     text = "needs more memory than there is" if isinstance(error, MemoryError) else str(error)
-    return text.removeprefix(str(example.file)).strip()
+    return text.removeprefix(str(example.file)).strip().replace(str(example.file), example.file.name)
 
 
 _read = functools.lru_cache(maxsize=1)(read_example_pixels)  # regions of one film follow each other
