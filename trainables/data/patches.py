@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -62,6 +62,7 @@ class RawPatches:
         columns: What else is known about each image, such as `view` and `age_years`: column -> text,
             "" where unknown, or numbers, NaN where unknown, shape (N,). None where nothing is known.
         shared_file: The `.npy` file that `images` are mapped from, if the store may link to it; else None.
+        preparation: Steps by which whole mammograms were made ready, as plain values; None for none.
     """
 
     images: PixelArray
@@ -78,6 +79,7 @@ class RawPatches:
     file: Path | None = None
     columns: Columns | None = None
     shared_file: Path | None = None
+    preparation: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,8 @@ class PatchSet:
             where no picture is there twice.
         columns: What else is known about each image: column -> text, "" where unknown, or float64, NaN where
             unknown, shape (N,). None where nothing is known.
+        preparation: Steps by which whole mammograms were made ready, as plain values, which a prediction
+            needs, too; None for none. They are no part of the fingerprint, as the pixels are.
     """
 
     images: PixelArray
@@ -117,6 +121,7 @@ class PatchSet:
     duplicate_of: IntArray | None = None
     is_extra: BoolArray | None = None
     columns: Columns | None = None
+    preparation: Mapping[str, Any] | None = None
 
     @property
     def is_table(self) -> bool:
@@ -240,6 +245,7 @@ def open_patch_set(folder: Path, fingerprint: str) -> PatchSet:
         duplicate_of=arrays.get("duplicate_of"),
         is_extra=arrays.get("is_extra"),
         columns=columns,
+        preparation=meta.get("preparation"),
     )
 
 
@@ -411,6 +417,8 @@ def _write_files(raw: RawPatches, folder: Path) -> None:
     if raw.columns:
         write_columns(raw.columns, folder / COLUMNS_FILE)
         meta["columns"] = columns_digest(raw.columns)
+    if raw.preparation is not None:
+        meta["preparation"] = dict(raw.preparation)
     write_atomically(folder / "meta.json", json.dumps(meta, indent=1) + "\n")
 
 

@@ -77,6 +77,7 @@ class PreparedSet:
             source=str(self.facts["collection"]),
             max_value=float(self.facts["max_value"]),
             shared_file=self.folder / IMAGES_FILE,
+            preparation=self.facts.get("settings", {}).get("steps"),
         )
 
 
@@ -127,6 +128,7 @@ def raw_patches(
     source: str,
     max_value: float,
     shared_file: Path | None = None,
+    preparation: Mapping[str, Any] | None = None,
 ) -> RawPatches:
     """Return images and a table as patches.
 
@@ -137,6 +139,7 @@ def raw_patches(
         source: Readable name.
         max_value: Brightest value that an image can hold.
         shared_file: File of the images, which the store may link to.
+        preparation: Steps by which whole mammograms were made ready, as plain values; None for none.
     """
     return RawPatches(
         images=images,
@@ -149,6 +152,7 @@ def raw_patches(
         max_value=max_value,
         columns=_columns(table),
         shared_file=shared_file,
+        preparation=preparation,
     )
 
 

@@ -12,9 +12,9 @@ import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from trainables.common.errors import DataError
 from trainables.common.text import count_text, plain_name
@@ -271,14 +271,8 @@ def _unique(examples: Sequence[Example]) -> tuple[tuple[Example, ...], list[Prob
         if name in seen:
             repeated.append(Problem(name, "is named by two rows of the table; the first is taken"))
         else:
-            seen[name] = cast("Example", _renamed(example, name))
+            seen[name] = replace(example, name=name)
     return tuple(seen.values()), repeated
-
-
-def _renamed(example: Example, name: str) -> Example:
-    from dataclasses import replace
-
-    return replace(example, name=name)
 
 
 def _note_unnamed(

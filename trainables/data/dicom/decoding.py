@@ -1,9 +1,9 @@
 """Stored values of one frame: the fastest decoder of each transfer syntax, and what it must not be given.
 
-Which decoder is the fastest was measured by `python -m benchmarks.decoding`; the figures are in
-`docs/performance.md`. imagecodecs (BSD-3) was the fastest for every compressed syntax, and it reads the JPEG of 12
-bits that the plugins of pydicom refuse. Decoders of JPEG fill what is missing with grey and tell nobody, so
-that the end of each frame is looked for first, and lossless JPEG is decoded by two programs that must agree.
+Which decoder is the fastest was measured by `python -m benchmarks.decoding`, with the figures in
+`docs/performance.md`. imagecodecs (BSD-3) was the fastest for every compressed syntax, and it reads the
+JPEG of 12 bits that the plugins of pydicom refuse. Decoders of JPEG fill what is missing with grey and tell nobody, so that the end of
+each frame is looked for first, and lossless JPEG is decoded by two programs that must agree.
 """
 
 import struct
@@ -226,9 +226,9 @@ def _run_lengths(encoded: bytes, shape: tuple[int, ...], dataset: "Dataset") -> 
         if not 64 <= start < end <= len(encoded):
             raise DecodingError("is truncated: a run-length segment is not whole; fetch it again")
         # A segment expands to 64 times its length at most, and padding may follow its last run.
-        plane = np.empty(pixels + 256, np.uint8)
         try:
-            found = np.frombuffer(imagecodecs.packbits_decode(encoded[start:end], out=plane), np.uint8)
+            run = imagecodecs.packbits_decode(encoded[start:end], out=bytearray(pixels + 256))
+            found = np.frombuffer(run, np.uint8)
         except Exception as error:  # imagecodecs has an error type for each of its libraries
             raise DecodingError(f"is damaged ({error}); fetch it again") from error
         if len(found) < pixels:

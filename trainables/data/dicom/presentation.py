@@ -171,7 +171,7 @@ def _real(value: Any, default: Any) -> Any:
 
 
 def _red_green_blue(values: NDArray[Any], photometric: str, dataset: "Dataset") -> NDArray[np.uint8]:
-    """Colour as red, green and blue of 8 bits; decoders of JPEG and of JPEG 2000 have turned theirs already."""
+    """Colour as red, green and blue of 8 bits; decoders of JPEG have turned theirs already."""
     if values.dtype != np.uint8:
         raise DecodingError("has colour of more than 8 bits, as no breast image has; save it with 8 bits")
     is_jpeg = str(dataset.file_meta.TransferSyntaxUID).startswith("1.2.840.10008.1.2.4.5")

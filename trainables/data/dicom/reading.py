@@ -1,7 +1,7 @@
 """The one reader of DICOM files: the pixels that a person is shown, and what is known about them.
 
-Black is 0 in all of them: tables, windows and MONOCHROME1 are applied. What is meant for processing only, such
-as the raw image of a detector, is refused unless it is asked for, since nobody is shown it.
+Black is 0 in all of them: tables, windows and MONOCHROME1 are applied. What is meant for processing only,
+such as the raw image of a detector, is refused unless it is asked for, since nobody is shown it.
 """
 
 import io

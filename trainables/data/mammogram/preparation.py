@@ -1,7 +1,8 @@
 """A mammogram made ready: breast cut out, markers removed, chest wall to one side, resampled, bit depth kept.
 
-This file needs numpy and Pillow only and imports nothing else of its project: it lies in every exported bundle whose
-model was trained on prepared mammograms, beside the values that it was called with (`preparation.json`).
+This file needs numpy and Pillow only and imports nothing else of its project, which makes it longer than
+others: it lies in every exported bundle whose model was trained on prepared mammograms, beside the values
+that it was called with (`preparation.json`).
 
     preparation = Preparation.from_dict(json.load(open("preparation.json")))
     prepared = prepare(pixels, 4095, spacing_mm=(0.07, 0.07), laterality="R", preparation=preparation)
@@ -53,7 +54,8 @@ class Preparation:
         mm_per_px: Size of a pixel of the result, in mm; None does not look at the spacing.
         spacing_mm: Spacing (between rows, between columns) to assume where an image states none, in mm.
         size: Height and width of the result. Without `mm_per_px` the breast is scaled to fit in, with it it
-            is cut where it is too long; the rest is 0, and the chest wall touches its side. None keeps the size.
+            is cut where it is too long; the rest is 0, and the chest wall touches its side. None keeps the
+            size.
     """
 
     crop_breast: bool = True
@@ -184,11 +186,13 @@ def prepare(
     """Make one mammogram ready.
 
     Args:
-        pixels: uint8, uint16, or float32 in [0, 1], black at 0; shape (H, W), or (H, W, 3) with equal channels.
+        pixels: uint8, uint16, or float32 in [0, 1], black at 0; shape (H, W), or (H, W, 3) with equal
+            channels.
         max_value: Value of white.
         preparation: The steps.
         spacing_mm: Spacing (between rows, between columns) in mm, if it is known.
-        laterality: Side of the breast; it decides the side of the chest wall only where the film does not show it.
+        laterality: Side of the breast; it decides the side of the chest wall only where the film does not show
+            it.
         view: View; the pectoral muscle is removed from oblique ones and where the view is unknown.
 
     Raises:
@@ -199,7 +203,7 @@ def prepare(
     small, factor = _small_copy(grey, max_value)
     breast = find_breast(small)
     has_breast = breast is not None
-    outline = np.ones(small.shape, bool) if breast is None else breast
+    outline = whole = np.ones(small.shape, bool) if breast is None else breast
     box = (
         _box(outline, grey.shape, factor, preparation) if has_breast else (0, 0, grey.shape[1], grey.shape[0])
     )
@@ -209,7 +213,7 @@ def prepare(
     left, top, width, height = box
     kept = grey[top : top + height, left : left + width]
     if has_breast and (preparation.blank_background or preparation.remove_pectoral):
-        keeps = outline if preparation.blank_background else outline | ~_dilated(breast, 2)
+        keeps = outline if preparation.blank_background else outline | ~_dilated(whole, 2)
         kept = kept * _enlarged(keeps, factor, box)
     is_flipped = preparation.chest_wall is not None and wall_is_left != (preparation.chest_wall == "left")
     if is_flipped:
@@ -279,33 +283,44 @@ def _small_copy(grey: NDArray[Any], max_value: float) -> tuple[NDArray[np.float3
 def _without_borders(small: NDArray[np.float32]) -> NDArray[np.float32]:
     """Edge lines that are bright from end to end, as the frames of scanned films are, set to 0.
 
-    A line through tissue at the chest wall is dark above or below the breast, or varies along it.
+    A line at the upper or lower edge is a frame if it is brighter than Otsu's threshold all along, and the
+    lines further in are not. At the other edges the chest wall may be such a line, so that only what is
+    brighter than nearly all of the film is taken for a frame there.
     """
     clear = small.copy()
-    bright = max(float(np.quantile(small, _BRIGHT_BORDER)), 0.5 * float(small.max()))
-    for lines in (clear, clear[::-1], clear.T, clear.T[::-1]):
-        deepest = max(1, int(len(lines) * _BORDER_DEPTH))
-        are_border = [float(np.quantile(line, 0.1)) > bright for line in lines[:deepest]]
-        if any(are_border):
-            last = len(are_border) - are_border[::-1].index(True)
-            lines[:last] = 0
+    otsu = _otsu(np.sqrt(small)) ** 2
+    brightest = max(float(np.quantile(small, _BRIGHT_BORDER)), 0.5 * float(small.max()))
+    for lines, least in (
+        (clear, otsu),
+        (clear[::-1], otsu),
+        (clear.T, brightest),
+        (clear.T[::-1], brightest),
+    ):
+        depth = max(1, int(len(lines) * _BORDER_DEPTH))
+        darkest = np.quantile(lines[: depth + 1], 0.1, axis=1)
+        frames = np.flatnonzero((darkest[:depth] > least) & (darkest[:depth] > 2.5 * darkest[depth]))
+        if frames.size:
+            lines[: frames[-1] + 2] = 0  # one line more, which the small copy blends with the frame
     return clear
 
 
 def _background_level(clear: NDArray[np.float32]) -> float:
     """Grey between background and skin line.
 
-    The background is the lowest strong peak of the histogram. Otsu's threshold of the square roots is the upper bound:
-    it finds the breast, but cuts the thin, dark tissue at its edge.
+    The background is the peak of the histogram below Otsu's threshold of the square roots, which finds the
+    breast, but cuts the thin, dark tissue at its edge.
     """
-    roots = np.sqrt(clear[clear > 0]) if (clear > 0).any() else np.zeros(1, np.float32)
-    otsu = _otsu(np.sqrt(clear))
-    dark = roots[roots < otsu]
+    roots = np.sqrt(clear)
+    otsu = _otsu(roots)
+    dark = roots[(roots > 0) & (roots < otsu)]
     if dark.size < 0.02 * clear.size:  # the background is 0 exactly
         return float((0.25 * otsu) ** 2)
-    centre = float(np.median(dark))
-    spread = float(np.median(np.abs(dark - centre))) * 1.4826
-    return float(min(max(centre + 4 * spread, 0.3 * otsu), otsu) ** 2)
+    counts, edges = np.histogram(dark, bins=64, range=(0.0, otsu))
+    peak = int(np.convolve(counts, (1, 2, 1), mode="same").argmax())
+    centre = float(edges[peak] + edges[peak + 1]) / 2
+    below = centre - dark[dark < centre]  # above it lies tissue, too
+    spread = 1.4826 * float(np.median(below)) if below.size else 0.0
+    return float(min(max(centre + 5 * spread, centre + 0.06, 0.25 * otsu), 0.9 * otsu) ** 2)
 
 
 def _otsu(values: NDArray[np.float32]) -> float:
@@ -407,7 +422,7 @@ def _filled(image: BoolImage) -> BoolImage:
 
 
 def _box(outline: BoolImage, shape: tuple[int, ...], factor: int, preparation: Preparation) -> Rectangle:
-    """Rectangle around the breast in pixels of the source, with its margin; the whole film if it is not cut."""
+    """Rectangle around the breast in pixels of the source, with its margin; the whole film if not cut."""
     if not preparation.crop_breast:
         return (0, 0, shape[1], shape[0])
     rows, columns = np.flatnonzero(outline.any(axis=1)), np.flatnonzero(outline.any(axis=0))
@@ -439,7 +454,7 @@ def _chest_wall_is_left(
 
 
 def _pectoral(small: NDArray[np.float32], outline: BoolImage, *, is_left: bool) -> BoolImage:
-    """The pectoral muscle: the triangle in the upper corner at the chest wall whose long side is the sharpest edge.
+    """The pectoral muscle: the triangle in the upper corner at the chest wall with the sharpest long side.
 
     Of straight lines from the upper edge of the breast's rectangle to its chest wall, that with the largest
     difference of means between both of its sides is taken; none if the triangle is not clearly brighter.
@@ -469,7 +484,7 @@ def _pectoral(small: NDArray[np.float32], outline: BoolImage, *, is_left: bool) 
 
 
 def _enlarged(outline: BoolImage, factor: int, box: Rectangle) -> BoolImage:
-    """The outline in pixels of the source, cut to the kept rectangle, wider by one pixel of the small copy."""
+    """The outline in pixels of the source within the rectangle, wider by one pixel of the small copy."""
     left, top, width, height = box
     wide = _dilated(outline, 1) if not outline.all() else outline
     rows = np.arange(top, top + height) // factor

@@ -20,6 +20,7 @@ from trainables.common.errors import DataError, OrchestrateError
 from trainables.common.files import write_atomically
 from trainables.data.collections.collection import Box, Example
 from trainables.data.image_files import decode_image
+from trainables.data.mammogram.preparation import PreparationError, prepare
 from trainables.data.pixel_range import bit_range
 from trainables.data.prepared.reading import Read, read_example_pixels
 from trainables.data.prepared.regions import Piece, box_of_mask, cut_pieces
@@ -86,6 +87,7 @@ class Stored:
         box: Left, top, width and height of what was cut, in pixels of the file.
         source_px: Height and width of the image in the file.
         mm_per_px: Height and width of a prepared pixel in millimetres, or None.
+        finding: Left, top, width and height of the region in the prepared image, where the whole one is kept.
         facts: What the file says for the table.
         identifying: Names of identifying tags that are filled in the file.
     """
@@ -101,6 +103,7 @@ class Stored:
     box: tuple[int, int, int, int]
     source_px: tuple[int, int]
     mm_per_px: tuple[float, float] | None
+    finding: tuple[int, int, int, int] | None
     facts: dict[str, Any]
     identifying: tuple[str, ...]
 
@@ -164,63 +167,139 @@ def _frozen(value: Any) -> Any:
 
 def _reason(error: BaseException, example: Example) -> str:
     """The message as the rest of a sentence that begins with the file."""
+    if not example.file.exists():
+        return "is not there"
     text = "needs more memory than there is" if isinstance(error, MemoryError) else str(error)
-    return text.removeprefix(str(example.file)).strip()
+    return text.removeprefix(str(example.file)).strip().replace(str(example.file), example.file.name)
 
 
 _read = functools.lru_cache(maxsize=1)(read_example_pixels)  # regions of one film follow each other
 
 
 def _prepared(example: Example, place: int, out: IO[bytes], settings: Settings) -> Iterator[Stored]:
-    read = _read(example.file, example.frame)
+    read = _read(example.file, example.frame, allows_for_processing=settings.allows_for_processing)
     mask = None if example.mask is None else _mask(example.mask, read.pixels.shape[:2])
-    box = example.box
-    if box is None and mask is not None and example.cut != "whole":
-        box = box_of_mask(mask)
+    box = example.box or (None if mask is None else box_of_mask(mask))
     white = read.stated_max or bit_range(int(read.pixels.max()))
     machine = str(example.columns.get("machine", ""))
     pieces = cut_pieces(read.pixels, example.cut, box, name=example.name, max_value=white, machine=machine)
     if example.cut not in (None, "whole", "box"):
         mask = None  # these pieces are turned at random
+    is_whole = example.cut == "whole" or box is None
     for piece in pieces:
-        yield _stored(piece, mask, read, place, out, settings)
+        ready = _made_ready(piece, example, read, settings, white) if is_whole else None
+        if ready is None:
+            ready = _resampled(piece, read.spacing_mm, settings)
+        yield _written(ready, piece.name, place, read, box if is_whole else None, mask, out)
 
 
-def _stored(
-    piece: Piece,
-    mask: NDArray[np.uint8] | None,
-    read: Read,
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """A piece in its final size, and how it came there: cut, mirrored, scaled and laid on a canvas."""
+
+    pixels: NDArray[Any]
+    box: tuple[int, int, int, int]
+    is_flipped: bool
+    scaled: tuple[int, int]
+    offset: tuple[int, int]
+    mm_per_px: tuple[float, float] | None
+
+    def follow(self, mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Bring a mask of the image to where the pixels are."""
+        left, top, width, height = self.box
+        own: NDArray[Any] = mask[top : top + height, left : left + width]
+        own = resize(own[:, ::-1] if self.is_flipped else own, self.scaled, is_mask=True)
+        canvas: NDArray[Any] = np.zeros(self.pixels.shape[:2], np.uint8)
+        down, right = self.offset
+        own = own[max(-down, 0) :, max(-right, 0) :]
+        down, right = max(down, 0), max(right, 0)
+        own = own[: canvas.shape[0] - down, : canvas.shape[1] - right]
+        canvas[down : down + own.shape[0], right : right + own.shape[1]] = own
+        return canvas
+
+    def place_of(self, region: Box) -> tuple[int, int, int, int] | None:
+        """Where a region of the image lies in the pixels; None if nothing of it is left."""
+        left, top, width, height = self.box
+        x = left + width - region.left - region.width if self.is_flipped else region.left - left
+        wide, high = self.scaled[1] / width, self.scaled[0] / height
+        first = (round(x * wide) + self.offset[1], round((region.top - top) * high) + self.offset[0])
+        last = (first[0] + round(region.width * wide), first[1] + round(region.height * high))
+        begin = (max(first[0], 0), max(first[1], 0))
+        end = (min(last[0], self.pixels.shape[1]), min(last[1], self.pixels.shape[0]))
+        if end[0] <= begin[0] or end[1] <= begin[1]:
+            return None
+        return (*begin, end[0] - begin[0], end[1] - begin[1])
+
+
+def _made_ready(
+    piece: Piece, example: Example, read: Read, settings: Settings, white: float
+) -> _Ready | None:
+    """A whole mammogram made ready by the declared steps; None where there are none."""
+    if settings.steps is None:
+        return None
+    laterality: Any = example.laterality or read.facts.get("laterality")
+    view: Any = example.view or read.facts.get("view")
+    try:
+        done = prepare(
+            piece.pixels,
+            white,
+            preparation=settings.steps,
+            spacing_mm=read.spacing_mm,
+            laterality=laterality,
+            view=view,
+        )
+    except PreparationError as error:
+        raise DataError(str(error)) from error
+    _, _, width, height = done.box
+    scaled = (max(1, round(height * done.scale[0])), max(1, round(width * done.scale[1])))
+    return _Ready(done.pixels, done.box, done.flipped, scaled, done.offset, done.mm_per_px)
+
+
+def _resampled(piece: Piece, spacing: tuple[float, float] | None, settings: Settings) -> _Ready:
+    """A piece resampled to a size or to millimetres, without any other step."""
+    height, width = piece.pixels.shape[:2]
+    scaled = canvas = settings.size or (height, width)
+    if settings.mm_per_px is not None:
+        if spacing is None:
+            raise DataError("does not state the spacing of its pixels, which --mm-per-px needs")
+        scaled = (
+            max(1, round(height * spacing[0] / settings.mm_per_px)),
+            max(1, round(width * spacing[1] / settings.mm_per_px)),
+        )
+        canvas = settings.size or scaled
+    pixels = fill_up(resize(piece.pixels, scaled)[: canvas[0], : canvas[1]], canvas)
+    box = (piece.box.left, piece.box.top, piece.box.width, piece.box.height)
+    mm = None if spacing is None else (spacing[0] * height / scaled[0], spacing[1] * width / scaled[1])
+    return _Ready(pixels, box, False, scaled, (0, 0), mm)
+
+
+def _written(
+    ready: _Ready,
+    name: str,
     place: int,
+    read: Read,
+    region: Box | None,
+    mask: NDArray[np.uint8] | None,
     out: IO[bytes],
-    settings: Settings,
 ) -> Stored:
     """Write one piece, with its mask behind it."""
-    box, offset = piece.box, out.tell()
-    turned = Box(box.left, box.top, piece.pixels.shape[1], piece.pixels.shape[0])
-    geometry = _geometry(turned, read.spacing_mm, settings)
-    pixels = np.ascontiguousarray(geometry.apply(piece.pixels))
+    offset, pixels = out.tell(), np.ascontiguousarray(ready.pixels)
     out.write(pixels.data)
     if mask is not None:
-        own = mask[box.top : box.top + box.height, box.left : box.left + box.width]
-        out.write(np.ascontiguousarray(geometry.apply(own, is_mask=True)).data)
-    spacing = read.spacing_mm
-    height, width = read.pixels.shape[:2]
+        out.write(np.ascontiguousarray(ready.follow(mask)).data)
     return Stored(
         example=place,
-        piece=piece.name,
+        piece=name,
         shape=pixels.shape,
         bits=pixels.dtype.itemsize * 8,
         offset=offset,
         has_mask=mask is not None,
         largest=int(pixels.max()),
         stated_max=read.stated_max,
-        box=(box.left, box.top, box.width, box.height),
-        source_px=(height, width),
-        mm_per_px=spacing
-        and (
-            spacing[0] * turned.height / geometry.scaled[0],
-            spacing[1] * turned.width / geometry.scaled[1],
-        ),
+        box=ready.box,
+        source_px=(read.pixels.shape[0], read.pixels.shape[1]),
+        mm_per_px=ready.mm_per_px,
+        finding=None if region is None else ready.place_of(region),
         facts=dict(read.facts),
         identifying=read.identifying,
     )
@@ -241,39 +320,6 @@ def _mask(file: Path, shape: tuple[int, int]) -> NDArray[np.uint8]:
         )
     resized = cv2.resize(mask, shape[::-1], interpolation=cv2.INTER_NEAREST)
     return np.asarray(resized, dtype=np.uint8)
-
-
-@dataclass(frozen=True, slots=True)
-class _Geometry:
-    """Sizes of one piece: after resampling, and of the canvas that it is laid on."""
-
-    scaled: tuple[int, int]
-    canvas: tuple[int, int]
-
-    def apply(self, pixels: NDArray[Any], *, is_mask: bool = False) -> NDArray[Any]:
-        """Resample, cut off what lies beyond the canvas, and fill up with black."""
-        resampled = resize(pixels, self.scaled, is_mask=is_mask)
-        return fill_up(resampled[: self.canvas[0], : self.canvas[1]], self.canvas)
-
-
-def _geometry(box: Box, spacing: tuple[float, float] | None, settings: Settings) -> _Geometry:
-    own = (box.height, box.width)
-    if settings.mm_per_px is not None:
-        if spacing is None:
-            raise DataError("does not state the spacing of its pixels, which --mm-per-px needs")
-        high, wide = (
-            max(1, round(side * mm / settings.mm_per_px)) for side, mm in zip(own, spacing, strict=True)
-        )
-        return _Geometry((high, wide), settings.size or (high, wide))
-    if settings.size is None:
-        return _Geometry(own, own)
-    return _Geometry(_within(own, settings.size) if settings.keeps_aspect else settings.size, settings.size)
-
-
-def _within(own: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
-    """The largest size of the same proportion that fits into another."""
-    scale = min(size[0] / own[0], size[1] / own[1])
-    return max(1, round(own[0] * scale)), max(1, round(own[1] * scale))
 
 
 def resize(pixels: NDArray[Any], size: tuple[int, int], *, is_mask: bool = False) -> NDArray[Any]:

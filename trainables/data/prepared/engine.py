@@ -22,7 +22,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 
 from trainables.common.errors import DataError
-from trainables.common.files import write_atomically
+from trainables.common.files import replace_folder, write_atomically
 from trainables.common.text import count_text
 from trainables.data.collections.collection import Choices, Collection, Example, Listing, Problem
 from trainables.data.patches import fingerprint_of
@@ -107,6 +107,7 @@ def prepare(
     settings: Settings,
     *,
     progress: Progress = lambda done, total: None,
+    replaces: bool = False,
 ) -> Preparation:
     """Prepare a collection, or go on where a preparation was interrupted.
 
@@ -117,6 +118,7 @@ def prepare(
         choices: What is taken from the collection.
         settings: What is done to each image.
         progress: Told how many examples of how many are done.
+        replaces: Replace another set at `out`, such as one of files that have changed since.
 
     Raises:
         DataError: If there is no such collection, nothing of it can be used, `out` is something else, or, if
@@ -129,8 +131,10 @@ def prepare(
     plan = _Plan(collection, path, out, choices, _complete(settings, collection, listing), listing)
     _check(plan)
     digest = plan.digest()
-    if out.exists():
-        return _already_there(plan, digest)
+    if _is_there(out, digest):
+        return _opened(out, is_new=False)
+    if out.exists() and not replaces:
+        raise DataError(f"{out} is there already, and is not this set; name another folder, or remove it")
     with _locked(plan.work):
         _begin(plan, digest)
         chunks = _chunks(plan)
@@ -147,7 +151,10 @@ def _complete(settings: Settings, collection: Collection, listing: Listing) -> S
     size = settings.size
     if size is None and settings.mm_per_px is None:
         size = collection.size or _usual_size(collection, listing, is_whole=is_whole)
-    return replace(settings, size=size, keeps_aspect=collection.is_mammogram and is_whole)
+    if not (collection.is_mammogram and is_whole) or settings.steps is None:
+        return replace(settings, size=size, steps=None)
+    steps = replace(settings.steps, size=size, mm_per_px=settings.mm_per_px)
+    return replace(settings, size=size, steps=steps)
 
 
 def _usual_size(collection: Collection, listing: Listing, *, is_whole: bool) -> tuple[int, int] | None:
@@ -189,10 +196,8 @@ def _stopped(problem: Problem) -> DataError:
     return DataError(f"{problem.what} {problem.reason}; mend or remove it, or leave --strict out")
 
 
-def _already_there(plan: _Plan, digest: str) -> Preparation:
-    if is_prepared_set(plan.out) and open_prepared_set(plan.out).facts.get("digest") == digest:
-        return _opened(plan.out, is_new=False)
-    raise DataError(f"{plan.out} is there already, and is not this set; name another folder, or remove it")
+def _is_there(folder: Path, digest: str) -> bool:
+    return is_prepared_set(folder) and open_prepared_set(folder).facts.get("digest") == digest
 
 
 def _opened(folder: Path, *, is_new: bool) -> Preparation:
@@ -323,7 +328,7 @@ def _assemble(plan: _Plan, digest: str, chunks: Sequence[Chunk]) -> None:
     facts = _facts(plan, digest, layout, stored, problems, notes)
     facts["fingerprint"] = fingerprint_of(raw)
     write_atomically(folder / FACTS_FILE, json.dumps(facts, indent=1) + "\n")
-    folder.rename(plan.out)
+    replace_folder(plan.out, folder)
 
 
 def _facts(

@@ -48,7 +48,7 @@ def hashed(text: str, key: bytes) -> str:
     """Return the hash that stands for an id: 16 hexadecimal digits of HMAC-SHA-256.
 
     >>> hashed("P_00001", b"0123456789abcdef")
-    'bf6cb8fbc51a38ca'
+    '386fab430e5ba313'
     """
     return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()[:_DIGITS]
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainables.common.errors import DataError
+from trainables.data.dicom.reading import DicomImage, is_dicom, read_dicom
 from trainables.data.image_files import ImageFileError, decode_image, is_grey
 from trainables.data.pixel_range import FULL_RANGES, bit_range
 from trainables.data.sources.npz_arrays import read_arrays
@@ -36,18 +37,21 @@ class Read:
     identifying: tuple[str, ...] = ()
 
 
-def read_example_pixels(file: Path, frame: int) -> Read:
+def read_example_pixels(file: Path, frame: int, *, allows_for_processing: bool = False) -> Read:
     """Read the pixels of one example.
 
     Args:
-        file: Image file, or `.npy` and `.npz` with one image a row.
+        file: DICOM or other image file, or `.npy` and `.npz` with one image a row.
         frame: Frame or row, 0-based.
+        allows_for_processing: Read DICOM images whose pixels are meant for further processing, too.
 
     Raises:
         DataError: If it cannot be read; the message names the file and says why.
     """
     if file.suffix.lower() in _ARRAYS:
         return Read(_plain_depth(_row_of(file, frame), file))
+    if is_dicom(file):
+        return _of_dicom(read_dicom(file, frame=frame, allow_for_processing=allows_for_processing))
     if frame:
         raise ImageFileError(f"{file} has no frame {frame}; it holds one image")
     image = decode_image(file)
@@ -58,6 +62,26 @@ def read_example_pixels(file: Path, frame: int) -> Read:
         white = image.stated_max or bit_range(int(pixels.max()))
         pixels = (white - pixels).astype(pixels.dtype)
     return Read(_plain_depth(pixels, file), image.stated_max)
+
+
+def _of_dicom(image: DicomImage) -> Read:
+    """Pixels and facts; of the header nothing else is taken along."""
+    pixels, white = image.pixels, float(image.max_value)
+    if pixels.dtype.kind == "f":
+        pixels, white = np.rint(pixels * (65535.0 / white)).astype(np.uint16), 65535.0
+    known = {
+        "patient": image.patient,
+        "exam": image.study_uid,
+        "laterality": image.laterality,
+        "view": image.view,
+        "vendor": image.vendor,
+        "machine": image.model,
+        "age_years": image.age_years,
+        "kind": image.kind,
+        "presentation": image.presentation,
+    }
+    facts = {name: value for name, value in known.items() if value is not None}
+    return Read(pixels, white, image.spacing_mm, facts, image.identifying)
 
 
 def _row_of(file: Path, row: int) -> NDArray[Any]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trainables.common.errors import ConfigError
+from trainables.data.mammogram.preparation import Preparation
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +17,8 @@ class Settings:
             `mm_per_px` the largest one, to which the others are filled up with black.
         mm_per_px: Side of a prepared pixel in millimetres; None resamples to a size alone. Images whose files
             do not state the spacing of their pixels are then left out.
-        keeps_aspect: Fill up with black to the right and below rather than stretch.
+        steps: How whole mammograms are made ready; None leaves them as they are, but for their size.
+        allows_for_processing: Read DICOM images whose pixels are meant for further processing, too.
         key: Key of the hashes that stand for patients, examinations and names; None keeps these.
         is_strict: Stop at the first image that cannot be used.
         workers: Number of processes; it changes nothing in the set.
@@ -27,7 +29,8 @@ class Settings:
 
     size: tuple[int, int] | None = None
     mm_per_px: float | None = None
-    keeps_aspect: bool = False
+    steps: Preparation | None = None
+    allows_for_processing: bool = False
     key: bytes | None = None
     is_strict: bool = False
     workers: int = 1
@@ -45,7 +48,8 @@ class Settings:
         return {
             "size": None if self.size is None else list(self.size),
             "mm_per_px": self.mm_per_px,
-            "keeps_aspect": self.keeps_aspect,
+            "steps": None if self.steps is None else self.steps.as_dict(),
+            "allows_for_processing": self.allows_for_processing,
             "has_hashed_ids": self.key is not None,
         }
 

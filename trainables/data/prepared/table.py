@@ -76,9 +76,17 @@ def _row(one: Stored, example: Example, root: Path, source: str, key: bytes | No
         "box_height": height,
         "height_px": one.source_px[0],
         "width_px": one.source_px[1],
+        **_finding(one),
         "mm_per_row": spacing[0],
         "mm_per_column": spacing[1],
     }
+
+
+def _finding(one: Stored) -> dict[str, int]:
+    if one.finding is None:
+        return {}
+    sides = ("left", "top", "width", "height")
+    return {f"finding_{side}": number for side, number in zip(sides, one.finding, strict=True)}
 
 
 def _given(value: Any, otherwise: Any) -> Any:

@@ -1,0 +1,39 @@
+"""`orchestrate data`: sets of images, from the disk to a search."""
+
+import argparse
+from types import MappingProxyType
+from typing import Final
+
+from orchestrator.cli import data_join, data_prepare
+
+HELP = "prepare collections of images for searches, and join them"
+EPILOG = """\
+A prepared set is one folder: images as one array, a table of what is known about
+each, and its licence and provenance. Searches take it as --data SET.
+
+examples:
+  orchestrate data prepare cbis-ddsm CBIS-DDSM --out sets/cbis --regions roi
+  orchestrate data prepare dicom exams --table labels.csv --out sets/ours
+  orchestrate data join sets/cbis sets/ours --out sets/both
+  orchestrate search benign_malignant --data sets/both
+"""
+ACTIONS: Final = MappingProxyType({"prepare": data_prepare, "join": data_join})
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the actions and their options."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    for name, action in ACTIONS.items():
+        action.add_arguments(
+            actions.add_parser(
+                name,
+                help=action.HELP,
+                description=action.HELP[0].upper() + action.HELP[1:] + ".",
+                epilog=action.EPILOG,
+            )
+        )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run an action; returns the exit code."""
+    return ACTIONS[arguments.action].run(arguments)
