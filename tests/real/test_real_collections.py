@@ -32,7 +32,7 @@ def test_mias_has_330_rows_of_which_119_have_coordinates() -> None:
     assert found.notes[0].startswith("330 rows on 322 films")
     assert sum(one.box is not None for one in found.examples) == 119
     assert sum(one.label == 0 for one in found.examples) == 207
-    assert "4 abnormal rows have no coordinates and are left out" in found.notes
+    assert "4 abnormal rows without coordinates left out" in found.notes
     assert found.problems == ()
     assert len({one.patient for one in found.examples}) <= 161
 

@@ -1,7 +1,7 @@
 """CBIS-DDSM as TCIA's DICOM and as Kaggle's JPEG edition, with the traps counted on the real tables.
 
-Quoted line breaks, `breast density` and `breast_density`, crop and mask of one series swapped by name, a mask
-of another size, two abnormalities on a film, a woman with a mass and a calcification, one in training and test.
+Quoted line breaks, `breast density` and `breast_density`, crop and mask swapped by name, a mask of another
+size, two abnormalities on a film, a woman with a mass and a calcification, one in training and test.
 """
 
 from pathlib import Path

@@ -76,7 +76,7 @@ def table(
 
 
 def workbook(file: Path, rows: Sequence[Sequence[object]]) -> Path:
-    """Write an XLSX workbook of one sheet, with shared texts, numbers as numbers, and empty cells left out."""
+    """Write an XLSX workbook of one sheet, with shared texts and numbers; empty cells are left out."""
     texts: list[str] = []
     lines = []
     for number, row in enumerate(rows, start=1):

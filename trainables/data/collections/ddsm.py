@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from trainables.common.errors import DataError
+from trainables.common.text import count_text
 from trainables.config.tasks import StoredCodes
 from trainables.data.collections.collection import Box, Choices, Collection, Example, Listing, Problem
 from trainables.data.collections.ddsm_case import Abnormality, Case, Film, read_case, read_overlay
@@ -89,7 +90,10 @@ def list_ddsm(path: Path, choices: Choices) -> Listing:
     codes: StoredCodes = "pisa" if has_outlines else "own"
     notes = [
         f"{len(cases)} cases; the films of a case are one patient and one examination",
-        *(f"{count} films left out: {reason}" for reason, count in sorted(reader.counts.items())),
+        *(
+            f"{count_text(count, 'film')} left out: {reason}"
+            for reason, count in sorted(reader.counts.items())
+        ),
     ]
     if regions == "roi":
         notes.append(

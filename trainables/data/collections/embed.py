@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Final
 
+from trainables.common.text import count_text
 from trainables.data.collections.collection import Box, Choices, Collection, Example, Listing, Problem
 from trainables.data.collections.parts import (
     ROI_METHODS,
@@ -84,7 +85,7 @@ def list_embed(path: Path, choices: Choices) -> Listing:
     notes = [
         "label 1 is cancer by pathology (severity 0 or 1) in that breast at that examination; label 0 is "
         "another pathology, or BI-RADS 1 or 2 without one",
-        *(f"{count} images left out: {reason}" for reason, count in sorted(left_out.items())),
+        *(f"{count_text(count, 'image')} left out: {reason}" for reason, count in sorted(left_out.items())),
     ]
     return listing(path, examples, "task", notes=notes, problems=problems, classes=("benign", "malignant"))
 

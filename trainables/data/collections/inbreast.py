@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 from xml.parsers.expat import ExpatError
 
+from trainables.common.text import count_text
 from trainables.config.tasks import StoredCodes
 from trainables.data.collections.collection import Box, Choices, Collection, Example, Listing, Problem
 from trainables.data.collections.parts import (
@@ -102,7 +103,7 @@ def list_inbreast(path: Path, choices: Choices) -> Listing:
         "label 1 is BI-RADS 4 to 6: suspicion, since the table holds no pathology",
         "the patient is the hash in the names of the files, since the table says removed; the view is the "
         "table's (files say ML for MLO)",
-        *(f"{count} regions left out: {reason}" for reason, count in sorted(left_out.items())),
+        *(f"{count_text(count, 'region')} left out: {reason}" for reason, count in sorted(left_out.items())),
     ]
     if any(example.patient is None for example in examples):
         notes.append("some files have lost the hash from their names, so their patients are unknown")

@@ -104,7 +104,7 @@ def list_mias(path: Path, choices: Choices) -> Listing:
         "calcifications are CALC; every other abnormality counts as a mass",
     ]
     if unplaced:
-        notes.append(f"{unplaced} abnormal rows have no coordinates and are left out")
+        notes.append(f"{count_text(unplaced, 'abnormal row')} without coordinates left out")
     if regions == "image":
         notes.append("a film with several abnormalities has the label of the worst")
     return listing(path, examples, "pisa", notes=notes, problems=problems)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from trainables.common.errors import DataError
+from trainables.common.text import count_text
 from trainables.config.tasks import StoredCodes
 from trainables.data.collections.collection import Choices, Cut, Example, Laterality, Listing, Problem
 
@@ -132,8 +133,8 @@ def without_torn_patients(examples: Sequence[Example], notes: list[str]) -> list
     if len(kept) < len(examples):
         torn = {example.patient for example in examples if not example.is_test} & tested
         notes.append(
-            f"{len(torn)} patients are in the official training and test parts; the test part stays as it "
-            f"is, and their {len(examples) - len(kept)} training examples are left out"
+            f"{count_text(len(torn), 'patient')} of the official training and test parts: the test part stays as "
+            f"it is, {count_text(len(examples) - len(kept), 'training example')} left out"
         )
     return kept
 

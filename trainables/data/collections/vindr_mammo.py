@@ -81,13 +81,9 @@ def list_vindr(path: Path, choices: Choices) -> Listing:
     if left_out["unknown"]:
         notes.append(f"{count_text(left_out['unknown'], 'row')} without BI-RADS 1 to 5 left out")
     if left_out["other"]:
-        notes.append(
-            f"{count_text(left_out['other'], 'box')[:-1]}es that are neither mass nor calcification left out"
-        )
+        notes.append(f"{left_out['other']} boxes that are neither mass nor calcification left out")
     if left_out["edge"]:
-        notes.append(
-            f"{count_text(left_out['edge'], 'box')[:-1]}es reach beyond the image and are cut at its edge"
-        )
+        notes.append(f"{left_out['edge']} boxes reach beyond the image and are cut at its edge")
     codes: StoredCodes = "pisa" if regions == "roi" else "task"
     classes = () if regions == "roi" else ("benign", "malignant")
     return listing(path, examples.values(), codes, notes=notes, problems=problems, classes=classes)

@@ -15,6 +15,7 @@ from trainables.data.collections.collection import Box, Choices, Example, Listin
 from trainables.data.collections.ddsm_case import box_of_chain
 from trainables.data.dicom.reading import read_headers
 from trainables.data.prepared.reading import read_example_pixels
+from trainables.data.prepared.regions import cut_pieces
 
 
 def listed(name: str, folder: Path, choices: Choices | None = None) -> Listing:
@@ -53,7 +54,7 @@ def test_every_edition_of_cbis_gives_the_same_examples(tmp_path: Path, build: Ca
 def test_a_woman_of_both_parts_of_cbis_stays_in_the_test_part_alone(tmp_path: Path) -> None:
     found = listed("cbis-ddsm", tmp_path)
     assert [one.name for one in found.examples if one.patient == "P_00005"] == ["Mass-Test_P_00005_LEFT_CC_1"]
-    assert any("1 patients are in the official training and test parts" in note for note in found.notes)
+    assert any("1 patient of the official training and test parts" in note for note in found.notes)
     assert [(one.what, one.reason) for one in found.problems] == [
         ("calc_case_description_test_set.csv, row 2", "has no pathology that is known ('BENIGNN')")
     ]
@@ -266,8 +267,8 @@ def test_embed_joins_findings_by_examination_and_side(tmp_path: Path) -> None:
         "1003R": 0,
         "second": 1,
     }
-    assert any("1 images left out: spot or magnified views" in note for note in found.notes)
-    assert any("1 images left out: neither pathology nor BI-RADS 1 or 2" in note for note in found.notes)
+    assert any("1 image left out: spot or magnified views" in note for note in found.notes)
+    assert any("1 image left out: neither pathology nor BI-RADS 1 or 2" in note for note in found.notes)
 
 
 def test_embed_boxes_are_top_left_bottom_right(tmp_path: Path) -> None:
@@ -287,3 +288,12 @@ def test_a_header_larger_than_any_film_does_not_stop_a_listing(tmp_path: Path) -
     (tmp_path / "mdb001.pgm").write_bytes(b"P5\n60000 60000\n255\n" + b"\0" * 100)
     assert cv2.imread(str(tmp_path / "mdb002.pgm")) is not None
     assert len(COLLECTIONS["mias"].list(tmp_path, Choices()).examples) == TREES["mias"].EXAMPLES
+
+
+def test_a_coarse_film_of_mias_gives_tiles_of_tissue_where_there_is_some() -> None:
+    film = np.zeros((512, 512), np.uint8)
+    film[:, :256] = np.random.default_rng(0).integers(60, 200, (512, 256))
+    pieces = cut_pieces(film, "tiles", None, name="mdb003", max_value=255, machine="mias")
+    assert len(pieces) > 20
+    assert {piece.pixels.shape for piece in pieces} == {(58, 58)}  # 299 pixels of a film of 2,642
+    assert all(piece.box.left < 256 for piece in pieces)
