@@ -14,7 +14,7 @@ from results.errors import ExportError
 from results.export.exported_model import Bundle
 from results.export.onnx_predictor import Prediction
 from trainables.common.files import write_atomically
-from trainables.data.dicom.reading import DicomError, DicomHeader, is_dicom, read_headers
+from trainables.data.dicom.reading import DicomError, DicomHeader, read_headers
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset

@@ -84,7 +84,7 @@ def _reads(path: Path) -> bool:
 IDC = Collection(
     name="idc",
     title="IDC patches (Cruz-Roa et al. 2014, Janowczyk & Madabhushi 2016)",
-    accepts="a folder PATIENT/0|1/PATIENT_idx5_x1_y1_class0.png",
+    accepts="a folder PATIENT/0/ and PATIENT/1/ with PATIENT_idx5_x1_y1_class0.png",
     list=list_idc,
     reads=_reads,
     is_mammogram=False,

@@ -1,9 +1,10 @@
 """Stored values of one frame: the fastest decoder of each transfer syntax, and what it must not be given.
 
 Which decoder is the fastest was measured by `python -m benchmarks.decoding`, with the figures in
-`docs/performance.md`. imagecodecs (BSD-3) was the fastest for every compressed syntax, and it reads the
-JPEG of 12 bits that the plugins of pydicom refuse. Decoders of JPEG fill what is missing with grey and tell nobody, so that the end of
-each frame is looked for first, and lossless JPEG is decoded by two programs that must agree.
+`docs/performance.md`. imagecodecs (BSD-3) was the fastest for every compressed syntax, and it reads the JPEG
+of 12 bits that the plugins of pydicom refuse. Decoders of JPEG fill what is missing with grey and tell
+nobody, so that the end of each frame is looked for first, and lossless JPEG is decoded by two programs that
+must agree.
 """
 
 import struct

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
-from trainables.data.dicom.vendors import vendor_of
+from trainables.data.dicom.vendors import scanner_of, vendor_of
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -167,7 +167,8 @@ def header_of(dataset: "Dataset") -> DicomHeader:
         laterality=_laterality(dataset),
         view=_view(dataset),
         spacing_mm=_spacing(dataset),
-        vendor=vendor_of(_text(dataset, "Manufacturer")),
+        vendor=vendor_of(_text(dataset, "Manufacturer"))
+        or scanner_of(_text(dataset, "SecondaryCaptureDeviceManufacturer")),
         model=_text(dataset, "ManufacturerModelName"),
         age_years=_age(dataset),
         patient=_text(dataset, "PatientID"),

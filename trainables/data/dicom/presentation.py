@@ -78,7 +78,9 @@ def _in_bits(
         signed = np.dtype(f"i{values.dtype.itemsize}")
         values = np.right_shift(np.left_shift(values, unused).view(signed), unused)
     low = -(1 << (bits - 1)) if is_signed else 0
-    least, largest = int(values.min()), int(values.max())
+    if bits == allocated:
+        return values, low
+    least, largest = (int(values.min()) if is_signed else 0), int(values.max())
     if least < low or largest >= low + (1 << bits):
         raise DecodingError(
             f"holds values from {least} to {largest}, which {bits} stored bits cannot hold; leave it out"

@@ -4,7 +4,6 @@ Black is 0 in all of them: tables, windows and MONOCHROME1 are applied. What is 
 such as the raw image of a detector, is refused unless it is asked for, since nobody is shown it.
 """
 
-import io
 import logging
 import warnings
 from collections.abc import Iterator
@@ -35,6 +34,7 @@ __all__ = ["DicomError", "DicomHeader", "DicomImage", "is_dicom", "read_dicom", 
 _PREAMBLE: Final = 132  # bytes up to the end of the letters DICM
 _VALUE_TYPES: Final = frozenset({b"UI", b"CS", b"UL", b"SH", b"LO", b"DA", b"TM", b"IS", b"AE", b"OB"})
 _LONGEST_FIRST: Final = 256  # bytes of the first value of a file without a preamble
+_LONGEST_META: Final = 1024  # bytes of a file in which its transfer syntax stands
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,10 +142,11 @@ def _opened(path: Path, *, has_pixels: bool) -> "FileDataset":
         raise DicomError(f"{path} is not a DICOM file")
     try:
         if has_pixels:
-            content = path.read_bytes()
-            if DEFLATED.encode() in content[_PREAMBLE:1024]:
-                check_inflated(content)
-            dataset = dcmread(io.BytesIO(content), force=True)
+            with path.open("rb") as file:
+                is_deflated = DEFLATED.encode() in file.read(_LONGEST_META)
+            if is_deflated:
+                check_inflated(path.read_bytes())
+            dataset = dcmread(path, force=True)
         else:
             dataset = dcmread(path, force=True, stop_before_pixels=True)
         meta = dataset.file_meta
@@ -155,6 +156,8 @@ def _opened(path: Path, *, has_pixels: bool) -> "FileDataset":
         raise DicomError(f"{path} {error}") from error
     except Exception as error:  # pydicom has many error types for damaged files and no common one
         raise DicomError(f"{path} cannot be read whole ({error}); is it truncated?") from error
+    if len(dataset) == 0:  # pydicom drops all that it has read when a file ends within its pixel data
+        raise DicomError(f"{path} is truncated: it ends within its pixel data; fetch it again")
     return dataset
 
 

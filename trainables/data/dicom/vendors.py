@@ -40,5 +40,14 @@ def vendor_of(manufacturer: str | None) -> str | None:
     'Hologic'
     """
     written = " ".join((manufacturer or "").split())
-    known = (name for part, name in VENDORS.items() if part in written.lower())
-    return next(known, written) or None
+    return scanner_of(written) or written or None
+
+
+def scanner_of(device: str | None) -> str | None:
+    """Return the maker of a device by its one name; None for one that is not in the table, as for programs.
+
+    >>> scanner_of("LUMISYS"), scanner_of("MathWorks")
+    ('Lumisys', None)
+    """
+    lower = " ".join((device or "").lower().split())
+    return next((name for part, name in VENDORS.items() if part in lower), None)

@@ -191,8 +191,7 @@ def prepare(
         max_value: Value of white.
         preparation: The steps.
         spacing_mm: Spacing (between rows, between columns) in mm, if it is known.
-        laterality: Side of the breast; it decides the side of the chest wall only where the film does not show
-            it.
+        laterality: Side of the breast; it decides the side of the chest wall where the film does not show it.
         view: View; the pectoral muscle is removed from oblique ones and where the view is unknown.
 
     Raises:
