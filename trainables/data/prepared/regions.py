@@ -58,7 +58,7 @@ class TissueLimits:
         variance_low: Least variance, of 255 squared.
         variance_high: Largest variance.
         film_px: Height in pixels that a film of this kind is thought of, where it is scanned more coarsely
-            than the tiles are for; its tiles and strides are then the smaller ones. 0 takes films as they are.
+            than the tiles are for; its tiles and strides are then the smaller ones. 0 takes it as it is.
     """
 
     mean: float
@@ -102,9 +102,8 @@ def cut_pieces(
     ['native', 'zoom-1', 'zoom-2']
     """
     inside = None if box is None or cut == "whole" else _inside(box, pixels)
-    rng = np.random.default_rng(int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big"))
     if cut == "tiles":
-        return list(_tissue_tiles(pixels, max_value, _limits(machine), rng))
+        return list(_tissue_tiles(pixels, max_value, _limits(machine), _draws(name)))
     if inside is None:
         if cut not in (None, "whole"):
             raise DataError(f"has no region, which the method {cut} needs")
@@ -112,7 +111,11 @@ def cut_pieces(
         return [Piece("", pixels, Box(0, 0, width, height))]
     if cut in (None, "box"):
         return [Piece("", _pixels_in(pixels, inside), inside)]
-    return _METHODS[str(cut)](pixels, inside, max_value, rng)
+    return _METHODS[str(cut)](pixels, inside, max_value, _draws(name))
+
+
+def _draws(name: str) -> np.random.Generator:
+    return np.random.default_rng(int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big"))
 
 
 def box_of_mask(mask: NDArray[Any]) -> Box:
