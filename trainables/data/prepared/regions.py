@@ -57,8 +57,8 @@ class TissueLimits:
         mean: Least mean, of 255.
         variance_low: Least variance, of 255 squared.
         variance_high: Largest variance.
-        film_px: Height in pixels that a film of this kind is thought of, where it is scanned more coarsely than
-            the tiles are for; its tiles and strides are then the smaller ones. 0 takes films as they are.
+        film_px: Height in pixels that a film of this kind is thought of, where it is scanned more coarsely
+            than the tiles are for; its tiles and strides are then the smaller ones. 0 takes films as they are.
     """
 
     mean: float
