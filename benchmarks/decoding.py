@@ -28,7 +28,7 @@ from pydicom.uid import UID, generate_uid
 from trainables.data.dicom.reading import read_dicom
 
 _BITS: Final = 12
-_ENCODERS: Final[dict[str, tuple[str, Callable[[NDArray[Any]], bytes] | None]]] = {
+_ENCODERS: Final[dict[str, tuple[str, Callable[[NDArray[Any]], bytes | bytearray] | None]]] = {
     "uncompressed": ("1.2.840.10008.1.2.1", None),
     "RLE": ("1.2.840.10008.1.2.5", None),
     "JPEG lossless": (
@@ -109,7 +109,7 @@ def _row(name: str, image: NDArray[np.uint16], folder: Path, films: int, passes:
 def _write(name: str, image: NDArray[np.uint16], path: Path) -> Path:
     syntax, encode = _ENCODERS[name]
     meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.1.2"
+    meta.MediaStorageSOPClassUID = UID("1.2.840.10008.5.1.4.1.1.1.2")
     meta.MediaStorageSOPInstanceUID = generate_uid()
     meta.TransferSyntaxUID = UID("1.2.840.10008.1.2.1")
     dataset = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
@@ -153,24 +153,20 @@ def _rate(read: Callable[[Path], Any], files: list[Path], passes: int) -> float:
 def _others(name: str, file: Path, passes: int) -> str:
     """Each decoder by itself, without the header and without the grey table."""
     dataset = pydicom.dcmread(file)
-    found = {}
-    for plugin in _PLUGINS if name != "uncompressed" else ():
-        decoder = get_decoder(dataset.file_meta.TransferSyntaxUID)
-        if plugin in decoder.available_plugins:
-            found[f"pydicom's {plugin}"] = _rate(
-                lambda _, plugin=plugin, decoder=decoder: decoder.as_array(
-                    dataset, decoding_plugin=plugin, raw=True
-                ),
-                [file],
-                passes,
-            )
-    for codec in _DECODERS.get(name, ()):
+    decoder = get_decoder(dataset.file_meta.TransferSyntaxUID)
+
+    def by_plugin(plugin: str) -> Callable[[Path], Any]:
+        return lambda _: decoder.as_array(dataset, decoding_plugin=plugin, raw=True)
+
+    def by_codec(codec: str) -> Callable[[Path], Any]:
         frame = next(generate_frames(dataset.PixelData, number_of_frames=1))
         decode = getattr(imagecodecs, f"{codec}_decode")
-        found[f"imagecodecs' {codec}"] = _rate(
-            lambda _, decode=decode, frame=frame: decode(frame), [file], passes
-        )
-    return ", ".join(f"{way} {_said(rate)}" for way, rate in found.items())
+        return lambda _: decode(frame)
+
+    plugins = [plugin for plugin in _PLUGINS if plugin in decoder.available_plugins]
+    ways = {f"pydicom's {plugin}": by_plugin(plugin) for plugin in plugins if name != "uncompressed"}
+    ways |= {f"imagecodecs' {codec}": by_codec(codec) for codec in _DECODERS.get(name, ())}
+    return ", ".join(f"{way} {_said(_rate(read, [file], passes))}" for way, read in ways.items())
 
 
 def _said(rate: float) -> str:
