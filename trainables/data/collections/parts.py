@@ -133,8 +133,8 @@ def without_torn_patients(examples: Sequence[Example], notes: list[str]) -> list
     if len(kept) < len(examples):
         torn = {example.patient for example in examples if not example.is_test} & tested
         notes.append(
-            f"{count_text(len(torn), 'patient')} of the official training and test parts: the test part stays "
-            f"as it is, {count_text(len(examples) - len(kept), 'training example')} left out"
+            f"{count_text(len(torn), 'patient')} of the official training and test parts: the test part "
+            f"stays as it is, {count_text(len(examples) - len(kept), 'training example')} left out"
         )
     return kept
 
