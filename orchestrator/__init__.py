@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from orchestrator.api.data import audit_data, describe_data
+    from orchestrator.api.prepared_sets import join_sets, prepare_set
     from orchestrator.api.result import SearchResult
     from orchestrator.api.search import open_run, plan_search, resume_search, run_search
     from orchestrator.callbacks import Callback, StopSearch
@@ -42,9 +43,11 @@ _PLACES: Final = MappingProxyType(
         "Task": "trainables.config.tasks",
         "audit_data": "orchestrator.api.data",
         "describe_data": "orchestrator.api.data",
+        "join_sets": "orchestrator.api.prepared_sets",
         "load_bundle": "results.export.exported_model",
         "open_run": "orchestrator.api.search",
         "plan_search": "orchestrator.api.search",
+        "prepare_set": "orchestrator.api.prepared_sets",
         "register_backbone": "trainables.models.registry",
         "register_metric": "results.scores.metrics",
         "resume_search": "orchestrator.api.search",
@@ -65,9 +68,11 @@ __all__ = [
     "Task",
     "audit_data",
     "describe_data",
+    "join_sets",
     "load_bundle",
     "open_run",
     "plan_search",
+    "prepare_set",
     "register_backbone",
     "register_metric",
     "resume_search",

@@ -63,7 +63,7 @@ VERBS: Final = MappingProxyType(
 EXIT_CODES: Final = MappingProxyType(
     {
         0: "done",
-        1: "the machine or the program failed (disk, memory, a fault), or predict could not use a file",
+        1: "the machine or the program failed (disk, memory, a fault), or a file could not be used",
         2: "the request cannot be met as it is; the sentence says what to change",
         130: "interrupted by Ctrl-C, SIGTERM or SIGHUP; what has ended is kept",
     }

@@ -41,7 +41,7 @@ from trainables.common.types import IntArray
 from trainables.config.tasks import Task
 from trainables.config.trial_config import TrialConfig
 from trainables.data.patches import PatchSet, TaskRows, select_rows
-from trainables.data.sources import load_patch_set
+from trainables.data.prepared.on_the_way import load_data
 from trainables.data.split_checks import split_warnings
 from trainables.data.splits import TEST, Split, make_split, trained_and_predicted
 from trainables.data.training_data import training_data_of
@@ -201,7 +201,7 @@ class _Data:
 def _read_data(request: SearchRequest, task: Task, notify: Notify) -> _Data:
     """Read the data, find the runs that the search builds on, and split."""
     store = (request.store or request.runs / ".store").resolve()
-    patch_set, notes = load_patch_set(
+    patch_set, notes = load_data(
         str(request.data),
         task=task,
         label_codes=request.label_codes,

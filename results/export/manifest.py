@@ -15,6 +15,8 @@ FORMAT: Final = 1
 MODEL_FILE: Final = "model.onnx"
 MANIFEST_FILE: Final = "manifest.json"
 CARD_FILE: Final = "model_card.md"
+PREPARATION_FILE: Final = "preparation.json"
+PREPARATION_CODE: Final = "preparation.py"
 _LARGEST_RAW: Final = 65535  # of images of 16 bits
 
 
@@ -231,6 +233,9 @@ class Manifest(FrozenModel):
         intended_use: What the model is for and what not, in sentences.
         created_at: Time of the export, with time zone.
         best_for: Name of the metric that the threshold was chosen for.
+        preparation: Steps by which the mammograms of the training data were made ready before the model saw
+            them, as values for `preparation.py` of the bundle; None where pixels go in as they are in the
+            file.
         extra_inputs: Inputs besides `input`.
         test: Scores on the sealed test part, or `not opened`.
         sha256: SHA-256 of `model.onnx`, in hexadecimal.
@@ -272,6 +277,7 @@ class Manifest(FrozenModel):
     is_ordinal: bool = False
     best_for: str = "balanced_accuracy"
     audit: AuditRecord | None = None
+    preparation: dict[str, Any] | None = None
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Manifest":

@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -61,6 +61,8 @@ class RawPatches:
         file: The `.npy` file that `images` are mapped from, if the store may take it over; else None.
         columns: What else is known about each image, such as `view` and `age_years`: column -> text,
             "" where unknown, or numbers, NaN where unknown, shape (N,). None where nothing is known.
+        shared_file: The `.npy` file that `images` are mapped from, if the store may link to it; else None.
+        preparation: Steps by which whole mammograms were made ready, as plain values; None for none.
     """
 
     images: PixelArray
@@ -76,6 +78,8 @@ class RawPatches:
     duplicate_of: IntArray | None = None
     file: Path | None = None
     columns: Columns | None = None
+    shared_file: Path | None = None
+    preparation: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +108,8 @@ class PatchSet:
             not stored, and None where images are no files.
         columns: What else is known about each image: column -> text, "" where unknown, or float64, NaN where
             unknown, shape (N,). None where nothing is known.
+        preparation: Steps by which whole mammograms were made ready, as plain values, which a prediction
+            needs, too; None for none. They are no part of the fingerprint, as the pixels are.
     """
 
     images: PixelArray
@@ -121,6 +127,7 @@ class PatchSet:
     names: tuple[str, ...] = ()
     file_shapes: IntArray | None = None
     columns: Columns | None = None
+    preparation: Mapping[str, Any] | None = None
 
     @property
     def is_table(self) -> bool:
@@ -244,6 +251,7 @@ def open_patch_set(folder: Path, fingerprint: str) -> PatchSet:
         duplicate_of=arrays.get("duplicate_of"),
         is_extra=arrays.get("is_extra"),
         columns=columns,
+        preparation=meta.get("preparation"),
     )
 
 
@@ -415,6 +423,8 @@ def _write_files(raw: RawPatches, folder: Path) -> None:
     if raw.columns:
         write_columns(raw.columns, folder / COLUMNS_FILE)
         meta["columns"] = columns_digest(raw.columns)
+    if raw.preparation is not None:
+        meta["preparation"] = dict(raw.preparation)
     write_atomically(folder / "meta.json", json.dumps(meta, indent=1) + "\n")
 
 
