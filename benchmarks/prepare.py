@@ -172,10 +172,10 @@ def _film(number: int, height: int, width: int) -> np.ndarray[Any, np.dtype[np.u
 
 def _write_film(path: Path, pixels: np.ndarray[Any, np.dtype[np.uint16]]) -> None:
     from pydicom.dataset import FileDataset, FileMetaDataset
-    from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+    from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
 
     meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = _MAMMOGRAPHY, generate_uid()
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = UID(_MAMMOGRAPHY), generate_uid()
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     dataset = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
     dataset.SOPClassUID, dataset.SOPInstanceUID = _MAMMOGRAPHY, meta.MediaStorageSOPInstanceUID

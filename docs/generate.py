@@ -48,8 +48,9 @@ def sources() -> str:
 
 def collections() -> str:
     """Collections with what they read, and how a search takes them."""
+    how = {True: "as it is", False: "prepares it"}
     rows = [
-        f"| `{name}` | {one.title} | {one.accepts} | {'as it is' if one.is_read_directly else 'prepares it'} |"
+        f"| `{name}` | {one.title} | {one.accepts} | {how[one.is_read_directly]} |"
         for name, one in COLLECTIONS.items()
     ]
     head = ["| collection | what it is | reads | `search --data PATH` |", "| --- | --- | --- | --- |"]
