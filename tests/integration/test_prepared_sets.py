@@ -15,7 +15,7 @@ from dicom_tree import PLANTED, write_tree
 
 from trainables.data.prepared_set import open_prepared_set
 
-pytestmark = pytest.mark.timeout(280)
+pytestmark = pytest.mark.timeout(900)
 
 ORCHESTRATE = (sys.executable, "-m", "orchestrator.cli.main")
 SMALL = (
@@ -38,7 +38,7 @@ KILLS = 10
 def orchestrate(folder: Path, *arguments: str | Path, code: int = 0) -> subprocess.CompletedProcess[str]:
     """Run a verb in a folder; fail with what it printed unless it ends with `code`."""
     command = [*ORCHESTRATE, *map(str, arguments)]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=200)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=400)
     assert done.returncode == code, f"{command}\n{done.stdout}\n{done.stderr}"
     return done
 

@@ -269,11 +269,15 @@ def _small_copy(grey: NDArray[Any], max_value: float) -> tuple[NDArray[np.float3
     """Means over squares of `factor` pixels, in [0, 1]; what is left over at the far edges joins the last."""
     factor = max(1, -(-max(grey.shape) // _SURVEY_SIDE))
     rows, columns = (-(-side // factor) for side in grey.shape)
-    sums = np.add.reduceat(
-        np.add.reduceat(grey, np.arange(0, grey.shape[0], factor), axis=0, dtype=np.float32),
-        np.arange(0, grey.shape[1], factor),
-        axis=1,
-    )
+    # Added line by line: np.add.reduceat gives the same sums and takes ten times as long.
+    bands = np.zeros((rows, grey.shape[1]), np.float32)
+    for shift in range(factor):
+        lines = grey[shift::factor]
+        bands[: len(lines)] += lines
+    sums = np.zeros((rows, columns), np.float32)
+    for shift in range(factor):
+        lines = bands[:, shift::factor]
+        sums[:, : lines.shape[1]] += lines
     high = np.minimum(factor, grey.shape[0] - factor * np.arange(rows))
     wide = np.minimum(factor, grey.shape[1] - factor * np.arange(columns))
     return (sums / (high[:, None] * wide * max_value)).astype(np.float32), factor
@@ -488,7 +492,7 @@ def _enlarged(outline: BoolImage, factor: int, box: Rectangle) -> BoolImage:
     wide = _dilated(outline, 1) if not outline.all() else outline
     rows = np.arange(top, top + height) // factor
     columns = np.arange(left, left + width) // factor
-    return wide[np.ix_(np.minimum(rows, wide.shape[0] - 1), np.minimum(columns, wide.shape[1] - 1))]
+    return wide[:, np.minimum(columns, wide.shape[1] - 1)][np.minimum(rows, wide.shape[0] - 1)]
 
 
 def _placed(

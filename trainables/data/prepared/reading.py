@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from trainables.common.errors import DataError
 from trainables.data.dicom.reading import DicomImage, is_dicom, read_dicom
-from trainables.data.image_files import ImageFileError, decode_image, is_grey
+from trainables.data.image_files import SUFFIXES, ImageFileError, decode_image, is_grey
 from trainables.data.pixel_range import FULL_RANGES, bit_range
 
+_PLAIN: Final = SUFFIXES - {".dcm", ".dicom"}  # not asked whether they are DICOM, which takes a second look
 _ARRAYS: Final = frozenset({".npy", ".npz"})
 
 
@@ -49,7 +50,7 @@ def read_example_pixels(file: Path, frame: int, *, allows_for_processing: bool =
     """
     if file.suffix.lower() in _ARRAYS:
         return Read(_plain_depth(_row_of(file, frame), file))
-    if is_dicom(file):
+    if file.suffix.lower() not in _PLAIN and is_dicom(file):
         return _of_dicom(read_dicom(file, frame=frame, allow_for_processing=allows_for_processing))
     if frame:
         raise ImageFileError(f"{file} has no frame {frame}; it holds one image")

@@ -57,11 +57,14 @@ class TissueLimits:
         mean: Least mean, of 255.
         variance_low: Least variance, of 255 squared.
         variance_high: Largest variance.
+        film_px: Height in pixels that a film of this kind is thought of, where it is scanned more coarsely
+            than the tiles are for; its tiles and strides are then the smaller ones. 0 takes it as it is.
     """
 
     mean: float
     variance_low: float
     variance_high: float
+    film_px: int = 0
 
 
 LIMITS: Final[Mapping[str, TissueLimits]] = MappingProxyType(
@@ -69,7 +72,7 @@ LIMITS: Final[Mapping[str, TissueLimits]] = MappingProxyType(
         "dba": TissueLimits(38, 20, 1_500),
         "lumisys": TissueLimits(28, 10, 10_000),
         "howtek": TissueLimits(30, 10, 10_000),
-        "mias": TissueLimits(38, 20, 2_000),
+        "mias": TissueLimits(38, 20, 2_000, film_px=2_642),  # half the height of the other films
     }
 )
 
@@ -99,9 +102,8 @@ def cut_pieces(
     ['native', 'zoom-1', 'zoom-2']
     """
     inside = None if box is None or cut == "whole" else _inside(box, pixels)
-    rng = np.random.default_rng(int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big"))
     if cut == "tiles":
-        return list(_tissue_tiles(pixels, max_value, _limits(machine), rng))
+        return list(_tissue_tiles(pixels, max_value, _limits(machine), _draws(name)))
     if inside is None:
         if cut not in (None, "whole"):
             raise DataError(f"has no region, which the method {cut} needs")
@@ -109,7 +111,11 @@ def cut_pieces(
         return [Piece("", pixels, Box(0, 0, width, height))]
     if cut in (None, "box"):
         return [Piece("", _pixels_in(pixels, inside), inside)]
-    return _METHODS[str(cut)](pixels, inside, max_value, rng)
+    return _METHODS[str(cut)](pixels, inside, max_value, _draws(name))
+
+
+def _draws(name: str) -> np.random.Generator:
+    return np.random.default_rng(int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big"))
 
 
 def box_of_mask(mask: NDArray[Any]) -> Box:
@@ -186,14 +192,26 @@ def _tissue_tiles(
 ) -> Iterator[Piece]:
     """Tiles of the whole image that hold tissue; what is burnt in at full brightness counts as black."""
     height, width = pixels.shape[:2]
-    for number, box in enumerate(_grid(Box(0, 0, width, height), TILE_PX, _TILE_STRIDE_PX)):
+    side, stride = TILE_PX, _TILE_STRIDE_PX
+    if limits.film_px:
+        scale = height / limits.film_px
+        side, stride = max(1, round(SMALL_TILE_PX * scale)), max(1, round(_STRIDE_OF_6_PX * scale))
+    for number, box in enumerate(_grid(Box(0, 0, width, height), side, stride)):
         tile = _pixels_in(pixels, box)
         eight_bits = (tile.astype(np.float32) * (255.0 / max_value)).astype(np.uint8)
         blank = eight_bits == 255
         eight_bits[blank] = 0
-        if is_tissue(eight_bits, limits):
+        if is_tissue(_enlarged(eight_bits) if limits.film_px else eight_bits, limits):
             shown = np.where(blank, tile.dtype.type(0), tile)
             yield _turned(Piece(f"tile-{number + 1}", shown, box), rng)
+
+
+def _enlarged(tile: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A tile of a coarse film at the size for which its dark and bright pixels are counted."""
+    import cv2
+
+    size = (SMALL_TILE_PX, SMALL_TILE_PX)
+    return np.asarray(cv2.resize(tile, size, interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
 
 
 def is_tissue(tile: NDArray[np.uint8], limits: TissueLimits) -> bool:
