@@ -41,8 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--units",
         type=Path,
         metavar="TABLE",
-        help="for a model of breasts, exams or patients: a CSV table with one row an image, its columns file, "
-        "patient, exam and laterality",
+        help="for a model of breasts, exams or patients: a CSV table with one row an image and the columns "
+        "file, patient, exam and laterality",
     )
     parser.add_argument(
         "--baseline",

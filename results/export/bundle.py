@@ -246,12 +246,7 @@ def manifest_draft(run: RunFolder, opened: OpenedModel, kept: OutOfFold, opset: 
         is_synthetic=search.is_synthetic,
         split=chosen.split,
         input=_model_input(opened),
-        output=_output_of(opened)
-        if opened.unit != "image"
-        else (
-            f"{OUTPUT_NAME}: float32 (B, {len(chosen.classes)}), a column a class in the order of `classes`; "
-            f"{'calibrated' if chosen.calibration else 'not calibrated'}, rows sum to 1"
-        ),
+        output=_output_of(opened),
         method=chosen.name,
         is_single_trial=chosen.is_trial,
         members=_members(opened),
@@ -281,11 +276,17 @@ def manifest_draft(run: RunFolder, opened: OpenedModel, kept: OutOfFold, opset: 
 
 def _output_of(opened: OpenedModel) -> str:
     models, classes = sum(opened.module.members.folds), len(opened.chosen.classes)
+    kind = "calibrated" if opened.chosen.calibration else "not calibrated"
+    if opened.unit == "image":
+        return (
+            f"{OUTPUT_NAME}: float32 (B, {classes}), a column a class in the order of `classes`; "
+            f"{kind}, rows sum to 1"
+        )
     return (
-        f"{IMAGE_OUTPUT}: float64 (B, {models}, {classes + 1}), for each image and fold model the probability "
-        f"of each class and the attention of the image. {UNITS_FILE} takes them as `predictions`, with the "
-        f"0-based {opened.unit} of each image as `unit`, int64 (B,), and returns `{OUTPUT_NAME}`, float32: row "
-        f"u is {opened.unit} u, {'calibrated' if opened.chosen.calibration else 'not calibrated'}"
+        f"{IMAGE_OUTPUT}: float64 (B, {models}, {classes + 1}), for each image and fold model the "
+        f"probability of each class and the attention of the image. {UNITS_FILE} takes them as "
+        f"`predictions`, with the 0-based {opened.unit} of each image as `unit`, int64 (B,), and returns "
+        f"`{OUTPUT_NAME}`, float32: row u is {opened.unit} u, {kind}"
     )
 
 

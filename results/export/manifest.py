@@ -297,7 +297,10 @@ class Manifest(FrozenModel):
         return any(extra.name == name for extra in self.extra_inputs)
 
     def command(self, folder: str = "BUNDLE") -> tuple[str, ...]:
-        """Return the command that predicts with the bundle, word by word; `IMAGE...` stands for files, `TABLE` for their list."""
+        """Return the command that predicts with the bundle, word by word.
+
+        `IMAGE...` stands for files, and `TABLE` for a list of files with their units.
+        """
         if self.unit != "image":
             return ("orchestrate", "predict", folder, "--units", "TABLE")
         baseline = ("--baseline", "HEALTHY_IMAGE...") if self.takes("baseline") else ()

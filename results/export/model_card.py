@@ -188,7 +188,10 @@ def _evaluation_data(manifest: Manifest) -> str:
         test = manifest.test
         order = "the first opening" if test.opening == 1 else f"opening number {test.opening}"
         scored_on = f"{test.images} {PLURALS[manifest.unit]} of {test.groups} patients"
-        return f"{out_of_fold}\n\nTest: {scored_on}, sealed before the search. These scores are from {order} of {test.openings} so far."
+        return (
+            f"{out_of_fold}\n\nTest: {scored_on}, sealed before the search. These scores are from {order} of "
+            f"{test.openings} so far."
+        )
     return f"{out_of_fold}\n\nTest: the sealed test part was not opened for this model."
 
 

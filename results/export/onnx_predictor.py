@@ -119,8 +119,8 @@ def predict_files(
             some file cannot be used is predicted from the others.
 
     Returns:
-        One prediction for each file that can be used, or for each unit with such files, in order; notes on changes that made files fit; and the
-        files that cannot be used, with their reasons.
+        One prediction for each file that can be used, or for each unit with such files, in order; notes on
+        changes that made files fit; and the files that cannot be used, with their reasons.
 
     Raises:
         ExportError: If the model takes other baselines or types, or no file can be used.
