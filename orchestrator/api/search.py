@@ -158,7 +158,7 @@ def plan_search(
     request = request_of(request_or_task, data, arrays=arrays, space=space, options=options)
     check_request(request)
     with kept_threads():
-        preflight = run_preflight(request, this_machine, lambda _: None)
+        preflight = run_preflight(request, this_machine, lambda _: None, waits_for_exports=True)
     for note in preflight.notes if notify is not None else ():
         notify(note)  # type: ignore[misc]
     with kept_threads():

@@ -98,7 +98,9 @@ class Preflight:
     notes: tuple[str, ...]
 
 
-def run_preflight(request: SearchRequest, connect: Connector, notify: Notify) -> Preflight:
+def run_preflight(
+    request: SearchRequest, connect: Connector, notify: Notify, *, waits_for_exports: bool = False
+) -> Preflight:
     """Load, split, look for weights, measure costs, check the space. Writes to the store of data only.
 
     Args:
@@ -106,6 +108,7 @@ def run_preflight(request: SearchRequest, connect: Connector, notify: Notify) ->
         connect: Function that returns the machines for the trials, and may start or find a Ray for them;
             called once the data are known to be good.
         notify: Function called with messages for the user.
+        waits_for_exports: Spend seconds on exporting nets, to measure their passes as they run later.
 
     Raises:
         OrchestrateError: Whatever makes the search impossible, before any trial starts.
@@ -124,6 +127,7 @@ def run_preflight(request: SearchRequest, connect: Connector, notify: Notify) ->
     )
     limit_threads(request.fewest_cpus)  # costs are measured as trials will run
     budget = _trial_budget(request, data, first, trial_minutes, slots)
+    budget = dataclasses.replace(budget, waits_for_exports=waits_for_exports)
     feasible = find_feasible_models(inventory, data.patch_set, choose_device(gpus), budget)
     _notify_all(notify, *_left_out_messages(feasible.left_out))
     if not feasible.context.backbones:
