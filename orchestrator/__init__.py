@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from orchestrator.api.data import audit_data, describe_data
     from orchestrator.api.result import SearchResult
     from orchestrator.api.search import open_run, plan_search, resume_search, run_search
     from orchestrator.callbacks import Callback, StopSearch
@@ -39,6 +40,8 @@ _PLACES: Final = MappingProxyType(
         "SearchResult": "orchestrator.api.result",
         "StopSearch": "orchestrator.callbacks",
         "Task": "trainables.config.tasks",
+        "audit_data": "orchestrator.api.data",
+        "describe_data": "orchestrator.api.data",
         "load_bundle": "results.export.exported_model",
         "open_run": "orchestrator.api.search",
         "plan_search": "orchestrator.api.search",
@@ -60,6 +63,8 @@ __all__ = [
     "SearchResult",
     "StopSearch",
     "Task",
+    "audit_data",
+    "describe_data",
     "load_bundle",
     "open_run",
     "plan_search",

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from orchestrator.cli import (
     completion,
+    data,
     doctor,
     ensemble,
     evaluate,
@@ -41,6 +42,7 @@ _LONGEST: Final = 400  # characters of an unexpected error's message
 
 VERBS: Final = MappingProxyType(
     {
+        "data": data,
         "plan": plan,
         "search": search,
         "resume": resume,

@@ -9,6 +9,8 @@ from typing import Any, Final
 
 from cluster.connect import Connection
 from cluster.resources import trial_slots
+from orchestrator.audit.examined_set import ExaminedSet
+from orchestrator.audit.stored_audits import audit_once
 from orchestrator.preflight.compatibility import check_config, with_labels
 from orchestrator.preflight.feasibility import (
     FeasibleModels,
@@ -28,6 +30,7 @@ from orchestrator.preflight.warm_start import WarmStartSources, find_sources
 from orchestrator.request import SearchRequest
 from orchestrator.study.method import asked_method
 from orchestrator.study.study import check_space
+from results.run.audit_record import AuditRecord
 from results.run.records import SourceTrial
 from results.run.split_labels import NAIVE_WARNING
 from search_spaces.context import SpaceContext
@@ -76,6 +79,7 @@ class Preflight:
         start_from: Trial whose weights others start from; None without one.
         type_from: Trial that predicts the type of the finding; None without one.
         notes: Remarks from reading the data, in sentences.
+        audit: What the audit of the data found; None where it was left out.
     """
 
     request: SearchRequest
@@ -96,6 +100,7 @@ class Preflight:
     start_from: SourceTrial | None
     type_from: SourceTrial | None
     notes: tuple[str, ...]
+    audit: AuditRecord | None = None
 
 
 def run_preflight(
@@ -177,6 +182,7 @@ def run_preflight(
         start_from=data.sources.start_from,
         type_from=data.sources.type_from,
         notes=data.notes,
+        audit=data.audit,
     )
 
 
@@ -191,6 +197,7 @@ class _Data:
     folds: IntArray  # of each of the rows
     sources: WarmStartSources
     notes: tuple[str, ...]
+    audit: AuditRecord | None
 
 
 def _read_data(request: SearchRequest, task: Task, notify: Notify) -> _Data:
@@ -217,7 +224,11 @@ def _read_data(request: SearchRequest, task: Task, notify: Notify) -> _Data:
         described,
         *split_warnings(rows, split, task.classes),
     )
-    return _Data(store, patch_set, rows, split, folds, sources, tuple(notes))
+    audit = None
+    if request.audit:
+        audit = audit_once(ExaminedSet.of(patch_set, task, split), store)
+        _notify_all(notify, *audit.lines())
+    return _Data(store, patch_set, rows, split, folds, sources, tuple(notes), audit)
 
 
 def _trial_budget(

@@ -271,6 +271,7 @@ def manifest_draft(run: RunFolder, opened: OpenedModel, kept: OutOfFold, opset: 
         is_ordinal=chosen.is_ordinal,
         unit=opened.unit,
         best_for=chosen.rule.best_for,
+        audit=opened.search.audit,
     )
 
 

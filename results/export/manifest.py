@@ -5,6 +5,7 @@ from typing import Any, Final, Literal
 
 from pydantic import Field, FiniteFloat, PositiveInt, model_validator
 
+from results.run.audit_record import AuditRecord
 from results.run.split_labels import GROUPED, SplitName
 from results.scores.calibration import Platt
 from results.scores.interval import Interval
@@ -243,6 +244,7 @@ class Manifest(FrozenModel):
         unit: What is predicted: single images, or the breast, exam or patient whose images are combined. All
             scores are of these.
         units_sha256: SHA-256 of `units.onnx`, in hexadecimal; None for single images.
+        audit: What the audit of the data found; None in bundles of earlier versions.
     """
 
     format: int = FORMAT
@@ -276,6 +278,7 @@ class Manifest(FrozenModel):
     best_for: str = "balanced_accuracy"
     unit: UnitName = "image"
     units_sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
+    audit: AuditRecord | None = None
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Manifest":

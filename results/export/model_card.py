@@ -4,6 +4,7 @@ Headings follow Mitchell et al. (2019), "Model cards for model reporting".
 """
 
 from results.export.manifest import Manifest, Member, ParityCheck, TestScores
+from results.run.audit_record import AuditRecord
 from results.run.split_labels import NAIVE, NAIVE_WARNING, scored
 from results.scores.calibration import NOISE_SHARE
 from results.scores.decision_rule import BALANCED
@@ -206,9 +207,17 @@ def _training_data(manifest: Manifest) -> str:
     if data.folds > 1 and data.held_out is not None and data.held_out < data.images:
         extra = data.images - data.held_out
         saw += f" {extra} of the images are extra ones that every fold trained on and none scored."
+    audit = "" if manifest.audit is None else f"\n\n{audit_lines(manifest.audit)}"
     return (
         f"{data.images} images of {data.groups} {unit} from {_as_code(data.source)}: {counts}.{kind} "
-        f"{saw}\n\nFingerprint: `{data.fingerprint}`"
+        f"{saw}\n\nFingerprint: `{data.fingerprint}`{audit}"
+    )
+
+
+def audit_lines(audit: AuditRecord) -> str:
+    """Return what the audit of the data found, as a list in Markdown."""
+    return "\n".join(
+        ["What was looked for in the data before the search:", "", *(f"- {line}" for line in audit.lines())]
     )
 
 

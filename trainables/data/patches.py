@@ -98,6 +98,10 @@ class PatchSet:
             4095 or 65535; 1 for floats and for a table, whose values are not scaled.
         duplicate_of: Row of the first image with the same pixels or `NO_PARTNER`, int64, shape (N,); None
             where no picture is there twice.
+        names: Name of each image for messages, such as its path below the folder; not stored, so empty for a
+            set that was opened from the store, and where images have no names.
+        file_shapes: Height and width of each image in its file, before it was resized, shape (N, 2); likewise
+            not stored, and None where images are no files.
         columns: What else is known about each image: column -> text, "" where unknown, or float64, NaN where
             unknown, shape (N,). None where nothing is known.
     """
@@ -114,6 +118,8 @@ class PatchSet:
     max_value: float
     duplicate_of: IntArray | None = None
     is_extra: BoolArray | None = None
+    names: tuple[str, ...] = ()
+    file_shapes: IntArray | None = None
     columns: Columns | None = None
 
     @property

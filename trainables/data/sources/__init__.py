@@ -117,7 +117,12 @@ def _stored(
         )
         if not is_known:
             raw = surveyed(raw, found.names.__getitem__, notes, given=max_value, stated=read.stated_max)
-        return store_patch_set(raw, folder)
+        stored = store_patch_set(raw, folder)
+        if len(stored.labels) < len(
+            found.names
+        ):  # images that were left out since have taken their places along
+            return stored
+        return dataclasses.replace(stored, names=found.names, file_shapes=read.shapes)
 
 
 def source_of(data: str) -> str:
