@@ -25,8 +25,8 @@ from orchestrator.preflight.initial_points import (
     Pricing,
     choose_initial_points,
 )
-from orchestrator.preflight.unit_choices import combinations_for, describe_units, heads_for
 from orchestrator.preflight.preparing import messages_of_progress
+from orchestrator.preflight.unit_choices import combinations_for, describe_units, heads_for
 from orchestrator.preflight.warm_start import WarmStartSources, find_sources
 from orchestrator.request import SearchRequest
 from orchestrator.study.method import asked_method
