@@ -8,6 +8,7 @@ import numpy as np
 from rich.table import Table
 
 from results.errors import ScoreError
+from results.run.prediction_costs import PredictionCosts, read_costs
 from results.run.records import OutOfFold, TrialRecord
 from results.run.run_folder import RunFolder
 from results.run.split_labels import GROUPED, SplitName, caption_of, interval_header
@@ -35,6 +36,7 @@ OPTIMISTIC_NOTE: Final = (
     "too high: held-out labels chose the epoch (training.checkpoint_metric=metric or "
     "training.early_stopping_scope=fold), so its rank is not a fair one."
 )
+COST_COLUMNS: Final = ("ms_per_image", "megabytes")  # shown where they are known
 _STATES_IN_ORDER: Final = ("complete", "pruned", "failed")
 
 
@@ -74,6 +76,9 @@ class Row:
             None for other rows, and where there are too few patients.
         fewest_patients: Number of patients of the smallest class among these predictions.
         epochs: Number of epochs that were run; `best_epoch` is the one kept.
+        ms_per_image: Milliseconds of one image on one core, measured on the exported graph of the trial with
+            all its fold models; None where it was not measured. `gpu_ms_per_image` is that on a GPU, and
+            `megabytes` the size of the file in 10^6 bytes.
         settings: Main settings of the configuration, as text.
         split: Name of the kind of split: `grouped split`, or `naive split` if patients lie in several folds
             and scores are too high.
@@ -112,6 +117,9 @@ class Row:
     best_epoch: int | None = None
     wall_seconds: float | None = None
     trained_parameters: int | None = None
+    ms_per_image: float | None = None
+    gpu_ms_per_image: float | None = None
+    megabytes: float | None = None
     settings: str = ""
     split: SplitName = GROUPED
 
@@ -150,7 +158,7 @@ def leaderboard(run: RunFolder) -> list[Row]:
     """
     search = run.search()
     objectives, seed = objectives_of(search), search.request.seed
-    records = _ranked(run.records(), objectives)
+    records, costs = _ranked(run.records(), objectives), read_costs(run)
     complete = [record for record in records if record.state == "complete"]
     readable = list(run.readable_predictions(complete))
     predictions = [own for _, own in readable]
@@ -160,6 +168,7 @@ def leaderboard(run: RunFolder) -> list[Row]:
     rows: list[Row] = []
     for place, (record, own) in enumerate(readable):
         row = {**_row_of(record, objectives), **_scores(own, objectives, seed), "rank": place + 1}
+        row |= _cost_of(record, costs)
         row |= {"tied": may_be_best[place], "is_on_front": on_front[place], "split": search.split_name}
         row["collapsed"] = collapsed_folds(own)  # of earlier versions the record knew another rule
         if place == 0:
@@ -220,7 +229,9 @@ def leaderboard_table(rows: Sequence[Row], limit: int | None = 20, objectives: O
     table.add_column("trial", justify="right", no_wrap=True)
     split = rows[0].split if rows else GROUPED
     table.add_column(interval_header(split, metric_named(objectives.metrics[0]).header), no_wrap=True)
-    others = other_columns(objectives, ("auc", "f2", "balanced_accuracy"), most=2)
+    has_costs = any(row.ms_per_image is not None for row in rows)
+    usual = (*COST_COLUMNS, "auc", "f2") if has_costs else ("auc", "f2", "balanced_accuracy")
+    others = other_columns(objectives, usual, most=3 if has_costs else 2)
     for metric in others:
         table.add_column(metric.header, justify="right", no_wrap=True)
     table.add_column("settings")
@@ -231,7 +242,7 @@ def leaderboard_table(rows: Sequence[Row], limit: int | None = 20, objectives: O
     for row in rows:
         if row.trial in shown:
             table.add_row(*_cells(row, others), style="dim" if row.rank is None else None)
-    said = _caption(trials, len(shown) - 1, objectives)
+    said = _caption(trials, len(shown) - 1, objectives, [metric.name for metric in others])
     if any(row.is_optimistic for row in trials if row.trial in shown):
         said += f" {OPTIMISTIC} {OPTIMISTIC_NOTE}"
     table.caption = caption_of(said, split)
@@ -287,6 +298,18 @@ def _row_of(record: TrialRecord, objectives: Objectives) -> dict[str, Any]:
         "wall_seconds": record.wall_seconds,
         "trained_parameters": record.trained_parameters,
         "settings": f"{record.recipe}: {text}" if record.recipe else text,
+    }
+
+
+def _cost_of(record: TrialRecord, costs: PredictionCosts) -> dict[str, float | None]:
+    """What a prediction costs: as measured for the table, else as the search measured it."""
+    found, searched = costs.of((record.number,)), record.values
+    if found is None:
+        return {name: searched.get(name) for name in COST_COLUMNS}
+    return {
+        "ms_per_image": found.core_ms,
+        "gpu_ms_per_image": found.gpu_ms,
+        "megabytes": found.megabytes,
     }
 
 
@@ -414,7 +437,7 @@ def _mark(row: Row) -> str:
     return "=" if row.tied else "<"
 
 
-def _caption(trials: Sequence[Row], shown: int, objectives: Objectives) -> str:
+def _caption(trials: Sequence[Row], shown: int, objectives: Objectives, others: Sequence[str]) -> str:
     if not trials:
         return "No trial has ended yet."
     hidden = f"{len(trials) - shown} more trials not shown. " if len(trials) > shown else ""
@@ -422,9 +445,7 @@ def _caption(trials: Sequence[Row], shown: int, objectives: Objectives) -> str:
     if first.rank != 1:
         return hidden.strip()
     said = f"{_said_of_ranks(objectives)}{_said_of_missed(trials, objectives)}"
-    if "f2" not in objectives.metrics and any(
-        metric.name == "f2" for metric in other_columns(objectives, ("auc", "f2"), most=2)
-    ):
+    if "f2" not in objectives.metrics and "f2" in others:
         said += "F2 is at its own best threshold. "
     low, high = first.selected_low, first.selected_high
     if first.selected_value is not None and low is not None and high is not None:
@@ -433,6 +454,8 @@ def _caption(trials: Sequence[Row], shown: int, objectives: Objectives) -> str:
             "Rank 1 was selected by its score: selected anew without each fold, the best has "
             f"{chosen.text(digits)}. "
         )
+    if "ms_per_image" in others:
+        said += said_of_costs([row.gpu_ms_per_image for row in trials])
     return f"{hidden}{said}{few_patients_warning(first.fewest_patients)}".strip()
 
 
@@ -449,6 +472,13 @@ def _said_of_missed(trials: Sequence[Row], objectives: Objectives) -> str:
         f"{own.metric} {'>=' if own.is_at_least else '<='} {own.bound:g}" for own in objectives.requirements
     )
     return f"! misses what was required ({asked}), so it ranks behind. "
+
+
+def said_of_costs(on_gpu: Sequence[float | None]) -> str:
+    """Say what the columns of costs are, and the range of the times on a GPU where there are some."""
+    times = [one for one in on_gpu if one is not None]
+    gpu = f", {min(times):.1f} to {max(times):.1f} ms on the GPU" if times else ""
+    return f"ms/image, MB: of the exported graph, on one core of the machine that measured it{gpu}. "
 
 
 def few_patients_warning(patients: int | None) -> str:
