@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--max-ms",
         type=float,
         metavar="MS",
-        help="only members and ensembles that take at most this long for an image on one core of this machine",
+        help="only members and ensembles that take at most this long for an image on one core here",
     )
     parser.add_argument(
         "--no-costs", action="store_true", help="do not measure what the ensembles cost to use"

@@ -41,7 +41,7 @@ from results.export.within_time import best_within
 from results.predictors.ensemble_module import OUTPUT_NAME, write_onnx
 from results.predictors.loading import OpenedModel, open_model
 from results.predictors.test_evaluation import TestEvaluation
-from results.run.prediction_costs import PredictionTime
+from results.run.prediction_costs import PredictionTime, add_costs
 from results.run.records import OutOfFold, SourceTrial
 from results.run.run_folder import RunFolder
 from results.run.split_labels import NAIVE, NAIVE_WARNING, scored
