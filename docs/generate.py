@@ -19,6 +19,7 @@ from orchestrator.study.pruners import pruners
 from orchestrator.study.samplers import samplers
 from results.ensembles.methods import METHODS
 from trainables.config.tasks import TASKS
+from trainables.data.collections import COLLECTIONS
 from trainables.data.sources import SOURCES
 from trainables.models.registry import BACKBONES, DEFAULT_BACKBONES
 from trainables.models.stages import Backbone
@@ -43,6 +44,17 @@ def sources() -> str:
     """Data sources with what they read."""
     rows = [f"| `{name}` | {source.accepts} |" for name, source in SOURCES.items()]
     return "\n".join(["| source | reads |", "| --- | --- |", *rows])
+
+
+def collections() -> str:
+    """Collections with what they read, and how a search takes them."""
+    how = {True: "as it is", False: "prepares it"}
+    rows = [
+        f"| `{name}` | {one.title} | {one.accepts} | {how[one.is_read_directly]} |"
+        for name, one in COLLECTIONS.items()
+    ]
+    head = ["| collection | what it is | reads | `search --data PATH` |", "| --- | --- | --- | --- |"]
+    return "\n".join([*head, *rows])
 
 
 def _weights_of(backbone: Backbone) -> str:
@@ -111,6 +123,7 @@ MADE: Final[Mapping[str, Callable[[], str]]] = MappingProxyType(
         "rooms": rooms,
         "tasks": tasks,
         "sources": sources,
+        "collections": collections,
         "backbones": backbones,
         "methods": methods,
         "samplers": sampler_table,

@@ -14,6 +14,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from orchestrator.api.data import audit_data, describe_data
+    from orchestrator.api.prepared_sets import join_sets, prepare_set
     from orchestrator.api.result import SearchResult
     from orchestrator.api.search import open_run, plan_search, resume_search, run_search
     from orchestrator.callbacks import Callback, StopSearch
@@ -39,9 +41,13 @@ _PLACES: Final = MappingProxyType(
         "SearchResult": "orchestrator.api.result",
         "StopSearch": "orchestrator.callbacks",
         "Task": "trainables.config.tasks",
+        "audit_data": "orchestrator.api.data",
+        "describe_data": "orchestrator.api.data",
+        "join_sets": "orchestrator.api.prepared_sets",
         "load_bundle": "results.export.exported_model",
         "open_run": "orchestrator.api.search",
         "plan_search": "orchestrator.api.search",
+        "prepare_set": "orchestrator.api.prepared_sets",
         "register_backbone": "trainables.models.registry",
         "register_metric": "results.scores.metrics",
         "resume_search": "orchestrator.api.search",
@@ -60,9 +66,13 @@ __all__ = [
     "SearchResult",
     "StopSearch",
     "Task",
+    "audit_data",
+    "describe_data",
+    "join_sets",
     "load_bundle",
     "open_run",
     "plan_search",
+    "prepare_set",
     "register_backbone",
     "register_metric",
     "resume_search",

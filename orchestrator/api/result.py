@@ -271,7 +271,7 @@ class SearchResult:
 
         Args:
             images: Arrays of raw pixels, (n, h, w) or (n, h, w, 3), or a list of arrays that may differ in
-                size; or paths of PNG, JPEG, TIFF, PGM or BMP files.
+                size; or paths of DICOM, PNG, JPEG, TIFF, PGM or BMP files.
             ensemble: Name of the ensemble, which is built if none was; not used if a trial is given.
             trial: Number of a single trial, or None.
             refit: Predict with the models that `refit` trained.

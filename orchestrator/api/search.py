@@ -163,8 +163,9 @@ def plan_search(
     arrays = arrays_of(images, labels, patient)
     request = request_of(request_or_task, data, arrays=arrays, space=space, options=options)
     check_request(request)
+    request = request.model_copy(update={"audit": False})  # a search makes it, and it changes no estimate
     with kept_threads():
-        preflight = run_preflight(request, this_machine, lambda _: None)
+        preflight = run_preflight(request, this_machine, lambda _: None, waits_for_exports=True)
     for note in preflight.notes if notify is not None else ():
         notify(note)  # type: ignore[misc]
     with kept_threads():

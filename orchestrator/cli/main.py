@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from orchestrator.cli import (
     completion,
+    data,
     doctor,
     ensemble,
     evaluate,
@@ -41,6 +42,7 @@ _LONGEST: Final = 400  # characters of an unexpected error's message
 
 VERBS: Final = MappingProxyType(
     {
+        "data": data,
         "plan": plan,
         "search": search,
         "resume": resume,
@@ -61,7 +63,7 @@ VERBS: Final = MappingProxyType(
 EXIT_CODES: Final = MappingProxyType(
     {
         0: "done",
-        1: "the machine or the program failed (disk, memory, a fault), or predict could not use a file",
+        1: "the machine or the program failed (disk, memory, a fault), or a file could not be used",
         2: "the request cannot be met as it is; the sentence says what to change",
         130: "interrupted by Ctrl-C, SIGTERM or SIGHUP; what has ended is kept",
     }

@@ -17,13 +17,21 @@ _NAMES: Final[Mapping[str, Callable[[], Sequence[str]]]] = MappingProxyType(
 )
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
+def add_options(parser: argparse.ArgumentParser, names: Sequence[str] | None = None) -> None:
     """Declare an option for every field of `SearchRequest`, in its groups.
 
     An option that is not given is missing in the parsed arguments, so that a file or a recipe may set it.
+
+    Args:
+        parser: Parser of the verb.
+        names: Names of the fields to declare, for a verb that takes some of them; None declares all.
     """
-    groups = {name: parser.add_argument_group(title.lower()) for name, title in GROUPS.items()}
-    for name, field in SearchRequest.model_fields.items():
+    fields = {
+        name: field for name, field in SearchRequest.model_fields.items() if names is None or name in names
+    }
+    used = {facts_of(name)["group"] for name in fields}
+    groups = {name: parser.add_argument_group(GROUPS[name].lower()) for name in GROUPS if name in used}
+    for name, field in fields.items():
         facts = facts_of(name)
         if field.is_required():
             groups[facts["group"]].add_argument(

@@ -1,18 +1,26 @@
 """`orchestrate predict`: needs the bundle and ONNX Runtime, nothing of the search."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from orchestrator.cli.common import add_format
-from orchestrator.reporting.console import messages, print_warning, show
+from orchestrator.reporting.console import messages, print_message, print_warning, show
+from trainables.common.errors import ConfigError
 from trainables.common.text import count_text
+
+if TYPE_CHECKING:
+    from results.export.exported_model import Bundle
+    from results.export.onnx_predictor import Prediction
 
 HELP = "predict images with an exported bundle"
 EPILOG = """\
 Files that cannot be used are named at the end, and the others are predicted
 all the same; the exit code is 1 then. The model card says whether the model
 compares images with a healthy patch of the same film (--baseline), and
-whether it needs the type of the finding (--type).
+whether it needs the type of the finding (--type). A model of prepared
+mammograms takes whole ones, and makes them ready as its training images.
 
 examples:
   orchestrate predict bundle/ image.png more/*.png
@@ -20,6 +28,7 @@ examples:
   orchestrate predict bundle/ a.png b.png \\
       --baseline healthy_a.png healthy_b.png
   orchestrate predict bundle/ a.png b.png --type mass calcification
+  orchestrate predict bundle/ exam/*.dcm --dicom-sr reports/
 """
 
 
@@ -27,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="folder that export wrote")
     parser.add_argument(
-        "images", type=Path, nargs="+", metavar="IMAGE", help="PNG, JPEG, TIFF, PGM or BMP files"
+        "images", type=Path, nargs="+", metavar="IMAGE", help="DICOM, PNG, JPEG, TIFF, PGM or BMP files"
     )
     parser.add_argument(
         "--baseline",
@@ -45,6 +54,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="TYPE",
         help="mass or calcification: one for all images, or as many in their order",
     )
+    parser.add_argument(
+        "--dicom-sr",
+        type=Path,
+        metavar="FOLDER",
+        help="write a DICOM structured report for each DICOM image, which names it by its UIDs alone",
+    )
+    parser.add_argument(
+        "--sr-patient-id",
+        action="store_true",
+        help="copy the patient's id from the image into its report",
+    )
     add_format(parser)
 
 
@@ -58,6 +78,10 @@ def run(arguments: argparse.Namespace) -> int:
         predictions_table,
     )
 
+    if arguments.sr_patient_id and arguments.dicom_sr is None:
+        raise ConfigError(
+            "--sr-patient-id says what goes into reports; give their folder with --dicom-sr, too"
+        )
     bundle = load_bundle(arguments.bundle)
     found = predict_files(bundle, arguments.images, baselines=arguments.baseline, types=arguments.types)
     console = messages()
@@ -76,4 +100,19 @@ def run(arguments: argparse.Namespace) -> int:
     if found.faults:
         said = count_text(len(found.faults), "file")
         print_warning(console, f"{said} of {len(arguments.images)} could not be predicted; see above")
-    return 1 if found.faults else 0
+    has_all_reports = _write_reports(arguments, bundle, found.predictions) if arguments.dicom_sr else True
+    return 0 if has_all_reports and not found.faults else 1
+
+
+def _write_reports(
+    arguments: argparse.Namespace, bundle: "Bundle", predictions: "Sequence[Prediction]"
+) -> bool:
+    """Write the reports and say how many; True if each prediction has one."""
+    from results.export.dicom_report import write_reports
+
+    console = messages()
+    reports = write_reports(bundle, predictions, arguments.dicom_sr, has_patient_id=arguments.sr_patient_id)
+    print_message(console, f"{count_text(len(reports.files), 'report')} in {arguments.dicom_sr}")
+    for problem in reports.problems:
+        print_warning(console, problem)
+    return not reports.problems

@@ -38,7 +38,9 @@ class TrialBudget:
         seconds: Longest time of a single trial, in seconds.
         slots: Number of trials at once.
         is_forced: The user insists on a backbone, whatever it costs.
-        exports: Folder of exported stages, which workers will read.
+        exports: Folder of exported stages.
+        waits_for_exports: Export stages where that will pay, so as to measure passes as they will run later;
+            a search does not wait for it, and takes an upper bound, unless an export is there already.
     """
 
     images: int
@@ -50,6 +52,7 @@ class TrialBudget:
     slots: int
     is_forced: bool
     exports: Path
+    waits_for_exports: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +223,7 @@ def _cost(name: str, inventory: Inventory, patch_set: PatchSet, device: Device, 
         channels=patch_set.channels,
         weights=inventory.usable[name],
         device=device,
-        images=budget.images * VIEWS * len(CONTRASTS),
+        images=budget.images * VIEWS * len(CONTRASTS) if budget.waits_for_exports else 0,
         cache=budget.exports,
     )
 

@@ -9,6 +9,8 @@ from typing import Any, Final
 
 from cluster.connect import Connection
 from cluster.resources import trial_slots
+from orchestrator.audit.examined_set import ExaminedSet
+from orchestrator.audit.stored_audits import audit_once
 from orchestrator.preflight.compatibility import check_config, with_labels
 from orchestrator.preflight.feasibility import (
     FeasibleModels,
@@ -27,6 +29,7 @@ from orchestrator.preflight.warm_start import WarmStartSources, find_sources
 from orchestrator.request import SearchRequest
 from orchestrator.study.method import asked_method
 from orchestrator.study.study import check_space
+from results.run.audit_record import AuditRecord
 from results.run.records import SourceTrial
 from results.run.split_labels import NAIVE_WARNING
 from search_spaces.context import SpaceContext
@@ -38,7 +41,7 @@ from trainables.common.types import IntArray
 from trainables.config.tasks import Task
 from trainables.config.trial_config import TrialConfig
 from trainables.data.patches import PatchSet, TaskRows, select_rows
-from trainables.data.sources import load_patch_set
+from trainables.data.prepared.on_the_way import load_data
 from trainables.data.split_checks import split_warnings
 from trainables.data.splits import TEST, Split, make_split, trained_and_predicted
 from trainables.data.training_data import training_data_of
@@ -76,6 +79,7 @@ class Preflight:
         start_from: Trial whose weights others start from; None without one.
         type_from: Trial that predicts the type of the finding; None without one.
         notes: Remarks from reading the data, in sentences.
+        audit: What the audit of the data found; None where it was left out.
     """
 
     request: SearchRequest
@@ -96,9 +100,12 @@ class Preflight:
     start_from: SourceTrial | None
     type_from: SourceTrial | None
     notes: tuple[str, ...]
+    audit: AuditRecord | None = None
 
 
-def run_preflight(request: SearchRequest, connect: Connector, notify: Notify) -> Preflight:
+def run_preflight(
+    request: SearchRequest, connect: Connector, notify: Notify, *, waits_for_exports: bool = False
+) -> Preflight:
     """Load, split, look for weights, measure costs, check the space. Writes to the store of data only.
 
     Args:
@@ -106,6 +113,7 @@ def run_preflight(request: SearchRequest, connect: Connector, notify: Notify) ->
         connect: Function that returns the machines for the trials, and may start or find a Ray for them;
             called once the data are known to be good.
         notify: Function called with messages for the user.
+        waits_for_exports: Spend seconds on exporting nets, to measure their passes as they run later.
 
     Raises:
         OrchestrateError: Whatever makes the search impossible, before any trial starts.
@@ -124,6 +132,7 @@ def run_preflight(request: SearchRequest, connect: Connector, notify: Notify) ->
     )
     limit_threads(request.fewest_cpus)  # costs are measured as trials will run
     budget = _trial_budget(request, data, first, trial_minutes, slots)
+    budget = dataclasses.replace(budget, waits_for_exports=waits_for_exports)
     feasible = find_feasible_models(inventory, data.patch_set, choose_device(gpus), budget)
     _notify_all(notify, *_left_out_messages(feasible.left_out))
     if not feasible.context.backbones:
@@ -171,6 +180,7 @@ def run_preflight(request: SearchRequest, connect: Connector, notify: Notify) ->
         start_from=data.sources.start_from,
         type_from=data.sources.type_from,
         notes=data.notes,
+        audit=data.audit,
     )
 
 
@@ -185,12 +195,13 @@ class _Data:
     folds: IntArray  # of each of the rows
     sources: WarmStartSources
     notes: tuple[str, ...]
+    audit: AuditRecord | None
 
 
 def _read_data(request: SearchRequest, task: Task, notify: Notify) -> _Data:
     """Read the data, find the runs that the search builds on, and split."""
     store = (request.store or request.runs / ".store").resolve()
-    patch_set, notes = load_patch_set(
+    patch_set, notes = load_data(
         str(request.data),
         task=task,
         label_codes=request.label_codes,
@@ -211,7 +222,11 @@ def _read_data(request: SearchRequest, task: Task, notify: Notify) -> _Data:
         described,
         *split_warnings(rows, split, task.classes),
     )
-    return _Data(store, patch_set, rows, split, folds, sources, tuple(notes))
+    audit = None
+    if request.audit:
+        audit = audit_once(ExaminedSet.of(patch_set, task, split), store)
+        _notify_all(notify, *audit.lines())
+    return _Data(store, patch_set, rows, split, folds, sources, tuple(notes), audit)
 
 
 def _trial_budget(

@@ -24,7 +24,7 @@ from search_spaces.registry import Space, file_in_working_folder, space_for
 from trainables.common.errors import ConfigError, DataError, UnknownNameError
 from trainables.common.files import set_aside
 from trainables.common.text import command_text, typed_path
-from trainables.data.sources import load_patch_set
+from trainables.data.prepared.on_the_way import load_data
 
 RETRIED: Final[tuple[Cause, ...]] = ("lost_worker", "environment")  # causes that are gone, as a rule
 
@@ -127,7 +127,7 @@ def _open_data(run: RunFolder, record: SearchRecord, notify: Notify) -> None:
         run.patch_set()
     except DataError:
         notify(f"the stored copy of the data is gone; reading {record.request.data} again")
-        patch_set, _ = load_patch_set(
+        patch_set, _ = load_data(
             str(record.request.data),
             task=record.task_definition,
             label_codes=None if record.label_codes == "own" else record.label_codes,  # type: ignore[arg-type]

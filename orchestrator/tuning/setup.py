@@ -141,6 +141,7 @@ def _search_record(preflight: Preflight, name: str, command: str) -> SearchRecor
         ),
         versions=package_versions(),
         started_at=datetime.now(UTC),
+        audit=None if preflight.audit is None else preflight.audit.without_names(),
     )
 
 

@@ -2,6 +2,8 @@
 
 import contextlib
 import hashlib
+import inspect
+import json
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -18,6 +20,8 @@ from results.export.manifest import (
     CARD_FILE,
     MANIFEST_FILE,
     MODEL_FILE,
+    PREPARATION_CODE,
+    PREPARATION_FILE,
     ExtraInput,
     Manifest,
     Member,
@@ -52,6 +56,7 @@ from trainables.common.errors import WeightsError
 from trainables.common.files import folder_in_progress, write_atomically
 from trainables.common.types import IntArray
 from trainables.config.trial_config import TrialConfig, flatten
+from trainables.data.mammogram import preparation
 from trainables.data.splits import read_split
 from trainables.data.training_data import training_data_of
 from trainables.models.registry import backbone_named
@@ -61,6 +66,11 @@ from trainables.models.weights import find_weights
 _INTENDED_USE: Final = (
     "Research on the classification of breast-image patches like those it was trained on. Not a medical "
     "device: not for diagnosis, screening, triage or any decision about a patient."
+)
+
+_MADE_READY: Final = (
+    f". The images are whole mammograms that were made ready by `prepare` of {PREPARATION_CODE} with the "
+    f"values of {PREPARATION_FILE}; do the same before"
 )
 
 
@@ -176,10 +186,19 @@ def export_bundle(
         manifest = draft.model_copy(update={"parity": parity, "sha256": _sha256(file), "cost": cost})
         write_atomically(folder / MANIFEST_FILE, manifest.model_dump_json(indent=1) + "\n")
         write_atomically(folder / CARD_FILE, model_card(manifest))
+        _write_preparation(folder, manifest)
         size = file.stat().st_size
     if not refit:
         add_costs(run, {opened.chosen.trials: cost})
     return BundleReport(out, manifest, size)
+
+
+def _write_preparation(folder: Path, manifest: Manifest) -> None:
+    """Put the steps that cannot lie in the graph beside it: their values, and the one file that does them."""
+    if manifest.preparation is None:
+        return
+    write_atomically(folder / PREPARATION_FILE, json.dumps(manifest.preparation, indent=1) + "\n")
+    write_atomically(folder / PREPARATION_CODE, inspect.getsource(preparation))
 
 
 def _check_time(cost: PredictionTime, opened: OpenedModel, max_ms: float | None) -> None:
@@ -257,6 +276,8 @@ def manifest_draft(run: RunFolder, opened: OpenedModel, kept: OutOfFold, opset: 
         is_refitted=chosen.is_refitted,
         is_ordinal=chosen.is_ordinal,
         best_for=chosen.rule.best_for,
+        audit=opened.search.audit,
+        preparation=None if opened.patch_set.preparation is None else dict(opened.patch_set.preparation),
     )
 
 
@@ -274,6 +295,7 @@ def _model_input(opened: OpenedModel) -> ModelInput:
             f"raw pixels from 0 to {patch_set.max_value:g} as they are in the file, "
             f"{'float32' if is_float else 'int32'} of shape (B, H, W{rgb}; any B, H and W. Scaling, "
             "contrast, resizing and normalisation lie inside the model: do none of them before it"
+            f"{_MADE_READY if patch_set.preparation is not None else ''}"
         ),
     )
 

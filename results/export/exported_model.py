@@ -12,9 +12,10 @@ from pydantic import ValidationError
 
 from results.errors import ExportError
 from results.export.input_checks import as_numbers, check_given, check_sizes
-from results.export.manifest import FORMAT, MANIFEST_FILE, MODEL_FILE, Manifest
+from results.export.manifest import FORMAT, MANIFEST_FILE, MODEL_FILE, PREPARATION_CODE, Manifest
 from results.export.model_file import check_model
 from trainables.common.onnx_runtime import onnxruntime
+from trainables.data.mammogram.preparation import Preparation, PreparationError
 
 _BATCH: Final = 8  # images in one run of the session, and
 _BATCH_PIXELS: Final = 1 << 24  # their pixels, unless a single image has more: both bound its memory
@@ -31,6 +32,23 @@ class Bundle:
 
     def __init__(self, manifest: Manifest, session: Any) -> None:
         self.manifest, self.session = manifest, session
+
+    @property
+    def preparation(self) -> Preparation | None:
+        """Steps that make a whole mammogram ready for the model; None where files go in as they are.
+
+        Raises:
+            ExportError: If the steps are those of another version.
+        """
+        if self.manifest.preparation is None:
+            return None
+        try:
+            return Preparation.from_dict(self.manifest.preparation)
+        except (PreparationError, TypeError, ValueError) as error:
+            raise ExportError(
+                f"the preparation of this bundle cannot be done: {error}; predict with the version that "
+                f"exported it, or make the images ready with the bundle's own {PREPARATION_CODE}"
+            ) from error
 
     def predict(
         self,
@@ -156,7 +174,9 @@ def load_bundle(path: Path) -> Bundle:
             f"{manifest.onnx_opset} and was made with {manifest.versions.get('onnxruntime')}"
         ) from error
     check_model(session, manifest, model)
-    return Bundle(manifest, session)
+    bundle = Bundle(manifest, session)
+    _ = bundle.preparation  # steps that cannot be done are said before the first file is read
+    return bundle
 
 
 def _manifest(path: Path) -> Manifest:

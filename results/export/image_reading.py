@@ -11,7 +11,9 @@ from results.errors import ExportError
 from results.export.manifest import ModelInput
 from trainables.common.errors import DataError
 from trainables.data.image_files import DecodedImage, decode_image, is_grey
-from trainables.data.pixel_range import FULL_RANGES, to_range
+from trainables.data.mammogram.preparation import Preparation, PreparationError, prepare
+from trainables.data.pixel_range import FULL_RANGES, bit_range, to_range
+from trainables.data.prepared.reading import read_example_pixels
 
 _LUMA: Final = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
 _EIGHT_BITS: Final = FULL_RANGES["uint8"]
@@ -41,24 +43,28 @@ class ReadImage:
     changes: tuple[str, ...]
 
 
-def read_image(path: Path, wanted: ModelInput) -> ReadImage:
+def read_image(path: Path, wanted: ModelInput, preparation: Preparation | None = None) -> ReadImage:
     """Read one file and convert it to the channels, type and range of a model; its size stays.
 
     Files of the kind that the model was searched on get the pixels that the search saw, since one reader
     serves both. OpenCV is needed for colour of 16 bits a channel only.
 
     Args:
-        path: PNG, JPEG, TIFF, PGM, PPM or BMP file, 8 or 16 bit; for a model of floats also TIFF of floats.
+        path: DICOM, PNG, JPEG, TIFF, PGM, PPM or BMP file, 8 or 16 bit; for a model of floats also TIFF
+            of floats.
         wanted: Channels, type and range of the model's input.
+        preparation: Steps by which whole mammograms are made ready for the model; None for none.
 
     Raises:
         ExportError: If the file is missing, a folder, not an image, truncated, or holds several pages; or if
             its values do not fit the model's range, so that what is white in it cannot be known.
     """
     try:
-        decoded = decode_image(path)
+        decoded = decode_image(path) if preparation is None else _made_ready(path, preparation)
     except DataError as error:
         raise ExportError(str(error)) from error
+    except PreparationError as error:
+        raise ExportError(f"{path} {error}") from error
     changes = ["alpha"] if decoded.is_transparent else []
     pixels = _in_channels(decoded.pixels, wanted, changes)
     white = _white(decoded, wanted, path, changes)
@@ -68,6 +74,21 @@ def read_image(path: Path, wanted: ModelInput) -> ReadImage:
     if wanted.dtype == "int32" and pixels.dtype.kind == "f":
         pixels = np.rint(pixels)
     return ReadImage(pixels.astype(wanted.dtype), tuple(changes))
+
+
+def _made_ready(path: Path, preparation: Preparation) -> DecodedImage:
+    """A whole mammogram made ready, by the reader and the steps that the prepared set came from."""
+    read = read_example_pixels(path, 0)
+    side, view = read.facts.get("laterality"), read.facts.get("view")
+    done = prepare(
+        read.pixels,
+        read.stated_max or bit_range(int(read.pixels.max())),
+        preparation=preparation,
+        spacing_mm=read.spacing_mm,
+        laterality="L" if side == "L" else "R" if side == "R" else None,
+        view=None if view is None else str(view),
+    )
+    return DecodedImage(done.pixels, None if read.stated_max is None else int(read.stated_max))
 
 
 def _in_channels(pixels: NDArray[Any], wanted: ModelInput, changes: list[str]) -> NDArray[Any]:

@@ -5,6 +5,7 @@ from typing import Any, Final, Literal
 
 from pydantic import Field, FiniteFloat, PositiveInt, model_validator
 
+from results.run.audit_record import AuditRecord
 from results.run.prediction_costs import PredictionTime
 from results.run.split_labels import GROUPED, SplitName
 from results.scores.calibration import Platt
@@ -15,6 +16,8 @@ FORMAT: Final = 1
 MODEL_FILE: Final = "model.onnx"
 MANIFEST_FILE: Final = "manifest.json"
 CARD_FILE: Final = "model_card.md"
+PREPARATION_FILE: Final = "preparation.json"
+PREPARATION_CODE: Final = "preparation.py"
 _LARGEST_RAW: Final = 65535  # of images of 16 bits
 
 
@@ -213,6 +216,9 @@ class Manifest(FrozenModel):
         intended_use: What the model is for and what not, in sentences.
         created_at: Time of the export, with time zone.
         best_for: Name of the metric that the threshold was chosen for.
+        preparation: Steps by which the mammograms of the training data were made ready before the model saw
+            them, as values for `preparation.py` of the bundle; None where pixels go in as they are in the
+            file.
         extra_inputs: Inputs besides `input`.
         test: Scores on the sealed test part, or `not opened`.
         sha256: SHA-256 of `model.onnx`, in hexadecimal.
@@ -221,6 +227,7 @@ class Manifest(FrozenModel):
         is_refitted: The members are models trained on the whole training part; calibration, threshold and
             out-of-fold scores are those of the fold models that they replace.
         is_ordinal: The classes are in an order of degree.
+        audit: What the audit of the data found; None in bundles of earlier versions.
     """
 
     format: int = FORMAT
@@ -252,6 +259,8 @@ class Manifest(FrozenModel):
     is_refitted: bool = False
     is_ordinal: bool = False
     best_for: str = "balanced_accuracy"
+    audit: AuditRecord | None = None
+    preparation: dict[str, Any] | None = None
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Manifest":

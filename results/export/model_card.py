@@ -3,13 +3,22 @@
 Headings follow Mitchell et al. (2019), "Model cards for model reporting".
 """
 
-from results.export.manifest import Manifest, Member, ParityCheck, TestScores
+from results.export.manifest import (
+    PREPARATION_CODE,
+    PREPARATION_FILE,
+    Manifest,
+    Member,
+    ParityCheck,
+    TestScores,
+)
+from results.run.audit_record import AuditRecord
 from results.run.split_labels import NAIVE, NAIVE_WARNING, scored
 from results.scores.calibration import NOISE_SHARE
 from results.scores.decision_rule import BALANCED
 from results.scores.interval import Interval
 from results.scores.metrics import metric_named
 from trainables.common.text import printable
+from trainables.data.mammogram.preparation import Preparation
 
 
 def model_card(manifest: Manifest) -> str:
@@ -66,6 +75,7 @@ def _details(manifest: Manifest) -> str:
         f"- Model: {manifest.method}, {len(manifest.members)} member(s)",
         f"- Input `{manifest.input.name}`: {manifest.input.how_to_feed}.",
         *(f"- Input `{extra.name}`: {extra.how_to_feed}." for extra in manifest.extra_inputs),
+        *_preparation_lines(manifest),
         *_origins(manifest),
         *_licence_lines(manifest),
         f"- Output `{manifest.output.partition(':')[0]}`: {manifest.output.partition(': ')[2]}",
@@ -75,6 +85,17 @@ def _details(manifest: Manifest) -> str:
     ]
     head = "| trial | backbone | weights | cut | trained stages | folds | views | weight |\n|" + " --- |" * 8
     return "\n".join(lines) + "\n\n" + "\n".join([head, *map(_member_row, manifest.members)])
+
+
+def _preparation_lines(manifest: Manifest) -> list[str]:
+    if manifest.preparation is None:
+        return []
+    steps = Preparation.from_dict(manifest.preparation)
+    return [
+        f"- Made ready before the model: {steps.sentence}. `orchestrate predict` does so by itself; other "
+        f"programs import `{PREPARATION_CODE}`, with the values of `{PREPARATION_FILE}` (SHA-256 "
+        f"`{steps.digest}`)."
+    ]
 
 
 def _about_classes(manifest: Manifest) -> str:
@@ -130,8 +151,8 @@ def _member_row(member: Member) -> str:
 def _intended_use(manifest: Manifest) -> str:
     return (
         f"{manifest.intended_use}\n\n"
-        "Out of scope: whole mammograms, other views, modalities or machines than those of the training "
-        "data, and patches cut in another way."
+        f"Out of scope: {'' if manifest.preparation else 'whole mammograms, '}other views, modalities or "
+        "machines than those of the training data, and patches cut in another way."
     )
 
 
@@ -190,9 +211,17 @@ def _training_data(manifest: Manifest) -> str:
     if data.folds > 1 and data.held_out is not None and data.held_out < data.images:
         extra = data.images - data.held_out
         saw += f" {extra} of the images are extra ones that every fold trained on and none scored."
+    audit = "" if manifest.audit is None else f"\n\n{audit_lines(manifest.audit)}"
     return (
         f"{data.images} images of {data.groups} {unit} from {_as_code(data.source)}: {counts}.{kind} "
-        f"{saw}\n\nFingerprint: `{data.fingerprint}`"
+        f"{saw}\n\nFingerprint: `{data.fingerprint}`{audit}"
+    )
+
+
+def audit_lines(audit: AuditRecord) -> str:
+    """Return what the audit of the data found, as a list in Markdown."""
+    return "\n".join(
+        ["What was looked for in the data before the search:", "", *(f"- {line}" for line in audit.lines())]
     )
 
 

@@ -1,7 +1,8 @@
 """`model.onnx` as a file: what it says about itself, and whether a manifest says the same.
 
-Classes, threshold, range of pixels and calibration are written into the file, so that its SHA-256 covers
-them: a manifest that was edited, or taken from another bundle, is refused and does not call malignant benign.
+Classes, threshold, range of pixels, preparation and calibration are written into the file, so that its
+SHA-256 covers them: a manifest that was edited, or taken from another bundle, is refused and does not call
+malignant benign.
 """
 
 import json
@@ -22,6 +23,7 @@ def facts_of(manifest: Manifest) -> dict[str, str]:
     facts = {name: content[name] for name in ("task", "classes", "positive", "threshold", "calibration")}
     facts |= {name: content["input"][name] for name in ("dtype", "channels", "max_value", "trained_shape")}
     facts |= {"input": manifest.input.name, "extra_inputs": [extra.name for extra in manifest.extra_inputs]}
+    facts |= {"preparation": manifest.preparation}
     return {f"{_PREFIX}{name}": json.dumps(value) for name, value in facts.items()}
 
 

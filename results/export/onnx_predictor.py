@@ -107,8 +107,8 @@ def predict_files(
 
     Args:
         bundle: An opened bundle.
-        paths: PNG, JPEG, TIFF, PGM or BMP files, 8 or 16 bit, grey or colour, of any size that is not far
-            from that of the training images.
+        paths: DICOM, PNG, JPEG, TIFF, PGM or BMP files, 8 or 16 bit, grey or colour, of any size that is not
+            far from that of the training images; whole mammograms for a model of prepared ones.
         baselines: Files of the healthy baselines, in the same order, if the model takes them.
         types: `mass` or `calcification`, one for all or one each, if the model takes the type.
 
@@ -162,13 +162,14 @@ def _batches(
 
 
 def _load(bundle: Bundle, given: _Given) -> _Loaded:
-    wanted, pixels, changes = bundle.manifest.input, [], []
+    wanted, steps, pixels, changes = bundle.manifest.input, bundle.preparation, [], []
     for path in given.files:
         _check_file(path)
         with warnings.catch_warnings():  # what Pillow takes for an attack is refused by its size below
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            _check_size(path, _size_in_header(path), wanted.trained_shape)
-            read = read_image(path, wanted)
+            if steps is None:  # a whole film is far larger than what it is made into
+                _check_size(path, _size_in_header(path), wanted.trained_shape)
+            read = read_image(path, wanted, steps)
         _check_size(path, read.pixels.shape, wanted.trained_shape)
         bundle.check(read.pixels, str(path))
         pixels.append(read.pixels)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, FiniteFloat, field_validator, model_validator
 
+from results.run.audit_record import AuditRecord
 from results.run.earlier_versions import (
     lifted,
     renamed_cause,
@@ -112,6 +113,8 @@ class SearchRecord(FrozenModel):
         versions: Package -> version.
         started_at: Time of the start, with time zone.
         terminated: Why the terminator ended the search; None if it did not.
+        audit: What the audit of the data found, without names of images and patients; None in runs of
+            earlier versions, and where it was left out.
     """
 
     request: SearchRequest
@@ -146,6 +149,7 @@ class SearchRecord(FrozenModel):
     versions: dict[str, str]
     started_at: datetime.datetime
     terminated: Termination | None = None
+    audit: AuditRecord | None = None
 
     @model_validator(mode="before")
     @classmethod

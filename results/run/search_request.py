@@ -140,6 +140,13 @@ class SearchRequest(BaseModel):
         le=0.5,
         shown_default="0.2, or the recipe's",
     )
+    audit: bool = _option(
+        True,
+        "audit the data, once per set: copies, patients in two parts, shortcuts",
+        group="data",
+        flag="--no-audit",
+        flag_description="do not look for copies, patients in two parts and shortcuts in the data",
+    )
     seed: int = _option(0, "seed of split, sampler and training", group="data", ge=0)
 
     trials: int = _option(

@@ -137,14 +137,17 @@ LOSSY: dict[str, Writer] = {
     "turned_colour.jpg": turned(COLOUR, 8),
 }
 REFUSED: dict[str, tuple[Writer, str]] = {
-    "webp_called.png": (of_format(FLAT, "WEBP"), "is not an image that can be read; PNG, JPEG"),
-    "gif_called.png": (of_format(FLAT, "GIF"), "is not an image that can be read; PNG, JPEG"),
+    "webp_called.png": (of_format(FLAT, "WEBP"), "is not an image that can be read; DICOM, PNG, JPEG"),
+    "gif_called.png": (of_format(FLAT, "GIF"), "is not an image that can be read; DICOM, PNG, JPEG"),
     "five_pages.tif": (pages(5), "holds 5 pages; one image a file is needed"),
     "animated.png": (animated, "holds 2 pages; one image a file is needed"),
     "empty.png": (content(b""), "is not an image that can be read"),
     "text.png": (content(b"no picture"), "is not an image that can be read"),
     "pointer.png": (content(b"version https://git-lfs.github.com/spec/v1\n"), "is a pointer of Git LFS"),
-    "dicom.png": (content(b"\0" * 128 + b"DICM" + b"\0" * 20), "is a DICOM file, which cannot be read yet"),
+    "dicom.png": (
+        content(b"\0" * 128 + b"DICM" + b"\0" * 20),
+        "is truncated|cannot be read whole|holds no image",
+    ),
     "negative.tif": (
         saved(np.full((12, 10), -5, np.int32)),
         "holds values from -5 to -5; 16 bit images hold 0",

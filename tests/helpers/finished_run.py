@@ -78,19 +78,29 @@ def pixels(dtype="uint16", *, images=40, side=64, colours=False, seed=0):
     return (np.clip(grey, 0, 1) * whole).astype(dtype)
 
 
-def make_run(
-    folder: Path, configs=CONFIGS, *, dtype="uint16", colours=False, epochs=1, holdout=None, is_naive=False
-) -> RunFolder:
-    """Train trials and write them as a worker does."""
-    torch.manual_seed(0)
+def noise_patches(dtype, *, colours):
+    """Patches of noise with a label in turn, from patients with two images each."""
     images = pixels(dtype, colours=colours)
     labels = np.arange(len(images)) % 2
     patients = np.array([f"P{row // 2 % 10}-{row % 2}" for row in range(len(images))])
+    return RawPatches(images, labels, "task", patients=patients, source="noise", is_synthetic=True)
+
+
+def make_run(  # noqa: PLR0913 - each test says the one thing in which its run differs
+    folder: Path,
+    configs=CONFIGS,
+    *,
+    dtype="uint16",
+    colours=False,
+    epochs=1,
+    holdout=None,
+    is_naive=False,
+    raw=None,
+) -> RunFolder:
+    """Train trials and write them as a worker does, on noise or on given patches."""
+    torch.manual_seed(0)
     store = folder / "store"
-    patch_set = store_patch_set(
-        RawPatches(images, labels, "task", patients=patients, source="noise", is_synthetic=True),
-        store / "data",
-    )
+    patch_set = store_patch_set(raw or noise_patches(dtype, colours=colours), store / "data")
     rows = select_rows(patch_set, task_named(TASK))
     split = make_split(
         rows,

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from trainables.common.errors import DataError
 from trainables.common.text import count_text
+from trainables.common.types import IntArray
 from trainables.data.image_files import UnreadableImageError, decode_image, is_grey
 from trainables.data.patches import PixelArray
 from trainables.data.pixel_range import bit_range, to_range
@@ -30,10 +31,12 @@ class ImageArray:
     Attributes:
         images: uint8 or uint16, shape (N, H, W) or (N, H, W, 3), memory-mapped.
         stated_max: Largest value of the range, where files state it or are turned over within it; else None.
+        shapes: Height and width of each image in its file, shape (N, 2).
     """
 
     images: PixelArray
     stated_max: float | None
+    shapes: IntArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +94,8 @@ def read_image_files(
     finally:
         scratch.unlink(missing_ok=True)
     is_stated = any(one.stated_max is not None or one.is_inverted for one in decoded)
-    return ImageArray(images, white if is_stated else None)
+    shapes = np.array([one.shape[:2] for one in decoded], dtype=np.int64)
+    return ImageArray(images, white if is_stated else None, shapes)
 
 
 def _append(file: Path, out: IO[bytes]) -> _Decoded:

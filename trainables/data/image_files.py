@@ -1,7 +1,8 @@
 """The one reader of image files: searches and predictions see the same pixels, or the same refusal.
 
-PNG, JPEG, TIFF, PGM, PPM and BMP are read with Pillow. OpenCV is imported only for colour of 16 bits a
-channel, which Pillow cuts to 8, so that prediction on grey images needs no OpenCV.
+DICOM, known by its content whatever its name, is read by `trainables/data/dicom/`; PNG, JPEG, TIFF, PGM, PPM
+and BMP are read with Pillow. OpenCV is imported only for colour of 16 bits a channel, which Pillow cuts to 8,
+so that prediction on grey images needs no OpenCV.
 """
 
 import io
@@ -16,8 +17,10 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from trainables.common.errors import DataError
+from trainables.data.dicom.reading import is_dicom_content, read_dicom
+from trainables.data.image_errors import ImageFileError, UnreadableImageError
 
-SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".pgm", ".bmp"})
+SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".pgm", ".bmp", ".dcm", ".dicom"})
 FORMATS: Final = ("PNG", "JPEG", "TIFF", "PPM", "BMP")
 LARGEST_PIXELS: Final = Image.MAX_IMAGE_PIXELS or 0  # doubled, the limit above which Pillow refuses
 _AS_THEY_ARE: Final = ("L", "LA", "RGB", "RGBA", "I", "I;16", "I;16B", "I;16L", "F")
@@ -26,23 +29,6 @@ _PHOTOMETRIC: Final = 262  # tag of a TIFF file; 0 is "white is zero"
 _BITS_PER_SAMPLE: Final = 258
 _ORIENTATION: Final = ExifTags.Base.Orientation
 _TYPE_RANGES: Final = (255, 65535)  # largest values of 8 and 16 bits, which a header need not state
-
-
-class ImageFileError(DataError):
-    """An image file that is not read; the message names the file, what was found and what to do."""
-
-
-class UnreadableImageError(ImageFileError):
-    """A file that is damaged or not an image.
-
-    Args:
-        path: Path of the file.
-        problem: What is wrong with it, as the rest of a sentence that begins with its path.
-    """
-
-    def __init__(self, path: Path, problem: str) -> None:
-        super().__init__(f"{path} {problem}")
-        self.problem = problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +59,8 @@ def decode_image(path: Path) -> DecodedImage:
     """Read one file: its size, number type and values stay; alpha is dropped, EXIF orientation is applied.
 
     Args:
-        path: PNG, JPEG, TIFF, PGM, PPM or BMP file, of 1 to 16 bits, grey or colour; also TIFF of floats.
+        path: PNG, JPEG, TIFF, PGM, PPM or BMP file, of 1 to 16 bits, grey or colour; also TIFF of floats; or
+            a DICOM file of one frame, for presentation.
 
     Raises:
         UnreadableImageError: If the file is damaged or not an image.
@@ -83,6 +70,8 @@ def decode_image(path: Path) -> DecodedImage:
     content = b""
     try:
         content = path.read_bytes()
+        if is_dicom_content(content):
+            return _from_dicom(path)
         with warnings.catch_warnings():
             # Large images are allowed; only those that Pillow takes for an attack are refused below.
             warnings.simplefilter("ignore")
@@ -107,6 +96,17 @@ def decode_image(path: Path) -> DecodedImage:
     return decoded
 
 
+def _from_dicom(path: Path) -> DecodedImage:
+    """The frame of a DICOM file; one of several frames is not chosen here."""
+    image = read_dicom(path)
+    if image.frames > 1:
+        raise ImageFileError(
+            f"{path} holds {image.frames} frames; one image a file is needed: save the frame that is meant"
+        )
+    stated = None if image.max_value in _TYPE_RANGES else image.max_value
+    return DecodedImage(image.pixels, stated)
+
+
 def is_grey(image: NDArray[Any]) -> bool:
     """True if the three channels are equal everywhere; shape (..., 3)."""
     return bool((image[..., 0] == image[..., 1]).all() and (image[..., 0] == image[..., 2]).all())
@@ -126,11 +126,12 @@ def _check_is_file(path: Path) -> None:
 
 
 def _not_an_image(content: bytes) -> str:
-    if content[128:132] == b"DICM":
-        return "is a DICOM file, which cannot be read yet; save its pixels as a 16 bit PNG"
+    if content.startswith(b"PK\x03\x04"):
+        is_encrypted = bool(content[6:7] and content[6] & 1)
+        return f"is {'an encrypted' if is_encrypted else 'a'} zip archive; unpack it first"
     if content.startswith((b"version https://git-lfs", b"/annex/objects")):
         return "is a pointer of Git LFS or git-annex, not the image itself; fetch its content first"
-    return "is not an image that can be read; PNG, JPEG, TIFF, PGM and BMP can"
+    return "is not an image that can be read; DICOM, PNG, JPEG, TIFF, PGM and BMP can"
 
 
 def _verify(content: bytes) -> None:

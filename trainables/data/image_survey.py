@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from trainables.common.errors import DataError
 from trainables.common.text import count_text
 from trainables.common.types import IntArray
+from trainables.data.columns import take_rows
 from trainables.data.patches import NO_PARTNER, BoolArray, PixelArray, RawPatches
 from trainables.data.pixel_range import FULL_RANGES, bit_range
 
@@ -258,6 +259,7 @@ def _without(
         is_test=None if raw.is_test is None else raw.is_test[kept],
         is_extra=None if raw.is_extra is None else raw.is_extra[kept],
         file=file,
+        columns=take_rows(raw.columns, kept),
     )
     return changed, lambda row: name_of(int(kept[row]))
 

@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -21,6 +21,14 @@ from trainables.common.errors import DataError
 from trainables.common.files import folder_in_progress, replace_folder, write_atomically
 from trainables.common.types import IntArray
 from trainables.config.tasks import LEFT_OUT, StoredCodes, Task
+from trainables.data.columns import (
+    COLUMNS_FILE,
+    Columns,
+    checked_columns,
+    columns_digest,
+    read_columns,
+    write_columns,
+)
 from trainables.data.pixel_range import FULL_RANGES
 
 PixelArray: TypeAlias = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.float32]
@@ -51,6 +59,10 @@ class RawPatches:
         duplicate_of: Row of the first image with the same pixels or `NO_PARTNER`, int64, shape (N,); None
             where no picture is there twice.
         file: The `.npy` file that `images` are mapped from, if the store may take it over; else None.
+        columns: What else is known about each image, such as `view` and `age_years`: column -> text,
+            "" where unknown, or numbers, NaN where unknown, shape (N,). None where nothing is known.
+        shared_file: The `.npy` file that `images` are mapped from, if the store may link to it; else None.
+        preparation: Steps by which whole mammograms were made ready, as plain values; None for none.
     """
 
     images: PixelArray
@@ -65,6 +77,9 @@ class RawPatches:
     max_value: float | None = None
     duplicate_of: IntArray | None = None
     file: Path | None = None
+    columns: Columns | None = None
+    shared_file: Path | None = None
+    preparation: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +102,14 @@ class PatchSet:
             4095 or 65535; 1 for floats and for a table, whose values are not scaled.
         duplicate_of: Row of the first image with the same pixels or `NO_PARTNER`, int64, shape (N,); None
             where no picture is there twice.
+        names: Name of each image for messages, such as its path below the folder; not stored, so empty for a
+            set that was opened from the store, and where images have no names.
+        file_shapes: Height and width of each image in its file, before it was resized, shape (N, 2); likewise
+            not stored, and None where images are no files.
+        columns: What else is known about each image: column -> text, "" where unknown, or float64, NaN where
+            unknown, shape (N,). None where nothing is known.
+        preparation: Steps by which whole mammograms were made ready, as plain values, which a prediction
+            needs, too; None for none. They are no part of the fingerprint, as the pixels are.
     """
 
     images: PixelArray
@@ -101,6 +124,10 @@ class PatchSet:
     max_value: float
     duplicate_of: IntArray | None = None
     is_extra: BoolArray | None = None
+    names: tuple[str, ...] = ()
+    file_shapes: IntArray | None = None
+    columns: Columns | None = None
+    preparation: Mapping[str, Any] | None = None
 
     @property
     def is_table(self) -> bool:
@@ -178,7 +205,7 @@ def store_patch_set(raw: RawPatches, folder: Path) -> PatchSet:
         DataError: If the arrays do not fit together.
         OSError: If the folder cannot be written.
     """
-    _check_lengths(raw)
+    raw = _checked(raw)
     fingerprint = fingerprint_of(raw)
     try:
         stored = open_patch_set(folder, fingerprint)
@@ -205,6 +232,7 @@ def open_patch_set(folder: Path, fingerprint: str) -> PatchSet:
         arrays = {name: np.load(place / f"{name}.npy", allow_pickle=False) for name in meta["arrays"]}
         images = np.load(place / "images.npy", mmap_mode="r", allow_pickle=False)
         _check_stored(images, arrays, meta)
+        columns = _stored_columns(place, meta)
     except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
         raise DataError(
             f"stored patch set {place} is damaged ({error}); delete that folder and load the data again"
@@ -222,6 +250,8 @@ def open_patch_set(folder: Path, fingerprint: str) -> PatchSet:
         max_value=meta.get("max_value") or FULL_RANGES[images.dtype.name],
         duplicate_of=arrays.get("duplicate_of"),
         is_extra=arrays.get("is_extra"),
+        columns=columns,
+        preparation=meta.get("preparation"),
     )
 
 
@@ -243,6 +273,7 @@ def fingerprint_of(raw: RawPatches) -> str:
         "max_value": _own_range(raw),
         "duplicate_of": raw.duplicate_of is not None or None,
         "is_extra": None if raw.is_extra is None else raw.is_extra.tolist(),
+        "columns": _columns_digest(raw),
     }
     head += [[name, value] for name, value in known.items() if value is not None]
     rest = [raw.labels, raw.patients, raw.partners, raw.is_test]
@@ -251,6 +282,10 @@ def fingerprint_of(raw: RawPatches) -> str:
     for block in _blocks(raw.images):
         digest.update(np.ascontiguousarray(block, dtype=block.dtype.newbyteorder("<")).data)
     return digest.hexdigest()
+
+
+def _columns_digest(raw: RawPatches) -> str | None:
+    return columns_digest(checked_columns(raw.columns, len(raw.images))) if raw.columns else None
 
 
 def _blocks(images: PixelArray) -> Iterator[NDArray[Any]]:
@@ -303,7 +338,8 @@ def _own_groups(patch_set: PatchSet) -> TextArray:
     return np.array([f"row-{row}" for row in smallest])
 
 
-def _check_lengths(raw: RawPatches) -> None:
+def _checked(raw: RawPatches) -> RawPatches:
+    """Check that arrays fit together; columns become text and float64, or None where there is none."""
     for name in ("labels", *_OPTIONAL):
         array = getattr(raw, name)
         if array is not None and array.shape != (len(raw.images),):
@@ -317,6 +353,8 @@ def _check_lengths(raw: RawPatches) -> None:
             f"images must be (N, H, W) or (N, H, W, 3) of {', '.join(FULL_RANGES)}, "
             f"found {raw.images.shape} of {raw.images.dtype}"
         )
+    columns = checked_columns(raw.columns, len(raw.images)) if raw.columns else None
+    return replace(raw, columns=columns)
 
 
 def _check_table(table: PixelArray) -> None:
@@ -341,6 +379,15 @@ def _check_stored(images: PixelArray, arrays: dict[str, NDArray[Any]], meta: dic
             raise ValueError(f"{name}.npy holds {described}, not {expected}")
     for array in arrays.values():
         array.flags.writeable = False
+
+
+def _stored_columns(place: Path, meta: dict[str, Any]) -> Columns | None:
+    if "columns" not in meta:
+        return None
+    columns = read_columns(place / COLUMNS_FILE)
+    if columns_digest(columns) != meta["columns"]:
+        raise ValueError(f"{COLUMNS_FILE} has been changed")
+    return columns
 
 
 def _description(array: NDArray[Any]) -> list[Any]:
@@ -373,6 +420,11 @@ def _write_files(raw: RawPatches, folder: Path) -> None:
         "images": _description(raw.images),
         "arrays": {name: _description(array) for name, array in arrays.items()},
     }
+    if raw.columns:
+        write_columns(raw.columns, folder / COLUMNS_FILE)
+        meta["columns"] = columns_digest(raw.columns)
+    if raw.preparation is not None:
+        meta["preparation"] = dict(raw.preparation)
     write_atomically(folder / "meta.json", json.dumps(meta, indent=1) + "\n")
 
 

@@ -13,6 +13,7 @@ from trainables.config.tasks import StoredCodes
 
 Laterality: TypeAlias = Literal["L", "R"]
 Presentation: TypeAlias = Literal["presentation", "processing"]
+Cut: TypeAlias = Literal["whole", "box", "roi_1", "roi_2", "data_set_6", "tiles"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,10 @@ class Example:
         box: Region to cut out; None takes the whole image.
         mask: File with the outline of the region, where the box is to be taken from it.
         is_test: True for what the collection's authors set apart as the test part.
+        cut: How pieces are cut out of the image. `whole`: not at all, its mask is kept beside it; `box`: the
+            region itself; `roi_1`, `roi_2`, `data_set_6`: the methods of source system 003 around the region,
+            several pieces each; `tiles`: tiles of tissue over the whole image, by the thresholds of the
+            scanner in `columns["machine"]`. None takes the region where there is one, else the whole image.
         partner: Name of the baseline example of this one: the healthy patch of the same film.
         columns: What else is known, such as `age_years`, `density`, `birads`, `vendor`, `machine`, `site`,
             `finding`, `pathology`, `subtlety`; column -> text or number. Nothing here names a person.
@@ -65,6 +70,7 @@ class Example:
     box: Box | None = None
     mask: Path | None = None
     is_test: bool | None = None
+    cut: Cut | None = None
     partner: str | None = None
     columns: Mapping[str, str | float | int | bool] = field(default_factory=dict)
 
@@ -130,6 +136,9 @@ class Collection:
         is_mammogram: True for films and mammograms, which are made ready as such (breast found, turned,
             resampled); False for histology, ultrasound and tables.
         licence: Terms under which the images may be used, in one sentence; it goes into the set and the card.
+        size: Height and width of the prepared images, in pixels, unless the user says another; None keeps the
+            most frequent size.
+        is_read_directly: True where a search reads such a folder as it is, without preparing it on the way.
     """
 
     name: str
@@ -139,3 +148,5 @@ class Collection:
     reads: Callable[[Path], bool]
     is_mammogram: bool
     licence: str
+    size: tuple[int, int] | None = None
+    is_read_directly: bool = False

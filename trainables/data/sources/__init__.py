@@ -2,12 +2,16 @@
 
 import dataclasses
 import difflib
+import os
+import shutil
 import sys
 import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
+
+import numpy as np
 
 from trainables.common.discovery import constants_of
 from trainables.common.errors import ConfigError, DataError, UnknownNameError
@@ -99,6 +103,14 @@ def _stored(
 ) -> PatchSet:
     """Read the image files if need be, find range and copies of pictures unless known, and store the set."""
     if isinstance(found, RawPatches):
+        if found.shared_file is not None:
+            with folder_in_progress(folder / "reading") as scratch:
+                raw = _linked(found, found.shared_file, scratch)
+                if not is_known:
+                    raw = surveyed(
+                        raw, lambda row: f"row {row}", notes, given=max_value, stated=found.max_value
+                    )
+                return store_patch_set(raw, folder)
         raw = found
         if not is_known and found.images.ndim > 2:
             raw = surveyed(found, lambda row: f"row {row}", notes, given=max_value)
@@ -117,7 +129,22 @@ def _stored(
         )
         if not is_known:
             raw = surveyed(raw, found.names.__getitem__, notes, given=max_value, stated=read.stated_max)
-        return store_patch_set(raw, folder)
+        stored = store_patch_set(raw, folder)
+        if len(stored.labels) < len(
+            found.names
+        ):  # images that were left out since have taken their places along
+            return stored
+        return dataclasses.replace(stored, names=found.names, file_shapes=read.shapes)
+
+
+def _linked(found: RawPatches, file: Path, scratch: Path) -> RawPatches:
+    """Give the store a second name of a file, which it may take over; a copy on another disk."""
+    link = scratch / ARRAY_FILE
+    try:
+        os.link(file, link)
+    except OSError:
+        shutil.copyfile(file, link)
+    return dataclasses.replace(found, images=np.load(link, mmap_mode="r"), file=link, shared_file=None)
 
 
 def source_of(data: str) -> str:

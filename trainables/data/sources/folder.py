@@ -32,7 +32,7 @@ from trainables.data.sources.folder_layout import (
     images_below,
     images_in,
 )
-from trainables.data.sources.left_out import DICOM_SUFFIXES, FORMATS_IN_WORDS, note_left_out
+from trainables.data.sources.left_out import FORMATS_IN_WORDS, note_left_out
 from trainables.data.sources.patient_table import PatientTable, find_table
 from trainables.data.sources.split_words import TEST_WORDS, VALIDATION_WORDS, extra_part, marked_test_part
 from trainables.data.sources.upper_folders import UpperImage, check_patients
@@ -145,7 +145,6 @@ def _entries(
     for place in places:
         deeper = [] if by_table is None else [f for f in images_below(place.path) if by_table.has_row(f)]
         files = images_in(place.path) + deeper
-        _check_dicom(place.path)
         _check_links(files, place.path)
         if not files and place.upper is None:
             raise DataError(_about_empty(place.path))
@@ -161,15 +160,6 @@ def _entries(
     if not entries:
         raise DataError(f"the class folders below {base} must hold images; they hold none")
     return entries
-
-
-def _check_dicom(folder: Path) -> None:
-    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in DICOM_SUFFIXES)
-    if found:
-        raise DataError(
-            f"{found[0]} is a DICOM file ({len(found)} in that folder), which cannot be read yet; save the "
-            "pixels as 16 bit PNG files"
-        )
 
 
 def _check_links(files: Sequence[Path], folder: Path) -> None:

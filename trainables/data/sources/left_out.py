@@ -7,9 +7,8 @@ from typing import Final
 from trainables.data.image_files import SUFFIXES
 from trainables.data.sources.folder_layout import images_below, images_in, is_hidden
 
-FORMATS_IN_WORDS: Final = "PNG, JPEG, TIFF, PGM or BMP"
-DICOM_SUFFIXES: Final = frozenset({".dcm", ".dicom"})
-_OTHER_IMAGES: Final = DICOM_SUFFIXES | {
+FORMATS_IN_WORDS: Final = "DICOM, PNG, JPEG, TIFF, PGM or BMP"
+_OTHER_IMAGES: Final = {
     *(".webp", ".gif", ".jp2", ".j2k", ".jpx", ".jfif", ".heic", ".avif", ".ppm", ".pnm", ".pbm", ".ljpeg"),
     *(".npy", ".mha", ".mhd", ".nii", ".nrrd", ".svs", ".ndpi", ".raw", ".img"),
 }

@@ -36,6 +36,8 @@ SEARCHES = {"search", "resume"}
 PRINTING = {
     "plan": "plan benign_malignant --data phantom:patients=24 --trials 2 --offline --runs {runs} "
     "--set model.backbone=efficientnet_lite0",
+    "data audit": "data audit phantom:patients=24 --task benign_malignant --runs {runs}",
+    "data describe": "data describe phantom:patients=24 --task benign_malignant --runs {runs}",
     "leaderboard": "leaderboard {run}",
     "ensemble": "ensemble {run} --methods average",
     "thresholds": "thresholds {run} --trial 0",

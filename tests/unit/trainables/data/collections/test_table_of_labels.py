@@ -1,0 +1,153 @@
+"""A tree with a table of labels: columns by many names, and every row that cannot be used is named."""
+
+import zipfile
+from pathlib import Path
+
+import pytest
+from dicom_tree import PLANTED, write_dicom, write_tree
+from source_files import noise, write
+
+from trainables.common.errors import DataError
+from trainables.data.collections.collection import Box, Choices, Listing
+from trainables.data.collections.dicom import DICOM
+from trainables.data.collections.tree import files_below
+
+
+def listed(folder: Path, table: str, **choices: object) -> Listing:
+    """A folder of four images, one of them in a folder of its own, with a table."""
+    for name in ("a.png", "b.png", "c d ü.png", "inner/e.png"):
+        write(folder / name, noise(len(name)))
+    (folder / "labels.csv").write_text(table, encoding="utf-8")
+    return DICOM.list(folder, Choices(**choices))  # type: ignore[arg-type]  # any field
+
+
+def test_headers_of_many_names_and_delimiters_are_read(tmp_path: Path) -> None:
+    found = listed(
+        tmp_path,
+        "File Name;Pathology;Patient ID;Side;View Position;split;xmin;ymin;box width;box height;density\n"
+        "a.png;Benign;p1;left;cc;train;1;2;3;4;2\n"
+        "inner/e.png;MALIGNANT;p2;R;MLO;test;;;;;b\n",
+    )
+    one, other = found.examples
+    assert (one.label, one.patient, one.laterality, one.view, one.is_test) == (0, "p1", "L", "CC", False)
+    assert one.box == Box(1, 2, 3, 4)
+    assert one.columns == {"density": 2.0}
+    assert (other.label, other.is_test, other.box, other.columns) == (1, True, None, {"density": "b"})
+    assert found.classes == ("benign", "malignant")
+    assert any("2 image files without a row" in note for note in found.notes)
+
+
+def test_findings_as_labels_are_codes_of_findings(tmp_path: Path) -> None:
+    found = listed(tmp_path, "file,label\na.png,mass benign\nb.png,calcification_malignant\n")
+    assert found.label_codes == "pisa"
+    assert [example.label for example in found.examples] == [1, 4]
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ("a.png,BENIGNN,,", "has a label that is not known ('BENIGNN')"),
+        ("gone.png,benign,,", "names gone.png, which is not there"),
+        (",benign,,", "names no file"),
+        ("a.png,benign,x,", "has a frame or a box that is no whole number"),
+        ("a.png,benign,,holdout", "has a split that is not known ('holdout')"),
+    ],
+)
+def test_a_row_that_cannot_be_used_is_a_problem_with_its_line(tmp_path: Path, row: str, reason: str) -> None:
+    found = listed(tmp_path, f"file,label,frame,split\nb.png,benign,,\n{row}\n")
+    assert [example.name for example in found.examples] == ["b.png"]
+    (problem,) = found.problems
+    assert (problem.what, problem.reason) == ("labels.csv, line 3", reason)
+
+
+def test_a_row_that_repeats_an_image_is_left_out(tmp_path: Path) -> None:
+    found = listed(tmp_path, "file,label\na.png,0\na.png,1\n")
+    assert [example.label for example in found.examples] == [0]
+    assert "two rows" in found.problems[0].reason
+
+
+def test_a_bare_name_of_two_files_is_asked_about(tmp_path: Path) -> None:
+    write(tmp_path / "inner" / "twice.png", noise(1))
+    write(tmp_path / "other" / "twice.png", noise(2))
+    found = listed(tmp_path, "file,label\na.png,0\ntwice.png,1\n")
+    assert "2 files are called that" in found.problems[0].reason
+
+
+def test_columns_that_may_name_a_person_are_left_out(tmp_path: Path) -> None:
+    found = listed(tmp_path, "file,label,patient name,birth date,age_years\na.png,0,Ann,1950,70\n")
+    assert found.examples[0].columns == {"age_years": 70.0}
+    assert any("patient name, birth date" in note for note in found.notes)
+
+
+def test_images_are_found_by_their_uid(tmp_path: Path) -> None:
+    uid = write_dicom(
+        tmp_path / "x" / "no-suffix", noise(3, largest=4095), patient="1", side="L", view="CC", study="1.2.3"
+    )
+    found = listed(tmp_path, f"SOPInstanceUID,label\n{uid},malignant\n1.2.9,benign\n")
+    assert [example.file.name for example in found.examples] == ["no-suffix"]
+    assert found.problems[0].reason == "names a SOPInstanceUID that no file has"
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        (
+            "file,patient\na.png,p\n",
+            "must have the columns file .or SOPInstanceUID. and label; found: file, patient",
+        ),
+        ("file,label,class\na.png,0,0\n", "columns label and class could each be label"),
+        ("", "found: none"),
+    ],
+)
+def test_a_table_without_a_column_that_is_needed_is_refused(tmp_path: Path, table: str, said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        listed(tmp_path, table)
+
+
+def test_a_folder_without_a_table_says_what_to_name(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"has no labels.csv; name the table of labels with --table"):
+        DICOM.list(tmp_path, Choices())
+    with pytest.raises(DataError, match="there is no folder"):
+        DICOM.list(tmp_path / "gone", Choices())
+    with pytest.raises(DataError, match="no option taks; it has: task"):
+        listed(tmp_path, "file,label\na.png,0\n", options={"taks": "idc"})
+
+
+def test_a_tree_is_known_by_its_table(tmp_path: Path) -> None:
+    assert not DICOM.reads(tmp_path)
+    assert DICOM.reads(write_tree(tmp_path / "tree", 2))
+
+
+def test_loops_of_links_archives_and_broken_links_are_named_not_entered(tmp_path: Path) -> None:
+    write(tmp_path / "a" / "one.png", noise(1))
+    (tmp_path / "a" / "loop").symlink_to(tmp_path, target_is_directory=True)
+    (tmp_path / "gone.png").symlink_to(tmp_path / "nothing.png")
+    (tmp_path / "self").symlink_to(tmp_path / "self")
+    with zipfile.ZipFile(tmp_path / "plain.zip", "w") as archive:
+        archive.writestr("x", "y")
+    locked = bytearray((tmp_path / "plain.zip").read_bytes())
+    for mark, place in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        locked[locked.index(mark) + place] |= 1
+    (tmp_path / "locked.zip").write_bytes(bytes(locked))
+    files, problems = files_below(tmp_path)
+    assert [file.name for file in files] == ["one.png"]
+    reasons = {problem.what: problem.reason for problem in problems}
+    assert reasons["a/loop"] == "is a link that leads back to a folder that holds it"
+    assert reasons["gone.png"] == "is a link that leads nowhere"
+    assert "link that leads" in reasons["self"]
+    assert reasons["locked.zip"] == "is an encrypted archive; unpack it first"
+    assert reasons["plain.zip"] == "is an archive; unpack it first"
+
+
+def test_a_link_to_a_folder_elsewhere_is_followed(tmp_path: Path) -> None:
+    write(tmp_path / "elsewhere" / "one.png", noise(1))
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree" / "link").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    files, problems = files_below(tmp_path / "tree")
+    assert [file.name for file in files] == ["one.png"]
+    assert not problems
+
+
+def test_names_of_headers_are_not_listed(tmp_path: Path) -> None:
+    found = DICOM.list(write_tree(tmp_path / "tree", 2), Choices())
+    assert not any(planted in repr(found) for planted in PLANTED)

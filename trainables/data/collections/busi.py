@@ -1,0 +1,102 @@
+"""BUSI: 780 ultrasound images of 600 patients, with masks of the lesions.
+
+Source: Al-Dhabyani et al. (2020), "Dataset of breast ultrasound images". The names hold no patient.
+"""
+
+import re
+from pathlib import Path
+from typing import Final
+
+from trainables.common.errors import DataError
+from trainables.common.text import count_text
+from trainables.data.collections.collection import Choices, Collection, Example, Listing, Problem
+from trainables.data.collections.parts import checked_options, listing, regions_of
+from trainables.data.collections.tables import known
+from trainables.data.collections.tree import files_below
+
+_NAME: Final = re.compile(r"^(benign|malignant|normal) ?\((\d+)\)(_mask(?:_\d+)?)?$", re.IGNORECASE)
+_CODES: Final = {"normal": 0, "benign": 1, "malignant": 2}
+
+
+def list_busi(path: Path, choices: Choices) -> Listing:
+    """List the images; masks are told apart by their names.
+
+    Args:
+        path: Folder `Dataset_BUSI_with_GT`, or the one that holds it.
+        choices: `image` (the default) takes whole images and keeps their masks; `roi` takes each lesion.
+
+    Raises:
+        DataError: If there are no images.
+    """
+    checked_options(choices)
+    regions = regions_of(choices, ("image", "roi"))
+    if not path.is_dir():
+        raise DataError(f"there is no folder {path}")
+    files, problems = files_below(path)
+    images, masks = dict[str, Path](), dict[str, list[Path]]()
+    for file in files:
+        found = _NAME.match(file.stem)
+        if found is None:
+            continue
+        word, number, mask = found[1].lower(), int(found[2]), found[3]
+        name = f"{word} ({number})"
+        if mask:
+            masks.setdefault(name, []).append(file)
+        elif file.parent.name.lower() in _CODES and file.parent.name.lower() != word:
+            problems.append(Problem(file.relative_to(path).as_posix(), "lies in the folder of another class"))
+        else:
+            images.setdefault(name, file)
+    examples, several = [], 0
+    for name, file in images.items():
+        label, own = _CODES[name.split()[0]], masks.get(name, [])
+        several += len(own) > 1
+        if regions == "image" or label == 0:
+            columns = known(masks=len(own), modality="ultrasound")
+            mask = own[0] if own and label else None
+            examples.append(Example(file, name, label, mask=mask, cut="whole", columns=columns))
+        elif not own:
+            problems.append(
+                Problem(file.relative_to(path).as_posix(), "has no mask, which --regions roi needs")
+            )
+        else:
+            for place, mask in enumerate(own, start=1):
+                columns = known(masks=len(own), modality="ultrasound")
+                examples.append(
+                    Example(file, f"{name}_{place}", label, mask=mask, cut="box", columns=columns)
+                )
+    problems += [
+        Problem(own[0].relative_to(path).as_posix(), "is a mask without its image")
+        for name, own in masks.items()
+        if name not in images
+    ]
+    notes = [
+        f"{count_text(len(images), 'image')} and {count_text(sum(map(len, masks.values())), 'mask')}; "
+        "lesions are coded as masses",
+        "no name holds a patient, so images of one patient may fall on both sides of a split",
+    ]
+    if several:
+        notes.append(f"{count_text(several, 'image')} with several masks; whole images keep the first")
+    return listing(path, examples, "pisa", notes=notes, problems=problems)
+
+
+def _reads(path: Path) -> bool:
+    if not path.is_dir():
+        return False
+    inner = path / "Dataset_BUSI_with_GT"
+    folder = inner if inner.is_dir() else path
+    return any(
+        _NAME.match(file.stem) for word in ("benign", "malignant") for file in (folder / word).glob("*(*")
+    )
+
+
+BUSI = Collection(
+    name="busi",
+    title="BUSI (Al-Dhabyani et al. 2020)",
+    accepts="a folder with benign, malignant and normal, as `benign (1).png` and `benign (1)_mask.png`",
+    list=list_busi,
+    reads=_reads,
+    is_mammogram=False,
+    licence="free for research; cite Al-Dhabyani et al. 2020",
+    size=(224, 224),
+    is_read_directly=True,
+)

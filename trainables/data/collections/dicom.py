@@ -1,0 +1,309 @@
+"""Any tree of DICOM or image files with a table of labels: one row an image.
+
+The table has the columns `file` (path below the folder, or bare name) or `SOPInstanceUID`, and `label`; where
+they are there, `patient`, `exam`, `laterality`, `view`, `frame`, `split` and boxes (`box_left`, `box_top`,
+`box_width`, `box_height`) are read too, and every other column is taken along. Headers say what the table
+leaves out; nothing that names a person is taken from them.
+"""
+
+import csv
+import io
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from trainables.common.errors import DataError
+from trainables.common.text import count_text, plain_name
+from trainables.config.tasks import FINDINGS, StoredCodes, Task, task_named
+from trainables.data.collections.collection import (
+    Box,
+    Choices,
+    Collection,
+    Example,
+    Laterality,
+    Listing,
+    Problem,
+)
+from trainables.data.collections.tree import files_below
+from trainables.data.dicom.reading import is_dicom, read_headers
+from trainables.data.image_files import SUFFIXES, ImageFileError
+from trainables.data.sources.split_words import TEST_WORDS, TRAINING_WORDS, VALIDATION_WORDS
+
+_TABLES: Final = ("labels.csv", "table.csv")
+_DELIMITERS: Final = (",", ";", "\t")
+_SAME: Final[Mapping[str, tuple[str, ...]]] = {
+    "file": ("file", "filename", "filepath", "path", "image", "imagefile", "imagefilepath", "imagepath"),
+    "uid": ("sopinstanceuid", "sopuid", "instanceuid"),
+    "label": ("label", "class", "pathology", "diagnosis", "target"),
+    "patient": ("patient", "patientid", "subject", "subjectid", "pid"),
+    "exam": ("exam", "examid", "examination", "study", "studyid", "accession", "studyinstanceuid"),
+    "laterality": ("laterality", "side", "imagelaterality", "leftorrightbreast"),
+    "view": ("view", "viewposition", "imageview"),
+    "frame": ("frame",),
+    "split": ("split", "part"),
+    "box_left": ("boxleft", "xmin"),
+    "box_top": ("boxtop", "ymin"),
+    "box_width": ("boxwidth",),
+    "box_height": ("boxheight",),
+}
+_SIDES: Final[Mapping[str, Laterality]] = {"l": "L", "left": "L", "r": "R", "right": "R"}
+_NAMES_A_PERSON: Final = re.compile(r"name|birth|address|phone|mail|insurance|ssn|doctor|physician")
+_LISTED: Final = 3
+
+
+def list_tree(path: Path, choices: Choices) -> Listing:
+    """List the images that the table names.
+
+    Args:
+        path: Folder of the images.
+        choices: The table, unless it is `labels.csv` in the folder; `task` among the options names the task
+            whose classes, or numbers, the labels are.
+
+    Raises:
+        DataError: If there is no table, it cannot be read, or it lacks a column that is needed.
+    """
+    if not path.is_dir():
+        raise DataError(f"there is no folder {path}")
+    unknown = sorted(set(choices.options) - {"task"})
+    if unknown:
+        raise DataError(f"this collection has no option {unknown[0]}; it has: task")
+    task = task_named(choices.options.get("task", "benign_malignant"))
+    table = _Table.read(choices.table or _table_in(path))
+    files, problems = files_below(path)
+    find = _finder(path, [file for file in files if file != table.path], table, problems)
+    examples, notes = list[Example](), list[str]()
+    codes = _code_book([row.get("label", "") for row in table.rows], task)
+    for number, row in enumerate(table.rows, start=2):
+        found = _example(row, f"{table.path.name}, line {number}", find, codes, table)
+        if isinstance(found, Problem):
+            problems.append(found)
+        else:
+            examples.append(found)
+    _note_unnamed(path, files, examples, table, notes)
+    if table.left_out:
+        notes.append(f"columns left out, as they may name a person: {', '.join(table.left_out)}")
+    classes = task.classes if codes[0] == "task" else ()
+    unique, repeated = _unique(examples)
+    return Listing(unique, codes[0], tuple(notes), (*problems, *repeated), classes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """A table of labels: rows as column -> text, columns by the names that are known, or their own."""
+
+    path: Path
+    rows: tuple[dict[str, str], ...]
+    by_uid: bool
+    left_out: tuple[str, ...]
+
+    @classmethod
+    def read(cls, path: Path) -> "_Table":
+        header, cells = _cells(path)
+        known = {alias: name for name, aliases in _SAME.items() for alias in aliases}
+        names = [
+            known.get(re.sub(r"[^a-z]", "", column.lower()), column.strip().lower()) for column in header
+        ]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            both = [column for column, name in zip(header, names, strict=True) if name == twice[0]]
+            raise DataError(
+                f"{path.name}: the columns {' and '.join(both)} could each be {twice[0]}; keep one"
+            )
+        if "label" not in names or not {"file", "uid"} & set(names):
+            raise DataError(
+                f"{path.name} must have the columns file (or SOPInstanceUID) and label; found: "
+                f"{', '.join(header) or 'none'}"
+            )
+        left_out = tuple(name for name in names if name not in _SAME and _NAMES_A_PERSON.search(name))
+        rows = [
+            {
+                name: unicodedata.normalize("NFC", cell).strip()
+                for name, cell in zip(names, row, strict=False)
+                if name not in left_out
+            }
+            for row in cells
+            if any(cell.strip() for cell in row)
+        ]
+        return cls(path, tuple(rows), "file" not in names, left_out)
+
+
+def _cells(path: Path) -> tuple[list[str], list[list[str]]]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise DataError(f"there is no table {path}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read as CSV in UTF-8 ({error}); save it again as such") from error
+    first = text.partition("\n")[0]
+    delimiter = max(_DELIMITERS, key=first.count)
+    try:
+        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True))
+    except csv.Error as error:
+        raise DataError(f"{path} cannot be read as CSV ({error}); save it again as such") from error
+    return (rows[0], rows[1:]) if rows else ([], [])
+
+
+def _table_in(path: Path) -> Path:
+    found = [path / name for name in _TABLES if (path / name).is_file()]
+    if not found:
+        raise DataError(
+            f"{path} has no {_TABLES[0]}; name the table of labels with --table (columns file or "
+            "SOPInstanceUID, label, and where known patient, exam, laterality, view)"
+        )
+    return found[0]
+
+
+_Find = Callable[[Mapping[str, str]], "Path | str"]
+
+
+def _finder(path: Path, files: Sequence[Path], table: _Table, problems: list[Problem]) -> _Find:
+    """A function from a row to its file, or to the reason why there is none."""
+    if table.by_uid:
+        by_uid = _by_uid(path, files, problems)
+        return lambda row: by_uid.get(row.get("uid", ""), "names a SOPInstanceUID that no file has")
+    by_path = {_in_nfc(file.relative_to(path).as_posix()): file for file in files}
+    by_name = defaultdict(list)
+    for file in files:
+        by_name[_in_nfc(file.name)].append(file)
+
+    def find(row: Mapping[str, str]) -> Path | str:
+        name = row.get("file", "").replace("\\", "/").removeprefix("./")
+        if not name:
+            return "names no file"
+        if name in by_path:
+            return by_path[name]
+        alike = by_name.get(name.rpartition("/")[2], []) if "/" not in name else []
+        if len(alike) > 1:
+            return f"names {name}, and {len(alike)} files are called that; write its path below the folder"
+        return alike[0] if alike else f"names {name}, which is not there"
+
+    return find
+
+
+def _by_uid(path: Path, files: Sequence[Path], problems: list[Problem]) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for file in files:
+        if not is_dicom(file):
+            continue
+        try:
+            uid = read_headers(file).sop_instance_uid
+        except ImageFileError as error:
+            where = file.relative_to(path).as_posix()
+            problems.append(Problem(where, str(error).removeprefix(str(file)).strip()))
+            continue
+        if uid is not None:
+            found.setdefault(uid, file)
+    return found
+
+
+def _code_book(labels: Sequence[str], task: Task) -> tuple[StoredCodes, Mapping[str, int]]:
+    """The code book in which most labels are known: class names, findings, or numbers."""
+    findings = {plain_name(name): code for code, name in enumerate(FINDINGS)}
+    classes = {plain_name(name): code for code, name in enumerate(task.classes)}
+    numbers = {str(code): code for code in range(len(task.classes))}
+    books: list[tuple[StoredCodes, Mapping[str, int]]] = [
+        ("task", classes | numbers),
+        ("pisa", findings),
+    ]
+    return max(books, key=lambda book: sum(plain_name(label) in book[1] for label in labels))
+
+
+def _example(
+    row: Mapping[str, str],
+    where: str,
+    find: _Find,
+    codes: tuple[StoredCodes, Mapping[str, int]],
+    table: _Table,
+) -> Example | Problem:
+    label = codes[1].get(plain_name(row.get("label", "")))
+    if label is None:
+        return Problem(where, f"has a label that is not known ({row.get('label', '')!r})")
+    file = find(row)
+    if isinstance(file, str):
+        return Problem(where, file)
+    try:
+        box, frame = _box(row), int(row.get("frame") or 0)
+    except ValueError:
+        return Problem(where, "has a frame or a box that is no whole number")
+    part = row.get("split", "").lower()
+    if part and part not in TEST_WORDS | TRAINING_WORDS | VALIDATION_WORDS:
+        return Problem(where, f"has a split that is not known ({part!r})")
+    name = row.get("uid") or row["file"]
+    return Example(
+        file=file,
+        name=f"{name}-{frame}" if frame else name,
+        label=label,
+        patient=row.get("patient") or None,
+        exam=row.get("exam") or None,
+        laterality=_SIDES.get(row.get("laterality", "").lower()),
+        view=row.get("view", "").upper() or None,
+        frame=frame,
+        box=box,
+        is_test=part in TEST_WORDS if part else None,
+        columns=_others(row),
+    )
+
+
+def _box(row: Mapping[str, str]) -> Box | None:
+    sides = [row.get(f"box_{side}", "") for side in ("left", "top", "width", "height")]
+    return Box(*(round(float(side)) for side in sides)) if all(sides) else None
+
+
+def _others(row: Mapping[str, str]) -> dict[str, Any]:
+    return {name: _number_or_text(cell) for name, cell in row.items() if name not in _SAME and cell}
+
+
+def _number_or_text(cell: str) -> float | str:
+    return float(cell) if re.fullmatch(r"-?\d+(\.\d+)?", cell) else cell
+
+
+def _unique(examples: Sequence[Example]) -> tuple[tuple[Example, ...], list[Problem]]:
+    """Examples of different names; a row that repeats one is a problem."""
+    seen: dict[str, Example] = {}
+    repeated = []
+    for example in examples:
+        box = example.box
+        name = example.name if box is None else f"{example.name}@{box.left},{box.top}"
+        if name in seen:
+            repeated.append(Problem(name, "is named by two rows of the table; the first is taken"))
+        else:
+            seen[name] = replace(example, name=name)
+    return tuple(seen.values()), repeated
+
+
+def _note_unnamed(
+    path: Path, files: Sequence[Path], examples: Sequence[Example], table: _Table, notes: list[str]
+) -> None:
+    named = {example.file for example in examples}
+    unnamed = [
+        file
+        for file in files
+        if file not in named and file != table.path and file.suffix.lower() in {*SUFFIXES, ".dcm"}
+    ]
+    if unnamed:
+        listed = ", ".join(file.relative_to(path).as_posix() for file in unnamed[:_LISTED])
+        more = ", ..." if len(unnamed) > _LISTED else ""
+        notes.append(f"{count_text(len(unnamed), 'image file')} without a row in the table: {listed}{more}")
+
+
+def _in_nfc(text: str) -> str:
+    return unicodedata.normalize("NFC", text)
+
+
+def _reads(path: Path) -> bool:
+    return path.is_dir() and any((path / name).is_file() for name in _TABLES)
+
+
+DICOM = Collection(
+    name="dicom",
+    title="A tree of DICOM or image files with a table of labels",
+    accepts="a folder with labels.csv, or a table named with --table",
+    list=list_tree,
+    reads=_reads,
+    is_mammogram=True,
+    licence="unknown: they are the user's own images",
+)

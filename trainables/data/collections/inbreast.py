@@ -1,0 +1,192 @@
+"""INbreast: 410 digital mammograms of 115 examinations, with outlines of the findings.
+
+Source: Moreira et al. (2012), "INbreast: toward a full-field digital mammographic database".
+"""
+
+import plistlib
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+from xml.parsers.expat import ExpatError
+
+from trainables.common.text import count_text
+from trainables.config.tasks import StoredCodes
+from trainables.data.collections.collection import Box, Choices, Collection, Example, Listing, Problem
+from trainables.data.collections.parts import (
+    PICTURES,
+    ROI_METHODS,
+    SIDES,
+    checked_options,
+    cut_of,
+    find_table,
+    listing,
+    needed_table,
+    regions_of,
+)
+from trainables.data.collections.tables import Row, birads, density, known, number, read_table
+from trainables.data.collections.tree import files_below
+
+_TABLES: Final = ("INbreast.csv", "INbreast.xls", "INbreast.xlsx")
+_NEEDS: Final = ("laterality", "view", "file_name", "bi_rads")
+_FILE: Final = re.compile(r"^(\d{6,})(?:_([0-9a-f]{8,})_MG_([LR])_([A-Z]+)_ANON)?$", re.IGNORECASE)
+_POINT: Final = re.compile(r"\(?\s*(-?[\d.]+)\s*,\s*(-?[\d.]+)\s*\)?")
+_SUSPICIOUS: Final = ("4", "5", "6")
+_FEWEST_POINTS: Final = 3  # of an outline; single calcifications are one or two points
+_KINDS: Final = {
+    "mass": ("mass", (1, 2)),
+    "spiculated region": ("mass", (1, 2)),
+    "espiculated region": ("mass", (1, 2)),
+    "calcification": ("calcification", (3, 4)),
+    "calcifications": ("calcification", (3, 4)),
+    "cluster": ("calcification", (3, 4)),
+}
+
+
+def list_inbreast(path: Path, choices: Choices) -> Listing:
+    """List images, or outlined masses and calcifications.
+
+    Args:
+        path: Folder with `INbreast.csv` or `INbreast.xls`, `AllDICOMs` and, for regions, `AllXML`.
+        choices: `image` (the default) or `roi`; `roi_method` is how regions are cut.
+
+    Raises:
+        DataError: If the table or a column is missing.
+    """
+    regions, cut = regions_of(choices, ("image", "roi")), cut_of(checked_options(choices, ROI_METHODS))
+    table = needed_table(path, choices, _TABLES, "INbreast")
+    rows = {number_of(row["file_name"]): row for row in read_table(table, _NEEDS)}
+    files, problems = files_below(path if path.is_dir() else table.parent)
+    outlines = {file.stem: file for file in files if file.suffix.lower() == ".xml"}
+    left_out, examples, seen = Counter[str](), list[Example](), set[str]()
+    for file in files:
+        found = _FILE.match(file.stem) if file.suffix.lower() in PICTURES else None
+        if found is None:
+            continue
+        image, patient = found[1], found[2]
+        seen.add(image)
+        row = rows.get(image)
+        level = None if row is None else birads(row["bi_rads"])
+        if row is None or level is None:
+            what = (
+                "has no row in the table"
+                if row is None
+                else f"has no BI-RADS that is known ({row['bi_rads']!r})"
+            )
+            problems.append(Problem(file.name, what))
+            continue
+        is_suspicious = level[0] in _SUSPICIOUS
+        if regions == "image":
+            parts: Iterator[_Region] = iter([("", int(is_suspicious), None, "")])
+        else:
+            parts = _regions(image, outlines.get(image), is_suspicious, left_out, problems)
+        for suffix, label, box, finding in parts:
+            examples.append(
+                Example(
+                    file=file,
+                    name=image + suffix,
+                    label=label,
+                    patient=patient,
+                    exam=_exam(patient, row),
+                    laterality=SIDES.get((row["laterality"] or found[3] or "").upper()),
+                    view=_view(row["view"]),
+                    box=box,
+                    cut=None if box is None else cut,
+                    columns=_columns(row, level) | known(finding=finding),
+                )
+            )
+    problems += [
+        Problem(image, "has a row in the table, but no file") for image in sorted(set(rows) - seen - {""})
+    ]
+    notes = [
+        "label 1 is BI-RADS 4 to 6: suspicion, since the table holds no pathology",
+        "the patient is the hash in the names of the files, since the table says removed; the view is the "
+        "table's (files say ML for MLO)",
+        *(f"{count_text(count, 'region')} left out: {reason}" for reason, count in sorted(left_out.items())),
+    ]
+    if any(example.patient is None for example in examples):
+        notes.append("some files have lost the hash from their names, so their patients are unknown")
+    codes: StoredCodes = "pisa" if regions == "roi" else "task"
+    classes = () if regions == "roi" else ("benign", "malignant")
+    return listing(path, examples, codes, notes=notes, problems=problems, classes=classes)
+
+
+_Region = tuple[str, int, Box | None, str]
+
+
+def number_of(text: str) -> str:
+    """Number of an image, as the table writes it; "" for rows of totals.
+
+    >>> number_of("22678622"), number_of("22678622.0"), number_of("28"), number_of("")
+    ('22678622', '22678622', '', '')
+    """
+    digits = text.removesuffix(".0")
+    return digits if re.fullmatch(r"\d{6,}", digits) else ""
+
+
+def _regions(
+    image: str, outlines: Path | None, is_suspicious: bool, left_out: Counter[str], problems: list[Problem]
+) -> Iterator[_Region]:
+    """Outlined regions of an image; one that has no file of outlines has no finding."""
+    if outlines is None:
+        left_out["their image has no file of outlines"] += 1
+        return
+    try:
+        found = list(_outlines(outlines))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ExpatError) as error:
+        problems.append(Problem(outlines.name, f"cannot be read as outlines ({error})"))
+        return
+    for place, (name, points) in enumerate(found, start=1):
+        kind = _KINDS.get(name.lower())
+        if kind is None:
+            left_out[f"{name.lower()} is neither a mass nor a calcification"] += 1
+        elif len(points) < _FEWEST_POINTS:
+            left_out["an outline of fewer than 3 points, such as a single calcification"] += 1
+        else:
+            yield f"_{place}", kind[1][is_suspicious], _box(points), kind[0]
+
+
+def _outlines(file: Path) -> Iterator[tuple[str, list[tuple[float, float]]]]:
+    """Name and points, (column, row), of each region."""
+    for image in plistlib.loads(file.read_bytes())["Images"]:
+        for region in image["ROIs"]:
+            points = [found for text in region["Point_px"] if (found := _POINT.match(text))]
+            yield str(region["Name"]).strip(), [(float(one[1]), float(one[2])) for one in points]
+
+
+def _box(points: list[tuple[float, float]]) -> Box:
+    columns, rows = zip(*points, strict=True)
+    left, top = max(0, int(min(columns))), max(0, int(min(rows)))
+    return Box(left, top, max(1, round(max(columns)) - left), max(1, round(max(rows)) - top))
+
+
+def _exam(patient: str | None, row: Row) -> str | None:
+    """The visit of a patient: the month, which is all that the table keeps of the date."""
+    date = row.get("acquisition_date", "")
+    return None if patient is None else f"{patient}_{date}" if number(date) is not None else patient
+
+
+def _view(text: str) -> str | None:
+    return {"ML": "MLO"}.get(text.upper(), text.upper()) or None
+
+
+def _columns(row: Row, level: str) -> dict[str, str | float]:
+    age = number(row.get("patient_age", ""))
+    return known(birads=level, density=density(row.get("acr", "")), age_years=age, vendor="Siemens")
+
+
+def _reads(path: Path) -> bool:
+    return path.is_dir() and find_table(path, _TABLES) is not None
+
+
+INBREAST = Collection(
+    name="inbreast",
+    title="INbreast (Moreira et al. 2012)",
+    accepts="a folder with INbreast.csv or INbreast.xls, AllDICOMs and AllXML",
+    list=list_inbreast,
+    reads=_reads,
+    is_mammogram=True,
+    licence="by agreement with the authors: research only, not to be passed on",
+    size=(512, 256),
+)

@@ -1,0 +1,101 @@
+"""Columns of a set: what is known about each image besides label and patient, such as view or vendor.
+
+They are kept as one Parquet file beside the arrays. Text is "" where it is unknown, numbers are NaN.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainables.common.errors import DataError
+from trainables.common.files import write_atomically
+from trainables.common.types import IntArray
+
+Columns: TypeAlias = Mapping[str, NDArray[Any]]
+
+COLUMNS_FILE: Final = "columns.parquet"
+
+
+def checked_columns(columns: Mapping[str, NDArray[Any]], count: int) -> Columns:
+    """Return columns as text and float64, in the order of their names.
+
+    Args:
+        columns: Column -> text, numbers or booleans, shape (count,).
+        count: Number of images.
+
+    Raises:
+        DataError: If a column has another length, or holds neither text nor numbers.
+
+    >>> found = checked_columns({"view": np.array(["CC", ""]), "age_years": np.array([61, 47])}, 2)
+    >>> list(found), found["age_years"].dtype.name
+    (['age_years', 'view'], 'float64')
+    """
+    checked = {}
+    for name in sorted(columns):
+        column = np.asarray(columns[name])
+        if column.shape != (count,):
+            raise DataError(
+                f"column {name} must hold one value an image, shape ({count},), but has shape {column.shape}"
+            )
+        if column.dtype.kind not in "Ubiuf":
+            raise DataError(f"column {name} must hold text or numbers, found {column.dtype}")
+        checked[name] = column if column.dtype.kind == "U" else column.astype(np.float64)
+    return MappingProxyType(checked)
+
+
+def take_rows(columns: Columns | None, rows: IntArray) -> Columns | None:
+    """Return the columns of some rows; None for a set without columns."""
+    if columns is None:
+        return None
+    return MappingProxyType({name: column[rows] for name, column in columns.items()})
+
+
+def columns_digest(columns: Columns) -> str:
+    """Return the SHA-256, in hex, of names and values; unknown numbers are all alike."""
+    digest = hashlib.sha256()
+    for name, column in sorted(columns.items()):
+        values = [None if value != value else value for value in column.tolist()]  # noqa: PLR0124 - only NaN is
+        digest.update(json.dumps([name, values]).encode())
+    return digest.hexdigest()
+
+
+def write_columns(columns: Columns, file: Path) -> None:
+    """Write columns as Parquet, whole or not at all.
+
+    Raises:
+        OSError: If the file cannot be written.
+    """
+    import pyarrow as pa  # here, since sets without columns need no Parquet
+    import pyarrow.parquet as pq
+
+    out = pa.BufferOutputStream()
+    pq.write_table(pa.table({name: pa.array(column.tolist()) for name, column in columns.items()}), out)
+    write_atomically(file, out.getvalue().to_pybytes())
+
+
+def read_columns(file: Path) -> Columns:
+    """Read columns; arrays are read-only.
+
+    Raises:
+        OSError: If the file cannot be read.
+        ValueError: If it is damaged.
+    """
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(file)
+    columns = {name: _array(table[name].to_pylist()) for name in table.column_names}
+    for column in columns.values():
+        column.flags.writeable = False
+    return MappingProxyType(columns)
+
+
+def _array(values: list[Any]) -> NDArray[Any]:
+    if any(isinstance(value, str) for value in values):
+        return np.array(values, dtype=np.str_)
+    return np.array(values, dtype=np.float64)

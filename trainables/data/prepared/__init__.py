@@ -1,0 +1,1 @@
+"""Prepared sets: what a collection lists is read, cut, made ready and written, once."""

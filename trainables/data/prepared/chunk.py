@@ -1,0 +1,343 @@
+"""A chunk of examples, read, cut and resampled by one process, and written to two files.
+
+The pixels come first and the notes about them last, so that a chunk whose notes are there is whole: that is
+all the journal that a preparation needs to go on after it was killed.
+"""
+
+import functools
+import json
+import os
+import uuid
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainables.common.errors import DataError, OrchestrateError
+from trainables.common.files import write_atomically
+from trainables.data.collections.collection import Box, Example
+from trainables.data.image_files import decode_image
+from trainables.data.mammogram.preparation import PreparationError, prepare
+from trainables.data.pixel_range import bit_range
+from trainables.data.prepared.reading import Read, read_example_pixels
+from trainables.data.prepared.regions import Piece, box_of_mask, cut_pieces
+from trainables.data.prepared.settings import Settings
+
+_SAME_ASPECT: Final = 1e-3  # a mask of another size is used if its sides are in this proportion
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Examples that one process prepares in one go.
+
+    Attributes:
+        number: Place among the chunks of the set.
+        first: Place of the first example in the listing.
+        examples: The examples.
+        folder: Folder of the unfinished set, which takes the two files.
+        settings: What is done to each image.
+        is_traced: Note which example is at work, so that it is known if the process crashes.
+        crashing: Places of examples that crashed a process; they are left out.
+    """
+
+    number: int
+    first: int
+    examples: tuple[Example, ...]
+    folder: Path
+    settings: Settings
+    is_traced: bool = False
+    crashing: frozenset[int] = frozenset()
+
+    @property
+    def pixels_file(self) -> Path:
+        """File of the pixels, one image after the other."""
+        return self.folder / f"{self.number:06d}.pixels"
+
+    @property
+    def notes_file(self) -> Path:
+        """File of what is known about each image; it is there if the chunk is whole."""
+        return self.folder / f"{self.number:06d}.json"
+
+    @property
+    def trace_file(self) -> Path:
+        """File that names the example at work, where the chunk is traced."""
+        return self.folder / f"{self.number:06d}.trace"
+
+    def traced(self) -> int | None:
+        """Place of the example that was at work when the process ended, if it is known."""
+        return int(self.trace_file.read_text()) if self.trace_file.is_file() else None
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """One prepared image in the file of a chunk.
+
+    Attributes:
+        example: Place of its example in the listing.
+        piece: Name of the piece among those of the example; empty for the only one.
+        shape: Shape of the pixels.
+        bits: 8 or 16.
+        offset: Place in the file of the pixels, in bytes; the mask follows the pixels.
+        has_mask: True where a mask follows, uint8, of the same height and width.
+        largest: Largest value.
+        stated_max: Brightest value by the file, or None.
+        box: Left, top, width and height of what was cut, in pixels of the file.
+        source_px: Height and width of the image in the file.
+        mm_per_px: Height and width of a prepared pixel in millimetres, or None.
+        finding: Left, top, width and height of the region in the prepared image, where the whole one is kept.
+        facts: What the file says for the table.
+        identifying: Names of identifying tags that are filled in the file.
+    """
+
+    example: int
+    piece: str
+    shape: tuple[int, ...]
+    bits: int
+    offset: int
+    has_mask: bool
+    largest: int
+    stated_max: float | None
+    box: tuple[int, int, int, int]
+    source_px: tuple[int, int]
+    mm_per_px: tuple[float, float] | None
+    finding: tuple[int, int, int, int] | None
+    facts: dict[str, Any]
+    identifying: tuple[str, ...]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Number type of the pixels."""
+        return np.dtype(np.uint8 if self.bits == 8 else np.uint16)
+
+
+def prepare_chunk(chunk: Chunk) -> None:
+    """Prepare the examples of a chunk; what cannot be used is noted with its reason.
+
+    Raises:
+        OSError: If the files cannot be written.
+    """
+    draft = chunk.folder / f"{chunk.pixels_file.name}.{uuid.uuid4().hex}"
+    stored: list[Stored] = []
+    problems: list[tuple[int, str]] = []
+    with draft.open("wb") as out:
+        for place, example in enumerate(chunk.examples, start=chunk.first):
+            own, problem = _tried(chunk, place, example, out)
+            stored += own
+            if problem:
+                problems.append((place, problem))
+                if chunk.settings.is_strict:
+                    break
+        out.flush()
+        os.fsync(out.fileno())
+    draft.replace(chunk.pixels_file)
+    notes = {"stored": [asdict(one) for one in stored], "problems": problems}
+    write_atomically(chunk.notes_file, json.dumps(notes))
+    chunk.trace_file.unlink(missing_ok=True)
+
+
+def _tried(chunk: Chunk, place: int, example: Example, out: IO[bytes]) -> tuple[list[Stored], str]:
+    """Prepare one example; returns its pieces, or why there are none, as the rest of a sentence."""
+    if place in chunk.crashing:
+        return [], "crashes the program that reads it, so it must be damaged"
+    if chunk.is_traced:
+        write_atomically(chunk.trace_file, str(place))
+    start = out.tell()
+    try:
+        own = list(_prepared(example, place, out, chunk.settings))
+    except (OrchestrateError, MemoryError) as error:
+        out.seek(start)
+        out.truncate()
+        return [], _reason(error, example)
+    return own, "" if own else "has no tile that shows tissue"
+
+
+def read_notes(file: Path) -> tuple[list[Stored], list[tuple[int, str]]]:
+    """Read what a chunk holds, and its problems: place of the example and reason."""
+    notes = json.loads(file.read_text())
+    stored = [Stored(**{name: _frozen(value) for name, value in one.items()}) for one in notes["stored"]]
+    return stored, [(place, reason) for place, reason in notes["problems"]]
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _reason(error: BaseException, example: Example) -> str:
+    """The message as the rest of a sentence that begins with the file."""
+    if not example.file.exists():
+        return "is not there"
+    text = "needs more memory than there is" if isinstance(error, MemoryError) else str(error)
+    return text.removeprefix(str(example.file)).strip().replace(str(example.file), example.file.name)
+
+
+_read = functools.lru_cache(maxsize=1)(read_example_pixels)  # regions of one film follow each other
+
+
+def _prepared(example: Example, place: int, out: IO[bytes], settings: Settings) -> Iterator[Stored]:
+    read = _read(example.file, example.frame, allows_for_processing=settings.allows_for_processing)
+    mask = None if example.mask is None else _mask(example.mask, read.pixels.shape[:2])
+    box = example.box or (None if mask is None else box_of_mask(mask))
+    white = read.stated_max or bit_range(int(read.pixels.max()))
+    machine = str(example.columns.get("machine", ""))
+    pieces = cut_pieces(read.pixels, example.cut, box, name=example.name, max_value=white, machine=machine)
+    if example.cut not in (None, "whole", "box"):
+        mask = None  # these pieces are turned at random
+    is_whole = example.cut == "whole" or box is None
+    for piece in pieces:
+        ready = _made_ready(piece, example, read, settings, white) if is_whole else None
+        if ready is None:
+            ready = _resampled(piece, read.spacing_mm, settings)
+        yield _written(ready, piece.name, place, read, box if is_whole else None, mask, out)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """A piece in its final size, and how it came there: cut, mirrored, scaled and laid on a canvas."""
+
+    pixels: NDArray[Any]
+    box: tuple[int, int, int, int]
+    is_flipped: bool
+    scaled: tuple[int, int]
+    offset: tuple[int, int]
+    mm_per_px: tuple[float, float] | None
+
+    def follow(self, mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Bring a mask of the image to where the pixels are."""
+        left, top, width, height = self.box
+        own: NDArray[Any] = mask[top : top + height, left : left + width]
+        own = resize(own[:, ::-1] if self.is_flipped else own, self.scaled, is_mask=True)
+        canvas: NDArray[Any] = np.zeros(self.pixels.shape[:2], np.uint8)
+        down, right = self.offset
+        own = own[max(-down, 0) :, max(-right, 0) :]
+        down, right = max(down, 0), max(right, 0)
+        own = own[: canvas.shape[0] - down, : canvas.shape[1] - right]
+        canvas[down : down + own.shape[0], right : right + own.shape[1]] = own
+        return canvas
+
+    def place_of(self, region: Box) -> tuple[int, int, int, int] | None:
+        """Where a region of the image lies in the pixels; None if nothing of it is left."""
+        left, top, width, height = self.box
+        x = left + width - region.left - region.width if self.is_flipped else region.left - left
+        wide, high = self.scaled[1] / width, self.scaled[0] / height
+        first = (round(x * wide) + self.offset[1], round((region.top - top) * high) + self.offset[0])
+        last = (first[0] + round(region.width * wide), first[1] + round(region.height * high))
+        begin = (max(first[0], 0), max(first[1], 0))
+        end = (min(last[0], self.pixels.shape[1]), min(last[1], self.pixels.shape[0]))
+        if end[0] <= begin[0] or end[1] <= begin[1]:
+            return None
+        return (*begin, end[0] - begin[0], end[1] - begin[1])
+
+
+def _made_ready(
+    piece: Piece, example: Example, read: Read, settings: Settings, white: float
+) -> _Ready | None:
+    """A whole mammogram made ready by the declared steps; None where there are none."""
+    if settings.steps is None:
+        return None
+    laterality: Any = example.laterality or read.facts.get("laterality")
+    view: Any = example.view or read.facts.get("view")
+    try:
+        done = prepare(
+            piece.pixels,
+            white,
+            preparation=settings.steps,
+            spacing_mm=read.spacing_mm,
+            laterality=laterality,
+            view=view,
+        )
+    except PreparationError as error:
+        raise DataError(str(error)) from error
+    _, _, width, height = done.box
+    scaled = (max(1, round(height * done.scale[0])), max(1, round(width * done.scale[1])))
+    return _Ready(done.pixels, done.box, done.flipped, scaled, done.offset, done.mm_per_px)
+
+
+def _resampled(piece: Piece, spacing: tuple[float, float] | None, settings: Settings) -> _Ready:
+    """A piece resampled to a size or to millimetres, without any other step."""
+    height, width = piece.pixels.shape[:2]
+    scaled = canvas = settings.size or (height, width)
+    if settings.mm_per_px is not None:
+        if spacing is None:
+            raise DataError("does not state the spacing of its pixels, which --mm-per-px needs")
+        scaled = (
+            max(1, round(height * spacing[0] / settings.mm_per_px)),
+            max(1, round(width * spacing[1] / settings.mm_per_px)),
+        )
+        canvas = settings.size or scaled
+    pixels = fill_up(resize(piece.pixels, scaled)[: canvas[0], : canvas[1]], canvas)
+    box = (piece.box.left, piece.box.top, piece.box.width, piece.box.height)
+    mm = None if spacing is None else (spacing[0] * height / scaled[0], spacing[1] * width / scaled[1])
+    return _Ready(pixels, box, False, scaled, (0, 0), mm)
+
+
+def _written(
+    ready: _Ready,
+    name: str,
+    place: int,
+    read: Read,
+    region: Box | None,
+    mask: NDArray[np.uint8] | None,
+    out: IO[bytes],
+) -> Stored:
+    """Write one piece, with its mask behind it."""
+    offset, pixels = out.tell(), np.ascontiguousarray(ready.pixels)
+    out.write(pixels.data)
+    if mask is not None:
+        out.write(np.ascontiguousarray(ready.follow(mask)).data)
+    return Stored(
+        example=place,
+        piece=name,
+        shape=pixels.shape,
+        bits=pixels.dtype.itemsize * 8,
+        offset=offset,
+        has_mask=mask is not None,
+        largest=int(pixels.max()),
+        stated_max=read.stated_max,
+        box=ready.box,
+        source_px=(read.pixels.shape[0], read.pixels.shape[1]),
+        mm_per_px=ready.mm_per_px,
+        finding=None if region is None else ready.place_of(region),
+        facts=dict(read.facts),
+        identifying=read.identifying,
+    )
+
+
+def _mask(file: Path, shape: tuple[int, int]) -> NDArray[np.uint8]:
+    """A mask as 0 and 255, brought to the size of its image."""
+    import cv2
+
+    found = decode_image(file).pixels
+    flat = found.max(axis=2) if found.ndim == 3 else found
+    mask = np.where(flat > flat.max() / 2, np.uint8(255), np.uint8(0))
+    if mask.shape == shape:
+        return mask
+    if abs(mask.shape[0] / mask.shape[1] - shape[0] / shape[1]) > _SAME_ASPECT:
+        raise DataError(
+            f"has {shape[0]}x{shape[1]} pixels, and its mask {file.name} has {mask.shape[0]}x{mask.shape[1]}"
+        )
+    resized = cv2.resize(mask, shape[::-1], interpolation=cv2.INTER_NEAREST)
+    return np.asarray(resized, dtype=np.uint8)
+
+
+def resize(pixels: NDArray[Any], size: tuple[int, int], *, is_mask: bool = False) -> NDArray[Any]:
+    """Resize by area averaging, bilinearly where an image grows, and masks by the nearest pixel."""
+    import cv2
+
+    if pixels.shape[:2] == size:
+        return pixels
+    grows = size[0] > pixels.shape[0] or size[1] > pixels.shape[1]
+    how = cv2.INTER_NEAREST if is_mask else cv2.INTER_LINEAR if grows else cv2.INTER_AREA
+    return np.asarray(cv2.resize(np.ascontiguousarray(pixels), size[::-1], interpolation=how))
+
+
+def fill_up(pixels: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
+    """Fill an image up with black, to the right and below."""
+    height, width = pixels.shape[:2]
+    if (height, width) == size:
+        return pixels
+    filled = np.zeros((*size, *pixels.shape[2:]), pixels.dtype)
+    filled[:height, :width] = pixels
+    return filled

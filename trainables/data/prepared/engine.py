@@ -1,0 +1,380 @@
+"""Preparation of a collection: in parallel, in constant memory, and whole or not at all.
+
+What is done lies as chunks in `.SET.preparing` beside the set. The same command goes on from there after it
+was killed; at the end the set is put together there and moved into its place.
+"""
+
+import csv
+import fcntl
+import hashlib
+import importlib.metadata
+import io
+import json
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+
+from trainables.common.errors import DataError
+from trainables.common.files import replace_folder, write_atomically
+from trainables.common.text import count_text
+from trainables.data.collections.collection import Choices, Collection, Example, Listing, Problem
+from trainables.data.patches import fingerprint_of
+from trainables.data.prepared.assembly import Layout, layout_of, write_arrays
+from trainables.data.prepared.chunk import Chunk, Stored, read_notes
+from trainables.data.prepared.identity import hashed
+from trainables.data.prepared.pool import ChunkPool
+from trainables.data.prepared.settings import Settings
+from trainables.data.prepared.table import table_of
+from trainables.data.prepared_set import (
+    FACTS_FILE,
+    FORMAT,
+    IMAGES_FILE,
+    PROBLEMS_FILE,
+    PreparedSet,
+    is_prepared_set,
+    open_prepared_set,
+    raw_patches,
+    write_table,
+)
+
+Progress: TypeAlias = Callable[[int, int], None]
+
+_MOST_EXAMPLES: Final = 256  # of a chunk
+_MOST_BYTES: Final = 128 * 2**20  # of the files of a chunk
+_WHOLE_MAMMOGRAM: Final = (1024, 832)  # height and width, in pixels; about 0.25 mm a pixel
+_PIECE: Final = (299, 299)  # as source system 003 has them
+_BOX: Final = (150, 150)  # as the Pisa set has them
+_TOOLS: Final = ("breast-image-orchestrator", "numpy", "opencv-python-headless", "pillow", "pydicom")
+
+
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """A set that has been prepared.
+
+    Attributes:
+        prepared: The set, open.
+        problems: What was not used, each with its reason.
+        notes: Sentences on what was decided and converted.
+        is_new: False where the set was there already.
+    """
+
+    prepared: PreparedSet
+    problems: tuple[Problem, ...]
+    notes: tuple[str, ...]
+    is_new: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What is prepared, from what, and where to."""
+
+    collection: Collection
+    path: Path
+    out: Path
+    choices: Choices
+    settings: Settings
+    listing: Listing
+
+    @property
+    def work(self) -> Path:
+        return self.out.with_name(f".{self.out.name}.preparing")
+
+    def digest(self) -> str:
+        """Digest of everything that the set follows from: listing, files, choices and settings."""
+        digest = hashlib.sha256()
+        head = [FORMAT, self.collection.name, self.listing.label_codes, self.listing.classes]
+        digest.update(json.dumps([*head, self.settings.as_dict(), self.settings.key_digest()]).encode())
+        stamps: dict[Path, tuple[int, int]] = {}
+        for example in self.listing.examples:
+            for file in filter(None, (example.file, example.mask)):
+                stamps.setdefault(file, _stamp(file))
+            digest.update(repr((example, stamps[example.file])).encode())
+        return digest.hexdigest()
+
+
+def prepare(
+    collection: Collection,
+    path: Path,
+    out: Path,
+    choices: Choices,
+    settings: Settings,
+    *,
+    progress: Progress = lambda done, total: None,
+    replaces: bool = False,
+) -> Preparation:
+    """Prepare a collection, or go on where a preparation was interrupted.
+
+    Args:
+        collection: The collection.
+        path: Where it lies.
+        out: Folder of the set, which must not be there yet, or be this very set.
+        choices: What is taken from the collection.
+        settings: What is done to each image.
+        progress: Told how many examples of how many are done.
+        replaces: Replace another set at `out`, such as one of files that have changed since.
+
+    Raises:
+        DataError: If there is no such collection, nothing of it can be used, `out` is something else, or, if
+            the settings are strict, at the first thing that cannot be used.
+        MachineError: If a process or the disk fails.
+        OSError: If the set cannot be written.
+    """
+    path, out = path.resolve(), out.resolve()
+    listing = collection.list(path, choices)
+    plan = _Plan(collection, path, out, choices, _complete(settings, collection, listing), listing)
+    _check(plan)
+    digest = plan.digest()
+    if _is_there(out, digest):
+        return _opened(out, is_new=False)
+    if out.exists() and not replaces:
+        raise DataError(f"{out} is there already, and is not this set; name another folder, or remove it")
+    with _locked(plan.work):
+        _begin(plan, digest)
+        chunks = _chunks(plan)
+        notes = _prepare_chunks(plan, chunks, progress)
+        _assemble(plan, digest, chunks)
+    shutil.rmtree(plan.work, ignore_errors=True)
+    done = _opened(out, is_new=True)
+    return replace(done, notes=(*notes, *done.notes))
+
+
+def _complete(settings: Settings, collection: Collection, listing: Listing) -> Settings:
+    """Settings with the size that fits the collection, where the user says none."""
+    is_whole = all(_is_whole(example) for example in listing.examples)
+    size = settings.size
+    if size is None and settings.mm_per_px is None:
+        size = collection.size or _usual_size(collection, listing, is_whole=is_whole)
+    if not (collection.is_mammogram and is_whole) or settings.steps is None:
+        return replace(settings, size=size, steps=None)
+    steps = replace(settings.steps, size=size, mm_per_px=settings.mm_per_px)
+    return replace(settings, size=size, steps=steps)
+
+
+def _usual_size(collection: Collection, listing: Listing, *, is_whole: bool) -> tuple[int, int] | None:
+    if any(example.cut not in (None, "whole", "box") for example in listing.examples):
+        return _PIECE
+    if not is_whole:
+        return _BOX
+    return _WHOLE_MAMMOGRAM if collection.is_mammogram else None
+
+
+def _is_whole(example: Example) -> bool:
+    return example.cut == "whole" or (example.cut is None and example.box is None and example.mask is None)
+
+
+def _check(plan: _Plan) -> None:
+    listing = plan.listing
+    if plan.settings.is_strict and listing.problems:
+        raise _stopped(listing.problems[0])
+    if not listing.examples:
+        raise DataError(
+            f"{plan.path} holds nothing of {plan.collection.title} that can be used"
+            f"{_first_of(listing.problems)}"
+        )
+    names = Counter(example.name for example in listing.examples)
+    name, number = names.most_common(1)[0]
+    if number > 1:
+        raise DataError(f"{plan.path} holds {number} examples of the name {name}; names must differ")
+
+
+def _first_of(problems: Sequence[Problem]) -> str:
+    if not problems:
+        return ""
+    return (
+        f": {count_text(len(problems), 'problem')}, the first is that {problems[0].what} {problems[0].reason}"
+    )
+
+
+def _stopped(problem: Problem) -> DataError:
+    return DataError(f"{problem.what} {problem.reason}; mend or remove it, or leave --strict out")
+
+
+def _is_there(folder: Path, digest: str) -> bool:
+    return is_prepared_set(folder) and open_prepared_set(folder).facts.get("digest") == digest
+
+
+def _opened(folder: Path, *, is_new: bool) -> Preparation:
+    prepared = open_prepared_set(folder)
+    with (folder / PROBLEMS_FILE).open(encoding="utf-8", newline="") as file:
+        problems = tuple(Problem(row["what"], row["reason"]) for row in csv.DictReader(file))
+    return Preparation(prepared, problems, tuple(prepared.facts["notes"]), is_new)
+
+
+@contextmanager
+def _locked(work: Path) -> Iterator[None]:
+    """Hold the folder of an unfinished set, so that no other process prepares it at the same time."""
+    work.mkdir(parents=True, exist_ok=True)
+    with (work / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise DataError(
+                f"another process is preparing this set in {work}; wait until it has ended"
+            ) from error
+        yield
+
+
+def _begin(plan: _Plan, digest: str) -> None:
+    """Keep what an interrupted preparation of the same set has done; remove anything else."""
+    file = plan.work / "plan.json"
+    if not (file.is_file() and json.loads(file.read_text())["digest"] == digest):
+        for entry in plan.work.iterdir():
+            if entry.is_dir():
+                shutil.rmtree(entry)
+            elif entry.name != "lock":
+                entry.unlink()
+        write_atomically(file, json.dumps({"digest": digest}))
+    for draft in plan.work.glob("*.pixels.*"):
+        draft.unlink(missing_ok=True)
+
+
+def _chunks(plan: _Plan) -> list[Chunk]:
+    chunks, own, size = list[Chunk](), list[Example](), 0
+    first = 0
+    for place, example in enumerate(plan.listing.examples):
+        if not own or own[-1].file != example.file:
+            size += _stamp(example.file)[0]
+        own.append(example)
+        is_last = place + 1 == len(plan.listing.examples)
+        if is_last or len(own) >= _MOST_EXAMPLES or size >= _MOST_BYTES:
+            chunks.append(Chunk(len(chunks), first, tuple(own), plan.work, plan.settings))
+            own, size, first = [], 0, place + 1
+    return chunks
+
+
+def _stamp(file: Path) -> tuple[int, int]:
+    """Size and time of change of a file; zeros for one that is not there."""
+    try:
+        found = file.stat()
+    except OSError:
+        return 0, 0
+    return found.st_size, found.st_mtime_ns
+
+
+def _prepare_chunks(plan: _Plan, chunks: Sequence[Chunk], progress: Progress) -> list[str]:
+    waiting = [chunk for chunk in chunks if not chunk.notes_file.is_file()]
+    total = len(plan.listing.examples)
+    done = total - sum(len(chunk.examples) for chunk in waiting)
+    notes = [f"{done} of {total} examples were prepared before"] if done else []
+    progress(done, total)
+    if plan.settings.is_strict:
+        for chunk in chunks:
+            if chunk not in waiting:
+                _check_strictly(plan, chunk)
+    with ChunkPool(min(plan.settings.workers, max(1, len(waiting)))) as pool:
+        for chunk in pool.prepare(waiting):
+            if plan.settings.is_strict:
+                _check_strictly(plan, chunk)
+            done += len(chunk.examples)
+            progress(done, total)
+    return notes
+
+
+def _check_strictly(plan: _Plan, chunk: Chunk) -> None:
+    _, problems = read_notes(chunk.notes_file)
+    if problems:
+        chunk.notes_file.unlink()  # it may not be whole
+        place, reason = problems[0]
+        raise _stopped(_named(plan, place, reason))
+
+
+def _named(plan: _Plan, place: int, reason: str) -> Problem:
+    example = plan.listing.examples[place]
+    if plan.settings.key is not None:
+        nameless = reason.replace(str(example.file), "the file").replace(example.file.name, "the file")
+        return Problem(hashed(example.name, plan.settings.key), nameless)
+    file = example.file
+    what = file.relative_to(plan.path).as_posix() if file.is_relative_to(plan.path) else file.name
+    return Problem(file.name if what == "." else what, reason)
+
+
+def _without_names(plan: _Plan, problem: Problem) -> Problem:
+    """A problem of the listing; with hashed ids what it is about is a hash too."""
+    key = plan.settings.key
+    return problem if key is None else Problem(hashed(problem.what, key), problem.reason)
+
+
+def _assemble(plan: _Plan, digest: str, chunks: Sequence[Chunk]) -> None:
+    stored, problems = list[Stored](), [_without_names(plan, one) for one in plan.listing.problems]
+    for chunk in chunks:
+        own, bad = read_notes(chunk.notes_file)
+        stored += own
+        problems += [_named(plan, place, reason) for place, reason in bad]
+    if not stored:
+        raise DataError(
+            f"nothing of {count_text(len(plan.listing.examples), 'example')} in {plan.path} can be used"
+            f"{_first_of(problems)}"
+        )
+    notes = list(plan.listing.notes)
+    layout = layout_of(stored, plan.settings, notes)
+    folder = plan.work / "set"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    write_arrays(chunks, layout, len(stored), folder)
+    key, examples = plan.settings.key, plan.listing.examples
+    table = table_of(stored, examples, plan.path, source=plan.collection.name, key=key)
+    write_table(table, folder)
+    write_atomically(folder / PROBLEMS_FILE, _problems_csv(problems))
+    images = np.load(folder / IMAGES_FILE, mmap_mode="r")
+    codes = plan.listing.label_codes
+    raw = raw_patches(images, table, codes, source=plan.collection.name, max_value=layout.max_value)
+    facts = _facts(plan, digest, layout, stored, problems, notes)
+    facts["fingerprint"] = fingerprint_of(raw)
+    write_atomically(folder / FACTS_FILE, json.dumps(facts, indent=1) + "\n")
+    replace_folder(plan.out, folder)
+
+
+def _facts(
+    plan: _Plan,
+    digest: str,
+    layout: Layout,
+    stored: Sequence[Stored],
+    problems: Sequence[Problem],
+    notes: Sequence[str],
+) -> dict[str, Any]:
+    identifying = Counter(name for one in stored for name in one.identifying)
+    return {
+        "format": FORMAT,
+        "collection": plan.collection.name,
+        "title": plan.collection.title,
+        "licence": plan.collection.licence,
+        "label_codes": plan.listing.label_codes,
+        "classes": list(plan.listing.classes),
+        "choices": {
+            "regions": plan.choices.regions,
+            "table": None if plan.choices.table is None else plan.choices.table.name,
+            "options": dict(plan.choices.options),
+        },
+        "settings": plan.settings.as_dict(),
+        "layout": asdict(layout),
+        "max_value": layout.max_value,
+        "images": len(stored),
+        "problems": len(problems),
+        "identifying_tags": dict(sorted(identifying.items())),
+        "notes": list(notes),
+        "digest": digest,
+        "versions": {name: _version(name) for name in _TOOLS},
+        "prepared_at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _problems_csv(problems: Sequence[Problem]) -> str:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("what", "reason"))
+    writer.writerows((problem.what, problem.reason) for problem in problems)
+    return text.getvalue()

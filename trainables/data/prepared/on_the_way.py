@@ -1,0 +1,99 @@
+"""Data of a search: what a source reads, or a published collection, prepared into the store first."""
+
+import os
+from pathlib import Path
+from typing import Final
+
+from trainables.common.errors import UnknownNameError
+from trainables.config.tasks import LabelCodes, Task, UpperFolders
+from trainables.data.collections import COLLECTIONS
+from trainables.data.collections.collection import Choices, Collection
+from trainables.data.mammogram.preparation import Preparation
+from trainables.data.patches import PatchSet
+from trainables.data.prepared.engine import Progress, prepare
+from trainables.data.prepared.identity import hashed
+from trainables.data.prepared.settings import Settings
+from trainables.data.prepared_set import is_prepared_set
+from trainables.data.sources import SOURCES, is_built_in, load_patch_set
+
+_FOLDER: Final = "prepared"  # within the store
+_NO_KEY: Final = b"name of the folder in the store"
+
+
+def load_data(  # noqa: PLR0913 - what is known about the data, as for `load_patch_set`
+    data: str,
+    *,
+    task: Task,
+    label_codes: LabelCodes | None,
+    store: Path,
+    source: str | None = None,
+    max_value: float | None = None,
+    upper_folders: UpperFolders | None = None,
+    as_declared: bool = False,
+    progress: Progress = lambda done, total: None,
+) -> tuple[PatchSet, list[str]]:
+    """Load the data of a search; a raw collection is prepared as `data prepare` does without options.
+
+    Args:
+        data: As for `load_patch_set`, or the path of a published collection.
+        task: Task that the labels are for.
+        label_codes: Code book of the label numbers; None decides from the data.
+        store: Folder of the stored data.
+        source: Name in `SOURCES` or `COLLECTIONS`; None decides from `data`.
+        max_value: Largest value that a pixel can have, as the user states it.
+        upper_folders: What folders above the class folders are.
+        as_declared: As for `load_patch_set`.
+        progress: Told how many images of how many are prepared.
+
+    Raises:
+        UnknownNameError: If there is no such source or collection.
+        DataError: If the data are missing or cannot be used.
+    """
+    if source is not None and source not in {**SOURCES, **COLLECTIONS}:
+        raise UnknownNameError("source", source, {**SOURCES, **COLLECTIONS})
+    collection = collection_of(data, source)
+    notes = list[str]()
+    if collection is not None:
+        folder, notes = _prepared(collection, Path(data), store, progress)
+        data, source = str(folder), "prepared"
+    patch_set, more = load_patch_set(
+        data,
+        task=task,
+        label_codes=label_codes,
+        store=store,
+        source=source,
+        max_value=max_value,
+        upper_folders=upper_folders,
+        as_declared=as_declared,
+    )
+    return patch_set, [*notes, *more]
+
+
+def collection_of(data: str, source: str | None = None) -> Collection | None:
+    """Return the collection that must be prepared before a search; None for what is read directly."""
+    if source is not None:
+        return None if source in SOURCES else COLLECTIONS[source]
+    path = Path(data)
+    if is_built_in(data) or not path.exists() or is_prepared_set(path):
+        return None
+    known = [one for one in COLLECTIONS.values() if not one.is_read_directly]
+    return next((one for one in known if one.reads(path)), None)
+
+
+def _prepared(collection: Collection, path: Path, store: Path, progress: Progress) -> tuple[Path, list[str]]:
+    place = path.resolve()
+    folder = store / _FOLDER / f"{collection.name}-{hashed(str(place), _NO_KEY)}"
+    settings = Settings(steps=Preparation(), workers=processes())
+    done = prepare(collection, path, folder, Choices(), settings, progress=progress, replaces=True)
+    notes = [f"{path} is read as {collection.title}; orchestrate data prepare {collection.name} has options"]
+    if done.problems:
+        notes.append(
+            f"WARNING: {len(done.problems)} of it cannot be used, such as {done.problems[0].what}, "
+            f"which {done.problems[0].reason}; all are in {folder / 'problems.csv'}"
+        )
+    return folder, [*notes, *done.notes]
+
+
+def processes() -> int:
+    """Number of processes that prepare images: one a core that this program may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,184 @@
+"""A pool of processes that prepare chunks; a decoder that crashes ends one of them, which is started again.
+
+The processes end when this one does, in whatever way: what they read their work from is closed then.
+"""
+
+import contextlib
+import os
+import pickle
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Final
+
+from trainables.common.errors import MachineError
+from trainables.data.prepared.chunk import Chunk, prepare_chunk
+
+_ROOT: Final = Path(__file__).parents[3]
+_GRACE_SECONDS: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """One chunk that is done, or the error that a process met."""
+
+    chunk: Chunk
+    error: str = ""
+
+
+class _Process:
+    """One process that prepares chunks, started when it is first needed and again after a crash."""
+
+    def __init__(self) -> None:
+        self._running: subprocess.Popen[bytes] | None = None
+
+    def prepare(self, chunk: Chunk) -> str:
+        """Prepare a chunk; returns the text of an error of the machine, or an empty one.
+
+        Raises:
+            EOFError: If the process has crashed.
+        """
+        running = self._started()
+        assert running.stdin is not None  # both are pipes
+        assert running.stdout is not None
+        try:
+            pickle.dump(chunk, running.stdin)
+            running.stdin.flush()
+            answer: str = pickle.load(running.stdout)
+        except (EOFError, BrokenPipeError, pickle.UnpicklingError) as error:
+            self.close()
+            raise EOFError from error
+        return answer
+
+    def close(self) -> None:
+        """End the process."""
+        running, self._running = self._running, None
+        if running is None:
+            return
+        with contextlib.suppress(OSError):
+            running.kill()
+        running.wait(_GRACE_SECONDS)
+        for pipe in (running.stdin, running.stdout):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        if self._running is None:
+            paths = [str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+            self._running = subprocess.Popen(
+                [sys.executable, "-m", "trainables.data.prepared.pool"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"},
+                start_new_session=True,  # Ctrl-C reaches this process alone, which ends the others
+            )
+        return self._running
+
+
+class ChunkPool:
+    """Prepares chunks in several processes, as a context.
+
+    Args:
+        workers: Number of processes.
+    """
+
+    def __init__(self, workers: int) -> None:
+        self._processes = [_Process() for _ in range(workers)]
+        self._is_closed = threading.Event()
+
+    def __enter__(self) -> "ChunkPool":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._is_closed.set()
+        for process in self._processes:
+            process.close()
+
+    def prepare(self, chunks: Sequence[Chunk]) -> Iterator[Chunk]:
+        """Prepare chunks; yields each when it is done, in any order.
+
+        Raises:
+            MachineError: If a process meets an error of the machine, such as a full disk.
+        """
+        waiting: queue.SimpleQueue[Chunk] = queue.SimpleQueue()
+        ended: queue.SimpleQueue[_Ended] = queue.SimpleQueue()
+        for chunk in chunks:
+            waiting.put(chunk)
+        for process in self._processes[: len(chunks)]:
+            threading.Thread(
+                target=self._serve, args=(process, waiting, ended.put), daemon=True, name="preparing"
+            ).start()
+        for _ in chunks:
+            one = ended.get()
+            if one.error:
+                raise MachineError(one.error)
+            yield one.chunk
+
+    def _serve(
+        self, process: _Process, waiting: "queue.SimpleQueue[Chunk]", tell: Callable[[_Ended], None]
+    ) -> None:
+        while not self._is_closed.is_set():
+            try:
+                chunk = waiting.get_nowait()
+            except queue.Empty:
+                return
+            try:
+                tell(_Ended(chunk, _prepare_even_if_it_crashes(process, chunk, self._is_closed)))
+            except Exception as error:  # told to the thread that waits, whatever it is
+                tell(_Ended(chunk, f"a process that prepares images failed: {error}"))
+
+
+def _prepare_even_if_it_crashes(process: _Process, chunk: Chunk, is_closed: threading.Event) -> str:
+    """Prepare a chunk; after a crash again, traced, so that the example to blame is left out."""
+    while not is_closed.is_set():
+        try:
+            return process.prepare(chunk)
+        except EOFError:
+            traced = chunk.traced()
+            crashed = {traced} if traced is not None else set()
+            if chunk.is_traced and not crashed - chunk.crashing:
+                return f"the processes that prepare {chunk.examples[0].file} and others end before their time"
+            chunk = replace(chunk, is_traced=True, crashing=chunk.crashing | crashed)
+    return "ended from outside"
+
+
+def serve(work: IO[bytes], answers: IO[bytes]) -> None:
+    """Prepare the chunks that come in, until there are no more."""
+    import cv2
+
+    cv2.setNumThreads(1)
+    while True:
+        try:
+            chunk: Chunk = pickle.load(work)
+        except EOFError:
+            return
+        try:
+            prepare_chunk(chunk)
+            answer = ""
+        except OSError as error:
+            answer = f"{chunk.folder}: {error.strerror or error}"
+        pickle.dump(answer, answers)
+        answers.flush()
+
+
+def _main() -> None:
+    """Serve the process that started this one; what libraries print goes to standard error."""
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    with contextlib.suppress(BrokenPipeError):  # the other process has ended
+        serve(sys.stdin.buffer, answers)
+
+
+if __name__ == "__main__":
+    _main()

@@ -1,0 +1,113 @@
+"""Pixels of one example, from an image file, a DICOM file, or one row of a file of arrays."""
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainables.common.errors import DataError
+from trainables.data.dicom.reading import DicomImage, is_dicom, read_dicom
+from trainables.data.image_files import SUFFIXES, ImageFileError, decode_image, is_grey
+from trainables.data.pixel_range import FULL_RANGES, bit_range
+from trainables.data.sources.npz_arrays import read_arrays
+
+_PLAIN: Final = SUFFIXES - {".dcm", ".dicom"}  # not asked whether they are DICOM, which takes a second look
+_ARRAYS: Final = frozenset({".npy", ".npz"})
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """Pixels with what their file says about them.
+
+    Attributes:
+        pixels: uint8 or uint16, black is 0; shape (H, W) or (H, W, 3).
+        stated_max: Brightest value by the file, where it is not that of the number type; else None.
+        spacing_mm: Height and width of a pixel in millimetres, or None.
+        facts: What the file says for the table, such as `vendor`; column -> text or number.
+        identifying: Names of the tags of the file that identify a person and are filled.
+    """
+
+    pixels: NDArray[Any]
+    stated_max: float | None = None
+    spacing_mm: tuple[float, float] | None = None
+    facts: Mapping[str, str | float] = field(default_factory=dict)
+    identifying: tuple[str, ...] = ()
+
+
+def read_example_pixels(file: Path, frame: int, *, allows_for_processing: bool = False) -> Read:
+    """Read the pixels of one example.
+
+    Args:
+        file: DICOM or other image file, or `.npy` and `.npz` with one image a row.
+        frame: Frame or row, 0-based.
+        allows_for_processing: Read DICOM images whose pixels are meant for further processing, too.
+
+    Raises:
+        DataError: If it cannot be read; the message names the file and says why.
+    """
+    if file.suffix.lower() in _ARRAYS:
+        return Read(_plain_depth(_row_of(file, frame), file))
+    if file.suffix.lower() not in _PLAIN and is_dicom(file):
+        return _of_dicom(read_dicom(file, frame=frame, allow_for_processing=allows_for_processing))
+    if frame:
+        raise ImageFileError(f"{file} has no frame {frame}; it holds one image")
+    image = decode_image(file)
+    pixels = image.pixels
+    if pixels.ndim == 3 and is_grey(pixels):
+        pixels = np.ascontiguousarray(pixels[..., 0])
+    if image.is_inverted:
+        white = image.stated_max or bit_range(int(pixels.max()))
+        pixels = (white - pixels).astype(pixels.dtype)
+    return Read(_plain_depth(pixels, file), image.stated_max)
+
+
+def _of_dicom(image: DicomImage) -> Read:
+    """Pixels and facts; of the header nothing else is taken along."""
+    pixels, white = image.pixels, float(image.max_value)
+    if pixels.dtype.kind == "f":
+        pixels, white = np.rint(pixels * (65535.0 / white)).astype(np.uint16), 65535.0
+    known = {
+        "patient": image.patient,
+        "exam": image.study_uid,
+        "laterality": image.laterality,
+        "view": image.view,
+        "vendor": image.vendor,
+        "machine": image.model,
+        "age_years": image.age_years,
+        "kind": image.kind,
+        "presentation": image.presentation,
+    }
+    facts = {name: value for name, value in known.items() if value is not None}
+    return Read(pixels, white, image.spacing_mm, facts, image.identifying)
+
+
+def _row_of(file: Path, row: int) -> NDArray[Any]:
+    images = _images_of(file)
+    if row >= len(images):
+        raise DataError(f"{file} has no row {row}; it holds {len(images)}")
+    return np.asarray(images[row])
+
+
+@functools.lru_cache(maxsize=2)
+def _images_of(file: Path) -> NDArray[Any]:
+    if file.suffix.lower() == ".npz":
+        return read_arrays(file, []).images
+    images: NDArray[Any] = np.load(file, mmap_mode="r", allow_pickle=False)
+    return images
+
+
+def _plain_depth(pixels: NDArray[Any], file: Path) -> NDArray[Any]:
+    """Bring floats in [0, 1] to 16 bits; the other types stay."""
+    if pixels.ndim == 3 and pixels.shape[-1] == 1:
+        pixels = pixels[..., 0]
+    if pixels.dtype.kind == "f":
+        if not (np.isfinite(pixels).all() and pixels.min() >= 0 and pixels.max() <= 1):
+            raise DataError(f"{file} holds floating-point values outside [0, 1]; scale them first")
+        return np.rint(pixels * 65535.0).astype(np.uint16)
+    if pixels.dtype.name not in FULL_RANGES:
+        raise DataError(f"{file} holds {pixels.dtype} values; 8 and 16 bits without a sign can be used")
+    return pixels

@@ -1,0 +1,68 @@
+"""Data source of a prepared set: its images are memory-mapped, its labels put to the task's question."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from trainables.common.errors import DataError
+from trainables.config.tasks import Task
+from trainables.data.patches import RawPatches
+from trainables.data.prepared_set import PreparedSet, is_prepared_set, open_prepared_set
+from trainables.data.source import Source, Stated
+from trainables.data.sources.own_codes import by_own_codes
+
+
+def load_prepared(data: str, task: Task, stated: Stated) -> tuple[RawPatches, list[str]]:
+    """Open a prepared set.
+
+    Args:
+        data: Path of its folder.
+        task: Task; labels that are class indices must be those of its classes.
+        stated: What the user says; a prepared set states its label codes itself.
+
+    Returns:
+        The patches, and messages on what is left out and under which licence.
+
+    Raises:
+        DataError: If it is damaged, or its labels do not answer the task's question.
+    """
+    found = open_prepared_set(Path(data))
+    raw, notes = found.as_patches(), _notes(found)
+    if stated.label_codes not in (None, found.label_codes):
+        raise DataError(
+            f"{data} states its label codes itself, {found.label_codes}, against --label-codes "
+            f"{stated.label_codes}; leave that option out"
+        )
+    return _for_task(raw, found, task, notes), notes
+
+
+def _notes(found: PreparedSet) -> list[str]:
+    notes = [f"licence: {found.facts['licence']}"] if found.facts["licence"] else []
+    problems = int(found.facts["problems"])
+    if problems:
+        notes.append(
+            f"{problems} of the collection were left out when the set was prepared: see problems.csv"
+        )
+    return notes
+
+
+def _for_task(raw: RawPatches, found: PreparedSet, task: Task, notes: list[str]) -> RawPatches:
+    """Express class indices in the classes of the task."""
+    if found.label_codes not in ("task", "own"):
+        return raw
+    names = np.array([found.classes[label] for label in raw.labels.tolist()])
+    if task.is_own:
+        labels = by_own_codes(names, task, len(names), f"{found.folder.name}: labels", notes)
+        return replace(raw, labels=labels, label_codes="own")
+    place = {name: index for index, name in enumerate(task.classes)}
+    unknown = [name for name in found.classes if name not in place]
+    if unknown:
+        raise DataError(
+            f"{found.folder.name} holds the classes {', '.join(found.classes)}, and task {task.name} asks "
+            f"for {', '.join(task.classes)}; search another task, or define your own of these classes"
+        )
+    return replace(raw, labels=np.array([place[name] for name in names.tolist()], dtype=np.int64))
+
+
+PREPARED = Source("prepared", load_prepared, "a prepared set", is_prepared_set, precedence=3)
