@@ -57,6 +57,7 @@ def check_request(request: SearchRequest) -> RunFolder:
             f"--holdout {request.holdout:g} has one validation part and --folds {request.folds} has "
             f"{request.folds}: give one of the two"
         )
+    _check_unit(request)
     if request.weights_dir is not None and not request.weights_dir.is_dir():
         raise ConfigError(f"--weights-dir {request.weights_dir} is not a folder")
     fixed = request.fixed_params.get("model.backbone")
@@ -72,6 +73,21 @@ def check_request(request: SearchRequest) -> RunFolder:
             f"{command_text('orchestrate', 'resume', typed_path(run.path))}"
         )
     return run
+
+
+def _check_unit(request: SearchRequest) -> None:
+    if request.unit == "image":
+        return
+    if request.naive_split:
+        raise ConfigError(
+            f"--unit {request.unit} keeps the images of a {request.unit} together, and --naive-split parts "
+            "them: give one of the two"
+        )
+    if request.type_from is not None:
+        raise ConfigError(
+            f"--type-from gives the type of single images, and this search is by {request.unit}: leave one "
+            "out"
+        )
 
 
 def asked_objectives(request: SearchRequest) -> Objectives:

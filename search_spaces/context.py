@@ -33,6 +33,8 @@ class SpaceContext(FrozenModel):
         phases: Names of tasks that a net may learn first, since the data have labels for them.
         heads: Closed-form heads that may take the place of a trained one on frozen features; empty for none,
             as in searches of earlier versions.
+        combines: Choices of `unit.combine`, the rule that combines the images of a unit; empty for single
+            images.
     """
 
     backbones: tuple[str, ...]
@@ -54,6 +56,7 @@ class SpaceContext(FrozenModel):
     types: tuple[str, ...] = ("none",)
     phases: tuple[str, ...] = ()
     heads: tuple[str, ...] = ()
+    combines: tuple[str, ...] = ()
 
     @property
     def choices(self) -> tuple[str, ...]:

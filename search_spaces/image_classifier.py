@@ -17,6 +17,7 @@ import optuna
 from search_spaces import custom_cnn
 from search_spaces.context import SpaceContext
 from search_spaces.fine_tuning import fine_tuning
+from trainables.config.unit_config import ATTENTION
 from trainables.models.custom_cnn import FAMILY as CUSTOM_CNN
 from trainables.models.registry import backbone_named
 from trainables.models.taps import feature_shapes
@@ -67,9 +68,10 @@ def image_classifier(trial: optuna.trial.BaseTrial, context: SpaceContext) -> Se
     if is_plain and not trains_stages and not is_from_pixels:
         closed = closed_form_head(trial, context, backbone, settings["model.cut"], poolings)
         if closed:
-            return {**settings, **beside, **frozen_input(trial), **closed}
+            return {**settings, **beside, **frozen_input(trial), **unit(trial, context), **closed}
     return {
         **settings,
+        **unit(trial, context),
         **head(trial, backbone, poolings),
         **beside,
         **(pixels(trial, context, backbone) if is_from_scratch else frozen_input(trial)),
@@ -79,6 +81,13 @@ def image_classifier(trial: optuna.trial.BaseTrial, context: SpaceContext) -> Se
         **({} if is_from_scratch else feature_augmentation(trial)),
         **fine_tuning(trial, context, settings),
     }
+
+
+def unit(trial: optuna.trial.BaseTrial, context: SpaceContext) -> Settings:
+    """Suggest how the predictions of a unit's images are combined; nothing for single images."""
+    if not context.combines:
+        return {}
+    return {"unit.combine": trial.suggest_categorical("unit.combine", context.combines)}
 
 
 def closed_form_head(
@@ -100,6 +109,8 @@ def closed_form_head(
     if name == "none":
         return {}
     settings: Settings = {"classical.name": name, "classical.standardize": True, **ONCE}
+    if name == ATTENTION:
+        settings["unit.combine"] = ATTENTION
     settings["model.also"] = _choose(
         trial, "model.also", further_taps(context, backbone, cut), f"{backbone}+{cut}"
     )
@@ -126,6 +137,9 @@ def closed_form_settings(trial: optuna.trial.BaseTrial, name: str) -> Settings:
         settings["classical.shrinkage"] = trial.suggest_categorical(
             "classical.shrinkage", ("auto", 0.3, 0.6, 0.9, 0.97)
         )
+    if name == ATTENTION:
+        settings["classical.l2"] = trial.suggest_float("classical.l2@attention", 1e-4, 1e-1, log=True)
+        settings["classical.lr"] = trial.suggest_float("classical.lr@attention", 1e-3, 3e-2, log=True)
     if name == "boosting":
         settings["classical.depth"] = trial.suggest_categorical("classical.depth@boosting", (1, 2, 3, 5))
         settings["classical.trees"] = trial.suggest_categorical("classical.trees", (30, 60, 100))

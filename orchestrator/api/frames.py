@@ -54,20 +54,34 @@ def as_paths(images: Any) -> list[Path]:
 
 
 def files_predicted(
-    bundle: "Bundle", paths: Sequence[Path], baselines: Sequence[Path], types: Sequence[str]
+    bundle: "Bundle",
+    paths: Sequence[Path],
+    baselines: Sequence[Path],
+    types: Sequence[str],
+    units: Sequence[str] = (),
 ) -> "pd.DataFrame":
-    """Return a row for each file, in their order: probabilities, predicted class, or why it was not used."""
+    """Return a row for each file, in their order: probabilities, predicted class, or why it was not used.
+
+    With the unit of each file it is a row for each unit that has files which can be used.
+    """
     import pandas as pd
 
     from results.export.onnx_predictor import predict_files
 
-    found = predict_files(bundle, paths, baselines=baselines, types=types)
+    found = predict_files(bundle, paths, baselines=baselines, types=types, units=units)
     classes = bundle.manifest.classes
     rows: dict[str, dict[str, Any]] = {fault.file: {"fault": fault.reason} for fault in found.faults}
     for one in found.predictions:
         rows[one.file] = dict(zip(classes, one.probabilities, strict=True))
         rows[one.file]["predicted_class"] = one.predicted_class
     columns = [*classes, "predicted_class", "fault"]
+    if units:
+        names = [one.file for one in found.predictions]
+        return pd.DataFrame(
+            [rows[name] for name in names],
+            index=pd.Index(names, name=bundle.manifest.unit),
+            columns=[*classes, "predicted_class"],
+        )
     return pd.DataFrame(
         [rows[str(path)] for path in paths],
         index=pd.Index([str(path) for path in paths], name="file"),

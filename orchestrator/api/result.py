@@ -266,6 +266,7 @@ class SearchResult:
         refit: bool = False,
         baselines: "Sequence[Any]" = (),
         types: Sequence[str] = (),
+        units: Sequence[str] = (),
     ) -> "pd.DataFrame":
         """Predict images, as the exported bundle of the same model would.
 
@@ -277,10 +278,12 @@ class SearchResult:
             refit: Predict with the models that `refit` trained.
             baselines: Healthy baseline of each image, arrays or paths like `images`, for a model of pairs.
             types: `mass` or `calcification`, one for all or one each, for a model that takes the type.
+            units: Name of the breast, exam or patient of each image, for a search by one of these.
 
         Returns:
-            One row an image, with the calibrated probability of each class in a column of its name, and
-            `predicted_class`. For files, the index is the path, and `fault` says why one has no prediction.
+            One row an image, or a unit, whose name is then the index, with the calibrated probability of each
+            class in a column of its name, and `predicted_class`. For files, the index is the path, and
+            `fault` says why one has no prediction.
 
         Raises:
             OrchestrateError: If an array has another shape or range than the model takes, no file can be
@@ -291,10 +294,12 @@ class SearchResult:
         bundle = self._bundle(ensemble, trial, refit=refit)
         classes = list(bundle.manifest.classes)
         if paths := as_paths(images):
-            return files_predicted(bundle, paths, as_paths(baselines), types)
+            return files_predicted(bundle, paths, as_paths(baselines), types, units)
         arrays = [np.asarray(image) for image in images]  # type: ignore[union-attr]
-        found = bundle.predict(arrays, baselines=[np.asarray(one) for one in baselines], types=types)
-        table = pd.DataFrame(found, columns=classes)
+        given = [np.asarray(one) for one in baselines]
+        found = bundle.predict(arrays, baselines=given, types=types, units=units)
+        index = pd.Index(list(dict.fromkeys(units)), name=bundle.manifest.unit) if units else None
+        table = pd.DataFrame(found, columns=classes, index=index)
         table["predicted_class"] = [classes[index] for index in bundle.decide(found)]
         return table
 

@@ -18,7 +18,9 @@ def finish_run(result: SearchResult, console: Console, output: Sections) -> None
     run, rows, objectives = result.run, result.ranking(), objectives_of(result.record)
     output.add(
         "leaderboard",
-        table=lambda: leaderboard_table(rows, limit=_SHOWN, objectives=objectives),
+        table=lambda: leaderboard_table(
+            rows, limit=_SHOWN, objectives=objectives, unit=result.record.request.unit
+        ),
         rows=lambda: rows_as_json(rows),
         csv=lambda: rows_as_csv(rows),
     )

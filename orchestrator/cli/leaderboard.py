@@ -53,12 +53,14 @@ def run(arguments: argparse.Namespace) -> int:
     folder = open_run(arguments)
     if arguments.costs:
         _measure(folder, arguments.top)
-    rows = leaderboard(folder)
+    rows, search = leaderboard(folder), folder.search()
     write_atomically(folder.leaderboard_file, rows_as_csv(rows))
     warn_if_synthetic(folder)
     show(
         arguments.format,
-        table=lambda: leaderboard_table(rows, limit=arguments.top, objectives=objectives_of(folder.search())),
+        table=lambda: leaderboard_table(
+            rows, limit=arguments.top, objectives=objectives_of(search), unit=search.request.unit
+        ),
         rows=lambda: rows_as_json(rows),
         csv=lambda: rows_as_csv(rows),
     )

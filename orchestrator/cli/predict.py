@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 from orchestrator.cli.common import add_format
 from orchestrator.reporting.console import messages, print_message, print_warning, show
+from results.errors import ExportError
 from trainables.common.errors import ConfigError
 from trainables.common.text import count_text
+from trainables.config.unit_config import UnitName
 
 if TYPE_CHECKING:
     from results.export.exported_model import Bundle
@@ -29,6 +31,8 @@ examples:
       --baseline healthy_a.png healthy_b.png
   orchestrate predict bundle/ a.png b.png --type mass calcification
   orchestrate predict bundle/ exam/*.dcm --dicom-sr reports/
+  orchestrate predict bundle/ --units views.csv
+  orchestrate predict bundle/ exam_1/ exam_2/
 """
 
 
@@ -36,7 +40,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="folder that export wrote")
     parser.add_argument(
-        "images", type=Path, nargs="+", metavar="IMAGE", help="DICOM, PNG, JPEG, TIFF, PGM or BMP files"
+        "images",
+        type=Path,
+        nargs="*",
+        metavar="IMAGE",
+        help="DICOM, PNG, JPEG, TIFF, PGM or BMP files; for a model of breasts, exams or patients a folder "
+        "for each",
+    )
+    parser.add_argument(
+        "--units",
+        type=Path,
+        metavar="TABLE",
+        help="for a model of breasts, exams or patients: a CSV table with one row an image and the columns "
+        "file, patient, exam and laterality",
     )
     parser.add_argument(
         "--baseline",
@@ -83,7 +99,8 @@ def run(arguments: argparse.Namespace) -> int:
             "--sr-patient-id says what goes into reports; give their folder with --dicom-sr, too"
         )
     bundle = load_bundle(arguments.bundle)
-    found = predict_files(bundle, arguments.images, baselines=arguments.baseline, types=arguments.types)
+    images, units = _images_and_units(arguments, bundle.manifest.unit)
+    found = predict_files(bundle, images, baselines=arguments.baseline, types=arguments.types, units=units)
     console = messages()
     for note in found.notes:
         print_warning(console, note)
@@ -99,7 +116,7 @@ def run(arguments: argparse.Namespace) -> int:
         print_warning(console, f"not predicted: {fault.reason}")
     if found.faults:
         said = count_text(len(found.faults), "file")
-        print_warning(console, f"{said} of {len(arguments.images)} could not be predicted; see above")
+        print_warning(console, f"{said} of {len(images)} could not be predicted; see above")
     has_all_reports = _write_reports(arguments, bundle, found.predictions) if arguments.dicom_sr else True
     return 0 if has_all_reports and not found.faults else 1
 
@@ -116,3 +133,20 @@ def _write_reports(
     for problem in reports.problems:
         print_warning(console, problem)
     return not reports.problems
+
+
+def _images_and_units(arguments: argparse.Namespace, unit: UnitName) -> tuple[list[Path], list[str]]:
+    """Files to predict, and the unit of each for a model that predicts those."""
+    from results.export.unit_table import read_unit_table, units_by_folder
+
+    images, table = arguments.images, arguments.units
+    if table is not None and unit == "image":
+        raise ExportError("this model predicts single images: name the files instead of --units")
+    if table is not None and images:
+        raise ExportError(f"--units {table} names the images itself; leave the others out")
+    if table is not None:
+        return read_unit_table(table, unit)
+    if not images:
+        more = "" if unit == "image" else f", or a table of the images of each {unit} with --units"
+        raise ExportError(f"there is nothing to predict: name image files after the bundle{more}")
+    return (list(images), []) if unit == "image" else units_by_folder(images, unit)

@@ -3,13 +3,15 @@
 from datetime import UTC, datetime
 
 import numpy as np
+from numpy.typing import NDArray
 
 from results.errors import RunError
 from results.predictors.test_evaluation import TestEvaluation, evaluate_test
 from results.run.run_folder import RunFolder
 from trainables.common.types import FloatArray, IntArray
-from trainables.data.patches import open_patch_set, select_rows
+from trainables.data.patches import TaskRows, open_patch_set, select_rows
 from trainables.data.splits import TEST, read_split
+from trainables.data.units import ScoredRows, scored_units, units_of
 
 
 def open_test_part(
@@ -40,19 +42,32 @@ def open_test_part(
             f"{run.path} has no test part: the search was run with --test-share 0. See its scores out of "
             f"fold with: {run.command('leaderboard')}"
         )
-    places = np.flatnonzero(is_test)
+    units = units_of(patch_set, rows, search.request.unit, search.task_definition)
+    test, training = (_scored(rows, units, part) for part in (is_test, ~is_test))
     return evaluate_test(
         run,
         ensemble=None if trial is not None else ensemble,
         trial=trial,
         refit=refit,
         predict=lambda chosen: predict_rows(run, chosen, ensemble=ensemble, trial=trial, refit=refit),
-        test_rows=rows.rows[places],
-        labels=rows.labels[places],
-        groups=rows.groups[places],
-        training_shares=_shares(rows.labels[~is_test], len(search.classes)),
+        test_rows=test.rows,
+        labels=test.labels,
+        groups=test.groups,
+        training_shares=_shares(training.labels, len(search.classes)),
         by=by,
         now=datetime.now(UTC),
+    )
+
+
+def _scored(rows: TaskRows, units: IntArray | None, chosen: NDArray[np.bool_]) -> ScoredRows:
+    """The images of a part, or the units that they make up."""
+    places = np.flatnonzero(chosen)
+    return scored_units(
+        rows.rows[places],
+        rows.labels[places],
+        np.zeros(len(places), dtype=np.int64),
+        rows.groups[places],
+        None if units is None else units[places],
     )
 
 

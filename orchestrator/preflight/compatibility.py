@@ -8,6 +8,7 @@ from search_spaces.context import SpaceContext
 from trainables.common.errors import ConfigError, OrchestrateError, UnknownNameError
 from trainables.config.tasks import TASKS, task_named
 from trainables.config.trial_config import TrialConfig
+from trainables.config.unit_config import ATTENTION, COMBINATIONS_OF_MORE
 from trainables.data.patches import PatchSet
 from trainables.data.training_data import TrainingData
 from trainables.estimators.registry import estimator_named
@@ -39,6 +40,7 @@ def check_config(
     patch_set = training_data.patch_set
     if config.classical.name != "none":
         estimator_named(config.classical.name)
+    _check_unit(config, training_data)
     is_free_form = context.has_free_form and config.model.backbone.startswith(f"{CUSTOM_CNN}:")
     if config.model.backbone not in context.backbones and not is_free_form:
         raise UnknownNameError("backbone of this search", config.model.backbone, context.backbones)
@@ -57,6 +59,19 @@ def check_config(
         training_data.labels_of(task_named(config.training.first_phase))
     if config.model.weights == "start":
         check_start(config, start)
+
+
+def _check_unit(config: TrialConfig, training_data: TrainingData) -> None:
+    combine, classes = config.unit.combine, training_data.classes
+    if combine == ATTENTION and training_data.units is None:
+        raise ConfigError(
+            "unit.combine=attention weighs the images of a unit: search with --unit breast, exam or patient"
+        )
+    if training_data.units is not None and classes > 2 and combine not in COMBINATIONS_OF_MORE:
+        raise ConfigError(
+            f"unit.combine={combine} is for two classes, and this task has {classes}; set it to "
+            f"{' or '.join(COMBINATIONS_OF_MORE)}"
+        )
 
 
 def _check_further_taps(config: TrialConfig, patch_set: PatchSet, context: SpaceContext) -> None:

@@ -25,6 +25,7 @@ from orchestrator.preflight.initial_points import (
     Pricing,
     choose_initial_points,
 )
+from orchestrator.preflight.unit_choices import combinations_for, describe_units, heads_for
 from orchestrator.preflight.warm_start import WarmStartSources, find_sources
 from orchestrator.request import SearchRequest
 from orchestrator.study.method import asked_method
@@ -34,7 +35,6 @@ from results.run.records import SourceTrial
 from results.run.split_labels import NAIVE_WARNING
 from search_spaces.context import SpaceContext
 from search_spaces.enqueue import InitialPoint
-from search_spaces.image_classifier import HEADS
 from search_spaces.registry import Space, space_for
 from trainables.common.errors import ConfigError
 from trainables.common.types import IntArray
@@ -139,7 +139,7 @@ def run_preflight(
         raise ConfigError(
             "no backbone is left to search; see the reasons above, and try --trial-minutes or --weights-dir"
         )
-    training_data = data.sources.complete(training_data_of(data.patch_set, task, data.split))
+    training_data = data.sources.complete(training_data_of(data.patch_set, task, data.split, request.unit))
     found = with_labels(feasible.context, training_data)
     with_pairs = asks_for_pairs(request, first)
     if request.pairs:
@@ -147,13 +147,15 @@ def run_preflight(
     context = found.model_copy(
         update={
             "has_pairs": found.has_pairs and with_pairs,
-            "heads": _heads(request.fixed_params, is_table=data.patch_set.is_table),
+            "heads": heads_for(request, task, is_table=data.patch_set.is_table),
+            "combines": combinations_for(request, task),
         }
     )
     _notify_all(
         notify,
         f"backbones: {', '.join(context.backbones)}",
         *_about_pairs(found, request, with_pairs=with_pairs),
+        *describe_units(training_data),
     )
     check = functools.partial(
         check_config, training_data=training_data, context=context, start=data.sources.start
@@ -367,17 +369,6 @@ def _asked_backbones(fixed: Mapping[str, Any], first: InitialPoints, *, is_table
     if fixed.get("classical.name", "none") == "none" and fixed.get("model.trained_stages", "all") == "all":
         return tuple(names)
     return tuple(name for name in names if not backbone_named(name).trains_from_scratch)
-
-
-def _heads(fixed: Mapping[str, Any], *, is_table: bool) -> tuple[str, ...]:
-    """Closed-form heads that agree with the settings that are held fixed; none where a net is asked for."""
-    if is_table or fixed.get("classical.name") == "none":
-        return ()
-    plain = {"model.trained_stages": 0, "model.weights": "imagenet", "model.channels": "replicate"}
-    plain |= {"model.pair": "none", "model.type_input": "none"}
-    asks_for_a_net = any(fixed.get(name, value) != value for name, value in plain.items())
-    asks_for_a_net |= any(name.startswith("optimizer.") for name in fixed)
-    return () if asks_for_a_net or fixed.get("model.head.pooling") == "conv" else HEADS
 
 
 # Settings of nets, which statistics without weights have not.

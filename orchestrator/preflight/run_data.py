@@ -24,7 +24,9 @@ from trainables.runtime.trial_runtime import TrialRuntime
 def _training_data(run: RunFolder, fingerprint: str, store: str) -> TrainingData:
     patch_set = open_patch_set(Path(store) / "data", fingerprint)
     search = run.search()
-    training_data = training_data_of(patch_set, search.task_definition, read_split(run.split_file))
+    training_data = training_data_of(
+        patch_set, search.task_definition, read_split(run.split_file), search.request.unit
+    )
     return with_type_probabilities(training_data, search.type_from)
 
 

@@ -202,12 +202,12 @@ class TrialRunner:
             raise RuntimeError("a trial ends after its first epoch")
         if self.run.record_file(self.number).exists():
             return  # an earlier worker, given up as lost, has ended it all the same
-        best, training_data = validation.best, validation.training_data
+        best, scored = validation.best, validation.training_data.scored
         predictions = OutOfFold(
-            rows=training_data.rows,
-            labels=training_data.labels,
-            folds=training_data.folds,
-            groups=training_data.groups,
+            rows=scored.rows,
+            labels=scored.labels,
+            folds=scored.folds,
+            groups=scored.groups,
             probabilities=best.probabilities,
         )
         held_out = predictions.held_out()

@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import inspect
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from results.ensembles.build import BEST
 from results.ensembles.weighted_mean import WeightedMean
@@ -22,6 +24,7 @@ from results.export.manifest import (
     MODEL_FILE,
     PREPARATION_CODE,
     PREPARATION_FILE,
+    UNITS_FILE,
     ExtraInput,
     Manifest,
     Member,
@@ -38,13 +41,15 @@ from results.export.parity import (
     onnx_difference,
     predict_by_fold,
     reproduces_out_of_fold,
+    scored_by_fold,
     undecided_rows,
 )
 from results.export.prediction_time import measure_prediction_time
 from results.export.within_time import best_within
-from results.predictors.ensemble_module import OUTPUT_NAME, write_onnx
+from results.predictors.ensemble_module import OUTPUT_NAME, write_onnx, write_units_onnx
 from results.predictors.loading import OpenedModel, open_model
 from results.predictors.test_evaluation import TestEvaluation
+from results.predictors.unit_module import IMAGE_OUTPUT, side_by_side
 from results.run.prediction_costs import PredictionTime, add_costs
 from results.run.records import OutOfFold, SourceTrial
 from results.run.run_folder import RunFolder
@@ -162,21 +167,30 @@ def export_bundle(
     opened = open_model(run, ensemble=ensemble, trial=trial, refit=refit)
     kept = {number: run.out_of_fold(number) for number in opened.chosen.trials}
     rows = held_out_rows(next(iter(kept.values())), held_out_limit, without=_undecided(opened))
-    inputs = opened.inputs(rows)
+    images, unit = opened.images_of(rows)
+    inputs = opened.inputs(images)
     by_fold = predict_by_fold(opened.module, inputs)
     out_of_fold_difference = (
         None
         if refit
-        else reproduces_out_of_fold(by_fold, kept, rows, has_steps=opened.module.members.has_steps)
+        else reproduces_out_of_fold(
+            scored_by_fold(opened.module, by_fold, unit),
+            kept,
+            rows,
+            has_steps=opened.module.members.has_steps,
+        )
     )
     with _new_bundle(out) as folder:
         file = folder / MODEL_FILE
-        opset = write_onnx(opened.module, inputs.take([0, -1]).tensors(), file)
+        name = OUTPUT_NAME if unit is None else IMAGE_OUTPUT
+        opset = write_onnx(opened.module.by_image, inputs.take([0, -1]).tensors(), file, output=name)
         draft = manifest_draft(run, opened, next(iter(kept.values())), opset)
         describe_model(file, draft)
+        if unit is not None:
+            draft = _with_units(draft, opened, by_fold, unit, folder / UNITS_FILE)
         parity = ParityCheck(
-            images=len(rows),
-            onnx_difference=onnx_difference(opened.module, by_fold, inputs, file),
+            images=len(images),
+            onnx_difference=onnx_difference(opened.module, by_fold, inputs, file, unit),
             out_of_fold_difference=out_of_fold_difference,
         )
         one = {name: tensor.numpy() for name, tensor in inputs.take([0]).tensors().items()}
@@ -199,6 +213,16 @@ def _write_preparation(folder: Path, manifest: Manifest) -> None:
         return
     write_atomically(folder / PREPARATION_FILE, json.dumps(manifest.preparation, indent=1) + "\n")
     write_atomically(folder / PREPARATION_CODE, inspect.getsource(preparation))
+
+
+def _with_units(
+    draft: Manifest, opened: OpenedModel, by_fold: Sequence[Tensor], unit: IntArray, file: Path
+) -> Manifest:
+    """Write the file that combines the images of a unit, and name it in the manifest."""
+    predictions = side_by_side(by_fold, opened.module.unit_rules)
+    write_units_onnx(opened.module.by_unit, predictions, torch.from_numpy(unit), file)
+    describe_model(file, draft)
+    return draft.model_copy(update={"units_sha256": _sha256(file)})
 
 
 def _check_time(cost: PredictionTime, opened: OpenedModel, max_ms: float | None) -> None:
@@ -249,10 +273,7 @@ def manifest_draft(run: RunFolder, opened: OpenedModel, kept: OutOfFold, opset: 
         is_synthetic=search.is_synthetic,
         split=chosen.split,
         input=_model_input(opened),
-        output=(
-            f"{OUTPUT_NAME}: float32 (B, {len(chosen.classes)}), a column a class in the order of `classes`; "
-            f"{'calibrated' if chosen.calibration else 'not calibrated'}, rows sum to 1"
-        ),
+        output=_output_of(opened),
         method=chosen.name,
         is_single_trial=chosen.is_trial,
         members=_members(opened),
@@ -275,9 +296,26 @@ def manifest_draft(run: RunFolder, opened: OpenedModel, kept: OutOfFold, opset: 
         extra_inputs=_extra_inputs(opened),
         is_refitted=chosen.is_refitted,
         is_ordinal=chosen.is_ordinal,
+        unit=opened.unit,
         best_for=chosen.rule.best_for,
         audit=opened.search.audit,
         preparation=None if opened.patch_set.preparation is None else dict(opened.patch_set.preparation),
+    )
+
+
+def _output_of(opened: OpenedModel) -> str:
+    models, classes = sum(opened.module.members.folds), len(opened.chosen.classes)
+    kind = "calibrated" if opened.chosen.calibration else "not calibrated"
+    if opened.unit == "image":
+        return (
+            f"{OUTPUT_NAME}: float32 (B, {classes}), a column a class in the order of `classes`; "
+            f"{kind}, rows sum to 1"
+        )
+    return (
+        f"{IMAGE_OUTPUT}: float64 (B, {models}, {classes + 1}), for each image and fold model the "
+        f"probability of each class and the attention of the image. {UNITS_FILE} takes them as "
+        f"`predictions`, with the 0-based {opened.unit} of each image as `unit`, int64 (B,), and returns "
+        f"`{OUTPUT_NAME}`, float32: row u is {opened.unit} u, {kind}"
     )
 
 
@@ -377,7 +415,7 @@ def _undecided(opened: OpenedModel) -> IntArray:
 
 def _training_data(run: RunFolder, opened: OpenedModel, kept: OutOfFold) -> TrainingData:
     split, task = read_split(run.split_file), opened.search.task_definition
-    training_data = training_data_of(opened.patch_set, task, split)
+    training_data = training_data_of(opened.patch_set, task, split, opened.unit)
     return TrainingData(
         source=opened.search.source,
         is_synthetic=opened.search.is_synthetic,
@@ -386,7 +424,7 @@ def _training_data(run: RunFolder, opened: OpenedModel, kept: OutOfFold) -> Trai
         has_patients=opened.patch_set.patients is not None,
         counts={name: int((training_data.labels == index).sum()) for index, name in enumerate(task.classes)},
         folds=split.folds,
-        held_out=len(kept.rows),
+        held_out=len(kept.rows) if training_data.units is None else int((training_data.folds >= 0).sum()),
         fingerprint=opened.search.fingerprint,
     )
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from results.errors import ExportError
-from results.export.input_checks import as_numbers, check_given, check_sizes
-from results.export.manifest import FORMAT, MANIFEST_FILE, MODEL_FILE, PREPARATION_CODE, Manifest
+from results.export.input_checks import as_numbers, check_given, check_sizes, check_units
+from results.export.manifest import FORMAT, MANIFEST_FILE, MODEL_FILE, PREPARATION_CODE, UNITS_FILE, Manifest
 from results.export.model_file import check_model
 from trainables.common.onnx_runtime import onnxruntime
 from trainables.data.mammogram.preparation import Preparation, PreparationError
@@ -28,10 +28,11 @@ class Bundle:
     Args:
         manifest: Manifest of the bundle.
         session: Session of ONNX Runtime with the bundle's model.
+        units_session: Session that combines the images of a unit; None for a model of single images.
     """
 
-    def __init__(self, manifest: Manifest, session: Any) -> None:
-        self.manifest, self.session = manifest, session
+    def __init__(self, manifest: Manifest, session: Any, units_session: Any = None) -> None:
+        self.manifest, self.session, self.units_session = manifest, session, units_session
 
     @property
     def preparation(self) -> Preparation | None:
@@ -56,21 +57,43 @@ class Bundle:
         *,
         baselines: Sequence[NDArray[Any]] = (),
         types: Sequence[str] = (),
+        units: Sequence[str] = (),
     ) -> NDArray[np.float32]:
-        """Predict raw images, which may differ in size; those of one size run together.
+        """Predict raw images, or the units that they make up; images may differ in size.
 
         Args:
             images: Images of shape (H, W) for a grey model or (H, W, 3) for a colour model, with values from
                 0 to the model's `max_value`.
             baselines: Healthy baseline of each image, of its size, if the manifest takes `baseline`.
             types: `mass` or `calcification`, one for all or one each, if the manifest takes `finding_type`.
+            units: Name of the breast, exam or patient of each image, if the manifest's `unit` is no image.
 
         Returns:
-            Calibrated probabilities, shape (len(images), classes).
+            Calibrated probabilities, shape (len(images), classes); of a model of units a row for each of
+            them, in order of their first images, shape (units, classes).
 
         Raises:
-            ExportError: If an image has another shape or range than the model takes, or baselines or types
-                are missing, superfluous or too few or too many.
+            ExportError: If an image has another shape or range than the model takes, or baselines, types or
+                units are missing, superfluous or too few or too many.
+        """
+        check_units(self.manifest, images=len(images), units=units)
+        found = self.predict_images(images, baselines=baselines, types=types)
+        return self.combine(found, units) if units else found
+
+    def predict_images(
+        self,
+        images: Sequence[NDArray[Any]],
+        *,
+        baselines: Sequence[NDArray[Any]] = (),
+        types: Sequence[str] = (),
+    ) -> NDArray[Any]:
+        """Predict each image by itself; those of one size run together. Arguments are those of `predict`.
+
+        Returns:
+            Probabilities, shape (len(images), classes); of a model of units what `combine` takes.
+
+        Raises:
+            ExportError: As `predict`.
         """
         check_given(self.manifest, images=len(images), baselines=len(baselines), types=types)
         for kind, arrays in (("image", images), ("baseline", baselines)):
@@ -78,7 +101,7 @@ class Bundle:
                 self.check(array, f"{kind} {number}")
         check_sizes(images, baselines)
         told = as_numbers(types, len(images))
-        predicted = np.zeros((len(images), len(self.manifest.classes)), dtype=np.float32)
+        predicted: list[NDArray[Any]] = [np.zeros(len(self.manifest.classes), np.float32)] * len(images)
         by_shape: dict[tuple[int, ...], list[int]] = {}
         for number, image in enumerate(images):
             by_shape.setdefault(image.shape, []).append(number)
@@ -91,8 +114,28 @@ class Bundle:
                     feed["baseline"] = self._stacked(baselines, chosen)
                 if types:
                     feed["finding_type"] = told[chosen]
-                predicted[chosen] = self._run(feed, shape)
-        return predicted
+                for number, found in zip(chosen, self._run(feed, shape), strict=True):
+                    predicted[number] = found
+        return np.stack(predicted) if predicted else np.zeros((0, len(self.manifest.classes)), np.float32)
+
+    def combine(self, predictions: NDArray[Any], units: Sequence[str]) -> NDArray[np.float32]:
+        """Combine the predictions of images to those of their units.
+
+        Args:
+            predictions: Of `predict_images`, one a row.
+            units: Name of the unit of each image.
+
+        Returns:
+            Calibrated probabilities, shape (units, classes), in order of their first images.
+
+        Raises:
+            ExportError: If the result holds no probabilities.
+        """
+        place = {name: number for number, name in enumerate(dict.fromkeys(units))}
+        unit = np.array([place[name] for name in units], dtype=np.int64)
+        found = self.units_session.run(None, {"predictions": predictions, "unit": unit})[0][: len(place)]
+        self._check_probabilities(found, f"a {self.manifest.unit}")
+        return np.asarray(found, dtype=np.float32)
 
     def decide(self, probabilities: NDArray[np.float32]) -> NDArray[np.int64]:
         """Call a class for each row of (n, classes): by threshold for two classes, else the most probable."""
@@ -101,7 +144,7 @@ class Bundle:
             return np.asarray(probabilities.argmax(axis=1), dtype=np.int64)
         return (probabilities[:, 1] >= threshold).astype(np.int64)
 
-    def _run(self, feed: dict[str, NDArray[Any]], shape: tuple[int, ...]) -> NDArray[np.float32]:
+    def _run(self, feed: dict[str, NDArray[Any]], shape: tuple[int, ...]) -> NDArray[Any]:
         """Run the session and check that what comes out are probabilities."""
         size = f"{shape[1]}x{shape[0]} pixels"
         try:
@@ -109,13 +152,18 @@ class Bundle:
         except Exception as error:  # ONNX Runtime has many error types and no common one
             reason = str(error).splitlines()[0][:200]
             raise ExportError(f"the model cannot run on an image of {size}: {reason}") from error
+        if self.manifest.unit != "image":
+            return found
         wanted = (len(feed[self.manifest.input.name]), len(self.manifest.classes))
         if found.shape != wanted:
             raise ExportError(f"the model must return {wanted} probabilities, but returned {found.shape}")
+        self._check_probabilities(found, f"an image of {size}")
+        return found.astype(np.float32)
+
+    def _check_probabilities(self, found: NDArray[Any], what: str) -> None:
         in_range = (found >= -_ROUNDING) & (found <= 1 + _ROUNDING)
         if not (in_range.all() and (np.abs(found.sum(axis=1) - 1) <= _ROUNDING).all()):
-            raise ExportError(f"the model returned no probabilities for an image of {size}")
-        return found.astype(np.float32)
+            raise ExportError(f"the model returned no probabilities for {what}")
 
     def _stacked(self, images: Sequence[NDArray[Any]], chosen: Sequence[int]) -> NDArray[Any]:
         return np.stack([images[number] for number in chosen]).astype(self.manifest.input.dtype)
@@ -159,24 +207,34 @@ def load_bundle(path: Path) -> Bundle:
     model = path / MODEL_FILE
     if not model.is_file():
         raise ExportError(f"{path} is not a whole bundle: it holds no {MODEL_FILE}; export it again")
+    session = _opened(model, manifest.sha256, manifest)
+    check_model(session, manifest, model)
+    bundle = Bundle(manifest, session)
+    _ = bundle.preparation  # steps that cannot be done are said before the first file is read
+    if manifest.unit == "image":
+        return bundle
+    units = path / UNITS_FILE
+    if manifest.units_sha256 is None or not units.is_file():
+        raise ExportError(f"{path} is not a whole bundle: it holds no {UNITS_FILE}; export it again")
+    return Bundle(manifest, session, _opened(units, manifest.units_sha256, manifest))
+
+
+def _opened(model: Path, sha256: str, manifest: Manifest) -> Any:
+    """A session with a file of the bundle, if it is the one that was exported."""
     with model.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if digest != manifest.sha256:
+    if digest != sha256:
         raise ExportError(
             f"{model} is not the file that was exported: its SHA-256 is {digest[:12]}..., the manifest says "
-            f"{manifest.sha256[:12]}...; copy the bundle again, or export it again"
+            f"{sha256[:12]}...; copy the bundle again, or export it again"
         )
     try:
-        session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime has many error types and no common one
         raise ExportError(
             f"ONNX Runtime {onnxruntime.__version__} cannot open {model}: {error}; it has opset "
             f"{manifest.onnx_opset} and was made with {manifest.versions.get('onnxruntime')}"
         ) from error
-    check_model(session, manifest, model)
-    bundle = Bundle(manifest, session)
-    _ = bundle.preparation  # steps that cannot be done are said before the first file is read
-    return bundle
 
 
 def _manifest(path: Path) -> Manifest:

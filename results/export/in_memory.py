@@ -52,4 +52,7 @@ def model_in_memory(
     """
     opened = open_model(run, ensemble=ensemble, trial=trial, refit=refit)
     kept = run.out_of_fold(opened.chosen.trials[0])
-    return Bundle(manifest_draft(run, opened, kept, _NO_OPSET), _TorchSession(opened.module))
+    manifest, images = manifest_draft(run, opened, kept, _NO_OPSET), _TorchSession(opened.module.by_image)
+    if opened.unit == "image":
+        return Bundle(manifest, images)
+    return Bundle(manifest, images, _TorchSession(opened.module.by_unit))

@@ -78,3 +78,23 @@ def as_numbers(types: Sequence[str], images: int) -> NDArray[np.float32]:
 
 def _size(image: NDArray[Any]) -> str:
     return "x".join(map(str, image.shape[:2]))
+
+
+def check_units(manifest: Manifest, *, images: int, units: Sequence[str]) -> None:
+    """Refuse units of a model of single images, and images without units of a model of units.
+
+    Args:
+        manifest: Manifest of the model.
+        images: Number of images.
+        units: Name of the unit of each image.
+
+    Raises:
+        ExportError: If there are too few or too many, or the model takes none.
+    """
+    if manifest.unit == "image" and units:
+        raise ExportError("this model predicts single images and takes no units; leave them out")
+    if manifest.unit != "image" and len(units) != images:
+        raise ExportError(
+            f"this model predicts a {manifest.unit} from its images: give the {manifest.unit} of each image, "
+            f"found {len(units)} for {images}"
+        )

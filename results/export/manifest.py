@@ -11,9 +11,11 @@ from results.run.split_labels import GROUPED, SplitName
 from results.scores.calibration import Platt
 from results.scores.interval import Interval
 from trainables.common.frozen import FrozenModel
+from trainables.config.unit_config import UnitName
 
 FORMAT: Final = 1
 MODEL_FILE: Final = "model.onnx"
+UNITS_FILE: Final = "units.onnx"  # combines the images of a unit; only in bundles of units
 MANIFEST_FILE: Final = "manifest.json"
 CARD_FILE: Final = "model_card.md"
 PREPARATION_FILE: Final = "preparation.json"
@@ -227,6 +229,9 @@ class Manifest(FrozenModel):
         is_refitted: The members are models trained on the whole training part; calibration, threshold and
             out-of-fold scores are those of the fold models that they replace.
         is_ordinal: The classes are in an order of degree.
+        unit: What is predicted: single images, or the breast, exam or patient whose images are combined. All
+            scores are of these.
+        units_sha256: SHA-256 of `units.onnx`, in hexadecimal; None for single images.
         audit: What the audit of the data found; None in bundles of earlier versions.
     """
 
@@ -259,6 +264,8 @@ class Manifest(FrozenModel):
     is_refitted: bool = False
     is_ordinal: bool = False
     best_for: str = "balanced_accuracy"
+    unit: UnitName = "image"
+    units_sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
     audit: AuditRecord | None = None
     preparation: dict[str, Any] | None = None
 
@@ -282,7 +289,12 @@ class Manifest(FrozenModel):
         return any(extra.name == name for extra in self.extra_inputs)
 
     def command(self, folder: str = "BUNDLE") -> tuple[str, ...]:
-        """Return the command that predicts with the bundle, word by word; `IMAGE...` stands for files."""
+        """Return the command that predicts with the bundle, word by word.
+
+        `IMAGE...` stands for files, and `TABLE` for a list of files with their units.
+        """
+        if self.unit != "image":
+            return ("orchestrate", "predict", folder, "--units", "TABLE")
         baseline = ("--baseline", "HEALTHY_IMAGE...") if self.takes("baseline") else ()
         finding_type = ("--type", "mass") if self.takes("finding_type") else ()
         return ("orchestrate", "predict", folder, "IMAGE...", *baseline, *finding_type)

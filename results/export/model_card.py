@@ -18,6 +18,7 @@ from results.scores.decision_rule import BALANCED
 from results.scores.interval import Interval
 from results.scores.metrics import metric_named
 from trainables.common.text import printable
+from trainables.config.unit_config import PLURALS
 from trainables.data.mammogram.preparation import Preparation
 
 
@@ -73,6 +74,7 @@ def _details(manifest: Manifest) -> str:
         f"- Question: {manifest.question}",
         f"- Classes: {', '.join(manifest.classes)}; {_about_classes(manifest)}",
         f"- Model: {manifest.method}, {len(manifest.members)} member(s)",
+        *_about_unit(manifest),
         f"- Input `{manifest.input.name}`: {manifest.input.how_to_feed}.",
         *(f"- Input `{extra.name}`: {extra.how_to_feed}." for extra in manifest.extra_inputs),
         *_preparation_lines(manifest),
@@ -102,6 +104,19 @@ def _about_classes(manifest: Manifest) -> str:
     if manifest.threshold is not None:
         return f"positive is `{manifest.positive}`"
     return "in this order of degree" if manifest.is_ordinal else "each is scored against the rest"
+
+
+def _about_unit(manifest: Manifest) -> list[str]:
+    if manifest.unit == "image":
+        return []
+    rules = ", ".join(
+        f"trial {member.trial}: {member.settings.get('unit.combine', 'mean')}" for member in manifest.members
+    )
+    return [
+        f"- Unit: a {manifest.unit}. Its images are predicted one by one with `model.onnx` and combined with "
+        f"`units.onnx` ({rules}); an image may be missing. All scores, the calibration and the threshold are "
+        f"of {PLURALS[manifest.unit]}."
+    ]
 
 
 def _origins(manifest: Manifest) -> list[str]:
@@ -193,9 +208,10 @@ def _evaluation_data(manifest: Manifest) -> str:
     if isinstance(manifest.test, TestScores):
         test = manifest.test
         order = "the first opening" if test.opening == 1 else f"opening number {test.opening}"
+        scored_on = f"{test.images} {PLURALS[manifest.unit]} of {test.groups} patients"
         return (
-            f"{out_of_fold}\n\nTest: {test.images} images of {test.groups} patients, sealed before "
-            f"the search. These scores are from {order} of {test.openings} so far."
+            f"{out_of_fold}\n\nTest: {scored_on}, sealed before the search. These scores are from {order} of "
+            f"{test.openings} so far."
         )
     return f"{out_of_fold}\n\nTest: the sealed test part was not opened for this model."
 

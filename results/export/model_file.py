@@ -22,6 +22,8 @@ def facts_of(manifest: Manifest) -> dict[str, str]:
     content = manifest.model_dump(mode="json")
     facts = {name: content[name] for name in ("task", "classes", "positive", "threshold", "calibration")}
     facts |= {name: content["input"][name] for name in ("dtype", "channels", "max_value", "trained_shape")}
+    if manifest.unit != "image":  # files of single images are those of earlier versions
+        facts["unit"] = manifest.unit
     facts |= {"input": manifest.input.name, "extra_inputs": [extra.name for extra in manifest.extra_inputs]}
     facts |= {"preparation": manifest.preparation}
     return {f"{_PREFIX}{name}": json.dumps(value) for name, value in facts.items()}
@@ -80,8 +82,9 @@ def _faults_of_ports(session: Any, manifest: Manifest) -> Iterator[str]:
     if rank != (3 if image.channels == 1 else 4):
         yield f"the model's images have {rank} dimensions, the manifest says {image.channels} channel(s)"
     width = session.get_outputs()[0].shape[-1]
-    if isinstance(width, int) and width != len(manifest.classes):
-        yield f"the model knows {width} classes, the manifest {len(manifest.classes)}"
+    further = 0 if manifest.unit == "image" else 1  # the attention of an image
+    if isinstance(width, int) and width != len(manifest.classes) + further:
+        yield f"the model knows {width - further} classes, the manifest {len(manifest.classes)}"
 
 
 def _faults_of_facts(session: Any, manifest: Manifest) -> Iterator[str]:

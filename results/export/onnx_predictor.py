@@ -5,8 +5,9 @@ cannot be used is named at the end and costs the others nothing.
 """
 
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,7 +20,7 @@ from rich.text import Text
 from results.errors import ExportError
 from results.export.exported_model import Bundle, load_bundle
 from results.export.image_reading import NOTES, read_image
-from results.export.input_checks import check_given, check_sizes
+from results.export.input_checks import check_given, check_sizes, check_units
 from results.export.likeness import UNLIKE_NOTES, too_unlike, unlike
 from results.tables import csv_text, result_table
 from trainables.common.errors import OrchestrateError
@@ -44,14 +45,15 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """Prediction of a model for one file.
+    """Prediction of a model for one file, or for one unit.
 
     Attributes:
-        file: Path of the file as given.
+        file: Path of the file as given; of a unit, its name.
         probabilities: Probability of each class, in the bundle's order; they sum to 1.
         probability: Probability of the positive class; beyond two classes, of the predicted one.
         predicted_class: Name of the class that is called.
         threshold: Smallest probability that is called positive; None beyond two classes.
+        images: Number of images that were predicted; 1 for a single file.
     """
 
     file: str
@@ -59,6 +61,7 @@ class Prediction:
     probability: float
     predicted_class: str
     threshold: float | None
+    images: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +105,9 @@ def predict_files(
     *,
     baselines: Sequence[Path] = (),
     types: Sequence[str] = (),
+    units: Sequence[str] = (),
 ) -> Predictions:
-    """Predict image files.
+    """Predict image files, or the units that they make up.
 
     Args:
         bundle: An opened bundle.
@@ -111,16 +115,19 @@ def predict_files(
             far from that of the training images; whole mammograms for a model of prepared ones.
         baselines: Files of the healthy baselines, in the same order, if the model takes them.
         types: `mass` or `calcification`, one for all or one each, if the model takes the type.
+        units: Name of the breast, exam or patient of each file, if the model predicts those. A unit of which
+            some file cannot be used is predicted from the others.
 
     Returns:
-        One prediction for each file that can be used, in order; notes on changes that made files fit; and the
-        files that cannot be used, with their reasons.
+        One prediction for each file that can be used, or for each unit with such files, in order; notes on
+        changes that made files fit; and the files that cannot be used, with their reasons.
 
     Raises:
         ExportError: If the model takes other baselines or types, or no file can be used.
     """
     check_given(bundle.manifest, images=len(paths), baselines=len(baselines), types=types)
-    predicted: dict[int, Prediction] = {}
+    check_units(bundle.manifest, images=len(paths), units=units)
+    predicted: dict[int, NDArray[Any]] = {}
     faults: dict[int, FileFault] = {}
     changed: list[tuple[Path, tuple[str, ...]]] = []
     for batch in _batches(bundle, _given(paths, baselines, types), faults):
@@ -130,9 +137,19 @@ def predict_files(
     if ordered_faults and not predicted:
         named = "; ".join(fault.reason for fault in ordered_faults[:_NAMED])
         raise ExportError(named + _rest(ordered_faults))
-    return Predictions(
-        tuple(predicted[place] for place in sorted(predicted)), _notes(changed), ordered_faults
-    )
+    places = sorted(predicted)
+    rows = np.stack([predicted[place] for place in places])
+    if units:
+        found = _of_units(bundle, rows, [units[place] for place in places])
+    else:
+        found = _predictions(bundle, [str(paths[place]) for place in places], rows)
+    return Predictions(found, _notes(changed), ordered_faults)
+
+
+def _of_units(bundle: Bundle, rows: NDArray[Any], units: Sequence[str]) -> tuple[Prediction, ...]:
+    counts = Counter(units)
+    found = _predictions(bundle, list(dict.fromkeys(units)), bundle.combine(rows, units))
+    return tuple(replace(one, images=counts[one.file]) for one in found)
 
 
 def _given(paths: Sequence[Path], baselines: Sequence[Path], types: Sequence[str]) -> list[_Given]:
@@ -199,10 +216,10 @@ def _check_size(path: Path, size: Sequence[int], trained: Sequence[int]) -> None
 
 def _predicted(
     bundle: Bundle, batch: Sequence[_Loaded], faults: dict[int, FileFault]
-) -> dict[int, Prediction]:
+) -> dict[int, NDArray[Any]]:
     """Predict a batch; if it fails, one by one, so that only those that fail are left out."""
     try:
-        probabilities = bundle.predict(
+        found = bundle.predict_images(
             [one.pixels[0] for one in batch],
             baselines=[one.pixels[1] for one in batch if len(one.pixels) > 1],
             types=[name for one in batch for name in one.given.types],
@@ -210,20 +227,26 @@ def _predicted(
     except (OrchestrateError, MemoryError) as error:
         if len(batch) > 1:
             alone = [_predicted(bundle, [one], faults) for one in batch]
-            return {place: found for each in alone for place, found in each.items()}
+            return {place: row for each in alone for place, row in each.items()}
         faults[batch[0].given.place] = _fault(batch[0].given, error)
         return {}
+    return {one.given.place: row for one, row in zip(batch, found, strict=True)}
+
+
+def _predictions(
+    bundle: Bundle, names: Sequence[str], probabilities: NDArray[np.float32]
+) -> tuple[Prediction, ...]:
     called = bundle.decide(probabilities).tolist()
-    return {
-        one.given.place: _prediction(bundle, one.given.files[0], row, index)
-        for one, row, index in zip(batch, probabilities, called, strict=True)
-    }
+    return tuple(
+        _prediction(bundle, name, row, index)
+        for name, row, index in zip(names, probabilities, called, strict=True)
+    )
 
 
-def _prediction(bundle: Bundle, path: Path, row: NDArray[np.float32], index: int) -> Prediction:
+def _prediction(bundle: Bundle, name: str, row: NDArray[np.float32], index: int) -> Prediction:
     threshold = bundle.manifest.threshold
     return Prediction(
-        file=str(path),
+        file=name,
         probabilities=tuple(row.tolist()),
         probability=float(row[index] if threshold is None else row[1]),
         predicted_class=bundle.manifest.classes[index],
@@ -254,11 +277,11 @@ def _notes(changed: Sequence[tuple[Path, tuple[str, ...]]]) -> tuple[str, ...]:
 
 
 def predictions_as_json(bundle: Bundle, predictions: Sequence[Prediction]) -> list[dict[str, Any]]:
-    """Return one plain dictionary for each file, with the probability of every class."""
+    """Return one plain dictionary for each file or unit, with the probability of every class."""
     classes = bundle.manifest.classes
     return [
         {
-            "file": one.file,
+            **_named(bundle, one),
             "predicted_class": one.predicted_class,
             "probability": one.probability,
             "threshold": one.threshold,
@@ -269,21 +292,29 @@ def predictions_as_json(bundle: Bundle, predictions: Sequence[Prediction]) -> li
 
 
 def predictions_as_csv(bundle: Bundle, predictions: Sequence[Prediction]) -> str:
-    """Return one row for each file, as CSV with a header; a missing threshold is empty.
+    """Return one row for each file or unit, as CSV with a header; a missing threshold is empty.
 
     The path of a file whose name looks like a formula begins with `./`, so that it still names the file.
     """
     by_class = [f"probability_{name}" for name in bundle.manifest.classes]
-    columns = ["file", "predicted_class", "probability", "threshold"]
+    columns = ["predicted_class", "probability", "threshold"]
+    first = ["file"] if bundle.manifest.unit == "image" else [bundle.manifest.unit, "images"]
     return csv_text(
         (
-            {name: getattr(one, name) for name in columns}
-            | {"file": _as_path(one.file)}
+            _named(bundle, one, as_path=True)
+            | {name: getattr(one, name) for name in columns}
             | dict(zip(by_class, one.probabilities, strict=True))
             for one in predictions
         ),
-        [*columns, *by_class],
+        [*first, *columns, *by_class],
     )
+
+
+def _named(bundle: Bundle, one: Prediction, *, as_path: bool = False) -> dict[str, Any]:
+    """The file of a prediction, or its unit with the number of images."""
+    name = _as_path(one.file) if as_path else one.file
+    unit = bundle.manifest.unit
+    return {"file": name} if unit == "image" else {unit: name, "images": one.images}
 
 
 def predictions_table(bundle: Bundle, predictions: Sequence[Prediction]) -> Table:
@@ -291,14 +322,21 @@ def predictions_table(bundle: Bundle, predictions: Sequence[Prediction]) -> Tabl
     manifest = bundle.manifest
     is_binary = manifest.threshold is not None
     table = result_table(padding=(0, 1))
-    table.add_column("file", overflow="fold")
+    table.add_column("file" if manifest.unit == "image" else manifest.unit, overflow="fold")
+    if manifest.unit != "image":
+        table.add_column("images", justify="right", no_wrap=True)
     table.add_column("called", no_wrap=True)
     table.add_column(f"P({manifest.positive})" if is_binary else "P(called)", justify="right", no_wrap=True)
     for one in predictions:
         is_positive = one.predicted_class == manifest.positive
         style = "bold" if is_positive and is_binary else None
+        images = [] if manifest.unit == "image" else [str(one.images)]
         table.add_row(
-            Text(printable(one.file, keeps="")), one.predicted_class, f"{one.probability:.3f}", style=style
+            Text(printable(one.file, keeps="")),
+            *images,
+            one.predicted_class,
+            f"{one.probability:.3f}",
+            style=style,
         )
     rule = f"{manifest.positive} from {manifest.threshold:.3f} on. " if is_binary else ""
     table.caption = f"{rule}Research use only; not a medical device."

@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from results.errors import ExportError
+from results.export.manifest import UNITS_FILE
 from results.predictors.ensemble_module import EnsembleModule
 from results.predictors.model_inputs import ModelInputs
+from results.predictors.unit_module import pooled_members
 from results.run.records import OutOfFold
 from trainables.common.onnx_runtime import onnxruntime
 from trainables.common.types import IntArray
@@ -66,6 +68,13 @@ def predict_by_fold(module: EnsembleModule, inputs: ModelInputs) -> list[Tensor]
     return [torch.cat(member, dim=1) for member in zip(*batches, strict=True)]
 
 
+def scored_by_fold(module: EnsembleModule, by_fold: Sequence[Tensor], unit: IntArray | None) -> list[Tensor]:
+    """Return fold predictions of what the search scored: of images as they are, or pooled to their units."""
+    if unit is None:
+        return list(by_fold)
+    return pooled_members(by_fold, torch.from_numpy(unit), int(unit.max()) + 1, module.unit_rules)
+
+
 def reproduces_out_of_fold(
     by_fold: Sequence[Tensor],
     out_of_folds: Mapping[int, OutOfFold],
@@ -108,7 +117,11 @@ def reproduces_out_of_fold(
 
 @torch.inference_mode()
 def onnx_difference(
-    module: EnsembleModule, by_fold: Sequence[Tensor], inputs: ModelInputs, path: Path
+    module: EnsembleModule,
+    by_fold: Sequence[Tensor],
+    inputs: ModelInputs,
+    path: Path,
+    unit: IntArray | None = None,
 ) -> float:
     """Compare a file in ONNX Runtime with the module it was exported from.
 
@@ -119,7 +132,8 @@ def onnx_difference(
         module: Module of the model, on the CPU.
         by_fold: Result of `predict_by_fold` for the examples.
         inputs: The examples.
-        path: Path of the ONNX file.
+        path: Path of the ONNX file; that of a model of units has its `units.onnx` beside it.
+        unit: 0-based unit of each example, shape (n,); None for single images.
 
     Returns:
         Largest difference of a probability.
@@ -129,10 +143,24 @@ def onnx_difference(
     """
     height, width = inputs.raw.shape[1:3]
     odd = inputs.take((slice(1), slice(max(1, height * 3 // 4)), slice(max(1, width * 7 // 8))))
-    expected = [module.combine(list(by_fold)).numpy(), module(**odd.tensors()).numpy()]
     try:
         session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
         found = [_run(session, batch) for batch in (*inputs.batches(), odd)]
+        if unit is None:
+            expected = [module.combine(list(by_fold)).numpy(), module(**odd.tensors()).numpy()]
+        else:
+            units = onnxruntime.InferenceSession(
+                path.with_name(UNITS_FILE), providers=["CPUExecutionProvider"]
+            )
+            alone = np.zeros(1, dtype=np.int64)
+            expected = [
+                module.combine(list(by_fold), torch.from_numpy(unit)).numpy(),
+                module.combine(module.members.by_fold(**odd.tensors()), torch.from_numpy(alone)).numpy(),
+            ]
+            found = [
+                run_units(units, np.concatenate(found[:-1]), unit),
+                run_units(units, found[-1], alone),
+            ]
     except Exception as error:  # ONNX Runtime has many error types and no common one
         raise ExportError(f"ONNX Runtime cannot run the exported file: {error}") from error
     differences = np.abs(np.concatenate(found) - np.concatenate(expected))
@@ -144,6 +172,21 @@ def onnx_difference(
             "--trial to find the one that differs"
         )
     return largest
+
+
+def run_units(session: Any, predictions: NDArray[Any], unit: IntArray) -> NDArray[np.float32]:
+    """Combine the images of each unit with the session of `units.onnx`.
+
+    Args:
+        session: Session of ONNX Runtime.
+        predictions: Predictions of images, shape (B, models, classes + 1).
+        unit: 0-based unit of each image, all of 0 to k - 1 among them, shape (B,).
+
+    Returns:
+        Probabilities of the units, shape (k, classes).
+    """
+    found: NDArray[np.float32] = session.run(None, {"predictions": predictions, "unit": unit})[0]
+    return found[: int(unit.max()) + 1]
 
 
 def _largest(differences: NDArray[Any], *, in_steps: bool) -> float:

@@ -48,7 +48,9 @@ def fitted_again(
     """
     search = run.search()
     patch_set = open_patch_set(*search.data_location)
-    training_data = training_data_of(patch_set, search.task_definition, read_split(run.split_file))
+    training_data = training_data_of(
+        patch_set, search.task_definition, read_split(run.split_file), search.request.unit
+    )
     runtime = TrialRuntime(
         Path(search.store),
         torch.device("cpu"),
@@ -70,8 +72,9 @@ def fitted_again(
 
 
 def _check_same(number: int, training_data: TrainingData, again: FloatArray, kept: OutOfFold) -> None:
-    order = np.argsort(training_data.rows)
-    places = order[np.searchsorted(training_data.rows[order], kept.rows)]
+    rows = training_data.scored.rows
+    order = np.argsort(rows)
+    places = order[np.searchsorted(rows[order], kept.rows)]
     difference = float(np.abs(again[places] - kept.probabilities).max())
     if not difference <= LARGEST_DIFFERENCE:
         raise ExportError(

@@ -5,7 +5,7 @@ keep their digits. Every number is a float64 buffer: the exporter rounds plain o
 """
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -20,8 +20,10 @@ from results.ensembles.methods.mlp import Layer, PerceptronStack
 from results.ensembles.methods.svm import SupportVectorStack
 from results.ensembles.weighted_mean import WeightedMean
 from results.errors import ExportError
+from results.predictors.unit_module import ImagePredictions, UnitPredictions, pooled_members
 from results.scores.calibration import SMALLEST_PROBABILITY, Platt
 from trainables.common.onnx_graph import simplify
+from trainables.config.unit_config import Combine
 from trainables.inference.finished_trials import SharedBackbones
 from trainables.models.heads import mean_over_folds
 
@@ -175,12 +177,30 @@ def combination_graph(fitted: Parameters, calibration: Platt | None) -> nn.Modul
 
 
 class EnsembleModule(nn.Module):
-    """A whole ensemble: pixels in, calibrated probabilities out."""
+    """A whole ensemble: pixels in, calibrated probabilities out.
 
-    def __init__(self, members: SharedBackbones, combination: nn.Module) -> None:
+    Args:
+        members: The trials, from pixels to the probabilities of their fold models.
+        combination: Rule from the members' probabilities to those of the ensemble.
+        unit_rules: Rule of each member that combines the images of a unit; empty for single images.
+    """
+
+    def __init__(
+        self, members: SharedBackbones, combination: nn.Module, unit_rules: Sequence[Combine] = ()
+    ) -> None:
         super().__init__()
-        self.members, self.combination = members, combination
+        self.members, self.combination, self.unit_rules = members, combination, tuple(unit_rules)
         self.eval().requires_grad_(False)
+
+    @property
+    def by_image(self) -> nn.Module:
+        """The part that is run on single images: the whole module, or its fold models for units."""
+        return ImagePredictions(self.members, self.unit_rules) if self.unit_rules else self
+
+    @property
+    def by_unit(self) -> UnitPredictions:
+        """The part that combines the images of each unit."""
+        return UnitPredictions(self.combination, self.unit_rules, self.members.folds)
 
     def forward(
         self, raw: Tensor, baseline: Tensor | None = None, finding_type: Tensor | None = None
@@ -188,14 +208,26 @@ class EnsembleModule(nn.Module):
         """Map the inputs of `SharedBackbones.by_fold` to float32 (B, classes)."""
         return self.combine(self.members.by_fold(raw, baseline, finding_type))
 
-    def combine(self, by_fold: list[Tensor]) -> Tensor:
-        """Map each member's fold probabilities, (folds, B, classes), to float32 (B, classes)."""
+    def combine(self, by_fold: list[Tensor], unit: Tensor | None = None) -> Tensor:
+        """Map each member's fold probabilities, (folds, B, classes), to float32 (B, classes).
+
+        Args:
+            by_fold: Probabilities of each member's fold models.
+            unit: 0-based unit of each image, (B,), where images are combined; the result is then
+                (units, classes).
+        """
+        if self.unit_rules:
+            if unit is None:
+                raise ExportError("this model combines the images of a unit; give the unit of each image")
+            by_fold = pooled_members(by_fold, unit, int(unit.max()) + 1, self.unit_rules)
         members = torch.stack([mean_over_folds(folds) for folds in by_fold])
         combined: Tensor = self.combination(members)
         return combined.to(torch.float32)
 
 
-def write_onnx(module: EnsembleModule, example: Mapping[str, Tensor], path: Path) -> int:
+def write_onnx(
+    module: nn.Module, example: Mapping[str, Tensor], path: Path, *, output: str = OUTPUT_NAME
+) -> int:
     """Export a module to one ONNX file with free batch, height and width, the same in all inputs.
 
     Args:
@@ -203,6 +235,7 @@ def write_onnx(module: EnsembleModule, example: Mapping[str, Tensor], path: Path
         example: Name of each input of the file -> example tensor: `raw` and `baseline` of shape (B, H, W) or
             (B, H, W, 3) and of the type that the file will take, `finding_type` (B,); B at least 2.
         path: File to write; it holds the weights too.
+        output: Name of what comes out.
 
     Returns:
         The ONNX opset.
@@ -210,8 +243,30 @@ def write_onnx(module: EnsembleModule, example: Mapping[str, Tensor], path: Path
     Raises:
         ExportError: If the weights do not fit into one file.
     """
-    _check_one_file(module)
     free = (torch.export.Dim("batch"), torch.export.Dim("height"), torch.export.Dim("width"))
+    shapes = {name: dict(enumerate(free[: tensor.dim()])) for name, tensor in example.items()}
+    return _write(module, example, path, shapes, output)
+
+
+def write_units_onnx(module: UnitPredictions, predictions: Tensor, unit: Tensor, path: Path) -> None:
+    """Export the combination of a unit's images to an ONNX file with any number of images.
+
+    Args:
+        module: Module to export.
+        predictions: Example predictions of images, float64, shape (B, models, classes + 1), B at least 3.
+        unit: Example units, int64, shape (B,).
+        path: File to write.
+    """
+    images = torch.export.Dim("images")
+    shapes = {"predictions": {0: images}, "unit": {0: images}}
+    _write(module, {"predictions": predictions, "unit": unit}, path, shapes, OUTPUT_NAME)
+
+
+def _write(
+    module: nn.Module, example: Mapping[str, Tensor], path: Path, shapes: dict[str, Any], output: str
+) -> int:
+    """Export a module with free axes to one ONNX file; returns the opset."""
+    _check_one_file(module)
     with warnings.catch_warnings():
         # The exporter warns about its own internals, and users cannot act on that.
         warnings.simplefilter("ignore")
@@ -219,9 +274,9 @@ def write_onnx(module: EnsembleModule, example: Mapping[str, Tensor], path: Path
             module,
             kwargs=dict(example),
             dynamo=True,
-            dynamic_shapes={name: dict(enumerate(free[: tensor.dim()])) for name, tensor in example.items()},
+            dynamic_shapes=shapes,
             input_names=list(example),
-            output_names=[OUTPUT_NAME],
+            output_names=[output],
             optimize=False,
             verbose=False,
         )

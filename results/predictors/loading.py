@@ -23,7 +23,9 @@ from results.run.run_folder import RunFolder
 from results.run.source_trials import source_record, source_search
 from trainables.common.types import FloatArray, IntArray
 from trainables.config.trial_config import TrialConfig, decode
-from trainables.data.patches import PatchSet, open_patch_set
+from trainables.config.unit_config import UnitName
+from trainables.data.patches import PatchSet, open_patch_set, select_rows
+from trainables.data.units import images_of_units, units_of
 from trainables.estimators.registry import estimator_named
 from trainables.inference.finished_trials import FinishedTrial, ImageFormat, SharedBackbones
 from trainables.models.heads import mean_over_folds
@@ -54,6 +56,22 @@ class OpenedModel:
     configs: dict[int, TrialConfig]
     module: EnsembleModule
 
+    @property
+    def unit(self) -> UnitName:
+        """What the model predicts: single images, or breasts, exams or patients."""
+        return self.search.request.unit
+
+    def images_of(self, rows: IntArray) -> tuple[IntArray, IntArray | None]:
+        """Return the images that make up what is predicted.
+
+        Args:
+            rows: Row of each image, or of the first image of each unit, shape (n,).
+
+        Returns:
+            Rows of the images, shape (m,), and the place in `rows` of each; None for single images.
+        """
+        return _images_of(self.patch_set, self.search, rows)
+
     def inputs(self, rows: IntArray) -> ModelInputs:
         """Return the module's inputs for rows of the patch set that take part in the task."""
         needs = self.module.members.needs
@@ -82,7 +100,7 @@ def open_model(
     patch_set = open_patch_set(*search.data_location)
     _check_images(chosen.name, patch_set, configs)
     members = _backbone_modules(run, patch_set, configs, classes=len(chosen.classes), refit=refit)
-    module = EnsembleModule(members, combination_graph(chosen.fitted, chosen.calibration))
+    module = _module(members, chosen, search, configs)
     return OpenedModel(chosen, search, patch_set, configs, module)
 
 
@@ -93,7 +111,8 @@ def predict_rows(
 
     Args:
         run: Folder of the search.
-        rows: Rows of the patch set that take part in the task, shape (n,).
+        rows: Rows of the patch set that take part in the task, shape (n,); of a search by breast, exam or
+            patient the row of the first image of each.
         ensemble: Name of the ensemble; not used if a trial is given.
         trial: Number of a single trial, or None.
         refit: Take the models that `orchestrate refit` trained.
@@ -113,9 +132,31 @@ def predict_rows(
     if patch_set.is_table:
         return _combined(chosen, _predict_columns(run, chosen, configs, patch_set, rows))
     members = _backbone_modules(run, patch_set, configs, classes=len(chosen.classes), refit=refit)
-    module = EnsembleModule(members, combination_graph(chosen.fitted, chosen.calibration))
-    inputs = inputs_of_rows(patch_set, run.search().task_definition, rows, members.needs)
-    return _in_batches(module, inputs).astype(np.float32)
+    search = run.search()
+    module = _module(members, chosen, search, configs)
+    images, unit = _images_of(patch_set, search, rows)
+    inputs = inputs_of_rows(patch_set, search.task_definition, images, members.needs)
+    found = _in_batches(module.by_image, inputs)
+    if unit is None:
+        return found.astype(np.float32)
+    with torch.inference_mode():
+        together = module.by_unit.cpu()(torch.from_numpy(found), torch.from_numpy(unit))
+    return together[: len(rows)].numpy().astype(np.float32)
+
+
+def _module(
+    members: SharedBackbones, chosen: SelectedModel, search: SearchRecord, configs: Mapping[int, TrialConfig]
+) -> EnsembleModule:
+    is_by_image = search.request.unit == "image"
+    rules = () if is_by_image else tuple(config.unit.combine for config in configs.values())
+    return EnsembleModule(members, combination_graph(chosen.fitted, chosen.calibration), rules)
+
+
+def _images_of(patch_set: PatchSet, search: SearchRecord, rows: IntArray) -> tuple[IntArray, IntArray | None]:
+    task, unit = search.task_definition, search.request.unit
+    selected = select_rows(patch_set, task)
+    units = units_of(patch_set, selected, unit, task)
+    return (rows, None) if units is None else images_of_units(selected, units, rows)
 
 
 def finished_members(run: RunFolder, trials: Sequence[int], *, refit: bool = False) -> list[FinishedTrial]:

@@ -32,6 +32,7 @@ from results.scores.metrics import STANDARD, majority_baseline, metric_named
 from results.tables import csv_text, result_table
 from trainables.common.frozen import FrozenModel
 from trainables.common.types import FloatArray, IntArray
+from trainables.config.unit_config import PLURALS, UnitName
 
 if TYPE_CHECKING:  # it takes a second to import, and the command line has no use for it
     import pandas as pd
@@ -69,6 +70,7 @@ class TestEvaluation(FrozenModel):
         split: Name of the kind of split; with a `naive split` patients of the test part lie in the folds, so
             that scores are too high.
         is_ordinal: True where the classes are in an order of degree.
+        unit: What was scored: images, or the units that they make up, which `images` then counts.
     """
 
     __test__: ClassVar[bool] = False  # not a test case, whatever pytest makes of the name
@@ -93,6 +95,7 @@ class TestEvaluation(FrozenModel):
     confusion: tuple[tuple[int, ...], ...]
     split: SplitName = GROUPED
     is_ordinal: bool = False
+    unit: UnitName = "image"
 
     def as_frame(self) -> "pd.DataFrame":
         """Return a row for each metric: on the test part with its interval, out of fold, and by majority."""
@@ -170,6 +173,7 @@ def evaluate_test(  # noqa: PLR0913 - what is asked, the part, and the circumsta
     )
     entry = opening.model_dump(mode="json", exclude={"result"})
     record_access(run, entry)
+    request = run.search().request
     evaluation = score_test(
         model,
         predict(test_rows),
@@ -177,8 +181,8 @@ def evaluate_test(  # noqa: PLR0913 - what is asked, the part, and the circumsta
         groups,
         training_shares=training_shares,
         opening=before + 1,
-        seed=run.search().request.seed,
-    )
+        seed=request.seed,
+    ).model_copy(update={"unit": request.unit})
     record_access(run, {**entry, "result": evaluation.model_dump(mode="json")})
     return evaluation
 
@@ -347,7 +351,7 @@ def _title(evaluation: TestEvaluation) -> str:
     counts = ", ".join(f"{number} {name}" for name, number in evaluation.counts.items())
     return (
         f"{scored(evaluation.model, evaluation.split)} on the test part: "
-        f"{evaluation.images} images of {evaluation.groups} patients "
+        f"{evaluation.images} {PLURALS[evaluation.unit]} of {evaluation.groups} patients "
         f"({counts})"
     )
 

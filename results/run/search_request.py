@@ -17,6 +17,7 @@ from trainables.common.errors import ConfigError
 from trainables.config.feature_storage import FeatureStorage
 from trainables.config.task_file import check_own
 from trainables.config.tasks import TASKS, LabelCodes, Task, UpperFolders, task_named
+from trainables.config.unit_config import UnitName
 
 DEFAULT_FOLDS: Final = 4
 # Groups of options, in the order of the help.
@@ -129,6 +130,12 @@ class SearchRequest(BaseModel):
         False,
         "split single images, whoever their patient is, to compare with scores that were made that way: they "
         "come out too high",
+        group="data",
+    )
+    unit: UnitName = _option(
+        "image",
+        "what is split, scored and predicted: single images, or breasts, exams or patients, whose images are "
+        "combined (docs/how-to-units.md)",
         group="data",
     )
     test_share: float = _option(

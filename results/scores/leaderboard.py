@@ -27,6 +27,7 @@ from trainables.common.errors import OneClassError
 from trainables.common.text import count_text
 from trainables.config.baseline import BASELINE_TEXT, is_baseline
 from trainables.config.trial_config import flatten
+from trainables.config.unit_config import ATTENTION, PLURALS, UnitName
 from trainables.estimators.registry import ESTIMATORS
 
 _DECISION_METRICS: Final = ("f2", "f1", "accuracy", "balanced_accuracy", "recall", "precision")
@@ -215,7 +216,12 @@ def other_columns(objectives: Objectives, usual: Sequence[str], *, most: int) ->
     return [metric_named(name) for name in (*asked, *room)]
 
 
-def leaderboard_table(rows: Sequence[Row], limit: int | None = 20, objectives: Objectives = BY_AUC) -> Table:
+def leaderboard_table(
+    rows: Sequence[Row],
+    limit: int | None = 20,
+    objectives: Objectives = BY_AUC,
+    unit: UnitName = "image",
+) -> Table:
     """Return a table that fits 80 columns.
 
     Args:
@@ -223,6 +229,7 @@ def leaderboard_table(rows: Sequence[Row], limit: int | None = 20, objectives: O
         limit: Largest number of trials to show; the best trial on colour and intensity only, and the majority
             baseline, are always shown. None shows all.
         objectives: What the search optimises and requires.
+        unit: What was scored.
     """
     table = result_table()
     table.add_column("#", justify="right", no_wrap=True)
@@ -243,6 +250,8 @@ def leaderboard_table(rows: Sequence[Row], limit: int | None = 20, objectives: O
         if row.trial in shown:
             table.add_row(*_cells(row, others), style="dim" if row.rank is None else None)
     said = _caption(trials, len(shown) - 1, objectives, [metric.name for metric in others])
+    if unit != "image":
+        said = f"Scores are of {PLURALS[unit]}. {said}"
     if any(row.is_optimistic for row in trials if row.trial in shown):
         said += f" {OPTIMISTIC} {OPTIMISTIC_NOTE}"
     table.caption = caption_of(said, split)
@@ -333,6 +342,7 @@ def settings_text(config: dict[str, Any]) -> str:
         None if trained == 0 else f"train {trained}",
         flat.get("optimizer.name"),
         f"{flat['optimizer.lr']:.2g}".replace("e-0", "e-") if "optimizer.lr" in flat else None,
+        *_combined(flat),
     ]
     return " ".join(str(part) for part in parts if part is not None)
 
@@ -354,7 +364,14 @@ def _classical_text(flat: dict[str, Any]) -> str:
     ]
     reduced = [f"pca={flat['classical.pca']}"] if flat.get("classical.pca") else []
     scaled = ["scaled"] if flat.get("classical.standardize") else []
-    return " ".join(str(part) for part in (*backbone, name, *settings, *reduced, *scaled) if part is not None)
+    parts = (*backbone, name, *settings, *reduced, *scaled, *_combined(flat))
+    return " ".join(str(part) for part in parts if part is not None)
+
+
+def _combined(flat: dict[str, Any]) -> list[str]:
+    """How the images of a unit are combined, where it is neither the mean nor the head's own attention."""
+    rule = flat.get("unit.combine", "mean")
+    return [] if rule in ("mean", ATTENTION) else [f"by {rule}"]
 
 
 def _scores(predictions: OutOfFold, objectives: Objectives, seed: int) -> dict[str, Any]:

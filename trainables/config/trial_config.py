@@ -25,6 +25,7 @@ from trainables.config.augmentation_policies import AugmentationPolicy
 from trainables.config.classical_config import ClassicalConfig
 from trainables.config.fine_tuning_config import FineTuningConfig
 from trainables.config.tasks import TASKS
+from trainables.config.unit_config import ATTENTION, UnitConfig
 
 
 def _layers(value: Any) -> Any:
@@ -315,6 +316,7 @@ class TrialConfig(FrozenModel):
     training: TrainingConfig = TrainingConfig()
     classical: ClassicalConfig = ClassicalConfig()
     fine_tuning: FineTuningConfig = FineTuningConfig()
+    unit: UnitConfig = UnitConfig()
 
     @model_validator(mode="after")
     def _phases_fit(self) -> "TrialConfig":
@@ -323,6 +325,18 @@ class TrialConfig(FrozenModel):
             raise ValueError(f"training.first_phase={phase} needs stages that train: model.trained_stages")
         if phase == "head" and self.model.weights == "random":
             raise ValueError("training.first_phase=head needs pretrained stages; model.weights is random")
+        return self
+
+    @model_validator(mode="after")
+    def _attention_is_a_head(self) -> "TrialConfig":
+        is_head = self.classical.name == ATTENTION
+        if is_head != (self.unit.combine == ATTENTION):
+            raise ValueError(
+                "classical.name=attention is the head that weighs the images of a unit, and "
+                "unit.combine=attention takes its weights: set both, or neither"
+            )
+        if is_head and self.training.sampling != "none":
+            raise ValueError("classical.name=attention is fitted on whole units; set training.sampling=none")
         return self
 
     @model_validator(mode="after")

@@ -26,6 +26,7 @@ FloatImage: TypeAlias = NDArray[np.float32]
 
 _REFERENCE_PX: Final = 150.0  # lengths below are pixels of a patch of this side
 _SUBPIXEL_BITS: Final = 4
+_VIEWS: Final = ("CC", "MLO")
 _LEANING_SHARE: Final = 0.7  # share of a patient's lesions that are of the patient's own kind
 
 
@@ -48,6 +49,7 @@ def make_phantom(
     size_px: int = 150,
     subtlety: float = 0.5,
     seed: int = 0,
+    views: int = 1,
 ) -> RawPatches:
     """Generate pairs of a baseline and an abnormality patch of the same breast.
 
@@ -58,10 +60,13 @@ def make_phantom(
         subtlety: Subtlety of the lesions, in [0, 1]: 0 is obvious, 1 nearly invisible; it lowers the contrast
             and blurs the difference between benign and malignant.
         seed: Seed of the generator, at least 0; the same seed gives the same pixels.
+        views: Number of views of each lesion, 1 to 8. With several, each lesion is one breast: its views have
+            the same kind and class, and everything else is drawn anew for each. The set then has the columns
+            `exam`, `laterality` and `view`; two lesions in turn are the left and right breast of an exam.
 
     Returns:
         Patches with baselines in even rows and abnormalities in odd rows, in the label codes `pisa`; images
-        are uint16 of shape (2 * patients * lesions_per_patient, size_px, size_px).
+        are uint16 of shape (2 * patients * lesions_per_patient * views, size_px, size_px).
 
     Raises:
         DataError: If an argument is out of range.
@@ -70,35 +75,54 @@ def make_phantom(
     >>> raw.images.shape, raw.images.dtype.name, raw.partners.tolist(), raw.labels[::2].tolist()
     ((4, 32, 32), 'uint16', [-1, 0, -1, 2], [0, 0])
     """
-    _check_ranges(patients, lesions_per_patient, size_px, subtlety, seed)
-    pairs = patients * lesions_per_patient
+    _check_ranges(patients, lesions_per_patient, size_px, subtlety, seed, views)
+    pairs = patients * lesions_per_patient * views
     images = np.empty((2 * pairs, size_px, size_px), np.uint16)
     labels = np.zeros(2 * pairs, np.int64)
     for patient in range(patients):
         rng = np.random.default_rng((seed, patient))
         breast = _breast(rng)
         for lesion in range(lesions_per_patient):
-            row = 2 * (patient * lesions_per_patient + lesion)
-            images[row : row + 2], labels[row + 1] = _pair(rng, breast, size_px, subtlety)
+            kind = _kind(rng, breast)
+            for view in range(views):
+                row = 2 * ((patient * lesions_per_patient + lesion) * views + view)
+                images[row : row + 2], labels[row + 1] = (
+                    _pair(rng, breast, size_px, subtlety, kind),
+                    kind.code,
+                )
     rows = np.arange(2 * pairs, dtype=np.int64)
     return RawPatches(
         images=images,
         labels=labels,
         label_codes="pisa",
-        patients=np.array([f"phantom-{row // (2 * lesions_per_patient):03d}" for row in rows]),
+        patients=np.array([f"phantom-{row // (2 * lesions_per_patient * views):03d}" for row in rows]),
         partners=np.where(rows % 2 == 1, rows - 1, NO_PARTNER),
         source="phantom",
         is_synthetic=True,
+        columns=_columns(rows, lesions_per_patient, views) if views > 1 else None,
     )
 
 
-def _check_ranges(patients: int, lesions: int, size_px: int, subtlety: float, seed: int) -> None:
+def _columns(rows: NDArray[np.int64], lesions: int, views: int) -> dict[str, NDArray[np.str_]]:
+    """Exam, side and view of each row; the two breasts of an exam come one after the other."""
+    breast, view = rows // (2 * views), rows // 2 % views
+    patient, own = breast // lesions, breast % lesions
+    names = [*_VIEWS[:views], *(f"VIEW{number + 1}" for number in range(len(_VIEWS), views))]
+    return {
+        "exam": np.array([f"phantom-{one:03d}-{of // 2 + 1}" for one, of in zip(patient, own, strict=True)]),
+        "laterality": np.array(["L", "R"])[own % 2],
+        "view": np.array(names)[view],
+    }
+
+
+def _check_ranges(patients: int, lesions: int, size_px: int, subtlety: float, seed: int, views: int) -> None:
     allowed = (
         ("patients", patients, 1, 100_000),
         ("lesions_per_patient", lesions, 1, 1000),
         ("size_px", size_px, 32, 1024),
         ("subtlety", subtlety, 0.0, 1.0),
         ("seed", seed, 0, 2**63),
+        ("views", views, 1, 8),
     )
     for name, value, low, high in allowed:
         if not low <= value <= high:
@@ -117,22 +141,37 @@ def _breast(rng: np.random.Generator) -> _Breast:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """What all views of a lesion share."""
+
+    is_malignant: bool
+    is_calcification: bool
+
+    @property
+    def code(self) -> int:
+        """Label code of the abnormality."""
+        return 1 + self.is_malignant + 2 * self.is_calcification
+
+
+def _kind(rng: np.random.Generator, breast: _Breast) -> _Kind:
+    is_malignant = bool(rng.random() < breast.malignant_share)
+    return _Kind(is_malignant, bool(rng.random() < 0.5))
+
+
 def _pair(
-    rng: np.random.Generator, breast: _Breast, size_px: int, subtlety: float
-) -> tuple[NDArray[np.uint16], int]:
-    """Baseline and abnormality patch, cut side by side from one field, and the abnormality's code."""
-    is_malignant = rng.random() < breast.malignant_share
-    is_calcification = rng.random() < 0.5
+    rng: np.random.Generator, breast: _Breast, size_px: int, subtlety: float, kind: _Kind
+) -> NDArray[np.uint16]:
+    """Baseline and abnormality patch, cut side by side from one field."""
     field = _tissue(rng, breast, size_px)
-    draw = _calcifications if is_calcification else _mass
+    draw = _calcifications if kind.is_calcification else _mass
     contrast = breast.texture * rng.uniform(0.6, 1.4) * (1.25 - subtlety)
-    lesion = contrast * draw(rng, size_px, _malignancy(rng, is_malignant, subtlety))
+    lesion = contrast * draw(rng, size_px, _malignancy(rng, kind.is_malignant, subtlety))
     patches = np.stack([field[:, :size_px], field[:, size_px:] + lesion])
     patches += breast.texture * np.stack([_specks(rng, size_px) for _ in patches])
     patches += rng.normal(0.0, 0.006, patches.shape)  # film grain
-    return np.round(np.clip(patches, 0.0, 1.0) * 65535.0).astype(
-        np.uint16
-    ), 1 + is_malignant + 2 * is_calcification
+    found: NDArray[np.uint16] = np.round(np.clip(patches, 0.0, 1.0) * 65535.0).astype(np.uint16)
+    return found
 
 
 def _malignancy(rng: np.random.Generator, is_malignant: bool, subtlety: float) -> float:

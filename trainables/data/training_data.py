@@ -8,8 +8,10 @@ from numpy.typing import NDArray
 from trainables.common.errors import ConfigError
 from trainables.common.types import Float64Array, IntArray
 from trainables.config.tasks import LEFT_OUT, TASKS, Task
+from trainables.config.unit_config import UnitName
 from trainables.data.patches import PatchSet, select_rows
 from trainables.data.splits import TEST, Split
+from trainables.data.units import ScoredRows, check_whole, scored_units, units_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,8 @@ class TrainingData:
         classes: Number of classes.
         type_probability: Out-of-fold predictions of a finished trial for the training part: probability of a
             calcification rather than a mass, shape (images,); None without such a trial.
+        unit: What is scored: single images, or the breasts, exams or patients that they belong to.
+        units: 0-based unit of each image of the training part, shape (images,); None for single images.
     """
 
     patch_set: PatchSet
@@ -36,11 +40,18 @@ class TrainingData:
     folds: IntArray
     classes: int
     type_probability: Float64Array | None = None
+    unit: UnitName = "image"
+    units: IntArray | None = None
 
     @property
     def rows(self) -> IntArray:
         """Rows of the training part in the patch set, shape (images,)."""
         return self.task_rows[self.positions]
+
+    @property
+    def scored(self) -> ScoredRows:
+        """What scores are computed on: the images of the training part, or the units of its held-out ones."""
+        return scored_units(self.rows, self.labels, self.folds, self.groups, self.units)
 
     def baselines(self) -> IntArray:
         """Row of the healthy baseline of each of `task_rows`, same shape.
@@ -113,15 +124,19 @@ class TrainingData:
             )
 
 
-def training_data_of(patch_set: PatchSet, task: Task, split: Split) -> TrainingData:
+def training_data_of(patch_set: PatchSet, task: Task, split: Split, unit: UnitName = "image") -> TrainingData:
     """Take the training part of a patch set.
 
     Raises:
         SplitError: If the split was made for other data.
+        DataError: If the set does not tell the units of its images, or the split cuts one.
     """
     split.check_fingerprint(patch_set.fingerprint)
     rows = select_rows(patch_set, task)
     folds = split.folds_of(rows)
+    units = units_of(patch_set, rows, unit, task)
+    if units is not None:
+        check_whole(rows, units, folds, unit)
     positions = np.flatnonzero(folds != TEST)
     return TrainingData(
         patch_set=patch_set,
@@ -131,4 +146,6 @@ def training_data_of(patch_set: PatchSet, task: Task, split: Split) -> TrainingD
         groups=rows.groups[positions],
         folds=folds[positions],
         classes=len(task.classes),
+        unit=unit,
+        units=None if units is None else units[positions],
     )

@@ -23,6 +23,7 @@ class Rows:
         class_weights: Weight of each class in the loss, shape (classes,).
         key: Name of exactly these inputs, under which work on them is remembered for later fits in this
             process; empty remembers nothing.
+        units: Unit of each row, such as its breast, any whole numbers, shape (rows,); None for single images.
     """
 
     inputs: Float32Array
@@ -31,6 +32,7 @@ class Rows:
     classes: int
     class_weights: Float64Array
     key: str = ""
+    units: IntArray | None = None
 
     @property
     def weights(self) -> Float64Array:
@@ -58,6 +60,7 @@ class Estimator:
         settings: Settings in `classical` that it uses, besides `standardize` and `pca`.
         weighs_classes: True if it follows `training.class_weight`.
         is_random: True if it guesses at random, so that its predictions are no function of the image.
+        weighs_units: True if it weighs the images of a unit; it is for units and two classes alone.
     """
 
     name: str
@@ -66,3 +69,4 @@ class Estimator:
     settings: tuple[str, ...] = ()
     weighs_classes: bool = True
     is_random: bool = False
+    weighs_units: bool = False

@@ -162,7 +162,36 @@ class Guess:
     seed: IntArray
 
 
-Rule = Affine | RadialKernel | PairwiseVotes | Neighbours | Trees | Perceptron | Shares | Guess
+@dataclass(frozen=True, slots=True)
+class GatedAttention:
+    """A linear score of each image, and its attention among the images of its unit before the softmax.
+
+    The attention is (tanh(x V + v) * sigmoid(x U + u)) @ w, and the unit's logit is the mean of its images'
+    scores with the softmax of their attention as weights.
+
+    Attributes:
+        coefficients: Of the score, shape (d, 1).
+        intercept: Of the score, shape (1,).
+        signal: V, shape (d, L).
+        signal_bias: v, shape (L,).
+        gate: U, shape (d, L).
+        gate_bias: u, shape (L,).
+        attention: w, shape (L, 1).
+    """
+
+    name: ClassVar[str] = "attention"
+    coefficients: Float64Array
+    intercept: Float64Array
+    signal: Float64Array
+    signal_bias: Float64Array
+    gate: Float64Array
+    gate_bias: Float64Array
+    attention: Float64Array
+
+
+Rule = (
+    Affine | RadialKernel | PairwiseVotes | Neighbours | Trees | Perceptron | Shares | Guess | GatedAttention
+)
 
 
 @dataclass(frozen=True, slots=True)

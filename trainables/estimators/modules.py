@@ -17,6 +17,7 @@ from trainables.common.errors import ConfigError
 from trainables.estimators.fitted import (
     Affine,
     FittedEstimator,
+    GatedAttention,
     Guess,
     Neighbours,
     PairwiseVotes,
@@ -63,6 +64,7 @@ class EstimatorModule(nn.Module):
         self.sigmoids = _Sigmoids(_part(state, "sigmoids")) if "sigmoids" in names else None
         self.has_steps = isinstance(self.rule, _Neighbours | _Trees | _Votes | _Guess)
         self.is_random = isinstance(self.rule, _Guess)
+        self.weighs_units = isinstance(self.rule, _GatedAttention)
         self.eval().requires_grad_(False)
 
     def forward(self, features: Tensor, side_input: Tensor | None = None) -> Tensor:
@@ -80,6 +82,15 @@ class EstimatorModule(nn.Module):
         else:
             logits = scores
         return self._scattered(logits, _LOWEST)
+
+    def attention(self, features: Tensor) -> Tensor:
+        """Map features (B, ...) to their attention within their unit before the softmax, float64 (B, 1).
+
+        Only for a rule that `weighs_units`.
+        """
+        features = features.flatten(1).to(torch.float64)
+        found: Tensor = self.rule.weigh(features if self.inputs is None else self.inputs(features))  # type: ignore[operator] # a method of _GatedAttention alone
+        return found
 
     def _scattered(self, values: Tensor, empty: float) -> Tensor:
         """Values of the present classes (B, K) in the columns of all classes, (B, classes)."""
@@ -251,6 +262,29 @@ class _Perceptron(nn.Module):
         return scores
 
 
+class _GatedAttention(nn.Module):
+    coefficients: Tensor
+    intercept: Tensor
+    signal: Tensor
+    signal_bias: Tensor
+    gate: Tensor
+    gate_bias: Tensor
+    attention: Tensor
+
+    def __init__(self, state: State) -> None:
+        super().__init__()
+        _buffers(self, state)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Map (B, d) to scores (B, 1)."""
+        return inputs @ self.coefficients + self.intercept
+
+    def weigh(self, inputs: Tensor) -> Tensor:
+        """Map (B, d) to attention before the softmax, (B, 1)."""
+        signal = torch.tanh(inputs @ self.signal + self.signal_bias)
+        return (signal * torch.sigmoid(inputs @ self.gate + self.gate_bias)) @ self.attention
+
+
 class _Shares(nn.Module):
     shares: Tensor
 
@@ -302,6 +336,7 @@ _RULES: Final = MappingProxyType[str, Callable[[State], nn.Module]](
         Perceptron.name: _Perceptron,
         Shares.name: _Shares,
         Guess.name: _Guess,
+        GatedAttention.name: _GatedAttention,
     }
 )
 

@@ -115,7 +115,8 @@ class FoldModels(nn.Module):
             types: Type of the finding as input of each fold, in [0, 1], shape (folds, B); None for none.
 
         Returns:
-            Probabilities, float64, shape (folds, B, classes).
+            Probabilities, float64, shape (folds, B, classes); of a head that weighs the images of a unit
+            with their attention as a last column, (folds, B, classes + 1).
         """
         views, images = features.shape[:2]
         batch = features.flatten(0, 1)
@@ -125,7 +126,9 @@ class FoldModels(nn.Module):
             if types is not None:
                 side_input = types[number // self.repeats].expand(views, images).flatten().unsqueeze(1)
             # In float32 a confident probability is rounded to 1, and calibration needs its distance from 1.
-            found.append(probabilities(part(batch, side_input).to(torch.float64)))
+            own = probabilities(part(batch, side_input).to(torch.float64))
+            weighs = isinstance(part, EstimatorModule) and part.weighs_units
+            found.append(torch.cat([own, part.attention(batch)], dim=1) if weighs else own)  # type: ignore[operator] # a method of EstimatorModule
         by_model = torch.stack([one.unflatten(0, (views, images)).mean(dim=0) for one in found])
         return by_model.unflatten(0, (-1, self.repeats)).mean(dim=1)
 
@@ -186,6 +189,11 @@ class SharedBackbones(nn.Module):
             None if type_model is None else _place_of(type_model, everyone) for type_model in type_models
         ]
         self.eval()
+
+    @property
+    def folds(self) -> tuple[int, ...]:
+        """Number of folds of each trial."""
+        return tuple(cast(FoldModels, self.models[place]).folds for place in self.members)
 
     def by_fold(
         self, raw: Tensor, baseline: Tensor | None = None, finding_type: Tensor | None = None

@@ -219,6 +219,7 @@ class ClassicalValidation:
                 training.class_weight, labels, data.classes, beta=training.effective_beta
             ),
             key=f"{self._key}/{place}",
+            units=None if self.training_data.units is None else self.training_data.units[positions],
         )
         return fit_estimator(self.config, rows, seed=seed)
 
@@ -254,6 +255,8 @@ def fit_estimator(config: TrialConfig, rows: Rows, *, seed: int) -> FittedEstima
 def predicted(state: dict[str, Tensor], inputs: Float32Array, *, classes: int) -> Float32Array:
     """Map features (n, D) to probabilities (n, classes); 0 for a class that was not among the rows.
 
+    A head that weighs the images of a unit has one more column, their attention, (n, classes + 1).
+
     Args:
         state: Arrays of a fitted head, from `as_state`.
         inputs: Features, shape (n, D).
@@ -267,11 +270,16 @@ def predicted(state: dict[str, Tensor], inputs: Float32Array, *, classes: int) -
         len(inputs) if module.is_random else _PREDICTED_AT_ONCE
     )  # a generator draws for all rows in turn
     with torch.inference_mode():
-        found = [probabilities(module(part)) for part in torch.from_numpy(inputs).split(max(1, at_once))]
+        found = [_outputs(module, part) for part in torch.from_numpy(inputs).split(max(1, at_once))]
     together: Float32Array = torch.cat(found).to(torch.float32).numpy()
     if not np.isfinite(together).all():
         raise NanLossError("the predictions are not finite")
     return together
+
+
+def _outputs(module: EstimatorModule, inputs: Tensor) -> Tensor:
+    found = probabilities(module(inputs))
+    return torch.cat([found, module.attention(inputs)], dim=1) if module.weighs_units else found
 
 
 def _not_finite(config: TrialConfig) -> NanLossError:

@@ -14,6 +14,8 @@ from torch import Tensor
 from trainables.common.types import Float32Array, Float64Array, IntArray
 from trainables.config.trial_config import TrialConfig
 from trainables.data.training_data import TrainingData
+from trainables.data.units import numbered
+from trainables.models.unit_pooling import pooled
 from trainables.training.folds import training_positions
 from trainables.training.losses import learned_weights, log_loss
 from trainables.validation.collapse import is_collapsed
@@ -78,7 +80,7 @@ class TrialSnapshot:
         epoch: 1-based kept epoch; the latest one where each fold keeps its own.
         loss: Validation loss that chooses the epoch, mean over folds.
         value: The searched metric of all folds together.
-        probabilities: Out-of-fold predictions, shape (rows, classes).
+        probabilities: Out-of-fold predictions of what is scored, images or units, shape (rows, classes).
         fold_metrics: Metrics of each fold.
         collapsed: 0-based folds that give every image the same score.
         weights: Weights of each model: fold by fold, and within a fold repeat by repeat.
@@ -102,7 +104,8 @@ class FoldSnapshot:
     Attributes:
         epoch: 1-based kept epoch.
         loss: Validation loss.
-        probabilities: Predictions of the images that the fold holds out, shape (m, classes).
+        probabilities: Predictions of the images, or of the units, that the fold holds out, shape
+            (m, classes).
         metrics: Metrics of those predictions.
         is_collapsed: True if nearly all of them are the same; see `trainables.validation.collapse`.
         weights: Weights of the fold's models, repeat by repeat.
@@ -135,7 +138,8 @@ class EpochRecord:
         losses: Mean validation loss over folds, of each finished epoch; a fold that has stopped counts with
             the loss of the epoch that it keeps.
         kept: Snapshot of each fold at its kept epoch; None before the first epoch.
-        held_out: Positions that each fold holds out, shape (m,) each.
+        held_out: Positions of the images that each fold holds out, shape (m,) each.
+        scored: What the scores are computed on: the images, or the units that they make up.
     """
 
     def __init__(
@@ -148,10 +152,12 @@ class EpochRecord:
         judge: Judge | None = None,
     ) -> None:
         self.training, self.training_data = config.training, training_data
+        self.scored, self._combine = training_data.scored, config.unit.combine
         self.score, self.metric, self.judge = score, metric, judge
         folds = range(int(training_data.folds.max()) + 1)
         self._class_weights = [self._weights_of(fold) for fold in folds]
         self.held_out = [np.flatnonzero(training_data.folds == fold) for fold in folds]
+        self._scored_in = [np.flatnonzero(self.scored.folds == fold) for fold in folds]
         self.epochs_done = 0
         self.losses: list[float] = []
         self.kept: list[FoldSnapshot | None] = [None for _ in folds]
@@ -167,11 +173,9 @@ class EpochRecord:
         kept = self._kept()
         if not kept:
             return None
-        probabilities = np.zeros(
-            (len(self.training_data.labels), self.training_data.classes), dtype=np.float32
-        )
-        for own, held_out in zip(kept, self.held_out, strict=True):
-            probabilities[held_out] = own.probabilities
+        probabilities = np.zeros((len(self.scored.labels), self.training_data.classes), dtype=np.float32)
+        for own, scored in zip(kept, self._scored_in, strict=True):
+            probabilities[scored] = own.probabilities
         return TrialSnapshot(
             epoch=max(own.epoch for own in kept),
             loss=_mean(own.loss for own in kept),
@@ -202,7 +206,8 @@ class EpochRecord:
 
         Args:
             training_losses: Training loss of each fold, shape (folds,); None where there are none.
-            probabilities: Predictions of the images that each fold holds out, shape (m, classes) each.
+            probabilities: Predictions of the images that each fold holds out, shape (m, classes) each; with
+                a last column of attention for a head that weighs the images of a unit.
             weights_of: Returns the weights of a fold's models; called for folds that keep this epoch.
         """
         active = self.active()
@@ -228,13 +233,21 @@ class EpochRecord:
     def _kept(self) -> list[FoldSnapshot]:
         return [own for own in self.kept if own is not None]
 
-    def _evaluated(self, fold: int, probabilities: Float32Array) -> FoldSnapshot:
-        labels = self.training_data.labels[self.held_out[fold]]
+    def _evaluated(self, fold: int, predictions: Float32Array) -> FoldSnapshot:
+        labels = self.scored.labels[self._scored_in[fold]]
+        probabilities = self._of_scored(fold, predictions)
         is_plain = self.training.checkpoint_metric == "unweighted_loss"
         gamma = 0.0 if is_plain else self.training.focal_gamma
         loss = log_loss(labels, probabilities, self._class_weights[fold], focal_gamma=gamma)
         metrics, has_collapsed = self.score(labels, probabilities), is_collapsed(labels, probabilities)
         return FoldSnapshot(self.epochs_done, loss, probabilities, metrics, has_collapsed, [])
+
+    def _of_scored(self, fold: int, predictions: Float32Array) -> Float32Array:
+        """Predictions of what a fold is scored on: those of its images, or pooled to their units."""
+        units = self.training_data.units
+        if units is None:
+            return predictions
+        return pooled(predictions, numbered(units[self.held_out[fold]]), self._combine)
 
     def _weights_of(self, fold: int) -> Float64Array | None:
         """Weight of each class in a fold's validation loss; None for equal ones."""
@@ -275,9 +288,9 @@ class EpochRecord:
         if self.judge is None:
             by_fold = tuple(own.metrics[self.metric] for own in snapshots)
             return Judgement(_mean(by_fold), by_fold)
-        held_out = np.concatenate([self.held_out[fold] for fold in folds])
+        held_out = np.concatenate([self._scored_in[fold] for fold in folds])
         order = np.argsort(held_out)
-        rows, data = held_out[order], self.training_data
+        rows, data = held_out[order], self.scored
         probabilities = np.concatenate([own.probabilities for own in snapshots])[order]
         return self.judge.of(data.labels[rows], probabilities, data.folds[rows], data.groups[rows])
 

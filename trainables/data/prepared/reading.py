@@ -13,7 +13,6 @@ from trainables.common.errors import DataError
 from trainables.data.dicom.reading import DicomImage, is_dicom, read_dicom
 from trainables.data.image_files import SUFFIXES, ImageFileError, decode_image, is_grey
 from trainables.data.pixel_range import FULL_RANGES, bit_range
-from trainables.data.sources.npz_arrays import read_arrays
 
 _PLAIN: Final = SUFFIXES - {".dcm", ".dicom"}  # not asked whether they are DICOM, which takes a second look
 _ARRAYS: Final = frozenset({".npy", ".npz"})
@@ -95,6 +94,10 @@ def _row_of(file: Path, row: int) -> NDArray[Any]:
 @functools.lru_cache(maxsize=2)
 def _images_of(file: Path) -> NDArray[Any]:
     if file.suffix.lower() == ".npz":
+        from trainables.data.sources.npz_arrays import (
+            read_arrays,
+        )  # brings OpenCV, which predictions do without
+
         return read_arrays(file, []).images
     images: NDArray[Any] = np.load(file, mmap_mode="r", allow_pickle=False)
     return images

@@ -1,4 +1,4 @@
-"""Data source of one `.npz` file: `images`, `labels` and, where known, `patient` and the test part."""
+"""Data source of one `.npz` file: `images`, `labels` and, where known, patient, exam, side and test part."""
 
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,7 @@ def load_npz(data: str, task: Task, stated: Stated) -> tuple[RawPatches, list[st
         partners=None if codes in ("task", "own") else paired_rows(labels, patients, notes),
         is_test=found.is_test,
         is_extra=found.is_extra,
+        columns=found.columns,
         source=path.name,
     )
     return raw, notes

@@ -3,9 +3,10 @@
 import difflib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
@@ -26,6 +27,15 @@ _OTHER_PATIENT_NAMES: Final = frozenset(
 )
 _TEST_NAMES: Final = frozenset({"istest", "testmask", "intest", "istestset"})
 _SPLIT_NAMES: Final = frozenset({"split", "splits"})
+# What names the unit of an image: its exam, its breast, and the view within it.
+_COLUMN_NAMES: Final = MappingProxyType(
+    {
+        "exam": ("exam", "exams", "examid", "study", "studyid"),
+        "laterality": ("laterality", "side", "breast"),
+        "view": ("view", "views"),
+    }
+)
+_SIDES: Final = MappingProxyType({"LEFT": "L", "RIGHT": "R", "L": "L", "R": "R"})
 _FEWEST_GROUPS: Final = 10  # fewer values than this may be sites, views or folds as well
 
 
@@ -40,6 +50,7 @@ class StoredArrays:
         patients_name: Name of the array of patients in the file.
         is_test: True for rows of the file's own test part, shape (N,), or None.
         is_extra: True for rows that train in every fold and are never scored, shape (N,), or None.
+        columns: Exam, laterality and view of each image, as far as the file has them, text, shape (N,).
     """
 
     images: NDArray[Any]
@@ -48,6 +59,7 @@ class StoredArrays:
     patients_name: str
     is_test: NDArray[np.bool_] | None
     is_extra: NDArray[np.bool_] | None = None
+    columns: Mapping[str, NDArray[np.str_]] | None = None
 
 
 def read_arrays(path: Path, notes: list[str]) -> StoredArrays:
@@ -121,7 +133,28 @@ def _in_one(member: _Members, notes: list[str]) -> StoredArrays:
     name = _patients_name(member, count, notes)
     is_test, is_extra = _parts_of_rows(member, count, notes)
     patients = None if name is None else member[name]
-    return StoredArrays(images, _flat(labels), patients, name or "", is_test, is_extra)
+    columns = _columns(member, count)
+    return StoredArrays(images, _flat(labels), patients, name or "", is_test, is_extra, columns)
+
+
+def _columns(member: _Members, count: int) -> dict[str, NDArray[np.str_]] | None:
+    """What names the breast and the exam of an image; one value an image, left and right as L and R."""
+    found = {}
+    for column, names in _COLUMN_NAMES.items():
+        given = next((name for name in member.names if _plain(name) in names), None)
+        if given is None:
+            continue
+        values = _flat(member[given]).astype(np.str_)
+        if values.shape != (count,):
+            raise DataError(
+                f"{member.path.name}: {given} must hold one value an image, shape ({count},), but has shape "
+                f"{values.shape}"
+            )
+        values = np.char.strip(values)
+        if column == "laterality":
+            values = np.array([_SIDES.get(value.upper(), value) for value in values.tolist()])
+        found[column] = values
+    return found or None
 
 
 def _required(member: _Members, name: str, notes: list[str]) -> NDArray[Any]:

@@ -14,6 +14,7 @@ _SETTINGS: Final = {
     "size_px": int,
     "subtlety": float,
     "seed": int,
+    "views": int,
 }
 
 

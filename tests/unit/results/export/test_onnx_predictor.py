@@ -167,7 +167,7 @@ def test_a_missing_file_is_named(bundle, tmp_path):
 
 def test_a_file_that_is_no_image_is_named(bundle, tmp_path):
     (tmp_path / "notes.png").write_text("no picture")
-    with pytest.raises(ExportError, match=r"notes\.png is not an image that can be read; PNG, JPEG"):
+    with pytest.raises(ExportError, match=r"notes\.png is not an image that can be read; DICOM, PNG, JPEG"):
         predict_files(bundle, [tmp_path / "notes.png"])
 
 

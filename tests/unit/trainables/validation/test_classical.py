@@ -39,7 +39,8 @@ from trainables.validation.classical import ClassicalValidation, fit_estimator, 
 from trainables.validation.cross_validation import CrossValidation, TrialSnapshot
 from trainables.validation.factory import open_validation
 
-MODELS = tuple(sorted(set(ESTIMATORS) - {"majority", "stratified"}))
+# A head that weighs the images of a unit has tests of its own, test_attention.py.
+MODELS = tuple(sorted(set(ESTIMATORS) - {"majority", "stratified", "attention"}))
 
 
 def material_of(patch_set: PatchSet, task_name: str, *, test_share: float = 0.2) -> TrainingData:

@@ -117,7 +117,7 @@ def test_an_empty_class_folder_is_refused(tmp_path: Path) -> None:
     folder = class_folders(tmp_path)
     for path in (folder / "benign").iterdir():
         path.rename(path.with_suffix(".gif"))
-    with pytest.raises(DataError, match=r"class folder .*benign must hold PNG, .* it holds none"):
+    with pytest.raises(DataError, match=r"class folder .*benign must hold DICOM, PNG, .* it holds none"):
         load(folder)
 
 

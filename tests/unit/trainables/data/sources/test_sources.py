@@ -17,7 +17,7 @@ from trainables.data.sources import SOURCES, load_patch_set
 
 
 def test_the_table_of_sources_is_read_only_and_complete() -> None:
-    assert set(SOURCES) == {"phantom", "npz", "pisa", "folder", "wisconsin"}
+    assert set(SOURCES) == {"phantom", "npz", "pisa", "prepared", "folder", "wisconsin"}
     with pytest.raises(TypeError, match="does not support item assignment"):
         SOURCES["more"] = SOURCES["npz"]
 

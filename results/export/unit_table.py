@@ -1,0 +1,87 @@
+"""Which images make up a breast, exam or patient that is to be predicted: a table, or a folder a unit."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from results.errors import ExportError
+from trainables.config.unit_config import UnitName
+
+# Columns that name a unit, from the outermost to the innermost; those in the second row may be missing.
+_NEEDED: Final[Mapping[str, tuple[str, ...]]] = {
+    "patient": ("patient",),
+    "exam": ("exam",),
+    "breast": ("laterality",),
+}
+_ORDER: Final = ("patient", "exam", "laterality")
+
+
+def read_unit_table(path: Path, unit: UnitName) -> tuple[list[Path], list[str]]:
+    """Read a CSV table with one row an image: `file`, and the columns that name its unit.
+
+    A unit is named by the columns `patient`, `exam` and `laterality`, as many as are there down to its own:
+    `laterality` names a breast, and needs `exam` or `patient` beside it. Files are relative to the table.
+
+    Args:
+        path: The table.
+        unit: Unit of the model.
+
+    Returns:
+        The files, and the name of the unit of each.
+
+    Raises:
+        ExportError: If it cannot be read, a column is missing, or a value is empty.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ExportError(f"{path} cannot be read as a CSV table: {error}") from error
+    if not rows:
+        raise ExportError(f"{path} names no image; it needs a header and one row an image")
+    columns = _columns(path, list(rows[0]), unit)
+    files, units = [], []
+    for number, row in enumerate(rows, start=2):
+        values = [(row.get(name) or "").strip() for name in ("file", *columns)]
+        if not all(values):
+            empty = [name for name, value in zip(("file", *columns), values, strict=True) if not value]
+            raise ExportError(f"{path}, line {number}: {' and '.join(empty)} must not be empty")
+        files.append(path.parent / values[0])
+        units.append("/".join(values[1:]))
+    return files, units
+
+
+def units_by_folder(folders: Sequence[Path], unit: UnitName) -> tuple[list[Path], list[str]]:
+    """Take each folder as one unit, and the files directly in it as its images.
+
+    Raises:
+        ExportError: If a path is no folder, or holds no file.
+    """
+    files, units = [], []
+    for folder in folders:
+        if not folder.is_dir():
+            raise ExportError(
+                f"this model predicts a {unit} from its images, and {folder} is no folder: give a folder for "
+                f"each {unit}, or a table of all images with --units"
+            )
+        own = sorted(file for file in folder.iterdir() if file.is_file() and not file.name.startswith("."))
+        if not own:
+            raise ExportError(f"{folder} holds no file; it should hold the images of one {unit}")
+        files += own
+        units += [str(folder)] * len(own)
+    return files, units
+
+
+def _columns(path: Path, found: Sequence[str], unit: UnitName) -> tuple[str, ...]:
+    own = _ORDER[: _ORDER.index(_NEEDED[unit][0]) + 1]
+    names = tuple(name for name in own if name in found)
+    missing = [name for name in ("file", *_NEEDED[unit]) if name not in found]
+    if not missing and unit == "breast" and len(names) == 1:
+        missing = ["exam or patient"]
+    if missing:
+        raise ExportError(
+            f"{path} lacks the column {' and '.join(missing)}: a table of a model by {unit} has file and "
+            f"{' and '.join(own)}; found {', '.join(found)}"
+        )
+    return names

@@ -1,0 +1,182 @@
+"""A model of breasts as a bundle: the search, the file and `predict` agree, with any number of views."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from unit_run import CONFIGS, make_unit_run
+
+from orchestrator.cli.main import main
+from orchestrator.postprocessing.test_set import open_test_part
+from results.ensembles.build import build_ensembles
+from results.errors import ExportError
+from results.export.bundle import export_bundle
+from results.export.exported_model import load_bundle
+from results.export.in_memory import model_in_memory
+from results.predictors.loading import open_model, predict_rows
+from results.run.run_folder import RunFolder
+from trainables.data.patches import PatchSet, open_patch_set
+
+BREASTS = 8
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    made = make_unit_run(tmp_path_factory.mktemp("units"))
+    build_ensembles(made, seed=0)
+    return made
+
+
+@pytest.fixture(scope="module")
+def exported(run: RunFolder, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("bundle") / "attention"
+    export_bundle(run, out, trial=2)
+    return out
+
+
+def patch_set_of(run: RunFolder) -> PatchSet:
+    return open_patch_set(*run.search().data_location)
+
+
+def views_of(run: RunFolder, count: int = BREASTS) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """First rows of some breasts, the rows of all their views, and the breast of each."""
+    rows = np.sort(run.out_of_fold(0).rows)[:count]
+    images, places = open_model(run, trial=0).images_of(rows)
+    assert places is not None
+    return rows, images, places
+
+
+def write_views(run: RunFolder, folder: Path) -> tuple[np.ndarray, Path]:
+    """Views as 16 bit PNG files with their table; returns the first rows of the breasts, and the table."""
+    rows, images, _ = views_of(run)
+    stored = patch_set_of(run)
+    assert stored.columns is not None
+    assert stored.patients is not None
+    with (folder / "views.csv").open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["file", "patient", "exam", "laterality"])
+        for row in images:
+            Image.fromarray(stored.images[row]).save(folder / f"{row}.png")
+            own = [stored.columns[name][row] for name in ("exam", "laterality")]
+            table.writerow([f"{row}.png", stored.patients[row], *own])
+    return rows, folder / "views.csv"
+
+
+def test_records_hold_one_prediction_a_breast(run: RunFolder) -> None:
+    kept = run.out_of_fold(0)
+    stored = patch_set_of(run)
+    assert stored.columns is not None
+    names = {(stored.patients[row], stored.columns["laterality"][row]) for row in kept.rows}  # type: ignore[index] # the phantom has patients
+    assert len(names) == len(kept.rows)
+    probabilities = [run.out_of_fold(number).probabilities for number in CONFIGS]
+    assert not any(np.allclose(probabilities[0], other) for other in probabilities[1:])
+
+
+def test_the_file_gives_the_numbers_of_the_search(run: RunFolder, exported: Path) -> None:
+    rows, images, places = views_of(run)
+    predict = load_bundle(exported).predict
+    found = predict(list(patch_set_of(run).images[images]), units=[f"breast {place}" for place in places])
+    np.testing.assert_allclose(found, predict_rows(run, rows, trial=2), atol=1e-5)
+
+
+def test_an_ensemble_combines_each_member_by_its_own_rule(run: RunFolder, tmp_path: Path) -> None:
+    report = export_bundle(run, tmp_path / "bundle", ensemble="average")
+    assert {one.settings["unit.combine"] for one in report.manifest.members} == {
+        settings["unit.combine"] for settings in CONFIGS.values()
+    }
+    rows, images, places = views_of(run)
+    pixels, names = list(patch_set_of(run).images[images]), [str(place) for place in places]
+    expected = predict_rows(run, rows, ensemble="average")
+    for bundle in (load_bundle(tmp_path / "bundle"), model_in_memory(run, ensemble="average")):
+        np.testing.assert_allclose(bundle.predict(pixels, units=names), expected, atol=1e-5)
+
+
+def test_a_missing_view_and_views_of_other_sizes_are_predicted(run: RunFolder, exported: Path) -> None:
+    _, images, _ = views_of(run, 1)
+    one, other = (np.asarray(patch_set_of(run).images[row]) for row in images)
+    bundle = load_bundle(exported)
+    both = bundle.predict([one, other[4:, 2:]], units=["a", "a"])
+    assert both.shape == (1, 2)
+    alone, same = bundle.predict([one], units=["a"]), bundle.predict([one, one], units=["a", "a"])
+    np.testing.assert_allclose(alone, same, atol=1e-6)
+    many = bundle.predict([one] * 20 + [other], units=[*["a"] * 20, "b"])
+    np.testing.assert_allclose(many[0], alone[0], atol=1e-6)
+
+
+def test_predict_reads_a_table_or_a_folder_a_breast(
+    run: RunFolder, exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows, table = write_views(run, tmp_path)
+    expected = predict_rows(run, rows, trial=2)[:, 1]
+    assert main(["predict", str(exported), "--units", str(table), "--format", "json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [one["images"] for one in found] == [2] * BREASTS
+    assert found[0]["breast"].startswith("phantom-")
+    np.testing.assert_allclose([one["probability"] for one in found], expected, atol=1e-5)
+    exams = []
+    for number in range(2):
+        exams.append(tmp_path / f"exam {number}")
+        exams[-1].mkdir()
+        _, images, places = views_of(run)
+        for row in images[places == number]:
+            shutil.copy(tmp_path / f"{row}.png", exams[-1])
+    assert main(["predict", str(exported), *map(str, exams), "--format", "csv"]) == 0
+    lines = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+    assert [line["breast"] for line in lines] == [str(exam) for exam in exams]
+    np.testing.assert_allclose([float(line["probability"]) for line in lines], expected[:2], atol=1e-5)
+
+
+def test_a_view_that_cannot_be_read_is_named_and_its_breast_predicted_from_the_other(
+    run: RunFolder, exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, table = write_views(run, tmp_path)
+    _, images, _ = views_of(run)
+    (tmp_path / f"{images[0]}.png").write_bytes(b"no image")
+    assert main(["predict", str(exported), "--units", str(table), "--format", "json"]) == 1
+    said = capsys.readouterr()
+    assert [one["images"] for one in json.loads(said.out)] == [1, *[2] * (BREASTS - 1)]
+    assert f"{images[0]}.png" in said.err
+
+
+def test_wrong_tables_and_missing_units_say_what_is_needed(
+    run: RunFolder, exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, images, _ = views_of(run, 1)
+    with pytest.raises(ExportError, match="give the breast of each image, found 0 for 1"):
+        load_bundle(exported).predict([patch_set_of(run).images[images[0]]])
+    cases = {
+        "file,patient\na.png,1\n": "lacks the column laterality",
+        "file,laterality\na.png,L\n": "lacks the column exam or patient",
+        "file,patient,laterality\na.png,,L\n": "line 2: patient must not be empty",
+        "": "names no image",
+    }
+    for text, reason in cases.items():
+        (tmp_path / "t.csv").write_text(text)
+        assert main(["predict", str(exported), "--units", str(tmp_path / "t.csv")]) != 0
+        assert reason in " ".join(capsys.readouterr().err.split())
+    assert main(["predict", str(exported), str(tmp_path / "t.csv")]) != 0
+    assert "give a folder for each breast" in " ".join(capsys.readouterr().err.split())
+    assert main(["predict", str(exported)]) != 0
+    assert "nothing to predict" in capsys.readouterr().err
+
+
+def test_a_bundle_without_its_rule_or_with_another_is_refused(exported: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(exported, tmp_path / "bundle")
+    with (copy / "units.onnx").open("ab") as file:
+        file.write(b"\0")
+    with pytest.raises(ExportError, match=r"units.onnx is not the file that was exported"):
+        load_bundle(copy)
+    (copy / "units.onnx").unlink()
+    with pytest.raises(ExportError, match=r"holds no units.onnx"):
+        load_bundle(copy)
+
+
+def test_the_card_and_the_test_part_count_breasts(run: RunFolder, exported: Path) -> None:
+    assert "Unit: a breast." in (exported / "model_card.md").read_text()
+    evaluation = open_test_part(run, ensemble="best", trial=0, by="a test")
+    assert evaluation.unit == "breast"
+    assert evaluation.images == 2 * evaluation.groups
