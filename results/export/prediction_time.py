@@ -10,7 +10,7 @@ import numpy as np
 from results.run.prediction_costs import PredictionTime
 from trainables.common.onnx_runtime import onnxruntime
 
-_FEWEST_RUNS, _MOST_RUNS, _ENOUGH_SECONDS = 3, 30, 1.0
+_FEWEST_RUNS, _MOST_RUNS, _ENOUGH_SECONDS = 3, 200, 1.0
 _CUDA: Final = "CUDAExecutionProvider"
 
 

@@ -8,12 +8,13 @@ import numpy as np
 from rich.table import Table
 
 from results.errors import ScoreError
-from results.run.prediction_costs import PredictionCosts, read_costs
+from results.run.prediction_costs import read_costs
 from results.run.records import OutOfFold, TrialRecord
 from results.run.run_folder import RunFolder
 from results.run.split_labels import GROUPED, SplitName, caption_of, interval_header
 from results.scores.auc_interval import auc_interval
 from results.scores.comparison import confidence_set
+from results.scores.cost_columns import COST_COLUMNS, cost_of_trial, said_of_costs
 from results.scores.cross_fitting import fewest_patients
 from results.scores.fold_scores import collapsed_folds, fold_areas, out_of_fold_metrics
 from results.scores.interval import Interval
@@ -37,7 +38,6 @@ OPTIMISTIC_NOTE: Final = (
     "too high: held-out labels chose the epoch (training.checkpoint_metric=metric or "
     "training.early_stopping_scope=fold), so its rank is not a fair one."
 )
-COST_COLUMNS: Final = ("ms_per_image", "megabytes")  # shown where they are known
 _STATES_IN_ORDER: Final = ("complete", "pruned", "failed")
 
 
@@ -169,7 +169,7 @@ def leaderboard(run: RunFolder) -> list[Row]:
     rows: list[Row] = []
     for place, (record, own) in enumerate(readable):
         row = {**_row_of(record, objectives), **_scores(own, objectives, seed), "rank": place + 1}
-        row |= _cost_of(record, costs)
+        row |= cost_of_trial(record, costs)
         row |= {"tied": may_be_best[place], "is_on_front": on_front[place], "split": search.split_name}
         row["collapsed"] = collapsed_folds(own)  # of earlier versions the record knew another rule
         if place == 0:
@@ -307,18 +307,6 @@ def _row_of(record: TrialRecord, objectives: Objectives) -> dict[str, Any]:
         "wall_seconds": record.wall_seconds,
         "trained_parameters": record.trained_parameters,
         "settings": f"{record.recipe}: {text}" if record.recipe else text,
-    }
-
-
-def _cost_of(record: TrialRecord, costs: PredictionCosts) -> dict[str, float | None]:
-    """What a prediction costs: as measured for the table, else as the search measured it."""
-    found, searched = costs.of((record.number,)), record.values
-    if found is None:
-        return {name: searched.get(name) for name in COST_COLUMNS}
-    return {
-        "ms_per_image": found.core_ms,
-        "gpu_ms_per_image": found.gpu_ms,
-        "megabytes": found.megabytes,
     }
 
 
@@ -489,13 +477,6 @@ def _said_of_missed(trials: Sequence[Row], objectives: Objectives) -> str:
         f"{own.metric} {'>=' if own.is_at_least else '<='} {own.bound:g}" for own in objectives.requirements
     )
     return f"! misses what was required ({asked}), so it ranks behind. "
-
-
-def said_of_costs(on_gpu: Sequence[float | None]) -> str:
-    """Say what the columns of costs are, and the range of the times on a GPU where there are some."""
-    times = [one for one in on_gpu if one is not None]
-    gpu = f", {min(times):.1f} to {max(times):.1f} ms on the GPU" if times else ""
-    return f"ms/image, MB: of the exported graph, on one core of the machine that measured it{gpu}. "
 
 
 def few_patients_warning(patients: int | None) -> str:
