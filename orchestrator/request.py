@@ -15,7 +15,7 @@ from results.run.search_request import DEFAULT_FOLDS, SearchRequest
 from results.run.storage_url import without_password
 from results.scores.metric import Metric
 from results.scores.metrics import metric_named
-from results.scores.ranking import Objectives, parse_requirement
+from results.scores.ranking import Objectives, requirements_of
 from search_spaces.registry import space_for
 from trainables.common.errors import ConfigError, UnknownNameError
 from trainables.common.plain_yaml import PlainYamlError, load_yaml
@@ -100,7 +100,7 @@ def asked_objectives(request: SearchRequest) -> Objectives:
     task = request.task_definition
     asked = request.metrics or (task.metric or DEFAULT_METRIC,)
     names = tuple(metric_named(name).name for name in asked)
-    objectives = Objectives(names, tuple(map(parse_requirement, request.requirements)))
+    objectives = Objectives(names, requirements_of(request))
     twice = [name for name in names if names.count(name) > 1]
     if twice:
         raise ConfigError(f"--metric {twice[0]} is given twice; name each metric once")

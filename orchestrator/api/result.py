@@ -30,6 +30,7 @@ if TYPE_CHECKING:  # pandas and torch take seconds to import, and a result may o
     from results.export.bundle import BundleReport
     from results.export.exported_model import Bundle
     from results.predictors.test_evaluation import TestEvaluation
+    from results.run.prediction_costs import PredictionTime
 
 _SHOWN: Final = 5  # trials in a notebook
 
@@ -154,6 +155,8 @@ class SearchResult:
         max_members: int = 4,
         methods: Sequence[str] | None = None,
         seed: int | None = None,
+        max_ms: float | None = None,
+        measure: bool = False,
     ) -> list[Ensemble]:
         """Build ensembles of the best trials, and keep them in the run folder.
 
@@ -162,6 +165,9 @@ class SearchResult:
             max_members: Largest number of members.
             methods: Names of methods; None takes all that combine as many classes.
             seed: Seed of methods and comparisons; None takes that of the search.
+            max_ms: Longest time of an image on one core of this machine, in milliseconds; None for any.
+            measure: Measure what the ensembles cost on their exported graphs, which takes seconds for each
+                structure that this machine has not measured yet; `max_ms` does so, too.
 
         Raises:
             OrchestrateError: If no trial can be a member, or there is no such method.
@@ -173,7 +179,23 @@ class SearchResult:
             max_members=max_members,
             methods=methods,
             seed=self.request.seed if seed is None else seed,
+            measure=self.measure_costs if measure or max_ms is not None else None,
+            max_ms=max_ms,
         )
+
+    def measure_costs(self, models: Sequence[Sequence[int]]) -> "dict[tuple[int, ...], PredictionTime]":
+        """Measure what models cost on the graphs that an export would write, and keep it in the run folder.
+
+        Args:
+            models: Numbers of the members of each model.
+
+        Returns:
+            Ascending numbers of the members -> time of an image and size of the file; models that cannot be
+            measured, such as those on a table, are left out.
+        """
+        from results.export.graph_cost import measure_models
+
+        return measure_models(self._run, models)
 
     def ensembles(self, **options: Any) -> "pd.DataFrame":
         """Return the ensembles of the best trials; builds them where there are none, or options are given.

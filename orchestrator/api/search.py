@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.api.arrays import ArrayLike
 from orchestrator.api.displays import Display, display_of
@@ -12,16 +12,22 @@ from orchestrator.callbacks import Callback, StopSearch
 from orchestrator.estimate.simulation import Estimate, estimate_search
 from orchestrator.preflight.preflight import run_preflight
 from orchestrator.preflight.this_machine import this_machine
+from orchestrator.reporting.terminal import busy_seconds
 from orchestrator.request import SearchRequest, check_request
 from orchestrator.tuning import session
 from orchestrator.tuning.reopen import resume_options
 from results.run.run_folder import RunFolder, find_run
+from results.scores.ranking import objectives_of
 from search_spaces.registry import name_of_function
 from trainables.config.tasks import Task
 from trainables.runtime.devices import kept_threads
 
 if TYPE_CHECKING:
     from search_spaces.enqueue import SpaceFunction
+
+_MEASURED: Final = 5  # trials whose cost is measured at the end of a search, the best ones,
+_SHARE_OF_COSTS: Final = 0.1  # in this share of the time that it took,
+_FEWEST_SECONDS: Final = 10.0  # unless that is too little for a single one
 
 
 def run_search(  # noqa: PLR0913 - the data in either form, and what goes with a search but is no option of it
@@ -217,6 +223,7 @@ def _finished(
 
     ended = result()
     display.ended(ended)  # first of all: whatever fails after it, the user knows what there is
+    _measure_best(outcome, display)
     for message in session.write_reports(outcome):
         display.warn(message)
     for callback in callbacks:
@@ -227,3 +234,19 @@ def _finished(
         except Exception as error:  # a callback is the user's own, and the search has ended well
             display.warn(f"{type(callback).__name__} failed after the search: {error}")
     return result()  # with what was said meanwhile
+
+
+def _measure_best(outcome: session.SearchOutcome, display: Display) -> None:
+    """Measure what the best trials cost to use, in a small share of the time that the search took."""
+    seconds = _SHARE_OF_COSTS * busy_seconds(outcome.records)
+    if outcome.is_interrupted or seconds < _FEWEST_SECONDS or outcome.search.task_definition.takes_table:
+        return
+    from results.export.graph_cost import measure_models  # torch takes seconds to import
+
+    best = [record for record in objectives_of(outcome.search).rank(outcome.complete) if record.can_predict]
+    try:
+        measure_models(
+            outcome.run, [(record.number,) for record in best[:_MEASURED]], seconds=seconds, say=display.note
+        )
+    except Exception as error:  # as of the other reports: none is worth the end of a search
+        display.warn(f"what the best trials cost could not be measured: {error}")

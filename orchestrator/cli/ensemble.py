@@ -1,9 +1,14 @@
 """`orchestrate ensemble`."""
 
 import argparse
+from typing import TYPE_CHECKING
 
 from orchestrator.cli.common import add_format, add_run, open_run, short_path
 from orchestrator.reporting.console import messages, print_message, print_next, show, warn_if_synthetic
+
+if TYPE_CHECKING:
+    from results.ensembles.build import Measure
+    from results.run.run_folder import RunFolder
 
 HELP = "build ensembles from the best trials of a run"
 EPILOG = """\
@@ -11,9 +16,14 @@ Weights and stackers are fitted on out-of-fold predictions and scored by a
 second cross-validation over patients, which repeats the choice of members,
 too. The simplest method that may be the best is kept as `best`.
 
+What an image costs is measured on the graph that an export would write, in
+which members that share a backbone share its pass: seconds for each structure
+that this machine has not measured yet.
+
 examples:
   orchestrate ensemble latest
   orchestrate ensemble latest --members 6 --methods average greedy
+  orchestrate ensemble latest --max-ms 40
 """
 
 
@@ -22,6 +32,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_run(parser)
     parser.add_argument("--members", type=int, default=4, help="members of an ensemble at most (default: 4)")
     parser.add_argument("--methods", nargs="+", metavar="METHOD", help="default: all that fit the task")
+    parser.add_argument(
+        "--max-ms",
+        type=float,
+        metavar="MS",
+        help="only members and ensembles that take at most this long for an image on one core here",
+    )
+    parser.add_argument(
+        "--no-costs", action="store_true", help="do not measure what the ensembles cost to use"
+    )
     add_format(parser)
 
 
@@ -44,6 +63,8 @@ def run(arguments: argparse.Namespace) -> int:
         max_members=arguments.members,
         methods=arguments.methods,
         seed=folder.search().request.seed,
+        measure=None if arguments.no_costs and arguments.max_ms is None else _measure(folder),
+        max_ms=arguments.max_ms,
     )
     warn_if_synthetic(folder)
     show(
@@ -54,3 +75,13 @@ def run(arguments: argparse.Namespace) -> int:
     )
     print_next(messages(), "orchestrate", "evaluate", short_path(folder.path))
     return 0
+
+
+def _measure(run: "RunFolder") -> "Measure":
+    """What measures models of a run, and says so; a table has no graph to measure."""
+    from results.export.graph_cost import measure_models
+
+    if run.search().task_definition.takes_table:
+        return lambda models: {}
+    console = messages()
+    return lambda models: measure_models(run, models, say=lambda text: print_message(console, text))

@@ -1,9 +1,13 @@
 """`orchestrate leaderboard`."""
 
 import argparse
+from typing import TYPE_CHECKING
 
 from orchestrator.cli.common import add_format, add_run, open_run
-from orchestrator.reporting.console import show, warn_if_synthetic
+from orchestrator.reporting.console import messages, print_message, show, warn_if_synthetic
+
+if TYPE_CHECKING:
+    from results.run.run_folder import RunFolder
 
 HELP = "rank the trials of a run, with intervals"
 EPILOG = """\
@@ -15,11 +19,16 @@ worse; rank 1 was selected by its score, and what that is worth without the
 luck is said below the table. With several metrics * marks the front: no
 other trial is better in all of them. ! marks what misses a requirement.
 
+ms/image and MB are those of the graph that an export would write. A search
+measures its best trials at its end, for a tenth of its time at most; --costs
+measures all trials that are shown, seconds for each new structure.
+
 examples:
   orchestrate leaderboard latest
   orchestrate leaderboard benign_malignant/first --top 50 \\
       --format csv > trials.csv
   orchestrate leaderboard latest --format json
+  orchestrate leaderboard latest --top 5 --costs
 """
 
 
@@ -27,6 +36,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add_run(parser)
     parser.add_argument("--top", type=int, default=20, help="trials that are shown (default: 20)")
+    parser.add_argument(
+        "--costs",
+        action="store_true",
+        help="measure what the shown trials cost to use, where that is not known",
+    )
     add_format(parser)
 
 
@@ -37,6 +51,8 @@ def run(arguments: argparse.Namespace) -> int:
     from trainables.common.files import write_atomically
 
     folder = open_run(arguments)
+    if arguments.costs:
+        _measure(folder, arguments.top)
     rows, search = leaderboard(folder), folder.search()
     write_atomically(folder.leaderboard_file, rows_as_csv(rows))
     warn_if_synthetic(folder)
@@ -49,3 +65,13 @@ def run(arguments: argparse.Namespace) -> int:
         csv=lambda: rows_as_csv(rows),
     )
     return 0
+
+
+def _measure(run: "RunFolder", top: int) -> None:
+    from results.export.graph_cost import measure_models
+    from results.scores.ranking import objectives_of
+
+    complete = [record for record in run.records() if record.state == "complete"]
+    shown = [record for record in objectives_of(run.search()).rank(complete)[:top] if record.can_predict]
+    console = messages()
+    measure_models(run, [(record.number,) for record in shown], say=lambda text: print_message(console, text))

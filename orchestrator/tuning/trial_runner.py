@@ -233,7 +233,7 @@ class TrialRunner:
         wanted = self.objectives.costs
         if not wanted:
             return {}
-        found = dataclasses.asdict(prediction_cost(self.config, validation, best))
+        found = prediction_cost(self.config, validation, best)
         return {name: found[name] for name in wanted}
 
     def _add(self, record: TrialRecord) -> None:

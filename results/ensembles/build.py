@@ -1,6 +1,6 @@
 """Ensembles of a run's finished trials: choice of members, fit, calibration and nested scores."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -11,6 +11,7 @@ from results.ensembles.methods import METHODS, FittedEnsemble, fit, method_named
 from results.ensembles.nested import BEST_SINGLE, EnsembleScore, choose, nested_evaluation
 from results.ensembles.weighted_mean import WeightedMean, weighted_mean
 from results.errors import EnsembleError
+from results.run.prediction_costs import PredictionTime
 from results.run.records import SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
 from results.run.split_labels import GROUPED, SplitName
@@ -25,6 +26,10 @@ from trainables.common.text import command_text, typed_path
 
 BEST: Final = "best"  # name under which the chosen ensemble is stored once more
 
+# Numbers of members of models, the most important first -> ascending numbers of members -> cost of those that
+# can be measured. `results.export.graph_cost.measure_models` of a run is one.
+Measure = Callable[[Sequence[Sequence[int]]], Mapping[tuple[int, ...], PredictionTime]]
+
 
 class NestedScore(FrozenModel):
     """Scores to expect on new patients, see `results.ensembles.nested.EnsembleScore`.
@@ -35,8 +40,9 @@ class NestedScore(FrozenModel):
             which knew the AUC alone.
         difference: Value minus that of the best single trial; None for that trial. `difference_low` and
             `difference_high` are the ends of its paired interval; those of all methods hold together in 95 %.
-        metrics: Metric -> value; what a prediction costs is the sum over the members, at most, since members
-            that share a backbone share its work.
+        metrics: Metric -> value; what a prediction costs is that of the ensemble's exported graph, in which
+            members that share a backbone share its pass, or the sum over the members where it was not
+            measured.
         missed: Requirements that these values do not keep.
         is_on_front: True if no other ensemble that keeps the requirements is better in all metrics; None for
             a search of one metric.
@@ -85,6 +91,8 @@ class Ensemble(FrozenModel):
         max_members: Largest number of members; None in files of earlier versions.
         split: Name of the kind of split; with a `naive split` patients lie in several folds, so that scores
             are too high.
+        cost: Cost of its exported graph; None where it was not measured.
+        max_ms: Longest time of an image that was allowed, in milliseconds; None for any.
     """
 
     method: str
@@ -104,6 +112,8 @@ class Ensemble(FrozenModel):
     seed: int
     max_members: int | None = None
     split: SplitName = GROUPED
+    cost: PredictionTime | None = None
+    max_ms: FiniteFloat | None = None
 
     @property
     def rule(self) -> DecisionRule:
@@ -124,6 +134,8 @@ def build_ensembles(
     max_members: int = 4,
     methods: Sequence[str] | None = None,
     seed: int,
+    measure: Measure | None = None,
+    max_ms: float | None = None,
 ) -> list[Ensemble]:
     """Fit every method on the best trials' out-of-fold predictions and write the ensembles to the run folder.
 
@@ -141,6 +153,10 @@ def build_ensembles(
         methods: Names in `METHODS`; None takes all that combine as many classes. If there is only one
             candidate, the single trial is the result.
         seed: Random seed of methods and comparisons.
+        measure: Measures what models cost; None leaves that open.
+        max_ms: Longest time of an image on one core, in milliseconds, which needs `measure`. Members are
+            trials that are fast enough alone; there are fewer members than `max_members` where the
+            ensembles would be too slow; and methods that are too slow all the same are left out.
 
     Returns:
         Ensembles: the best single trial first, then the methods as given.
@@ -164,15 +180,24 @@ def build_ensembles(
     collapsed = frozenset(record.number for record, own in readable if collapsed_folds(own))
     usable = _usable(search, [record for record, _ in readable], () if trials is not None else collapsed)
     candidates = pool.only([pool.trials.index(record.number) for record in usable])
+    if max_ms is not None:
+        candidates = _fast_enough(candidates, measure, max_ms)
+        pool = candidates  # the choice without a fold is made among the same trials
+        max_members, methods = _fitting(candidates, methods, measure, max_members, max_ms, seed)
     scored = nested_evaluation(
         pool, methods if len(candidates.trials) > 1 else (), max_members=max_members, seed=seed
     )
     all_fitted = [_fitted(candidates, score.method, max_members, seed) for score in scored]
-    summed = [_sum_of([costs[number] for number in members], objectives) for members, _ in all_fitted]
+    measured = {} if measure is None else measure([members for members, _ in all_fitted])
+    times = [measured.get(tuple(sorted(members))) for members, _ in all_fitted]
+    summed = [
+        _costs_of(members, time, costs, objectives)
+        for (members, _), time in zip(all_fitted, times, strict=True)
+    ]
     best = choose(scored, seed=seed, objectives=objectives, costs=summed).method
     nested = _kept(scored, summed, objectives)
     built = []
-    for score, kept, (members, fitted) in zip(scored, nested, all_fitted, strict=True):
+    for score, kept, (members, fitted), time in zip(scored, nested, all_fitted, times, strict=True):
         # The parts of a nested evaluation of a hold-out are not its fold models.
         rule = fit_decision_rule(
             score.out_of_fold, models=len(np.unique(pool.folds)), searched=objectives.metrics
@@ -196,6 +221,8 @@ def build_ensembles(
                 seed=seed,
                 max_members=max_members,
                 split=search.split_name,
+                cost=None if time is None else PredictionTime(**time.model_dump(exclude={"trials"})),
+                max_ms=max_ms,
             )
         )
     for ensemble in built:
@@ -285,6 +312,65 @@ def _without_idle_members(members: Members, fitted: WeightedMean) -> tuple[Membe
 
 def _costs(record: TrialRecord, objectives: Objectives) -> dict[str, float]:
     return {name: record.values[name] for name in objectives.costs if name in record.values}
+
+
+def _costs_of(
+    members: Sequence[int],
+    measured: PredictionTime | None,
+    costs: Mapping[int, Mapping[str, float]],
+    objectives: Objectives,
+) -> dict[str, float]:
+    """What members cost together, by the metrics that are asked for: as measured, else summed."""
+    if measured is None:
+        return _sum_of([costs[number] for number in members], objectives)
+    found = {"ms_per_image": measured.core_ms, "megabytes": measured.megabytes}
+    return {name: value for name, value in found.items() if name in objectives.costs}
+
+
+def _fast_enough(candidates: Members, measure: Measure | None, max_ms: float) -> Members:
+    """Keep the candidates that are fast enough alone."""
+    if measure is None:
+        raise EnsembleError("a limit of time needs something that measures it: give `measure`, too")
+    ranked = candidates.best(len(candidates.trials)).trials
+    found = measure([(number,) for number in ranked])
+    fast = [place for place, number in enumerate(candidates.trials) if _is_fast(found, (number,), max_ms)]
+    if not fast:
+        raise EnsembleError(
+            f"no trial that kept its weights answers within {max_ms:g} ms an image on one core: "
+            f"{_fastest_of(found)}. Allow more (--max-ms), or search with --max-ms {max_ms:g}"
+        )
+    return candidates.only(fast)
+
+
+def _fitting(
+    candidates: Members,
+    methods: Sequence[str],
+    measure: Measure | None,
+    max_members: int,
+    max_ms: float,
+    seed: int,
+) -> tuple[int, list[str]]:
+    """The largest number of members with which a method is fast enough, and the methods that are."""
+    most = min(max_members, len(candidates.trials))
+    for members in range(most, 1, -1):
+        chosen = {method: _fitted(candidates, method, members, seed)[0] for method in methods}
+        found = {} if measure is None else measure(list(chosen.values()))
+        fast = [method for method, own in chosen.items() if _is_fast(found, own, max_ms)]
+        if fast:
+            return members, fast
+    return 1, []
+
+
+def _is_fast(found: Mapping[tuple[int, ...], PredictionTime], members: Sequence[int], max_ms: float) -> bool:
+    cost = found.get(tuple(sorted(members)))
+    return cost is not None and cost.core_ms <= max_ms
+
+
+def _fastest_of(found: Mapping[tuple[int, ...], PredictionTime]) -> str:
+    if not found:
+        return "none of them could be measured"
+    members, cost = min(found.items(), key=lambda pair: pair[1].core_ms)
+    return f"the fastest, trial {members[0]}, takes {cost.core_ms:.1f} ms"
 
 
 def _sum_of(costs: Sequence[Mapping[str, float]], objectives: Objectives) -> dict[str, float]:

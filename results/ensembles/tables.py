@@ -7,6 +7,7 @@ from rich.table import Table
 
 from results.ensembles.build import Ensemble, NestedScore
 from results.run.split_labels import GROUPED, caption_of, interval_header
+from results.scores.cost_columns import COST_COLUMNS, said_of_costs
 from results.scores.decision_rule import OWN_THRESHOLD
 from results.scores.leaderboard import other_columns
 from results.scores.metric import Metric
@@ -24,6 +25,10 @@ def ensembles_as_json(ensembles: Sequence[Ensemble]) -> list[dict[str, Any]]:
             "trials": list(ensemble.trials),
             **_score_as_json(ensemble.nested),
             **{name: value for name, value in ensemble.nested.metrics.items() if name != "auc"},
+            "ms_per_image": None if ensemble.cost is None else ensemble.cost.core_ms,
+            "gpu_ms_per_image": None if ensemble.cost is None else ensemble.cost.gpu_ms,
+            "megabytes": None if ensemble.cost is None else ensemble.cost.megabytes,
+            **{name: value for name, value in ensemble.nested.metrics.items() if name in COST_COLUMNS},
             "threshold": ensemble.threshold,
             "split": ensemble.split,
         }
@@ -59,7 +64,7 @@ def ensemble_table(ensembles: Sequence[Ensemble], objectives: Objectives = BY_AU
     table.add_column(interval_header(split, main.header), no_wrap=True)
     table.add_column("vs single", no_wrap=True)
     has_front = len(objectives.metrics) > 1
-    others = _others(objectives)
+    others = _others(objectives, has_costs=any(one.cost is not None for one in ensembles))
     for metric in others:
         table.add_column(metric.header, justify="right", no_wrap=True)
     if has_front:
@@ -73,11 +78,11 @@ def ensemble_table(ensembles: Sequence[Ensemble], objectives: Objectives = BY_AU
             " ".join(map(str, ensemble.trials)),
             nested.interval.text(main.digits),
             _difference(ensemble),
-            *(metric.text(nested.metrics.get(metric.name)) for metric in others),
+            *(metric.text(_value_of(ensemble, metric.name)) for metric in others),
             *(["yes" if nested.is_on_front else ""] if has_front else []),
             style="bold" if ensemble.is_chosen else None,
         )
-    table.caption = caption_of(_caption(ensembles, objectives), split)
+    table.caption = caption_of(_caption(ensembles, objectives, others), split)
     return table
 
 
@@ -90,44 +95,58 @@ def _difference(ensemble: Ensemble) -> str:
     return f"{nested.difference:+.3f}{' !' if is_clear else ''}"
 
 
-def _caption(ensembles: Sequence[Ensemble], objectives: Objectives) -> str:
+def _caption(ensembles: Sequence[Ensemble], objectives: Objectives, others: Sequence[Metric]) -> str:
     collapsed = sorted({number for ensemble in ensembles for number in ensemble.collapsed})
     warning = f"Collapsed in some fold: trials {', '.join(map(str, collapsed))}. " if collapsed else ""
     if len(ensembles) == 1:
         return (
             f"{warning}Only one trial can be a member: the ensemble is that trial."
-            f"{_said_of_front(objectives)}{_said_of_missed(ensembles)}"
+            f"{_said_of_front(objectives, ensembles)}{_said_of_missed(ensembles)}{_said_of_costs(ensembles)}"
         )
     has_thresholds = len(ensembles[0].classes) == 2  # more are decided for the most probable
-    thresholds = _said_of_thresholds(objectives) if has_thresholds else ""
+    thresholds = _said_of_thresholds(others) if has_thresholds else ""
     return warning + (
         "* chosen: the simplest method that may be the best (95 % confidence set). Members were chosen out "
         "of all complete trials, and everything was fitted, without the fold that is scored. ! differs from "
         "the best single trial; the intervals of all methods hold together in 95 % of data sets."
-        f"{thresholds}{_said_of_front(objectives)}{_said_of_missed(ensembles)}"
+        f"{thresholds}{_said_of_front(objectives, ensembles)}{_said_of_missed(ensembles)}"
+        f"{_said_of_costs(ensembles)}"
     )
 
 
-def _others(objectives: Objectives) -> list[Metric]:
+def _others(objectives: Objectives, *, has_costs: bool) -> list[Metric]:
     """Metrics of the columns besides the main one, as many as there is room for."""
     most = 3 if len(objectives.metrics) == 1 else 2
-    return other_columns(objectives, ("auc", "f2", "f1", "balanced_accuracy"), most=most)
+    usual = ("auc", "f2", "f1", "balanced_accuracy")
+    return other_columns(objectives, (*COST_COLUMNS, *usual) if has_costs else usual, most=most)
 
 
-def _said_of_thresholds(objectives: Objectives) -> str:
-    shown = [metric.header for metric in _others(objectives) if metric.name in OWN_THRESHOLD]
+def _value_of(ensemble: Ensemble, metric: str) -> float | None:
+    cost = ensemble.cost
+    measured = {} if cost is None else {"ms_per_image": cost.core_ms, "megabytes": cost.megabytes}
+    return measured.get(metric, ensemble.nested.metrics.get(metric))
+
+
+def _said_of_thresholds(others: Sequence[Metric]) -> str:
+    shown = [metric.header for metric in others if metric.name in OWN_THRESHOLD]
     if not shown:
         return ""
     own = " is at a threshold of its own." if len(shown) == 1 else " are at thresholds of their own."
     return f" {' and '.join(sorted(shown))}{own}"
 
 
-def _said_of_front(objectives: Objectives) -> str:
+def _said_of_front(objectives: Objectives, ensembles: Sequence[Ensemble]) -> str:
     if len(objectives.metrics) == 1:
         return ""
     costs = ", ".join(metric_named(name).header for name in objectives.costs)
-    summed = f" {costs}: the sum over members, at most." if costs else ""
+    is_summed = costs and any(one.cost is None for one in ensembles)
+    summed = f" {costs}: the sum over members, at most." if is_summed else ""
     return f" front: no other is better in all of {', '.join(objectives.metrics)}.{summed}"
+
+
+def _said_of_costs(ensembles: Sequence[Ensemble]) -> str:
+    costs = [one.cost for one in ensembles if one.cost is not None]
+    return f" {said_of_costs([one.gpu_ms for one in costs])}".rstrip() if costs else ""
 
 
 def _said_of_missed(ensembles: Sequence[Ensemble]) -> str:

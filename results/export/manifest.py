@@ -6,6 +6,7 @@ from typing import Any, Final, Literal
 from pydantic import Field, FiniteFloat, PositiveInt, model_validator
 
 from results.run.audit_record import AuditRecord
+from results.run.prediction_costs import PredictionTime
 from results.run.split_labels import GROUPED, SplitName
 from results.scores.calibration import Platt
 from results.scores.interval import Interval
@@ -187,24 +188,6 @@ class ParityCheck(FrozenModel):
     images: int
     onnx_difference: FiniteFloat
     out_of_fold_difference: FiniteFloat | None
-
-
-class PredictionTime(FrozenModel):
-    """What an answer of the file costs, measured where it was exported.
-
-    Attributes:
-        core_ms: Milliseconds of one image on one CPU core.
-        gpu_ms: Milliseconds of one image on the GPU; None where there was none.
-        megabytes: Size of `model.onnx` in 10^6 bytes.
-    """
-
-    core_ms: FiniteFloat = Field(gt=0)
-    gpu_ms: FiniteFloat | None = None
-    megabytes: FiniteFloat = Field(gt=0)
-
-    def __str__(self) -> str:
-        gpu = "" if self.gpu_ms is None else f", {self.gpu_ms:.1f} ms on the GPU"
-        return f"{self.core_ms:.0f} ms an image on one core{gpu}, {self.megabytes:.1f} MB"
 
 
 class Manifest(FrozenModel):

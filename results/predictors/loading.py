@@ -1,6 +1,6 @@
 """Loading of a run's model as a module, and its predictions for rows of the run's data."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,7 +98,7 @@ def open_model(
     configs = {number: _config(run, number) for number in chosen.trials}
     _check_backbones(search, configs)
     patch_set = open_patch_set(*search.data_location)
-    _check_images(chosen, patch_set, configs)
+    _check_images(chosen.name, patch_set, configs)
     members = _backbone_modules(run, patch_set, configs, classes=len(chosen.classes), refit=refit)
     module = _module(members, chosen, search, configs)
     return OpenedModel(chosen, search, patch_set, configs, module)
@@ -159,6 +159,24 @@ def _images_of(patch_set: PatchSet, search: SearchRecord, rows: IntArray) -> tup
     return (rows, None) if units is None else images_of_units(selected, units, rows)
 
 
+def finished_members(run: RunFolder, trials: Sequence[int], *, refit: bool = False) -> list[FinishedTrial]:
+    """Return trials of a run with the weights of their models.
+
+    Args:
+        run: Folder of the search.
+        trials: Trial numbers.
+        refit: Take the models that `orchestrate refit` trained.
+
+    Raises:
+        ExportError: If the data are a table, or a trial guesses at random.
+        OrchestrateError: If weights or pretrained files are missing.
+    """
+    configs = {number: _config(run, number) for number in trials}
+    _check_backbones(run.search(), configs)
+    _check_images(f"trial {trials[0]}", run.patch_set(), configs)
+    return _finished_trials(run, configs, refit=refit)
+
+
 def weights_of(config: TrialConfig, search: SearchRecord) -> WeightsFile | None:
     """Return the pretrained file of a configuration, found as the search found it.
 
@@ -180,17 +198,17 @@ def _check_backbones(search: SearchRecord, configs: Mapping[int, TrialConfig]) -
         require_registered(search, kinds=("backbone",))
 
 
-def _check_images(chosen: SelectedModel, patch_set: PatchSet, configs: Mapping[int, TrialConfig]) -> None:
+def _check_images(name: str, patch_set: PatchSet, configs: Mapping[int, TrialConfig]) -> None:
     if patch_set.is_table:
         raise ExportError(
-            f"{chosen.name} takes the columns of a table, and a bundle takes images; score it with "
+            f"{name} takes the columns of a table, and a bundle takes images; score it with "
             "orchestrate evaluate"
         )
     random = [number for number, config in configs.items() if _is_random(config)]
     if random:
         names = ", ".join(f"trial {number} ({configs[number].classical.name})" for number in random)
         raise ExportError(
-            f"{chosen.name} holds guesses at random, which are no function of an image: {names}. "
+            f"{name} holds guesses at random, which are no function of an image: {names}. "
             "Export another trial (--trial)"
         )
 
@@ -233,16 +251,22 @@ def _backbone_modules(
     classes: int,
     refit: bool = False,
 ) -> SharedBackbones:
+    return SharedBackbones(
+        _finished_trials(run, configs, refit=refit),
+        ImageFormat(tuple(patch_set.images.shape[1:]), patch_set.max_value),
+        classes=classes,
+    )
+
+
+def _finished_trials(
+    run: RunFolder, configs: Mapping[int, TrialConfig], *, refit: bool
+) -> list[FinishedTrial]:
     search = run.search()
     type_trial = None
     if search.type_from and any(_takes_predicted_type(config) for config in configs.values()):
         type_trial = _type_trial(search.type_from)
     finished = _refitted if refit else _finished
-    return SharedBackbones(
-        [finished(run, search, number, config, type_trial) for number, config in configs.items()],
-        ImageFormat(tuple(patch_set.images.shape[1:]), patch_set.max_value),
-        classes=classes,
-    )
+    return [finished(run, search, number, config, type_trial) for number, config in configs.items()]
 
 
 def _in_batches(module: nn.Module, inputs: ModelInputs, *, axis: int = 0) -> NDArray[Any]:

@@ -197,6 +197,16 @@ class SearchRequest(BaseModel):
         flag="--require",
         metavar="METRIC>=VALUE",
     )
+    max_ms: float | None = _option(
+        None,
+        "longest time of one image on one core of the machine that searches, measured on the exported graph: "
+        "--require 'ms_per_image<=MS'",
+        group="search",
+        metavar="MS",
+        unit="milliseconds",
+        gt=0.0,
+        shown_default="any",
+    )
     sampler: str = _option(
         "tpe",
         "what proposes configurations, or a function of your own",

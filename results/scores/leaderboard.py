@@ -8,11 +8,13 @@ import numpy as np
 from rich.table import Table
 
 from results.errors import ScoreError
+from results.run.prediction_costs import read_costs
 from results.run.records import OutOfFold, TrialRecord
 from results.run.run_folder import RunFolder
 from results.run.split_labels import GROUPED, SplitName, caption_of, interval_header
 from results.scores.auc_interval import auc_interval
 from results.scores.comparison import confidence_set
+from results.scores.cost_columns import COST_COLUMNS, cost_of_trial, said_of_costs
 from results.scores.cross_fitting import fewest_patients
 from results.scores.fold_scores import collapsed_folds, fold_areas, out_of_fold_metrics
 from results.scores.interval import Interval
@@ -75,6 +77,9 @@ class Row:
             None for other rows, and where there are too few patients.
         fewest_patients: Number of patients of the smallest class among these predictions.
         epochs: Number of epochs that were run; `best_epoch` is the one kept.
+        ms_per_image: Milliseconds of one image on one core, measured on the exported graph of the trial with
+            all its fold models; None where it was not measured. `gpu_ms_per_image` is that on a GPU, and
+            `megabytes` the size of the file in 10^6 bytes.
         settings: Main settings of the configuration, as text.
         split: Name of the kind of split: `grouped split`, or `naive split` if patients lie in several folds
             and scores are too high.
@@ -113,6 +118,9 @@ class Row:
     best_epoch: int | None = None
     wall_seconds: float | None = None
     trained_parameters: int | None = None
+    ms_per_image: float | None = None
+    gpu_ms_per_image: float | None = None
+    megabytes: float | None = None
     settings: str = ""
     split: SplitName = GROUPED
 
@@ -151,7 +159,7 @@ def leaderboard(run: RunFolder) -> list[Row]:
     """
     search = run.search()
     objectives, seed = objectives_of(search), search.request.seed
-    records = _ranked(run.records(), objectives)
+    records, costs = _ranked(run.records(), objectives), read_costs(run)
     complete = [record for record in records if record.state == "complete"]
     readable = list(run.readable_predictions(complete))
     predictions = [own for _, own in readable]
@@ -161,6 +169,7 @@ def leaderboard(run: RunFolder) -> list[Row]:
     rows: list[Row] = []
     for place, (record, own) in enumerate(readable):
         row = {**_row_of(record, objectives), **_scores(own, objectives, seed), "rank": place + 1}
+        row |= cost_of_trial(record, costs)
         row |= {"tied": may_be_best[place], "is_on_front": on_front[place], "split": search.split_name}
         row["collapsed"] = collapsed_folds(own)  # of earlier versions the record knew another rule
         if place == 0:
@@ -227,7 +236,9 @@ def leaderboard_table(
     table.add_column("trial", justify="right", no_wrap=True)
     split = rows[0].split if rows else GROUPED
     table.add_column(interval_header(split, metric_named(objectives.metrics[0]).header), no_wrap=True)
-    others = other_columns(objectives, ("auc", "f2", "balanced_accuracy"), most=2)
+    has_costs = any(row.ms_per_image is not None for row in rows)
+    usual = (*COST_COLUMNS, "auc", "f2") if has_costs else ("auc", "f2", "balanced_accuracy")
+    others = other_columns(objectives, usual, most=3 if has_costs else 2)
     for metric in others:
         table.add_column(metric.header, justify="right", no_wrap=True)
     table.add_column("settings")
@@ -238,7 +249,7 @@ def leaderboard_table(
     for row in rows:
         if row.trial in shown:
             table.add_row(*_cells(row, others), style="dim" if row.rank is None else None)
-    said = _caption(trials, len(shown) - 1, objectives)
+    said = _caption(trials, len(shown) - 1, objectives, [metric.name for metric in others])
     if unit != "image":
         said = f"Scores are of {PLURALS[unit]}. {said}"
     if any(row.is_optimistic for row in trials if row.trial in shown):
@@ -431,7 +442,7 @@ def _mark(row: Row) -> str:
     return "=" if row.tied else "<"
 
 
-def _caption(trials: Sequence[Row], shown: int, objectives: Objectives) -> str:
+def _caption(trials: Sequence[Row], shown: int, objectives: Objectives, others: Sequence[str]) -> str:
     if not trials:
         return "No trial has ended yet."
     hidden = f"{len(trials) - shown} more trials not shown. " if len(trials) > shown else ""
@@ -439,9 +450,7 @@ def _caption(trials: Sequence[Row], shown: int, objectives: Objectives) -> str:
     if first.rank != 1:
         return hidden.strip()
     said = f"{_said_of_ranks(objectives)}{_said_of_missed(trials, objectives)}"
-    if "f2" not in objectives.metrics and any(
-        metric.name == "f2" for metric in other_columns(objectives, ("auc", "f2"), most=2)
-    ):
+    if "f2" not in objectives.metrics and "f2" in others:
         said += "F2 is at its own best threshold. "
     low, high = first.selected_low, first.selected_high
     if first.selected_value is not None and low is not None and high is not None:
@@ -450,6 +459,8 @@ def _caption(trials: Sequence[Row], shown: int, objectives: Objectives) -> str:
             "Rank 1 was selected by its score: selected anew without each fold, the best has "
             f"{chosen.text(digits)}. "
         )
+    if "ms_per_image" in others:
+        said += said_of_costs([row.gpu_ms_per_image for row in trials])
     return f"{hidden}{said}{few_patients_warning(first.fewest_patients)}".strip()
 
 

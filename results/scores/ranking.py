@@ -14,6 +14,7 @@ import numpy as np
 
 from results.run.records import SearchRecord, TrialRecord
 from results.run.registered_objects import require_registered
+from results.run.search_request import SearchRequest
 from results.scores.metrics import ORDINAL, metric_named
 from trainables.common.errors import ConfigError
 from trainables.common.types import FloatArray
@@ -252,9 +253,22 @@ def objectives_of(search: SearchRecord) -> Objectives:
         RunError: If a metric is missing that the program which started the search had registered.
     """
     require_registered(search, kinds=("metric",))
-    requirements = tuple(map(parse_requirement, search.request.requirements))
+    requirements = requirements_of(search.request)
     of_order = ORDINAL if search.task_definition.is_ordinal else ()
     return Objectives(search.metrics, requirements, tuple(of_order))
+
+
+def requirements_of(request: SearchRequest) -> tuple[Requirement, ...]:
+    """Return the bounds that a request sets: those of `--require`, and the time of `--max-ms`.
+
+    Raises:
+        ConfigError: If a requirement has another form.
+        UnknownNameError: If there is no such metric.
+    """
+    found = tuple(map(parse_requirement, request.requirements))
+    if request.max_ms is not None:
+        found += (Requirement("ms_per_image", request.max_ms, is_at_least=False),)
+    return found
 
 
 def front_of(merits: FloatArray) -> list[bool]:

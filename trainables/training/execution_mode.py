@@ -8,11 +8,9 @@ import contextlib
 import copy
 import hashlib
 import json
-import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -20,6 +18,7 @@ import torch
 from torch import Tensor
 
 from trainables.common.files import write_atomically
+from trainables.common.processor import processor_name
 from trainables.common.types import IntArray
 from trainables.config.fine_tuning_config import FineTuningConfig
 from trainables.config.trial_config import TrialConfig
@@ -134,7 +133,7 @@ def _has_stages(config: TrialConfig) -> bool:
 def _key(config: TrialConfig, shape: tuple[int, ...], models: int, device: torch.device) -> str:
     """Name of a stored measurement: a hash of everything that its outcome can depend on."""
     facts: dict[str, Any] = {
-        "machine": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
+        "machine": torch.cuda.get_device_name(device) if device.type == "cuda" else processor_name(),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "model": config.model.model_dump(mode="json"),
@@ -147,14 +146,6 @@ def _key(config: TrialConfig, shape: tuple[int, ...], models: int, device: torch
     if config.fine_tuning != FineTuningConfig():  # else as in earlier versions
         facts["fine_tuning"] = config.fine_tuning.model_dump(mode="json")
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:24]
-
-
-def _processor() -> str:
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return f"{line.partition(':')[2].strip()}, {os.cpu_count()} cores"
-    return f"{os.cpu_count()} cores"
 
 
 def _as_mode(text: str) -> ExecutionMode:
