@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from results.ensembles.weighted_mean import WeightedMean
+from results.export.model_file import replace_notes
 from results.export.prediction_time import measure_prediction_time
 from results.predictors.ensemble_module import EnsembleModule, combination_graph, write_onnx
 from results.predictors.loading import finished_members
@@ -139,6 +140,7 @@ def _measured(
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "model.onnx"
         write_onnx(module, inputs, file)
+        replace_notes(file, {})
         return measure_prediction_time(file, {name: tensor.numpy() for name, tensor in inputs.items()})
 
 

@@ -38,6 +38,16 @@ def describe_model(path: Path, manifest: Manifest) -> None:
         path: The ONNX file, changed in place.
         manifest: Manifest whose `sha256` is not known yet.
     """
+    replace_notes(path, facts_of(manifest))
+
+
+def replace_notes(path: Path, facts: Mapping[str, str]) -> None:
+    """Remove what the exporter noted in a model file, most of a small one, and write facts in its place.
+
+    Args:
+        path: The ONNX file, changed in place.
+        facts: Key -> text.
+    """
     import onnx
 
     model = onnx.load(path)
@@ -46,7 +56,7 @@ def describe_model(path: Path, manifest: Manifest) -> None:
         _strip(graph)
     del model.metadata_props[:]
     model.doc_string = ""
-    onnx.helper.set_model_props(model, facts_of(manifest))
+    onnx.helper.set_model_props(model, dict(facts))
     onnx.save(model, path)
 
 

@@ -55,6 +55,13 @@ def test_a_figure_in_the_store_is_not_measured_again(run):
     assert found.core_ms == read_costs(run).of((0,)).core_ms
 
 
+def test_the_size_is_that_of_the_exported_file(run, tmp_path):
+    measured = read_costs(run).of((4,)).megabytes
+    export_bundle(run, tmp_path / "bundle", trial=4)
+    exported = (tmp_path / "bundle" / "model.onnx").stat().st_size / 1e6
+    assert measured == pytest.approx(exported, rel=0.05)
+
+
 def test_members_are_known_in_any_order(run):
     assert read_costs(run).of((2, 0)) == read_costs(run).of((0, 2))
 
