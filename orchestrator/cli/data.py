@@ -8,8 +8,8 @@ from orchestrator.cli import data_audit, data_describe, data_join, data_prepare
 
 HELP = "prepare, join, describe and audit sets of images"
 EPILOG = """\
-A prepared set is one folder: images as one array, a table of what is known about
-each, and its licence and provenance. Searches take it as --data SET.
+A prepared set is one folder: images as one array, a table of what is known
+about each, and its licence and provenance. Searches take it as --data SET.
 
 examples:
   orchestrate data prepare cbis-ddsm CBIS-DDSM --out sets/cbis --regions roi

@@ -25,6 +25,7 @@ from orchestrator.preflight.initial_points import (
     Pricing,
     choose_initial_points,
 )
+from orchestrator.preflight.preparing import messages_of_progress
 from orchestrator.preflight.unit_choices import combinations_for, describe_units, heads_for
 from orchestrator.preflight.warm_start import WarmStartSources, find_sources
 from orchestrator.request import SearchRequest
@@ -211,6 +212,7 @@ def _read_data(request: SearchRequest, task: Task, notify: Notify) -> _Data:
         source=request.source,
         max_value=request.max_value,
         upper_folders=request.upper_folders,
+        progress=messages_of_progress(notify),
     )
     rows, sources = select_rows(patch_set, task), find_sources(request, patch_set.fingerprint)
     split = _split(request, patch_set, rows, sources)

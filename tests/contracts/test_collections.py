@@ -9,6 +9,7 @@ from collections_trees import TREES
 from trainables.common.errors import DataError
 from trainables.data.collections import COLLECTIONS
 from trainables.data.collections.collection import Choices, Listing
+from trainables.data.prepared.on_the_way import collection_of
 
 PUBLISHED = sorted(TREES)
 WITH_TABLE = [name for name in PUBLISHED if TREES[name].COLUMN is not None]
@@ -89,6 +90,15 @@ def test_its_tree_is_recognised(tree: tuple[str, Path]) -> None:
     assert COLLECTIONS[name].reads(folder)
     others = {other for other in PUBLISHED if other != name and COLLECTIONS[other].reads(folder)}
     assert others == set()
+
+
+@pytest.mark.parametrize("header", ["ref,severity", "file,label"])
+@pytest.mark.parametrize("tree", PUBLISHED, indirect=True)
+def test_a_table_of_the_users_own_beside_it_does_not_hide_it(tree: tuple[str, Path], header: str) -> None:
+    name, folder = tree
+    (folder / "labels.csv").write_text(f"{header}\n1,0\n")
+    found = collection_of(str(folder / "breastmnist.npz" if name == "medmnist" else folder))
+    assert found == (None if COLLECTIONS[name].is_read_directly else COLLECTIONS[name])
 
 
 @pytest.mark.parametrize("name", PUBLISHED)

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from orchestrator import prepare_set
 from orchestrator.testing.backbone import BackboneContract
 from orchestrator.testing.data_source import DataSourceContract
 from orchestrator.testing.ensemble_method import EnsembleMethodContract
@@ -78,6 +79,16 @@ class TestPisa(DataSourceContract):
         np.save(folder / "train_tensor.npy", _IMAGES)
         np.save(folder / "train_labels.npy", np.array([0, 1, 0, 2] * 3))
         return str(folder)
+
+
+class TestPrepared(DataSourceContract):
+    source = SOURCES["prepared"]
+    task = "benign_malignant"
+
+    def data(self, folder: Path) -> str:
+        images = TestFolder().data(folder)
+        prepare_set("folder", images, folder / "set", workers=1)
+        return str(folder / "set")
 
 
 def test_all_data_sources_are_among_them() -> None:

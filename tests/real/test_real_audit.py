@@ -36,7 +36,9 @@ def some_films(store: Path, patients: int) -> RawPatches:
     raw = raw_of(load(FILMS, store))
     assert raw.patients is not None
     kept = np.isin(raw.patients, np.unique(raw.patients)[:: 825 // patients])
-    return replace(raw, images=raw.images[kept], labels=raw.labels[kept], patients=raw.patients[kept])
+    return replace(
+        raw, images=raw.images[kept], labels=raw.labels[kept], patients=raw.patients[kept], columns=None
+    )
 
 
 def checks(record: AuditRecord) -> set[str]:

@@ -139,6 +139,8 @@ class Collection:
         size: Height and width of the prepared images, in pixels, unless the user says another; None keeps the
             most frequent size.
         is_read_directly: True where a search reads such a folder as it is, without preparing it on the way.
+        is_general: True for a layout of the user's own, which yields to a published collection that reads the
+            same folder.
     """
 
     name: str
@@ -150,3 +152,4 @@ class Collection:
     licence: str
     size: tuple[int, int] | None = None
     is_read_directly: bool = False
+    is_general: bool = False

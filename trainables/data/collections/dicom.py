@@ -103,10 +103,7 @@ class _Table:
     @classmethod
     def read(cls, path: Path) -> "_Table":
         header, cells = _cells(path)
-        known = {alias: name for name, aliases in _SAME.items() for alias in aliases}
-        names = [
-            known.get(re.sub(r"[^a-z]", "", column.lower()), column.strip().lower()) for column in header
-        ]
+        names = _names(header)
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             both = [column for column, name in zip(header, names, strict=True) if name == twice[0]]
@@ -129,6 +126,12 @@ class _Table:
             if any(cell.strip() for cell in row)
         ]
         return cls(path, tuple(rows), "file" not in names, left_out)
+
+
+def _names(header: Sequence[str]) -> list[str]:
+    """Columns by the names that are known, or their own in lower case."""
+    known = {alias: name for name, aliases in _SAME.items() for alias in aliases}
+    return [known.get(re.sub(r"[^a-z]", "", column.lower()), column.strip().lower()) for column in header]
 
 
 def _cells(path: Path) -> tuple[list[str], list[list[str]]]:
@@ -295,7 +298,13 @@ def _in_nfc(text: str) -> str:
 
 
 def _reads(path: Path) -> bool:
-    return path.is_dir() and any((path / name).is_file() for name in _TABLES)
+    if not path.is_dir():
+        return False
+    try:
+        names = _names(_cells(_table_in(path))[0])
+    except DataError:
+        return False
+    return "label" in names and bool({"file", "uid"} & set(names))
 
 
 DICOM = Collection(
@@ -306,4 +315,5 @@ DICOM = Collection(
     reads=_reads,
     is_mammogram=True,
     licence="unknown: they are the user's own images",
+    is_general=True,
 )

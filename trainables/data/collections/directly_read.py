@@ -148,6 +148,7 @@ FOLDER = Collection(
     is_mammogram=False,
     licence=_UNKNOWN,
     is_read_directly=True,
+    is_general=True,
 )
 NPZ = Collection(
     name="npz",
@@ -158,6 +159,7 @@ NPZ = Collection(
     is_mammogram=False,
     licence=_UNKNOWN,
     is_read_directly=True,
+    is_general=True,
 )
 PISA = Collection(
     name="pisa",
@@ -168,4 +170,5 @@ PISA = Collection(
     is_mammogram=False,
     licence="CC BY 3.0, as CBIS-DDSM; cite Lee et al. 2017",
     is_read_directly=True,
+    is_general=True,
 )

@@ -76,8 +76,9 @@ def collection_of(data: str, source: str | None = None) -> Collection | None:
     path = Path(data)
     if is_built_in(data) or not path.exists() or is_prepared_set(path):
         return None
-    known = [one for one in COLLECTIONS.values() if not one.is_read_directly]
-    return next((one for one in known if one.reads(path)), None)
+    reading = [one for one in COLLECTIONS.values() if one.reads(path)]
+    found = min(reading, key=lambda one: (one.is_general, one.is_read_directly), default=None)
+    return None if found is None or found.is_read_directly else found
 
 
 def _prepared(collection: Collection, path: Path, store: Path, progress: Progress) -> tuple[Path, list[str]]:

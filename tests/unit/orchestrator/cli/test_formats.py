@@ -30,7 +30,7 @@ from orchestrator.reporting.terminal import SearchProgress
 from results.run.run_folder import RunFolder
 
 # They print sentences, or a script, and no table.
-WITHOUT_TABLE = {"refit", "export", "prefix prune", "completion"}
+WITHOUT_TABLE = {"refit", "export", "prefix prune", "completion", "data prepare", "data join"}
 # They need Ray; `close_search`, which prints what they print, is tried by itself.
 SEARCHES = {"search", "resume"}
 PRINTING = {

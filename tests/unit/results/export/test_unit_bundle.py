@@ -85,9 +85,8 @@ def test_the_file_gives_the_numbers_of_the_search(run: RunFolder, exported: Path
 
 def test_an_ensemble_combines_each_member_by_its_own_rule(run: RunFolder, tmp_path: Path) -> None:
     report = export_bundle(run, tmp_path / "bundle", ensemble="average")
-    assert {one.settings["unit.combine"] for one in report.manifest.members} == {
-        settings["unit.combine"] for settings in CONFIGS.values()
-    }
+    members = report.manifest.members  # the best of the trials, each of which has a rule of its own
+    assert len({one.settings["unit.combine"] for one in members}) == len(members) > 2
     rows, images, places = views_of(run)
     pixels, names = list(patch_set_of(run).images[images]), [str(place) for place in places]
     expected = predict_rows(run, rows, ensemble="average")
