@@ -23,7 +23,7 @@ from orchestrator.cli.main import EXIT_CODES, VERBS, build_parser
 from orchestrator.cli.options import reference_page
 from results.ensembles.fitted import Method
 from results.export import manifest
-from results.run import records
+from results.run import prediction_costs, records
 from results.run.run_folder import RunFolder
 from results.run.search_request import SearchRequest
 from search_spaces.recipes import Recipe
@@ -119,6 +119,8 @@ def files_page() -> str:
             *_fields("record.json", records.TrialRecord),
             *_fields("prefix", FeatureUse, intro="The use of stored features, in the record of a trial."),
             *_fields("oof.npz", records.OutOfFold),
+            *_fields(prediction_costs.COSTS_FILE, prediction_costs.PredictionCosts),
+            *_fields("PredictionTime", prediction_costs.PredictionTime),
             "## Bundle",
             "",
             "| path | what it is |",

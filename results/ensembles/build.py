@@ -8,7 +8,13 @@ from pydantic import Field, FiniteFloat, ValidationError
 
 from results.ensembles.members import Members, align
 from results.ensembles.methods import METHODS, FittedEnsemble, fit, method_named, methods_for
-from results.ensembles.nested import BEST_SINGLE, EnsembleScore, choose, nested_evaluation
+from results.ensembles.nested import (
+    BEST_SINGLE,
+    EnsembleScore,
+    choose,
+    nested_evaluation,
+    orders_without_a_fold,
+)
 from results.ensembles.weighted_mean import WeightedMean, weighted_mean
 from results.errors import EnsembleError
 from results.run.prediction_costs import PredictionTime
@@ -181,7 +187,7 @@ def build_ensembles(
     usable = _usable(search, [record for record, _ in readable], () if trials is not None else collapsed)
     candidates = pool.only([pool.trials.index(record.number) for record in usable])
     if max_ms is not None:
-        candidates = _fast_enough(candidates, measure, max_ms)
+        candidates = _fast_enough(candidates, measure, max_ms, max_members=max_members, seed=seed)
         pool = candidates  # the choice without a fold is made among the same trials
         max_members, methods = _fitting(candidates, methods, measure, max_members, max_ms, seed)
     scored = nested_evaluation(
@@ -327,19 +333,37 @@ def _costs_of(
     return {name: value for name, value in found.items() if name in objectives.costs}
 
 
-def _fast_enough(candidates: Members, measure: Measure | None, max_ms: float) -> Members:
-    """Keep the candidates that are fast enough alone."""
+def _fast_enough(
+    candidates: Members, measure: Measure | None, max_ms: float, *, max_members: int, seed: int
+) -> Members:
+    """Keep the candidates that are fast enough alone, as far as any fold would choose them.
+
+    A measurement takes seconds, so each fold's order is walked until there are enough: trials that come
+    later in all of them are chosen nowhere.
+    """
     if measure is None:
         raise EnsembleError("a limit of time needs something that measures it: give `measure`, too")
-    ranked = candidates.best(len(candidates.trials)).trials
-    found = measure([(number,) for number in ranked])
-    fast = [place for place, number in enumerate(candidates.trials) if _is_fast(found, (number,), max_ms)]
+    found: dict[tuple[int, ...], PredictionTime] = {}
+    asked: set[int] = set()
+    fast: set[int] = set()
+    for order in (candidates.order(len(candidates.trials)), *orders_without_a_fold(candidates, seed=seed)):
+        enough = 0
+        for place in order:
+            number = candidates.trials[place]
+            if place not in asked:
+                asked.add(place)
+                found |= measure([(number,)])
+            if _is_fast(found, (number,), max_ms):
+                fast.add(place)
+                enough += 1
+            if enough == max_members:
+                break
     if not fast:
         raise EnsembleError(
             f"no trial that kept its weights answers within {max_ms:g} ms an image on one core: "
             f"{_fastest_of(found)}. Allow more (--max-ms), or search with --max-ms {max_ms:g}"
         )
-    return candidates.only(fast)
+    return candidates.only(sorted(fast))
 
 
 def _fitting(

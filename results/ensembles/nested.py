@@ -145,6 +145,20 @@ def choose(
     return min(tied, key=lambda score: simplicity.index(score.method))
 
 
+def orders_without_a_fold(pool: Members, *, seed: int) -> list[list[int]]:
+    """Return, for each fold of the nested evaluation, all positions from best to worst without that fold.
+
+    Args:
+        pool: Out-of-fold predictions of the trials to order, and what the search optimises.
+        seed: Random seed of the evaluation.
+
+    Raises:
+        ScoreError: If too few patients are left to hold any out.
+    """
+    outer = selection_folds(pool.labels, pool.groups, pool.folds, seed=seed)
+    return list(_orders(pool, outer, len(pool.trials)).values())
+
+
 def _orders(pool: Members, outer: IntArray, number: int) -> dict[int, list[int]]:
     """Fold -> positions of the best trials without it, best first; the same for all methods."""
     return {int(fold): pool.where(outer != fold).order(number) for fold in np.unique(outer)}

@@ -139,6 +139,18 @@ def test_a_limit_of_time_leaves_out_members_that_are_too_slow_and_takes_fewer(ru
     assert alone[0].is_chosen
 
 
+def test_no_more_trials_are_measured_than_some_fold_would_choose(run):
+    asked = []
+
+    def measure(models):
+        asked.extend(models)
+        return {tuple(sorted(own)): PredictionTime(core_ms=1.0, megabytes=1.0) for own in models}
+
+    (single,) = build_ensembles(run, seed=0, methods=[], measure=measure, max_ms=20.0, max_members=1)
+    assert single.trials in asked
+    assert len(set(asked)) <= 3 < 5  # of five trials, the best one of all and of each of two folds
+
+
 def test_a_limit_that_nothing_keeps_is_refused_with_the_fastest(run):
     with pytest.raises(
         EnsembleError, match=r"within 1e-06 ms an image on one core: the fastest, trial \d, takes"
