@@ -1,6 +1,6 @@
 """A mammogram made ready: breast cut out, markers removed, chest wall to one side, resampled, bit depth kept.
 
-This file needs numpy and Pillow only and imports nothing else of its project, which makes it longer than
+This file needs NumPy, SciPy and Pillow only and imports nothing of its project, which makes it longer than
 others: it lies in every exported bundle whose model was trained on prepared mammograms, beside the values
 that it was called with (`preparation.json`).
 
@@ -14,7 +14,7 @@ labels were opened; cf. Karssemeijer (1998), Physics in Medicine and Biology 43(
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
@@ -340,88 +340,39 @@ def _otsu(values: NDArray[np.float32]) -> float:
     return float(centres[best].mean())
 
 
-def _shifted(image: BoolImage, fill: bool) -> Iterator[BoolImage]:
-    """The image and its four neighbours."""
-    padded = np.pad(image, 1, constant_values=fill)
-    yield image
-    yield padded[:-2, 1:-1]
-    yield padded[2:, 1:-1]
-    yield padded[1:-1, :-2]
-    yield padded[1:-1, 2:]
-
-
 def _eroded(image: BoolImage, steps: int) -> BoolImage:
     """Erosion; the breast goes on beyond the edges of the film."""
-    for _ in range(steps):
-        image = np.logical_and.reduce(list(_shifted(image, fill=True)))
-    return image
+    from scipy.ndimage import binary_erosion
+
+    eroded: BoolImage = binary_erosion(image, iterations=steps, border_value=1)
+    return eroded
 
 
 def _dilated(image: BoolImage, steps: int) -> BoolImage:
-    for _ in range(steps):
-        image = np.logical_or.reduce(list(_shifted(image, fill=False)))
-    return image
+    from scipy.ndimage import binary_dilation
+
+    dilated: BoolImage = binary_dilation(image, iterations=steps)
+    return dilated
 
 
 def _largest_component(image: BoolImage) -> BoolImage | None:
     """The largest set of True pixels that touch along their sides; None without one."""
-    runs = _runs(image)
-    if not runs:
+    from scipy.ndimage import label
+
+    numbers, count = label(image)
+    if not count:
         return None
-    roots = _joined(runs)
-    areas: dict[int, int] = {}
-    for root, (_, start, end) in zip(roots, runs, strict=True):
-        areas[root] = areas.get(root, 0) + end - start
-    largest = max(areas, key=lambda root: (areas[root], -root))
-    found = np.zeros(image.shape, bool)
-    for root, (row, start, end) in zip(roots, runs, strict=True):
-        if root == largest:
-            found[row, start:end] = True
-    return found
-
-
-def _runs(image: BoolImage) -> list[tuple[int, int, int]]:
-    """Rows, starts and ends of all runs of True along rows, in order."""
-    padded = np.pad(image, ((0, 0), (1, 1))).astype(np.int8)
-    steps = np.diff(padded, axis=1)
-    rows, starts = np.nonzero(steps == 1)
-    _, ends = np.nonzero(steps == -1)
-    return list(zip(rows.tolist(), starts.tolist(), ends.tolist(), strict=True))
-
-
-def _joined(runs: list[tuple[int, int, int]]) -> list[int]:
-    """The first run of the component of each run, by union and find along rows."""
-    parents = list(range(len(runs)))
-
-    def root(number: int) -> int:
-        while parents[number] != number:
-            parents[number] = parents[parents[number]]
-            number = parents[number]
-        return number
-
-    above, here = 0, 0
-    for here, (row, start, end) in enumerate(runs):
-        while above < here and (
-            runs[above][0] < row - 1 or (runs[above][0] == row - 1 and runs[above][2] <= start)
-        ):
-            above += 1
-        place = above
-        while place < here and runs[place][0] == row - 1 and runs[place][1] < end:
-            first, second = sorted((root(place), root(here)))
-            parents[second] = first
-            place += 1
-    return [root(number) for number in range(len(runs))]
+    areas = np.bincount(numbers.ravel())[1:]
+    largest: BoolImage = numbers == 1 + int(areas.argmax())
+    return largest
 
 
 def _filled(image: BoolImage) -> BoolImage:
     """Holes closed: what is False and not joined to the edge of the film becomes True."""
-    outside = np.pad(~image, 1, constant_values=True)
-    component = _joined(runs := _runs(outside))
-    filled = np.ones(outside.shape, bool)
-    for first, (row, start, end) in zip(component, runs, strict=True):
-        if first == component[0]:  # the first run is the padding above the film
-            filled[row, start:end] = False
-    return filled[1:-1, 1:-1]
+    from scipy.ndimage import binary_fill_holes
+
+    filled: BoolImage = binary_fill_holes(image)
+    return filled
 
 
 def _box(outline: BoolImage, shape: tuple[int, ...], factor: int, preparation: Preparation) -> Rectangle:
