@@ -10,14 +10,14 @@ from orchestrator.audit.examined_set import ExaminedSet
 from orchestrator.audit.stored_audits import audit_once
 from orchestrator.description.page import description_page
 from orchestrator.description.set_description import SetDescription, describe_set
+from orchestrator.preflight.search_data import read_images, split_images, store_of
 from orchestrator.request import SearchRequest
 from results.run.audit_record import AuditRecord
 from trainables.common.errors import SplitError
 from trainables.common.files import write_atomically
 from trainables.config.tasks import Task
 from trainables.data.patches import PatchSet, select_rows
-from trainables.data.sources import load_patch_set
-from trainables.data.splits import Split, make_split
+from trainables.data.splits import Split
 
 _TASK_FILES: Final = (".yaml", ".yml")
 
@@ -51,7 +51,7 @@ def audit_data(
     request, patch_set = _opened(data, task, notify, options)
     split = _split(request, patch_set, notify)
     examined = ExaminedSet.of(patch_set, request.task_definition, split)
-    return audit_once(examined, _store(request), WHOLE if is_whole else OF_A_SEARCH)
+    return audit_once(examined, store_of(request), WHOLE if is_whole else OF_A_SEARCH)
 
 
 def describe_data(
@@ -92,38 +92,18 @@ def _opened(
     else:
         given["own_task" if task.endswith(_TASK_FILES) else "task"] = task
     request = completed(given)
-    patch_set, notes = load_patch_set(
-        str(request.data),
-        task=request.task_definition,
-        label_codes=request.label_codes,
-        store=_store(request),
-        source=request.source,
-        max_value=request.max_value,
-        upper_folders=request.upper_folders,
-    )
-    for note in notes if notify is not None else ():
-        notify(note)  # type: ignore[misc]  # mypy does not see that it is there
+    say = notify or (lambda _: None)
+    patch_set, notes = read_images(request, say)
+    for note in notes:
+        say(note)
     return request, patch_set
 
 
 def _split(request: SearchRequest, patch_set: PatchSet, notify: Callable[[str], None] | None) -> Split | None:
     """The split that a search would make; None where it would refuse to, which is said."""
     try:
-        return make_split(
-            select_rows(patch_set, request.task_definition),
-            fingerprint=patch_set.fingerprint,
-            task=request.task_definition,
-            folds=request.fold_count,
-            test_share=request.test_share,
-            seed=request.seed,
-            holdout=request.holdout,
-            is_naive=request.naive_split,
-        )
+        return split_images(request, patch_set, select_rows(patch_set, request.task_definition))
     except SplitError as error:
         if notify is not None:
             notify(f"WARNING: no search can split these data: {error}")
         return None
-
-
-def _store(request: SearchRequest) -> Path:
-    return (request.store or request.runs / ".store").resolve()

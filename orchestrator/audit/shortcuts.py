@@ -178,7 +178,7 @@ def _out_of_fold(
     for fold in np.unique(folds):
         held_out = folds == fold
         own = labels[~held_out]
-        if not np.ptp(values[~held_out], axis=0).any():
+        if not np.ptp(own) or not np.ptp(values[~held_out], axis=0).any():  # nothing to learn
             probabilities[held_out] = np.bincount(own, minlength=classes) / len(own)
             continue
         weights = len(own) / (classes * np.maximum(np.bincount(own, minlength=classes), 1.0))

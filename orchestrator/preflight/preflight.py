@@ -25,7 +25,7 @@ from orchestrator.preflight.initial_points import (
     Pricing,
     choose_initial_points,
 )
-from orchestrator.preflight.preparing import messages_of_progress
+from orchestrator.preflight.search_data import read_images, split_images, store_of
 from orchestrator.preflight.unit_choices import combinations_for, describe_units, heads_for
 from orchestrator.preflight.warm_start import WarmStartSources, find_sources
 from orchestrator.request import SearchRequest
@@ -42,9 +42,8 @@ from trainables.common.types import IntArray
 from trainables.config.tasks import Task
 from trainables.config.trial_config import TrialConfig
 from trainables.data.patches import PatchSet, TaskRows, select_rows
-from trainables.data.prepared.on_the_way import load_data
 from trainables.data.split_checks import split_warnings
-from trainables.data.splits import TEST, Split, make_split, trained_and_predicted
+from trainables.data.splits import TEST, Split, trained_and_predicted
 from trainables.data.training_data import training_data_of
 from trainables.models.registry import backbone_named, default_backbones
 from trainables.models.table import TABLE
@@ -203,19 +202,10 @@ class _Data:
 
 def _read_data(request: SearchRequest, task: Task, notify: Notify) -> _Data:
     """Read the data, find the runs that the search builds on, and split."""
-    store = (request.store or request.runs / ".store").resolve()
-    patch_set, notes = load_data(
-        str(request.data),
-        task=task,
-        label_codes=request.label_codes,
-        store=store,
-        source=request.source,
-        max_value=request.max_value,
-        upper_folders=request.upper_folders,
-        progress=messages_of_progress(notify),
-    )
+    store = store_of(request)
+    patch_set, notes = read_images(request, notify)
     rows, sources = select_rows(patch_set, task), find_sources(request, patch_set.fingerprint)
-    split = _split(request, patch_set, rows, sources)
+    split = split_images(request, patch_set, rows, like=sources.split)
     folds = split.folds_of(rows)
     described = _describe_split(rows, split, folds, task)
     _notify_all(
@@ -338,21 +328,6 @@ def _about_pairs(context: SpaceContext, request: SearchRequest, *, with_pairs: b
     return [
         "trials may compare an image with its healthy baseline, and such models ask for one when they predict"
     ]
-
-
-def _split(request: SearchRequest, patch_set: PatchSet, rows: TaskRows, sources: WarmStartSources) -> Split:
-    """Split as the request says, or take over the split of the run that the search builds on."""
-    return make_split(
-        rows,
-        fingerprint=patch_set.fingerprint,
-        task=request.task_definition,
-        folds=request.fold_count,
-        test_share=request.test_share,
-        seed=request.seed,
-        holdout=request.holdout,
-        is_naive=request.naive_split,
-        like=sources.split,
-    )
 
 
 def _asked_backbones(fixed: Mapping[str, Any], first: InitialPoints, *, is_table: bool) -> tuple[str, ...]:

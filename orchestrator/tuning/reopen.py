@@ -9,6 +9,7 @@ from typing import Final, get_args
 
 from orchestrator.preflight.preflight import Connector, Notify, slots_for
 from orchestrator.preflight.run_data import check_run_data
+from orchestrator.preflight.search_data import messages_of_progress
 from orchestrator.study.method import method_of
 from orchestrator.study.recovery import Recovery, TrialSource
 from orchestrator.study.study import OptunaStudy
@@ -136,6 +137,7 @@ def _open_data(run: RunFolder, record: SearchRecord, notify: Notify) -> None:
             max_value=record.request.max_value,
             upper_folders=record.request.upper_folders,
             as_declared=record.max_value is None,  # a search of an earlier version
+            progress=messages_of_progress(notify),
         )
         if patch_set.fingerprint != record.fingerprint:
             again = command_text("orchestrate", "search", "--config", typed_path(run.search_file))

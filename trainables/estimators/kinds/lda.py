@@ -11,6 +11,7 @@ from trainables.estimators.fitted import FittedEstimator
 from trainables.estimators.preparation import linear_space
 
 _LEAST_SHRINKAGE: Final = 1e-6  # keeps the covariance of more columns than rows invertible
+_LEAST_SPREAD: Final = 1e-6  # within classes, of the whole variance: columns that tell the class have none
 
 
 def fit_lda(trial: TrialConfig, rows: Rows, seed: int) -> FittedEstimator:
@@ -24,7 +25,8 @@ def fit_lda(trial: TrialConfig, rows: Rows, seed: int) -> FittedEstimator:
     shrinkage = ledoit_wolf(within, space.columns) if wanted == "auto" else float(wanted)
     shrinkage = max(shrinkage, _LEAST_SHRINKAGE)
     covariance = within.T @ within / len(within)
-    spread = np.trace(covariance) / space.columns
+    whole = coordinates.var(axis=0).sum()
+    spread = max(np.trace(covariance), _LEAST_SPREAD * whole) / space.columns
     covariance *= 1.0 - shrinkage
     covariance.flat[:: len(covariance) + 1] += shrinkage * spread
     coefficients = np.linalg.solve(covariance, means.T)

@@ -145,6 +145,17 @@ def test_discriminants_agree_with_scikit_learn(columns: int, shrinkage: float) -
     )
 
 
+@pytest.mark.parametrize("name", ["logistic", "ridge", "lda", "linear_svm", "svm", "kernel_logistic"])
+def test_columns_that_tell_the_class_without_any_spread_are_fitted(name: str) -> None:
+    labels = np.arange(24) % 2
+    told = np.stack([labels, 1 - labels], axis=1).astype(np.float32)
+    rows = Rows(told, labels, np.arange(24).astype(np.str_), 2, np.ones(2), key="")
+    settings = {"k": 3} if name == "knn" else {}
+    np.testing.assert_array_equal(
+        found(name, rows, told.astype(np.float64), **settings).argmax(axis=1), labels
+    )
+
+
 @pytest.mark.parametrize("columns", [12, 200])
 def test_the_shrinkage_is_scikit_learns_in_any_coordinates(columns: int) -> None:
     rows, _ = rows_of(columns=columns)
