@@ -19,8 +19,9 @@ from results.run.records import SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
 from results.run.search_request import SearchRequest
 from results.run.split_labels import marks, scored
-from results.scores.leaderboard import Row, leaderboard, settings_text
+from results.scores.leaderboard import Row, leaderboard
 from results.scores.ranking import objectives_of
+from results.scores.settings_text import settings_text
 from trainables.common.text import count_text
 
 if TYPE_CHECKING:  # pandas and torch take seconds to import, and a result may only be looked at

@@ -19,9 +19,10 @@ from results.errors import RunError
 from results.run.records import TrialRecord
 from results.run.run_folder import RunFolder
 from results.scores.baseline import baseline_verdict
-from results.scores.leaderboard import OPTIMISTIC, OPTIMISTIC_NOTE, settings_text
+from results.scores.leaderboard_table import OPTIMISTIC, OPTIMISTIC_NOTE
 from results.scores.metrics import metric_named
 from results.scores.ranking import Objectives, objectives_of
+from results.scores.settings_text import settings_text
 from trainables.common.errors import SplitError
 from trainables.common.text import command_text
 from trainables.data.splits import read_split

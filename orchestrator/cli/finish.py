@@ -7,7 +7,7 @@ from orchestrator.cli.common import short_path
 from orchestrator.reporting.console import Sections, print_message, print_next
 from results.ensembles.tables import ensemble_table, ensembles_as_csv, ensembles_as_json
 from results.predictors.selected_model import reason_against_export
-from results.scores.leaderboard import leaderboard_table, rows_as_csv, rows_as_json
+from results.scores.leaderboard_table import leaderboard_table, rows_as_csv, rows_as_json
 from results.scores.ranking import objectives_of
 
 _SHOWN = 5

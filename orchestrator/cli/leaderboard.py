@@ -46,7 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the leaderboard; returns the exit code."""
-    from results.scores.leaderboard import leaderboard, leaderboard_table, rows_as_csv, rows_as_json
+    from results.scores.leaderboard import leaderboard
+    from results.scores.leaderboard_table import leaderboard_table, rows_as_csv, rows_as_json
     from results.scores.ranking import objectives_of
     from trainables.common.files import write_atomically
 

@@ -11,8 +11,8 @@ from orchestrator.callbacks import SearchView
 from orchestrator.reporting.terminal import clock_text
 from results.run.records import SearchRecord, TrialRecord
 from results.run.split_labels import marks, scored
-from results.scores.leaderboard import settings_text
 from results.scores.ranking import objectives_of
+from results.scores.settings_text import settings_text
 from trainables.common.text import count_text
 from trainables.config.trial_config import TrialConfig, flatten
 

@@ -25,8 +25,8 @@ from orchestrator.reporting.console import messages
 from orchestrator.reporting.worker_time import WorkerTime, shares_text
 from results.run.records import Cause, State, TrialRecord
 from results.run.split_labels import GROUPED, NAIVE, NAIVE_WARNING, SplitName, marks, scored
-from results.scores.leaderboard import settings_text
 from results.scores.ranking import BY_AUC, Objective, Objectives
+from results.scores.settings_text import settings_text
 from trainables.common.text import clock_text, count_text, printable
 from trainables.config.trial_config import TrialConfig, flatten
 

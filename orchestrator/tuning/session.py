@@ -19,7 +19,8 @@ from orchestrator.tuning.setup import Prepared, deadline_of, prepare_search
 from orchestrator.tuning.trial_manager import TrialManager
 from results.run.records import SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
-from results.scores.leaderboard import leaderboard, rows_as_csv
+from results.scores.leaderboard import leaderboard
+from results.scores.leaderboard_table import rows_as_csv
 from results.scores.ranking import objectives_of
 from trainables.common.files import write_atomically
 from trainables.runtime.devices import kept_threads

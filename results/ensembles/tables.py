@@ -9,7 +9,7 @@ from results.ensembles.build import Ensemble, NestedScore
 from results.run.split_labels import GROUPED, caption_of, interval_header
 from results.scores.cost_columns import COST_COLUMNS, said_of_costs
 from results.scores.decision_rule import OWN_THRESHOLD
-from results.scores.leaderboard import other_columns
+from results.scores.leaderboard_table import other_columns
 from results.scores.metric import Metric
 from results.scores.metrics import metric_named
 from results.scores.ranking import BY_AUC, Objectives

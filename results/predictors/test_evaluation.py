@@ -25,7 +25,7 @@ from results.scores.decision_intervals import decision_intervals
 from results.scores.decision_rule import BALANCED
 from results.scores.decisions import check_predictions, confusion, decisions
 from results.scores.interval import Interval
-from results.scores.leaderboard import few_patients_warning
+from results.scores.leaderboard_table import few_patients_warning
 from results.scores.metric import Metric
 from results.scores.metric_interval import fixed_model_interval
 from results.scores.metrics import STANDARD, majority_baseline, metric_named

@@ -1,43 +1,31 @@
 """Leaderboard of a run's trials with confidence intervals, from records and out-of-fold predictions only."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 import numpy as np
-from rich.table import Table
 
 from results.errors import ScoreError
 from results.run.prediction_costs import read_costs
 from results.run.records import OutOfFold, TrialRecord
 from results.run.run_folder import RunFolder
-from results.run.split_labels import GROUPED, SplitName, caption_of, interval_header
+from results.run.split_labels import GROUPED, SplitName
 from results.scores.auc_interval import auc_interval
 from results.scores.comparison import confidence_set
-from results.scores.cost_columns import COST_COLUMNS, cost_of_trial, said_of_costs
+from results.scores.cost_columns import cost_of_trial
 from results.scores.cross_fitting import fewest_patients
 from results.scores.fold_scores import collapsed_folds, fold_areas, out_of_fold_metrics
 from results.scores.interval import Interval
-from results.scores.metric import Metric
 from results.scores.metric_interval import metric_interval
 from results.scores.metrics import majority_baseline, metric_named
-from results.scores.ranking import BY_AUC, Objectives, objectives_of
+from results.scores.ranking import Objectives, objectives_of
 from results.scores.selection import selected_again
-from results.tables import csv_text, result_table
+from results.scores.settings_text import settings_text
 from trainables.common.errors import OneClassError
-from trainables.common.text import count_text
-from trainables.config.baseline import BASELINE_TEXT, is_baseline
-from trainables.config.trial_config import flatten
-from trainables.config.unit_config import ATTENTION, PLURALS, UnitName
-from trainables.estimators.registry import ESTIMATORS
+from trainables.config.baseline import is_baseline
 
 _DECISION_METRICS: Final = ("f2", "f1", "accuracy", "balanced_accuracy", "recall", "precision")
-FEW_PATIENTS: Final = 10  # of one class; below, a table says so
-OPTIMISTIC: Final = "†"  # behind the number of a trial, in tables
-OPTIMISTIC_NOTE: Final = (
-    "too high: held-out labels chose the epoch (training.checkpoint_metric=metric or "
-    "training.early_stopping_scope=fold), so its rank is not a fair one."
-)
 _STATES_IN_ORDER: Final = ("complete", "pruned", "failed")
 
 
@@ -184,80 +172,6 @@ def leaderboard(run: RunFolder) -> list[Row]:
     ]
 
 
-def rows_as_json(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """Return rows as plain dictionaries of numbers, text, lists and None."""
-    return [{**asdict(row), "collapsed": list(row.collapsed), "missed": list(row.missed)} for row in rows]
-
-
-def rows_as_csv(rows: Sequence[Row]) -> str:
-    """Return rows as CSV with a header; None is empty, and collapsed folds are separated by spaces.
-
-    Each of the other metrics that the search optimises or requires something of has a column.
-    """
-    names = [name.name for name in fields(Row) if name.name != "values"]
-    more = [name for name in dict.fromkeys(name for row in rows for name in row.values) if name not in names]
-    cells = [
-        {**asdict(row), **{name: row.value_of(name) for name in more}, "missed": "; ".join(row.missed)}
-        for row in rows
-    ]
-    return csv_text([{name: own[name] for name in (*names, *more)} for own in cells], [*names, *more])
-
-
-def other_columns(objectives: Objectives, usual: Sequence[str], *, most: int) -> list[Metric]:
-    """Return the metrics that a table shows besides the main one.
-
-    Args:
-        objectives: What the search optimises and requires; all of it is shown.
-        usual: Names of metrics that are shown where there is room.
-        most: Number of columns for which there is room.
-    """
-    asked = list(objectives.needed[1:])
-    room = [name for name in usual if name not in objectives.needed][: max(0, most - len(asked))]
-    return [metric_named(name) for name in (*asked, *room)]
-
-
-def leaderboard_table(
-    rows: Sequence[Row],
-    limit: int | None = 20,
-    objectives: Objectives = BY_AUC,
-    unit: UnitName = "image",
-) -> Table:
-    """Return a table that fits 80 columns.
-
-    Args:
-        rows: Rows from `leaderboard`.
-        limit: Largest number of trials to show; the best trial on colour and intensity only, and the majority
-            baseline, are always shown. None shows all.
-        objectives: What the search optimises and requires.
-        unit: What was scored.
-    """
-    table = result_table()
-    table.add_column("#", justify="right", no_wrap=True)
-    table.add_column("trial", justify="right", no_wrap=True)
-    split = rows[0].split if rows else GROUPED
-    table.add_column(interval_header(split, metric_named(objectives.metrics[0]).header), no_wrap=True)
-    has_costs = any(row.ms_per_image is not None for row in rows)
-    usual = (*COST_COLUMNS, "auc", "f2") if has_costs else ("auc", "f2", "balanced_accuracy")
-    others = other_columns(objectives, usual, most=3 if has_costs else 2)
-    for metric in others:
-        table.add_column(metric.header, justify="right", no_wrap=True)
-    table.add_column("settings")
-    trials = [row for row in rows if row.trial is not None]
-    shown = {row.trial for row in (trials if limit is None else trials[:limit])} | {None}
-    baselines = [row.trial for row in trials if row.is_baseline and row.rank is not None]
-    shown |= set(baselines[:1])
-    for row in rows:
-        if row.trial in shown:
-            table.add_row(*_cells(row, others), style="dim" if row.rank is None else None)
-    said = _caption(trials, len(shown) - 1, objectives, [metric.name for metric in others])
-    if unit != "image":
-        said = f"Scores are of {PLURALS[unit]}. {said}"
-    if any(row.is_optimistic for row in trials if row.trial in shown):
-        said += f" {OPTIMISTIC} {OPTIMISTIC_NOTE}"
-    table.caption = caption_of(said, split)
-    return table
-
-
 def _ranked(records: Sequence[TrialRecord], objectives: Objectives) -> list[TrialRecord]:
     """Complete trials, then pruned, then failed ones, each from best to worst."""
     found = []
@@ -308,58 +222,6 @@ def _row_of(record: TrialRecord, objectives: Objectives) -> dict[str, Any]:
         "trained_parameters": record.trained_parameters,
         "settings": f"{record.recipe}: {text}" if record.recipe else text,
     }
-
-
-def settings_text(config: dict[str, Any]) -> str:
-    """Return backbone, cut, trained stages, optimiser and learning rate as short text.
-
-    A classical model has its own settings in place of the optimiser's, and a table has no backbone.
-
-    >>> settings_text({"model": {"backbone": "vgg16", "cut": "top+1"}, "optimizer": {"name": "adam"}})
-    'vgg16 top+1 adam'
-    >>> settings_text({"model": {"backbone": "table"}, "classical": {"name": "tree", "depth": 5}})
-    'tree depth=5'
-    """
-    flat = flatten(config)
-    if flat.get("classical.name", "none") != "none":
-        return _classical_text(flat)
-    trained = flat.get("model.trained_stages", 0)
-    parts = [
-        flat.get("model.backbone"),
-        flat.get("model.cut"),
-        None if trained == 0 else f"train {trained}",
-        flat.get("optimizer.name"),
-        f"{flat['optimizer.lr']:.2g}".replace("e-0", "e-") if "optimizer.lr" in flat else None,
-        *_combined(flat),
-    ]
-    return " ".join(str(part) for part in parts if part is not None)
-
-
-def _classical_text(flat: dict[str, Any]) -> str:
-    name, is_table = flat["classical.name"], flat.get("model.backbone") == "table"
-    backbone: list[Any]
-    if is_baseline(flat):
-        backbone = [f"{BASELINE_TEXT},"]
-    else:
-        also = [f"+ {tap}" for tap in flat.get("model.also") or ()]
-        backbone = [] if is_table else [flat.get("model.backbone"), flat.get("model.cut"), *also]
-    names = ESTIMATORS[name].settings if name in ESTIMATORS else ()
-    own = [(setting, flat.get(f"classical.{setting}")) for setting in names]
-    settings = [
-        f"{setting}={value if isinstance(value, str) else format(value, '.2g')}"
-        for setting, value in own
-        if value is not None
-    ]
-    reduced = [f"pca={flat['classical.pca']}"] if flat.get("classical.pca") else []
-    scaled = ["scaled"] if flat.get("classical.standardize") else []
-    parts = (*backbone, name, *settings, *reduced, *scaled, *_combined(flat))
-    return " ".join(str(part) for part in parts if part is not None)
-
-
-def _combined(flat: dict[str, Any]) -> list[str]:
-    """How the images of a unit are combined, where it is neither the mean nor the head's own attention."""
-    rule = flat.get("unit.combine", "mean")
-    return [] if rule in ("mean", ATTENTION) else [f"by {rule}"]
 
 
 def _scores(predictions: OutOfFold, objectives: Objectives, seed: int) -> dict[str, Any]:
@@ -422,65 +284,3 @@ def _constant_row(predictions: OutOfFold, split: SplitName, objectives: Objectiv
         recall=found["recall"],
         precision=found["precision"],
     )
-
-
-def _cells(row: Row, others: Sequence[Metric]) -> list[str]:
-    rank = "" if row.rank is None else f"{row.rank}{_mark(row)}"
-    trial = "" if row.trial is None else f"{row.trial}{OPTIMISTIC if row.is_optimistic else ''}"
-    outcome = f"{row.state}: {row.cause or 'unknown'}" if row.state in ("pruned", "failed") else row.interval
-    collapsed = f" (collapsed in fold {', '.join(map(str, row.collapsed))})" if row.collapsed else ""
-    is_scored = row.rank is not None or row.state == "baseline"
-    scores = [metric.text(row.value_of(metric.name) if is_scored else None) for metric in others]
-    return [rank, trial, outcome, *scores, f"{row.settings}{collapsed}"]
-
-
-def _mark(row: Row) -> str:
-    if row.missed:
-        return "!"
-    if row.is_on_front is not None:
-        return "*" if row.is_on_front else " "
-    return "=" if row.tied else "<"
-
-
-def _caption(trials: Sequence[Row], shown: int, objectives: Objectives, others: Sequence[str]) -> str:
-    if not trials:
-        return "No trial has ended yet."
-    hidden = f"{len(trials) - shown} more trials not shown. " if len(trials) > shown else ""
-    first = trials[0]
-    if first.rank != 1:
-        return hidden.strip()
-    said = f"{_said_of_ranks(objectives)}{_said_of_missed(trials, objectives)}"
-    if "f2" not in objectives.metrics and "f2" in others:
-        said += "F2 is at its own best threshold. "
-    low, high = first.selected_low, first.selected_high
-    if first.selected_value is not None and low is not None and high is not None:
-        chosen, digits = Interval(first.selected_value, low, high), metric_named(first.metric).digits
-        said += (
-            "Rank 1 was selected by its score: selected anew without each fold, the best has "
-            f"{chosen.text(digits)}. "
-        )
-    if "ms_per_image" in others:
-        said += said_of_costs([row.gpu_ms_per_image for row in trials])
-    return f"{hidden}{said}{few_patients_warning(first.fewest_patients)}".strip()
-
-
-def _said_of_ranks(objectives: Objectives) -> str:
-    if len(objectives.metrics) > 1:
-        return f"* on the front: no other trial is better in all of {', '.join(objectives.metrics)}. "
-    return "= may be the best (95 % confidence set), < worse. "
-
-
-def _said_of_missed(trials: Sequence[Row], objectives: Objectives) -> str:
-    if not any(row.missed for row in trials):
-        return ""
-    asked = ", ".join(
-        f"{own.metric} {'>=' if own.is_at_least else '<='} {own.bound:g}" for own in objectives.requirements
-    )
-    return f"! misses what was required ({asked}), so it ranks behind. "
-
-
-def few_patients_warning(patients: int | None) -> str:
-    """Return a sentence if a class has fewer than ten patients; empty otherwise."""
-    if patients is None or patients >= FEW_PATIENTS:
-        return ""
-    return f"Only {count_text(patients, 'patient')} of one class: every number is rough. "

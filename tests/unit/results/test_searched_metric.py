@@ -17,7 +17,8 @@ from results.predictors.test_evaluation import evaluation_table, score_test
 from results.predictors.threshold_sweep import sweep_of, sweep_table
 from results.scores.decision_rule import best_threshold
 from results.scores.fold_scores import objective_value
-from results.scores.leaderboard import leaderboard, leaderboard_table, rows_as_csv, rows_as_json
+from results.scores.leaderboard import leaderboard
+from results.scores.leaderboard_table import leaderboard_table, rows_as_csv, rows_as_json
 from results.scores.ranking import Objectives, objectives_of, parse_requirement
 from results.scores.selection import selected_again
 

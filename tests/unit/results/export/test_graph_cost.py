@@ -16,7 +16,8 @@ from results.export.within_time import best_within
 from results.predictors.loading import finished_members
 from results.run.prediction_costs import ModelCost, PredictionCosts, PredictionTime, add_costs, read_costs
 from results.run.run_folder import RunFolder
-from results.scores.leaderboard import leaderboard, leaderboard_table, rows_as_csv, rows_as_json
+from results.scores.leaderboard import leaderboard
+from results.scores.leaderboard_table import leaderboard_table, rows_as_csv, rows_as_json
 from trainables.inference.finished_trials import ImageFormat
 
 NET = {**CONFIGS[0], "training.augmentation": "none"}

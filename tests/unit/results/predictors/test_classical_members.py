@@ -25,7 +25,8 @@ from results.predictors.loading import open_model, predict_rows
 from results.predictors.selected_model import reason_against_export, resolve_model
 from results.run.records import SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
-from results.scores.leaderboard import leaderboard, settings_text
+from results.scores.leaderboard import leaderboard
+from results.scores.settings_text import settings_text
 from trainables.config.tasks import task_named
 from trainables.config.trial_config import decode
 from trainables.data.patches import PatchSet, select_rows

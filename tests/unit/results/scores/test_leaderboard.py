@@ -13,15 +13,10 @@ from results.errors import RunError
 from results.run.records import OutOfFold, SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
 from results.scores.fold_scores import out_of_fold_metrics
-from results.scores.leaderboard import (
-    Row,
-    leaderboard,
-    leaderboard_table,
-    rows_as_csv,
-    rows_as_json,
-    settings_text,
-)
+from results.scores.leaderboard import Row, leaderboard
+from results.scores.leaderboard_table import leaderboard_table, rows_as_csv, rows_as_json
 from results.scores.metrics import mean_fold_auc
+from results.scores.settings_text import settings_text
 from trainables.common.errors import OneClassError
 
 NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
