@@ -25,12 +25,12 @@ from orchestrator.callbacks import StopSearch
 from orchestrator.tuning.allocation import ResourceAllocator, ResourceRequest
 from orchestrator.tuning.interrupts import interruptible
 from orchestrator.tuning.lifeline import watched
+from orchestrator.tuning.ray_failures import cause_of_loss, explained, last_words
 from orchestrator.tuning.ray_private import end_worker, survive_out_of_memory
 from orchestrator.tuning.trial_manager import GRACE_SECONDS, TrialManager, TrialSpec
 from orchestrator.tuning.trial_runner import TrialRunner, WorkerReport
 from results.run.records import Cause
 from results.run.run_folder import RunFolder
-from trainables.common.errors import MachineError, OrchestrateError
 from trainables.common.registered import packed, unpack
 from trainables.config.trial_config import TrialConfig
 
@@ -286,7 +286,7 @@ class _Workers(_NotPickled, tune.Callback):
         state.waiting.pop(number, None)
         config = state.config_of(number)
         if config is not None:
-            message = _last_words(trial)
+            message = last_words(trial)
             with state.noting_errors():
                 state.manager.on_worker_lost(number, cause_of_loss(message), message)
             if state.manager.is_postponed(number):
@@ -315,27 +315,6 @@ class _NoReporter(tune.ProgressReporter):
 
     def should_report(self, trials: list[Any], done: bool = False) -> bool:
         return False
-
-
-def cause_of_loss(message: str) -> Cause:
-    """Tell a kill for lack of memory from any other death of a worker.
-
-    Args:
-        message: Ray's error message. For every death it says that the system may have been out of memory;
-            only for its own kills it says that the node was "running low on memory".
-    """
-    return "out_of_memory" if "running low on memory" in message else "lost_worker"
-
-
-def _last_words(trial: Any) -> str:
-    """Ray's message about the last death of a trial's worker, without the list of all processes."""
-    try:
-        text = Path(trial.error_file).read_text()
-    except (OSError, TypeError):
-        return "the worker process died"
-    last = text.rpartition("Failure # ")[2]
-    lines = last.partition("\n")[2].strip().splitlines()
-    return "\n".join(lines[:3])[:1000] or "the worker process died"
 
 
 def run_trials(
@@ -395,32 +374,11 @@ def run_trials(
             manager.is_stopping = True
             fault = state.error or manager.fault
             if fault is not None or not manager.is_stop_asked:
-                raise _explained(fault or error, run) from error
+                raise explained(fault or error, run) from error
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
         if not manager.is_stopping:
             manager.end_late_trials()
-
-
-def _explained(error: Exception, run: RunFolder) -> Exception:
-    """The error of a search as a sentence if a disk or another part of the machine is behind it."""
-    if isinstance(error, OrchestrateError):
-        return error
-    reason = _failed_call(error)
-    if reason is None:
-        return error
-    return MachineError(f"the search had to stop: {reason}. Mend that, then go on with: {run.resume_command}")
-
-
-def _failed_call(error: BaseException | None) -> str | None:
-    """What the operating system refused, whether as a cause of the error or in Tune's text about one."""
-    text = str(error).strip().splitlines()
-    while error is not None:
-        if isinstance(error, OSError):
-            return str(error)
-        error = error.__cause__ or error.__context__
-    last = text[-1] if text else ""
-    return last if "[Errno " in last else None
 
 
 def _allocator(manager: TrialManager, resources: Resources) -> ResourceAllocator:

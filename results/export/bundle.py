@@ -7,16 +7,13 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from results.ensembles.build import BEST
-from results.ensembles.weighted_mean import WeightedMean
 from results.errors import ExportError
 from results.export.manifest import (
     CARD_FILE,
@@ -25,15 +22,10 @@ from results.export.manifest import (
     PREPARATION_CODE,
     PREPARATION_FILE,
     UNITS_FILE,
-    ExtraInput,
     Manifest,
-    Member,
-    ModelInput,
-    OutOfFoldScores,
     ParityCheck,
-    TestScores,
-    TrainingData,
 )
+from results.export.manifest_draft import manifest_draft
 from results.export.model_card import licence_warnings, model_card
 from results.export.model_file import describe_model
 from results.export.parity import (
@@ -48,35 +40,14 @@ from results.export.prediction_time import measure_prediction_time
 from results.export.within_time import best_within
 from results.predictors.ensemble_module import OUTPUT_NAME, write_onnx, write_units_onnx
 from results.predictors.loading import OpenedModel, open_model
-from results.predictors.test_evaluation import TestEvaluation
 from results.predictors.unit_module import IMAGE_OUTPUT, side_by_side
 from results.run.prediction_costs import PredictionTime, add_costs
-from results.run.records import OutOfFold, SourceTrial
 from results.run.run_folder import RunFolder
 from results.run.split_labels import NAIVE, NAIVE_WARNING, scored
-from results.run.test_accesses import read_accesses
-from results.run.versions import package_versions
 from results.scores.metrics import metric_named
-from trainables.common.errors import WeightsError
 from trainables.common.files import folder_in_progress, write_atomically
 from trainables.common.types import IntArray
-from trainables.config.trial_config import TrialConfig, flatten
 from trainables.data.mammogram import preparation
-from trainables.data.splits import read_split
-from trainables.data.training_data import training_data_of
-from trainables.models.registry import backbone_named
-from trainables.models.taps import frozen_parts
-from trainables.models.weights import find_weights
-
-_INTENDED_USE: Final = (
-    "Research on the classification of breast-image patches like those it was trained on. Not a medical "
-    "device: not for diagnosis, screening, triage or any decision about a patient."
-)
-
-_MADE_READY: Final = (
-    f". The images are whole mammograms that were made ready by `prepare` of {PREPARATION_CODE} with the "
-    f"values of {PREPARATION_FILE}; do the same before"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,151 +230,6 @@ def _new_bundle(out: Path) -> Iterator[Path]:
             raise ExportError(f"{out} was filled while the bundle was made; give another --out") from error
 
 
-def manifest_draft(run: RunFolder, opened: OpenedModel, kept: OutOfFold, opset: int) -> Manifest:
-    """The manifest of a file that has been neither compared nor hashed yet."""
-    chosen, search, task = opened.chosen, opened.search, opened.search.task_definition
-    is_binary = len(chosen.classes) == 2
-    return Manifest(
-        name=f"{search.task}/{search.name}, {chosen.name}",
-        task=search.task,
-        question=task.question,
-        classes=chosen.classes,
-        positive=chosen.classes[-1],
-        threshold=chosen.threshold if is_binary else None,
-        is_synthetic=search.is_synthetic,
-        split=chosen.split,
-        input=_model_input(opened),
-        output=_output_of(opened),
-        method=chosen.name,
-        is_single_trial=chosen.is_trial,
-        members=_members(opened),
-        calibration=chosen.calibration,
-        data=_training_data(run, opened, kept),
-        out_of_fold=OutOfFoldScores(
-            how=_how_scored(opened),
-            auc=chosen.auc,
-            metrics=chosen.metrics,
-            metric=chosen.objectives.metrics[0],
-            value=chosen.value,
-        ),
-        test=_test_scores(run, opened),
-        parity=ParityCheck(images=0, onnx_difference=0.0, out_of_fold_difference=None),
-        onnx_opset=opset,
-        versions=package_versions(),
-        sha256="0" * 64,
-        intended_use=_INTENDED_USE,
-        created_at=datetime.now(UTC),
-        extra_inputs=_extra_inputs(opened),
-        is_refitted=chosen.is_refitted,
-        is_ordinal=chosen.is_ordinal,
-        unit=opened.unit,
-        best_for=chosen.rule.best_for,
-        audit=opened.search.audit,
-        preparation=None if opened.patch_set.preparation is None else dict(opened.patch_set.preparation),
-    )
-
-
-def _output_of(opened: OpenedModel) -> str:
-    models, classes = sum(opened.module.members.folds), len(opened.chosen.classes)
-    kind = "calibrated" if opened.chosen.calibration else "not calibrated"
-    if opened.unit == "image":
-        return (
-            f"{OUTPUT_NAME}: float32 (B, {classes}), a column a class in the order of `classes`; "
-            f"{kind}, rows sum to 1"
-        )
-    return (
-        f"{IMAGE_OUTPUT}: float64 (B, {models}, {classes + 1}), for each image and fold model the "
-        f"probability of each class and the attention of the image. {UNITS_FILE} takes them as "
-        f"`predictions`, with the 0-based {opened.unit} of each image as `unit`, int64 (B,), and returns "
-        f"`{OUTPUT_NAME}`, float32: row u is {opened.unit} u, {kind}"
-    )
-
-
-def _model_input(opened: OpenedModel) -> ModelInput:
-    patch_set = opened.patch_set
-    is_float = patch_set.images.dtype == np.float32
-    rgb = ", 3) in the order red, green, blue" if patch_set.channels == 3 else ")"
-    return ModelInput(
-        name="raw",
-        dtype="float32" if is_float else "int32",
-        channels=3 if patch_set.channels == 3 else 1,
-        max_value=patch_set.max_value,
-        trained_shape=tuple(patch_set.images.shape[1:]),
-        how_to_feed=(
-            f"raw pixels from 0 to {patch_set.max_value:g} as they are in the file, "
-            f"{'float32' if is_float else 'int32'} of shape (B, H, W{rgb}; any B, H and W. Scaling, "
-            "contrast, resizing and normalisation lie inside the model: do none of them before it"
-            f"{_MADE_READY if patch_set.preparation is not None else ''}"
-        ),
-    )
-
-
-def _extra_inputs(opened: OpenedModel) -> tuple[ExtraInput, ...]:
-    needs, image = opened.module.members.needs, _model_input(opened)
-    baseline = ExtraInput(
-        name="baseline",
-        dtype=image.dtype,
-        how_to_feed=(
-            "raw pixels of a healthy patch of the same film for each image, which the model compares it "
-            f"with; {image.dtype} of the same shape as `{image.name}`, in the same order"
-        ),
-    )
-    finding_type = ExtraInput(
-        name="finding_type",
-        dtype="float32",
-        how_to_feed="0 where people see a mass and 1 where they see a calcification, float32 of shape (B,)",
-    )
-    wanted = ((needs.baseline, baseline), (needs.finding_type, finding_type))
-    return tuple(extra for is_needed, extra in wanted if is_needed)
-
-
-def _members(opened: OpenedModel) -> tuple[Member, ...]:
-    fitted, shared, search = opened.chosen.fitted, opened.module.members, opened.search
-    weights = fitted.weights if isinstance(fitted, WeightedMean) else (None,) * len(opened.configs)
-    members = []
-    for (number, config), place, weight in zip(opened.configs.items(), shared.members, weights, strict=True):
-        backbone_module, output = shared.routes[place][0]
-        is_told = config.model.type_input in ("probability", "hard")
-        members.append(
-            Member(
-                trial=number,
-                backbone=config.model.backbone,
-                weights=config.model.weights,
-                cut=config.model.cut,
-                trained_stages=config.model.trained_stages,
-                folds=len(shared.models[place].parts),  # type: ignore[arg-type]
-                views=len(shared.backbone_modules[backbone_module].outputs[output].views),  # type: ignore[index, union-attr]
-                weight=weight,
-                settings=flatten(config.model_dump(mode="json")),
-                told_by=_named(search.type_from) if is_told else None,
-                started_from=_named(search.start_from) if config.model.weights == "start" else None,
-                licences=published_licences(config, search.request.weights_dir),
-            )
-        )
-    return tuple(members)
-
-
-def published_licences(config: TrialConfig, weights_dir: Path | None) -> dict[str, str]:
-    """Return backbone -> licence of the published weights that a trial starts from; empty if not known.
-
-    What the notes beside a file of the user's say of its licence goes before that of the backbone's own.
-    """
-    backbones = [backbone_named(part.model.backbone) for part in frozen_parts(config)]
-    published = [own for own in backbones if own.has_imagenet_weights and config.model.weights != "random"]
-    return {own.name: _declared_licence(own.name, weights_dir) or own.licence for own in published}
-
-
-def _declared_licence(backbone: str, weights_dir: Path | None) -> str | None:
-    try:
-        return find_weights(backbone, weights_dir=weights_dir, may_download=False).notes.licence
-    except WeightsError:  # a trial that started from another one keeps its weights itself
-        return None
-
-
-def _named(source: SourceTrial | None) -> str | None:
-    return None if source is None else f"trial {source.trial} of {'/'.join(Path(source.run).parts[-2:])}"
-
-
 def _undecided(opened: OpenedModel) -> IntArray:
     """Rows whose hard type may differ between the bundle and the search."""
     source = opened.search.type_from
@@ -411,48 +237,6 @@ def _undecided(opened: OpenedModel) -> IntArray:
     if source is None or not is_hard:
         return np.array([], dtype=np.int64)
     return undecided_rows(RunFolder(Path(source.run)).out_of_fold(source.trial))
-
-
-def _training_data(run: RunFolder, opened: OpenedModel, kept: OutOfFold) -> TrainingData:
-    split, task = read_split(run.split_file), opened.search.task_definition
-    training_data = training_data_of(opened.patch_set, task, split, opened.unit)
-    return TrainingData(
-        source=opened.search.source,
-        is_synthetic=opened.search.is_synthetic,
-        images=len(training_data.rows),
-        groups=len(np.unique(training_data.groups)),
-        has_patients=opened.patch_set.patients is not None,
-        counts={name: int((training_data.labels == index).sum()) for index, name in enumerate(task.classes)},
-        folds=split.folds,
-        held_out=len(kept.rows) if training_data.units is None else int((training_data.folds >= 0).sum()),
-        fingerprint=opened.search.fingerprint,
-    )
-
-
-def _how_scored(opened: OpenedModel) -> str:
-    if opened.chosen.is_trial:
-        return (
-            "of a trial that was selected by this score, so it is too high; the ensemble best_single has an "
-            "honest one"
-        )
-    return "choice of members, fit, calibration and threshold were repeated without each held-out fold"
-
-
-def _test_scores(run: RunFolder, opened: OpenedModel) -> TestScores | str:
-    """Scores of exactly this model at its first opening; another refit of its trials is another model."""
-    chosen = opened.chosen
-    wanted = (chosen.name, chosen.trials, chosen.threshold, chosen.refit_digest)
-    for one in read_accesses(run):
-        if (one.model, one.trials, one.threshold, one.refit_digest) == wanted and one.result is not None:
-            result = TestEvaluation.model_validate(one.result)
-            return TestScores(
-                opening=result.opening,
-                openings=max(result.opening, len(read_accesses(run, sealed=one.sealed))),
-                images=result.images,
-                groups=result.groups,
-                metrics=result.metrics,
-            )
-    return "not opened"
 
 
 def _sha256(path: Path) -> str:

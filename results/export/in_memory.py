@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from results.ensembles.build import BEST
-from results.export.bundle import manifest_draft
 from results.export.exported_model import Bundle
+from results.export.manifest_draft import manifest_draft
 from results.predictors.loading import open_model
 from results.run.run_folder import RunFolder
 from trainables.runtime.devices import available_device, single_precision

@@ -15,8 +15,8 @@ from orchestrator.tuning.ray_backend import (
     _as_placement,
     _Searcher,
     _SharedState,
-    cause_of_loss,
 )
+from orchestrator.tuning.ray_failures import cause_of_loss
 from orchestrator.tuning.ray_private import survive_out_of_memory
 from orchestrator.tuning.trial_manager import TrialManager, TrialSpec
 from results.run.records import SearchRecord

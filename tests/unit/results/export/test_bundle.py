@@ -16,6 +16,7 @@ from results.export import bundle as bundle_module
 from results.export import parity
 from results.export.bundle import export_bundle
 from results.export.manifest import Manifest
+from results.export.manifest_draft import published_licences
 from results.export.model_card import model_card
 from results.export.parity import (
     held_out_rows,
@@ -95,15 +96,15 @@ def test_weights_that_are_in_the_file_are_licensed(tmp_path):
         "classical.name": "lda",
         "model.also": "efficientnet_lite0/top,texture/top",
     }
-    assert bundle_module.published_licences(decode(config), None) == {
+    assert published_licences(decode(config), None) == {
         "vgg16": "BSD-3-Clause",
         "efficientnet_lite0": "Apache-2.0",
     }
     (tmp_path / "vgg16.pt").write_bytes(b"weights")
     (tmp_path / "vgg16.yaml").write_text("licence: CC-BY-NC-4.0\n")
-    assert bundle_module.published_licences(decode(config), tmp_path)["vgg16"] == "CC-BY-NC-4.0"
+    assert published_licences(decode(config), tmp_path)["vgg16"] == "CC-BY-NC-4.0"
     scratch = {"model.backbone": "vgg16", "model.weights": "random", "model.trained_stages": "all"}
-    assert bundle_module.published_licences(decode(scratch), None) == {}
+    assert published_licences(decode(scratch), None) == {}
 
 
 def kept_predictions(images=12, folds=3):

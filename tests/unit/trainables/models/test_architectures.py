@@ -429,12 +429,6 @@ def test_a_timm_file_that_does_not_fit_or_is_missing_is_explained(tmp_path: Path
     assert "train all stages from model.weights=random" in inventory.left_out["timm:test_efficientnet"]
 
 
-def test_a_search_from_random_weights_looks_for_no_files() -> None:
-    names = ("timm:test_resnet", "nasnet", "scratch:blocks=1")
-    inventory = take_inventory(names, weights_dir=None, may_download=False, is_random=True)
-    assert inventory.usable == dict.fromkeys(names)
-
-
 def test_dropout_that_runs_for_several_models_drops_for_each_what_it_would_by_itself() -> None:
     features = torch.rand(3, 4, 5)
     alone = []

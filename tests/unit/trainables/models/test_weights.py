@@ -102,3 +102,9 @@ def test_what_is_missing_is_left_out_with_the_reason(tmp_path: Path) -> None:
     assert inventory.usable == {"scratch4": None}
     assert "no vgg16*.pt" in inventory.left_out["vgg16"]
     assert "--offline forbids it" in inventory.left_out["vgg16"]
+
+
+def test_a_search_from_random_weights_looks_for_no_files() -> None:
+    names = ("timm:test_resnet", "nasnet", "scratch:blocks=1")
+    inventory = take_inventory(names, weights_dir=None, may_download=False, is_random=True)
+    assert inventory.usable == dict.fromkeys(names)

@@ -1,0 +1,50 @@
+"""What Ray's errors mean: why a worker died, and what the machine refused a search."""
+
+from pathlib import Path
+from typing import Any
+
+from results.run.records import Cause
+from results.run.run_folder import RunFolder
+from trainables.common.errors import MachineError, OrchestrateError
+
+
+def cause_of_loss(message: str) -> Cause:
+    """Tell a kill for lack of memory from any other death of a worker.
+
+    Args:
+        message: Ray's error message. For every death it says that the system may have been out of memory;
+            only for its own kills it says that the node was "running low on memory".
+    """
+    return "out_of_memory" if "running low on memory" in message else "lost_worker"
+
+
+def last_words(trial: Any) -> str:
+    """Ray's message about the last death of a trial's worker, without the list of all processes."""
+    try:
+        text = Path(trial.error_file).read_text()
+    except (OSError, TypeError):
+        return "the worker process died"
+    last = text.rpartition("Failure # ")[2]
+    lines = last.partition("\n")[2].strip().splitlines()
+    return "\n".join(lines[:3])[:1000] or "the worker process died"
+
+
+def explained(error: Exception, run: RunFolder) -> Exception:
+    """The error of a search as a sentence if a disk or another part of the machine is behind it."""
+    if isinstance(error, OrchestrateError):
+        return error
+    reason = _failed_call(error)
+    if reason is None:
+        return error
+    return MachineError(f"the search had to stop: {reason}. Mend that, then go on with: {run.resume_command}")
+
+
+def _failed_call(error: BaseException | None) -> str | None:
+    """What the operating system refused, whether as a cause of the error or in Tune's text about one."""
+    text = str(error).strip().splitlines()
+    while error is not None:
+        if isinstance(error, OSError):
+            return str(error)
+        error = error.__cause__ or error.__context__
+    last = text[-1] if text else ""
+    return last if "[Errno " in last else None
