@@ -18,7 +18,7 @@ from trainables.data.training_data import training_data_of
 from trainables.models.weights import find_weights
 from trainables.runtime.checkpoint import write_fold_weights
 from trainables.runtime.trial_runtime import TrialRuntime
-from trainables.validation.cross_validation import CrossValidation
+from trainables.validation.factory import open_validation
 
 NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 TASK = "benign_malignant"
@@ -96,6 +96,8 @@ def make_run(  # noqa: PLR0913 - each test says the one thing in which its run d
     holdout=None,
     is_naive=False,
     raw=None,
+    unit="image",
+    backbones=("scratch4", "efficientnet_lite0"),
 ) -> RunFolder:
     """Train trials and write them as a worker does, on noise or on given patches."""
     torch.manual_seed(0)
@@ -113,12 +115,16 @@ def make_run(  # noqa: PLR0913 - each test says the one thing in which its run d
         is_naive=is_naive,
     )
     run = RunFolder(folder / "runs" / TASK / "small")
-    asked = {"folds": split.folds, "holdout": holdout, "naive_split": is_naive}
+    asked = {"folds": split.folds, "holdout": holdout, "naive_split": is_naive, "unit": unit}
+    asked["backbones"] = backbones
     run.write_search(search_record(patch_set.fingerprint, store, **asked))
     write_split(run.split_file, split)
-    training_data = training_data_of(patch_set, task_named(TASK), split)
+    training_data = training_data_of(patch_set, task_named(TASK), split, unit)
     weights = find_weights("efficientnet_lite0", weights_dir=None, may_download=False)
-    place = TrialRuntime(store, torch.device("cpu"), {"efficientnet_lite0": weights, "scratch4": None})
+    files = {"efficientnet_lite0": weights} | {
+        name: None for name in backbones if name != "efficientnet_lite0"
+    }
+    place = TrialRuntime(store, torch.device("cpu"), files)
     for number, settings in configs.items():
         finish_trial(run, number, decode({**settings, "training.epochs": epochs}), training_data, place)
     return run
@@ -143,17 +149,11 @@ def search_record(fingerprint, store, **changes):
 
 def finish_trial(run, number, config, training_data, place):
     """Train one trial to its end and write what a worker writes."""
-    validation = CrossValidation(config, training_data, place, seed=0, score=scores)
+    validation = open_validation(config, training_data, place, seed=0, score=scores, metric="auc")
     while not validation.is_over:
         validation.epoch()
-    best = validation.best
-    every = OutOfFold(
-        training_data.rows,
-        training_data.labels,
-        training_data.folds,
-        training_data.groups,
-        best.probabilities,
-    )
+    best, scored = validation.best, training_data.scored
+    every = OutOfFold(scored.rows, scored.labels, scored.folds, scored.groups, best.probabilities)
     kept = every.held_out()
     run.write_out_of_fold(number, kept)
     write_fold_weights(run.trial(number) / "folds", best.weights)
