@@ -12,7 +12,7 @@ from trainables.data.collections.parts import (
     PICTURES,
     SIDES,
     checked_options,
-    find_table,
+    has_table,
     listing,
     needed_table,
     regions_of,
@@ -97,16 +97,12 @@ def _columns(row: Row, kind: str) -> dict[str, str | float]:
     )
 
 
-def _reads(path: Path) -> bool:
-    return path.is_dir() and find_table(path, _TABLES) is not None
-
-
 CDD_CESM = Collection(
     name="cdd-cesm",
     title="CDD-CESM (Khaled et al. 2022)",
     accepts="a folder with `Radiology manual annotations.xlsx` and the folders of images",
     list=list_cdd_cesm,
-    reads=_reads,
+    reads=has_table(*_TABLES),
     is_mammogram=True,
     licence="CC BY 4.0; cite Khaled et al. 2022",
     size=(512, 256),

@@ -15,7 +15,7 @@ from trainables.data.collections.parts import (
     SIDES,
     checked_options,
     cut_of,
-    find_table,
+    has_table,
     listing,
     needed_table,
     regions_of,
@@ -163,16 +163,12 @@ def _columns(row: Row, findings: list[Row]) -> dict[str, str | float]:
     )
 
 
-def _reads(path: Path) -> bool:
-    return path.is_dir() and find_table(path, _IMAGES) is not None
-
-
 EMBED = Collection(
     name="embed",
     title="EMBED (Jeong et al. 2023)",
     accepts="a folder with EMBED_OpenData_metadata.csv, EMBED_OpenData_clinical.csv and images/cohort_1/...",
     list=list_embed,
-    reads=_reads,
+    reads=has_table(*_IMAGES),
     is_mammogram=True,
     licence="by agreement with Emory: research, not commercial, not to be passed on",
     size=(512, 256),

@@ -20,7 +20,7 @@ from trainables.data.collections.parts import (
     SIDES,
     checked_options,
     cut_of,
-    find_table,
+    has_table,
     listing,
     needed_table,
     regions_of,
@@ -176,16 +176,12 @@ def _columns(row: Row, level: str) -> dict[str, str | float]:
     return known(birads=level, density=density(row.get("acr", "")), age_years=age, vendor="Siemens")
 
 
-def _reads(path: Path) -> bool:
-    return path.is_dir() and find_table(path, _TABLES) is not None
-
-
 INBREAST = Collection(
     name="inbreast",
     title="INbreast (Moreira et al. 2012)",
     accepts="a folder with INbreast.csv or INbreast.xls, AllDICOMs and AllXML",
     list=list_inbreast,
-    reads=_reads,
+    reads=has_table(*_TABLES),
     is_mammogram=True,
     licence="by agreement with the authors: research only, not to be passed on",
     size=(512, 256),

@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +17,19 @@ _DEPTH: Final = 3  # folders between the one that the user names and a table, as
 _CUTS: Final[Mapping[str, Cut]] = {"box": "box", "1": "roi_1", "2": "roi_2", "6": "data_set_6"}
 
 ROI_METHODS: Final = {"roi_method": tuple(_CUTS)}
+
+
+def has_table(*names: str) -> Callable[[Path], bool]:
+    """Return a function that tells whether a folder holds one of some tables, at most three folders down.
+
+    Args:
+        names: Names of files; case does not matter.
+    """
+
+    def reads(path: Path) -> bool:
+        return path.is_dir() and find_table(path, names) is not None
+
+    return reads
 
 
 def find_table(path: Path, names: Iterable[str]) -> Path | None:

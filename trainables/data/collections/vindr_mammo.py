@@ -18,6 +18,7 @@ from trainables.data.collections.parts import (
     checked_options,
     cut_of,
     find_table,
+    has_table,
     listing,
     needed_table,
     regions_of,
@@ -171,16 +172,12 @@ def _file(base: Path, row: Mapping[str, str]) -> Path | None:
     return None
 
 
-def _reads(path: Path) -> bool:
-    return path.is_dir() and find_table(path, (*_BREASTS, *_FINDINGS)) is not None
-
-
 VINDR_MAMMO = Collection(
     name="vindr-mammo",
     title="VinDr-Mammo (Nguyen et al. 2023)",
     accepts="a folder with breast-level_annotations.csv, finding_annotations.csv, images/STUDY/IMAGE.dicom",
     list=list_vindr,
-    reads=_reads,
+    reads=has_table(*_BREASTS, *_FINDINGS),
     is_mammogram=True,
     licence="PhysioNet Restricted Health Data Use Agreement 1.5.0: not to be passed on",
     size=(512, 256),
