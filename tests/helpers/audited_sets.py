@@ -6,14 +6,12 @@ from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from benchmarks.changed_copies import Image
 from orchestrator.audit.examined_set import ExaminedSet
 from trainables.config.tasks import task_named
 from trainables.data.patches import PatchSet, RawPatches, select_rows, store_patch_set
 from trainables.data.splits import make_split
-
-Image = NDArray[np.uint8]
 
 
 def raw_of(patch_set: PatchSet, **changes: Any) -> RawPatches:
@@ -49,38 +47,6 @@ def examined(
             **{"folds": 4, "test_share": 0.0, "seed": 0} | how,
         )
     return ExaminedSet.of(patch_set, task, split)
-
-
-def saved_again(image: Image) -> Image:
-    """A copy after JPEG at quality 50."""
-    code = cv2.imencode(
-        ".jpg", image[..., ::-1] if image.ndim == 3 else image, [cv2.IMWRITE_JPEG_QUALITY, 50]
-    )[1]
-    read = np.asarray(cv2.imdecode(code, cv2.IMREAD_UNCHANGED), dtype=np.uint8)
-    return np.ascontiguousarray(read[..., ::-1]) if image.ndim == 3 else read
-
-
-def brightened(image: Image) -> Image:
-    """A copy of other brightness and contrast."""
-    return np.clip(image.astype(np.float32) * 0.85 + 20, 0, 255).astype(np.uint8)
-
-
-def mirrored(image: Image) -> Image:
-    """A mirrored copy."""
-    return np.ascontiguousarray(image[:, ::-1])
-
-
-def cut(image: Image) -> Image:
-    """A copy that lacks 3 % of its rows and columns, in its old size."""
-    height, width = image.shape[:2]
-    top, left = max(1, round(0.03 * height)), max(1, round(0.03 * width)) // 2
-    kept = image[top:, left : width - max(1, round(0.03 * width)) + left]
-    return np.asarray(cv2.resize(kept, (width, height), interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
-
-
-def all_of_it(image: Image) -> Image:
-    """A copy after everything above."""
-    return cut(mirrored(brightened(saved_again(image))))
 
 
 def textured(count: int, *, side: int = 64, channels: int = 0, seed: int = 0) -> Image:

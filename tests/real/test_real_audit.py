@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from audited_sets import all_of_it, examined, mirrored, raw_of, with_copies
+from audited_sets import examined, raw_of, with_copies
 
+from benchmarks.changed_copies import all_of_it, mirrored
 from orchestrator.audit.audit import audit_set
 from results.run.audit_record import AuditRecord
 from trainables.config.tasks import task_named

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from audited_sets import brightened, examined, saved_again, textured_set, with_copies
+from audited_sets import examined, textured_set, with_copies
 
+from benchmarks.changed_copies import brightened, saved_again
 from orchestrator.audit.audit import Effort, audit_set
 from orchestrator.audit.parts import plain_patient
 from orchestrator.audit.stored_audits import FOLDER, audit_once

@@ -3,8 +3,9 @@
 from pathlib import Path
 
 import numpy as np
-from audited_sets import brightened, textured_set
+from audited_sets import textured_set
 
+from benchmarks.changed_copies import brightened
 from cluster.connect import Connection
 from orchestrator.preflight.preflight import Preflight, run_preflight
 from orchestrator.request import parse_request

@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from audited_sets import Image, all_of_it, brightened, cut, mirrored, saved_again, textured
+from audited_sets import Image, textured
 
+from benchmarks.changed_copies import all_of_it, brightened, cut, mirrored, saved_again
 from orchestrator.audit.digests import digest_images
 from orchestrator.audit.near_copies import find_near_copies
 from orchestrator.audit.registration import SAME, likeness, local_contrast

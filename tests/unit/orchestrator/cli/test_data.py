@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from audited_sets import brightened, textured_set
+from audited_sets import textured_set
 
+from benchmarks.changed_copies import brightened
 from orchestrator.cli.main import main
 
 
