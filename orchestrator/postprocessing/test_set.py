@@ -1,12 +1,14 @@
 """Opening of the sealed test part: no other module scores a model on test labels."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from results.errors import RunError
 from results.predictors.test_evaluation import TestEvaluation, evaluate_test
+from results.run.records import OuterPlace
 from results.run.run_folder import RunFolder
 from trainables.common.types import FloatArray, IntArray
 from trainables.data.patches import TaskRows, open_patch_set, select_rows
@@ -32,6 +34,7 @@ def open_test_part(
     from results.predictors.loading import predict_rows
 
     search = run.search()
+    _check_is_no_inner_search(run, search.outer)
     patch_set = open_patch_set(*search.data_location)
     split = read_split(run.split_file)
     split.check_fingerprint(patch_set.fingerprint)
@@ -57,6 +60,16 @@ def open_test_part(
         by=by,
         now=datetime.now(UTC),
     )
+
+
+def _check_is_no_inner_search(run: RunFolder, outer: OuterPlace | None) -> None:
+    if outer is not None:
+        again = RunFolder(Path(outer.run))
+        raise RunError(
+            f"{run.path} is the search without outer fold {outer.fold} of {outer.folds}: what it did not see is "
+            f"that fold, which the nested score holds, and the sealed part of the outer search. See them with: "
+            f"{again.command('nest')}, and: {again.command('evaluate')}"
+        )
 
 
 def _scored(rows: TaskRows, units: IntArray | None, chosen: NDArray[np.bool_]) -> ScoredRows:
