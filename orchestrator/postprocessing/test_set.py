@@ -46,7 +46,7 @@ def open_test_part(
             f"fold with: {run.command('leaderboard')}"
         )
     units = units_of(patch_set, rows, search.request.unit, search.task_definition)
-    test, training = (_scored(rows, units, part) for part in (is_test, ~is_test))
+    test, training = (scored_part(rows, units, part) for part in (is_test, ~is_test))
     return evaluate_test(
         run,
         ensemble=None if trial is not None else ensemble,
@@ -66,14 +66,20 @@ def _check_is_no_inner_search(run: RunFolder, outer: OuterPlace | None) -> None:
     if outer is not None:
         again = RunFolder(Path(outer.run))
         raise RunError(
-            f"{run.path} is the search without outer fold {outer.fold} of {outer.folds}: what it did not see is "
-            f"that fold, which the nested score holds, and the sealed part of the outer search. See them with: "
+            f"{run.path} is the search without outer fold {outer.fold} of {outer.folds}: what it did not see "
+            "is that fold, which the nested score holds, and the sealed part of the outer search. See them with: "
             f"{again.command('nest')}, and: {again.command('evaluate')}"
         )
 
 
-def _scored(rows: TaskRows, units: IntArray | None, chosen: NDArray[np.bool_]) -> ScoredRows:
-    """The images of a part, or the units that they make up."""
+def scored_part(rows: TaskRows, units: IntArray | None, chosen: NDArray[np.bool_]) -> ScoredRows:
+    """Return the images of a part, or the units that they make up.
+
+    Args:
+        rows: Rows of the task, of shape (n,).
+        units: Unit of each row, or None for single images.
+        chosen: True for the rows of the part.
+    """
     places = np.flatnonzero(chosen)
     return scored_units(
         rows.rows[places],

@@ -1,7 +1,7 @@
 """Predictions of a run's models for rows of its own data, from the features that the store holds.
 
-The frozen stages have passed every image once, those that no trial trained on too, so that nothing is computed
-again but the heads.
+Every image has passed the frozen stages once, also those that no trial trained on, so that nothing is
+computed again but the heads.
 """
 
 from collections.abc import Sequence
@@ -73,12 +73,14 @@ def predict_stored(
     found: dict[int, Tensor] = {}
     uses: list[FeatureUse] = []
     configs: dict[int, TrialConfig] = {}
-    for number, trial in finished_models(run, sorted({one for model in models for one in model.trials})).items():
+    for number, trial in finished_models(
+        run, sorted({one for model in models for one in model.trials})
+    ).items():
         configs[number] = trial.config
         found[number], use = _by_fold(trial, data, _runtime(search, trial, device))
         uses.append(use)
     probabilities = tuple(
-        _combined(model, [found[number] for number in model.trials], [configs[number] for number in model.trials], unit)
+        _combined(model, [(configs[number], found[number]) for number in model.trials], unit)
         for model in models
     )
     return StoredPredictions(probabilities, tuple(uses))
@@ -93,7 +95,7 @@ def _images_of(
 
 
 def _data_of(patch_set: PatchSet, search: SearchRecord, selected: TaskRows, images: IntArray) -> TrainingData:
-    """The images to predict in place of a training part; the rows that features are stored for stay the same."""
+    """The images to predict in place of a training part; features are stored for the same rows."""
     places = np.searchsorted(selected.rows, images)
     return TrainingData(
         patch_set=patch_set,
@@ -126,7 +128,9 @@ def _by_fold(trial: FinishedTrial, data: TrainingData, runtime: TrialRuntime) ->
     types = _types(config, data, models.folds)
     found = []
     with torch.inference_mode():
-        for places in np.split(np.arange(len(data.positions)), range(_AT_ONCE, len(data.positions), _AT_ONCE)):
+        for places in np.split(
+            np.arange(len(data.positions)), range(_AT_ONCE, len(data.positions), _AT_ONCE)
+        ):
             views = torch.stack(list(features.for_prediction(places)))
             own = None if types is None else types[:, torch.from_numpy(places)].to(runtime.device)
             found.append(models(views, own).cpu())
@@ -148,14 +152,14 @@ def _types(config: TrialConfig, data: TrainingData, folds: int) -> Tensor | None
 
 
 def _combined(
-    model: SelectedModel, by_fold: Sequence[Tensor], configs: Sequence[TrialConfig], unit: IntArray | None
+    model: SelectedModel, members: Sequence[tuple[TrialConfig, Tensor]], unit: IntArray | None
 ) -> FloatArray:
     """Combine the fold models of the members as the exported file does, shape (n, classes)."""
+    by_fold = [folds for _, folds in members]
     if unit is not None:
-        places = torch.from_numpy(unit)
-        rules = [config.unit.combine for config in configs]
-        by_fold = pooled_members(by_fold, places, int(unit.max()) + 1, rules)
-    members = torch.stack([mean_over_folds(folds) for folds in by_fold])
+        rules = [config.unit.combine for config, _ in members]
+        by_fold = pooled_members(by_fold, torch.from_numpy(unit), int(unit.max()) + 1, rules)
     with torch.inference_mode():
-        found: FloatArray = combination_graph(model.fitted, model.calibration)(members).numpy().astype(np.float64)
-    return found
+        together = torch.stack([mean_over_folds(folds) for folds in by_fold])
+        found = combination_graph(model.fitted, model.calibration)(together).numpy()
+    return np.asarray(found, dtype=np.float64)

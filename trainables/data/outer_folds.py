@@ -32,8 +32,8 @@ def cut_outer_folds(rows: TaskRows, split: Split, task: Task, *, folds: int) -> 
         folds: Number of outer folds.
 
     Returns:
-        Outer fold of each row, 0 to folds - 1; `TEST` for the sealed part, and `TRAINING` for extra rows, which
-        every search trains on; shape (n,).
+        Outer fold of each row, 0 to folds - 1; `TEST` for the sealed part, and `TRAINING` for extra rows,
+        which every search trains on; shape (n,).
 
     Raises:
         SplitError: If the split is a naive one, or there are too few patients of a class.
@@ -50,8 +50,8 @@ def cut_outer_folds(rows: TaskRows, split: Split, task: Task, *, folds: int) -> 
         if not lacking:
             return found
         fault = fault or SplitError(
-            f"outer fold {lacking[0] + 1} of {folds} would hold no {lacking[1]}, so nothing could be said of it; "
-            f"use fewer outer folds (--outer {max(FEWEST_OUTER_FOLDS, folds - 1)})"
+            f"outer fold {lacking[0] + 1} of {folds} would hold no {lacking[1]}, so nothing could be said of "
+            f"it; use fewer outer folds (--outer {max(FEWEST_OUTER_FOLDS, folds - 1)})"
         )
     raise fault or SplitError("no cut was tried")
 
@@ -108,7 +108,8 @@ def _scored(rows: TaskRows, split: Split) -> NDArray[np.bool_]:
 def _check(rows: TaskRows, split: Split, task: Task, folds: int) -> None:
     if folds < FEWEST_OUTER_FOLDS:
         raise SplitError(
-            f"a nested search needs at least {FEWEST_OUTER_FOLDS} outer folds, {folds} asked for; use --outer 5"
+            f"a nested search needs at least {FEWEST_OUTER_FOLDS} outer folds, {folds} asked for; use "
+            "--outer 5"
         )
     if split.is_naive:
         raise SplitError(
@@ -118,21 +119,22 @@ def _check(rows: TaskRows, split: Split, task: Task, folds: int) -> None:
         )
     own = _scored(rows, split)
     patients = {
-        name: len(np.unique(rows.groups[own & (rows.labels == label)])) for label, name in enumerate(task.classes)
+        name: len(np.unique(rows.groups[own & (rows.labels == label)]))
+        for label, name in enumerate(task.classes)
     }
     name = min(patients, key=lambda one: patients[one])
     if patients[name] >= folds:
         return
-    advice = f"use --outer {patients[name]}" if patients[name] >= FEWEST_OUTER_FOLDS else "more data are needed"
+    advice = (
+        f"use --outer {patients[name]}" if patients[name] >= FEWEST_OUTER_FOLDS else "more data are needed"
+    )
     raise SplitError(
         f"{folds} outer folds need at least {folds} {split.unit}s of each class, the training part has "
-        f"{patients[name]} of class {name}, so a fold would hold none and nothing could be said of it; {advice}"
+        f"{patients[name]} of class {name}: a fold would hold none, and nothing could be said of it; {advice}"
     )
 
 
-def _lacking(
-    labels: IntArray, outer: IntArray, classes: Sequence[str], folds: int
-) -> tuple[int, str] | None:
+def _lacking(labels: IntArray, outer: IntArray, classes: Sequence[str], folds: int) -> tuple[int, str] | None:
     """The first outer fold that lacks a class, and the class; None if none does."""
     for fold in range(folds):
         for label, name in enumerate(classes):

@@ -1,0 +1,50 @@
+"""What a search is worth, from Python: its nested score, and how much of its result is luck."""
+
+from typing import TYPE_CHECKING
+
+from results.run.run_folder import RunFolder
+
+if TYPE_CHECKING:  # a result may only be looked at
+    from orchestrator.api.displays import Display
+    from results.scores.outer_result import OuterResult
+
+
+class SearchClaims:
+    """The part of a `SearchResult` that judges the search as a whole."""
+
+    _run: RunFolder
+
+    @property
+    def outer(self) -> "OuterResult | None":
+        """Result of the nested search; None where there is none."""
+        from results.scores.outer_result import read_outer
+
+        return read_outer(self._run)
+
+    def nest(
+        self,
+        outer: int | None = None,
+        *,
+        address: str | None = None,
+        progress: "bool | Display | None" = None,
+    ) -> "OuterResult | None":
+        """Run the whole search once without each outer fold, and score what it ships on these folds.
+
+        The test part stays sealed. What is finished is kept in the run folder: an interrupted call goes on
+        where it was, and one whose result is there returns it.
+
+        Args:
+            outer: Number of outer folds; None takes those that are there, or asked for by the search, or 5.
+            address: A Ray cluster, as for `run_search`.
+            progress: What to show, as for `run_search`.
+
+        Returns:
+            Scores of what the search ships, of its best trial, its first point and the baseline, with what
+            the search claims for them; None where the user ended it.
+
+        Raises:
+            OrchestrateError: If patients, classes or protocol allow no outer folds, or the machine fails.
+        """
+        from orchestrator.api.nesting import nest_search
+
+        return nest_search(self._run, outer=outer, address=address, progress=progress)
