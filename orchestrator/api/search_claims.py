@@ -7,6 +7,7 @@ from results.run.run_folder import RunFolder
 if TYPE_CHECKING:  # a result may only be looked at
     from orchestrator.api.displays import Display
     from results.scores.outer_result import OuterResult
+    from results.scores.overtuning import Overtuning
 
 
 class SearchClaims:
@@ -20,6 +21,22 @@ class SearchClaims:
         from results.scores.outer_result import read_outer
 
         return read_outer(self._run)
+
+    def overtuning(self) -> "Overtuning":
+        """Tell luck from gain: the best trial over time, and what choosing it is worth on other patients.
+
+        Nothing runs, and no sealed patient is read.
+
+        Returns:
+            The curve, the scores beside it, and a `sentence` that says whether searching longer still pays.
+
+        Raises:
+            RunError: If no trial was completed.
+            ScoreError: If there are too few patients of a class.
+        """
+        from orchestrator.api.overtuning import overtuning_of_run
+
+        return overtuning_of_run(self._run)
 
     def nest(
         self,

@@ -121,7 +121,8 @@ def _check(run: RunFolder, search: SearchRecord) -> None:
         option = "--start-from" if search.start_from is not None else "--type-from"
         raise RunError(
             f"{run.path} builds on a trial of another search ({option}), which has seen patients of every "
-            "outer fold: nothing can be claimed for patients that the whole has not seen. Nest a search without it"
+            "outer fold: nothing can be claimed for patients that the whole has not seen. Nest a "
+            "search without it"
         )
     if not any(record.state == "complete" for record in run.records()):
         raise RunError(

@@ -67,8 +67,8 @@ def _check_is_no_inner_search(run: RunFolder, outer: OuterPlace | None) -> None:
         again = RunFolder(Path(outer.run))
         raise RunError(
             f"{run.path} is the search without outer fold {outer.fold} of {outer.folds}: what it did not see "
-            "is that fold, which the nested score holds, and the sealed part of the outer search. See them with: "
-            f"{again.command('nest')}, and: {again.command('evaluate')}"
+            "is that fold, which the nested score holds, and the sealed part of the outer search. See them "
+            f"with: {again.command('nest')}, and: {again.command('evaluate')}"
         )
 
 

@@ -1,4 +1,4 @@
-"""The nested score of a search, and its overtuning, for TensorBoard: scalars, a curve and a text."""
+"""The nested score of a search for TensorBoard: a scalar for each model, and a text."""
 
 from orchestrator.reporting.tensorboard import TensorBoardLog
 from results.run.run_folder import RunFolder

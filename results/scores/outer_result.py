@@ -2,8 +2,8 @@
 
 A search runs once without each outer fold, and predicts that fold. Metrics of the ranking are the mean over
 outer folds of the score within each, since the scores of two searches cannot be compared; all others pool
-the folds, each calibrated and decided by the rule that its own search has fitted. Intervals are over patients,
-and cover other training parts as those of a cross-validation do (see `auc_interval`).
+the folds, each calibrated and decided by the rule that its own search has fitted. Intervals are over
+patients, and cover other training parts as those of a cross-validation do (see `auc_interval`).
 
 Source:
     Varma and Simon (2006), BMC Bioinformatics 7:91; Cawley and Talbot (2010), JMLR 11:2079; Nadeau and Bengio
