@@ -6,7 +6,6 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Final, Literal, get_args
 
 import numpy as np
@@ -92,7 +91,7 @@ class FoldPredictions:
     rows: IntArray
     labels: IntArray
     groups: NDArray[np.str_]
-    probabilities: Mapping[Role, FloatArray] = MappingProxyType({})
+    probabilities: Mapping[Role, FloatArray]
 
 
 def write_outer_fold(inner: RunFolder, fold: OuterFold, predictions: FoldPredictions) -> None:
