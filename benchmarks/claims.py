@@ -3,8 +3,8 @@
     python -m benchmarks.claims [--sets 400] [--only nested|overtuning] [--json FILE]
 
 - `nested`: a search over linear models (each with features of its own and a penalty; 4 folds, the best by
-  mean fold AUC, its fold models averaged) inside of 5 outer folds. The truth is the mean true AUC of what such
-  searches ship; that of a linear score is known without a test set. What they say of their best stands beside.
+  mean fold AUC, its fold models averaged) inside of 5 outer folds. The truth is the mean true AUC of what
+  such searches ship; that of a linear score is known without a test set. Beside it is what they say.
 - `overtuning`: trials of pure noise, in which there is nothing to find but luck, against trials that truly
   get better: how often the meter says luck, how far its corrected score lies from the truth, and how often it
   claims a gain.

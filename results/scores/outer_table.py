@@ -76,6 +76,13 @@ def short_sentence(result: OuterResult) -> str:
     )
 
 
+def with_nested_score(table: Table, result: OuterResult | None) -> Table:
+    """Add the nested score of the whole search to the caption of a table of its trials."""
+    if result is not None:
+        table.caption = f"{table.caption or ''} {short_sentence(result)}".strip()
+    return table
+
+
 def cost_sentence(result: OuterResult) -> str:
     """Say what the nested search took beside the search itself."""
     cost = result.cost
