@@ -97,7 +97,7 @@ def _check_outer(request: SearchRequest) -> None:
     if request.naive_split:
         raise ConfigError(
             f"--outer {request.outer} scores a search on patients that it has not seen, and --naive-split "
-            "parts the images of a patient, so that nothing could be claimed for new ones: give one of the two"
+            "parts the images of a patient, so nothing could be claimed for new ones: give one of the two"
         )
     for option in ("start_from", "type_from"):
         if getattr(request, option) is not None:
