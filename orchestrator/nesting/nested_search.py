@@ -254,8 +254,8 @@ def _caveats(ground: _Ground, folds: list[OuterFold]) -> tuple[str, ...]:
     short = [one.fold for one in folds if one.ended < one.asked]
     if short:
         said.append(
-            f"The search without outer fold {', '.join(map(str, short))} ran out of time before its "
-            f"{ground.trials} trials."
+            f"Searches ran out of time before their {ground.trials} trials: without outer fold "
+            f"{', '.join(map(str, short))}."
         )
     missing = {"first_point", "baseline"} - set.intersection(*(set(one.models) for one in folds))
     if "first_point" in missing:

@@ -35,16 +35,16 @@ def outer_table(result: OuterResult) -> Table:
     )
     table.add_column("model", no_wrap=True)
     table.add_column(interval_header(result.split, metric.header), no_wrap=True)
-    for header in ("said inside", "too good by", "AUC", "F2"):
+    others = [metric_named(name) for name in ("auc", "f2") if name != metric.name]
+    for header in ("said inside", "too good by", *(other.header for other in others)):
         table.add_column(header, justify="right", no_wrap=True)
     for role, score in result.scores.items():
         table.add_row(
             ROLE_TEXTS[role],
             score.value.text(metric.digits),
             metric.text(score.inner_value),
-            f"{score.optimism:+.{metric.digits}f}",
-            metric_named("auc").text(score.metrics.get("auc")),
-            metric_named("f2").text(score.metrics.get("f2")),
+            _signed_text(score.optimism, metric),
+            *(other.text(score.metrics.get(other.name)) for other in others),
             style="bold" if role == "shipped" else None,
         )
     table.caption = " ".join(sentences(result))
@@ -152,9 +152,17 @@ def _signed(gain: Interval, metric: Metric) -> str:
 def _optimism_sentence(result: OuterResult, metric: Metric) -> str:
     shipped, best = result.shipped.optimism, result.scores["incumbent"].optimism
     return (
-        f"The searches say too much for what they ship by {shipped:+.{metric.digits}f}, and for their best "
-        f"trial by {best:+.{metric.digits}f}."
+        f"Inside, the searches claimed {_too(shipped, metric)} for what they ship, and {_too(best, metric)} "
+        "for their best trial."
     )
+
+
+def _signed_text(value: float, metric: Metric) -> str:
+    return f"{round(value, metric.digits) + 0.0:+.{metric.digits}f}"  # no -0.00
+
+
+def _too(optimism: float, metric: Metric) -> str:
+    return f"{abs(optimism):.{metric.digits}f} too {'much' if optimism > 0 else 'little'}"
 
 
 def _stability_sentences(result: OuterResult) -> list[str]:

@@ -131,7 +131,7 @@ def test_the_verb_prints_what_is_there(nested, capsys: pytest.CaptureFixture[str
     run, _ = nested
     assert main(["nest", str(run.path), "--format", form]) == 0
     printed = capsys.readouterr().out
-    assert max(map(len, printed.splitlines())) <= 80 or form != "table"
+    assert form != "table" or (max(map(len, printed.splitlines())) <= 80 and "…" not in printed)
     if form == "json":
         assert json.loads(printed)["folds"] == FOLDS
     else:
