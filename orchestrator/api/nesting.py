@@ -1,4 +1,4 @@
-"""Nested searches from Python: what `SearchResult.nest` and `orchestrate nest` call. They print nothing."""
+"""Nested searches that are shown while they run: what `run_search` and `orchestrate nest` call."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 from orchestrator.api.displays import Display, display_of
 from orchestrator.callbacks import Callback
 from orchestrator.nesting.nested_search import run_nested_search
-from orchestrator.reporting.outer_events import write_outer_events
 from orchestrator.tuning import session
 from results.run.run_folder import RunFolder
 
@@ -31,7 +30,7 @@ def nest_search(
         address: A Ray cluster, as for `run_search`.
         callbacks: Callbacks for the events of the inner searches.
         progress: What to show, as for `run_search`.
-        by: What asks for it, for the log of looks; the call as it was made where empty.
+        by: What asks for it, for the log of looks.
 
     Returns:
         The result, which is in the run folder, too; None where the user ended it, and calling again goes on.
@@ -48,11 +47,4 @@ def nest_search(
         ends_process=display.ends_process,
         has_curves=False,
     )
-    call = by or f"open_run({str(run.path)!r}).nest()"
-    outcome = run_nested_search(run, surroundings, outer=outer, by=call)
-    if outcome.result is not None:
-        try:
-            write_outer_events(run, outcome.result)
-        except OSError as error:  # the result is there, and worth more
-            display.warn(f"TensorBoard will not show the nested score: {error}")
-    return outcome.result
+    return run_nested_search(run, surroundings, outer=outer, by=by or "run_search").result

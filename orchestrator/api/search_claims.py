@@ -1,11 +1,12 @@
 """What a search is worth, from Python: its nested score, and how much of its result is luck."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from orchestrator.callbacks import Callback, SearchView
 from results.run.run_folder import RunFolder
 
 if TYPE_CHECKING:  # a result may only be looked at
-    from orchestrator.api.displays import Display
     from results.scores.outer_result import OuterResult
     from results.scores.overtuning import Overtuning
 
@@ -43,17 +44,17 @@ class SearchClaims:
         outer: int | None = None,
         *,
         address: str | None = None,
-        progress: "bool | Display | None" = None,
+        callbacks: Sequence[Callback] = (),
     ) -> "OuterResult | None":
         """Run the whole search once without each outer fold, and score what it ships on these folds.
 
-        The test part stays sealed. What is finished is kept in the run folder: an interrupted call goes on
-        where it was, and one whose result is there returns it.
+        Nothing is printed, and the test part stays sealed. What is finished is kept in the run folder: an
+        interrupted call goes on where it was, and one whose result is there returns it.
 
         Args:
             outer: Number of outer folds; None takes those that are there, or asked for by the search, or 5.
             address: A Ray cluster, as for `run_search`.
-            progress: What to show, as for `run_search`.
+            callbacks: Callbacks for the events of the inner searches.
 
         Returns:
             Scores of what the search ships, of its best trial, its first point and the baseline, with what
@@ -62,6 +63,15 @@ class SearchClaims:
         Raises:
             OrchestrateError: If patients, classes or protocol allow no outer folds, or the machine fails.
         """
-        from orchestrator.api.nesting import nest_search
+        from orchestrator.nesting.nested_search import run_nested_search
+        from orchestrator.tuning.session import Surroundings
 
-        return nest_search(self._run, outer=outer, address=address, progress=progress)
+        surroundings = Surroundings(
+            notify=lambda _: None,
+            open_view=lambda _: SearchView(),
+            address=address,
+            callbacks=tuple(callbacks),
+            has_curves=False,
+        )
+        call = f"open_run({str(self._run.path)!r}).nest()"
+        return run_nested_search(self._run, surroundings, outer=outer, by=call).result

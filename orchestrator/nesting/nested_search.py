@@ -9,6 +9,7 @@ from typing import Final
 from orchestrator.nesting.inner_search import InnerSearch
 from orchestrator.nesting.outer_fold import predict_outer_fold
 from orchestrator.postprocessing.test_set import scored_part
+from orchestrator.reporting.outer_events import write_outer_events
 from orchestrator.tuning.reopen import checked_space, read_initial_points
 from orchestrator.tuning.session import Begin, Surroundings, run_each
 from results.ensembles.build import read_ensemble
@@ -108,6 +109,10 @@ def run_nested_search(
             return NestedOutcome(None, is_interrupted=True)
         result = _result(ground)
         run.write_json(run.outer_file, result.model_dump(mode="json"))
+        try:
+            write_outer_events(run, result)
+        except OSError as error:  # the result is there, and worth more
+            surroundings.notify(f"TensorBoard will not show the nested score: {error}")
     return NestedOutcome(result, is_interrupted=False)
 
 
@@ -257,8 +262,7 @@ def _caveats(ground: _Ground, folds: list[OuterFold]) -> tuple[str, ...]:
             f"Searches ran out of time before their {ground.trials} trials: without outer fold "
             f"{', '.join(map(str, short))}."
         )
-    missing = {"first_point", "baseline"} - set.intersection(*(set(one.models) for one in folds))
-    if "first_point" in missing:
+    if any("first_point" not in one.models for one in folds):
         said.append(
             "The first point was not completed everywhere, so what the search gains over it is unknown."
         )

@@ -1,7 +1,7 @@
 """A search from its request to its last record, or from where it was interrupted. Prints nothing."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -153,7 +153,7 @@ def resume_search(
 
 def run_each(
     searches: Iterable[Begin], surroundings: Surroundings, *, is_nice: bool
-) -> Iterator[SearchOutcome]:
+) -> Generator[SearchOutcome, None, None]:
     """Run several searches in one Ray session, one after the other, each when its outcome is asked for.
 
     Args:

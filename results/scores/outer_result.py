@@ -185,7 +185,7 @@ def score_outer(
     judged = {role: _judged(role, folds) for role in roles}
     scores = {role: _role_score(role, judged[role], folds, objectives, seed) for role in roles}
     main = metric_named(objectives.metrics[0])
-    gains = {
+    gains: dict[Role, Interval] = {
         role: _difference(main, judged["shipped"], judged[role])
         for role in roles
         if role in ("first_point", "baseline")
