@@ -23,6 +23,7 @@ import numpy as np
 from benchmarks.simulated_patients import INFORMATIVE, World, stratified_folds, two_columns
 from results.run.outer_fold import FoldModel, FoldPredictions, OuterFold, Role
 from results.run.records import OutOfFold
+from results.scores.interval import Interval
 from results.scores.metrics import mean_fold_auc
 from results.scores.outer_result import RoleScore, score_outer
 from results.scores.overtuning import overtuning_of
@@ -90,11 +91,12 @@ def nested_rows(sets: int, worlds: tuple[tuple[int, World], ...] = _WORLDS) -> I
     """Yield a row for each world: bias and coverage of the nested score, and what searches say themselves."""
     for patients, world in worlds:
         random = np.random.default_rng(patients + world.features)
-        scored, truths = [], []
+        scored, truths, gains = [], [], []
         for _ in range(sets):
-            score, truth = nested_search(world, patients, random)
+            score, truth, gain = nested_search(world, patients, random)
             scored.append(score)
             truths.append(truth)
+            gains.append(gain)
         truth, values = float(np.mean(truths)), [one.value for one in scored]
         yield {
             "data": f"{patients} patients, best AUC {world.auc}, {world.features} features, "
@@ -104,12 +106,15 @@ def nested_rows(sets: int, worlds: tuple[tuple[int, World], ...] = _WORLDS) -> I
             "bias": float(np.mean([one.estimate for one in values])) - truth,
             "covers": float(np.mean([one.holds(truth) for one in values])),
             "width": float(np.mean([one.high - one.low for one in values])),
+            "claims a gain": float(np.mean([one.low > 0 for one in gains])),
             "said inside": float(np.mean([one.inner_value for one in scored])),
         }
 
 
-def nested_search(world: World, patients: int, random: np.random.Generator) -> tuple[RoleScore, float]:
-    """Draw patients and nest a search in outer folds; returns its score, and the truth of what it ships."""
+def nested_search(
+    world: World, patients: int, random: np.random.Generator
+) -> tuple[RoleScore, float, Interval]:
+    """Draw patients and nest a search; returns its score, the truth of what it ships, and what it gains."""
     inputs, labels, groups = world.draw(patients, random)
     outer = stratified_folds(labels, groups, _OUTER, random)
     space = [
@@ -122,14 +127,17 @@ def nested_search(world: World, patients: int, random: np.random.Generator) -> t
     folds, truths = [], []
     for fold in range(_OUTER):
         seen = outer != fold
-        weights, claimed = _search(space, inputs[seen], labels[seen], groups[seen], random)
-        truths.append(_true_auc(weights, world))
-        predictions: dict[Role, FloatArray] = {"shipped": two_columns(inputs[~seen] @ weights)}
+        shipped, first, claimed = _search(space, inputs[seen], labels[seen], groups[seen], random)
+        truths.append(_true_auc(shipped, world))
+        predictions: dict[Role, FloatArray] = {
+            "shipped": two_columns(inputs[~seen] @ shipped),
+            "first_point": two_columns(inputs[~seen] @ first),
+        }
         rows = np.flatnonzero(~seen)
         found = FoldPredictions(rows, labels[~seen], groups[~seen].astype(str), predictions)
         folds.append((_described(fold, claimed), found))
-    scores, _ = score_outer(folds, BY_AUC, seed=0)
-    return scores["shipped"], float(np.mean(truths))
+    scores, gains = score_outer(folds, BY_AUC, seed=0)
+    return scores["shipped"], float(np.mean(truths)), gains["first_point"]
 
 
 def _search(
@@ -138,8 +146,8 @@ def _search(
     labels: IntArray,
     groups: IntArray,
     random: np.random.Generator,
-) -> tuple[FloatArray, float]:
-    """Choose by cross-validation; returns the mean of the fold models of the best, and its own score."""
+) -> tuple[FloatArray, FloatArray, float]:
+    """Choose by cross-validation; returns the mean models of the best and of the first, and the score."""
     fold = stratified_folds(labels, groups, _FOLDS, random)
     models = np.stack(
         [[one.weights(inputs[fold != own], labels[fold != own]) for own in range(_FOLDS)] for one in space]
@@ -148,7 +156,7 @@ def _search(
     probabilities = np.stack([two_columns(own) for own in logits])
     areas = np.asarray(mean_fold_auc(labels, probabilities, fold))
     best = int(areas.argmax())
-    return models[best].mean(axis=0), float(areas[best])
+    return models[best].mean(axis=0), models[0].mean(axis=0), float(areas[best])
 
 
 def _true_auc(weights: FloatArray, world: World) -> float:
@@ -168,7 +176,7 @@ def _described(fold: int, claimed: float) -> OuterFold:
         asked=_CONFIGURATIONS,
         ended=_CONFIGURATIONS,
         complete=_CONFIGURATIONS,
-        models={"shipped": model},
+        models={"shipped": model, "first_point": model},
         winner={},
         worker_seconds=0.0,
         features_computed=0,

@@ -30,6 +30,7 @@ from trainables.common.errors import OneClassError
 from trainables.common.types import FloatArray, IntArray
 
 _CELLS_AT_ONCE: Final = 4_000_000  # bounds the counts in memory at 32 MB
+_DRAWS, _FEW_DRAWS, _MANY_IMAGES = 200, 50, 20_000
 _FEWEST_PATIENTS: Final = 3  # of the smallest class; with fewer, hardly a draw leaves one out
 
 
@@ -61,7 +62,7 @@ class ResampledSelection:
 
 
 def resample_selection(
-    trials: Sequence[OutOfFold], metric: str, searched: Sequence[str], *, seed: int, draws: int = 200
+    trials: Sequence[OutOfFold], metric: str, searched: Sequence[str], *, seed: int, draws: int | None = None
 ) -> ResampledSelection:
     """Score trials on drawn patients, and on those that each draw leaves out.
 
@@ -70,7 +71,7 @@ def resample_selection(
         metric: Name of the metric that chooses and scores; it is not one of cost.
         searched: Names of the metrics that the search optimises; they decide the thresholds.
         seed: Random seed of the draws.
-        draws: Number of draws.
+        draws: Number of draws; None for 200, or 50 where there are so many images that draws hardly differ.
 
     Raises:
         DataError: If two trials do not hold the same images in the same folds.
@@ -85,6 +86,8 @@ def resample_selection(
             f"correcting a selection needs at least {_FEWEST_PATIENTS} patients of each class, found "
             f"{fewest_patients(first.labels, first.groups)}; search on more data"
         )
+    if draws is None:
+        draws = _DRAWS if len(first.rows) <= _MANY_IMAGES else _FEW_DRAWS
     statistics = [_statistic(found, one, searched) for one in trials]
     sign = 1.0 if found.higher_is_better else -1.0
     chosen_by, left_out = [], []
