@@ -5,7 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import simulated_run
 from nested_run import CONFIGS, bright_patches, finish_inner, inner_searches, make_outer
+from simulated_trials import simulate
 
 from orchestrator import SearchRequest, open_run
 from orchestrator.cli.main import main
@@ -196,3 +198,9 @@ def test_a_search_that_cannot_be_nested_is_refused_before_it_runs(tmp_path, opti
     request = SearchRequest(task="benign_malignant", runs=tmp_path, outer=3, **options)
     with pytest.raises(ConfigError, match=message):
         check_request(request)
+
+
+def test_a_search_of_pruned_trials_only_has_nothing_to_nest(tmp_path: Path) -> None:
+    run = simulated_run.make_run(tmp_path, simulate(trials=2), state="pruned")
+    with pytest.raises(RunError, match="repeats a search that has a result"):
+        run_nested_search(run, SURROUNDINGS)
