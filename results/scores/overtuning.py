@@ -168,7 +168,8 @@ def _gain(predictions: Sequence[OutOfFold], objectives: Objectives, sign: float,
 def _verdict(found: Overtuning, half: Stage, last: Stage) -> Verdict:
     if last.trials < FEWEST_TRIALS:
         return "too few trials"
-    is_luck = found.luck_share is not None and found.luck_share > _MOSTLY
+    share = found.luck_share
+    is_luck = share is not None and (share > _MOSTLY or found.optimism > found.noise)
     if is_luck and found.gain.low <= 0:
         return "luck"
     if half.best == last.best:
