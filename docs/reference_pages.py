@@ -19,6 +19,7 @@ from typing import Any, Final
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
+from orchestrator.api.search_claims import SearchClaims
 from orchestrator.cli.main import EXIT_CODES, VERBS, build_parser
 from orchestrator.cli.options import reference_page
 from results.ensembles.fitted import Method
@@ -26,6 +27,8 @@ from results.export import manifest
 from results.run import prediction_costs, records
 from results.run.run_folder import RunFolder
 from results.run.search_request import SearchRequest
+from results.scores import outer_result
+from results.scores.overtuning import Overtuning
 from search_spaces.recipes import Recipe
 from trainables.common.errors import OrchestrateError
 from trainables.config.tasks import Task
@@ -43,7 +46,10 @@ _ATTRIBUTE: Final = re.compile(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", re.MULTILINE)
 
 # What people who add things define, besides what `orchestrator` offers by itself.
 DEFINED: Final = (Source, RawPatches, Backbone, Task, Method, Recipe)
-RECORDS: Final = (RunFolder, SearchRequest, records.SearchRecord, records.TrialRecord, manifest.Manifest)
+RECORDS: Final = (
+    *(RunFolder, SearchRequest, records.SearchRecord, records.TrialRecord, manifest.Manifest),
+    *(outer_result.OuterResult, Overtuning),
+)
 
 
 def commands_page() -> str:
@@ -119,6 +125,8 @@ def files_page() -> str:
             *_fields("record.json", records.TrialRecord),
             *_fields("prefix", FeatureUse, intro="The use of stored features, in the record of a trial."),
             *_fields("oof.npz", records.OutOfFold),
+            *_fields("outer.json", outer_result.OuterResult),
+            *_fields("RoleScore", outer_result.RoleScore),
             *_fields(prediction_costs.COSTS_FILE, prediction_costs.PredictionCosts),
             *_fields("PredictionTime", prediction_costs.PredictionTime),
             "## Bundle",
@@ -357,7 +365,7 @@ def _type_text(kind: Any) -> str:
 def _public_names() -> Iterator[tuple[str, str, list[str]]]:
     face: ModuleType = importlib.import_module("orchestrator")
     offered = [_path_of(getattr(face, name)) for name in getattr(face, "__all__", ())]
-    offered = [name for name in dict.fromkeys(offered) if name]
+    offered = [name for name in dict.fromkeys([*offered, _path_of(SearchClaims)]) if name]
     yield "Searching", "What `orchestrator` offers.", offered
     defined = [name for kind in DEFINED if (name := _path_of(kind)) not in offered]
     yield "What you define", "To add a thing, a file holds a constant of one of these types.", defined

@@ -58,6 +58,7 @@ def check_request(request: SearchRequest) -> RunFolder:
             f"{request.folds}: give one of the two"
         )
     _check_unit(request)
+    _check_outer(request)
     if request.weights_dir is not None and not request.weights_dir.is_dir():
         raise ConfigError(f"--weights-dir {request.weights_dir} is not a folder")
     fixed = request.fixed_params.get("model.backbone")
@@ -88,6 +89,22 @@ def _check_unit(request: SearchRequest) -> None:
             f"--type-from gives the type of single images, and this search is by {request.unit}: leave one "
             "out"
         )
+
+
+def _check_outer(request: SearchRequest) -> None:
+    if request.outer is None:
+        return
+    if request.naive_split:
+        raise ConfigError(
+            f"--outer {request.outer} scores a search on patients that it has not seen, and --naive-split "
+            "parts the images of a patient, so nothing could be claimed for new ones: give one of the two"
+        )
+    for option in ("start_from", "type_from"):
+        if getattr(request, option) is not None:
+            raise ConfigError(
+                f"--outer {request.outer} scores a search on patients that it has not seen, and the trial of "
+                f"{flag_of(option)} has seen them: give one of the two"
+            )
 
 
 def asked_objectives(request: SearchRequest) -> Objectives:

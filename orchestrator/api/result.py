@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from orchestrator.api.frames import FACTS, as_paths, files_predicted, trial_row
+from orchestrator.api.search_claims import SearchClaims
 from orchestrator.reporting.terminal import busy_seconds
 from orchestrator.reporting.worker_time import TimeShares
 from results.ensembles.build import BEST, Ensemble, build_ensembles, read_ensemble
@@ -36,7 +37,7 @@ if TYPE_CHECKING:  # pandas and torch take seconds to import, and a result may o
 _SHOWN: Final = 5  # trials in a notebook
 
 
-class SearchResult:
+class SearchResult(SearchClaims):
     """The results of one search; all are read from its run folder, so that they are there tomorrow, too.
 
     Args:

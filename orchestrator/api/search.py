@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.api.arrays import ArrayLike
 from orchestrator.api.displays import Display, display_of
+from orchestrator.api.nesting import nest_search
 from orchestrator.api.requests import arrays_of, request_of
 from orchestrator.api.result import SearchResult
 from orchestrator.callbacks import Callback, StopSearch
@@ -81,7 +82,7 @@ def run_search(  # noqa: PLR0913 - the data in either form, and what goes with a
     check_request(request)
     display = display_of(progress)
     outcome = session.run_search(request, _surroundings(display, address, callbacks), command=command)
-    return _finished(outcome, display, callbacks)
+    return _nested(_finished(outcome, display, callbacks), display, address, by=command)
 
 
 def resume_search(  # noqa: PLR0913 - what may be changed, and what goes with a search but is no option of it
@@ -128,7 +129,7 @@ def resume_search(  # noqa: PLR0913 - what may be changed, and what goes with a 
         trials=trials,
         options=resume_options(retry, name, sampler, pruner),
     )
-    return _finished(outcome, display, callbacks)
+    return _nested(_finished(outcome, display, callbacks), display, address)
 
 
 def plan_search(
@@ -234,6 +235,13 @@ def _finished(
         except Exception as error:  # a callback is the user's own, and the search has ended well
             display.warn(f"{type(callback).__name__} failed after the search: {error}")
     return result()  # with what was said meanwhile
+
+
+def _nested(result: SearchResult, display: Display, address: str | None, *, by: str = "") -> SearchResult:
+    """Nest a search that asked for it, once it has ended with something to ship."""
+    if result.request.outer is not None and result.complete and not result.is_interrupted:
+        nest_search(result.run, outer=result.request.outer, address=address, progress=display, by=by)
+    return result
 
 
 def _measure_best(outcome: session.SearchOutcome, display: Display) -> None:

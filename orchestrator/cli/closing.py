@@ -11,7 +11,7 @@ from orchestrator.api.displays import TerminalDisplay
 from orchestrator.api.result import SearchResult
 from orchestrator.cli.common import short_path
 from orchestrator.reporting.compute_savings import count_images, savings_from_sharing, savings_message
-from orchestrator.reporting.console import SYNTHETIC_WARNING, Sections, essentials, print_warning
+from orchestrator.reporting.console import SYNTHETIC_WARNING, Sections, essentials, print_next, print_warning
 from orchestrator.reporting.terminal import closing_summary
 from orchestrator.reporting.worker_time import shares_text
 from orchestrator.tuning.trial_manager import RUN_ALONE
@@ -21,6 +21,7 @@ from results.run.run_folder import RunFolder
 from results.scores.baseline import baseline_verdict
 from results.scores.leaderboard_table import OPTIMISTIC, OPTIMISTIC_NOTE
 from results.scores.metrics import metric_named
+from results.scores.outer_table import outer_as_csv, outer_as_json, outer_table
 from results.scores.ranking import Objectives, objectives_of
 from results.scores.settings_text import settings_text
 from trainables.common.errors import SplitError
@@ -69,7 +70,18 @@ def close_search(result: SearchResult, console: Console, *, finish: bool, form: 
         from orchestrator.cli.finish import finish_run
 
         finish_run(result, console, output)
+    nested = result.outer
+    if nested is not None:
+        output.add(
+            "nested",
+            table=lambda: outer_table(nested),
+            rows=lambda: outer_as_json(nested),
+            csv=lambda: outer_as_csv(nested),
+        )
     output.close(**_facts(result))
+    if nested is None and result.request.outer is not None:
+        print_next(console, "orchestrate", "nest", short_path(run.path))
+        return INTERRUPTED
     return 0
 
 

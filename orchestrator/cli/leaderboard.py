@@ -48,6 +48,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the leaderboard; returns the exit code."""
     from results.scores.leaderboard import leaderboard
     from results.scores.leaderboard_table import leaderboard_table, rows_as_csv, rows_as_json
+    from results.scores.outer_result import read_outer
+    from results.scores.outer_table import with_nested_score
     from results.scores.ranking import objectives_of
     from trainables.common.files import write_atomically
 
@@ -59,8 +61,11 @@ def run(arguments: argparse.Namespace) -> int:
     warn_if_synthetic(folder)
     show(
         arguments.format,
-        table=lambda: leaderboard_table(
-            rows, limit=arguments.top, objectives=objectives_of(search), unit=search.request.unit
+        table=lambda: with_nested_score(
+            leaderboard_table(
+                rows, limit=arguments.top, objectives=objectives_of(search), unit=search.request.unit
+            ),
+            read_outer(folder),
         ),
         rows=lambda: rows_as_json(rows),
         csv=lambda: rows_as_csv(rows),

@@ -1,12 +1,14 @@
 """Opening of the sealed test part: no other module scores a model on test labels."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from results.errors import RunError
 from results.predictors.test_evaluation import TestEvaluation, evaluate_test
+from results.run.records import OuterPlace
 from results.run.run_folder import RunFolder
 from trainables.common.types import FloatArray, IntArray
 from trainables.data.patches import TaskRows, open_patch_set, select_rows
@@ -32,6 +34,7 @@ def open_test_part(
     from results.predictors.loading import predict_rows
 
     search = run.search()
+    _check_is_no_inner_search(run, search.outer)
     patch_set = open_patch_set(*search.data_location)
     split = read_split(run.split_file)
     split.check_fingerprint(patch_set.fingerprint)
@@ -43,7 +46,7 @@ def open_test_part(
             f"fold with: {run.command('leaderboard')}"
         )
     units = units_of(patch_set, rows, search.request.unit, search.task_definition)
-    test, training = (_scored(rows, units, part) for part in (is_test, ~is_test))
+    test, training = (scored_part(rows, units, part) for part in (is_test, ~is_test))
     return evaluate_test(
         run,
         ensemble=None if trial is not None else ensemble,
@@ -59,8 +62,24 @@ def open_test_part(
     )
 
 
-def _scored(rows: TaskRows, units: IntArray | None, chosen: NDArray[np.bool_]) -> ScoredRows:
-    """The images of a part, or the units that they make up."""
+def _check_is_no_inner_search(run: RunFolder, outer: OuterPlace | None) -> None:
+    if outer is not None:
+        again = RunFolder(Path(outer.run))
+        raise RunError(
+            f"{run.path} is the search without outer fold {outer.fold} of {outer.folds}: what it did not see "
+            "is that fold, which the nested score holds, and the sealed part of the outer search. See them "
+            f"with: {again.command('nest')}, and: {again.command('evaluate')}"
+        )
+
+
+def scored_part(rows: TaskRows, units: IntArray | None, chosen: NDArray[np.bool_]) -> ScoredRows:
+    """Return the images of a part, or the units that they make up.
+
+    Args:
+        rows: Rows of the task, of shape (n,).
+        units: Unit of each row, or None for single images.
+        chosen: True for the rows of the part.
+    """
     places = np.flatnonzero(chosen)
     return scored_units(
         rows.rows[places],

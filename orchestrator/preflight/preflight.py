@@ -41,6 +41,7 @@ from trainables.common.errors import ConfigError
 from trainables.common.types import IntArray
 from trainables.config.tasks import Task
 from trainables.config.trial_config import TrialConfig
+from trainables.data.outer_folds import cut_outer_folds
 from trainables.data.patches import PatchSet, TaskRows, select_rows
 from trainables.data.split_checks import split_warnings
 from trainables.data.splits import TEST, Split, trained_and_predicted
@@ -207,6 +208,8 @@ def _read_data(request: SearchRequest, task: Task, notify: Notify) -> _Data:
     rows, sources = select_rows(patch_set, task), find_sources(request, patch_set.fingerprint)
     split = split_images(request, patch_set, rows, like=sources.split)
     folds = split.folds_of(rows)
+    if request.outer is not None:
+        cut_outer_folds(rows, split, task, folds=request.outer)  # says at once why there can be none
     described = _describe_split(rows, split, folds, task)
     _notify_all(
         notify,

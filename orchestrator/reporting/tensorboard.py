@@ -11,7 +11,7 @@ columns of the first trial and drops the settings that this trial lacks.
 import io
 import math
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Real
 from pathlib import Path
@@ -190,6 +190,32 @@ class TensorBoardLog(Callback):
         events = [_opening_event(now), self._event(session, [_text("worker time", table)])]
         path = self.folder / f"events.out.tfevents.{int(now):010d}.{session:04d}.worker_time"
         write_atomically(path, _as_records(events))
+
+    def write_search_events(
+        self,
+        name: str,
+        *,
+        scalars: Sequence[tuple[str, int, float]] = (),
+        texts: Mapping[str, str] = MappingProxyType({}),
+        pictures: Mapping[str, bytes] = MappingProxyType({}),
+    ) -> None:
+        """Write events of the search as a whole, in place of those that were written under the same name.
+
+        Args:
+            name: Name of the event file's kind, such as `nested`.
+            scalars: Tag, step and value of each.
+            texts: Tag -> Markdown.
+            pictures: Tag -> PNG file content.
+
+        Raises:
+            ValueError: If a content is not that of a PNG file.
+        """
+        others = [_text(tag, text) for tag, text in texts.items()]
+        others += [_image(tag, content) for tag, content in pictures.items()]
+        events = [_opening_event(self.clock()), self._event(0, others)]
+        events += [self._event(step, [_scalar(tag, value)]) for tag, step, value in scalars]
+        folder = "search-naive-split" if self.split == NAIVE else "search"
+        write_atomically(self.folder / folder / f"events.out.tfevents.0000000000.{name}", _as_records(events))
 
     def epoch(self, number: int, epoch: int, report: Mapping[str, Any]) -> None:
         """Append the scalars of one epoch.

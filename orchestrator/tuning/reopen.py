@@ -98,11 +98,8 @@ def reopen_search(
     record = before if record is None else record
     for message in _other_versions(record):
         notify(message)
-    space = _space(run, record, options.space, notify)
-    _check_own_code(run, record, options)
+    space = checked_space(run, record, notify, options)
     method = method_of(record)
-    _open_data(run, record, notify)
-    check_run_data(run, record)
     again = Counter[str]()
     again["with damaged files"] = _set_damaged_aside(run, notify)
     for cause, count in _set_failed_aside(run, options.retry).items():
@@ -120,6 +117,27 @@ def reopen_search(
     if record != before:
         run.write_search(record)
     return Prepared(run, record, study, slots)
+
+
+def checked_space(
+    run: RunFolder, record: SearchRecord, notify: Notify, options: ResumeOptions = DEFAULT_OPTIONS
+) -> Space:
+    """Return the space of a recorded search, once its code, data, split and weights are known to be good.
+
+    Args:
+        run: Run folder of the search.
+        record: Request and facts of the search.
+        notify: Function called with messages for the user.
+        options: Choices of the user, which may name code of somebody else's.
+
+    Raises:
+        OrchestrateError: If one of them is not as it must be.
+    """
+    space = _space(run, record, options.space, notify)
+    _check_own_code(run, record, options)
+    _open_data(run, record, notify)
+    check_run_data(run, record)
+    return space
 
 
 def _open_data(run: RunFolder, record: SearchRecord, notify: Notify) -> None:
@@ -230,13 +248,13 @@ def _recovered(run: RunFolder, record: SearchRecord, space: Space) -> Recovery:
     """Open the study of the run, brought up to date with the records."""
     context = SpaceContext.model_validate(record.space_context)
     source = TrialSource(
-        space, context, record.request.fixed_params, objectives_of(record), _initial_points(run)
+        space, context, record.request.fixed_params, objectives_of(record), read_initial_points(run)
     )
     return study_place(run, record).recovered({trial.number: trial for trial in run.records()}, source)
 
 
-def _initial_points(run: RunFolder) -> Sequence[InitialPoint]:
-    """Points that the search tries first; none for a run of an earlier version, which did not write them.
+def read_initial_points(run: RunFolder) -> Sequence[InitialPoint]:
+    """Return the points that a search tries first; a run of an earlier version did not write them.
 
     Raises:
         RunError: If the file is damaged.

@@ -1,8 +1,8 @@
 """A search from its request to its last record, or from where it was interrupted. Prints nothing."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -71,6 +71,7 @@ class Surroundings:
         address: Address of a Ray cluster; None finds one or starts one here.
         callbacks: Callbacks of the user.
         ends_process: End this process if Ray does not answer after an interrupt.
+        has_curves: Write the curves of the trials for TensorBoard.
     """
 
     notify: Notify
@@ -78,6 +79,20 @@ class Surroundings:
     address: str | None = None
     callbacks: Sequence[Callback] = ()
     ends_process: bool = False
+    has_curves: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """How a search begins.
+
+    Attributes:
+        prepare: Function that prepares it, given a function that connects to Ray.
+        resumed: Its run folder where it was begun before; None for a new one.
+    """
+
+    prepare: Callable[[Callable[[], Connection]], Prepared]
+    resumed: RunFolder | None = None
 
 
 def run_search(request: SearchRequest, surroundings: Surroundings, *, command: str = "") -> SearchOutcome:
@@ -136,6 +151,38 @@ def resume_search(
     return _run(prepare, surroundings, resumed=run, is_nice=changed.request.nice)
 
 
+def run_each(
+    searches: Iterable[Begin], surroundings: Surroundings, *, is_nice: bool
+) -> Generator[SearchOutcome, None, None]:
+    """Run several searches in one Ray session, one after the other, each when its outcome is asked for.
+
+    Args:
+        searches: Searches to begin or to go on with.
+        surroundings: What they run on, and who follows them.
+        is_nice: Workers of an own Ray leave the CPUs to other programs.
+
+    Raises:
+        OrchestrateError: Whatever makes a search impossible.
+    """
+    connector = _connector(surroundings.address, surroundings.notify, is_nice=is_nice)
+    with kept_threads(), connector as (connect_once, machines):
+        for begin in searches:
+            with ExitStack() as stack:
+                if begin.resumed is not None:
+                    stack.enter_context(begin.resumed.exclusive())
+                prepared = begin.prepare(connect_once)
+                if begin.resumed is None:
+                    stack.enter_context(prepared.run.exclusive())
+                is_interrupted = prepared.has_more and _run_trials(prepared, surroundings, machines())
+            yield SearchOutcome(
+                prepared.run,
+                prepared.record,
+                tuple(prepared.run.records()),
+                is_interrupted,
+                prepared.worker_time.shares(),
+            )
+
+
 def _run(
     prepare: Callable[[Callable[[], Connection]], Prepared],
     surroundings: Surroundings,
@@ -143,21 +190,8 @@ def _run(
     resumed: RunFolder | None,
     is_nice: bool,
 ) -> SearchOutcome:
-    connector = _connector(surroundings.address, surroundings.notify, is_nice=is_nice)
-    with kept_threads(), connector as (connect_once, machines), ExitStack() as stack:
-        if resumed is not None:
-            stack.enter_context(resumed.exclusive())
-        prepared = prepare(connect_once)
-        if resumed is None:
-            stack.enter_context(prepared.run.exclusive())
-        is_interrupted = prepared.has_more and _run_trials(prepared, surroundings, machines())
-    return SearchOutcome(
-        prepared.run,
-        prepared.record,
-        tuple(prepared.run.records()),
-        is_interrupted,
-        prepared.worker_time.shares(),
-    )
+    with closing(run_each([Begin(prepare, resumed)], surroundings, is_nice=is_nice)) as outcomes:
+        return next(outcomes)
 
 
 def write_reports(outcome: SearchOutcome) -> list[str]:
@@ -219,15 +253,13 @@ def _run_trials(prepared: Prepared, surroundings: Surroundings, machines: tuple[
     also = objectives_of(record).needed[1:]
     log = TensorBoardLog(run.tensorboard, metric=record.metric, also=also, split=record.split_name)
     with surroundings.open_view(prepared) as view:
-        try:
-            log.write_experiment(setting_columns({"model.backbone": record.backbones}))
-        except OSError as error:
-            view.note(f"TensorBoard will show no table of settings: {error}")
+        if surroundings.has_curves:
+            _begin_log(log, record, view.note)
         manager = TrialManager(
             run,
             record,
             prepared.study,
-            (view, log, *surroundings.callbacks),
+            (view, *([log] if surroundings.has_curves else []), *surroundings.callbacks),
             deadline=deadline_of(record, time.time()),
             clock=time.time,
             say=view.note,
@@ -244,12 +276,20 @@ def _run_trials(prepared: Prepared, surroundings: Surroundings, machines: tuple[
                 run_trials(manager, run, resources, ends_process=surroundings.ends_process)
         finally:
             prepared.worker_time.end()
-            _log_time(log, prepared.worker_time.shares(), view.note)
+            if surroundings.has_curves:
+                _log_time(log, prepared.worker_time.shares(), view.note)
         if manager.terminated is not None:
             run.write_search(record.model_copy(update={"terminated": manager.terminated}))
         if manager.is_stopping:
             view.interrupted()
     return manager.is_stopping
+
+
+def _begin_log(log: TensorBoardLog, record: SearchRecord, notify: Notify) -> None:
+    try:
+        log.write_experiment(setting_columns({"model.backbone": record.backbones}))
+    except OSError as error:
+        notify(f"TensorBoard will show no table of settings: {error}")
 
 
 def _log_time(log: TensorBoardLog, shares: TimeShares, notify: Notify) -> None:

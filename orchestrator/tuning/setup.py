@@ -22,10 +22,11 @@ from results.scores.metrics import metric_named
 from results.scores.ranking import objectives_of
 from search_spaces.context import SpaceContext
 from search_spaces.enqueue import InitialPoint
+from search_spaces.registry import Space
 from trainables.common.registered import names_in_use
 from trainables.config.trial_config import flatten
 from trainables.data.sources import is_built_in
-from trainables.data.splits import write_split
+from trainables.data.splits import Split, write_split
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,40 @@ def prepare_search(
     run = check_request(request)
     preflight = run_preflight(request, connect, notify)
     record = _search_record(preflight, run.path.name, command)
+    study = write_run(
+        run,
+        record,
+        preflight.split,
+        preflight.initial_points,
+        preflight.space,
+        storage=request.study_storage,
+    )
+    return Prepared(run, record, study, preflight.slots)
+
+
+def write_run(
+    run: RunFolder,
+    record: SearchRecord,
+    split: Split,
+    points: Sequence[InitialPoint],
+    space: Space,
+    *,
+    storage: str | None = None,
+) -> OptunaStudy:
+    """Write the run folder of a search that is about to start, whole or not at all; returns its study.
+
+    Args:
+        run: Folder to write; must be missing.
+        record: Request and facts of the search.
+        split: Folds and sealed test part.
+        points: Points to try first.
+        space: Search space.
+        storage: URL of the study's storage as the user gave it, with the password; None takes that of the
+            record.
+
+    Raises:
+        RunError: If the folder is there.
+    """
     try:
         run.path.mkdir(parents=True)
     except FileExistsError as error:
@@ -77,22 +112,21 @@ def prepare_search(
             f"another search has made {run.path} meanwhile; give this one another --name"
         ) from error
     try:
-        write_split(run.split_file, preflight.split)
-        write_initial_points(run, preflight.initial_points)
-        context = SpaceContext.model_validate(record.space_context)
+        write_split(run.split_file, split)
+        write_initial_points(run, points)
         study = OptunaStudy(
-            study_place(run, record, storage=request.study_storage).open(is_new=True),
-            preflight.space,
-            context,
-            request.fixed_params,
+            study_place(run, record, storage=storage).open(is_new=True),
+            space,
+            SpaceContext.model_validate(record.space_context),
+            record.request.fixed_params,
             method_of(record),
         )
-        study.enqueue(preflight.initial_points)
+        study.enqueue(points)
         run.write_search(record)
     except BaseException:
         shutil.rmtree(run.path)  # half a run folder can be neither used nor resumed
         raise
-    return Prepared(run, record, study, preflight.slots)
+    return study
 
 
 def _search_record(preflight: Preflight, name: str, command: str) -> SearchRecord:

@@ -10,6 +10,7 @@ from results.run.prediction_costs import PredictionTime
 from results.run.split_labels import GROUPED, SplitName
 from results.scores.calibration import Platt
 from results.scores.interval import Interval
+from results.scores.outer_result import OuterResult
 from trainables.common.frozen import FrozenModel
 from trainables.config.unit_config import UnitName
 
@@ -233,6 +234,8 @@ class Manifest(FrozenModel):
             scores are of these.
         units_sha256: SHA-256 of `units.onnx`, in hexadecimal; None for single images.
         audit: What the audit of the data found; None in bundles of earlier versions.
+        nested_search: Score of the whole search on patients that no part of it has seen; None where it was
+            not nested.
     """
 
     format: int = FORMAT
@@ -267,6 +270,7 @@ class Manifest(FrozenModel):
     unit: UnitName = "image"
     units_sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
     audit: AuditRecord | None = None
+    nested_search: OuterResult | None = None
     preparation: dict[str, Any] | None = None
 
     @model_validator(mode="after")

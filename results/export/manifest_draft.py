@@ -28,6 +28,7 @@ from results.run.records import OutOfFold, SourceTrial
 from results.run.run_folder import RunFolder
 from results.run.test_accesses import read_accesses
 from results.run.versions import package_versions
+from results.scores.outer_result import read_outer
 from trainables.common.errors import WeightsError
 from trainables.config.trial_config import TrialConfig, flatten
 from trainables.data.splits import read_split
@@ -86,6 +87,7 @@ def manifest_draft(run: RunFolder, opened: OpenedModel, kept: OutOfFold, opset: 
         unit=opened.unit,
         best_for=chosen.rule.best_for,
         audit=opened.search.audit,
+        nested_search=read_outer(run),
         preparation=None if opened.patch_set.preparation is None else dict(opened.patch_set.preparation),
     )
 

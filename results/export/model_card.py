@@ -17,6 +17,7 @@ from results.scores.calibration import NOISE_SHARE
 from results.scores.decision_rule import BALANCED
 from results.scores.interval import Interval
 from results.scores.metrics import metric_named
+from results.scores.outer_table import sentences
 from trainables.common.text import printable
 from trainables.config.unit_config import PLURALS
 from trainables.data.mammogram.preparation import Preparation
@@ -261,7 +262,8 @@ def _analyses(manifest: Manifest) -> str:
         if manifest.is_single_trial
         else ""
     )
-    return "\n".join(rows) + (_ORDER if manifest.is_ordinal else "") + warning
+    nested = "" if manifest.nested_search is None else f"\n\n{' '.join(sentences(manifest.nested_search))}"
+    return "\n".join(rows) + (_ORDER if manifest.is_ordinal else "") + warning + nested
 
 
 def _caveats(manifest: Manifest) -> str:

@@ -159,6 +159,21 @@ def _images_of(patch_set: PatchSet, search: SearchRecord, rows: IntArray) -> tup
     return (rows, None) if units is None else images_of_units(selected, units, rows)
 
 
+def finished_models(run: RunFolder, trials: Sequence[int]) -> dict[int, FinishedTrial]:
+    """Return trials of a run by number with the weights of their models, whatever they take as input.
+
+    Args:
+        run: Folder of the search.
+        trials: Trial numbers.
+
+    Raises:
+        OrchestrateError: If weights or pretrained files are missing.
+    """
+    configs = {number: _config(run, number) for number in trials}
+    _check_backbones(run.search(), configs)
+    return dict(zip(configs, _finished_trials(run, configs, refit=False), strict=True))
+
+
 def finished_members(run: RunFolder, trials: Sequence[int], *, refit: bool = False) -> list[FinishedTrial]:
     """Return trials of a run with the weights of their models.
 

@@ -50,6 +50,20 @@ class SourceTrial(FrozenModel):
     trial: int
 
 
+class OuterPlace(FrozenModel):
+    """Place of a search in a nested one: it runs without an outer fold of another search.
+
+    Attributes:
+        run: Absolute path of the run folder of the outer search.
+        fold: Outer fold that it does not see, 1-based.
+        folds: Number of outer folds.
+    """
+
+    run: str
+    fold: int = Field(ge=1)
+    folds: int = Field(ge=2)
+
+
 class Termination(FrozenModel):
     """Why a search ended before its budget: it had less to gain than its folds can tell.
 
@@ -115,6 +129,7 @@ class SearchRecord(FrozenModel):
         terminated: Why the terminator ended the search; None if it did not.
         audit: What the audit of the data found, without names of images and patients; None in runs of
             earlier versions, and where it was left out.
+        outer: Place of the search in a nested one; None for a search of its own.
     """
 
     request: SearchRequest
@@ -150,6 +165,7 @@ class SearchRecord(FrozenModel):
     started_at: datetime.datetime
     terminated: Termination | None = None
     audit: AuditRecord | None = None
+    outer: OuterPlace | None = None
 
     @model_validator(mode="before")
     @classmethod

@@ -74,6 +74,15 @@ class RunFolder:
         """Log of every time that the sealed test part was read."""
         return self.path / "test_openings.jsonl"
 
+    @property
+    def outer_file(self) -> Path:
+        """Result of the nested search, as JSON."""
+        return self.path / "outer.json"
+
+    def outer_run(self, fold: int) -> "RunFolder":
+        """Run folder of the search that does not see an outer fold, 1-based."""
+        return RunFolder(self.path / "outer" / str(fold))
+
     def trial(self, number: int) -> Path:
         """Folder of one trial."""
         return self.path / "trials" / f"{number:04d}"

@@ -207,6 +207,15 @@ class SearchRequest(BaseModel):
         gt=0.0,
         shown_default="any",
     )
+    outer: int | None = _option(
+        None,
+        "then run the whole search once more without each of this many parts of the patients, to tell what "
+        "it is worth on patients that it has not seen (docs/how-to-nested.md)",
+        group="search",
+        metavar="K",
+        ge=2,
+        shown_default="no nested search",
+    )
     sampler: str = _option(
         "tpe",
         "what proposes configurations, or a function of your own",

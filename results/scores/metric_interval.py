@@ -82,8 +82,29 @@ def fixed_model_interval(
         return fixed_model_auc_interval(labels, probabilities, groups)
     if metric.name == "average_precision":
         return average_precision_interval(labels, probabilities, groups)
+    return pooled_interval(metric, labels, probabilities, groups)
+
+
+def pooled_interval(
+    metric: Metric,
+    labels: IntArray,
+    probabilities: FloatArray,
+    groups: NDArray[Any],
+    *,
+    inflation: float = 1.0,
+) -> Interval:
+    """Return a metric of all images at once with its interval over patients.
+
+    Args:
+        metric: Metric that judges probabilities.
+        labels: Class indices, shape (images,).
+        probabilities: Calibrated class probabilities, shape (images, classes).
+        groups: Patient of each image, shape (images,).
+        inflation: Factor by which a variance is larger than that of a model that stays as it is; see
+            `fold_inflation`.
+    """
     estimate = float(metric(labels, probabilities))
-    variance = float((probability_influences(metric, labels, probabilities, groups) ** 2).sum())
+    variance = inflation * float((probability_influences(metric, labels, probabilities, groups) ** 2).sum())
     return _interval(metric, estimate, variance, fewest_patients(labels, groups))
 
 

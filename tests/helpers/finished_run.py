@@ -98,6 +98,7 @@ def make_run(  # noqa: PLR0913 - each test says the one thing in which its run d
     raw=None,
     unit="image",
     backbones=("scratch4", "efficientnet_lite0"),
+    test_share=0.2,
 ) -> RunFolder:
     """Train trials and write them as a worker does, on noise or on given patches."""
     torch.manual_seed(0)
@@ -109,7 +110,7 @@ def make_run(  # noqa: PLR0913 - each test says the one thing in which its run d
         fingerprint=patch_set.fingerprint,
         task=TASK,
         folds=2,
-        test_share=0.2,
+        test_share=test_share,
         seed=0,
         holdout=holdout,
         is_naive=is_naive,

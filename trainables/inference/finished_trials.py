@@ -179,7 +179,7 @@ class SharedBackbones(nn.Module):
             _backbone_module(key, outputs, files[key]) for key, outputs in plan.items()
         )
         self.models = nn.ModuleList(
-            _fold_models(trial, image, classes if place in self.members else _TYPES)
+            fold_models(trial, image, classes if place in self.members else _TYPES)
             for place, trial in enumerate(everyone)
         )
         type_models = [_type_trial(trial) for trial in everyone]
@@ -315,7 +315,17 @@ def _backbone_module(
     return SharedBackbone(key.transform, stages, outputs)
 
 
-def _fold_models(trial: FinishedTrial, image: ImageFormat, classes: int) -> FoldModels:
+def fold_models(trial: FinishedTrial, image: ImageFormat, classes: int) -> FoldModels:
+    """Build the fold models of a finished trial, which take the features of its cut.
+
+    Args:
+        trial: Finished trial.
+        image: Format of the raw images of its search.
+        classes: Number of classes.
+
+    Raises:
+        WeightsError: If a state does not fit the configuration.
+    """
     if trial.config.classical.name != "none":
         return FoldModels([EstimatorModule(state, classes=classes) for state in trial.folds])
     shape = _feature_shape(trial.config, image)

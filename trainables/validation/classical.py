@@ -132,7 +132,7 @@ class ClassicalValidation:
         self.config, self.training_data, self.runtime = config, training_data, runtime
         self.seed = seed
         self.trained_parameters: int | None = None  # no weights are trained step by step
-        features, self.feature_use = _open(config, training_data, runtime)
+        features, self.feature_use = open_inputs(config, training_data, runtime)
         self._data = FoldData(
             features, training_data.folds, training_data.labels, training_data.classes, training_data.groups
         )
@@ -289,9 +289,10 @@ def _not_finite(config: TrialConfig) -> NanLossError:
     )
 
 
-def _open(
+def open_inputs(
     config: TrialConfig, training_data: TrainingData, runtime: TrialRuntime
 ) -> tuple[Features, FeatureUse]:
+    """Open what a closed-form head is fitted on: the columns of a table, or the features of all its taps."""
     if training_data.patch_set.is_table:
         return Columns(training_data.patch_set.images, training_data.rows), FeatureUse(
             "table columns", None, 1, 0, 0

@@ -1,0 +1,77 @@
+"""What a search is worth, from Python: its nested score, and how much of its result is luck."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from orchestrator.callbacks import Callback, SearchView
+from results.run.run_folder import RunFolder
+
+if TYPE_CHECKING:  # a result may only be looked at
+    from results.scores.outer_result import OuterResult
+    from results.scores.overtuning import Overtuning
+
+
+class SearchClaims:
+    """The part of a `SearchResult` that judges the search as a whole."""
+
+    _run: RunFolder
+
+    @property
+    def outer(self) -> "OuterResult | None":
+        """Result of the nested search; None where there is none."""
+        from results.scores.outer_result import read_outer
+
+        return read_outer(self._run)
+
+    def overtuning(self) -> "Overtuning":
+        """Tell luck from gain: the best trial over time, and what choosing it is worth on other patients.
+
+        Nothing runs, and no sealed patient is read.
+
+        Returns:
+            The curve, the scores beside it, and a `sentence` that says whether searching longer still pays.
+
+        Raises:
+            RunError: If no trial was completed.
+            ScoreError: If there are too few patients of a class.
+        """
+        from orchestrator.api.overtuning import overtuning_of_run
+
+        return overtuning_of_run(self._run)
+
+    def nest(
+        self,
+        outer: int | None = None,
+        *,
+        address: str | None = None,
+        callbacks: Sequence[Callback] = (),
+    ) -> "OuterResult | None":
+        """Run the whole search once without each outer fold, and score what it ships on these folds.
+
+        Nothing is printed, and the test part stays sealed. What is finished is kept in the run folder: an
+        interrupted call goes on where it was, and one whose result is there returns it.
+
+        Args:
+            outer: Number of outer folds; None takes those that are there, or asked for by the search, or 5.
+            address: A Ray cluster, as for `run_search`.
+            callbacks: Callbacks for the events of the inner searches.
+
+        Returns:
+            Scores of what the search ships, of its best trial, its first point and the baseline, with what
+            the search claims for them; None where the user ended it.
+
+        Raises:
+            OrchestrateError: If patients, classes or protocol allow no outer folds, or the machine fails.
+        """
+        from orchestrator.nesting.nested_search import run_nested_search
+        from orchestrator.tuning.session import Surroundings
+
+        surroundings = Surroundings(
+            notify=lambda _: None,
+            open_view=lambda _: SearchView(),
+            address=address,
+            callbacks=tuple(callbacks),
+            has_curves=False,
+        )
+        call = f"open_run({str(self._run.path)!r}).nest()"
+        return run_nested_search(self._run, surroundings, outer=outer, by=call).result

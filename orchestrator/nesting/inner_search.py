@@ -1,0 +1,109 @@
+"""The searches inside a nested one: each is a run of its own in the run folder of the outer search.
+
+They are the outer search again, setting by setting: its space, points to try first, sampler, pruner, seed
+and budget. What the outer search has found out about data and machine is taken over, not measured again, and
+so is its store, in which the features of all images lie already.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from cluster.connect import Connection
+from orchestrator.preflight.preflight import Notify, slots_for
+from orchestrator.tuning.reopen import reopen_search
+from orchestrator.tuning.session import Begin
+from orchestrator.tuning.setup import Prepared, write_run
+from results.errors import RunError
+from results.run.records import OuterPlace, SearchRecord
+from results.run.run_folder import RunFolder
+from results.run.versions import package_versions
+from search_spaces.enqueue import InitialPoint
+from search_spaces.registry import Space
+from trainables.data.splits import Split
+
+
+@dataclass(frozen=True, slots=True)
+class InnerSearch:
+    """A search that does not see an outer fold.
+
+    Attributes:
+        outer: Run folder of the outer search.
+        record: Request and facts of the outer search.
+        fold: Outer fold that it does not see, 1-based.
+        folds: Number of outer folds.
+        trials: Number of trials that it is to run.
+        split: Its split; the test part is what it may not see.
+        points: Points to try first.
+        space: Search space.
+    """
+
+    outer: RunFolder
+    record: SearchRecord
+    fold: int
+    folds: int
+    trials: int
+    split: Split
+    points: Sequence[InitialPoint]
+    space: Space
+
+    @property
+    def run(self) -> RunFolder:
+        """Its run folder."""
+        return self.outer.outer_run(self.fold)
+
+    def begin(self, notify: Notify) -> Begin:
+        """Return how it begins: anew, or where it was interrupted.
+
+        Raises:
+            RunError: If its folder belongs to another nested search.
+        """
+        if not self.run.path.exists():
+            return Begin(self._prepare)
+        known = self.run.search()
+        if known.outer is None or known.outer.folds != self.folds:
+            found = (
+                "another search" if known.outer is None else f"a nested search of {known.outer.folds} folds"
+            )
+            raise RunError(
+                f"{self.run.path} holds {found}, and {self.folds} outer folds are asked for; go on with "
+                f"--outer {known.outer.folds if known.outer else self.folds}, or move "
+                f"{self.run.path.parent} away"
+            )
+        changed = known.with_options(trials=max(self.trials, known.request.trials))
+
+        def go_on(connect: Callable[[], Connection]) -> Prepared:
+            return reopen_search(self.run, connect, notify, record=changed)
+
+        return Begin(go_on, self.run)
+
+    def _prepare(self, connect: Callable[[], Connection]) -> Prepared:
+        record = self._record()
+        study = write_run(self.run, record, self.split, self.points, self.space)
+        return Prepared(self.run, record, study, slots_for(record.request, record.gpus_per_trial, connect()))
+
+    def _record(self) -> SearchRecord:
+        outer = self.record
+        request = outer.request.model_copy(
+            update={
+                "outer": None,
+                "name": None,
+                "trials": self.trials,
+                "study_storage": None,
+                "pictures": False,
+                # The first point predicts the outer fold however low it ranks.
+                "keep_weights": max(outer.request.keep_weights, self.trials),
+            }
+        )
+        changes: dict[str, Any] = {
+            "request": request,
+            "name": f"{outer.name}/outer/{self.fold}",
+            "folds": self.split.folds,
+            "versions": package_versions(),
+            "started_at": datetime.now(UTC),
+            "terminated": None,
+            "audit": None,
+            "outer": OuterPlace(run=str(self.outer.path.resolve()), fold=self.fold, folds=self.folds),
+        }
+        return outer.model_copy(update=changes)

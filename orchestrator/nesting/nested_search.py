@@ -1,0 +1,269 @@
+"""The nested search of a run: inner searches one after the other, their outer folds, and the result."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from orchestrator.nesting.inner_search import InnerSearch
+from orchestrator.nesting.outer_fold import predict_outer_fold
+from orchestrator.postprocessing.test_set import scored_part
+from orchestrator.reporting.outer_events import write_outer_events
+from orchestrator.tuning.reopen import checked_space, read_initial_points
+from orchestrator.tuning.session import Begin, Surroundings, run_each
+from results.ensembles.build import read_ensemble
+from results.errors import EnsembleError, RunError
+from results.run.outer_fold import FoldPredictions, OuterFold, read_outer_fold
+from results.run.records import SearchRecord
+from results.run.run_folder import RunFolder
+from results.scores.metrics import metric_named
+from results.scores.outer_result import OuterCost, OuterResult, read_outer, score_outer, stability_of
+from results.scores.ranking import objectives_of
+from trainables.common.text import count_text
+from trainables.common.types import IntArray
+from trainables.data.outer_folds import cut_outer_folds, fewest_in_a_fold, inner_split
+from trainables.data.patches import PatchSet, TaskRows, select_rows
+from trainables.data.split_checks import FEWEST
+from trainables.data.splits import TEST, Split, read_split
+from trainables.data.units import ScoredRows, units_of
+
+DEFAULT_OUTER: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class NestedOutcome:
+    """A nested search that has ended.
+
+    Attributes:
+        result: Its result; None where it was interrupted.
+        is_interrupted: The user ended it; what is finished is kept.
+    """
+
+    result: OuterResult | None
+    is_interrupted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Ground:
+    """What a nested search stands on: the outer search, its data, and the outer folds."""
+
+    run: RunFolder
+    search: SearchRecord
+    patch_set: PatchSet
+    rows: TaskRows
+    split: Split
+    outer: IntArray
+    folds: int
+    trials: int
+
+    def unseen(self, fold: int) -> ScoredRows:
+        """Rows of an outer fold, 1-based, that are scored."""
+        search = self.search
+        units = units_of(self.patch_set, self.rows, search.request.unit, search.task_definition)
+        return scored_part(self.rows, units, self.outer == fold - 1)
+
+
+def run_nested_search(
+    run: RunFolder, surroundings: Surroundings, *, outer: int | None = None, by: str = ""
+) -> NestedOutcome:
+    """Run the search of a run once without each outer fold, and score it on these folds.
+
+    What is finished is kept: an interrupted nested search goes on where it was, and one that is complete is
+    not run again, unless the search has had more trials since.
+
+    Args:
+        run: Run folder of the search.
+        surroundings: What the inner searches run on, and who follows them.
+        outer: Number of outer folds; None takes those that are there, or asked for by the search, or 5.
+        by: Command that asks for it, for the log of looks.
+
+    Raises:
+        SplitError: If patients, classes or protocol of the search allow no outer folds.
+        OrchestrateError: If the run, its data, weights or space are not as they must be.
+    """
+    search = run.search()
+    _check(run, search)
+    folds = outer or _known_folds(run) or search.request.outer or DEFAULT_OUTER
+    with run.exclusive():
+        space = checked_space(run, search, surroundings.notify)
+        ground = _ground(run, search, folds)
+        known = read_outer(run)
+        if known is not None and (known.folds, known.asked) == (folds, ground.trials):
+            return NestedOutcome(known, is_interrupted=False)
+        points, task = read_initial_points(run), search.task_definition
+        inner = [
+            InnerSearch(
+                run,
+                search,
+                fold + 1,
+                folds,
+                ground.trials,
+                inner_split(ground.rows, ground.split, task, ground.outer, fold),
+                points,
+                space,
+            )
+            for fold in range(folds)
+        ]
+        if not _predicted(inner, ground, surroundings, by):
+            return NestedOutcome(None, is_interrupted=True)
+        result = _result(ground)
+        run.write_json(run.outer_file, result.model_dump(mode="json"))
+        try:
+            write_outer_events(run, result)
+        except OSError as error:  # the result is there, and worth more
+            surroundings.notify(f"TensorBoard will not show the nested score: {error}")
+    return NestedOutcome(result, is_interrupted=False)
+
+
+def _check(run: RunFolder, search: SearchRecord) -> None:
+    if search.outer is not None:
+        raise RunError(
+            f"{run.path} is itself a search inside outer fold {search.outer.fold}; name the outer search: "
+            f"{search.outer.run}"
+        )
+    if search.start_from is not None or search.type_from is not None:
+        option = "--start-from" if search.start_from is not None else "--type-from"
+        raise RunError(
+            f"{run.path} builds on a trial of another search ({option}), which has seen patients of every "
+            "outer fold: nothing can be claimed for patients that the whole has not seen. Nest a "
+            "search without it"
+        )
+    if not any(record.state == "complete" for record in run.records()):
+        raise RunError(
+            f"a nested search repeats a search that has a result, and no trial of {run.path} was completed; "
+            f"go on with: {run.resume_command}"
+        )
+
+
+def _known_folds(run: RunFolder) -> int | None:
+    """Number of outer folds that a nested search of the run has begun with; None without one."""
+    first = run.outer_run(1)
+    place = first.search().outer if first.search_file.is_file() else None
+    return None if place is None else place.folds
+
+
+def _ground(run: RunFolder, search: SearchRecord, folds: int) -> _Ground:
+    patch_set, split = run.patch_set(), read_split(run.split_file)
+    task = search.task_definition
+    rows = select_rows(patch_set, task)
+    outer = cut_outer_folds(rows, split, task, folds=folds)
+    # A search that ran out of time, or was interrupted, is repeated as it was: with the trials that it had.
+    trials = search.request.trials if search.terminated is not None else len(run.records())
+    return _Ground(run, search, patch_set, rows, split, outer, folds, trials)
+
+
+def _predicted(inner: list[InnerSearch], ground: _Ground, surroundings: Surroundings, by: str) -> bool:
+    """Run the inner searches that are not finished, and let each predict its fold; False if interrupted."""
+    waiting = [one for one in inner if not _is_done(one)]
+    say, name = surroundings.notify, metric_named(ground.search.metric).header
+
+    def begun() -> Iterator[Begin]:
+        for one in waiting:
+            seen = ground.outer[(ground.outer >= 0) & (ground.outer != one.fold - 1)]
+            unseen = ground.unseen(one.fold)
+            say(
+                f"outer fold {one.fold} of {one.folds}: the search runs on {count_text(len(seen), 'image')} "
+                f"and does not see {len(unseen.rows)}"
+            )
+            yield one.begin(say)
+
+    outcomes = run_each(begun(), surroundings, is_nice=ground.search.request.nice)
+    with closing(outcomes):
+        for one, outcome in zip(waiting, outcomes, strict=False):
+            if outcome.is_interrupted:
+                return False
+            fold = predict_outer_fold(
+                one.run,
+                ground.unseen(one.fold),
+                asked=one.trials,
+                keep_weights=ground.search.request.keep_weights,
+                by=by,
+            )
+            shipped = fold.models["shipped"]
+            say(
+                f"outer fold {one.fold} of {one.folds} is predicted by {shipped.name} of "
+                f"{count_text(fold.complete, 'complete trial')}, {name} {shipped.inner_value:.3f} inside"
+            )
+    return True
+
+
+def _is_done(one: InnerSearch) -> bool:
+    found = read_outer_fold(one.run)
+    return found is not None and (found[0].folds, found[0].asked) == (one.folds, one.trials)
+
+
+def _result(ground: _Ground) -> OuterResult:
+    folds: list[tuple[OuterFold, FoldPredictions]] = []
+    for fold in range(1, ground.folds + 1):
+        found = read_outer_fold(ground.run.outer_run(fold))
+        if found is None:
+            raise RunError(
+                f"outer fold {fold} of {ground.run.path} is not predicted; was it removed meanwhile?"
+            )
+        folds.append(found)
+    search, objectives = ground.search, objectives_of(ground.search)
+    scores, gains = score_outer(folds, objectives, seed=search.request.seed)
+    records = [one for one, _ in folds]
+    best = objectives.best(record for record in ground.run.records() if record.state == "complete")
+    return OuterResult(
+        folds=ground.folds,
+        trials=tuple(one.ended for one in records),
+        asked=ground.trials,
+        metric=search.metric,
+        patients=sum(one.patients for one in records),
+        images=sum(len(found.rows) for _, found in folds),
+        scores=scores,
+        gains=gains,
+        stability=stability_of(records),
+        cost=OuterCost(
+            plain_seconds=sum(record.wall_seconds for record in ground.run.records()),
+            nested_seconds=sum(one.worker_seconds for one in records),
+            features_computed=sum(one.features_computed for one in records),
+            features_again=sum(one.features_again for one in records),
+            features_read=sum(one.features_read for one in records),
+        ),
+        plain_value=_shipped_value(ground.run),
+        plain_best=None if best is None else best.value,
+        caveats=_caveats(ground, records),
+        split=search.split_name,
+        unit=search.request.unit,
+        finished_at=datetime.now(UTC),
+    )
+
+
+def _shipped_value(run: RunFolder) -> float | None:
+    try:
+        return read_ensemble(run).nested.interval.estimate
+    except EnsembleError:
+        return None
+
+
+def _caveats(ground: _Ground, folds: list[OuterFold]) -> tuple[str, ...]:
+    said = []
+    if not (ground.split.folds_of(ground.rows) == TEST).any():
+        said.append(
+            "No part was sealed, so no patients are left on which this score could be confirmed once."
+        )
+    if not ground.split.is_grouped:
+        said.append(
+            "Patients are unknown, so one may be in several outer folds: the score holds for new images, not "
+            "for new patients."
+        )
+    few = fewest_in_a_fold(ground.rows, ground.outer)
+    if few < FEWEST:
+        said.append(
+            f"An outer fold holds only {count_text(few, ground.split.unit)} of a class: scores of single "
+            "folds are rough."
+        )
+    short = [one.fold for one in folds if one.ended < one.asked]
+    if short:
+        said.append(
+            f"Searches ran out of time before their {ground.trials} trials: without outer fold "
+            f"{', '.join(map(str, short))}."
+        )
+    if any("first_point" not in one.models for one in folds):
+        said.append(
+            "The first point was not completed everywhere, so what the search gains over it is unknown."
+        )
+    return tuple(said)

@@ -1,0 +1,206 @@
+"""A whole search without each outer fold: its split, its predictions, its result, and what it refuses."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import simulated_run
+from nested_run import CONFIGS, bright_patches, finish_inner, inner_searches, make_outer
+from simulated_trials import simulate
+
+from orchestrator import SearchRequest, open_run
+from orchestrator.cli.main import main
+from orchestrator.nesting.nested_search import run_nested_search
+from orchestrator.nesting.outer_fold import predict_outer_fold
+from orchestrator.postprocessing.test_set import open_test_part, scored_part
+from orchestrator.request import check_request
+from orchestrator.tuning.session import Surroundings
+from results.errors import DamagedFileError, RunError
+from results.predictors.loading import predict_rows
+from results.run.outer_fold import read_outer_fold
+from results.run.run_folder import RunFolder
+from results.run.test_accesses import read_accesses
+from results.scores.outer_result import OuterResult, read_outer
+from results.scores.outer_table import sentences
+from trainables.common.errors import ConfigError, SplitError
+from trainables.data.outer_folds import cut_outer_folds
+from trainables.data.patches import select_rows
+from trainables.data.splits import TEST, read_split
+
+FOLDS = 2
+
+
+def nothing_runs(prepared):
+    raise AssertionError("all inner searches are finished")
+
+
+SURROUNDINGS = Surroundings(notify=lambda message: None, open_view=nothing_runs)
+
+
+def parts(run: RunFolder):
+    rows = select_rows(run.patch_set(), run.search().task_definition)
+    split = read_split(run.split_file)
+    return rows, split, cut_outer_folds(rows, split, run.search().task_definition, folds=FOLDS)
+
+
+@pytest.fixture(scope="module")
+def nested(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunFolder, OuterResult]:
+    run = make_outer(tmp_path_factory.mktemp("nested"))
+    rows, _, outer = parts(run)
+    for one in inner_searches(run, FOLDS):
+        finish_inner(one)
+        unseen = scored_part(rows, None, outer == one.fold - 1)
+        predict_outer_fold(one.run, unseen, asked=one.trials, keep_weights=12, by="a test")
+    outcome = run_nested_search(run, SURROUNDINGS, outer=FOLDS)
+    assert outcome.result is not None
+    return run, outcome.result
+
+
+def test_no_inner_search_sees_its_outer_fold_or_the_sealed_part(nested) -> None:
+    run, _ = nested
+    rows, split, outer = parts(run)
+    sealed = split.folds_of(rows) == TEST
+    assert sealed.any()
+    for one in inner_searches(run, FOLDS):
+        seen = set(rows.groups[one.split.folds_of(rows) != TEST].tolist())
+        assert seen
+        assert not seen & set(rows.groups[sealed | (outer == one.fold - 1)].tolist())
+
+
+def test_every_training_patient_is_in_one_outer_fold(nested) -> None:
+    run, result = nested
+    rows, split, outer = parts(run)
+    assert ((outer == TEST) == (split.folds_of(rows) == TEST)).all()
+    groups = [set(rows.groups[outer == fold].tolist()) for fold in range(FOLDS)]
+    assert not groups[0] & groups[1]
+    assert result.patients == sum(map(len, groups))
+    assert result.images == int((outer >= 0).sum())
+
+
+def test_what_is_shipped_predicts_from_stored_features_as_it_does_from_pixels(nested) -> None:
+    run, _ = nested
+    found = read_outer_fold(run.outer_run(1))
+    assert found is not None
+    fold, predictions = found
+    from_pixels = predict_rows(run.outer_run(1), predictions.rows, ensemble="best")
+    np.testing.assert_allclose(predictions.probabilities["shipped"], from_pixels, atol=2e-3)
+    assert (fold.features_computed, fold.features_again) == (0, 0)
+
+
+def test_the_result_has_all_models_what_is_gained_and_what_it_took(nested) -> None:
+    _, result = nested
+    assert list(result.scores) == ["shipped", "incumbent", "first_point", "baseline"]
+    assert result.shipped.value.low <= result.shipped.value.estimate <= result.shipped.value.high
+    assert set(result.gains) == {"first_point", "baseline"}
+    for score in result.scores.values():
+        assert np.mean(score.by_fold) == pytest.approx(score.value.estimate)
+        assert score.optimism == pytest.approx(score.inner_value - score.value.estimate)
+    assert result.trials == (3, 3)
+    assert "no features were computed again" in " ".join(sentences(result))
+
+
+def test_a_look_at_an_outer_fold_is_logged_with_its_search_and_not_as_one_at_the_sealed_part(nested) -> None:
+    run, _ = nested
+    (look,) = read_accesses(run.outer_run(2))
+    assert look.by == "a test"
+    assert read_accesses(run) == []
+
+
+def test_the_result_is_kept_and_returned_without_running_again(nested) -> None:
+    run, result = nested
+    assert read_outer(run) == result
+    assert run_nested_search(run, SURROUNDINGS).result == result
+    assert open_run(run.path).outer == result
+
+
+def test_the_sealed_part_cannot_be_opened_through_an_inner_search(nested) -> None:
+    run, _ = nested
+    with pytest.raises(RunError, match="the search without outer fold 1 of 2"):
+        open_test_part(run.outer_run(1), ensemble="best", trial=None, by="a test")
+    with pytest.raises(RunError, match="itself a search inside outer fold 1"):
+        run_nested_search(run.outer_run(1), SURROUNDINGS)
+
+
+def test_another_number_of_outer_folds_says_which_are_there(nested) -> None:
+    run, _ = nested
+    with pytest.raises(RunError, match="go on with --outer 2"):
+        run_nested_search(run, SURROUNDINGS, outer=3)
+
+
+@pytest.mark.parametrize("form", ["table", "json", "csv"])
+def test_the_verb_prints_what_is_there(nested, capsys: pytest.CaptureFixture[str], form: str) -> None:
+    run, _ = nested
+    assert main(["nest", str(run.path), "--format", form]) == 0
+    printed = capsys.readouterr().out
+    assert form != "table" or (max(map(len, printed.splitlines())) <= 80 and "…" not in printed)
+    if form == "json":
+        assert json.loads(printed)["folds"] == FOLDS
+    else:
+        assert "shipped" in printed or "what the search ships" in printed
+
+
+def test_the_leaderboard_says_the_nested_score(nested, capsys: pytest.CaptureFixture[str]) -> None:
+    run, _ = nested
+    assert main(["leaderboard", str(run.path)]) == 0
+    assert "run again without each of 2 outer folds" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_damaged_result_says_how_to_make_it_again(tmp_path: Path) -> None:
+    broken = RunFolder(tmp_path)
+    broken.outer_file.write_text("{}")
+    with pytest.raises(DamagedFileError, match="orchestrate nest"):
+        read_outer(broken)
+
+
+def test_a_run_without_sealed_part_and_patients_says_what_cannot_be_claimed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_outer(tmp_path, raw=bright_patches(has_patients=False), test_share=0.0)
+    rows, _, outer = parts(run)
+    for one in inner_searches(run, FOLDS):
+        finish_inner(one, {1: CONFIGS[1]})
+        unseen = scored_part(rows, None, outer == one.fold - 1)
+        predict_outer_fold(one.run, unseen, asked=3, keep_weights=12, by="a test")
+    result = run_nested_search(run, SURROUNDINGS, outer=FOLDS).result
+    assert result is not None
+    said = " ".join(result.caveats)
+    for part in ("No part was sealed", "Patients are unknown", "ran out of time", "first point was not"):
+        assert part in said
+    assert "first_point" not in result.scores
+
+
+def test_a_naive_split_cannot_be_nested(tmp_path: Path) -> None:
+    run = make_outer(tmp_path, is_naive=True)
+    with pytest.raises(SplitError, match="nothing can be claimed for new patients"):
+        run_nested_search(run, SURROUNDINGS)
+
+
+def test_too_few_patients_for_the_outer_folds_name_the_most_that_there_can_be(nested) -> None:
+    run, _ = nested
+    rows, split, _ = parts(run)
+    few = min(
+        len(set(rows.groups[(split.folds_of(rows) != TEST) & (rows.labels == label)])) for label in (0, 1)
+    )
+    with pytest.raises(SplitError, match=rf"has {few} of class \w+: .* use --outer {few}"):
+        cut_outer_folds(rows, split, run.search().task_definition, folds=few + 1)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"naive_split": True}, "nothing could be claimed for new ones"),
+        ({"start_from": "earlier:3"}, "the trial of --start-from has seen them"),
+        ({"type_from": "earlier"}, "the trial of --type-from has seen them"),
+    ],
+)
+def test_a_search_that_cannot_be_nested_is_refused_before_it_runs(tmp_path, options, message) -> None:
+    request = SearchRequest(task="benign_malignant", runs=tmp_path, outer=3, **options)
+    with pytest.raises(ConfigError, match=message):
+        check_request(request)
+
+
+def test_a_search_of_pruned_trials_only_has_nothing_to_nest(tmp_path: Path) -> None:
+    run = simulated_run.make_run(tmp_path, simulate(trials=2), state="pruned")
+    with pytest.raises(RunError, match="repeats a search that has a result"):
+        run_nested_search(run, SURROUNDINGS)
