@@ -391,6 +391,42 @@ class SearchResult:
         swept = sweep_of(self._run, ensemble=ensemble, trial=trial)
         return pd.DataFrame([asdict(decision) for decision in swept.decisions])
 
+    def report(
+        self,
+        path: str | Path | None = None,
+        *,
+        checklists: Sequence[str] = (),
+        figures: str | Path | None = None,
+        pdf: bool = False,
+        pictures: bool = True,
+    ) -> Path:
+        """Write one HTML page about the search that needs no network; nothing is trained or opened for it.
+
+        Args:
+            path: The file; None for `report.html` in the run folder.
+            checklists: Checklists to fill: `claim`, `tripod-ai`, `stard-ai`, `metrics`.
+            figures: Folder for each figure as SVG and its numbers as CSV; None writes none.
+            pdf: Print it to a PDF file beside it, which needs Chromium or Chrome.
+            pictures: Show small copies of images, which are of patients.
+
+        Returns:
+            The file.
+
+        Raises:
+            OrchestrateError: If there is no such checklist, or no PDF can be printed.
+            OSError: If a file cannot be written.
+        """
+        from orchestrator.report.written import write_report
+
+        return write_report(
+            self._run,
+            None if path is None else Path(path),
+            checklists=checklists,
+            figures=None if figures is None else Path(figures),
+            with_pdf=pdf,
+            with_pictures=pictures,
+        ).page
+
     def __repr__(self) -> str:
         return f"<SearchResult {self._title()}: {self._summary()}; {self.path}>"
 
