@@ -118,7 +118,7 @@ def _pictures(facts: RunFacts, title: str, rows: IntArray, labels: IntArray, cap
     figures = "".join(
         f'<figure><img width="{_SIDE}" height="{_SIDE}" loading="lazy" alt="{text(name)}, {text(caption)}" '
         f'src="{as_data_url(thumbnail(patch_set, row, side=_SIDE))}">'
-        f"<figcaption>{text(name)}<br>{text(caption)}'
+        f"<figcaption>{text(name)}<br>{text(caption)}"
         f"{_told(facts, row)}</figcaption></figure>"
         for row, name, caption in zip(rows.tolist(), names, captions, strict=True)
     )
