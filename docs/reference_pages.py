@@ -128,6 +128,7 @@ def files_page() -> str:
             f"| `{manifest.MODEL_FILE}` | the model: raw pixels in, class probabilities out |",
             f"| `{manifest.MANIFEST_FILE}` | description for programs |",
             f"| `{manifest.CARD_FILE}` | description for people |",
+            f"| `{manifest.CARD_DATA_FILE}` | the fields of FDA's and CHAI's model cards, for programs |",
             "",
             *_fields(manifest.MANIFEST_FILE, manifest.Manifest),
             *(line for part in _parts_of_manifest() for line in _fields(part.__name__, part)),

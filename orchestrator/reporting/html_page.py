@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from trainables.data.patches import PatchSet
 
@@ -155,6 +156,14 @@ def thumbnail(patch_set: PatchSet, row: int, *, side: int = _SIDE) -> bytes:
     """
     import cv2
 
+    canvas = small_copy(patch_set, row, side=side)
+    return bytes(cv2.imencode(".png", np.ascontiguousarray(canvas))[1].tobytes())
+
+
+def small_copy(patch_set: PatchSet, row: int, *, side: int = _SIDE) -> NDArray[np.uint8]:
+    """Return a small copy of an image on black, shape (side, side) or (side, side, 3) in blue, green, red."""
+    import cv2
+
     image = np.asarray(patch_set.images[row])
     scale = side / max(image.shape[:2])
     size = tuple(max(1, round(length * scale)) for length in image.shape[1::-1])
@@ -163,8 +172,7 @@ def thumbnail(patch_set: PatchSet, row: int, *, side: int = _SIDE) -> bytes:
     canvas = np.zeros((side, side, *bytes_.shape[2:]), dtype=np.uint8)
     top, left = (side - bytes_.shape[0]) // 2, (side - bytes_.shape[1]) // 2
     canvas[top : top + bytes_.shape[0], left : left + bytes_.shape[1]] = bytes_
-    canvas = canvas[..., ::-1] if canvas.ndim == 3 else canvas
-    return bytes(cv2.imencode(".png", np.ascontiguousarray(canvas))[1].tobytes())
+    return canvas[..., ::-1] if canvas.ndim == 3 else canvas
 
 
 def as_data_url(png: bytes) -> str:
