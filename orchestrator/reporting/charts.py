@@ -112,6 +112,15 @@ class Chart:
             f'stroke-width="{width}" stroke-linejoin="round"{dashed}/>'
         )
 
+    def steps(self, across: Sequence[float], up: Sequence[float], place: int = 0) -> None:
+        """Draw a line that stays at a value until the next place, as the best so far does."""
+        corners = [(x, y) for x, y in zip(across[1:], up, strict=False)]
+        points = [
+            point for pair in zip(zip(across, up, strict=True), corners, strict=False) for point in pair
+        ]
+        points += [(across[-1], up[-1])] if across else []
+        self.line([x for x, _ in points], [y for _, y in points], place)
+
     def reference(self, across: Sequence[float], up: Sequence[float]) -> None:
         """Draw a thin dashed grey line, such as that of chance."""
         points = " ".join(f"{self._x(x):.1f},{self._y(y):.1f}" for x, y in zip(across, up, strict=True))

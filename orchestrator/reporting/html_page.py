@@ -43,10 +43,11 @@ grid-template-columns:repeat(auto-fit,minmax(min(100%,26rem),1fr))}
 caption{text-align:left;font-weight:600;padding:.2rem 0}
 th,td{padding:.2rem .6rem .2rem 0;text-align:right;border-bottom:1px solid var(--line);vertical-align:top}
 th:first-child,td:first-child,.left th,.left td{text-align:left}td+td,th+th{white-space:nowrap}
-.left td+td,.left th+th{white-space:normal}th{font-weight:600;color:var(--soft)}
+.left td+td,.left th+th{white-space:normal}.last td:last-child,.last th:last-child{text-align:left;
+white-space:normal;min-width:14rem}th{font-weight:600;color:var(--soft)}
 td.bar{width:34%;padding-right:0}.stack{display:flex;height:.7rem;border-radius:.2rem;overflow:hidden}
 .stack i{display:block;height:100%}svg{width:100%;height:auto;display:block;font-family:system-ui,sans-serif}
-figure{margin:0;break-inside:avoid}figcaption{font-size:.85rem;color:var(--soft)}
+figure{margin:0;max-width:31rem;break-inside:avoid}figcaption{font-size:.85rem;color:var(--soft)}
 .sheet{display:flex;flex-wrap:wrap;gap:4px}.sheet img{width:96px;height:96px;background:#000;
 border:1px solid var(--line)}.key{display:flex;flex-wrap:wrap;gap:.2rem 1rem;margin:.3rem 0;font-size:.9rem}
 .key i{display:inline-block;width:.8em;height:.8em;border-radius:.15em;margin-right:.35em}
@@ -124,7 +125,12 @@ def series(place: int) -> str:
 
 
 def table(
-    caption: str, head: Sequence[str], rows: Iterable[Sequence[object]], *, is_text: bool = False
+    caption: str,
+    head: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    is_text: bool = False,
+    ends_in_text: bool = False,
 ) -> str:
     """Return a table that scrolls by itself where it is wider than the page.
 
@@ -133,13 +139,14 @@ def table(
         head: Headers of the columns; the first column names the rows.
         rows: Values of each row.
         is_text: The cells hold sentences, which are set at the left and may be folded.
+        ends_in_text: Those of the last column do.
     """
     heads = "".join(f'<th scope="col">{text(name)}</th>' for name in head)
     lines = "".join(
         f'<tr><th scope="row">{text(first)}</th>{"".join(f"<td>{text(value)}</td>" for value in rest)}</tr>'
         for first, *rest in rows
     )
-    kind = ' class="left"' if is_text else ""
+    kind = ' class="left"' if is_text else ' class="last"' if ends_in_text else ""
     return (
         f'<div class="wide" role="region" aria-label="{text(caption)}" tabindex="0"><table{kind}>'
         f"<caption>{text(caption)}</caption><thead><tr>{heads}</tr></thead><tbody>{lines}</tbody></table></div>"

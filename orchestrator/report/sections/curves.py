@@ -24,6 +24,7 @@ from trainables.common.types import FloatArray
 
 _BAND: Final = "The band holds 95 % of the curves of resampled patients, at each place by itself."
 _THRESHOLDS: Final = np.linspace(0.01, 0.99, 99)
+_CALIBRATED: Final = 0.1  # difference of a slope from 1 that is not worth a word
 _MOST_CLASSES: Final = 6  # with a curve of their own
 
 
@@ -52,7 +53,8 @@ def _of_two(facts: RunFacts, own: OutOfFold, fitted: FloatArray, seed: int) -> l
     positive = facts.search.classes[1]
     roc = _square("roc", "ROC curve", f"Sensitivity for {positive}, mean over folds. {_BAND}")
     roc.reference([0, 1], [0, 1])
-    _draw(roc, roc_curve_with_band(own, seed=seed))
+    roc.line([0, 0], [0, float((curve := roc_curve_with_band(own, seed=seed)).up[0])])
+    _draw(roc, curve)
     recall = _square(
         "precision-recall",
         "Precision and recall",
@@ -81,7 +83,7 @@ def _of_many(facts: RunFacts, own: OutOfFold, fitted: FloatArray, seed: int) -> 
             curve = roc_curve_with_band(own, place, seed=seed)
         except OneClassError:
             continue
-        roc.line(curve.across.tolist(), curve.up.tolist(), place)
+        roc.line([0, *curve.across.tolist()], [0, *curve.up.tolist()], place)
         roc.rows += [{"class": name, **row} for row in _rows(curve)]
     called = fitted.argmax(axis=1)
     happened = (called == own.labels).astype(np.int64)
@@ -156,11 +158,12 @@ def _rows(curve: Curve) -> list[dict[str, float]]:
 
 
 def _said_of_slope(slope: float) -> str:
-    kind = "too certain" if slope < 1 else "not certain enough"
+    kind = "about right"
+    if abs(slope - 1.0) > _CALIBRATED:
+        kind = "too certain" if slope < 1 else "not certain enough"
     return (
         f"Calibration slope {slope:.2f} (1 is calibrated; these probabilities are {kind}), of predictions "
-        f"that "
-        "were calibrated without their own fold."
+        "that were calibrated without their own fold."
     )
 
 

@@ -25,7 +25,10 @@ def _build(facts: RunFacts) -> Content | None:
         return None
     own = found.predictions
     fitted = cross_fit(own, searched=facts.objectives.metrics, metrics=[]).probabilities
-    said = paragraph(f"Of {found.model}, out of fold: no image was predicted by a model that trained on it.")
+    said = paragraph(
+        f"Of {found.model}, out of fold: no image was predicted by a model that trained on it. Predicted is the "
+        f"calibrated probability of {facts.search.classes[-1]}."
+    )
     parts = [
         _mistakes(facts, own, fitted),
         _disagreements(facts),
@@ -41,7 +44,7 @@ def _mistakes(facts: RunFacts, own: OutOfFold, fitted: FloatArray) -> str:
         wrong = np.flatnonzero(fitted.argmax(axis=1) != own.labels)
         return _sheet(facts, "Worst mistakes", own, _worst(wrong, of_truth), fitted)
     kinds = (
-        (1, f"Worst misses: {classes[1]}, predicted least likely"),
+        (1, f"Worst misses: {classes[1]}"),
         (0, f"Worst false alarms: {classes[0]}"),
     )
     return "".join(
@@ -98,7 +101,7 @@ def _doubtful(facts: RunFacts, own: OutOfFold, fitted: FloatArray) -> str:
 def _sheet(facts: RunFacts, title: str, own: OutOfFold, places: IntArray, fitted: FloatArray) -> str:
     classes = facts.search.classes
     captions = [
-        f"{classes[-1]} {fitted[place, 1]:.2f}"
+        f"predicted {fitted[place, 1]:.2f}"
         if len(classes) == 2
         else f"called {classes[int(fitted[place].argmax())]}"
         for place in places

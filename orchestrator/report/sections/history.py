@@ -58,7 +58,7 @@ def _chart(facts: RunFacts) -> Chart:
             names=[f"trial {one.number}: {one.value:.3f}, {settings_text(one.config)}" for one in group],
             is_hollow=place == 1,
         )
-    chart.line([record.number for record in complete], [value or 0.0 for value in best_so_far])
+    chart.steps([record.number for record in complete], [value or 0.0 for value in best_so_far])
     return chart
 
 

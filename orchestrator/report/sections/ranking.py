@@ -30,15 +30,15 @@ def _build(facts: RunFacts) -> Content | None:
     cells = [_cells(row, others) for row in (*shown, *baselines)]
     more = len(ranked) - len(shown)
     caption = f"The best trials, out of fold{f'; {more} more are in leaderboard.csv' if more else ''}"
-    return Content(table(caption, head, cells) + _said(ranked, facts))
+    return Content(table(caption, head, cells, ends_in_text=True) + _said(ranked, facts))
 
 
 def _cells(row: Row, others: Sequence[Metric]) -> list[str]:
     mark = "" if row.tied is None else (" =" if row.tied else " <")
     if row.missed:
         mark = " !"
-    rank = "" if row.rank is None else f"{row.rank}{mark}"
-    trial = "" if row.trial is None else f"{row.trial}{OPTIMISTIC if row.is_optimistic else ''}"
+    rank = "-" if row.rank is None else f"{row.rank}{mark}"
+    trial = "-" if row.trial is None else f"{row.trial}{OPTIMISTIC if row.is_optimistic else ''}"
     values = [metric.text(row.value_of(metric.name)) for metric in others]
     return [rank, trial, row.interval, *values, row.settings]
 
