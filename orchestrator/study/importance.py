@@ -1,4 +1,4 @@
-"""How much each parameter of a search mattered for reaching its best trials, by PED-ANOVA; nothing is written.
+"""How much each parameter of a search mattered for its best trials, by PED-ANOVA; nothing is written.
 
 Source:
     Watanabe, Bansal and Hutter (2023), "PED-ANOVA: efficiently quantifying hyperparameter importance in
@@ -48,15 +48,15 @@ def parameter_importances(run: RunFolder) -> dict[str, float]:
 def _opened(run: RunFolder) -> optuna.Study:
     search = run.search()
     url = search.request.study_storage
-    shown = without_password(url) if url else str(run.study_file)
+    if not url and not run.study_file.is_file():
+        raise MissingStudyError(f"{run.study_file} is not there; it is made again by: {run.resume_command}")
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
-        if not url and not run.study_file.is_file():
-            raise MissingStudyError(f"{shown} is not there; it is made again by: {run.resume_command}")
         # Not our own journal, which mends the file: another process may be writing it.
         place: Any = with_password(url) if url else JournalStorage(JournalFileBackend(str(run.study_file)))
         return optuna.load_study(storage=place, study_name=f"{search.task}/{search.name}")
-    except MissingStudyError:
-        raise
     except Exception as error:
-        raise MissingStudyError(f"the study {shown} cannot be read: {without_password(str(error))}") from error
+        shown = without_password(url) if url else str(run.study_file)
+        raise MissingStudyError(
+            f"the study {shown} cannot be read: {without_password(str(error))}"
+        ) from error

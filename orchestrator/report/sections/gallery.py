@@ -26,7 +26,8 @@ def _build(facts: RunFacts) -> Content | None:
     own = found.predictions
     fitted = cross_fit(own, searched=facts.objectives.metrics, metrics=[]).probabilities
     said = paragraph(
-        f"Of {found.model}, out of fold: no image was predicted by a model that trained on it. Predicted is the "
+        f"Of {found.model}, out of fold: no image was predicted by a model that trained on it. Predicted "
+        f"is the "
         f"calibrated probability of {facts.search.classes[-1]}."
     )
     parts = [
