@@ -148,8 +148,14 @@ def python_page() -> str:
     for title, intro, names in _public_names():
         if names:
             lines += ["", f"## {title}", "", intro]
-            lines += [line for name in names for line in ("", f"::: {name}")]
+            lines += [line for name in names for line in ("", f"::: {name}", *_INHERITED.get(name, ()))]
     return _joined(lines)
+
+
+# Objects whose page shows what they inherit, too.
+_INHERITED: Final = MappingProxyType(
+    {"orchestrator.api.result.SearchResult": ("    options:", "      inherited_members: true")}
+)
 
 
 REFERENCE_PAGES: Final[Mapping[str, Callable[[], str]]] = MappingProxyType(

@@ -44,14 +44,14 @@ caption{text-align:left;font-weight:600;padding:.2rem 0}
 th,td{padding:.2rem .6rem .2rem 0;text-align:right;border-bottom:1px solid var(--line);vertical-align:top}
 th:first-child,td:first-child,.left th,.left td{text-align:left}td+td,th+th{white-space:nowrap}
 .left td+td,.left th+th{white-space:normal}.last td:last-child,.last th:last-child{text-align:left;
-white-space:normal;min-width:14rem}th{font-weight:600;color:var(--soft)}
+white-space:normal;min-width:20rem}th{font-weight:600;color:var(--soft)}
 td.bar{width:34%;padding-right:0}.stack{display:flex;height:.7rem;border-radius:.2rem;overflow:hidden}
 .stack i{display:block;height:100%}svg{width:100%;height:auto;display:block;font-family:system-ui,sans-serif}
 figure{margin:0;max-width:31rem;break-inside:avoid}figcaption{font-size:.85rem;color:var(--soft)}
 .sheet{display:flex;flex-wrap:wrap;gap:4px}.sheet img{width:96px;height:96px;background:#000;
 border:1px solid var(--line)}.key{display:flex;flex-wrap:wrap;gap:.2rem 1rem;margin:.3rem 0;font-size:.9rem}
 .key i{display:inline-block;width:.8em;height:.8em;border-radius:.15em;margin-right:.35em}
-.sheet figure{width:112px}.sheet figure img{width:112px;height:112px}
+.sheet figure{width:min(112px,calc(33.3% - 4px))}.sheet figure img{width:100%;height:auto}
 ul{padding-left:1.2rem;margin:.3rem 0}code{font-size:.9em}pre{white-space:pre-wrap;overflow-wrap:anywhere;
 background:var(--card);padding:.6rem .8rem;border-radius:.4rem}
 a{color:var(--s0)}nav ul{display:flex;flex-wrap:wrap;gap:.2rem 1rem;list-style:none;padding:0}

@@ -9,8 +9,9 @@ from orchestrator.report.facts import RunFacts
 from orchestrator.report.section import Content, Section, paragraph
 from orchestrator.reporting.html_page import as_data_url, table, text, thumbnail
 from results.run.records import OutOfFold
-from results.scores.decision_rule import cross_fit
+from results.scores.decision_rule import cross_fit, deciding_metric
 from results.scores.label_issues import label_issues
+from results.scores.metrics import metric_named
 from trainables.common.text import count_text, printable
 from trainables.common.types import FloatArray, IntArray
 
@@ -24,34 +25,39 @@ def _build(facts: RunFacts) -> Content | None:
     if found is None:
         return None
     own = found.predictions
-    fitted = cross_fit(own, searched=facts.objectives.metrics, metrics=[]).probabilities
+    deciding = deciding_metric(facts.objectives.metrics)
+    crossed = cross_fit(own, searched=facts.objectives.metrics, metrics=[metric_named(deciding)])
+    fitted, called = crossed.probabilities, crossed.decided[deciding]
     said = paragraph(
         f"Of {found.model}, out of fold: no image was predicted by a model that trained on it. Predicted "
         f"is the "
         f"calibrated probability of {facts.search.classes[-1]}."
     )
     parts = [
-        _mistakes(facts, own, fitted),
+        _mistakes(facts, own, fitted, called),
         _disagreements(facts),
         _doubtful(facts, own, fitted),
     ]
     return Content(said + "".join(parts))
 
 
-def _mistakes(facts: RunFacts, own: OutOfFold, fitted: FloatArray) -> str:
+def _mistakes(facts: RunFacts, own: OutOfFold, fitted: FloatArray, called: IntArray) -> str:
+    """The images that were called wrongly, of two classes each by itself, the most certain ones first."""
     classes = facts.search.classes
     of_truth = fitted[np.arange(len(own.labels)), own.labels]
-    if len(classes) > 2:
-        wrong = np.flatnonzero(fitted.argmax(axis=1) != own.labels)
-        return _sheet(facts, "Worst mistakes", own, _worst(wrong, of_truth), fitted)
-    kinds = (
-        (1, f"Worst misses: {classes[1]}"),
-        (0, f"Worst false alarms: {classes[0]}"),
-    )
-    return "".join(
-        _sheet(facts, title, own, _worst(np.flatnonzero(own.labels == label), of_truth), fitted)
-        for label, title in kinds
-    )
+    wrong = called != own.labels
+    kinds = {"Worst mistakes": wrong}
+    if len(classes) == 2:
+        kinds = {
+            f"Misses: {classes[1]}": wrong & (own.labels == 1),
+            f"False alarms: {classes[0]}": wrong & (own.labels == 0),
+        }
+    parts = []
+    for title, which in kinds.items():
+        places = _worst(np.flatnonzero(which), of_truth)
+        counted = f"{title}, the worst of {which.sum()}" if which.sum() > len(places) else title
+        parts.append(_sheet(facts, counted, own, places, fitted))
+    return "".join(parts)
 
 
 def _worst(places: IntArray, of_truth: FloatArray) -> IntArray:
@@ -113,6 +119,8 @@ def _sheet(facts: RunFacts, title: str, own: OutOfFold, places: IntArray, fitted
 def _pictures(facts: RunFacts, title: str, rows: IntArray, labels: IntArray, captions: Sequence[str]) -> str:
     classes, patch_set = facts.search.classes, facts.patch_set
     head = f"<h3>{text(title)}</h3>" if title else ""
+    if not len(rows):
+        return head + paragraph("None.")
     names = [
         f"row {row}, {classes[label]}" for row, label in zip(rows.tolist(), labels.tolist(), strict=True)
     ]

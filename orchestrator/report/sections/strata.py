@@ -96,33 +96,31 @@ def _strata(facts: RunFacts, rows: NDArray[Any]) -> Iterator[tuple[str, str, NDA
     for name, column in columns.items():
         if not name.startswith(_NOT_STRATA):
             values = column[rows]
-            texts = values if values.dtype.kind == "U" else _ranges(name, values.astype(np.float64))
-            known = sorted(set(texts.tolist()) - {""})
+            texts, known = values, sorted(set(map(str, values.tolist())) - {""})
+            if values.dtype.kind != "U":
+                texts, known = _ranges(name, values.astype(np.float64))
             if 1 < len(known) <= _MOST_VALUES:
                 for value in known:
                     yield name, printable(value, keeps="").strip(), texts == value
 
 
-def _ranges(name: str, values: NDArray[np.float64]) -> NDArray[np.str_]:
-    """Numbers as text: few distinct ones as they are, ages in decades, others in quarters."""
-    known = np.isfinite(values)
-    if len(np.unique(values[known])) <= _MOST_VALUES:
-        return np.array([f"{one:g}" if one == one else "" for one in values])  # noqa: PLR0124 - only NaN is not
-    if name.startswith("age"):
-        edges = np.arange(40.0, 81.0, 10.0)
+def _ranges(name: str, values: NDArray[np.float64]) -> tuple[NDArray[np.str_], list[str]]:
+    """Numbers as text, and the texts in order: few as they are, ages in decades, others in quarters."""
+    is_known = np.isfinite(values)
+    distinct = np.unique(values[is_known])
+    if len(distinct) <= _MOST_VALUES:
+        labels = [f"{one:g}" for one in distinct]
+        places = np.searchsorted(distinct, np.where(is_known, values, 0.0))
     else:
-        edges = np.unique(np.quantile(values[known], [0.25, 0.5, 0.75]))
-    ends = ["", *(f"{edge:g}" for edge in edges), ""]
-    labels = [
-        f"{place + 1}. below {ends[1]}"
-        if not low
-        else f"{place + 1}. from {low}" + (f" to below {high}" if high else "")
-        for place, (low, high) in enumerate(pairwise(ends))
-    ]
-    places = np.digitize(np.where(known, values, 0.0), edges)
-    return np.array(
-        [labels[place] if is_there else "" for place, is_there in zip(places, known, strict=True)]
-    )
+        edges = np.unique(np.quantile(values[is_known], [0.25, 0.5, 0.75]))
+        if name.startswith("age"):
+            edges = np.arange(40.0, 81.0, 10.0)
+        middle = [f"{low:g} to below {high:g}" for low, high in pairwise(edges)]
+        labels = [f"below {edges[0]:g}", *middle, f"{edges[-1]:g} and more"]
+        places = np.digitize(np.where(is_known, values, 0.0), edges)
+    pairs = zip(places.tolist(), is_known.tolist(), strict=True)
+    texts = np.array([labels[place] if is_there else "" for place, is_there in pairs])
+    return texts, [label for label in labels if (texts == label).any()]
 
 
 STRATA = Section(90, "strata", "For whom", _build)

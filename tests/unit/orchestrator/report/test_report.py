@@ -136,7 +136,7 @@ def test_the_page_stands_without_the_data(run: RunFolder, tmp_path: Path) -> Non
     html = make_report(alone).html
     assert "not within reach" in html
     assert "<img" not in html
-    assert "Worst misses" in html
+    assert "Misses: malignant" in html
 
 
 def test_no_picture_is_shown_where_none_is_wanted(run: RunFolder) -> None:

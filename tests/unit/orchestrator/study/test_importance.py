@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 from typing import Any
+from wsgiref.util import setup_testing_defaults
 
 import optuna
 import pytest
@@ -90,16 +91,8 @@ def asked(app: Any, path: str) -> dict[str, Any]:
     """What a web application answers, without a server."""
     answered: list[str] = []
     name, _, query = path.partition("?")
-    environ = {
-        "REQUEST_METHOD": "GET",
-        "PATH_INFO": name,
-        "QUERY_STRING": query,
-        "SERVER_NAME": "localhost",
-        "SERVER_PORT": "80",
-        "wsgi.url_scheme": "http",
-        "wsgi.input": None,
-        "wsgi.errors": None,
-    }
+    environ: dict[str, Any] = {"PATH_INFO": name, "QUERY_STRING": query}
+    setup_testing_defaults(environ)
     body = b"".join(app(environ, lambda status, _headers, _error=None: answered.append(status)))
     assert answered[0].startswith("200"), (answered, body[:300])
     found: dict[str, Any] = json.loads(body)
