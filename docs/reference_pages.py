@@ -136,6 +136,7 @@ def files_page() -> str:
             f"| `{manifest.MODEL_FILE}` | the model: raw pixels in, class probabilities out |",
             f"| `{manifest.MANIFEST_FILE}` | description for programs |",
             f"| `{manifest.CARD_FILE}` | description for people |",
+            f"| `{manifest.CARD_DATA_FILE}` | the fields of FDA's and CHAI's model cards, for programs |",
             "",
             *_fields(manifest.MANIFEST_FILE, manifest.Manifest),
             *(line for part in _parts_of_manifest() for line in _fields(part.__name__, part)),
@@ -155,8 +156,14 @@ def python_page() -> str:
     for title, intro, names in _public_names():
         if names:
             lines += ["", f"## {title}", "", intro]
-            lines += [line for name in names for line in ("", f"::: {name}")]
+            lines += [line for name in names for line in ("", f"::: {name}", *_INHERITED.get(name, ()))]
     return _joined(lines)
+
+
+# Objects whose page shows what they inherit, too.
+_INHERITED: Final = MappingProxyType(
+    {"orchestrator.api.result.SearchResult": ("    options:", "      inherited_members: true")}
+)
 
 
 REFERENCE_PAGES: Final[Mapping[str, Callable[[], str]]] = MappingProxyType(

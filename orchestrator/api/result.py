@@ -10,15 +10,12 @@ import numpy as np
 
 from orchestrator.api.frames import FACTS, as_paths, files_predicted, trial_row
 from orchestrator.api.search_claims import SearchClaims
-from orchestrator.reporting.terminal import busy_seconds
 from orchestrator.reporting.worker_time import TimeShares
 from results.ensembles.build import BEST, Ensemble, build_ensembles, read_ensemble
 from results.ensembles.methods import METHODS
 from results.ensembles.nested import BEST_SINGLE
 from results.ensembles.tables import ensembles_as_json
-from results.run.records import SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
-from results.run.search_request import SearchRequest
 from results.run.split_labels import marks, scored
 from results.scores.leaderboard import Row, leaderboard
 from results.scores.ranking import objectives_of
@@ -56,66 +53,8 @@ class SearchResult(SearchClaims):
         notes: tuple[str, ...] = (),
         time_shares: TimeShares | None = None,
     ) -> None:
-        run.search()  # an error about the folder is said at once
-        self._run, self._is_interrupted, self._notes = run, is_interrupted, notes
-        self._time_shares = time_shares or TimeShares()
+        super().__init__(run, is_interrupted=is_interrupted, notes=notes, time_shares=time_shares)
         self._opened: dict[tuple[str, int | None, bool], Bundle] = {}
-
-    @property
-    def run(self) -> RunFolder:
-        """Run folder of the search."""
-        return self._run
-
-    @property
-    def path(self) -> Path:
-        """Path of the run folder."""
-        return self._run.path
-
-    @property
-    def record(self) -> SearchRecord:
-        """Request and facts of the search."""
-        return self._run.search()
-
-    @property
-    def request(self) -> SearchRequest:
-        """Options of the search."""
-        return self.record.request
-
-    @property
-    def records(self) -> list[TrialRecord]:
-        """Records of all trials that have ended, in order of their numbers."""
-        return self._run.records()
-
-    @property
-    def complete(self) -> list[TrialRecord]:
-        """Records of the trials that ran to their end."""
-        return [record for record in self.records if record.state == "complete"]
-
-    @property
-    def best(self) -> TrialRecord | None:
-        """Record of the complete trial that ranks first by what the search optimises; None without one."""
-        return objectives_of(self.record).best(self.complete)
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """Sentences that the search said while it ran: on data, machine and what was left out."""
-        return self._notes
-
-    @property
-    def time_shares(self) -> TimeShares:
-        """Seconds of all workers of the session that has just ended; 0 for a run that was opened."""
-        return self._time_shares
-
-    @property
-    def is_interrupted(self) -> bool:
-        """True if the search ended before its budget was used, so that `resume_search` may go on with it."""
-        if self._is_interrupted is not None:
-            return self._is_interrupted
-        if self.record.terminated is not None:
-            return False
-        records, minutes = self.records, self.request.minutes
-        is_in_time = minutes is None or busy_seconds(records) < 60.0 * minutes
-        return len(records) < self.request.trials and is_in_time
 
     def trials(self, *, settings: bool = False) -> "pd.DataFrame":
         """Return a row for each trial that has ended, in order of their numbers.
@@ -391,6 +330,42 @@ class SearchResult(SearchClaims):
         self._build_if_none(trial)
         swept = sweep_of(self._run, ensemble=ensemble, trial=trial)
         return pd.DataFrame([asdict(decision) for decision in swept.decisions])
+
+    def report(
+        self,
+        path: str | Path | None = None,
+        *,
+        checklists: Sequence[str] = (),
+        figures: str | Path | None = None,
+        pdf: bool = False,
+        pictures: bool = True,
+    ) -> Path:
+        """Write one HTML page about the search that needs no network; nothing is trained or opened for it.
+
+        Args:
+            path: The file; None for `report.html` in the run folder.
+            checklists: Checklists to fill: `claim`, `tripod-ai`, `stard-ai`, `metrics`.
+            figures: Folder for each figure as SVG and its numbers as CSV; None writes none.
+            pdf: Print it to a PDF file beside it, which needs Chromium or Chrome.
+            pictures: Show small copies of images, which are of patients.
+
+        Returns:
+            The file.
+
+        Raises:
+            OrchestrateError: If there is no such checklist, or no PDF can be printed.
+            OSError: If a file cannot be written.
+        """
+        from orchestrator.report.written import write_report
+
+        return write_report(
+            self._run,
+            None if path is None else Path(path),
+            checklists=checklists,
+            figures=None if figures is None else Path(figures),
+            with_pdf=pdf,
+            with_pictures=pictures,
+        ).page
 
     def __repr__(self) -> str:
         return f"<SearchResult {self._title()}: {self._summary()}; {self.path}>"

@@ -14,6 +14,7 @@ from orchestrator.estimate.simulation import Estimate, estimate_search
 from orchestrator.preflight.preflight import run_preflight
 from orchestrator.preflight.this_machine import this_machine
 from orchestrator.reporting.terminal import busy_seconds
+from orchestrator.reporting.tracking import tracking_callbacks
 from orchestrator.request import SearchRequest, check_request
 from orchestrator.tuning import session
 from orchestrator.tuning.reopen import resume_options
@@ -81,6 +82,7 @@ def run_search(  # noqa: PLR0913 - the data in either form, and what goes with a
     request = request_of(request_or_task, data, arrays=arrays, space=space, options=options)
     check_request(request)
     display = display_of(progress)
+    callbacks = (*callbacks, *tracking_callbacks(request.track))
     outcome = session.run_search(request, _surroundings(display, address, callbacks), command=command)
     return _nested(_finished(outcome, display, callbacks), display, address, by=command)
 
@@ -122,6 +124,7 @@ def resume_search(  # noqa: PLR0913 - what may be changed, and what goes with a 
     folder = folder_of(run, runs)
     name = space if space is None or isinstance(space, str) else name_of_function(space)
     display = display_of(progress)
+    callbacks = (*callbacks, *tracking_callbacks(folder.search().request.track))
     outcome = session.resume_search(
         folder,
         _surroundings(display, address, callbacks),

@@ -3,18 +3,16 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from orchestrator.api.run_view import RunView
 from orchestrator.callbacks import Callback, SearchView
-from results.run.run_folder import RunFolder
 
 if TYPE_CHECKING:  # a result may only be looked at
     from results.scores.outer_result import OuterResult
     from results.scores.overtuning import Overtuning
 
 
-class SearchClaims:
+class SearchClaims(RunView):
     """The part of a `SearchResult` that judges the search as a whole."""
-
-    _run: RunFolder
 
     @property
     def outer(self) -> "OuterResult | None":

@@ -6,6 +6,7 @@ from typing import Final
 
 import numpy as np
 
+from orchestrator.reporting.inner_pictures import Allowance, draw_best_inside, draw_growth, draw_inside
 from orchestrator.reporting.plots import (
     RowsOf,
     class_curves_picture,
@@ -16,6 +17,7 @@ from orchestrator.reporting.plots import (
     roc_curve_picture,
 )
 from orchestrator.reporting.tensorboard import TensorBoardLog
+from orchestrator.reporting.terminal import busy_seconds
 from results.run.records import OutOfFold, SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
 from results.run.split_labels import marks
@@ -27,10 +29,11 @@ from trainables.common.types import IntArray
 from trainables.data.patches import PatchSet
 
 BEST_TRIALS: Final = 3
+SHARE_INSIDE: Final = 0.05  # of the time that the trials took, for looks into their models
 
 
 def draw_best(run: RunFolder, search: SearchRecord, complete: list[TrialRecord]) -> None:
-    """Write ROC, PR curve, confusion matrix and worst mistakes of the best trials, unless they have them.
+    """Write what the best trials look like, outside and inside, unless that was written for them before.
 
     A search of several metrics also gets a picture of its front, for the first metric and each other one.
 
@@ -46,8 +49,14 @@ def draw_best(run: RunFolder, search: SearchRecord, complete: list[TrialRecord])
     if len(objectives.metrics) > 1:
         log.search_pictures(_front_pictures(search, complete, objectives))
     patch_set = run.patch_set() if left else None
+    if left:
+        draw_growth(log, search, list(run.readable_predictions(complete)))
+    clock = Allowance(SHARE_INSIDE * busy_seconds(complete))
     for record, found in run.readable_predictions(left):
         log.pictures(record.number, _pictures(search, found, patch_set))
+        draw_inside(log, run, search, record, found, clock)
+        if patch_set is not None and record.number == best[0].number and not patch_set.is_table:
+            draw_best_inside(log, run, search, record, found, patch_set, clock)
         drawn[str(record.number)] = str(record.finished_at)
         run.write_json(_drawn_file(run), drawn)
 

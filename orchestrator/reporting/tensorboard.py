@@ -44,6 +44,7 @@ FIRST_COLUMNS: Final = (
     "optimizer.name",
 )
 PICTURES_FILE: Final = "events.out.tfevents.0000000000.pictures"
+CURVE_FILE: Final = "events.out.tfevents.0000000001.curve"
 EXPERIMENT_FILE: Final = "events.out.tfevents.0000000000.search"
 
 _DATA_TYPES: Final = MappingProxyType(
@@ -299,6 +300,30 @@ class TensorBoardLog(Callback):
         values = [_image(tag, content) for tag, content in pictures.items()]
         self._append(number, self._last_epoch.get(number, 0), values)
 
+    def values(self, number: int, values: list[summary_pb2.Summary.Value]) -> None:
+        """Append values of any plugin to a trial; meant for the best few.
+
+        Args:
+            number: Trial number.
+            values: Values from `orchestrator.reporting.tensorboard_values`.
+        """
+        self._append(number, self._last_epoch.get(number, 0), values)
+
+    def event(self, number: int, event: event_pb2.Event) -> None:
+        """Append an event to a trial, such as its graph."""
+        self._write(number, event, step=self._last_epoch.get(number, 0))
+
+    def search_curve(self, tag: str, values: Sequence[float]) -> None:
+        """Write a curve of the search as a whole, in place of that of before; its steps count from 1."""
+        events = [_opening_event(self.clock())]
+        events += [self._event(step, [_scalar(tag, value)]) for step, value in enumerate(values, start=1)]
+        name = "search-naive-split" if self.split == NAIVE else "search"
+        write_atomically(self.folder / name / CURVE_FILE, _as_records(events))
+
+    def trial_folder(self, number: int) -> Path:
+        """Folder of a trial's event files."""
+        return self.folder / _trial_name(number, self.split)
+
     def _cells(self, params: Mapping[str, Any]) -> dict[str, Value]:
         cells = {}
         for name, value in params.items():
@@ -311,7 +336,9 @@ class TensorBoardLog(Callback):
     def _append(self, number: int, step: int, values: list[summary_pb2.Summary.Value]) -> None:
         if not values:
             return
-        event = self._event(step, values)
+        self._write(number, self._event(step, values), step=step)
+
+    def _write(self, number: int, event: event_pb2.Event, *, step: int) -> None:
         if number not in self._files:
             self._files[number] = self._new_file(number, step)
             self._started[number] = self.clock()

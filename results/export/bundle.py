@@ -15,7 +15,9 @@ from torch import Tensor
 
 from results.ensembles.build import BEST
 from results.errors import ExportError
+from results.export.card_templates import card_as_json
 from results.export.manifest import (
+    CARD_DATA_FILE,
     CARD_FILE,
     MANIFEST_FILE,
     MODEL_FILE,
@@ -171,6 +173,7 @@ def export_bundle(
         manifest = draft.model_copy(update={"parity": parity, "sha256": _sha256(file), "cost": cost})
         write_atomically(folder / MANIFEST_FILE, manifest.model_dump_json(indent=1) + "\n")
         write_atomically(folder / CARD_FILE, model_card(manifest))
+        write_atomically(folder / CARD_DATA_FILE, json.dumps(card_as_json(manifest), indent=1) + "\n")
         _write_preparation(folder, manifest)
         size = file.stat().st_size
     if not refit:

@@ -1,8 +1,10 @@
 """`model_card.md`, the facts that a person should know before using a bundle.
 
-Headings follow Mitchell et al. (2019), "Model cards for model reporting".
+Headings follow Mitchell et al. (2019), "Model cards for model reporting". The fields of FDA's and CHAI's
+templates follow, and lie in `model_card.json` for programs.
 """
 
+from results.export.card_templates import TITLES, card_fields, fields_as_markdown
 from results.export.manifest import (
     PREPARATION_CODE,
     PREPARATION_FILE,
@@ -38,8 +40,13 @@ def model_card(manifest: Manifest) -> str:
         f"## Quantitative analyses\n\n{_analyses(manifest)}",
         f"## Ethical considerations\n\n{_ETHICS}",
         f"## Caveats and recommendations\n\n{_caveats(manifest)}",
+        *(f"## {TITLES[name]}\n\n{_template(manifest, name)}" for name in TITLES),
     ]
     return "\n\n".join(sections) + "\n"
+
+
+def _template(manifest: Manifest, name: str) -> str:
+    return fields_as_markdown([field for field in card_fields(manifest) if field.template == name])
 
 
 # Beginnings of licences that let one use and hand on weights; others are named at export.

@@ -360,6 +360,15 @@ class SearchRequest(BaseModel):
         flag_description="leave images of patients out of TensorBoard",
     )
     keep_weights: int = _option(12, "number of best trials whose weights stay", group="output", ge=1)
+    track: tuple[str, ...] = _option(
+        (),
+        "log the search to mlflow or wandb, too, with a run below it for each trial "
+        "(docs/how-to-report.md); may "
+        "be repeated",
+        group="output",
+        metavar="NAME",
+        shown_default="none",
+    )
 
     @model_validator(mode="before")
     @classmethod

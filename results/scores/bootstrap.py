@@ -117,7 +117,7 @@ def bootstrap_interval(
     block = max(1, min(resamples, _CELLS_AT_ONCE // len(groups)))
     values = np.empty(0)
     while len(values) < resamples:
-        drawn = statistic(_draw_counts(patients, block, random))
+        drawn = statistic(draw_counts(patients, block, random))
         values = np.concatenate([values, drawn[~np.isnan(drawn)]])
     low, high = np.quantile(values[:resamples], [0.025, 0.975])
     return Interval(estimate, float(low), float(high))
@@ -144,19 +144,28 @@ def paired_difference(
     )
 
 
-def _ranking(images: IntArray, is_positive: NDArray[np.bool_], values: FloatArray) -> _Ranking:
-    order = images[np.argsort(values[images], kind="stable")]
-    changes = np.flatnonzero(np.diff(values[order])) + 1
-    return _Ranking(order, is_positive[order], np.concatenate([[0], changes]).astype(np.int64))
+def draw_counts(patients: IntArray, resamples: int, random: np.random.Generator) -> IntArray:
+    """Draw patients with replacement, and return how often each image is drawn with its patient.
 
+    Args:
+        patients: 0-based number of the patient of each image, shape (images,).
+        resamples: Number of resamples.
+        random: Where the draws come from.
 
-def _draw_counts(patients: IntArray, resamples: int, random: np.random.Generator) -> IntArray:
-    """Number of times that each image is drawn with its patient, shape (resamples, images)."""
+    Returns:
+        Counts, shape (resamples, images).
+    """
     number = int(patients.max()) + 1
     drawn = random.integers(number, size=(resamples, number))
     drawn += np.arange(resamples)[:, None] * number
     counts = np.bincount(drawn.ravel(), minlength=resamples * number).reshape(resamples, number)
     return counts[:, patients]
+
+
+def _ranking(images: IntArray, is_positive: NDArray[np.bool_], values: FloatArray) -> _Ranking:
+    order = images[np.argsort(values[images], kind="stable")]
+    changes = np.flatnonzero(np.diff(values[order])) + 1
+    return _Ranking(order, is_positive[order], np.concatenate([[0], changes]).astype(np.int64))
 
 
 def _mean_of_defined(values: list[FloatArray]) -> FloatArray:

@@ -57,6 +57,7 @@ def test_a_bundle_is_one_file_with_manifest_and_card(run, tmp_path):
     assert sorted(path.name for path in (tmp_path / "bundle").iterdir()) == [
         "manifest.json",
         "model.onnx",
+        "model_card.json",
         "model_card.md",
     ]
     assert json.loads((tmp_path / "bundle" / "manifest.json").read_text())["members"][0]["views"] == 4

@@ -152,6 +152,7 @@ def test_the_whole_line_from_leaderboard_to_prediction(finished: Path) -> None:
     assert {path.name for path in (finished / "bundle").iterdir()} == {
         "model.onnx",
         "manifest.json",
+        "model_card.json",
         "model_card.md",
     }
     predicted = orchestrate(finished, "predict", "bundle", "one.png", "--format", "csv").stdout

@@ -41,6 +41,8 @@ HEADINGS = [
     "## Quantitative analyses",
     "## Ethical considerations",
     "## Caveats and recommendations",
+    "## FDA, example model card (draft guidance of January 2025)",
+    "## CHAI, applied model card 0.2",
 ]
 
 

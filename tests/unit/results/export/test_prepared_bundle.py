@@ -179,6 +179,7 @@ def test_nothing_that_names_a_person_reaches_the_bundle(folder: Path) -> None:
     assert {file.name for file in files} == {
         "model.onnx",
         "manifest.json",
+        "model_card.json",
         "model_card.md",
         "preparation.json",
         "preparation.py",

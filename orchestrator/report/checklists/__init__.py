@@ -1,0 +1,1 @@
+"""Items of reporting guidelines, one YAML file each; `orchestrator.report.checklist` reads them."""

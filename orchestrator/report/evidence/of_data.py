@@ -1,0 +1,156 @@
+"""Evidence about the data: where they come from, how they were cut, and what an audit found."""
+
+from typing import Final
+
+from orchestrator.report.facts import RunFacts
+from orchestrator.report.item_evidence import Answer, Evidence
+from trainables.common.text import count_text
+from trainables.data.mammogram.preparation import Preparation
+from trainables.data.splits import TEST_PART
+
+SEARCH: Final = "search.yaml"
+SPLIT: Final = "split.json"
+_INPUT: Final = ("input.size_px", "input.scaling", "input.contrast", "input.clahe")
+_DEMOGRAPHIC: Final = ("age_years", "density", "sex", "ethnicity", "race")
+
+
+def _question(facts: RunFacts) -> Answer:
+    task = facts.search.task_definition
+    return Answer(f"{task.question} Classes: {', '.join(task.classes)}.", SEARCH)
+
+
+def _source(facts: RunFacts) -> Answer:
+    search = facts.search
+    kind = " Generated images, not of patients." if search.is_synthetic else ""
+    return Answer(f"{search.source}, fingerprint {search.fingerprint[:16]}.{kind}", SEARCH)
+
+
+def _flow(facts: RunFacts) -> Answer | None:
+    if facts.split is None:
+        return None
+    parts = [
+        f"{part}: {', '.join(f'{number} {name}' for name, number in counts.items())}"
+        for part, counts in facts.split.counts.items()
+    ]
+    return Answer(f"Images that have a part in the task, {'; '.join(parts)}.", SPLIT)
+
+
+def _partition(facts: RunFacts) -> Answer | None:
+    split = facts.split
+    if split is None:
+        return None
+    how = f"{split.folds} folds" if split.holdout is None else f"a validation part of {split.holdout:.0%}"
+    own = " The test part is the set's own." if split.has_own_test else ""
+    return Answer(
+        f"{how}, stratified by class, and a sealed test part of {split.test_share:.0%} of the "
+        f"{split.unit}s; seed "
+        f"{split.seed}.{own}",
+        SPLIT,
+    )
+
+
+def _disjoint(facts: RunFacts) -> Answer | None:
+    split = facts.split
+    if split is None:
+        return None
+    if split.is_naive:
+        return Answer("Images were split without regard to patients, so that scores are too high.", SPLIT)
+    if not split.is_grouped:
+        return None
+    return Answer("No patient is in two parts: all images of a patient are in one fold, or sealed.", SPLIT)
+
+
+def _audit(facts: RunFacts) -> Answer | None:
+    audit = facts.search.audit
+    return None if audit is None else Answer("; ".join(audit.lines()) + ".", SEARCH)
+
+
+def _confounders(facts: RunFacts) -> Answer | None:
+    audit = facts.search.audit
+    if audit is None or not audit.shortcuts:
+        return None
+    found = "; ".join(one.text() for one in audit.shortcuts)
+    return Answer(f"How well something that is not the tissue tells the label, as an AUC: {found}.", SEARCH)
+
+
+def _label_codes(facts: RunFacts) -> Answer:
+    search = facts.search
+    return Answer(
+        f"Labels are read by the code book {search.label_codes}: {', '.join(search.classes)}.", SEARCH
+    )
+
+
+def _preparation(facts: RunFacts) -> Answer | None:
+    settings = {name: facts.setting(name) for name in _INPUT}
+    shown = ", ".join(f"{name} {value}" for name, value in settings.items() if value)
+    if not shown:
+        return None
+    before = ""
+    if facts.patch_set is not None and facts.patch_set.preparation is not None:
+        before = f"Before that: {Preparation.from_dict(dict(facts.patch_set.preparation)).sentence}. "
+    return Answer(f"{before}Of the shipped model's members: {shown}.", facts.member_file)
+
+
+def _acquisition(facts: RunFacts) -> Answer | None:
+    return _listed(facts, ("vendor", "site", "view", "modality", "machine"), "Recorded of the images: ")
+
+
+def _demographics(facts: RunFacts) -> Answer | None:
+    return _listed(facts, _DEMOGRAPHIC, "Recorded of the images: ")
+
+
+def _centres(facts: RunFacts) -> Answer | None:
+    columns = (facts.patch_set.columns if facts.patch_set is not None else None) or {}
+    if "site" not in columns:
+        return None
+    sites = sorted(set(columns["site"].astype(str).tolist()) - {""})
+    return Answer(f"{count_text(len(sites), 'site')}: {', '.join(sites[:8])}.", "data of the store")
+
+
+def _test_size(facts: RunFacts) -> Answer | None:
+    if facts.split is None or TEST_PART not in facts.split.counts:
+        return None
+    counts = facts.split.counts[TEST_PART]
+    said = ", ".join(f"{number} {name}" for name, number in counts.items())
+    return Answer(f"The sealed test part has {sum(counts.values())} images: {said}.", SPLIT)
+
+
+def _sample_size(facts: RunFacts) -> Answer | None:
+    found = facts.headline
+    if found is None:
+        return None
+    own = found.predictions
+    counts = ", ".join(
+        f"{int((own.labels == place).sum())} {name}" for place, name in enumerate(facts.search.classes)
+    )
+    return Answer(
+        f"{len(own.labels)} of {len(set(own.groups.tolist()))} patients were predicted out of fold: "
+        f"{counts}.",
+        SPLIT,
+    )
+
+
+def _listed(facts: RunFacts, wanted: tuple[str, ...], before: str) -> Answer | None:
+    columns = (facts.patch_set.columns if facts.patch_set is not None else None) or {}
+    found = [name for name in wanted if name in columns]
+    return Answer(f"{before}{', '.join(found)}.", "data of the store") if found else None
+
+
+QUESTION = Evidence("question", "state the question", _question)
+SOURCE = Evidence("source", "name the data", _source)
+FLOW = Evidence("flow", "count the images of each part and class", _flow)
+PARTITION = Evidence("partition", "say how the data were cut", _partition)
+DISJOINT = Evidence(
+    "disjoint",
+    "patients are not known in these data, so that nobody can tell whether the parts share some",
+    _disjoint,
+)
+AUDIT = Evidence("audit", "audit the data: orchestrate data audit", _audit)
+CONFOUNDERS = Evidence("confounders", "score shortcuts with an audit: orchestrate data audit", _confounders)
+LABEL_CODES = Evidence("label_codes", "say what the labels mean", _label_codes)
+PREPARATION = Evidence("preparation", "say how images were made ready", _preparation)
+ACQUISITION = Evidence("acquisition", "the set has no column on machine, site or view", _acquisition)
+DEMOGRAPHICS = Evidence("demographics", "the set has no column on age, density or ethnicity", _demographics)
+CENTRES = Evidence("centres", "the set has no column on the site", _centres)
+TEST_SIZE = Evidence("test_size", "no part was sealed for the test", _test_size)
+SAMPLE_SIZE = Evidence("sample_size", "no trial has run to its end", _sample_size)

@@ -1,0 +1,205 @@
+"""All that a report says about a run, read from its folder; nothing is computed again that a file holds."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from results.ensembles.build import BEST, Ensemble, read_ensemble
+from results.ensembles.members import align
+from results.ensembles.methods import METHODS
+from results.ensembles.nested import BEST_SINGLE, nested_predictions
+from results.errors import EnsembleError, ScoreError
+from results.run.records import OutOfFold, SearchRecord, TrialRecord
+from results.run.run_folder import RunFolder
+from results.run.test_accesses import TestAccess, read_accesses
+from results.scores.interval import Interval
+from results.scores.leaderboard import Row, leaderboard
+from results.scores.metric_interval import metric_interval
+from results.scores.ranking import Objectives, objectives_of
+from results.scores.selection import selected_again
+from trainables.common.errors import DataError, OneClassError, SplitError
+from trainables.data.patches import PatchSet
+from trainables.data.splits import Split, read_split
+
+
+@dataclass(frozen=True, slots=True)
+class Headline:
+    """The score that a search may claim.
+
+    Attributes:
+        model: The model that it is of, in words, such as `ensemble stack_logistic of trials 3 and 7`.
+        how: How its predictions were made, as a sentence.
+        is_honest: False where the best trial's own score had to be taken, which its selection raises.
+        predictions: Predictions that nothing about them was fitted on, or those of the best trial.
+        interval: Value of the metric that the search optimises, with its interval; None where it has none.
+    """
+
+    model: str
+    how: str
+    is_honest: bool
+    predictions: OutOfFold
+    interval: Interval | None
+
+
+class RunFacts:
+    """What a report is made of; each part is read when it is first asked for.
+
+    Args:
+        run: The run folder.
+        with_pictures: Small copies of images may be shown.
+
+    Raises:
+        RunError: If it is no run folder.
+    """
+
+    def __init__(self, run: RunFolder, *, with_pictures: bool = True) -> None:
+        self.run = run
+        self.search: SearchRecord = run.search()
+        self.records: list[TrialRecord] = run.records()
+        self.objectives: Objectives = objectives_of(self.search)
+        self.with_pictures = with_pictures and self.search.request.pictures
+
+    @cached_property
+    def rows(self) -> list[Row]:
+        """The leaderboard."""
+        return leaderboard(self.run)
+
+    @property
+    def complete(self) -> list[TrialRecord]:
+        """Records of the trials that ran to their end, best first."""
+        return self.objectives.rank([one for one in self.records if one.state == "complete"])
+
+    @cached_property
+    def readable(self) -> list[tuple[TrialRecord, OutOfFold]]:
+        """The complete trials whose predictions can be read, best first."""
+        return list(self.run.readable_predictions(self.complete))
+
+    @cached_property
+    def ensembles(self) -> list[Ensemble]:
+        """The ensembles that were built, the best single trial first; none where they are damaged."""
+        names = [name for name in (BEST_SINGLE, *METHODS) if self.run.ensemble_file(name).is_file()]
+        try:
+            return [read_ensemble(self.run, name) for name in names]
+        except EnsembleError:
+            return []
+
+    @cached_property
+    def chosen(self) -> Ensemble | None:
+        """The ensemble that is shipped unless another one is named; None where none was built."""
+        if not self.run.ensemble_file(BEST).is_file():
+            return None
+        try:
+            return read_ensemble(self.run, BEST)
+        except EnsembleError:
+            return None
+
+    @cached_property
+    def headline(self) -> Headline | None:
+        """The score that the search may claim; None without a complete trial."""
+        if not self.readable:
+            return None
+        if self.chosen is not None:
+            try:
+                return self._of_ensemble(self.chosen)
+            except (EnsembleError, ScoreError, DataError, KeyError):
+                pass  # trials of it are gone or damaged; the best trial is told instead
+        return self._of_best_trial()
+
+    @cached_property
+    def members(self) -> list[tuple[int, OutOfFold]]:
+        """Number and predictions of the members of the model that is told about, best first."""
+        numbers = self.chosen.trials if self.chosen is not None else ()
+        known = {record.number: own for record, own in self.readable}
+        found = [(number, known[number]) for number in numbers if number in known]
+        return found or [(record.number, own) for record, own in self.readable[:1]]
+
+    @property
+    def member_records(self) -> list[TrialRecord]:
+        """Records of the members."""
+        known = {record.number: record for record, _ in self.readable}
+        return [known[number] for number, _ in self.members]
+
+    @property
+    def member_file(self) -> str:
+        """The records of the members, as files below the run folder."""
+        return ", ".join(f"trials/{number:04d}/record.json" for number, _ in self.members)
+
+    def setting(self, name: str) -> str:
+        """Return a setting of the members, such as `optimizer.name`; empty where none has it."""
+        found = [record.config[name] for record in self.member_records if record.config.get(name) is not None]
+        return ", ".join(dict.fromkeys(map(str, found)))
+
+    @cached_property
+    def accesses(self) -> list[TestAccess]:
+        """The times that this run opened the sealed test part, oldest first."""
+        return read_accesses(self.run)
+
+    @cached_property
+    def split(self) -> Split | None:
+        """The manifest of the split; None where it cannot be read."""
+        try:
+            return read_split(self.run.split_file)
+        except (SplitError, OSError):
+            return None
+
+    @cached_property
+    def patch_set(self) -> PatchSet | None:
+        """The data; None where the store is not within reach."""
+        try:
+            return self.run.patch_set()
+        except (DataError, OSError):
+            return None
+
+    def _of_ensemble(self, chosen: Ensemble) -> Headline:
+        known = {record.number: own for record, own in self.readable}
+        costs = {
+            record.number: {name: record.values.get(name, float("inf")) for name in self.objectives.costs}
+            for record, _ in self.readable
+        }
+        pool = align(
+            {number: known[number] for number in chosen.pool}, objectives=self.objectives, costs=costs
+        )
+        predictions = nested_predictions(
+            pool, chosen.method, max_members=chosen.max_members or len(chosen.trials), seed=chosen.seed
+        )
+        kind = "the best trial" if chosen.method == BEST_SINGLE else f"ensemble {chosen.method}"
+        return Headline(
+            model=f"{kind} ({_trials(chosen.trials)})",
+            how="Members, weights, calibration and threshold were chosen anew without each fold before that "
+            "fold was scored, out of all complete trials.",
+            is_honest=True,
+            predictions=predictions,
+            interval=chosen.nested.interval,
+        )
+
+    def _of_best_trial(self) -> Headline:
+        best, own = self.readable[0]
+        seed = self.search.request.seed
+        costs = [
+            {name: record.values.get(name, float("inf")) for name in self.objectives.costs}
+            for record, _ in self.readable
+        ]
+        model, is_honest, found = f"the best trial ({best.number})", True, own
+        try:
+            found = selected_again(
+                [one for _, one in self.readable], seed=seed, objectives=self.objectives, costs=costs
+            )
+            how = "The best trial was chosen anew without each fold before that fold was scored."
+        except (ScoreError, OneClassError):
+            is_honest = False
+            how = (
+                "It was selected by this score, which is therefore too high; too few patients are left to "
+                "correct it."
+            )
+        return Headline(model, how, is_honest, found, self._interval(found))
+
+    def _interval(self, predictions: OutOfFold) -> Interval | None:
+        main = self.objectives.metrics[0]
+        try:
+            return metric_interval(predictions, main, self.objectives.metrics, seed=self.search.request.seed)
+        except (OneClassError, ScoreError):
+            return None
+
+
+def _trials(numbers: Sequence[int]) -> str:
+    return f"trial{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"

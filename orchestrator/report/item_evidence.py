@@ -1,0 +1,34 @@
+"""Evidence: what a run can say by itself to an item of a checklist, and the file that it comes from."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from orchestrator.report.facts import RunFacts
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a run says.
+
+    Attributes:
+        text: One or two sentences.
+        file: File below the run folder that it was read from.
+    """
+
+    text: str
+    file: str
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """A question that a run may answer.
+
+    Attributes:
+        name: Name by which items ask for it.
+        missing: What is to be done where there is no answer, as a sentence without a full stop.
+        find: Returns the answer; None where the run does not know it.
+    """
+
+    name: str
+    missing: str
+    find: Callable[[RunFacts], Answer | None]

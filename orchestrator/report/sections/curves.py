@@ -1,0 +1,170 @@
+"""Curves of the model: ROC, precision-recall, calibration and decision curve, with bands."""
+
+from typing import Final
+
+import numpy as np
+
+from orchestrator.report.facts import RunFacts
+from orchestrator.report.section import Content, Section, paragraph, with_figures
+from orchestrator.reporting.charts import Axis, Chart, Figure
+from orchestrator.reporting.html_page import key
+from results.run.records import OutOfFold
+from results.scores.calibration import calibration_slope
+from results.scores.curves import (
+    Curve,
+    net_benefit_curve,
+    net_benefit_of_all,
+    precision_recall_curve_with_band,
+    reliability,
+    roc_curve_with_band,
+)
+from results.scores.decision_rule import cross_fit
+from trainables.common.errors import OneClassError
+from trainables.common.types import FloatArray
+
+_BAND: Final = "The band holds 95 % of the curves of resampled patients, at each place by itself."
+_THRESHOLDS: Final = np.linspace(0.01, 0.99, 99)
+_CALIBRATED: Final = 0.1  # difference of a slope from 1 that is not worth a word
+_MOST_CLASSES: Final = 6  # with a curve of their own
+
+
+def _build(facts: RunFacts) -> Content | None:
+    found = facts.headline
+    if found is None:
+        return None
+    own, seed = found.predictions, facts.search.request.seed
+    said = paragraph(f"Of {found.model}. {found.how}")
+    fitted = cross_fit(own, searched=facts.objectives.metrics, metrics=[]).probabilities
+    try:
+        if len(facts.search.classes) > 2:
+            return with_figures(
+                said + key(facts.search.classes[:_MOST_CLASSES]), _of_many(facts, own, fitted, seed)
+            )
+        figures = _of_two(facts, own, fitted, seed)
+    except OneClassError as error:
+        return Content(paragraph(f"None can be drawn: {error}.", "soft"))
+    slope = calibration_slope(own.labels, fitted)
+    after = "" if slope is None else paragraph(_said_of_slope(slope))
+    return with_figures(said, figures, after)
+
+
+def _of_two(facts: RunFacts, own: OutOfFold, fitted: FloatArray, seed: int) -> list[Figure]:
+    share = float((own.labels == 1).mean())
+    positive = facts.search.classes[1]
+    roc = _square("roc", "ROC curve", f"Sensitivity for {positive}, mean over folds. {_BAND}")
+    roc.reference([0, 1], [0, 1])
+    roc.line([0, 0], [0, float((curve := roc_curve_with_band(own, seed=seed)).up[0])])
+    _draw(roc, curve)
+    recall = _square(
+        "precision-recall",
+        "Precision and recall",
+        f"Precision of calls of {positive}, mean over folds; dashed, the share of {positive}, "
+        f"{share:.2f}. {_BAND}",
+        across="recall (sensitivity)",
+        up="precision",
+    )
+    recall.reference([0, 1], [share, share])
+    _draw(recall, precision_recall_curve_with_band(own, seed=seed))
+    return [
+        roc,
+        recall,
+        _calibration((own.labels == 1).astype(np.int64), fitted[:, 1], own, f"share of {positive}", seed),
+        _decision(own, fitted, share, positive, seed),
+    ]
+
+
+def _of_many(facts: RunFacts, own: OutOfFold, fitted: FloatArray, seed: int) -> list[Figure]:
+    roc = _square(
+        "roc", "ROC curve of each class against the rest", "Sensitivity for each class, mean over folds."
+    )
+    roc.reference([0, 1], [0, 1])
+    for place, name in enumerate(facts.search.classes[:_MOST_CLASSES]):
+        try:
+            curve = roc_curve_with_band(own, place, seed=seed)
+        except OneClassError:
+            continue
+        roc.line([0, *curve.across.tolist()], [0, *curve.up.tolist()], place)
+        roc.rows += [{"class": name, **row} for row in _rows(curve)]
+    called = fitted.argmax(axis=1)
+    happened = (called == own.labels).astype(np.int64)
+    return [roc, _calibration(happened, fitted.max(axis=1), own, "share of right calls", seed)]
+
+
+def _calibration(happened: object, predicted: FloatArray, own: OutOfFold, up: str, seed: int) -> Chart:
+    found = reliability(np.asarray(happened), predicted, own.groups, seed=seed)
+    chart = _square(
+        "calibration",
+        "Calibration",
+        "Points are tenths of the images, calibrated by what was fitted on the other folds; lines are 95 % "
+        "intervals over patients, and the dashed line is perfect.",
+        across="predicted probability",
+        up=up,
+    )
+    chart.reference([0, 1], [0, 1])
+    chart.whiskers(found.predicted.tolist(), found.low.tolist(), found.high.tolist())
+    names = [f"{count} images" for count in found.images.tolist()]
+    chart.points(found.predicted.tolist(), found.observed.tolist(), names=names)
+    columns = ("predicted", "observed", "low", "high", "images")
+    values = [getattr(found, name).tolist() for name in columns]
+    chart.rows += [dict(zip(columns, row, strict=True)) for row in zip(*values, strict=True)]
+    return chart
+
+
+def _decision(own: OutOfFold, fitted: FloatArray, share: float, positive: str, seed: int) -> Chart:
+    curve = net_benefit_curve(own.labels, fitted[:, 1], own.groups, _THRESHOLDS, seed=seed)
+    everyone = net_benefit_of_all(own.labels, _THRESHOLDS)
+    chart = Chart(
+        name="decision",
+        title="Decision curve",
+        description=f"Net benefit of acting at a probability of {positive}; dashed, acting on everyone "
+        f"and on nobody. "
+        f"The share of {positive} here is {share:.2f}: where it is another, so is the curve. {_BAND}",
+        across=Axis("threshold probability", 0.0, 1.0),
+        up=Axis(
+            "net benefit",
+            min(-0.05, float(curve.low.min())) if curve.low.min() > -0.2 else -0.1,
+            share + 0.05,
+        ),
+        is_square=True,
+    )
+    chart.reference([0, 1], [0, 0])
+    above = everyone > chart.up.low
+    chart.reference(_THRESHOLDS[above].tolist(), everyone[above].tolist())
+    _draw(chart, curve)
+    for row, of_all in zip(chart.rows, everyone.tolist(), strict=True):
+        row["of_all"] = of_all
+    return chart
+
+
+def _square(
+    name: str, title: str, description: str, across: str = "1 - specificity", up: str = "sensitivity"
+) -> Chart:
+    axes = Axis(across, 0.0, 1.0), Axis(up, 0.0, 1.0)
+    return Chart(name, title, description, *axes, is_square=True)
+
+
+def _draw(chart: Chart, curve: Curve) -> None:
+    chart.band(curve.across.tolist(), curve.low.tolist(), curve.high.tolist())
+    chart.line(curve.across.tolist(), curve.up.tolist())
+    chart.rows += _rows(curve)
+
+
+def _rows(curve: Curve) -> list[dict[str, float]]:
+    columns = [curve.across.tolist(), curve.up.tolist(), curve.low.tolist(), curve.high.tolist()]
+    return [
+        dict(zip(("across", "up", "low", "high"), values, strict=True))
+        for values in zip(*columns, strict=True)
+    ]
+
+
+def _said_of_slope(slope: float) -> str:
+    kind = "about right"
+    if abs(slope - 1.0) > _CALIBRATED:
+        kind = "too certain" if slope < 1 else "not certain enough"
+    return (
+        f"Calibration slope {slope:.2f} (1 is calibrated; these probabilities are {kind}), of predictions "
+        "that were calibrated without their own fold."
+    )
+
+
+CURVES = Section(80, "curves", "Curves", _build)

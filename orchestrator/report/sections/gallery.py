@@ -1,0 +1,153 @@
+"""The error gallery: worst misses and false alarms, disagreement of members, and doubtful labels."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+
+from orchestrator.report.facts import RunFacts
+from orchestrator.report.section import Content, Section, paragraph
+from orchestrator.reporting.html_page import as_data_url, table, text, thumbnail
+from results.run.records import OutOfFold
+from results.scores.decision_rule import cross_fit, deciding_metric
+from results.scores.label_issues import label_issues
+from results.scores.metrics import metric_named
+from trainables.common.text import count_text, printable
+from trainables.common.types import FloatArray, IntArray
+
+_SHOWN: Final = 12  # of each kind
+_SIDE: Final = 112
+_TOLD: Final = ("view", "density", "finding", "birads", "vendor", "site")  # columns beside a picture
+
+
+def _build(facts: RunFacts) -> Content | None:
+    found = facts.headline
+    if found is None:
+        return None
+    own = found.predictions
+    deciding = deciding_metric(facts.objectives.metrics)
+    crossed = cross_fit(own, searched=facts.objectives.metrics, metrics=[metric_named(deciding)])
+    fitted, called = crossed.probabilities, crossed.decided[deciding]
+    said = paragraph(
+        f"Of {found.model}, out of fold: no image was predicted by a model that trained on it. Predicted "
+        f"is the "
+        f"calibrated probability of {facts.search.classes[-1]}."
+    )
+    parts = [
+        _mistakes(facts, own, fitted, called),
+        _disagreements(facts),
+        _doubtful(facts, own, fitted),
+    ]
+    return Content(said + "".join(parts))
+
+
+def _mistakes(facts: RunFacts, own: OutOfFold, fitted: FloatArray, called: IntArray) -> str:
+    """The images that were called wrongly, of two classes each by itself, the most certain ones first."""
+    classes = facts.search.classes
+    of_truth = fitted[np.arange(len(own.labels)), own.labels]
+    wrong = called != own.labels
+    kinds = {"Worst mistakes": wrong}
+    if len(classes) == 2:
+        kinds = {
+            f"Misses: {classes[1]}": wrong & (own.labels == 1),
+            f"False alarms: {classes[0]}": wrong & (own.labels == 0),
+        }
+    parts = []
+    for title, which in kinds.items():
+        places = _worst(np.flatnonzero(which), of_truth)
+        counted = f"{title}, the worst of {which.sum()}" if which.sum() > len(places) else title
+        parts.append(_sheet(facts, counted, own, places, fitted))
+    return "".join(parts)
+
+
+def _worst(places: IntArray, of_truth: FloatArray) -> IntArray:
+    return np.asarray(places[np.argsort(of_truth[places], kind="stable")][:_SHOWN])
+
+
+def _disagreements(facts: RunFacts) -> str:
+    members = facts.members
+    if len(members) < 2:
+        return ""
+    rows = members[0][1].rows
+    aligned = []
+    for _, own in members:
+        order = {int(row): place for place, row in enumerate(own.rows)}
+        aligned.append(own.probabilities[[order[int(row)] for row in rows]])
+    stacked = np.stack(aligned)
+    spread = (stacked.max(axis=0) - stacked.min(axis=0)).max(axis=1)
+    places = np.argsort(-spread, kind="stable")[:_SHOWN]
+    numbers = ", ".join(str(number) for number, _ in members)
+    captions = [f"members differ by {spread[place]:.2f}" for place in places]
+    title = f"What the members ({numbers}) disagree about most"
+    return _pictures(facts, title, rows[places], members[0][1].labels[places], captions)
+
+
+def _doubtful(facts: RunFacts, own: OutOfFold, fitted: FloatArray) -> str:
+    classes = facts.search.classes
+    issues = label_issues(own.labels, fitted)
+    head = "<h3>Labels to review</h3>"
+    if not issues:
+        return head + paragraph("None: no label is contradicted with confidence.")
+    said = paragraph(
+        f"{count_text(len(issues), 'image')} of {len(own.labels)} are confidently of another class than "
+        f"their "
+        "label says (confident learning). Some labels are wrong, and so are some models: a person decides."
+    )
+    shown = issues[:_SHOWN]
+    places = np.array([one.place for one in shown])
+    captions = [f"rather {classes[one.suggested]}, by {one.margin:.2f}" for one in shown]
+    pictures = _pictures(facts, "", own.rows[places], own.labels[places], captions)
+    rows = [
+        (f"row {own.rows[one.place]}", classes[one.label], classes[one.suggested], f"{one.margin:.2f}")
+        for one in issues[: 4 * _SHOWN]
+    ]
+    listed = table("The most doubtful labels", ("image", "label", "rather", "margin"), rows)
+    return head + said + pictures + listed
+
+
+def _sheet(facts: RunFacts, title: str, own: OutOfFold, places: IntArray, fitted: FloatArray) -> str:
+    classes = facts.search.classes
+    captions = [
+        f"predicted {fitted[place, 1]:.2f}"
+        if len(classes) == 2
+        else f"called {classes[int(fitted[place].argmax())]}"
+        for place in places
+    ]
+    return _pictures(facts, title, own.rows[places], own.labels[places], captions)
+
+
+def _pictures(facts: RunFacts, title: str, rows: IntArray, labels: IntArray, captions: Sequence[str]) -> str:
+    classes, patch_set = facts.search.classes, facts.patch_set
+    head = f"<h3>{text(title)}</h3>" if title else ""
+    if not len(rows):
+        return head + paragraph("None.")
+    names = [
+        f"row {row}, {classes[label]}" for row, label in zip(rows.tolist(), labels.tolist(), strict=True)
+    ]
+    if patch_set is None or patch_set.is_table or not facts.with_pictures:
+        listed = zip(names, captions, strict=True)
+        return head + table(title or "Images", ("image", "prediction"), list(listed))
+    figures = "".join(
+        f'<figure><img width="{_SIDE}" height="{_SIDE}" loading="lazy" alt="{text(name)}, {text(caption)}" '
+        f'src="{as_data_url(thumbnail(patch_set, row, side=_SIDE))}">'
+        f"<figcaption>{text(name)}<br>{text(caption)}"
+        f"{_told(facts, row)}</figcaption></figure>"
+        for row, name, caption in zip(rows.tolist(), names, captions, strict=True)
+    )
+    return f'{head}<div class="sheet">{figures}</div>'
+
+
+def _told(facts: RunFacts, row: int) -> str:
+    columns = (facts.patch_set.columns if facts.patch_set is not None else None) or {}
+    known = [_value(columns[name][row]) for name in _TOLD if name in columns]
+    said = ", ".join(one for one in known if one)
+    return f"<br>{text(said)}" if said else ""
+
+
+def _value(value: object) -> str:
+    if isinstance(value, float):
+        return "" if value != value else f"{value:g}"  # noqa: PLR0124 - only NaN is not equal to itself
+    return printable(str(value), keeps="")
+
+
+GALLERY = Section(100, "gallery", "Errors, disagreement and doubtful labels", _build)

@@ -1,0 +1,62 @@
+"""The leaderboard: the best trials with intervals, the baseline, and the majority."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from orchestrator.report.facts import RunFacts
+from orchestrator.report.section import Content, Section, paragraph
+from orchestrator.reporting.html_page import table
+from results.scores.cost_columns import COST_COLUMNS
+from results.scores.leaderboard import Row
+from results.scores.leaderboard_table import OPTIMISTIC, OPTIMISTIC_NOTE, other_columns
+from results.scores.metric import Metric
+from results.scores.metrics import metric_named
+
+_SHOWN: Final = 20
+
+
+def _build(facts: RunFacts) -> Content | None:
+    rows = facts.rows
+    ranked = [row for row in rows if row.rank is not None]
+    if not ranked:
+        return None
+    has_costs = any(row.ms_per_image is not None for row in ranked)
+    usual = ("auc", "f2", "recall", "precision", "balanced_accuracy")
+    others = other_columns(facts.objectives, (*COST_COLUMNS, *usual) if has_costs else usual, most=6)
+    metric = metric_named(facts.objectives.metrics[0])
+    head = ("rank", "trial", f"{metric.header} [95 %]", *(one.header for one in others), "settings")
+    shown = [row for row in ranked if (row.rank is not None and row.rank <= _SHOWN) or row.is_baseline]
+    baselines = [row for row in rows if row.state == "baseline"]
+    cells = [_cells(row, others) for row in (*shown, *baselines)]
+    more = len(ranked) - len(shown)
+    caption = f"The best trials, out of fold{f'; {more} more are in leaderboard.csv' if more else ''}"
+    return Content(table(caption, head, cells, ends_in_text=True) + _said(ranked, facts))
+
+
+def _cells(row: Row, others: Sequence[Metric]) -> list[str]:
+    mark = "" if row.tied is None else (" =" if row.tied else " <")
+    if row.missed:
+        mark = " !"
+    rank = "-" if row.rank is None else f"{row.rank}{mark}"
+    trial = "-" if row.trial is None else f"{row.trial}{OPTIMISTIC if row.is_optimistic else ''}"
+    values = [metric.text(row.value_of(metric.name)) for metric in others]
+    return [rank, trial, row.interval, *values, row.settings]
+
+
+def _said(ranked: Sequence[Row], facts: RunFacts) -> str:
+    said = (
+        "= may be the best (model confidence set, 95 %), < worse. AUC is the mean over folds; decisions "
+        "use, in "
+        "each fold, a threshold that was chosen on the other folds."
+    )
+    if any(row.missed for row in ranked):
+        said += " ! misses what was required."
+    if any(row.is_optimistic for row in ranked):
+        said += f" {OPTIMISTIC} {OPTIMISTIC_NOTE}"
+    damaged = facts.run.damage()
+    if damaged:
+        said += f" Left out, since their files are damaged: trials {', '.join(map(str, damaged))}."
+    return paragraph(said, "soft")
+
+
+RANKING = Section(60, "leaderboard", "The best trials", _build)

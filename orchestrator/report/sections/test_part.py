@@ -1,0 +1,83 @@
+"""The sealed test part: what was found when it was opened, or that it was not."""
+
+from typing import Any
+
+from orchestrator.report.facts import RunFacts
+from orchestrator.report.section import Content, Section, paragraph
+from orchestrator.reporting.html_page import table
+from results.predictors.test_evaluation import TestEvaluation
+from results.run.test_accesses import TestAccess
+from results.scores.interval import Interval
+from results.scores.metrics import metric_named
+from trainables.common.text import count_text
+from trainables.config.unit_config import PLURALS
+from trainables.data.splits import TEST_PART
+
+
+def _build(facts: RunFacts) -> Content:
+    if not facts.accesses:
+        return Content(paragraph(_closed(facts)))
+    parts = [_opened(access) for access in facts.accesses]
+    return Content("".join(parts))
+
+
+def _closed(facts: RunFacts) -> str:
+    counts = {} if facts.split is None else dict(facts.split.counts.get(TEST_PART, {}))
+    if facts.split is not None and not sum(counts.values()):
+        return "No part of the data was sealed, so that no model is confirmed on patients that no choice saw."
+    images = f" ({count_text(sum(counts.values()), 'image')})" if counts else ""
+    return (
+        f"The sealed test part{images} was not opened. The score above is therefore not confirmed on "
+        f"patients "
+        "that no choice has seen."
+    )
+
+
+def _opened(access: TestAccess) -> str:
+    when = f"{access.when:%Y-%m-%d %H:%M %Z}"
+    if access.result is None:
+        return paragraph(
+            f"{when}: {access.model} was to be scored, but the command failed after the opening."
+        )
+    found = TestEvaluation.model_validate(access.result)
+    look = "the first look" if found.opening == 1 else f"look number {found.opening}"
+    head = paragraph(
+        f"{when}, {found.model}: {found.images} {PLURALS[found.unit]} of "
+        f"{count_text(found.groups, 'patient')}; {look} "
+        "at these patients, over all runs of the store. Intervals are over patients."
+    )
+    if found.opening > 1:
+        head += paragraph(
+            "A model that was chosen after a look at these patients is not tested by them.", "warn"
+        )
+    return head + _metrics(found) + _confusion(found)
+
+
+def _metrics(found: TestEvaluation) -> str:
+    rows = []
+    for name, interval in found.metrics.items():
+        metric = metric_named(name)
+        rows.append(
+            (
+                metric.header,
+                _interval(interval, metric.digits),
+                metric.text(found.expected.get(name)),
+                metric.text(found.baseline.get(name)),
+            )
+        )
+    caption = f"{found.model} on the sealed test part"
+    return table(caption, ("metric", "test [95 %]", "out of fold", "always the majority"), rows)
+
+
+def _interval(interval: Interval | Any, digits: int) -> str:
+    return interval.text(digits)
+
+
+def _confusion(found: TestEvaluation) -> str:
+    rows = [(name, *row) for name, row in zip(found.classes, found.confusion, strict=True)]
+    heads = ("true \\ called", *found.classes)
+    said = f" at {found.threshold:.3f}" if len(found.classes) == 2 else ""
+    return table(f"Calls on the sealed test part{said}", heads, rows)
+
+
+TEST = Section(20, "test-part", "The sealed test part", _build)

@@ -1,0 +1,90 @@
+"""`mlflow`: MLflow, on the server of MLFLOW_TRACKING_URI, else in the folder `mlflow/` of all runs."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from orchestrator.reporting.tracker import Scalars, TrackedSearch, Tracker, plain_settings
+from results.run.records import SearchRecord, TrialRecord
+from results.run.run_folder import RunFolder
+
+_RUN = "orchestrate.run"  # tag that ties a run of MLflow to the run folder
+_LONGEST = 500  # letters of a parameter that every server takes
+
+
+class _MlflowSearch(TrackedSearch):
+    def __init__(self, client: Any, experiment: str, parent: str, name: str) -> None:
+        self._client, self._experiment, self._parent, self._name = client, experiment, parent, name
+
+    def log_trial(self, record: TrialRecord, curves: Mapping[int, Scalars], scores: Scalars) -> None:
+        from mlflow.entities import Metric, Param
+
+        tags = {
+            "mlflow.parentRunId": self._parent,
+            "mlflow.runName": f"{self._name}/trial-{record.number:04d}",
+        }
+        run = self._client.create_run(self._experiment, tags=tags).info.run_id
+        ended = int(record.finished_at.timestamp() * 1000)
+        metrics = [
+            Metric(name.replace("@", "-"), value, ended, epoch)
+            for epoch, scalars in curves.items()
+            for name, value in scalars.items()
+        ]
+        metrics += [
+            Metric(f"final/{name.replace('@', '-')}", value, ended, 0) for name, value in scores.items()
+        ]
+        params = [Param(name, value[:_LONGEST]) for name, value in plain_settings(record).items()]
+        for start in range(0, max(len(metrics), len(params)), 100):  # a server takes 100 parameters at once
+            part = slice(start, start + 100)
+            self._client.log_batch(run, metrics=metrics[part], params=params[part])
+        status = "FAILED" if record.state == "failed" else "FINISHED"
+        self._client.set_terminated(run, status=status, end_time=ended)
+
+    def end(self, scores: Scalars, files: list[Path], *, is_interrupted: bool) -> None:
+        for name, value in scores.items():
+            self._client.log_metric(self._parent, f"best/{name.replace('@', '-')}", value)
+        for path in files:
+            folder = "ensembles" if path.parent.name == "ensembles" else None
+            self._client.log_artifact(self._parent, str(path), folder)
+        self._client.set_terminated(self._parent, status="KILLED" if is_interrupted else "FINISHED")
+
+
+def _open(run: RunFolder, record: SearchRecord) -> TrackedSearch:
+    from mlflow.tracking import MlflowClient
+
+    place = os.environ.get("MLFLOW_TRACKING_URI")
+    if not place:
+        # MLflow keeps its store of plain files for those who ask for it by name.
+        os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
+        place = (run.path.parents[1] / "mlflow").resolve().as_uri()
+    client = MlflowClient(tracking_uri=place)
+    known = client.get_experiment_by_name(record.task)
+    experiment = known.experiment_id if known is not None else client.create_experiment(record.task)
+    wanted = f"tags.`{_RUN}` = '{_quoted(run)}'"
+    earlier = client.search_runs([experiment], filter_string=wanted, max_results=1)
+    if earlier:
+        parent = earlier[0].info.run_id
+        client.update_run(parent, status="RUNNING")
+        return _MlflowSearch(client, experiment, parent, record.name)
+    tags = {
+        _RUN: _quoted(run),
+        "mlflow.runName": record.name,
+        "mlflow.source.name": record.command or "orchestrator",
+        "data": record.source,
+        "fingerprint": record.fingerprint,
+        "split": record.split_name,
+        "is_synthetic": str(record.is_synthetic),
+    }
+    parent = client.create_run(experiment, tags=tags).info.run_id
+    options = {"metrics": ", ".join(record.metrics), "sampler": record.sampler, "pruner": record.pruner}
+    for name, value in {**options, "folds": record.folds, "seed": record.request.seed}.items():
+        client.log_param(parent, name, value)
+    return _MlflowSearch(client, experiment, parent, record.name)
+
+
+def _quoted(run: RunFolder) -> str:
+    return str(run.path.resolve()).replace("'", "_")
+
+
+MLFLOW = Tracker("mlflow", "mlflow", "mlflow", _open)

@@ -1,0 +1,60 @@
+"""`wandb`: Weights & Biases; `WANDB_MODE=offline` keeps everything below the run folder."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from orchestrator.reporting.tracker import Scalars, TrackedSearch, Tracker, plain_settings
+from results.run.records import SearchRecord, TrialRecord
+from results.run.run_folder import RunFolder
+
+
+class _WandbSearch(TrackedSearch):
+    def __init__(self, run: RunFolder, record: SearchRecord) -> None:
+        self._run, self._record = run, record
+
+    def log_trial(self, record: TrialRecord, curves: Mapping[int, Scalars], scores: Scalars) -> None:
+        with self._opened(f"trial-{record.number:04d}", "trial", plain_settings(record)) as log:
+            for epoch, scalars in sorted(curves.items()):
+                log.log(dict(scalars), step=epoch)
+            log.summary.update({f"final/{name}": value for name, value in scores.items()})
+            if record.state == "failed":
+                log.summary["error"] = (record.error or "").splitlines()[:1]
+
+    def end(self, scores: Scalars, files: list[Path], *, is_interrupted: bool) -> None:
+        record = self._record
+        facts = {
+            "metrics": list(record.metrics),
+            "sampler": record.sampler,
+            "pruner": record.pruner,
+            "folds": record.folds,
+            "seed": record.request.seed,
+            "data": record.source,
+            "fingerprint": record.fingerprint,
+            "split": record.split_name,
+            "is_synthetic": record.is_synthetic,
+            "command": record.command,
+        }
+        with self._opened("search", "search", facts) as log:
+            log.summary.update({f"best/{name}": value for name, value in scores.items()})
+            log.summary["is_interrupted"] = is_interrupted
+            for path in files:
+                log.save(str(path), base_path=str(self._run.path), policy="now")
+
+    def _opened(self, name: str, kind: str, config: Mapping[str, Any]) -> Any:
+        import wandb
+
+        record = self._record
+        return wandb.init(
+            project=f"orchestrate-{record.task}".replace("/", "-"),
+            group=record.name,
+            name=f"{record.name}/{name}",
+            job_type=kind,
+            config=dict(config),
+            dir=str(self._run.path),
+            reinit="create_new",
+            settings=wandb.Settings(console="off", silent=True, x_disable_stats=True),
+        )
+
+
+WANDB = Tracker("wandb", "wandb", "wandb", _WandbSearch)

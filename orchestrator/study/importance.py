@@ -1,0 +1,62 @@
+"""How much each parameter of a search mattered for its best trials, by PED-ANOVA; nothing is written.
+
+Source:
+    Watanabe, Bansal and Hutter (2023), "PED-ANOVA: efficiently quantifying hyperparameter importance in
+    arbitrary subspaces", IJCAI; conditional parameters as Optuna does it.
+"""
+
+import warnings
+from typing import Any, Final
+
+import optuna
+from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
+
+from orchestrator.study.study import MissingStudyError
+from results.run.run_folder import RunFolder
+from results.run.storage_url import with_password, without_password
+
+FEWEST_TRIALS: Final = 10  # complete ones; a tenth of fewer is no group
+
+
+def parameter_importances(run: RunFolder) -> dict[str, float]:
+    """Return the share of each parameter in what sets the best tenth of the trials apart.
+
+    A study of several metrics is asked for its front. The study is read, and may be written by a search
+    meanwhile.
+
+    Returns:
+        Parameter -> share in [0, 1], the largest first; they add up to 1. Empty for fewer than
+        `FEWEST_TRIALS` complete trials, and where no parameter differs.
+
+    Raises:
+        MissingStudyError: If the study cannot be read.
+    """
+    study = _opened(run)
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    if len(complete) < FEWEST_TRIALS:
+        return {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of conditions that few trials meet; they weigh as little
+        found = get_param_importances(study, evaluator=PedAnovaImportanceEvaluator(), normalize=False)
+    whole = sum(found.values())
+    return {name: value / whole for name, value in found.items()} if whole > 0 else {}
+
+
+def _opened(run: RunFolder) -> optuna.Study:
+    search = run.search()
+    url = search.request.study_storage
+    if not url and not run.study_file.is_file():
+        raise MissingStudyError(f"{run.study_file} is not there; it is made again by: {run.resume_command}")
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        # Not our own journal, which mends the file: another process may be writing it.
+        place: Any = with_password(url) if url else JournalStorage(JournalFileBackend(str(run.study_file)))
+        return optuna.load_study(storage=place, study_name=f"{search.task}/{search.name}")
+    except Exception as error:
+        shown = without_password(url) if url else str(run.study_file)
+        raise MissingStudyError(
+            f"the study {shown} cannot be read: {without_password(str(error))}"
+        ) from error

@@ -1,0 +1,108 @@
+"""Tracking: what is logged to MLflow and to Weights & Biases, both on the disk alone."""
+
+import json
+from pathlib import Path
+
+import pytest
+from reported_run import make_reported_run
+
+from orchestrator import SearchResult
+from orchestrator.callbacks import Callback
+from orchestrator.reporting.tracking import tracker_named, tracking_callbacks
+from results.run.run_folder import RunFolder
+from trainables.common.errors import ConfigError, UnknownNameError
+
+
+def follow(run: RunFolder, callback: Callback) -> None:
+    """The events of a search whose trials have ended."""
+    callback.on_search_start(run, run.search())
+    for record in run.records():
+        for epoch in (1, 2):
+            scalars = {"auc": 0.5 + epoch / 10, "loss/train": 1.0 / epoch, "fold_1/auc": 0.4}
+            callback.on_epoch_end(record.number, epoch, 2, 0.6, scalars)
+        callback.on_trial_end(record)
+    callback.on_search_end(SearchResult(run, is_interrupted=False))
+
+
+def test_an_unknown_tracker_is_answered_with_the_nearest() -> None:
+    with pytest.raises(UnknownNameError, match="mlflow"):
+        tracking_callbacks(["mlfow"])
+    assert tracking_callbacks([]) == ()
+
+
+def test_a_package_that_is_missing_is_named_with_the_way_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "wandb", None)
+    with pytest.raises(ConfigError, match=r"needs the package wandb.*pip install '\.\[wandb\]'"):
+        tracker_named("wandb")
+
+
+def test_mlflow_has_a_run_for_the_search_and_one_below_it_for_each_trial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracking = pytest.importorskip("mlflow.tracking", reason="MLflow is an extra")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    run = make_reported_run(tmp_path, trials=2)
+    (callback,) = tracking_callbacks(["mlflow"])
+    follow(run, callback)
+    client = tracking.MlflowClient(tracking_uri=(tmp_path / "runs" / "mlflow").as_uri())
+    experiment = client.get_experiment_by_name("benign_malignant")
+    found = client.search_runs([experiment.experiment_id])
+    parents = [one for one in found if "mlflow.parentRunId" not in one.data.tags]
+    children = [one for one in found if "mlflow.parentRunId" in one.data.tags]
+    assert len(parents) == 1
+    assert len(children) == 3
+    parent = parents[0]
+    assert {one.data.tags["mlflow.parentRunId"] for one in children} == {parent.info.run_id}
+    best = max(record.value or 0.0 for record in run.records())
+    assert parent.data.metrics["best/auc"] == pytest.approx(best)
+    names = {file.path for file in client.list_artifacts(parent.info.run_id)}
+    assert {"search.yaml", "ensembles"} <= names
+    whole = next(one for one in children if one.data.params["state"] == "complete")
+    assert whole.data.params["model.backbone"] == "efficientnet_lite0"
+    curve = client.get_metric_history(whole.info.run_id, "auc")
+    assert [(one.step, round(one.value, 3)) for one in curve] == [(1, 0.6), (2, 0.7)]
+    assert "fold_1/auc" not in whole.data.metrics
+    stopped = next(one for one in children if one.data.params["state"] == "pruned")
+    assert "final/auc" not in stopped.data.metrics
+
+
+def test_a_search_that_goes_on_goes_on_with_its_run_of_mlflow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracking = pytest.importorskip("mlflow.tracking", reason="MLflow is an extra")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    run = make_reported_run(tmp_path, trials=1, with_ensembles=False)
+    for _ in range(2):
+        (callback,) = tracking_callbacks(["mlflow"])
+        callback.on_search_start(run, run.search())
+    client = tracking.MlflowClient(tracking_uri=(tmp_path / "runs" / "mlflow").as_uri())
+    experiment = client.get_experiment_by_name("benign_malignant")
+    assert len(client.search_runs([experiment.experiment_id])) == 1
+
+
+@pytest.mark.long
+def test_wandb_writes_its_files_below_the_run_folder_without_a_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("wandb", reason="Weights & Biases is an extra")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    run = make_reported_run(tmp_path, trials=1, with_ensembles=False)
+    (callback,) = tracking_callbacks(["wandb"])
+    follow(run, callback)
+    folders = sorted((run.path / "wandb").glob("offline-run-*"))
+    assert len(folders) == 3  # two trials and the search
+    assert all(list(folder.glob("*.wandb")) for folder in folders)
+
+
+def test_no_image_is_among_the_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("mlflow.tracking", reason="MLflow is an extra")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    run = make_reported_run(tmp_path, trials=2)
+    (run.path / "explanations").mkdir()
+    (run.path / "explanations" / "row-1.png").write_bytes(b"\x89PNG")
+    (callback,) = tracking_callbacks(["mlflow"])
+    follow(run, callback)
+    artifacts = [path for path in (tmp_path / "runs" / "mlflow").rglob("artifacts/**/*") if path.is_file()]
+    assert artifacts
+    assert {path.suffix for path in artifacts} <= {".yaml", ".csv", ".json", ".jsonl"}
+    json.loads(next(path for path in artifacts if path.suffix == ".json").read_text())

@@ -1,0 +1,112 @@
+"""The fields of published templates of model cards."""
+
+import datetime
+import json
+
+import pytest
+
+from results.export.card_templates import TITLES, card_as_json, card_fields, fields_as_markdown
+from results.export.manifest import Manifest, Member, ModelInput, OutOfFoldScores, ParityCheck, TrainingData
+from results.run.audit_record import AuditRecord
+from results.scores.interval import Interval
+
+
+@pytest.fixture(scope="module")
+def manifest() -> Manifest:
+    return Manifest(
+        name="idc/first, ensemble | average",
+        task="idc",
+        question="Is it a carcinoma?",
+        classes=("negative", "positive"),
+        positive="positive",
+        threshold=0.5,
+        is_synthetic=False,
+        input=ModelInput(
+            name="raw",
+            dtype="int32",
+            channels=1,
+            max_value=255,
+            trained_shape=(50, 50),
+            how_to_feed="raw pixels",
+        ),
+        output="probabilities: float32 (B, 2)",
+        method="average",
+        is_single_trial=False,
+        members=(
+            Member(
+                trial=1,
+                backbone="vgg16",
+                weights="imagenet",
+                cut="top",
+                trained_stages=0,
+                folds=4,
+                views=8,
+                weight=1.0,
+                settings={},
+                licences={"vgg16": ""},
+            ),
+        ),
+        calibration=None,
+        data=TrainingData(
+            source="idc",
+            is_synthetic=False,
+            images=100,
+            groups=20,
+            has_patients=True,
+            counts={"negative": 60, "positive": 40},
+            folds=4,
+            fingerprint="f" * 64,
+        ),
+        out_of_fold=OutOfFoldScores(how="nested", auc=Interval(0.8, 0.7, 0.9), metrics={"auc": 0.8}),
+        test="not opened",
+        parity=ParityCheck(images=32, onnx_difference=1e-7, out_of_fold_difference=0.001),
+        onnx_opset=20,
+        versions={},
+        sha256="a" * 64,
+        intended_use="Research.",
+        created_at=datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC),
+    )
+
+
+def test_every_field_says_something_or_who_must(manifest: Manifest) -> None:
+    fields = card_fields(manifest)
+    assert len(fields) >= 60
+    assert [field for field in fields if not field.text and not field.missing] == []
+    assert {field.status for field in fields} == {"filled", "half filled", "you write this"}
+    names = [(field.template, field.section, field.name) for field in fields]
+    assert len(names) == len(set(names))
+
+
+def test_the_scores_of_the_manifest_stand_in_both_templates(manifest: Manifest) -> None:
+    said = [field.text for field in card_fields(manifest) if "AUC 0.800 [0.700, 0.900]" in field.text]
+    assert len(said) == len(TITLES) == 2
+    assert all("was not opened" in one for one in said)
+
+
+def test_what_an_audit_found_and_lacked_is_said(manifest: Manifest) -> None:
+    audit = AuditRecord(
+        fingerprint="f" * 64,
+        task="idc",
+        images=100,
+        compared=100,
+        patients=20,
+        scored=80,
+        lacks=("vendor", "site"),
+        seconds=1.0,
+    )
+    fields = {field.name: field for field in card_fields(manifest.model_copy(update={"audit": audit}))}
+    assert fields["Gaps in the data"].text == "Not known of the images: vendor, site."
+    assert fields["Known biases and failure modes"].text == "Audit of the data: no findings."
+
+
+def test_the_card_for_programs_has_every_field_with_its_status(manifest: Manifest) -> None:
+    found = json.loads(json.dumps(card_as_json(manifest)))
+    assert found["sha256"] == manifest.sha256
+    shown = [field for name in TITLES for field in found[name]["fields"]]
+    assert len(shown) == len(card_fields(manifest))
+    assert all(set(field) == {"section", "name", "status", "text", "missing"} for field in shown)
+
+
+def test_a_name_with_a_bar_stays_in_its_cell(manifest: Manifest) -> None:
+    lines = fields_as_markdown([one for one in card_fields(manifest) if one.template == "fda"]).splitlines()
+    assert all(line.replace("\\|", "").count("|") == 5 for line in lines)
