@@ -37,6 +37,8 @@ from results.export.parity import (
     undecided_rows,
 )
 from results.export.prediction_time import measure_prediction_time
+from results.export.run_reference import reference_of
+from results.export.training_reference import write_reference
 from results.export.within_time import best_within
 from results.predictors.ensemble_module import OUTPUT_NAME, write_onnx, write_units_onnx
 from results.predictors.loading import OpenedModel, open_model
@@ -172,6 +174,7 @@ def export_bundle(
         write_atomically(folder / MANIFEST_FILE, manifest.model_dump_json(indent=1) + "\n")
         write_atomically(folder / CARD_FILE, model_card(manifest))
         _write_preparation(folder, manifest)
+        write_reference(reference_of(run, manifest.input), folder)
         size = file.stat().st_size
     if not refit:
         add_costs(run, {opened.chosen.trials: cost})

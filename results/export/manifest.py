@@ -18,6 +18,7 @@ MODEL_FILE: Final = "model.onnx"
 UNITS_FILE: Final = "units.onnx"  # combines the images of a unit; only in bundles of units
 MANIFEST_FILE: Final = "manifest.json"
 CARD_FILE: Final = "model_card.md"
+REFERENCE_FILE: Final = "training_reference.json"  # what other data are compared with
 PREPARATION_FILE: Final = "preparation.json"
 PREPARATION_CODE: Final = "preparation.py"
 _LARGEST_RAW: Final = 65535  # of images of 16 bits

@@ -3,8 +3,8 @@
 import datetime
 import html
 import uuid
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from results.run.split_labels import GROUPED, SplitName, caption_of, scored
 from results.run.test_accesses import TestAccess, read_accesses, record_access, sealed_digest
 from results.scores.bootstrap import bootstrap_interval
 from results.scores.calibration import calibration_slope
+from results.scores.confusion_table import confusion_table
 from results.scores.cross_fitting import fewest_patients
 from results.scores.decision_intervals import decision_intervals
 from results.scores.decision_rule import BALANCED
@@ -38,8 +39,6 @@ if TYPE_CHECKING:  # it takes a second to import, and the command line has no us
     import pandas as pd
 
 Predictor = Callable[[IntArray], FloatArray]
-
-_WIDTH: Final = 64  # characters of a terminal of 80 that names of classes may take beside their table
 
 
 class TestEvaluation(FrozenModel):
@@ -268,7 +267,8 @@ def evaluation_as_csv(evaluation: TestEvaluation) -> str:
 
 def evaluation_table(evaluation: TestEvaluation) -> RenderableType:
     """Return metrics and confusion matrix as tables that fit 80 columns."""
-    return Group(_metric_table(evaluation), _confusion_table(evaluation))
+    confused = confusion_table(evaluation.classes, evaluation.confusion, is_ordinal=evaluation.is_ordinal)
+    return Group(_metric_table(evaluation), confused)
 
 
 def _asked(model: SelectedModel) -> list[Metric]:
@@ -354,26 +354,3 @@ def _title(evaluation: TestEvaluation) -> str:
         f"{evaluation.images} {PLURALS[evaluation.unit]} of {evaluation.groups} patients "
         f"({counts})"
     )
-
-
-def _confusion_table(evaluation: TestEvaluation) -> Table:
-    table = result_table(padding=(0, 1))
-    rows, columns = _labels_that_fit(evaluation.classes)
-    table.add_column("true \\ called", no_wrap=True)
-    for name in columns:
-        table.add_column(name, justify="right", no_wrap=True)
-    for name, row in zip(rows, evaluation.confusion, strict=True):
-        table.add_row(name, *map(str, row))
-    if evaluation.is_ordinal:
-        table.caption = "The classes are in an order: the further from the diagonal, the worse."
-    return table
-
-
-def _labels_that_fit(classes: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Labels of rows and columns: the class names, or numbers for columns that would not fit the terminal."""
-    width = max(map(len, classes)) + sum(len(name) + 3 for name in classes)
-    if width <= _WIDTH:
-        return list(classes), list(classes)
-    return [f"{place} {name}" for place, name in enumerate(classes, 1)], [
-        str(place) for place in range(1, len(classes) + 1)
-    ]
