@@ -5,7 +5,17 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestrator.cli.common import add_format, add_model, add_runs, model_options, open_run, short_path
+from orchestrator.cli.common import (
+    add_format,
+    add_model,
+    add_operation,
+    add_runs,
+    model_options,
+    open_run,
+    operation_of,
+    operation_options,
+    short_path,
+)
 from orchestrator.cli.data_audit import READING
 from orchestrator.cli.options import add_options
 from orchestrator.reporting.console import (
@@ -40,6 +50,7 @@ examples:
   orchestrate evaluate latest --ensemble average --format json
   orchestrate evaluate latest --trial 7
   orchestrate evaluate latest --trial 7 --refit
+  orchestrate evaluate latest --at sensitivity=0.95 --prevalence 0.006
   orchestrate evaluate latest --data other_hospital.npz
   orchestrate evaluate bundle/ --data other_hospital/ --format json
 """
@@ -57,6 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data", metavar="PATH", help="other labelled data, as --data of a search takes them"
     )
+    add_operation(parser)
     parser.add_argument("--task", metavar="FILE", help="the YAML file of a bundle's task that is your own")
     add_options(parser, (*READING, "store"))
     add_format(parser)
@@ -98,6 +110,7 @@ def _open_test_part(arguments: argparse.Namespace) -> int:
         trial=arguments.trial,
         by=typed_command(sys.argv[1:]),
         refit=arguments.refit,
+        operation=operation_of(arguments),
     )
     if evaluation.opening > 1:
         before = count_text(evaluation.opening - 1, "time")
@@ -115,6 +128,7 @@ def _open_test_part(arguments: argparse.Namespace) -> int:
     )
     if not reason_against_export(folder, evaluation.trials):
         model = [*model_options(arguments), *(["--refit"] if arguments.refit else [])]
+        model += operation_options(arguments)
         print_next(messages(), "orchestrate", "export", short_path(folder.path), *model, "--out", "bundle/")
     return 0
 
@@ -127,6 +141,11 @@ def _check_bundle_options(arguments: argparse.Namespace) -> None:
         )
     if arguments.trial is not None or arguments.refit or arguments.ensemble != "best":
         raise ConfigError("a bundle holds one model: leave --ensemble, --trial and --refit out")
+    if operation_options(arguments):
+        raise ConfigError(
+            "a bundle decides as it was exported: leave --at, --prevalence and --triage "
+            "out, or export it again"
+        )
 
 
 def _labelled_data(arguments: argparse.Namespace) -> "LabelledData":
@@ -157,6 +176,7 @@ def _of_run(arguments: argparse.Namespace) -> "OutsideEvaluation":
         ensemble=arguments.ensemble,
         trial=arguments.trial,
         refit=arguments.refit,
+        operation=operation_of(arguments),
     )
 
 

@@ -26,6 +26,7 @@ from orchestrator.cli import (
     refit,
     resume,
     search,
+    strata,
     thresholds,
 )
 from orchestrator.cli.parser import Parser
@@ -49,6 +50,7 @@ VERBS: Final = MappingProxyType(
         "leaderboard": leaderboard,
         "ensemble": ensemble,
         "thresholds": thresholds,
+        "strata": strata,
         "refit": refit,
         "evaluate": evaluate,
         "export": export,

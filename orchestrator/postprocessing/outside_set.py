@@ -25,6 +25,7 @@ from results.run.test_accesses import (
     sealed_digest,
 )
 from results.scores.metrics import metric_named
+from results.scores.operating_point import NOTHING_ASKED, Operation
 from results.scores.outside import OutsideEvaluation, score_outside
 from trainables.common.errors import UnknownNameError
 from trainables.config.tasks import Task, task_named
@@ -56,7 +57,13 @@ class LabelledData:
 
 
 def evaluate_run_outside(
-    run: RunFolder, asked: LabelledData, *, ensemble: str, trial: int | None, refit: bool
+    run: RunFolder,
+    asked: LabelledData,
+    *,
+    ensemble: str,
+    trial: int | None,
+    refit: bool,
+    operation: Operation = NOTHING_ASKED,
 ) -> OutsideEvaluation:
     """Score a model of a run on labelled data that it never saw.
 
@@ -66,13 +73,14 @@ def evaluate_run_outside(
         ensemble: Name of the ensemble; not used if a trial is given.
         trial: Number of a single trial, or None.
         refit: Take the models that were trained on the whole training part.
+        operation: What is asked of the decisions.
 
     Raises:
         OrchestrateError: If the data are those of the search, unlike them, or cannot be read.
     """
     from results.export.in_memory import model_in_memory
 
-    bundle = model_in_memory(run, ensemble=ensemble, trial=trial, refit=refit)
+    bundle = model_in_memory(run, ensemble=ensemble, trial=trial, refit=refit, operation=operation)
     search = run.search()
     request = _request(search.task_definition, asked, store=search.store)
     reference = reference_of(run, bundle.manifest.input)
@@ -177,13 +185,15 @@ def _evaluated(
         seed=_SEED if run is None else run.search().request.seed,
         model=manifest.name if run is None else manifest.method,
         data=patch_set.source,
-        chosen_for=metric_named(manifest.best_for).header,
+        chosen_for=manifest.chosen_for,
         look=before + 1,
         expected=manifest.out_of_fold.metrics,
         shift=found.shift,
         left_out=found.left_out,
         notes=found.notes,
         unit=manifest.unit,
+        operation=manifest.operation,
+        triage_rule=manifest.triage,
         is_synthetic=manifest.is_synthetic or patch_set.is_synthetic,
     )
     result = {**entry, "result": evaluation.model_dump(mode="json")}

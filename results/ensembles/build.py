@@ -23,9 +23,11 @@ from results.run.run_folder import RunFolder
 from results.run.split_labels import GROUPED, SplitName
 from results.scores.calibration import Platt
 from results.scores.decision_rule import BALANCED, DecisionRule, fit_decision_rule
-from results.scores.fold_scores import collapsed_folds
+from results.scores.fold_scores import collapsed_folds, out_of_fold_metrics
 from results.scores.interval import Interval
+from results.scores.operating_point import NOTHING_ASKED, Operation
 from results.scores.ranking import Objectives, objectives_of
+from results.scores.triage import TriageRule
 from trainables.common.errors import UnknownNameError
 from trainables.common.frozen import FrozenModel
 from trainables.common.text import command_text, typed_path
@@ -91,6 +93,8 @@ class Ensemble(FrozenModel):
         threshold: Smallest calibrated probability that is called positive; see `DecisionRule`.
         thresholds: Metric -> threshold at which that metric is shown; empty in files of earlier versions.
         best_for: Name of the metric that `threshold` was chosen for.
+        operation: What the user asked of the decisions when the ensemble was built.
+        triage: Rule of two thresholds; None where none was asked for.
         is_chosen: True for the ensemble that is also stored as `best`.
         collapsed: Members that give every image of some fold the same score; empty unless all candidates do.
         pool: Trial numbers of all trials that members could have been chosen from.
@@ -110,6 +114,8 @@ class Ensemble(FrozenModel):
     threshold: FiniteFloat
     thresholds: dict[str, FiniteFloat] = Field(default_factory=dict)
     best_for: str = BALANCED
+    operation: Operation = NOTHING_ASKED
+    triage: TriageRule | None = None
     nested: NestedScore
     is_chosen: bool = False
     collapsed: tuple[int, ...] = ()
@@ -130,10 +136,12 @@ class Ensemble(FrozenModel):
             threshold=self.threshold,
             thresholds=self.thresholds,
             best_for=self.best_for,
+            operation=self.operation,
+            triage=self.triage,
         )
 
 
-def build_ensembles(
+def build_ensembles(  # noqa: PLR0913 - who may be a member, how they are combined, and what is asked
     run: RunFolder,
     *,
     trials: Sequence[int] | None = None,
@@ -142,6 +150,7 @@ def build_ensembles(
     seed: int,
     measure: Measure | None = None,
     max_ms: float | None = None,
+    operation: Operation = NOTHING_ASKED,
 ) -> list[Ensemble]:
     """Fit every method on the best trials' out-of-fold predictions and write the ensembles to the run folder.
 
@@ -163,13 +172,14 @@ def build_ensembles(
         max_ms: Longest time of an image on one core, in milliseconds, which needs `measure`. Members are
             trials that are fast enough alone; there are fewer members than `max_members` where the
             ensembles would be too slow; and methods that are too slow all the same are left out.
+        operation: What is asked of the decisions of all ensembles.
 
     Returns:
         Ensembles: the best single trial first, then the methods as given.
 
     Raises:
         EnsembleError: If no trial can be a member, or the trials do not belong together.
-        ScoreError: If too few patients are left to hold any out.
+        ScoreError: If too few patients are left to hold any out, or no threshold keeps what is asked for.
         UnknownNameError: If there is no such method.
     """
     if max_members < 1:
@@ -201,12 +211,15 @@ def build_ensembles(
         for (members, _), time in zip(all_fitted, times, strict=True)
     ]
     best = choose(scored, seed=seed, objectives=objectives, costs=summed).method
-    nested = _kept(scored, summed, objectives)
+    nested = _kept(scored, summed, objectives, operation)
     built = []
     for score, kept, (members, fitted), time in zip(scored, nested, all_fitted, times, strict=True):
         # The parts of a nested evaluation of a hold-out are not its fold models.
         rule = fit_decision_rule(
-            score.out_of_fold, models=len(np.unique(pool.folds)), searched=objectives.metrics
+            score.out_of_fold,
+            models=len(np.unique(pool.folds)),
+            searched=objectives.metrics,
+            operation=operation,
         )
         built.append(
             Ensemble(
@@ -219,6 +232,8 @@ def build_ensembles(
                 threshold=rule.threshold,
                 thresholds=rule.thresholds,
                 best_for=rule.best_for,
+                operation=rule.operation,
+                triage=rule.triage,
                 nested=kept,
                 is_chosen=score.method == best,
                 collapsed=tuple(number for number in members if number in collapsed),
@@ -407,9 +422,18 @@ def _sum_of(costs: Sequence[Mapping[str, float]], objectives: Objectives) -> dic
 
 
 def _kept(
-    scored: Sequence[EnsembleScore], costs: Sequence[Mapping[str, float]], objectives: Objectives
+    scored: Sequence[EnsembleScore],
+    costs: Sequence[Mapping[str, float]],
+    objectives: Objectives,
+    operation: Operation,
 ) -> list[NestedScore]:
-    values = [{**score.metrics, **own} for score, own in zip(scored, costs, strict=True)]
+    metrics = [
+        score.metrics
+        if operation.at is None
+        else out_of_fold_metrics(score.out_of_fold, objectives, operation)
+        for score in scored
+    ]
+    values = [{**score, **own} for score, own in zip(metrics, costs, strict=True)]
     on_front: Sequence[bool | None] = [None] * len(scored)
     if len(objectives.metrics) > 1:
         on_front = objectives.is_on_front(values)

@@ -47,6 +47,7 @@ from results.run.prediction_costs import PredictionTime, add_costs
 from results.run.run_folder import RunFolder
 from results.run.split_labels import NAIVE, NAIVE_WARNING, scored
 from results.scores.metrics import metric_named
+from results.scores.operating_point import NOTHING_ASKED, Operation
 from trainables.common.files import folder_in_progress, write_atomically
 from trainables.common.types import IntArray
 from trainables.data.mammogram import preparation
@@ -78,6 +79,8 @@ class BundleReport:
             f"out-of-fold {scored(metric.header, manifest.split)} "
             f"{manifest.out_of_fold.interval.text(metric.digits)}: {manifest.out_of_fold.how}",
         ]
+        if manifest.operation.is_asked and manifest.threshold is not None:
+            said.append(f"decides at {manifest.threshold:.4g}: {manifest.said_of_operation}")
         said += licence_warnings(manifest)
         if manifest.split == NAIVE:
             said.append(NAIVE_WARNING)
@@ -101,7 +104,7 @@ def _said_of(parity: ParityCheck) -> str:
     )
 
 
-def export_bundle(
+def export_bundle(  # noqa: PLR0913 - which model, where to, and what is asked of it
     run: RunFolder,
     out: Path,
     *,
@@ -110,6 +113,7 @@ def export_bundle(
     refit: bool = False,
     held_out_limit: int = 32,
     max_ms: float | None = None,
+    operation: Operation = NOTHING_ASKED,
 ) -> BundleReport:
     """Export an ensemble, or a single trial, and check the file against PyTorch and against the search.
 
@@ -125,6 +129,7 @@ def export_bundle(
         held_out_limit: Number of images to compare on, from all folds.
         max_ms: Longest time of one image on one core of this machine, in milliseconds; None for any. Where
             no model is named, the best one that is fast enough is exported, see `best_within`.
+        operation: What is asked of its decisions; nothing takes what the ensemble was built for.
 
     Raises:
         ExportError: If `out` holds something, the file disagrees with PyTorch by more than 1e-4, a fold model
@@ -137,7 +142,7 @@ def export_bundle(
     is_to_choose = max_ms is not None and trial is None and ensemble == BEST and not refit
     if max_ms is not None and is_to_choose:
         ensemble, trial = best_within(run, max_ms)
-    opened = open_model(run, ensemble=ensemble, trial=trial, refit=refit)
+    opened = open_model(run, ensemble=ensemble, trial=trial, refit=refit, operation=operation)
     kept = {number: run.out_of_fold(number) for number in opened.chosen.trials}
     rows = held_out_rows(next(iter(kept.values())), held_out_limit, without=_undecided(opened))
     images, unit = opened.images_of(rows)

@@ -10,6 +10,8 @@ from results.run.prediction_costs import PredictionTime
 from results.run.split_labels import GROUPED, SplitName
 from results.scores.calibration import Platt
 from results.scores.interval import Interval
+from results.scores.operating_point import NOTHING_ASKED, Operation
+from results.scores.triage import TriageRule
 from trainables.common.frozen import FrozenModel
 from trainables.config.unit_config import UnitName
 
@@ -219,6 +221,9 @@ class Manifest(FrozenModel):
         intended_use: What the model is for and what not, in sentences.
         created_at: Time of the export, with time zone.
         best_for: Name of the metric that the threshold was chosen for.
+        operation: What the user asked of the decisions: `at` goes before `best_for`, and probabilities are
+            those at its `prevalence`.
+        triage: Rule of two thresholds; None where none was asked for.
         preparation: Steps by which the mammograms of the training data were made ready before the model saw
             them, as values for `preparation.py` of the bundle; None where pixels go in as they are in the
             file.
@@ -233,6 +238,8 @@ class Manifest(FrozenModel):
         unit: What is predicted: single images, or the breast, exam or patient whose images are combined. All
             scores are of these.
         units_sha256: SHA-256 of `units.onnx`, in hexadecimal; None for single images.
+        subgroups: What the scores of the strata of the data's columns say, out of fold, in sentences; empty
+            where the data have no columns, and in bundles of earlier versions.
         audit: What the audit of the data found; None in bundles of earlier versions.
     """
 
@@ -265,8 +272,11 @@ class Manifest(FrozenModel):
     is_refitted: bool = False
     is_ordinal: bool = False
     best_for: str = "balanced_accuracy"
+    operation: Operation = NOTHING_ASKED
+    triage: TriageRule | None = None
     unit: UnitName = "image"
     units_sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
+    subgroups: tuple[str, ...] = ()
     audit: AuditRecord | None = None
     preparation: dict[str, Any] | None = None
 
@@ -284,6 +294,28 @@ class Manifest(FrozenModel):
         if self.threshold is not None and not 0 <= self.threshold <= 1:
             raise ValueError(f"threshold must lie between 0 and 1, found {self.threshold:g}")
         return self
+
+    @property
+    def chosen_for(self) -> str:
+        """What the threshold was chosen for, in words."""
+        at = self.operation.at
+        return self.best_for.replace("_", " ") if at is None else str(at)
+
+    @property
+    def said_of_operation(self) -> str:
+        """What the user asked of the decisions, in a sentence without its end."""
+        asked = self.operation
+        parts = [f"the threshold is the one for {self.chosen_for} out of fold"]
+        if asked.prevalence is not None:
+            parts.append(f"probabilities are those where {asked.prevalence:.3g} of the images are positive")
+        if self.triage is not None:
+            promised = "" if self.triage.is_exact else ", as out-of-fold predictions promise"
+            parts.append(
+                f"triage calls benign below {self.triage.low:.4g} and recalls from {self.triage.high:.4g} "
+                f"on, which misses at most {self.triage.aim.missed:.3g} of the positives and recalls at most "
+                f"{self.triage.aim.alarms:.3g} of the negatives of a new patient on average{promised}"
+            )
+        return "; ".join(parts)
 
     def takes(self, name: Literal["baseline", "finding_type"]) -> bool:
         """Tell whether the file has this input besides the images."""

@@ -26,6 +26,8 @@ def facts_of(manifest: Manifest) -> dict[str, str]:
         facts["unit"] = manifest.unit
     facts |= {"input": manifest.input.name, "extra_inputs": [extra.name for extra in manifest.extra_inputs]}
     facts |= {"preparation": manifest.preparation}
+    if manifest.triage is not None:  # files without it are those of earlier versions
+        facts["triage"] = content["triage"]
     return {f"{_PREFIX}{name}": json.dumps(value) for name, value in facts.items()}
 
 

@@ -30,6 +30,9 @@ from results.scores.leaderboard_table import few_patients_warning
 from results.scores.metric import Metric
 from results.scores.metric_interval import fixed_model_interval
 from results.scores.metrics import STANDARD, majority_baseline, metric_named
+from results.scores.operating_point import NOTHING_ASKED, Operation
+from results.scores.prevalence import rates_at_prevalence
+from results.scores.triage import TriageShares, triage_shares
 from results.tables import csv_text, result_table
 from trainables.common.frozen import FrozenModel
 from trainables.common.types import FloatArray, IntArray
@@ -69,6 +72,10 @@ class TestEvaluation(FrozenModel):
         split: Name of the kind of split; with a `naive split` patients of the test part lie in the folds, so
             that scores are too high.
         is_ordinal: True where the classes are in an order of degree.
+        operation: What was asked of the decisions.
+        rates: At the prevalence that was asked for: positive and negative predictive value (`ppv`, `npv`) and
+            `recall_rate`, each with its interval; empty where none was asked for.
+        triage: What the rule of two thresholds does to the images; None without one.
         unit: What was scored: images, or the units that they make up, which `images` then counts.
     """
 
@@ -94,6 +101,9 @@ class TestEvaluation(FrozenModel):
     confusion: tuple[tuple[int, ...], ...]
     split: SplitName = GROUPED
     is_ordinal: bool = False
+    operation: Operation = NOTHING_ASKED
+    rates: dict[str, Interval] = Field(default_factory=dict)
+    triage: TriageShares | None = None
     unit: UnitName = "image"
 
     def as_frame(self) -> "pd.DataFrame":
@@ -122,6 +132,7 @@ def evaluate_test(  # noqa: PLR0913 - what is asked, the part, and the circumsta
     ensemble: str | None = BEST,
     trial: int | None = None,
     refit: bool = False,
+    operation: Operation = NOTHING_ASKED,
     predict: Predictor,
     test_rows: IntArray,
     labels: IntArray,
@@ -137,6 +148,7 @@ def evaluate_test(  # noqa: PLR0913 - what is asked, the part, and the circumsta
         ensemble: Name of the ensemble; not used if a trial is given.
         trial: Number of a single trial, or None.
         refit: Score the models that `orchestrate refit` trained.
+        operation: What is asked of the decisions.
         predict: Function from rows (n,) to calibrated probabilities (n, classes).
         test_rows: Rows of the test part, shape (n,).
         labels: Class indices of these rows, shape (n,).
@@ -155,7 +167,7 @@ def evaluate_test(  # noqa: PLR0913 - what is asked, the part, and the circumsta
             f"{run.path} has no test part: no image was sealed; search with a larger --test-share, or see "
             f"its scores out of fold with: {run.command('leaderboard')}"
         )
-    model = resolve_model(run, ensemble=ensemble or BEST, trial=trial, refit=refit)
+    model = resolve_model(run, ensemble=ensemble or BEST, trial=trial, refit=refit, operation=operation)
     sealed = sealed_digest(groups)
     before = len(read_accesses(run, sealed=sealed))
     opening = TestAccess(
@@ -215,6 +227,7 @@ def score_test(
     check_predictions(labels, probabilities)
     classes = len(model.classes)
     decided = decisions(probabilities, model.threshold)
+    rule = model.rule
     return TestEvaluation(
         model=model.name,
         trials=model.trials,
@@ -236,6 +249,13 @@ def score_test(
         confusion=tuple(map(tuple, confusion(labels, decided, classes).tolist())),
         split=model.split,
         is_ordinal=model.is_ordinal,
+        operation=rule.operation,
+        rates={}
+        if rule.operation.prevalence is None
+        else rates_at_prevalence(labels, decided, groups, rule.operation.prevalence, seed=seed),
+        triage=None
+        if rule.triage is None
+        else triage_shares(labels, rule.triage.outcomes(probabilities[:, 1]), groups),
     )
 
 
@@ -333,9 +353,30 @@ def _metric_table(evaluation: TestEvaluation) -> Table:
     slope = evaluation.calibration_slope
     calibrated = "" if slope is None else f"Calibration slope {slope:.2f} (1 is calibrated). "
     warning = few_patients_warning(evaluation.fewest_patients)
-    caption = f"{threshold}{first} Intervals are over patients. {calibrated}{warning}".strip()
+    asked = _said_of_operation(evaluation)
+    caption = f"{threshold}{first} Intervals are over patients. {calibrated}{asked}{warning}".strip()
     table.caption = caption_of(caption, evaluation.split)
     return table
+
+
+def _said_of_operation(evaluation: TestEvaluation) -> str:
+    """What was asked of the decisions, and what came of it."""
+    asked, said = evaluation.operation, []
+    confirmed = {"sensitivity": "recall", "specificity": "specificity"}
+    if asked.at is not None and asked.at.aim in confirmed:
+        name = confirmed[asked.at.aim]
+        said.append(
+            f"Asked: {asked.at}; out of fold {evaluation.expected[name]:.2f}, here "
+            f"{evaluation.metrics[name].text()}."
+        )
+    if evaluation.rates:
+        rates = ", ".join(
+            f"{name.replace('_', ' ')} {value.text(3)}" for name, value in evaluation.rates.items()
+        )
+        said.append(f"At prevalence {asked.prevalence:g}: {rates}.")
+    if evaluation.triage is not None:
+        said.append(evaluation.triage.text)
+    return "".join(f"{one} " for one in said)
 
 
 def _said_of_thresholds(evaluation: TestEvaluation) -> str:
@@ -344,6 +385,8 @@ def _said_of_thresholds(evaluation: TestEvaluation) -> str:
     names = " and ".join([", ".join(own[:-1]), own[-1]] if len(own) > 1 else own)
     others = f"{names} at {'their own thresholds' if len(own) > 1 else 'its own threshold'}" if own else ""
     best = "" if evaluation.best_for == BALANCED else f"best for {metric_named(evaluation.best_for).header}"
+    if evaluation.operation.at is not None:
+        best = f"the one for {evaluation.operation.at} out of fold"
     return ", ".join(part for part in (best, others) if part)
 
 

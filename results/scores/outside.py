@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import FiniteFloat
+from pydantic import Field, FiniteFloat
 
 from results.scores.calibration_quality import CalibrationQuality, calibration_quality
 from results.scores.cross_fitting import fewest_patients
@@ -20,8 +20,11 @@ from results.scores.metric import Metric
 from results.scores.metric_interval import fixed_model_interval
 from results.scores.metrics import STANDARD, majority_baseline, metric_named
 from results.scores.metrics.probability_errors import IMAGE_ERRORS
+from results.scores.operating_point import NOTHING_ASKED, Operation
+from results.scores.prevalence import rates_at_prevalence
 from results.scores.set_shift import SetShift
 from results.scores.strata import JudgedImages, StrataScores, mean_interval, score_strata
+from results.scores.triage import TriageRule, TriageShares, triage_shares
 from trainables.common.frozen import FrozenModel
 from trainables.common.types import FloatArray, IntArray
 from trainables.config.unit_config import UnitName
@@ -52,6 +55,9 @@ class OutsideEvaluation(FrozenModel):
         left_out: Images that were left out with their patients, since some were in the training set.
         notes: Sentences on what was left out or converted.
         main: Name of the metric that the search optimised.
+        operation: What was asked of the decisions.
+        rates: At the prevalence that was asked for: `ppv`, `npv` and `recall_rate`, with their intervals.
+        triage: What the rule of two thresholds does to the images; None without one.
         unit: What was scored.
         is_synthetic: True where the images, or those of the training set, are generated.
     """
@@ -76,6 +82,9 @@ class OutsideEvaluation(FrozenModel):
     left_out: int = 0
     notes: tuple[str, ...] = ()
     main: str = "auc"
+    operation: Operation = NOTHING_ASKED
+    rates: dict[str, Interval] = Field(default_factory=dict)
+    triage: TriageShares | None = None
     unit: UnitName = "image"
     is_synthetic: bool = False
 
@@ -124,6 +133,8 @@ def score_outside(  # noqa: PLR0913 - the data, what the model said of them, and
     threshold: float | None,
     training_shares: FloatArray,
     objectives: Sequence[str] = ("auc",),
+    operation: Operation = NOTHING_ASKED,
+    triage_rule: TriageRule | None = None,
     seed: int,
     **facts: Any,
 ) -> OutsideEvaluation:
@@ -138,6 +149,8 @@ def score_outside(  # noqa: PLR0913 - the data, what the model said of them, and
         threshold: Smallest positive probability that is called positive; None beyond two classes.
         training_shares: Share of each class in the training data, shape (classes,).
         objectives: Names of the metrics that the search optimised, the main one first.
+        operation: What was asked of the decisions.
+        triage_rule: Rule of two thresholds; None without one.
         seed: Random seed of the intervals.
         facts: The other attributes of `OutsideEvaluation`.
 
@@ -167,5 +180,12 @@ def score_outside(  # noqa: PLR0913 - the data, what the model said of them, and
         else None,
         strata=score_strata(judged, columns, classes, seed=seed),
         main=objectives[0],
+        operation=operation,
+        rates={}
+        if operation.prevalence is None
+        else rates_at_prevalence(labels, decided, groups, operation.prevalence, seed=seed),
+        triage=None
+        if triage_rule is None
+        else triage_shares(labels, triage_rule.outcomes(probabilities[:, 1]), groups),
         **facts,
     )

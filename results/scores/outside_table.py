@@ -79,6 +79,15 @@ def _said_of(evaluation: OutsideEvaluation) -> list[str]:
         look,
         "Intervals are over these patients.",
         "" if evaluation.calibration is None else evaluation.calibration.text,
+        _said_of_rates(evaluation),
+        "" if evaluation.triage is None else evaluation.triage.text,
         "" if evaluation.shift is None else evaluation.shift.text,
         few_patients_warning(evaluation.fewest_patients).strip(),
     ]
+
+
+def _said_of_rates(evaluation: OutsideEvaluation) -> str:
+    if not evaluation.rates:
+        return ""
+    rates = ", ".join(f"{name.replace('_', ' ')} {value.text(3)}" for name, value in evaluation.rates.items())
+    return f"At prevalence {evaluation.operation.prevalence:g}: {rates}."

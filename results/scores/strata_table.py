@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from rich.table import Table
 
+from results.run.split_labels import GROUPED, SplitName, caption_of, scored
 from results.scores.metrics import STANDARD
 from results.scores.strata import Difference, StrataScores, Stratum
 from results.tables import csv_text, result_table
@@ -17,16 +18,22 @@ _COLUMNS: Final = (
 _WIDEST: Final = 26  # characters of a stratum's name; longer ones are folded
 
 
-def strata_table(scores: StrataScores) -> Table:
-    """Return the strata as a table that fits 80 columns; `*` marks a score that differs from the others'."""
-    table = result_table(title="For whom", title_justify="left")
+def strata_table(scores: StrataScores, *, title: str = "For whom", split: SplitName = GROUPED) -> Table:
+    """Return the strata as a table that fits 80 columns; `*` marks a score that differs from the others'.
+
+    Args:
+        scores: Scores of the strata.
+        title: Title of the table.
+        split: Name of the kind of split, which the scores carry.
+    """
+    table = result_table(title=scored(title, split), title_justify="left")
     table.add_column("stratum", overflow="fold", max_width=_WIDEST)
     table.add_column("n", justify="right", no_wrap=True)
     for header in ("AUC [95 %]", "Recall", "Spec", "obs / exp"):
         table.add_column(header, justify="right", no_wrap=True)
     for one in scores.strata:
         table.add_row(one.name, str(one.images), *_cells(one), style="bold" if _is_found(one) else None)
-    table.caption = " ".join(sentences_of(scores))
+    table.caption = caption_of(" ".join(sentences_of(scores)), split)
     return table
 
 
