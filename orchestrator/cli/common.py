@@ -57,8 +57,8 @@ def add_operation(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--at",
         metavar="AIM=NUMBER",
-        help="what the threshold is chosen for, out of fold: sensitivity, specificity, recall-rate or ppv and "
-        "a share, or cost=10:1, a missed positive to a false alarm (default: what the search optimises)",
+        help="what the threshold is chosen for, out of fold: sensitivity, specificity, recall-rate or ppv "
+        "and a share, or cost=10:1, a missed positive to a false alarm (default: what the search optimises)",
     )
     parser.add_argument(
         "--prevalence",

@@ -12,6 +12,7 @@ from types import MappingProxyType, ModuleType
 from typing import Any, Final
 
 from orchestrator.cli import (
+    compare,
     completion,
     data,
     doctor,
@@ -49,6 +50,7 @@ VERBS: Final = MappingProxyType(
         "resume": resume,
         "leaderboard": leaderboard,
         "ensemble": ensemble,
+        "compare": compare,
         "thresholds": thresholds,
         "strata": strata,
         "refit": refit,
