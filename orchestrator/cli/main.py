@@ -12,6 +12,8 @@ from types import MappingProxyType, ModuleType
 from typing import Any, Final
 
 from orchestrator.cli import (
+    benefit,
+    calibration,
     compare,
     completion,
     data,
@@ -51,6 +53,8 @@ VERBS: Final = MappingProxyType(
         "leaderboard": leaderboard,
         "ensemble": ensemble,
         "compare": compare,
+        "calibration": calibration,
+        "benefit": benefit,
         "thresholds": thresholds,
         "strata": strata,
         "refit": refit,

@@ -1,19 +1,24 @@
 """What a model of a run said of the images of its training part, out of fold, and what is known of them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from results.ensembles.build import BEST
 from results.ensembles.out_of_fold import out_of_fold_of
+from results.errors import ScoreError
 from results.run.records import OutOfFold
 from results.run.run_folder import RunFolder
 from results.run.split_labels import SplitName
 from results.scores.auc_interval import fold_inflation
+from results.scores.calibration_methods import CalibrationComparison, compare_calibrations
+from results.scores.decision_curve import THRESHOLDS, DecisionCurve, decision_curve
 from results.scores.decision_rule import BALANCED, CrossFitted, cross_fit
 from results.scores.metrics import metric_named
 from results.scores.operating_point import NOTHING_ASKED, Operation
 from results.scores.strata import LEAST_PATIENTS, JudgedImages, StrataScores, score_strata
+from trainables.common.errors import ConfigError
 from trainables.data.columns import Columns, take_rows
 
 
@@ -62,6 +67,47 @@ class JudgedModel:
         return score_strata(
             self.judged, self.columns, self.classes, seed=self.seed, least_patients=least_patients
         )
+
+    def decision_curve(
+        self, *, thresholds: Sequence[float] = THRESHOLDS, prevalence: float | None = None
+    ) -> DecisionCurve:
+        """Return what the model is worth at some thresholds.
+
+        Args:
+            thresholds: Probabilities from which one acts, in (0, 1).
+            prevalence: Share of positives where the model will be used; None for that of the data.
+
+        Raises:
+            ScoreError: If there are more classes than two.
+        """
+        self._check_two_classes("a decision curve")
+        if prevalence is not None and not 0 < prevalence < 1:
+            raise ConfigError(f"--prevalence is a share between 0 and 1, found {prevalence:g}")
+        judged = self.judged
+        return decision_curve(
+            judged.labels,
+            judged.probabilities,
+            judged.groups,
+            thresholds=thresholds,
+            prevalence=prevalence,
+            inflation=judged.inflation,
+            model=self.name,
+        )
+
+    def calibrations(self) -> CalibrationComparison:
+        """Compare all ways to calibrate the model.
+
+        Raises:
+            ScoreError: If there are more classes than two.
+        """
+        self._check_two_classes("a calibration")
+        return compare_calibrations(self.predictions, seed=self.seed, model=self.name)
+
+    def _check_two_classes(self, what: str) -> None:
+        if len(self.classes) != 2:
+            raise ScoreError(
+                f"{what} belongs to two classes, found {len(self.classes)}: {', '.join(self.classes)}"
+            )
 
 
 def judged_model(

@@ -90,4 +90,12 @@ def _said_of_rates(evaluation: OutsideEvaluation) -> str:
     if not evaluation.rates:
         return ""
     rates = ", ".join(f"{name.replace('_', ' ')} {value.text(3)}" for name, value in evaluation.rates.items())
-    return f"At prevalence {evaluation.operation.prevalence:g}: {rates}."
+    return (
+        f"Probabilities are those at prevalence {evaluation.operation.prevalence:g}, here "
+        f"{_share(evaluation):.2f} are positive; at that prevalence {rates}."
+    )
+
+
+def _share(evaluation: OutsideEvaluation) -> float:
+    """Share of images of the positive class, which is the last."""
+    return evaluation.counts[evaluation.classes[-1]] / evaluation.images
