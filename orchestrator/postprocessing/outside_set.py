@@ -82,7 +82,7 @@ def evaluate_run_outside(
 
     bundle = model_in_memory(run, ensemble=ensemble, trial=trial, refit=refit, operation=operation)
     search = run.search()
-    request = _request(search.task_definition, asked, store=search.store)
+    request = request_for(search.task_definition, asked, store=search.store)
     reference = reference_of(run, bundle.manifest.input)
     return _evaluated(bundle, request, reference, asked, run=run)
 
@@ -99,7 +99,7 @@ def evaluate_bundle_outside(path: Path, asked: LabelledData, *, task: str | None
         OrchestrateError: If the data are those that the model was trained on, unlike them, or cannot be read.
     """
     bundle = load_bundle(path)
-    request = _request(task_of_bundle(bundle, task), asked)
+    request = request_for(task_of_bundle(bundle, task), asked)
     return _evaluated(bundle, request, read_reference(path), asked, run=None)
 
 
@@ -136,7 +136,8 @@ def read_outside(request: SearchRequest, notify: Callable[[str], None]) -> Patch
     return patch_set
 
 
-def _request(task: Task, asked: LabelledData, **defaults: Any) -> SearchRequest:
+def request_for(task: Task, asked: LabelledData, **defaults: Any) -> SearchRequest:
+    """Return the request that reads labelled data for a task; `defaults` are options that may be given."""
     own = {"own_task": task} if task.is_own else {}
     given = {
         name: str(value) if isinstance(value, Path) else value

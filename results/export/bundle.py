@@ -1,7 +1,6 @@
 """Export of a chosen model to a folder with model, manifest and model card, written whole or not at all."""
 
 import contextlib
-import hashlib
 import inspect
 import json
 from collections.abc import Iterator, Sequence
@@ -27,7 +26,7 @@ from results.export.manifest import (
 )
 from results.export.manifest_draft import manifest_draft
 from results.export.model_card import licence_warnings, model_card
-from results.export.model_file import describe_model
+from results.export.model_file import describe_model, sha256_of
 from results.export.parity import (
     held_out_rows,
     onnx_difference,
@@ -175,7 +174,7 @@ def export_bundle(  # noqa: PLR0913 - which model, where to, and what is asked o
         cost = measure_prediction_time(file, one)
         if not is_to_choose:  # what was chosen for its time is not refused for the noise of a second timing
             _check_time(cost, opened, max_ms)
-        manifest = draft.model_copy(update={"parity": parity, "sha256": _sha256(file), "cost": cost})
+        manifest = draft.model_copy(update={"parity": parity, "sha256": sha256_of(file), "cost": cost})
         write_atomically(folder / MANIFEST_FILE, manifest.model_dump_json(indent=1) + "\n")
         write_atomically(folder / CARD_FILE, model_card(manifest))
         _write_preparation(folder, manifest)
@@ -201,7 +200,7 @@ def _with_units(
     predictions = side_by_side(by_fold, opened.module.unit_rules)
     write_units_onnx(opened.module.by_unit, predictions, torch.from_numpy(unit), file)
     describe_model(file, draft)
-    return draft.model_copy(update={"units_sha256": _sha256(file)})
+    return draft.model_copy(update={"units_sha256": sha256_of(file)})
 
 
 def _check_time(cost: PredictionTime, opened: OpenedModel, max_ms: float | None) -> None:
@@ -245,8 +244,3 @@ def _undecided(opened: OpenedModel) -> IntArray:
     if source is None or not is_hard:
         return np.array([], dtype=np.int64)
     return undecided_rows(RunFolder(Path(source.run)).out_of_fold(source.trial))
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -193,6 +193,42 @@ class ParityCheck(FrozenModel):
     out_of_fold_difference: FiniteFloat | None
 
 
+class Recalibration(FrozenModel):
+    """Local data that calibration and threshold of a bundle were fitted on after its export.
+
+    Attributes:
+        source: Name of the local data.
+        fingerprint: Fingerprint of the whole set.
+        images: Number of images, or of units.
+        groups: Number of their patients, or of images where patients are unknown.
+        counts: Class -> number of images.
+        update: What changed of the calibration: `nothing`, `intercept` or `slope and intercept`.
+        before: Calibration before it.
+        from_sha256: SHA-256 of the `model.onnx` that was recalibrated.
+        from_created_at: Time of its export.
+    """
+
+    source: str
+    fingerprint: str
+    images: int
+    groups: int
+    counts: dict[str, int]
+    update: str
+    before: Platt
+    from_sha256: str
+    from_created_at: datetime.datetime
+
+    @property
+    def text(self) -> str:
+        """What was done, in a sentence."""
+        counts = ", ".join(f"{number} {name}" for name, number in self.counts.items())
+        return (
+            f"After the export its calibration ({self.update} changed) and its threshold were fitted on "
+            f"{self.images} images of {self.groups} patients of {self.source} ({counts}); its weights are "
+            f"those of the file with SHA-256 {self.from_sha256[:12]}... Scores out of fold are those before."
+        )
+
+
 class Manifest(FrozenModel):
     """`manifest.json` of a bundle.
 
@@ -238,6 +274,7 @@ class Manifest(FrozenModel):
         unit: What is predicted: single images, or the breast, exam or patient whose images are combined. All
             scores are of these.
         units_sha256: SHA-256 of `units.onnx`, in hexadecimal; None for single images.
+        recalibration: Local data that it was calibrated on after its export; None for none.
         subgroups: What the scores of the strata of the data's columns say, out of fold, in sentences; empty
             where the data have no columns, and in bundles of earlier versions.
         audit: What the audit of the data found; None in bundles of earlier versions.
@@ -276,6 +313,7 @@ class Manifest(FrozenModel):
     triage: TriageRule | None = None
     unit: UnitName = "image"
     units_sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
+    recalibration: Recalibration | None = None
     subgroups: tuple[str, ...] = ()
     audit: AuditRecord | None = None
     preparation: dict[str, Any] | None = None
@@ -305,7 +343,8 @@ class Manifest(FrozenModel):
     def said_of_operation(self) -> str:
         """What the user asked of the decisions, in a sentence without its end."""
         asked = self.operation
-        parts = [f"the threshold is the one for {self.chosen_for} out of fold"]
+        where = "out of fold" if self.recalibration is None else "on the local data"
+        parts = [f"the threshold is the one for {self.chosen_for} {where}"]
         if asked.prevalence is not None:
             parts.append(f"probabilities are those where {asked.prevalence:.3g} of the images are positive")
         if self.triage is not None:

@@ -280,6 +280,7 @@ def _caveats(manifest: Manifest) -> str:
             f"{_share_of(manifest)} only.",
             *_caveats_of_inputs(manifest),
             *_caveats_of_calibration(manifest),
+            *([f"- {manifest.recalibration.text}"] if manifest.recalibration else []),
             _TELEMETRY,
             "- It answers for any image, also for one that is not a breast image; it has no way to say so.",
             f"- The file was compared on {parity.images} training images{_compared(parity)}.",
@@ -305,7 +306,8 @@ def _compared(parity: ParityCheck) -> str:
 
 
 def _caveats_of_calibration(manifest: Manifest) -> list[str]:
-    if manifest.calibration is None or manifest.data.folds == 1 or manifest.is_refitted:
+    is_other = manifest.is_refitted or manifest.recalibration is not None
+    if manifest.calibration is None or manifest.data.folds == 1 or is_other:
         return []
     return [
         "- Its calibration was fitted to single fold models and is corrected for their mean by half of what "

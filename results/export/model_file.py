@@ -5,6 +5,7 @@ SHA-256 covers them: a manifest that was edited, or taken from another bundle, i
 malignant benign.
 """
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -60,6 +61,12 @@ def replace_notes(path: Path, facts: Mapping[str, str]) -> None:
     model.doc_string = ""
     onnx.helper.set_model_props(model, dict(facts))
     onnx.save(model, path)
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def check_model(session: Any, manifest: Manifest, path: Path) -> None:

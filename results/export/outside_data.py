@@ -114,6 +114,11 @@ def _check_alike(bundle: Bundle, patch_set: PatchSet) -> None:
             f"{patch_set.source} is the set that the model was trained on; its sealed test part is scored by "
             "orchestrate evaluate RUN, without --data"
         )
+    local = manifest.recalibration
+    if local is not None and patch_set.fingerprint == local.fingerprint:
+        raise ExportError(
+            f"{patch_set.source} is the set that this bundle was calibrated on; give data that it never saw"
+        )
     if reason := too_unlike(patch_set.images.shape[1:3], manifest.input.trained_shape):
         raise ExportError(f"{patch_set.source} is unlike the training images: {reason}")
     made_ready = None if patch_set.preparation is None else dict(patch_set.preparation)
