@@ -6,6 +6,7 @@ from typing import Final
 import numpy as np
 from pydantic import Field, FiniteFloat, ValidationError
 
+from results.ensembles.costs import costs_of_members, costs_of_trial
 from results.ensembles.members import Members, align
 from results.ensembles.methods import METHODS, FittedEnsemble, fit, method_named, methods_for
 from results.ensembles.nested import (
@@ -190,7 +191,7 @@ def build_ensembles(  # noqa: PLR0913 - who may be a member, how they are combin
         method_named(method)
     objectives = objectives_of(search)
     readable = list(run.readable_predictions(_complete(run, search, trials)))
-    costs = {record.number: _costs(record, objectives) for record, _ in readable}
+    costs = {record.number: costs_of_trial(record, objectives) for record, _ in readable}
     pool = align({record.number: own for record, own in readable}, objectives=objectives, costs=costs)
     # Of records of earlier versions the collapsed folds followed another rule.
     collapsed = frozenset(record.number for record, own in readable if collapsed_folds(own))
@@ -207,7 +208,7 @@ def build_ensembles(  # noqa: PLR0913 - who may be a member, how they are combin
     measured = {} if measure is None else measure([members for members, _ in all_fitted])
     times = [measured.get(tuple(sorted(members))) for members, _ in all_fitted]
     summed = [
-        _costs_of(members, time, costs, objectives)
+        costs_of_members(members, time, costs, objectives)
         for (members, _), time in zip(all_fitted, times, strict=True)
     ]
     best = choose(scored, seed=seed, objectives=objectives, costs=summed).method
@@ -331,23 +332,6 @@ def _without_idle_members(members: Members, fitted: WeightedMean) -> tuple[Membe
     return members.only(used.tolist()), weighted_mean(np.asarray(fitted.weights)[used])
 
 
-def _costs(record: TrialRecord, objectives: Objectives) -> dict[str, float]:
-    return {name: record.values[name] for name in objectives.costs if name in record.values}
-
-
-def _costs_of(
-    members: Sequence[int],
-    measured: PredictionTime | None,
-    costs: Mapping[int, Mapping[str, float]],
-    objectives: Objectives,
-) -> dict[str, float]:
-    """What members cost together, by the metrics that are asked for: as measured, else summed."""
-    if measured is None:
-        return _sum_of([costs[number] for number in members], objectives)
-    found = {"ms_per_image": measured.core_ms, "megabytes": measured.megabytes}
-    return {name: value for name, value in found.items() if name in objectives.costs}
-
-
 def _fast_enough(
     candidates: Members, measure: Measure | None, max_ms: float, *, max_members: int, seed: int
 ) -> Members:
@@ -410,15 +394,6 @@ def _fastest_of(found: Mapping[tuple[int, ...], PredictionTime]) -> str:
         return "none of them could be measured"
     members, cost = min(found.items(), key=lambda pair: pair[1].core_ms)
     return f"the fastest, trial {members[0]}, takes {cost.core_ms:.1f} ms"
-
-
-def _sum_of(costs: Sequence[Mapping[str, float]], objectives: Objectives) -> dict[str, float]:
-    """What members cost together, for costs that are known of all of them."""
-    return {
-        name: sum(own[name] for own in costs)
-        for name in objectives.costs
-        if all(name in own for own in costs)
-    }
 
 
 def _kept(
