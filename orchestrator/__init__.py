@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from orchestrator.api.claims import compare_models, evaluate_bundle, recalibrate_bundle
     from orchestrator.api.data import audit_data, describe_data
     from orchestrator.api.prepared_sets import join_sets, prepare_set
     from orchestrator.api.result import SearchResult
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from results.export.exported_model import Bundle, load_bundle
     from results.run.search_request import SearchRequest
     from results.scores.metrics import Metric, register_metric
+    from results.scores.operating_point import Operation
     from trainables.common.errors import OrchestrateError
     from trainables.config.tasks import Task
     from trainables.models.registry import register_backbone
@@ -36,18 +38,22 @@ _PLACES: Final = MappingProxyType(
         "Callback": "orchestrator.callbacks",
         "Estimate": "orchestrator.estimate.simulation",
         "Metric": "results.scores.metric",
+        "Operation": "results.scores.operating_point",
         "OrchestrateError": "trainables.common.errors",
         "SearchRequest": "results.run.search_request",
         "SearchResult": "orchestrator.api.result",
         "StopSearch": "orchestrator.callbacks",
         "Task": "trainables.config.tasks",
         "audit_data": "orchestrator.api.data",
+        "compare_models": "orchestrator.api.claims",
         "describe_data": "orchestrator.api.data",
+        "evaluate_bundle": "orchestrator.api.claims",
         "join_sets": "orchestrator.api.prepared_sets",
         "load_bundle": "results.export.exported_model",
         "open_run": "orchestrator.api.search",
         "plan_search": "orchestrator.api.search",
         "prepare_set": "orchestrator.api.prepared_sets",
+        "recalibrate_bundle": "orchestrator.api.claims",
         "register_backbone": "trainables.models.registry",
         "register_metric": "results.scores.metrics",
         "resume_search": "orchestrator.api.search",
@@ -61,18 +67,22 @@ __all__ = [
     "Callback",
     "Estimate",
     "Metric",
+    "Operation",
     "OrchestrateError",
     "SearchRequest",
     "SearchResult",
     "StopSearch",
     "Task",
     "audit_data",
+    "compare_models",
     "describe_data",
+    "evaluate_bundle",
     "join_sets",
     "load_bundle",
     "open_run",
     "plan_search",
     "prepare_set",
+    "recalibrate_bundle",
     "register_backbone",
     "register_metric",
     "resume_search",

@@ -27,7 +27,7 @@ from trainables.models.registry import backbone_named
 
 DEFAULT_METRIC: Final = "auc"
 
-_LISTS: Final = ("recipes", "metrics", "requirements")  # in a file one of them needs no list
+_LISTS: Final = ("recipes", "metrics", "requirements", "comparisons")  # in a file one of them needs no list
 _ONLY_TYPED: Final = ("address", "config", "finish", "format")  # they are not of a search but of one command
 
 __all__ = [

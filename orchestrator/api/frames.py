@@ -53,6 +53,23 @@ def as_paths(images: Any) -> list[Path]:
     return [Path(one) for one in images] if any(are_paths) else []
 
 
+def arrays_predicted(
+    bundle: "Bundle", images: Any, baselines: Sequence[Any], types: Sequence[str], units: Sequence[str]
+) -> "pd.DataFrame":
+    """Return a row for each array, or for each unit: probabilities, predicted class, and triage if any."""
+    import pandas as pd
+
+    classes = list(bundle.manifest.classes)
+    arrays, given = [np.asarray(image) for image in images], [np.asarray(one) for one in baselines]
+    found = bundle.predict(arrays, baselines=given, types=types, units=units)
+    index = pd.Index(list(dict.fromkeys(units)), name=bundle.manifest.unit) if units else None
+    table = pd.DataFrame(found, columns=classes, index=index)
+    table["predicted_class"] = [classes[place] for place in bundle.decide(found)]
+    if bundle.manifest.triage is not None:
+        table["triage"] = bundle.triage(found)
+    return table
+
+
 def files_predicted(
     bundle: "Bundle",
     paths: Sequence[Path],

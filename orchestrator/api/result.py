@@ -6,9 +6,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-
-from orchestrator.api.frames import FACTS, as_paths, files_predicted, trial_row
+from orchestrator.api.claims import ModelClaims
+from orchestrator.api.frames import FACTS, arrays_predicted, as_paths, files_predicted, trial_row
 from orchestrator.api.search_claims import SearchClaims
 from orchestrator.reporting.worker_time import TimeShares
 from results.ensembles.build import BEST, Ensemble, build_ensembles, read_ensemble
@@ -18,6 +17,7 @@ from results.ensembles.tables import ensembles_as_json
 from results.run.run_folder import RunFolder
 from results.run.split_labels import marks, scored
 from results.scores.leaderboard import Row, leaderboard
+from results.scores.operating_point import NOTHING_ASKED, Operation
 from results.scores.ranking import objectives_of
 from results.scores.settings_text import settings_text
 from trainables.common.text import count_text
@@ -34,7 +34,7 @@ if TYPE_CHECKING:  # pandas and torch take seconds to import, and a result may o
 _SHOWN: Final = 5  # trials in a notebook
 
 
-class SearchResult(SearchClaims):
+class SearchResult(SearchClaims, ModelClaims):
     """The results of one search; all are read from its run folder, so that they are there tomorrow, too.
 
     Args:
@@ -98,6 +98,7 @@ class SearchResult(SearchClaims):
         seed: int | None = None,
         max_ms: float | None = None,
         measure: bool = False,
+        operation: Operation = NOTHING_ASKED,
     ) -> list[Ensemble]:
         """Build ensembles of the best trials, and keep them in the run folder.
 
@@ -109,6 +110,7 @@ class SearchResult(SearchClaims):
             max_ms: Longest time of an image on one core of this machine, in milliseconds; None for any.
             measure: Measure what the ensembles cost on their exported graphs, which takes seconds for each
                 structure that this machine has not measured yet; `max_ms` does so, too.
+            operation: What is asked of the decisions of all ensembles.
 
         Raises:
             OrchestrateError: If no trial can be a member, or there is no such method.
@@ -122,6 +124,7 @@ class SearchResult(SearchClaims):
             seed=self.request.seed if seed is None else seed,
             measure=self.measure_costs if measure or max_ms is not None else None,
             max_ms=max_ms,
+            operation=operation,
         )
 
     def measure_costs(self, models: Sequence[Sequence[int]]) -> "dict[tuple[int, ...], PredictionTime]":
@@ -172,7 +175,13 @@ class SearchResult(SearchClaims):
         )
 
     def evaluate(
-        self, *, ensemble: str = BEST, trial: int | None = None, refit: bool = False, by: str = ""
+        self,
+        *,
+        ensemble: str = BEST,
+        trial: int | None = None,
+        refit: bool = False,
+        operation: Operation = NOTHING_ASKED,
+        by: str = "",
     ) -> "TestEvaluation":
         """Open the sealed test part and score a model on it.
 
@@ -183,6 +192,7 @@ class SearchResult(SearchClaims):
             ensemble: Name of the ensemble, which is built if none was; not used if a trial is given.
             trial: Number of a single trial, or None.
             refit: Score the models that `refit` trained.
+            operation: What is asked of the decisions.
             by: What opens the test part, for the log; the call as it was made where empty.
 
         Returns:
@@ -196,7 +206,9 @@ class SearchResult(SearchClaims):
         self._build_if_none(trial)
         model = f"ensemble={ensemble!r}" if trial is None else f"trial={trial}"
         call = f"open_run({str(self.path)!r}).evaluate({model}{', refit=True' if refit else ''})"
-        return open_test_part(self._run, ensemble=ensemble, trial=trial, by=by or call, refit=refit)
+        return open_test_part(
+            self._run, ensemble=ensemble, trial=trial, by=by or call, refit=refit, operation=operation
+        )
 
     def predict(
         self,
@@ -230,19 +242,10 @@ class SearchResult(SearchClaims):
             OrchestrateError: If an array has another shape or range than the model takes, no file can be
                 used, or the model cannot predict.
         """
-        import pandas as pd
-
         bundle = self._bundle(ensemble, trial, refit=refit)
-        classes = list(bundle.manifest.classes)
         if paths := as_paths(images):
             return files_predicted(bundle, paths, as_paths(baselines), types, units)
-        arrays = [np.asarray(image) for image in images]  # type: ignore[union-attr]
-        given = [np.asarray(one) for one in baselines]
-        found = bundle.predict(arrays, baselines=given, types=types, units=units)
-        index = pd.Index(list(dict.fromkeys(units)), name=bundle.manifest.unit) if units else None
-        table = pd.DataFrame(found, columns=classes, index=index)
-        table["predicted_class"] = [classes[index] for index in bundle.decide(found)]
-        return table
+        return arrays_predicted(bundle, images, baselines, types, units)
 
     def export_report(
         self,
@@ -252,13 +255,20 @@ class SearchResult(SearchClaims):
         trial: int | None = None,
         refit: bool = False,
         max_ms: float | None = None,
+        operation: Operation = NOTHING_ASKED,
     ) -> "BundleReport":
         """Export a model as `export` does, and return what was written and how it was checked."""
         from results.export.bundle import export_bundle
 
         self._build_if_none(trial)
         return export_bundle(
-            self._run, Path(path), ensemble=ensemble, trial=trial, refit=refit, max_ms=max_ms
+            self._run,
+            Path(path),
+            ensemble=ensemble,
+            trial=trial,
+            refit=refit,
+            max_ms=max_ms,
+            operation=operation,
         )
 
     def export(
@@ -269,6 +279,7 @@ class SearchResult(SearchClaims):
         trial: int | None = None,
         refit: bool = False,
         max_ms: float | None = None,
+        operation: Operation = NOTHING_ASKED,
     ) -> Path:
         """Write a model as one ONNX file with a manifest and a model card.
 
@@ -278,6 +289,7 @@ class SearchResult(SearchClaims):
             trial: Number of a single trial, or None.
             refit: Export the models that `refit` trained.
             max_ms: Longest time of one image on one core of this machine, in milliseconds; None for any.
+            operation: What is asked of the decisions, such as `Operation.of(at="sensitivity=0.95")`.
 
         Returns:
             The folder.
@@ -286,7 +298,10 @@ class SearchResult(SearchClaims):
             OrchestrateError: If the folder holds something, the file disagrees with PyTorch or the search, an
                 image takes longer than `max_ms`, or the model cannot predict. Nothing is left behind then.
         """
-        return self.export_report(path, ensemble=ensemble, trial=trial, refit=refit, max_ms=max_ms).path
+        report = self.export_report(
+            path, ensemble=ensemble, trial=trial, refit=refit, max_ms=max_ms, operation=operation
+        )
+        return report.path
 
     def refit(self, *, ensemble: str = BEST, trial: int | None = None, seeds: int = 1) -> "pd.DataFrame":
         """Train the members of a model again, on the whole training part; the test part stays sealed.
@@ -312,24 +327,6 @@ class SearchResult(SearchClaims):
         return pd.DataFrame(
             [{"trial": one.number, **one.record.model_dump(), "is_new": one.is_new} for one in members]
         )
-
-    def thresholds(self, *, ensemble: str = BEST, trial: int | None = None) -> "pd.DataFrame":
-        """Return what a model would call at each threshold, on calibrated out-of-fold predictions.
-
-        Args:
-            ensemble: Name of the ensemble, which is built if none was; not used if a trial is given.
-            trial: Number of a single trial, or None.
-
-        Returns:
-            One row for each threshold from 0.05 to 0.95, and for that of the model, marked `is_chosen`.
-        """
-        import pandas as pd
-
-        from results.predictors.threshold_sweep import sweep_of
-
-        self._build_if_none(trial)
-        swept = sweep_of(self._run, ensemble=ensemble, trial=trial)
-        return pd.DataFrame([asdict(decision) for decision in swept.decisions])
 
     def report(
         self,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from results.run.run_folder import RunFolder
+    from results.scores.operating_point import Operation
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:
@@ -49,6 +50,42 @@ def add_model(parser: argparse.ArgumentParser, *, refit: str = "") -> None:
     which.add_argument("--trial", type=int, help="a single trial instead")
     if refit:
         parser.add_argument("--refit", action="store_true", help=refit)
+
+
+def add_operation(parser: argparse.ArgumentParser) -> None:
+    """Add --at, --prevalence and --triage, which say what decisions are for."""
+    parser.add_argument(
+        "--at",
+        metavar="AIM=NUMBER",
+        help="what the threshold is chosen for, out of fold: sensitivity, specificity, recall-rate or ppv "
+        "and a share, or cost=10:1, a missed positive to a false alarm (default: what the search optimises)",
+    )
+    parser.add_argument(
+        "--prevalence",
+        type=float,
+        metavar="SHARE",
+        help="share of positives where the model will be used, to which probabilities and --at are moved "
+        "(default: that of the data)",
+    )
+    parser.add_argument(
+        "--triage",
+        metavar="SHARES",
+        help="a second rule of two thresholds, benign, do not know and recall, such as "
+        "missed=0.02,alarms=0.1: the largest shares of positives called benign, and of negatives recalled",
+    )
+
+
+def operation_of(arguments: argparse.Namespace) -> "Operation":
+    """Return what was asked of decisions; see `add_operation`."""
+    from results.scores.operating_point import Operation
+
+    return Operation.of(at=arguments.at, prevalence=arguments.prevalence, triage=arguments.triage)
+
+
+def operation_options(arguments: argparse.Namespace) -> list[str]:
+    """Return the options that ask the same of decisions, word by word."""
+    given = (("--at", arguments.at), ("--prevalence", arguments.prevalence), ("--triage", arguments.triage))
+    return [word for name, value in given if value is not None for word in (name, str(value))]
 
 
 def model_options(arguments: argparse.Namespace) -> list[str]:

@@ -3,7 +3,14 @@
 import argparse
 from typing import TYPE_CHECKING
 
-from orchestrator.cli.common import add_format, add_run, open_run, short_path
+from orchestrator.cli.common import (
+    add_format,
+    add_operation,
+    add_run,
+    open_run,
+    operation_of,
+    short_path,
+)
 from orchestrator.reporting.console import messages, print_message, print_next, show, warn_if_synthetic
 
 if TYPE_CHECKING:
@@ -24,6 +31,7 @@ examples:
   orchestrate ensemble latest
   orchestrate ensemble latest --members 6 --methods average greedy
   orchestrate ensemble latest --max-ms 40
+  orchestrate ensemble latest --at specificity=0.9
 """
 
 
@@ -41,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-costs", action="store_true", help="do not measure what the ensembles cost to use"
     )
+    add_operation(parser)
     add_format(parser)
 
 
@@ -65,6 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
         seed=folder.search().request.seed,
         measure=None if arguments.no_costs and arguments.max_ms is None else _measure(folder),
         max_ms=arguments.max_ms,
+        operation=operation_of(arguments),
     )
     warn_if_synthetic(folder)
     show(

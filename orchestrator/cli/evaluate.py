@@ -2,36 +2,98 @@
 
 import argparse
 import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from orchestrator.cli.common import add_format, add_model, add_run, model_options, open_run, short_path
-from orchestrator.reporting.console import messages, print_next, print_warning, show, warn_if_synthetic
+from orchestrator.cli.common import (
+    add_format,
+    add_model,
+    add_operation,
+    add_runs,
+    model_options,
+    open_run,
+    operation_of,
+    operation_options,
+    short_path,
+)
+from orchestrator.cli.data_audit import READING
+from orchestrator.cli.options import add_options
+from orchestrator.reporting.console import (
+    messages,
+    print_message,
+    print_next,
+    print_warning,
+    show,
+    warn_if_synthetic,
+)
+from trainables.common.errors import ConfigError
 from trainables.common.text import count_text
 
-HELP = "open the sealed test part, once, and score the ensemble on it"
+if TYPE_CHECKING:
+    from orchestrator.postprocessing.outside_set import LabelledData
+    from results.scores.outside import OutsideEvaluation
+
+HELP = "open the sealed test part, once, or score a model on other labelled data"
 EPILOG = """\
 Every opening is written to test_openings.jsonl before a label is read. The
 first one is the honest one: a model that was chosen after looking at the test
 part is no longer tested by it.
+
+With --data the model is scored on labelled data that it never saw, such as
+those of another hospital: metrics, calibration, strata of the columns, and how
+far the pixels lie from the training images. Patients with an image that the
+model was trained on are left out. A bundle is scored this way, too; each look
+is counted in the store.
 
 examples:
   orchestrate evaluate latest
   orchestrate evaluate latest --ensemble average --format json
   orchestrate evaluate latest --trial 7
   orchestrate evaluate latest --trial 7 --refit
+  orchestrate evaluate latest --at sensitivity=0.95 --prevalence 0.006
+  orchestrate evaluate latest --data other_hospital.npz
+  orchestrate evaluate bundle/ --data other_hospital/ --format json
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    add_run(parser)
+    parser.add_argument(
+        "run", metavar="RUN|BUNDLE", help="a run folder, TASK/NAME or NAME below --runs, latest, or a bundle"
+    )
+    add_runs(parser)
     add_model(
         parser, refit="predict with the models that `orchestrate refit` trained on the whole training part"
     )
+    parser.add_argument(
+        "--data", metavar="PATH", help="other labelled data, as --data of a search takes them"
+    )
+    add_operation(parser)
+    parser.add_argument("--task", metavar="FILE", help="the YAML file of a bundle's task that is your own")
+    add_options(parser, (*READING, "store"))
     add_format(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Evaluate and print; returns the exit code."""
+    from orchestrator.postprocessing.outside_set import is_bundle
+
+    if is_bundle(Path(arguments.run)):
+        _check_bundle_options(arguments)
+        return _show_outside(_of_bundle(arguments), arguments.format)
+    if arguments.task is not None:
+        raise ConfigError("--task is for bundles; a run knows its task")
+    if arguments.data is not None:
+        return _show_outside(_of_run(arguments), arguments.format)
+    unused = [name for name in (*READING, "store") if hasattr(arguments, name)]
+    if unused:
+        raise ConfigError(
+            f"--{unused[0].replace('_', '-')} says how to read other data; name them with --data"
+        )
+    return _open_test_part(arguments)
+
+
+def _open_test_part(arguments: argparse.Namespace) -> int:
     from orchestrator.postprocessing.test_set import open_test_part
     from orchestrator.request import typed_command
     from results.predictors.selected_model import reason_against_export
@@ -48,6 +110,7 @@ def run(arguments: argparse.Namespace) -> int:
         trial=arguments.trial,
         by=typed_command(sys.argv[1:]),
         refit=arguments.refit,
+        operation=operation_of(arguments),
     )
     if evaluation.opening > 1:
         before = count_text(evaluation.opening - 1, "time")
@@ -65,5 +128,73 @@ def run(arguments: argparse.Namespace) -> int:
     )
     if not reason_against_export(folder, evaluation.trials):
         model = [*model_options(arguments), *(["--refit"] if arguments.refit else [])]
+        model += operation_options(arguments)
         print_next(messages(), "orchestrate", "export", short_path(folder.path), *model, "--out", "bundle/")
+    return 0
+
+
+def _check_bundle_options(arguments: argparse.Namespace) -> None:
+    if arguments.data is None:
+        raise ConfigError(
+            f"{arguments.run} is a bundle, which holds no test part: name labelled data with --data, or "
+            "evaluate the run that it came from"
+        )
+    if arguments.trial is not None or arguments.refit or arguments.ensemble != "best":
+        raise ConfigError("a bundle holds one model: leave --ensemble, --trial and --refit out")
+    if operation_options(arguments):
+        raise ConfigError(
+            "a bundle decides as it was exported: leave --at, --prevalence and --triage "
+            "out, or export it again"
+        )
+
+
+def _labelled_data(arguments: argparse.Namespace) -> "LabelledData":
+    from orchestrator.postprocessing.outside_set import LabelledData
+    from orchestrator.request import typed_command
+
+    console = messages()
+    return LabelledData(
+        arguments.data,
+        typed_command(sys.argv[1:]),
+        lambda text: print_message(console, text),
+        {name: getattr(arguments, name) for name in (*READING, "store", "runs") if hasattr(arguments, name)},
+    )
+
+
+def _of_bundle(arguments: argparse.Namespace) -> "OutsideEvaluation":
+    from orchestrator.postprocessing.outside_set import evaluate_bundle_outside
+
+    return evaluate_bundle_outside(Path(arguments.run), _labelled_data(arguments), task=arguments.task)
+
+
+def _of_run(arguments: argparse.Namespace) -> "OutsideEvaluation":
+    from orchestrator.postprocessing.outside_set import evaluate_run_outside
+
+    return evaluate_run_outside(
+        open_run(arguments),
+        _labelled_data(arguments),
+        ensemble=arguments.ensemble,
+        trial=arguments.trial,
+        refit=arguments.refit,
+        operation=operation_of(arguments),
+    )
+
+
+def _show_outside(evaluation: "OutsideEvaluation", how: str) -> int:
+    from results.scores.outside_table import outside_as_csv, outside_table
+
+    console = messages()
+    for note in evaluation.notes:
+        print_warning(console, note)
+    if evaluation.look > 1:
+        before = count_text(evaluation.look - 1, "time")
+        print_warning(console, f"these patients were looked at {before} before; this is not a first look")
+    if evaluation.is_synthetic:
+        print_warning(console, "SYNTHETIC images: these numbers say nothing about patients")
+    show(
+        how,
+        table=lambda: outside_table(evaluation),
+        rows=lambda: evaluation.model_dump(mode="json"),
+        csv=lambda: outside_as_csv(evaluation),
+    )
     return 0

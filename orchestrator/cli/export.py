@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from orchestrator.cli.common import add_model, add_run, open_run
+from orchestrator.cli.common import add_model, add_operation, add_run, open_run, operation_of
 from orchestrator.reporting.console import messages, print_message, print_next
 from trainables.common.text import typed_path
 
@@ -19,6 +19,8 @@ examples:
   orchestrate export latest --out bundle/
   orchestrate export latest --trial 7 --out bundle_of_trial_7/
   orchestrate export latest --refit --out bundle_of_refitted/
+  orchestrate export latest --at sensitivity=0.95 --prevalence 0.006 \\
+      --triage missed=0.02,alarms=0.1 --out bundle_for_screening/
 """
 
 
@@ -33,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="refuse a file that takes longer for one image on one core of this machine, in milliseconds",
     )
     add_model(parser, refit="take the models that `orchestrate refit` trained on the whole training part")
+    add_operation(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -46,6 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
         trial=arguments.trial,
         refit=arguments.refit,
         max_ms=arguments.max_ms,
+        operation=operation_of(arguments),
     )
     console = messages()
     for message in report.messages():

@@ -12,6 +12,9 @@ from types import MappingProxyType, ModuleType
 from typing import Any, Final
 
 from orchestrator.cli import (
+    benefit,
+    calibration,
+    compare,
     completion,
     data,
     doctor,
@@ -24,11 +27,13 @@ from orchestrator.cli import (
     plan,
     predict,
     prefix,
+    recalibrate,
     recipes,
     refit,
     report,
     resume,
     search,
+    strata,
     thresholds,
 )
 from orchestrator.cli.parser import Parser
@@ -51,13 +56,18 @@ VERBS: Final = MappingProxyType(
         "resume": resume,
         "leaderboard": leaderboard,
         "ensemble": ensemble,
+        "compare": compare,
+        "calibration": calibration,
+        "benefit": benefit,
         "thresholds": thresholds,
+        "strata": strata,
         "refit": refit,
         "nest": nest,
         "overtuning": overtuning,
         "evaluate": evaluate,
         "report": report,
         "export": export,
+        "recalibrate": recalibrate,
         "predict": predict,
         "prefix": prefix,
         "recipes": recipes,

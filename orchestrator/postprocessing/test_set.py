@@ -10,6 +10,7 @@ from results.errors import RunError
 from results.predictors.test_evaluation import TestEvaluation, evaluate_test
 from results.run.records import OuterPlace
 from results.run.run_folder import RunFolder
+from results.scores.operating_point import NOTHING_ASKED, Operation
 from trainables.common.types import FloatArray, IntArray
 from trainables.data.patches import TaskRows, open_patch_set, select_rows
 from trainables.data.splits import TEST, read_split
@@ -17,7 +18,13 @@ from trainables.data.units import ScoredRows, scored_units, units_of
 
 
 def open_test_part(
-    run: RunFolder, *, ensemble: str, trial: int | None, by: str, refit: bool = False
+    run: RunFolder,
+    *,
+    ensemble: str,
+    trial: int | None,
+    by: str,
+    refit: bool = False,
+    operation: Operation = NOTHING_ASKED,
 ) -> TestEvaluation:
     """Predict and score the test part; the opening is logged first.
 
@@ -27,6 +34,7 @@ def open_test_part(
         trial: Number of a single trial to score instead, or None.
         by: Command that opens the test part.
         refit: Score the models that `orchestrate refit` trained.
+        operation: What is asked of the decisions.
 
     Raises:
         RunError: If the run has no test part.
@@ -52,7 +60,10 @@ def open_test_part(
         ensemble=None if trial is not None else ensemble,
         trial=trial,
         refit=refit,
-        predict=lambda chosen: predict_rows(run, chosen, ensemble=ensemble, trial=trial, refit=refit),
+        operation=operation,
+        predict=lambda chosen: predict_rows(
+            run, chosen, ensemble=ensemble, trial=trial, refit=refit, operation=operation
+        ),
         test_rows=test.rows,
         labels=test.labels,
         groups=test.groups,

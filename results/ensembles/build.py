@@ -6,6 +6,7 @@ from typing import Final
 import numpy as np
 from pydantic import Field, FiniteFloat, ValidationError
 
+from results.ensembles.costs import costs_of_members, costs_of_trial
 from results.ensembles.members import Members, align
 from results.ensembles.methods import METHODS, FittedEnsemble, fit, method_named, methods_for
 from results.ensembles.nested import (
@@ -23,9 +24,11 @@ from results.run.run_folder import RunFolder
 from results.run.split_labels import GROUPED, SplitName
 from results.scores.calibration import Platt
 from results.scores.decision_rule import BALANCED, DecisionRule, fit_decision_rule
-from results.scores.fold_scores import collapsed_folds
+from results.scores.fold_scores import collapsed_folds, out_of_fold_metrics
 from results.scores.interval import Interval
+from results.scores.operating_point import NOTHING_ASKED, Operation
 from results.scores.ranking import Objectives, objectives_of
+from results.scores.triage import TriageRule
 from trainables.common.errors import UnknownNameError
 from trainables.common.frozen import FrozenModel
 from trainables.common.text import command_text, typed_path
@@ -91,6 +94,8 @@ class Ensemble(FrozenModel):
         threshold: Smallest calibrated probability that is called positive; see `DecisionRule`.
         thresholds: Metric -> threshold at which that metric is shown; empty in files of earlier versions.
         best_for: Name of the metric that `threshold` was chosen for.
+        operation: What the user asked of the decisions when the ensemble was built.
+        triage: Rule of two thresholds; None where none was asked for.
         is_chosen: True for the ensemble that is also stored as `best`.
         collapsed: Members that give every image of some fold the same score; empty unless all candidates do.
         pool: Trial numbers of all trials that members could have been chosen from.
@@ -110,6 +115,8 @@ class Ensemble(FrozenModel):
     threshold: FiniteFloat
     thresholds: dict[str, FiniteFloat] = Field(default_factory=dict)
     best_for: str = BALANCED
+    operation: Operation = NOTHING_ASKED
+    triage: TriageRule | None = None
     nested: NestedScore
     is_chosen: bool = False
     collapsed: tuple[int, ...] = ()
@@ -130,10 +137,12 @@ class Ensemble(FrozenModel):
             threshold=self.threshold,
             thresholds=self.thresholds,
             best_for=self.best_for,
+            operation=self.operation,
+            triage=self.triage,
         )
 
 
-def build_ensembles(
+def build_ensembles(  # noqa: PLR0913 - who may be a member, how they are combined, and what is asked
     run: RunFolder,
     *,
     trials: Sequence[int] | None = None,
@@ -142,6 +151,7 @@ def build_ensembles(
     seed: int,
     measure: Measure | None = None,
     max_ms: float | None = None,
+    operation: Operation = NOTHING_ASKED,
 ) -> list[Ensemble]:
     """Fit every method on the best trials' out-of-fold predictions and write the ensembles to the run folder.
 
@@ -163,13 +173,14 @@ def build_ensembles(
         max_ms: Longest time of an image on one core, in milliseconds, which needs `measure`. Members are
             trials that are fast enough alone; there are fewer members than `max_members` where the
             ensembles would be too slow; and methods that are too slow all the same are left out.
+        operation: What is asked of the decisions of all ensembles.
 
     Returns:
         Ensembles: the best single trial first, then the methods as given.
 
     Raises:
         EnsembleError: If no trial can be a member, or the trials do not belong together.
-        ScoreError: If too few patients are left to hold any out.
+        ScoreError: If too few patients are left to hold any out, or no threshold keeps what is asked for.
         UnknownNameError: If there is no such method.
     """
     if max_members < 1:
@@ -180,7 +191,7 @@ def build_ensembles(
         method_named(method)
     objectives = objectives_of(search)
     readable = list(run.readable_predictions(_complete(run, search, trials)))
-    costs = {record.number: _costs(record, objectives) for record, _ in readable}
+    costs = {record.number: costs_of_trial(record, objectives) for record, _ in readable}
     pool = align({record.number: own for record, own in readable}, objectives=objectives, costs=costs)
     # Of records of earlier versions the collapsed folds followed another rule.
     collapsed = frozenset(record.number for record, own in readable if collapsed_folds(own))
@@ -197,16 +208,19 @@ def build_ensembles(
     measured = {} if measure is None else measure([members for members, _ in all_fitted])
     times = [measured.get(tuple(sorted(members))) for members, _ in all_fitted]
     summed = [
-        _costs_of(members, time, costs, objectives)
+        costs_of_members(members, time, costs, objectives)
         for (members, _), time in zip(all_fitted, times, strict=True)
     ]
     best = choose(scored, seed=seed, objectives=objectives, costs=summed).method
-    nested = _kept(scored, summed, objectives)
+    nested = _kept(scored, summed, objectives, operation)
     built = []
     for score, kept, (members, fitted), time in zip(scored, nested, all_fitted, times, strict=True):
         # The parts of a nested evaluation of a hold-out are not its fold models.
         rule = fit_decision_rule(
-            score.out_of_fold, models=len(np.unique(pool.folds)), searched=objectives.metrics
+            score.out_of_fold,
+            models=len(np.unique(pool.folds)),
+            searched=objectives.metrics,
+            operation=operation,
         )
         built.append(
             Ensemble(
@@ -219,6 +233,8 @@ def build_ensembles(
                 threshold=rule.threshold,
                 thresholds=rule.thresholds,
                 best_for=rule.best_for,
+                operation=rule.operation,
+                triage=rule.triage,
                 nested=kept,
                 is_chosen=score.method == best,
                 collapsed=tuple(number for number in members if number in collapsed),
@@ -316,23 +332,6 @@ def _without_idle_members(members: Members, fitted: WeightedMean) -> tuple[Membe
     return members.only(used.tolist()), weighted_mean(np.asarray(fitted.weights)[used])
 
 
-def _costs(record: TrialRecord, objectives: Objectives) -> dict[str, float]:
-    return {name: record.values[name] for name in objectives.costs if name in record.values}
-
-
-def _costs_of(
-    members: Sequence[int],
-    measured: PredictionTime | None,
-    costs: Mapping[int, Mapping[str, float]],
-    objectives: Objectives,
-) -> dict[str, float]:
-    """What members cost together, by the metrics that are asked for: as measured, else summed."""
-    if measured is None:
-        return _sum_of([costs[number] for number in members], objectives)
-    found = {"ms_per_image": measured.core_ms, "megabytes": measured.megabytes}
-    return {name: value for name, value in found.items() if name in objectives.costs}
-
-
 def _fast_enough(
     candidates: Members, measure: Measure | None, max_ms: float, *, max_members: int, seed: int
 ) -> Members:
@@ -397,19 +396,19 @@ def _fastest_of(found: Mapping[tuple[int, ...], PredictionTime]) -> str:
     return f"the fastest, trial {members[0]}, takes {cost.core_ms:.1f} ms"
 
 
-def _sum_of(costs: Sequence[Mapping[str, float]], objectives: Objectives) -> dict[str, float]:
-    """What members cost together, for costs that are known of all of them."""
-    return {
-        name: sum(own[name] for own in costs)
-        for name in objectives.costs
-        if all(name in own for own in costs)
-    }
-
-
 def _kept(
-    scored: Sequence[EnsembleScore], costs: Sequence[Mapping[str, float]], objectives: Objectives
+    scored: Sequence[EnsembleScore],
+    costs: Sequence[Mapping[str, float]],
+    objectives: Objectives,
+    operation: Operation,
 ) -> list[NestedScore]:
-    values = [{**score.metrics, **own} for score, own in zip(scored, costs, strict=True)]
+    metrics = [
+        score.metrics
+        if operation.at is None
+        else out_of_fold_metrics(score.out_of_fold, objectives, operation)
+        for score in scored
+    ]
+    values = [{**score, **own} for score, own in zip(metrics, costs, strict=True)]
     on_front: Sequence[bool | None] = [None] * len(scored)
     if len(objectives.metrics) > 1:
         on_front = objectives.is_on_front(values)

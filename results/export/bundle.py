@@ -1,7 +1,6 @@
 """Export of a chosen model to a folder with model, manifest and model card, written whole or not at all."""
 
 import contextlib
-import hashlib
 import inspect
 import json
 from collections.abc import Iterator, Sequence
@@ -29,7 +28,7 @@ from results.export.manifest import (
 )
 from results.export.manifest_draft import manifest_draft
 from results.export.model_card import licence_warnings, model_card
-from results.export.model_file import describe_model
+from results.export.model_file import describe_model, sha256_of
 from results.export.parity import (
     held_out_rows,
     onnx_difference,
@@ -39,6 +38,8 @@ from results.export.parity import (
     undecided_rows,
 )
 from results.export.prediction_time import measure_prediction_time
+from results.export.run_reference import reference_of
+from results.export.training_reference import write_reference
 from results.export.within_time import best_within
 from results.predictors.ensemble_module import OUTPUT_NAME, write_onnx, write_units_onnx
 from results.predictors.loading import OpenedModel, open_model
@@ -47,6 +48,7 @@ from results.run.prediction_costs import PredictionTime, add_costs
 from results.run.run_folder import RunFolder
 from results.run.split_labels import NAIVE, NAIVE_WARNING, scored
 from results.scores.metrics import metric_named
+from results.scores.operating_point import NOTHING_ASKED, Operation
 from trainables.common.files import folder_in_progress, write_atomically
 from trainables.common.types import IntArray
 from trainables.data.mammogram import preparation
@@ -78,6 +80,8 @@ class BundleReport:
             f"out-of-fold {scored(metric.header, manifest.split)} "
             f"{manifest.out_of_fold.interval.text(metric.digits)}: {manifest.out_of_fold.how}",
         ]
+        if manifest.operation.is_asked and manifest.threshold is not None:
+            said.append(f"decides at {manifest.threshold:.4g}: {manifest.said_of_operation}")
         said += licence_warnings(manifest)
         if manifest.split == NAIVE:
             said.append(NAIVE_WARNING)
@@ -101,7 +105,7 @@ def _said_of(parity: ParityCheck) -> str:
     )
 
 
-def export_bundle(
+def export_bundle(  # noqa: PLR0913 - which model, where to, and what is asked of it
     run: RunFolder,
     out: Path,
     *,
@@ -110,6 +114,7 @@ def export_bundle(
     refit: bool = False,
     held_out_limit: int = 32,
     max_ms: float | None = None,
+    operation: Operation = NOTHING_ASKED,
 ) -> BundleReport:
     """Export an ensemble, or a single trial, and check the file against PyTorch and against the search.
 
@@ -125,6 +130,7 @@ def export_bundle(
         held_out_limit: Number of images to compare on, from all folds.
         max_ms: Longest time of one image on one core of this machine, in milliseconds; None for any. Where
             no model is named, the best one that is fast enough is exported, see `best_within`.
+        operation: What is asked of its decisions; nothing takes what the ensemble was built for.
 
     Raises:
         ExportError: If `out` holds something, the file disagrees with PyTorch by more than 1e-4, a fold model
@@ -137,7 +143,7 @@ def export_bundle(
     is_to_choose = max_ms is not None and trial is None and ensemble == BEST and not refit
     if max_ms is not None and is_to_choose:
         ensemble, trial = best_within(run, max_ms)
-    opened = open_model(run, ensemble=ensemble, trial=trial, refit=refit)
+    opened = open_model(run, ensemble=ensemble, trial=trial, refit=refit, operation=operation)
     kept = {number: run.out_of_fold(number) for number in opened.chosen.trials}
     rows = held_out_rows(next(iter(kept.values())), held_out_limit, without=_undecided(opened))
     images, unit = opened.images_of(rows)
@@ -170,11 +176,12 @@ def export_bundle(
         cost = measure_prediction_time(file, one)
         if not is_to_choose:  # what was chosen for its time is not refused for the noise of a second timing
             _check_time(cost, opened, max_ms)
-        manifest = draft.model_copy(update={"parity": parity, "sha256": _sha256(file), "cost": cost})
+        manifest = draft.model_copy(update={"parity": parity, "sha256": sha256_of(file), "cost": cost})
         write_atomically(folder / MANIFEST_FILE, manifest.model_dump_json(indent=1) + "\n")
         write_atomically(folder / CARD_FILE, model_card(manifest))
         write_atomically(folder / CARD_DATA_FILE, json.dumps(card_as_json(manifest), indent=1) + "\n")
         _write_preparation(folder, manifest)
+        write_reference(reference_of(run, manifest.input), folder)
         size = file.stat().st_size
     if not refit:
         add_costs(run, {opened.chosen.trials: cost})
@@ -196,7 +203,7 @@ def _with_units(
     predictions = side_by_side(by_fold, opened.module.unit_rules)
     write_units_onnx(opened.module.by_unit, predictions, torch.from_numpy(unit), file)
     describe_model(file, draft)
-    return draft.model_copy(update={"units_sha256": _sha256(file)})
+    return draft.model_copy(update={"units_sha256": sha256_of(file)})
 
 
 def _check_time(cost: PredictionTime, opened: OpenedModel, max_ms: float | None) -> None:
@@ -240,8 +247,3 @@ def _undecided(opened: OpenedModel) -> IntArray:
     if source is None or not is_hard:
         return np.array([], dtype=np.int64)
     return undecided_rows(RunFolder(Path(source.run)).out_of_fold(source.trial))
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

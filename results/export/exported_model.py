@@ -14,6 +14,7 @@ from results.errors import ExportError
 from results.export.input_checks import as_numbers, check_given, check_sizes, check_units
 from results.export.manifest import FORMAT, MANIFEST_FILE, MODEL_FILE, PREPARATION_CODE, UNITS_FILE, Manifest
 from results.export.model_file import check_model
+from results.scores.triage import OUTCOMES
 from trainables.common.onnx_runtime import onnxruntime
 from trainables.data.mammogram.preparation import Preparation, PreparationError
 
@@ -143,6 +144,17 @@ class Bundle:
         if threshold is None:
             return np.asarray(probabilities.argmax(axis=1), dtype=np.int64)
         return (probabilities[:, 1] >= threshold).astype(np.int64)
+
+    def triage(self, probabilities: NDArray[np.float32]) -> list[str]:
+        """Sort each row of (n, classes) by the rule of two thresholds; empty texts without such a rule.
+
+        Returns:
+            `benign`, `do not know` or `recall` for each row.
+        """
+        rule = self.manifest.triage
+        if rule is None:
+            return [""] * len(probabilities)
+        return [OUTCOMES[place] for place in rule.outcomes(probabilities[:, 1].astype(np.float64)).tolist()]
 
     def _run(self, feed: dict[str, NDArray[Any]], shape: tuple[int, ...]) -> NDArray[Any]:
         """Run the session and check that what comes out are probabilities."""

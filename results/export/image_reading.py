@@ -66,7 +66,7 @@ def read_image(path: Path, wanted: ModelInput, preparation: Preparation | None =
     except PreparationError as error:
         raise ExportError(f"{path} {error}") from error
     changes = ["alpha"] if decoded.is_transparent else []
-    pixels = _in_channels(decoded.pixels, wanted, changes)
+    pixels = in_channels(decoded.pixels, wanted, changes)
     white = _white(decoded, wanted, path, changes)
     if decoded.is_inverted:
         changes.append("inverted")
@@ -91,7 +91,14 @@ def _made_ready(path: Path, preparation: Preparation) -> DecodedImage:
     return DecodedImage(done.pixels, None if read.stated_max is None else int(read.stated_max))
 
 
-def _in_channels(pixels: NDArray[Any], wanted: ModelInput, changes: list[str]) -> NDArray[Any]:
+def in_channels(pixels: NDArray[Any], wanted: ModelInput, changes: list[str]) -> NDArray[Any]:
+    """Return grey or coloured pixels with the channels of a model's input.
+
+    Args:
+        pixels: Pixels, shape (H, W) or (H, W, 3).
+        wanted: The image input of the model.
+        changes: Keys of `NOTES`, to which a change is added.
+    """
     if pixels.ndim == 3 and wanted.channels == 1:
         if is_grey(pixels):
             return pixels[:, :, 0]

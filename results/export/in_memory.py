@@ -12,6 +12,7 @@ from results.export.exported_model import Bundle
 from results.export.manifest_draft import manifest_draft
 from results.predictors.loading import open_model
 from results.run.run_folder import RunFolder
+from results.scores.operating_point import NOTHING_ASKED, Operation
 from trainables.runtime.devices import available_device, single_precision
 
 _NO_OPSET = 1  # there is no file
@@ -33,7 +34,12 @@ class _TorchSession:
 
 
 def model_in_memory(
-    run: RunFolder, *, ensemble: str = BEST, trial: int | None = None, refit: bool = False
+    run: RunFolder,
+    *,
+    ensemble: str = BEST,
+    trial: int | None = None,
+    refit: bool = False,
+    operation: Operation = NOTHING_ASKED,
 ) -> Bundle:
     """Open a model of a run for prediction of images that the search has not seen.
 
@@ -42,6 +48,7 @@ def model_in_memory(
         ensemble: Name of a method, `best_single` or `best`; not used if a trial is given.
         trial: Number of a single trial, or None.
         refit: Take the models that were trained on the whole training part.
+        operation: What is asked of its decisions.
 
     Returns:
         A bundle that lies in no folder. Its manifest states no parity and no hash, since there is no file.
@@ -50,7 +57,7 @@ def model_in_memory(
         ExportError: If a member is a classical model, which has no module.
         OrchestrateError: If the model was not built, or data, weights or pretrained files are missing.
     """
-    opened = open_model(run, ensemble=ensemble, trial=trial, refit=refit)
+    opened = open_model(run, ensemble=ensemble, trial=trial, refit=refit, operation=operation)
     kept = run.out_of_fold(opened.chosen.trials[0])
     manifest, images = manifest_draft(run, opened, kept, _NO_OPSET), _TorchSession(opened.module.by_image)
     if opened.unit == "image":

@@ -10,7 +10,9 @@ from results.run.prediction_costs import PredictionTime
 from results.run.split_labels import GROUPED, SplitName
 from results.scores.calibration import Platt
 from results.scores.interval import Interval
+from results.scores.operating_point import NOTHING_ASKED, Operation
 from results.scores.outer_result import OuterResult
+from results.scores.triage import TriageRule
 from trainables.common.frozen import FrozenModel
 from trainables.config.unit_config import UnitName
 
@@ -20,6 +22,7 @@ UNITS_FILE: Final = "units.onnx"  # combines the images of a unit; only in bundl
 MANIFEST_FILE: Final = "manifest.json"
 CARD_FILE: Final = "model_card.md"
 CARD_DATA_FILE: Final = "model_card.json"  # the same, by the fields of published templates
+REFERENCE_FILE: Final = "training_reference.json"  # what other data are compared with
 PREPARATION_FILE: Final = "preparation.json"
 PREPARATION_CODE: Final = "preparation.py"
 _LARGEST_RAW: Final = 65535  # of images of 16 bits
@@ -192,6 +195,42 @@ class ParityCheck(FrozenModel):
     out_of_fold_difference: FiniteFloat | None
 
 
+class Recalibration(FrozenModel):
+    """Local data that calibration and threshold of a bundle were fitted on after its export.
+
+    Attributes:
+        source: Name of the local data.
+        fingerprint: Fingerprint of the whole set.
+        images: Number of images, or of units.
+        groups: Number of their patients, or of images where patients are unknown.
+        counts: Class -> number of images.
+        update: What changed of the calibration: `nothing`, `intercept` or `slope and intercept`.
+        before: Calibration before it.
+        from_sha256: SHA-256 of the `model.onnx` that was recalibrated.
+        from_created_at: Time of its export.
+    """
+
+    source: str
+    fingerprint: str
+    images: int
+    groups: int
+    counts: dict[str, int]
+    update: str
+    before: Platt
+    from_sha256: str
+    from_created_at: datetime.datetime
+
+    @property
+    def text(self) -> str:
+        """What was done, in a sentence."""
+        counts = ", ".join(f"{number} {name}" for name, number in self.counts.items())
+        return (
+            f"After the export its calibration ({self.update} changed) and its threshold were fitted on "
+            f"{self.images} images of {self.groups} patients of {self.source} ({counts}); its weights are "
+            f"those of the file with SHA-256 {self.from_sha256[:12]}... Scores out of fold are those before."
+        )
+
+
 class Manifest(FrozenModel):
     """`manifest.json` of a bundle.
 
@@ -220,6 +259,9 @@ class Manifest(FrozenModel):
         intended_use: What the model is for and what not, in sentences.
         created_at: Time of the export, with time zone.
         best_for: Name of the metric that the threshold was chosen for.
+        operation: What the user asked of the decisions: `at` goes before `best_for`, and probabilities are
+            those at its `prevalence`.
+        triage: Rule of two thresholds; None where none was asked for.
         preparation: Steps by which the mammograms of the training data were made ready before the model saw
             them, as values for `preparation.py` of the bundle; None where pixels go in as they are in the
             file.
@@ -234,6 +276,9 @@ class Manifest(FrozenModel):
         unit: What is predicted: single images, or the breast, exam or patient whose images are combined. All
             scores are of these.
         units_sha256: SHA-256 of `units.onnx`, in hexadecimal; None for single images.
+        recalibration: Local data that it was calibrated on after its export; None for none.
+        subgroups: What the scores of the strata of the data's columns say, out of fold, in sentences; empty
+            where the data have no columns, and in bundles of earlier versions.
         audit: What the audit of the data found; None in bundles of earlier versions.
         nested_search: Score of the whole search on patients that no part of it has seen; None where it was
             not nested.
@@ -268,8 +313,12 @@ class Manifest(FrozenModel):
     is_refitted: bool = False
     is_ordinal: bool = False
     best_for: str = "balanced_accuracy"
+    operation: Operation = NOTHING_ASKED
+    triage: TriageRule | None = None
     unit: UnitName = "image"
     units_sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
+    recalibration: Recalibration | None = None
+    subgroups: tuple[str, ...] = ()
     audit: AuditRecord | None = None
     nested_search: OuterResult | None = None
     preparation: dict[str, Any] | None = None
@@ -288,6 +337,29 @@ class Manifest(FrozenModel):
         if self.threshold is not None and not 0 <= self.threshold <= 1:
             raise ValueError(f"threshold must lie between 0 and 1, found {self.threshold:g}")
         return self
+
+    @property
+    def chosen_for(self) -> str:
+        """What the threshold was chosen for, in words."""
+        at = self.operation.at
+        return self.best_for.replace("_", " ") if at is None else str(at)
+
+    @property
+    def said_of_operation(self) -> str:
+        """What the user asked of the decisions, in a sentence without its end."""
+        asked = self.operation
+        where = "out of fold" if self.recalibration is None else "on the local data"
+        parts = [f"the threshold is the one for {self.chosen_for} {where}"]
+        if asked.prevalence is not None:
+            parts.append(f"probabilities are those where {asked.prevalence:.3g} of the images are positive")
+        if self.triage is not None:
+            promised = "" if self.triage.is_exact else ", as out-of-fold predictions promise"
+            parts.append(
+                f"triage calls benign below {self.triage.low:.4g} and recalls from {self.triage.high:.4g} "
+                f"on, which misses at most {self.triage.aim.missed:.3g} of the positives and recalls at most "
+                f"{self.triage.aim.alarms:.3g} of the negatives of a new patient on average{promised}"
+            )
+        return "; ".join(parts)
 
     def takes(self, name: Literal["baseline", "finding_type"]) -> bool:
         """Tell whether the file has this input besides the images."""

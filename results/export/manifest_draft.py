@@ -6,6 +6,7 @@ from typing import Final
 
 import numpy as np
 
+from results.ensembles.judged import judged_model
 from results.ensembles.weighted_mean import WeightedMean
 from results.export.manifest import (
     PREPARATION_CODE,
@@ -29,6 +30,7 @@ from results.run.run_folder import RunFolder
 from results.run.test_accesses import read_accesses
 from results.run.versions import package_versions
 from results.scores.outer_result import read_outer
+from results.scores.strata_table import sentences_of
 from trainables.common.errors import WeightsError
 from trainables.config.trial_config import TrialConfig, flatten
 from trainables.data.splits import read_split
@@ -86,10 +88,26 @@ def manifest_draft(run: RunFolder, opened: OpenedModel, kept: OutOfFold, opset: 
         is_ordinal=chosen.is_ordinal,
         unit=opened.unit,
         best_for=chosen.rule.best_for,
+        operation=chosen.rule.operation,
+        triage=chosen.rule.triage,
+        subgroups=_subgroups(run, opened),
         audit=opened.search.audit,
         nested_search=read_outer(run),
         preparation=None if opened.patch_set.preparation is None else dict(opened.patch_set.preparation),
     )
+
+
+def _subgroups(run: RunFolder, opened: OpenedModel) -> tuple[str, ...]:
+    """What the strata say out of fold; nothing where the data have no columns."""
+    if not opened.patch_set.columns:
+        return ()
+    chosen = opened.chosen
+    model = (
+        judged_model(run, trial=chosen.trials[0])
+        if chosen.is_trial
+        else judged_model(run, ensemble=chosen.method)
+    )
+    return tuple(sentences_of(model.strata()))
 
 
 def _output_of(opened: OpenedModel) -> str:

@@ -71,6 +71,10 @@ _ORDER = (
     "\n\nQWKappa is Cohen's kappa with quadratic weights (1 is full agreement), Distance the mean number of "
     "classes\nbetween call and truth (0 is best)."
 )
+_SUBGROUPS_UNKNOWN = (
+    "Age, ethnicity, breast density, machine and site are not recorded in the data, so performance was not "
+    "compared between them."
+)
 _TELEMETRY = (
     "- ONNX Runtime may note what it runs and send it to its maker; its packages for Linux do. With a\n"
     "  runtime of your own set `ORT_DISABLE_TELEMETRY=1` before it is loaded, as `orchestrate predict` does."
@@ -182,9 +186,8 @@ def _intended_use(manifest: Manifest) -> str:
 def _factors(manifest: Manifest) -> str:
     shape = "x".join(map(str, manifest.input.trained_shape))
     return (
-        f"Images of the search were {shape} pixels with values from 0 to {manifest.input.max_value:g}. Age, "
-        "ethnicity, breast density, machine and site are not recorded in the data, so performance was not "
-        "compared between them."
+        f"Images of the search were {shape} pixels with values from 0 to {manifest.input.max_value:g}. "
+        f"{_SUBGROUPS_UNKNOWN if not manifest.subgroups else ' '.join(manifest.subgroups)}"
     )
 
 
@@ -197,6 +200,8 @@ def _metrics(manifest: Manifest) -> str:
             f"more, chosen for {_chosen_for(manifest)} out of fold; F1 and F2 have thresholds of their own. "
             "Another trade between misses and false alarms needs another threshold."
         )
+        if manifest.operation.prevalence is not None or manifest.triage is not None:
+            rule += f" Asked of it: {manifest.said_of_operation}."
     unit = "patients" if manifest.data.has_patients else "images, since patients are unknown"
     return (
         f"{rule} Brackets are 95 % intervals over {unit}; those out of fold cover other training parts, too."
@@ -204,6 +209,8 @@ def _metrics(manifest: Manifest) -> str:
 
 
 def _chosen_for(manifest: Manifest) -> str:
+    if manifest.operation.at is not None:
+        return f"`{manifest.operation.at}`"
     return "balanced accuracy" if manifest.best_for == BALANCED else metric_named(manifest.best_for).header
 
 
@@ -278,16 +285,23 @@ def _caveats(manifest: Manifest) -> str:
     return "\n".join(
         [
             "- Not a medical device. It was not validated prospectively, on other sites, or by readers.",
-            "- It knows the patient population of its training data only, and its calibration holds at their "
-            "share of positives only.",
+            "- It knows the patient population of its training data only, and its calibration holds at "
+            f"{_share_of(manifest)} only.",
             *_caveats_of_inputs(manifest),
             *_caveats_of_calibration(manifest),
+            *([f"- {manifest.recalibration.text}"] if manifest.recalibration else []),
             _TELEMETRY,
             "- It answers for any image, also for one that is not a breast image; it has no way to say so.",
             f"- The file was compared on {parity.images} training images{_compared(parity)}.",
             *([f"- It takes {manifest.cost}, on the machine that exported it."] if manifest.cost else []),
         ]
     )
+
+
+def _share_of(manifest: Manifest) -> str:
+    if manifest.operation.prevalence is None:
+        return "their share of positives"
+    return f"a share of positives of {manifest.operation.prevalence:.3g}"
 
 
 def _compared(parity: ParityCheck) -> str:
@@ -301,7 +315,8 @@ def _compared(parity: ParityCheck) -> str:
 
 
 def _caveats_of_calibration(manifest: Manifest) -> list[str]:
-    if manifest.calibration is None or manifest.data.folds == 1 or manifest.is_refitted:
+    is_other = manifest.is_refitted or manifest.recalibration is not None
+    if manifest.calibration is None or manifest.data.folds == 1 or is_other:
         return []
     return [
         "- Its calibration was fitted to single fold models and is corrected for their mean by half of what "

@@ -5,6 +5,7 @@ SHA-256 covers them: a manifest that was edited, or taken from another bundle, i
 malignant benign.
 """
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -26,6 +27,8 @@ def facts_of(manifest: Manifest) -> dict[str, str]:
         facts["unit"] = manifest.unit
     facts |= {"input": manifest.input.name, "extra_inputs": [extra.name for extra in manifest.extra_inputs]}
     facts |= {"preparation": manifest.preparation}
+    if manifest.triage is not None:  # files without it are those of earlier versions
+        facts["triage"] = content["triage"]
     return {f"{_PREFIX}{name}": json.dumps(value) for name, value in facts.items()}
 
 
@@ -58,6 +61,12 @@ def replace_notes(path: Path, facts: Mapping[str, str]) -> None:
     model.doc_string = ""
     onnx.helper.set_model_props(model, dict(facts))
     onnx.save(model, path)
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def check_model(session: Any, manifest: Manifest, path: Path) -> None:

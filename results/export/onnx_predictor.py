@@ -54,6 +54,7 @@ class Prediction:
         predicted_class: Name of the class that is called.
         threshold: Smallest probability that is called positive; None beyond two classes.
         images: Number of images that were predicted; 1 for a single file.
+        triage: Outcome of the rule of two thresholds; empty for a bundle without one.
     """
 
     file: str
@@ -62,6 +63,7 @@ class Prediction:
     predicted_class: str
     threshold: float | None
     images: int = 1
+    triage: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,12 +240,14 @@ def _predictions(
 ) -> tuple[Prediction, ...]:
     called = bundle.decide(probabilities).tolist()
     return tuple(
-        _prediction(bundle, name, row, index)
-        for name, row, index in zip(names, probabilities, called, strict=True)
+        _prediction(bundle, name, row, index, outcome)
+        for name, row, index, outcome in zip(
+            names, probabilities, called, bundle.triage(probabilities), strict=True
+        )
     )
 
 
-def _prediction(bundle: Bundle, name: str, row: NDArray[np.float32], index: int) -> Prediction:
+def _prediction(bundle: Bundle, name: str, row: NDArray[np.float32], index: int, outcome: str) -> Prediction:
     threshold = bundle.manifest.threshold
     return Prediction(
         file=name,
@@ -251,6 +255,7 @@ def _prediction(bundle: Bundle, name: str, row: NDArray[np.float32], index: int)
         probability=float(row[index] if threshold is None else row[1]),
         predicted_class=bundle.manifest.classes[index],
         threshold=threshold,
+        triage=outcome,
     )
 
 
@@ -286,6 +291,7 @@ def predictions_as_json(bundle: Bundle, predictions: Sequence[Prediction]) -> li
             "probability": one.probability,
             "threshold": one.threshold,
             "probabilities": dict(zip(classes, one.probabilities, strict=True)),
+            **({"triage": one.triage} if bundle.manifest.triage else {}),
         }
         for one in predictions
     ]
@@ -297,7 +303,7 @@ def predictions_as_csv(bundle: Bundle, predictions: Sequence[Prediction]) -> str
     The path of a file whose name looks like a formula begins with `./`, so that it still names the file.
     """
     by_class = [f"probability_{name}" for name in bundle.manifest.classes]
-    columns = ["predicted_class", "probability", "threshold"]
+    columns = ["predicted_class", "probability", "threshold", *(["triage"] if bundle.manifest.triage else [])]
     first = ["file"] if bundle.manifest.unit == "image" else [bundle.manifest.unit, "images"]
     return csv_text(
         (
@@ -327,6 +333,8 @@ def predictions_table(bundle: Bundle, predictions: Sequence[Prediction]) -> Tabl
         table.add_column("images", justify="right", no_wrap=True)
     table.add_column("called", no_wrap=True)
     table.add_column(f"P({manifest.positive})" if is_binary else "P(called)", justify="right", no_wrap=True)
+    if manifest.triage is not None:
+        table.add_column("triage", no_wrap=True)
     for one in predictions:
         is_positive = one.predicted_class == manifest.positive
         style = "bold" if is_positive and is_binary else None
@@ -336,6 +344,7 @@ def predictions_table(bundle: Bundle, predictions: Sequence[Prediction]) -> Tabl
             *images,
             one.predicted_class,
             f"{one.probability:.3f}",
+            *([one.triage] if manifest.triage else []),
             style=style,
         )
     rule = f"{manifest.positive} from {manifest.threshold:.3f} on. " if is_binary else ""

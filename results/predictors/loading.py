@@ -21,6 +21,7 @@ from results.run.refit_records import refit_folder
 from results.run.registered_objects import require_registered
 from results.run.run_folder import RunFolder
 from results.run.source_trials import source_record, source_search
+from results.scores.operating_point import NOTHING_ASKED, Operation
 from trainables.common.types import FloatArray, IntArray
 from trainables.config.trial_config import TrialConfig, decode
 from trainables.config.unit_config import UnitName
@@ -79,7 +80,12 @@ class OpenedModel:
 
 
 def open_model(
-    run: RunFolder, *, ensemble: str = BEST, trial: int | None = None, refit: bool = False
+    run: RunFolder,
+    *,
+    ensemble: str = BEST,
+    trial: int | None = None,
+    refit: bool = False,
+    operation: Operation = NOTHING_ASKED,
 ) -> OpenedModel:
     """Build the module of an ensemble, or of a single trial.
 
@@ -88,12 +94,13 @@ def open_model(
         ensemble: Name of a method, `best_single` or `best`; not used if a trial is given.
         trial: Number of a single trial, or None.
         refit: Take the models that `orchestrate refit` trained.
+        operation: What is asked of its decisions.
 
     Raises:
         ExportError: If the data are a table, or a member guesses at random.
         OrchestrateError: If the model was not built, or data, weights or pretrained files are missing.
     """
-    chosen = resolve_model(run, ensemble=ensemble, trial=trial, refit=refit)
+    chosen = resolve_model(run, ensemble=ensemble, trial=trial, refit=refit, operation=operation)
     search = run.search()
     configs = {number: _config(run, number) for number in chosen.trials}
     _check_backbones(search, configs)
@@ -105,7 +112,13 @@ def open_model(
 
 
 def predict_rows(
-    run: RunFolder, rows: IntArray, *, ensemble: str = BEST, trial: int | None = None, refit: bool = False
+    run: RunFolder,
+    rows: IntArray,
+    *,
+    ensemble: str = BEST,
+    trial: int | None = None,
+    refit: bool = False,
+    operation: Operation = NOTHING_ASKED,
 ) -> NDArray[np.float32]:
     """Predict rows of the run's own patch set with all folds of every member, or with its refitted models.
 
@@ -116,6 +129,7 @@ def predict_rows(
         ensemble: Name of the ensemble; not used if a trial is given.
         trial: Number of a single trial, or None.
         refit: Take the models that `orchestrate refit` trained.
+        operation: What is asked of its decisions; probabilities are those at its prevalence.
 
     Returns:
         Calibrated probabilities, shape (n, classes).
@@ -125,7 +139,7 @@ def predict_rows(
             in the search.
         OrchestrateError: If the model was not built, or data, weights or pretrained files are missing.
     """
-    chosen = resolve_model(run, ensemble=ensemble, trial=trial, refit=refit)
+    chosen = resolve_model(run, ensemble=ensemble, trial=trial, refit=refit, operation=operation)
     configs = {number: _config(run, number) for number in chosen.trials}
     _check_backbones(run.search(), configs)
     patch_set = open_patch_set(*run.search().data_location)

@@ -3,8 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from results.ensembles.build import BEST, read_ensemble
+import numpy as np
+
+from results.ensembles.build import BEST, Ensemble, read_ensemble
 from results.ensembles.methods import FittedEnsemble
+from results.ensembles.out_of_fold import nested_of
 from results.ensembles.weighted_mean import WeightedMean
 from results.errors import RunError
 from results.run.refit_records import check_refits, refit_digest
@@ -16,6 +19,7 @@ from results.scores.decision_rule import DecisionRule, fit_decision_rule
 from results.scores.fold_scores import out_of_fold_metrics
 from results.scores.interval import Interval
 from results.scores.metric_interval import metric_interval
+from results.scores.operating_point import NOTHING_ASKED, Operation
 from results.scores.ranking import Objectives, objectives_of
 from trainables.estimators.registry import ESTIMATORS
 
@@ -42,6 +46,7 @@ class SelectedModel:
             threshold and scores are those of the fold models.
         refit_digest: Digest of the refitted weights; None for fold models. Two refits of a trial differ in
             it.
+        method: Name of the ensemble's method; not used for a trial.
         is_ordinal: True where the classes are in an order of degree.
     """
 
@@ -58,6 +63,7 @@ class SelectedModel:
     split: SplitName = GROUPED
     is_refitted: bool = False
     refit_digest: str | None = None
+    method: str = BEST
     is_ordinal: bool = False
 
     @property
@@ -72,7 +78,12 @@ class SelectedModel:
 
 
 def resolve_model(
-    run: RunFolder, *, ensemble: str = BEST, trial: int | None = None, refit: bool = False
+    run: RunFolder,
+    *,
+    ensemble: str = BEST,
+    trial: int | None = None,
+    refit: bool = False,
+    operation: Operation = NOTHING_ASKED,
 ) -> SelectedModel:
     """Look up a model of a run.
 
@@ -81,6 +92,7 @@ def resolve_model(
         ensemble: Name of a method, `best_single` or `best`; not used if a trial is given.
         trial: Number of a single trial, or None.
         refit: Take the models that `orchestrate refit` trained.
+        operation: What is asked of its decisions; nothing takes what the ensemble was built for.
 
     Raises:
         EnsembleError: If the ensemble was not built.
@@ -88,7 +100,7 @@ def resolve_model(
         RunError: If the trial is missing, not complete, kept no weights, or was not refitted.
     """
     if refit:
-        chosen = resolve_model(run, ensemble=ensemble, trial=trial)
+        chosen = resolve_model(run, ensemble=ensemble, trial=trial, operation=operation)
         check_refits(run, chosen.trials, f"--ensemble {ensemble}" if trial is None else f"--trial {trial}")
         return replace(
             chosen,
@@ -97,19 +109,24 @@ def resolve_model(
             refit_digest=refit_digest(run, chosen.trials),
         )
     if trial is not None:
-        return _single(run, trial)
+        return _single(run, trial, operation)
     found = read_ensemble(run, ensemble)
     for number in found.trials:
         _check_weights(run, number)
     nested = found.nested
+    rule, metrics = found.rule, dict(nested.metrics)
+    if operation.is_asked:
+        rule, decided = _operated(run, found, operation)
+        metrics |= decided
     return SelectedModel(
         name=f"ensemble {found.method}",
+        method=found.method,
         trials=found.trials,
         classes=found.classes,
         fitted=found.fitted,
-        rule=found.rule,
+        rule=rule,
         auc=Interval(nested.auc, nested.auc_low, nested.auc_high),
-        metrics=dict(nested.metrics),
+        metrics=metrics,
         is_trial=False,
         objectives=objectives_of(run.search()),
         value=nested.interval,
@@ -128,7 +145,17 @@ def reason_against_export(run: RunFolder, trials: Sequence[int]) -> str:
     return f"{random[0]} guesses at random, which is no function of an image" if random else ""
 
 
-def _single(run: RunFolder, number: int) -> SelectedModel:
+def _operated(
+    run: RunFolder, ensemble: Ensemble, operation: Operation
+) -> tuple[DecisionRule, dict[str, float]]:
+    """Decision rule of an ensemble for what is asked, and its metrics out of fold."""
+    objectives, predictions = objectives_of(run.search()), nested_of(run, ensemble)
+    models = len(np.unique(run.out_of_fold(ensemble.trials[0]).folds))
+    rule = fit_decision_rule(predictions, models=models, searched=objectives.metrics, operation=operation)
+    return rule, out_of_fold_metrics(predictions, objectives, operation)
+
+
+def _single(run: RunFolder, number: int, operation: Operation) -> SelectedModel:
     _check_weights(run, number)
     search, out_of_fold = run.search(), run.out_of_fold(number)
     objectives, record = objectives_of(search), run.record(number)
@@ -138,9 +165,9 @@ def _single(run: RunFolder, number: int) -> SelectedModel:
         trials=(number,),
         classes=search.classes,
         fitted=WeightedMean(weights=(1.0,)),
-        rule=fit_decision_rule(out_of_fold, searched=objectives.metrics),
+        rule=fit_decision_rule(out_of_fold, searched=objectives.metrics, operation=operation),
         auc=auc_interval(out_of_fold),
-        metrics=out_of_fold_metrics(out_of_fold, objectives)
+        metrics=out_of_fold_metrics(out_of_fold, objectives, operation)
         | {name: value for name, value in costs.items() if value is not None},
         is_trial=True,
         objectives=objectives,

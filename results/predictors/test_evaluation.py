@@ -3,8 +3,8 @@
 import datetime
 import html
 import uuid
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from results.run.split_labels import GROUPED, SplitName, caption_of, scored
 from results.run.test_accesses import TestAccess, read_accesses, record_access, sealed_digest
 from results.scores.bootstrap import bootstrap_interval
 from results.scores.calibration import calibration_slope
+from results.scores.confusion_table import confusion_table
 from results.scores.cross_fitting import fewest_patients
 from results.scores.decision_intervals import decision_intervals
 from results.scores.decision_rule import BALANCED
@@ -29,6 +30,9 @@ from results.scores.leaderboard_table import few_patients_warning
 from results.scores.metric import Metric
 from results.scores.metric_interval import fixed_model_interval
 from results.scores.metrics import STANDARD, majority_baseline, metric_named
+from results.scores.operating_point import NOTHING_ASKED, Operation
+from results.scores.prevalence import rates_at_prevalence
+from results.scores.triage import TriageShares, triage_shares
 from results.tables import csv_text, result_table
 from trainables.common.frozen import FrozenModel
 from trainables.common.types import FloatArray, IntArray
@@ -38,8 +42,6 @@ if TYPE_CHECKING:  # it takes a second to import, and the command line has no us
     import pandas as pd
 
 Predictor = Callable[[IntArray], FloatArray]
-
-_WIDTH: Final = 64  # characters of a terminal of 80 that names of classes may take beside their table
 
 
 class TestEvaluation(FrozenModel):
@@ -70,6 +72,10 @@ class TestEvaluation(FrozenModel):
         split: Name of the kind of split; with a `naive split` patients of the test part lie in the folds, so
             that scores are too high.
         is_ordinal: True where the classes are in an order of degree.
+        operation: What was asked of the decisions.
+        rates: At the prevalence that was asked for: positive and negative predictive value (`ppv`, `npv`) and
+            `recall_rate`, each with its interval; empty where none was asked for.
+        triage: What the rule of two thresholds does to the images; None without one.
         unit: What was scored: images, or the units that they make up, which `images` then counts.
     """
 
@@ -95,6 +101,9 @@ class TestEvaluation(FrozenModel):
     confusion: tuple[tuple[int, ...], ...]
     split: SplitName = GROUPED
     is_ordinal: bool = False
+    operation: Operation = NOTHING_ASKED
+    rates: dict[str, Interval] = Field(default_factory=dict)
+    triage: TriageShares | None = None
     unit: UnitName = "image"
 
     def as_frame(self) -> "pd.DataFrame":
@@ -123,6 +132,7 @@ def evaluate_test(  # noqa: PLR0913 - what is asked, the part, and the circumsta
     ensemble: str | None = BEST,
     trial: int | None = None,
     refit: bool = False,
+    operation: Operation = NOTHING_ASKED,
     predict: Predictor,
     test_rows: IntArray,
     labels: IntArray,
@@ -138,6 +148,7 @@ def evaluate_test(  # noqa: PLR0913 - what is asked, the part, and the circumsta
         ensemble: Name of the ensemble; not used if a trial is given.
         trial: Number of a single trial, or None.
         refit: Score the models that `orchestrate refit` trained.
+        operation: What is asked of the decisions.
         predict: Function from rows (n,) to calibrated probabilities (n, classes).
         test_rows: Rows of the test part, shape (n,).
         labels: Class indices of these rows, shape (n,).
@@ -156,7 +167,7 @@ def evaluate_test(  # noqa: PLR0913 - what is asked, the part, and the circumsta
             f"{run.path} has no test part: no image was sealed; search with a larger --test-share, or see "
             f"its scores out of fold with: {run.command('leaderboard')}"
         )
-    model = resolve_model(run, ensemble=ensemble or BEST, trial=trial, refit=refit)
+    model = resolve_model(run, ensemble=ensemble or BEST, trial=trial, refit=refit, operation=operation)
     sealed = sealed_digest(groups)
     before = len(read_accesses(run, sealed=sealed))
     opening = TestAccess(
@@ -216,6 +227,7 @@ def score_test(
     check_predictions(labels, probabilities)
     classes = len(model.classes)
     decided = decisions(probabilities, model.threshold)
+    rule = model.rule
     return TestEvaluation(
         model=model.name,
         trials=model.trials,
@@ -237,6 +249,13 @@ def score_test(
         confusion=tuple(map(tuple, confusion(labels, decided, classes).tolist())),
         split=model.split,
         is_ordinal=model.is_ordinal,
+        operation=rule.operation,
+        rates={}
+        if rule.operation.prevalence is None
+        else rates_at_prevalence(labels, decided, groups, rule.operation.prevalence, seed=seed),
+        triage=None
+        if rule.triage is None
+        else triage_shares(labels, rule.triage.outcomes(probabilities[:, 1]), groups),
     )
 
 
@@ -268,7 +287,8 @@ def evaluation_as_csv(evaluation: TestEvaluation) -> str:
 
 def evaluation_table(evaluation: TestEvaluation) -> RenderableType:
     """Return metrics and confusion matrix as tables that fit 80 columns."""
-    return Group(_metric_table(evaluation), _confusion_table(evaluation))
+    confused = confusion_table(evaluation.classes, evaluation.confusion, is_ordinal=evaluation.is_ordinal)
+    return Group(_metric_table(evaluation), confused)
 
 
 def _asked(model: SelectedModel) -> list[Metric]:
@@ -333,9 +353,30 @@ def _metric_table(evaluation: TestEvaluation) -> Table:
     slope = evaluation.calibration_slope
     calibrated = "" if slope is None else f"Calibration slope {slope:.2f} (1 is calibrated). "
     warning = few_patients_warning(evaluation.fewest_patients)
-    caption = f"{threshold}{first} Intervals are over patients. {calibrated}{warning}".strip()
+    asked = _said_of_operation(evaluation)
+    caption = f"{threshold}{first} Intervals are over patients. {calibrated}{asked}{warning}".strip()
     table.caption = caption_of(caption, evaluation.split)
     return table
+
+
+def _said_of_operation(evaluation: TestEvaluation) -> str:
+    """What was asked of the decisions, and what came of it."""
+    asked, said = evaluation.operation, []
+    confirmed = {"sensitivity": "recall", "specificity": "specificity"}
+    if asked.at is not None and asked.at.aim in confirmed:
+        name = confirmed[asked.at.aim]
+        said.append(
+            f"Asked: {asked.at}; out of fold {evaluation.expected[name]:.2f}, here "
+            f"{evaluation.metrics[name].text()}."
+        )
+    if evaluation.rates:
+        rates = ", ".join(
+            f"{name.replace('_', ' ')} {value.text(3)}" for name, value in evaluation.rates.items()
+        )
+        said.append(f"At prevalence {asked.prevalence:g}: {rates}.")
+    if evaluation.triage is not None:
+        said.append(evaluation.triage.text)
+    return "".join(f"{one} " for one in said)
 
 
 def _said_of_thresholds(evaluation: TestEvaluation) -> str:
@@ -344,6 +385,8 @@ def _said_of_thresholds(evaluation: TestEvaluation) -> str:
     names = " and ".join([", ".join(own[:-1]), own[-1]] if len(own) > 1 else own)
     others = f"{names} at {'their own thresholds' if len(own) > 1 else 'its own threshold'}" if own else ""
     best = "" if evaluation.best_for == BALANCED else f"best for {metric_named(evaluation.best_for).header}"
+    if evaluation.operation.at is not None:
+        best = f"the one for {evaluation.operation.at} out of fold"
     return ", ".join(part for part in (best, others) if part)
 
 
@@ -354,26 +397,3 @@ def _title(evaluation: TestEvaluation) -> str:
         f"{evaluation.images} {PLURALS[evaluation.unit]} of {evaluation.groups} patients "
         f"({counts})"
     )
-
-
-def _confusion_table(evaluation: TestEvaluation) -> Table:
-    table = result_table(padding=(0, 1))
-    rows, columns = _labels_that_fit(evaluation.classes)
-    table.add_column("true \\ called", no_wrap=True)
-    for name in columns:
-        table.add_column(name, justify="right", no_wrap=True)
-    for name, row in zip(rows, evaluation.confusion, strict=True):
-        table.add_row(name, *map(str, row))
-    if evaluation.is_ordinal:
-        table.caption = "The classes are in an order: the further from the diagonal, the worse."
-    return table
-
-
-def _labels_that_fit(classes: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Labels of rows and columns: the class names, or numbers for columns that would not fit the terminal."""
-    width = max(map(len, classes)) + sum(len(name) + 3 for name in classes)
-    if width <= _WIDTH:
-        return list(classes), list(classes)
-    return [f"{place} {name}" for place, name in enumerate(classes, 1)], [
-        str(place) for place in range(1, len(classes) + 1)
-    ]

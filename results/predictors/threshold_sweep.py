@@ -7,16 +7,13 @@ from typing import Any, Final
 from rich.table import Table
 
 from results.ensembles.build import BEST, read_ensemble
-from results.ensembles.members import align
-from results.ensembles.nested import nested_predictions
+from results.ensembles.out_of_fold import out_of_fold_of
 from results.errors import RunError
-from results.run.records import OutOfFold
 from results.run.run_folder import RunFolder
 from results.run.split_labels import GROUPED, SplitName, caption_of, scored
-from results.scores.decision_rule import BALANCED, DecisionRule, cross_fit, fit_decision_rule
+from results.scores.decision_rule import BALANCED, cross_fit, fit_decision_rule
 from results.scores.decisions import check_predictions, confusion, decisions
 from results.scores.metrics import decision_scores, metric_named
-from results.scores.ranking import objectives_of
 from results.tables import csv_text, result_table
 from trainables.common.types import FloatArray, IntArray
 
@@ -64,12 +61,14 @@ class Sweep:
         positive: Name of the positive class.
         decisions: Decisions by ascending threshold.
         best_for: Name of the metric that the model's threshold was chosen for.
+        at: Operating point that it was chosen for instead; empty for none.
     """
 
     model: str
     positive: str
     decisions: tuple[Decision, ...]
     best_for: str = BALANCED
+    at: str = ""
 
 
 def sweep(
@@ -127,18 +126,20 @@ def sweep_of(run: RunFolder, *, ensemble: str = BEST, trial: int | None = None) 
             f"thresholds belong to two classes; {search.task} has {len(search.classes)}, of which the most "
             "probable is called. Look at: orchestrate leaderboard"
         )
-    if trial is not None:
-        predictions = run.out_of_fold(trial)
-        name, rule = f"trial {trial}", fit_decision_rule(predictions, searched=search.metrics)
-    else:
-        predictions, name, rule = _of_ensemble(run, ensemble)
+    predictions, name = out_of_fold_of(run, ensemble=ensemble, trial=trial)
+    rule = (
+        read_ensemble(run, ensemble).rule
+        if trial is None
+        else fit_decision_rule(predictions, searched=search.metrics)
+    )
     found = sweep(
         predictions.labels,
         cross_fit(predictions, metrics=()).probabilities,
         chosen=rule.threshold,
         split=search.split_name,
     )
-    return Sweep(name, search.classes[1], tuple(found), rule.best_for)
+    at = rule.operation.at
+    return Sweep(name, search.classes[1], tuple(found), rule.best_for, "" if at is None else str(at))
 
 
 def sweep_as_json(swept: Sweep) -> list[dict[str, Any]]:
@@ -163,36 +164,23 @@ def sweep_table(swept: Sweep) -> Table:
     for decision in swept.decisions:
         table.add_row(*_cells(decision), style="bold" if decision.is_chosen else None)
     table.caption = caption_of(
-        f"* the model's own threshold: {_said_of(swept.best_for)}. Found and missed are "
+        f"* the model's own threshold: {_said_of(swept)}. Found and missed are "
         "positives, alarms and passed negatives. No probability was calibrated on its own fold.",
         split,
     )
     return table
 
 
-def _said_of(best_for: str) -> str:
+def _said_of(swept: Sweep) -> str:
+    if swept.at:
+        return f"the one for {swept.at}"
+    best_for = swept.best_for
     if best_for != BALANCED:
         return f"the best one for {metric_named(best_for).header}"
     return (
         "of those within one standard error of the best balanced accuracy, the nearest to the share of "
         "positives"
     )
-
-
-def _of_ensemble(run: RunFolder, name: str) -> tuple[OutOfFold, str, DecisionRule]:
-    ensemble, objectives = read_ensemble(run, name), objectives_of(run.search())
-    records = {number: run.record(number) for number in ensemble.pool}
-    costs = {
-        number: {own: record.values[own] for own in objectives.costs if own in record.values}
-        for number, record in records.items()
-        if record is not None
-    }
-    trials = {number: run.out_of_fold(number) for number in ensemble.pool}
-    pool = align(trials, objectives=objectives, costs=costs)
-    predictions = nested_predictions(
-        pool, ensemble.method, max_members=ensemble.max_members or len(ensemble.trials), seed=ensemble.seed
-    )
-    return predictions, f"ensemble {ensemble.method}", ensemble.rule
 
 
 def _decision(

@@ -197,6 +197,14 @@ class SearchRequest(BaseModel):
         flag="--require",
         metavar="METRIC>=VALUE",
     )
+    comparisons: tuple[str, ...] = _option(
+        (),
+        "two models whose comparison is asked for before the search, such as best:best_single; `orchestrate "
+        "compare` marks it; may be repeated",
+        group="search",
+        flag="--compare",
+        metavar="MODEL:MODEL",
+    )
     max_ms: float | None = _option(
         None,
         "longest time of one image on one core of the machine that searches, measured on the exported graph: "

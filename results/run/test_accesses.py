@@ -32,6 +32,8 @@ class TestAccess(FrozenModel):
         sealed: Digest of the sealed patients; None in logs of earlier versions.
         refit_digest: Digest of the refitted weights; None for fold models.
         images: Number of test images.
+        data: Fingerprint of other labelled data that were looked at in place of the test part; None for the
+            test part.
         result: Scores of the model, as `TestEvaluation` writes them; None if the command failed after the
             opening.
     """
@@ -48,6 +50,7 @@ class TestAccess(FrozenModel):
     threshold: float
     refit_digest: str | None = None
     images: int
+    data: str | None = None
     result: dict[str, Any] | None = None
 
 
@@ -64,8 +67,41 @@ def record_access(run: RunFolder, entry: Mapping[str, Any]) -> None:
         run: Folder of the search.
         entry: Plain values of the line; `opening` names the opening that it belongs to.
     """
+    _record((_shared_log(run), run.openings_file), entry)
+
+
+def record_outside_access(
+    store: Path, run: RunFolder | None, fingerprint: str, entry: Mapping[str, Any]
+) -> None:
+    """Append one line about a look at other labelled data to the log of the store, and to that of a run.
+
+    Args:
+        store: Folder of stored data and features.
+        run: Run folder of the model; None for a bundle.
+        fingerprint: Fingerprint of the other data.
+        entry: Plain values of the line, as of `TestAccess`.
+    """
+    _record((_log_of(store, fingerprint), *([] if run is None else [run.openings_file])), entry)
+
+
+def read_outside_accesses(store: Path, fingerprint: str, *, sealed: str) -> list[TestAccess]:
+    """Return every look at some patients of other labelled data, with any model, oldest first.
+
+    Args:
+        store: Folder of stored data and features.
+        fingerprint: Fingerprint of the other data.
+        sealed: Digest of the patients.
+
+    Raises:
+        RunError: If a line of the log cannot be read.
+    """
+    found = [one for one in _read(_log_of(store, fingerprint)) if one.sealed == sealed]
+    return sorted(found, key=lambda one: one.when)
+
+
+def _record(logs: Iterable[Path], entry: Mapping[str, Any]) -> None:
     line = json.dumps(entry, allow_nan=False) + "\n"
-    for path in (_shared_log(run), run.openings_file):
+    for path in logs:
         _append(path, line)
 
 
@@ -79,7 +115,7 @@ def read_accesses(run: RunFolder, *, sealed: str | None = None) -> list[TestAcce
     Raises:
         RunError: If a line of a log cannot be read; a log is evidence, so it is never repaired silently.
     """
-    own = _read(run.openings_file)
+    own = [one for one in _read(run.openings_file) if one.data is None]
     if sealed is None:
         return own
     others = [one for one in _read(_shared_log(run)) if one.sealed == sealed]
@@ -89,7 +125,11 @@ def read_accesses(run: RunFolder, *, sealed: str | None = None) -> list[TestAcce
 
 def _shared_log(run: RunFolder) -> Path:
     search = run.search()
-    return Path(search.store) / "test_openings" / f"{search.fingerprint[:24]}.jsonl"
+    return _log_of(Path(search.store), search.fingerprint)
+
+
+def _log_of(store: Path, fingerprint: str) -> Path:
+    return store / "test_openings" / f"{fingerprint[:24]}.jsonl"
 
 
 def _append(path: Path, line: str) -> None:

@@ -17,6 +17,7 @@ Source:
     (2003), Machine Learning 52:239; Bates, Hastie and Tibshirani (2023), JASA 119:1434.
 """
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
@@ -83,7 +84,7 @@ class _Shape:
         For more than two classes the standard errors of the classes are averaged, an upper bound.
         """
         errors = [
-            np.sqrt(sum(_hanley_mcneil(area, *size) for size in sizes)) / self.folds
+            np.sqrt(sum(hanley_mcneil(area, *size) for size in sizes)) / self.folds
             for sizes in self.sizes
             if sizes
         ]
@@ -96,10 +97,20 @@ class _Shape:
             error = np.sqrt(variance_factor * self.variance(area))
             return abs(estimate - area) <= QUANTILE * error
 
-        return Interval(estimate, _edge(is_inside, estimate, 0.0), _edge(is_inside, estimate, 1.0))
+        return score_interval(estimate, is_inside)
 
 
-def _edge(is_inside: Any, inside: float, outside: float) -> float:
+def score_interval(estimate: float, is_inside: Callable[[float], bool]) -> Interval:
+    """Return an estimate in [0, 1] with the values around it that it does not contradict.
+
+    Args:
+        estimate: The estimate, which is inside itself.
+        is_inside: Tells of a value whether the estimate would not be surprising if it were true.
+    """
+    return Interval(estimate, _edge(is_inside, estimate, 0.0), _edge(is_inside, estimate, 1.0))
+
+
+def _edge(is_inside: Callable[[float], bool], inside: float, outside: float) -> float:
     """Last value on the way from `inside` to `outside` that is inside."""
     if is_inside(outside) and inside != outside:
         return outside
@@ -109,7 +120,7 @@ def _edge(is_inside: Any, inside: float, outside: float) -> float:
     return inside
 
 
-def _hanley_mcneil(area: float, positives: int, negatives: int) -> float:
+def hanley_mcneil(area: float, positives: int, negatives: int) -> float:
     """Variance of an AUC by Hanley and McNeil (1982), made symmetric in the classes as by Newcombe."""
     others = (positives + negatives) / 2 - 1
     spread = (1 - area) / (2 - area) + area / (1 + area)
@@ -128,9 +139,22 @@ def _design_effect(predictions: OutOfFold, estimate: float, shape: _Shape) -> fl
         return cluster
     measured = float((auc_influences(predictions) ** 2).sum()) / model
     patients = fewest_patients(predictions.labels, predictions.groups)
-    drawn = (patients * measured + _PRIOR_PATIENTS * cluster) / (patients + _PRIOR_PATIENTS)
     # Several classes vary together less than their averaged errors say.
-    return max(drawn, 1.0 / len(shape.classes))
+    return max(drawn_effect(measured, patients, cluster), 1.0 / len(shape.classes))
+
+
+def drawn_effect(measured: float, patients: int, cluster: float) -> float:
+    """Return a measured design effect, drawn towards the size of the clusters where few patients tell it.
+
+    Args:
+        measured: Variance of patients over that of independent images, as measured.
+        patients: Number of patients of the smallest class.
+        cluster: Mean number of images of a patient, see `cluster_size`.
+
+    >>> drawn_effect(1.0, patients=10, cluster=3.0)
+    2.0
+    """
+    return (patients * measured + _PRIOR_PATIENTS * cluster) / (patients + _PRIOR_PATIENTS)
 
 
 def cluster_size(groups: NDArray[Any]) -> float:

@@ -76,6 +76,10 @@ class Platt(FrozenModel):
         """Turn real-valued scores, such as distances to a margin, into positive probabilities; any shape."""
         return sigmoid(self.slope * value + self.intercept)
 
+    def moved(self, shift: float) -> "Platt":
+        """Return the calibration for another prevalence: `shift` is added to all logits."""
+        return Platt(slope=self.slope, intercept=self.intercept + shift)
+
     def for_mean_of(self, models: int, centre: float) -> "Platt":
         """Return the calibration of the mean logit of some fold models; for one model it is the same.
 

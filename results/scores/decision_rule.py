@@ -14,12 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, FiniteFloat
 
+from results.errors import ScoreError
 from results.run.records import OutOfFold
-from results.scores.calibration import Platt, fit_platt, log_odds
+from results.scores.calibration import Platt, fit_platt, log_odds, sigmoid
 from results.scores.cross_fitting import crossfit_parts
 from results.scores.decisions import confusion, decisions, decisions_by_threshold
 from results.scores.metric import Metric
 from results.scores.metrics import METRICS, balanced_accuracy, metric_named
+from results.scores.operating_point import NOTHING_ASKED, Operation, odds_shift, threshold_at
+from results.scores.triage import UNSURE, TriageRule, fit_triage
 from trainables.common.errors import UnknownNameError
 from trainables.common.frozen import FrozenModel
 from trainables.common.types import FloatArray, IntArray
@@ -38,6 +41,9 @@ class DecisionRule(FrozenModel):
         thresholds: Metric -> the threshold at which it is shown, for `OWN_THRESHOLD` and the metrics that the
             search optimises and that have one; empty beyond two classes.
         best_for: Name of the metric that `threshold` was chosen for.
+        operation: What the user asked of the decisions; `at` goes before `best_for`, and the calibrations are
+            those at its prevalence.
+        triage: Rule of two thresholds; None where none was asked for.
     """
 
     calibration: Platt | None = None
@@ -45,6 +51,14 @@ class DecisionRule(FrozenModel):
     threshold: FiniteFloat = 0.5
     thresholds: dict[str, FiniteFloat] = Field(default_factory=dict)
     best_for: str = BALANCED
+    operation: Operation = NOTHING_ASKED
+    triage: TriageRule | None = None
+
+    @property
+    def chosen_for(self) -> str:
+        """What the threshold was chosen for, in words."""
+        at = self.operation.at
+        return metric_named(self.best_for).header if at is None else str(at)
 
     def threshold_of(self, metric: str) -> float:
         """Return the threshold at which a metric is shown."""
@@ -58,10 +72,12 @@ class CrossFitted:
     Attributes:
         probabilities: Calibrated probabilities, shape (images, classes).
         decided: Metric -> decided classes, shape (images,), at the threshold of that metric.
+        outcomes: Outcome of each image by the rule of two thresholds, shape (images,); None without one.
     """
 
     probabilities: FloatArray
     decided: MappingProxyType[str, IntArray]
+    outcomes: IntArray | None = None
 
 
 def deciding_metric(searched: Sequence[str]) -> str:
@@ -77,23 +93,37 @@ def deciding_metric(searched: Sequence[str]) -> str:
 
 
 def fit_decision_rule(
-    predictions: OutOfFold, *, models: int | None = None, searched: Sequence[str] = ()
+    predictions: OutOfFold,
+    *,
+    models: int | None = None,
+    searched: Sequence[str] = (),
+    operation: Operation = NOTHING_ASKED,
 ) -> DecisionRule:
     """Fit calibration and thresholds to out-of-fold predictions.
 
-    The threshold of the model is that of `deciding_metric`; for balanced accuracy see `balanced_threshold`.
+    The threshold of the model is that of the operating point that was asked for, else that of
+    `deciding_metric`; for balanced accuracy see `balanced_threshold`.
 
     Args:
         predictions: Out-of-fold predictions of a trial, or nested ones of an ensemble.
         models: Number of fold models whose mean predicts new images; None takes the number of folds.
         searched: Names of the metrics that the search optimises, the main one first.
+        operation: What the user asks of the decisions.
+
+    Raises:
+        ScoreError: If no threshold keeps what is asked for, or there are more classes than two.
     """
     own = [name for name in searched if metric_named(name).has_own_threshold]
-    return _fitted_rule(predictions, models, searched, (*OWN_THRESHOLD, *own, deciding_metric(searched)))
+    needed = (*OWN_THRESHOLD, *own, deciding_metric(searched))
+    return _fitted_rule(predictions, models, searched, needed, operation)
 
 
 def cross_fit(
-    predictions: OutOfFold, *, searched: Sequence[str] = (), metrics: Iterable[Metric] | None = None
+    predictions: OutOfFold,
+    *,
+    searched: Sequence[str] = (),
+    metrics: Iterable[Metric] | None = None,
+    operation: Operation = NOTHING_ASKED,
 ) -> CrossFitted:
     """Calibrate and decide each fold by the rule that was fitted on the other folds.
 
@@ -105,23 +135,29 @@ def cross_fit(
         searched: Names of the metrics that the search optimises, the main one first.
         metrics: Metrics that decisions are wanted for; None takes all of `METRICS`. Those that do not judge
             decisions are left out.
+        operation: What the user asks of the decisions; a fold whose other folds do not reach it takes the
+            threshold that is nearest.
     """
     wanted = [metric.name for metric in metrics or METRICS.values() if metric.judges_decisions]
     probabilities = predictions.probabilities.astype(np.float64)
     decided = {name: np.zeros_like(predictions.labels) for name in wanted}
     has_own = {*OWN_THRESHOLD, *(name for name in searched if metric_named(name).has_own_threshold)}
     needed = {name if name in has_own else deciding_metric(searched) for name in wanted}
+    outcomes = None if operation.triage is None else np.full_like(predictions.labels, UNSURE)
     parts = crossfit_parts(predictions)
     for part in np.unique(parts):
         own, others = parts == part, parts != part
         rule = DecisionRule()
         if others.any():
-            rule = _fitted_rule(_only(predictions, others), 1, searched, needed)
+            rest = _only(predictions, others)
+            rule = _fitted_rule(rest, 1, searched, needed, operation, is_strict=False)
         if rule.calibration is not None:
             probabilities[own] = rule.calibration.apply(predictions.probabilities[own])
         for name, values in decided.items():
             values[own] = decisions(probabilities[own], rule.threshold_of(name))
-    return CrossFitted(probabilities, MappingProxyType(decided))
+        if outcomes is not None and rule.triage is not None:
+            outcomes[own] = rule.triage.outcomes(probabilities[own, 1])
+    return CrossFitted(probabilities, MappingProxyType(decided), outcomes)
 
 
 def best_threshold(labels: IntArray, probabilities: FloatArray, *, metric: str = BALANCED) -> float:
@@ -154,31 +190,80 @@ def best_threshold(labels: IntArray, probabilities: FloatArray, *, metric: str =
 
 
 def _fitted_rule(
-    predictions: OutOfFold, models: int | None, searched: Sequence[str], needed: Collection[str]
+    predictions: OutOfFold,
+    models: int | None,
+    searched: Sequence[str],
+    needed: Collection[str],
+    operation: Operation = NOTHING_ASKED,
+    *,
+    is_strict: bool = True,
 ) -> DecisionRule:
     """The rule with the thresholds that are needed, that of `deciding_metric` being the model's."""
     deciding = deciding_metric(searched)
     if predictions.probabilities.shape[1] != 2:
+        if operation.is_asked:
+            raise ScoreError(
+                f"{operation} needs two classes, found {predictions.probabilities.shape[1]}; the most "
+                "probable of several classes is called"
+            )
         return DecisionRule(best_for=deciding)
     labels = predictions.labels
-    calibration = fit_platt(labels, predictions.probabilities)
-    calibrated = calibration.apply(predictions.probabilities)
     number = len(np.unique(predictions.folds)) if models is None else models
+    shift = odds_shift(float(labels.mean()), operation.prevalence)
+    fitted = fit_platt(labels, predictions.probabilities)
+    centre = float(log_odds(predictions.probabilities).mean())
+    calibration = fitted.moved(shift)
+    calibrated = calibration.apply(predictions.probabilities)
     swept = decisions_by_threshold(labels, calibrated) if needed else None
     found = {
-        name: balanced_threshold(labels, calibrated)
+        name: _moved(balanced_threshold(labels, fitted.apply(predictions.probabilities)), shift)
         if name == BALANCED
         else _best_of(metric_named(name), *swept)
         for name in dict.fromkeys(needed)
         if swept is not None
     }
+    threshold = found.get(deciding, 0.5)
+    if operation.at is not None and 0 < labels.sum() < len(labels):
+        threshold = threshold_at(
+            labels, calibrated, operation.at, prevalence=operation.prevalence, is_strict=is_strict
+        )
     return DecisionRule(
         calibration=calibration,
-        mean_calibration=calibration.for_mean_of(number, float(log_odds(predictions.probabilities).mean())),
-        threshold=found.get(deciding, 0.5),
+        mean_calibration=fitted.for_mean_of(number, centre).moved(shift),
+        threshold=threshold,
         thresholds={name: value for name, value in found.items() if name in {*OWN_THRESHOLD, *searched}},
         best_for=deciding,
+        operation=operation,
+        triage=_triage(predictions, calibrated[:, 1], operation, threshold, is_strict=is_strict),
     )
+
+
+def _triage(
+    predictions: OutOfFold,
+    positive: FloatArray,
+    operation: Operation,
+    threshold: float,
+    *,
+    is_strict: bool,
+) -> TriageRule | None:
+    """The rule of two thresholds that is asked for; None where none is, or a part has too few patients."""
+    if operation.triage is None:
+        return None
+    try:
+        return fit_triage(
+            predictions.labels, positive, predictions.groups, operation.triage, threshold=threshold
+        )
+    except ScoreError:
+        if is_strict:
+            raise
+        return None
+
+
+def _moved(threshold: float, shift: float) -> float:
+    """A threshold whose logit is moved as all logits are."""
+    if shift == 0 or not 0 < threshold < 1:
+        return threshold
+    return float(sigmoid(np.float64(np.log(threshold / (1 - threshold)) + shift)))
 
 
 def _best_of(metric: Metric, thresholds: FloatArray, matrices: IntArray) -> float:

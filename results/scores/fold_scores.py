@@ -19,6 +19,7 @@ from results.scores.decision_rule import CrossFitted, cross_fit
 from results.scores.decisions import confusion
 from results.scores.metric import Metric
 from results.scores.metrics import STANDARD, mean_fold_auc, metric_named
+from results.scores.operating_point import NOTHING_ASKED, Operation
 from results.scores.ranking import BY_AUC, Objectives
 from trainables.common.errors import OneClassError
 from trainables.common.types import FloatArray, IntArray
@@ -36,12 +37,21 @@ def fold_areas(predictions: OutOfFold) -> tuple[float, ...]:
     return tuple(areas)
 
 
-def out_of_fold_metrics(predictions: OutOfFold, objectives: Objectives = BY_AUC) -> dict[str, float]:
+def out_of_fold_metrics(
+    predictions: OutOfFold, objectives: Objectives = BY_AUC, operation: Operation = NOTHING_ASKED
+) -> dict[str, float]:
     """Return the metrics of `STANDARD`, and those that a search optimises or requires something of.
 
-    Metrics of cost are not among them: predictions do not hold them.
+    Metrics of cost are not among them: predictions do not hold them. Decisions are those that the user asked
+    for; errors of probabilities are those at the prevalence of the data.
     """
-    return _values(predictions, (*STANDARD, *objectives.shown), objectives.metrics)
+    names = (*STANDARD, *objectives.shown)
+    found = _values(predictions, names, objectives.metrics)
+    if operation.at is None:
+        return found
+    judged = {name: metric_named(name) for name in names if metric_named(name).judges_decisions}
+    fitted = cross_fit(predictions, searched=objectives.metrics, metrics=judged.values(), operation=operation)
+    return found | {name: _value(metric, predictions, fitted) for name, metric in judged.items()}
 
 
 def objective_values(predictions: OutOfFold, objectives: Objectives) -> dict[str, float]:

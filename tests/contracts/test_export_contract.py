@@ -59,6 +59,7 @@ def test_a_bundle_is_one_file_with_manifest_and_card(run, tmp_path):
         "model.onnx",
         "model_card.json",
         "model_card.md",
+        "training_reference.json",
     ]
     assert json.loads((tmp_path / "bundle" / "manifest.json").read_text())["members"][0]["views"] == 4
     assert [path.name for path in tmp_path.iterdir()] == ["bundle"]

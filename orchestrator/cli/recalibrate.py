@@ -1,0 +1,61 @@
+"""`orchestrate recalibrate`."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from orchestrator.cli.common import add_operation, operation_of, short_path
+from orchestrator.cli.data_audit import READING
+from orchestrator.cli.options import add_options
+from orchestrator.reporting.console import messages, print_message, print_next, print_warning
+
+HELP = "fit calibration and threshold of a bundle on a small local set, and write a new bundle"
+EPILOG = """\
+The weights stay as they are. A closed test takes the simplest change of the
+calibration that the local patients do not speak against: none, the intercept,
+or slope and intercept. The threshold is that of the bundle's operating point,
+or of --at, on the local data; --triage is exact there, since the model never
+saw these patients. The new bundle says what it was fitted on.
+
+examples:
+  orchestrate recalibrate bundle/ --data local.npz --out local_bundle/
+  orchestrate recalibrate bundle/ --data local.npz --at sensitivity=0.95 \\
+      --prevalence 0.006 --out screening_bundle/
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="folder that export wrote")
+    parser.add_argument(
+        "--data", required=True, metavar="PATH", help="local labelled data, as --data of a search takes them"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder to write; must not hold anything yet")
+    parser.add_argument("--task", metavar="FILE", help="the YAML file of a bundle's task that is your own")
+    add_operation(parser)
+    add_options(parser, (*READING, "store"))
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of all runs (default: runs)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Recalibrate and say what was done; returns the exit code."""
+    from orchestrator.postprocessing.outside_set import LabelledData
+    from orchestrator.postprocessing.recalibrating import recalibrate
+    from orchestrator.request import typed_command
+
+    console = messages()
+    asked = LabelledData(
+        arguments.data,
+        typed_command(sys.argv[1:]),
+        lambda text: print_message(console, text),
+        {name: getattr(arguments, name) for name in (*READING, "store", "runs") if hasattr(arguments, name)},
+    )
+    report = recalibrate(
+        arguments.bundle, arguments.out, asked, task=arguments.task, operation=operation_of(arguments)
+    )
+    for note in report.notes:
+        print_warning(console, note)
+    for message in report.messages():
+        print_message(console, message)
+    print_next(console, "orchestrate", "evaluate", short_path(arguments.out), "--data", "OTHER")
+    return 0

@@ -1,0 +1,108 @@
+"""Comparison of models of one run or several, named as the user types them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from results.ensembles.build import BEST
+from results.ensembles.out_of_fold import out_of_fold_of
+from results.errors import RunError
+from results.run.run_folder import RunFolder, find_run
+from results.scores.metrics import metric_named
+from results.scores.model_comparison import Comparisons, NamedPredictions, compare_models
+from trainables.common.errors import ConfigError
+
+_TRIAL: Final = "trial"
+
+
+def parse_model(text: str, runs: Path) -> tuple[RunFolder, str, int | None]:
+    """Read a model such as `latest`, `first:7` or `first:average`.
+
+    Args:
+        text: A run as any verb takes it, and behind a colon the number of a trial or the name of an ensemble;
+            without a colon the run's best ensemble.
+        runs: Folder of all runs.
+
+    Returns:
+        The run folder, the name of the ensemble, and the number of the trial, or None.
+
+    Raises:
+        RunError: If there is no such run.
+    """
+    name, sign, model = text.rpartition(":")
+    if not sign:
+        return find_run(text, runs), BEST, None
+    run = find_run(name, runs)
+    number = model.removeprefix(_TRIAL).strip()
+    if number.isdecimal():
+        return run, BEST, int(number)
+    return run, model or BEST, None
+
+
+def compare(
+    models: Sequence[tuple[RunFolder, str, int | None]],
+    *,
+    metric: str | None = None,
+    has_all_pairs: bool = False,
+) -> Comparisons:
+    """Compare models of runs on the same data, by their out-of-fold predictions.
+
+    Args:
+        models: Run folder, name of the ensemble, and number of a trial or None, of each model.
+        metric: Name of the metric; None takes the one that the first search optimised.
+        has_all_pairs: Compare all pairs; False compares the first with each of the others.
+
+    Raises:
+        RunError: If two runs are of other data or another task.
+        ConfigError: If the metric is one of cost.
+        OrchestrateError: If a model is missing, or the models share no images.
+    """
+    searches = [run.search() for run, _, _ in models]
+    first = searches[0]
+    for (run, _, _), search in zip(models, searches, strict=True):
+        for what, own, other in (
+            ("data", search.fingerprint[:12], first.fingerprint[:12]),
+            ("task", search.task, first.task),
+            ("unit", search.request.unit, first.request.unit),
+        ):
+            if own != other:
+                raise RunError(
+                    f"models can be compared on the same patients alone; {run.path} has {what} {own}, "
+                    f"{models[0][0].path} has {other}"
+                )
+    wanted = metric or first.metric
+    if metric_named(wanted).is_cost:
+        raise ConfigError(f"{wanted} is measured and has no patients to compare by; name a metric of scores")
+    has_several = len({run.path.resolve() for run, _, _ in models}) > 1
+    named = []
+    for run, ensemble, trial in models:
+        predictions, name = out_of_fold_of(run, ensemble=ensemble, trial=trial)
+        named.append(NamedPredictions(f"{run.path.name} {name}" if has_several else name, predictions))
+    return compare_models(
+        named,
+        metric=wanted,
+        searched=first.metrics,
+        has_all_pairs=has_all_pairs,
+        registered=_registered(models, named),
+        seed=first.request.seed,
+    )
+
+
+def _registered(
+    models: Sequence[tuple[RunFolder, str, int | None]], named: Sequence[NamedPredictions]
+) -> frozenset[frozenset[str]]:
+    """Pairs of shown names whose comparison the record of their run asked for before its first trial."""
+    found = set()
+    for place, (run, ensemble, trial) in enumerate(models):
+        asked = run.search().request.comparisons
+        for other, (other_run, other_ensemble, other_trial) in enumerate(models):
+            if other == place or run.path.resolve() != other_run.path.resolve():
+                continue
+            pair = {_typed(ensemble, trial), _typed(other_ensemble, other_trial)}
+            if any(set(one.split(":")) == pair for one in asked):
+                found.add(frozenset((named[place].name, named[other].name)))
+    return frozenset(found)
+
+
+def _typed(ensemble: str, trial: int | None) -> str:
+    return ensemble if trial is None else str(trial)

@@ -1,0 +1,45 @@
+"""Out-of-fold predictions of any model of a run: of a trial its own, of an ensemble nested ones."""
+
+from results.ensembles.build import BEST, Ensemble, read_ensemble
+from results.ensembles.members import align
+from results.ensembles.nested import nested_predictions
+from results.run.records import OutOfFold
+from results.run.run_folder import RunFolder
+from results.scores.ranking import objectives_of
+
+
+def out_of_fold_of(
+    run: RunFolder, *, ensemble: str = BEST, trial: int | None = None
+) -> tuple[OutOfFold, str]:
+    """Return predictions that no part of the model was fitted on, and the model's name.
+
+    Args:
+        run: Folder of the search.
+        ensemble: Name of a method, `best_single` or `best`; not used if a trial is given.
+        trial: Number of a single trial, or None; it needs no weights.
+
+    Raises:
+        EnsembleError: If the ensemble was not built.
+        UnknownNameError: If no ensemble has such a name.
+        RunError: If the trial is not complete.
+    """
+    if trial is not None:
+        return run.out_of_fold(trial), f"trial {trial}"
+    found = read_ensemble(run, ensemble)
+    return nested_of(run, found), f"ensemble {found.method}"
+
+
+def nested_of(run: RunFolder, ensemble: Ensemble) -> OutOfFold:
+    """Return the nested predictions of an ensemble: each fold by members chosen and fitted without it."""
+    objectives = objectives_of(run.search())
+    records = {number: run.record(number) for number in ensemble.pool}
+    costs = {
+        number: {own: record.values[own] for own in objectives.costs if own in record.values}
+        for number, record in records.items()
+        if record is not None
+    }
+    trials = {number: run.out_of_fold(number) for number in ensemble.pool}
+    pool = align(trials, objectives=objectives, costs=costs)
+    return nested_predictions(
+        pool, ensemble.method, max_members=ensemble.max_members or len(ensemble.trials), seed=ensemble.seed
+    )

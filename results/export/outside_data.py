@@ -1,0 +1,220 @@
+"""Labelled images of another set, checked against the training images and predicted by an exported model."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from results.errors import ExportError
+from results.export.exported_model import Bundle
+from results.export.input_checks import FINDING_TYPES
+from results.export.likeness import UNLIKE_NOTES, too_unlike, unlike
+from results.export.training_reference import TrainingReference, digest_of, model_pixels, pixel_figures
+from results.scores.set_shift import SetShift, set_shift
+from trainables.common.errors import DataError
+from trainables.common.text import count_text
+from trainables.common.types import FloatArray, IntArray
+from trainables.config.tasks import LEFT_OUT, TASKS, Task
+from trainables.data.columns import Columns, take_rows
+from trainables.data.patches import PatchSet, TaskRows, select_rows
+from trainables.data.units import scored_units, units_of
+
+_AT_ONCE: Final = 64  # images that are held in memory
+_NAMED: Final = 3  # patients that a note names
+
+
+@dataclass(frozen=True, slots=True)
+class OutsideData:
+    """Predictions of a model for labelled data that it never saw.
+
+    Attributes:
+        labels: Class indices, shape (n,), of images or of the units that they make up.
+        groups: Patient of each, shape (n,).
+        probabilities: Calibrated probabilities, shape (n, classes).
+        columns: What is known about each image, or about the first image of each unit.
+        shift: Shift of the pixels against the training images; None for bundles of earlier versions.
+        left_out: Number of images that were left out with their patients, since they were in the training
+            set.
+        notes: Sentences on what was left out or converted.
+    """
+
+    labels: IntArray
+    groups: NDArray[Any]
+    probabilities: FloatArray
+    columns: Columns
+    shift: SetShift | None
+    left_out: int
+    notes: tuple[str, ...]
+
+
+def predict_outside(
+    bundle: Bundle, patch_set: PatchSet, task: Task, reference: TrainingReference | None
+) -> OutsideData:
+    """Check and predict the images of another set.
+
+    Patients with an image that the model was trained on are left out.
+
+    Args:
+        bundle: The model.
+        patch_set: The other set.
+        task: Task of the model.
+        reference: What is kept of the model's training images; None where it is not known.
+
+    Raises:
+        ExportError: If all images were in the training set, or they are unlike those that the model takes.
+        DataError: If labels, baselines, types or units of the images are missing.
+        OneClassError: If fewer than two classes remain.
+    """
+    _check_alike(bundle, patch_set)
+    rows = select_rows(patch_set, task)
+    digests, figures = _looked_at(bundle, patch_set, rows.rows)
+    known = set() if reference is None else set(reference.digests)
+    is_copy = np.array([digest in known for digest in digests])
+    kept = ~np.isin(rows.groups, rows.groups[is_copy])
+    notes = [] if reference is not None else [_NO_REFERENCE]
+    if is_copy.any():
+        notes.append(_said_of_copies(rows, is_copy, kept))
+    if not kept.any():
+        raise ExportError(
+            f"all {len(kept)} images of {patch_set.source} are of patients that the model was trained on; "
+            "give data that it never saw"
+        )
+    rows = _only(rows, kept)
+    units = units_of(patch_set, rows, bundle.manifest.unit, task)
+    scored = scored_units(rows.rows, rows.labels, np.zeros(len(rows.rows), np.int64), rows.groups, units)
+    return OutsideData(
+        labels=scored.labels,
+        groups=scored.groups,
+        probabilities=_predicted(bundle, patch_set, rows, units),
+        columns=take_rows(patch_set.columns, scored.rows) or {},
+        shift=None
+        if reference is None
+        else set_shift(
+            reference.figures, {name: values[kept] for name, values in figures.items()}, rows.groups
+        ),
+        left_out=int((~kept).sum()),
+        notes=(*notes, *_said_of_sizes(bundle, patch_set)),
+    )
+
+
+_NO_REFERENCE: Final = (
+    "this bundle is of an earlier version and keeps nothing of its training images: whether some of these "
+    "were among them, and how far these lie from them, cannot be said; export it again"
+)
+
+
+def _check_alike(bundle: Bundle, patch_set: PatchSet) -> None:
+    manifest = bundle.manifest
+    if patch_set.is_table:
+        raise ExportError(f"this model takes images, and {patch_set.source} is a table of measurements")
+    if patch_set.fingerprint == manifest.data.fingerprint:
+        raise ExportError(
+            f"{patch_set.source} is the set that the model was trained on; its sealed test part is scored by "
+            "orchestrate evaluate RUN, without --data"
+        )
+    local = manifest.recalibration
+    if local is not None and patch_set.fingerprint == local.fingerprint:
+        raise ExportError(
+            f"{patch_set.source} is the set that this bundle was calibrated on; give data that it never saw"
+        )
+    if reason := too_unlike(patch_set.images.shape[1:3], manifest.input.trained_shape):
+        raise ExportError(f"{patch_set.source} is unlike the training images: {reason}")
+    made_ready = None if patch_set.preparation is None else dict(patch_set.preparation)
+    if manifest.preparation is not None and made_ready != manifest.preparation:
+        raise ExportError(
+            f"{patch_set.source} was not made ready as the training images were; prepare it with the same "
+            "steps (orchestrate data prepare), or predict whole mammograms with orchestrate predict"
+        )
+
+
+def _looked_at(
+    bundle: Bundle, patch_set: PatchSet, rows: IntArray
+) -> tuple[list[str], dict[str, FloatArray]]:
+    """Digest and figures of each image."""
+    digests: list[str] = []
+    figures: list[dict[str, FloatArray]] = []
+    for _, images in _batches(bundle, patch_set, rows):
+        digests += [digest_of(image) for image in images]
+        figures.append(pixel_figures(images, bundle.manifest.input))
+    return digests, {name: np.concatenate([one[name] for one in figures]) for name in figures[0]}
+
+
+def _batches(
+    bundle: Bundle, patch_set: PatchSet, rows: IntArray
+) -> Iterator[tuple[IntArray, list[NDArray[Any]]]]:
+    """Rows and their images in the form that the model takes, some at a time."""
+    for start in range(0, len(rows), _AT_ONCE):
+        chosen = rows[start : start + _AT_ONCE]
+        yield chosen, _images(bundle, patch_set, chosen)
+
+
+def _images(bundle: Bundle, patch_set: PatchSet, rows: IntArray) -> list[NDArray[Any]]:
+    wanted = bundle.manifest.input
+    return [model_pixels(np.asarray(patch_set.images[row]), patch_set.max_value, wanted) for row in rows]
+
+
+def _only(rows: TaskRows, kept: NDArray[np.bool_]) -> TaskRows:
+    return TaskRows(rows.rows[kept], rows.labels[kept], rows.groups[kept], None, rows.is_grouped)
+
+
+def _predicted(bundle: Bundle, patch_set: PatchSet, rows: TaskRows, units: IntArray | None) -> FloatArray:
+    """Probabilities of the images, or of their units in the order of `scored_units`, shape (n, classes)."""
+    baselines, types = _baselines(bundle, patch_set, rows.rows), _types(bundle, patch_set, rows.rows)
+    found = []
+    for start, (_, images) in zip(
+        range(0, len(rows.rows), _AT_ONCE), _batches(bundle, patch_set, rows.rows), strict=True
+    ):
+        own = slice(start, start + _AT_ONCE)
+        pairs = [] if baselines is None else _images(bundle, patch_set, baselines[own])
+        found.append(bundle.predict_images(images, baselines=pairs, types=types[own]))
+    predicted = np.concatenate(found)
+    if units is None:
+        return predicted.astype(np.float64)
+    return bundle.combine(predicted, [str(unit) for unit in units]).astype(np.float64)
+
+
+def _baselines(bundle: Bundle, patch_set: PatchSet, rows: IntArray) -> IntArray | None:
+    if not bundle.manifest.takes("baseline"):
+        return None
+    lacking = len(rows) if patch_set.partners is None else int((patch_set.partners[rows] < 0).sum())
+    if patch_set.partners is None or lacking:
+        raise DataError(
+            f"this model compares each image with a healthy baseline; {lacking} of {len(rows)} images of "
+            f"{patch_set.source} have none. Give data in pairs"
+        )
+    return np.asarray(patch_set.partners[rows])
+
+
+def _types(bundle: Bundle, patch_set: PatchSet, rows: IntArray) -> list[str]:
+    if not bundle.manifest.takes("finding_type"):
+        return []
+    if patch_set.label_codes in ("task", "own"):
+        raise DataError(
+            f"this model is told the type of each finding, and the labels of {patch_set.source} do not say "
+            "it; give data with finding codes"
+        )
+    kinds = TASKS["mass_calcification"].classify(patch_set.labels[rows], patch_set.label_codes)
+    if (kinds == LEFT_OUT).any():
+        raise DataError(
+            f"this model is told the type of each finding; {int((kinds == LEFT_OUT).sum())} of {len(rows)} "
+            f"images of {patch_set.source} are neither a mass nor a calcification: leave them out"
+        )
+    return [FINDING_TYPES[kind] for kind in kinds.tolist()]
+
+
+def _said_of_copies(rows: TaskRows, is_copy: NDArray[np.bool_], kept: NDArray[np.bool_]) -> str:
+    names = list(dict.fromkeys(rows.groups[is_copy].tolist()))
+    named = ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
+    patients = count_text(len(names), "patient")
+    images = count_text(int(is_copy.sum()), "image")
+    return (
+        f"{images} of {patients} were among the training images ({named}): these patients are left out, "
+        f"with {count_text(int((~kept).sum()), 'image')} in all"
+    )
+
+
+def _said_of_sizes(bundle: Bundle, patch_set: PatchSet) -> list[str]:
+    kinds = unlike(patch_set.images.shape[1:3], bundle.manifest.input.trained_shape)
+    return [f"the images {UNLIKE_NOTES[kind]}" for kind in kinds]

@@ -1,0 +1,212 @@
+"""How far probabilities can be believed: slope, intercept, smooth calibration error, and a reliability curve.
+
+Slope and intercept are those of a logistic regression of the labels on the logits of the probabilities, with
+a variance that is right where patients have several images. The smooth calibration error is the area between
+label and probability after both are smoothed over probabilities of about the same size; the width of the
+smoothing is as large as the error itself, so that no number of bins need be chosen.
+
+Source:
+    Cox (1958), Biometrika 45:562; Van Calster et al. (2019), BMC Medicine 17:230; White (1982), Econometrica
+    50:1, on the variance; Blasiok and Nakkiran (2023), "Smooth ECE", arXiv 2309.12236.
+"""
+
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import FiniteFloat
+
+from results.scores.calibration import log_odds, sigmoid
+from results.scores.decision_intervals import effective_number, wilson_interval
+from results.scores.interval import QUANTILE, Interval
+from trainables.common.frozen import FrozenModel
+from trainables.common.types import FloatArray, IntArray
+
+_GRID: Final = 1000  # cells of [0, 1] that residuals are gathered in before they are smoothed
+_BISECTIONS: Final = 30
+_NEWTON_STEPS: Final = 100
+_DRAWS: Final = 100  # sets of labels of a calibrated model
+_BINS: Final = 10  # of the reliability curve, with equally many images
+_FEWEST_IN_BIN: Final = 5
+
+
+class ReliabilityBin(FrozenModel):
+    """Images of about the same probability.
+
+    Attributes:
+        expected: Mean probability of the positive class.
+        observed: Share of positive images, with its 95 % interval over patients.
+        images: Number of images.
+    """
+
+    expected: FiniteFloat
+    observed: Interval
+    images: int
+
+
+class CalibrationQuality(FrozenModel):
+    """How well the probabilities of two classes are calibrated.
+
+    Attributes:
+        slope: Slope that the logits still need, 1 if they are right; None where the classes are separated.
+        intercept: What must be added to all logits so that the mean probability is the share of positives; 0
+            if it is already.
+        observed: Share of positive images.
+        expected: Mean probability of the positive class.
+        smooth_error: Smooth calibration error, 0 at best.
+        smooth_error_of_chance: What it would be at most, in 95 % of sets of this size, if the probabilities
+            were right.
+        reliability: Bins from low to high probabilities.
+    """
+
+    slope: Interval | None
+    intercept: Interval | None
+    observed: FiniteFloat
+    expected: FiniteFloat
+    smooth_error: FiniteFloat
+    smooth_error_of_chance: FiniteFloat
+    reliability: tuple[ReliabilityBin, ...]
+
+    @property
+    def text(self) -> str:
+        """The main figures in a sentence."""
+        slope = "" if self.slope is None else f"slope {self.slope.text()}, "
+        intercept = "" if self.intercept is None else f"intercept {self.intercept.text()}, "
+        return (
+            f"Calibration: {slope}{intercept}smooth error {self.smooth_error:.3f} (chance alone: up to "
+            f"{self.smooth_error_of_chance:.3f})."
+        )
+
+
+def calibration_quality(
+    labels: IntArray,
+    probabilities: FloatArray,
+    groups: NDArray[Any],
+    *,
+    seed: int,
+    inflation: float = 1.0,
+) -> CalibrationQuality:
+    """Judge the probabilities of two classes.
+
+    Args:
+        labels: Labels, 0 or 1, shape (images,).
+        probabilities: Probabilities of both classes, shape (images, 2).
+        groups: Patient of each image, shape (images,).
+        seed: Random seed of the labels of a calibrated model.
+        inflation: Factor by which other training parts widen a variance, see `fold_inflation`.
+    """
+    positive, logits = np.asarray(probabilities[:, 1], dtype=np.float64), log_odds(probabilities)
+    patient = np.unique(groups, return_inverse=True)[1].reshape(-1)
+    random = np.random.default_rng(seed)
+    # All images of a patient have one label in most sets, so labels are drawn for patients.
+    uniform = random.random((_DRAWS, int(patient.max()) + 1))[:, patient]
+    of_chance = [smooth_calibration_error((row < positive).astype(np.int64), positive) for row in uniform]
+    return CalibrationQuality(
+        slope=_slope(labels, logits, patient, inflation),
+        intercept=_intercept(labels, logits, patient, inflation),
+        observed=float(labels.mean()),
+        expected=float(positive.mean()),
+        smooth_error=smooth_calibration_error(labels, positive),
+        smooth_error_of_chance=float(np.quantile(of_chance, 0.95)),
+        reliability=_reliability(labels, positive, groups, inflation),
+    )
+
+
+def smooth_calibration_error(labels: IntArray, positive: FloatArray) -> float:
+    """Return the smooth calibration error of positive probabilities, both of shape (images,).
+
+    >>> smooth_calibration_error(np.array([0, 1, 0, 1]), np.full(4, 0.5))
+    0.0
+    """
+    from scipy.ndimage import gaussian_filter1d  # slow to import
+
+    cell = np.minimum((positive * _GRID).astype(np.int64), _GRID - 1)
+    residuals = np.bincount(cell, weights=labels - positive, minlength=_GRID) / len(labels)
+
+    def smoothed(width: float) -> float:
+        return float(np.abs(gaussian_filter1d(residuals, width * _GRID, mode="reflect", truncate=4.0)).sum())
+
+    low, high = 1.0 / _GRID, 1.0
+    if smoothed(low) <= low:  # smaller than the cells can tell
+        return smoothed(low)
+    for _ in range(_BISECTIONS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if smoothed(middle) > middle else (low, middle)
+    return smoothed(high)
+
+
+def _slope(labels: IntArray, logits: FloatArray, patient: IntArray, inflation: float) -> Interval | None:
+    """Slope of the labels on the logits; None where no slope is steep enough, or nothing varies."""
+    positive, negative = logits[labels == 1], logits[labels == 0]
+    if not len(positive) or not len(negative) or logits.std() < 1e-12:
+        return None
+    if positive.min() >= negative.max() or negative.min() >= positive.max():
+        return None
+    centre, spread = logits.mean(), logits.std()
+    inputs = np.stack([(logits - centre) / spread, np.ones(len(logits))], axis=1)
+    found = _logistic(labels, inputs, np.zeros(len(logits)), patient)
+    if found is None:
+        return None
+    value, error = found[0][0] / spread, np.sqrt(found[1][0, 0] * inflation) / spread
+    return _interval(value, error)
+
+
+def _intercept(labels: IntArray, logits: FloatArray, patient: IntArray, inflation: float) -> Interval | None:
+    """What is to be added to all logits; None where there is one class."""
+    if not 0 < labels.sum() < len(labels):
+        return None
+    found = _logistic(labels, np.ones((len(labels), 1)), logits, patient)
+    return None if found is None else _interval(found[0][0], np.sqrt(found[1][0, 0] * inflation))
+
+
+def _interval(value: float, error: float) -> Interval:
+    return Interval(float(value), float(value - QUANTILE * error), float(value + QUANTILE * error))
+
+
+def _logistic(
+    labels: IntArray, inputs: FloatArray, offset: FloatArray, patient: IntArray
+) -> tuple[FloatArray, FloatArray] | None:
+    """Coefficients of a logistic regression, and their variance over patients; None if they diverge."""
+    found, loss = np.zeros(inputs.shape[1]), np.inf
+    for _ in range(_NEWTON_STEPS):
+        share = sigmoid(inputs @ found + offset)
+        gradient = inputs.T @ (labels - share)
+        curvature = (inputs * (share * (1 - share))[:, None]).T @ inputs
+        if np.linalg.cond(curvature) > 1e12:
+            return None
+        step = np.linalg.solve(curvature, gradient)
+        if np.abs(step).max() < 1e-9:
+            break
+        size = 1.0
+        while size > 1e-6:
+            score = inputs @ (found + size * step) + offset
+            trial = float((np.logaddexp(0.0, score) - labels * score).sum())
+            if trial <= loss:
+                break
+            size /= 2
+        found, loss = found + size * step, trial
+    else:
+        return None
+    by_patient = np.zeros((int(patient.max()) + 1, inputs.shape[1]))
+    np.add.at(by_patient, patient, inputs * (labels - share)[:, None])
+    number = len(by_patient)
+    meat = by_patient.T @ by_patient * number / max(number - 1, 1)
+    bread = np.linalg.inv(curvature)
+    return found, bread @ meat @ bread
+
+
+def _reliability(
+    labels: IntArray, positive: FloatArray, groups: NDArray[Any], inflation: float
+) -> tuple[ReliabilityBin, ...]:
+    order = np.argsort(positive, kind="stable")
+    bins = []
+    for images in np.array_split(order, max(1, min(_BINS, len(order) // _FEWEST_IN_BIN))):
+        number = effective_number(labels[images] == 1, groups[images]) / inflation
+        bins.append(
+            ReliabilityBin(
+                expected=float(positive[images].mean()),
+                observed=wilson_interval(float(labels[images].mean()), number),
+                images=len(images),
+            )
+        )
+    return tuple(bins)

@@ -1,0 +1,294 @@
+"""Comparison of named models on the same patients: which is better, by how much, and how sure that is.
+
+Differences are paired by patient, and their variance covers other training parts by the factor that
+`benchmarks.coverage` found for folds that share training images. All comparisons of a call hold together:
+p-values and intervals are those of the largest difference of all, from random weights on the patients. The
+corrected resampled t-test stands beside it, which asks the folds alone: with four or five of them it sees
+little, and it is no more than a second opinion.
+
+The search has chosen what it ranks, so that a comparison of its winner with others of the same run is
+optimistic, unless the winner is an ensemble, whose nested predictions chose without each fold.
+
+Source:
+    Nadeau and Bengio (2003), Machine Learning 52:239; Westfall and Young (1993), "Resampling-based multiple
+    testing"; Corani and Benavoli (2015), Machine Learning 100:285, on the probability of superiority.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Final
+
+import numpy as np
+from pydantic import FiniteFloat
+
+from results.run.records import OutOfFold
+from results.scores.auc_interval import fold_inflation
+from results.scores.fold_scores import objective_value_of, value_and_folds
+from results.scores.influence import influences
+from results.scores.interval import LEVEL
+from results.scores.metric_interval import metric_interval
+from results.scores.metrics import metric_named
+from results.scores.ranking import Objectives
+from trainables.common.errors import DataError
+from trainables.common.frozen import FrozenModel
+from trainables.common.types import FloatArray
+
+_DRAWS: Final = 20_000
+_NOTHING: Final = 1e-12  # a standard error below this is that of equal predictions
+
+
+@dataclass(frozen=True, slots=True)
+class NamedPredictions:
+    """A model with its out-of-fold predictions.
+
+    Attributes:
+        name: Name of the model, as it is shown.
+        predictions: Out-of-fold predictions of a trial, or nested ones of an ensemble.
+    """
+
+    name: str
+    predictions: OutOfFold
+
+
+class ModelScore(FrozenModel):
+    """The score of a model.
+
+    Attributes:
+        name: Name of the model.
+        value: Value of the metric; `low` and `high` are the ends of its own 95 % interval.
+    """
+
+    name: str
+    value: FiniteFloat
+    low: FiniteFloat
+    high: FiniteFloat
+
+
+class Comparison(FrozenModel):
+    """One model against another.
+
+    Attributes:
+        first: Name of a model.
+        second: Name of the model that it is compared with.
+        difference: Value of the first minus that of the second; `low` and `high` are the ends of an interval.
+            Those of all comparisons of the call hold together in 95 % of data sets.
+        p_value: Chance of a difference this large where there is none.
+        adjusted: The same for the largest of all comparisons of the call.
+        superiority: Probability that the first is the better one on new training and test patients.
+        t_p_value: p-value of the corrected resampled t-test over folds; None without two folds that both
+            models share.
+        is_better: True if the first is better, False if it is worse, None where the data cannot tell.
+        is_pre_registered: The search was asked for this comparison before it started.
+    """
+
+    first: str
+    second: str
+    difference: FiniteFloat
+    low: FiniteFloat
+    high: FiniteFloat
+    p_value: FiniteFloat
+    adjusted: FiniteFloat
+    superiority: FiniteFloat
+    t_p_value: FiniteFloat | None = None
+    is_better: bool | None = None
+    is_pre_registered: bool = False
+
+
+class Comparisons(FrozenModel):
+    """Models, and how they compare.
+
+    Attributes:
+        metric: Name of the metric.
+        models: Scores of the models, as given.
+        comparisons: Each model with the first, or all pairs.
+        images: Number of images that all models predicted.
+        groups: Number of their patients.
+        notes: What the reader should know, in sentences.
+    """
+
+    metric: str
+    models: tuple[ModelScore, ...]
+    comparisons: tuple[Comparison, ...]
+    images: int
+    groups: int
+    notes: tuple[str, ...] = ()
+
+
+def compare_models(
+    models: Sequence[NamedPredictions],
+    *,
+    metric: str,
+    searched: Sequence[str],
+    has_all_pairs: bool = False,
+    registered: frozenset[frozenset[str]] = frozenset(),
+    seed: int,
+) -> Comparisons:
+    """Compare models on the images that all of them predicted.
+
+    Args:
+        models: At least two models.
+        metric: Name of the metric to compare by.
+        searched: Names of the metrics that the searches optimised; they decide the thresholds.
+        has_all_pairs: Compare all pairs; False compares the first with each of the others.
+        registered: Pairs of names whose comparison was asked for before the search.
+        seed: Random seed of the weights on the patients.
+
+    Raises:
+        DataError: If there are fewer than two models, two have one name, they share no images, or an image
+            has two labels or patients.
+        OneClassError: If the metric needs two classes within a fold, and no fold has them.
+    """
+    _check(models)
+    aligned = _on_same_images([one.predictions for one in models])
+    found = np.stack([influences(one, metric, searched) for one in aligned])
+    objectives = Objectives((metric, *(name for name in searched if name != metric)))
+    values = np.array([objective_value_of(one, metric, objectives) for one in aligned])
+    folds = [value_and_folds(one, metric, objectives)[1] for one in aligned]
+    pairs = _pairs(len(models), has_all_pairs=has_all_pairs)
+    apart = np.stack([found[first] - found[second] for first, second in pairs])
+    # Two runs may have cut the patients into other folds; the wider of both corrections is taken.
+    inflation = np.array(
+        [max(fold_inflation(aligned[one].folds), fold_inflation(aligned[two].folds)) for one, two in pairs]
+    )
+    errors = np.sqrt((apart**2).sum(axis=1) * inflation)
+    differences = np.array([values[first] - values[second] for first, second in pairs])
+    largest = _largest(apart, seed)
+    sign = 1.0 if metric_named(metric).higher_is_better else -1.0
+    comparisons = []
+    for place, (first, second) in enumerate(pairs):
+        names = (models[first].name, models[second].name)
+        comparisons.append(
+            _comparison(
+                names,
+                float(differences[place]),
+                float(errors[place]),
+                largest,
+                sign=sign,
+                t_p_value=_corrected_t(aligned[first], aligned[second], folds[first], folds[second]),
+                is_registered=frozenset(names) in registered,
+            )
+        )
+    return Comparisons(
+        metric=metric,
+        models=tuple(
+            _score(one.name, own, metric, searched, seed) for one, own in zip(models, aligned, strict=True)
+        ),
+        comparisons=tuple(comparisons),
+        images=len(aligned[0].rows),
+        groups=len(np.unique(aligned[0].groups)),
+        notes=_notes(models, aligned),
+    )
+
+
+def _check(models: Sequence[NamedPredictions]) -> None:
+    names = [one.name for one in models]
+    if len(models) < 2:
+        raise DataError(f"a comparison needs at least two models, found {', '.join(names) or 'none'}")
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise DataError(f"{twice[0]} is named twice; name each model once")
+    classes = {one.predictions.probabilities.shape[1] for one in models}
+    if len(classes) > 1:
+        raise DataError(f"models of tasks with {' and '.join(map(str, sorted(classes)))} classes differ")
+
+
+def _on_same_images(models: Sequence[OutOfFold]) -> list[OutOfFold]:
+    """Predictions of the images that all models have, in order of their rows."""
+    rows = models[0].rows
+    for other in models[1:]:
+        rows = np.intersect1d(rows, other.rows)
+    if not len(rows):
+        raise DataError("these models predicted no image in common; compare searches on the same data")
+    found = []
+    for one in models:
+        order = np.argsort(one.rows, kind="stable")
+        places = order[np.searchsorted(one.rows[order], rows)]
+        found.append(OutOfFold(**{name: getattr(one, name)[places] for name in OutOfFold.__slots__}))
+    for other in found[1:]:
+        for name in ("labels", "groups"):
+            if not np.array_equal(getattr(found[0], name), getattr(other, name)):
+                raise DataError(f"these models were searched with other {name} for the same images")
+    return found
+
+
+def _pairs(number: int, *, has_all_pairs: bool) -> list[tuple[int, int]]:
+    if has_all_pairs:
+        return [(first, second) for first in range(number) for second in range(first + 1, number)]
+    return [(0, second) for second in range(1, number)]
+
+
+def _largest(apart: FloatArray, seed: int) -> FloatArray:
+    """Largest standardised difference of all under random weights on the patients, shape (draws,)."""
+    errors = np.sqrt((apart**2).sum(axis=1))
+    own = apart[errors > _NOTHING] / errors[errors > _NOTHING, None]
+    if not len(own):
+        return np.zeros(1)
+    random = np.random.default_rng(seed)
+    return np.abs(random.normal(size=(_DRAWS, own.shape[1])) @ own.T).max(axis=1)
+
+
+def _comparison(
+    names: tuple[str, str],
+    difference: float,
+    error: float,
+    largest: FloatArray,
+    *,
+    sign: float,
+    t_p_value: float | None,
+    is_registered: bool,
+) -> Comparison:
+    normal, is_equal = NormalDist(), error <= _NOTHING
+    score = 0.0 if is_equal else difference / error
+    margin = float(np.quantile(largest, LEVEL)) * error
+    adjusted = 1.0 if is_equal else float((1 + (largest >= abs(score)).sum()) / (1 + len(largest)))
+    is_told = adjusted <= 1 - LEVEL
+    return Comparison(
+        first=names[0],
+        second=names[1],
+        difference=difference,
+        low=difference - margin,
+        high=difference + margin,
+        p_value=1.0 if is_equal else 2 * normal.cdf(-abs(score)),
+        adjusted=adjusted,
+        superiority=0.5 if is_equal else normal.cdf(sign * score),
+        t_p_value=t_p_value,
+        is_better=sign * score > 0 if is_told else None,
+        is_pre_registered=is_registered,
+    )
+
+
+def _corrected_t(
+    first: OutOfFold, second: OutOfFold, values: Sequence[float], others: Sequence[float]
+) -> float | None:
+    """p-value of the corrected resampled t-test; None unless both models have the same folds."""
+    from scipy.stats import t  # slow to import
+
+    number = len(values)
+    if number < 2 or len(others) != number or not np.array_equal(first.folds, second.folds):
+        return None
+    apart = np.array(values) - np.array(others)
+    if apart.std() < _NOTHING:
+        return None
+    # Each fold is one of `number` equal parts: the test part is 1 / (number - 1) of the training part.
+    error = np.sqrt((1 / number + 1 / (number - 1)) * apart.var(ddof=1))
+    return float(2 * t.sf(abs(apart.mean()) / error, number - 1))
+
+
+def _score(name: str, predictions: OutOfFold, metric: str, searched: Sequence[str], seed: int) -> ModelScore:
+    found = metric_interval(predictions, metric, searched, seed=seed)
+    return ModelScore(name=name, value=found.estimate, low=found.low, high=found.high)
+
+
+def _notes(models: Sequence[NamedPredictions], aligned: Sequence[OutOfFold]) -> tuple[str, ...]:
+    notes = []
+    common = len(aligned[0].rows)
+    fewer = [one.name for one in models if len(one.predictions.rows) > common]
+    if fewer:
+        notes.append(f"compared on the {common} images that all models predicted; {fewer[0]} predicted more")
+    if any(not np.array_equal(aligned[0].folds, other.folds) for other in aligned[1:]):
+        notes.append(
+            "the models were trained in other folds, so part of a difference is that of the folds; the "
+            "interval covers it"
+        )
+    return tuple(notes)

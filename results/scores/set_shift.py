@@ -1,0 +1,156 @@
+"""How far another set lies from the training images: a test of each figure of the images' pixels.
+
+What is kept of the training images are quantiles, so that a bundle can carry them. The distance is that of
+Kolmogorov and Smirnov, the largest difference between two shares of images below a value. Images of a patient
+are alike, so the test counts patients; all tests of a set are corrected together by Holm's method.
+
+Source:
+    Kolmogorov (1933); Smirnov (1939); Rabanser, Gunnemann and Lipton (2019), "Failing loudly", NeurIPS, which
+    finds corrected tests of single figures as good as tests of all of them together.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import FiniteFloat
+
+from results.scores.interval import LEVEL
+from results.scores.multiple_tests import holm
+from trainables.common.frozen import FrozenModel
+from trainables.common.types import FloatArray
+
+_SHARES: Final = np.linspace(0.0, 1.0, 201)  # at which quantiles of the training images are kept
+_LARGE: Final = 0.3  # a distance from which a shift is called large, whatever the number of images
+
+
+class FigureQuantiles(FrozenModel):
+    """The distribution of a figure over the training images.
+
+    Attributes:
+        values: Its quantiles at equal steps from 0 to 1, ascending.
+        patients: Number of patients, or of images where patients are unknown.
+    """
+
+    values: tuple[FiniteFloat, ...]
+    patients: int
+
+    @classmethod
+    def of(cls, values: FloatArray, groups: NDArray[Any]) -> "FigureQuantiles":
+        """Return the quantiles of values, shape (images,), of images of these patients, shape (images,)."""
+        found = np.quantile(np.asarray(values, dtype=np.float64), _SHARES)
+        return cls(values=tuple(found.tolist()), patients=len(np.unique(groups)))
+
+
+class FigureShift(FrozenModel):
+    """The shift of one figure.
+
+    Attributes:
+        figure: Name of the figure.
+        training: Its median over the training images.
+        here: Its median over the other set.
+        distance: Largest difference of the two shares of images below a value, in [0, 1].
+        adjusted: Chance of such a distance without a shift, corrected for the number of figures.
+    """
+
+    figure: str
+    training: FiniteFloat
+    here: FiniteFloat
+    distance: FiniteFloat
+    adjusted: FiniteFloat
+
+    @property
+    def is_found(self) -> bool:
+        """True if the figure has shifted beyond chance."""
+        return self.adjusted <= 1 - LEVEL
+
+
+class SetShift(FrozenModel):
+    """The shift of a set against the training images.
+
+    Attributes:
+        figures: Shift of each figure, the largest first.
+    """
+
+    figures: tuple[FigureShift, ...]
+
+    @property
+    def text(self) -> str:
+        """The shift in a sentence."""
+        found = [one for one in self.figures if one.is_found]
+        if not found:
+            return "No figure of the pixels differs from the training images beyond chance."
+        first = found[0]
+        named = ", ".join(one.figure for one in found)
+        how = "Largely shifted" if first.distance >= _LARGE else "Shifted"
+        return (
+            f"{how} against the training images in {named}: median {first.figure} {first.here:.3g}, in "
+            f"training {first.training:.3g} (distance {first.distance:.2f})."
+        )
+
+
+def set_shift(
+    training: Mapping[str, FigureQuantiles], here: Mapping[str, FloatArray], groups: NDArray[Any]
+) -> SetShift:
+    """Compare figures of another set with those of the training images.
+
+    Args:
+        training: Figure -> its distribution over the training images.
+        here: Figure -> values of the other set, shape (images,); figures that only one has are left out.
+        groups: Patient of each image, shape (images,).
+
+    >>> random = np.random.default_rng(0)
+    >>> one, other, patients = random.normal(size=500), random.normal(1.0, size=200), np.arange(200)
+    >>> kept = {"mean": FigureQuantiles.of(one, np.arange(500))}
+    >>> set_shift(kept, {"mean": other}, patients).figures[0].is_found
+    True
+    >>> set_shift(kept, {"mean": one[:200]}, patients).figures[0].is_found
+    False
+    """
+    from scipy.stats import kstwobign  # slow to import
+
+    patients = len(np.unique(groups))
+    names = [name for name in training if name in here]
+    distances = [_distance(np.asarray(training[name].values), here[name]) for name in names]
+    numbers = [patients * training[name].patients / (patients + training[name].patients) for name in names]
+    chances = [
+        float(kstwobign.sf(np.sqrt(number) * distance))
+        for number, distance in zip(numbers, distances, strict=True)
+    ]
+    figures = [
+        FigureShift(
+            figure=name,
+            training=training[name].values[len(_SHARES) // 2],
+            here=float(np.median(here[name])),
+            distance=distance,
+            adjusted=adjusted,
+        )
+        for name, distance, adjusted in zip(names, distances, holm(chances), strict=True)
+    ]
+    return SetShift(figures=tuple(sorted(figures, key=lambda one: -one.distance)))
+
+
+def _distance(quantiles: FloatArray, values: FloatArray) -> float:
+    """Largest difference between the share of values and the share of training images below a value.
+
+    Where many training images have one value, as none of an 8 bit range do by chance, both its ends count.
+    """
+    ordered = np.sort(np.asarray(values, dtype=np.float64))
+    points = np.unique(np.concatenate([quantiles, ordered]))
+    above = np.searchsorted(ordered, points, side="right") / len(ordered)
+    below = np.searchsorted(ordered, points, side="left") / len(ordered)
+    at_most = _share_of_quantiles(quantiles, points, side="right")
+    less = _share_of_quantiles(quantiles, points, side="left")
+    # A difference counts only where no course between two kept quantiles could explain it.
+    return float(max((above - at_most).max(), (less - below).max(), 0.0))
+
+
+def _share_of_quantiles(quantiles: FloatArray, points: FloatArray, *, side: str) -> FloatArray:
+    """Share of training images up to each point at most (`right`), or below it at least (`left`)."""
+    step = 1.0 / (len(quantiles) - 1)
+    if side == "right":
+        known = np.searchsorted(quantiles, points, side="right")
+        return np.clip(known * step, 0.0, 1.0)
+    known = np.searchsorted(quantiles, points, side="left")
+    return np.clip((known - 1) * step, 0.0, 1.0)

@@ -1,0 +1,279 @@
+"""A model of a run on labelled data of another hospital, and recalibrated there: module, bundle and verbs."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from finished_run import CONFIGS, TASK, make_run
+
+from orchestrator.api.claims import ModelClaims, evaluate_bundle, recalibrate_bundle
+from orchestrator.cli.main import main
+from orchestrator.postprocessing.comparing import compare, parse_model
+from results.ensembles.build import build_ensembles
+from results.errors import ExportError, RunError, ScoreError
+from results.export.bundle import export_bundle
+from results.export.exported_model import load_bundle
+from results.export.outside_data import predict_outside
+from results.export.training_reference import TrainingReference, digest_of, model_pixels, read_reference
+from results.run.test_accesses import read_accesses
+from results.scores.calibration import log_odds
+from results.scores.operating_point import Operation
+from trainables.config.tasks import task_named
+from trainables.data.patches import RawPatches, store_patch_set
+
+SCREENING = Operation.of(at="sensitivity=0.9", prevalence=0.05, triage="missed=0.1,alarms=0.2")
+
+
+def _raw(seed, images=128, *, brighter=0.0):
+    random = np.random.default_rng(seed)
+    labels = np.arange(images) % 2
+    grey = 0.3 + brighter + 0.1 * random.normal(size=(images, 32, 32))
+    grey[1::2, 8:16, 8:16] += 0.2 * random.random((images // 2, 1, 1))
+    patients = np.array([f"S{seed}-{row // 4}-{row % 2}" for row in range(images)])
+    columns = {
+        "vendor": np.array(["GE", "Hologic"])[np.arange(images) // 4 % 2],
+        "age_years": random.integers(35, 80, images).astype(float),
+    }
+    pixels = (np.clip(grey, 0, 1) * 255).astype(np.uint8)
+    return RawPatches(
+        pixels,
+        labels,
+        "task",
+        patients=patients,
+        source=f"hospital {seed}",
+        is_synthetic=True,
+        columns=columns,
+    )
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    found = make_run(tmp_path_factory.mktemp("run"), {0: CONFIGS[0]}, raw=_raw(0), backbones=("scratch4",))
+    build_ensembles(found, seed=0)
+    return found
+
+
+@pytest.fixture(scope="module")
+def bundle(run, tmp_path_factory):
+    out = tmp_path_factory.mktemp("bundle") / "bundle"
+    export_bundle(run, out, trial=0, held_out_limit=4, operation=SCREENING)
+    return out
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory):
+    """Data of another hospital as an .npz file, with four images of two patients of the training set."""
+    raw, known = _raw(1, brighter=0.1), _raw(0)
+    path = tmp_path_factory.mktemp("other") / "other.npz"
+    np.savez(
+        path,
+        images=np.concatenate([raw.images, known.images[4:8]]),
+        labels=np.concatenate([raw.labels, known.labels[4:8]]),
+        patient=np.concatenate([raw.patients, np.array(["copy 1", "copy 2"] * 2)]),
+    )
+    return path
+
+
+@pytest.fixture
+def store(tmp_path):
+    return {"store": str(tmp_path / "store"), "label_codes": "task"}
+
+
+def test_a_bundle_carries_what_was_asked_of_its_decisions(bundle):
+    opened = load_bundle(bundle)
+    manifest = opened.manifest
+    assert manifest.operation == SCREENING
+    assert manifest.triage.aim == SCREENING.triage
+    assert "sensitivity=0.9 out of fold" in manifest.said_of_operation
+    card = (bundle / "model_card.md").read_text()
+    assert "chosen for `sensitivity=0.9` out of fold" in card
+    assert "a share of positives of 0.05" in card
+    outcomes = opened.triage(np.array([[1.0, 0.0], [0.0, 1.0]], np.float32))
+    assert outcomes == ["benign", "recall"]
+
+
+def test_a_triage_that_was_edited_is_refused(bundle, tmp_path):
+    edited = shutil.copytree(bundle, tmp_path / "edited")
+    manifest = json.loads((edited / "manifest.json").read_text())
+    manifest["triage"]["low"] += 0.01
+    (edited / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ExportError, match="triage is"):
+        load_bundle(edited)
+
+
+def test_the_reference_holds_every_training_image_and_no_sealed_one(run, bundle):
+    reference, manifest = read_reference(bundle), load_bundle(bundle).manifest
+    patch_set = run.patch_set()
+    digests = [digest_of(model_pixels(image, 255.0, manifest.input)) for image in patch_set.images]
+    assert len(set(digests) & set(reference.digests)) == manifest.data.images
+    assert len(reference.digests) < len(digests)
+
+
+def test_images_of_sixteen_bits_are_known_again(bundle):
+    wanted = load_bundle(bundle).manifest.input
+    image = _raw(0).images[0]
+    deep = image.astype(np.uint16) * 257
+    assert digest_of(model_pixels(deep, 65535.0, wanted)) == digest_of(model_pixels(image, 255.0, wanted))
+
+
+def test_patients_with_a_training_image_are_left_out_and_named(run, bundle, other, store):
+    found = evaluate_bundle(bundle, other, **store)
+    assert (found.left_out, found.images, found.groups) == (4, 128, 64)
+    assert "copy 1, copy 2" in found.notes[0]
+    assert found.shift.figures[0].is_found
+    assert found.calibration.slope is not None
+    assert found.rates["ppv"].estimate > 0
+    assert found.triage.counts.keys() == {"benign", "do not know", "recall"}
+    assert found.look == 1
+    assert evaluate_bundle(bundle, other, **store).look == 2
+
+
+def test_the_run_and_its_bundle_give_other_data_the_same_probabilities(run, bundle, other, store, tmp_path):
+    by_bundle = evaluate_bundle(bundle, other, **store)
+    claims = _Claims(run)
+    by_run = claims.evaluate_on(other, trial=0, operation=SCREENING, **store)
+    for name, value in by_run.metrics.items():
+        assert value.estimate == pytest.approx(by_bundle.metrics[name].estimate, abs=1e-4), name
+    assert by_run.strata.remarks[0].startswith("nothing can be said about subgroups")
+    assert read_accesses(run) == []  # a look at other data opens no test part
+    assert "other.npz" in run.openings_file.read_text()
+
+
+class _Claims(ModelClaims):
+    def _build_if_none(self, trial):
+        pass
+
+
+def test_strata_come_from_the_columns_of_the_other_set(bundle, tmp_path):
+    raw = _raw(2)
+    patch_set = store_patch_set(raw, tmp_path)
+    opened = load_bundle(bundle)
+    found = predict_outside(opened, patch_set, task_named(TASK), read_reference(bundle))
+    np.testing.assert_array_equal(found.columns["vendor"], raw.columns["vendor"])
+    np.testing.assert_allclose(
+        found.probabilities, opened.predict([image.astype(np.int32) for image in raw.images]), atol=1e-6
+    )
+
+
+def test_the_training_set_itself_is_refused(run, bundle):
+    with pytest.raises(ExportError, match="is the set that the model was trained on"):
+        predict_outside(load_bundle(bundle), run.patch_set(), task_named(TASK), read_reference(bundle))
+
+
+def test_data_of_training_patients_alone_are_refused(run, bundle, tmp_path):
+    known = run.patch_set()
+    digests = read_reference(bundle)
+    wanted = load_bundle(bundle).manifest.input
+    rows = [
+        row
+        for row in range(len(known.images))
+        if digest_of(model_pixels(known.images[row], 255.0, wanted)) in digests.digests
+    ][:20]
+    some = RawPatches(known.images[rows].copy(), known.labels[rows].copy(), "task", source="some")
+    with pytest.raises(ExportError, match="all 20 images of some are of patients that the model"):
+        predict_outside(load_bundle(bundle), store_patch_set(some, tmp_path), task_named(TASK), digests)
+
+
+def test_a_bundle_without_a_reference_says_what_cannot_be_said(bundle, tmp_path):
+    found = predict_outside(load_bundle(bundle), store_patch_set(_raw(3), tmp_path), task_named(TASK), None)
+    assert found.shift is None
+    assert "keeps nothing of its training images" in found.notes[0]
+
+
+def test_a_damaged_reference_is_refused(tmp_path):
+    (tmp_path / "training_reference.json").write_text("{")
+    with pytest.raises(ExportError, match="is damaged"):
+        read_reference(tmp_path)
+    assert read_reference(tmp_path / "nothing") is None
+    assert TrainingReference(digests=(), figures={}).digests == ()
+
+
+def test_a_recalibrated_bundle_predicts_the_update_and_says_where_it_is_from(bundle, other, store, tmp_path):
+    report = recalibrate_bundle(bundle, other, tmp_path / "local", **store)
+    old, new = load_bundle(bundle), load_bundle(tmp_path / "local")
+    assert new.manifest.recalibration.from_sha256 == old.manifest.sha256
+    assert new.manifest.recalibration.groups == 64
+    assert new.manifest.triage.is_exact
+    assert new.manifest.test == "not opened"
+    images = [image.astype(np.int32) for image in _raw(4).images[:6]]
+    before, after = (log_odds(one.predict(images).astype(np.float64)) for one in (old, new))
+    slope = new.manifest.calibration.slope / old.manifest.calibration.slope
+    shift = new.manifest.calibration.intercept - slope * old.manifest.calibration.intercept
+    np.testing.assert_allclose(after, slope * before + shift, atol=1e-3)
+    assert "the threshold is the one for sensitivity=0.9 on the local data" in " ".join(report.messages())
+    assert "its weights are those of the file" in (tmp_path / "local" / "model_card.md").read_text()
+    with pytest.raises(ExportError, match="is the set that this bundle was calibrated on"):
+        evaluate_bundle(tmp_path / "local", other, **store)
+
+
+def test_a_local_set_that_is_too_small_changes_nothing_on_the_disk(bundle, store, tmp_path):
+    raw = _raw(5, images=24)
+    np.savez(tmp_path / "few.npz", images=raw.images, labels=raw.labels, patient=raw.patients)
+    with pytest.raises(ScoreError, match="needs 10 patients of each class, found 6"):
+        recalibrate_bundle(bundle, tmp_path / "few.npz", tmp_path / "local", **store)
+    assert not (tmp_path / "local").exists()
+
+
+def test_the_verbs_of_claims_print_tables_json_and_csv(run, capsys):
+    path = str(run.path)
+    for verb in ("strata", "calibration", "benefit"):
+        assert main([verb, path, "--trial", "0"]) == 0
+        assert "trial 0" in capsys.readouterr().out
+        assert main([verb, path, "--trial", "0", "--format", "csv"]) == 0
+        assert "," in capsys.readouterr().out.splitlines()[0]
+        assert main([verb, path, "--trial", "0", "--format", "json"]) == 0
+        assert json.loads(capsys.readouterr().out)["model"] == "trial 0"
+    assert main(["compare", f"{path}:0", f"{path}:best_single", "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["comparisons"][0]["first"] == "trial 0"
+
+
+def test_the_verbs_of_bundles_work_in_turn(bundle, other, tmp_path, capsys):
+    where = ["--store", str(tmp_path / "store"), "--label-codes", "task"]
+    assert main(["evaluate", str(bundle), "--data", str(other), *where]) == 0
+    out = capsys.readouterr()
+    assert "The first look at these patients." in " ".join(out.out.split())
+    assert "copy 1, copy 2" in out.err
+    assert (
+        main(["recalibrate", str(bundle), "--data", str(other), "--out", str(tmp_path / "new"), *where]) == 0
+    )
+    assert "of the calibration changed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["BUNDLE"], "holds no test part: name labelled data with --data"),
+        (["BUNDLE", "--data", "x.npz", "--trial", "3"], "a bundle holds one model"),
+        (["BUNDLE", "--data", "x.npz", "--at", "ppv=0.5"], "a bundle decides as it was exported"),
+        (["RUN", "--label-codes", "task"], "says how to read other data"),
+        (["RUN", "--at", "sensitivty=0.9"], "did you mean 'sensitivity'"),
+        (["RUN", "--triage", "missed=0.001,alarms=0.2"], "can be promised from 999 patients"),
+    ],
+)
+def test_wrong_options_of_evaluate_are_said_in_a_sentence(run, bundle, options, said, capsys):
+    paths = {"BUNDLE": str(bundle), "RUN": str(run.path)}
+    trial = ["--trial", "0"] if options[0] == "RUN" else []
+    assert main(["evaluate", *(paths.get(word, word) for word in options), *trial]) == 2
+    assert said in " ".join(capsys.readouterr().err.split())
+    assert not run.openings_file.exists() or "alarms=0.2" not in run.openings_file.read_text()
+
+
+def test_a_comparison_asked_for_before_the_search_carries_its_mark(run, capsys):
+    record = run.search()
+    run.write_search(record.with_options(comparisons=("0:best_single",)))
+    try:
+        assert main(["compare", f"{run.path}:best_single", f"{run.path}:0", "--format", "json"]) == 0
+    finally:
+        run.write_search(record)
+    assert json.loads(capsys.readouterr().out)["comparisons"][0]["is_pre_registered"]
+
+
+def test_runs_of_other_data_are_not_compared(run, tmp_path):
+    record = run.search()
+    other = type(run)(tmp_path / "runs" / TASK / "other")
+    other.write_search(record.model_copy(update={"fingerprint": "e" * 64}))
+    models = [parse_model(f"{run.path}:0", tmp_path), parse_model(f"{other.path}:trial 0", tmp_path)]
+    assert models[1][2] == 0
+    with pytest.raises(RunError, match="on the same patients alone"):
+        compare(models)

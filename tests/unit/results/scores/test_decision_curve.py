@@ -1,0 +1,78 @@
+import io
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from results.scores.calibration import sigmoid
+from results.scores.decision_curve import decision_curve
+from results.scores.decision_curve_table import decision_curve_as_csv, decision_curve_table
+from trainables.common.errors import ConfigError, OneClassError
+
+
+def _drawn(images=600, seed=0, shift=-1.0):
+    random = np.random.default_rng(seed)
+    logits = 1.5 * random.normal(size=images) + shift
+    labels = (random.random(images) < sigmoid(logits)).astype(np.int64)
+    positive = sigmoid(logits)
+    return labels, np.stack([1 - positive, positive], axis=1), np.arange(images)
+
+
+def test_net_benefit_is_that_of_the_paper():
+    labels, probabilities, groups = _drawn()
+    for point in decision_curve(labels, probabilities, groups).points:
+        odds = point.threshold / (1 - point.threshold)
+        acts = probabilities[:, 1] >= point.threshold
+        found, alarms = (acts & (labels == 1)).sum(), (acts & (labels == 0)).sum()
+        assert point.benefit.estimate == pytest.approx((found - alarms * odds) / 600)
+        assert point.of_all == pytest.approx(labels.mean() - (1 - labels.mean()) * odds)
+        assert point.avoided.estimate == pytest.approx(100 * (point.benefit.estimate - point.of_all) / odds)
+        assert point.recalled == pytest.approx(acts.mean())
+        if found:
+            assert point.needed == pytest.approx(acts.sum() / found)
+
+
+def test_at_the_prevalence_of_the_data_nothing_changes_and_elsewhere_bayes_rule_holds():
+    labels, probabilities, groups = _drawn()
+    same = decision_curve(labels, probabilities, groups, prevalence=float(labels.mean()))
+    for one, other in zip(same.points, decision_curve(labels, probabilities, groups).points, strict=True):
+        assert one.benefit.estimate == pytest.approx(other.benefit.estimate)
+    rare = decision_curve(labels, probabilities, groups, prevalence=0.01, thresholds=[0.02]).points[0]
+    share = labels.mean()
+    odds = probabilities[:, 1] / probabilities[:, 0] * (0.01 / 0.99) / (share / (1 - share))
+    acts = odds >= 0.02 / 0.98
+    assert rare.recalled == pytest.approx(0.01 * acts[labels == 1].mean() + 0.99 * acts[labels == 0].mean())
+
+
+def test_a_calibrated_model_is_useful_and_a_constant_one_never():
+    labels, probabilities, groups = _drawn(2000)
+    assert decision_curve(labels, probabilities, groups).useful is not None
+    constant = np.tile([1 - labels.mean(), labels.mean()], (2000, 1))
+    useless = decision_curve(labels, constant, groups)
+    assert useless.useful is None
+    assert "at no threshold" in str(decision_curve_table(useless).caption)
+
+
+def test_the_interval_covers_the_benefit_on_many_patients():
+    truth = decision_curve(*_drawn(200_000, seed=9), thresholds=[0.2]).points[0].benefit.estimate
+    covered = [
+        decision_curve(*_drawn(200, seed=seed), thresholds=[0.2]).points[0].benefit.holds(truth)
+        for seed in range(200)
+    ]
+    assert 0.88 <= np.mean(covered) <= 0.99
+
+
+def test_the_table_fits_80_columns():
+    curve = decision_curve(*_drawn(), model="ensemble stack_logistic")
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(decision_curve_table(curve))
+    assert all(len(line) <= 80 for line in console.export_text().splitlines())
+    assert len(decision_curve_as_csv(curve).splitlines()) == 14
+
+
+def test_what_has_no_curve_is_refused():
+    labels, probabilities, groups = _drawn()
+    with pytest.raises(OneClassError, match="a decision curve needs two classes"):
+        decision_curve(np.zeros_like(labels), probabilities, groups)
+    with pytest.raises(ConfigError, match="between 0 and 1, found 1"):
+        decision_curve(labels, probabilities, groups, thresholds=[0.5, 1.0])
