@@ -190,6 +190,31 @@ class ParityCheck(FrozenModel):
     out_of_fold_difference: FiniteFloat | None
 
 
+class Novelty(FrozenModel):
+    """The novelty score of a bundle: the second output of the file, a p-value for each image.
+
+    Attributes:
+        output: Name of the graph's output, float32 (B,).
+        trial: Member whose features it takes.
+        backbone: Name of that member's backbone.
+        tap: Point at which they are taken.
+        features: Number of features.
+        images: Number of training images that it was calibrated on, by models without their patients.
+        patients: Number of their patients, or of images where patients are unknown.
+        level: An image with a p-value of `level` or less is called unlike the training images; of images of
+            new patients like those of training, at most a share of `level` is.
+    """
+
+    output: str
+    trial: int
+    backbone: str
+    tap: str
+    features: PositiveInt
+    images: PositiveInt
+    patients: PositiveInt
+    level: FiniteFloat = Field(gt=0, lt=1)
+
+
 class Manifest(FrozenModel):
     """`manifest.json` of a bundle.
 
@@ -233,6 +258,8 @@ class Manifest(FrozenModel):
             scores are of these.
         units_sha256: SHA-256 of `units.onnx`, in hexadecimal; None for single images.
         audit: What the audit of the data found; None in bundles of earlier versions.
+        novelty: The novelty score; None where no member has frozen stages, the patients are too few, and in
+            bundles of earlier versions.
     """
 
     format: int = FORMAT
@@ -268,6 +295,7 @@ class Manifest(FrozenModel):
     units_sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
     audit: AuditRecord | None = None
     preparation: dict[str, Any] | None = None
+    novelty: Novelty | None = None
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Manifest":

@@ -193,7 +193,7 @@ class EnsembleModule(nn.Module):
         self.eval().requires_grad_(False)
 
     @property
-    def by_image(self) -> nn.Module:
+    def by_image(self) -> "EnsembleModule | ImagePredictions":
         """The part that is run on single images: the whole module, or its fold models for units."""
         return ImagePredictions(self.members, self.unit_rules) if self.unit_rules else self
 
@@ -207,6 +207,10 @@ class EnsembleModule(nn.Module):
     ) -> Tensor:
         """Map the inputs of `SharedBackbones.by_fold` to float32 (B, classes)."""
         return self.combine(self.members.by_fold(raw, baseline, finding_type))
+
+    def of_folds(self, by_fold: list[Tensor]) -> Tensor:
+        """Map each member's fold probabilities, (folds, B, classes), to float32 (B, classes)."""
+        return self.combine(by_fold)
 
     def combine(self, by_fold: list[Tensor], unit: Tensor | None = None) -> Tensor:
         """Map each member's fold probabilities, (folds, B, classes), to float32 (B, classes).
@@ -226,7 +230,7 @@ class EnsembleModule(nn.Module):
 
 
 def write_onnx(
-    module: nn.Module, example: Mapping[str, Tensor], path: Path, *, output: str = OUTPUT_NAME
+    module: nn.Module, example: Mapping[str, Tensor], path: Path, *, outputs: Sequence[str] = (OUTPUT_NAME,)
 ) -> int:
     """Export a module to one ONNX file with free batch, height and width, the same in all inputs.
 
@@ -235,7 +239,7 @@ def write_onnx(
         example: Name of each input of the file -> example tensor: `raw` and `baseline` of shape (B, H, W) or
             (B, H, W, 3) and of the type that the file will take, `finding_type` (B,); B at least 2.
         path: File to write; it holds the weights too.
-        output: Name of what comes out.
+        outputs: Names of what comes out.
 
     Returns:
         The ONNX opset.
@@ -245,7 +249,7 @@ def write_onnx(
     """
     free = (torch.export.Dim("batch"), torch.export.Dim("height"), torch.export.Dim("width"))
     shapes = {name: dict(enumerate(free[: tensor.dim()])) for name, tensor in example.items()}
-    return _write(module, example, path, shapes, output)
+    return _write(module, example, path, shapes, outputs)
 
 
 def write_units_onnx(module: UnitPredictions, predictions: Tensor, unit: Tensor, path: Path) -> None:
@@ -259,11 +263,11 @@ def write_units_onnx(module: UnitPredictions, predictions: Tensor, unit: Tensor,
     """
     images = torch.export.Dim("images")
     shapes = {"predictions": {0: images}, "unit": {0: images}}
-    _write(module, {"predictions": predictions, "unit": unit}, path, shapes, OUTPUT_NAME)
+    _write(module, {"predictions": predictions, "unit": unit}, path, shapes, (OUTPUT_NAME,))
 
 
 def _write(
-    module: nn.Module, example: Mapping[str, Tensor], path: Path, shapes: dict[str, Any], output: str
+    module: nn.Module, example: Mapping[str, Tensor], path: Path, shapes: dict[str, Any], outputs: Sequence[str]
 ) -> int:
     """Export a module with free axes to one ONNX file; returns the opset."""
     _check_one_file(module)
@@ -276,7 +280,7 @@ def _write(
             dynamo=True,
             dynamic_shapes=shapes,
             input_names=list(example),
-            output_names=[output],
+            output_names=list(outputs),
             optimize=False,
             verbose=False,
         )

@@ -127,11 +127,7 @@ def sweep_of(run: RunFolder, *, ensemble: str = BEST, trial: int | None = None) 
             f"thresholds belong to two classes; {search.task} has {len(search.classes)}, of which the most "
             "probable is called. Look at: orchestrate leaderboard"
         )
-    if trial is not None:
-        predictions = run.out_of_fold(trial)
-        name, rule = f"trial {trial}", fit_decision_rule(predictions, searched=search.metrics)
-    else:
-        predictions, name, rule = _of_ensemble(run, ensemble)
+    predictions, name, rule = held_out_predictions(run, ensemble=ensemble, trial=trial)
     found = sweep(
         predictions.labels,
         cross_fit(predictions, metrics=()).probabilities,
@@ -139,6 +135,28 @@ def sweep_of(run: RunFolder, *, ensemble: str = BEST, trial: int | None = None) 
         split=search.split_name,
     )
     return Sweep(name, search.classes[1], tuple(found), rule.best_for)
+
+
+def held_out_predictions(
+    run: RunFolder, *, ensemble: str = BEST, trial: int | None = None
+) -> tuple[OutOfFold, str, DecisionRule]:
+    """Return out-of-fold predictions of a model, not calibrated, its name, and its decision rule.
+
+    Args:
+        run: Folder of the search.
+        ensemble: Name of a method, `best_single` or `best`, which is then predicted again without each fold;
+            not used if a trial is given.
+        trial: Number of a single trial, or None.
+
+    Raises:
+        EnsembleError: If the ensemble was not built.
+        UnknownNameError: If no ensemble has such a name.
+        RunError: If the trial is not complete.
+    """
+    if trial is None:
+        return _of_ensemble(run, ensemble)
+    predictions = run.out_of_fold(trial)
+    return predictions, f"trial {trial}", fit_decision_rule(predictions, searched=run.search().metrics)
 
 
 def sweep_as_json(swept: Sweep) -> list[dict[str, Any]]:

@@ -74,6 +74,11 @@ class RunFolder:
         """Log of every time that the sealed test part was read."""
         return self.path / "test_openings.jsonl"
 
+    @property
+    def explanations(self) -> Path:
+        """Folder of relevance maps, with a folder for each model and method."""
+        return self.path / "explanations"
+
     def trial(self, number: int) -> Path:
         """Folder of one trial."""
         return self.path / "trials" / f"{number:04d}"
