@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from orchestrator.api.explaining import WithMaps
 from orchestrator.api.frames import FACTS, as_paths, files_predicted, trial_row
 from orchestrator.reporting.terminal import busy_seconds
 from orchestrator.reporting.worker_time import TimeShares
@@ -31,13 +32,12 @@ if TYPE_CHECKING:  # pandas and torch take seconds to import, and a result may o
     from results.export.bundle import BundleReport
     from results.export.exported_model import Bundle
     from results.predictors.test_evaluation import TestEvaluation
-    from results.relevance.explanation import Explanations
     from results.run.prediction_costs import PredictionTime
 
 _SHOWN: Final = 5  # trials in a notebook
 
 
-class SearchResult:
+class SearchResult(WithMaps):
     """The results of one search; all are read from its run folder, so that they are there tomorrow, too.
 
     Args:
@@ -304,62 +304,6 @@ class SearchResult:
         table = pd.DataFrame(found, columns=classes, index=index)
         table["predicted_class"] = [classes[index] for index in bundle.decide(found)]
         return table
-
-    def explain(
-        self,
-        images: "Sequence[str | Path] | Sequence[int] | None" = None,
-        *,
-        method: str = "occlusion",
-        ensemble: str = BEST,
-        trial: int | None = None,
-        refit: bool = False,
-        worst: int = 6,
-        checks: bool = False,
-        seconds: float = 4.0,
-        masks: int | None = None,
-        out: str | Path | None = None,
-    ) -> "Explanations":
-        """Compute relevance maps: which part of an image the model looked at.
-
-        Args:
-            images: Paths of image files, or rows of the run's data; None takes the worst mistakes out of
-                fold, each explained by the fold models that held it out.
-            method: `occlusion` or `rise`, which need predictions alone, or a method by gradients, such as
-                `layer_cam` and `integrated_gradients`.
-            ensemble: Name of the ensemble, which is built if none was; not used if a trial is given.
-            trial: Number of a single trial, or None.
-            refit: Explain the models that `refit` trained.
-            worst: Number of mistakes.
-            checks: Measure insertion and deletion, and whether shuffled weights change the map.
-            seconds: Time of a map by occlusion or rise.
-            masks: Number of changed images instead of a time.
-            out: Folder to write; None takes one in the run folder.
-
-        Returns:
-            What `explanations.json` holds; pictures and maps lie beside it.
-
-        Raises:
-            OrchestrateError: If a row is sealed, a file cannot be used, or the method cannot explain the
-                model.
-        """
-        from orchestrator.postprocessing.explanations import ExplanationRequest, explain_run
-        from results.relevance.method import RelevanceSettings
-
-        self._build_if_none(trial)
-        given = list(images) if images is not None else []
-        are_rows = bool(given) and not isinstance(given[0], str | Path)
-        request = ExplanationRequest(
-            method=method,
-            rows=tuple(int(one) for one in given) if are_rows else None,  # type: ignore[arg-type] # they are rows
-            files=() if are_rows else tuple(as_paths(given)),
-            worst=worst,
-            settings=RelevanceSettings(seconds=seconds, masks=masks, seed=self.request.seed),
-            has_checks=checks,
-        )
-        folder = None if out is None else Path(out)
-        return explain_run(
-            self._run, request, ensemble=ensemble, trial=trial, refit=refit, out=folder
-        )[0]
 
     def export_report(
         self,

@@ -168,10 +168,13 @@ def _checks(
     settings = request.settings
     score = score_of(asked.model.predict, label)
     shuffled = replace(asked.model, module=shuffled_copy(asked.model.module, seed=settings.seed))
-    other = method.compute(shuffled, asked.image, label, settings).values
+    try:
+        likeness = rank_correlation(values, method.compute(shuffled, asked.image, label, settings).values)
+    except ConfigError:  # shuffled weights may kill every unit, and then there is no map to compare with
+        likeness = None
     return {
         "faithfulness": faithfulness(score, asked.image, values, fill=settings.fill, seed=settings.seed),
-        "randomised": rank_correlation(values, other),
+        "randomised": likeness,
     }
 
 

@@ -1,4 +1,4 @@
-"""Relevance maps of image files by a bundle: ONNX Runtime is enough, neither the search nor torch is needed."""
+"""Relevance maps of image files by a bundle: they need ONNX Runtime, neither the search nor torch."""
 
 import time
 from collections.abc import Sequence
@@ -99,7 +99,7 @@ def predictor_of(
     return predict
 
 
-def _explained(  # noqa: PLR0913 - the image, the method, and what the record says of the file
+def _explained(
     bundle: Bundle,
     predict: Predict,
     pixels: NDArray[Any],

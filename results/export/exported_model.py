@@ -269,8 +269,8 @@ def _check_novelty(session: Any, manifest: Manifest, path: Path) -> None:
     outputs = [port.name for port in session.get_outputs()][1:2]
     if manifest.novelty is not None and outputs != [manifest.novelty.output]:
         raise ExportError(
-            f"{path / MANIFEST_FILE} says that the model puts out {manifest.novelty.output}, but it does not; "
-            "export the bundle again"
+            f"{path / MANIFEST_FILE} says that the model puts out {manifest.novelty.output}, but it does "
+            "not; export the bundle again"
         )
 
 

@@ -289,9 +289,10 @@ def _caveat_of_other_images(manifest: Manifest) -> str:
     return (
         f"- It answers for any image, also for one that is not a breast image; its output `{novelty.output}` "
         f"tells how unlike the training images an image is. `predict` warns at a p of {novelty.level:g} or "
-        f"less, which at most a share of {novelty.level:g} of images like those of training have: a conformal "
-        f"p-value by {novelty.images} training images of {novelty.patients} {unit}, from {novelty.features} "
-        f"features of {novelty.backbone} ({novelty.tap}). What looks like a training image is not found so."
+        f"less, which at most a share of {novelty.level:g} of images like those of training have: a "
+        f"conformal p-value by {novelty.images} training images of {novelty.patients} {unit}, from "
+        f"{novelty.features} features of {novelty.backbone} ({novelty.tap}). It does not find "
+        "what looks like a training image."
     )
 
 

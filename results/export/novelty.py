@@ -1,6 +1,5 @@
 """The novelty score in a bundle: a second output of its graph, and what the manifest says about it."""
 
-
 from torch import nn
 
 from results.export.manifest import Novelty

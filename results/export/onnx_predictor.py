@@ -143,7 +143,10 @@ def predict_files(
         named = "; ".join(fault.reason for fault in ordered_faults[:_NAMED])
         raise ExportError(named + _rest(ordered_faults))
     places = sorted(predicted)
-    rows, novelty = np.stack([predicted[place][0] for place in places]), [predicted[place][1] for place in places]
+    rows, novelty = (
+        np.stack([predicted[place][0] for place in places]),
+        [predicted[place][1] for place in places],
+    )
     if units:
         found = _of_units(bundle, rows, novelty, [units[place] for place in places])
     else:

@@ -97,9 +97,7 @@ def p_values(found: Float64Array, distances: Float64Array, weights: Float64Array
     return (1 + tail[np.searchsorted(distances, found, side="left")]) / (1 + weights.sum())
 
 
-def fit_reference(
-    features: FloatArray, folds: IntArray, patients: NDArray[Any]
-) -> NoveltyReference | None:
+def fit_reference(features: FloatArray, folds: IntArray, patients: NDArray[Any]) -> NoveltyReference | None:
     """Fit a novelty score on the features of training images.
 
     Args:
@@ -121,9 +119,7 @@ def fit_reference(
         distances[~own] = fit_cloud(features[own]).distances(features[~own])
     _, patient, counts = np.unique(patients[held_out], return_inverse=True, return_counts=True)
     kept, weights = _thinned(distances[held_out], 1 / counts[patient])
-    return NoveltyReference(
-        fit_cloud(features), kept, weights, len(counts), int(held_out.sum()), level
-    )
+    return NoveltyReference(fit_cloud(features), kept, weights, len(counts), int(held_out.sum()), level)
 
 
 def level_for(patients: int) -> float | None:
@@ -153,9 +149,7 @@ def fit_cloud(features: FloatArray) -> FeatureCloud:
     # Equal to 1 where no direction is left, so that nothing is divided by it.
     rest = left / (width - kept) if width > kept else 1.0
     least = _LEAST_SCALE * max(total / width, _LEAST_SCALE)
-    return FeatureCloud(
-        mean, scale, axes[:kept], np.maximum(variances[:kept], least), max(rest, least)
-    )
+    return FeatureCloud(mean, scale, axes[:kept], np.maximum(variances[:kept], least), max(rest, least))
 
 
 def _thinned(distances: Float64Array, weights: Float64Array) -> tuple[Float64Array, Float64Array]:

@@ -220,13 +220,17 @@ class EnsembleModule(nn.Module):
             unit: 0-based unit of each image, (B,), where images are combined; the result is then
                 (units, classes).
         """
+        return self.combined(by_fold, unit).to(torch.float32)
+
+    def combined(self, by_fold: list[Tensor], unit: Tensor | None = None) -> Tensor:
+        """Return what `combine` returns, in float64, in which a confident probability keeps its digits."""
         if self.unit_rules:
             if unit is None:
                 raise ExportError("this model combines the images of a unit; give the unit of each image")
             by_fold = pooled_members(by_fold, unit, int(unit.max()) + 1, self.unit_rules)
         members = torch.stack([mean_over_folds(folds) for folds in by_fold])
         combined: Tensor = self.combination(members)
-        return combined.to(torch.float32)
+        return combined
 
 
 def write_onnx(
@@ -267,7 +271,11 @@ def write_units_onnx(module: UnitPredictions, predictions: Tensor, unit: Tensor,
 
 
 def _write(
-    module: nn.Module, example: Mapping[str, Tensor], path: Path, shapes: dict[str, Any], outputs: Sequence[str]
+    module: nn.Module,
+    example: Mapping[str, Tensor],
+    path: Path,
+    shapes: dict[str, Any],
+    outputs: Sequence[str],
 ) -> int:
     """Export a module with free axes to one ONNX file; returns the opset."""
     _check_one_file(module)

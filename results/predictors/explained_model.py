@@ -1,4 +1,4 @@
-"""A model of a run as a function of one image that changes: what relevance maps ask, and take gradients of."""
+"""A model of a run as a function of one image that changes: what relevance maps ask and differentiate."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from trainables.common.types import Float64Array, IntArray
 from trainables.inference.finished_trials import SharedBackbones
 from trainables.runtime.devices import available_device, single_precision
 
-_FURTHEST: Final = 1e-6  # probabilities this near to 0 and 1 have no slope left in single precision
+_LEAST: Final = 1e-300  # of a probability in a logarithm
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +64,18 @@ class ExplainedModel:
         Returns:
             Log odds, float64, shape (B,).
         """
-        probability = self.probabilities(raw)[:, label].to(torch.float64)
-        return torch.logit(probability.clamp(_FURTHEST, 1 - _FURTHEST))
+        found = self._combined(raw)
+        others = torch.cat([found[:, :label], found[:, label + 1 :]], dim=1).sum(dim=1)
+        return found[:, label].clamp_min(_LEAST).log() - others.clamp_min(_LEAST).log()
 
     def probabilities(self, raw: Tensor) -> Tensor:
         """Map raw pixels (B, H, W) or (B, H, W, 3) to probabilities, float32, shape (B, classes)."""
+        return self._combined(raw).to(torch.float32)
+
+    def _combined(self, raw: Tensor) -> Tensor:
         beside = {name: value.expand(len(raw), *value.shape[1:]) for name, value in self.beside.items()}
         unit = torch.arange(len(raw), device=raw.device) if self.module.unit_rules else None
-        return self.module.combine(self.members.by_fold(raw, **beside), unit)
+        return self.module.combined(self.members.by_fold(raw, **beside), unit)
 
     @property
     def device(self) -> torch.device:

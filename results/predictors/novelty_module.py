@@ -82,9 +82,7 @@ class WithNovelty(nn.Module):
         return self.module.of_folds(members.by_fold_of(features, finding_type)), p_values
 
 
-def plain_features(
-    members: SharedBackbones, features: list[list[Tensor]], place: tuple[int, int]
-) -> Tensor:
+def plain_features(members: SharedBackbones, features: list[list[Tensor]], place: tuple[int, int]) -> Tensor:
     """Return the features of the images as they are, neither turned nor their baselines, shape (B, D)."""
     backbone, output = place
     shared = cast(SharedBackbone, members.backbone_modules[backbone])

@@ -184,7 +184,7 @@ def _caption(explanations: Explanations, facts: Explanation) -> list[str]:
     held = "" if facts.fold is None else f", by the models of fold {facts.fold} that held it out"
     lines = [
         f"P({facts.explained_class}) {facts.probability:.3f}{held}{truth}",
-        f"{explanations.method}: brightest is {facts.highest:.3g}; blue speaks against {facts.explained_class}",
+        f"{explanations.method}: brightest is {facts.highest:.3g}; blue speaks against it",
     ]
     if explanations.is_synthetic:
         lines.append("SYNTHETIC image")

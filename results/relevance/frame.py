@@ -73,9 +73,7 @@ def frame_of(values: Float64Array) -> Frame | None:
         return None
     parts, _ = ndimage.label(values >= _TOP * highest)
     rows, columns = np.nonzero(parts == parts[row, column])
-    return Frame(
-        int(columns.min()), int(rows.min()), int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1
-    )
+    return Frame(int(columns.min()), int(rows.min()), int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1)
 
 
 def peak_of(values: Float64Array) -> tuple[int, int]:

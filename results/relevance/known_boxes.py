@@ -7,7 +7,9 @@ from results.relevance.frame import Frame
 from trainables.data.patches import PatchSet
 
 _SIDES: Final = ("left", "top", "width", "height")
-_OF_PREPARED: Final = "height_px"  # their box_ columns say where a piece lies in its film, not the lesion in it
+_OF_PREPARED: Final = (
+    "height_px"  # their box_ columns say where a piece lies in its film, not the lesion in it
+)
 
 
 def known_boxes(patch_set: PatchSet, row: int) -> tuple[Frame, ...]:

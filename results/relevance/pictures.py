@@ -91,9 +91,7 @@ def _overlaid(levels: NDArray[np.uint8], values: Float64Array) -> NDArray[np.uin
         return levels
     share = values / highest
     strength = np.abs(share)
-    colour = np.where(
-        (share >= 0)[:, :, None], _ramp(strength, _FOR), _ramp(strength, _AGAINST)
-    )
+    colour = np.where((share >= 0)[:, :, None], _ramp(strength, _FOR), _ramp(strength, _AGAINST))
     opacity = (_STRONGEST * np.clip(strength * 1.25 - 0.15, 0, 1))[:, :, None]
     grey = levels.astype(np.float64).mean(axis=2, keepdims=True)  # colours of the map, not of the stain
     return np.rint(opacity * colour + (1 - opacity) * (0.5 * grey + 0.5 * levels)).astype(np.uint8)

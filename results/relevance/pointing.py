@@ -72,9 +72,7 @@ def point(
     drawn = np.random.default_rng(seed).integers(0, len(names), (_RESAMPLES, len(names)))
     resampled = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)[:, None]
     ends = np.quantile(resampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
-    intervals = [
-        Interval(*map(float, values)) for values in zip(table.mean(axis=0), *ends, strict=True)
-    ]
+    intervals = [Interval(*map(float, values)) for values in zip(table.mean(axis=0), *ends, strict=True)]
     return Pointing(len(maps), len(names), *intervals)
 
 

@@ -71,6 +71,6 @@ def check_has_gradient(name: str, gradients: "list[Tensor] | tuple[Tensor, ...]"
     """
     if not any(bool(torch.count_nonzero(gradient)) for gradient in gradients):
         raise ConfigError(
-            f"{name} needs a model whose probability has a gradient, and this one answers in steps, or at the "
-            "end of its range; take --method occlusion or rise"
+            f"{name} needs a model whose probability has a gradient, and this one answers in steps, or at "
+            "the end of its range; take --method occlusion or rise"
         )

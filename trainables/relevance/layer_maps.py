@@ -63,9 +63,7 @@ def layer_maps(model: Differentiable, raw: Tensor, label: int, *, method: str) -
         score = model.log_odds(raw.clone().requires_grad_(), label).sum()
     held = [found[number] for number in range(len(layers))]
     gradients = torch.autograd.grad(score, held, allow_unused=True)
-    known = [
-        torch.zeros_like(one) if own is None else own for one, own in zip(held, gradients, strict=True)
-    ]
+    known = [torch.zeros_like(one) if own is None else own for one, own in zip(held, gradients, strict=True)]
     check_has_gradient(method, known)
     return [
         LayerMap(one.detach()[list(layer.places)], own[list(layer.places)], layer.views)
@@ -83,7 +81,7 @@ def last_layers(members: SharedBackbones) -> Iterator[_Layer]:
             halves = 2 if own.is_pair else 1
             places = tuple(halves * place + halves - 1 for place in range(len(own.views)))
             parts = [part for part in cast(FoldModels, model).parts if isinstance(part, TrainedPart)]
-            stages = [list((*part.frozen, *part.trained)) for part in parts]
+            stages = [[*part.frozen, *part.trained] for part in parts]
             if any(stages):
                 yield from (_Layer(own_stages[-1], places, own.views) for own_stages in stages)
             elif own.tap is not None and id(shared.stages[own.tap.stage]) not in seen:

@@ -1,4 +1,4 @@
-"""All relevance methods that need no gradients: every `RelevanceMethod` that a module of this folder defines."""
+"""All relevance methods that need no gradients: every `RelevanceMethod` of this folder's modules."""
 
 import sys
 from collections.abc import Mapping

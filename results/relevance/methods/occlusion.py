@@ -24,9 +24,7 @@ class _Windows:
     corners: NDArray[np.int64]
 
 
-def occlusion_map(
-    score: Score, image: NDArray[Any], masks: int, settings: RelevanceSettings
-) -> RelevanceMap:
+def occlusion_map(score: Score, image: NDArray[Any], masks: int, settings: RelevanceSettings) -> RelevanceMap:
     """Compute the occlusion map of an image.
 
     At each scale a pixel gets the mean loss of the windows that cover it; the map is the mean over scales.
@@ -57,9 +55,7 @@ def _windows(shape: tuple[int, ...], share: float, most: int) -> _Windows:
     dense = [math.ceil(_DENSEST * start / side) + 1 for start in starts]
     counts, scale = needed, 1.0
     while scale <= _DENSEST:
-        wider = [
-            min(high, max(low, round(scale * low))) for low, high in zip(needed, dense, strict=True)
-        ]
+        wider = [min(high, max(low, round(scale * low))) for low, high in zip(needed, dense, strict=True)]
         if wider[0] * wider[1] > max(most, needed[0] * needed[1]):
             break
         counts, scale = wider, scale + 0.1

@@ -65,5 +65,5 @@ RISE: Final = RelevanceMethod(
     "masks",
     compute=rise_map,
     most_masks=4000,
-    source="Petsiuk, Das and Saenko (2018), RISE: randomized input sampling for explanation, arXiv 1806.07421",
+    source="Petsiuk, Das and Saenko (2018), RISE: randomized input sampling, arXiv 1806.07421",
 )

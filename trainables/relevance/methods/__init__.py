@@ -1,4 +1,4 @@
-"""All relevance methods that look into the net: every `GradientMethod` that a module of this folder defines."""
+"""All relevance methods that look into the net: every `GradientMethod` of this folder's modules."""
 
 import sys
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""`lrp`: layer-wise relevance propagation, the class's evidence shared out layer by layer down to the pixels."""
+"""`lrp`: layer-wise relevance propagation, evidence shared out layer by layer down to the pixels."""
 
 from typing import Final
 
@@ -16,17 +16,17 @@ from trainables.relevance.gradient_method import (
 from trainables.relevance.pixels import over_channels
 from trainables.relevance.reference_image import blurred
 
-_GAMMA: Final = 0.25  # how much more what speaks for a unit counts than what speaks against it
 _LEAST: Final = 1e-6
 
 
 def lrp(model: Differentiable, raw: Tensor, label: int, settings: GradientSettings) -> Float64Array:
     """Compute the map; arguments are those of `GradientMethod.compute`.
 
-    Convolutions and dense layers follow the gamma rule, written as a gradient; the pixels, whose values have
-    no zero of their own, are counted from the blurred image.
+    Convolutions follow the z+ rule, written as a gradient; activations and normalisation hand their relevance
+    on as it is, and dense layers, in which evidence against the class counts too, by their weights. The pixels, whose values have no zero of their own, are counted from the
+    blurred image.
     """
-    rules = {(nn.Conv2d, nn.Linear): _gamma_rule, ACTIVATIONS: _identity_rule}
+    rules = {(nn.Conv2d,): _positive_rule, (*ACTIVATIONS, nn.BatchNorm2d): _identity_rule}
     pixels = raw.to(torch.float32).requires_grad_()
     with other_gradients(model.members, rules):
         (gradient,) = torch.autograd.grad(model.log_odds(pixels, label).sum(), pixels)
@@ -34,14 +34,16 @@ def lrp(model: Differentiable, raw: Tensor, label: int, settings: GradientSettin
     return over_channels(gradient * (pixels - blurred(pixels)))
 
 
-def _gamma_rule(layer: nn.Module, inputs: Tensor) -> Tensor:
-    output = plain_output(layer, inputs)
-    raised = {
-        name: None if value is None else value + _GAMMA * value.clamp_min(0)
-        for name, value in layer._parameters.items()
-    }
-    lifted = plain_output(layer, inputs, **raised)
-    return _kept(lifted, output)
+def _positive_rule(layer: nn.Module, inputs: Tensor) -> Tensor:
+    """What raises a unit shares its relevance: positive inputs by positive weights, negative by negative."""
+    weight, bias = layer._parameters["weight"], layer._parameters.get("bias")
+    if weight is None:
+        return plain_output(layer, inputs)
+    up = None if bias is None else bias.clamp_min(0)
+    none = None if bias is None else torch.zeros_like(bias)
+    raising = plain_output(layer, inputs.clamp_min(0), weight=weight.clamp_min(0), bias=up)
+    raising = raising + plain_output(layer, inputs.clamp_max(0), weight=weight.clamp_max(0), bias=none)
+    return _kept(raising, plain_output(layer, inputs.detach()))
 
 
 def _identity_rule(layer: nn.Module, inputs: Tensor) -> Tensor:
@@ -58,7 +60,7 @@ def _kept(carrier: Tensor, output: Tensor) -> Tensor:
 
 LRP: Final = GradientMethod(
     name="lrp",
-    about="share of the pixel in the class's log odds, handed down layer by layer by the gamma rule",
+    about="share of the pixel in the class's log odds, handed down layer by layer by the z+ rule",
     compute=lrp,
     source="Montavon et al. (2019), Layer-wise relevance propagation: an overview; Bach et al. (2015)",
 )

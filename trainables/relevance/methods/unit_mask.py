@@ -1,4 +1,4 @@
-"""`unit_mask`: the image where the unit that matters most for the class answers strongly, and nothing else."""
+"""`unit_mask`: the image where the unit that matters most for the class answers strongly."""
 
 from typing import Final
 
@@ -23,7 +23,8 @@ def unit_mask(model: Differentiable, raw: Tensor, label: int, settings: Gradient
 
 def _masked(one: LayerMap, shape: tuple[int, ...], share: float) -> Float64Array:
     unit = int((one.activation * one.gradient).sum(dim=(0, 2, 3)).argmax())
-    found = on_image(_scaled(one.activation[:, unit]), one.views, shape)
+    towards = one.gradient[:, unit].sum().sign()  # a unit may speak for the class by its negative values
+    found = on_image(_scaled(towards * one.activation[:, unit]), one.views, shape)
     return found * (found >= share * found.max())
 
 
