@@ -23,8 +23,8 @@ def lrp(model: Differentiable, raw: Tensor, label: int, settings: GradientSettin
     """Compute the map; arguments are those of `GradientMethod.compute`.
 
     Convolutions follow the z+ rule, written as a gradient; activations and normalisation hand their relevance
-    on as it is, and dense layers, in which evidence against the class counts too, by their weights. The pixels, whose values have no zero of their own, are counted from the
-    blurred image.
+    on as it is, and dense layers, in which evidence against the class counts too, by their weights. Pixels,
+    whose values have no zero of their own, are counted from the blurred image.
     """
     rules = {(nn.Conv2d,): _positive_rule, (*ACTIVATIONS, nn.BatchNorm2d): _identity_rule}
     pixels = raw.to(torch.float32).requires_grad_()
