@@ -10,7 +10,8 @@ HELP = "show which part of an image a model looked at, as pictures and JSON"
 EPILOG = """\
 Without images, the worst misses and false alarms are explained, by the fold
 models that held them out; the sealed test part stays closed. Methods that ask
-for predictions alone: occlusion, rise. Methods that look into the net:
+for predictions alone: occlusion, rise, and windows, which slides over a whole
+film that is larger than the training images. Methods that look into the net:
 deconvnet, grad_cam_plus, integrated_gradients, layer_cam, lrp, unit_mask.
 --checks says how far the maps can be believed.
 
@@ -19,6 +20,8 @@ examples:
   orchestrate explain latest --trial 7 --method layer_cam --worst 12
   orchestrate explain latest --images film.png --method rise --seconds 10
   orchestrate explain latest --rows 12 40 --checks --format json
+  orchestrate explain latest --images whole_film.png --method windows
+  orchestrate explain latest --images idc/9037/*/*.png --slide
 """
 
 
@@ -37,9 +40,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_relevance(parser)
     parser.add_argument(
+        "--slide",
+        action="store_true",
+        help="put patches together to their slide, by x and y in their names, coloured by probability",
+    )
+    parser.add_argument(
         "--checks",
         action="store_true",
         help="measure insertion and deletion, and whether shuffled weights change the map",
+    )
+    parser.add_argument(
+        "--preferred",
+        action="store_true",
+        help="also draw the image that the model prefers for each class, grown from noise",
     )
     parser.add_argument(
         "--out", type=Path, help="folder to write (default: explanations/MODEL-METHOD in the run folder)"
@@ -86,12 +99,19 @@ def add_relevance(parser: argparse.ArgumentParser, *, explains: str = "") -> Non
         default="blur",
         help="what hides a part: the blurred image, or its mean (default: blur)",
     )
+    parser.add_argument(
+        "--window",
+        type=int,
+        metavar="PX",
+        help="side of the windows of --method windows (default: that of the training images)",
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed of random masks (default: 0)")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Explain and print; returns the exit code."""
     from orchestrator.postprocessing.explanations import ExplanationRequest, explain_run
+    from orchestrator.postprocessing.preferred_images import write_preferred
     from results.relevance.explanation import (
         explanations_as_csv,
         explanations_as_json,
@@ -100,7 +120,9 @@ def run(arguments: argparse.Namespace) -> int:
     from results.relevance.method import RelevanceSettings
 
     folder = open_run(arguments)
-    settings = RelevanceSettings(arguments.seconds, arguments.masks, arguments.fill, arguments.seed)
+    settings = RelevanceSettings(
+        arguments.seconds, arguments.masks, arguments.fill, arguments.seed, arguments.window
+    )
     request = ExplanationRequest(
         method=arguments.method,
         rows=None if arguments.rows is None else tuple(arguments.rows),
@@ -108,6 +130,7 @@ def run(arguments: argparse.Namespace) -> int:
         worst=arguments.worst,
         settings=settings,
         has_checks=arguments.checks,
+        is_slide=arguments.slide,
     )
     found, written = explain_run(
         folder,
@@ -126,5 +149,14 @@ def run(arguments: argparse.Namespace) -> int:
         rows=lambda: explanations_as_json(found, written),
         csv=lambda: explanations_as_csv(found),
     )
+    if arguments.preferred:
+        write_preferred(
+            folder,
+            written,
+            ensemble=arguments.ensemble,
+            trial=arguments.trial,
+            refit=arguments.refit,
+            seed=arguments.seed,
+        )
     print_message(messages(), f"pictures in {short_path(written)}")
     return 0

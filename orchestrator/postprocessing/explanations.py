@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,13 +19,16 @@ from results.relevance.explanation import (
     Explanations,
     facts_of_map,
     picture_names,
+    sensitivities,
     settings_of,
     write_explanations,
 )
 from results.relevance.faithfulness import faithfulness, rank_correlation
 from results.relevance.known_boxes import known_boxes
 from results.relevance.method import RelevanceSettings
+from results.relevance.methods.windows import with_window
 from results.relevance.pointing import Pointing, point
+from results.relevance.slides import coordinates_of, put_together
 from results.relevance.worst import worst_places
 from results.run.run_folder import RunFolder
 from trainables.common.errors import ConfigError
@@ -38,6 +41,9 @@ if TYPE_CHECKING:  # torch takes seconds to import, and a mistake in the request
     from results.predictors.loading import OpenedModel
 
 
+_ABOUT_SLIDES: Final = "the probability of each patch, put together to the slide"
+
+
 @dataclass(frozen=True, slots=True)
 class ExplanationRequest:
     """What is to be explained, and how.
@@ -48,6 +54,8 @@ class ExplanationRequest:
         files: Image files.
         worst: Number of mistakes, at least 1; misses and false alarms take turns.
         settings: Settings of methods that need nothing but predictions.
+        is_slide: The files are patches of one slide, which is put together by the coordinates in their names
+            and coloured by their probabilities; there is no method then.
         has_checks: Measure insertion and deletion of each map, and its likeness to that of shuffled weights.
 
     Raises:
@@ -60,10 +68,13 @@ class ExplanationRequest:
     worst: int = 6
     settings: RelevanceSettings = field(default_factory=RelevanceSettings)
     has_checks: bool = False
+    is_slide: bool = False
 
     def __post_init__(self) -> None:
         if self.files and self.rows is not None:
             raise ConfigError("either files or rows of the run's data are explained, found both")
+        if self.is_slide and not self.files:
+            raise ConfigError("a slide is put together of files of patches; name them with --images")
         if self.worst < 1:
             raise ConfigError(f"the number of mistakes to explain must be at least 1, found {self.worst}")
 
@@ -103,26 +114,33 @@ def explain_run(
     from results.predictors.loading import open_model
 
     opened = open_model(run, ensemble=ensemble, trial=trial, refit=refit)
+    trained = opened.patch_set.images.shape[1:]
+    request = replace(request, settings=with_window(request.settings, trained))
     asked = (
         list(_files(run, opened, request.files, ensemble, trial, refit=refit))
         if request.files
         else _rows(run, opened, request, ensemble, trial)
     )
-    images = [_explained(opened, one, method, request) for one in asked]
+    images = (
+        [_slide(opened, asked)]
+        if request.is_slide
+        else [_explained(opened, one, method, request) for one in asked]
+    )
     explanations = Explanations(
         model=opened.chosen.name,
         trials=opened.chosen.trials,
-        method=method.name,
-        about=method.about,
-        source=method.source,
-        settings=settings_of(request.settings) if method.asks_only else {},
+        method="slide" if request.is_slide else method.name,
+        about=_ABOUT_SLIDES if request.is_slide else method.about,
+        source="" if request.is_slide else method.source,
+        settings=settings_of(request.settings) if method.asks_only and not request.is_slide else {},
         is_synthetic=opened.search.is_synthetic,
         split=opened.chosen.split,
         images=tuple(one.facts for one in images),
-        pointing=_pointing(run, opened, images),
+        pointing=_pointing(opened, images),
+        found_at=sensitivities([one.facts for one in images]),
         notes=tuple(dict.fromkeys(note for one in asked for note in one.notes)),
     )
-    name = f"{opened.chosen.name}-{method.name}".replace(", ", "-").replace(" ", "-")
+    name = f"{opened.chosen.name}-{explanations.method}".replace(", ", "-").replace(" ", "-")
     folder = out or run.explanations / name
     write_explanations(folder, explanations, images, max_value=opened.patch_set.max_value)
     return explanations, folder
@@ -152,12 +170,33 @@ def _explained(
         explained_class=opened.chosen.classes[label],
         probability=float(probabilities[label]),
         evaluations=found.evaluations,
+        marks=found.marks,
         seconds=round(seconds, 3),
         **facts_of_map(found.values, known),
     )
     if request.has_checks:
         facts = facts.model_copy(update=_checks(asked, method, label, found.values, request))
     return ExplainedImage(facts, asked.image, found.values)
+
+
+def _slide(opened: "OpenedModel", asked: list[_Asked]) -> ExplainedImage:
+    """The slide that patches were cut from, with the probability of the last class at each."""
+    files = [Path(one.facts["file"]) for one in asked]
+    corners, label = coordinates_of(files), len(opened.chosen.classes) - 1
+    began = time.perf_counter()
+    found = np.array([float(one.model.predict(one.image[None])[0, label]) for one in asked])
+    slide, values = put_together([one.image for one in asked], corners, found)
+    values = np.nan_to_num(values, nan=0.0)
+    facts = Explanation(
+        name="slide",
+        file=str(files[0].parent),
+        explained_class=opened.chosen.classes[label],
+        probability=float(found.mean()),
+        evaluations=len(asked),
+        seconds=round(time.perf_counter() - began, 3),
+        **facts_of_map(values),
+    )
+    return ExplainedImage(facts, slide, values)
 
 
 def _checks(
@@ -269,7 +308,7 @@ def _files(
         yield _Asked(ExplainedModel(opened.module, {}), pixels, {"name": name, "file": str(path)}, notes)
 
 
-def _pointing(run: RunFolder, opened: "OpenedModel", images: list[ExplainedImage]) -> Pointing | None:
+def _pointing(opened: "OpenedModel", images: list[ExplainedImage]) -> Pointing | None:
     shown = [one for one in images if one.facts.known and one.facts.row is not None]
     if not shown:
         return None

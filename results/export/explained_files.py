@@ -23,6 +23,7 @@ from results.relevance.explanation import (
 )
 from results.relevance.method import RelevanceSettings
 from results.relevance.methods import relevance_method_named
+from results.relevance.methods.windows import with_window
 from trainables.common.types import FloatArray
 
 
@@ -54,7 +55,8 @@ def explain_files(
         ExportError: If a file cannot be used, or there is none.
         OSError: If the folder cannot be written.
     """
-    chosen, settings = relevance_method_named(method), settings or RelevanceSettings()
+    chosen = relevance_method_named(method)
+    settings = with_window(settings or RelevanceSettings(), bundle.manifest.input.trained_shape)
     if not paths:
         raise ExportError("there is nothing to explain: no file could be used")
     each = list(types) if len(types) == len(paths) else list(types) * len(paths)
@@ -119,6 +121,7 @@ def _explained(
         explained_class=bundle.manifest.classes[label],
         probability=float(probabilities[label]),
         evaluations=found.evaluations,
+        marks=found.marks,
         seconds=round(time.perf_counter() - began, 3),
         **facts_of_map(found.values),
     )

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from results.relevance.method import RelevanceMap, RelevanceSettings, Score
 from results.relevance.methods import relevance_method_named
+from results.relevance.methods.windows import WINDOWS, window_of
 from trainables.common.types import Float64Array, FloatArray
 
 # Images (n, H, W) or (n, H, W, 3) -> probabilities (n, classes).
@@ -43,7 +44,11 @@ def relevance_map(
         UnknownNameError: If there is no such method.
     """
     chosen = relevance_method_named(method)
-    masks = settings.masks or masks_within(score, image, settings.seconds, most=chosen.most_masks)
+    if settings.masks is None:
+        example = image if chosen.name != WINDOWS.name else window_of(image, settings)
+        masks = masks_within(score, example, settings.seconds, most=chosen.most_masks)
+    else:
+        masks = settings.masks
     return chosen.compute(score, image, masks, settings)
 
 

@@ -14,7 +14,8 @@ from rich.text import Text
 
 from results.relevance.faithfulness import Faithfulness
 from results.relevance.frame import Frame, frame_of, peak_of
-from results.relevance.method import RelevanceSettings
+from results.relevance.froc import AT, froc
+from results.relevance.method import FoundBox, RelevanceSettings
 from results.relevance.pictures import picture
 from results.relevance.pointing import Pointing
 from results.run.split_labels import GROUPED, SplitName
@@ -26,6 +27,7 @@ from trainables.common.types import Float64Array
 
 EXPLANATIONS_FILE: Final = "explanations.json"
 MAPS_FILE: Final = "maps.npz"
+_DRAWN: Final = 5  # marks in a picture
 _COLUMNS: Final = ("name", "label", "explained_class", "probability", "frame", "highest", "seconds")
 
 
@@ -47,6 +49,7 @@ class Explanation(FrozenModel):
         highest: The highest relevance, in the unit of the method.
         known: Boxes of lesions that the data name.
         is_hit: True if the highest relevance lies in one of them; None without one.
+        marks: Places that the method finds suspicious by themselves, the highest first.
         evaluations: Number of images that the model was asked about; 1 for a method by gradients.
         seconds: Time of the map.
         faithfulness: Insertion and deletion; None where it was not asked for.
@@ -67,6 +70,7 @@ class Explanation(FrozenModel):
     highest: FiniteFloat
     known: tuple[Frame, ...] = ()
     is_hit: bool | None = None
+    marks: tuple[FoundBox, ...] = ()
     evaluations: int
     seconds: FiniteFloat
     faithfulness: Faithfulness | None = None
@@ -86,6 +90,8 @@ class Explanations(FrozenModel):
         is_synthetic: True where the images of the run are generated.
         split: Name of the kind of split.
         images: One for each image.
+        found_at: False marks an image -> share of the lesions that are marked, for a method with marks and
+            images whose lesions are known; empty for others.
         pointing: The pointing game over the images whose lesions are known; None without one.
         notes: Sentences on what was done to files.
     """
@@ -99,6 +105,7 @@ class Explanations(FrozenModel):
     is_synthetic: bool = False
     split: SplitName = GROUPED
     images: tuple[Explanation, ...]
+    found_at: dict[float, FiniteFloat] = Field(default_factory=dict)
     pointing: Pointing | None = None
     notes: tuple[str, ...] = ()
 
@@ -128,6 +135,14 @@ def facts_of_map(values: Float64Array, known: Sequence[Frame] = ()) -> dict[str,
         "known": tuple(known),
         "is_hit": any(box.holds(*peak) for box in known) if known else None,
     }
+
+
+def sensitivities(images: Sequence[Explanation]) -> dict[float, float]:
+    """Return the free-response curve at some rates of false marks; empty without marks or known lesions."""
+    if not any(one.marks for one in images) or not any(one.known for one in images):
+        return {}
+    curve = froc([one.marks for one in images], [one.known for one in images])
+    return {rate: curve.sensitivity_at(rate) for rate in AT}
 
 
 def picture_names(files: Sequence[Path]) -> list[str]:
@@ -169,6 +184,7 @@ def write_explanations(
             one.values,
             max_value=max_value,
             frame=one.facts.frame,
+            marks=[mark.box for mark in one.facts.marks[:_DRAWN]],
             caption=_caption(explanations, one.facts),
             known=one.facts.known,
         )
@@ -232,7 +248,12 @@ def explanations_table(explanations: Explanations) -> Table:
             *(_check_cells(one) if has_checks else []),
         ]
         table.add_row(Text(printable(name, keeps="")), *cells)
-    table.caption = f"A map shows {explanations.about}. {_said_of_pointing(explanations.pointing)}"
+    said = [f"A map shows {explanations.about}.", _said_of_pointing(explanations.pointing)]
+    said += [
+        f"{share:.0%} of lesions at {rate:g} false marks an image"
+        for rate, share in explanations.found_at.items()
+    ]
+    table.caption = " ".join(one for one in said if one)
     return table
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from results.errors import ScoreError
 from results.relevance.frame import Frame
-from results.relevance.sliding import FoundBox
+from results.relevance.method import FoundBox
 from trainables.common.types import Float64Array
 
 AT: Final = (0.25, 0.5, 1.0, 2.0, 4.0)  # false marks an image at which sensitivity is told

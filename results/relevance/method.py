@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from results.relevance.frame import Frame
 from trainables.common.errors import ConfigError
 from trainables.common.types import Float64Array
 
@@ -28,6 +29,8 @@ class RelevanceSettings:
         fill: `blur` hides a part behind the image itself, blurred until the part's detail is gone; `mean`
             behind one grey value, the mean of the image.
         seed: Seed of random masks, at least 0.
+        window_px: Side of the windows of `windows`, in pixels, at least 8; None for that of the training
+            images.
 
     Raises:
         ConfigError: If a value is out of its range.
@@ -37,6 +40,7 @@ class RelevanceSettings:
     masks: int | None = None
     fill: Fill = "blur"
     seed: int = 0
+    window_px: int | None = None
 
     def __post_init__(self) -> None:
         if not self.seconds > 0:
@@ -47,6 +51,21 @@ class RelevanceSettings:
             raise ConfigError(f"hidden pixels are filled with blur or mean, found {self.fill!r}")
         if self.seed < 0:
             raise ConfigError(f"the seed must be at least 0, found {self.seed}")
+        if self.window_px is not None and self.window_px < 8:
+            raise ConfigError(f"a window has a side of at least 8 pixels, found {self.window_px}")
+
+
+@dataclass(frozen=True, slots=True)
+class FoundBox:
+    """A place that a model finds suspicious.
+
+    Attributes:
+        box: Where it is, in pixels of the image.
+        score: Its highest probability.
+    """
+
+    box: Frame
+    score: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +76,12 @@ class RelevanceMap:
         values: Relevance, shape (H, W). Positive where the pixels speak for the class that is explained,
             negative where they speak against it. Its unit is that of the method.
         evaluations: Number of images that the model was asked about, the unchanged one included.
+        marks: Places that the method finds suspicious by themselves, the highest first; most find none.
     """
 
     values: Float64Array
     evaluations: int
+    marks: tuple[FoundBox, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

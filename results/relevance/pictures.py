@@ -30,6 +30,7 @@ def picture(
     frame: Frame | None,
     caption: Sequence[str] = (),
     known: Sequence[Frame] = (),
+    marks: Sequence[Frame] = (),
 ) -> bytes:
     """Draw the image with its frame, and beside it the image under its relevance map.
 
@@ -41,6 +42,7 @@ def picture(
         frame: Box around the most relevant part; None draws none.
         caption: Lines of text below.
         known: Boxes of lesions that the data name, drawn with a broken line.
+        marks: Further places that the model finds suspicious.
 
     Returns:
         A PNG file.
@@ -52,6 +54,8 @@ def picture(
         drawing = ImageDraw.Draw(panel)
         for box in known:
             _broken_box(drawing, _scaled(box, scale))
+        for box in marks:
+            drawing.rectangle(_scaled(box, scale), outline=_FRAME, width=1)
         if frame is not None:
             drawing.rectangle(_scaled(frame, scale), outline=_FRAME, width=2)
     below = len(caption) * _LINE_PX + (_GAP_PX if caption else 0)
@@ -63,6 +67,11 @@ def picture(
         place = (4, left.height + _GAP_PX // 2 + number * _LINE_PX)
         drawing.text(place, line, fill=(20, 20, 20), font=ImageFont.load_default(13))
     return png_of(sheet)
+
+
+def plain_picture(image: NDArray[Any], *, max_value: float) -> bytes:
+    """Draw an image (H, W) or (H, W, 3) alone, as a PNG file."""
+    return png_of(_panel(grey_levels(image, max_value)))
 
 
 def png_of(sheet: Image.Image) -> bytes:

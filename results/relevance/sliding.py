@@ -1,6 +1,6 @@
 """A window that slides over a whole film or slide: where a model of patches finds what it was trained on."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from results.errors import ScoreError
-from results.relevance.explaining import Predict
 from results.relevance.frame import Frame
-from trainables.common.types import Float64Array
+from results.relevance.method import FoundBox
+from trainables.common.types import Float64Array, FloatArray
 
 _STEP: Final = 0.5  # of the window's side
 _BATCH: Final = 16
@@ -36,21 +36,13 @@ class HeatMap:
     windows: int
 
 
-@dataclass(frozen=True, slots=True)
-class FoundBox:
-    """A place that the model finds suspicious.
-
-    Attributes:
-        box: Where it is, in pixels of the image.
-        score: Its highest probability.
-    """
-
-    box: Frame
-    score: float
-
-
 def slide(
-    predict: Predict, image: NDArray[Any], label: int, *, window_px: int, step: float = _STEP
+    predict: Callable[[NDArray[Any]], FloatArray],
+    image: NDArray[Any],
+    label: int,
+    *,
+    window_px: int,
+    step: float = _STEP,
 ) -> HeatMap:
     """Predict every window of an image, and put the probabilities together.
 

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 
 from results.errors import ScoreError
+from results.relevance.explaining import relevance_map
 from results.relevance.frame import Frame
 from results.relevance.froc import froc
+from results.relevance.method import FoundBox, RelevanceSettings
 from results.relevance.slides import coordinates_of, put_together
-from results.relevance.sliding import FoundBox, boxes_of, slide
-from trainables.common.errors import DataError
+from results.relevance.sliding import boxes_of, slide
+from trainables.common.errors import ConfigError, DataError
 
 
 def bright_share(windows: np.ndarray) -> np.ndarray:
@@ -75,3 +77,17 @@ def test_patches_lie_where_their_names_say() -> None:
         coordinates_of([Path("a.png")])
     with pytest.raises(DataError, match="of one slide"):
         coordinates_of([files[0], files[0]])
+
+
+def test_the_method_windows_marks_places_on_a_whole_film() -> None:
+    def score(windows: np.ndarray) -> np.ndarray:
+        return bright_share(windows)[:, 1]
+
+    settings = RelevanceSettings(masks=200, window_px=64)
+    found = relevance_map("windows", score, film(), settings)
+    assert found.values.shape == (300, 400)
+    assert found.values[:, 330:].max() == 0
+    assert any(mark.box.holds(48, 48) for mark in found.marks[:2])
+    assert found.evaluations <= 200
+    with pytest.raises(ConfigError, match="at least 8 pixels"):
+        RelevanceSettings(window_px=4)

@@ -22,6 +22,7 @@ from trainables.data.patches import PatchSet
 PLACE = np.s_[20:28, 36:44]
 BOX = Frame(36, 20, 8, 8)
 SETTINGS = RelevanceSettings(masks=300)
+ASKING = sorted(set(RELEVANCE_METHODS) - {"windows"})  # about changed copies of the whole image
 
 
 def image() -> np.ndarray:
@@ -36,7 +37,7 @@ def brightness(images: np.ndarray) -> np.ndarray:
     return images[:, PLACE[0], PLACE[1]].mean(axis=(1, 2)) / 255
 
 
-@pytest.mark.parametrize("name", RELEVANCE_METHODS)
+@pytest.mark.parametrize("name", ASKING)
 @pytest.mark.parametrize("fill", ["blur", "mean"])
 def test_a_map_has_its_peak_where_the_score_looks(name: str, fill: str) -> None:
     settings = RelevanceSettings(masks=300, fill=fill)  # type: ignore[arg-type] # both are allowed
@@ -46,14 +47,14 @@ def test_a_map_has_its_peak_where_the_score_looks(name: str, fill: str) -> None:
     assert found.evaluations <= 302
 
 
-@pytest.mark.parametrize("name", RELEVANCE_METHODS)
+@pytest.mark.parametrize("name", ASKING)
 def test_a_map_of_the_opposite_score_is_turned_over(name: str) -> None:
     own = relevance_map(name, brightness, image(), SETTINGS).values
     other = relevance_map(name, lambda images: 1 - brightness(images), image(), SETTINGS).values
     np.testing.assert_allclose(other, -own, atol=1e-9)
 
 
-@pytest.mark.parametrize("name", RELEVANCE_METHODS)
+@pytest.mark.parametrize("name", ASKING)
 def test_a_number_of_masks_makes_a_map_the_same_every_time(name: str) -> None:
     one, other = (relevance_map(name, brightness, image(), SETTINGS).values for _ in range(2))
     np.testing.assert_array_equal(one, other)
@@ -72,7 +73,7 @@ def test_colour_images_have_a_map_of_their_height_and_width() -> None:
     def score(images: np.ndarray) -> np.ndarray:
         return images[:, 20:28, 36:44, 1].mean(axis=(1, 2)) / 255
 
-    for name in RELEVANCE_METHODS:
+    for name in ASKING:
         found = relevance_map(name, score, colours, SETTINGS).values
         assert found.shape == (64, 48)
         assert BOX.holds(*peak_of(found))
