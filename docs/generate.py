@@ -18,11 +18,13 @@ from orchestrator.cli.main import EXIT_CODES
 from orchestrator.study.pruners import pruners
 from orchestrator.study.samplers import samplers
 from results.ensembles.methods import METHODS
+from results.relevance.methods import RELEVANCE_METHODS
 from trainables.config.tasks import TASKS
 from trainables.data.collections import COLLECTIONS
 from trainables.data.sources import SOURCES
 from trainables.models.registry import BACKBONES, DEFAULT_BACKBONES
 from trainables.models.stages import Backbone
+from trainables.relevance.methods import GRADIENT_METHODS
 
 DOCS: Final = Path(__file__).parent
 ROOT: Final = DOCS.parent
@@ -54,6 +56,17 @@ def collections() -> str:
         for name, one in COLLECTIONS.items()
     ]
     head = ["| collection | what it is | reads | `search --data PATH` |", "| --- | --- | --- | --- |"]
+    return "\n".join([*head, *rows])
+
+
+def relevance() -> str:
+    """Relevance methods with what a map shows and what they need."""
+    rows = [
+        f"| `{one.name}` | {one.about} | {needs} | {one.source} |"
+        for needs, methods in (("predictions", RELEVANCE_METHODS), ("the net", GRADIENT_METHODS))
+        for one in methods.values()
+    ]
+    head = ["| method | a map shows | needs | source |", "| --- | --- | --- | --- |"]
     return "\n".join([*head, *rows])
 
 
@@ -125,6 +138,7 @@ MADE: Final[Mapping[str, Callable[[], str]]] = MappingProxyType(
         "sources": sources,
         "collections": collections,
         "backbones": backbones,
+        "relevance": relevance,
         "methods": methods,
         "samplers": sampler_table,
         "pruners": pruner_table,

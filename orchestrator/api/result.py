@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.api.claims import ModelClaims
+from orchestrator.api.explaining import WithMaps
 from orchestrator.api.frames import FACTS, arrays_predicted, as_paths, files_predicted, trial_row
 from orchestrator.api.search_claims import SearchClaims
 from orchestrator.reporting.worker_time import TimeShares
@@ -34,7 +35,7 @@ if TYPE_CHECKING:  # pandas and torch take seconds to import, and a result may o
 _SHOWN: Final = 5  # trials in a notebook
 
 
-class SearchResult(SearchClaims, ModelClaims):
+class SearchResult(SearchClaims, ModelClaims, WithMaps):
     """The results of one search; all are read from its run folder, so that they are there tomorrow, too.
 
     Args:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.cli.common import add_format
+from orchestrator.cli.explain import add_relevance
 from orchestrator.reporting.console import messages, print_message, print_warning, show
 from results.errors import ExportError
 from trainables.common.errors import ConfigError
@@ -23,6 +24,9 @@ all the same; the exit code is 1 then. The model card says whether the model
 compares images with a healthy patch of the same film (--baseline), and
 whether it needs the type of the finding (--type). A model of prepared
 mammograms takes whole ones, and makes them ready as its training images.
+Images that are unlike those it was trained on are named, with a p-value: at
+most a share of p of images like those of training are as unlike. --explain
+writes a picture of what the model looked at for each image.
 
 examples:
   orchestrate predict bundle/ image.png more/*.png
@@ -33,6 +37,7 @@ examples:
   orchestrate predict bundle/ exam/*.dcm --dicom-sr reports/
   orchestrate predict bundle/ --units views.csv
   orchestrate predict bundle/ exam_1/ exam_2/
+  orchestrate predict bundle/ image.png --explain maps/
 """
 
 
@@ -81,6 +86,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="copy the patient's id from the image into its report",
     )
+    parser.add_argument(
+        "--explain",
+        type=Path,
+        metavar="FOLDER",
+        help="write a relevance map of each image, as a picture, and all as JSON",
+    )
+    add_relevance(parser, explains="--explain")
     add_format(parser)
 
 
@@ -98,6 +110,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError(
             "--sr-patient-id says what goes into reports; give their folder with --dicom-sr, too"
         )
+    _check_maps(arguments)
     bundle = load_bundle(arguments.bundle)
     images, units = _images_and_units(arguments, bundle.manifest.unit)
     found = predict_files(bundle, images, baselines=arguments.baseline, types=arguments.types, units=units)
@@ -117,8 +130,41 @@ def run(arguments: argparse.Namespace) -> int:
     if found.faults:
         said = count_text(len(found.faults), "file")
         print_warning(console, f"{said} of {len(images)} could not be predicted; see above")
+    if arguments.explain is not None:
+        _write_maps(arguments, bundle, images, {fault.file for fault in found.faults})
     has_all_reports = _write_reports(arguments, bundle, found.predictions) if arguments.dicom_sr else True
     return 0 if has_all_reports and not found.faults else 1
+
+
+def _check_maps(arguments: argparse.Namespace) -> None:
+    """Refuse a wrong method or time before anything is predicted."""
+    from results.relevance.method import RelevanceSettings
+    from results.relevance.methods import relevance_method_named
+
+    if arguments.explain is not None:
+        relevance_method_named(arguments.method)
+        RelevanceSettings(seconds=arguments.seconds)
+
+
+def _write_maps(
+    arguments: argparse.Namespace, bundle: "Bundle", images: Sequence[Path], left_out: set[str]
+) -> None:
+    """Write relevance maps of the images that were predicted, and say where."""
+    from results.export.explained_files import explain_files
+    from results.relevance.method import RelevanceSettings
+
+    used = [place for place, path in enumerate(images) if str(path) not in left_out]
+    types = arguments.types if len(arguments.types) != len(images) else [arguments.types[one] for one in used]
+    explained = explain_files(
+        bundle,
+        [images[place] for place in used],
+        arguments.explain,
+        method=arguments.method,
+        settings=RelevanceSettings(seconds=arguments.seconds),
+        baselines=[arguments.baseline[place] for place in used] if arguments.baseline else [],
+        types=types,
+    )
+    print_message(messages(), f"{count_text(len(explained.images), 'map')} in {arguments.explain}")
 
 
 def _write_reports(

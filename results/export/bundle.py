@@ -29,6 +29,7 @@ from results.export.manifest import (
 from results.export.manifest_draft import manifest_draft
 from results.export.model_card import licence_warnings, model_card
 from results.export.model_file import describe_model, sha256_of
+from results.export.novelty import novelty_facts, with_novelty
 from results.export.parity import (
     held_out_rows,
     onnx_difference,
@@ -43,6 +44,7 @@ from results.export.training_reference import write_reference
 from results.export.within_time import best_within
 from results.predictors.ensemble_module import OUTPUT_NAME, write_onnx, write_units_onnx
 from results.predictors.loading import OpenedModel, open_model
+from results.predictors.novelty_features import novelty_of
 from results.predictors.unit_module import IMAGE_OUTPUT, side_by_side
 from results.run.prediction_costs import PredictionTime, add_costs
 from results.run.run_folder import RunFolder
@@ -162,8 +164,11 @@ def export_bundle(  # noqa: PLR0913 - which model, where to, and what is asked o
     with _new_bundle(out) as folder:
         file = folder / MODEL_FILE
         name = OUTPUT_NAME if unit is None else IMAGE_OUTPUT
-        opset = write_onnx(opened.module.by_image, inputs.take([0, -1]).tensors(), file, output=name)
+        novelty = novelty_of(run, opened)
+        module, outputs = with_novelty(opened.module.by_image, novelty, name)
+        opset = write_onnx(module, inputs.take([0, -1]).tensors(), file, outputs=outputs)
         draft = manifest_draft(run, opened, next(iter(kept.values())), opset)
+        draft = draft.model_copy(update={"novelty": novelty_facts(novelty)})
         describe_model(file, draft)
         if unit is not None:
             draft = _with_units(draft, opened, by_fold, unit, folder / UNITS_FILE)

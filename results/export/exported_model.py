@@ -96,6 +96,27 @@ class Bundle:
         Raises:
             ExportError: As `predict`.
         """
+        return self.predict_with_novelty(images, baselines=baselines, types=types)[0]
+
+    def predict_with_novelty(
+        self,
+        images: Sequence[NDArray[Any]],
+        *,
+        baselines: Sequence[NDArray[Any]] = (),
+        types: Sequence[str] = (),
+    ) -> tuple[NDArray[Any], NDArray[np.float64] | None]:
+        """Predict each image by itself, and tell how unlike the training images it is.
+
+        Arguments are those of `predict`.
+
+        Returns:
+            What `predict_images` returns, and the conformal p-value of each image, shape (len(images),): the
+            share of training images, of patients that were left out, that are as unlike the others as this
+            one. None for a model without a novelty score, such as those of earlier versions.
+
+        Raises:
+            ExportError: As `predict`.
+        """
         check_given(self.manifest, images=len(images), baselines=len(baselines), types=types)
         for kind, arrays in (("image", images), ("baseline", baselines)):
             for number, array in enumerate(arrays):
@@ -103,6 +124,7 @@ class Bundle:
         check_sizes(images, baselines)
         told = as_numbers(types, len(images))
         predicted: list[NDArray[Any]] = [np.zeros(len(self.manifest.classes), np.float32)] * len(images)
+        novelty = np.ones(len(images))
         by_shape: dict[tuple[int, ...], list[int]] = {}
         for number, image in enumerate(images):
             by_shape.setdefault(image.shape, []).append(number)
@@ -115,9 +137,11 @@ class Bundle:
                     feed["baseline"] = self._stacked(baselines, chosen)
                 if types:
                     feed["finding_type"] = told[chosen]
-                for number, found in zip(chosen, self._run(feed, shape), strict=True):
+                rows, novelty[chosen] = self._run(feed, shape)
+                for number, found in zip(chosen, rows, strict=True):
                     predicted[number] = found
-        return np.stack(predicted) if predicted else np.zeros((0, len(self.manifest.classes)), np.float32)
+        none = np.zeros((0, len(self.manifest.classes)), np.float32)
+        return np.stack(predicted) if predicted else none, novelty if self.manifest.novelty else None
 
     def combine(self, predictions: NDArray[Any], units: Sequence[str]) -> NDArray[np.float32]:
         """Combine the predictions of images to those of their units.
@@ -156,21 +180,24 @@ class Bundle:
             return [""] * len(probabilities)
         return [OUTCOMES[place] for place in rule.outcomes(probabilities[:, 1].astype(np.float64)).tolist()]
 
-    def _run(self, feed: dict[str, NDArray[Any]], shape: tuple[int, ...]) -> NDArray[Any]:
-        """Run the session and check that what comes out are probabilities."""
+    def _run(
+        self, feed: dict[str, NDArray[Any]], shape: tuple[int, ...]
+    ) -> tuple[NDArray[Any], NDArray[Any] | float]:
+        """Run the session and check that what comes out are probabilities; 1 for no novelty score."""
         size = f"{shape[1]}x{shape[0]} pixels"
         try:
-            found = np.asarray(self.session.run(None, feed)[0])
+            found, *further = (np.asarray(own) for own in self.session.run(None, feed))
         except Exception as error:  # ONNX Runtime has many error types and no common one
             reason = str(error).splitlines()[0][:200]
             raise ExportError(f"the model cannot run on an image of {size}: {reason}") from error
+        novelty = further[0] if further and self.manifest.novelty else 1.0
         if self.manifest.unit != "image":
-            return found
+            return found, novelty
         wanted = (len(feed[self.manifest.input.name]), len(self.manifest.classes))
         if found.shape != wanted:
             raise ExportError(f"the model must return {wanted} probabilities, but returned {found.shape}")
         self._check_probabilities(found, f"an image of {size}")
-        return found.astype(np.float32)
+        return found.astype(np.float32), novelty
 
     def _check_probabilities(self, found: NDArray[Any], what: str) -> None:
         in_range = (found >= -_ROUNDING) & (found <= 1 + _ROUNDING)
@@ -221,6 +248,7 @@ def load_bundle(path: Path) -> Bundle:
         raise ExportError(f"{path} is not a whole bundle: it holds no {MODEL_FILE}; export it again")
     session = _opened(model, manifest.sha256, manifest)
     check_model(session, manifest, model)
+    _check_novelty(session, manifest, path)
     bundle = Bundle(manifest, session)
     _ = bundle.preparation  # steps that cannot be done are said before the first file is read
     if manifest.unit == "image":
@@ -247,6 +275,15 @@ def _opened(model: Path, sha256: str, manifest: Manifest) -> Any:
             f"ONNX Runtime {onnxruntime.__version__} cannot open {model}: {error}; it has opset "
             f"{manifest.onnx_opset} and was made with {manifest.versions.get('onnxruntime')}"
         ) from error
+
+
+def _check_novelty(session: Any, manifest: Manifest, path: Path) -> None:
+    outputs = [port.name for port in session.get_outputs()][1:2]
+    if manifest.novelty is not None and outputs != [manifest.novelty.output]:
+        raise ExportError(
+            f"{path / MANIFEST_FILE} says that the model puts out {manifest.novelty.output}, but it does "
+            "not; export the bundle again"
+        )
 
 
 def _manifest(path: Path) -> Manifest:

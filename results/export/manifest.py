@@ -231,6 +231,31 @@ class Recalibration(FrozenModel):
         )
 
 
+class Novelty(FrozenModel):
+    """The novelty score of a bundle: the second output of the file, a p-value for each image.
+
+    Attributes:
+        output: Name of the graph's output, float32 (B,).
+        trial: Member whose features it takes.
+        backbone: Name of that member's backbone.
+        tap: Point at which they are taken.
+        features: Number of features.
+        images: Number of training images that it was calibrated on, by models without their patients.
+        patients: Number of their patients, or of images where patients are unknown.
+        level: An image with a p-value of `level` or less is called unlike the training images; of images of
+            new patients like those of training, at most a share of `level` is.
+    """
+
+    output: str
+    trial: int
+    backbone: str
+    tap: str
+    features: PositiveInt
+    images: PositiveInt
+    patients: PositiveInt
+    level: FiniteFloat = Field(gt=0, lt=1)
+
+
 class Manifest(FrozenModel):
     """`manifest.json` of a bundle.
 
@@ -282,6 +307,8 @@ class Manifest(FrozenModel):
         audit: What the audit of the data found; None in bundles of earlier versions.
         nested_search: Score of the whole search on patients that no part of it has seen; None where it was
             not nested.
+        novelty: The novelty score; None where no member has frozen stages, the patients are too few, and in
+            bundles of earlier versions.
     """
 
     format: int = FORMAT
@@ -322,6 +349,7 @@ class Manifest(FrozenModel):
     audit: AuditRecord | None = None
     nested_search: OuterResult | None = None
     preparation: dict[str, Any] | None = None
+    novelty: Novelty | None = None
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Manifest":

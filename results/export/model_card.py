@@ -291,7 +291,7 @@ def _caveats(manifest: Manifest) -> str:
             *_caveats_of_calibration(manifest),
             *([f"- {manifest.recalibration.text}"] if manifest.recalibration else []),
             _TELEMETRY,
-            "- It answers for any image, also for one that is not a breast image; it has no way to say so.",
+            _caveat_of_other_images(manifest),
             f"- The file was compared on {parity.images} training images{_compared(parity)}.",
             *([f"- It takes {manifest.cost}, on the machine that exported it."] if manifest.cost else []),
         ]
@@ -302,6 +302,21 @@ def _share_of(manifest: Manifest) -> str:
     if manifest.operation.prevalence is None:
         return "their share of positives"
     return f"a share of positives of {manifest.operation.prevalence:.3g}"
+
+
+def _caveat_of_other_images(manifest: Manifest) -> str:
+    novelty = manifest.novelty
+    if novelty is None:
+        return "- It answers for any image, also for one that is not a breast image; it has no way to say so."
+    unit = "patients" if manifest.data.has_patients else "groups"
+    return (
+        f"- It answers for any image, also for one that is not a breast image; its output `{novelty.output}` "
+        f"tells how unlike the training images an image is. `predict` warns at a p of {novelty.level:g} or "
+        f"less, which at most a share of {novelty.level:g} of images like those of training have: a "
+        f"conformal p-value by {novelty.images} training images of {novelty.patients} {unit}, from "
+        f"{novelty.features} features of {novelty.backbone} ({novelty.tap}). It does not find "
+        "what looks like a training image."
+    )
 
 
 def _compared(parity: ParityCheck) -> str:

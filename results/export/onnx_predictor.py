@@ -25,6 +25,7 @@ from results.export.likeness import UNLIKE_NOTES, too_unlike, unlike
 from results.tables import csv_text, result_table
 from trainables.common.errors import OrchestrateError
 from trainables.common.text import count_text, printable
+from trainables.config.unit_config import PLURALS
 
 _HELD_FILES: Final = 64  # images that are read before they are predicted, and
 _HELD_PIXELS: Final = 1 << 25  # their pixels, unless a single image has more: both bound the memory
@@ -55,6 +56,9 @@ class Prediction:
         threshold: Smallest probability that is called positive; None beyond two classes.
         images: Number of images that were predicted; 1 for a single file.
         triage: Outcome of the rule of two thresholds; empty for a bundle without one.
+        novelty_p: Share of training images, of patients that were left out, that are as unlike the others as
+            this one; of a unit that of its most unlike image, times their number. None for a model without a
+            novelty score.
     """
 
     file: str
@@ -64,6 +68,7 @@ class Prediction:
     threshold: float | None
     images: int = 1
     triage: str = ""
+    novelty_p: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +134,7 @@ def predict_files(
     """
     check_given(bundle.manifest, images=len(paths), baselines=len(baselines), types=types)
     check_units(bundle.manifest, images=len(paths), units=units)
-    predicted: dict[int, NDArray[Any]] = {}
+    predicted: dict[int, tuple[NDArray[Any], float | None]] = {}
     faults: dict[int, FileFault] = {}
     changed: list[tuple[Path, tuple[str, ...]]] = []
     for batch in _batches(bundle, _given(paths, baselines, types), faults):
@@ -140,18 +145,47 @@ def predict_files(
         named = "; ".join(fault.reason for fault in ordered_faults[:_NAMED])
         raise ExportError(named + _rest(ordered_faults))
     places = sorted(predicted)
-    rows = np.stack([predicted[place] for place in places])
+    rows, novelty = (
+        np.stack([predicted[place][0] for place in places]),
+        [predicted[place][1] for place in places],
+    )
     if units:
-        found = _of_units(bundle, rows, [units[place] for place in places])
+        found = _of_units(bundle, rows, novelty, [units[place] for place in places])
     else:
         found = _predictions(bundle, [str(paths[place]) for place in places], rows)
-    return Predictions(found, _notes(changed), ordered_faults)
+        found = tuple(replace(one, novelty_p=p) for one, p in zip(found, novelty, strict=True))
+    return Predictions(found, (*_notes(changed), *novelty_notes(bundle, found)), ordered_faults)
 
 
-def _of_units(bundle: Bundle, rows: NDArray[Any], units: Sequence[str]) -> tuple[Prediction, ...]:
+def _of_units(
+    bundle: Bundle, rows: NDArray[Any], novelty: Sequence[float | None], units: Sequence[str]
+) -> tuple[Prediction, ...]:
     counts = Counter(units)
+    lowest: dict[str, float] = {}
+    for name, p in zip(units, novelty, strict=True):
+        if p is not None:
+            lowest[name] = min(p * counts[name], lowest.get(name, 1.0))
     found = _predictions(bundle, list(dict.fromkeys(units)), bundle.combine(rows, units))
-    return tuple(replace(one, images=counts[one.file]) for one in found)
+    return tuple(replace(one, images=counts[one.file], novelty_p=lowest.get(one.file)) for one in found)
+
+
+def is_unlike(bundle: Bundle, one: Prediction) -> bool | None:
+    """Tell whether an image, or a unit, is unlike the training images; None without a novelty score."""
+    novelty = bundle.manifest.novelty
+    return None if novelty is None or one.novelty_p is None else one.novelty_p <= novelty.level
+
+
+def novelty_notes(bundle: Bundle, predictions: Sequence[Prediction]) -> tuple[str, ...]:
+    """Return a sentence on the images that are unlike the training images; none where all are like them."""
+    novelty = bundle.manifest.novelty
+    names = [Path(one.file).name for one in predictions if is_unlike(bundle, one)]
+    if novelty is None or not names:
+        return ()
+    what = "images are" if bundle.manifest.unit == "image" else f"{PLURALS[bundle.manifest.unit]} are"
+    return (
+        f"{len(names)} of {len(predictions)} {what} unlike the training images (novelty p of "
+        f"{novelty.level:g} or less): {_named_few(names)}. What the model says of them may mean nothing",
+    )
 
 
 def _given(paths: Sequence[Path], baselines: Sequence[Path], types: Sequence[str]) -> list[_Given]:
@@ -180,21 +214,41 @@ def _batches(
         yield held
 
 
+def read_for(bundle: Bundle, path: Path) -> tuple[NDArray[Any], tuple[str, ...]]:
+    """Read an image file in the form that a model takes.
+
+    Args:
+        bundle: The opened model.
+        path: The file.
+
+    Returns:
+        Its pixels, shape (H, W) or (H, W, 3), and a key for each change that made it fit; `sentence_of` says
+        it in words.
+
+    Raises:
+        ExportError: If the file cannot be read, or is too unlike the training images in size.
+    """
+    wanted, steps = bundle.manifest.input, bundle.preparation
+    _check_file(path)
+    with warnings.catch_warnings():  # what Pillow takes for an attack is refused by its size below
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        if steps is None:  # a whole film is far larger than what it is made into
+            _check_size(path, _size_in_header(path), wanted.trained_shape)
+        read = read_image(path, wanted, steps)
+    _check_size(path, read.pixels.shape, wanted.trained_shape)
+    bundle.check(read.pixels, str(path))
+    return read.pixels, (*read.changes, *unlike(read.pixels.shape, wanted.trained_shape))
+
+
+def sentence_of(change: str) -> str:
+    """Return in words what was done to files, or is unusual about them, without their names."""
+    return (NOTES | UNLIKE_NOTES)[change]
+
+
 def _load(bundle: Bundle, given: _Given) -> _Loaded:
-    wanted, steps, pixels, changes = bundle.manifest.input, bundle.preparation, [], []
-    for path in given.files:
-        _check_file(path)
-        with warnings.catch_warnings():  # what Pillow takes for an attack is refused by its size below
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            if steps is None:  # a whole film is far larger than what it is made into
-                _check_size(path, _size_in_header(path), wanted.trained_shape)
-            read = read_image(path, wanted, steps)
-        _check_size(path, read.pixels.shape, wanted.trained_shape)
-        bundle.check(read.pixels, str(path))
-        pixels.append(read.pixels)
-        changes.append((*read.changes, *unlike(read.pixels.shape, wanted.trained_shape)))
+    pixels, changes = zip(*(read_for(bundle, path) for path in given.files), strict=True)
     check_sizes(pixels[:1], pixels[1:])
-    return _Loaded(given, tuple(pixels), tuple(changes))
+    return _Loaded(given, pixels, changes)
 
 
 def _check_file(path: Path) -> None:
@@ -218,10 +272,10 @@ def _check_size(path: Path, size: Sequence[int], trained: Sequence[int]) -> None
 
 def _predicted(
     bundle: Bundle, batch: Sequence[_Loaded], faults: dict[int, FileFault]
-) -> dict[int, NDArray[Any]]:
+) -> dict[int, tuple[NDArray[Any], float | None]]:
     """Predict a batch; if it fails, one by one, so that only those that fail are left out."""
     try:
-        found = bundle.predict_images(
+        found, novelty = bundle.predict_with_novelty(
             [one.pixels[0] for one in batch],
             baselines=[one.pixels[1] for one in batch if len(one.pixels) > 1],
             types=[name for one in batch for name in one.given.types],
@@ -232,7 +286,8 @@ def _predicted(
             return {place: row for each in alone for place, row in each.items()}
         faults[batch[0].given.place] = _fault(batch[0].given, error)
         return {}
-    return {one.given.place: row for one, row in zip(batch, found, strict=True)}
+    each = [None] * len(found) if novelty is None else novelty.tolist()
+    return {one.given.place: (row, p) for one, row, p in zip(batch, found, each, strict=True)}
 
 
 def _predictions(
@@ -276,9 +331,12 @@ def _notes(changed: Sequence[tuple[Path, tuple[str, ...]]]) -> tuple[str, ...]:
     for kind, sentence in (NOTES | UNLIKE_NOTES).items():
         names = [path.name for path, done in changed if kind in done]
         if names:
-            named = ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
-            notes.append(f"{len(names)} of {len(changed)} images {sentence}: {named}")
+            notes.append(f"{len(names)} of {len(changed)} images {sentence}: {_named_few(names)}")
     return tuple(notes)
+
+
+def _named_few(names: Sequence[str]) -> str:
+    return ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
 
 
 def predictions_as_json(bundle: Bundle, predictions: Sequence[Prediction]) -> list[dict[str, Any]]:
@@ -292,9 +350,17 @@ def predictions_as_json(bundle: Bundle, predictions: Sequence[Prediction]) -> li
             "threshold": one.threshold,
             "probabilities": dict(zip(classes, one.probabilities, strict=True)),
             **({"triage": one.triage} if bundle.manifest.triage else {}),
+            **_novelty_of(bundle, one),
         }
         for one in predictions
     ]
+
+
+def _novelty_of(bundle: Bundle, one: Prediction) -> dict[str, Any]:
+    """Columns of a model with a novelty score; none for another."""
+    if bundle.manifest.novelty is None:
+        return {}
+    return {"novelty_p": one.novelty_p, "is_unlike_training": is_unlike(bundle, one)}
 
 
 def predictions_as_csv(bundle: Bundle, predictions: Sequence[Prediction]) -> str:
@@ -310,10 +376,15 @@ def predictions_as_csv(bundle: Bundle, predictions: Sequence[Prediction]) -> str
             _named(bundle, one, as_path=True)
             | {name: getattr(one, name) for name in columns}
             | dict(zip(by_class, one.probabilities, strict=True))
+            | _novelty_of(bundle, one)
             for one in predictions
         ),
-        [*first, *columns, *by_class],
+        [*first, *columns, *by_class, *_novelty_columns(bundle)],
     )
+
+
+def _novelty_columns(bundle: Bundle) -> list[str]:
+    return [] if bundle.manifest.novelty is None else ["novelty_p", "is_unlike_training"]
 
 
 def _named(bundle: Bundle, one: Prediction, *, as_path: bool = False) -> dict[str, Any]:
@@ -335,6 +406,8 @@ def predictions_table(bundle: Bundle, predictions: Sequence[Prediction]) -> Tabl
     table.add_column(f"P({manifest.positive})" if is_binary else "P(called)", justify="right", no_wrap=True)
     if manifest.triage is not None:
         table.add_column("triage", no_wrap=True)
+    if manifest.novelty is not None:
+        table.add_column("novelty p", justify="right", no_wrap=True)
     for one in predictions:
         is_positive = one.predicted_class == manifest.positive
         style = "bold" if is_positive and is_binary else None
@@ -345,11 +418,21 @@ def predictions_table(bundle: Bundle, predictions: Sequence[Prediction]) -> Tabl
             one.predicted_class,
             f"{one.probability:.3f}",
             *([one.triage] if manifest.triage else []),
+            *_novelty_cells(bundle, one),
             style=style,
         )
     rule = f"{manifest.positive} from {manifest.threshold:.3f} on. " if is_binary else ""
+    if any(is_unlike(bundle, one) for one in predictions):
+        rule += "! unlike the training images. "
     table.caption = f"{rule}Research use only; not a medical device."
     return table
+
+
+def _novelty_cells(bundle: Bundle, one: Prediction) -> list[str]:
+    if bundle.manifest.novelty is None:
+        return []
+    p = "-" if one.novelty_p is None else f"{one.novelty_p:.3f}"
+    return [f"! {p}" if is_unlike(bundle, one) else p]
 
 
 def _as_path(file: str) -> str:

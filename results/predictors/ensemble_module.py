@@ -193,7 +193,7 @@ class EnsembleModule(nn.Module):
         self.eval().requires_grad_(False)
 
     @property
-    def by_image(self) -> nn.Module:
+    def by_image(self) -> "EnsembleModule | ImagePredictions":
         """The part that is run on single images: the whole module, or its fold models for units."""
         return ImagePredictions(self.members, self.unit_rules) if self.unit_rules else self
 
@@ -208,6 +208,10 @@ class EnsembleModule(nn.Module):
         """Map the inputs of `SharedBackbones.by_fold` to float32 (B, classes)."""
         return self.combine(self.members.by_fold(raw, baseline, finding_type))
 
+    def of_folds(self, by_fold: list[Tensor]) -> Tensor:
+        """Map each member's fold probabilities, (folds, B, classes), to float32 (B, classes)."""
+        return self.combine(by_fold)
+
     def combine(self, by_fold: list[Tensor], unit: Tensor | None = None) -> Tensor:
         """Map each member's fold probabilities, (folds, B, classes), to float32 (B, classes).
 
@@ -216,17 +220,21 @@ class EnsembleModule(nn.Module):
             unit: 0-based unit of each image, (B,), where images are combined; the result is then
                 (units, classes).
         """
+        return self.combined(by_fold, unit).to(torch.float32)
+
+    def combined(self, by_fold: list[Tensor], unit: Tensor | None = None) -> Tensor:
+        """Return what `combine` returns, in float64, in which a confident probability keeps its digits."""
         if self.unit_rules:
             if unit is None:
                 raise ExportError("this model combines the images of a unit; give the unit of each image")
             by_fold = pooled_members(by_fold, unit, int(unit.max()) + 1, self.unit_rules)
         members = torch.stack([mean_over_folds(folds) for folds in by_fold])
         combined: Tensor = self.combination(members)
-        return combined.to(torch.float32)
+        return combined
 
 
 def write_onnx(
-    module: nn.Module, example: Mapping[str, Tensor], path: Path, *, output: str = OUTPUT_NAME
+    module: nn.Module, example: Mapping[str, Tensor], path: Path, *, outputs: Sequence[str] = (OUTPUT_NAME,)
 ) -> int:
     """Export a module to one ONNX file with free batch, height and width, the same in all inputs.
 
@@ -235,7 +243,7 @@ def write_onnx(
         example: Name of each input of the file -> example tensor: `raw` and `baseline` of shape (B, H, W) or
             (B, H, W, 3) and of the type that the file will take, `finding_type` (B,); B at least 2.
         path: File to write; it holds the weights too.
-        output: Name of what comes out.
+        outputs: Names of what comes out.
 
     Returns:
         The ONNX opset.
@@ -245,7 +253,7 @@ def write_onnx(
     """
     free = (torch.export.Dim("batch"), torch.export.Dim("height"), torch.export.Dim("width"))
     shapes = {name: dict(enumerate(free[: tensor.dim()])) for name, tensor in example.items()}
-    return _write(module, example, path, shapes, output)
+    return _write(module, example, path, shapes, outputs)
 
 
 def write_units_onnx(module: UnitPredictions, predictions: Tensor, unit: Tensor, path: Path) -> None:
@@ -259,11 +267,15 @@ def write_units_onnx(module: UnitPredictions, predictions: Tensor, unit: Tensor,
     """
     images = torch.export.Dim("images")
     shapes = {"predictions": {0: images}, "unit": {0: images}}
-    _write(module, {"predictions": predictions, "unit": unit}, path, shapes, OUTPUT_NAME)
+    _write(module, {"predictions": predictions, "unit": unit}, path, shapes, (OUTPUT_NAME,))
 
 
 def _write(
-    module: nn.Module, example: Mapping[str, Tensor], path: Path, shapes: dict[str, Any], output: str
+    module: nn.Module,
+    example: Mapping[str, Tensor],
+    path: Path,
+    shapes: dict[str, Any],
+    outputs: Sequence[str],
 ) -> int:
     """Export a module with free axes to one ONNX file; returns the opset."""
     _check_one_file(module)
@@ -276,7 +288,7 @@ def _write(
             dynamo=True,
             dynamic_shapes=shapes,
             input_names=list(example),
-            output_names=[output],
+            output_names=list(outputs),
             optimize=False,
             verbose=False,
         )

@@ -37,7 +37,11 @@ class ImagePredictions(nn.Module):
 
         The last column is the attention of the image, 0 for models that have none.
         """
-        return side_by_side(self.members.by_fold(raw, baseline, finding_type), self.rules)
+        return self.of_folds(self.members.by_fold(raw, baseline, finding_type))
+
+    def of_folds(self, by_fold: Sequence[Tensor]) -> Tensor:
+        """Map each member's fold predictions, (folds, B, K), to (B, models, classes + 1)."""
+        return side_by_side(by_fold, self.rules)
 
 
 class UnitPredictions(nn.Module):

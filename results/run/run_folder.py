@@ -75,6 +75,11 @@ class RunFolder:
         return self.path / "test_openings.jsonl"
 
     @property
+    def explanations(self) -> Path:
+        """Folder of relevance maps, with a folder for each model and method."""
+        return self.path / "explanations"
+
+    @property
     def outer_file(self) -> Path:
         """Result of the nested search, as JSON."""
         return self.path / "outer.json"

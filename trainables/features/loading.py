@@ -4,10 +4,13 @@ import dataclasses
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from trainables.common.errors import ConfigError
 from trainables.common.types import IntArray
 from trainables.config.trial_config import TrialConfig
 from trainables.data.patches import PatchSet
@@ -41,6 +44,33 @@ def open_features(
     began = time.perf_counter()
     features, use = _open(config, training_data, runtime)
     return features, dataclasses.replace(use, opening_seconds=time.perf_counter() - began)
+
+
+def open_plain_features(
+    config: TrialConfig, training_data: TrainingData, runtime: TrialRuntime
+) -> NDArray[Any]:
+    """Open the features of images as they are at the end of a frozen prefix, and compute them if need be.
+
+    Args:
+        config: Configuration with a frozen prefix.
+        training_data: Images.
+        runtime: Store and pretrained weights.
+
+    Returns:
+        Features of each of `training_data.task_rows`, shape (rows, D) or (rows, C, H, W).
+
+    Raises:
+        ConfigError: If nothing of the net is frozen.
+        PrefixError: If the frozen stages give features that are not finite.
+    """
+    backbone = backbone_named(config.model.backbone)
+    tap, patch_set = tap_of(config, backbone), training_data.patch_set
+    if tap is None:
+        raise ConfigError("a net whose stages all train has no frozen features")
+    shape, max_value = patch_set.images.shape[1:], patch_set.max_value
+    spec = transform_spec(config, backbone, shape, max_value, is_test=True)
+    prefix = _Prefix(patch_set, training_data.task_rows, backbone, tap)
+    return _stored(prefix, spec, (IDENTITY,), runtime).arrays[0]
 
 
 def _open(

@@ -4,6 +4,7 @@ Trials that share backbone, weights and transform share one pass through the fro
 features at its own cut. Views, and the two images of a pair, are a leading axis, so that one pass serves all.
 """
 
+import copy
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -107,6 +108,11 @@ class FoldModels(nn.Module):
         """Number of folds."""
         return len(self.parts) // self.repeats
 
+    def only(self, fold: int) -> "FoldModels":
+        """Return the models of one fold, 0-based, which share their weights with these."""
+        own = slice(fold * self.repeats, (fold + 1) * self.repeats)
+        return FoldModels(list(self.parts[own]), repeats=self.repeats)  # type: ignore[arg-type] # as they were given
+
     def forward(self, features: Tensor, types: Tensor | None = None) -> Tensor:
         """Map features to the probabilities of each fold, averaged over the views.
 
@@ -195,6 +201,21 @@ class SharedBackbones(nn.Module):
         """Number of folds of each trial."""
         return tuple(cast(FoldModels, self.models[place]).folds for place in self.members)
 
+    def only(self, fold: int) -> "SharedBackbones":
+        """Return the models of one fold of each trial, which share their weights with these.
+
+        A trial that predicts the type of the finding keeps all its models if it has another number of folds.
+
+        Args:
+            fold: 0-based fold, the same patients in every trial.
+        """
+        found = copy.copy(self)
+        number = max(self.folds)
+        models = [cast(FoldModels, model) for model in self.models]
+        own = nn.ModuleList(model.only(fold) if model.folds == number else model for model in models)
+        found._modules = {**self._modules, "models": own}
+        return found
+
     def by_fold(
         self, raw: Tensor, baseline: Tensor | None = None, finding_type: Tensor | None = None
     ) -> list[Tensor]:
@@ -209,7 +230,16 @@ class SharedBackbones(nn.Module):
         Raises:
             ConfigError: If a required input is missing.
         """
-        features = [backbone_module(raw, baseline) for backbone_module in self.backbone_modules]
+        return self.by_fold_of(self.features(raw, baseline), finding_type)
+
+    def features(self, raw: Tensor, baseline: Tensor | None = None) -> list[list[Tensor]]:
+        """Map pixels to what each shared backbone puts out; see `SharedBackbone.forward`."""
+        return [backbone_module(raw, baseline) for backbone_module in self.backbone_modules]
+
+    def by_fold_of(
+        self, features: Sequence[Sequence[Tensor]], finding_type: Tensor | None = None
+    ) -> list[Tensor]:
+        """Map what `features` returned to what `by_fold` returns."""
         found: list[Tensor] = []
         for place, (model, route) in enumerate(zip(self.models, self.routes, strict=True)):
             types = self._types(place, found, finding_type)

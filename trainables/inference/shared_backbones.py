@@ -74,7 +74,7 @@ class SharedBackbone(nn.Module):
             Features of each outlet, shape (views, B, ...), or (views, B, 2, ...) for pairs, baseline first.
         """
         images = self._transformed(raw, baseline)
-        passes = _union(self.outputs)
+        passes = union_of_passes(self.outputs)
         features = torch.stack(
             [apply_symmetry(images[image_pass.is_baseline], image_pass.view) for image_pass in passes]
         )
@@ -84,7 +84,7 @@ class SharedBackbone(nn.Module):
         waiting = [output for output in self.outputs if output.tap is not None]
         for name, stage in self.stages.items():
             # A view that no deeper outlet asks for goes no further, and neither does a baseline.
-            needed = _union(waiting)
+            needed = union_of_passes(waiting)
             features, passes = _select(features, passes, needed), needed
             features = stage(features.flatten(0, 1)).unflatten(0, (len(passes), raw.shape[0]))
             for output in [output for output in waiting if output.tap and output.tap.stage == name]:
@@ -103,7 +103,8 @@ class SharedBackbone(nn.Module):
         return both.unflatten(0, (2, raw.shape[0])).unbind(0)
 
 
-def _union(outputs: Sequence[FeatureOutput]) -> tuple[Pass, ...]:
+def union_of_passes(outputs: Sequence[FeatureOutput]) -> tuple[Pass, ...]:
+    """Return the passes that any of the outputs asks for, in the order in which a stage holds them."""
     return tuple(sorted({image_pass for output in outputs for image_pass in output.passes}))
 
 

@@ -170,14 +170,16 @@ def test_files_are_read_batch_by_batch(
     bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held: list[int] = []
-    whole = Bundle.predict_images
+    whole = Bundle.predict_with_novelty
 
-    def predict(self: Bundle, images: list[np.ndarray], **options: object) -> np.ndarray:
+    def predict(
+        self: Bundle, images: list[np.ndarray], **options: object
+    ) -> tuple[np.ndarray, np.ndarray | None]:
         held.append(len(images))
         # The options are passed on as they came, whatever their types.
         return whole(self, images, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Bundle, "predict_images", predict)
+    monkeypatch.setattr(Bundle, "predict_with_novelty", predict)
     monkeypatch.setattr(onnx_predictor, "_HELD_FILES", 3)
     paths = [save(tmp_path / f"{number}.png") for number in range(8)]
     assert len(predict_files(bundle, paths).predictions) == 8

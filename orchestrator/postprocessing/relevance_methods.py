@@ -1,0 +1,73 @@
+"""Relevance methods of both kinds by one name: those that ask the model, and those that look into the net."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from results.relevance.explaining import relevance_map, score_of
+from results.relevance.method import RelevanceMap, RelevanceMethod, RelevanceSettings
+from results.relevance.methods import RELEVANCE_METHODS
+from trainables.common.errors import UnknownNameError
+
+if TYPE_CHECKING:  # torch takes seconds to import
+    from results.predictors.explained_model import ExplainedModel
+    from trainables.relevance.gradient_method import GradientMethod
+
+# Model, image (H, W) or (H, W, 3), class, settings -> map.
+Compute = Callable[["ExplainedModel", NDArray[Any], int, RelevanceSettings], RelevanceMap]
+
+
+@dataclass(frozen=True, slots=True)
+class AnyMethod:
+    """A relevance method.
+
+    Attributes:
+        name: Name that the user types.
+        about: What a value of the map means, in a sentence.
+        source: Paper.
+        compute: Computes a map.
+        asks_only: True if it needs nothing but predictions, so that `RelevanceSettings` apply.
+    """
+
+    name: str
+    about: str
+    source: str
+    compute: Compute
+    asks_only: bool
+
+
+def any_method(name: str) -> AnyMethod:
+    """Return the method of that name, or raise `UnknownNameError` with the nearest one."""
+    if name in RELEVANCE_METHODS:
+        return _asking(RELEVANCE_METHODS[name])
+    from trainables.relevance.methods import GRADIENT_METHODS
+
+    if name not in GRADIENT_METHODS:
+        raise UnknownNameError("relevance method", name, (*RELEVANCE_METHODS, *GRADIENT_METHODS))
+    return _looking(GRADIENT_METHODS[name])
+
+
+def _asking(method: RelevanceMethod) -> AnyMethod:
+    def compute(
+        model: "ExplainedModel", image: NDArray[Any], label: int, settings: RelevanceSettings
+    ) -> RelevanceMap:
+        return relevance_map(method.name, score_of(model.predict, label), image, settings)
+
+    return AnyMethod(method.name, method.about, method.source, compute, asks_only=True)
+
+
+def _looking(method: "GradientMethod") -> AnyMethod:
+    def compute(
+        model: "ExplainedModel", image: NDArray[Any], label: int, settings: RelevanceSettings
+    ) -> RelevanceMap:
+        import torch
+
+        from trainables.relevance.gradient_method import GradientSettings
+
+        raw = torch.from_numpy(image.astype(np.float32))[None].to(model.device)
+        return RelevanceMap(method.compute(model, raw, label, GradientSettings()), 1)
+
+    return AnyMethod(method.name, method.about, method.source, compute, asks_only=False)
