@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import inspect
 import json
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -36,10 +37,13 @@ from results.export.parity import (
     scored_by_fold,
     undecided_rows,
 )
+from results.export.precision_check import Precision, WrittenGraph, lower_precision, write_with_folds
+from results.export.precision_record import Distillation
 from results.export.prediction_time import measure_prediction_time
 from results.export.within_time import best_within
 from results.predictors.ensemble_module import OUTPUT_NAME, write_onnx, write_units_onnx
 from results.predictors.loading import OpenedModel, open_model
+from results.predictors.model_inputs import ModelInputs
 from results.predictors.unit_module import IMAGE_OUTPUT, side_by_side
 from results.run.prediction_costs import PredictionTime, add_costs
 from results.run.run_folder import RunFolder
@@ -76,6 +80,8 @@ class BundleReport:
             f"out-of-fold {scored(metric.header, manifest.split)} "
             f"{manifest.out_of_fold.interval.text(metric.digits)}: {manifest.out_of_fold.how}",
         ]
+        for change in (manifest.distilled, manifest.precision):
+            said += [] if change is None else change.sentences(manifest.cost)
         said += licence_warnings(manifest)
         if manifest.split == NAIVE:
             said.append(NAIVE_WARNING)
@@ -99,7 +105,7 @@ def _said_of(parity: ParityCheck) -> str:
     )
 
 
-def export_bundle(
+def export_bundle(  # noqa: PLR0913 - a model, and what its file must keep to
     run: RunFolder,
     out: Path,
     *,
@@ -108,6 +114,8 @@ def export_bundle(
     refit: bool = False,
     held_out_limit: int = 32,
     max_ms: float | None = None,
+    precision: Precision | None = None,
+    distilled: Distillation | None = None,
 ) -> BundleReport:
     """Export an ensemble, or a single trial, and check the file against PyTorch and against the search.
 
@@ -123,15 +131,18 @@ def export_bundle(
         held_out_limit: Number of images to compare on, from all folds.
         max_ms: Longest time of one image on one core of this machine, in milliseconds; None for any. Where
             no model is named, the best one that is fast enough is exported, see `best_within`.
+        precision: Lower precision of the file's networks, and what it may change; None for float32.
+        distilled: What the model was distilled from, where `run` holds a student.
 
     Raises:
+        ModelChangedError: If the lower precision changes AUC or calls by more than it may.
         ExportError: If `out` holds something, the file disagrees with PyTorch by more than 1e-4, a fold model
             with the search by more than 0.02, or an image takes longer than `max_ms`. Nothing is left behind
             then.
         OrchestrateError: If the model was not built, or data, weights or pretrained files are missing.
     """
     out = out.resolve()
-    _check_free(out)
+    check_free(out)
     is_to_choose = max_ms is not None and trial is None and ensemble == BEST and not refit
     if max_ms is not None and is_to_choose:
         ensemble, trial = best_within(run, max_ms)
@@ -151,11 +162,11 @@ def export_bundle(
             has_steps=opened.module.members.has_steps,
         )
     )
-    with _new_bundle(out) as folder:
+    with _new_bundle(out) as folder, tempfile.TemporaryDirectory() as scratch:
         file = folder / MODEL_FILE
-        name = OUTPUT_NAME if unit is None else IMAGE_OUTPUT
-        opset = write_onnx(opened.module.by_image, inputs.take([0, -1]).tensors(), file, output=name)
-        draft = manifest_draft(run, opened, next(iter(kept.values())), opset)
+        written = _write_graph(opened, inputs, Path(scratch), file, precision)
+        draft = manifest_draft(run, opened, next(iter(kept.values())), written.opset)
+        draft = draft.model_copy(update={"distilled": distilled})
         describe_model(file, draft)
         if unit is not None:
             draft = _with_units(draft, opened, by_fold, unit, folder / UNITS_FILE)
@@ -165,7 +176,13 @@ def export_bundle(
             out_of_fold_difference=out_of_fold_difference,
         )
         one = {name: tensor.numpy() for name, tensor in inputs.take([0]).tensors().items()}
-        cost = measure_prediction_time(file, one)
+        cost = cost_before = measure_prediction_time(file, one)
+        if precision is not None:
+            first = next(iter(kept.values()))
+            lower = lower_precision(opened, written, first, file, precision, cost_before=cost_before)
+            draft = draft.model_copy(update={"precision": lower})
+            describe_model(file, draft)
+            cost = measure_prediction_time(file, one)
         if not is_to_choose:  # what was chosen for its time is not refused for the noise of a second timing
             _check_time(cost, opened, max_ms)
         manifest = draft.model_copy(update={"parity": parity, "sha256": _sha256(file), "cost": cost})
@@ -174,8 +191,19 @@ def export_bundle(
         _write_preparation(folder, manifest)
         size = file.stat().st_size
     if not refit:
-        add_costs(run, {opened.chosen.trials: cost})
+        add_costs(run, {opened.chosen.trials: cost_before})  # models are compared in one precision
     return BundleReport(out, manifest, size)
+
+
+def _write_graph(
+    opened: OpenedModel, inputs: ModelInputs, scratch: Path, file: Path, precision: Precision | None
+) -> WrittenGraph:
+    """Write the file in float32; for a lower precision also the graph that it is made from."""
+    if precision is not None:
+        return write_with_folds(opened, inputs, scratch, file)
+    module, output = opened.module.by_image, OUTPUT_NAME if opened.unit == "image" else IMAGE_OUTPUT
+    opset = write_onnx(module, inputs.take([0, -1]).tensors(), file, outputs=(output,))
+    return WrittenGraph(file, module, opset)
 
 
 def _write_preparation(folder: Path, manifest: Manifest) -> None:
@@ -206,7 +234,12 @@ def _check_time(cost: PredictionTime, opened: OpenedModel, max_ms: float | None)
         )
 
 
-def _check_free(out: Path) -> None:
+def check_free(out: Path) -> None:
+    """Refuse a folder that holds something.
+
+    Raises:
+        ExportError: If it does, or is a file.
+    """
     if out.exists() and not out.is_dir():
         raise ExportError(f"a bundle is a folder, and {out} is a file; give another --out")
     if out.is_dir() and any(out.iterdir()):

@@ -5,6 +5,7 @@ from typing import Any, Final, Literal
 
 from pydantic import Field, FiniteFloat, PositiveInt, model_validator
 
+from results.export.precision_record import Distillation, LowerPrecision
 from results.run.audit_record import AuditRecord
 from results.run.prediction_costs import PredictionTime
 from results.run.split_labels import GROUPED, SplitName
@@ -233,6 +234,8 @@ class Manifest(FrozenModel):
             scores are of these.
         units_sha256: SHA-256 of `units.onnx`, in hexadecimal; None for single images.
         audit: What the audit of the data found; None in bundles of earlier versions.
+        precision: Lower precision of the networks in the file, and what it changed; None for float32.
+        distilled: The ensemble that the model is a student of, and what took its place; None for none.
     """
 
     format: int = FORMAT
@@ -268,6 +271,8 @@ class Manifest(FrozenModel):
     units_sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
     audit: AuditRecord | None = None
     preparation: dict[str, Any] | None = None
+    precision: LowerPrecision | None = None
+    distilled: Distillation | None = None
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Manifest":

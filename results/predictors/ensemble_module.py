@@ -20,7 +20,7 @@ from results.ensembles.methods.mlp import Layer, PerceptronStack
 from results.ensembles.methods.svm import SupportVectorStack
 from results.ensembles.weighted_mean import WeightedMean
 from results.errors import ExportError
-from results.predictors.unit_module import ImagePredictions, UnitPredictions, pooled_members
+from results.predictors.unit_module import ImagePredictions, UnitPredictions, pooled_members, side_by_side
 from results.scores.calibration import SMALLEST_PROBABILITY, Platt
 from trainables.common.onnx_graph import simplify
 from trainables.config.unit_config import Combine
@@ -225,8 +225,28 @@ class EnsembleModule(nn.Module):
         return combined.to(torch.float32)
 
 
+class WithFolds(nn.Module):
+    """A whole ensemble that returns the predictions of its fold models besides its own.
+
+    Args:
+        module: An ensemble of single images.
+    """
+
+    def __init__(self, module: EnsembleModule) -> None:
+        super().__init__()
+        self.module = module
+        self.eval().requires_grad_(False)
+
+    def forward(
+        self, raw: Tensor, baseline: Tensor | None = None, finding_type: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Map the inputs of `SharedBackbones.by_fold` to (B, classes) and (B, models, classes + 1)."""
+        by_fold = self.module.members.by_fold(raw, baseline, finding_type)
+        return self.module.combine(by_fold), side_by_side(by_fold, ("mean",) * len(by_fold))
+
+
 def write_onnx(
-    module: nn.Module, example: Mapping[str, Tensor], path: Path, *, output: str = OUTPUT_NAME
+    module: nn.Module, example: Mapping[str, Tensor], path: Path, *, outputs: Sequence[str] = (OUTPUT_NAME,)
 ) -> int:
     """Export a module to one ONNX file with free batch, height and width, the same in all inputs.
 
@@ -235,7 +255,7 @@ def write_onnx(
         example: Name of each input of the file -> example tensor: `raw` and `baseline` of shape (B, H, W) or
             (B, H, W, 3) and of the type that the file will take, `finding_type` (B,); B at least 2.
         path: File to write; it holds the weights too.
-        output: Name of what comes out.
+        outputs: Names of what comes out.
 
     Returns:
         The ONNX opset.
@@ -245,7 +265,7 @@ def write_onnx(
     """
     free = (torch.export.Dim("batch"), torch.export.Dim("height"), torch.export.Dim("width"))
     shapes = {name: dict(enumerate(free[: tensor.dim()])) for name, tensor in example.items()}
-    return _write(module, example, path, shapes, output)
+    return _write(module, example, path, shapes, outputs)
 
 
 def write_units_onnx(module: UnitPredictions, predictions: Tensor, unit: Tensor, path: Path) -> None:
@@ -259,11 +279,15 @@ def write_units_onnx(module: UnitPredictions, predictions: Tensor, unit: Tensor,
     """
     images = torch.export.Dim("images")
     shapes = {"predictions": {0: images}, "unit": {0: images}}
-    _write(module, {"predictions": predictions, "unit": unit}, path, shapes, OUTPUT_NAME)
+    _write(module, {"predictions": predictions, "unit": unit}, path, shapes, (OUTPUT_NAME,))
 
 
 def _write(
-    module: nn.Module, example: Mapping[str, Tensor], path: Path, shapes: dict[str, Any], output: str
+    module: nn.Module,
+    example: Mapping[str, Tensor],
+    path: Path,
+    shapes: dict[str, Any],
+    outputs: Sequence[str],
 ) -> int:
     """Export a module with free axes to one ONNX file; returns the opset."""
     _check_one_file(module)
@@ -276,7 +300,7 @@ def _write(
             dynamo=True,
             dynamic_shapes=shapes,
             input_names=list(example),
-            output_names=[output],
+            output_names=list(outputs),
             optimize=False,
             verbose=False,
         )
