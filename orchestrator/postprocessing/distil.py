@@ -6,7 +6,8 @@ out-of-fold predictions as targets, whose models were trained on the labels of e
 would be scored on images whose labels its teachers had told it. What the student is compared with are the
 ensemble's nested predictions.
 
-A student is a run folder of one trial, `students/<method>-<trial>/` of its run: whatever reads runs reads it.
+A student is a run folder of one trial, `students/<method>-<trial>/` of its run, so that what reads runs reads
+it.
 
 Source:
     Hinton, Vinyals and Dean (2015), "Distilling the Knowledge in a Neural Network", arXiv:1503.02531.
@@ -123,8 +124,8 @@ def distil(
 def _check_teacher(run: RunFolder, search: SearchRecord, teacher: Ensemble) -> None:
     if len(teacher.trials) < 2:
         raise ExportError(
-            f"ensemble {teacher.method} of {run.path} is trial {teacher.trials[0]} alone, which needs no "
-            f"student: export it with --trial {teacher.trials[0]}, or name an ensemble of several (--ensemble)"
+            f"ensemble {teacher.method} of {run.path} is trial {teacher.trials[0]} alone: no student is needed; "
+            f"export it with --trial {teacher.trials[0]}, or name an ensemble of several (--ensemble)"
         )
     if search.folds < _FEWEST_FOLDS:
         raise ExportError(

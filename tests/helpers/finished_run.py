@@ -98,6 +98,7 @@ def make_run(  # noqa: PLR0913 - each test says the one thing in which its run d
     raw=None,
     unit="image",
     backbones=("scratch4", "efficientnet_lite0"),
+    folds=2,
 ) -> RunFolder:
     """Train trials and write them as a worker does, on noise or on given patches."""
     torch.manual_seed(0)
@@ -108,7 +109,7 @@ def make_run(  # noqa: PLR0913 - each test says the one thing in which its run d
         rows,
         fingerprint=patch_set.fingerprint,
         task=TASK,
-        folds=2,
+        folds=folds,
         test_share=0.2,
         seed=0,
         holdout=holdout,
