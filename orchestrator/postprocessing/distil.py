@@ -104,9 +104,8 @@ def distil(
     folder = RunFolder(run.path / "students" / f"{teacher.method}-{number:04d}")
     known = _read(folder, teacher, number, weight)
     if known is None:
-        pool = _pool(run, teacher)
-        _train(run, folder, pool, teacher, number, weight, say)
-        known = _compared(run, folder, pool, teacher, number, weight, allowed)
+        _train(run, folder, teacher, number, weight, say)
+        known = _compared(run, folder, teacher, number, weight, allowed)
         write_atomically(folder.path / DISTILLATION_FILE, known.model_dump_json(indent=1) + "\n")
     else:
         say(f"the student, {known.teacher} in trial {number}, was there already")
@@ -124,8 +123,8 @@ def distil(
 def _check_teacher(run: RunFolder, search: SearchRecord, teacher: Ensemble) -> None:
     if len(teacher.trials) < 2:
         raise ExportError(
-            f"ensemble {teacher.method} of {run.path} is trial {teacher.trials[0]} alone: no student is needed; "
-            f"export it with --trial {teacher.trials[0]}, or name an ensemble of several (--ensemble)"
+            f"ensemble {teacher.method} of {run.path} is one trial and needs no student; export it with "
+            f"--trial {teacher.trials[0]}, or name an ensemble of several trials (--ensemble)"
         )
     if search.folds < _FEWEST_FOLDS:
         raise ExportError(
@@ -139,8 +138,13 @@ def _check_teacher(run: RunFolder, search: SearchRecord, teacher: Ensemble) -> N
         )
 
 
-def _pool(run: RunFolder, teacher: Ensemble) -> Members:
-    """The trials that the members of the ensemble were chosen from, as they were then."""
+def pool_of(run: RunFolder, teacher: Ensemble) -> Members:
+    """Return the trials that the members of an ensemble were chosen from, as they were then.
+
+    Args:
+        run: Folder of the search.
+        teacher: The ensemble.
+    """
     objectives = objectives_of(run.search())
     records = {number: run.record(number) for number in teacher.pool}
     costs = {
@@ -161,7 +165,6 @@ def _nested(pool: Members, teacher: Ensemble) -> OutOfFold:
 def _train(
     run: RunFolder,
     folder: RunFolder,
-    pool: Members,
     teacher: Ensemble,
     number: int,
     weight: float,
@@ -172,7 +175,7 @@ def _train(
     if record is None:
         raise ExportError(f"trial {number} of {run.path} has no record")
     training_data, runtime = open_run_data(run, search, available_device())
-    shares = _targets(run, search, pool, teacher, training_data, runtime, say)
+    shares = teachers_targets(run, teacher, training_data, runtime, say)
     labels = np.eye(training_data.classes)[training_data.labels]
     targets = (1 - weight) * labels + weight * np.where(np.isnan(shares), labels, shares)
     say(f"training the student, trial {number}, on what they predict ({weight:.0%}) and the labels")
@@ -217,16 +220,23 @@ def _write(
     new.write_record(record.model_copy(update=changes))
 
 
-def _targets(
-    run: RunFolder,
-    search: SearchRecord,
-    pool: Members,
-    teacher: Ensemble,
-    training_data: TrainingData,
-    runtime: TrialRuntime,
-    say: Say,
+def teachers_targets(
+    run: RunFolder, teacher: Ensemble, training_data: TrainingData, runtime: TrialRuntime, say: Say
 ) -> Float64Array:
-    """What the teachers of each fold predict, (folds, images, classes); NaN where they predict nothing."""
+    """Train the members of an ensemble without each fold, and predict the images of the others out of fold.
+
+    Args:
+        run: Folder of the search.
+        teacher: The ensemble; its members are chosen anew without each fold.
+        training_data: The training part.
+        runtime: Store, device and weights.
+        say: Function called with a sentence for each fold.
+
+    Returns:
+        Probabilities for the student of each fold, (folds, images, classes); NaN for the images of the fold,
+        and for those that no fold holds out.
+    """
+    search, pool = run.search(), pool_of(run, teacher)
     folds = int(training_data.folds.max()) + 1
     shape = (folds, len(training_data.labels), training_data.classes)
     found = np.full(shape, np.nan)
@@ -266,12 +276,12 @@ def _validated(
 def _compared(
     run: RunFolder,
     folder: RunFolder,
-    pool: Members,
     teacher: Ensemble,
     number: int,
     weight: float,
     allowed: AllowedChange,
 ) -> Distillation:
+    pool = pool_of(run, teacher)
     nested = _nested(pool, teacher)
     student = align({number: folder.out_of_fold(number)})
     own = replace(student.out_of_fold(student.probabilities[0]), folds=nested.folds)

@@ -151,5 +151,6 @@ def gain_text(before: PredictionTime, after: PredictionTime) -> str:
     if before.gpu_ms is not None and after.gpu_ms is not None:
         said += f", {before.gpu_ms:.2f} -> {after.gpu_ms:.2f} ms on the GPU"
     if after.core_ms > 0.95 * before.core_ms:
-        said += f"; on this machine's processor it is {'slower' if after.core_ms > before.core_ms else 'no faster'}"
+        how = "slower" if after.core_ms > before.core_ms else "no faster"
+        said += f"; on this machine's processor it is {how}"
     return said
