@@ -20,7 +20,7 @@ import torch
 
 from benchmarks.epoch_choice import config_of, draw, train
 from benchmarks.recipe_runs import CPU
-from orchestrator.tuning.trial_runner import epoch_scores
+from orchestrator.preflight.run_validation import epoch_scores
 from results.scores.metrics import auc
 from search_spaces.enqueue import InitialPoint
 from search_spaces.recipes import recipe_named

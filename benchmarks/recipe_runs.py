@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-from orchestrator.tuning.trial_runner import epoch_scores
+from orchestrator.preflight.run_validation import epoch_scores
 from results.run.records import OutOfFold
 from search_spaces.enqueue import InitialPoint
 from search_spaces.recipes import Recipe, recipe_named

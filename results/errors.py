@@ -34,3 +34,7 @@ class EnsembleError(OrchestrateError):
 
 class ExportError(OrchestrateError):
     """A bundle that cannot be written, or that disagrees with its source."""
+
+
+class ModelChangedError(ExportError):
+    """A lower precision, or a student, that changes a model by more than is allowed."""

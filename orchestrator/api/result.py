@@ -15,6 +15,7 @@ from results.ensembles.build import BEST, Ensemble, build_ensembles, read_ensemb
 from results.ensembles.methods import METHODS
 from results.ensembles.nested import BEST_SINGLE
 from results.ensembles.tables import ensembles_as_json
+from results.export.allowed_change import ExportChanges
 from results.run.run_folder import RunFolder
 from results.run.split_labels import marks, scored
 from results.scores.leaderboard import Row, leaderboard
@@ -248,29 +249,12 @@ class SearchResult(SearchClaims, ModelClaims, WithMaps):
             return files_predicted(bundle, paths, as_paths(baselines), types, units)
         return arrays_predicted(bundle, images, baselines, types, units)
 
-    def export_report(
-        self,
-        path: str | Path,
-        *,
-        ensemble: str = BEST,
-        trial: int | None = None,
-        refit: bool = False,
-        max_ms: float | None = None,
-        operation: Operation = NOTHING_ASKED,
-    ) -> "BundleReport":
+    def export_report(self, path: str | Path, **options: Any) -> "BundleReport":
         """Export a model as `export` does, and return what was written and how it was checked."""
-        from results.export.bundle import export_bundle
+        from orchestrator.api.export import export_model
 
-        self._build_if_none(trial)
-        return export_bundle(
-            self._run,
-            Path(path),
-            ensemble=ensemble,
-            trial=trial,
-            refit=refit,
-            max_ms=max_ms,
-            operation=operation,
-        )
+        self._build_if_none(options.get("trial"))
+        return export_model(self._run, Path(path), **options)
 
     def export(
         self,
@@ -281,6 +265,7 @@ class SearchResult(SearchClaims, ModelClaims, WithMaps):
         refit: bool = False,
         max_ms: float | None = None,
         operation: Operation = NOTHING_ASKED,
+        **changes: Any,
     ) -> Path:
         """Write a model as one ONNX file with a manifest and a model card.
 
@@ -291,18 +276,20 @@ class SearchResult(SearchClaims, ModelClaims, WithMaps):
             refit: Export the models that `refit` trained.
             max_ms: Longest time of one image on one core of this machine, in milliseconds; None for any.
             operation: What is asked of the decisions, such as `Operation.of(at="sensitivity=0.95")`.
+            changes: `precision` (`fp16` or `int8`), `distil` (True, or the number of the student's trial),
+                `distil_weight`, `max_auc_loss` and `max_changed_calls`, see
+                `results.export.allowed_change.ExportChanges`.
 
         Returns:
             The folder.
 
         Raises:
             OrchestrateError: If the folder holds something, the file disagrees with PyTorch or the search, an
-                image takes longer than `max_ms`, or the model cannot predict. Nothing is left behind then.
+                image takes longer than `max_ms`, precision or student change too much, or the model cannot
+                predict. Nothing is left behind then.
         """
-        report = self.export_report(
-            path, ensemble=ensemble, trial=trial, refit=refit, max_ms=max_ms, operation=operation
-        )
-        return report.path
+        model = {"ensemble": ensemble, "trial": trial, "refit": refit, "max_ms": max_ms}
+        return self.export_report(path, changes=ExportChanges(**changes), operation=operation, **model).path
 
     def refit(self, *, ensemble: str = BEST, trial: int | None = None, seeds: int = 1) -> "pd.DataFrame":
         """Train the members of a model again, on the whole training part; the test part stays sealed.

@@ -251,10 +251,10 @@ def _worst(
     run: RunFolder, opened: "OpenedModel", number: int, ensemble: str, trial: int | None
 ) -> tuple[tuple[int, ...], dict[int, float]]:
     """Rows of the worst mistakes, all images of a unit, and the probability of the explained class."""
-    from results.predictors.threshold_sweep import held_out_predictions
+    from results.ensembles.out_of_fold import out_of_fold_of
     from results.scores.decision_rule import cross_fit
 
-    predictions, _, _ = held_out_predictions(run, ensemble=ensemble, trial=trial)
+    predictions, _ = out_of_fold_of(run, ensemble=ensemble, trial=trial)
     probabilities = cross_fit(predictions, metrics=()).probabilities
     places = worst_places(predictions.labels, probabilities, number)
     explained = np.ones(len(places), int) if probabilities.shape[1] == 2 else probabilities[places].argmax(1)

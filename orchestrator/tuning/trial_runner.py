@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import functools
 import hashlib
 import json
 import time
@@ -13,14 +12,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from orchestrator.preflight.run_data import open_run_data
+from orchestrator.preflight.run_validation import open_run_validation
 from orchestrator.study.trial_spec import TrialFailure
 from orchestrator.tuning.prediction_cost import prediction_cost
 from results.errors import RecordExistsError, RunError
 from results.run.records import OutOfFold, SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
-from results.scores.fold_scores import objective_values, value_and_folds
-from results.scores.metrics import metric_named, scores
-from results.scores.ranking import Objectives, objectives_of
+from results.scores.fold_scores import objective_values
+from results.scores.ranking import objectives_of
 from trainables.common.errors import ConfigError, DataError, MachineError, SplitError, WeightsError
 from trainables.common.files import is_disk_full
 from trainables.config.trial_config import TrialConfig, flatten
@@ -36,8 +35,8 @@ from trainables.runtime.devices import Device, choose_device, limit_threads
 from trainables.runtime.memory import MemoryUse, PeakMemory
 from trainables.runtime.trial_runtime import TrialRuntime
 from trainables.training.folds import NanLossError
-from trainables.validation.epoch_selection import EpochReport, Judge, Judgement, TrialSnapshot
-from trainables.validation.factory import Validation, open_validation
+from trainables.validation.epoch_selection import EpochReport, TrialSnapshot
+from trainables.validation.factory import Validation
 from trainables.validation.fold_process import LostProcessError
 
 # Failures outside the trial, which another configuration would have met too: at any time, and in opening.
@@ -47,7 +46,6 @@ _CHECKPOINT_SECONDS: Final = 60.0
 _ERROR_LINES: Final = 12
 _STEP_SECONDS: Final = 0.3  # work between two reports of a worker: a report costs the driver milliseconds
 FEWEST_EPOCHS: Final = 5  # a trial that had time for fewer epochs counts as pruned: its score means nothing
-EPOCH_METRICS: Final = ("auc", "f2", "f1", "accuracy", "balanced_accuracy", "recall", "precision")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -185,14 +183,11 @@ class TrialRunner:
         return self._prefix_use()
 
     def _begin(self, training_data: TrainingData, runtime: TrialRuntime) -> Validation:
-        return open_validation(
+        return open_run_validation(
+            self.search,
             self.config,
             training_data,
             runtime,
-            seed=self.search.request.seed,
-            score=functools.partial(epoch_scores, metric=self.search.metric),
-            metric=self.search.metric,
-            judge=_judge(self.objectives),
             isolated=self.search.request.process_per_fold,
         )
 
@@ -333,20 +328,3 @@ def _is_out_of_memory(error: Exception) -> bool:
 def _in_one_line(error: Exception) -> str:
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[0]
-
-
-def _judge(objectives: Objectives) -> Judge:
-    """The main metric of an epoch's predictions: the number that the leaderboard will show of them."""
-    main = objectives.main
-
-    def judgement(labels: Any, probabilities: Any, folds: Any, groups: Any) -> Judgement:
-        predictions = OutOfFold(labels, labels, folds, groups, probabilities)  # no metric reads the rows
-        return Judgement(*value_and_folds(predictions, main.metric, objectives))
-
-    return Judge(judgement, main.higher_is_better)
-
-
-def epoch_scores(labels: Any, probabilities: Any, *, metric: str = "auc") -> dict[str, float]:
-    """Return the metrics that every epoch reports, at threshold 0.5; that of the search is among them."""
-    found = scores(labels, probabilities, also=[metric_named(metric)])
-    return {name: found[name] for name in dict.fromkeys((*EPOCH_METRICS, metric))}

@@ -3,6 +3,7 @@
 import contextlib
 import inspect
 import json
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -38,13 +39,16 @@ from results.export.parity import (
     scored_by_fold,
     undecided_rows,
 )
+from results.export.precision_check import Precision, WrittenGraph, lower_precision, write_with_folds
+from results.export.precision_record import Distillation
 from results.export.prediction_time import measure_prediction_time
 from results.export.run_reference import reference_of
 from results.export.training_reference import write_reference
 from results.export.within_time import best_within
 from results.predictors.ensemble_module import OUTPUT_NAME, write_onnx, write_units_onnx
 from results.predictors.loading import OpenedModel, open_model
-from results.predictors.novelty_features import novelty_of
+from results.predictors.model_inputs import ModelInputs
+from results.predictors.novelty_features import ModelNovelty, novelty_of
 from results.predictors.unit_module import IMAGE_OUTPUT, side_by_side
 from results.run.prediction_costs import PredictionTime, add_costs
 from results.run.run_folder import RunFolder
@@ -84,6 +88,8 @@ class BundleReport:
         ]
         if manifest.operation.is_asked and manifest.threshold is not None:
             said.append(f"decides at {manifest.threshold:.4g}: {manifest.said_of_operation}")
+        for change in (manifest.distilled, manifest.precision):
+            said += [] if change is None else change.sentences(manifest.cost)
         said += licence_warnings(manifest)
         if manifest.split == NAIVE:
             said.append(NAIVE_WARNING)
@@ -107,7 +113,7 @@ def _said_of(parity: ParityCheck) -> str:
     )
 
 
-def export_bundle(  # noqa: PLR0913 - which model, where to, and what is asked of it
+def export_bundle(  # noqa: PLR0913 - a model, and what its file must keep to
     run: RunFolder,
     out: Path,
     *,
@@ -117,6 +123,8 @@ def export_bundle(  # noqa: PLR0913 - which model, where to, and what is asked o
     held_out_limit: int = 32,
     max_ms: float | None = None,
     operation: Operation = NOTHING_ASKED,
+    precision: Precision | None = None,
+    distilled: Distillation | None = None,
 ) -> BundleReport:
     """Export an ensemble, or a single trial, and check the file against PyTorch and against the search.
 
@@ -133,15 +141,18 @@ def export_bundle(  # noqa: PLR0913 - which model, where to, and what is asked o
         max_ms: Longest time of one image on one core of this machine, in milliseconds; None for any. Where
             no model is named, the best one that is fast enough is exported, see `best_within`.
         operation: What is asked of its decisions; nothing takes what the ensemble was built for.
+        precision: Lower precision of the file's networks, and what it may change; None for float32.
+        distilled: What the model was distilled from, where `run` holds a student.
 
     Raises:
+        ModelChangedError: If the lower precision changes AUC or calls by more than it may.
         ExportError: If `out` holds something, the file disagrees with PyTorch by more than 1e-4, a fold model
             with the search by more than 0.02, or an image takes longer than `max_ms`. Nothing is left behind
             then.
         OrchestrateError: If the model was not built, or data, weights or pretrained files are missing.
     """
     out = out.resolve()
-    _check_free(out)
+    check_free(out)
     is_to_choose = max_ms is not None and trial is None and ensemble == BEST and not refit
     if max_ms is not None and is_to_choose:
         ensemble, trial = best_within(run, max_ms)
@@ -161,14 +172,12 @@ def export_bundle(  # noqa: PLR0913 - which model, where to, and what is asked o
             has_steps=opened.module.members.has_steps,
         )
     )
-    with _new_bundle(out) as folder:
+    with _new_bundle(out) as folder, tempfile.TemporaryDirectory() as scratch:
         file = folder / MODEL_FILE
-        name = OUTPUT_NAME if unit is None else IMAGE_OUTPUT
         novelty = novelty_of(run, opened)
-        module, outputs = with_novelty(opened.module.by_image, novelty, name)
-        opset = write_onnx(module, inputs.take([0, -1]).tensors(), file, outputs=outputs)
-        draft = manifest_draft(run, opened, next(iter(kept.values())), opset)
-        draft = draft.model_copy(update={"novelty": novelty_facts(novelty)})
+        written = _write_graph(opened, novelty, inputs, Path(scratch), file, precision)
+        draft = manifest_draft(run, opened, next(iter(kept.values())), written.opset)
+        draft = draft.model_copy(update={"distilled": distilled, "novelty": novelty_facts(novelty)})
         describe_model(file, draft)
         if unit is not None:
             draft = _with_units(draft, opened, by_fold, unit, folder / UNITS_FILE)
@@ -178,7 +187,13 @@ def export_bundle(  # noqa: PLR0913 - which model, where to, and what is asked o
             out_of_fold_difference=out_of_fold_difference,
         )
         one = {name: tensor.numpy() for name, tensor in inputs.take([0]).tensors().items()}
-        cost = measure_prediction_time(file, one)
+        cost = cost_before = measure_prediction_time(file, one)
+        if precision is not None:
+            first = next(iter(kept.values()))
+            lower = lower_precision(opened, written, first, file, precision, cost_before=cost_before)
+            draft = draft.model_copy(update={"precision": lower})
+            describe_model(file, draft)
+            cost = measure_prediction_time(file, one)
         if not is_to_choose:  # what was chosen for its time is not refused for the noise of a second timing
             _check_time(cost, opened, max_ms)
         manifest = draft.model_copy(update={"parity": parity, "sha256": sha256_of(file), "cost": cost})
@@ -189,8 +204,25 @@ def export_bundle(  # noqa: PLR0913 - which model, where to, and what is asked o
         write_reference(reference_of(run, manifest.input), folder)
         size = file.stat().st_size
     if not refit:
-        add_costs(run, {opened.chosen.trials: cost})
+        add_costs(run, {opened.chosen.trials: cost_before})  # models are compared in one precision
     return BundleReport(out, manifest, size)
+
+
+def _write_graph(
+    opened: OpenedModel,
+    novelty: ModelNovelty | None,
+    inputs: ModelInputs,
+    scratch: Path,
+    file: Path,
+    precision: Precision | None,
+) -> WrittenGraph:
+    """Write the file in float32; for a lower precision also the graph that it is made from."""
+    if precision is not None:
+        return write_with_folds(opened, novelty, inputs, scratch, file)
+    name = OUTPUT_NAME if opened.unit == "image" else IMAGE_OUTPUT
+    module, outputs = with_novelty(opened.module.by_image, novelty, (name,))
+    opset = write_onnx(module, inputs.take([0, -1]).tensors(), file, outputs=outputs)
+    return WrittenGraph(file, module, opset)
 
 
 def _write_preparation(folder: Path, manifest: Manifest) -> None:
@@ -221,7 +253,12 @@ def _check_time(cost: PredictionTime, opened: OpenedModel, max_ms: float | None)
         )
 
 
-def _check_free(out: Path) -> None:
+def check_free(out: Path) -> None:
+    """Refuse a folder that holds something.
+
+    Raises:
+        ExportError: If it does, or is a file.
+    """
     if out.exists() and not out.is_dir():
         raise ExportError(f"a bundle is a folder, and {out} is a file; give another --out")
     if out.is_dir() and any(out.iterdir()):

@@ -5,6 +5,7 @@ from typing import Any, Final, Literal
 
 from pydantic import Field, FiniteFloat, PositiveInt, model_validator
 
+from results.export.precision_record import Distillation, LowerPrecision
 from results.run.audit_record import AuditRecord
 from results.run.prediction_costs import PredictionTime
 from results.run.split_labels import GROUPED, SplitName
@@ -309,6 +310,8 @@ class Manifest(FrozenModel):
             not nested.
         novelty: The novelty score; None where no member has frozen stages, the patients are too few, and in
             bundles of earlier versions.
+        precision: Lower precision of the networks in the file, and what it changed; None for float32.
+        distilled: The ensemble that the model is a student of, and what took its place; None for none.
     """
 
     format: int = FORMAT
@@ -350,6 +353,8 @@ class Manifest(FrozenModel):
     nested_search: OuterResult | None = None
     preparation: dict[str, Any] | None = None
     novelty: Novelty | None = None
+    precision: LowerPrecision | None = None
+    distilled: Distillation | None = None
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Manifest":

@@ -92,6 +92,7 @@ def _details(manifest: Manifest) -> str:
         *_preparation_lines(manifest),
         *_origins(manifest),
         *_licence_lines(manifest),
+        *_change_lines(manifest),
         f"- Output `{manifest.output.partition(':')[0]}`: {manifest.output.partition(': ')[2]}",
         f"- File: `model.onnx`, opset {manifest.onnx_opset}, SHA-256 `{manifest.sha256}`",
         f"- Made: {manifest.created_at:%Y-%m-%d} with "
@@ -110,6 +111,13 @@ def _preparation_lines(manifest: Manifest) -> list[str]:
         f"programs import `{PREPARATION_CODE}`, with the values of `{PREPARATION_FILE}` (SHA-256 "
         f"`{steps.digest}`)."
     ]
+
+
+def _change_lines(manifest: Manifest) -> list[str]:
+    """What a student or a lower precision changed; nothing for a model as the search made it."""
+    changes = [change for change in (manifest.distilled, manifest.precision) if change is not None]
+    said = [". ".join(change.sentences(manifest.cost)) for change in changes]
+    return [f"- {sentence[0].upper()}{sentence[1:]}." for sentence in said]
 
 
 def _about_classes(manifest: Manifest) -> str:
@@ -282,6 +290,7 @@ def _analyses(manifest: Manifest) -> str:
 
 def _caveats(manifest: Manifest) -> str:
     parity = manifest.parity
+    in_float32 = "" if manifest.precision is None else ", before its precision was lowered,"
     return "\n".join(
         [
             "- Not a medical device. It was not validated prospectively, on other sites, or by readers.",
@@ -292,7 +301,7 @@ def _caveats(manifest: Manifest) -> str:
             *([f"- {manifest.recalibration.text}"] if manifest.recalibration else []),
             _TELEMETRY,
             _caveat_of_other_images(manifest),
-            f"- The file was compared on {parity.images} training images{_compared(parity)}.",
+            f"- The file{in_float32} was compared on {parity.images} training images{_compared(parity)}.",
             *([f"- It takes {manifest.cost}, on the machine that exported it."] if manifest.cost else []),
         ]
     )

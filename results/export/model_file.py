@@ -25,6 +25,8 @@ def facts_of(manifest: Manifest) -> dict[str, str]:
     facts |= {name: content["input"][name] for name in ("dtype", "channels", "max_value", "trained_shape")}
     if manifest.unit != "image":  # files of single images are those of earlier versions
         facts["unit"] = manifest.unit
+    if manifest.precision is not None:
+        facts["precision"] = manifest.precision.name
     facts |= {"input": manifest.input.name, "extra_inputs": [extra.name for extra in manifest.extra_inputs]}
     facts |= {"preparation": manifest.preparation}
     if manifest.triage is not None:  # files without it are those of earlier versions

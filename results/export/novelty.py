@@ -3,25 +3,27 @@
 from torch import nn
 
 from results.export.manifest import Novelty
-from results.predictors.ensemble_module import EnsembleModule
+from results.predictors.ensemble_module import EnsembleModule, WithFolds
 from results.predictors.novelty_features import ModelNovelty
 from results.predictors.novelty_module import NOVELTY_OUTPUT, WithNovelty
 from results.predictors.unit_module import ImagePredictions
 
 
 def with_novelty(
-    module: EnsembleModule | ImagePredictions, novelty: ModelNovelty | None, output: str
+    module: EnsembleModule | ImagePredictions | WithFolds,
+    novelty: ModelNovelty | None,
+    outputs: tuple[str, ...],
 ) -> tuple[nn.Module, tuple[str, ...]]:
     """Return a module that puts the novelty of each image out, too, and the names of what it puts out.
 
     Args:
         module: Module of single images.
         novelty: Its novelty score; None leaves the module as it is.
-        output: Name of its predictions.
+        outputs: Names of its predictions.
     """
     if novelty is None:
-        return module, (output,)
-    return WithNovelty(module, novelty.reference, novelty.place), (output, NOVELTY_OUTPUT)
+        return module, outputs
+    return WithNovelty(module, novelty.reference, novelty.place), (*outputs, NOVELTY_OUTPUT)
 
 
 def novelty_facts(novelty: ModelNovelty | None) -> Novelty | None:

@@ -20,7 +20,7 @@ from results.ensembles.methods.mlp import Layer, PerceptronStack
 from results.ensembles.methods.svm import SupportVectorStack
 from results.ensembles.weighted_mean import WeightedMean
 from results.errors import ExportError
-from results.predictors.unit_module import ImagePredictions, UnitPredictions, pooled_members
+from results.predictors.unit_module import ImagePredictions, UnitPredictions, pooled_members, side_by_side
 from results.scores.calibration import SMALLEST_PROBABILITY, Platt
 from trainables.common.onnx_graph import simplify
 from trainables.config.unit_config import Combine
@@ -231,6 +231,34 @@ class EnsembleModule(nn.Module):
         members = torch.stack([mean_over_folds(folds) for folds in by_fold])
         combined: Tensor = self.combination(members)
         return combined
+
+
+class WithFolds(nn.Module):
+    """A whole ensemble that returns the predictions of its fold models besides its own.
+
+    Args:
+        module: An ensemble of single images.
+    """
+
+    def __init__(self, module: EnsembleModule) -> None:
+        super().__init__()
+        self.module = module
+        self.eval().requires_grad_(False)
+
+    def forward(
+        self, raw: Tensor, baseline: Tensor | None = None, finding_type: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Map the inputs of `SharedBackbones.by_fold` to (B, classes) and (B, models, classes + 1)."""
+        return self.of_folds(self.members.by_fold(raw, baseline, finding_type))
+
+    @property
+    def members(self) -> SharedBackbones:
+        """Members of the ensemble."""
+        return self.module.members
+
+    def of_folds(self, by_fold: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Map each member's fold probabilities, (folds, B, classes), to what `forward` returns."""
+        return self.module.combine(by_fold), side_by_side(by_fold, ("mean",) * len(by_fold))
 
 
 def write_onnx(

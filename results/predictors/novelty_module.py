@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from results.novelty.reference import NoveltyReference
-from results.predictors.ensemble_module import EnsembleModule
+from results.predictors.ensemble_module import EnsembleModule, WithFolds
 from results.predictors.unit_module import ImagePredictions
 from trainables.common.types import FloatArray
 from trainables.inference.finished_trials import SharedBackbones
@@ -60,13 +60,16 @@ class WithNovelty(nn.Module):
     """A module of single images that returns the novelty of each image besides its predictions.
 
     Args:
-        module: The module, `EnsembleModule.by_image`.
+        module: The module: `EnsembleModule.by_image`, or an ensemble with the predictions of its fold models.
         reference: The novelty score.
         place: Index of the shared backbone, and of its output, whose features the score takes.
     """
 
     def __init__(
-        self, module: EnsembleModule | ImagePredictions, reference: NoveltyReference, place: tuple[int, int]
+        self,
+        module: EnsembleModule | ImagePredictions | WithFolds,
+        reference: NoveltyReference,
+        place: tuple[int, int],
     ) -> None:
         super().__init__()
         self.module, self.novelty, self.place = module, NoveltyGraph(reference), place
@@ -74,12 +77,13 @@ class WithNovelty(nn.Module):
 
     def forward(
         self, raw: Tensor, baseline: Tensor | None = None, finding_type: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Map the inputs of `SharedBackbones.by_fold` to predictions and p-values, float32 (B,)."""
+    ) -> tuple[Tensor, ...]:
+        """Map the inputs of `SharedBackbones.by_fold` to what the module returns, and p-values, float32 (B,)."""
         members = self.module.members
         features = members.features(raw, baseline)
         p_values = self.novelty(plain_features(members, features, self.place))
-        return self.module.of_folds(members.by_fold_of(features, finding_type)), p_values
+        predicted = self.module.of_folds(members.by_fold_of(features, finding_type))
+        return (*(predicted if isinstance(predicted, tuple) else (predicted,)), p_values)
 
 
 def plain_features(members: SharedBackbones, features: list[list[Tensor]], place: tuple[int, int]) -> Tensor:

@@ -9,7 +9,6 @@ from rich.table import Table
 from results.ensembles.build import BEST, read_ensemble
 from results.ensembles.out_of_fold import out_of_fold_of
 from results.errors import RunError
-from results.run.records import OutOfFold
 from results.run.run_folder import RunFolder
 from results.run.split_labels import GROUPED, SplitName, caption_of, scored
 from results.scores.decision_rule import BALANCED, cross_fit, fit_decision_rule
@@ -127,7 +126,12 @@ def sweep_of(run: RunFolder, *, ensemble: str = BEST, trial: int | None = None) 
             f"thresholds belong to two classes; {search.task} has {len(search.classes)}, of which the most "
             "probable is called. Look at: orchestrate leaderboard"
         )
-    predictions, name, rule = held_out_predictions(run, ensemble=ensemble, trial=trial)
+    predictions, name = out_of_fold_of(run, ensemble=ensemble, trial=trial)
+    rule = (
+        read_ensemble(run, ensemble).rule
+        if trial is None
+        else fit_decision_rule(predictions, searched=search.metrics)
+    )
     found = sweep(
         predictions.labels,
         cross_fit(predictions, metrics=()).probabilities,
@@ -136,28 +140,6 @@ def sweep_of(run: RunFolder, *, ensemble: str = BEST, trial: int | None = None) 
     )
     at = rule.operation.at
     return Sweep(name, search.classes[1], tuple(found), rule.best_for, "" if at is None else str(at))
-
-
-def held_out_predictions(
-    run: RunFolder, *, ensemble: str = BEST, trial: int | None = None
-) -> tuple[OutOfFold, str, DecisionRule]:
-    """Return out-of-fold predictions of a model, not calibrated, its name, and its decision rule.
-
-    Args:
-        run: Folder of the search.
-        ensemble: Name of a method, `best_single` or `best`, which is then predicted again without each fold;
-            not used if a trial is given.
-        trial: Number of a single trial, or None.
-
-    Raises:
-        EnsembleError: If the ensemble was not built.
-        UnknownNameError: If no ensemble has such a name.
-        RunError: If the trial is not complete.
-    """
-    predictions, name = out_of_fold_of(run, ensemble=ensemble, trial=trial)
-    if trial is None:
-        return predictions, name, read_ensemble(run, ensemble).rule
-    return predictions, name, fit_decision_rule(predictions, searched=run.search().metrics)
 
 
 def sweep_as_json(swept: Sweep) -> list[dict[str, Any]]:

@@ -63,11 +63,7 @@ class UnitPredictions(nn.Module):
 
         Row u is the probability of unit u; rows beyond the last unit have no meaning.
         """
-        by_fold = predictions.movedim(1, 0).split(list(self.folds))
-        own = [
-            folds if rule == ATTENTION else folds[..., :-1]
-            for folds, rule in zip(by_fold, self.rules, strict=True)
-        ]
+        own = one_after_the_other(predictions, self.folds, self.rules)
         pooled = pooled_members(own, unit, predictions.shape[0], self.rules)
         found: Tensor = self.combination(torch.stack([mean_over_folds(folds) for folds in pooled]))
         return found.to(torch.float32)
@@ -80,6 +76,12 @@ def side_by_side(by_fold: Sequence[Tensor], rules: Sequence[Combine]) -> Tensor:
         for folds, rule in zip(by_fold, rules, strict=True)
     ]
     return torch.cat(padded).movedim(0, 1)
+
+
+def one_after_the_other(predictions: Tensor, folds: Sequence[int], rules: Sequence[Combine]) -> list[Tensor]:
+    """Take predictions (B, models, classes + 1) apart again: each member's fold models, (folds, B, K)."""
+    by_fold = predictions.movedim(1, 0).split(list(folds))
+    return [own if rule == ATTENTION else own[..., :-1] for own, rule in zip(by_fold, rules, strict=True)]
 
 
 def pooled_members(

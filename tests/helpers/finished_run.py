@@ -99,6 +99,7 @@ def make_run(  # noqa: PLR0913 - each test says the one thing in which its run d
     unit="image",
     backbones=("scratch4", "efficientnet_lite0"),
     test_share=0.2,
+    folds=2,
 ) -> RunFolder:
     """Train trials and write them as a worker does, on noise or on given patches."""
     torch.manual_seed(0)
@@ -109,7 +110,7 @@ def make_run(  # noqa: PLR0913 - each test says the one thing in which its run d
         rows,
         fingerprint=patch_set.fingerprint,
         task=TASK,
-        folds=2,
+        folds=folds,
         test_share=test_share,
         seed=0,
         holdout=holdout,

@@ -7,12 +7,16 @@ from onnxscript import optimizer
 from onnxscript.rewriter import rewrite
 from onnxscript.rewriter.rules import common as rules
 
+# Normalisation after padding: of a convolution that has just taken in its padding, no rule of the same run
+# finds what follows.
 _RULES = (
-    rules.collapse_slice_rule,
-    rules.collapse_slice2_rule,
-    rules.normalize_pad_format_conv_rule,
-    rules.fuse_pad_into_conv_rule,
-    rules.fuse_batchnorm_into_conv_rule,
+    (
+        rules.collapse_slice_rule,
+        rules.collapse_slice2_rule,
+        rules.normalize_pad_format_conv_rule,
+        rules.fuse_pad_into_conv_rule,
+    ),
+    (rules.fuse_batchnorm_into_conv_rule,),
 )
 
 
@@ -27,7 +31,8 @@ def simplify(model: Any) -> None:
     """
     optimizer.fold_constants(model)
     optimizer.remove_unused_nodes(model)
-    passes.CommonSubexpressionEliminationPass()(model)
     passes.LiftConstantsToInitializersPass()(model)
+    for together in _RULES:  # before equal biases become one: a convolution that shares its own is not fused
+        rewrite(model, together)
+    passes.CommonSubexpressionEliminationPass()(model)
     passes.DeduplicateInitializersPass()(model)
-    rewrite(model, _RULES)

@@ -1,6 +1,6 @@
 """Training part of a data set, the data that a trial trains and validates on."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,9 @@ class TrainingData:
             calcification rather than a mass, shape (images,); None without such a trial.
         unit: What is scored: single images, or the breasts, exams or patients that they belong to.
         units: 0-based unit of each image of the training part, shape (images,); None for single images.
+        soft_targets: Share of each class that the models of each fold learn in place of the label, shape
+            (folds, images, classes), with one fold where none is held out; None for labels. What they are
+            scored on are the labels all the same.
     """
 
     patch_set: PatchSet
@@ -42,6 +45,7 @@ class TrainingData:
     type_probability: Float64Array | None = None
     unit: UnitName = "image"
     units: IntArray | None = None
+    soft_targets: Float64Array | None = None
 
     @property
     def rows(self) -> IntArray:
@@ -52,6 +56,29 @@ class TrainingData:
     def scored(self) -> ScoredRows:
         """What scores are computed on: the images of the training part, or the units of its held-out ones."""
         return scored_units(self.rows, self.labels, self.folds, self.groups, self.units)
+
+    def without_fold(self, fold: int) -> "TrainingData":
+        """The training part without the images that a fold holds out; the other folds keep their order.
+
+        Raises:
+            ConfigError: If that leaves fewer than two folds.
+        """
+        kept = np.flatnonzero(self.folds != fold)
+        folds = np.where(self.folds > fold, self.folds - 1, self.folds)[kept]
+        if folds.max() < 1:
+            raise ConfigError(
+                "without one of its folds a split needs two or more; search with 3 folds or more"
+            )
+        types, units = self.type_probability, self.units
+        return replace(
+            self,
+            positions=self.positions[kept],
+            labels=self.labels[kept],
+            groups=self.groups[kept],
+            folds=folds,
+            type_probability=None if types is None else types[kept],
+            units=None if units is None else units[kept],
+        )
 
     def baselines(self) -> IntArray:
         """Row of the healthy baseline of each of `task_rows`, same shape.

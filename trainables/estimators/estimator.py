@@ -24,6 +24,8 @@ class Rows:
         key: Name of exactly these inputs, under which work on them is remembered for later fits in this
             process; empty remembers nothing.
         units: Unit of each row, such as its breast, any whole numbers, shape (rows,); None for single images.
+        shares: Share of a whole row that each row is, in (0, 1], shape (rows,); None for whole ones. A row
+            that is learned as two classes is there once for each.
     """
 
     inputs: Float32Array
@@ -33,12 +35,13 @@ class Rows:
     class_weights: Float64Array
     key: str = ""
     units: IntArray | None = None
+    shares: Float64Array | None = None
 
     @property
     def weights(self) -> Float64Array:
         """Weight of each row, shape (rows,)."""
         weights: Float64Array = self.class_weights[self.labels]
-        return weights
+        return weights if self.shares is None else weights * self.shares
 
     @property
     def present(self) -> IntArray:
@@ -61,6 +64,7 @@ class Estimator:
         weighs_classes: True if it follows `training.class_weight`.
         is_random: True if it guesses at random, so that its predictions are no function of the image.
         weighs_units: True if it weighs the images of a unit; it is for units and two classes alone.
+        weighs_rows: True if it follows the weight of each row, so that it can learn shares of classes.
     """
 
     name: str
@@ -70,3 +74,4 @@ class Estimator:
     weighs_classes: bool = True
     is_random: bool = False
     weighs_units: bool = False
+    weighs_rows: bool = False

@@ -41,6 +41,8 @@ class FoldData:
         classes: Number of classes.
         groups: Patient of each position, shape (rows,).
         side_input: Extra inputs of the head besides the pixels, shape (rows, K); None for none.
+        targets: Share of each class that the models of each fold learn in place of the label, shape
+            (folds, rows, classes); None for labels.
     """
 
     features: Features
@@ -49,6 +51,7 @@ class FoldData:
     classes: int
     groups: NDArray[np.str_]
     side_input: NDArray[np.float64] | None = None
+    targets: NDArray[np.float64] | None = None
 
     @property
     def count(self) -> int:
@@ -146,6 +149,7 @@ class Folds:
             torch.stack([self._class_weights(own) for own in self.train_positions]).to(device, runtime.dtype),
             self.streams,
             None if data.side_input is None else torch.from_numpy(data.side_input).to(device, runtime.dtype),
+            None if data.targets is None else self._targets(data.targets).to(device, runtime.dtype),
         )
         parts = []
         for model in range(self.model_numbers.stop):
@@ -279,6 +283,10 @@ class Folds:
             training.class_weight, data.labels[positions], data.classes, beta=training.effective_beta
         )
         return torch.from_numpy(weights)
+
+    def _targets(self, by_fold: NDArray[np.float64]) -> Tensor:
+        """Targets of each model, (models, rows, classes)."""
+        return torch.from_numpy(by_fold[[model // self.repeats for model in self.model_numbers]])
 
     def _set_lr(self, factor: float) -> None:
         for group in self.models.optimizer.param_groups:

@@ -63,6 +63,7 @@ def build_models(  # noqa: PLR0913 - a trial, its runtime, and the choice of its
         classes,
         training_data.groups,
         training_data.side_input(config.model.type_input),
+        training_data.soft_targets if label_task is None else None,
     )
     # Only now: filling a cold store draws random numbers, a warm one does not.
     torch.manual_seed(seed)

@@ -3,6 +3,7 @@
 from typing import Final
 
 import numpy as np
+import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
@@ -82,6 +83,47 @@ def weighted_loss(
     >>> round(loss.item(), 4)  # (ln 2 + 3 ln 2) / 2
     1.3863
     """
+    return _by_image(logits, labels, weights, smoothing, focal_gamma).mean(dim=-1)
+
+
+def soft_loss(
+    logits: Tensor, targets: Tensor, weights: Tensor, *, smoothing: float = 0.0, focal_gamma: float = 0.0
+) -> Tensor:
+    """Expectation of `weighted_loss` over labels that are drawn by the targets.
+
+    Without class weights, smoothing and focal term that is the cross-entropy with the targets, and so their
+    Kullback-Leibler divergence from the probabilities but for a constant.
+
+    Args:
+        logits: Shape (..., B, 1) for two classes, (..., B, K) for more.
+        targets: Share of each class, which sum to 1, shape (..., B, K).
+        weights: Weight of each class, shape (..., K).
+        smoothing: See `weighted_loss`.
+        focal_gamma: See `weighted_loss`.
+
+    Returns:
+        Shape (...,): a scalar for one model.
+
+    Source:
+        Hinton, Vinyals and Dean (2015), "Distilling the Knowledge in a Neural Network", arXiv:1503.02531.
+
+    >>> import torch
+    >>> loss = soft_loss(torch.tensor([[0.0]]), torch.tensor([[0.3, 0.7]]), torch.tensor([1.0, 3.0]))
+    >>> round(loss.item(), 4)  # (0.3 + 0.7 * 3) * ln 2
+    1.6636
+    """
+    labels = torch.zeros(targets.shape[:-1], dtype=torch.int64, device=targets.device)
+    found = [
+        targets[..., label] * _by_image(logits, labels + label, weights, smoothing, focal_gamma)
+        for label in range(targets.shape[-1])
+    ]
+    return torch.stack(found).sum(dim=0).mean(dim=-1)
+
+
+def _by_image(
+    logits: Tensor, labels: Tensor, weights: Tensor, smoothing: float, focal_gamma: float
+) -> Tensor:
+    """Weighted loss of each image, shape (..., B)."""
     if logits.shape[-1] == 1:
         targets = labels.to(logits.dtype) * (1.0 - 2.0 * smoothing) + smoothing
         losses = F.binary_cross_entropy_with_logits(logits.squeeze(-1), targets, reduction="none")
@@ -92,7 +134,7 @@ def weighted_loss(
         losses = by_image.view(labels.shape)
     if focal_gamma:
         losses = losses * _misses(logits, labels, smoothing).pow(focal_gamma)
-    return (losses * weights.gather(-1, labels)).mean(dim=-1)
+    return losses * weights.gather(-1, labels)
 
 
 def _misses(logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:

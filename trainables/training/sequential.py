@@ -17,7 +17,7 @@ from trainables.models.heads import Dropout, probabilities
 from trainables.models.stages import TrainedPart
 from trainables.runtime.devices import single_precision
 from trainables.training.feature_augmentation import draw_mixing, mix, perturb
-from trainables.training.losses import weighted_loss
+from trainables.training.losses import soft_loss, weighted_loss
 from trainables.training.optimizers import build_optimizer, weights_of
 from trainables.training.random_streams import RandomStreams
 from trainables.training.stepping import Stepper, mixed_precision, parts_of
@@ -38,6 +38,8 @@ class TrainingInputs:
         streams: Random streams, one for each model.
         side_input: Extra inputs of the head besides the pixels, shape (rows, K), on the device; None for
             none.
+        targets: Share of each class that a model learns in place of the label, shape (models, rows, classes),
+            on the device; None for labels.
     """
 
     config: TrialConfig
@@ -46,6 +48,7 @@ class TrainingInputs:
     class_weights: Tensor
     streams: Sequence[RandomStreams]
     side_input: Tensor | None = None
+    targets: Tensor | None = None
 
     def side_input_of(self, positions: IntArray) -> Tensor | None:
         """Extra inputs of the head at positions (...), shape (..., K); None for none."""
@@ -62,8 +65,20 @@ class TrainingInputs:
 
     def of(self, model: int) -> "TrainingInputs":
         """Training inputs of one model alone."""
-        weights = self.class_weights[model : model + 1]
-        return replace(self, class_weights=weights, streams=self.streams[model : model + 1])
+        own = slice(model, model + 1)
+        return replace(
+            self,
+            class_weights=self.class_weights[own],
+            streams=self.streams[own],
+            targets=None if self.targets is None else self.targets[own],
+        )
+
+    def learned_at(self, positions: IntArray) -> Tensor:
+        """What is learned at positions (models, B): labels (models, B), or targets (models, B, classes)."""
+        places = torch.from_numpy(positions).to(self.labels.device)
+        if self.targets is None:
+            return self.labels[places]
+        return self.targets[torch.arange(len(places), device=places.device)[:, None], places]
 
 
 class Models(Protocol):
@@ -194,7 +209,7 @@ def training_losses(
     batch = inputs.features.for_training(
         positions, [own.order for own in inputs.streams], augmented=augmented
     ).to(inputs.class_weights.dtype)
-    labels = inputs.labels[torch.from_numpy(positions).to(inputs.labels.device)]
+    learned = inputs.learned_at(positions)
     side_input = inputs.side_input_of(positions)
 
     def run(images: Tensor, side_input: Tensor | None) -> Tensor:
@@ -202,17 +217,19 @@ def training_losses(
             logits = forward(images, side_input)
         return logits.to(inputs.class_weights.dtype)
 
-    def loss(logits: Tensor, labels: Tensor) -> Tensor:
+    def loss(logits: Tensor, learned: Tensor) -> Tensor:
+        of = weighted_loss if inputs.targets is None else soft_loss
         smoothing, gamma = training.label_smoothing, training.focal_gamma
-        return weighted_loss(logits, labels, inputs.class_weights, smoothing=smoothing, focal_gamma=gamma)
+        return of(logits, learned, inputs.class_weights, smoothing=smoothing, focal_gamma=gamma)
 
     if augmented:
         batch = perturb(batch, training, inputs.streams, is_pair=inputs.config.model.pair != "none")
     if not (augmented and training.mixup):
-        return loss(run(batch, side_input), labels)
+        return loss(run(batch, side_input), learned)
     mixing = draw_mixing(training.mixup, positions.shape[1], inputs.streams)
     logits = run(mix(batch, mixing), None if side_input is None else mix(side_input, mixing))
-    own, other = loss(logits, labels), loss(logits, labels.gather(1, mixing.partners))
+    models = torch.arange(len(learned), device=learned.device)[:, None]
+    own, other = loss(logits, learned), loss(logits, learned[models, mixing.partners])
     shares = mixing.shares.to(own)
     return shares * own + (1.0 - shares) * other
 

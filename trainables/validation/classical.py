@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trainables.common.errors import ConfigError
-from trainables.common.types import Float32Array, IntArray
+from trainables.common.types import Float32Array, Float64Array, IntArray
 from trainables.config.trial_config import TrialConfig
 from trainables.data.training_data import TrainingData
 from trainables.estimators.estimator import Rows
@@ -129,6 +129,11 @@ class ClassicalValidation:
                 "model.head.pooling=conv trains a convolution, which a closed-form head cannot; set it to "
                 "gap or flatten"
             )
+        if training_data.soft_targets is not None and not self.estimator.weighs_rows:
+            raise ConfigError(
+                f"classical.name={self.estimator.name} learns whole labels, and not the shares that another "
+                "model predicts; take a trial with another head"
+            )
         self.config, self.training_data, self.runtime = config, training_data, runtime
         self.seed = seed
         self.trained_parameters: int | None = None  # no weights are trained step by step
@@ -197,31 +202,46 @@ class ClassicalValidation:
     def refitted(self, seeds: int) -> list[dict[str, Tensor]]:
         """Arrays of heads that are fitted on all rows, one for each seed; no fold is held out."""
         everything = np.arange(len(self._data.labels))
-        return [as_state(self._fitted_on(everything, seed=self.seed * 1009 + one)) for one in range(seeds)]
+        return [
+            as_state(self._fitted_on(everything, fold=0, seed=self.seed * 1009 + one)) for one in range(seeds)
+        ]
 
     def _fitted(self, fold: int) -> FittedEstimator:
         # Seeds as in `Folds`, so that closed-form heads and nets resample alike.
         positions = self._data.train(fold, share=self.config.training.train_fraction)
-        return self._fitted_on(positions, seed=self.seed * 1009 + fold)
+        return self._fitted_on(positions, fold=fold, seed=self.seed * 1009 + fold)
 
-    def _fitted_on(self, positions: IntArray, *, seed: int) -> FittedEstimator:
+    def _fitted_on(self, positions: IntArray, *, fold: int, seed: int) -> FittedEstimator:
         training, data = self.config.training, self._data
         generator = torch.Generator().manual_seed(seed)
         positions = resampled(positions, data.labels, training.sampling, generator)
-        labels = data.labels[positions]
-        place = hashlib.sha1(positions.tobytes(), usedforsecurity=False).hexdigest()
+        weights = class_weights(
+            training.class_weight, data.labels[positions], data.classes, beta=training.effective_beta
+        )
+        labels, shares = data.labels[positions], None
+        if self.training_data.soft_targets is not None:
+            positions, labels, shares = _as_shares(positions, self.training_data.soft_targets[fold])
+        place = hashlib.sha1(
+            positions.tobytes() + (b"" if shares is None else shares.tobytes()), usedforsecurity=False
+        ).hexdigest()
         rows = Rows(
             inputs=self.training_inputs[positions],
             labels=labels,
             groups=data.groups[positions],
             classes=data.classes,
-            class_weights=class_weights(
-                training.class_weight, labels, data.classes, beta=training.effective_beta
-            ),
+            class_weights=weights,
             key=f"{self._key}/{place}",
             units=None if self.training_data.units is None else self.training_data.units[positions],
+            shares=shares,
         )
         return fit_estimator(self.config, rows, seed=seed)
+
+
+def _as_shares(positions: IntArray, targets: Float64Array) -> tuple[IntArray, IntArray, Float64Array]:
+    """Positions once for each class that has a share of them, with these classes and their shares."""
+    found = targets[positions]
+    places, labels = np.nonzero(found)
+    return positions[places], labels, found[places, labels]
 
 
 def fit_estimator(config: TrialConfig, rows: Rows, *, seed: int) -> FittedEstimator:

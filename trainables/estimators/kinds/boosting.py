@@ -59,5 +59,9 @@ def _to(child: IntArray, itself: IntArray, is_leaf: Any) -> IntArray:
 
 
 BOOSTING: Final = Estimator(
-    "boosting", "gradient-boosted trees", fit_boosting, ("trees", "depth", "boosting_lr", "l2")
+    "boosting",
+    "gradient-boosted trees",
+    fit_boosting,
+    ("trees", "depth", "boosting_lr", "l2"),
+    weighs_rows=True,
 )

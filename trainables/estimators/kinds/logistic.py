@@ -19,4 +19,6 @@ def fit_logistic(trial: TrialConfig, rows: Rows, seed: int) -> FittedEstimator:
     return FittedEstimator(space.affine(rows, coefficients, intercept), rows.present)
 
 
-LOGISTIC: Final = Estimator("logistic", "L2-penalised logistic regression", fit_logistic, ("c",))
+LOGISTIC: Final = Estimator(
+    "logistic", "L2-penalised logistic regression", fit_logistic, ("c",), weighs_rows=True
+)

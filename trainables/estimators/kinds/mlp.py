@@ -36,4 +36,6 @@ def fit_mlp(trial: TrialConfig, rows: Rows, seed: int) -> FittedEstimator:
     return FittedEstimator(rule, rows.present, inputs=projection)
 
 
-MLP: Final = Estimator("mlp", "perceptron of 64 and 48 units", fit_mlp, ("l2", "lr", "epochs"))
+MLP: Final = Estimator(
+    "mlp", "perceptron of 64 and 48 units", fit_mlp, ("l2", "lr", "epochs"), weighs_rows=True
+)

@@ -1,0 +1,345 @@
+"""Distillation: one trial of a run is trained to answer as an ensemble does, and takes its place.
+
+The student of a fold learns from teachers that saw neither this fold nor the image that they are asked about:
+without each fold the members are trained in a cross-validation of the others. With the ensemble's own
+out-of-fold predictions as targets, whose models were trained on the labels of every fold but one, a student
+would be scored on images whose labels its teachers had told it. What the student is compared with are the
+ensemble's nested predictions.
+
+A student is a run folder of one trial, `students/<method>-<trial>/` of its run, so that what reads runs reads
+it.
+
+Source:
+    Hinton, Vinyals and Dean (2015), "Distilling the Knowledge in a Neural Network", arXiv:1503.02531.
+"""
+
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Final
+
+import numpy as np
+from pydantic import ValidationError
+
+from orchestrator.postprocessing.student_choice import check_student, chosen_student
+from orchestrator.preflight.run_data import open_run_data
+from orchestrator.preflight.run_validation import open_run_validation
+from results.ensembles.build import Ensemble, read_ensemble
+from results.ensembles.members import Members, align
+from results.ensembles.nested import nested_predictions
+from results.errors import ExportError, ModelChangedError
+from results.export.allowed_change import AllowedChange
+from results.export.graph_cost import measure_models
+from results.export.precision_record import Distillation
+from results.run.records import OutOfFold, SearchRecord, TrialRecord
+from results.run.run_folder import RunFolder
+from results.scores.comparison import differences_to
+from results.scores.decision_rule import cross_fit, deciding_metric
+from results.scores.fold_scores import objective_values
+from results.scores.metrics import mean_fold_auc, metric_named
+from results.scores.ranking import Objectives, objectives_of
+from trainables.common.files import folder_in_progress, replace_folder, write_atomically
+from trainables.common.types import Float64Array, IntArray
+from trainables.config.trial_config import TrialConfig, decode
+from trainables.data.training_data import TrainingData
+from trainables.runtime.checkpoint import write_fold_weights
+from trainables.runtime.devices import available_device
+from trainables.runtime.trial_runtime import TrialRuntime
+from trainables.validation.epoch_selection import TrialSnapshot
+
+DISTILLATION_FILE: Final = "distillation.json"
+_FEWEST_FOLDS: Final = 3
+_DEFAULT_MEMBERS: Final = 4  # of ensembles of earlier versions, which did not say
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Student:
+    """A trained student.
+
+    Attributes:
+        run: Its run folder, which holds one trial.
+        record: What it was distilled from, and what that changed.
+    """
+
+    run: RunFolder
+    record: Distillation
+
+
+def distil(
+    run: RunFolder,
+    *,
+    ensemble: str,
+    trial: int | None,
+    weight: float,
+    allowed: AllowedChange,
+    max_ms: float | None = None,
+    say: Say = lambda _: None,
+) -> Student:
+    """Train a student of an ensemble, or take the one that was trained before, and compare both.
+
+    Args:
+        run: Folder of the search; its data must still be in the store.
+        ensemble: Name of the ensemble.
+        trial: Number of the trial whose configuration the student has; None chooses one.
+        weight: Share of the ensemble's predictions in what it learns, in (0, 1]; the labels have the rest.
+        allowed: What may change.
+        max_ms: Longest time of an image on one core, in milliseconds, where the trial is chosen.
+        say: Function called with a sentence before what takes time.
+
+    Raises:
+        ModelChangedError: If AUC or calls change by more than is allowed; the student is kept.
+        ExportError: If the weight, the data or the trial do not admit a student.
+        OrchestrateError: If the ensemble was not built, or data or pretrained files are missing.
+    """
+    if not 0 < weight <= 1:
+        raise ExportError(f"--distil-weight must lie above 0 and up to 1, found {weight:g}")
+    search, teacher = run.search(), read_ensemble(run, ensemble)
+    _check_teacher(run, search, teacher)
+    number = chosen_student(run, max_ms, say) if trial is None else trial
+    check_student(run, number)
+    folder = RunFolder(run.path / "students" / f"{teacher.method}-{number:04d}")
+    known = _read(folder, teacher, number, weight)
+    if known is None:
+        _train(run, folder, teacher, number, weight, say)
+        known = _compared(run, folder, teacher, number, weight, allowed)
+        write_atomically(folder.path / DISTILLATION_FILE, known.model_dump_json(indent=1) + "\n")
+    else:
+        say(f"the student, {known.teacher} in trial {number}, was there already")
+    record = known.model_copy(
+        update={"max_auc_loss": allowed.auc_loss, "max_changed_calls": allowed.changed_calls}
+    )
+    if faults := record.faults(allowed):
+        raise ModelChangedError(
+            f"trial {number} as a student of {record.teacher} changes too much: {'; '.join(faults)}. Nothing "
+            "was exported; take another trial (--distil TRIAL), another --distil-weight, or allow more"
+        )
+    return Student(folder, record)
+
+
+def _check_teacher(run: RunFolder, search: SearchRecord, teacher: Ensemble) -> None:
+    if len(teacher.trials) < 2:
+        raise ExportError(
+            f"ensemble {teacher.method} of {run.path} is one trial and needs no student; export it with "
+            f"--trial {teacher.trials[0]}, or name an ensemble of several trials (--ensemble)"
+        )
+    if search.folds < _FEWEST_FOLDS:
+        raise ExportError(
+            f"--distil needs {_FEWEST_FOLDS} folds or more, and {run.path} has {search.folds}: teachers are "
+            "trained without two of them. Search again with --folds 3 or more"
+        )
+    if search.request.unit != "image":
+        raise ExportError(
+            f"--distil is for models of single images, and this one predicts a {search.request.unit}; export "
+            "a single trial (--trial)"
+        )
+
+
+def pool_of(run: RunFolder, teacher: Ensemble) -> Members:
+    """Return the trials that the members of an ensemble were chosen from, as they were then.
+
+    Args:
+        run: Folder of the search.
+        teacher: The ensemble.
+    """
+    objectives = objectives_of(run.search())
+    records = {number: run.record(number) for number in teacher.pool}
+    costs = {
+        number: {name: record.values[name] for name in objectives.costs if name in record.values}
+        for number, record in records.items()
+        if record is not None
+    }
+    return align(
+        {number: run.out_of_fold(number) for number in teacher.pool}, objectives=objectives, costs=costs
+    )
+
+
+def _nested(pool: Members, teacher: Ensemble) -> OutOfFold:
+    most = teacher.max_members or _DEFAULT_MEMBERS
+    return nested_predictions(pool, teacher.method, max_members=most, seed=teacher.seed)
+
+
+def _train(
+    run: RunFolder,
+    folder: RunFolder,
+    teacher: Ensemble,
+    number: int,
+    weight: float,
+    say: Say,
+) -> None:
+    """Train a student and write its run folder, whole or not at all."""
+    search, record, begun = run.search(), run.record(number), time.monotonic()
+    if record is None:
+        raise ExportError(f"trial {number} of {run.path} has no record")
+    training_data, runtime = open_run_data(run, search, available_device())
+    shares = teachers_targets(run, teacher, training_data, runtime, say)
+    labels = np.eye(training_data.classes)[training_data.labels]
+    targets = (1 - weight) * labels + weight * np.where(np.isnan(shares), labels, shares)
+    say(f"training the student, trial {number}, on what they predict ({weight:.0%}) and the labels")
+    config = decode(record.config)
+    best, epochs = _validated(search, config, replace(training_data, soft_targets=targets), runtime)
+    with folder_in_progress(folder.path) as place:
+        new = RunFolder(place)
+        _write(new, run, record, best, training_data, epochs=epochs, seconds=time.monotonic() - begun)
+        replace_folder(folder.path, place)
+
+
+def _write(
+    new: RunFolder,
+    run: RunFolder,
+    record: TrialRecord,
+    best: TrialSnapshot,
+    training_data: TrainingData,
+    *,
+    epochs: int,
+    seconds: float,
+) -> None:
+    search, scored = run.search(), training_data.scored
+    new.write_search(search.model_copy(update={"name": f"{search.name}, student"}))
+    shutil.copyfile(run.split_file, new.split_file)
+    predictions = OutOfFold(scored.rows, scored.labels, scored.folds, scored.groups, best.probabilities)
+    held_out, objectives = predictions.held_out(), objectives_of(search)
+    values = objective_values(held_out, objectives)
+    new.write_out_of_fold(record.number, held_out)
+    write_fold_weights(new.weights_folder(record.number), best.weights)
+    changes = {
+        "value": values.get(search.metric, record.value),
+        "values": {**record.values, **values},
+        "best_epoch": best.epoch,
+        "epochs": epochs,
+        "fold_metrics": tuple(best.fold_metrics),
+        "losses": tuple(best.losses),
+        "collapsed_folds": tuple(best.collapsed),
+        "wall_seconds": seconds,
+        "has_weights": bool(best.weights),
+        "finished_at": datetime.now(UTC),
+    }
+    new.write_record(record.model_copy(update=changes))
+
+
+def teachers_targets(
+    run: RunFolder, teacher: Ensemble, training_data: TrainingData, runtime: TrialRuntime, say: Say
+) -> Float64Array:
+    """Train the members of an ensemble without each fold, and predict the images of the others out of fold.
+
+    Args:
+        run: Folder of the search.
+        teacher: The ensemble; its members are chosen anew without each fold.
+        training_data: The training part.
+        runtime: Store, device and weights.
+        say: Function called with a sentence for each fold.
+
+    Returns:
+        Probabilities for the student of each fold, (folds, images, classes); NaN for the images of the fold,
+        and for those that no fold holds out.
+    """
+    search, pool = run.search(), pool_of(run, teacher)
+    folds = int(training_data.folds.max()) + 1
+    shape = (folds, len(training_data.labels), training_data.classes)
+    found = np.full(shape, np.nan)
+    for fold in range(folds):
+        without = pool.where(pool.folds != fold)
+        chosen = without.only(without.order(teacher.max_members or _DEFAULT_MEMBERS))
+        say(f"teachers of fold {fold + 1} of {folds}: training {_named(chosen.trials)} without it")
+        rest, trials = training_data.without_fold(fold), dict[int, OutOfFold]()
+        for number in chosen.trials:
+            trials[number] = _out_of_fold(search, _config(run, number), rest, runtime)
+        members = align(trials, objectives=pool.objectives, costs=_costs(chosen))
+        own = _nested(members, teacher)
+        found[fold, _places(training_data.rows, own.rows)] = own.probabilities
+    return found
+
+
+def _out_of_fold(
+    search: SearchRecord, config: TrialConfig, training_data: TrainingData, runtime: TrialRuntime
+) -> OutOfFold:
+    best, _ = _validated(search, config, training_data, runtime)
+    scored = training_data.scored
+    return OutOfFold(scored.rows, scored.labels, scored.folds, scored.groups, best.probabilities).held_out()
+
+
+def _validated(
+    search: SearchRecord, config: TrialConfig, training_data: TrainingData, runtime: TrialRuntime
+) -> tuple[TrialSnapshot, int]:
+    """Train all folds of a configuration to the end; returns what is kept, and the number of epochs."""
+    validation = open_run_validation(search, config, training_data, runtime, isolated=False)
+    while not validation.is_over:
+        validation.epoch()
+    if validation.best is None:
+        raise RuntimeError("a trial ends after its first epoch")
+    return validation.best, validation.epochs_done
+
+
+def _compared(
+    run: RunFolder,
+    folder: RunFolder,
+    teacher: Ensemble,
+    number: int,
+    weight: float,
+    allowed: AllowedChange,
+) -> Distillation:
+    pool = pool_of(run, teacher)
+    nested = _nested(pool, teacher)
+    student = align({number: folder.out_of_fold(number)})
+    own = replace(student.out_of_fold(student.probabilities[0]), folds=nested.folds)
+    (difference,) = differences_to(nested, [own], seed=teacher.seed)
+    calls = [_calls(one, pool.objectives) for one in (nested, own)]
+    cost = measure_models(run, [teacher.trials]).get(tuple(sorted(teacher.trials)))
+    return Distillation(
+        images=len(own.rows),
+        how="out of fold, the ensemble's nested",
+        auc_before=float(mean_fold_auc(nested.labels, nested.probabilities, nested.folds)),
+        auc_change=difference,
+        changed_calls=float((calls[0] != calls[1]).mean()),
+        largest_difference=float(np.abs(nested.probabilities - own.probabilities).max()),
+        max_auc_loss=allowed.auc_loss,
+        max_changed_calls=allowed.changed_calls,
+        cost_before=cost,
+        teacher=f"ensemble {teacher.method}",
+        teacher_trials=teacher.trials,
+        trial=number,
+        weight=weight,
+        seed=teacher.seed,
+    )
+
+
+def _calls(predictions: OutOfFold, objectives: Objectives) -> IntArray:
+    """Classes that are called by a threshold from the other folds, shape (images,)."""
+    deciding = metric_named(deciding_metric(objectives.metrics))
+    return cross_fit(predictions, searched=objectives.metrics, metrics=[deciding]).decided[deciding.name]
+
+
+def _read(folder: RunFolder, teacher: Ensemble, number: int, weight: float) -> Distillation | None:
+    """The record of a student that was trained before, if it has this teacher and this weight."""
+    try:
+        known = Distillation.model_validate_json((folder.path / DISTILLATION_FILE).read_bytes())
+    except (FileNotFoundError, ValidationError):
+        return None
+    wanted = (f"ensemble {teacher.method}", teacher.trials, number, weight, teacher.seed)
+    is_same = wanted == (known.teacher, known.teacher_trials, known.trial, known.weight, known.seed)
+    return known if is_same and folder.record(number) is not None else None
+
+
+def _config(run: RunFolder, number: int) -> TrialConfig:
+    record = run.record(number)
+    if record is None:
+        raise ExportError(f"trial {number}, a member of the ensemble, has no record in {run.path}")
+    return decode(record.config)
+
+
+def _costs(members: Members) -> dict[int, dict[str, float]]:
+    return {number: dict(own) for number, own in zip(members.trials, members.costs, strict=False)}
+
+
+def _places(rows: IntArray, wanted: IntArray) -> IntArray:
+    """Places of some rows among others, which need not be sorted."""
+    order = np.argsort(rows)
+    places: IntArray = order[np.searchsorted(rows[order], wanted)]
+    return places
+
+
+def _named(trials: tuple[int, ...]) -> str:
+    return f"trial{'s' if len(trials) > 1 else ''} {', '.join(map(str, trials))}"

@@ -1,0 +1,214 @@
+"""Files in a lower precision: what is converted, what was lost, and when it is refused."""
+
+import json
+from collections import Counter
+
+import numpy as np
+import onnx
+import pytest
+from finished_run import CONFIGS, make_run
+
+from orchestrator.cli.main import main
+from results.errors import ExportError, ModelChangedError
+from results.export.allowed_change import AllowedChange, ExportChanges
+from results.export.bundle import export_bundle
+from results.export.model_card import model_card
+from results.export.onnx_predictor import load_bundle
+from results.export.precision_check import Precision, spread_places
+from results.export.precision_record import LowerPrecision, gain_text, precision_named
+from results.run.prediction_costs import PredictionTime, read_costs
+from results.run.records import OutOfFold
+from results.scores.interval import Interval
+from trainables.common.errors import UnknownNameError
+
+ANY_CHANGE = AllowedChange(auc_loss=1.0, changed_calls=1.0)
+HEAD = {"model.backbone": "texture", "classical.name": "logistic", "training.augmentation": "none"}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    backbones = ("scratch4", "texture", "efficientnet_lite0")
+    return make_run(tmp_path_factory.mktemp("run"), {0: CONFIGS[0], 1: HEAD}, epochs=2, backbones=backbones)
+
+
+@pytest.fixture(scope="module")
+def halved(run, tmp_path_factory):
+    place = tmp_path_factory.mktemp("half") / "bundle"
+    return export_bundle(run, place, trial=0, held_out_limit=4, precision=Precision("fp16", ANY_CHANGE))
+
+
+@pytest.fixture(scope="module")
+def quantised(run, tmp_path_factory):
+    place = tmp_path_factory.mktemp("int8") / "bundle"
+    assert main(["export", str(run.path), "--trial", "0", "--out", str(place), *_allowing_all("int8")]) == 0
+    return load_bundle(place)
+
+
+def _allowing_all(precision):
+    return ("--precision", precision, "--max-auc-loss", "1", "--max-changed-calls", "1")
+
+
+def types_of_weights(path):
+    """Number type -> bytes of the arrays with more than one dimension in a file."""
+    arrays = [onnx.numpy_helper.to_array(one) for one in onnx.load(path).graph.initializer]
+    found = Counter()
+    for array in arrays:
+        found[str(array.dtype)] += array.nbytes if array.ndim > 1 else 0
+    return found
+
+
+# -- the file
+
+
+def test_the_weights_of_the_network_are_halves_and_the_last_layer_of_each_head_is_not(halved):
+    types = types_of_weights(halved.path / "model.onnx")
+    assert types["float16"] > 5 * types["float32"] > 0
+    before = halved.manifest.precision.cost_before
+    assert halved.manifest.cost.megabytes < 0.7 * before.megabytes
+    assert halved.manifest.precision.converted > 4
+
+
+def test_pixels_are_scaled_before_they_are_halved(halved):
+    graph = onnx.load(halved.path / "model.onnx").graph
+    onnx.checker.check_model(halved.path / "model.onnx")
+    first = next(node for node in graph.node if "raw" in node.input and node.op_type == "Cast")
+    assert first.attribute[0].i == onnx.TensorProto.FLOAT  # a half ends at 65504, below a bright raw pixel
+    assert [(port.name, port.type.tensor_type.elem_type) for port in (*graph.input, *graph.output)] == [
+        ("raw", onnx.TensorProto.INT32),
+        ("probabilities", onnx.TensorProto.FLOAT),
+    ]
+
+
+def test_a_half_predicts_nearly_the_same(run, halved):
+    precision = halved.manifest.precision
+    assert precision.largest_difference < 0.01
+    assert precision.images == 32
+    assert precision.how == "out of fold"
+    assert abs(precision.auc_change.estimate) < 0.02
+    bright = np.full((64, 64), 65535, dtype=np.uint16)
+    (row,) = load_bundle(halved.path).predict([bright])
+    assert np.isfinite(row).all()
+    assert row.sum() == pytest.approx(1.0)
+
+
+def test_8_bits_are_a_quarter_and_say_what_they_were_measured_on(quantised):
+    manifest = quantised.manifest
+    assert manifest.precision.calibration_images == 32
+    assert manifest.cost.megabytes < manifest.precision.cost_before.megabytes
+    assert quantised.predict([np.zeros((64, 64), dtype=np.uint16)]).shape == (1, 2)
+
+
+def test_the_figures_of_the_run_stay_those_of_float32(run, halved):
+    kept = read_costs(run).of((0,))
+    assert kept.megabytes > 1.3 * halved.manifest.cost.megabytes
+
+
+def test_card_and_report_say_what_was_gained_and_lost(halved):
+    precision, cost = halved.manifest.precision, halved.manifest.cost
+    said, card = "\n".join(halved.messages()), model_card(halved.manifest)
+    for sentence in precision.sentences(cost):
+        assert sentence in said
+        assert sentence[1:] in card
+    assert "The file, before its precision was lowered, was compared on" in card
+    assert json.loads((halved.path / "manifest.json").read_text())["precision"]["name"] == "fp16"
+
+
+def test_a_manifest_that_hides_the_precision_is_refused(halved, tmp_path):
+    place = tmp_path / "bundle"
+    place.mkdir()
+    for file in halved.path.iterdir():
+        (place / file.name).write_bytes(file.read_bytes())
+    content = json.loads((place / "manifest.json").read_text())
+    content["precision"]["name"] = "int8"
+    (place / "manifest.json").write_text(json.dumps(content))
+    with pytest.raises(ExportError, match='precision is "fp16" in the model and "int8" in the manifest'):
+        load_bundle(place)
+
+
+# -- refused
+
+
+def test_what_changes_too_much_is_refused_and_nothing_is_left(run, tmp_path):
+    wanted = Precision("int8", AllowedChange(auc_loss=0.0, changed_calls=0.0))
+    change = change_of(auc=-0.006, calls=0.0)
+    assert change.faults(wanted.allowed) == [
+        f"{change.auc_text}, and --max-auc-loss allows a fall of 0",
+    ]
+    with pytest.raises(ModelChangedError, match=r"int8 changes trial 0 too much: .* Nothing was written"):
+        export_bundle(run, tmp_path / "bundle", trial=0, held_out_limit=4, precision=wanted)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_without_a_network_is_refused(run, tmp_path):
+    with pytest.raises(ExportError, match="no layer of this model can be converted to fp16"):
+        export_bundle(run, tmp_path / "b", trial=1, held_out_limit=4, precision=Precision("fp16", ANY_CHANGE))
+
+
+def test_bounds_and_names_are_checked(run, tmp_path, capsys):
+    with pytest.raises(ExportError, match="--max-auc-loss must lie between 0 and 1, found -1"):
+        ExportChanges(max_auc_loss=-1).of_precision()
+    with pytest.raises(ExportError, match="--max-changed-calls must lie between 0 and 1, found 2"):
+        AllowedChange(changed_calls=2)
+    with pytest.raises(UnknownNameError, match="unknown precision 'fp61'; did you mean 'fp16'"):
+        precision_named("fp61")
+    with pytest.raises(SystemExit):
+        main(["export", str(run.path), "--out", str(tmp_path / "b"), "--precision", "fp61"])
+    assert "fp61" in capsys.readouterr().err
+
+
+def change_of(*, auc, calls):
+    return LowerPrecision(
+        images=100,
+        how="out of fold",
+        auc_before=0.9,
+        auc_change=Interval(auc, auc - 0.01, auc + 0.01),
+        changed_calls=calls,
+        largest_difference=0.1,
+        max_auc_loss=0.005,
+        max_changed_calls=0.01,
+        name="int8",
+        converted=3,
+    )
+
+
+@pytest.mark.parametrize(
+    ("auc", "calls", "faults"),
+    [(-0.005, 0.01, 0), (-0.0051, 0.01, 1), (-0.0051, 0.011, 2), (0.2, 0.0, 0), (0.2, 0.011, 1)],
+)
+def test_a_fall_of_the_auc_and_changed_calls_are_faults_beyond_their_bounds(auc, calls, faults):
+    change = change_of(auc=auc, calls=calls)
+    assert len(change.faults(change.allowed)) == faults
+
+
+def test_what_is_no_faster_says_so():
+    before = PredictionTime(core_ms=10.0, megabytes=4.0)
+    slower, same, faster = (PredictionTime(core_ms=ms, megabytes=2.0) for ms in (12.0, 9.8, 5.0))
+    assert gain_text(before, slower).endswith("on this machine's processor it is slower")
+    assert gain_text(before, same).endswith("on this machine's processor it is no faster")
+    assert gain_text(before, faster) == "4.00 -> 2.00 MB, 10.00 -> 5.00 ms an image on one core"
+
+
+# -- the images
+
+
+def kept(images, labels, groups):
+    probabilities = np.full((images, 2), 0.5)
+    return OutOfFold(np.arange(images) * 2, labels, np.arange(images) % 3, groups.astype(str), probabilities)
+
+
+def test_images_to_measure_on_are_of_each_class_and_of_many_patients():
+    labels = (np.arange(60) >= 50).astype(np.int64)
+    own = kept(60, labels, np.arange(60) // 5)  # ten patients of one class, two of the other
+    chosen = spread_places(own, 12, is_balanced=True)
+    assert np.bincount(labels[chosen]).tolist() == [6, 6]
+    assert len(set(own.groups[chosen])) == 6 + 2
+    assert (np.diff(chosen) > 0).all()
+
+
+def test_images_to_compare_on_keep_the_shares_of_classes_and_folds():
+    labels = (np.arange(90) % 10 == 0).astype(np.int64)
+    own = kept(90, labels, np.arange(90))
+    chosen = spread_places(own, 30, is_balanced=False)
+    assert labels[chosen].sum() == 3
+    assert np.bincount(own.folds[chosen]).tolist() == [10, 10, 10]
+    assert len(spread_places(own, 1000, is_balanced=False)) == 90
