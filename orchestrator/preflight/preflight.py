@@ -15,6 +15,7 @@ from orchestrator.preflight.compatibility import check_config, with_labels
 from orchestrator.preflight.feasibility import (
     FeasibleModels,
     TrialBudget,
+    about_short_limit,
     find_feasible_models,
     price_of,
 )
@@ -269,6 +270,7 @@ def _points(
         points += check_space(space, context, fixed)
     for config in points:
         check(config)
+    _notify_all(notify, *about_short_limit(points, price, request.minutes))
     return list(found.points), points
 
 
