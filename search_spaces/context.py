@@ -35,6 +35,9 @@ class SpaceContext(FrozenModel):
             as in searches of earlier versions.
         combines: Choices of `unit.combine`, the rule that combines the images of a unit; empty for single
             images.
+        ranges: Name of a parameter -> its smallest and largest value, where past results have narrowed what
+            the space says; empty in searches of earlier versions.
+        has_priors: Points that were good on other sets are among the first proposals of a learning sampler.
     """
 
     backbones: tuple[str, ...]
@@ -57,6 +60,8 @@ class SpaceContext(FrozenModel):
     phases: tuple[str, ...] = ()
     heads: tuple[str, ...] = ()
     combines: tuple[str, ...] = ()
+    ranges: Mapping[str, tuple[float, float]] = {}
+    has_priors: bool = False
 
     @property
     def choices(self) -> tuple[str, ...]:

@@ -37,6 +37,7 @@ from results.run.records import SourceTrial
 from results.run.split_labels import NAIVE_WARNING
 from search_spaces.context import SpaceContext
 from search_spaces.enqueue import InitialPoint
+from search_spaces.learned import learned_ranges
 from search_spaces.registry import Space, space_for
 from trainables.common.errors import ConfigError
 from trainables.common.types import IntArray
@@ -150,6 +151,8 @@ def run_preflight(
             "has_pairs": found.has_pairs and with_pairs,
             "heads": heads_for(request, task, is_table=data.patch_set.is_table),
             "combines": combinations_for(request, task),
+            "ranges": dict(learned_ranges()),
+            "has_priors": True,
         }
     )
     _notify_all(

@@ -2,6 +2,7 @@
 
 TPE reads every trial at every proposal, once for each group of settings that occur together, so its cost
 grows with the search. It gives old trials less weight anyway, so only the best and the newest are kept.
+Among its first trials are points that were good on other sets (`orchestrator/study/priors.py`).
 
 Source: Bergstra et al. (2011), "Algorithms for hyper-parameter optimization"; Ozaki et al. (2022),
 "Multiobjective tree-structured Parzen estimator".
@@ -9,6 +10,7 @@ Source: Bergstra et al. (2011), "Algorithms for hyper-parameter optimization"; O
 
 import optuna
 
+from orchestrator.study.priors import LearnedStart
 from orchestrator.study.sampler import Sampler, SamplingFacts
 from orchestrator.study.window import BoundedSampler
 
@@ -21,7 +23,8 @@ def _build(facts: SamplingFacts) -> optuna.samplers.BaseSampler:
         group=True,
         constant_liar=True,
     )
-    return BoundedSampler(own, facts.directions)
+    bounded, prior = BoundedSampler(own, facts.directions), facts.prior()
+    return LearnedStart(bounded, prior, seed=facts.seed) if prior else bounded
 
 
 TPE = Sampler("tpe", _build, "more of what the best trials have and the others have not; learns conditions")
