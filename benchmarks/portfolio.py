@@ -11,8 +11,8 @@ so many images of whole patients. What has been trained stays in the folder and 
 writing the table that `orchestrator.simulation` replays. `choose` reads that table and writes the points that
 a search tries first, `search_spaces/recipes/portfolio.json`: greedily, each point is the one that lowers the
 regret most, over all sets. `rates` trains linear and hidden heads at five learning rates of each optimiser,
-and writes a table of its own. `learn` reads both tables and writes what the sampler begins with,
-`search_spaces/learned.json`: ranges that hold all that was ever good, and the best points with their merit.
+and writes a table of its own. `learn` reads both tables and writes `search_spaces/learned.json`: ranges of
+numbers that hold all that was ever good.
 """
 
 import argparse
@@ -29,7 +29,7 @@ import optuna
 from benchmarks.samplers import Trainer
 from orchestrator.preflight.this_machine import this_machine
 from orchestrator.request import SearchRequest
-from orchestrator.simulation.learning import points_of, ranges_of
+from orchestrator.simulation.learning import ranges_of
 from orchestrator.simulation.portfolio import chosen_points
 from orchestrator.simulation.table import (
     PACKAGED,
@@ -274,7 +274,7 @@ def _first_facts(data: Path, work: Path, images: int) -> tuple[SpaceContext, Spa
     work.mkdir(parents=True, exist_ok=True)
     search = prepared("infn", data, work, images).search()
     context = SpaceContext.model_validate(search.space_context)
-    untaught = context.model_copy(update={"ranges": {}, "has_priors": False})
+    untaught = context.model_copy(update={"ranges": {}})
     return untaught, space_named(search.request.space_name)
 
 
@@ -318,17 +318,15 @@ def choose() -> None:
 
 
 def learn() -> None:
-    """Write what the tables teach the sampler."""
+    """Write the ranges that the tables teach."""
     tables = packaged_table(), packaged_rates()
+    ranges = ranges_of(tables)
     content = {
         "made": {"command": "python -m benchmarks.portfolio learn", "sets": sorted(tables[0].sets)},
-        "ranges": {name: list(ends) for name, ends in ranges_of(tables).items()},
-        "points": [
-            {"settings": dict(own.settings), "merit": round(own.merit, 4)} for own in points_of(tables[0])
-        ],
+        "ranges": {name: list(ends) for name, ends in ranges.items()},
     }
     write_atomically(LEARNED_FILE, json.dumps(content, indent=1, sort_keys=True) + "\n")
-    for name, ends in content["ranges"].items():
+    for name, ends in ranges.items():
         print(f"{name}: {ends[0]:g} to {ends[1]:g}")
 
 
@@ -352,7 +350,7 @@ def main() -> None:
         verb.add_argument("--images", type=int, default=300, help="of a set, at most (default: 300)")
         verb.add_argument("--sets", nargs="+", choices=tuple(SETS), default=tuple(SETS))
     verbs.add_parser("choose", help="choose the points from the table")
-    verbs.add_parser("learn", help="write ranges and points that the sampler begins with")
+    verbs.add_parser("learn", help="write the ranges that hold all that was ever good")
     arguments = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     logging.getLogger().setLevel(logging.ERROR)

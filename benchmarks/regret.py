@@ -3,54 +3,45 @@
     python -m benchmarks.regret [--seeds 50] [--trials 24] [--worker-trials 256] [--worker-seeds 2]
                                 [--arms NAME ...]
 
-The tables are those of `benchmarks.portfolio`. For each set, first points, ranges and the results that a
-sampler is shown at first are learned on the other sets, so that they know nothing of it. The regret is
-how far the best trial so far lies from the best configuration of the table on that set, as a share of
-what that one has above chance; means over sets and seeds, with the standard error over sets, since sets
-and not seeds are what a new search differs in. The second table is by number of workers: seconds of the
-table's clock until all trials of a search have ended, and the regret after so many trials and after one
-minute.
+The tables are those of `benchmarks.portfolio`. For each set, first points and ranges are learned on the
+other sets, so that they know nothing of it. The regret is how far the best trial so far lies from the
+best configuration of the table on that set, as a share of what that one has above chance; means over sets
+and seeds, with the standard error over sets, since sets and not seeds are what a new search differs in.
+The second table is by number of workers: seconds of the table's clock until all trials of a search have
+ended, and the regret after so many trials and after one minute.
 """
 
 import argparse
 import functools
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from orchestrator.simulation.learning import points_of, ranges_of
+from orchestrator.simulation.learning import ranges_of
 from orchestrator.simulation.portfolio import chosen_points
-from orchestrator.simulation.replay import NO_RANGES, Ranges, Replay, prior_of, replay
-from orchestrator.simulation.table import ResultTable, packaged_rates, packaged_table
+from orchestrator.simulation.replay import NO_RANGES, Ranges, Replay, replay
+from orchestrator.simulation.table import packaged_rates, packaged_table
 
 FIRST = 8
 WORKERS = (1, 2, 4, 8, 64, 512)
-Arm = Callable[[ResultTable, str], Callable[..., Replay]]
-
-
-@dataclass(frozen=True)
-class Lessons:
-    """What the other sets teach about one that is left out."""
-
-    first: tuple[int, ...]
-    ranges: Ranges
-    prior: tuple[Any, ...]
 
 
 @functools.cache
-def lessons(name: str, *, narrows: bool) -> Lessons:
-    """Learn from all sets but one; `narrows` holds numbers in the ranges that were ever good there."""
-    table, rates = packaged_table(), packaged_rates()
-    rest = table.without(name)
-    ranges = ranges_of((rest, rates.without(name))) if narrows else NO_RANGES
-    return Lessons(tuple(chosen_points(rest, FIRST)), ranges, tuple(prior_of(table, points_of(rest), ranges)))
+def first_points(name: str) -> tuple[int, ...]:
+    """Return the points that are chosen on all sets but one."""
+    return tuple(chosen_points(packaged_table().without(name), FIRST))
+
+
+@functools.cache
+def ranges(name: str) -> Ranges:
+    """Return the ranges that hold all that was ever good on all sets but one."""
+    return ranges_of((packaged_table().without(name), packaged_rates().without(name)))
 
 
 def search(
-    name: str, *, sampler: str = "tpe", begins: bool = False, narrows: bool = False, shows: bool = False
+    name: str, *, sampler: str = "tpe", begins: bool = False, narrows: bool = False
 ) -> Callable[..., Replay]:
     """Return a search of the set that is left out, to be called with `seed`, `trials` and `workers`.
 
@@ -59,30 +50,27 @@ def search(
         sampler: Any sampler of a search.
         begins: Begin with the points that were chosen on the other sets.
         narrows: Hold numbers in the ranges that were ever good on the other sets.
-        shows: Let points that were good on the other sets be among the first proposals.
     """
-    own = lessons(name, narrows=narrows)
     return functools.partial(
         replay,
         packaged_table(),
         name,
         sampler=sampler,
-        first=own.first if begins else (),
-        ranges=own.ranges,
-        prior=own.prior if shows else (),
+        first=first_points(name) if begins else (),
+        ranges=ranges(name) if narrows else NO_RANGES,
     )
 
 
 ARMS: dict[str, dict[str, Any]] = {
     "random": {"sampler": "random"},
+    "random in learned ranges": {"sampler": "random", "narrows": True},
     "tpe": {},
+    "tpe in learned ranges": {"narrows": True},
     "portfolio, then random": {"sampler": "random", "begins": True},
     "portfolio, then tpe": {"begins": True},
     "portfolio, then tpe in learned ranges": {"begins": True, "narrows": True},
-    "portfolio, then tpe with priors": {"begins": True, "narrows": True, "shows": True},
-    "tpe with priors, no portfolio": {"narrows": True, "shows": True},
 }
-DEFAULT = "portfolio, then tpe with priors"
+DEFAULT = "portfolio, then tpe in learned ranges"
 
 
 def regrets(options: dict[str, Any], seeds: int, trials: int, after: Sequence[int]) -> np.ndarray:

@@ -37,7 +37,6 @@ class SpaceContext(FrozenModel):
             images.
         ranges: Name of a parameter -> its smallest and largest value, where past results have narrowed what
             the space says; empty in searches of earlier versions.
-        has_priors: Points that were good on other sets are among the first proposals of a learning sampler.
     """
 
     backbones: tuple[str, ...]
@@ -61,7 +60,6 @@ class SpaceContext(FrozenModel):
     heads: tuple[str, ...] = ()
     combines: tuple[str, ...] = ()
     ranges: Mapping[str, tuple[float, float]] = {}
-    has_priors: bool = False
 
     @property
     def choices(self) -> tuple[str, ...]:

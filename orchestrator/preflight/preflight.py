@@ -152,7 +152,6 @@ def run_preflight(
             "heads": heads_for(request, task, is_table=data.patch_set.is_table),
             "combines": combinations_for(request, task),
             "ranges": dict(learned_ranges()),
-            "has_priors": True,
         }
     )
     _notify_all(

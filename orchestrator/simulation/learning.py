@@ -1,36 +1,20 @@
-"""What tables of results teach a search: points with what they are worth elsewhere, and ranges of numbers."""
+"""What tables of results teach the search space: ranges that hold all that was ever good."""
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
-import numpy as np
-
-from orchestrator.simulation.portfolio import likely_merits
 from orchestrator.simulation.table import ResultTable
-from orchestrator.study.priors import numbers_of
 from search_spaces.context import SpaceContext
+from search_spaces.enqueue import matching_numbers
 from search_spaces.image_classifier import LEARNING_RATES, tied_rate
-from search_spaces.learned import LearnedPoint
 from search_spaces.registry import space_named
+from trainables.config.trial_config import decode
 
-POINTS: Final = 48  # about the best quarter of the table
 GOOD: Final = 0.9  # of what the best of its kind has above chance on a set
 MARGIN: Final = 3.0  # factor beyond the outermost good values: the table has few of them
 _CHANCE: Final = 0.5
-
-
-def points_of(table: ResultTable, count: int = POINTS) -> tuple[LearnedPoint, ...]:
-    """Return the configurations of a table that are likely to be best on another set, the best first.
-
-    Args:
-        table: Results.
-        count: Number of configurations, at most as many as there are.
-    """
-    merit = likely_merits(table).mean(axis=0)
-    best = np.argsort(-merit, kind="stable")[:count]
-    return tuple(LearnedPoint(table.settings[place], float(merit[place])) for place in best)
 
 
 def good_values(tables: Sequence[ResultTable]) -> dict[str, list[float]]:
@@ -112,5 +96,5 @@ def _widest(table: ResultTable) -> dict[str, tuple[float, float]]:
 def _numbers(table: ResultTable) -> list[dict[str, tuple[float, tuple[float, float]]]]:
     """Numbers that the space would propose for each configuration, with the ends of their ranges."""
     function, context = space_named(table.space).function, widest_context(table)
-    settings: Sequence[Mapping[str, Any]] = table.settings
-    return [numbers_of(function, context, own) for own in settings]
+    defaults = {"training.epochs": context.epochs}
+    return [matching_numbers(function, context, decode(defaults | dict(own))) for own in table.settings]

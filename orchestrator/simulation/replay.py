@@ -10,7 +10,7 @@ import datetime
 import heapq
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -18,7 +18,6 @@ from orchestrator.simulation.distance import distance
 from orchestrator.simulation.portfolio import merits
 from orchestrator.simulation.table import ResultTable, Trajectory
 from orchestrator.study.method import SearchMethod
-from orchestrator.study.priors import PriorTrial, prior_trials
 from orchestrator.study.pruners import pruner_named
 from orchestrator.study.samplers import sampler_named
 from orchestrator.study.study import OptunaStudy, study_in_memory
@@ -27,7 +26,6 @@ from results.run.records import TrialRecord
 from results.scores.ranking import Objectives
 from search_spaces.context import SpaceContext
 from search_spaces.enqueue import InitialPoint
-from search_spaces.learned import LearnedPoint
 from search_spaces.registry import Space, space_named
 from trainables.config.trial_config import TrialConfig, flatten
 
@@ -96,7 +94,6 @@ def replay(  # noqa: PLR0913 - a search, and what it is compared by
     first: Sequence[int] = (),
     workers: int = 1,
     ends: Ends | None = None,
-    prior: Sequence[PriorTrial] = (),
     ranges: Ranges = NO_RANGES,
 ) -> Replay:
     """Replay a search on a set of the table.
@@ -111,7 +108,6 @@ def replay(  # noqa: PLR0913 - a search, and what it is compared by
         first: Configurations that are tried before the sampler proposes any, as indices.
         workers: Number of trials at once, from 1.
         ends: Told all ended trials after each end; the search hands out no more once it says True.
-        prior: Points that were good on other sets, for a sampler that learns; from `prior_of`.
         ranges: Name of a parameter -> smallest and largest value, where other sets have narrowed the space.
 
     Raises:
@@ -120,25 +116,11 @@ def replay(  # noqa: PLR0913 - a search, and what it is compared by
     """
     row = list(table.sets).index(name)
     merit = tuple(float(own) for own in merits(table)[row])
-    method = _method(table, trials, seed, sampler, pruner)
-    study = _study(table, method, prior, ranges)
-    search = _Search(table, table.sets[name], study, workers, ends)
+    table = replace(table, context={**table.context, "ranges": dict(ranges)})
+    search = _Search(table, table.sets[name], _study(table, trials, seed, sampler, pruner), workers, ends)
     settings = [table.settings[index] for index in first]
     search.study.enqueue([InitialPoint("portfolio", own) for own in settings])
     return Replay(search.run(), merit)
-
-
-def prior_of(
-    table: ResultTable, points: Sequence[LearnedPoint], ranges: Ranges = NO_RANGES
-) -> list[PriorTrial]:
-    """Return learned points as a sampler takes them; they serve any number of replays.
-
-    Args:
-        table: Results; its space and context count.
-        points: What was tried on other sets.
-        ranges: Those of the replays.
-    """
-    return prior_trials(space_named(table.space).function, _context(table, ranges), {}, points)
 
 
 def nearest(table: ResultTable, settings: Mapping[str, Any]) -> tuple[int, float]:
@@ -160,30 +142,19 @@ def nearest(table: ResultTable, settings: Mapping[str, Any]) -> tuple[int, float
     return index, found[index]
 
 
-def _method(table: ResultTable, trials: int, seed: int, sampler: str, pruner: str) -> SearchMethod:
-    return SearchMethod(
+def _study(table: ResultTable, trials: int, seed: int, sampler: str, pruner: str) -> OptunaStudy:
+    context = SpaceContext.model_validate(table.context)
+    method = SearchMethod(
         Objectives(("auc",)),
         sampler_named(sampler),
         pruner_named(pruner),
         seed=seed,
         trials=trials,
-        epochs=SpaceContext.model_validate(table.context).epochs,
+        epochs=context.epochs,
         folds=table.folds,
     )
-
-
-def _study(
-    table: ResultTable,
-    method: SearchMethod,
-    prior: Sequence[PriorTrial],
-    ranges: Ranges,
-) -> OptunaStudy:
     space: Space = space_named(table.space)
-    return OptunaStudy(study_in_memory(), space, _context(table, ranges), {}, method, prior=prior)
-
-
-def _context(table: ResultTable, ranges: Ranges) -> SpaceContext:
-    return SpaceContext.model_validate({**table.context, "ranges": dict(ranges)})
+    return OptunaStudy(study_in_memory(), space, context, {}, method)
 
 
 @dataclass(slots=True)

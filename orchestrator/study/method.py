@@ -7,7 +7,6 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
-from optuna.trial import FrozenTrial
 
 from orchestrator.study.pruner import Pruner, PruningFacts
 from orchestrator.study.pruners import DEFAULT, NONE, default_pruner, pruner_named
@@ -42,17 +41,12 @@ class SearchMethod:
     folds: int
 
     def build_sampler(
-        self,
-        settings: Callable[[], Mapping[str, BaseDistribution]],
-        *,
-        drawn: int,
-        prior: Callable[[], Sequence[FrozenTrial]] = tuple,
+        self, settings: Callable[[], Mapping[str, BaseDistribution]], *, drawn: int
     ) -> BaseSampler:
         """Make the Optuna sampler.
 
         Args:
             settings: Returns every setting that points of the space have.
-            prior: Returns points that were good on other sets as trials of the space.
             drawn: Number of trials that were handed out before; without this shift of the seed a resumed
                 search would draw the same points again as at its start.
 
@@ -60,12 +54,7 @@ class SearchMethod:
             ConfigError: If the user's own function makes no sampler.
         """
         facts = SamplingFacts(
-            self.seed + drawn,
-            self.trials,
-            self.objectives.directions,
-            self.epochs,
-            settings,
-            prior=prior,
+            self.seed + drawn, self.trials, self.objectives.directions, self.epochs, settings
         )
         return _made(self.sampler.build, facts, BaseSampler, f"--sampler {self.sampler.name}")
 

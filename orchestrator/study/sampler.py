@@ -1,13 +1,12 @@
 """What a sampler is: what it is built from, and what it takes."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:  # names of samplers are listed without Optuna
     from optuna.distributions import BaseDistribution
     from optuna.samplers import BaseSampler
-    from optuna.trial import FrozenTrial
 
     from results.scores.ranking import Direction
 
@@ -27,8 +26,6 @@ class SamplingFacts:
         settings: Returns every setting that points of the space have, with its range, in order of their
             first appearance; few points have all of them. Points of the space are drawn for it.
         startup_trials: Number of trials to draw at random first.
-        prior: Returns points that were good on other sets as trials of this space, the best first; their
-            value is a merit in [0, 1]. Empty where nothing was learned before.
     """
 
     seed: int
@@ -37,7 +34,6 @@ class SamplingFacts:
     epochs: int
     settings: Callable[[], Mapping[str, "BaseDistribution"]]
     startup_trials: int = STARTUP_TRIALS
-    prior: "Callable[[], Sequence[FrozenTrial]]" = tuple
 
 
 @dataclass(frozen=True, slots=True)

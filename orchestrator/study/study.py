@@ -15,12 +15,11 @@ from typing import Any, Final, Protocol, runtime_checkable
 
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from orchestrator.study.journal import RunJournal
 from orchestrator.study.method import SearchMethod
 from orchestrator.study.optuna_private import LongStudyStorage, open_trial
-from orchestrator.study.priors import prior_trials
 from orchestrator.study.pruner import FOLD_VALUES, NEVER_PRUNED
 from orchestrator.study.trial_spec import InvalidPointError, TrialSpec
 from results.run.records import TrialRecord
@@ -29,7 +28,6 @@ from results.scores.ranking import Direction, Objectives
 from search_spaces.context import SpaceContext
 from search_spaces.enqueue import InitialPoint, matching_params, suggest_enqueued
 from search_spaces.fixed_params import FixedParamsTrial
-from search_spaces.learned import learned_points
 from search_spaces.registry import Space
 from trainables.common.errors import ConfigError
 from trainables.config.trial_config import TrialConfig, decode, flatten
@@ -60,8 +58,6 @@ class OptunaStudy:
         fixed_params: Settings held fixed.
         method: How the search proposes and prunes, and its number of trials, those already in the study
             included.
-        prior: Points that were good on other sets, see `prior_trials`; None for those that come with the
-            package, if the context says that the search has them.
 
     Attributes:
         handed_out: Number of trials that were asked for, finished ones included.
@@ -77,8 +73,6 @@ class OptunaStudy:
         context: SpaceContext,
         fixed_params: Mapping[str, Any],
         method: SearchMethod,
-        *,
-        prior: Sequence[FrozenTrial] | None = None,
     ) -> None:
         self.study, self.space, self.context, self.fixed_params = study, space, context, fixed_params
         self.method, self.trials = method, method.trials
@@ -88,18 +82,11 @@ class OptunaStudy:
         states = (TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
         self.handed_out = len(study.get_trials(deepcopy=False, states=states))
         drawn = len(study.get_trials(deepcopy=False))
-        self._given_prior = prior
-        study.sampler = method.build_sampler(self._settings, drawn=drawn, prior=self._prior)
+        study.sampler = method.build_sampler(self._settings, drawn=drawn)
         study.pruner = method.build_pruner()
 
     def _settings(self) -> Mapping[str, BaseDistribution]:
         return settings_of(self.space, self.context, self.fixed_params)
-
-    def _prior(self) -> Sequence[FrozenTrial]:
-        if self._given_prior is not None:
-            return self._given_prior
-        points = learned_points() if self.context.has_priors else ()
-        return prior_trials(self.space.function, self.context, self.fixed_params, points)
 
     def enqueue(self, points: Sequence[InitialPoint]) -> None:
         """Put points in the queue, which Optuna empties before the sampler proposes anything."""

@@ -2,7 +2,6 @@
 
 TPE reads every trial at every proposal, once for each group of settings that occur together, so its cost
 grows with the search. It gives old trials less weight anyway, so only the best and the newest are kept.
-Among its first trials are points that were good on other sets (`orchestrator/study/priors.py`).
 
 Source: Bergstra et al. (2011), "Algorithms for hyper-parameter optimization"; Ozaki et al. (2022),
 "Multiobjective tree-structured Parzen estimator".
@@ -10,7 +9,6 @@ Source: Bergstra et al. (2011), "Algorithms for hyper-parameter optimization"; O
 
 import optuna
 
-from orchestrator.study.priors import LearnedStart
 from orchestrator.study.sampler import Sampler, SamplingFacts
 from orchestrator.study.window import BoundedSampler
 
@@ -23,8 +21,7 @@ def _build(facts: SamplingFacts) -> optuna.samplers.BaseSampler:
         group=True,
         constant_liar=True,
     )
-    bounded, prior = BoundedSampler(own, facts.directions), facts.prior()
-    return LearnedStart(bounded, prior, seed=facts.seed) if prior else bounded
+    return BoundedSampler(own, facts.directions)
 
 
 TPE = Sampler("tpe", _build, "more of what the best trials have and the others have not; learns conditions")
