@@ -265,7 +265,7 @@ def run_all(data: Path, work: Path, count: int, images: int, sets: Sequence[str]
 
 def run_rates(data: Path, work: Path, images: int, sets: Sequence[str]) -> None:
     """Train heads at all learning rates and write their table."""
-    command = f"python -m benchmarks.portfolio rates DATA --images {images}"
+    command = f"python -m benchmarks.portfolio rates DATA --images {images} --sets " + " ".join(sets)
     _write_all(rate_configurations(), data, work, images, sets, command, PACKAGED_RATES)
 
 

@@ -1,6 +1,7 @@
 """Forms of a configuration that need fewer passes through frozen nets than it does."""
 
 from collections.abc import Iterator
+from typing import Any
 
 from trainables.config.trial_config import TrialConfig
 
@@ -37,7 +38,11 @@ def smaller_forms(config: TrialConfig) -> Iterator[TrialConfig]:
 
 def _with_one(config: TrialConfig, taps: list[tuple[str, str]]) -> TrialConfig:
     (backbone, cut), *others = taps
-    changes = {"backbone": backbone, "cut": cut, "also": tuple("/".join(tap) for tap in others)}
+    changes: dict[str, Any] = {
+        "backbone": backbone,
+        "cut": cut,
+        "also": tuple("/".join(tap) for tap in others),
+    }
     if backbone != config.model.backbone:  # only the first tap may be a flattened map
         changes["head"] = config.model.head.model_copy(update={"pooling": "gap"})
     return config.model_copy(update={"model": config.model.model_copy(update=changes)})
