@@ -1,12 +1,12 @@
 """Cost of a trial besides its training, from trials that train nothing, with five reports each, two at once.
 
-    python -m benchmarks.overhead [--trials 200] [--tune-trials 16] [--long] [--json FILE]
+    python -m benchmarks.overhead [--trials 200] [--tune-trials 16] [--long [N]] [--only-long] [--json FILE]
 
 Ours is the Ray backend as in a search: trial manager, study in a journal file with the real search space,
 records in a run folder, terminal and TensorBoard. Only the training is left out. It is compared with Optuna
 alone, a pool of Ray actors with ask and tell, and Ray Tune with OptunaSearch and its default settings.
 The row in processor time swings least: compare two versions of the code by it.
-`--long` shows whether the 2,000th trial costs more than the 100th.
+`--long` shows whether a late trial costs more than the 100th, and what memory a search grows by.
 """
 
 import argparse
@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -50,7 +50,7 @@ from trainables.validation.cross_validation import EpochReport
 
 REPORTS: Final = 5
 AT_ONCE: Final = 2
-_LONG: Final = 2000
+_LONG: Final = 10_000
 _WINDOW: Final = 100  # trials over which the cost at one point of a long search is averaged
 _BACKBONES: Final = ("efficientnet_lite0", "vgg16", "resnet50", "inception_v3")
 _CONTEXT: Final = SpaceContext(
@@ -105,17 +105,28 @@ def worth(number: int) -> float:
 
 @dataclass
 class Ends(Callback):
-    """Callback that notes the end time of each trial."""
+    """Callback that notes the end of each trial.
 
-    at: list[float]
+    Attributes:
+        at: Wall clock in seconds.
+        processor: Processor time of this process in seconds.
+        memory: Memory of this process in MiB.
+    """
+
+    at: list[float] = field(default_factory=list)
+    processor: list[float] = field(default_factory=list)
+    memory: list[float] = field(default_factory=list)
 
     def on_trial_end(self, record: TrialRecord) -> None:
-        """Note the time."""
+        """Note time and memory."""
         self.at.append(time.perf_counter())
+        self.processor.append(time.process_time())
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        self.memory.append(pages * os.sysconf("SC_PAGE_SIZE") / 2**20)
 
 
-def ours(trials: int, folder: Path, *, is_watched: bool) -> list[float]:
-    """Run our Ray backend; returns the end time of each trial in seconds."""
+def ours(trials: int, folder: Path, *, is_watched: bool) -> Ends:
+    """Run our Ray backend; returns the ends of the trials."""
     run, search = RunFolder(folder / f"run-{trials}-{is_watched}"), _search(trials)
     log = TensorBoardLog(run.tensorboard)
     log.write_experiment(setting_columns())
@@ -129,13 +140,13 @@ def ours(trials: int, folder: Path, *, is_watched: bool) -> list[float]:
         is_synthetic=True,
         console=Console(file=io.StringIO(), width=100),
     )
-    ends = Ends([])
+    ends = Ends()
     callbacks = (progress, log, ends) if is_watched else (ends,)
     with progress:
         run_trials(
             _manager(run, search, callbacks), run, Resources(1.0, 0.0, AT_ONCE), make_runner=NoTraining
         )
-    return ends.at
+    return ends
 
 
 def ours_without_ray(trials: int, folder: Path) -> list[float]:
@@ -264,7 +275,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--trials", type=int, default=200)
     parser.add_argument("--tune-trials", type=int, default=16, help="of stock Ray Tune, which is slow")
-    parser.add_argument("--long", action="store_true", help=f"also {_LONG} trials of ours")
+    parser.add_argument("--long", type=int, nargs="?", const=_LONG, help=f"also a search of {_LONG} trials")
+    parser.add_argument("--only-long", action="store_true", help="nothing but the long search")
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -281,8 +293,11 @@ def main() -> None:
 
 def _measure(folder: Path, asked: argparse.Namespace) -> dict[str, float]:
     setups: dict[str, tuple[Callable[[], list[float]], int]] = {
-        "ours, terminal and TensorBoard on": (lambda: ours(asked.trials, folder, is_watched=True), AT_ONCE),
-        "ours, nobody watching": (lambda: ours(asked.trials, folder, is_watched=False), AT_ONCE),
+        "ours, terminal and TensorBoard on": (
+            lambda: ours(asked.trials, folder, is_watched=True).at,
+            AT_ONCE,
+        ),
+        "ours, nobody watching": (lambda: ours(asked.trials, folder, is_watched=False).at, AT_ONCE),
         "ours without Ray, processor time": (lambda: ours_without_ray(asked.trials, folder), 0),
         "Optuna alone": (lambda: optuna_alone(asked.trials, folder), 0),
         "Ray actors, ask and tell": (lambda: actor_pool(asked.trials, folder), AT_ONCE),
@@ -291,14 +306,24 @@ def _measure(folder: Path, asked: argparse.Namespace) -> dict[str, float]:
             AT_ONCE,
         ),
     }
-    found = {}
-    for name, (run, first) in setups.items():
+    found: dict[str, float] = {}
+    measured = {} if asked.only_long else setups
+    for name, (run, first) in measured.items():
         found[name] = milliseconds(run(), first)
         print(f"{name}: {found[name]:.1f} ms a trial", file=sys.stderr)
     if asked.long:
-        ends = ours(_LONG, folder, is_watched=True)
-        for at in (100, _LONG // 2, _LONG):
-            found[f"ours, around trial {at}"] = milliseconds(ends[at - _WINDOW : at], AT_ONCE)
+        found |= _long(ours(asked.long, folder, is_watched=True))
+    return found
+
+
+def _long(ends: Ends) -> dict[str, float]:
+    """Cost of a trial and memory at several points of a long search."""
+    found, trials = {}, len(ends.at)
+    for at in sorted({_WINDOW, trials // 10, trials // 3, trials // 2, trials} - {0}):
+        own = slice(max(0, at - _WINDOW), at)
+        found[f"around trial {at}"] = milliseconds(ends.at[own], AT_ONCE)
+        found[f"around trial {at}, processor time of the driver"] = milliseconds(ends.processor[own], AT_ONCE)
+        found[f"at trial {at}, MiB of the driver"] = ends.memory[at - 1]
     return found
 
 

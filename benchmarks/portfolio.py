@@ -1,14 +1,18 @@
 """Results of a fixed list of configurations on many sets, and the list of first points that they teach.
 
     python -m benchmarks.portfolio run DATA --work FOLDER [--configurations 200] [--images 300]
+    python -m benchmarks.portfolio rates DATA --work FOLDER
     python -m benchmarks.portfolio choose
+    python -m benchmarks.portfolio learn
 
 DATA is the folder of real images and weights. `run` draws configurations of frozen nets from the space of a
 search, eleven of twelve with a closed-form head, and trains each on every set: four folds by patient, at most
 so many images of whole patients. What has been trained stays in the folder and is not repeated. It ends by
 writing the table that `orchestrator.simulation` replays. `choose` reads that table and writes the points that
 a search tries first, `search_spaces/recipes/portfolio.json`: greedily, each point is the one that lowers the
-regret most, over all sets.
+regret most, over all sets. `rates` trains linear and hidden heads at five learning rates of each optimiser,
+and writes a table of its own. `learn` reads both tables and writes `search_spaces/learned.json`: ranges of
+numbers that hold all that was ever good.
 """
 
 import argparse
@@ -25,13 +29,23 @@ import optuna
 from benchmarks.samplers import Trainer
 from orchestrator.preflight.this_machine import this_machine
 from orchestrator.request import SearchRequest
+from orchestrator.simulation.learning import ranges_of
 from orchestrator.simulation.portfolio import chosen_points
-from orchestrator.simulation.table import PACKAGED, ResultTable, Trajectory, packaged_table, write_table
+from orchestrator.simulation.table import (
+    PACKAGED,
+    PACKAGED_RATES,
+    ResultTable,
+    Trajectory,
+    packaged_rates,
+    packaged_table,
+    write_table,
+)
 from orchestrator.tuning.setup import prepare_search
 from results.run.run_folder import RunFolder
 from results.run.versions import package_versions
 from search_spaces.context import SpaceContext
-from search_spaces.image_classifier import ONCE
+from search_spaces.image_classifier import LEARNING_RATES, ONCE
+from search_spaces.learned import LEARNED_FILE
 from search_spaces.recipes.portfolio import POINTS_FILE
 from search_spaces.registry import Space, space_named
 from trainables.common.files import write_atomically
@@ -49,6 +63,14 @@ def _closed(backbone: str, cut: str, name: str, **own: Any) -> dict[str, Any]:
     return {**settings, "classical.name": name, "classical.standardize": True, **ONCE, **head}
 
 
+_RATES: Final = 5  # of each optimiser, from end to end of its range in the space
+_RATED: Final = {
+    "model.backbone": "efficientnet_lite0",
+    "training.epochs": 12,
+    "training.augmentation": "none",
+    "training.average_views": False,
+    "training.class_weight": "balanced",
+}
 FOLDS: Final = 4
 EPOCHS: Final = 12
 POINTS: Final = 16  # more than a search tries, since some need weights that are not at hand
@@ -174,6 +196,17 @@ def smaller(patch_set: PatchSet, task: str, images: int) -> dict[str, Any]:
     }
 
 
+def rate_configurations() -> list[TrialConfig]:
+    """Return heads on one frozen net that differ in optimiser, learning rate and hidden layer alone."""
+    found = []
+    for optimizer, (low, high) in LEARNING_RATES.items():
+        for rate in np.geomspace(low, high, _RATES):
+            for hidden in ("none", "256"):
+                settings = {"optimizer.name": optimizer, "optimizer.lr": float(f"{rate:.3g}")}
+                found.append(decode({**_RATED, **settings, "model.head.hidden": hidden}))
+    return found
+
+
 def prepared(name: str, data: Path, work: Path, images: int) -> RunFolder:
     """Return the run folder of a set, with its images, split and space."""
     material, run = SETS[name], RunFolder(work / "runs" / SETS[name].task / name)
@@ -224,15 +257,42 @@ def trained(run: RunFolder, configs: Sequence[TrialConfig]) -> Iterator[Trajecto
 
 def run_all(data: Path, work: Path, count: int, images: int, sets: Sequence[str]) -> None:
     """Train everything and write the table."""
+    context, space = _first_facts(data, work, images)
+    configs = configurations(space, context, count)
+    command = f"python -m benchmarks.portfolio run DATA --configurations {count} --images {images}"
+    _write_all(configs, data, work, images, sets, command, PACKAGED)
+
+
+def run_rates(data: Path, work: Path, images: int, sets: Sequence[str]) -> None:
+    """Train heads at all learning rates and write their table."""
+    command = f"python -m benchmarks.portfolio rates DATA --images {images} --sets " + " ".join(sets)
+    _write_all(rate_configurations(), data, work, images, sets, command, PACKAGED_RATES)
+
+
+def _first_facts(data: Path, work: Path, images: int) -> tuple[SpaceContext, Space]:
+    """Facts and space of a search of patches that has learned nothing yet."""
     work.mkdir(parents=True, exist_ok=True)
-    first = prepared("infn", data, work, images)
-    search = first.search()
+    search = prepared("infn", data, work, images).search()
     context = SpaceContext.model_validate(search.space_context)
-    configs = configurations(space_named(search.request.space_name), context, count)
+    untaught = context.model_copy(update={"ranges": {}})
+    return untaught, space_named(search.request.space_name)
+
+
+def _write_all(
+    configs: Sequence[TrialConfig],
+    data: Path,
+    work: Path,
+    images: int,
+    sets: Sequence[str],
+    command: str,
+    path: Path,
+) -> None:
+    """Train configurations on sets, and write the table after each set."""
+    context, space = _first_facts(data, work, images)
     found: dict[str, tuple[Trajectory | None, ...]] = {}
     settings = tuple(flatten(config.model_dump(mode="json", exclude_defaults=True)) for config in configs)
     made = {
-        "command": f"python -m benchmarks.portfolio run DATA --configurations {count} --images {images}",
+        "command": command,
         "versions": {name: package_versions()[name] for name in ("torch", "scikit-learn", "optuna", "numpy")},
     }
     frozen = frozen_only(context).model_dump(mode="json")
@@ -240,7 +300,7 @@ def run_all(data: Path, work: Path, count: int, images: int, sets: Sequence[str]
         found[name] = tuple(trained(prepared(name, data, work, images), configs))
         best = max(own.value for own in found[name] if own)
         print(f"{name}: {sum(own is not None for own in found[name])} trained, best {best:.3f}", flush=True)
-        write_table(ResultTable(settings, found, search.request.space_name, frozen, FOLDS, made), PACKAGED)
+        write_table(ResultTable(settings, found, space.name, frozen, FOLDS, made), path)
 
 
 def choose() -> None:
@@ -257,6 +317,19 @@ def choose() -> None:
         print(table.settings[index])
 
 
+def learn() -> None:
+    """Write the ranges that the tables teach."""
+    tables = packaged_table(), packaged_rates()
+    ranges = ranges_of(tables)
+    content = {
+        "made": {"command": "python -m benchmarks.portfolio learn", "sets": sorted(tables[0].sets)},
+        "ranges": {name: list(ends) for name, ends in ranges.items()},
+    }
+    write_atomically(LEARNED_FILE, json.dumps(content, indent=1, sort_keys=True) + "\n")
+    for name, ends in ranges.items():
+        print(f"{name}: {ends[0]:g} to {ends[1]:g}")
+
+
 def nets_of(settings: Mapping[str, Any]) -> set[str]:
     """Return the nets whose weights a configuration needs."""
     taps = (str(settings["model.backbone"]), *settings.get("model.also", ()))
@@ -269,17 +342,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     verbs = parser.add_subparsers(dest="verb", required=True)
     running = verbs.add_parser("run", help="train, and write the table")
-    running.add_argument("data", type=Path, help="folder of real images and weights")
-    running.add_argument("--work", type=Path, required=True, help="folder of what was trained; kept")
     running.add_argument("--configurations", type=int, default=200)
-    running.add_argument("--images", type=int, default=300, help="of a set, at most (default: 300)")
-    running.add_argument("--sets", nargs="+", choices=tuple(SETS), default=tuple(SETS))
+    rating = verbs.add_parser("rates", help="train heads at many learning rates, and write their table")
+    for verb in (running, rating):
+        verb.add_argument("data", type=Path, help="folder of real images and weights")
+        verb.add_argument("--work", type=Path, required=True, help="folder of what was trained; kept")
+        verb.add_argument("--images", type=int, default=300, help="of a set, at most (default: 300)")
+        verb.add_argument("--sets", nargs="+", choices=tuple(SETS), default=tuple(SETS))
     verbs.add_parser("choose", help="choose the points from the table")
+    verbs.add_parser("learn", help="write the ranges that hold all that was ever good")
     arguments = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     logging.getLogger().setLevel(logging.ERROR)
     if arguments.verb == "choose":
         choose()
+    elif arguments.verb == "learn":
+        learn()
+    elif arguments.verb == "rates":
+        run_rates(arguments.data, arguments.work, arguments.images, arguments.sets)
     else:
         run_all(arguments.data, arguments.work, arguments.configurations, arguments.images, arguments.sets)
 

@@ -35,6 +35,8 @@ class SpaceContext(FrozenModel):
             as in searches of earlier versions.
         combines: Choices of `unit.combine`, the rule that combines the images of a unit; empty for single
             images.
+        ranges: Name of a parameter -> its smallest and largest value, where past results have narrowed what
+            the space says; empty in searches of earlier versions.
     """
 
     backbones: tuple[str, ...]
@@ -57,6 +59,7 @@ class SpaceContext(FrozenModel):
     phases: tuple[str, ...] = ()
     heads: tuple[str, ...] = ()
     combines: tuple[str, ...] = ()
+    ranges: Mapping[str, tuple[float, float]] = {}
 
     @property
     def choices(self) -> tuple[str, ...]:

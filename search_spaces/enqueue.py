@@ -64,6 +64,24 @@ def matching_params(function: SpaceFunction, context: SpaceContext, config: Tria
     return walk.params
 
 
+def matching_numbers(
+    function: SpaceFunction, context: SpaceContext, config: TrialConfig
+) -> dict[str, tuple[float, tuple[float, float]]]:
+    """Return the numbers on logarithmic scales with which a space would propose a configuration.
+
+    Args:
+        function: Function of the space.
+        context: Facts that its conditions depend on.
+        config: Any configuration.
+
+    Returns:
+        Parameter -> its value, and the ends of its range.
+    """
+    walk = _ReplayTrial(config, None)
+    _replay(function, context, walk)
+    return walk.numbers
+
+
 def suggest_enqueued(
     function: SpaceFunction, context: SpaceContext, config: TrialConfig, trial: optuna.trial.BaseTrial
 ) -> None:
@@ -85,6 +103,7 @@ class _ReplayTrial:
         self._settings = flatten(config.model_dump())
         self._trial = trial
         self.params: dict[str, Any] = {}
+        self.numbers: dict[str, tuple[float, tuple[float, float]]] = {}  # of logarithmic scales, with ends
 
     def suggest_categorical(self, name: str, choices: Any) -> Any:
         """Return the choice that means the configuration's value, else that value itself."""
@@ -113,6 +132,8 @@ class _ReplayTrial:
         if self._trial is not None:
             getattr(self._trial, ask)(name, low, high, **options)
         self.params[name] = wanted
+        if options.get("log"):
+            self.numbers[name] = float(wanted), (low, high)
         return wanted
 
 

@@ -10,6 +10,8 @@ vary.
 """
 
 import functools
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 import optuna
@@ -23,6 +25,7 @@ from trainables.models.registry import backbone_named
 from trainables.models.taps import feature_shapes
 
 Settings = dict[str, Any]
+Ranges = Mapping[str, tuple[float, float]]
 
 HIDDEN_LAYERS: Final = ("none", "64", "64-64", "96", "128", "128-128", "256", "512", "512-256", "1024-512")
 WEIGHTS_OF_POSITIVES: Final = (1.3, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0)
@@ -44,6 +47,7 @@ STRENGTHS: Final = {
     "svm": (1e-2, 1e2),
     "kernel_logistic": (1e-2, 1e3),
 }
+GAMMAS: Final = (0.1, 10.0)
 COMPONENTS: Final = (0, 16, 32, 64, 128)
 # Settings of any closed-form trial, for its record: one epoch on unchanged images.
 ONCE: Final = {"training.epochs": 1, "training.augmentation": "none", "training.average_views": False}
@@ -69,13 +73,15 @@ def image_classifier(trial: optuna.trial.BaseTrial, context: SpaceContext) -> Se
         closed = closed_form_head(trial, context, backbone, settings["model.cut"], poolings)
         if closed:
             return {**settings, **beside, **frozen_input(trial), **unit(trial, context), **closed}
+    own_head = head(trial, backbone, poolings)
+    rates = {} if trains_stages or is_from_pixels else rates_of_head(context, own_head)
     return {
         **settings,
         **unit(trial, context),
-        **head(trial, backbone, poolings),
+        **own_head,
         **beside,
         **(pixels(trial, context, backbone) if is_from_scratch else frozen_input(trial)),
-        **optimizer(trial, trains_stages=trains_stages, is_from_scratch=is_from_scratch),
+        **optimizer(trial, trains_stages=trains_stages, is_from_scratch=is_from_scratch, rates=rates),
         **training(trial, context, is_from_pixels=is_from_pixels, averages=not is_from_scratch),
         **first_phase(trial, context, trains_stages=trains_stages, is_from_scratch=is_from_scratch),
         **({} if is_from_scratch else feature_augmentation(trial)),
@@ -121,18 +127,27 @@ def closed_form_head(
     settings["training.class_weight"] = _choose(
         trial, "training.class_weight", ("none", "balanced"), "closed"
     )
-    return settings | closed_form_settings(trial, name)
+    return settings | closed_form_settings(trial, name, context.ranges)
 
 
-def closed_form_settings(trial: optuna.trial.BaseTrial, name: str) -> Settings:
-    """Suggest the settings of a closed-form head on many features."""
+def closed_form_settings(
+    trial: optuna.trial.BaseTrial, name: str, ranges: Ranges = MappingProxyType({})
+) -> Settings:
+    """Suggest the settings of a closed-form head on many features.
+
+    Args:
+        trial: Trial that suggests.
+        name: Name of the head.
+        ranges: Parameter -> range that was learned, in place of the space's own.
+    """
     components = COMPONENTS if name in WIDE_HEADS else COMPONENTS[1:]
     settings: Settings = {"classical.pca": _choose(trial, "classical.pca", components, name)}
     if name in STRENGTHS:
-        low, high = STRENGTHS[name]
+        low, high = ranges.get(f"classical.c@{name}", STRENGTHS[name])
         settings["classical.c"] = trial.suggest_float(f"classical.c@{name}", low, high, log=True)
     if name in ("svm", "kernel_logistic"):
-        settings["classical.gamma"] = trial.suggest_float("classical.gamma", 0.1, 10.0, log=True)
+        low, high = ranges.get("classical.gamma", GAMMAS)
+        settings["classical.gamma"] = trial.suggest_float("classical.gamma", low, high, log=True)
     if name == "lda":
         settings["classical.shrinkage"] = trial.suggest_categorical(
             "classical.shrinkage", ("auto", 0.3, 0.6, 0.9, 0.97)
@@ -255,18 +270,52 @@ def input_sizes(context: SpaceContext, backbone: str) -> tuple[int, ...]:
     return tuple(size for size in _SIZES if smallest <= size <= largest)
 
 
-def optimizer(trial: optuna.trial.BaseTrial, *, trains_stages: bool, is_from_scratch: bool) -> Settings:
+def tied_rate(optimizer_name: str, hidden: Any) -> str:
+    """Return the parameter of the learning rate of a head on frozen features, by optimiser and head.
+
+    A head with hidden layers wants another rate than a linear one.
+
+    >>> tied_rate("adam", "none"), tied_rate("sgd", "256")
+    ('optimizer.lr@adam+linear', 'optimizer.lr@sgd+hidden')
+    """
+    return f"optimizer.lr@{optimizer_name}+{'linear' if hidden == 'none' else 'hidden'}"
+
+
+def rates_of_head(context: SpaceContext, own_head: Settings) -> dict[str, tuple[str, tuple[float, float]]]:
+    """Return optimiser -> parameter and range of its learning rate, for a head on frozen features.
+
+    Args:
+        context: Facts of the search; empty without learned ranges, as in searches of earlier versions.
+        own_head: Settings of the head.
+    """
+    names = {name: tied_rate(name, own_head["model.head.hidden"]) for name in LEARNING_RATES}
+    return {name: (tied, context.ranges[tied]) for name, tied in names.items() if tied in context.ranges}
+
+
+def optimizer(
+    trial: optuna.trial.BaseTrial,
+    *,
+    trains_stages: bool,
+    is_from_scratch: bool,
+    rates: Mapping[str, tuple[str, tuple[float, float]]] = MappingProxyType({}),
+) -> Settings:
     """Suggest an optimiser and its own settings.
 
     Each has its own learning-rate range, only SGD has momentum, and trained pretrained stages get a smaller
     rate.
+
+    Args:
+        trial: Trial that suggests.
+        trains_stages: Stages of a net train, too.
+        is_from_scratch: They train from random weights.
+        rates: Optimiser -> parameter and range of its learning rate, where they depend on the head.
     """
     name = trial.suggest_categorical("optimizer.name", ("adam", "rmsprop", "sgd", "adadelta"))
-    low, high = LEARNING_RATES[name]
+    rate, (low, high) = rates.get(name, (f"optimizer.lr@{name}", LEARNING_RATES[name]))
     schedule = trial.suggest_categorical("optimizer.schedule", ("constant", "step", "cosine", "plateau"))
     settings: Settings = {
         "optimizer.name": name,
-        "optimizer.lr": trial.suggest_float(f"optimizer.lr@{name}", low, high, log=True),
+        "optimizer.lr": trial.suggest_float(rate, low, high, log=True),
         "optimizer.weight_decay": trial.suggest_categorical(
             "optimizer.weight_decay", (0.0, 1e-5, 1e-4, 1e-3, 2.5e-3, 1e-2)
         ),

@@ -14,6 +14,7 @@ from orchestrator.reporting.compute_savings import count_images, savings_from_sh
 from orchestrator.reporting.console import SYNTHETIC_WARNING, Sections, essentials, print_next, print_warning
 from orchestrator.reporting.terminal import closing_summary
 from orchestrator.reporting.worker_time import shares_text
+from orchestrator.study.trial_spec import TIME_WAS_UP
 from orchestrator.tuning.trial_manager import RUN_ALONE
 from results.errors import RunError
 from results.run.records import TrialRecord
@@ -94,6 +95,7 @@ def _summary(result: SearchResult, *, has_commands: bool) -> RenderableType:
         best=None if best is None else (best.number, best.value or 0.0, _described(best, objectives)),
         notes=(
             ("beware", SYNTHETIC_WARNING * search.is_synthetic),
+            ("late", _late(best)),
             ("ended", "" if search.terminated is None else search.terminated.message),
             ("shared", _saved(result)),
             ("time", shares_text(result.time_shares)),
@@ -141,6 +143,12 @@ def _described(record: TrialRecord, objectives: Objectives) -> str:
     said = [", ".join(others), f"misses what was required: {', '.join(missed)}" if missed else ""]
     text = "  ".join([*(part for part in said if part), settings_text(record.config)])
     return f"{text} {OPTIMISTIC} {OPTIMISTIC_NOTE}" if record.is_optimistic else text
+
+
+def _late(best: TrialRecord | None) -> str:
+    """What the best trial had to do without, since the time was up."""
+    remark = "" if best is None else best.error or ""
+    return f"{remark}; give --minutes more" if remark.startswith(TIME_WAS_UP) else ""
 
 
 def _saved(result: SearchResult) -> str:

@@ -1,13 +1,15 @@
 """Models that fit the time budget on this machine, by measurement, so that no trial takes all the time."""
 
 import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from search_spaces.context import SpaceContext
 from search_spaces.image_classifier import CONTRASTS
-from trainables.common.text import count_text
+from trainables.common.text import clock_text, count_text
+from trainables.config.smaller_forms import smaller_forms
 from trainables.config.trial_config import TrialConfig
 from trainables.data.patches import PatchSet
 from trainables.models.families.source_000_nets import SCRATCH4
@@ -140,6 +142,26 @@ def _step_seconds(config: TrialConfig, cost: Cost) -> float:
     if plan.is_prefix_fixed and len(plan.trained) == 1 and kept in cost.last_stage:
         return cost.last_stage[kept]
     return _STEP_IN_PASSES * cost.forward
+
+
+def about_short_limit(
+    points: Iterable[TrialConfig], price: Callable[[TrialConfig], PointPrice], minutes: float | None
+) -> list[str]:
+    """Return a warning if no trial can be expected to have its features within the time of the search.
+
+    Args:
+        points: Configurations of the search.
+        price: Estimates the time of a configuration.
+        minutes: Time of the search; None for no limit.
+    """
+    passes = [price(form).passes for point in points for form in (point, *smaller_forms(point))]
+    shortest = min(passes, default=0.0)
+    if minutes is None or shortest <= 60.0 * minutes:
+        return []
+    return [
+        f"--minutes {minutes:g} is short: the cheapest features of all images take about "
+        f"{clock_text(shortest)} here, if none is stored; the search may end without a score"
+    ]
 
 
 def find_feasible_models(

@@ -15,6 +15,7 @@ from orchestrator.preflight.compatibility import check_config, with_labels
 from orchestrator.preflight.feasibility import (
     FeasibleModels,
     TrialBudget,
+    about_short_limit,
     find_feasible_models,
     price_of,
 )
@@ -36,6 +37,7 @@ from results.run.records import SourceTrial
 from results.run.split_labels import NAIVE_WARNING
 from search_spaces.context import SpaceContext
 from search_spaces.enqueue import InitialPoint
+from search_spaces.learned import learned_ranges
 from search_spaces.registry import Space, space_for
 from trainables.common.errors import ConfigError
 from trainables.common.types import IntArray
@@ -150,6 +152,7 @@ def run_preflight(
             "has_pairs": found.has_pairs and with_pairs,
             "heads": heads_for(request, task, is_table=data.patch_set.is_table),
             "combines": combinations_for(request, task),
+            "ranges": dict(learned_ranges()),
         }
     )
     _notify_all(
@@ -272,6 +275,7 @@ def _points(
         points += check_space(space, context, fixed)
     for config in points:
         check(config)
+    _notify_all(notify, *about_short_limit(points, price, request.minutes))
     return list(found.points), points
 
 

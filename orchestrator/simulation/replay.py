@@ -10,7 +10,8 @@ import datetime
 import heapq
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any, Final
 
 from orchestrator.simulation.distance import distance
@@ -30,6 +31,9 @@ from trainables.config.trial_config import TrialConfig, flatten
 
 _EPOCH_ZERO: Final = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 _FAILED_SECONDS: Final = 1.0  # a configuration that failed when the table was made
+
+Ranges = Mapping[str, tuple[float, float]]
+NO_RANGES: Final[Ranges] = MappingProxyType({})
 
 Ends = Callable[[Sequence["ReplayedTrial"]], bool]
 
@@ -90,6 +94,7 @@ def replay(  # noqa: PLR0913 - a search, and what it is compared by
     first: Sequence[int] = (),
     workers: int = 1,
     ends: Ends | None = None,
+    ranges: Ranges = NO_RANGES,
 ) -> Replay:
     """Replay a search on a set of the table.
 
@@ -103,6 +108,7 @@ def replay(  # noqa: PLR0913 - a search, and what it is compared by
         first: Configurations that are tried before the sampler proposes any, as indices.
         workers: Number of trials at once, from 1.
         ends: Told all ended trials after each end; the search hands out no more once it says True.
+        ranges: Name of a parameter -> smallest and largest value, where other sets have narrowed the space.
 
     Raises:
         UnknownNameError: If there is no such sampler or pruner.
@@ -110,6 +116,7 @@ def replay(  # noqa: PLR0913 - a search, and what it is compared by
     """
     row = list(table.sets).index(name)
     merit = tuple(float(own) for own in merits(table)[row])
+    table = replace(table, context={**table.context, "ranges": dict(ranges)})
     search = _Search(table, table.sets[name], _study(table, trials, seed, sampler, pruner), workers, ends)
     settings = [table.settings[index] for index in first]
     search.study.enqueue([InitialPoint("portfolio", own) for own in settings])

@@ -10,6 +10,7 @@ from typing import Any, Final
 from trainables.common.files import write_atomically
 
 PACKAGED: Final = Path(__file__).parent / "results.json.gz"
+PACKAGED_RATES: Final = Path(__file__).parent / "learning_rates.json.gz"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,3 +111,12 @@ def packaged_table() -> ResultTable:
     True
     """
     return read_table(PACKAGED)
+
+
+def packaged_rates() -> ResultTable:
+    """Read the table of learning rates: linear and hidden heads under each optimiser, else all the same.
+
+    >>> {own["classical.name"] for own in packaged_rates().settings if "classical.name" in own}
+    set()
+    """
+    return read_table(PACKAGED_RATES)

@@ -1,15 +1,47 @@
 """The private parts of Optuna that we use, here and nowhere else: ids, a sampler's notes, its journal."""
 
-from collections.abc import Mapping, Sequence
+import copy
+from collections.abc import Container, Mapping, Sequence
 from typing import Any, Final
 
 import optuna
 from optuna.distributions import BaseDistribution
+from optuna.storages import JournalStorage
+from optuna.storages.journal import BaseJournalBackend
 from optuna.storages.journal._storage import JournalOperation
 from optuna.trial import FrozenTrial, TrialState
 
 OPERATION: Final = "op_code"  # key of the operation in a line of the journal
 ENDS_TRIAL: Final = int(JournalOperation.SET_TRIAL_STATE_VALUES)
+
+
+class LongStudyStorage(JournalStorage):
+    """Optuna's storage in a journal, which finds the trials that wait or run without looking at all others.
+
+    Optuna looks for a waiting trial before each proposal, and so at every trial that has ended.
+    """
+
+    def __init__(self, backend: BaseJournalBackend) -> None:
+        super().__init__(backend)
+        self._ended: dict[int, int] = {}  # study -> number of its first trials that have all ended
+
+    def get_all_trials(
+        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:
+        """Return the trials of a study in some states, in order of their numbers."""
+        if states is None or any(state in states for state in TrialState if state.is_finished()):
+            return super().get_all_trials(study_id, deepcopy, states)
+        with self._thread_lock:
+            self._sync_with_backend()
+            replay = self._replay_result
+            numbers = replay._study_id_to_trial_ids[study_id]
+            first = self._ended.get(study_id, 0)
+            while first < len(numbers) and replay._trials[numbers[first]].state.is_finished():
+                first += 1
+            self._ended[study_id] = first
+            later = [replay._trials[number] for number in numbers[first:]]
+            found = [trial for trial in later if trial.state in states]
+        return copy.deepcopy(found) if deepcopy else found
 
 
 def open_trial(study: optuna.Study, frozen: FrozenTrial) -> optuna.Trial:

@@ -15,12 +15,11 @@ from typing import Any, Final, Protocol, runtime_checkable
 
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.storages import JournalStorage
 from optuna.trial import TrialState
 
 from orchestrator.study.journal import RunJournal
 from orchestrator.study.method import SearchMethod
-from orchestrator.study.optuna_private import open_trial
+from orchestrator.study.optuna_private import LongStudyStorage, open_trial
 from orchestrator.study.pruner import FOLD_VALUES, NEVER_PRUNED
 from orchestrator.study.trial_spec import InvalidPointError, TrialSpec
 from results.run.records import TrialRecord
@@ -262,7 +261,7 @@ def open_study(
     _say_only_errors()
     shown = without_password(storage) if storage else ""
     try:
-        place: Any = with_password(storage) if storage else JournalStorage(RunJournal(journal))
+        place: Any = with_password(storage) if storage else LongStudyStorage(RunJournal(journal))
         if is_new:
             study = optuna.create_study(storage=place, study_name=name, directions=list(directions))
         else:

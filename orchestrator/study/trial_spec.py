@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from results.run.records import Cause, TrialRecord
 from trainables.common.errors import ConfigError
 from trainables.config.trial_config import TrialConfig
+
+# How the record of a trial begins its remark that it was scored with less than it asked for.
+TIME_WAS_UP: Final = "the time was up before"
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,13 +14,21 @@ from typing import Any, Final
 from orchestrator.preflight.run_data import open_run_data
 from orchestrator.preflight.run_validation import open_run_validation
 from orchestrator.study.trial_spec import TrialFailure
+from orchestrator.tuning.late_start import LAST_SECONDS, fill_limit, has_score, start_late
 from orchestrator.tuning.prediction_cost import prediction_cost
 from results.errors import RecordExistsError, RunError
 from results.run.records import OutOfFold, SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
 from results.scores.fold_scores import objective_values
 from results.scores.ranking import objectives_of
-from trainables.common.errors import ConfigError, DataError, MachineError, SplitError, WeightsError
+from trainables.common.errors import (
+    ConfigError,
+    DataError,
+    MachineError,
+    OutOfTimeError,
+    SplitError,
+    WeightsError,
+)
 from trainables.common.files import is_disk_full
 from trainables.config.trial_config import TrialConfig, flatten
 from trainables.data.training_data import TrainingData
@@ -105,6 +113,7 @@ class TrialRunner:
         self.device: Device | None = None
         self.peak: PeakMemory | None = None
         self.validation: Validation | None = None
+        self.remark: str | None = None  # of a trial that began with less than it asked for
         self._trained, self._trained_seconds = 0, 0.0  # epochs in this worker, and their time
 
     def step(self) -> WorkerReport:
@@ -147,8 +156,8 @@ class TrialRunner:
         is_late = self._is_out_of_time() and not self.validation.has_buffered_epochs
         is_early = not report.is_last and report.epoch < min(FEWEST_EPOCHS, self.config.training.epochs)
         if is_late and is_early:
-            if self._is_past_deadline() and not self._has_result():
-                return False  # lest the search end with nothing; the manager stops it a minute later
+            if self._is_past_deadline() and not has_score(self.run):
+                return self._go_on_late()
             self._add(self._record(state="pruned", cause="time_budget", value=report.value))
             return True
         if is_late or report.is_last:
@@ -157,9 +166,12 @@ class TrialRunner:
         self._checkpoint()
         return False
 
-    def _has_result(self) -> bool:
-        """True if a trial of the search is complete."""
-        return any(record.state == "complete" for record in self.run.records())
+    def _go_on_late(self) -> bool:
+        """Go on lest the search end with nothing, for a while; returns True if the trial ended."""
+        if time.time() < (self.deadline or 0.0) + LAST_SECONDS:
+            return False
+        self._end()
+        return True
 
     def _open(self) -> FeatureUse | None:
         try:
@@ -170,7 +182,8 @@ class TrialRunner:
         except _CANNOT_OPEN as error:
             raise MachineError(str(error)) from error
         self.peak = PeakMemory(self.device)
-        self.validation, self.opened = self._begin(training_data, runtime), time.monotonic()
+        runtime = dataclasses.replace(runtime, fill_limit=fill_limit(self.run, self.deadline))
+        self.validation, self.opened = self._started(training_data, runtime), time.monotonic()
         state = read_checkpoint(self._checkpoint_file, key=self._key)
         if state is not None:
             try:
@@ -179,13 +192,22 @@ class TrialRunner:
                 if _is_out_of_memory(error):
                     raise
                 discard_checkpoint(self._checkpoint_file)  # it does not fit: the trial starts anew
-                self.validation = self._begin(training_data, runtime)
+                self.validation = self._begin(training_data, self.config, runtime)
         return self._prefix_use()
 
-    def _begin(self, training_data: TrainingData, runtime: TrialRuntime) -> Validation:
+    def _started(self, training_data: TrainingData, runtime: TrialRuntime) -> Validation:
+        begin = functools.partial(self._begin, training_data)
+        try:
+            return begin(self.config, runtime)
+        except OutOfTimeError as error:
+            late = start_late(self.config, runtime, begin, run=self.run, error=error)
+        self.config, self.remark = late.config, late.remark
+        return late.validation
+
+    def _begin(self, training_data: TrainingData, config: TrialConfig, runtime: TrialRuntime) -> Validation:
         return open_run_validation(
             self.search,
-            self.config,
+            config,
             training_data,
             runtime,
             isolated=self.search.request.process_per_fold,
@@ -219,6 +241,7 @@ class TrialRunner:
             losses=best.losses,
             collapsed_folds=best.collapsed,
             has_weights=bool(best.weights),
+            error=self.remark,
         )
         self._add(record)
         self._checkpoint_file.unlink(missing_ok=True)
@@ -248,6 +271,9 @@ class TrialRunner:
         return None
 
     def _write_failure(self, error: Exception) -> None:
+        if isinstance(error, OutOfTimeError):
+            self._add(self._record(state="pruned", cause="time_budget", error=_in_one_line(error)))
+            return
         cause = "exception"
         if isinstance(error, NanLossError):
             cause = "nan"

@@ -78,7 +78,7 @@ class WithNovelty(nn.Module):
     def forward(
         self, raw: Tensor, baseline: Tensor | None = None, finding_type: Tensor | None = None
     ) -> tuple[Tensor, ...]:
-        """Map the inputs of `SharedBackbones.by_fold` to what the module returns, and p-values, float32 (B,)."""
+        """Map the inputs of `SharedBackbones.by_fold` to what the module returns, and p-values (B,)."""
         members = self.module.members
         features = members.features(raw, baseline)
         p_values = self.novelty(plain_features(members, features, self.place))

@@ -240,7 +240,8 @@ class TrialRecord(FrozenModel):
         device: Device that it trained on, such as `cpu` or `cuda`.
         fingerprint: Fingerprint of the data that it was trained on.
         seed: Seed of initial weights, order and views; all trials of a search have the same (docs/adr/0013).
-        error: Message and last lines of the traceback, for failed trials; also a remark if it was run again.
+        error: Message and last lines of the traceback, for failed trials; also a remark if it was run again,
+            or with less than it asked for since the time was up.
         has_weights: True while `folds/` holds the weights.
         peak_bytes: Peak memory of the trial in bytes, on its GPU or, without one, on the machine; None if it
             was not measured.

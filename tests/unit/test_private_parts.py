@@ -34,6 +34,14 @@ def test_optuna_has_the_private_parts_that_we_use() -> None:
     assert "_get_trials" in inspect.getsource(optuna.samplers.TPESampler)
 
 
+def test_the_storage_of_optuna_keeps_its_trials_where_we_look_for_them() -> None:
+    from optuna.storages.journal._storage import JournalStorage, JournalStorageReplayResult
+
+    assert {"_trials", "_study_id_to_trial_ids"} <= vars(JournalStorageReplayResult("worker")).keys()
+    source = inspect.getsource(JournalStorage)
+    assert all(f"self.{name}" in source for name in ("_thread_lock", "_sync_with_backend", "_replay_result"))
+
+
 def test_the_journal_of_optuna_has_the_lines_that_we_read(tmp_path: Path) -> None:
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend

@@ -8,7 +8,8 @@ OrchestrateError            root: the command line prints its message and exits 
 │   └── OneClassError       a single class where two are needed
 ├── SplitError              a split that cannot be made, or does not belong to the data
 ├── WeightsError            pretrained weights that are missing or do not fit
-└── PrefixError             stored features that cannot be written or read
+├── PrefixError             stored features that cannot be written or read
+└── OutOfTimeError          the time limit of the search came while features were computed
 """
 
 import difflib
@@ -70,3 +71,15 @@ class WeightsError(OrchestrateError):
 
 class PrefixError(OrchestrateError):
     """Stored features that cannot be written or read."""
+
+
+class OutOfTimeError(OrchestrateError):
+    """The time limit of the search came while features were computed.
+
+    Attributes:
+        view_seconds: Seconds that the view which had been begun takes in all; None if none had been begun.
+    """
+
+    def __init__(self, message: str, *, view_seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.view_seconds = view_seconds

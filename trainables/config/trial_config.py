@@ -4,6 +4,7 @@ A configuration is plain text outside (YAML, JSON, an Optuna trial) and one froz
 Names with dots, such as `optimizer.lr`, address a setting from the command line.
 """
 
+import functools
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal
@@ -13,14 +14,13 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     Field,
-    TypeAdapter,
     ValidationError,
     field_validator,
     model_validator,
 )
 
 from trainables.common.errors import ConfigError, UnknownNameError
-from trainables.common.frozen import FrozenModel
+from trainables.common.frozen import FrozenModel, setting_check
 from trainables.config.augmentation_policies import AugmentationPolicy
 from trainables.config.classical_config import ClassicalConfig
 from trainables.config.fine_tuning_config import FineTuningConfig
@@ -401,14 +401,8 @@ def parse_setting(name: str, value: Any) -> Any:
     name = RENAMED_SETTINGS.get(name, name)
     if name not in setting_names():
         raise UnknownNameError("setting", name, setting_names())
-    model: type[BaseModel] = TrialConfig
-    *path, last = name.split(".")
-    for part in path:
-        model = model.model_fields[part].annotation  # type: ignore[assignment]
-    field = model.model_fields[last]
-    kind: Any = Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
     try:
-        return TypeAdapter(kind).validate_python(value)
+        return setting_check(TrialConfig, name).validate_python(value)
     except ValidationError as error:
         reasons = "; or ".join(dict.fromkeys(found["msg"] for found in error.errors()))
         raise ConfigError(f"{name}={value}: {reasons}") from error
@@ -430,6 +424,7 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+@functools.cache
 def setting_names(model: type[BaseModel] = TrialConfig, prefix: str = "") -> tuple[str, ...]:
     """All dotted setting names, in order.
 

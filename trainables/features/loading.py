@@ -242,6 +242,15 @@ class _LazyForward:
         self._forward: FrozenForward | None = None
 
     def __call__(self, view: View, taps: Sequence[Tap]) -> Iterator[tuple[int, dict[Tap, Tensor]]]:
+        limit, what = self._place.fill_limit, f"view {view} of {self._prefix.backbone.name}"
+        if limit is None:
+            return self._built()(view, taps)
+        limit.check_start(what)
+        # A trial can be scored on plain images alone, so no other view is worth more time than there is.
+        own = limit if view == IDENTITY else limit.strict()
+        return own.batches(self._built()(view, taps), images=len(self._prefix.rows), what=what)
+
+    def _built(self) -> FrozenForward:
         if self._forward is None:
             prefix, spec = self._prefix, self._spec
             cache = None if self._place.features == "off" else self._place.store / "onnx"
@@ -249,4 +258,4 @@ class _LazyForward:
             self._forward = FrozenForward(
                 prefix.patch_set, prefix.rows, stages, spec, device=self._place.device, cache=cache
             )
-        return self._forward(view, taps)
+        return self._forward

@@ -12,6 +12,7 @@ from trainables.config.feature_storage import FeatureStorage
 from trainables.config.trial_config import TrialConfig
 from trainables.models.taps import Tap
 from trainables.models.weights import WeightsFile
+from trainables.runtime.fill_limit import FillLimit
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,7 @@ class TrialRuntime:
         dtype: Number type of weights and batches.
         start: Finished trial that `model.weights=start` means; None without one.
         fusion: Execution mode of the models of a trial: `fused`, `sequential`, or `auto` for the faster one.
+        fill_limit: When passes through frozen stages must end; None for no limit.
     """
 
     store: Path
@@ -54,3 +56,4 @@ class TrialRuntime:
     dtype: torch.dtype = torch.float32
     start: WarmStart | None = None
     fusion: Literal["auto", "fused", "sequential"] = "auto"
+    fill_limit: FillLimit | None = None

@@ -326,7 +326,13 @@ def open_side_by_side(
     """Open the features of all taps of a closed-form head; taps of one backbone share its passes."""
     parts = frozen_parts(config)
     runtime = replace(runtime, taps=_with_taps(parts, runtime))
-    opened = [open_features(part, training_data, runtime) for part in parts]
+    limit = runtime.fill_limit
+    # The features of the first tap alone make a score, so the others get no grace.
+    further = replace(runtime, fill_limit=None if limit is None else limit.strict())
+    opened = [
+        open_features(part, training_data, runtime if place == 0 else further)
+        for place, part in enumerate(parts)
+    ]
     if len(opened) == 1:
         return opened[0]
     uses = [use for _, use in opened]

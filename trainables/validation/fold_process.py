@@ -28,7 +28,7 @@ from typing import Any, Final, Literal
 import numpy as np
 import torch
 
-from trainables.common.errors import OrchestrateError
+from trainables.common.errors import OrchestrateError, OutOfTimeError
 from trainables.common.registered import packed, unpack
 from trainables.common.types import Float32Array
 from trainables.config.trial_config import TrialConfig
@@ -112,9 +112,10 @@ class FoldEpoch:
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
-    kind: Literal["nan", "memory", "system", "other"]
+    kind: Literal["nan", "memory", "system", "late", "other"]
     text: str
     errno: int | None = None  # of a failed call of the operating system
+    view_seconds: float | None = None  # of a view of features that was not computed in time
 
 
 def epoch_folder(scratch: Path, epoch: int) -> Path:
@@ -134,6 +135,7 @@ class FoldProcess:
 
     Raises:
         FoldProcessError: If the fold cannot be opened, or the process dies.
+        OutOfTimeError: If its features were not computed in time.
         LostProcessError: If the fork server dies before it has started the process.
     """
 
@@ -237,6 +239,8 @@ def _error_of(failure: _Failure, fold: int) -> Exception:
         return NanLossError(text)
     if failure.kind == "system":
         return OSError(failure.errno, text)
+    if failure.kind == "late":
+        return OutOfTimeError(failure.text, view_seconds=failure.view_seconds)
     return MemoryError(text) if failure.kind == "memory" else FoldProcessError(text)
 
 
@@ -317,6 +321,8 @@ def _failure(error: Exception) -> _Failure:
         return _Failure("nan", str(error))
     if isinstance(error, OSError):
         return _Failure("system", error.strerror or str(error), error.errno)
+    if isinstance(error, OutOfTimeError):
+        return _Failure("late", str(error), view_seconds=error.view_seconds)
     lines = "".join(traceback.format_exception(error)).strip().splitlines()[-_ERROR_LINES:]
     is_memory = isinstance(error, MemoryError | torch.OutOfMemoryError)
     return _Failure("memory" if is_memory else "other", "\n".join(lines))

@@ -2,16 +2,19 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from orchestrator.study import window as windows
 from orchestrator.study.journal import RunJournal
 from orchestrator.study.sampler import SamplingFacts
 from orchestrator.study.samplers import sampler_named
 from orchestrator.study.window import window
+from results.scores.ranking import Direction
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 
@@ -119,3 +122,21 @@ def test_choices_of_increasing_numbers_are_numbers_and_others_stay() -> None:
     for choices in ((False, True), ("same", 1.0, 1.5), (2, 1, 3)):
         kept = CategoricalDistribution(choices)
         assert coded(kept).seen is kept
+
+
+@pytest.mark.parametrize("direction", ["maximize", "minimize"])
+def test_a_window_that_grows_with_its_study_is_that_of_all_its_trials(direction: Direction) -> None:
+    random, growing = np.random.default_rng(0), windows.GrowingWindow(direction)
+    trials: list[FrozenTrial] = []
+    for number in range(400):
+        trial = create_trial(state=TrialState.RUNNING)
+        trial.number = number
+        trials.append(trial)
+        running = [own for own in trials if own.state is TrialState.RUNNING]
+        for ended in running[: int(random.integers(0, 3))]:
+            ended.state = TrialState.COMPLETE if random.random() < 0.6 else TrialState.PRUNED
+            if ended.state is TrialState.COMPLETE:
+                ended.values = [float(random.integers(0, 20))]
+                ended.system_attrs = {"constraints:f2": float(random.integers(-1, 2))}
+        if number % 7 == 0:
+            assert growing.of(trials) == window(trials, directions=(direction,))

@@ -3,9 +3,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from optuna.trial import TrialState
 from search_methods import search_method
 from space_context import NARROW
 
+from orchestrator.study.optuna_private import LongStudyStorage
 from orchestrator.study.study import InvalidPointError, OptunaStudy, open_study
 from results.run.records import TrialRecord
 from search_spaces.context import SpaceContext
@@ -259,3 +261,27 @@ def test_a_function_that_makes_no_sampler_is_explained(
         ConfigError, match="--sampler wrong_one:nothing must return an Optuna BaseSampler, found int"
     ):
         new_study(tmp_path / "study.log", sampler="wrong_one:nothing")
+
+
+def test_trials_that_wait_or_run_are_found_without_a_look_at_those_that_have_ended(tmp_path: Path) -> None:
+    study = new_study(tmp_path / "study.log", trials=12).study
+    storage, number = study._storage, study._study_id
+    assert isinstance(storage, LongStudyStorage)
+    for step in range(12):
+        if step % 4 == 0:
+            study.enqueue_trial({"lr": 1e-3})
+        trial = study.ask()
+        if step % 5:
+            study.tell(trial, 0.5)
+        for states in (
+            (TrialState.WAITING,),
+            (TrialState.RUNNING,),
+            (TrialState.RUNNING, TrialState.WAITING),
+        ):
+            wanted = [own.number for own in study.get_trials() if own.state in states]
+            found = storage.get_all_trials(number, deepcopy=False, states=states)
+            assert [own.number for own in found] == wanted
+            assert [own.number for own in study.get_trials(states=states)] == wanted
+    study.tell(0, 0.5)
+    storage.get_all_trials(number, deepcopy=False, states=(TrialState.WAITING,))
+    assert storage._ended == {number: 5}

@@ -1,5 +1,6 @@
 import errno
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -146,8 +147,9 @@ def test_a_trial_that_hardly_began_when_the_time_was_up_does_not_count(
     run: RunFolder, small_steps: None
 ) -> None:
     run.write_record(complete(1, 0.8))
-    trial = runner(run, deadline=1.0)
+    trial = runner(run)
     trial.step()
+    trial.deadline = 1.0
     assert trial.step().is_end
     record = run.record(0)
     assert record is not None
@@ -157,12 +159,24 @@ def test_a_trial_that_hardly_began_when_the_time_was_up_does_not_count(
 def test_a_late_trial_goes_on_to_its_fewest_epochs_where_the_search_has_nothing_else(
     run: RunFolder, small_steps: None
 ) -> None:
-    trial = runner(run, deadline=1.0)
+    trial = runner(run, deadline=time.time() - 1.0)
     while not trial.step().is_end:
         pass
     record = run.record(0)
     assert record is not None
     assert (record.state, record.epochs) == ("complete", trial_runner.FEWEST_EPOCHS)
+
+
+def test_the_only_trial_of_a_search_ends_with_what_it_has_when_it_is_far_too_late(
+    run: RunFolder, small_steps: None
+) -> None:
+    trial = runner(run)
+    trial.step()
+    trial.deadline = time.time() - trial_runner.LAST_SECONDS
+    assert trial.step().is_end
+    record = run.record(0)
+    assert record is not None
+    assert (record.state, record.cause, record.epochs) == ("complete", "time_budget", 1)
 
 
 def test_a_checkpoint_is_read_and_removed_when_the_trial_ends(
