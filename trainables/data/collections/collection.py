@@ -7,9 +7,10 @@ reads the pixels, makes them ready and writes the prepared set, for every collec
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from trainables.config.tasks import StoredCodes
+if TYPE_CHECKING:  # it takes as long to import as all the rest that processes need to prepare images
+    from trainables.config.tasks import StoredCodes
 
 Laterality: TypeAlias = Literal["L", "R"]
 Presentation: TypeAlias = Literal["presentation", "processing"]
@@ -101,7 +102,7 @@ class Listing:
     """
 
     examples: tuple[Example, ...]
-    label_codes: StoredCodes
+    label_codes: "StoredCodes"
     notes: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
     classes: tuple[str, ...] = ()

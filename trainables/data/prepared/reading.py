@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from trainables.common.errors import DataError
 from trainables.data.dicom.reading import DicomImage, is_dicom, read_dicom
-from trainables.data.image_files import SUFFIXES, ImageFileError, decode_image, is_grey
+from trainables.data.image_files import SUFFIXES, DecodedImage, ImageFileError, decode_image, is_grey
 from trainables.data.pixel_range import FULL_RANGES, bit_range
+from trainables.data.prepared.plain_png import decode_plain_png
 
 _PLAIN: Final = SUFFIXES - {".dcm", ".dicom"}  # not asked whether they are DICOM, which takes a second look
 _ARRAYS: Final = frozenset({".npy", ".npz"})
@@ -54,7 +55,8 @@ def read_example_pixels(file: Path, frame: int, *, allows_for_processing: bool =
         return _of_dicom(read_dicom(file, frame=frame, allow_for_processing=allows_for_processing))
     if frame:
         raise ImageFileError(f"{file} has no frame {frame}; it holds one image")
-    image = decode_image(file)
+    plain = decode_plain_png(file) if file.suffix.lower() == ".png" else None
+    image = decode_image(file) if plain is None else DecodedImage(plain)
     pixels = image.pixels
     if pixels.ndim == 3 and is_grey(pixels):
         pixels = np.ascontiguousarray(pixels[..., 0])
