@@ -45,8 +45,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         nargs="*",
         metavar="IMAGE",
-        help="DICOM, PNG, JPEG, TIFF, PGM or BMP files; for a model of breasts, exams or patients DICOM files, "
-        "whose headers tell these, or a folder for each",
+        help="DICOM, PNG, JPEG, TIFF, PGM or BMP files; for a model of breasts, exams or patients DICOM "
+        "files, whose headers tell these, or a folder for each",
     )
     parser.add_argument(
         "--units",

@@ -1,4 +1,4 @@
-"""Which images make up a breast, exam or patient that is to be predicted: a table, folders, or DICOM headers."""
+"""Which images make up a breast, exam or patient to predict: a table, folders, or DICOM headers."""
 
 import csv
 import secrets
@@ -112,8 +112,8 @@ def _unit_of_header(file: Path, unit: UnitName, key: bytes) -> str:
         raise ExportError(f"there is no file {file}")
     if not is_dicom(file):
         raise ExportError(
-            f"this model predicts a {unit} from its images, and {file} is no DICOM file whose header would tell "
-            f"its {unit}: {otherwise}"
+            f"this model predicts a {unit} from its images, and {file} is no DICOM file whose header would "
+            f"tell its {unit}: {otherwise}"
         )
     try:
         header = read_headers(file)

@@ -124,8 +124,9 @@ class EpochRecord:
 
     The validation loss of a fold weighs classes as the fold's training does, by class weights and resampling
     (see `learned_weights`): an unweighted loss would call the shift of the scores that these cause on purpose
-    an error, and keep an untrained epoch. Where units are scored, a class has as much weight in all as its images
-    have in training, however many of them make up a unit. `training.checkpoint_metric=unweighted_loss` brings it back.
+    an error, and keep an untrained epoch. Where units are scored, a class has as much weight in all as its
+    images have in training, however many of them make up a unit.
+    `training.checkpoint_metric=unweighted_loss` brings it back.
 
     Args:
         config: The trial.

@@ -268,8 +268,8 @@ def _small_copy(grey: NDArray[Any], max_value: float) -> tuple[NDArray[np.float3
     """Means over squares of `factor` pixels, in [0, 1]; what is left over at the far edges joins the last."""
     factor = max(1, -(-max(grey.shape) // _SURVEY_SIDE))
     rows, columns = (-(-side // factor) for side in grey.shape)
-    # Added line by line: np.add.reduceat gives the same sums and takes ten times as long. Sums of whole numbers
-    # below 2^16 are exact in 16 bits, and below 2^24 in float32.
+    # Added line by line: np.add.reduceat gives the same sums and takes ten times as long. Sums of whole
+    # numbers below 2^16 are exact in 16 bits, and below 2^24 in float32.
     is_small = grey.dtype.kind == "u" and int(grey.max()) * factor < 1 << 16
     bands = np.zeros((rows, grey.shape[1]), np.uint16 if is_small else np.float32)
     for shift in range(factor):
@@ -446,7 +446,7 @@ def _pectoral(small: NDArray[np.float32], outline: BoolImage, *, is_left: bool) 
 
 
 class _Kept:
-    """The rectangle of a film that is kept, read in bands of rows: what is not kept is 0, and it may be mirrored.
+    """The rectangle of a film that is kept, read in bands of rows: the rest is 0, and it may be mirrored.
 
     In bands, so that a film is not copied as a whole, and what is worked on stays in the processor's cache.
     """
@@ -466,15 +466,15 @@ class _Kept:
             self._line_of = np.arange(top, top + height) // factor
 
     def bands(self) -> Iterator[tuple[slice, NDArray[Any]]]:
-        """Rows after rows, not yet mirrored; each band is overwritten by the next one."""
-        own = np.empty((_BAND, self.shape[1]), self.dtype)
-        for first in range(0, self.shape[0], _BAND):
-            place = slice(first, min(first + _BAND, self.shape[0]))
-            band: NDArray[Any] = self._pixels[place]
+        """Rows after rows, not yet mirrored, with a column of 0 behind; each overwrites the one before."""
+        height, width = self.shape
+        own = np.zeros((_BAND, width + 1), self.dtype)
+        for first in range(0, height, _BAND):
+            place = slice(first, min(first + _BAND, height))
+            band = own[: place.stop - first]
+            band[:, :width] = self._pixels[place]
             if self._lines is not None:
-                kept = own[: len(band)]
-                np.take(self._lines, self._line_of[place], axis=0, out=kept, mode="clip")
-                band = np.multiply(kept, band, out=kept)
+                band[:, :width] *= self._lines.take(self._line_of[place], axis=0)
             yield place, band
 
 
@@ -527,7 +527,7 @@ def _resampled(kept: _Kept, target: tuple[int, int]) -> NDArray[Any]:
     else:
         same = np.empty(kept.shape, kept.dtype)
         for place, band in kept.bands():
-            same[place] = band[:, ::-1] if kept.is_flipped else band
+            same[place] = band[:, -2::-1] if kept.is_flipped else band[:, :-1]
         if kept.shape == target:
             return same
         how = Image.Resampling.BOX if shrinks else Image.Resampling.BILINEAR
@@ -542,29 +542,26 @@ def _means(kept: _Kept, target: tuple[int, int]) -> NDArray[np.float32]:
 
     Along the rows sums are exact, and so is their division; down the columns Pillow's order of sums is kept.
     """
-    first, count = _bins(kept.shape[1], target[1])
-    steps = _steps(kept.shape[1] - first - count if kept.is_flipped else first, count)
-    along = np.empty((kept.shape[0], target[1]), np.float32)
+    height, width = kept.shape
+    first, count = _bins(width, target[1])
+    steps = _steps(width - first - count if kept.is_flipped else first, count, width)
+    along = np.zeros((height + 1, target[1]), np.float32)  # the last row stays 0
     for place, band in kept.bands():
         is_small = int(band.max()) * len(steps) < 1 << 16
         sums = np.zeros((len(band), target[1]), np.uint16 if is_small else np.uint32)
-        for own, pixels in steps:
-            sums[:, own] += band.take(pixels, axis=1, mode="clip")
+        for pixels in steps:
+            sums += band.take(pixels, axis=1, mode="clip")
         along[place] = sums.astype(np.float32) / count.astype(np.float32)
-    first, count = _bins(kept.shape[0], target[0])
-    weights = (1.0 / count)[:, None]
-    means = np.zeros(target)
-    for own, pixels in _steps(first, count):
-        means[own] += along.take(pixels, axis=0, mode="clip") * weights[own]
+    first, count = _bins(height, target[0])
+    weights, means = (1.0 / count)[:, None], np.zeros(target)
+    for rows in _steps(first, count, height):
+        means += along.take(rows, axis=0, mode="clip") * weights
     return means.astype(np.float32)
 
 
-def _steps(first: IntLine, count: IntLine) -> list[tuple[slice | IntLine, IntLine]]:
-    """For the first, second, ... pixel of each part: the parts that have it, and where it lies in the line."""
-    having = (np.flatnonzero(count > step) for step in range(int(count.max())))
-    return [
-        (slice(None) if len(own) == len(count) else own, first[own] + step) for step, own in enumerate(having)
-    ]
+def _steps(first: IntLine, count: IntLine, nothing: int) -> list[IntLine]:
+    """Place of the first, the second, ... pixel of each part; `nothing` where it has no such pixel."""
+    return [np.where(count > step, first + step, nothing) for step in range(int(count.max()))]
 
 
 def _bins(length: int, target: int) -> tuple[IntLine, IntLine]:

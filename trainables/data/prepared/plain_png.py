@@ -1,8 +1,8 @@
 """PNG files without any peculiarity, decoded in half of the time that Pillow takes to check and read them.
 
-Patches are small, so that what a reader does around its decoder is most of the work. Whatever is not plain (a
-palette, transparency, orientation, text, a damaged checksum) is left to the one reader of image files, whose pixels
-are the same.
+Patches are small, so that what a reader does around its decoder is most of the work. Whatever is not plain
+(a palette, transparency, orientation, text, a damaged checksum) is left to the one reader of image files,
+whose pixels are the same.
 """
 
 import struct

@@ -110,7 +110,7 @@ class ChunkPool:
             process.close()
 
     def start_one(self) -> None:
-        """Start one process before it is known what there is to do; the others start with their first chunk."""
+        """Start one process before it is known what there is to do; others start with their first chunk."""
         self._processes[0].start()
 
     def prepare(self, chunks: Sequence[Chunk]) -> Iterator[Chunk]:
