@@ -185,7 +185,8 @@ _read = functools.lru_cache(maxsize=1)(read_example_pixels)  # regions of one fi
 
 def _prepared(example: Example, place: int, out: IO[bytes], settings: Settings) -> Iterator[Stored]:
     read = _read(example.file, example.frame, allows_for_processing=settings.allows_for_processing)
-    mask = None if example.mask is None else _mask(example.mask, read.pixels.shape[:2])
+    masks = [_mask(file, read.pixels.shape[:2]) for file in example.masks]
+    mask: NDArray[np.uint8] | None = np.maximum.reduce(masks) if masks else None
     box = example.box or (None if mask is None else box_of_mask(mask))
     white = read.stated_max or bit_range(int(read.pixels.max()))
     machine = str(example.columns.get("machine", ""))

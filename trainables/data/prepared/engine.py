@@ -93,8 +93,8 @@ class _Plan:
         head = [FORMAT, self.collection.name, self.listing.label_codes, self.listing.classes]
         digest.update(json.dumps([*head, self.settings.as_dict(), self.settings.key_digest()]).encode())
         for example in self.listing.examples:
-            stamps = [self.stamp(file) for file in (example.file, example.mask) if file is not None]
-            digest.update(repr((example, *stamps)).encode())
+            stamps = [self.stamp(file) for file in (example.file, *example.masks)]
+            digest.update(repr((example, *example.more_masks, *stamps)).encode())
         return digest.hexdigest()
 
     def stamp(self, file: Path) -> tuple[int, int]:
