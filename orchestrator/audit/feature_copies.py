@@ -2,8 +2,8 @@
 
 Nothing is computed for it: where the store holds no features of the set, there is no second look. Features
 propose pairs that the hashes of the first look pass over; these are laid over each other like all others,
-which decides. Pairs whose features are closer than those of any two pictures that were measured, though they do not
-fit onto each other, are named as a remark.
+which decides. Pairs whose features are closer than those of any two pictures that were measured, though they
+do not fit onto each other, are named as a remark.
 
 Each feature is taken in units of its spread over the set: plain cosines of two mammograms are all near 1.
 """

@@ -4,6 +4,7 @@ Source: Al-Dhabyani et al. (2020), "Dataset of breast ultrasound images". The na
 """
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -53,18 +54,8 @@ def list_busi(path: Path, choices: Choices) -> Listing:
         several += len(own) > 1
         if regions == "image" or label == 0:
             columns = known(masks=len(own), modality="ultrasound")
-            first, *others = (own if label else []) or [None]
-            examples.append(
-                Example(
-                    file,
-                    name,
-                    label,
-                    mask=first,
-                    cut="whole",
-                    columns=columns,
-                    more_masks=tuple(filter(None, others)),
-                )
-            )
+            outlines = own if label else []
+            examples.append(_outlined(Example(file, name, label, cut="whole", columns=columns), outlines))
         elif not own:
             problems.append(
                 Problem(file.relative_to(path).as_posix(), "has no mask, which --regions roi needs")
@@ -88,6 +79,12 @@ def list_busi(path: Path, choices: Choices) -> Listing:
     if several:
         notes.append(f"{count_text(several, 'image')} with several masks; whole images keep their union")
     return listing(path, examples, "pisa", notes=notes, problems=problems)
+
+
+def _outlined(example: Example, outlines: list[Path]) -> Example:
+    if not outlines:
+        return example
+    return replace(example, mask=outlines[0], more_masks=tuple(outlines[1:]))
 
 
 def _reads(path: Path) -> bool:
