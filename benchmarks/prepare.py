@@ -1,17 +1,25 @@
-"""Time and memory of `data prepare`, against a plain loop over the same files.
+"""Time and memory of `data prepare`, against plain loops over the same files.
 
-    python -m benchmarks.prepare [--patches 100000] [--films 2000] [--pixels 16] [--workers 2] [--json FILE]
+    python -m benchmarks.prepare [--patches 100000] [--films 2000] [--pixels 16] [--workers 2] [--share 10]
 
 Patches are PNGs of 50x50 as in the IDC set, films 16-bit DICOM of 12 bits, uncompressed, made ready and
 brought to 1024x832. A share of the files is generated and the others are links to them, so that the disk
-need not hold 64 GB; each is read, decoded and prepared for itself. The plain loop reads with Pillow or
-pydicom, resizes with Pillow and fills one array; it finds no breast, and is run on a tenth of the files.
-Memory is the largest sum over this command's processes, of pages that belong to no file (`RssAnon`).
+need not hold 64 GB; each is read, decoded and prepared for itself.
+
+A plain loop is what a script of twenty lines does, in a process of its own like the command: it finds the
+files, reads them with Pillow or pydicom, cuts films to what is brighter than a twentieth of their range,
+resizes with Pillow and saves. `films` collects the images and saves one array, which fits no memory for large
+sets; `films-png` saves each for itself, as most scripts do. Loops check no file, take labels for tissue, and
+know no patient. They run on every `--share`-th file. The time to start is that of one film, or 400 patches.
+
+Core seconds are the processor time of all processes, which a busy machine changes less than the clock. Memory
+is the largest sum over the command's processes, of pages that belong to no file (`RssAnon`).
 """
 
 import argparse
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -26,7 +34,6 @@ from PIL import Image
 
 _OWN: Final = 32  # files that are generated; the others link to them
 _FILM_SIZE: Final = (1024, 832)
-_LOOP_SHARE: Final = 10
 _MIB: Final = 2**20
 _MAMMOGRAPHY: Final = "1.2.840.10008.5.1.4.1.1.1.2"
 
@@ -38,58 +45,92 @@ def main() -> None:
     parser.add_argument("--films", type=int, default=2_000, help="number of films (default: 2000)")
     parser.add_argument("--pixels", type=float, default=16.0, help="megapixels of a film (default: 16)")
     parser.add_argument("--workers", type=int, default=2, help="processes (default: 2)")
+    parser.add_argument("--share", type=int, default=10, help="loops run on every N-th file (default: 10)")
     parser.add_argument("--json", type=Path, help="write the figures here, too")
+    parser.add_argument("--loop", nargs=2, help=argparse.SUPPRESS)  # KIND FOLDER: the process of a plain loop
     arguments = parser.parse_args()
+    if arguments.loop:
+        _LOOPS[arguments.loop[0]](Path(arguments.loop[1]), arguments.share)
+        return
+    print(f"load before: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
     found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         if arguments.patches:
+            one = _write_patches(Path(folder) / "one" / "patches", 400)
             tree = _write_patches(Path(folder) / "patches", arguments.patches)
-            files = sorted(tree.rglob("*.png"))
-            found["patches"] = _compare(
-                ("folder", tree, "--option", "task=idc"), files, _loop_patches, arguments.workers
-            )
+            command = ("folder", "--option", "task=idc")
+            found["patches"] = _compare(command, tree, one, ("patches",), arguments)
         if arguments.films:
+            one = _write_films(Path(folder) / "one" / "films", 1, arguments.pixels)
             tree = _write_films(Path(folder) / "films", arguments.films, arguments.pixels)
-            files = sorted(tree.glob("*.dcm"))
-            found["films"] = _compare(("dicom", tree), files, _loop_films, arguments.workers)
-    for name, one in found.items():
-        print(
-            f"{name}: {one['files']} in {one['seconds']:.1f} s, {one['per_second']:.1f} a second with "
-            f"{arguments.workers} processes; plain loop {one['loop_per_second']:.1f} a second "
-            f"({one['per_second'] / one['loop_per_second']:.2f}x); memory {one['anonymous_mib']:.0f} MiB"
-        )
+            found["films"] = _compare(("dicom",), tree, one, ("films", "films-png"), arguments)
     if arguments.json:
         arguments.json.write_text(json.dumps(found, indent=1) + "\n")
 
 
 def _compare(
-    what: tuple[object, ...],
-    files: list[Path],
-    loop: Callable[[list[Path]], object],
-    workers: int,
-) -> dict[str, float]:
+    what: tuple[str, ...], tree: Path, few: Path, loops: tuple[str, ...], arguments: argparse.Namespace
+) -> dict[str, Any]:
+    """Time the command and the loops; prints a line for each."""
+    own, one = _prepared(what, tree, arguments.workers), _prepared(what, few, arguments.workers)
+    count = sum(1 for _ in tree.rglob("*.*")) - (tree / "labels.csv").exists()
+    print(f"{tree.name}: {count} files")
+    print(
+        f"  prepare, {arguments.workers} processes: {_said(own, one, count)}, {own['anonymous_mib']:.0f} MiB"
+    )
+    found: dict[str, Any] = {"files": count, "prepare": own, "prepare_few": one}
+    for loop in loops:
+        times, few_times = _looped(loop, tree, arguments.share), _looped(loop, few, 10**9)
+        of_all = {name: few_times[name] + (times[name] - few_times[name]) * arguments.share for name in times}
+        faster, of_core = (of_all[name] / own[name] for name in ("seconds", "core_seconds"))
+        print(
+            f"  loop {loop}: {_said(of_all, few_times, count)}; prepare is {faster:.2f} times as fast, and "
+            f"{of_core:.2f} times a core"
+        )
+        found[loop] = of_all
+    return found
+
+
+def _said(times: dict[str, float], start: dict[str, float], count: int) -> str:
+    each = (times["core_seconds"] - start["core_seconds"]) / count
+    return (
+        f"{times['seconds']:.1f} s ({start['seconds']:.1f} s of them to start), "
+        f"{times['core_seconds']:.1f} core seconds, {1000 * each:.2f} core ms each"
+    )
+
+
+def _prepared(what: tuple[str, ...], tree: Path, workers: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "orchestrator.cli.main", "data", "prepare", *map(str, what)]
-        command += ["--out", f"{folder}/set", "--workers", str(workers)]
-        start = time.perf_counter()
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        watch = _Watch(process.pid)
-        code = process.wait()
-        seconds = time.perf_counter() - start
-        if code:
-            raise SystemExit(f"{' '.join(command)} ended with {code}")
-        largest = watch.ended()
-    some = files[: max(1, len(files) // _LOOP_SHARE)]
-    start = time.perf_counter()
-    loop(some)
-    loop_seconds = time.perf_counter() - start
-    return {
-        "files": len(files),
-        "seconds": seconds,
-        "per_second": len(files) / seconds,
-        "loop_per_second": len(some) / loop_seconds,
-        "anonymous_mib": largest / _MIB,
-    }
+        command = [
+            sys.executable,
+            "-m",
+            "orchestrator.cli.main",
+            "data",
+            "prepare",
+            what[0],
+            str(tree),
+            *what[1:],
+        ]
+        return _timed([*command, "--out", f"{folder}/set", "--workers", str(workers)])
+
+
+def _looped(loop: str, tree: Path, share: int) -> dict[str, float]:
+    """Time of a loop over every `share`-th file of a tree, in a process of its own."""
+    return _timed(
+        [sys.executable, "-m", "benchmarks.prepare", "--loop", loop, str(tree), "--share", str(share)]
+    )
+
+
+def _timed(command: list[str]) -> dict[str, float]:
+    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    watch = _Watch(process.pid)
+    code = process.wait()
+    seconds, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+    if code:
+        raise SystemExit(f"{' '.join(command)} ended with {code}")
+    core = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return {"seconds": seconds, "core_seconds": core, "anonymous_mib": watch.ended() / _MIB}
 
 
 class _Watch:
@@ -187,24 +228,46 @@ def _write_film(path: Path, pixels: np.ndarray[Any, np.dtype[np.uint16]]) -> Non
     dataset.save_as(path, enforce_file_format=True)
 
 
-def _loop_patches(files: list[Path]) -> object:
-    return np.stack([np.asarray(Image.open(file).convert("RGB").resize((50, 50))) for file in files])
+def _loop_patches(tree: Path, share: int) -> None:
+    files = sorted(tree.rglob("*.png"))[::share]
+    labels = np.array([int(file.parent.name) for file in files])
+    images = np.stack([np.asarray(Image.open(file).convert("RGB").resize((50, 50))) for file in files])
+    with tempfile.TemporaryDirectory() as folder:
+        np.savez(f"{folder}/set.npz", images=images, labels=labels)
 
 
-def _loop_films(files: list[Path]) -> object:
+def _loop_films(tree: Path, share: int) -> None:
+    films = [_plain_film(file) for file in sorted(tree.glob("*.dcm"))[::share]]
+    with tempfile.TemporaryDirectory() as folder:
+        np.save(f"{folder}/films.npy", np.stack(films))
+
+
+def _loop_films_to_png(tree: Path, share: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        for file in sorted(tree.glob("*.dcm"))[::share]:
+            Image.fromarray(_plain_film(file)).save(f"{folder}/{file.stem}.png")
+
+
+def _plain_film(file: Path) -> np.ndarray[Any, np.dtype[np.uint16]]:
     import pydicom
 
-    films = []
-    for file in files:
-        pixels = pydicom.dcmread(file).pixel_array
-        scale = min(_FILM_SIZE[0] / pixels.shape[0], _FILM_SIZE[1] / pixels.shape[1])
-        size = (round(pixels.shape[1] * scale), round(pixels.shape[0] * scale))
-        small = Image.fromarray(pixels.astype(np.int32)).resize(size, Image.Resampling.BOX)
-        canvas = np.zeros(_FILM_SIZE, np.uint16)
-        canvas[: size[1], : size[0]] = np.asarray(small)
-        films.append(canvas)
-    return np.stack(films)
+    pixels = pydicom.dcmread(file).pixel_array
+    bright = pixels > pixels.max() * 0.05
+    rows, columns = np.flatnonzero(bright.any(axis=1)), np.flatnonzero(bright.any(axis=0))
+    breast = pixels[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    scale = min(_FILM_SIZE[0] / breast.shape[0], _FILM_SIZE[1] / breast.shape[1])
+    size = (round(breast.shape[1] * scale), round(breast.shape[0] * scale))
+    small = Image.fromarray(breast.astype(np.int32)).resize(size, Image.Resampling.BOX)
+    canvas = np.zeros(_FILM_SIZE, np.uint16)
+    canvas[: size[1], : size[0]] = np.asarray(small)
+    return canvas
 
+
+_LOOPS: Final[dict[str, Callable[[Path, int], None]]] = {
+    "patches": _loop_patches,
+    "films": _loop_films,
+    "films-png": _loop_films_to_png,
+}
 
 if __name__ == "__main__":
     main()

@@ -8,6 +8,7 @@ import numpy as np
 
 from orchestrator.audit.digests import ImageDigests, digest_images
 from orchestrator.audit.examined_set import ExaminedSet
+from orchestrator.audit.feature_copies import NEARLY_SAME, AlikePairs, StoredVectors, alike_pairs
 from orchestrator.audit.near_copies import MOST_PAIRS, NearCopies, find_near_copies
 from orchestrator.audit.origin import findings_of_origin, unknown_origins
 from orchestrator.audit.parts import SHOWN, findings_of_parts
@@ -41,12 +42,15 @@ OF_A_SEARCH: Final = Effort(images=8_000, scored=4_000, pairs=MOST_PAIRS, pixel_
 WHOLE: Final = Effort(images=40_000, scored=20_000, pairs=20_000, pixel_bytes=1e12)
 
 
-def audit_set(examined: ExaminedSet, effort: Effort = OF_A_SEARCH) -> AuditRecord:
+def audit_set(
+    examined: ExaminedSet, effort: Effort = OF_A_SEARCH, features: StoredVectors | None = None
+) -> AuditRecord:
     """Look for copies, torn patients, labels that disagree, classes of one origin, and shortcuts.
 
     Args:
         examined: The set, with its task and split.
         effort: How much of a large set is looked at.
+        features: Features of the set that are stored, for a second look for copies; None for none.
     """
     started = time.monotonic()
     patch_set = examined.patch_set
@@ -56,7 +60,7 @@ def audit_set(examined: ExaminedSet, effort: Effort = OF_A_SEARCH) -> AuditRecor
         places = _drawn(examined, effort)
         digests = digest_images(patch_set.images, examined.rows.rows[places], patch_set.max_value)
         compared = len(places)
-        findings += _near_copies(examined, digests, places, effort)
+        findings += _near_copies(examined, digests, places, effort, features)
         scored = _scored(examined, digests, places, effort)
         findings += findings_of_shortcuts(scored)
     return AuditRecord(
@@ -119,11 +123,21 @@ def _twice(count: int) -> str:
 
 
 def _near_copies(
-    examined: ExaminedSet, digests: ImageDigests, places: IntArray, effort: Effort
+    examined: ExaminedSet,
+    digests: ImageDigests,
+    places: IntArray,
+    effort: Effort,
+    features: StoredVectors | None,
 ) -> list[Finding]:
     rows = examined.rows
+    groups, labels = rows.groups[places], rows.labels[places]
+    alike = None if features is None else alike_pairs(features.vectors[places], groups, labels)
     near = find_near_copies(
-        digests.compared, rows.groups[places], rows.labels[places], most_pairs=effort.pairs
+        digests.compared,
+        groups,
+        labels,
+        most_pairs=effort.pairs,
+        proposed=None if alike is None else alike.pairs,
     )
     across, torn = [], []
     for pair in near.pairs:
@@ -140,7 +154,25 @@ def _near_copies(
             f"{count_text(len(torn), 'pair')} of images {_show(len(torn))} the same picture with two labels"
         )
         found.append(_of_pairs(examined, rows.rows[np.array(torn)], "labels", text, is_warning=True))
+    if features is not None and alike is not None:
+        found += _nearly_same(examined, places, near, features, alike)
     return found
+
+
+def _nearly_same(
+    examined: ExaminedSet, places: IntArray, near: NearCopies, features: StoredVectors, alike: AlikePairs
+) -> list[Finding]:
+    """Pairs that do not fit onto each other, but whose features are closer than those of two pictures."""
+    copies = {(pair.first, pair.second) for pair in near.pairs}
+    pairs = [pair for pair in alike.pairs[alike.cosines >= NEARLY_SAME].tolist() if tuple(pair) not in copies]
+    if not pairs:
+        return []
+    rows = examined.rows.rows[places[np.array(pairs)]]
+    text = (
+        f"{count_text(len(pairs), 'pair')} of other images {'has' if len(pairs) == 1 else 'have'} nearly the "
+        f"same features (cosine of {NEARLY_SAME:g} and more, {features.backbone}); look at them"
+    )
+    return [_of_pairs(examined, rows, "copies", text, is_warning=False)]
 
 
 def _of_near(examined: ExaminedSet, pairs: IntArray, near: NearCopies) -> Finding:

@@ -61,7 +61,12 @@ class NearCopies:
 
 
 def find_near_copies(
-    small: Float32Array, groups: NDArray[np.str_], labels: IntArray, *, most_pairs: int = MOST_PAIRS
+    small: Float32Array,
+    groups: NDArray[np.str_],
+    labels: IntArray,
+    *,
+    most_pairs: int = MOST_PAIRS,
+    proposed: IntArray | None = None,
 ) -> NearCopies:
     """Find images of different groups, or with different labels, that show the same picture.
 
@@ -72,6 +77,7 @@ def find_near_copies(
         groups: Group of each image that a split keeps whole, shape (n,).
         labels: Label of each image, shape (n,).
         most_pairs: Number of pairs that are laid over each other at most.
+        proposed: Further pairs to lay over each other, the most alike first, as many at most; shape (p, 2).
     """
     hashes = _Hashes.of(small)
     pairs, cosines, symmetries = _candidates(hashes, np.unique(groups, return_inverse=True)[1], labels)
@@ -82,8 +88,25 @@ def find_near_copies(
         alike = likeness(_turned(small[second], int(symmetries[place])), small[first])
         if alike >= SAME:
             found.append(NearCopy(first, second, alike, bool(symmetries[place])))
+    if proposed is not None:
+        seen = {tuple(pair) for pair in pairs.tolist()}
+        further = [pair for pair in map(tuple, proposed.tolist()) if pair not in seen]
+        found += _copies_among(small, hashes, further[:most_pairs])
     found.sort(key=lambda pair: (-pair.likeness, pair.first, pair.second))
     return NearCopies(tuple(found), max(0, len(order) - most_pairs))
+
+
+def _copies_among(small: Float32Array, hashes: "_Hashes", pairs: list[tuple[int, int]]) -> list[NearCopy]:
+    """The pairs that show the same picture in the turn in which their hashes are most alike."""
+    turned = [hashes.vectors(symmetry) for symmetry in range(8)]
+    found = []
+    for first, second in pairs:
+        if hashes.shows[first] and hashes.shows[second]:
+            symmetry = int(np.argmax([turned[0][first] @ vectors[second] for vectors in turned]))
+            alike = likeness(_turned(small[second], symmetry), small[first])
+            if alike >= SAME:
+                found.append(NearCopy(first, second, alike, bool(symmetry)))
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,7 @@ examples:
   orchestrate predict bundle/ --units views.csv
   orchestrate predict bundle/ exam_1/ exam_2/
   orchestrate predict bundle/ image.png --explain maps/
+  orchestrate predict bundle/ archive/*.dcm
 """
 
 
@@ -49,8 +50,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         nargs="*",
         metavar="IMAGE",
-        help="DICOM, PNG, JPEG, TIFF, PGM or BMP files; for a model of breasts, exams or patients a folder "
-        "for each",
+        help="DICOM, PNG, JPEG, TIFF, PGM or BMP files; for a model of breasts, exams or patients DICOM "
+        "files, whose headers tell these, or a folder for each",
     )
     parser.add_argument(
         "--units",
@@ -58,6 +59,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="TABLE",
         help="for a model of breasts, exams or patients: a CSV table with one row an image and the columns "
         "file, patient, exam and laterality",
+    )
+    parser.add_argument(
+        "--hash-ids",
+        metavar="KEY",
+        help="key of the hashes that name units of DICOM headers, as of data prepare: a file, or env:NAME "
+        "(default: drawn anew in each call)",
     )
     parser.add_argument(
         "--baseline",
@@ -183,9 +190,12 @@ def _write_reports(
 
 def _images_and_units(arguments: argparse.Namespace, unit: UnitName) -> tuple[list[Path], list[str]]:
     """Files to predict, and the unit of each for a model that predicts those."""
-    from results.export.unit_table import read_unit_table, units_by_folder
+    from results.export.unit_table import read_unit_table, units_by_folder, units_by_header
 
     images, table = arguments.images, arguments.units
+    is_by_header = unit != "image" and table is None and bool(images) and not any(map(Path.is_dir, images))
+    if arguments.hash_ids is not None and not is_by_header:
+        raise ConfigError("--hash-ids names the units of DICOM files of a model of units; leave it out")
     if table is not None and unit == "image":
         raise ExportError("this model predicts single images: name the files instead of --units")
     if table is not None and images:
@@ -195,4 +205,9 @@ def _images_and_units(arguments: argparse.Namespace, unit: UnitName) -> tuple[li
     if not images:
         more = "" if unit == "image" else f", or a table of the images of each {unit} with --units"
         raise ExportError(f"there is nothing to predict: name image files after the bundle{more}")
+    if is_by_header:
+        from trainables.data.prepared.identity import read_key
+
+        key = None if arguments.hash_ids is None else read_key(arguments.hash_ids)
+        return units_by_header(images, unit, key=key)
     return (list(images), []) if unit == "image" else units_by_folder(images, unit)

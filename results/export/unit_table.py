@@ -1,12 +1,17 @@
-"""Which images make up a breast, exam or patient that is to be predicted: a table, or a folder a unit."""
+"""Which images make up a breast, exam or patient to predict: a table, folders, or DICOM headers."""
 
 import csv
+import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from results.errors import ExportError
+from trainables.common.errors import DataError
 from trainables.config.unit_config import UnitName
+from trainables.data.dicom.headers import DicomHeader
+from trainables.data.dicom.reading import is_dicom, read_headers
+from trainables.data.prepared.identity import hashed
 
 # Columns that name a unit, from the outermost to the innermost; those in the second row may be missing.
 _NEEDED: Final[Mapping[str, tuple[str, ...]]] = {
@@ -15,6 +20,12 @@ _NEEDED: Final[Mapping[str, tuple[str, ...]]] = {
     "breast": ("laterality",),
 }
 _ORDER: Final = ("patient", "exam", "laterality")
+# What a header must state for a unit; of the breast the examination tells whose it is.
+_STATED: Final[Mapping[str, tuple[str, ...]]] = {
+    "patient": ("PatientID",),
+    "exam": ("StudyInstanceUID",),
+    "breast": ("StudyInstanceUID", "ImageLaterality"),
+}
 
 
 def read_unit_table(path: Path, unit: UnitName) -> tuple[list[Path], list[str]]:
@@ -71,6 +82,63 @@ def units_by_folder(folders: Sequence[Path], unit: UnitName) -> tuple[list[Path]
         files += own
         units += [str(folder)] * len(own)
     return files, units
+
+
+def units_by_header(
+    files: Sequence[Path], unit: UnitName, *, key: bytes | None = None
+) -> tuple[list[Path], list[str]]:
+    """Take the unit of each image from its DICOM header: patient, examination and side of the breast.
+
+    Units are named by hashes, so that no id leaves the file.
+
+    Args:
+        files: DICOM files.
+        unit: Unit of the model.
+        key: Key of the hashes, with which a prepared set has the same ones; None draws one for this call.
+
+    Returns:
+        The files, and the name of the unit of each.
+
+    Raises:
+        ExportError: If a file is not DICOM, or its header lacks what names the unit.
+    """
+    key = secrets.token_bytes(32) if key is None else key
+    return list(files), [_unit_of_header(file, unit, key) for file in files]
+
+
+def _unit_of_header(file: Path, unit: UnitName, key: bytes) -> str:
+    otherwise = f"give a folder for each {unit}, or a table of all images with --units"
+    if not file.exists():
+        raise ExportError(f"there is no file {file}")
+    if not is_dicom(file):
+        raise ExportError(
+            f"this model predicts a {unit} from its images, and {file} is no DICOM file whose header would "
+            f"tell its {unit}: {otherwise}"
+        )
+    try:
+        header = read_headers(file)
+    except DataError as error:
+        raise ExportError(str(error)) from error
+    stated = _stated(header)
+    missing = [name for name in _STATED[unit] if stated[name] is None]
+    if missing:
+        raise ExportError(
+            f"{file} states no {' and no '.join(missing)}, which would tell its {unit}: {otherwise}"
+        )
+    parts = [f"patient-{hashed(header.patient, key)}"] if header.patient else []
+    if unit != "patient":
+        parts.append(f"exam-{hashed(header.study_uid or '', key)}")
+    if unit == "breast":
+        parts.append(str(header.laterality))
+    return "/".join(parts)
+
+
+def _stated(header: DicomHeader) -> dict[str, str | None]:
+    return {
+        "PatientID": header.patient,
+        "StudyInstanceUID": header.study_uid,
+        "ImageLaterality": header.laterality,
+    }
 
 
 def _columns(path: Path, found: Sequence[str], unit: UnitName) -> tuple[str, ...]:

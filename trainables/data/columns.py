@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainables.common.errors import DataError
-from trainables.common.files import write_atomically
 from trainables.common.types import IntArray
+from trainables.data.parquet import read_parquet, write_parquet
 
 Columns: TypeAlias = Mapping[str, NDArray[Any]]
 
@@ -71,12 +71,7 @@ def write_columns(columns: Columns, file: Path) -> None:
     Raises:
         OSError: If the file cannot be written.
     """
-    import pyarrow as pa  # here, since sets without columns need no Parquet
-    import pyarrow.parquet as pq
-
-    out = pa.BufferOutputStream()
-    pq.write_table(pa.table({name: pa.array(column.tolist()) for name, column in columns.items()}), out)
-    write_atomically(file, out.getvalue().to_pybytes())
+    write_parquet({name: column.tolist() for name, column in columns.items()}, file)
 
 
 def read_columns(file: Path) -> Columns:
@@ -86,10 +81,7 @@ def read_columns(file: Path) -> Columns:
         OSError: If the file cannot be read.
         ValueError: If it is damaged.
     """
-    import pyarrow.parquet as pq
-
-    table = pq.read_table(file)
-    columns = {name: _array(table[name].to_pylist()) for name in table.column_names}
+    columns = {name: _array(values) for name, values in read_parquet(file).items()}
     for column in columns.values():
         column.flags.writeable = False
     return MappingProxyType(columns)

@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainables.common.errors import DataError
-from trainables.common.files import write_atomically
 from trainables.common.types import IntArray
 from trainables.config.tasks import StoredCodes
 from trainables.data.columns import Columns
+from trainables.data.parquet import read_parquet, write_parquet
 from trainables.data.patches import NO_PARTNER, PixelArray, RawPatches
 
 FORMAT: Final = 1
@@ -97,8 +97,6 @@ def open_prepared_set(folder: Path) -> PreparedSet:
             f"{folder} is no prepared set; it must hold {FACTS_FILE} and {IMAGES_FILE}, which "
             "`orchestrate data prepare` writes"
         )
-    import pyarrow.parquet as pq
-
     try:
         facts = json.loads((folder / FACTS_FILE).read_text())
         if facts["format"] > FORMAT:
@@ -108,7 +106,7 @@ def open_prepared_set(folder: Path) -> PreparedSet:
         images = np.load(folder / IMAGES_FILE, mmap_mode="r", allow_pickle=False)
         masks = folder / MASKS_FILE
         outlines = np.load(masks, mmap_mode="r", allow_pickle=False) if masks.is_file() else None
-        table = pq.read_table(folder / TABLE_FILE).to_pydict()
+        table = read_parquet(folder / TABLE_FILE)
         _check_rows(table, images)
     except (OSError, ValueError, KeyError, EOFError) as error:
         raise DataError(f"the prepared set {folder} is damaged ({error}); prepare it again") from error
@@ -200,13 +198,4 @@ def write_table(table: Mapping[str, Sequence[Any]], folder: Path) -> None:
     Raises:
         OSError: If it cannot be written.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    def column(values: Sequence[Any]) -> Any:
-        is_empty = all(value is None for value in values)
-        return pa.array(values, type=pa.string() if is_empty else None)
-
-    out = pa.BufferOutputStream()
-    pq.write_table(pa.table({name: column(values) for name, values in table.items()}), out)
-    write_atomically(folder / TABLE_FILE, out.getvalue().to_pybytes())
+    write_parquet(table, folder / TABLE_FILE)

@@ -17,6 +17,11 @@ from trainables.config.feature_storage import Kind
 FORMAT: Final = 4  # raise it when the meaning of stored features changes; older ones are then never read
 
 
+def rows_digest(rows: NDArray[np.int64]) -> str:
+    """SHA-256, in hexadecimal, of rows of a patch set, in order."""
+    return hashlib.sha256(np.ascontiguousarray(rows, dtype="<i8").tobytes()).hexdigest()
+
+
 @dataclass(frozen=True, slots=True)
 class PrefixKey:
     """Key of stored features: everything that they depend on, besides view and tap.
@@ -43,7 +48,7 @@ class PrefixKey:
             "format": FORMAT,
             "kind": self.kind,
             "fingerprint": self.fingerprint,
-            "rows": hashlib.sha256(np.ascontiguousarray(self.rows, dtype="<i8").tobytes()).hexdigest(),
+            "rows": rows_digest(self.rows),
             "images": len(self.rows),
             "backbone": self.backbone,
             "weights": self.weights,

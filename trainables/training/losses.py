@@ -188,6 +188,30 @@ def learned_weights(
     return np.divide(weights * drawn, counts, out=weights.copy(), where=counts > 0)
 
 
+def weights_of_units(
+    weights: NDArray[np.float64], labels: NDArray[np.int64], units: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Weight of a unit of each class, from that of an image: in all, a class keeps what training gives it.
+
+    Args:
+        weights: Weight of an image of each class in training, shape (classes,).
+        labels: Class indices of the training part, shape (images,).
+        units: Unit of each image, whose class is the largest of its images, shape (images,).
+
+    Returns:
+        Shape (classes,); a class without a unit keeps the weight of its images.
+
+    >>> labels, units = np.array([0, 0, 1, 1, 1]), np.array([0, 1, 2, 2, 2])
+    >>> weights_of_units(np.array([1.0, 1.0]), labels, units).tolist()  # three images, but one unit
+    [1.0, 3.0]
+    """
+    _, unit = np.unique(units, return_inverse=True)
+    class_of_unit = np.zeros(int(unit.max(initial=-1)) + 1, dtype=np.int64)
+    np.maximum.at(class_of_unit, unit, labels)
+    images, counts = (np.bincount(own, minlength=len(weights)) for own in (labels, class_of_unit))
+    return np.divide(weights * images, counts, out=weights.copy(), where=counts > 0)
+
+
 def log_loss(
     labels: NDArray[np.int64],
     probabilities: NDArray[np.floating],

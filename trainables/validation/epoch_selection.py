@@ -17,7 +17,7 @@ from trainables.data.training_data import TrainingData
 from trainables.data.units import numbered
 from trainables.models.unit_pooling import pooled
 from trainables.training.folds import training_positions
-from trainables.training.losses import learned_weights, log_loss
+from trainables.training.losses import learned_weights, log_loss, weights_of_units
 from trainables.validation.collapse import is_collapsed
 
 Score = Callable[[IntArray, Float32Array], dict[str, float]]
@@ -124,7 +124,9 @@ class EpochRecord:
 
     The validation loss of a fold weighs classes as the fold's training does, by class weights and resampling
     (see `learned_weights`): an unweighted loss would call the shift of the scores that these cause on purpose
-    an error, and keep an untrained epoch. `training.checkpoint_metric=unweighted_loss` brings it back.
+    an error, and keep an untrained epoch. Where units are scored, a class has as much weight in all as its
+    images have in training, however many of them make up a unit.
+    `training.checkpoint_metric=unweighted_loss` brings it back.
 
     Args:
         config: The trial.
@@ -256,13 +258,14 @@ class EpochRecord:
             return None
         trained = training_positions(data.folds, data.groups, fold, share=training.train_fraction)
         labels = data.labels[trained]
-        return learned_weights(
+        weights = learned_weights(
             training.class_weight,
             training.sampling,
             labels,
             data.classes,
             beta=training.effective_beta,
         )
+        return weights if data.units is None else weights_of_units(weights, labels, data.units[trained])
 
     def _improved(self, now: Sequence[FoldSnapshot], active: Sequence[bool]) -> list[int]:
         """Folds for which this epoch is better than the kept one."""

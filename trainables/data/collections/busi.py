@@ -4,6 +4,7 @@ Source: Al-Dhabyani et al. (2020), "Dataset of breast ultrasound images". The na
 """
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -23,7 +24,8 @@ def list_busi(path: Path, choices: Choices) -> Listing:
 
     Args:
         path: Folder `Dataset_BUSI_with_GT`, or the one that holds it.
-        choices: `image` (the default) takes whole images and keeps their masks; `roi` takes each lesion.
+        choices: `image` (the default) takes whole images and keeps the union of their masks; `roi` takes each
+            lesion by itself.
 
     Raises:
         DataError: If there are no images.
@@ -52,8 +54,8 @@ def list_busi(path: Path, choices: Choices) -> Listing:
         several += len(own) > 1
         if regions == "image" or label == 0:
             columns = known(masks=len(own), modality="ultrasound")
-            mask = own[0] if own and label else None
-            examples.append(Example(file, name, label, mask=mask, cut="whole", columns=columns))
+            outlines = own if label else []
+            examples.append(_outlined(Example(file, name, label, cut="whole", columns=columns), outlines))
         elif not own:
             problems.append(
                 Problem(file.relative_to(path).as_posix(), "has no mask, which --regions roi needs")
@@ -75,8 +77,14 @@ def list_busi(path: Path, choices: Choices) -> Listing:
         "no name holds a patient, so images of one patient may fall on both sides of a split",
     ]
     if several:
-        notes.append(f"{count_text(several, 'image')} with several masks; whole images keep the first")
+        notes.append(f"{count_text(several, 'image')} with several masks; whole images keep their union")
     return listing(path, examples, "pisa", notes=notes, problems=problems)
+
+
+def _outlined(example: Example, outlines: list[Path]) -> Example:
+    if not outlines:
+        return example
+    return replace(example, mask=outlines[0], more_masks=tuple(outlines[1:]))
 
 
 def _reads(path: Path) -> bool:

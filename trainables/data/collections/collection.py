@@ -7,9 +7,10 @@ reads the pixels, makes them ready and writes the prepared set, for every collec
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from trainables.config.tasks import StoredCodes
+if TYPE_CHECKING:  # it takes as long to import as all the rest that processes need to prepare images
+    from trainables.config.tasks import StoredCodes
 
 Laterality: TypeAlias = Literal["L", "R"]
 Presentation: TypeAlias = Literal["presentation", "processing"]
@@ -49,6 +50,7 @@ class Example:
         frame: Number of the frame in a file of several, 0-based.
         box: Region to cut out; None takes the whole image.
         mask: File with the outline of the region, where the box is to be taken from it.
+        more_masks: Further outlines on the same image, which are united with the first.
         is_test: True for what the collection's authors set apart as the test part.
         cut: How pieces are cut out of the image. `whole`: not at all, its mask is kept beside it; `box`: the
             region itself; `roi_1`, `roi_2`, `data_set_6`: the methods of source system 003 around the region,
@@ -73,6 +75,12 @@ class Example:
     cut: Cut | None = None
     partner: str | None = None
     columns: Mapping[str, str | float | int | bool] = field(default_factory=dict)
+    more_masks: tuple[Path, ...] = field(default=(), repr=False)  # sets without them keep their digests
+
+    @property
+    def masks(self) -> tuple[Path, ...]:
+        """All files with an outline."""
+        return () if self.mask is None else (self.mask, *self.more_masks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +109,7 @@ class Listing:
     """
 
     examples: tuple[Example, ...]
-    label_codes: StoredCodes
+    label_codes: "StoredCodes"
     notes: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
     classes: tuple[str, ...] = ()

@@ -1,5 +1,7 @@
 """Chunks into one array: size, channels, depth and range are settled, images are written one by one."""
 
+import shutil
+import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,11 +13,12 @@ from numpy.typing import NDArray
 
 from trainables.common.text import count_text
 from trainables.data.pixel_range import bit_range, to_range
-from trainables.data.prepared.chunk import Chunk, Stored, fill_up, read_notes, resize
+from trainables.data.prepared.chunk import Chunk, Stored, fill_up, resize
 from trainables.data.prepared.settings import Settings
 from trainables.data.prepared_set import IMAGES_FILE, MASKS_FILE
 
 _FULL_8: Final = 255.0
+_COPIED_BYTES: Final = 2**20  # at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,12 @@ class Layout:
         if one.stated_max is not None:
             return one.stated_max
         return _FULL_8 if one.bits == 8 else self.white_of_16
+
+    def holds(self, one: Stored) -> bool:
+        """True for an image whose stored bytes are those of the common form."""
+        shape = (*self.size, 3) if self.is_colour else self.size
+        is_of_type = one.bits == self.bits and (one.bits == 8 or sys.byteorder == "little")
+        return one.shape == shape and is_of_type and self.white_of(one) == self.max_value
 
 
 def layout_of(stored: Sequence[Stored], settings: Settings, notes: list[str]) -> Layout:
@@ -88,11 +97,15 @@ def layout_of(stored: Sequence[Stored], settings: Settings, notes: list[str]) ->
     )
 
 
-def write_arrays(chunks: Sequence[Chunk], layout: Layout, count: int, folder: Path) -> None:
+def write_arrays(
+    chunks: Sequence[tuple[Chunk, Sequence[Stored]]], layout: Layout, count: int, folder: Path
+) -> None:
     """Write `images.npy` and, where there are some, `masks.npy`, image by image.
 
+    Chunks whose images have the common form are copied as they are.
+
     Args:
-        chunks: Chunks that are done, in order.
+        chunks: Chunks that are done, in order, with the images that each holds.
         layout: Common form of the images.
         count: Number of images.
         folder: Folder of the files.
@@ -104,14 +117,20 @@ def write_arrays(chunks: Sequence[Chunk], layout: Layout, count: int, folder: Pa
     with (folder / IMAGES_FILE).open("wb") as images:
         _write_head(images, layout.dtype, (count, *layout.size, *channels))
         if not layout.has_masks:
-            for pixels, _ in _settled(chunks, layout):
-                images.write(np.ascontiguousarray(pixels, layout.dtype).data)
+            for chunk, stored in chunks:
+                if all(layout.holds(one) for one in stored):
+                    with chunk.pixels_file.open("rb") as file:
+                        shutil.copyfileobj(file, images, _COPIED_BYTES)
+                    continue
+                for pixels, _ in _settled(chunk, stored, layout):
+                    images.write(np.ascontiguousarray(pixels, layout.dtype).data)
             return
         with (folder / MASKS_FILE).open("wb") as masks:
             _write_head(masks, np.dtype(np.uint8), (count, *layout.size))
-            for pixels, mask in _settled(chunks, layout):
-                images.write(np.ascontiguousarray(pixels, layout.dtype).data)
-                masks.write(np.ascontiguousarray(mask).data)
+            for chunk, stored in chunks:
+                for pixels, mask in _settled(chunk, stored, layout):
+                    images.write(np.ascontiguousarray(pixels, layout.dtype).data)
+                    masks.write(np.ascontiguousarray(mask).data)
 
 
 def _write_head(file: IO[bytes], dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
@@ -119,18 +138,18 @@ def _write_head(file: IO[bytes], dtype: np.dtype[Any], shape: tuple[int, ...]) -
     np.lib.format.write_array_header_1_0(file, head)
 
 
-def _settled(chunks: Sequence[Chunk], layout: Layout) -> Iterator[tuple[NDArray[Any], NDArray[np.uint8]]]:
-    """Images and masks in the common form; an image without a mask has an empty one."""
-    for chunk in chunks:
-        stored, _ = read_notes(chunk.notes_file)
-        with chunk.pixels_file.open("rb") as file:
-            for one in stored:
-                pixels, mask = _read(file, one)
-                white = layout.white_of(one)
-                if white != layout.max_value:
-                    pixels = np.rint(to_range(pixels, white=white, max_value=layout.max_value))
-                    pixels = pixels.astype(layout.dtype)
-                yield _in_form(pixels, layout), _mask_in_form(mask, layout)
+def _settled(
+    chunk: Chunk, stored: Sequence[Stored], layout: Layout
+) -> Iterator[tuple[NDArray[Any], NDArray[np.uint8]]]:
+    """Images and masks of a chunk in the common form; an image without a mask has an empty one."""
+    with chunk.pixels_file.open("rb") as file:
+        for one in stored:
+            pixels, mask = _read(file, one)
+            white = layout.white_of(one)
+            if white != layout.max_value:
+                pixels = np.rint(to_range(pixels, white=white, max_value=layout.max_value))
+                pixels = pixels.astype(layout.dtype)
+            yield _in_form(pixels, layout), _mask_in_form(mask, layout)
 
 
 def _read(file: IO[bytes], one: Stored) -> tuple[NDArray[Any], NDArray[np.uint8] | None]:

@@ -9,7 +9,7 @@ import json
 import os
 import uuid
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -112,6 +112,13 @@ class Stored:
         """Number type of the pixels."""
         return np.dtype(np.uint8 if self.bits == 8 else np.uint16)
 
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, as the notes of a chunk hold them."""
+        return {name: getattr(self, name) for name in _STORED}
+
+
+_STORED: Final = tuple(field.name for field in fields(Stored))
+
 
 def prepare_chunk(chunk: Chunk) -> None:
     """Prepare the examples of a chunk; what cannot be used is noted with its reason.
@@ -133,7 +140,7 @@ def prepare_chunk(chunk: Chunk) -> None:
         out.flush()
         os.fsync(out.fileno())
     draft.replace(chunk.pixels_file)
-    notes = {"stored": [asdict(one) for one in stored], "problems": problems}
+    notes = {"stored": [one.as_dict() for one in stored], "problems": problems}
     write_atomically(chunk.notes_file, json.dumps(notes))
     chunk.trace_file.unlink(missing_ok=True)
 
@@ -178,7 +185,8 @@ _read = functools.lru_cache(maxsize=1)(read_example_pixels)  # regions of one fi
 
 def _prepared(example: Example, place: int, out: IO[bytes], settings: Settings) -> Iterator[Stored]:
     read = _read(example.file, example.frame, allows_for_processing=settings.allows_for_processing)
-    mask = None if example.mask is None else _mask(example.mask, read.pixels.shape[:2])
+    masks = [_mask(file, read.pixels.shape[:2]) for file in example.masks]
+    mask: NDArray[np.uint8] | None = np.maximum.reduce(masks) if masks else None
     box = example.box or (None if mask is None else box_of_mask(mask))
     white = read.stated_max or bit_range(int(read.pixels.max()))
     machine = str(example.columns.get("machine", ""))

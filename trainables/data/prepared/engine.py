@@ -14,7 +14,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -81,6 +81,7 @@ class _Plan:
     choices: Choices
     settings: Settings
     listing: Listing
+    stamps: dict[Path, tuple[int, int]] = field(default_factory=dict)
 
     @property
     def work(self) -> Path:
@@ -91,12 +92,20 @@ class _Plan:
         digest = hashlib.sha256()
         head = [FORMAT, self.collection.name, self.listing.label_codes, self.listing.classes]
         digest.update(json.dumps([*head, self.settings.as_dict(), self.settings.key_digest()]).encode())
-        stamps: dict[Path, tuple[int, int]] = {}
         for example in self.listing.examples:
-            for file in filter(None, (example.file, example.mask)):
-                stamps.setdefault(file, _stamp(file))
-            digest.update(repr((example, stamps[example.file])).encode())
+            stamps = [self.stamp(file) for file in (example.file, *example.masks)]
+            digest.update(repr((example, *example.more_masks, *stamps)).encode())
         return digest.hexdigest()
+
+    def stamp(self, file: Path) -> tuple[int, int]:
+        """Size and time of change of a file, looked up once; zeros for one that is not there."""
+        if file not in self.stamps:
+            try:
+                found = file.stat()
+                self.stamps[file] = (found.st_size, found.st_mtime_ns)
+            except OSError:
+                self.stamps[file] = (0, 0)
+        return self.stamps[file]
 
 
 def prepare(
@@ -127,19 +136,22 @@ def prepare(
         OSError: If the set cannot be written.
     """
     path, out = path.resolve(), out.resolve()
-    listing = collection.list(path, choices)
-    plan = _Plan(collection, path, out, choices, _complete(settings, collection, listing), listing)
-    _check(plan)
-    digest = plan.digest()
-    if _is_there(out, digest):
-        return _opened(out, is_new=False)
-    if out.exists() and not replaces:
-        raise DataError(f"{out} is there already, and is not this set; name another folder, or remove it")
-    with _locked(plan.work):
-        _begin(plan, digest)
-        chunks = _chunks(plan)
-        notes = _prepare_chunks(plan, chunks, progress)
-        _assemble(plan, digest, chunks)
+    with ChunkPool(settings.workers) as pool:
+        if not out.exists():
+            pool.start_one()  # while the collection is listed, which takes as long
+        listing = collection.list(path, choices)
+        plan = _Plan(collection, path, out, choices, _complete(settings, collection, listing), listing)
+        _check(plan)
+        digest = plan.digest()
+        if _is_there(out, digest):
+            return _opened(out, is_new=False)
+        if out.exists() and not replaces:
+            raise DataError(f"{out} is there already, and is not this set; name another folder, or remove it")
+        with _locked(plan.work):
+            _begin(plan, digest)
+            chunks = _chunks(plan)
+            notes = _prepare_chunks(plan, chunks, pool, progress)
+            _assemble(plan, digest, chunks)
     shutil.rmtree(plan.work, ignore_errors=True)
     done = _opened(out, is_new=True)
     return replace(done, notes=(*notes, *done.notes))
@@ -240,7 +252,7 @@ def _chunks(plan: _Plan) -> list[Chunk]:
     first = 0
     for place, example in enumerate(plan.listing.examples):
         if not own or own[-1].file != example.file:
-            size += _stamp(example.file)[0]
+            size += plan.stamp(example.file)[0]
         own.append(example)
         is_last = place + 1 == len(plan.listing.examples)
         if is_last or len(own) >= _MOST_EXAMPLES or size >= _MOST_BYTES:
@@ -249,16 +261,7 @@ def _chunks(plan: _Plan) -> list[Chunk]:
     return chunks
 
 
-def _stamp(file: Path) -> tuple[int, int]:
-    """Size and time of change of a file; zeros for one that is not there."""
-    try:
-        found = file.stat()
-    except OSError:
-        return 0, 0
-    return found.st_size, found.st_mtime_ns
-
-
-def _prepare_chunks(plan: _Plan, chunks: Sequence[Chunk], progress: Progress) -> list[str]:
+def _prepare_chunks(plan: _Plan, chunks: Sequence[Chunk], pool: ChunkPool, progress: Progress) -> list[str]:
     waiting = [chunk for chunk in chunks if not chunk.notes_file.is_file()]
     total = len(plan.listing.examples)
     done = total - sum(len(chunk.examples) for chunk in waiting)
@@ -268,12 +271,11 @@ def _prepare_chunks(plan: _Plan, chunks: Sequence[Chunk], progress: Progress) ->
         for chunk in chunks:
             if chunk not in waiting:
                 _check_strictly(plan, chunk)
-    with ChunkPool(min(plan.settings.workers, max(1, len(waiting)))) as pool:
-        for chunk in pool.prepare(waiting):
-            if plan.settings.is_strict:
-                _check_strictly(plan, chunk)
-            done += len(chunk.examples)
-            progress(done, total)
+    for chunk in pool.prepare(waiting):
+        if plan.settings.is_strict:
+            _check_strictly(plan, chunk)
+        done += len(chunk.examples)
+        progress(done, total)
     return notes
 
 
@@ -302,11 +304,13 @@ def _without_names(plan: _Plan, problem: Problem) -> Problem:
 
 
 def _assemble(plan: _Plan, digest: str, chunks: Sequence[Chunk]) -> None:
-    stored, problems = list[Stored](), [_without_names(plan, one) for one in plan.listing.problems]
+    problems = [_without_names(plan, one) for one in plan.listing.problems]
+    done = list[tuple[Chunk, list[Stored]]]()
     for chunk in chunks:
         own, bad = read_notes(chunk.notes_file)
-        stored += own
+        done.append((chunk, own))
         problems += [_named(plan, place, reason) for place, reason in bad]
+    stored = [one for _, own in done for one in own]
     if not stored:
         raise DataError(
             f"nothing of {count_text(len(plan.listing.examples), 'example')} in {plan.path} can be used"
@@ -317,7 +321,7 @@ def _assemble(plan: _Plan, digest: str, chunks: Sequence[Chunk]) -> None:
     folder = plan.work / "set"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    write_arrays(chunks, layout, len(stored), folder)
+    write_arrays(done, layout, len(stored), folder)
     key, examples = plan.settings.key, plan.listing.examples
     table = table_of(stored, examples, plan.path, source=plan.collection.name, key=key)
     write_table(table, folder)

@@ -68,6 +68,10 @@ class _Process:
                 with contextlib.suppress(OSError):
                     pipe.close()
 
+    def start(self) -> None:
+        """Start the process before there is work, so that it has imported what it needs by then."""
+        self._started()
+
     def _started(self) -> subprocess.Popen[bytes]:
         if self._running is None:
             paths = [str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -104,6 +108,10 @@ class ChunkPool:
         self._is_closed.set()
         for process in self._processes:
             process.close()
+
+    def start_one(self) -> None:
+        """Start one process before it is known what there is to do; others start with their first chunk."""
+        self._processes[0].start()
 
     def prepare(self, chunks: Sequence[Chunk]) -> Iterator[Chunk]:
         """Prepare chunks; yields each when it is done, in any order.

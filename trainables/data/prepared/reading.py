@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 
 from trainables.common.errors import DataError
 from trainables.data.dicom.reading import DicomImage, is_dicom, read_dicom
-from trainables.data.image_files import SUFFIXES, ImageFileError, decode_image, is_grey
+from trainables.data.image_files import SUFFIXES, DecodedImage, ImageFileError, decode_image, is_grey
 from trainables.data.pixel_range import FULL_RANGES, bit_range
+from trainables.data.prepared.plain_png import decode_plain_png
 
 _PLAIN: Final = SUFFIXES - {".dcm", ".dicom"}  # not asked whether they are DICOM, which takes a second look
+_TYPES: Final = frozenset(np.dtype(name) for name in FULL_RANGES)
 _ARRAYS: Final = frozenset({".npy", ".npz"})
 
 
@@ -48,13 +50,15 @@ def read_example_pixels(file: Path, frame: int, *, allows_for_processing: bool =
     Raises:
         DataError: If it cannot be read; the message names the file and says why.
     """
-    if file.suffix.lower() in _ARRAYS:
+    suffix = file.suffix.lower()
+    if suffix in _ARRAYS:
         return Read(_plain_depth(_row_of(file, frame), file))
-    if file.suffix.lower() not in _PLAIN and is_dicom(file):
+    if suffix not in _PLAIN and is_dicom(file):
         return _of_dicom(read_dicom(file, frame=frame, allow_for_processing=allows_for_processing))
     if frame:
         raise ImageFileError(f"{file} has no frame {frame}; it holds one image")
-    image = decode_image(file)
+    plain = decode_plain_png(file) if suffix == ".png" else None
+    image = decode_image(file) if plain is None else DecodedImage(plain)
     pixels = image.pixels
     if pixels.ndim == 3 and is_grey(pixels):
         pixels = np.ascontiguousarray(pixels[..., 0])
@@ -111,6 +115,6 @@ def _plain_depth(pixels: NDArray[Any], file: Path) -> NDArray[Any]:
         if not (np.isfinite(pixels).all() and pixels.min() >= 0 and pixels.max() <= 1):
             raise DataError(f"{file} holds floating-point values outside [0, 1]; scale them first")
         return np.rint(pixels * 65535.0).astype(np.uint16)
-    if pixels.dtype.name not in FULL_RANGES:
+    if pixels.dtype not in _TYPES:
         raise DataError(f"{file} holds {pixels.dtype} values; 8 and 16 bits without a sign can be used")
     return pixels

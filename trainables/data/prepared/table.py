@@ -1,6 +1,7 @@
 """The table of a prepared set: one row an image, from what the collection and the file say about it."""
 
 import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -94,9 +95,8 @@ def _given(value: Any, otherwise: Any) -> Any:
 
 
 def _relative(file: Path, root: Path) -> str:
-    if file == root:
-        return file.name
-    return file.relative_to(root).as_posix() if file.is_relative_to(root) else file.name
+    below = f"{root}{os.sep}"  # as text, since paths take ten times as long
+    return str(file)[len(below) :].replace(os.sep, "/") if str(file).startswith(below) else file.name
 
 
 def _alike(values: list[Any]) -> list[Any]:

@@ -108,8 +108,10 @@ def _with_a_part(
     places: Sequence[ClassFolder], names: ClassNames, task: Task, notes: list[str]
 ) -> list[ClassFolder]:
     """The class folders without those that an own task leaves out."""
-    kept = [place for place in places if names.code(_class_of(place, names)) != LEFT_OUT]
-    left_out = sorted({_class_of(place, names).name for place in places if place not in kept})
+    folders = [_class_of(place, names) for place in places]
+    has_part = [names.code(folder) != LEFT_OUT for folder in folders]
+    kept = [place for place, is_kept in zip(places, has_part, strict=True) if is_kept]
+    left_out = sorted({folder.name for folder, is_kept in zip(folders, has_part, strict=True) if not is_kept})
     if left_out:
         notes.append(f"left out, as task {task.name} says: class folders {', '.join(left_out)}")
     return kept
@@ -151,7 +153,8 @@ def _entries(
         found = sort_out(files)
         _check_doubtful(found.doubtful, base)
         companions += found.companions
-        entries += [_Entry(file, names.code(_class_of(place, names)), place) for file in found.images]
+        code = names.code(_class_of(place, names))
+        entries += [_Entry(file, code, place) for file in found.images]
     if companions:
         notes.append(
             f"left out as masks or other companions of an image: {len(companions)}, such as "

@@ -4,9 +4,10 @@ The layouts are `CLASS/FILE`, `UPPER/CLASS/FILE` and the same below `train`, `va
 below the classes.
 """
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Final
 
 from trainables.common.errors import DataError
@@ -15,6 +16,7 @@ from trainables.data.image_files import SUFFIXES
 from trainables.data.sources.companions import is_companion_folder
 from trainables.data.sources.split_words import EXTRA_WORDS, TEST_WORDS, TRAINING_WORDS, VALIDATION_WORDS
 
+_HIDDEN: Final = (".", "__")
 _PART_WORDS: Final = TRAINING_WORDS | VALIDATION_WORDS | TEST_WORDS | EXTRA_WORDS
 
 IsClass = Callable[[str], bool]
@@ -85,25 +87,31 @@ def folders_in(folder: Path) -> list[Path]:
         DataError: If one is a link that leads nowhere.
     """
     found = []
-    for path in sorted(folder.iterdir()):
-        if is_hidden(path):
-            continue
-        if path.is_symlink() and not path.exists() and not path.suffix:
+    for entry in _entries(folder):
+        path = folder / entry.name
+        if entry.is_symlink() and not path.exists() and not path.suffix:
             raise DataError(
                 f"{path} is a link to {path.readlink()}, which is not there; mount or fetch it first"
             )
-        if path.is_dir():
+        if entry.is_dir():
             found.append(path)
     return found
 
 
 def images_in(folder: Path) -> list[Path]:
     """Return the visible image files of a folder, by name; links that lead nowhere are among them."""
-    return sorted(
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in SUFFIXES and not path.is_dir() and not is_hidden(path)
-    )
+    return [
+        folder / entry.name
+        for entry in _entries(folder)
+        if PurePath(entry.name).suffix.lower() in SUFFIXES and not entry.is_dir()
+    ]
+
+
+def _entries(folder: Path) -> list["os.DirEntry[str]"]:
+    """Visible entries by name; unlike paths they know without a look at the disk whether they are folders."""
+    with os.scandir(folder) as entries:
+        visible = [entry for entry in entries if not entry.name.startswith(_HIDDEN)]
+    return sorted(visible, key=lambda entry: entry.name)
 
 
 def images_below(folder: Path) -> list[Path]:
@@ -118,7 +126,7 @@ def images_below(folder: Path) -> list[Path]:
 
 def is_hidden(path: Path) -> bool:
     """True for hidden and system files and folders."""
-    return path.name.startswith((".", "__"))
+    return path.name.startswith(_HIDDEN)
 
 
 def _is_part(folder: Path) -> bool:

@@ -26,7 +26,7 @@ def note_left_out(
         read: Files that were read: images, and the table of patients.
         notes: The sentences are added here.
     """
-    files = [path for path in sorted(root.rglob("*")) if path not in read and path.is_file()]
+    files = sorted(path for path in root.rglob("*") if path not in read and path.is_file())
     images = [path for path in files if path.suffix.lower() in SUFFIXES]
     hidden = [path for path in images if any(map(is_hidden, _below(root, path)))]
     for paths, where in (

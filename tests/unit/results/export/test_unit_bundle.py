@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from dicom_files import dicom
 from PIL import Image
 from unit_run import CONFIGS, make_unit_run
 
@@ -17,9 +18,11 @@ from results.errors import ExportError
 from results.export.bundle import export_bundle
 from results.export.exported_model import load_bundle
 from results.export.in_memory import model_in_memory
+from results.export.unit_table import units_by_header
 from results.predictors.loading import open_model, predict_rows
 from results.run.run_folder import RunFolder
 from trainables.data.patches import PatchSet, open_patch_set
+from trainables.data.prepared.identity import hashed
 
 BREASTS = 8
 
@@ -127,6 +130,51 @@ def test_predict_reads_a_table_or_a_folder_a_breast(
     lines = list(csv.DictReader(capsys.readouterr().out.splitlines()))
     assert [line["breast"] for line in lines] == [str(exam) for exam in exams]
     np.testing.assert_allclose([float(line["probability"]) for line in lines], expected[:2], atol=1e-5)
+
+
+def test_predict_takes_the_breast_from_dicom_headers_and_names_nobody(
+    run: RunFolder, exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows, images, places = views_of(run)
+    stored = patch_set_of(run)
+    assert stored.columns is not None
+    bits = int(np.log2(stored.max_value + 1))
+    files = [
+        dicom(
+            tmp_path / f"{row}.dcm",
+            stored.images[row],
+            bits=bits,
+            PatientID="planted-id",
+            StudyInstanceUID=f"1.2.826.{place + 1}",
+            ImageLaterality=str(stored.columns["laterality"][row]),
+        )
+        for row, place in zip(images, places, strict=True)
+    ]
+    (tmp_path / "key.txt").write_text("0123456789abcdef")
+    command = ["predict", str(exported), *map(str, files), "--hash-ids", str(tmp_path / "key.txt")]
+    assert main([*command, "--format", "json"]) == 0
+    said = capsys.readouterr()
+    found = json.loads(said.out)
+    np.testing.assert_allclose(
+        [one["probability"] for one in found], predict_rows(run, rows, trial=2)[:, 1], atol=1e-5
+    )
+    key, side = b"0123456789abcdef", stored.columns["laterality"][images[0]]
+    assert found[0]["breast"] == (
+        f"patient-{hashed('planted-id', key)}/exam-{hashed('1.2.826.1', key)}/{side}"
+    )
+    assert [one["images"] for one in found] == [2] * BREASTS
+    assert "planted" not in said.out + said.err
+    assert units_by_header(files[:1], "patient")[1] != units_by_header(files[:1], "patient")[1]
+    sideless = dicom(tmp_path / "no side.dcm", stored.images[0], bits=bits, ImageLaterality=None)
+    for file, reason in {
+        sideless: "states no ImageLaterality, which would tell its breast",
+        tmp_path / "key.txt": "is no DICOM file whose header would tell its breast",
+        tmp_path / "absent.dcm": "there is no file",
+    }.items():
+        assert main(["predict", str(exported), str(file)]) != 0
+        assert reason in " ".join(capsys.readouterr().err.split())
+    assert main(["predict", str(exported), str(tmp_path), "--hash-ids", "env:NOBODY"]) != 0
+    assert "--hash-ids names the units of DICOM files" in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_view_that_cannot_be_read_is_named_and_its_breast_predicted_from_the_other(

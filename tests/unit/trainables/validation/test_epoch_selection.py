@@ -126,6 +126,40 @@ def test_without_weights_both_losses_are_one() -> None:
     assert plain.losses == pytest.approx(keras.losses, abs=1e-12)
 
 
+def of_breasts() -> TrainingData:
+    """In each fold 20 benign breasts of one image and 10 malignant ones of three."""
+    images, classes = np.tile([1] * 20 + [3] * 10, FOLDS), np.tile([0] * 20 + [1] * 10, FOLDS)
+    units = np.repeat(np.arange(len(images)), images)
+    labels, folds = classes[units], units // 30
+    places = np.arange(len(units))
+    patch_set = PatchSet(
+        np.zeros((len(units), 1), np.float32), labels, "task", None, None, None, "", True, "", max_value=1.0
+    )
+    return TrainingData(
+        patch_set, places, places, labels, units.astype(np.str_), folds, 2, unit="breast", units=units
+    )
+
+
+@pytest.mark.parametrize(
+    "weights", [{}, {"class_weight": "balanced"}, {"class_weight": 7.0}, {"sampling": "over"}]
+)
+def test_the_loss_of_breasts_is_least_where_training_on_their_images_leads(weights: dict[str, Any]) -> None:
+    data = of_breasts()
+    trained = data.labels[data.folds != 0]
+    learned = learned_weights(
+        weights.get("class_weight", "none"), weights.get("sampling", "none"), trained, data.classes
+    )
+    odds = np.log(learned[1] * (trained == 1).sum() / (learned[0] * (trained == 0).sum()))
+    losses = []
+    for shift in (-0.3, 0.0, 0.3):
+        malignant = 1 / (1 + np.exp(-(odds + shift)))
+        record = record_of(data, **weights)
+        same = np.array([[1 - malignant, malignant]], np.float32)
+        record.add(None, [np.repeat(same, len(own), axis=0) for own in record.held_out], no_weights)
+        losses += record.losses
+    assert losses[1] < min(losses[0], losses[2])
+
+
 def test_the_loss_of_a_model_that_knows_nothing_is_ln_2_whatever_the_weights() -> None:
     record = record_of(drawn((0.9, 0.1)), class_weight=7.0)
     record.add(None, [np.full((len(own), 2), 0.5, np.float32) for own in record.held_out], no_weights)

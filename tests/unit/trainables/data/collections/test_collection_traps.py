@@ -189,7 +189,8 @@ def test_busi_tells_masks_from_images(tmp_path: Path) -> None:
     examples = named(listed("busi", tmp_path))
     assert examples["benign (1)"].columns["masks"] == 2
     assert str(examples["benign (1)"].mask).endswith("benign (1)_mask.png")
-    assert examples["normal (1)"].mask is None
+    assert [one.name for one in examples["benign (1)"].more_masks] == ["benign (1)_mask_1.png"]
+    assert examples["benign (2)"].more_masks == examples["normal (1)"].masks == ()
     regions = named(listed("busi", tmp_path, ROI))
     assert {"benign (1)_1", "benign (1)_2", "malignant (1)_1", "normal (1)"} <= set(regions)
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from trainables.data.mammogram import preparation as module
 from trainables.data.mammogram.preparation import Preparation, PreparationError, prepare
@@ -211,3 +212,41 @@ def test_a_copy_of_the_file_alone_does_the_same(tmp_path: Path) -> None:
         del sys.modules["copied_steps"]
     np.testing.assert_array_equal(done.pixels, prepare(film(), 4095, preparation=steps).pixels)
     assert "trainables" not in copy.read_text()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    length=st.integers(2, 400),
+    share=st.floats(0.01, 1.0),
+    bits=st.sampled_from([8, 16]),
+    is_flipped=st.booleans(),
+)
+def test_area_means_of_whole_numbers_are_those_of_pillow_to_the_last_bit(
+    length: int, share: float, bits: int, is_flipped: bool
+) -> None:
+    width = max(2, length // 2)
+    kind = np.uint8 if bits == 8 else np.uint16
+    image = np.random.default_rng(length).integers(0, 2**bits, (length, width)).astype(kind)
+    target = (max(1, int(length * share)), max(1, int(width * share)))
+    kept = module._Kept(image, (0, 0, width, length), None, 1, is_flipped)
+    plain = Image.fromarray((image[:, ::-1] if is_flipped else image).astype(np.float32))
+    expected = np.rint(np.asarray(plain.resize(target[::-1], Image.Resampling.BOX)))
+    np.testing.assert_array_equal(module._resampled(kept, target), expected)
+
+
+def test_background_is_0_and_tissue_the_same_whatever_the_number_of_bands(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    steps = Preparation(size=(120, 100))
+    of_bands = prepare(film(is_left=False), 4095, preparation=steps).pixels
+    monkeypatch.setattr(module, "_BAND", HEIGHT)
+    np.testing.assert_array_equal(prepare(film(is_left=False), 4095, preparation=steps).pixels, of_bands)
+
+
+def test_holes_are_filled_and_bays_at_the_edge_are_not() -> None:
+    shape = np.ones((7, 9), bool)
+    shape[3, 4] = False  # a hole
+    shape[0, 2] = shape[1, 2] = False  # a bay
+    filled = module._filled(shape)
+    assert filled[3, 4]
+    assert not filled[1, 2]

@@ -130,6 +130,27 @@ def test_a_region_of_a_mask_is_cut_out_with_its_mask(folder: Path) -> None:
     ]
 
 
+def test_several_masks_of_an_image_are_united(folder: Path) -> None:
+    one, other = np.zeros((40, 40), np.uint8), np.zeros((20, 20), np.uint8)  # the second is half as large
+    one[4:10, 4:10] = other[10:15, 12:17] = 255
+    for name, pixels in {"a": noise(1, side=40), "m": one, "n": other}.items():
+        write(folder / f"{name}.png", pixels)
+    example = Example(
+        folder / "a.png", "a", 1, mask=folder / "m.png", more_masks=(folder / "n.png",), cut="whole"
+    )
+    prepared = run(folder, collection(example)).prepared
+    assert prepared.masks is not None
+    expected = one.copy()
+    expected[20:30, 24:34] = 255
+    np.testing.assert_array_equal(prepared.masks[0], expected)
+    assert [prepared.table[f"finding_{side}"][0] for side in ("left", "top", "width", "height")] == [
+        *(4, 4, 30, 26)
+    ]
+    write(folder / "n.png", one[::2, ::2])
+    with pytest.raises(DataError, match="is not this set"):
+        run(folder, collection(example))
+
+
 def test_masks_and_boxes_follow_a_mammogram_that_is_made_ready(folder: Path) -> None:
     pixels = film(0, is_malignant=True, side="R", size=(192, 128))
     spot = pixels > 3000
