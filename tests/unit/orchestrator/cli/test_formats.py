@@ -31,14 +31,15 @@ from results.run.run_folder import RunFolder
 
 # They print sentences, or a script, and no table.
 WITHOUT_TABLE = {"refit", "export", "prefix prune", "completion", "data prepare", "data join"}
-# They need Ray; `close_search`, which prints what they print, is tried by itself.
-SEARCHES = {"search", "resume"}
+# They need Ray; `close_search`, and the verb on a nested run, print what they print and are tried elsewhere.
+SEARCHES = {"search", "resume", "nest"}
 PRINTING = {
     "plan": "plan benign_malignant --data phantom:patients=24 --trials 2 --offline --runs {runs} "
     "--set model.backbone=efficientnet_lite0",
     "data audit": "data audit phantom:patients=24 --task benign_malignant --runs {runs}",
     "data describe": "data describe phantom:patients=24 --task benign_malignant --runs {runs}",
     "leaderboard": "leaderboard {run}",
+    "overtuning": "overtuning {run}",
     "ensemble": "ensemble {run} --methods average",
     "thresholds": "thresholds {run} --trial 0",
     "evaluate": "evaluate {run} --trial 0",

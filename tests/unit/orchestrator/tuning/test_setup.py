@@ -1,4 +1,5 @@
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,9 +14,10 @@ def test_a_search_that_made_the_folder_first_wins_and_the_other_says_so(
 ) -> None:
     run = RunFolder(tmp_path / "first")
 
-    def others(*arguments: object) -> None:
+    def others(*arguments: object) -> SimpleNamespace:
         run.path.mkdir()
         (run.path / "search.yaml").write_text("theirs")
+        return SimpleNamespace(split=None, initial_points=(), space=None)
 
     monkeypatch.setattr(setup, "check_request", lambda request: run)
     monkeypatch.setattr(setup, "run_preflight", others)
