@@ -59,7 +59,8 @@ a{color:var(--s0)}nav ul{display:flex;flex-wrap:wrap;gap:.2rem 1rem;list-style:n
 :focus-visible{outline:3px solid var(--s0);outline-offset:2px}
 @media print{body{max-width:none;padding:0;font-size:10pt}h2,h3{break-after:avoid}nav,.skip{display:none}
 .stack i,.key i,svg{print-color-adjust:exact;-webkit-print-color-adjust:exact}tr{break-inside:avoid}
-.wide{overflow:visible}td+td,th+th{white-space:normal}table{font-size:8pt}}
+.wide{overflow:visible}table{font-size:8pt}.grid{grid-template-columns:1fr 1fr;gap:.6rem 1.2rem}
+.last td:last-child{min-width:0}.facts{grid-template-columns:repeat(6,1fr)}figure{max-width:17rem}}
 """
 )
 

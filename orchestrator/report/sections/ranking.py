@@ -53,7 +53,8 @@ def _said(ranked: Sequence[Row], facts: RunFacts) -> str:
         said += " ! misses what was required."
     if any(row.is_optimistic for row in ranked):
         said += f" {OPTIMISTIC} {OPTIMISTIC_NOTE}"
-    damaged = facts.run.damage()
+    readable = {record.number for record, _ in facts.readable}
+    damaged = sorted(record.number for record in facts.complete if record.number not in readable)
     if damaged:
         said += f" Left out, since their files are damaged: trials {', '.join(map(str, damaged))}."
     return paragraph(said, "soft")

@@ -36,6 +36,7 @@ def test_a_package_that_is_missing_is_named_with_the_way_to_get_it(monkeypatch: 
         tracker_named("wandb")
 
 
+@pytest.mark.long
 def test_mlflow_has_a_run_for_the_search_and_one_below_it_for_each_trial(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -66,6 +67,7 @@ def test_mlflow_has_a_run_for_the_search_and_one_below_it_for_each_trial(
     assert "final/auc" not in stopped.data.metrics
 
 
+@pytest.mark.long
 def test_a_search_that_goes_on_goes_on_with_its_run_of_mlflow(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -94,6 +96,7 @@ def test_wandb_writes_its_files_below_the_run_folder_without_a_network(
     assert all(list(folder.glob("*.wandb")) for folder in folders)
 
 
+@pytest.mark.long
 def test_no_image_is_among_the_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("mlflow.tracking", reason="MLflow is an extra")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)

@@ -23,7 +23,7 @@ def test_layers_weights_and_kernels_are_those_of_the_net(run: RunFolder) -> None
     kinds = [layer.kind for layer in found.layers]
     assert kinds.count("Conv2d") >= 3
     assert kinds[-1] == "Linear"
-    assert found.layers[-1].shape == (2,)
+    assert found.layers[-1].shape == (1,)  # one logit, whose sign is the class
     assert len({layer.name for layer in found.layers}) == len(found.layers)
     assert sum(layer.parameters for layer in found.layers) == pytest.approx(
         sum(values.size for values in found.weights.values()), rel=0.1
@@ -48,6 +48,7 @@ def test_time_bounds_the_images(run: RunFolder) -> None:
     assert np.isfinite(features).all()
 
 
+@pytest.mark.long
 def test_the_best_trial_is_drawn_from_inside_within_its_allowance(run: RunFolder, tmp_path: Path) -> None:
     record, own = run.record(0), run.out_of_fold(0)
     assert record is not None
