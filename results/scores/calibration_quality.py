@@ -25,7 +25,7 @@ from trainables.common.types import FloatArray, IntArray
 _GRID: Final = 1000  # cells of [0, 1] that residuals are gathered in before they are smoothed
 _BISECTIONS: Final = 30
 _NEWTON_STEPS: Final = 100
-_DRAWS: Final = 100  # sets of labels of a calibrated model
+_DRAWS: Final = 50  # sets of labels of a calibrated model
 _BINS: Final = 10  # of the reliability curve, with equally many images
 _FEWEST_IN_BIN: Final = 5
 
