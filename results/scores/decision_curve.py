@@ -118,7 +118,7 @@ def decision_curve(
     positive = np.clip(np.asarray(probabilities[:, 1], dtype=np.float64), 1e-15, 1 - 1e-15)
     odds = positive / (1 - positive) * np.exp(odds_shift(share, prevalence))
     patient = np.unique(groups, return_inverse=True)[1].reshape(-1)
-    worth = _Worth(labels, weights, patient, inflation)
+    worth = _Worth(labels, weights, patient, inflation, is_given=prevalence is not None)
     points = [worth.at(one, odds / (1 + odds)) for one in sorted(thresholds)]
     return DecisionCurve(model=model, prevalence=wanted, points=tuple(points))
 
@@ -126,9 +126,17 @@ def decision_curve(
 class _Worth:
     """Net benefits of decisions on images with weights."""
 
-    def __init__(self, labels: IntArray, weights: FloatArray, patient: IntArray, inflation: float) -> None:
+    def __init__(
+        self,
+        labels: IntArray,
+        weights: FloatArray,
+        patient: IntArray,
+        inflation: float,
+        *,
+        is_given: bool,
+    ) -> None:
         self._labels, self._weights, self._patient = labels, weights, patient
-        self._inflation = inflation
+        self._inflation, self._is_given = inflation, is_given
 
     def at(self, threshold: float, positive: FloatArray) -> BenefitPoint:
         """What acting from a threshold on is worth."""
@@ -150,12 +158,13 @@ class _Worth:
         )
 
     def _mean(self, values: FloatArray) -> Interval:
-        """Weighted mean within each class with its interval over patients; class shares are given."""
+        """Mean with its interval over patients; the shares of the classes vary unless they are given."""
         mean = float(values.mean())
-        residuals = np.zeros_like(values)
-        for label in (0, 1):
-            own = self._labels == label
-            residuals[own] = values[own] - values[own].mean()
+        residuals = values - mean
+        if self._is_given:
+            for label in (0, 1):
+                own = self._labels == label
+                residuals[own] = values[own] - values[own].mean()
         sums = np.bincount(self._patient, weights=residuals)
         number = len(sums)
         error = np.sqrt((sums**2).sum() * number / max(number - 1, 1) * self._inflation) / len(values)

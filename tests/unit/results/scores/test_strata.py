@@ -44,7 +44,7 @@ def test_a_stratum_has_the_scores_of_scikit_learn():
 def test_a_planted_difference_is_found_and_named_the_worst():
     harm = np.arange(240) // 2 % 4 == 0
     density = np.where(harm, 4.0, 2.0)
-    view = np.array(["CC", "MLO"])[np.arange(240) // 2 % 2]
+    view = np.array(["CC", "MLO"])[np.arange(240) // 8 % 2]
     scores = score_strata(_judged(harm=harm), {"density": density, "view": view}, CLASSES, seed=0)
     assert scores.worst == "density 4"
     assert scores.is_worst_different
