@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from results.relevance.explaining import relevance_map, score_of
@@ -63,11 +62,9 @@ def _looking(method: "GradientMethod") -> AnyMethod:
     def compute(
         model: "ExplainedModel", image: NDArray[Any], label: int, settings: RelevanceSettings
     ) -> RelevanceMap:
-        import torch
-
         from trainables.relevance.gradient_method import GradientSettings
 
-        raw = torch.from_numpy(image.astype(np.float32))[None].to(model.device)
-        return RelevanceMap(method.compute(model, raw, label, GradientSettings()), 1)
+        values = method.compute(model, model.as_floats(image), label, GradientSettings())
+        return RelevanceMap(values, 1)
 
     return AnyMethod(method.name, method.about, method.source, compute, asks_only=False)

@@ -54,6 +54,10 @@ class ExplainedModel:
                 found.append(self.probabilities(raw).cpu().numpy())
         return np.concatenate(found).astype(np.float64)
 
+    def as_floats(self, image: NDArray[Any]) -> Tensor:
+        """Return an image (H, W) or (H, W, 3) as what `log_odds` takes gradients of, shape (1, ...)."""
+        return torch.from_numpy(image.astype(np.float32))[None].to(self.device)
+
     def log_odds(self, raw: Tensor, label: int) -> Tensor:
         """Return the log odds of a class, with gradients towards float pixels.
 

@@ -27,6 +27,8 @@ FloatImage: TypeAlias = NDArray[np.float32]
 _REFERENCE_PX: Final = 150.0  # lengths below are pixels of a patch of this side
 _SUBPIXEL_BITS: Final = 4
 _VIEWS: Final = ("CC", "MLO")
+_BOX: Final = ("finding_left", "finding_top", "finding_width", "finding_height")
+_VISIBLE: Final = 1 / 3  # share of a lesion's highest strength inside its box
 _LEANING_SHARE: Final = 0.7  # share of a patient's lesions that are of the patient's own kind
 
 
@@ -50,6 +52,7 @@ def make_phantom(
     subtlety: float = 0.5,
     seed: int = 0,
     views: int = 1,
+    boxes: bool = False,
 ) -> RawPatches:
     """Generate pairs of a baseline and an abnormality patch of the same breast.
 
@@ -63,6 +66,8 @@ def make_phantom(
         views: Number of views of each lesion, 1 to 8. With several, each lesion is one breast: its views have
             the same kind and class, and everything else is drawn anew for each. The set then has the columns
             `exam`, `laterality` and `view`; two lesions in turn are the left and right breast of an exam.
+        boxes: Add the columns `finding_left`, `finding_top`, `finding_width` and `finding_height`, where the
+            lesion lies, in pixels; NaN for baselines. The pixels stay the same.
 
     Returns:
         Patches with baselines in even rows and abnormalities in odd rows, in the label codes `pisa`; images
@@ -79,6 +84,7 @@ def make_phantom(
     pairs = patients * lesions_per_patient * views
     images = np.empty((2 * pairs, size_px, size_px), np.uint16)
     labels = np.zeros(2 * pairs, np.int64)
+    findings = np.full((2 * pairs, 4), np.nan)
     for patient in range(patients):
         rng = np.random.default_rng((seed, patient))
         breast = _breast(rng)
@@ -86,10 +92,8 @@ def make_phantom(
             kind = _kind(rng, breast)
             for view in range(views):
                 row = 2 * ((patient * lesions_per_patient + lesion) * views + view)
-                images[row : row + 2], labels[row + 1] = (
-                    _pair(rng, breast, size_px, subtlety, kind),
-                    kind.code,
-                )
+                images[row : row + 2], lesion_strength = _pair(rng, breast, size_px, subtlety, kind)
+                labels[row + 1], findings[row + 1] = kind.code, _box(lesion_strength)
     rows = np.arange(2 * pairs, dtype=np.int64)
     return RawPatches(
         images=images,
@@ -99,8 +103,18 @@ def make_phantom(
         partners=np.where(rows % 2 == 1, rows - 1, NO_PARTNER),
         source="phantom",
         is_synthetic=True,
-        columns=_columns(rows, lesions_per_patient, views) if views > 1 else None,
+        columns=(
+            (_columns(rows, lesions_per_patient, views) if views > 1 else {})
+            | (dict(zip(_BOX, findings.T, strict=True)) if boxes else {})
+        )
+        or None,
     )
+
+
+def _box(strength: FloatImage) -> tuple[int, int, int, int]:
+    """Left, top, width and height of where a lesion has a third of its highest strength or more."""
+    rows, columns = np.nonzero(strength >= _VISIBLE * strength.max())
+    return int(columns.min()), int(rows.min()), int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1
 
 
 def _columns(rows: NDArray[np.int64], lesions: int, views: int) -> dict[str, NDArray[np.str_]]:
@@ -161,8 +175,8 @@ def _kind(rng: np.random.Generator, breast: _Breast) -> _Kind:
 
 def _pair(
     rng: np.random.Generator, breast: _Breast, size_px: int, subtlety: float, kind: _Kind
-) -> NDArray[np.uint16]:
-    """Baseline and abnormality patch, cut side by side from one field."""
+) -> tuple[NDArray[np.uint16], FloatImage]:
+    """Baseline and abnormality patch, cut side by side from one field, and the lesion by itself."""
     field = _tissue(rng, breast, size_px)
     draw = _calcifications if kind.is_calcification else _mass
     contrast = breast.texture * rng.uniform(0.6, 1.4) * (1.25 - subtlety)
@@ -171,7 +185,7 @@ def _pair(
     patches += breast.texture * np.stack([_specks(rng, size_px) for _ in patches])
     patches += rng.normal(0.0, 0.006, patches.shape)  # film grain
     found: NDArray[np.uint16] = np.round(np.clip(patches, 0.0, 1.0) * 65535.0).astype(np.uint16)
-    return found
+    return found, lesion
 
 
 def _malignancy(rng: np.random.Generator, is_malignant: bool, subtlety: float) -> float:

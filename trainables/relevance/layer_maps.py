@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import torch
 import torch.nn.functional as F
@@ -12,9 +12,11 @@ from torch import Tensor, nn
 from trainables.common.errors import ConfigError
 from trainables.common.types import Float64Array
 from trainables.inference.finished_trials import FoldModels, SharedBackbones
-from trainables.inference.shared_backbones import SharedBackbone, union_of_passes
+from trainables.inference.shared_backbones import FeatureOutput, SharedBackbone, union_of_passes
 from trainables.models.stages import TrainedPart
 from trainables.relevance.gradient_method import Differentiable, check_has_gradient
+
+_SMALLEST_MAP: Final = 4  # rows and columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,40 +55,66 @@ def layer_maps(model: Differentiable, raw: Tensor, label: int, *, method: str) -
     Raises:
         ConfigError: If the model has no feature map, or no gradient.
     """
-    layers = list(last_layers(model.members))
-    if not layers:
+    nets = list(stages_of_nets(model.members))
+    if not nets:
         raise ConfigError(f"{method} needs a net with feature maps; take --method occlusion or rise")
-    found: dict[int, Tensor] = {}
     with ExitStack() as stack:
-        for number, layer in enumerate(layers):
-            stack.enter_context(_output_kept(layer.module, found, number))
+        # A stage that the models of several folds share runs once for each of them.
+        outputs = {
+            id(layer.module): stack.enter_context(_outputs_kept(layer.module))
+            for layers in nets
+            for layer in layers
+        }
         score = model.log_odds(raw.clone().requires_grad_(), label).sum()
-    held = [found[number] for number in range(len(layers))]
-    gradients = torch.autograd.grad(score, held, allow_unused=True)
-    known = [torch.zeros_like(one) if own is None else own for one, own in zip(held, gradients, strict=True)]
+    chosen = {id(one.module): one for one in (_deepest_map(layers, outputs, method) for layers in nets)}
+    held = [(layer, one) for layer in chosen.values() for one in outputs[id(layer.module)]]
+    gradients = torch.autograd.grad(score, [one for _, one in held], allow_unused=True)
+    known = [
+        torch.zeros_like(one) if own is None else own for (_, one), own in zip(held, gradients, strict=True)
+    ]
     check_has_gradient(method, known)
     return [
         LayerMap(one.detach()[list(layer.places)], own[list(layer.places)], layer.views)
-        for layer, one, own in zip(layers, held, known, strict=True)
+        for (layer, one), own in zip(held, known, strict=True)
     ]
 
 
-def last_layers(members: SharedBackbones) -> Iterator[_Layer]:
-    """Yield the last module with feature maps of each net; what several nets share comes once."""
-    seen: set[int] = set()
+def _deepest_map(layers: list[_Layer], outputs: dict[int, list[Tensor]], method: str) -> _Layer:
+    """The deepest stage whose map is not so small that it says nothing about places."""
+    maps = [layer for layer in layers if all(one.dim() == 4 for one in outputs[id(layer.module)])]
+    if not maps:
+        raise ConfigError(
+            f"{method} needs a net with feature maps, and the stages of this one have none; take --method "
+            "occlusion, rise or integrated_gradients"
+        )
+    sizes = [min(outputs[id(layer.module)][0].shape[2:]) for layer in maps]
+    large = [layer for layer, size in zip(maps, sizes, strict=True) if size >= _SMALLEST_MAP]
+    return large[0] if large else maps[sizes.index(max(sizes))]
+
+
+def stages_of_nets(members: SharedBackbones) -> Iterator[list[_Layer]]:
+    """Yield the stages of each net, from the last to the first."""
     for model, route in zip(members.models, members.routes, strict=True):
         for backbone, output in route:
             shared = cast(SharedBackbone, members.backbone_modules[backbone])
-            own = shared.outputs[output]
-            halves = 2 if own.is_pair else 1
-            places = tuple(halves * place + halves - 1 for place in range(len(own.views)))
-            parts = [part for part in cast(FoldModels, model).parts if isinstance(part, TrainedPart)]
-            stages = [[*part.frozen, *part.trained] for part in parts]
-            if any(stages):
-                yield from (_Layer(own_stages[-1], places, own.views) for own_stages in stages)
-            elif own.tap is not None and id(shared.stages[own.tap.stage]) not in seen:
-                seen.add(id(shared.stages[own.tap.stage]))
-                yield _shared_layer(shared, own.tap.stage)
+            yield from _stages_of(cast(FoldModels, model), shared, shared.outputs[output])
+
+
+def _stages_of(model: FoldModels, shared: SharedBackbone, output: FeatureOutput) -> Iterator[list[_Layer]]:
+    before: list[_Layer] = []
+    if output.tap is not None:
+        names = list(shared.stages)
+        kept = names[: names.index(output.tap.stage) + 1]
+        before = [_shared_layer(shared, name) for name in reversed(kept)]
+    halves = 2 if output.is_pair else 1
+    places = tuple(halves * place + halves - 1 for place in range(len(output.views)))
+    parts = [part for part in model.parts if isinstance(part, TrainedPart)]
+    stages = [[*part.frozen, *part.trained] for part in parts]
+    if any(stages):
+        for own in stages:
+            yield [*(_Layer(stage, places, output.views) for stage in reversed(own)), *before]
+    elif before:
+        yield before
 
 
 def _shared_layer(shared: SharedBackbone, stage: str) -> _Layer:
@@ -99,19 +127,16 @@ def _shared_layer(shared: SharedBackbone, stage: str) -> _Layer:
 
 
 @contextmanager
-def _output_kept(module: nn.Module, found: dict[int, Tensor], number: int) -> Iterator[None]:
+def _outputs_kept(module: nn.Module) -> Iterator[list[Tensor]]:
+    """Keep what a module puts out, each time that it runs."""
+    found: list[Tensor] = []
+
     def keep(_: nn.Module, __: Any, output: Tensor) -> None:
-        if output.dim() == 4:
-            found[number] = output
-        else:
-            raise ConfigError(
-                f"the last stage of this net has outputs of shape {tuple(output.shape)} and no feature maps; "
-                "take --method occlusion, rise or integrated_gradients"
-            )
+        found.append(output)
 
     handle = module.register_forward_hook(keep)
     try:
-        yield
+        yield found
     finally:
         handle.remove()
 

@@ -15,6 +15,7 @@ _SETTINGS: Final = {
     "subtlety": float,
     "seed": int,
     "views": int,
+    "boxes": lambda text: bool(int(text)),
 }
 
 
@@ -51,7 +52,7 @@ def _setting(text: str) -> tuple[str, Any]:
     try:
         return name, kind(value)
     except ValueError as error:
-        what = "a whole number" if kind is int else "a number"
+        what = "a number" if kind is float else "a whole number"
         raise DataError(
             f"phantom: {name} must be {what}, found {value!r}; write phantom:{name}=..."
         ) from error

@@ -98,14 +98,12 @@ def test_every_method_explains_both_kinds_of_nets(name: str, run: RunFolder, ope
     assert np.ptp(found.values) > 0
 
 
-def test_integrated_gradients_add_up_to_the_difference_of_log_odds(
-    run: RunFolder, opened: OpenedModel
-) -> None:
+def test_integrated_gradients_add_up_to_the_difference_of_log_odds(run: RunFolder) -> None:
     from trainables.relevance.gradient_method import GradientSettings
     from trainables.relevance.methods.integrated_gradients import integrated_gradients
     from trainables.relevance.reference_image import blurred
 
-    row = rows_of(run)[0][1]
+    opened, row = open_model(run, trial=0), rows_of(run)[0][1]
     model = explained_row(opened, row, None)
     raw = torch.from_numpy(raw_image(opened, row).astype(np.float32))[None]
     found = integrated_gradients(model, raw, 1, GradientSettings(steps=64))
