@@ -2,8 +2,8 @@
 
     python -m benchmarks.precision runs/benign_malignant/first --trials 0 3 --distil
 
-Every model is exported in float32, fp16 and int8, in one process on one core, whatever changes; `--distil` adds
-a student of the ensemble. The table has a line for each.
+Every model is exported in float32, fp16 and int8, in one process on one core, whatever changes; `--distil`
+adds a student of the ensemble. The table has a line for each.
 """
 
 import argparse

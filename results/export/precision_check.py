@@ -25,7 +25,7 @@ from results.export.precision_record import LowerPrecision, ModelChange
 from results.predictors.ensemble_module import OUTPUT_NAME, EnsembleModule, WithFolds, write_onnx
 from results.predictors.loading import OpenedModel
 from results.predictors.model_inputs import ModelInputs
-from results.predictors.unit_module import IMAGE_OUTPUT, one_after_the_other
+from results.predictors.unit_module import IMAGE_OUTPUT, one_after_the_other, without_units
 from results.run.prediction_costs import PredictionTime
 from results.run.records import OutOfFold
 from results.scores.comparison import differences_to
@@ -205,7 +205,7 @@ def _predicted(opened: OpenedModel, own: OutOfFold, path: Path) -> _Predicted:
             *probabilities, folds = session.run(None, _feed(part))
             whole += probabilities
             by_image.append(folds)
-    rules: Sequence[Combine] = module.unit_rules or ("mean",) * len(module.members.members)
+    rules: Sequence[Combine] = module.unit_rules or without_units(len(module.members.members))
     _, unit = opened.images_of(own.rows)
     predictions = torch.from_numpy(np.concatenate(by_image))
     by_fold = scored_by_fold(module, one_after_the_other(predictions, module.members.folds, rules), unit)
