@@ -226,7 +226,7 @@ def _quantise(model: onnx.ModelProto, nodes: set[str], target: Path, calibration
 def _reader(tools: Any, calibration: Sequence[Feed]) -> Any:
     """The inputs one by one, in the form that the tools ask for."""
 
-    class Reader(tools.CalibrationDataReader):  # type: ignore[misc, name-defined] # imported when it is needed
+    class Reader(tools.CalibrationDataReader):
         def __init__(self) -> None:
             self.feeds: Iterator[Feed] = iter(calibration)
 

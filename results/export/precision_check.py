@@ -28,7 +28,7 @@ from results.predictors.loading import OpenedModel
 from results.predictors.model_inputs import ModelInputs
 from results.predictors.novelty_features import ModelNovelty
 from results.predictors.novelty_module import NOVELTY_OUTPUT
-from results.predictors.unit_module import IMAGE_OUTPUT, one_after_the_other
+from results.predictors.unit_module import IMAGE_OUTPUT, one_after_the_other, without_units
 from results.run.prediction_costs import PredictionTime
 from results.run.records import OutOfFold
 from results.scores.comparison import differences_to
@@ -222,7 +222,7 @@ def _predicted(opened: OpenedModel, own: OutOfFold, path: Path) -> _Predicted:
                 found[name].append(values)
     whole = found[OUTPUT_NAME]
     novelty = np.concatenate([np.zeros(0), *found[NOVELTY_OUTPUT]])
-    rules: Sequence[Combine] = module.unit_rules or ("mean",) * len(module.members.members)
+    rules: Sequence[Combine] = module.unit_rules or without_units(len(module.members.members))
     _, unit = opened.images_of(own.rows)
     predictions = torch.from_numpy(np.concatenate(found[IMAGE_OUTPUT]))
     by_fold = scored_by_fold(module, one_after_the_other(predictions, module.members.folds, rules), unit)

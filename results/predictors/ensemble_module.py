@@ -20,7 +20,13 @@ from results.ensembles.methods.mlp import Layer, PerceptronStack
 from results.ensembles.methods.svm import SupportVectorStack
 from results.ensembles.weighted_mean import WeightedMean
 from results.errors import ExportError
-from results.predictors.unit_module import ImagePredictions, UnitPredictions, pooled_members, side_by_side
+from results.predictors.unit_module import (
+    ImagePredictions,
+    UnitPredictions,
+    pooled_members,
+    side_by_side,
+    without_units,
+)
 from results.scores.calibration import SMALLEST_PROBABILITY, Platt
 from trainables.common.onnx_graph import simplify
 from trainables.config.unit_config import Combine
@@ -258,7 +264,7 @@ class WithFolds(nn.Module):
 
     def of_folds(self, by_fold: list[Tensor]) -> tuple[Tensor, Tensor]:
         """Map each member's fold probabilities, (folds, B, classes), to what `forward` returns."""
-        return self.module.combine(by_fold), side_by_side(by_fold, ("mean",) * len(by_fold))
+        return self.module.combine(by_fold), side_by_side(by_fold, without_units(len(by_fold)))
 
 
 def write_onnx(

@@ -78,6 +78,12 @@ def side_by_side(by_fold: Sequence[Tensor], rules: Sequence[Combine]) -> Tensor:
     return torch.cat(padded).movedim(0, 1)
 
 
+def without_units(members: int) -> tuple[Combine, ...]:
+    """Return rules for members that predict single images, which combine nothing and weigh nothing."""
+    rule: Combine = "mean"
+    return (rule,) * members
+
+
 def one_after_the_other(predictions: Tensor, folds: Sequence[int], rules: Sequence[Combine]) -> list[Tensor]:
     """Take predictions (B, models, classes + 1) apart again: each member's fold models, (folds, B, K)."""
     by_fold = predictions.movedim(1, 0).split(list(folds))

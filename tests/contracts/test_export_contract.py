@@ -6,6 +6,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from converted import converts_to_each_precision
 from finished_run import CONFIGS, make_run, pixels
 
 from results.ensembles.build import build_ensembles
@@ -86,3 +87,9 @@ def _agrees_on_other_sizes(module, bundle):
             expected = module(raw).numpy()
         found = session.run(None, {"raw": raw.numpy()})[0]
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5, err_msg=str(shape))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("model", [*CONFIGS, "stack_logistic"])
+def test_every_kind_of_model_is_converted_to_each_lower_precision(run, model, tmp_path):
+    converts_to_each_precision(run, tmp_path, model, bright=True)

@@ -6,6 +6,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from converted import converts_to_each_precision
 from paired_run import TRIALS, make_runs, place_in, split_of, store_pairs, train_run
 
 from results.ensembles.build import build_ensembles
@@ -64,6 +65,11 @@ def test_an_exported_ensemble_of_all_of_them_agrees_with_torch(run, tmp_path):
         types=["calcification", "mass", "mass", "calcification"],
     )
     np.testing.assert_allclose(predicted, predict_rows(run, rows, ensemble="stack_logistic"), atol=1e-4)
+
+
+@pytest.mark.long
+def test_an_ensemble_of_all_of_them_is_converted_to_each_lower_precision(run, tmp_path):
+    converts_to_each_precision(run, tmp_path, "stack_logistic")
 
 
 @pytest.mark.long

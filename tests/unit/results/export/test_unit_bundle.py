@@ -15,9 +15,11 @@ from orchestrator.cli.main import main
 from orchestrator.postprocessing.test_set import open_test_part
 from results.ensembles.build import build_ensembles
 from results.errors import ExportError
+from results.export.allowed_change import AllowedChange
 from results.export.bundle import export_bundle
 from results.export.exported_model import load_bundle
 from results.export.in_memory import model_in_memory
+from results.export.precision_check import Precision
 from results.export.unit_table import units_by_header
 from results.predictors.loading import open_model, predict_rows
 from results.run.run_folder import RunFolder
@@ -227,3 +229,18 @@ def test_the_card_and_the_test_part_count_breasts(run: RunFolder, exported: Path
     evaluation = open_test_part(run, ensemble="best", trial=0, by="a test")
     assert evaluation.unit == "breast"
     assert evaluation.images == 2 * evaluation.groups
+
+
+@pytest.mark.long
+def test_a_model_of_breasts_is_converted_image_by_image_and_compared_breast_by_breast(
+    run: RunFolder, tmp_path: Path
+) -> None:
+    place, wanted = tmp_path / "bundle", Precision("int8", AllowedChange(1.0, 1.0))
+    found = export_bundle(run, place, trial=4, held_out_limit=4, precision=wanted).manifest.precision
+    assert found is not None
+    assert found.images == len(run.out_of_fold(4).rows)
+    _, images, places = views_of(run)
+    predicted = load_bundle(place).predict(
+        list(patch_set_of(run).images[images]), units=[str(one) for one in places]
+    )
+    assert predicted.shape == (BREASTS, 2)
