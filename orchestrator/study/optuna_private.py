@@ -16,32 +16,40 @@ ENDS_TRIAL: Final = int(JournalOperation.SET_TRIAL_STATE_VALUES)
 
 
 class LongStudyStorage(JournalStorage):
-    """Optuna's storage in a journal, which finds the trials that wait or run without looking at all others.
+    """Optuna's storage in a journal, which looks at a trial that has ended once.
 
-    Optuna looks for a waiting trial before each proposal, and so at every trial that has ended.
+    Optuna asks for all trials several times at each proposal, and looks each time at every one of them.
     """
 
     def __init__(self, backend: BaseJournalBackend) -> None:
         super().__init__(backend)
-        self._ended: dict[int, int] = {}  # study -> number of its first trials that have all ended
+        self._ended: dict[int, list[FrozenTrial]] = {}  # study -> its first trials, which have all ended
 
     def get_all_trials(
         self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
     ) -> list[FrozenTrial]:
         """Return the trials of a study in some states, in order of their numbers."""
-        if states is None or any(state in states for state in TrialState if state.is_finished()):
-            return super().get_all_trials(study_id, deepcopy, states)
         with self._thread_lock:
             self._sync_with_backend()
-            replay = self._replay_result
-            numbers = replay._study_id_to_trial_ids[study_id]
-            first = self._ended.get(study_id, 0)
-            while first < len(numbers) and replay._trials[numbers[first]].state.is_finished():
-                first += 1
-            self._ended[study_id] = first
-            later = [replay._trials[number] for number in numbers[first:]]
-            found = [trial for trial in later if trial.state in states]
+            ended, later = self._split(study_id)
+            if states is None:
+                found = [*ended, *later]
+            else:
+                asks_for_ended = any(state in states for state in TrialState if state.is_finished())
+                asked = [*ended, *later] if asks_for_ended else later
+                found = [trial for trial in asked if trial.state in states]
         return copy.deepcopy(found) if deepcopy else found
+
+    def _split(self, study_id: int) -> tuple[list[FrozenTrial], list[FrozenTrial]]:
+        """The first trials of a study, which have ended and change no more, and all later ones."""
+        replay = self._replay_result
+        numbers, ended = replay._study_id_to_trial_ids[study_id], self._ended.setdefault(study_id, [])
+        for number in numbers[len(ended) :]:
+            trial = replay._trials[number]
+            if not trial.state.is_finished():
+                break
+            ended.append(trial)
+        return ended, [replay._trials[number] for number in numbers[len(ended) :]]
 
 
 def open_trial(study: optuna.Study, frozen: FrozenTrial) -> optuna.Trial:

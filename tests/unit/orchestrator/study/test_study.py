@@ -284,4 +284,6 @@ def test_trials_that_wait_or_run_are_found_without_a_look_at_those_that_have_end
             assert [own.number for own in study.get_trials(states=states)] == wanted
     study.tell(0, 0.5)
     storage.get_all_trials(number, deepcopy=False, states=(TrialState.WAITING,))
-    assert storage._ended == {number: 5}
+    assert len(storage._ended[number]) == 5
+    complete = storage.get_all_trials(number, deepcopy=False, states=(TrialState.COMPLETE,))
+    assert len(complete) == sum(own.state is TrialState.COMPLETE for own in study.get_trials()) == 10
