@@ -24,9 +24,12 @@ test: setup check
 	$(BIN)/python -m pytest -m "not long" tests/integration tests/real
 
 # What `make test` leaves out for its length: every kind of export, faults of all kinds, the pages' commands.
+# `make long SHARE=3` runs one in three of them, drawn anew for every commit.
+SHARE ?= 1
+DRAWN = --share $(SHARE) --drawn-by "$$(git rev-parse HEAD 2>/dev/null)"
 long: setup
-	$(BIN)/python -m pytest -m long --numprocesses 2 --dist loadfile --ignore tests/integration
-	$(BIN)/python -m pytest -m long tests/integration
+	$(BIN)/python -m pytest -m long $(DRAWN) --numprocesses 2 --dist loadfile --ignore tests/integration
+	$(BIN)/python -m pytest -m long $(DRAWN) tests/integration
 
 # The documentation as a site, in site/; a warning, such as a link that leads nowhere, is an error.
 docs: setup .venv/.installed-docs

@@ -1,6 +1,7 @@
 """Shared fixtures: small material that trains in seconds, and a run folder around it."""
 
 import os
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,26 @@ from trainables.data.sources.checks import baseline_partners
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # tests load ONNX Runtime by themselves, too
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # small tensors; threads that wait for a busy core cost more
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--share", type=int, default=1, metavar="N", help="run one in N of the tests marked as long"
+    )
+    parser.addoption("--drawn-by", default="", metavar="TEXT", help="another text draws another share")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out all but a share of the long tests, the same ones for the same text on every machine."""
+    shares, text = config.getoption("share"), config.getoption("drawn_by")
+    left_out = [
+        item
+        for item in items
+        if item.get_closest_marker("long") and zlib.crc32(f"{text} {item.nodeid}".encode()) % shares
+    ]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in set(left_out)]
 
 
 @pytest.fixture

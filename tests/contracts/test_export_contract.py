@@ -33,8 +33,7 @@ def test_the_contract_covers_every_kind_of_trial():
     assert any(one.get("model.channels") == "conv1x1" for one in settings)
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("trial", CONFIGS)
+@pytest.mark.parametrize("trial", [0, *(pytest.param(one, marks=pytest.mark.long) for one in CONFIGS if one)])
 def test_an_exported_trial_agrees_with_torch_and_with_the_search(run, trial, tmp_path):
     report = export_bundle(run, tmp_path / "bundle", trial=trial, held_out_limit=6)
     assert report.manifest.parity.onnx_difference < 1e-5
@@ -42,6 +41,7 @@ def test_an_exported_trial_agrees_with_torch_and_with_the_search(run, trial, tmp
     _agrees_on_other_sizes(open_model(run, trial=trial).module, tmp_path / "bundle")
 
 
+@pytest.mark.long
 def test_an_exported_ensemble_agrees_with_torch(run, tmp_path):
     report = export_bundle(run, tmp_path / "bundle", ensemble="stack_logistic", held_out_limit=6)
     assert len(report.manifest.members) == len(CONFIGS)

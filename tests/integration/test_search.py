@@ -184,6 +184,7 @@ def test_a_time_that_nothing_can_keep_still_gives_the_baseline(tmp_path: Path) -
     assert "intensity" in [record.config["model.backbone"] for record in complete]
 
 
+@pytest.mark.long
 def test_one_worker_and_one_seed_repeat_a_search(tmp_path: Path) -> None:
     write_patches(tmp_path)
     for name in ("a", "b"):
@@ -211,6 +212,7 @@ def test_a_search_that_is_killed_resumes_without_losing_or_repeating_a_trial(tmp
     assert {number: after[number] for number in before} == before
 
 
+@pytest.mark.long
 def test_ctrl_c_stops_cleanly_and_says_how_to_resume(tmp_path: Path) -> None:
     arguments = held_search(tmp_path, "stopped")
     run = run_of(tmp_path, "stopped")

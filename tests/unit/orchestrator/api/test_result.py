@@ -1,6 +1,7 @@
 """The result of a search in Python: tables, models and files of a finished run, without Ray."""
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -138,16 +139,25 @@ def test_ensembles_are_built_again_when_further_trials_have_ended(result: Search
         result.build_ensembles()
 
 
-def test_arrays_are_predicted_as_the_bundle_predicts_them(result: SearchResult, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "model",
+    [
+        {},
+        pytest.param({"trial": 0}, marks=pytest.mark.long),
+        pytest.param({"ensemble": "average"}, marks=pytest.mark.long),
+    ],
+    ids=str,
+)
+def test_arrays_are_predicted_as_the_bundle_predicts_them(
+    result: SearchResult, model: dict[str, Any], tmp_path: Path
+) -> None:
     images = pixels()[:5]
-    for model in ({}, {"trial": 0}, {"ensemble": "average"}):
-        folder = result.export(tmp_path / f"bundle-{len(list(tmp_path.iterdir()))}", **model)
-        table = result.predict(images, **model)
-        bundle = load_bundle(folder)
-        expected = bundle.predict(list(images))
-        np.testing.assert_allclose(table[["benign", "malignant"]], expected, atol=1e-5)
-        classes = bundle.manifest.classes
-        assert list(table["predicted_class"]) == [classes[index] for index in bundle.decide(expected)]
+    table = result.predict(images, **model)
+    bundle = load_bundle(result.export(tmp_path / "bundle", **model))
+    expected = bundle.predict(list(images))
+    np.testing.assert_allclose(table[["benign", "malignant"]], expected, atol=1e-5)
+    classes = bundle.manifest.classes
+    assert list(table["predicted_class"]) == [classes[index] for index in bundle.decide(expected)]
 
 
 def test_arrays_of_several_sizes_are_predicted_together(result: SearchResult) -> None:

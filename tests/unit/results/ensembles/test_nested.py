@@ -119,6 +119,7 @@ def test_the_single_trial_is_chosen_only_when_alone():
     assert choose([scored("best_single", simulate(trials=1)[0])], seed=0).method == "best_single"
 
 
+@pytest.mark.long
 def test_on_noise_hardly_any_method_is_said_to_beat_the_single_trial():
     claims = 0
     for seed in range(20):

@@ -232,6 +232,7 @@ def test_a_search_on_a_table_finishes_without_a_bundle(
     assert not (table_run.path / "bundle").exists()
 
 
+@pytest.mark.long
 def test_nets_and_closed_form_heads_are_one_file(mixed_run: RunFolder, tmp_path: Path) -> None:
     build_ensembles(mixed_run, methods=("average",), seed=0, max_members=4)
     chosen = resolve_model(mixed_run, ensemble="average")
