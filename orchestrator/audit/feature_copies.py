@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from orchestrator.audit.examined_set import ExaminedSet
 from trainables.common.types import Float32Array, FloatArray, IntArray
 from trainables.features.keys import rows_digest
-from trainables.features.listing import StoredKey, stored_keys
 from trainables.features.stored_files import open_stored
 from trainables.features.stored_header import DamagedFileError
 
-# Measured by `python -m benchmarks.feature_copies` (docs/lab_log.md, 2026-11-27).
-ALIKE: Final = 0.5  # cosine from which a pair is laid over each other
+# Measured as `python -m benchmarks.feature_copies` does (docs/lab_log.md, 2026-11-27): of 10,000 pairs of
+# other pictures the most similar have 0.60 to 0.91, half of the copies 0.23 to 0.86 by their change.
+ALIKE: Final = 0.6  # cosine from which a pair is laid over each other
 NEARLY_SAME: Final = 0.93  # cosine from which a pair is named, whatever comes of that
 
 _IDENTITY: Final = "d4-0"  # the view without any turn
@@ -63,50 +63,49 @@ class AlikePairs:
 
 
 def stored_vectors(examined: ExaminedSet, store: Path) -> StoredVectors | None:
-    """Find pooled features of a set that pretrained weights gave, the last used first; None without any.
+    """Find pooled features of a set that pretrained weights gave; of several those with the most numbers.
 
     Args:
         examined: The set.
         store: Folder of the store.
+
+    Returns:
+        The features; None where the store holds none of these rows.
     """
-    if examined.patch_set.is_table or len(examined.rows.rows) < _LEAST_IMAGES:
+    count = len(examined.rows.rows)
+    if examined.patch_set.is_table or count < _LEAST_IMAGES:
         return None
     wanted = {"fingerprint": examined.patch_set.fingerprint, "rows": rows_digest(examined.rows.rows)}
-    for key in stored_keys(store):
-        taps = [tap for tap in key.taps if tap.endswith(_POOLED)]
-        if key.fingerprint != wanted["fingerprint"] or _IDENTITY not in key.views or not taps:
-            continue
-        folder = store / "prefix" / key.key
-        described = _described(folder)
+    best: StoredVectors | None = None
+    for file in sorted((store / "prefix").glob("*/key.json")):
+        described = _described(file)
         is_of_set = all(described.get(name) == value for name, value in wanted.items())
-        if is_of_set and described.get("weights") != "random":
-            found = _widest(folder, key, taps)
-            if found is not None and len(found.vectors) == len(examined.rows.rows):
-                return found
-    return None
+        if not is_of_set or described.get("weights") == "random":
+            continue
+        for place in sorted((file.parent / _IDENTITY).glob(f"*{_POOLED}.npy")):
+            array = _opened(place)
+            if array is not None and array.ndim == 2 and len(array) == count:
+                name = place.relative_to(store / "prefix").with_suffix("").as_posix()
+                if best is None or array.shape[1] > best.vectors.shape[1]:
+                    best = StoredVectors(name, str(described.get("backbone")), array)
+    return best
 
 
-def _described(folder: Path) -> dict[str, Any]:
+def _described(file: Path) -> dict[str, Any]:
     try:
-        found: dict[str, Any] = json.loads((folder / "key.json").read_text())
+        found: dict[str, Any] = json.loads(file.read_text())
     except (OSError, ValueError):
         return {}
     return found
 
 
-def _widest(folder: Path, key: StoredKey, taps: list[str]) -> StoredVectors | None:
-    """The tap with the most features, which is the deepest one of most backbones."""
-    best: StoredVectors | None = None
-    for tap in taps:
-        try:
-            stored = open_stored(folder / _IDENTITY / f"{tap}.npy")
-        except DamagedFileError:  # a search will compute it anew
-            continue
-        if stored is None or stored.array.ndim != 2:
-            continue
-        if best is None or stored.array.shape[1] > best.vectors.shape[1]:
-            best = StoredVectors(f"{key.key}/{_IDENTITY}/{tap}", key.backbone, stored.array)
-    return best
+def _opened(file: Path) -> FloatArray | None:
+    """Features of a file; None for one that is damaged, which the next search computes anew."""
+    try:
+        stored = open_stored(file)
+    except DamagedFileError:
+        return None
+    return None if stored is None else stored.array
 
 
 def alike_pairs(

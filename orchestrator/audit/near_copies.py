@@ -89,23 +89,21 @@ def find_near_copies(
         if alike >= SAME:
             found.append(NearCopy(first, second, alike, bool(symmetries[place])))
     if proposed is not None:
-        seen = {tuple(pair) for pair in pairs.tolist()}
-        further = [pair for pair in map(tuple, proposed.tolist()) if pair not in seen]
-        found += _copies_among(small, hashes, further[:most_pairs])
+        is_seen = np.isin(proposed @ (len(small), 1), pairs @ (len(small), 1))
+        found += _copies_among(small, hashes, proposed[~is_seen][:most_pairs])
     found.sort(key=lambda pair: (-pair.likeness, pair.first, pair.second))
     return NearCopies(tuple(found), max(0, len(order) - most_pairs))
 
 
-def _copies_among(small: Float32Array, hashes: "_Hashes", pairs: list[tuple[int, int]]) -> list[NearCopy]:
+def _copies_among(small: Float32Array, hashes: "_Hashes", pairs: IntArray) -> list[NearCopy]:
     """The pairs that show the same picture in the turn in which their hashes are most alike."""
     turned = [hashes.vectors(symmetry) for symmetry in range(8)]
     found = []
-    for first, second in pairs:
-        if hashes.shows[first] and hashes.shows[second]:
-            symmetry = int(np.argmax([turned[0][first] @ vectors[second] for vectors in turned]))
-            alike = likeness(_turned(small[second], symmetry), small[first])
-            if alike >= SAME:
-                found.append(NearCopy(first, second, alike, bool(symmetry)))
+    for first, second in pairs[hashes.shows[pairs].all(axis=1)].tolist():
+        symmetry = int(np.argmax([turned[0][first] @ vectors[second] for vectors in turned]))
+        alike = likeness(_turned(small[second], symmetry), small[first])
+        if alike >= SAME:
+            found.append(NearCopy(first, second, alike, bool(symmetry)))
     return found
 
 
