@@ -5,19 +5,24 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from results.ensembles.build import BEST, Ensemble, read_ensemble
-from results.ensembles.members import align
+from results.ensembles.judged import JudgedModel
 from results.ensembles.methods import METHODS
-from results.ensembles.nested import BEST_SINGLE, nested_predictions
+from results.ensembles.nested import BEST_SINGLE
+from results.ensembles.out_of_fold import nested_of
 from results.errors import EnsembleError, ScoreError
 from results.run.records import OutOfFold, SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
 from results.run.test_accesses import TestAccess, read_accesses
+from results.scores.decision_rule import BALANCED, cross_fit
 from results.scores.interval import Interval
 from results.scores.leaderboard import Row, leaderboard
 from results.scores.metric_interval import metric_interval
+from results.scores.metrics import metric_named
 from results.scores.ranking import Objectives, objectives_of
 from results.scores.selection import selected_again
+from results.scores.strata import StrataScores
 from trainables.common.errors import DataError, OneClassError, SplitError
+from trainables.data.columns import take_rows
 from trainables.data.patches import PatchSet
 from trainables.data.splits import Split, read_split
 
@@ -150,25 +155,33 @@ class RunFacts:
         except (DataError, OSError):
             return None
 
+    @cached_property
+    def strata(self) -> StrataScores | None:
+        """Scores of the headline's model for every value of every column; None without model or data."""
+        found, patch_set = self.headline, self.patch_set
+        if found is None or patch_set is None:
+            return None
+        judged = JudgedModel(
+            name=found.model,
+            predictions=found.predictions,
+            fitted=cross_fit(
+                found.predictions, searched=self.search.metrics, metrics=[metric_named(BALANCED)]
+            ),
+            classes=self.search.classes,
+            columns=take_rows(patch_set.columns, found.predictions.rows) or {},
+            split=self.search.split_name,
+            seed=self.search.request.seed,
+        )
+        return judged.strata()
+
     def _of_ensemble(self, chosen: Ensemble) -> Headline:
-        known = {record.number: own for record, own in self.readable}
-        costs = {
-            record.number: {name: record.values.get(name, float("inf")) for name in self.objectives.costs}
-            for record, _ in self.readable
-        }
-        pool = align(
-            {number: known[number] for number in chosen.pool}, objectives=self.objectives, costs=costs
-        )
-        predictions = nested_predictions(
-            pool, chosen.method, max_members=chosen.max_members or len(chosen.trials), seed=chosen.seed
-        )
         kind = "the best trial" if chosen.method == BEST_SINGLE else f"ensemble {chosen.method}"
         return Headline(
             model=f"{kind} ({_trials(chosen.trials)})",
             how="Members, weights, calibration and threshold were chosen anew without each fold before that "
             "fold was scored, out of all complete trials.",
             is_honest=True,
-            predictions=predictions,
+            predictions=nested_of(self.run, chosen),
             interval=chosen.nested.interval,
         )
 

@@ -108,7 +108,7 @@ def calibration_quality(
         expected=float(positive.mean()),
         smooth_error=smooth_calibration_error(labels, positive),
         smooth_error_of_chance=float(np.quantile(of_chance, 0.95)),
-        reliability=_reliability(labels, positive, groups, inflation),
+        reliability=reliability_bins(labels, positive, groups, inflation=inflation),
     )
 
 
@@ -198,17 +198,32 @@ def _logistic(
     return found, bread @ meat @ bread
 
 
-def _reliability(
-    labels: IntArray, positive: FloatArray, groups: NDArray[Any], inflation: float
+def reliability_bins(
+    happened: IntArray, probabilities: FloatArray, groups: NDArray[Any], *, inflation: float = 1.0
 ) -> tuple[ReliabilityBin, ...]:
-    order = np.argsort(positive, kind="stable")
+    """Compare probabilities of an event with how often it happened, in bins of equally many images.
+
+    Args:
+        happened: 1 where the event happened, else 0, shape (images,).
+        probabilities: Predicted probability of it, in [0, 1], shape (images,).
+        groups: Patient of each image, shape (images,).
+        inflation: Factor by which other training parts widen a variance, see `fold_inflation`.
+
+    Returns:
+        At most ten bins, from low to high probabilities.
+
+    >>> sure = np.repeat([0.1, 0.9], 5)
+    >>> [one.observed.estimate for one in reliability_bins((sure > 0.5).astype(int), sure, np.arange(10))]
+    [0.0, 1.0]
+    """
+    order = np.argsort(probabilities, kind="stable")
     bins = []
     for images in np.array_split(order, max(1, min(_BINS, len(order) // _FEWEST_IN_BIN))):
-        number = effective_number(labels[images] == 1, groups[images]) / inflation
+        number = effective_number(happened[images] == 1, groups[images]) / inflation
         bins.append(
             ReliabilityBin(
-                expected=float(positive[images].mean()),
-                observed=wilson_interval(float(labels[images].mean()), number),
+                expected=float(probabilities[images].mean()),
+                observed=wilson_interval(float(happened[images].mean()), number),
                 images=len(images),
             )
         )

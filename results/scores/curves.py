@@ -1,12 +1,11 @@
-"""Curves of predictions, with bands over patients: ROC, precision-recall, reliability and net benefit.
+"""ROC and precision-recall curves, with bands over patients.
 
-ROC and precision-recall are means over folds of the curves within each fold, since the scores of two fold
-models cannot be compared. Reliability and net benefit are of calibrated probabilities, which can be pooled.
-A band holds 95 % of the curves of resampled patients, at each place by itself.
+They are means over folds of the curves within each fold, since the scores of two fold models cannot be
+compared. A band holds 95 % of the curves of resampled patients, at each place by itself.
 
 Source:
     Fawcett (2006), "An introduction to ROC analysis", on vertical averaging; Davis and Goadrich (2006) on
-    precision-recall; Vickers and Elkin (2006), Medical Decision Making 26:565, on net benefit.
+    precision-recall.
 """
 
 from collections.abc import Callable
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 from results.run.records import OutOfFold
 from results.scores.bootstrap import draw_counts
 from trainables.common.errors import OneClassError
-from trainables.common.types import FloatArray, IntArray
+from trainables.common.types import FloatArray
 
 _GRID: Final = np.linspace(0.0, 1.0, 101)
 _RESAMPLES: Final = 200  # enough for a band of 95 % that is drawn
@@ -44,25 +43,6 @@ class Curve:
     up: FloatArray
     low: FloatArray
     high: FloatArray
-
-
-@dataclass(frozen=True, slots=True)
-class Reliability:
-    """Shares of positives among images of similar predicted probability.
-
-    Attributes:
-        predicted: Mean predicted probability of each bin, shape (bins,).
-        observed: Share of positives in it, shape (bins,).
-        low: Lower end of its 95 % interval over patients, shape (bins,).
-        high: Upper end, shape (bins,).
-        images: Number of images of each bin, shape (bins,).
-    """
-
-    predicted: FloatArray
-    observed: FloatArray
-    low: FloatArray
-    high: FloatArray
-    images: IntArray
 
 
 def roc_curve_with_band(predictions: OutOfFold, positive: int = 1, *, seed: int) -> Curve:
@@ -93,83 +73,6 @@ def precision_recall_curve_with_band(predictions: OutOfFold, positive: int = 1, 
         OneClassError: If no fold holds both that class and others.
     """
     return _mean_curve(predictions, positive, _precision_on_grid, seed)
-
-
-def reliability(
-    happened: IntArray, probabilities: FloatArray, groups: NDArray[Any], *, bins: int = 10, seed: int
-) -> Reliability:
-    """Compare predicted probabilities with shares, in bins of equal numbers of images.
-
-    Args:
-        happened: 1 where the event happened, else 0, shape (images,).
-        probabilities: Predicted probability of it, in [0, 1], shape (images,).
-        groups: Patient of each image, shape (images,).
-        bins: Largest number of bins; fewer where probabilities are equal.
-        seed: Random seed of the intervals.
-
-    >>> sure = np.array([0.1, 0.1, 0.9, 0.9])
-    >>> found = reliability(np.array([0, 0, 1, 1]), sure, np.arange(4), bins=2, seed=0)
-    >>> found.predicted.tolist(), found.observed.tolist()
-    ([0.1, 0.9], [0.0, 1.0])
-    """
-    edges = np.unique(np.quantile(probabilities, np.linspace(0.0, 1.0, bins + 1)[1:-1]))
-    bin_of = np.searchsorted(edges, probabilities, side="left")
-    used, bin_of = np.unique(bin_of, return_inverse=True)
-    members = (bin_of[:, None] == np.arange(len(used))).astype(np.float64)
-    counts = _counts(groups, seed)
-    drawn = counts @ members
-    shares = np.divide(
-        counts @ (members * happened[:, None]), drawn, out=np.full(drawn.shape, np.nan), where=drawn > 0
-    )
-    low, high = np.nanpercentile(shares, _ENDS, axis=0)
-    images = members.sum(axis=0)
-    return Reliability(
-        predicted=probabilities @ members / images,
-        observed=happened @ members / images,
-        low=low,
-        high=high,
-        images=images.astype(np.int64),
-    )
-
-
-def net_benefit_curve(
-    labels: IntArray, probabilities: FloatArray, groups: NDArray[Any], thresholds: FloatArray, *, seed: int
-) -> Curve:
-    """Return the net benefit of deciding by a model, at each threshold probability.
-
-    It is the share of true positives less the share of false positives, which weigh as the odds of the
-    threshold.
-
-    Args:
-        labels: 1 for positive images, else 0, shape (images,).
-        probabilities: Calibrated probability of being positive, shape (images,).
-        groups: Patient of each image, shape (images,).
-        thresholds: Threshold probabilities within (0, 1), ascending, shape (places,).
-        seed: Random seed of the band.
-
-    >>> sure = np.array([0.0, 1.0])
-    >>> net_benefit_curve(np.array([0, 1]), sure, np.arange(2), np.array([0.5]), seed=0).up.tolist()
-    [0.5]
-    """
-    called = probabilities[:, None] >= thresholds
-    odds = thresholds / (1.0 - thresholds)
-    gain = np.where(labels[:, None] == 1, 1.0, -odds) * called
-
-    def benefit(counts: FloatArray) -> FloatArray:
-        return np.asarray(counts @ gain / counts.sum(axis=1, keepdims=True))
-
-    low, high = np.percentile(benefit(_counts(groups, seed)), _ENDS, axis=0)
-    return Curve(thresholds, benefit(np.ones((1, len(labels))))[0], low, high)
-
-
-def net_benefit_of_all(labels: IntArray, thresholds: FloatArray) -> FloatArray:
-    """Return the net benefit of calling every image positive, at each threshold; shape (places,).
-
-    >>> net_benefit_of_all(np.array([0, 1]), np.array([0.5])).tolist()
-    [0.0]
-    """
-    share = float(np.mean(labels == 1))
-    return np.asarray(share - (1.0 - share) * thresholds / (1.0 - thresholds))
 
 
 def _mean_curve(predictions: OutOfFold, positive: int, curve: _FoldCurve, seed: int) -> Curve:

@@ -9,18 +9,14 @@ from orchestrator.report.section import Content, Section, paragraph, with_figure
 from orchestrator.reporting.charts import Axis, Chart, Figure
 from orchestrator.reporting.html_page import key
 from results.run.records import OutOfFold
+from results.scores.auc_interval import fold_inflation
 from results.scores.calibration import calibration_slope
-from results.scores.curves import (
-    Curve,
-    net_benefit_curve,
-    net_benefit_of_all,
-    precision_recall_curve_with_band,
-    reliability,
-    roc_curve_with_band,
-)
+from results.scores.calibration_quality import reliability_bins
+from results.scores.curves import Curve, precision_recall_curve_with_band, roc_curve_with_band
+from results.scores.decision_curve import decision_curve
 from results.scores.decision_rule import cross_fit
 from trainables.common.errors import OneClassError
-from trainables.common.types import FloatArray
+from trainables.common.types import FloatArray, IntArray
 
 _BAND: Final = "The band holds 95 % of the curves of resampled patients, at each place by itself."
 _THRESHOLDS: Final = np.linspace(0.01, 0.99, 99)
@@ -68,8 +64,8 @@ def _of_two(facts: RunFacts, own: OutOfFold, fitted: FloatArray, seed: int) -> l
     return [
         roc,
         recall,
-        _calibration((own.labels == 1).astype(np.int64), fitted[:, 1], own, f"share of {positive}", seed),
-        _decision(own, fitted, share, positive, seed),
+        _calibration((own.labels == 1).astype(np.int64), fitted[:, 1], own, f"share of {positive}"),
+        _decision(own, fitted, share, positive),
     ]
 
 
@@ -87,11 +83,11 @@ def _of_many(facts: RunFacts, own: OutOfFold, fitted: FloatArray, seed: int) -> 
         roc.rows += [{"class": name, **row} for row in _rows(curve)]
     called = fitted.argmax(axis=1)
     happened = (called == own.labels).astype(np.int64)
-    return [roc, _calibration(happened, fitted.max(axis=1), own, "share of right calls", seed)]
+    return [roc, _calibration(happened, fitted.max(axis=1), own, "share of right calls")]
 
 
-def _calibration(happened: object, predicted: FloatArray, own: OutOfFold, up: str, seed: int) -> Chart:
-    found = reliability(np.asarray(happened), predicted, own.groups, seed=seed)
+def _calibration(happened: IntArray, predicted: FloatArray, own: OutOfFold, up: str) -> Chart:
+    found = reliability_bins(happened, predicted, own.groups, inflation=fold_inflation(own.folds))
     chart = _square(
         "calibration",
         "Calibration",
@@ -101,24 +97,41 @@ def _calibration(happened: object, predicted: FloatArray, own: OutOfFold, up: st
         up=up,
     )
     chart.reference([0, 1], [0, 1])
-    chart.whiskers(found.predicted.tolist(), found.low.tolist(), found.high.tolist())
-    names = [f"{count} images" for count in found.images.tolist()]
-    chart.points(found.predicted.tolist(), found.observed.tolist(), names=names)
-    columns = ("predicted", "observed", "low", "high", "images")
-    values = [getattr(found, name).tolist() for name in columns]
-    chart.rows += [dict(zip(columns, row, strict=True)) for row in zip(*values, strict=True)]
+    expected, observed = [one.expected for one in found], [one.observed for one in found]
+    chart.whiskers(expected, [one.low for one in observed], [one.high for one in observed])
+    names = [f"{one.images} images" for one in found]
+    chart.points(expected, [one.estimate for one in observed], names=names)
+    chart.rows += [
+        {
+            "predicted": one.expected,
+            "observed": one.observed.estimate,
+            "low": one.observed.low,
+            "high": one.observed.high,
+            "images": one.images,
+        }
+        for one in found
+    ]
     return chart
 
 
-def _decision(own: OutOfFold, fitted: FloatArray, share: float, positive: str, seed: int) -> Chart:
-    curve = net_benefit_curve(own.labels, fitted[:, 1], own.groups, _THRESHOLDS, seed=seed)
-    everyone = net_benefit_of_all(own.labels, _THRESHOLDS)
+def _decision(own: OutOfFold, fitted: FloatArray, share: float, positive: str) -> Chart:
+    points = decision_curve(
+        own.labels,
+        fitted,
+        own.groups,
+        thresholds=_THRESHOLDS.tolist(),
+        inflation=fold_inflation(own.folds),
+    ).points
+    ends = [(one.benefit.estimate, one.benefit.low, one.benefit.high) for one in points]
+    curve = Curve(_THRESHOLDS, *np.array(ends).T)
+    everyone = np.array([one.of_all for one in points])
     chart = Chart(
         name="decision",
         title="Decision curve",
         description=f"Net benefit of acting at a probability of {positive}; dashed, acting on everyone "
         f"and on nobody. "
-        f"The share of {positive} here is {share:.2f}: where it is another, so is the curve. {_BAND}",
+        f"The share of {positive} here is {share:.2f}: where it is another, so is the curve. The band holds "
+        "95 % intervals over patients, at each place by itself.",
         across=Axis("threshold probability", 0.0, 1.0),
         up=Axis(
             "net benefit",

@@ -1,17 +1,11 @@
-"""Curves with bands over patients, against sklearn and against hand-made counts."""
+"""Curves with bands over patients, against sklearn."""
 
 import numpy as np
 import pytest
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from results.run.records import OutOfFold
-from results.scores.curves import (
-    net_benefit_curve,
-    net_benefit_of_all,
-    precision_recall_curve_with_band,
-    reliability,
-    roc_curve_with_band,
-)
+from results.scores.curves import precision_recall_curve_with_band, roc_curve_with_band
 from trainables.common.errors import OneClassError
 
 
@@ -62,25 +56,3 @@ def test_a_curve_needs_two_classes_within_a_fold() -> None:
     one = OutOfFold(own.rows, np.zeros_like(own.labels), own.folds, own.groups, own.probabilities)
     with pytest.raises(OneClassError, match="two classes"):
         roc_curve_with_band(one, seed=0)
-
-
-def test_calibrated_probabilities_are_reliable_and_overconfident_ones_are_not() -> None:
-    random = np.random.default_rng(0)
-    predicted = random.uniform(size=4000)
-    happened = (random.uniform(size=4000) < predicted).astype(np.int64)
-    groups = np.arange(4000)
-    good = reliability(happened, predicted, groups, seed=0)
-    assert good.images.sum() == 4000
-    np.testing.assert_allclose(good.observed, good.predicted, atol=0.06)
-    sharp = np.where(predicted > 0.5, 0.99, 0.01)
-    bad = reliability(happened, sharp, groups, seed=0)
-    assert len(bad.images) == 2
-    assert bad.high[1] < 0.9
-
-
-def test_net_benefit_is_that_of_hand_made_counts() -> None:
-    labels = np.array([1, 1, 0, 0, 0])
-    scores = np.array([0.9, 0.3, 0.8, 0.2, 0.1])
-    found = net_benefit_curve(labels, scores, np.arange(5), np.array([0.25, 0.5]), seed=0)
-    assert found.up.tolist() == pytest.approx([2 / 5 - 1 / 5 * (0.25 / 0.75), 1 / 5 - 1 / 5])
-    assert net_benefit_of_all(labels, np.array([0.25]))[0] == pytest.approx(0.4 - 0.6 / 3)
