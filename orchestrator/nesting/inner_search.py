@@ -71,7 +71,8 @@ class InnerSearch:
                 f"--outer {known.outer.folds if known.outer else self.folds}, or move "
                 f"{self.run.path.parent} away"
             )
-        changed = known.with_options(trials=max(self.trials, known.request.trials))
+        trials = max(self.trials, known.request.trials)
+        changed = known.with_options(trials=trials, keep_weights=max(trials, known.request.keep_weights))
 
         def go_on(connect: Callable[[], Connection]) -> Prepared:
             return reopen_search(self.run, connect, notify, record=changed)
@@ -79,11 +80,12 @@ class InnerSearch:
         return Begin(go_on, self.run)
 
     def _prepare(self, connect: Callable[[], Connection]) -> Prepared:
-        record = self._record()
+        record = self.search_record()
         study = write_run(self.run, record, self.split, self.points, self.space)
         return Prepared(self.run, record, study, slots_for(record.request, record.gpus_per_trial, connect()))
 
-    def _record(self) -> SearchRecord:
+    def search_record(self) -> SearchRecord:
+        """Return request and facts of the inner search."""
         outer = self.record
         request = outer.request.model_copy(
             update={
