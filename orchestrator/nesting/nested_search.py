@@ -107,6 +107,8 @@ def run_nested_search(
             )
             for fold in range(folds)
         ]
+        for one in inner:
+            one.check()
         if not _predicted(inner, ground, surroundings, by):
             return NestedOutcome(None, is_interrupted=True)
         result = _result(ground)
