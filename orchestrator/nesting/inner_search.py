@@ -21,7 +21,7 @@ from results.run.run_folder import RunFolder
 from results.run.versions import package_versions
 from search_spaces.enqueue import InitialPoint
 from search_spaces.registry import Space
-from trainables.data.splits import Split
+from trainables.data.splits import Split, read_split
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,25 +53,35 @@ class InnerSearch:
         """Its run folder."""
         return self.outer.outer_run(self.fold)
 
-    def begin(self, notify: Notify) -> Begin:
-        """Return how it begins: anew, or where it was interrupted.
+    def check(self) -> None:
+        """Make sure that what lies in its folder belongs to this nested search.
 
         Raises:
-            RunError: If its folder belongs to another nested search.
+            RunError: If it has other outer folds.
         """
+        if not self.run.path.exists():
+            return
+        place = self.run.search().outer
+        folder = self.run.path.parent
+        if place is None or place.folds != self.folds:
+            found = "another search" if place is None else f"a nested search of {place.folds} folds"
+            raise RunError(
+                f"{self.run.path} holds {found}, and {self.folds} outer folds are asked for; go on with "
+                f"--outer {place.folds if place else self.folds}, or move {folder} away"
+            )
+        if read_split(self.run.split_file).fold_of_group != self.split.fold_of_group:
+            raise RunError(
+                f"{self.run.path} has other outer folds than the search would be cut into now, as by another "
+                f"version: what is there and what is missing do not fit together. Move {folder} away"
+            )
+
+    def begin(self, notify: Notify) -> Begin:
+        """Return how it begins: anew, or where it was interrupted."""
         if not self.run.path.exists():
             return Begin(self._prepare)
         known = self.run.search()
-        if known.outer is None or known.outer.folds != self.folds:
-            found = (
-                "another search" if known.outer is None else f"a nested search of {known.outer.folds} folds"
-            )
-            raise RunError(
-                f"{self.run.path} holds {found}, and {self.folds} outer folds are asked for; go on with "
-                f"--outer {known.outer.folds if known.outer else self.folds}, or move "
-                f"{self.run.path.parent} away"
-            )
-        changed = known.with_options(trials=max(self.trials, known.request.trials))
+        trials = max(self.trials, known.request.trials)
+        changed = known.with_options(trials=trials, keep_weights=max(trials, known.request.keep_weights))
 
         def go_on(connect: Callable[[], Connection]) -> Prepared:
             return reopen_search(self.run, connect, notify, record=changed)
@@ -79,11 +89,12 @@ class InnerSearch:
         return Begin(go_on, self.run)
 
     def _prepare(self, connect: Callable[[], Connection]) -> Prepared:
-        record = self._record()
+        record = self.search_record()
         study = write_run(self.run, record, self.split, self.points, self.space)
         return Prepared(self.run, record, study, slots_for(record.request, record.gpus_per_trial, connect()))
 
-    def _record(self) -> SearchRecord:
+    def search_record(self) -> SearchRecord:
+        """Return request and facts of the inner search."""
         outer = self.record
         request = outer.request.model_copy(
             update={

@@ -85,12 +85,14 @@ def run_nested_search(
     search = run.search()
     _check(run, search)
     folds = outer or _known_folds(run) or search.request.outer or DEFAULT_OUTER
+    # A search that ran out of time, or was interrupted, is repeated as it was: with the trials that it had.
+    trials = search.request.trials if search.terminated is not None else len(run.records())
+    known = read_outer(run)
+    if known is not None and (known.folds, known.asked) == (folds, trials):
+        return NestedOutcome(known, is_interrupted=False)
     with run.exclusive():
         space = checked_space(run, search, surroundings.notify)
-        ground = _ground(run, search, folds)
-        known = read_outer(run)
-        if known is not None and (known.folds, known.asked) == (folds, ground.trials):
-            return NestedOutcome(known, is_interrupted=False)
+        ground = _ground(run, search, folds, trials)
         points, task = read_initial_points(run), search.task_definition
         inner = [
             InnerSearch(
@@ -105,6 +107,8 @@ def run_nested_search(
             )
             for fold in range(folds)
         ]
+        for one in inner:
+            one.check()
         if not _predicted(inner, ground, surroundings, by):
             return NestedOutcome(None, is_interrupted=True)
         result = _result(ground)
@@ -143,13 +147,11 @@ def _known_folds(run: RunFolder) -> int | None:
     return None if place is None else place.folds
 
 
-def _ground(run: RunFolder, search: SearchRecord, folds: int) -> _Ground:
+def _ground(run: RunFolder, search: SearchRecord, folds: int, trials: int) -> _Ground:
     patch_set, split = run.patch_set(), read_split(run.split_file)
     task = search.task_definition
     rows = select_rows(patch_set, task)
     outer = cut_outer_folds(rows, split, task, folds=folds)
-    # A search that ran out of time, or was interrupted, is repeated as it was: with the trials that it had.
-    trials = search.request.trials if search.terminated is not None else len(run.records())
     return _Ground(run, search, patch_set, rows, split, outer, folds, trials)
 
 

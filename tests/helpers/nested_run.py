@@ -70,7 +70,7 @@ def inner_searches(run: RunFolder, folds: int) -> list[InnerSearch]:
 
 def finish_inner(one: InnerSearch, configs=CONFIGS) -> RunFolder:
     """Write the run folder of an inner search, and train its trials as workers do."""
-    run, search = one.run, one._record()
+    run, search = one.run, one.search_record()
     run.write_search(search)
     write_split(run.split_file, one.split)
     data = training_data_of(run.patch_set(), search.task_definition, one.split)

@@ -1,6 +1,7 @@
 """A whole search without each outer fold: its split, its predictions, its result, and what it refuses."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -126,6 +127,13 @@ def test_another_number_of_outer_folds_says_which_are_there(nested) -> None:
     run, _ = nested
     with pytest.raises(RunError, match="go on with --outer 2"):
         run_nested_search(run, SURROUNDINGS, outer=3)
+
+
+def test_inner_searches_of_other_outer_folds_are_not_mixed_with_those_that_are_missing(nested) -> None:
+    run, _ = nested
+    first, second = inner_searches(run, FOLDS)
+    with pytest.raises(RunError, match="do not fit together"):
+        replace(first, split=second.split).check()
 
 
 @pytest.mark.parametrize("form", ["table", "json", "csv"])
