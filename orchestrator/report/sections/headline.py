@@ -1,5 +1,7 @@
 """The headline: the question, and the score that the search may claim."""
 
+import numpy as np
+
 from orchestrator.report.facts import Headline, RunFacts
 from orchestrator.report.section import Content, Section, paragraph
 from orchestrator.reporting.console import SYNTHETIC_WARNING
@@ -57,17 +59,13 @@ def _cards(facts: RunFacts, found: Headline) -> dict[str, object]:
     is_grouped = split is None or split.is_grouped
     return {
         **counts,
-        "patients" if is_grouped else "groups, patients are not known": f"{_patients(own.groups):,}",
+        "patients" if is_grouped else "groups, patients are not known": f"{len(np.unique(own.groups)):,}",
         "folds" if search.holdout is None else "validation part": search.folds
         if search.holdout is None
         else f"{search.holdout:.0%}",
         "complete trials": f"{len(facts.complete)} of {count_text(len(facts.records), 'trial')}",
         "data": search.source,
     }
-
-
-def _patients(groups: object) -> int:
-    return len(set(groups.tolist()))  # type: ignore[attr-defined]  # an array of texts
 
 
 HEADLINE = Section(10, "headline", "The score", _build)
