@@ -57,12 +57,13 @@ def _cards(facts: RunFacts, found: Headline) -> dict[str, object]:
         for place, name in enumerate(search.classes[:6])
     }
     is_grouped = split is None or split.is_grouped
+    protocol: dict[str, object] = {"folds": search.folds}
+    if search.holdout is not None:
+        protocol = {"validation part": f"{search.holdout:.0%}"}
     return {
         **counts,
         "patients" if is_grouped else "groups, patients are not known": f"{len(np.unique(own.groups)):,}",
-        "folds" if search.holdout is None else "validation part": search.folds
-        if search.holdout is None
-        else f"{search.holdout:.0%}",
+        **protocol,
         "complete trials": f"{len(facts.complete)} of {count_text(len(facts.records), 'trial')}",
         "data": search.source,
     }
