@@ -28,7 +28,7 @@ from results.run.records import OutOfFold, SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
 from results.scores.fold_scores import fold_areas
 from trainables.common.errors import OneClassError, OrchestrateError
-from trainables.common.types import IntArray
+from trainables.common.types import FloatArray, IntArray
 from trainables.data.patches import PatchSet
 
 MOST_HISTOGRAMS: Final = 24  # of a trial, the largest tensors
@@ -175,9 +175,7 @@ def _has_model(run: RunFolder, record: TrialRecord) -> bool:
     return record.has_weights and run.weights_folder(record.number).is_dir()
 
 
-def _recall_and_precision(
-    labels: IntArray, scores: "np.ndarray[tuple[int], np.dtype[np.floating]]"
-) -> tuple["np.ndarray[tuple[int], np.dtype[np.float64]]", "np.ndarray[tuple[int], np.dtype[np.float64]]"]:
+def _recall_and_precision(labels: IntArray, scores: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Recall and precision at each threshold, shape (thresholds,) each."""
     called = scores[:, None] >= np.array(_THRESHOLDS)
     hits = (called & (labels == 1)[:, None]).sum(axis=0)

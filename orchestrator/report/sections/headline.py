@@ -1,5 +1,7 @@
 """The headline: the question, and the score that the search may claim."""
 
+import numpy as np
+
 from orchestrator.report.facts import Headline, RunFacts
 from orchestrator.report.section import Content, Section, paragraph
 from orchestrator.reporting.console import SYNTHETIC_WARNING
@@ -55,19 +57,16 @@ def _cards(facts: RunFacts, found: Headline) -> dict[str, object]:
         for place, name in enumerate(search.classes[:6])
     }
     is_grouped = split is None or split.is_grouped
+    protocol: dict[str, object] = {"folds": search.folds}
+    if search.holdout is not None:
+        protocol = {"validation part": f"{search.holdout:.0%}"}
     return {
         **counts,
-        "patients" if is_grouped else "groups, patients are not known": f"{_patients(own.groups):,}",
-        "folds" if search.holdout is None else "validation part": search.folds
-        if search.holdout is None
-        else f"{search.holdout:.0%}",
+        "patients" if is_grouped else "groups, patients are not known": f"{len(np.unique(own.groups)):,}",
+        **protocol,
         "complete trials": f"{len(facts.complete)} of {count_text(len(facts.records), 'trial')}",
         "data": search.source,
     }
-
-
-def _patients(groups: object) -> int:
-    return len(set(groups.tolist()))  # type: ignore[attr-defined]  # an array of texts
 
 
 HEADLINE = Section(10, "headline", "The score", _build)

@@ -1,13 +1,10 @@
 """The sealed test part: what was found when it was opened, or that it was not."""
 
-from typing import Any
-
 from orchestrator.report.facts import RunFacts
 from orchestrator.report.section import Content, Section, paragraph
 from orchestrator.reporting.html_page import table
 from results.predictors.test_evaluation import TestEvaluation
 from results.run.test_accesses import TestAccess
-from results.scores.interval import Interval
 from results.scores.metrics import metric_named
 from trainables.common.text import count_text
 from trainables.config.unit_config import PLURALS
@@ -60,17 +57,13 @@ def _metrics(found: TestEvaluation) -> str:
         rows.append(
             (
                 metric.header,
-                _interval(interval, metric.digits),
+                interval.text(metric.digits),
                 metric.text(found.expected.get(name)),
                 metric.text(found.baseline.get(name)),
             )
         )
     caption = f"{found.model} on the sealed test part"
     return table(caption, ("metric", "test [95 %]", "out of fold", "always the majority"), rows)
-
-
-def _interval(interval: Interval | Any, digits: int) -> str:
-    return interval.text(digits)
 
 
 def _confusion(found: TestEvaluation) -> str:
