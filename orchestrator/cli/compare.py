@@ -3,7 +3,7 @@
 import argparse
 
 from orchestrator.cli.common import add_format, add_runs
-from orchestrator.reporting.console import show
+from orchestrator.reporting.console import show, warn_if_synthetic
 
 HELP = "say which of several models is better, on the same patients, and how sure that is"
 EPILOG = """\
@@ -41,6 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
     from results.scores.comparison_table import comparison_table, comparisons_as_csv
 
     models = [parse_model(text, arguments.runs) for text in arguments.models]
+    warn_if_synthetic(models[0][0])
     found = compare(models, metric=arguments.metric, has_all_pairs=arguments.all_pairs)
     show(
         arguments.format,

@@ -65,7 +65,7 @@ def strata_as_csv(scores: StrataScores) -> str:
             rows.append(facts | value | _compared(differences.get(metric)))
         if one.reason:
             rows.append(facts | {"reason": one.reason})
-    return csv_text(rows, _COLUMNS)
+    return csv_text(rows or [{"reason": remark} for remark in scores.remarks], _COLUMNS)
 
 
 def _compared(difference: Difference | None) -> dict[str, Any]:

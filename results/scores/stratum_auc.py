@@ -103,8 +103,9 @@ def blocked_auc(
     by_image = np.mean([own for _, own, _ in found], axis=0)
     number = int(patient.max()) + 1
     have = len(np.unique(patient[chosen]))
-    influences = np.bincount(patient, weights=by_image, minlength=number)
-    influences *= np.sqrt(have / (have - 1)) if have > 1 else 1.0
+    correction = float(np.sqrt(have / (have - 1))) if have > 1 else 1.0
+    influences: FloatArray = np.bincount(patient, weights=by_image, minlength=number).astype(np.float64)
+    influences = influences * correction
     result = BlockedAuc(estimate, influences, 1.0, tuple(sizes for _, _, sizes in found), 1.0)
     return BlockedAuc(
         estimate, influences, _effect(result, labels[chosen], groups[chosen]), result.sizes, inflation

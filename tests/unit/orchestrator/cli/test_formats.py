@@ -30,7 +30,7 @@ from orchestrator.reporting.terminal import SearchProgress
 from results.run.run_folder import RunFolder
 
 # They print sentences, or a script, and no table.
-WITHOUT_TABLE = {"refit", "export", "prefix prune", "completion", "data prepare", "data join"}
+WITHOUT_TABLE = {"refit", "export", "recalibrate", "prefix prune", "completion", "data prepare", "data join"}
 # They need Ray; `close_search`, and the verb on a nested run, print what they print and are tried elsewhere.
 SEARCHES = {"search", "resume", "nest"}
 PRINTING = {
@@ -42,6 +42,10 @@ PRINTING = {
     "overtuning": "overtuning {run}",
     "ensemble": "ensemble {run} --methods average",
     "thresholds": "thresholds {run} --trial 0",
+    "strata": "strata {run} --trial 0",
+    "calibration": "calibration {run} --trial 0",
+    "benefit": "benefit {run} --trial 0",
+    "compare": "compare {run}:0 {run}:best_single",
     "evaluate": "evaluate {run} --trial 0",
     "explain": "explain {run} --trial 0 --worst 1 --masks 8",
     "predict": "predict {bundle} {image}",
@@ -56,6 +60,7 @@ PRINTING = {
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("formats")
     run = make_run(folder / "runs", {0: CONFIGS[0]})
+    assert main(["ensemble", str(run.path), "--no-costs", "--quiet"]) == 0
     assert main(["export", str(run.path), "--trial", "0", "--out", str(folder / "bundle"), "--quiet"]) == 0
     pixels = np.random.default_rng(0).integers(0, 255, (48, 48)).astype(np.uint8)
     cv2.imwrite(str(folder / "image.png"), pixels)
