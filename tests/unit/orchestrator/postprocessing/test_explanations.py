@@ -32,11 +32,12 @@ from trainables.relevance.preferred_image import preferred_image
 from trainables.relevance.shuffled_weights import shuffled_copy
 
 SETTINGS = RelevanceSettings(masks=24)
+FROZEN = CONFIGS[1] | {"model.cut": "block3", "training.augmentation": "flips"}  # four views
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
-    return make_run(tmp_path_factory.mktemp("explained"), {number: CONFIGS[number] for number in (0, 1)})
+    return make_run(tmp_path_factory.mktemp("explained"), {0: CONFIGS[0], 1: FROZEN})
 
 
 @pytest.fixture(scope="module", params=[0, 1], ids=["from pixels", "frozen"])
