@@ -42,6 +42,7 @@ PRINTING = {
     "ensemble": "ensemble {run} --methods average",
     "thresholds": "thresholds {run} --trial 0",
     "evaluate": "evaluate {run} --trial 0",
+    "report": "report {run} --checklist metrics",
     "predict": "predict {bundle} {image}",
     "prefix list": "prefix list --store {store}",
     "recipes list": "recipes list --task idc",
