@@ -3,14 +3,17 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from orchestrator.reporting.tracker import Scalars, TrackedSearch, Tracker, plain_settings
 from results.run.records import SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
 
-_RUN = "orchestrate.run"  # tag that ties a run of MLflow to the run folder
-_LONGEST = 500  # letters of a parameter that every server takes
+# MLflow tells its makers how it is used, unless it is told not to before it is imported.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+_RUN: Final = "orchestrate.run"  # tag that ties a run of MLflow to the run folder
+_LONGEST: Final = 500  # letters of a parameter that every server takes
 
 
 class _MlflowSearch(TrackedSearch):

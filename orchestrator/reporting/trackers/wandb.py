@@ -1,5 +1,6 @@
 """`wandb`: Weights & Biases; `WANDB_MODE=offline` keeps everything below the run folder."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,9 @@ from typing import Any
 from orchestrator.reporting.tracker import Scalars, TrackedSearch, Tracker, plain_settings
 from results.run.records import SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
+
+# It sends its errors to its makers, unless it is told not to before it is imported.
+os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
 
 
 class _WandbSearch(TrackedSearch):

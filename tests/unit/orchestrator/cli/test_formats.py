@@ -48,6 +48,7 @@ PRINTING = {
     "compare": "compare {run}:0 {run}:best_single",
     "evaluate": "evaluate {run} --trial 0",
     "explain": "explain {run} --trial 0 --worst 1 --masks 8",
+    "report": "report {run} --checklist metrics",
     "predict": "predict {bundle} {image}",
     "prefix list": "prefix list --store {store}",
     "recipes list": "recipes list --task idc",
