@@ -5,7 +5,7 @@ import argparse
 from orchestrator.cli.common import add_format, add_model, add_run, open_run
 from orchestrator.reporting.console import show, warn_if_synthetic
 
-HELP = "say what a model is worth to those who act on it: net benefit at each threshold (decision curve)"
+HELP = "say what acting on a model is worth at each threshold (decision curve)"
 EPILOG = """\
 Who acts from a probability of 5 % on takes nineteen false alarms for one that
 is found. At each threshold the model is compared with acting on all images and

@@ -5,7 +5,7 @@ import argparse
 from orchestrator.cli.common import add_format, add_model, add_run, open_run
 from orchestrator.reporting.console import show, warn_if_synthetic
 
-HELP = "compare five ways to calibrate a model, and say how far its probabilities can be believed"
+HELP = "compare ways to calibrate a model, and say how far to believe it"
 EPILOG = """\
 Platt's scaling, which calibrates every model, is compared with temperature,
 beta and isotonic calibration and a Venn-Abers predictor by log loss on parts

@@ -5,7 +5,7 @@ import argparse
 from orchestrator.cli.common import add_format, add_runs
 from orchestrator.reporting.console import show, warn_if_synthetic
 
-HELP = "say which of several models is better, on the same patients, and how sure that is"
+HELP = "say which of several models is better on the same patients, and how surely"
 EPILOG = """\
 A model is RUN for its best ensemble, RUN:average for another one, RUN:7 for a
 trial. The first is compared with each of the others, on out-of-fold

@@ -9,7 +9,7 @@ from orchestrator.cli.data_audit import READING
 from orchestrator.cli.options import add_options
 from orchestrator.reporting.console import messages, print_message, print_next, print_warning
 
-HELP = "fit calibration and threshold of a bundle on a small local set, and write a new bundle"
+HELP = "fit calibration and threshold of a bundle on a small local set"
 EPILOG = """\
 The weights stay as they are. A closed test takes the simplest change of the
 calibration that the local patients do not speak against: none, the intercept,

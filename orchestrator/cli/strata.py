@@ -12,7 +12,7 @@ from orchestrator.cli.common import (
 )
 from orchestrator.reporting.console import show, warn_if_synthetic
 
-HELP = "say for whom a model fails: its scores for every value of every column of the data"
+HELP = "say for whom a model fails: scores by every column of the data"
 EPILOG = """\
 Every column of the data (density, age in decades, vendor, site, view, size of
 the finding) makes strata, which are scored on out-of-fold predictions. Each is

@@ -8,6 +8,7 @@ from results.ensembles.build import BEST
 from results.ensembles.out_of_fold import out_of_fold_of
 from results.errors import RunError
 from results.run.run_folder import RunFolder, find_run
+from results.run.split_labels import NAIVE, NAIVE_WARNING
 from results.scores.metrics import metric_named
 from results.scores.model_comparison import Comparisons, NamedPredictions, compare_models
 from trainables.common.errors import ConfigError
@@ -78,7 +79,7 @@ def compare(
     for run, ensemble, trial in models:
         predictions, name = out_of_fold_of(run, ensemble=ensemble, trial=trial)
         named.append(NamedPredictions(f"{run.path.name} {name}" if has_several else name, predictions))
-    return compare_models(
+    found = compare_models(
         named,
         metric=wanted,
         searched=first.metrics,
@@ -86,6 +87,9 @@ def compare(
         registered=_registered(models, named),
         seed=first.request.seed,
     )
+    if any(search.split_name == NAIVE for search in searches):
+        return found.model_copy(update={"notes": (*found.notes, NAIVE_WARNING.rstrip("."))})
+    return found
 
 
 def _registered(

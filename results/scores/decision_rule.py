@@ -263,7 +263,7 @@ def _moved(threshold: float, shift: float) -> float:
     """A threshold whose logit is moved as all logits are."""
     if shift == 0 or not 0 < threshold < 1:
         return threshold
-    return float(sigmoid(np.float64(np.log(threshold / (1 - threshold)) + shift)))
+    return float(sigmoid(np.array(np.log(threshold / (1 - threshold)) + shift)))
 
 
 def _best_of(metric: Metric, thresholds: FloatArray, matrices: IntArray) -> float:

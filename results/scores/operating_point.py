@@ -130,7 +130,7 @@ def parse_operating_point(text: str) -> OperatingPoint:
     if not value > 0 or (name != "cost" and value >= 1):
         wanted = "a positive number" if name == "cost" else "a share between 0 and 1"
         raise ConfigError(f"--at {text}: {name} is {wanted}")
-    return OperatingPoint(aim=name, value=value)  # type: ignore[arg-type]  # one of AIMS, as checked above
+    return OperatingPoint(aim=name, value=value)
 
 
 def threshold_at(
