@@ -22,7 +22,7 @@ examples:
 """
 
 _SHELLS: Final = ("bash", "zsh", "tcsh")
-_FOLDERS: Final = ("runs", "store", "shared_store", "weights_dir", "out", "bundle")
+_FOLDERS: Final = ("runs", "store", "shared_store", "weights_dir", "out", "bundle", "explain")
 _FILES: Final = ("data", "start_from", "type_from")  # texts that may be paths, too
 
 # Runs are looked up when the key is pressed, below the --runs that was typed.

@@ -1,5 +1,6 @@
 """Data source of the built-in synthetic set: `phantom`, or `phantom:subtlety=0.7,patients=80,seed=3`."""
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from trainables.common.errors import DataError, UnknownNameError
@@ -8,7 +9,7 @@ from trainables.data.patches import RawPatches
 from trainables.data.phantom import make_phantom
 from trainables.data.source import Source, Stated
 
-_SETTINGS: Final = {
+_SETTINGS: Final[dict[str, Callable[[str], Any]]] = {
     "patients": int,
     "lesions_per_patient": int,
     "size_px": int,

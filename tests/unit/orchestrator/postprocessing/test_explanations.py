@@ -140,6 +140,7 @@ def test_a_preferred_image_has_higher_odds_than_the_noise_that_it_came_from(open
     assert odds[-1] > odds[0]
 
 
+@pytest.mark.long
 def test_occlusion_through_onnx_equals_occlusion_through_torch(run: RunFolder, bundle: Bundle) -> None:
     opened = open_model(run, trial=0)
     row = rows_of(run)[0][1]
@@ -196,6 +197,7 @@ def test_files_and_rows_are_explained_from_python_and_the_command_line(
     assert max(map(len, printed.splitlines())) <= 80
 
 
+@pytest.mark.long
 def test_predict_writes_maps_beside_its_predictions(
     run: RunFolder, bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

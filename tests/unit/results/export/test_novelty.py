@@ -20,6 +20,8 @@ from results.run.run_folder import RunFolder
 from trainables.common.onnx_runtime import onnxruntime
 from trainables.data.phantom import make_phantom
 
+pytestmark = pytest.mark.long  # a training and an export of a pretrained net
+
 FROZEN = CONFIGS[1] | {"model.cut": "block2"}
 
 
