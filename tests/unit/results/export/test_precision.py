@@ -91,6 +91,7 @@ def test_a_half_predicts_nearly_the_same(run, halved):
     assert row.sum() == pytest.approx(1.0)
 
 
+@pytest.mark.long
 def test_8_bits_are_a_quarter_and_say_what_they_were_measured_on(quantised):
     manifest = quantised.manifest
     assert manifest.precision.calibration_images == 32
