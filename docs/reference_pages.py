@@ -23,7 +23,7 @@ from orchestrator.api.search_claims import SearchClaims
 from orchestrator.cli.main import EXIT_CODES, VERBS, build_parser
 from orchestrator.cli.options import reference_page
 from results.ensembles.fitted import Method
-from results.export import manifest
+from results.export import manifest, precision_record
 from results.run import prediction_costs, records
 from results.run.run_folder import RunFolder
 from results.run.search_request import SearchRequest
@@ -292,13 +292,13 @@ def _gives_path(function: Any) -> bool:
 
 
 def _parts_of_manifest() -> list[type[BaseModel]]:
-    """Records inside the manifest, in the order of their definition."""
+    """Records inside the manifest: those of its own in the order of their definition, after others."""
     return [
         part
         for part in vars(manifest).values()
         if inspect.isclass(part)
         and issubclass(part, BaseModel)
-        and part.__module__ == manifest.__name__
+        and part.__module__ in (manifest.__name__, precision_record.__name__)
         and part is not manifest.Manifest
     ]
 
@@ -324,9 +324,13 @@ def _fields(title: str, record: Any, *, intro: str | None = None) -> list[str]:
 
 
 def _attributes(record: Any) -> dict[str, str]:
-    """Texts of the section `Attributes:` of a docstring, by name."""
-    _, _, text = (inspect.getdoc(record) or "").partition("Attributes:\n")
-    return {name: " ".join(found.split()) for name, found in _ATTRIBUTE.findall(text.partition("\n\n")[0])}
+    """Texts of the section `Attributes:` of a docstring, by name; those of a record that it extends, too."""
+    found: dict[str, str] = {}
+    for one in reversed(record.__mro__):
+        _, _, text = inspect.cleandoc(one.__doc__ or "").partition("Attributes:\n")
+        attributes = _ATTRIBUTE.findall(text.partition("\n\n")[0])
+        found |= {name: " ".join(said.split()) for name, said in attributes}
+    return found
 
 
 def _typed_fields(record: Any) -> Iterator[tuple[str, str, str]]:

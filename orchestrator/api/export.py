@@ -78,12 +78,11 @@ def export_model(  # noqa: PLR0913 - a model, and what its file must keep to
         max_ms=max_ms,
         say=say,
     )
-    number = student.record.trial
     return export_bundle(
         student.run,
         out,
-        trial=number,
-        max_ms=max_ms,
+        trial=student.record.trial,
+        max_ms=None if changes.distil is True else max_ms,  # it was chosen by its time
         operation=operation,
         precision=lower,
         distilled=student.record,

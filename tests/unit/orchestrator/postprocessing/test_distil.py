@@ -128,6 +128,7 @@ def test_a_student_is_a_run_of_one_trial(student):
     assert student.run.search().name == "small, student"
 
 
+@pytest.mark.long
 def test_its_bundle_says_whose_student_it_is_and_predicts(run, student, tmp_path):
     result = SearchResult(run)
     place = result.export(
@@ -144,6 +145,7 @@ def test_its_bundle_says_whose_student_it_is_and_predicts(run, student, tmp_path
     assert bundle.predict([images[0]]).shape == (1, 2)
 
 
+@pytest.mark.long
 def test_the_trial_is_chosen_where_none_is_named(run):
     tied = [row.trial for row in leaderboard(run) if row.trial is not None and row.tied]
     chosen = chosen_student(run, None, lambda _: None)

@@ -11,6 +11,7 @@ from sklearn.metrics import roc_auc_score
 from worker_run import worker_run
 
 from orchestrator.preflight import run_data
+from orchestrator.preflight.run_validation import epoch_scores
 from orchestrator.tuning import trial_runner
 from orchestrator.tuning.trial_runner import TrialRunner
 from results.run.run_folder import RunFolder
@@ -340,6 +341,6 @@ def test_a_trial_without_weights_says_so(tmp_path: Path) -> None:
 
 def test_an_epoch_reports_the_metric_of_the_search_too() -> None:
     labels, probabilities = np.array([0, 1]), np.array([[0.8, 0.2], [0.4, 0.6]])
-    found = trial_runner.epoch_scores(labels, probabilities, metric="log_loss")
+    found = epoch_scores(labels, probabilities, metric="log_loss")
     assert found["log_loss"] == pytest.approx(-np.log([0.8, 0.6]).mean())
-    assert "log_loss" not in trial_runner.epoch_scores(labels, probabilities)
+    assert "log_loss" not in epoch_scores(labels, probabilities)

@@ -2,9 +2,11 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from finished_run import CONFIGS, make_run
 
@@ -14,14 +16,16 @@ from results.export.allowed_change import AllowedChange, ExportChanges
 from results.export.bundle import export_bundle
 from results.export.model_card import model_card
 from results.export.onnx_predictor import load_bundle
-from results.export.precision_check import Precision, spread_places
+from results.export.precision_check import Precision, lower_precision, spread_places, write_with_folds
 from results.export.precision_record import LowerPrecision, gain_text, precision_named
+from results.predictors.loading import open_model
 from results.run.prediction_costs import PredictionTime, read_costs
 from results.run.records import OutOfFold
 from results.scores.interval import Interval
 from trainables.common.errors import UnknownNameError
 
 ANY_CHANGE = AllowedChange(auc_loss=1.0, changed_calls=1.0)
+COST = PredictionTime(core_ms=1.0, megabytes=1.0)
 HEAD = {"model.backbone": "texture", "classical.name": "logistic", "training.augmentation": "none"}
 
 
@@ -91,6 +95,7 @@ def test_a_half_predicts_nearly_the_same(run, halved):
     assert row.sum() == pytest.approx(1.0)
 
 
+@pytest.mark.long
 def test_8_bits_are_a_quarter_and_say_what_they_were_measured_on(quantised):
     manifest = quantised.manifest
     assert manifest.precision.calibration_images == 32
@@ -128,15 +133,29 @@ def test_a_manifest_that_hides_the_precision_is_refused(halved, tmp_path):
 # -- refused
 
 
-def test_what_changes_too_much_is_refused_and_nothing_is_left(run, tmp_path):
-    wanted = Precision("int8", AllowedChange(auc_loss=0.0, changed_calls=0.0))
-    change = change_of(auc=-0.006, calls=0.0)
-    assert change.faults(wanted.allowed) == [
-        f"{change.auc_text}, and --max-auc-loss allows a fall of 0",
-    ]
-    with pytest.raises(ModelChangedError, match=r"int8 changes trial 0 too much: .* Nothing was written"):
-        export_bundle(run, tmp_path / "bundle", trial=0, held_out_limit=4, precision=wanted)
-    assert list(tmp_path.iterdir()) == []
+def test_a_call_that_changes_is_refused_where_none_may_and_the_file_stays(run, tmp_path):
+    opened, out_of_fold, file = open_model(run, trial=0), run.out_of_fold(0), tmp_path / "model.onnx"
+    inputs = opened.inputs(out_of_fold.rows)
+    written = write_with_folds(opened, inputs, tmp_path, file)
+    asked = {"written": written, "kept": out_of_fold, "file": file, "cost_before": COST}
+    before = predicted_by(file, inputs)
+    lower_precision(opened, wanted=Precision("int8", ANY_CHANGE), **asked)
+    after, kept_file = predicted_by(file, inputs), file.read_bytes()
+    place = np.abs(before - after).argmax()
+    between = opened.chosen.rule.model_copy(update={"threshold": float(before[place] + after[place]) / 2})
+    moved = replace(opened, chosen=replace(opened.chosen, rule=between))
+    strict = Precision("int8", AllowedChange(auc_loss=1.0, changed_calls=0.0))
+    with pytest.raises(
+        ModelChangedError, match=r"trial 0 too much: .* of 32 calls changed, .* allows 0\.00%"
+    ):
+        lower_precision(moved, wanted=strict, **asked)
+    assert file.read_bytes() == kept_file
+
+
+def predicted_by(file, inputs):
+    session = onnxruntime.InferenceSession(file)
+    batches = [{name: tensor.numpy() for name, tensor in one.tensors().items()} for one in inputs.batches()]
+    return np.concatenate([session.run(None, feed)[0][:, 1] for feed in batches])
 
 
 def test_a_model_without_a_network_is_refused(run, tmp_path):
