@@ -15,7 +15,7 @@ from typing import Any, Final
 from orchestrator.callbacks import Callback, StopSearch
 from orchestrator.reporting.worker_time import WorkerTime
 from orchestrator.study.terminator import Terminator, reason_against
-from orchestrator.study.trial_spec import InvalidPointError, Study, TrialFailure, TrialSpec
+from orchestrator.study.trial_spec import TIME_WAS_UP, InvalidPointError, Study, TrialFailure, TrialSpec
 from orchestrator.tuning.watchdog import Watchdog
 from results.errors import DamagedFileError, RecordExistsError
 from results.run.records import Cause, SearchRecord, State, Termination, TrialRecord
@@ -377,7 +377,7 @@ class TrialManager:
 
     def _finish(self, record: TrialRecord, *, is_written: bool = False, is_changed: bool = False) -> None:
         trial = self.running.get(record.number)
-        if trial is not None and trial.spec.recipe:
+        if trial is not None and trial.spec.recipe and not _is_smaller(record, trial.spec):
             record, is_changed = record.model_copy(update={"recipe": trial.spec.recipe}), True
         if record.state != "complete" and record.cause != "environment":
             self.run.checkpoint_file(record.number).unlink(missing_ok=True)
@@ -434,6 +434,12 @@ def _without_terminal(say: Callable[[str], None]) -> Callable[[str], None]:
             say(message)
 
     return say_if_possible
+
+
+def _is_smaller(record: TrialRecord, spec: TrialSpec) -> bool:
+    """True if a trial was scored with less than its recipe says, since the time was up."""
+    is_remarked = (record.error or "").startswith(TIME_WAS_UP)
+    return is_remarked and record.config != flatten(spec.config.model_dump(mode="json"))
 
 
 def _as_run_alone(record: TrialRecord) -> TrialRecord:

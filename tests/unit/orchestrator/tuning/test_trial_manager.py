@@ -7,7 +7,7 @@ from list_study import Clock, ListStudy, complete, epoch, out_of_memory, spec
 from orchestrator.callbacks import Callback, StopSearch
 from orchestrator.reporting.worker_time import TimeShares
 from orchestrator.study.terminator import FEWEST_TRIALS
-from orchestrator.study.trial_spec import InvalidPointError
+from orchestrator.study.trial_spec import TIME_WAS_UP, InvalidPointError
 from orchestrator.tuning.trial_manager import GRACE_SECONDS, TrialManager
 from results.run.records import SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
@@ -334,6 +334,19 @@ def test_the_record_says_whose_recipe_a_trial_was(tmp_path: Path, manager: Lead)
     lead.on_epoch(0, 1, 0.6, {}, ())
     lead.on_stop(0, "pruner")
     assert [record.recipe for record in lead.run.records()] == ["E001-12"]
+
+
+@pytest.mark.parametrize(("changed", "recipe"), [({}, "E001-12"), ({"training.augmentation": "none"}, "")])
+def test_a_trial_that_ran_with_less_than_its_recipe_says_is_not_of_the_recipe(
+    tmp_path: Path, manager: Lead, changed: dict[str, str], recipe: str
+) -> None:
+    lead = manager(tmp_path, ListStudy(spec(0, recipe="E001-12")), Clock())
+    assert lead.next() is not None
+    record = complete(0, 0.8)
+    late = {"config": record.config | changed, "error": f"{TIME_WAS_UP} all views were there"}
+    lead.run.add_record(record.model_copy(update=late))
+    lead.on_end(0)
+    assert [own.recipe for own in lead.run.records()] == [recipe]
 
 
 def test_the_time_of_the_workers_is_that_of_starting_opening_training_and_idling(
