@@ -123,8 +123,8 @@ def without_output(source: Path, target: Path, output: str) -> None:
 
 def _network_nodes(graph: onnx.GraphProto, module: nn.Module) -> set[str]:
     """Names of the nodes to convert."""
-    backbones, parts = _names(module, SharedBackbone), _names(module, TrainedPart)
-    networks = [*(f"{name}.stages" for name in backbones), *parts]
+    parts = [name for name, part in module.named_modules() if isinstance(part, TrainedPart)]
+    networks = [*_stages_with_weights(module), *parts]
     last = _last_layers(graph, [f"{name}.head" for name in parts])
     found: set[str] = set()
     computed: set[str] = set()  # values that converted nodes return
@@ -136,9 +136,15 @@ def _network_nodes(graph: onnx.GraphProto, module: nn.Module) -> set[str]:
     return found
 
 
-def _names(module: nn.Module, kind: type[nn.Module]) -> list[str]:
-    """Names of the parts of a module that are of one kind."""
-    return [name for name, part in module.named_modules() if isinstance(part, kind)]
+def _stages_with_weights(module: nn.Module) -> list[str]:
+    """Names of the stages of shared backbones that hold weights: sums and filters of texture hold none."""
+    return [
+        f"{name}.stages.{stage}"
+        for name, backbone in module.named_modules()
+        if isinstance(backbone, SharedBackbone)
+        for stage, layers in backbone.stages.items()
+        if any(True for _ in layers.parameters())
+    ]
 
 
 def _is_below(node: onnx.NodeProto, modules: Sequence[str]) -> bool:
