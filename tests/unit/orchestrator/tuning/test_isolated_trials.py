@@ -49,6 +49,7 @@ def test_a_trial_that_is_late_still_reports_what_it_has_trained(
     run: RunFolder,
 ) -> None:
     trial = runner(run, decode(FROZEN))
+    trial._open()
     trial.deadline = 0.0
     while not trial.step().is_end:
         pass

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 import torch
 from records import search_record
-from worker_run import worker_run
 
 from cluster.resources import Machine
 from orchestrator.tuning.session import _resources
@@ -14,7 +13,6 @@ from orchestrator.tuning.setup import Prepared
 from orchestrator.tuning.trial_runner import TrialRunner
 from results.run.run_folder import RunFolder
 from trainables.config.trial_config import decode
-from trainables.data.patches import PatchSet
 from trainables.runtime.devices import kept_threads
 
 
@@ -36,9 +34,8 @@ def test_what_the_user_says_wins() -> None:
     assert cores_of_a_trial(Machine(8, 0, 0), slots=8, left=1, cpus_per_trial=1) == 1
 
 
-def test_a_trial_computes_on_all_cores_that_it_has(bright_patches: PatchSet, tmp_path: Path) -> None:
-    run = worker_run(bright_patches, tmp_path)
-    config = decode({"model.backbone": "efficientnet_lite0", "input.size_px": 32, "training.epochs": 1})
+def test_a_worker_computes_on_all_cores_that_its_trial_has(tmp_path: Path) -> None:
+    config = decode({"model.backbone": "efficientnet_lite0"})
     with kept_threads():
-        TrialRunner(run, 0, config, {}, gpus=0.0, cpus=2.0).step()
+        TrialRunner(RunFolder(tmp_path), 0, config, {}, gpus=0.0, cpus=2.0)
         assert torch.get_num_threads() == 2
