@@ -190,7 +190,8 @@ def write_explanations(
         )
         write_atomically(folder / f"{one.facts.name}.png", drawn)
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **{one.facts.name: one.values.astype(np.float32) for one in images})
+    maps: dict[str, Any] = {one.facts.name: one.values.astype(np.float32) for one in images}
+    np.savez_compressed(buffer, **maps)
     write_atomically(folder / MAPS_FILE, buffer.getvalue())
     write_atomically(folder / EXPLANATIONS_FILE, explanations.model_dump_json(indent=1) + "\n")
 

@@ -54,7 +54,7 @@ def _random_masks(shape: tuple[int, ...], count: int, seed: int) -> Iterator[Flo
     for _ in range(count):
         grid = (random.random((_CELLS + 1, _CELLS + 1)) < _SHOWN).astype(np.float32)
         size = (cell[1] * (_CELLS + 1), cell[0] * (_CELLS + 1))
-        large: Float32Array = cv2.resize(grid, size, interpolation=cv2.INTER_LINEAR)
+        large = cv2.resize(grid, size, interpolation=cv2.INTER_LINEAR).astype(np.float32)
         top, left = (int(random.integers(0, length)) for length in cell)
         yield large[top : top + shape[0], left : left + shape[1]]
 
