@@ -136,7 +136,14 @@ def _spread(paths: list[Path], limit: int) -> list[Path]:
 
 
 def _grey(paths: Sequence[Path]) -> list[NDArray[Any]]:
-    return [_sized(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)) for path in paths]
+    return [_sized(_read(path)) for path in paths]
+
+
+def _read(path: Path) -> NDArray[Any]:
+    found = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    if found is None:
+        raise SystemExit(f"{path} cannot be read as an image")
+    return found
 
 
 def _sized(image: NDArray[Any]) -> NDArray[Any]:

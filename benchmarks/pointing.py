@@ -89,7 +89,10 @@ def mias_patches(folder: Path) -> RawPatches:
     random, found = np.random.default_rng(0), []
     for line in (folder / "labels.csv").read_text().splitlines()[1:]:
         ref, patient, _, _, kind, _, x, y, radius = line.split(",")
-        film = cv2.imread(str(folder / "images_512" / f"{ref}.png"), cv2.IMREAD_GRAYSCALE)
+        path = folder / "images_512" / f"{ref}.png"
+        film = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+        if film is None:
+            raise SystemExit(f"{path} cannot be read as an image")
         if kind == "NORM":
             place = _tissue(film, random)
         else:  # circles are for 1024 pixels, with the origin at the lower left
@@ -158,6 +161,8 @@ def _trained(raw: RawPatches, folder: Path) -> _Trained:
     validation = open_validation(config, data, runtime, seed=0, score=scores, metric="auc")
     validation.epoch()
     best = validation.best
+    if best is None:
+        raise SystemExit("the trial to explain has no epoch that counts")
     trial = FinishedTrial(config, best.weights, weights)
     image = ImageFormat(tuple(raw.images.shape[1:]), patch_set.max_value)
     members = SharedBackbones([trial], image, classes=2)

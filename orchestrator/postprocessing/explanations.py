@@ -309,17 +309,18 @@ def _files(
 
 
 def _pointing(opened: "OpenedModel", images: list[ExplainedImage]) -> Pointing | None:
-    shown = [one for one in images if one.facts.known and one.facts.row is not None]
-    if not shown:
-        return None
     groups = dict(zip(*_groups_by_row(opened), strict=True))
-    masks = []
-    for one in shown:
+    shown, owners, masks = [], [], []
+    for one in images:
+        if not one.facts.known or one.facts.row is None:
+            continue
+        shown.append(one.values)
+        owners.append(groups[one.facts.row])
         mask = np.zeros(one.values.shape, dtype=bool)
         for box in one.facts.known:
             mask[box.top : box.top + box.height, box.left : box.left + box.width] = True
         masks.append(mask)
-    return point([one.values for one in shown], masks, [groups[one.facts.row] for one in shown])
+    return point(shown, masks, owners) if shown else None
 
 
 def _groups_by_row(opened: "OpenedModel") -> tuple[list[int], list[str]]:

@@ -58,7 +58,7 @@ def preferred_image(
         score = model.log_odds(max_value * pixels, label).sum()
         loss = -score + _SMOOTH * _variation(pixels) + _NEAR_GREY * ((pixels - 0.5) ** 2).mean()
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call] # torch leaves it untyped
+        loss.backward()
         optimizer.step()
         odds.append(float(score.detach()))
     found: Float32Array = (max_value * torch.sigmoid(hidden))[0].detach().numpy()
