@@ -24,7 +24,7 @@ test: setup check
 	$(BIN)/python -m pytest -m "not long" tests/integration tests/real
 
 # What `make test` leaves out for its length: every kind of export, faults of all kinds, the pages' commands.
-# `make long SHARE=3` runs one in three of them, drawn anew for every commit.
+# `make long SHARE=4` runs one in four of them, drawn anew for every commit.
 SHARE ?= 1
 DRAWN = --share $(SHARE) --drawn-by "$$(git rev-parse HEAD 2>/dev/null)"
 long: setup
