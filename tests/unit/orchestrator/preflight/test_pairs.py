@@ -34,6 +34,7 @@ def preflight(tmp_path: Path, said: list[str], **options: Any) -> Preflight:
     return run_preflight(request, lambda: Connection("", True, 1.0, 0.0, 1, ""), said.append)
 
 
+@pytest.mark.long
 def test_a_search_on_data_in_pairs_compares_only_if_it_is_asked_to(tmp_path: Path) -> None:
     said: list[str] = []
     found = preflight(tmp_path, said)

@@ -82,6 +82,7 @@ def test_the_files_of_a_run_name_it(naive):
     assert json.loads(naive.split_file.read_text())["is_naive"] is True
 
 
+@pytest.mark.long
 def test_a_bundle_names_it(naive, grouped, tmp_path):
     report = export_bundle(naive, tmp_path / "naive", trial=0, held_out_limit=4)
     card = (tmp_path / "naive" / "model_card.md").read_text()

@@ -85,6 +85,7 @@ def test_what_an_image_costs_is_measured_in_the_file_and_said(report):
     assert f"It takes {cost}, on the machine that exported it." in model_card(report.manifest)
 
 
+@pytest.mark.long
 def test_a_file_that_takes_too_long_is_refused_and_leaves_nothing(run, tmp_path):
     with pytest.raises(ExportError, match=r"ms an image on one core, --max-ms allows 1e-06; take a single"):
         export_bundle(run, tmp_path / "bundle", trial=0, held_out_limit=6, max_ms=1e-6)
@@ -266,6 +267,7 @@ def test_exporting_never_opens_the_test_part(run, tmp_path, monkeypatch):
 # -- which model
 
 
+@pytest.mark.long
 def test_the_scores_of_an_opened_test_part_go_into_manifest_and_card(run, tmp_path):
     def predict(rows):
         return np.tile([0.4, 0.6], (len(rows), 1))

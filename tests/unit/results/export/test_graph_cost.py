@@ -22,6 +22,8 @@ from trainables.inference.finished_trials import ImageFormat
 
 NET = {**CONFIGS[0], "training.augmentation": "none"}
 FROZEN = {**CONFIGS[1], "model.cut": "top", "training.augmentation": "none"}
+pytestmark = pytest.mark.long  # eight exports
+
 IMAGE = ImageFormat((64, 64), 65535.0)
 
 

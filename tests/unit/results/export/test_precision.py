@@ -133,10 +133,11 @@ def test_a_manifest_that_hides_the_precision_is_refused(halved, tmp_path):
 # -- refused
 
 
+@pytest.mark.long
 def test_a_call_that_changes_is_refused_where_none_may_and_the_file_stays(run, tmp_path):
     opened, out_of_fold, file = open_model(run, trial=0), run.out_of_fold(0), tmp_path / "model.onnx"
     inputs = opened.inputs(out_of_fold.rows)
-    written = write_with_folds(opened, inputs, tmp_path, file)
+    written = write_with_folds(opened, None, inputs, tmp_path, file)
     asked = {"written": written, "kept": out_of_fold, "file": file, "cost_before": COST}
     before = predicted_by(file, inputs)
     lower_precision(opened, wanted=Precision("int8", ANY_CHANGE), **asked)
@@ -158,6 +159,7 @@ def predicted_by(file, inputs):
     return np.concatenate([session.run(None, feed)[0][:, 1] for feed in batches])
 
 
+@pytest.mark.long
 def test_a_model_without_a_network_is_refused(run, tmp_path):
     with pytest.raises(ExportError, match="no layer of this model can be converted to fp16"):
         export_bundle(run, tmp_path / "b", trial=1, held_out_limit=4, precision=Precision("fp16", ANY_CHANGE))

@@ -183,6 +183,7 @@ def test_nothing_that_names_a_person_reaches_the_bundle(folder: Path) -> None:
         "model_card.md",
         "preparation.json",
         "preparation.py",
+        "training_reference.json",
     }
     for file in files:
         content = file.read_bytes()

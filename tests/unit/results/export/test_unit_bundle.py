@@ -88,6 +88,7 @@ def test_the_file_gives_the_numbers_of_the_search(run: RunFolder, exported: Path
     np.testing.assert_allclose(found, predict_rows(run, rows, trial=2), atol=1e-5)
 
 
+@pytest.mark.long
 def test_an_ensemble_combines_each_member_by_its_own_rule(run: RunFolder, tmp_path: Path) -> None:
     report = export_bundle(run, tmp_path / "bundle", ensemble="average")
     members = report.manifest.members  # the best of the trials, each of which has a rule of its own

@@ -108,7 +108,7 @@ def test_statistics_have_no_weights_and_never_train(backbone: Backbone) -> None:
 
 
 @pytest.mark.parametrize("channels", [pytest.param(1, marks=pytest.mark.long), 3])
-@pytest.mark.parametrize("make", [FirstOrder, Texture])
+@pytest.mark.parametrize("make", [FirstOrder, pytest.param(Texture, marks=pytest.mark.long)])
 def test_onnx_runtime_computes_the_same_statistics(
     make: Callable[[], torch.nn.Module], channels: int, tmp_path: Path
 ) -> None:
