@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -62,7 +63,9 @@ def test_killed_at_ten_moments_and_resumed_it_is_the_same_set(tmp_path: Path) ->
         folder.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(folder / f"{number}.png"), noise.integers(0, 256, (120, 120)).astype(np.uint8))
     command = ("data", "prepare", "folder", "raw", "--workers", "2", "--out")
+    began = time.monotonic()
     orchestrate(tmp_path, *command, "whole")
+    seconds = time.monotonic() - began
     moments, resumed = random.Random(0), 0
     for _ in range(KILLS):
         process = subprocess.Popen(
@@ -71,9 +74,11 @@ def test_killed_at_ten_moments_and_resumed_it_is_the_same_set(tmp_path: Path) ->
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        time.sleep(moments.uniform(0.3, 4.0))
+        time.sleep(seconds * moments.uniform(0.2, 1.0))
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
+        if (tmp_path / "killed").exists():  # it was whole before it was killed: another one begins
+            shutil.rmtree(tmp_path / "killed")
         resumed += any(tmp_path.glob(".killed.preparing/*.json"))
     orchestrate(tmp_path, *command, "killed")
     assert resumed, "every kill came before anything was done"

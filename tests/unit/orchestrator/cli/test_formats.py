@@ -35,7 +35,7 @@ WITHOUT_TABLE = {"refit", "export", "recalibrate", "prefix prune", "completion",
 SEARCHES = {"search", "resume", "nest"}
 PRINTING = {
     "plan": "plan benign_malignant --data phantom:patients=24 --trials 2 --offline --runs {runs} "
-    "--set model.backbone=efficientnet_lite0",
+    "--set model.backbone=intensity",
     "data audit": "data audit phantom:patients=24 --task benign_malignant --runs {runs}",
     "data describe": "data describe phantom:patients=24 --task benign_malignant --runs {runs}",
     "leaderboard": "leaderboard {run}",
