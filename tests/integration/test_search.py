@@ -154,6 +154,7 @@ def test_the_whole_line_from_leaderboard_to_prediction(finished: Path) -> None:
         "manifest.json",
         "model_card.json",
         "model_card.md",
+        "training_reference.json",
     }
     predicted = orchestrate(finished, "predict", "bundle", "one.png", "--format", "csv").stdout
     row = next(csv.DictReader(io.StringIO(predicted)))
@@ -167,7 +168,7 @@ def test_tensorboard_has_one_event_file_a_trial_and_pictures_of_the_best(finishe
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     folder = run_of(finished).tensorboard
-    trials = sorted(path for path in folder.iterdir() if path.is_dir())
+    trials = sorted(folder.glob("trial-*"))
     assert len(trials) == 4
     best = max((r for r in run_of(finished).records() if r.state == "complete"), key=lambda r: r.value or 0)
     events = EventAccumulator(str(folder / f"trial-{best.number:04d}")).Reload()
