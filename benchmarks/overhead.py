@@ -32,7 +32,8 @@ from rich.table import Table
 
 from cluster.connect import connect, disconnect
 from orchestrator.callbacks import Callback
-from orchestrator.reporting.tensorboard import TensorBoardLog, setting_columns
+from orchestrator.reporting.setting_columns import setting_columns
+from orchestrator.reporting.tensorboard import TensorBoardLog
 from orchestrator.reporting.terminal import SearchProgress
 from orchestrator.study.method import method_of
 from orchestrator.study.study import OptunaStudy, open_study

@@ -47,7 +47,7 @@ def draw_best(run: RunFolder, search: SearchRecord, complete: list[TrialRecord])
     left = [record for record in best if drawn.get(str(record.number)) != str(record.finished_at)]
     log = TensorBoardLog(run.tensorboard, metric=search.metric, split=search.split_name)
     if len(objectives.metrics) > 1:
-        log.search_pictures(_front_pictures(search, complete, objectives))
+        log.write_search_events("pictures", pictures=_front_pictures(search, complete, objectives))
     patch_set = run.patch_set() if left else None
     if left:
         draw_growth(log, search, list(run.readable_predictions(complete)))

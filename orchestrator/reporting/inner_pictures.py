@@ -168,7 +168,10 @@ def draw_growth(
             found.append(float(np.mean(fold_areas(nested))))
     except (ScoreError, OneClassError):
         return  # too few patients to hold any out
-    log.search_curve("average_of_best_trials/auc", found)
+    log.write_search_events(
+        "average",
+        scalars=[("average_of_best_trials/auc", step, value) for step, value in enumerate(found, start=1)],
+    )
 
 
 def _has_model(run: RunFolder, record: TrialRecord) -> bool:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from numbers import Real
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from google.protobuf.struct_pb2 import Value
 from tensorboard.compat.proto import event_pb2, summary_pb2, tensor_pb2, types_pb2
@@ -25,92 +25,19 @@ from tensorboard.plugins.text import metadata as text_metadata
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from orchestrator.callbacks import Callback
+from orchestrator.reporting.setting_columns import Column, Kind, cell_of, column_info, kind_of_value, shown
 from orchestrator.reporting.worker_time import TimeShares
 from results.run.records import State, TrialRecord
 from results.run.split_labels import GROUPED, NAIVE, SplitName, scored
 from results.scores.metrics import metric_named
 from trainables.common.files import write_atomically
 from trainables.common.text import clock_text
-from trainables.config.trial_config import TrialConfig, setting_names
-
-Scalar = str | bool | float
 
 MOST_TAGS: Final = 64  # a trial; TensorBoard keeps and draws every tag of every trial
-FIRST_COLUMNS: Final = (
-    "model.backbone",
-    "model.cut",
-    "model.trained_stages",
-    "optimizer.lr",
-    "optimizer.name",
-)
-PICTURES_FILE: Final = "events.out.tfevents.0000000000.pictures"
-CURVE_FILE: Final = "events.out.tfevents.0000000001.curve"
 EXPERIMENT_FILE: Final = "events.out.tfevents.0000000000.search"
 
-_DATA_TYPES: Final = MappingProxyType(
-    {
-        "text": api_pb2.DATA_TYPE_STRING,
-        "flag": api_pb2.DATA_TYPE_BOOL,
-        "number": api_pb2.DATA_TYPE_FLOAT64,
-    }
-)
 _STATES: Final = ("complete", "pruned", "failed")
 _PNG_START: Final = b"\x89PNG\r\n\x1a\n"
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A column of the HParams table.
-
-    Attributes:
-        name: Name of the setting, such as `optimizer.lr`.
-        kind: `number`, `flag` (true or false) or `text`; a setting that mixes numbers and words is text.
-        choices: All values that occur, for filters; empty where they are not known.
-        is_first: TensorBoard opens the table with five columns: those with this mark first, then the others,
-            each group sorted by name.
-    """
-
-    name: str
-    kind: Literal["text", "flag", "number"]
-    choices: tuple[Scalar, ...] = ()
-    is_first: bool = False
-
-
-def setting_columns(
-    choices: Mapping[str, Collection[Any]] = MappingProxyType({}),
-) -> tuple[Column, ...]:
-    """Return a column for every setting of a trial, conditional ones included.
-
-    Args:
-        choices: Setting -> all values of this search, where known; others come from the configuration.
-
-    >>> [column for column in setting_columns() if column.name == "training.sampling"]
-    [Column(name='training.sampling', kind='text', choices=('none', 'over', 'under'), is_first=False)]
-    """
-    schema = TrialConfig.model_json_schema()
-    columns = []
-    for name in setting_names():
-        kind, known = _kind_of(_setting_schema(schema, name))
-        values = tuple(shown(value, kind) for value in choices[name]) if name in choices else known
-        columns.append(Column(name, kind, tuple(dict.fromkeys(values)), name in FIRST_COLUMNS))
-    return tuple(columns)
-
-
-def shown(value: Any, kind: Literal["text", "flag", "number"]) -> Scalar:
-    """Convert a setting's value to the form in the HParams table.
-
-    Lists become `512-256`, or `none` when empty, as the search spaces name hidden layers.
-
-    >>> shown((512, 256), "text"), shown((), "text"), shown(1.3, "text"), shown(3, "number")
-    ('512-256', 'none', '1.3', 3.0)
-    """
-    if kind == "flag":
-        return bool(value)
-    if kind == "number":
-        return float(value)
-    if isinstance(value, list | tuple):
-        return "-".join(str(item) for item in value) or "none"
-    return str(value)
 
 
 @dataclass(slots=True)
@@ -134,7 +61,7 @@ class TensorBoardLog(Callback):
     _files: dict[int, Path] = field(default_factory=dict, repr=False)
     _started: dict[int, float] = field(default_factory=dict, repr=False)
     _last_epoch: dict[int, int] = field(default_factory=dict, repr=False)
-    _kinds: dict[str, Literal["text", "flag", "number"]] = field(default_factory=dict, repr=False)
+    _kinds: dict[str, Kind] = field(default_factory=dict, repr=False)
 
     def on_epoch_end(
         self, number: int, epoch: int, epochs: int, value: float, scalars: Mapping[str, float]
@@ -161,7 +88,7 @@ class TensorBoardLog(Callback):
         state = Column("state", "text", _STATES)
         experiment = api_pb2.Experiment(
             time_created_secs=self.clock(),
-            hparam_infos=[_column_info(column) for column in (state, *columns)],
+            hparam_infos=[column_info(column) for column in (state, *columns)],
             metric_infos=[
                 api_pb2.MetricInfo(
                     name=api_pb2.MetricName(tag=_final_tag(metric)),
@@ -273,20 +200,6 @@ class TensorBoardLog(Callback):
             ]
         self._append(number, self._last_epoch.get(number, 0), events)
 
-    def search_pictures(self, pictures: Mapping[str, bytes]) -> None:
-        """Write pictures of the search as a whole, in place of those of before.
-
-        Args:
-            pictures: Tag -> PNG file content.
-
-        Raises:
-            ValueError: If a content is not that of a PNG file.
-        """
-        values = [_image(tag, content) for tag, content in pictures.items()]
-        events = [_opening_event(self.clock()), self._event(0, values)]
-        name = "search-naive-split" if self.split == NAIVE else "search"
-        write_atomically(self.folder / name / PICTURES_FILE, _as_records(events))
-
     def pictures(self, number: int, pictures: Mapping[str, bytes]) -> None:
         """Append pictures to a trial; meant for the best few, since TensorBoard loads them all.
 
@@ -313,13 +226,6 @@ class TensorBoardLog(Callback):
         """Append an event to a trial, such as its graph."""
         self._write(number, event, step=self._last_epoch.get(number, 0))
 
-    def search_curve(self, tag: str, values: Sequence[float]) -> None:
-        """Write a curve of the search as a whole, in place of that of before; its steps count from 1."""
-        events = [_opening_event(self.clock())]
-        events += [self._event(step, [_scalar(tag, value)]) for step, value in enumerate(values, start=1)]
-        name = "search-naive-split" if self.split == NAIVE else "search"
-        write_atomically(self.folder / name / CURVE_FILE, _as_records(events))
-
     def trial_folder(self, number: int) -> Path:
         """Folder of a trial's event files."""
         return self.folder / _trial_name(number, self.split)
@@ -329,8 +235,8 @@ class TensorBoardLog(Callback):
         for name, value in params.items():
             if value is None:
                 continue
-            kind = self._kinds.get(name) or _kind_of_value(value)
-            cells[name] = _cell(shown(value, kind))
+            kind = self._kinds.get(name) or kind_of_value(value)
+            cells[name] = cell_of(shown(value, kind))
         return cells
 
     def _append(self, number: int, step: int, values: list[summary_pb2.Summary.Value]) -> None:
@@ -425,48 +331,5 @@ def _image(tag: str, content: bytes) -> summary_pb2.Summary.Value:
     return summary_pb2.Summary.Value(tag=tag, image=image)
 
 
-def _column_info(column: Column) -> api_pb2.HParamInfo:
-    info = api_pb2.HParamInfo(name=column.name, type=_DATA_TYPES[column.kind], differs=column.is_first)
-    if column.kind == "number" and column.choices:
-        numbers = [float(choice) for choice in column.choices]
-        info.domain_interval.min_value, info.domain_interval.max_value = min(numbers), max(numbers)
-    elif column.choices:
-        info.domain_discrete.extend(column.choices)
-    return info
-
-
-def _cell(value: Scalar) -> Value:
-    if isinstance(value, bool):
-        return Value(bool_value=value)
-    return Value(string_value=value) if isinstance(value, str) else Value(number_value=value)
-
-
 def _is_finite_number(value: Any) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _kind_of_value(value: Any) -> Literal["text", "flag", "number"]:
-    if isinstance(value, bool):
-        return "flag"
-    return "number" if isinstance(value, Real) else "text"
-
-
-def _setting_schema(schema: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """Find a dotted setting in the JSON schema of the configuration."""
-    place = schema
-    for part in name.split("."):
-        place = place["properties"][part]
-        if "$ref" in place:
-            place = schema["$defs"][place["$ref"].rsplit("/", 1)[-1]]
-    return place
-
-
-def _kind_of(setting: Mapping[str, Any]) -> tuple[Literal["text", "flag", "number"], tuple[Scalar, ...]]:
-    """Kind of a setting, and its choices where the schema lists them all."""
-    options = [option for option in setting.get("anyOf", [setting]) if option.get("type") != "null"]
-    types = {option["type"] for option in options}
-    if types == {"boolean"}:
-        return "flag", (True, False)
-    if types <= {"integer", "number"}:
-        return "number", ()
-    return "text", tuple(options[0].get("enum", ())) if len(options) == 1 else ()

@@ -10,7 +10,8 @@ from cluster.connect import Connection, connect, disconnect
 from cluster.resources import Machine, trial_slots
 from orchestrator.callbacks import Callback, SearchView
 from orchestrator.preflight.preflight import Notify
-from orchestrator.reporting.tensorboard import TensorBoardLog, setting_columns
+from orchestrator.reporting.setting_columns import setting_columns
+from orchestrator.reporting.tensorboard import TensorBoardLog
 from orchestrator.reporting.worker_time import TimeShares
 from orchestrator.request import SearchRequest
 from orchestrator.tuning.allocation import SHARES, idle_free_cpus

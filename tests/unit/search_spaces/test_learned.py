@@ -51,7 +51,8 @@ def rate_of(facts: SpaceContext, optimizer: str, hidden: str) -> tuple[str, floa
         "model.head.hidden": hidden,
         "optimizer.name": optimizer,
     }
-    image_classifier(FixedParamsTrial(trial, held), facts)  # type: ignore[arg-type] # it suggests as a trial does
+    # FixedParamsTrial has all methods by which a space asks a trial, without being one.
+    image_classifier(FixedParamsTrial(trial, held), facts)  # type: ignore[arg-type]  # see above
     ((name, value),) = ((name, own) for name, own in trial.params.items() if name.startswith("optimizer.lr@"))
     found = trial.distributions[name]
     assert isinstance(found, FloatDistribution)

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,18 +29,18 @@ def vectors_of(count: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=(count, WIDTH)).astype(np.float32)
 
 
-def store_features(looked_at: ExaminedSet, store: Path, vectors: np.ndarray, **changes: object) -> None:
+def store_features(looked_at: ExaminedSet, store: Path, vectors: np.ndarray, **changes: Any) -> None:
     """Features of a set in the store, as a search leaves them."""
     import torch
 
-    values = {
+    values: dict[str, Any] = {
         "fingerprint": looked_at.patch_set.fingerprint,
         "rows": looked_at.rows.rows,
         "backbone": "a_net",
         "weights": "0" * 64,
         "transform": {"size_px": 32},
     }
-    key = PrefixKey(**(values | changes))  # type: ignore[arg-type]  # any field
+    key = PrefixKey(**(values | changes))
     tap = Tap("top", is_pooled=True)
     PrefixStore(store).views(
         key,

@@ -14,7 +14,8 @@ from tensorboard.context import RequestContext
 from tensorboard.plugins.hparams import api_pb2, backend_context, list_session_groups
 
 from orchestrator.reporting.plots import confusion_picture
-from orchestrator.reporting.tensorboard import MOST_TAGS, Column, TensorBoardLog, setting_columns, shown
+from orchestrator.reporting.setting_columns import Column, setting_columns, shown
+from orchestrator.reporting.tensorboard import MOST_TAGS, TensorBoardLog
 from orchestrator.reporting.worker_time import TimeShares
 from trainables.config.trial_config import decode, flatten, setting_names
 

@@ -73,7 +73,10 @@ def test_the_graph_has_the_layers_in_their_order(log: TensorBoardLog) -> None:
 
 def test_the_curve_of_the_search_counts_its_steps_from_one(log: TensorBoardLog) -> None:
     for values in ([0.5, 0.6], [0.5, 0.6, 0.7]):  # the later one takes the place of the earlier
-        log.search_curve("average_of_best_trials/auc", values)
+        log.write_search_events(
+            "average",
+            scalars=[("average_of_best_trials/auc", step, own) for step, own in enumerate(values, start=1)],
+        )
     scalars = read(log.folder / "search").Scalars("average_of_best_trials/auc")
     assert [(one.step, round(one.value, 3)) for one in scalars] == [(1, 0.5), (2, 0.6), (3, 0.7)]
 

@@ -18,7 +18,7 @@ from trainables.runtime.devices import kept_threads
 
 def cores_of_a_trial(machine: Machine, *, slots: int, left: int, **options: Any) -> float:
     record = search_record(**options)
-    prepared = Prepared(RunFolder(Path("unused")), record, None, slots)  # type: ignore[arg-type] # nobody asks it
+    prepared = Prepared(RunFolder(Path("unused")), record, None, slots)  # type: ignore[arg-type]  # resources need no study
     return _resources(prepared, (machine,), left).cpus
 
 

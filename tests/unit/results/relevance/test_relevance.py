@@ -1,6 +1,7 @@
 """Relevance maps find what a score depends on, whatever computes the score."""
 
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -39,8 +40,8 @@ def brightness(images: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("name", ASKING)
 @pytest.mark.parametrize("fill", ["blur", "mean"])
-def test_a_map_has_its_peak_where_the_score_looks(name: str, fill: str) -> None:
-    settings = RelevanceSettings(masks=300, fill=fill)  # type: ignore[arg-type] # both are allowed
+def test_a_map_has_its_peak_where_the_score_looks(name: str, fill: Literal["blur", "mean"]) -> None:
+    settings = RelevanceSettings(masks=300, fill=fill)
     found = relevance_map(name, brightness, image(), settings)
     assert found.values.shape == (64, 64)
     assert BOX.holds(*peak_of(found.values))
@@ -98,7 +99,7 @@ def test_unknown_methods_and_settings_out_of_range_are_refused() -> None:
     with pytest.raises(ConfigError, match="at least 1 mask"):
         RelevanceSettings(masks=0)
     with pytest.raises(ConfigError, match="blur or mean"):
-        RelevanceSettings(fill="black")  # type: ignore[arg-type] # what the message is for
+        RelevanceSettings(fill="black")  # type: ignore[arg-type]  # a wrong word is what is refused here
     with pytest.raises(ConfigError, match="seed"):
         RelevanceSettings(seed=-1)
 
