@@ -3,6 +3,7 @@
 import html
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,13 +11,11 @@ from orchestrator.api.claims import ModelClaims
 from orchestrator.api.explaining import WithMaps
 from orchestrator.api.frames import FACTS, arrays_predicted, as_paths, files_predicted, trial_row
 from orchestrator.api.search_claims import SearchClaims
-from orchestrator.reporting.worker_time import TimeShares
 from results.ensembles.build import BEST, Ensemble, build_ensembles, read_ensemble
 from results.ensembles.methods import METHODS
 from results.ensembles.nested import BEST_SINGLE
 from results.ensembles.tables import ensembles_as_json
 from results.export.allowed_change import ExportChanges
-from results.run.run_folder import RunFolder
 from results.run.split_labels import marks, scored
 from results.scores.leaderboard import Row, leaderboard
 from results.scores.operating_point import NOTHING_ASKED, Operation
@@ -37,26 +36,12 @@ _SHOWN: Final = 5  # trials in a notebook
 
 
 class SearchResult(SearchClaims, ModelClaims, WithMaps):
-    """The results of one search; all are read from its run folder, so that they are there tomorrow, too.
+    """The results of one search; arguments are those of `RunView`."""
 
-    Args:
-        run: Run folder of the search.
-        is_interrupted: The user, a signal or `StopSearch` ended the search before its budget was used; None
-            decides from the number of trials and the time that they took.
-        notes: Sentences that the search said while it ran.
-        time_shares: What the time of the workers went into, in the session that has just ended.
-    """
-
-    def __init__(
-        self,
-        run: RunFolder,
-        *,
-        is_interrupted: bool | None = None,
-        notes: tuple[str, ...] = (),
-        time_shares: TimeShares | None = None,
-    ) -> None:
-        super().__init__(run, is_interrupted=is_interrupted, notes=notes, time_shares=time_shares)
-        self._opened: dict[tuple[str, int | None, bool], Bundle] = {}
+    @cached_property
+    def _opened(self) -> "dict[tuple[str, int | None, bool], Bundle]":
+        """Models that predicted already; opening one takes seconds."""
+        return {}
 
     def trials(self, *, settings: bool = False) -> "pd.DataFrame":
         """Return a row for each trial that has ended, in order of their numbers.
