@@ -17,7 +17,7 @@ def converts_to_each_precision(run, folder, model, *, bright=False):
     kept = run.out_of_fold(opened.chosen.trials[0])
     images, _ = opened.images_of(kept.rows[:4])
     inputs, file, cost = opened.inputs(images), folder / "model.onnx", PredictionTime(core_ms=1, megabytes=1)
-    written = write_with_folds(opened, inputs, folder, file)
+    written = write_with_folds(opened, None, inputs, folder, file)
     ports = ports_of(file)
     feed = {name: tensor.numpy() for name, tensor in inputs.tensors().items()}
     feed["raw"] = np.full_like(feed["raw"], 65535) if bright else feed["raw"]
