@@ -27,6 +27,7 @@ import numpy as np
 import optuna
 
 from benchmarks.samplers import Trainer
+from cluster.background import KnownConnection
 from orchestrator.preflight.this_machine import this_machine
 from orchestrator.request import SearchRequest
 from orchestrator.simulation.learning import ranges_of
@@ -234,7 +235,7 @@ def prepared(name: str, data: Path, work: Path, images: int) -> RunFolder:
             epochs=EPOCHS,
             trial_minutes=10.0,
         )
-        prepare_search(request, this_machine, lambda message: None)
+        prepare_search(request, KnownConnection(this_machine()), lambda message: None)
     return run
 
 

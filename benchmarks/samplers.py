@@ -26,6 +26,7 @@ from typing import Any, Final
 import numpy as np
 import optuna
 
+from cluster.background import KnownConnection
 from orchestrator.preflight.this_machine import this_machine
 from orchestrator.request import SearchRequest
 from orchestrator.study.method import method_of
@@ -194,7 +195,7 @@ def prepared_run(work: Path, name: str, **options: Any) -> RunFolder:
             trial_minutes=2.0,
             **options,
         )
-        prepare_search(request, this_machine, lambda message: None)
+        prepare_search(request, KnownConnection(this_machine()), lambda message: None)
     return run
 
 

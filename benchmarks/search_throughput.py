@@ -29,6 +29,7 @@ from rich.table import Table
 
 from benchmarks.plain_configurations import Configuration, configurations
 from benchmarks.plain_search import PlainData, PlainResult, run_plain
+from cluster.background import KnownConnection
 from cluster.connect import Connection, connect, disconnect
 from orchestrator.request import SearchRequest
 from orchestrator.study.trial_spec import TrialSpec
@@ -181,7 +182,7 @@ def _prepared(arguments: argparse.Namespace, scratch: Path, connection: Connecti
         weights_dir=arguments.weights_dir,
         may_download=False,
     )
-    return prepare_search(request, lambda: connection, print)
+    return prepare_search(request, KnownConnection(connection), print)
 
 
 def _run_ours(

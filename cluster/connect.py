@@ -9,7 +9,7 @@ import socket
 import stat
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -77,7 +77,9 @@ class Target:
     note: str = ""
 
 
-def connect(address: str | None, *, cpus: int | None = None, is_nice: bool = False) -> Connection:
+def connect(
+    address: str | None, *, cpus: int | None = None, is_nice: bool = False, preloads: Sequence[str] = ()
+) -> Connection:
     """Connect to a Ray cluster, or start a Ray on this machine.
 
     Ray's information and warnings stay off the terminal; its errors still show.
@@ -88,19 +90,71 @@ def connect(address: str | None, *, cpus: int | None = None, is_nice: bool = Fal
             `ray start` or `ray up` left running here, else an own Ray.
         cpus: Number of CPUs of an own Ray, at least 1; None takes all. A cluster keeps the CPUs that it has.
         is_nice: Workers of an own Ray leave the CPUs to other programs.
+        preloads: Modules that the workers of an own Ray import before they are asked for anything.
 
     Raises:
         ClusterError: If the cluster cannot be reached (known after seconds), or Ray does not start.
+    """
+    planned = plan_connection(address, cpus=cpus, is_nice=is_nice, preloads=preloads)
+    with undisturbed():
+        return planned.start()
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedConnection:
+    """A connection that is chosen and prepared, but not made.
+
+    Attributes:
+        target: The cluster, or an own Ray.
+        options: Arguments of `ray.init`.
+    """
+
+    target: "Target"
+    options: Mapping[str, Any]
+
+    def start(self) -> Connection:
+        """Connect; whoever calls it does so within `undisturbed`, which only the main thread can open.
+
+        Raises:
+            ClusterError: If the cluster cannot be joined, or Ray does not start.
+        """
+        import ray
+
+        try:
+            context: Any = ray.init(**self.options)
+        except Exception as error:
+            ray.shutdown()
+            _explain(self.target, error)
+        found = getattr(context, "address_info", None) or {}
+        session = str(found.get("session_dir") or "") if self.target.address is None else ""
+        return _connection(self.target, session)
+
+
+def plan_connection(
+    address: str | None, *, cpus: int | None = None, is_nice: bool = False, preloads: Sequence[str] = ()
+) -> PlannedConnection:
+    """Choose a cluster or an own Ray, and set the environment that Ray reads when it is imported.
+
+    Args:
+        address: As for `connect`, and so are the others.
+        cpus: Number of CPUs of an own Ray.
+        is_nice: Workers leave the CPUs to other programs.
+        preloads: Modules that workers import at once.
+
+    Raises:
+        ClusterError: If a named cluster does not answer, or this process is connected already.
     """
     target = find_target(address, os.environ.get("RAY_ADDRESS"))
     for name, value in QUIET_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     if target.address is None:
-        prepare_own_ray(is_nice=is_nice)
+        prepare_own_ray(is_nice=is_nice, preloads=preloads)
     else:
         check_may_join()
     # While it is imported in a notebook, Ray asks for widgets; this level its own set-up leaves alone.
     logging.getLogger("ray.widgets.util").setLevel(logging.ERROR)
+    # It warns that it takes no signals over when it is started in the background.
+    logging.getLogger("ray._private.worker").setLevel(logging.ERROR)
     import ray
 
     if ray.is_initialized():
@@ -112,15 +166,14 @@ def connect(address: str | None, *, cpus: int | None = None, is_nice: bool = Fal
     elif target.address != recorded_address():
         # Ray must find an address that `ray start` recorded: only then does it read the token itself.
         options["address"] = target.address
+    return PlannedConnection(target, options)
+
+
+@contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """Keep from Ray, while it starts, what it would take over: warnings, signals and its address."""
     with _quiet_warnings(), _callers_sigterm_handler(), _without_ray_address(), _without_hangups():
-        try:
-            context: Any = ray.init(**options)
-        except Exception as error:
-            ray.shutdown()
-            _explain(target, error)
-    found = getattr(context, "address_info", None) or {}
-    session = str(found.get("session_dir") or "") if target.address is None else ""
-    return _connection(target, session)
+        yield
 
 
 def disconnect(connection: Connection) -> None:

@@ -3,7 +3,7 @@
 import os
 import secrets
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -26,12 +26,19 @@ OWN_ENVIRONMENT: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 NICENESS: Final = "RAY_worker_niceness"
+PRELOADS: Final = "RAY_preload_python_modules"
+_FEW_CORES: Final = 16
+# Ray ends idle workers when a placement group takes the cores that the trials in it are about to use.
+IDLE_MILLISECONDS: Final = "RAY_idle_worker_killing_time_threshold_ms"
+_LONGEST_WAIT_MS: Final = 120_000
 
 
-def prepare_own_ray(*, is_nice: bool) -> None:
+def prepare_own_ray(*, is_nice: bool, preloads: Sequence[str] = ()) -> None:
     """Set the environment of a Ray that this process is about to start, and see to its token.
 
     Args:
+        preloads: Modules that its workers import as soon as they run. Ray starts one worker a core at once,
+            so on a machine of many cores, of which a search may use few, none are.
         is_nice: Leave the CPUs to other programs: Ray's default, niceness 15. Else workers are as nice as
             this process, since beside any ordinary program niceness 15 gets a few per cent of a core.
     """
@@ -42,6 +49,9 @@ def prepare_own_ray(*, is_nice: bool) -> None:
         os.environ.setdefault(name, value)
     if not is_nice:
         os.environ.setdefault(NICENESS, str(max(0, os.getpriority(os.PRIO_PROCESS, 0))))
+    if preloads and (os.cpu_count() or 1) <= _FEW_CORES:
+        os.environ.setdefault(PRELOADS, ",".join(preloads))
+        os.environ.setdefault(IDLE_MILLISECONDS, str(_LONGEST_WAIT_MS))
     if os.environ[_AUTH_MODE] == "token":
         _provide_token()
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from cluster.background import KnownConnection
 from orchestrator.api.arrays import ArrayLike
 from orchestrator.api.displays import Display, display_of
 from orchestrator.api.nesting import nest_search
@@ -169,7 +170,9 @@ def plan_search(
     check_request(request)
     request = request.model_copy(update={"audit": False})  # a search makes it, and it changes no estimate
     with kept_threads():
-        preflight = run_preflight(request, this_machine, lambda _: None, waits_for_exports=True)
+        preflight = run_preflight(
+            request, KnownConnection(this_machine()), lambda _: None, waits_for_exports=True
+        )
     for note in preflight.notes if notify is not None else ():
         notify(note)  # type: ignore[misc]
     with kept_threads():

@@ -5,12 +5,12 @@ and budget. What the outer search has found out about data and machine is taken 
 so is its store, in which the features of all images lie already.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from cluster.connect import Connection
+from cluster.background import Connector
 from orchestrator.preflight.preflight import Notify, slots_for
 from orchestrator.tuning.reopen import reopen_search
 from orchestrator.tuning.session import Begin
@@ -83,12 +83,12 @@ class InnerSearch:
         trials = max(self.trials, known.request.trials)
         changed = known.with_options(trials=trials, keep_weights=max(trials, known.request.keep_weights))
 
-        def go_on(connect: Callable[[], Connection]) -> Prepared:
+        def go_on(connect: Connector) -> Prepared:
             return reopen_search(self.run, connect, notify, record=changed)
 
         return Begin(go_on, self.run)
 
-    def _prepare(self, connect: Callable[[], Connection]) -> Prepared:
+    def _prepare(self, connect: Connector) -> Prepared:
         record = self.search_record()
         study = write_run(self.run, record, self.split, self.points, self.space)
         return Prepared(self.run, record, study, slots_for(record.request, record.gpus_per_trial, connect()))

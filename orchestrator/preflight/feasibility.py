@@ -1,7 +1,7 @@
 """Models that fit the time budget on this machine, by measurement, so that no trial takes all the time."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -40,9 +40,6 @@ class TrialBudget:
         seconds: Longest time of a single trial, in seconds.
         slots: Number of trials at once.
         is_forced: The user insists on a backbone, whatever it costs.
-        exports: Folder of exported stages.
-        waits_for_exports: Export stages where that will pay, so as to measure passes as they will run later;
-            a search does not wait for it, and takes an upper bound, unless an export is there already.
     """
 
     images: int
@@ -53,8 +50,6 @@ class TrialBudget:
     seconds: float
     slots: int
     is_forced: bool
-    exports: Path
-    waits_for_exports: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,13 +159,48 @@ def about_short_limit(
     ]
 
 
-def find_feasible_models(
-    inventory: Inventory, patch_set: PatchSet, device: Device, budget: TrialBudget
-) -> FeasibleModels:
-    """Measure the cost of each backbone, and return the feasible ones with the reasons against the others.
+def measure_costs(
+    inventory: Inventory, patch_set: PatchSet, device: Device, *, exports: Path, waits_for: int = 0
+) -> dict[str, Cost]:
+    """Measure the cost of each backbone on this machine, by name.
 
     Args:
         inventory: Backbones that have weights.
+        patch_set: The images.
+        device: Device of the trials.
+        exports: Folder of exported stages.
+        waits_for: Number of images whose passes are worth seconds of exporting stages, so as to measure the
+            passes as they will run later; with 0 only an export that is there already is measured, and an
+            upper bound where none is.
+    """
+    if patch_set.is_table:  # nothing passes a net, so there is nothing to measure
+        return {}
+    return {
+        name: measure_cost(
+            backbone_named(name),
+            size_px=default_side(backbone_named(name), patch_set.images.shape[1:]),
+            channels=patch_set.channels,
+            weights=weights,
+            device=device,
+            images=waits_for * VIEWS * len(CONTRASTS),
+            cache=exports,
+        )
+        for name, weights in inventory.usable.items()
+    }
+
+
+def find_feasible_models(
+    inventory: Inventory,
+    measured: Mapping[str, Cost],
+    patch_set: PatchSet,
+    device: Device,
+    budget: TrialBudget,
+) -> FeasibleModels:
+    """Return the feasible backbones with the reasons against the others.
+
+    Args:
+        inventory: Backbones that have weights.
+        measured: Their costs, as from `measure_costs`.
         patch_set: The images.
         device: Device of the trials.
         budget: Size of a trial and the time that it may take.
@@ -181,7 +211,7 @@ def find_feasible_models(
     fine_tunes: dict[str, tuple[str, ...]] = {}
     costs: dict[str, Cost] = {}
     for name in inventory.usable:
-        cost = _cost(name, inventory, patch_set, device, budget)
+        cost = measured[name]
         found = _affordable_levels(name, cost, budget)
         if isinstance(found, str):
             left_out[name] = found
@@ -234,19 +264,6 @@ def _table_context(budget: TrialBudget) -> SpaceContext:
         sizes_px={},
         epochs=budget.epochs,
         images=budget.training_images,
-    )
-
-
-def _cost(name: str, inventory: Inventory, patch_set: PatchSet, device: Device, budget: TrialBudget) -> Cost:
-    backbone = backbone_named(name)
-    return measure_cost(
-        backbone,
-        size_px=default_side(backbone, patch_set.images.shape[1:]),
-        channels=patch_set.channels,
-        weights=inventory.usable[name],
-        device=device,
-        images=budget.images * VIEWS * len(CONTRASTS) if budget.waits_for_exports else 0,
-        cache=budget.exports,
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from cluster.background import Connector
 from cluster.connect import Connection
 from cluster.resources import trial_slots
 from orchestrator.audit.examined_set import ExaminedSet
@@ -17,6 +18,7 @@ from orchestrator.preflight.feasibility import (
     TrialBudget,
     about_short_limit,
     find_feasible_models,
+    measure_costs,
     price_of,
 )
 from orchestrator.preflight.initial_points import (
@@ -52,11 +54,11 @@ from trainables.models.registry import backbone_named, default_backbones
 from trainables.models.table import TABLE
 from trainables.models.weights import Inventory, take_inventory
 from trainables.runtime.devices import choose_device, limit_threads
+from trainables.training.cost_probe import count_gpus
 
 _NAMED: Final = 3  # slow recipes that the message names; it counts the others
 
 Notify = Callable[[str], None]
-Connector = Callable[[], Connection]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +115,8 @@ def run_preflight(
 
     Args:
         request: Options of the search, checked by `check_request`.
-        connect: Function that returns the machines for the trials, and may start or find a Ray for them;
-            called once the data are known to be good.
+        connect: Returns the machines for the trials, and may start or find a Ray for them; begun once the
+            data are known to be good.
         notify: Function called with messages for the user.
         waits_for_exports: Spend seconds on exporting nets, to measure their passes as they run later.
 
@@ -125,7 +127,7 @@ def run_preflight(
     asked_method(request)
     first = choose_initial_points(request.recipes, task.name, space)
     data = _read_data(request, task, notify)
-    gpus, slots = _machine(request, connect())
+    connect.begin()
     trial_minutes = _longest_trial(request)
     inventory = take_inventory(
         _asked_backbones(request.fixed_params, first, is_table=data.patch_set.is_table),
@@ -134,9 +136,20 @@ def run_preflight(
         is_random=request.fixed_params.get("model.weights") == "random",
     )
     limit_threads(request.fewest_cpus)  # costs are measured as trials will run
+    device = choose_device(_gpus_per_trial(request, connect))
+    measure = functools.partial(
+        measure_costs,
+        inventory,
+        data.patch_set,
+        exports=data.store / "onnx",
+        waits_for=len(data.rows.rows) if waits_for_exports else 0,
+    )
+    costs = measure(device)
+    gpus, slots = _machine(request, connect())
+    if device != (promised := choose_device(gpus)):
+        costs, device = measure(promised), promised
     budget = _trial_budget(request, data, first, trial_minutes, slots)
-    budget = dataclasses.replace(budget, waits_for_exports=waits_for_exports)
-    feasible = find_feasible_models(inventory, data.patch_set, choose_device(gpus), budget)
+    feasible = find_feasible_models(inventory, costs, data.patch_set, device, budget)
     _notify_all(notify, *_left_out_messages(feasible.left_out))
     if not feasible.context.backbones:
         raise ConfigError(
@@ -242,7 +255,6 @@ def _trial_budget(
         seconds=60.0 * trial_minutes,
         slots=slots,
         is_forced="model.backbone" in request.fixed_params or first.is_by_name,
-        exports=data.store / "onnx",
     )
 
 
@@ -370,6 +382,14 @@ def _is_for(name: str, fixed: Mapping[str, Any]) -> bool:
     is_of_nets = fixed.get("classical.name") == "none" or any(name.startswith("optimizer.") for name in fixed)
     is_of_nets |= any(setting in fixed for setting in _OF_NETS)
     return not (is_of_nets and backbone_named(name).is_fixed)
+
+
+def _gpus_per_trial(request: SearchRequest, connect: Connector) -> float:
+    """Number of GPUs of a trial; a Ray of this machine's own that is still starting will see its GPUs."""
+    if request.gpus_per_trial is not None:
+        return request.gpus_per_trial
+    gpus = count_gpus() if connect.begin() else connect().gpus
+    return 0.25 if gpus else 0.0
 
 
 def _machine(request: SearchRequest, connection: Connection) -> tuple[float, int]:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, get_args
 
-from orchestrator.preflight.preflight import Connector, Notify, slots_for
+from cluster.background import Connector
+from orchestrator.preflight.preflight import Notify, slots_for
 from orchestrator.preflight.run_data import check_run_data
 from orchestrator.preflight.search_data import messages_of_progress
 from orchestrator.study.method import method_of

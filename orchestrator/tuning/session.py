@@ -4,9 +4,10 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from cluster.connect import Connection, connect, disconnect
+from cluster.background import BackgroundConnection, Connector
+from cluster.connect import PlannedConnection, plan_connection
 from cluster.resources import Machine, trial_slots
 from orchestrator.callbacks import Callback, SearchView
 from orchestrator.preflight.preflight import Notify
@@ -34,8 +35,8 @@ if TYPE_CHECKING:  # the backend imports Ray
 OpenView = Callable[[Prepared], AbstractContextManager[SearchView]]
 
 
-# A function that connects at its first call, and one for the machines.
-Connector = AbstractContextManager[tuple[Callable[[], Connection], Callable[[], tuple[Machine, ...]]]]
+# What workers import while the search still looks at its data.
+_PRELOADS: Final = ("orchestrator.tuning.trial_runner",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,7 @@ class Begin:
         resumed: Its run folder where it was begun before; None for a new one.
     """
 
-    prepare: Callable[[Callable[[], Connection]], Prepared]
+    prepare: Callable[[Connector], Prepared]
     resumed: RunFolder | None = None
 
 
@@ -108,8 +109,8 @@ def run_search(request: SearchRequest, surroundings: Surroundings, *, command: s
         OrchestrateError: Whatever makes the search impossible, before any trial starts.
     """
 
-    def prepare(connect_once: Callable[[], Connection]) -> Prepared:
-        return prepare_search(request, connect_once, surroundings.notify, command=command)
+    def prepare(connect: Connector) -> Prepared:
+        return prepare_search(request, connect, surroundings.notify, command=command)
 
     return _run(prepare, surroundings, resumed=None, is_nice=request.nice)
 
@@ -146,8 +147,8 @@ def resume_search(
         changed = changed.model_copy(update={"terminated": None})
     changed = changed.with_options(**changes)
 
-    def prepare(connect_once: Callable[[], Connection]) -> Prepared:
-        return reopen_search(run, connect_once, surroundings.notify, options, record=changed)
+    def prepare(connect: Connector) -> Prepared:
+        return reopen_search(run, connect, surroundings.notify, options, record=changed)
 
     return _run(prepare, surroundings, resumed=run, is_nice=changed.request.nice)
 
@@ -165,16 +166,15 @@ def run_each(
     Raises:
         OrchestrateError: Whatever makes a search impossible.
     """
-    connector = _connector(surroundings.address, surroundings.notify, is_nice=is_nice)
-    with kept_threads(), connector as (connect_once, machines):
+    with kept_threads(), _connector(surroundings, is_nice=is_nice) as connect:
         for begin in searches:
             with ExitStack() as stack:
                 if begin.resumed is not None:
                     stack.enter_context(begin.resumed.exclusive())
-                prepared = begin.prepare(connect_once)
+                prepared = begin.prepare(connect)
                 if begin.resumed is None:
                     stack.enter_context(prepared.run.exclusive())
-                is_interrupted = prepared.has_more and _run_trials(prepared, surroundings, machines())
+                is_interrupted = prepared.has_more and _run_trials(prepared, surroundings, connect().machines)
             yield SearchOutcome(
                 prepared.run,
                 prepared.record,
@@ -185,7 +185,7 @@ def run_each(
 
 
 def _run(
-    prepare: Callable[[Callable[[], Connection]], Prepared],
+    prepare: Callable[[Connector], Prepared],
     surroundings: Surroundings,
     *,
     resumed: RunFolder | None,
@@ -226,24 +226,17 @@ def _draw(outcome: SearchOutcome) -> None:
 
 
 @contextmanager
-def _connector(
-    address: str | None, notify: Notify, *, is_nice: bool
-) -> Iterator[tuple[Callable[[], Connection], Callable[[], tuple[Machine, ...]]]]:
-    """Yield a function that connects at its first call and one for the machines; disconnect at the end."""
-    connection: Connection | None = None
+def _connector(surroundings: Surroundings, *, is_nice: bool) -> Iterator[BackgroundConnection]:
+    """Yield what connects to Ray; disconnect at the end."""
 
-    def connect_once() -> Connection:
-        nonlocal connection
-        if connection is None:
-            connection = connect(address, is_nice=is_nice)
-            notify(connection.message)
-        return connection
+    def plan() -> PlannedConnection:
+        return plan_connection(surroundings.address, is_nice=is_nice, preloads=_PRELOADS)
 
+    connection = BackgroundConnection(plan, lambda found: surroundings.notify(found.message))
     try:
-        yield connect_once, lambda: connection.machines if connection else ()
+        yield connection
     finally:
-        if connection is not None:
-            disconnect(connection)
+        connection.close()
 
 
 def _run_trials(prepared: Prepared, surroundings: Surroundings, machines: tuple[Machine, ...]) -> bool:

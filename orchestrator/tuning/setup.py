@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from orchestrator.preflight.preflight import Connector, Notify, Preflight, run_preflight
+from cluster.background import Connector
+from orchestrator.preflight.preflight import Notify, Preflight, run_preflight
 from orchestrator.reporting.worker_time import WorkerTime
 from orchestrator.request import SearchRequest, asked_objectives, check_request
 from orchestrator.study.method import asked_method, method_of
@@ -60,8 +61,7 @@ def prepare_search(
 
     Args:
         request: Options of the search.
-        connect: Function that starts or finds the Ray for the trials; called once the data are known to be
-            good.
+        connect: Starts or finds the Ray for the trials, once the data are known to be good.
         notify: Function called with messages for the user.
         command: Command line, for the record.
 

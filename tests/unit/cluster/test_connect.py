@@ -19,7 +19,7 @@ import pytest
 
 from cluster.connect import QUIET_ENVIRONMENT, connect, disconnect, find_target, probe, recorded_address
 from cluster.errors import ClusterError
-from cluster.own_ray import NICENESS, OWN_ENVIRONMENT
+from cluster.own_ray import IDLE_MILLISECONDS, NICENESS, OWN_ENVIRONMENT, PRELOADS
 from trainables.common.errors import OrchestrateError
 
 SETTINGS_FRAME = b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"  # with it every HTTP/2 server opens
@@ -218,7 +218,14 @@ def fake_ray(monkeypatch: pytest.MonkeyPatch, note: Path) -> SimpleNamespace:
     monkeypatch.delitem(sys.modules, "ray._raylet", raising=False)
     for name in QUIET_ENVIRONMENT:
         monkeypatch.setenv(name, "as it was")
-    for name in (*OWN_ENVIRONMENT, NICENESS, "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+    for name in (
+        *OWN_ENVIRONMENT,
+        NICENESS,
+        PRELOADS,
+        IDLE_MILLISECONDS,
+        "RAY_AUTH_TOKEN",
+        "RAY_AUTH_TOKEN_PATH",
+    ):
         monkeypatch.setenv(name, "")  # so that it is as it was after the test
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(note.parents[1] / "home"))
@@ -423,3 +430,15 @@ def test_a_second_connection_is_refused(fake_ray: SimpleNamespace) -> None:
     fake_ray.is_initialized = lambda: True
     with pytest.raises(ClusterError, match="connected to a Ray already; call disconnect first"):
         connect("local")
+
+
+def test_workers_import_what_they_will_need_and_wait_for_it(
+    fake_ray: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    connect("local", preloads=("json",))
+    assert PRELOADS not in os.environ  # a worker a core would fill the memory with what nobody uses
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    connect("local", preloads=("json", "csv"))
+    assert os.environ[PRELOADS] == "json,csv"
+    assert int(os.environ[IDLE_MILLISECONDS]) > 10_000

@@ -7,6 +7,7 @@ import pytest
 import yaml
 from source_files import noise, write
 
+from cluster.background import KnownConnection
 from orchestrator.cli.main import build_parser
 from orchestrator.cli.search import request_of
 from orchestrator.preflight.run_data import open_run_data
@@ -121,7 +122,7 @@ def search_of(images: Path, tmp_path: Path) -> SearchRequest:
 
 
 def test_a_search_keeps_the_definition_and_needs_no_file_afterwards(images: Path, tmp_path: Path) -> None:
-    prepared = prepare_search(search_of(images, tmp_path), this_machine, lambda said: None)
+    prepared = prepare_search(search_of(images, tmp_path), KnownConnection(this_machine()), lambda said: None)
     run = RunFolder(tmp_path / "runs" / "grades" / "first")
     record = run.search()
     assert record.task_definition == GRADES
@@ -139,21 +140,21 @@ def test_a_search_keeps_the_definition_and_needs_no_file_afterwards(images: Path
 def test_a_search_is_reopened_and_its_data_are_read_again_by_the_definition(
     images: Path, tmp_path: Path
 ) -> None:
-    prepare_search(search_of(images, tmp_path), this_machine, lambda said: None)
+    prepare_search(search_of(images, tmp_path), KnownConnection(this_machine()), lambda said: None)
     run = RunFolder(tmp_path / "runs" / "grades" / "first")
     stored = tmp_path / "store" / "data" / run.search().fingerprint
     labels = np.load(stored / "labels.npy")
     for path in stored.iterdir():
         path.unlink()
     said: list[str] = []
-    prepared = reopen_search(run, this_machine, said.append, ResumeOptions())
+    prepared = reopen_search(run, KnownConnection(this_machine()), said.append, ResumeOptions())
     assert prepared.has_more
     assert np.array_equal(np.load(stored / "labels.npy"), labels)
     assert any(sentence.startswith("the stored copy of the data is gone") for sentence in said)
 
 
 def test_a_definition_that_was_edited_by_hand_is_named(images: Path, tmp_path: Path) -> None:
-    prepare_search(search_of(images, tmp_path), this_machine, lambda said: None)
+    prepare_search(search_of(images, tmp_path), KnownConnection(this_machine()), lambda said: None)
     run = RunFolder(tmp_path / "runs" / "grades" / "first")
     run.search_file.write_text(run.search_file.read_text().replace("g1: low", "g1: lowest"))
     with pytest.raises(

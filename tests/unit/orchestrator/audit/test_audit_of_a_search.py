@@ -6,6 +6,7 @@ import numpy as np
 from audited_sets import textured_set
 
 from benchmarks.changed_copies import brightened
+from cluster.background import KnownConnection
 from cluster.connect import Connection
 from orchestrator.preflight.preflight import Preflight, run_preflight
 from orchestrator.request import parse_request
@@ -32,7 +33,7 @@ def preflight(tmp_path: Path, said: list[str], **options: object) -> Preflight:
             **options,
         }
     )
-    return run_preflight(request, lambda: Connection("", True, 1.0, 0.0, 1, ""), said.append)
+    return run_preflight(request, KnownConnection(Connection("", True, 1.0, 0.0, 1, "")), said.append)
 
 
 def test_five_lines_say_what_the_audit_found(tmp_path: Path) -> None:

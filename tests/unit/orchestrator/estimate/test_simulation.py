@@ -13,6 +13,7 @@ import torch
 from rich.console import Console
 
 import orchestrator.cli.plan as plan_verb
+from cluster.background import KnownConnection
 from cluster.connect import Connection
 from orchestrator.cli.main import main
 from orchestrator.estimate.cost_model import FeatureRequirement, TrialCost
@@ -95,7 +96,7 @@ def request_of(tmp_path: Path, small_file: Path) -> Callable[..., SearchRequest]
 
 def planned(request: SearchRequest) -> Estimate:
     machine = Connection("", True, 1.0, 0.0, 1, "")
-    return estimate_search(run_preflight(request, lambda: machine, lambda _: None))
+    return estimate_search(run_preflight(request, KnownConnection(machine), lambda _: None))
 
 
 def test_a_second_trial_reads_what_the_first_one_computed(make_point: Callable[..., TrialCost]) -> None:
@@ -235,7 +236,7 @@ def test_features_that_a_search_stored_are_warm_for_the_plan(
 
 
 def _store_features_as_a_trial_does(request: SearchRequest) -> None:
-    preflight = run_preflight(request, lambda: Connection("", True, 1.0, 0.0, 1, ""), lambda _: None)
+    preflight = run_preflight(request, KnownConnection(Connection("", True, 1.0, 0.0, 1, "")), lambda _: None)
     backbone = backbone_named("efficientnet_lite0")
     shapes = feature_shapes(backbone.name, 3, preflight.feasible.context.sizes_px[backbone.name])
     taps = {backbone.name: taps_to_share(backbone, shapes, depths=(0, 1))}

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cluster.background import KnownConnection
 from cluster.connect import Connection
 from orchestrator.preflight.initial_points import choose_initial_points
 from orchestrator.preflight.preflight import Preflight, asks_for_pairs, run_preflight
@@ -31,7 +32,7 @@ def preflight(tmp_path: Path, said: list[str], **options: Any) -> Preflight:
             **options,
         }
     )
-    return run_preflight(request, lambda: Connection("", True, 1.0, 0.0, 1, ""), said.append)
+    return run_preflight(request, KnownConnection(Connection("", True, 1.0, 0.0, 1, "")), said.append)
 
 
 @pytest.mark.long

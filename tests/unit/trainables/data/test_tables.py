@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cluster.background import KnownConnection
 from cluster.connect import Connection
 from orchestrator.cli.main import main
 from orchestrator.estimate.simulation import estimate_search
@@ -30,7 +31,9 @@ def preflight_of(tmp_path: Path, **fields: Any) -> Preflight:
     request = SearchRequest(
         **{"task": "wisconsin", "data": "wisconsin", "runs": tmp_path / "runs", "minutes": 1.0, **fields}
     )
-    return run_preflight(request, lambda: Connection("", True, 2.0, 0.0, 1, ""), lambda sentence: None)
+    return run_preflight(
+        request, KnownConnection(Connection("", True, 2.0, 0.0, 1, "")), lambda sentence: None
+    )
 
 
 def test_a_table_is_stored_as_it_is(tmp_path: Path) -> None:

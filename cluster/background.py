@@ -1,0 +1,124 @@
+"""A connection to Ray that is made in the background: a Ray of one's own takes seconds to start."""
+
+import contextlib
+import threading
+from collections.abc import Callable
+from typing import Protocol
+
+from threadpoolctl import threadpool_limits
+
+from cluster.connect import Connection, PlannedConnection, disconnect, undisturbed
+from cluster.errors import ClusterError
+
+
+class Connector(Protocol):
+    """Connects to Ray when a search needs it."""
+
+    def begin(self) -> bool:
+        """Begin to connect, if that takes long enough to do something else meanwhile.
+
+        Returns:
+            A Ray of this machine's own is starting in the background.
+        """
+        ...
+
+    def __call__(self) -> Connection:
+        """Return the connection, the same at every call."""
+        ...
+
+
+class KnownConnection:
+    """A connector whose connection is there, as of a machine that is only counted.
+
+    Args:
+        connection: The connection.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def begin(self) -> bool:
+        """Do nothing."""
+        return False
+
+    def __call__(self) -> Connection:
+        """Return the connection."""
+        return self._connection
+
+
+class BackgroundConnection:
+    """Connects at the first call, or before that in the background.
+
+    Linux ends the processes of a Ray of one's own with the thread that started them, so the thread stays
+    until `close`.
+
+    Args:
+        plan: Function that chooses where to connect; called once.
+        said: Function called once with the connection, when a caller first gets it.
+    """
+
+    def __init__(self, plan: Callable[[], PlannedConnection], said: Callable[[Connection], None]) -> None:
+        self._plan, self._said = plan, said
+        self._planned: PlannedConnection | None = None
+        self._surroundings = contextlib.ExitStack()
+        self._is_tried, self._is_over = threading.Event(), threading.Event()
+        self._found: Connection | None = None
+        self._error: BaseException | None = None
+        self._is_said = False
+
+    def begin(self) -> bool:
+        """Begin to connect in the background, at the first call.
+
+        Returns:
+            A Ray of this machine's own is starting, or has started.
+
+        Raises:
+            ClusterError: If a named cluster does not answer.
+        """
+        if self._planned is None:
+            self._planned = self._plan()
+            # Signals and warnings are the main thread's, so it sees to them, until somebody waits.
+            self._surroundings.enter_context(undisturbed())
+            # Ray forks, and OpenBLAS then waits for its threads, for ever if another thread uses them.
+            self._surroundings.enter_context(threadpool_limits(1, user_api="blas"))
+            threading.Thread(target=self._hold, args=(self._planned,), name="Ray", daemon=True).start()
+        return self._planned.target.address is None
+
+    def __call__(self) -> Connection:
+        """Wait until the connection is there.
+
+        Raises:
+            ClusterError: If the cluster cannot be reached, or Ray does not start.
+        """
+        self.begin()
+        self._wait()
+        if self._found is None:
+            raise self._error or ClusterError("the connection to Ray was closed")
+        if not self._is_said:
+            self._is_said = True
+            self._said(self._found)
+        return self._found
+
+    def close(self) -> None:
+        """Disconnect, if anything was begun; a Ray of one's own ends. Safe to call twice."""
+        if self._planned is not None:
+            self._wait()
+        found, self._found = self._found, None
+        try:
+            if found is not None:
+                disconnect(found)
+        finally:
+            self._is_over.set()
+
+    def _hold(self, planned: PlannedConnection) -> None:
+        try:
+            self._found = planned.start()
+        except BaseException as error:  # the caller gets it, in its own thread
+            self._error = error
+        finally:
+            self._is_tried.set()
+        self._is_over.wait()
+
+    def _wait(self) -> None:
+        self._is_tried.wait()
+        self._surroundings.close()

@@ -1,0 +1,143 @@
+"""A connection that is made in the background: when it begins, who waits, and what stays as it was."""
+
+import signal
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+from threadpoolctl import threadpool_info
+
+from cluster import background
+from cluster.background import BackgroundConnection, KnownConnection
+from cluster.connect import Connection
+from cluster.errors import ClusterError
+
+
+class Planned:
+    """A planned connection whose start the test lets go on."""
+
+    def __init__(self, address: str | None = None, error: Exception | None = None) -> None:
+        self.target = type("Target", (), {"address": address})()
+        self.error, self.may_go_on = error, threading.Event()
+        self.thread: threading.Thread | None = None
+
+    def start(self) -> Connection:
+        self.thread = threading.current_thread()
+        assert self.may_go_on.wait(timeout=10)
+        if self.error is not None:
+            raise self.error
+        return Connection("127.0.0.1:1", self.target.address is None, 2.0, 0.0, 1, "Running.")
+
+
+@pytest.fixture
+def ended(monkeypatch: pytest.MonkeyPatch) -> list[Connection]:
+    """Connections that were disconnected."""
+    found: list[Connection] = []
+    monkeypatch.setattr(background, "disconnect", found.append)
+    return found
+
+
+def begun(planned: Planned) -> tuple[BackgroundConnection, list[Connection]]:
+    said: list[Connection] = []
+    return BackgroundConnection(lambda: planned, said.append), said  # type: ignore[arg-type,return-value]  # only what is asked for
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    end = time.monotonic() + 10
+    while not is_so():
+        assert time.monotonic() < end
+        time.sleep(0.001)
+
+
+def test_the_caller_goes_on_while_ray_starts_and_gets_one_connection(ended: list[Connection]) -> None:
+    planned = Planned()
+    connect, said = begun(planned)
+    assert connect.begin()
+    assert connect.begin()
+    assert not said
+    planned.may_go_on.set()
+    assert connect() is connect()
+    assert said == [connect()]
+    connect.close()
+    connect.close()
+    assert ended == said
+
+
+def test_the_thread_that_started_ray_stays_until_the_end(ended: list[Connection]) -> None:
+    planned = Planned()
+    planned.may_go_on.set()
+    connect, _ = begun(planned)
+    connect()
+    assert planned.thread is not None
+    assert planned.thread.is_alive()
+    connect.close()
+    planned.thread.join(timeout=10)
+    assert not planned.thread.is_alive()
+
+
+def test_an_error_is_the_callers_and_nothing_is_disconnected(ended: list[Connection]) -> None:
+    planned = Planned(error=ClusterError("no memory"))
+    planned.may_go_on.set()
+    connect, said = begun(planned)
+    connect.begin()
+    for _ in range(2):
+        with pytest.raises(ClusterError, match="no memory"):
+            connect()
+    connect.close()
+    assert (said, ended) == ([], [])
+
+
+def test_what_was_never_begun_needs_no_end(ended: list[Connection]) -> None:
+    connect, _ = begun(Planned())
+    connect.close()
+    assert ended == []
+
+
+def test_what_is_still_starting_is_ended_when_it_is_there(ended: list[Connection]) -> None:
+    planned = Planned()
+    connect, said = begun(planned)
+    connect.begin()
+    threading.Timer(0.05, planned.may_go_on.set).start()
+    connect.close()
+    assert [found.address for found in ended] == ["127.0.0.1:1"]
+    assert not said
+
+
+def test_a_cluster_is_no_ray_of_ones_own(ended: list[Connection]) -> None:
+    planned = Planned(address="10.0.0.1:6379")
+    planned.may_go_on.set()
+    connect, _ = begun(planned)
+    assert not connect.begin()
+    connect.close()
+
+
+def test_meanwhile_hangups_and_the_threads_of_blas_are_held_back(ended: list[Connection]) -> None:
+    before, threads = signal.getsignal(signal.SIGHUP), blas_threads()
+    planned = Planned()
+    connect, _ = begun(planned)
+    connect.begin()
+    wait_until(lambda: planned.thread is not None)
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    assert set(blas_threads()) == {1}
+    planned.may_go_on.set()
+    connect()
+    assert signal.getsignal(signal.SIGHUP) is before
+    assert blas_threads() == threads
+    connect.close()
+
+
+def blas_threads() -> list[int]:
+    import numpy as np
+
+    np.ones((2, 2)) @ np.ones((2, 2))  # loads its library
+    found = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+    assert found
+    return found
+
+
+def test_a_known_connection_begins_nothing() -> None:
+    connection = Connection("", True, 1.0, 0.0, 1, "")
+    known = KnownConnection(connection)
+    assert not known.begin()
+    assert known() is connection
