@@ -27,7 +27,7 @@ from results.export import manifest, precision_record
 from results.run import prediction_costs, records
 from results.run.run_folder import RunFolder
 from results.run.search_request import SearchRequest
-from results.scores import outer_result
+from results.scores import outer_result, repeats
 from results.scores.overtuning import Overtuning
 from search_spaces.recipes import Recipe
 from trainables.common.errors import OrchestrateError
@@ -48,7 +48,7 @@ _ATTRIBUTE: Final = re.compile(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", re.MULTILINE)
 DEFINED: Final = (Source, RawPatches, Backbone, Task, Method, Recipe)
 RECORDS: Final = (
     *(RunFolder, SearchRequest, records.SearchRecord, records.TrialRecord, manifest.Manifest),
-    *(outer_result.OuterResult, Overtuning),
+    *(outer_result.OuterResult, repeats.Repeats, repeats.RepeatedTrial, Overtuning),
 )
 
 
@@ -125,6 +125,8 @@ def files_page() -> str:
             *_fields("record.json", records.TrialRecord),
             *_fields("prefix", FeatureUse, intro="The use of stored features, in the record of a trial."),
             *_fields("oof.npz", records.OutOfFold),
+            *_fields("repeats.json", repeats.Repeats),
+            *_fields("RepeatedTrial", repeats.RepeatedTrial),
             *_fields("outer.json", outer_result.OuterResult),
             *_fields("RoleScore", outer_result.RoleScore),
             *_fields(prediction_costs.COSTS_FILE, prediction_costs.PredictionCosts),

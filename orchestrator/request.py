@@ -59,6 +59,7 @@ def check_request(request: SearchRequest) -> RunFolder:
         )
     _check_unit(request)
     _check_outer(request)
+    _check_repeats(request)
     if request.weights_dir is not None and not request.weights_dir.is_dir():
         raise ConfigError(f"--weights-dir {request.weights_dir} is not a folder")
     fixed = request.fixed_params.get("model.backbone")
@@ -104,6 +105,15 @@ def _check_outer(request: SearchRequest) -> None:
             raise ConfigError(
                 f"--outer {request.outer} scores a search on patients that it has not seen, and the trial of "
                 f"{flag_of(option)} has seen them: give one of the two"
+            )
+
+
+def _check_repeats(request: SearchRequest) -> None:
+    for option in ("start_from", "type_from"):
+        if request.repeats is not None and getattr(request, option) is not None:
+            raise ConfigError(
+                f"--repeats {request.repeats} cuts the patients into other folds, and the trial of "
+                f"{flag_of(option)} has seen all but those of its own fold: give one of the two"
             )
 
 

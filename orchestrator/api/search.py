@@ -8,6 +8,7 @@ from cluster.background import KnownConnection
 from orchestrator.api.arrays import ArrayLike
 from orchestrator.api.displays import Display, display_of
 from orchestrator.api.nesting import nest_search
+from orchestrator.api.repeating import repeat_search
 from orchestrator.api.requests import arrays_of, request_of
 from orchestrator.api.result import SearchResult
 from orchestrator.callbacks import Callback, StopSearch
@@ -244,8 +245,12 @@ def _finished(
 
 
 def _nested(result: SearchResult, display: Display, address: str | None, *, by: str = "") -> SearchResult:
-    """Nest a search that asked for it, once it has ended with something to ship."""
-    if result.request.outer is not None and result.complete and not result.is_interrupted:
+    """Nest and repeat a search that asked for it, once it has ended with something to ship."""
+    if not result.complete or result.is_interrupted:
+        return result
+    if result.request.repeats is not None:
+        repeat_search(result.run, address=address, progress=display)
+    if result.request.outer is not None:
         nest_search(result.run, outer=result.request.outer, address=address, progress=display, by=by)
     return result
 

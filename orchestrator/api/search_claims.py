@@ -7,8 +7,10 @@ from orchestrator.api.run_view import RunView
 from orchestrator.callbacks import Callback, SearchView
 
 if TYPE_CHECKING:  # a result may only be looked at
+    from orchestrator.tuning.session import Surroundings
     from results.scores.outer_result import OuterResult
     from results.scores.overtuning import Overtuning
+    from results.scores.repeats import Repeats
 
 
 class SearchClaims(RunView):
@@ -20,6 +22,42 @@ class SearchClaims(RunView):
         from results.scores.outer_result import read_outer
 
         return read_outer(self._run)
+
+    @property
+    def repeats(self) -> "Repeats | None":
+        """Scores of the finalists that were trained again; None where there are none."""
+        from results.scores.repeats import read_repeats
+
+        return read_repeats(self._run)
+
+    def repeat(
+        self,
+        repeats: int | None = None,
+        *,
+        finalists: int | None = None,
+        address: str | None = None,
+        callbacks: Sequence[Callback] = (),
+    ) -> "Repeats | None":
+        """Train the best trials again, with other seeds and folds of the same patients.
+
+        Nothing is printed, and the test part stays sealed. What is finished is kept in the run folder.
+
+        Args:
+            repeats: Number of repeats; None takes what the search asked for, or 3.
+            finalists: Number of best trials; None takes 3.
+            address: A Ray cluster, as for `run_search`.
+            callbacks: Callbacks for the events of the repeats.
+
+        Returns:
+            Value of each finalist in the search and in each repeat; None where the user ended it.
+
+        Raises:
+            OrchestrateError: If the run has no result or repeats of other finalists, or the machine fails.
+        """
+        from orchestrator.nesting.repeats import repeat_finalists
+
+        surroundings = _unseen(address, callbacks)
+        return repeat_finalists(self._run, surroundings, repeats=repeats, finalists=finalists)
 
     def overtuning(self) -> "Overtuning":
         """Tell luck from gain: the best trial over time, and what choosing it is worth on other patients.
@@ -62,14 +100,19 @@ class SearchClaims(RunView):
             OrchestrateError: If patients, classes or protocol allow no outer folds, or the machine fails.
         """
         from orchestrator.nesting.nested_search import run_nested_search
-        from orchestrator.tuning.session import Surroundings
 
-        surroundings = Surroundings(
-            notify=lambda _: None,
-            open_view=lambda _: SearchView(),
-            address=address,
-            callbacks=tuple(callbacks),
-            has_curves=False,
-        )
         call = f"open_run({str(self._run.path)!r}).nest()"
-        return run_nested_search(self._run, surroundings, outer=outer, by=call).result
+        return run_nested_search(self._run, _unseen(address, callbacks), outer=outer, by=call).result
+
+
+def _unseen(address: str | None, callbacks: Sequence[Callback]) -> "Surroundings":
+    """Surroundings in which nothing is shown."""
+    from orchestrator.tuning.session import Surroundings
+
+    return Surroundings(
+        notify=lambda _: None,
+        open_view=lambda _: SearchView(),
+        address=address,
+        callbacks=tuple(callbacks),
+        has_curves=False,
+    )

@@ -24,6 +24,7 @@ from results.scores.leaderboard_table import OPTIMISTIC, OPTIMISTIC_NOTE
 from results.scores.metrics import metric_named
 from results.scores.outer_table import outer_as_csv, outer_as_json, outer_table
 from results.scores.ranking import Objectives, objectives_of
+from results.scores.repeats_table import repeats_as_csv, repeats_as_json, repeats_table
 from results.scores.settings_text import settings_text
 from trainables.common.errors import SplitError
 from trainables.common.text import command_text
@@ -71,6 +72,14 @@ def close_search(result: SearchResult, console: Console, *, finish: bool, form: 
         from orchestrator.cli.finish import finish_run
 
         finish_run(result, console, output)
+    repeats = result.repeats
+    if repeats is not None:
+        output.add(
+            "repeats",
+            table=lambda: repeats_table(repeats),
+            rows=lambda: repeats_as_json(repeats),
+            csv=lambda: repeats_as_csv(repeats),
+        )
     nested = result.outer
     if nested is not None:
         output.add(
@@ -80,6 +89,9 @@ def close_search(result: SearchResult, console: Console, *, finish: bool, form: 
             csv=lambda: outer_as_csv(nested),
         )
     output.close(**_facts(result))
+    if repeats is None and result.request.repeats is not None:
+        print_next(console, "orchestrate", "repeat", short_path(run.path))
+        return INTERRUPTED
     if nested is None and result.request.outer is not None:
         print_next(console, "orchestrate", "nest", short_path(run.path))
         return INTERRUPTED

@@ -7,10 +7,9 @@ so is its store, in which the features of all images lie already.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any
 
 from cluster.background import Connector
+from orchestrator.nesting.within import record_within
 from orchestrator.preflight.preflight import Notify, slots_for
 from orchestrator.tuning.reopen import reopen_search
 from orchestrator.tuning.session import Begin
@@ -18,7 +17,6 @@ from orchestrator.tuning.setup import Prepared, write_run
 from results.errors import RunError
 from results.run.records import OuterPlace, SearchRecord
 from results.run.run_folder import RunFolder
-from results.run.versions import package_versions
 from search_spaces.enqueue import InitialPoint
 from search_spaces.registry import Space
 from trainables.data.splits import Split, read_split
@@ -96,25 +94,14 @@ class InnerSearch:
     def search_record(self) -> SearchRecord:
         """Return request and facts of the inner search."""
         outer = self.record
-        request = outer.request.model_copy(
-            update={
-                "outer": None,
-                "name": None,
+        return record_within(
+            outer,
+            f"outer/{self.fold}",
+            request={
                 "trials": self.trials,
-                "study_storage": None,
-                "pictures": False,
                 # The first point predicts the outer fold however low it ranks.
                 "keep_weights": max(outer.request.keep_weights, self.trials),
-            }
+            },
+            folds=self.split.folds,
+            outer=OuterPlace(run=str(self.outer.path.resolve()), fold=self.fold, folds=self.folds),
         )
-        changes: dict[str, Any] = {
-            "request": request,
-            "name": f"{outer.name}/outer/{self.fold}",
-            "folds": self.split.folds,
-            "versions": package_versions(),
-            "started_at": datetime.now(UTC),
-            "terminated": None,
-            "audit": None,
-            "outer": OuterPlace(run=str(self.outer.path.resolve()), fold=self.fold, folds=self.folds),
-        }
-        return outer.model_copy(update=changes)

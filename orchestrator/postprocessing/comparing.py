@@ -11,6 +11,7 @@ from results.run.run_folder import RunFolder, find_run
 from results.run.split_labels import NAIVE, NAIVE_WARNING
 from results.scores.metrics import metric_named
 from results.scores.model_comparison import Comparisons, NamedPredictions, compare_models
+from results.scores.repeats import repeated_predictions
 from trainables.common.errors import ConfigError
 
 _TRIAL: Final = "trial"
@@ -78,7 +79,9 @@ def compare(
     named = []
     for run, ensemble, trial in models:
         predictions, name = out_of_fold_of(run, ensemble=ensemble, trial=trial)
-        named.append(NamedPredictions(f"{run.path.name} {name}" if has_several else name, predictions))
+        shown = f"{run.path.name} {name}" if has_several else name
+        repeats = () if trial is None else repeated_predictions(run, trial)
+        named.append(NamedPredictions(shown, predictions, repeats))
     found = compare_models(
         named,
         metric=wanted,

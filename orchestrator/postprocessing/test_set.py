@@ -43,6 +43,11 @@ def open_test_part(
 
     search = run.search()
     _check_is_no_inner_search(run, search.outer)
+    if search.repeat is not None:
+        raise RunError(
+            f"{run.path} trains finalists of another search again; the test part is that search's: see "
+            f"{RunFolder(Path(search.repeat.run)).command('evaluate')}"
+        )
     patch_set = open_patch_set(*search.data_location)
     split = read_split(run.split_file)
     split.check_fingerprint(patch_set.fingerprint)

@@ -64,6 +64,20 @@ class OuterPlace(FrozenModel):
     folds: int = Field(ge=2)
 
 
+class RepeatPlace(FrozenModel):
+    """Place of a search that trains the finalists of another search again.
+
+    Attributes:
+        run: Absolute path of the run folder of that search.
+        repeat: Number of the repeat, 1-based.
+        trials: Their trial numbers in that search, in the order of the trials here.
+    """
+
+    run: str
+    repeat: int = Field(ge=1)
+    trials: tuple[int, ...]
+
+
 class Termination(FrozenModel):
     """Why a search ended before its budget: it had less to gain than its folds can tell.
 
@@ -130,6 +144,7 @@ class SearchRecord(FrozenModel):
         audit: What the audit of the data found, without names of images and patients; None in runs of
             earlier versions, and where it was left out.
         outer: Place of the search in a nested one; None for a search of its own.
+        repeat: Place among the repeats of another search's finalists; None for a search of its own.
     """
 
     request: SearchRequest
@@ -166,6 +181,7 @@ class SearchRecord(FrozenModel):
     terminated: Termination | None = None
     audit: AuditRecord | None = None
     outer: OuterPlace | None = None
+    repeat: RepeatPlace | None = None
 
     @model_validator(mode="before")
     @classmethod

@@ -88,6 +88,15 @@ class RunFolder:
         """Run folder of the search that does not see an outer fold, 1-based."""
         return RunFolder(self.path / "outer" / str(fold))
 
+    @property
+    def repeats_file(self) -> Path:
+        """Scores of the finalists that were trained again, as JSON."""
+        return self.path / "repeats.json"
+
+    def repeat_run(self, repeat: int) -> "RunFolder":
+        """Run folder of the search that trains the finalists again, 1-based."""
+        return RunFolder(self.path / "repeats" / str(repeat))
+
     def trial(self, number: int) -> Path:
         """Folder of one trial."""
         return self.path / "trials" / f"{number:04d}"

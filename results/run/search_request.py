@@ -224,6 +224,15 @@ class SearchRequest(BaseModel):
         ge=2,
         shown_default="no nested search",
     )
+    repeats: int | None = _option(
+        None,
+        "then train the three best trials again this many times with other seeds and folds, to tell how much "
+        "of the ranking is theirs (docs/how-to-nested.md)",
+        group="search",
+        metavar="N",
+        ge=1,
+        shown_default="no repeats",
+    )
     sampler: str = _option(
         "tpe",
         "what proposes configurations, or a function of your own",

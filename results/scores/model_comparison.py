@@ -7,7 +7,9 @@ corrected resampled t-test stands beside it, which asks the folds alone: with fo
 little, and it is no more than a second opinion.
 
 The search has chosen what it ranks, so that a comparison of its winner with others of the same run is
-optimistic, unless the winner is an ensemble, whose nested predictions chose without each fold.
+optimistic, unless the winner is an ensemble, whose nested predictions chose without each fold. Where all
+models were trained again with other seeds and folds, the repeats alone are compared, by means over them:
+they did not choose, and what one seed or one cut does averages out.
 
 Source:
     Nadeau and Bengio (2003), Machine Learning 52:239; Westfall and Young (1993), "Resampling-based multiple
@@ -45,10 +47,12 @@ class NamedPredictions:
     Attributes:
         name: Name of the model, as it is shown.
         predictions: Out-of-fold predictions of a trial, or nested ones of an ensemble.
+        repeats: Out-of-fold predictions of the trial trained again with other seeds and folds.
     """
 
     name: str
     predictions: OutOfFold
+    repeats: tuple[OutOfFold, ...] = ()
 
 
 class ModelScore(FrozenModel):
@@ -104,6 +108,7 @@ class Comparisons(FrozenModel):
         comparisons: Each model with the first, or all pairs.
         images: Number of images that all models predicted.
         groups: Number of their patients.
+        repeats: Number of repeats that the scores are means over; 0 for the search itself.
         notes: What the reader should know, in sentences.
     """
 
@@ -112,6 +117,7 @@ class Comparisons(FrozenModel):
     comparisons: tuple[Comparison, ...]
     images: int
     groups: int
+    repeats: int = 0
     notes: tuple[str, ...] = ()
 
 
@@ -140,11 +146,17 @@ def compare_models(
         OneClassError: If the metric needs two classes within a fold, and no fold has them.
     """
     _check(models)
-    aligned = _on_same_images([one.predictions for one in models])
-    found = np.stack([influences(one, metric, searched) for one in aligned])
+    repeats = min(len(one.repeats) for one in models)
+    taken = _taken(models, repeats)
+    aligned = [parts[0] for parts in taken]
+    found = np.stack(
+        [np.mean([influences(part, metric, searched) for part in parts], axis=0) for parts in taken]
+    )
     objectives = Objectives((metric, *(name for name in searched if name != metric)))
-    values = np.array([objective_value_of(one, metric, objectives) for one in aligned])
-    folds = [value_and_folds(one, metric, objectives)[1] for one in aligned]
+    values = np.array(
+        [np.mean([objective_value_of(part, metric, objectives) for part in parts]) for parts in taken]
+    )
+    folds = [[value_and_folds(part, metric, objectives)[1] for part in parts] for parts in taken]
     pairs = _pairs(len(models), has_all_pairs=has_all_pairs)
     apart = np.stack([found[first] - found[second] for first, second in pairs])
     # Two runs may have cut the patients into other folds; the wider of both corrections is taken.
@@ -165,19 +177,20 @@ def compare_models(
                 float(errors[place]),
                 largest,
                 sign=sign,
-                t_p_value=_corrected_t(aligned[first], aligned[second], folds[first], folds[second]),
+                t_p_value=_corrected_t(taken[first], taken[second], folds[first], folds[second]),
                 is_registered=frozenset(names) in registered,
             )
         )
     return Comparisons(
         metric=metric,
         models=tuple(
-            _score(one.name, own, metric, searched, seed) for one, own in zip(models, aligned, strict=True)
+            _score(one.name, own, metric, searched, seed) for one, own in zip(models, taken, strict=True)
         ),
         comparisons=tuple(comparisons),
         images=len(aligned[0].rows),
         groups=len(np.unique(aligned[0].groups)),
-        notes=_notes(models, aligned),
+        repeats=repeats,
+        notes=_notes(models, aligned, repeats),
     )
 
 
@@ -191,6 +204,13 @@ def _check(models: Sequence[NamedPredictions]) -> None:
     classes = {one.predictions.probabilities.shape[1] for one in models}
     if len(classes) > 1:
         raise DataError(f"models of tasks with {' and '.join(map(str, sorted(classes)))} classes differ")
+
+
+def _taken(models: Sequence[NamedPredictions], repeats: int) -> list[list[OutOfFold]]:
+    """Predictions of each model on the images that all have: of its repeats if all were repeated."""
+    parts = [one.repeats[:repeats] or (one.predictions,) for one in models]
+    same = iter(_on_same_images([part for own in parts for part in own]))
+    return [[next(same) for _ in own] for own in parts]
 
 
 def _on_same_images(models: Sequence[OutOfFold]) -> list[OutOfFold]:
@@ -259,29 +279,49 @@ def _comparison(
 
 
 def _corrected_t(
-    first: OutOfFold, second: OutOfFold, values: Sequence[float], others: Sequence[float]
+    first: Sequence[OutOfFold],
+    second: Sequence[OutOfFold],
+    values: Sequence[Sequence[float]],
+    others: Sequence[Sequence[float]],
 ) -> float | None:
-    """p-value of the corrected resampled t-test; None unless both models have the same folds."""
+    """p-value of the corrected resampled t-test; None unless both models have the same folds.
+
+    Each argument holds one item a repeat, or a single one.
+    """
     from scipy.stats import t  # slow to import
 
-    number = len(values)
-    if number < 2 or len(others) != number or not np.array_equal(first.folds, second.folds):
+    folds = len(values[0])
+    if folds < 2 or any(len(own) != folds for own in (*values, *others)):
         return None
-    apart = np.array(values) - np.array(others)
+    if not all(np.array_equal(one.folds, other.folds) for one, other in zip(first, second, strict=True)):
+        return None
+    apart = (np.array(values) - np.array(others)).ravel()
     if apart.std() < _NOTHING:
         return None
-    # Each fold is one of `number` equal parts: the test part is 1 / (number - 1) of the training part.
-    error = np.sqrt((1 / number + 1 / (number - 1)) * apart.var(ddof=1))
-    return float(2 * t.sf(abs(apart.mean()) / error, number - 1))
+    # Each fold is one of `folds` equal parts: the test part is 1 / (folds - 1) of the training part.
+    error = np.sqrt((1 / len(apart) + 1 / (folds - 1)) * apart.var(ddof=1))
+    return float(2 * t.sf(abs(apart.mean()) / error, len(apart) - 1))
 
 
-def _score(name: str, predictions: OutOfFold, metric: str, searched: Sequence[str], seed: int) -> ModelScore:
-    found = metric_interval(predictions, metric, searched, seed=seed)
-    return ModelScore(name=name, value=found.estimate, low=found.low, high=found.high)
+def _score(
+    name: str, parts: Sequence[OutOfFold], metric: str, searched: Sequence[str], seed: int
+) -> ModelScore:
+    found = [metric_interval(part, metric, searched, seed=seed) for part in parts]
+    return ModelScore(
+        name=name,
+        value=float(np.mean([one.estimate for one in found])),
+        low=float(np.mean([one.low for one in found])),
+        high=float(np.mean([one.high for one in found])),
+    )
 
 
-def _notes(models: Sequence[NamedPredictions], aligned: Sequence[OutOfFold]) -> tuple[str, ...]:
+def _notes(models: Sequence[NamedPredictions], aligned: Sequence[OutOfFold], repeats: int) -> tuple[str, ...]:
     notes = []
+    if repeats:
+        notes.append(
+            f"scores are means over {repeats} repeats with other seeds and folds, which did not choose the "
+            "models"
+        )
     common = len(aligned[0].rows)
     fewer = [one.name for one in models if len(one.predictions.rows) > common]
     if fewer:

@@ -32,7 +32,7 @@ from results.run.run_folder import RunFolder
 # They print sentences, or a script, and no table.
 WITHOUT_TABLE = {"refit", "export", "recalibrate", "prefix prune", "completion", "data prepare", "data join"}
 # They need Ray; `close_search`, and the verb on a nested run, print what they print and are tried elsewhere.
-SEARCHES = {"search", "resume", "nest"}
+SEARCHES = {"search", "resume", "nest", "repeat"}
 PRINTING = {
     "plan": "plan benign_malignant --data phantom:patients=24 --trials 2 --offline --runs {runs} "
     "--set model.backbone=intensity",

@@ -113,3 +113,21 @@ def test_what_was_asked_for_before_the_search_is_marked():
 
 def test_false_claims_over_nineteen_comparisons_are_rare():
     assert false_comparisons(100, World(0.75), sets=6, seed=2) <= 1 / 6
+
+
+def test_over_repeats_the_t_test_knows_that_they_share_patients():
+    one = [_model("one", 1.0, seed=seed).predictions for seed in (1, 2, 3)]
+    other = [_model("other", 1.6, seed=seed).predictions for seed in (4, 5, 6)]
+    models = [
+        NamedPredictions("one", one[0], tuple(one)),
+        NamedPredictions("other", other[0], tuple(other)),
+    ]
+    (pair,) = _compared(*models).comparisons
+    apart = np.ravel([fold_areas(own) for own in one]) - np.ravel([fold_areas(own) for own in other])
+    error = np.sqrt((1 / 12 + 1 / 3) * apart.var(ddof=1))
+    assert pair.t_p_value == pytest.approx(2 * t.sf(abs(apart.mean()) / error, 11))
+    assert pair.difference == pytest.approx(apart.mean())
+    alone = _compared(NamedPredictions("one", one[0]), models[1])
+    assert alone.repeats == 0
+    width = [own.high - own.low for own in (pair, *alone.comparisons)]
+    assert width[0] < width[1]

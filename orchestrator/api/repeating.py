@@ -1,0 +1,51 @@
+"""Repeats of finalists that are shown while they run: what `run_search` and `orchestrate repeat` call."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from orchestrator.api.displays import Display, display_of
+from orchestrator.callbacks import Callback
+from orchestrator.nesting.repeats import repeat_finalists
+from orchestrator.tuning import session
+from results.run.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from results.scores.repeats import Repeats
+
+
+def repeat_search(
+    run: RunFolder,
+    *,
+    repeats: int | None = None,
+    finalists: int | None = None,
+    address: str | None = None,
+    callbacks: Sequence[Callback] = (),
+    progress: bool | Display | None = None,
+) -> "Repeats | None":
+    """Train the best trials of a run again, with other seeds and folds.
+
+    Args:
+        run: Run folder of the search.
+        repeats: Number of repeats; None takes what the search asked for, or 3.
+        finalists: Number of best trials; None takes 3.
+        address: A Ray cluster, as for `run_search`.
+        callbacks: Callbacks for the events of the repeats.
+        progress: What to show, as for `run_search`.
+
+    Returns:
+        Their scores, which are in the run folder, too; None where the user ended it, and calling again goes
+        on.
+
+    Raises:
+        OrchestrateError: If the run has no result or repeats of other finalists, or the machine fails.
+    """
+    display = display_of(progress)
+    surroundings = session.Surroundings(
+        notify=display.note,
+        open_view=display.open_view,
+        address=address,
+        callbacks=tuple(callbacks),
+        ends_process=display.ends_process,
+        has_curves=False,
+    )
+    return repeat_finalists(run, surroundings, repeats=repeats, finalists=finalists)

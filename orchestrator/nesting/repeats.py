@@ -1,0 +1,206 @@
+"""The finalists of a search, trained again with other seeds and folds, which did not choose them.
+
+A search ranks its trials on one cut into folds with one seed, and its winner owes a part of its score to
+both. Each repeat is a run of its own in the run folder of the search, with its finalists as the only trials;
+the features of all images lie in the store already.
+"""
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from cluster.background import Connector
+from orchestrator.nesting.within import record_within
+from orchestrator.preflight.preflight import slots_for
+from orchestrator.tuning.reopen import checked_space, reopen_search
+from orchestrator.tuning.session import Begin, Surroundings, run_each
+from orchestrator.tuning.setup import Prepared, write_run
+from results.errors import RunError
+from results.run.records import RepeatPlace, SearchRecord, TrialRecord
+from results.run.run_folder import RunFolder
+from results.scores.ranking import objectives_of
+from results.scores.repeats import RepeatedTrial, Repeats, read_repeats
+from search_spaces.enqueue import InitialPoint
+from search_spaces.registry import Space
+from trainables.common.text import count_text
+from trainables.data.patches import select_rows
+from trainables.data.repeated_splits import repeated_split
+from trainables.data.splits import Split, read_split
+
+DEFAULT_REPEATS: Final = 3
+DEFAULT_FINALISTS: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class _Repeat:
+    """One repeat of the finalists.
+
+    Attributes:
+        run: Run folder of the search.
+        record: Request and facts of the repeat.
+        split: Its split.
+        points: The finalists.
+        space: Search space.
+    """
+
+    run: RunFolder
+    record: SearchRecord
+    split: Split
+    points: tuple[InitialPoint, ...]
+    space: Space
+
+    @property
+    def is_there(self) -> bool:
+        """True if it was begun before."""
+        return self.run.search_file.is_file()
+
+    def begin(self, surroundings: Surroundings) -> Begin:
+        """Return how it begins: anew, or where it was interrupted."""
+        if not self.is_there:
+            return Begin(self._prepare)
+
+        def go_on(connect: Connector) -> Prepared:
+            return reopen_search(self.run, connect, surroundings.notify)
+
+        return Begin(go_on, self.run)
+
+    def _prepare(self, connect: Connector) -> Prepared:
+        study = write_run(self.run, self.record, self.split, self.points, self.space)
+        slots = slots_for(self.record.request, self.record.gpus_per_trial, connect())
+        return Prepared(self.run, self.record, study, slots)
+
+
+def repeat_finalists(
+    run: RunFolder, surroundings: Surroundings, *, repeats: int | None = None, finalists: int | None = None
+) -> Repeats | None:
+    """Train the best trials of a search again, with other seeds and folds of the same patients.
+
+    What is finished is kept: an interrupted call goes on where it was, and one whose result is there for the
+    same finalists returns it.
+
+    Args:
+        run: Run folder of the search.
+        surroundings: What the repeats run on, and who follows them.
+        repeats: Number of repeats, at least 1; None takes what the search asked for, or 3.
+        finalists: Number of best trials, at least 1; None takes 3.
+
+    Returns:
+        Their scores, which are in the run folder, too; None where the user ended it.
+
+    Raises:
+        RunError: If the search has no result, is itself within another one, builds on a trial that has seen
+            patients of every fold, or has repeats of other finalists.
+        OrchestrateError: If the run, its data, weights or space are not as they must be.
+    """
+    search = run.search()
+    number = repeats or search.request.repeats or DEFAULT_REPEATS
+    chosen = _finalists(run, search, finalists or DEFAULT_FINALISTS)
+    numbers = tuple(record.number for record in chosen)
+    known = read_repeats(run)
+    if known is not None and (known.repeats, known.numbers) == (number, numbers):
+        return known
+    with run.exclusive():
+        ends = list(_repeats(run, search, chosen, number, surroundings))
+        for one in ends:
+            _check_is_of(one, numbers)
+        if not _ran(ends, surroundings, search):
+            return None
+        result = Repeats(
+            metric=search.metric,
+            repeats=number,
+            trials=tuple(_scored(record, ends) for record in chosen),
+            split=search.split_name,
+            finished_at=datetime.now(UTC),
+        )
+        run.write_json(run.repeats_file, result.model_dump(mode="json"))
+    return result
+
+
+def _finalists(run: RunFolder, search: SearchRecord, number: int) -> list[TrialRecord]:
+    if search.outer is not None or search.repeat is not None:
+        raise RunError(f"{run.path} lies within another search; name that one")
+    if search.start_from is not None or search.type_from is not None:
+        raise RunError(
+            f"{run.path} builds on a trial of another search, which has seen patients of every fold but its "
+            "own: with other folds it would have seen those that are scored"
+        )
+    complete = [record for record in run.records() if record.state == "complete"]
+    if not complete:
+        raise RunError(f"no trial of {run.path} was completed; go on with: {run.resume_command}")
+    return objectives_of(search).rank(complete)[:number]
+
+
+def _repeats(
+    run: RunFolder,
+    search: SearchRecord,
+    chosen: list[TrialRecord],
+    number: int,
+    surroundings: Surroundings,
+) -> Iterator[_Repeat]:
+    space = checked_space(run, search, surroundings.notify)
+    task, split = search.task_definition, read_split(run.split_file)
+    rows = select_rows(run.patch_set(), task)
+    points = tuple(InitialPoint(f"trial {record.number}", record.config) for record in chosen)
+    place = RepeatPlace(
+        run=str(run.path.resolve()), repeat=1, trials=tuple(record.number for record in chosen)
+    )
+    for repeat in range(1, number + 1):
+        seed = search.request.seed + repeat
+        record = record_within(
+            search,
+            f"repeats/{repeat}",
+            request={
+                "trials": len(points),
+                "seed": seed,
+                "minutes": None,
+                "terminator": False,
+                "comparisons": (),
+                "keep_weights": 1,
+            },
+            recipes=tuple(point.recipe for point in points),
+            repeat=place.model_copy(update={"repeat": repeat}),
+        )
+        yield _Repeat(
+            run.repeat_run(repeat), record, repeated_split(rows, split, task, seed=seed), points, space
+        )
+
+
+def _check_is_of(one: _Repeat, trials: tuple[int, ...]) -> None:
+    if not one.is_there:
+        return
+    place = one.run.search().repeat
+    if place is None or place.trials != trials:
+        found = "another search" if place is None else f"trials {', '.join(map(str, place.trials))}"
+        raise RunError(
+            f"{one.run.path} holds {found}, and the finalists are {', '.join(map(str, trials))} now; move "
+            f"{one.run.path.parent} away to repeat these"
+        )
+
+
+def _ran(ends: list[_Repeat], surroundings: Surroundings, search: SearchRecord) -> bool:
+    """Run the repeats that are not finished; False if interrupted."""
+    waiting = [one for one in ends if not one.is_there or len(one.run.records()) < len(one.points)]
+
+    def begun() -> Iterator[Begin]:
+        for one in waiting:
+            place, trials = one.record.repeat, count_text(len(one.points), "finalist")
+            surroundings.notify(
+                f"repeat {place.repeat if place else 0} of {len(ends)}: {trials} with seed "
+                f"{one.record.request.seed} and folds of their own"
+            )
+            yield one.begin(surroundings)
+
+    outcomes = run_each(begun(), surroundings, is_nice=search.request.nice)
+    with closing(outcomes):
+        return not any(outcome.is_interrupted for outcome in outcomes)
+
+
+def _scored(record: TrialRecord, ends: list[_Repeat]) -> RepeatedTrial:
+    values = []
+    for one in ends:
+        place = one.record.repeat
+        own = one.run.record(place.trials.index(record.number)) if place else None
+        values.append(own.value if own is not None and own.state == "complete" else None)
+    return RepeatedTrial(trial=record.number, searched=record.value or 0.0, values=tuple(values))

@@ -1,0 +1,174 @@
+"""Finalists that are trained again: their splits, their scores, what goes on, and what is refused."""
+
+import json
+from pathlib import Path
+
+import finished_run
+import numpy as np
+import pytest
+import space_context
+import torch
+from nested_run import make_outer
+
+from cluster.background import KnownConnection
+from cluster.connect import Connection
+from orchestrator import open_run
+from orchestrator.cli.main import main
+from orchestrator.nesting import repeats
+from orchestrator.nesting.repeats import repeat_finalists
+from orchestrator.postprocessing.comparing import compare
+from orchestrator.postprocessing.test_set import open_test_part
+from orchestrator.request import check_request
+from orchestrator.tuning.reopen import read_initial_points
+from orchestrator.tuning.session import SearchOutcome, Surroundings
+from results.errors import DamagedFileError, RunError
+from results.run.run_folder import RunFolder
+from results.run.search_request import SearchRequest
+from results.scores.fold_scores import fold_areas
+from results.scores.repeats import Repeats, read_repeats
+from trainables.common.errors import ConfigError
+from trainables.data.patches import select_rows
+from trainables.data.splits import TEST, read_split
+from trainables.data.training_data import training_data_of
+from trainables.runtime.trial_runtime import TrialRuntime
+
+
+def nothing_is_shown(prepared):
+    raise AssertionError("the searches are replaced")
+
+
+SURROUNDINGS = Surroundings(notify=lambda message: None, open_view=nothing_is_shown)
+
+
+def trained_here(searches, surroundings, *, is_nice):
+    """Prepare each search as it is, and train its points in this process in place of Ray's workers."""
+    for begin in searches:
+        prepared = begin.prepare(KnownConnection(Connection("", True, 1.0, 0.0, 1, "")))
+        run, search = prepared.run, prepared.record
+        data = training_data_of(run.patch_set(), search.task_definition, read_split(run.split_file))
+        place = TrialRuntime(Path(search.store), torch.device("cpu"), dict.fromkeys(search.backbones))
+        for number, point in enumerate(read_initial_points(run)):
+            config = point.configure({}, epochs=search.request.epochs)
+            finished_run.finish_trial(run, number, config, data, place)
+        yield SearchOutcome(run, search, tuple(run.records()), is_interrupted=False)
+
+
+@pytest.fixture(scope="module")
+def repeated(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunFolder, Repeats]:
+    run = make_outer(tmp_path_factory.mktemp("repeated"))
+    context = space_context.context(backbones=("intensity", "texture"))
+    run.write_search(run.search().model_copy(update={"space_context": context.model_dump(mode="json")}))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(repeats, "run_each", trained_here)
+        found = repeat_finalists(run, SURROUNDINGS, repeats=2, finalists=2)
+    assert found is not None
+    return run, found
+
+
+def test_each_repeat_has_folds_and_a_seed_of_its_own_and_the_same_sealed_part(repeated) -> None:
+    run, _ = repeated
+    rows = select_rows(run.patch_set(), run.search().task_definition)
+    cuts = [read_split(one.split_file) for one in (run, run.repeat_run(1), run.repeat_run(2))]
+    sealed = [cut.folds_of(rows) == TEST for cut in cuts]
+    assert sealed[0].any()
+    assert all(np.array_equal(own, sealed[0]) for own in sealed)
+    assert len({tuple(cut.folds_of(rows).tolist()) for cut in cuts}) == 3
+    assert [run.repeat_run(repeat).search().request.seed for repeat in (1, 2)] == [1, 2]
+
+
+def test_finalists_are_the_best_and_their_scores_those_of_the_repeats(repeated) -> None:
+    run, found = repeated
+    ranked = sorted(run.records(), key=lambda record: (-record.value, record.number))
+    assert found.numbers == tuple(record.number for record in ranked[:2])
+    for place, one in enumerate(found.trials):
+        assert one.searched == run.record(one.trial).value
+        again = [run.repeat_run(repeat).out_of_fold(place) for repeat in (1, 2)]
+        assert one.values == pytest.approx([np.mean(fold_areas(own)) for own in again])
+        config, own = run.record(one.trial).config, run.repeat_run(1).record(place).config
+        assert own["model.backbone"] == config["model.backbone"]
+        assert own["classical.name"] == config["classical.name"]
+    assert sum(found.wins.values()) == 2
+    assert f"in {found.wins[found.numbers[0]]} of 2 repeats" in found.sentence()
+
+
+def test_what_is_there_is_not_run_again(repeated, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, found = repeated
+    monkeypatch.setattr(repeats, "run_each", nothing_is_shown)
+    assert repeat_finalists(run, SURROUNDINGS, repeats=2, finalists=2) == found
+    assert open_run(run.path).repeats == found
+
+
+def test_an_interrupted_repeat_is_no_result_and_only_what_is_missing_runs(
+    repeated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, found = repeated
+    begun = []
+
+    def interrupted(searches, surroundings, *, is_nice):
+        for begin in searches:
+            begun.append(begin)
+            yield SearchOutcome(run, run.search(), (), is_interrupted=True)
+
+    monkeypatch.setattr(repeats, "run_each", interrupted)
+    assert repeat_finalists(run, SURROUNDINGS, repeats=3, finalists=2) is None
+    assert len(begun) == 1
+    assert read_repeats(run) == found
+
+
+def test_other_finalists_need_a_folder_of_their_own(repeated) -> None:
+    run, _ = repeated
+    with pytest.raises(RunError, match=r"holds trials \d, \d, and the finalists are \d now; move"):
+        repeat_finalists(run, SURROUNDINGS, repeats=2, finalists=1)
+
+
+def test_a_comparison_takes_the_repeats_which_did_not_choose(repeated) -> None:
+    run, found = repeated
+    first, second = found.trials
+    compared = compare([(run, "best", first.trial), (run, "best", second.trial)])
+    assert compared.repeats == 2
+    assert compared.comparisons[0].difference == pytest.approx(first.mean - second.mean)
+    assert [one.value for one in compared.models] == pytest.approx([first.mean, second.mean])
+    assert "means over 2 repeats" in compared.notes[0]
+    (third,) = {0, 1, 2} - set(found.numbers)
+    plain = compare([(run, "best", first.trial), (run, "best", third)])
+    assert plain.repeats == 0
+    assert plain.models[0].value == pytest.approx(first.searched)
+
+
+def test_the_command_prints_what_is_there(repeated, capsys: pytest.CaptureFixture[str]) -> None:
+    run, found = repeated
+    asked = ["repeat", str(run.path), "--repeats", "2", "--finalists", "2", "--format"]
+    assert main([*asked, "json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert [one["mean"] for one in printed["trials"]] == pytest.approx([one.mean for one in found.trials])
+    assert main([*asked, "table"]) == 0
+    said = capsys.readouterr().out
+    assert max(map(len, said.splitlines())) <= 80
+    assert "sd" in said
+    assert main([*asked, "csv"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 1 + 2 * 3
+
+
+def test_a_repeat_opens_no_test_part_and_has_no_repeats(repeated) -> None:
+    run, _ = repeated
+    inner = run.repeat_run(1)
+    with pytest.raises(RunError, match="trains finalists of another search again"):
+        open_test_part(inner, trial=0, ensemble="best", by="a test")
+    with pytest.raises(RunError, match="lies within another search"):
+        repeat_finalists(inner, SURROUNDINGS)
+
+
+def test_a_damaged_file_is_named(repeated, tmp_path: Path) -> None:
+    copy = RunFolder(tmp_path)
+    assert read_repeats(copy) is None
+    copy.repeats_file.write_text("{}")
+    with pytest.raises(DamagedFileError, match=r"repeats\.json does not hold scores of repeats"):
+        read_repeats(copy)
+
+
+def test_repeats_and_a_trial_that_has_seen_other_folds_exclude_each_other(tmp_path: Path) -> None:
+    request = SearchRequest(
+        task="benign_malignant", data="phantom", runs=tmp_path, repeats=2, start_from="a:1"
+    )
+    with pytest.raises(ConfigError, match="--repeats 2 cuts the patients into other folds"):
+        check_request(request)
