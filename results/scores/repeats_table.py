@@ -4,7 +4,7 @@ from typing import Any
 
 from rich.table import Table
 
-from results.run.split_labels import interval_header
+from results.run.split_labels import scored
 from results.scores.metrics import metric_named
 from results.scores.repeats import Repeats
 from results.tables import csv_text, result_table
@@ -15,7 +15,7 @@ def repeats_table(found: Repeats) -> Table:
     metric = metric_named(found.metric)
     table = result_table(title=f"finalists, trained again {found.repeats} x", title_justify="left")
     table.add_column("trial", justify="right", no_wrap=True)
-    for header in ("in the search", interval_header(found.split, metric.header), "sd", "lowest", "highest"):
+    for header in ("in the search", scored(f"mean {metric.header}", found.split), "sd", "lowest", "highest"):
         table.add_column(header, justify="right", no_wrap=True)
     table.add_column("best in", justify="right", no_wrap=True)
     for one in found.trials:
