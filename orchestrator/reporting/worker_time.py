@@ -33,6 +33,21 @@ class TimeShares:
         return self.features + self.training + self.waiting
 
     @property
+    def busy(self) -> float | None:
+        """Share of the time in [0, 1] in which workers had a trial to work on; None if no time has passed.
+
+        >>> TimeShares(285.0, 383.0, 83.0).busy, TimeShares().busy
+        (0.889..., None)
+        """
+        return None if self.total <= 0.0 else (self.features + self.training) / self.total
+
+    def __add__(self, other: "TimeShares") -> "TimeShares":
+        """Return the time of two sessions together."""
+        return TimeShares(
+            self.features + other.features, self.training + other.training, self.waiting + other.waiting
+        )
+
+    @property
     def percent(self) -> tuple[int, int, int]:
         """Shares of features, training and waiting in whole per cent, which add up to 100; 0 without time.
 
@@ -66,13 +81,13 @@ def shares_text(shares: TimeShares) -> str:
     """Describe the shares on one line; empty if no time has passed.
 
     >>> shares_text(TimeShares(285.0, 383.0, 83.0))
-    'features 38 %, training 51 %, waiting 11 % of 12:31 worker time'
+    'workers busy 89 %: features 38 %, training 51 %, waiting 11 % of 12:31 worker time'
     """
     if shares.total <= 0.0:
         return ""
     features, training, waiting = shares.percent
     said = f"features {features} %, training {training} %, waiting {waiting} %"
-    return f"{said} of {clock_text(shares.total)} worker time"
+    return f"workers busy {features + training} %: {said} of {clock_text(shares.total)} worker time"
 
 
 @dataclass(slots=True)
@@ -106,6 +121,16 @@ class WorkerTime:
         """
         with self._lock:
             self._workers, self._until = workers, self._clock()
+
+    def resize(self, workers: int) -> None:
+        """Count another number of workers from now on, since machines have joined or left.
+
+        Args:
+            workers: Number of trials at once.
+        """
+        with self._lock:
+            self._count()
+            self._workers = workers
 
     def end(self) -> None:
         """Stop counting; the shares stay as they are."""

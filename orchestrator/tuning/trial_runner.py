@@ -17,6 +17,7 @@ from orchestrator.preflight.run_validation import open_run_validation
 from orchestrator.study.trial_spec import TrialFailure
 from orchestrator.tuning.late_start import LAST_SECONDS, fill_limit, has_score, start_late
 from orchestrator.tuning.prediction_cost import prediction_cost
+from orchestrator.tuning.preemption import undisturbed
 from results.errors import RecordExistsError, RunError
 from results.run.records import OutOfFold, SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
@@ -115,16 +116,17 @@ class TrialRunner:
         self.peak: PeakMemory | None = None
         self.validation: Validation | None = None
         self.remark: str | None = None  # of a trial that began with less than it asked for
+        self.report_seconds = _STEP_SECONDS  # the backend sets more where many workers report
         self._trained, self._trained_seconds = 0, 0.0  # epochs in this worker, and their time
 
     def step(self) -> WorkerReport:
-        """Open the trial if need be, then train until a comparison, the end, or `_STEP_SECONDS` are over."""
+        """Open the trial if need be, then train until a comparison, the end, or `report_seconds` are over."""
         begun, opened, epochs, is_end = time.monotonic(), None, list[EpochReport](), False
         failure: TrialFailure | None = None
 
         def is_enough() -> bool:
             is_compared = bool(epochs) and epochs[-1].epoch in self.compared_at
-            return is_end or is_compared or time.monotonic() - begun >= _STEP_SECONDS
+            return is_end or is_compared or time.monotonic() - begun >= self.report_seconds
 
         try:
             if self.validation is None:
@@ -142,6 +144,7 @@ class TrialRunner:
             self.validation = None  # frees its memory and its files for other trials
         return report
 
+    @undisturbed
     def _advance(self, epochs: list[EpochReport]) -> bool:
         """Train an epoch and append its report; returns True if the trial ended with it."""
         if self.validation is None or self.validation.is_over:
@@ -312,8 +315,13 @@ class TrialRunner:
             return own
         return MemoryUse(own.peak_bytes + process.peak_bytes, own.total_bytes)
 
-    def _checkpoint(self) -> None:
-        if time.monotonic() - self.checkpointed >= _CHECKPOINT_SECONDS and self.validation is not None:
+    def keep_progress(self) -> None:
+        """Write a checkpoint now, since this process is about to end; nothing before the first epoch."""
+        if self.validation is not None and self.validation.epochs_done and not self.validation.is_over:
+            self._checkpoint(seconds=0.0)
+
+    def _checkpoint(self, seconds: float = _CHECKPOINT_SECONDS) -> None:
+        if time.monotonic() - self.checkpointed >= seconds and self.validation is not None:
             with contextlib.suppress(OSError):  # a full disk: the trial may end all the same
                 write_checkpoint(self._checkpoint_file, self.validation.state(), key=self._key)
             self.checkpointed = time.monotonic()

@@ -11,13 +11,10 @@ from ray.tune.search import Searcher
 
 from cluster.resources import Machine
 from orchestrator.tuning.allocation import ResourceAllocator, ResourceRequest
-from orchestrator.tuning.ray_backend import (
-    _as_placement,
-    _Searcher,
-    _SharedState,
-)
+from orchestrator.tuning.ray_backend import _as_placement, _Searcher
 from orchestrator.tuning.ray_failures import cause_of_loss
 from orchestrator.tuning.ray_private import survive_out_of_memory
+from orchestrator.tuning.shared_state import SharedState
 from orchestrator.tuning.trial_manager import TrialManager, TrialSpec
 from results.run.records import SearchRecord
 from results.run.run_folder import RunFolder
@@ -44,7 +41,7 @@ class ListStudy:
 
 
 @pytest.fixture
-def state(tmp_path: Path, make_search: Callable[..., SearchRecord]) -> _SharedState:
+def state(tmp_path: Path, make_search: Callable[..., SearchRecord]) -> SharedState:
     specs = (TrialSpec(0, LARGE, {}), TrialSpec(1, CONFIG, {}), TrialSpec(2, CONFIG, {}))
     manager = TrialManager(
         RunFolder(tmp_path), make_search(), ListStudy(*specs), (), deadline=None, clock=lambda: 0.0
@@ -52,10 +49,10 @@ def state(tmp_path: Path, make_search: Callable[..., SearchRecord]) -> _SharedSt
     machines = (Machine(16, 1, 2**34),)
     allocator = ResourceAllocator(1.0, 0.25, machines, folds=3, slots=8, is_measured=True)
     allocator.measured(CONFIG, 1, 100)
-    return _SharedState(manager, allocator, {}, {})
+    return SharedState(manager, allocator, {}, {})
 
 
-def test_a_small_trial_waits_until_the_larger_one_before_it_has_found_its_room(state: _SharedState) -> None:
+def test_a_small_trial_waits_until_the_larger_one_before_it_has_found_its_room(state: SharedState) -> None:
     searcher = _Searcher(state, Path("run"))
     assert searcher.suggest("a")["request"] == ResourceRequest(1.0, 0.5)
     assert searcher.suggest("b") is None
@@ -66,7 +63,7 @@ def test_a_small_trial_waits_until_the_larger_one_before_it_has_found_its_room(s
     assert state.numbers == {"a": 0, "c": 1, "d": 2}
 
 
-def test_tune_is_told_that_the_search_is_over_only_when_no_trial_can_come_back(state: _SharedState) -> None:
+def test_tune_is_told_that_the_search_is_over_only_when_no_trial_can_come_back(state: SharedState) -> None:
     searcher = _Searcher(state, Path("run"))
     for name in "abc":
         searcher.suggest(name)
@@ -81,7 +78,7 @@ def test_tune_is_told_that_the_search_is_over_only_when_no_trial_can_come_back(s
     assert searcher.suggest("f") == Searcher.FINISHED
 
 
-def test_a_stopped_search_asks_for_nothing_more(state: _SharedState) -> None:
+def test_a_stopped_search_asks_for_nothing_more(state: SharedState) -> None:
     state.manager.is_stopping = True
     assert _Searcher(state, Path("run")).suggest("a") == Searcher.FINISHED
 
