@@ -27,6 +27,7 @@ from results.export import manifest, precision_record
 from results.run import prediction_costs, records
 from results.run.run_folder import RunFolder
 from results.run.search_request import SearchRequest
+from results.run.sessions import SessionTime
 from results.scores import outer_result
 from results.scores.overtuning import Overtuning
 from search_spaces.recipes import Recipe
@@ -125,6 +126,7 @@ def files_page() -> str:
             *_fields("record.json", records.TrialRecord),
             *_fields("prefix", FeatureUse, intro="The use of stored features, in the record of a trial."),
             *_fields("oof.npz", records.OutOfFold),
+            *_fields("sessions.jsonl", SessionTime),
             *_fields("outer.json", outer_result.OuterResult),
             *_fields("RoleScore", outer_result.RoleScore),
             *_fields(prediction_costs.COSTS_FILE, prediction_costs.PredictionCosts),

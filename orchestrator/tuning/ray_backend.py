@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import ray
 from ray import tune
@@ -30,11 +30,13 @@ from orchestrator.tuning.ray_failures import cause_of_loss, explained, last_word
 from orchestrator.tuning.ray_private import end_worker, is_leaving, nodes_that_leave, survive_out_of_memory
 from orchestrator.tuning.shared_state import SharedState
 from orchestrator.tuning.trial_manager import GRACE_SECONDS, TrialManager, TrialSpec
-from orchestrator.tuning.trial_runner import TrialRunner, WorkerReport
 from results.run.records import Cause
 from results.run.run_folder import RunFolder
 from trainables.common.registered import packed, unpack
 from trainables.config.trial_config import TrialConfig
+
+if TYPE_CHECKING:  # it imports torch, which the workers of a benchmark that trains nothing do without
+    from orchestrator.tuning.trial_runner import WorkerReport
 
 _QUIET: Final = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
@@ -82,13 +84,13 @@ class Resources:
 class Runner(Protocol):
     """Runs one trial step by step, in a worker; `TrialRunner` in a search."""
 
-    def step(self) -> WorkerReport: ...
+    def step(self) -> "WorkerReport": ...
 
 
 class _Trainable(tune.Trainable):
     """A worker process that runs one trial after another."""
 
-    make_runner: Callable[..., Runner] = TrialRunner
+    make_runner: Callable[..., Runner]
     registered_objects: bytes = b""  # what the program that started the search has registered
 
     def setup(self, config: dict[str, Any]) -> None:
@@ -186,7 +188,7 @@ class _Searcher(_NotPickled, Searcher):
             "compared_at": spec.compared_at,
             "request": request,
             "deadline": state.manager.deadline,
-            "report_seconds": _REPORT_SECONDS_A_WORKER * state.allocator.slots,
+            "report_seconds": report_seconds(state.allocator.slots),
         }
 
     def on_trial_complete(
@@ -223,7 +225,7 @@ class _Scheduler(_NotPickled, FIFOScheduler):
         with self._state.noting_errors():
             self._end(number, result["step"])
 
-    def _end(self, number: int, step: WorkerReport) -> None:
+    def _end(self, number: int, step: "WorkerReport") -> None:
         """Pass the end of a trial to the manager."""
         state = self._state
         config = state.config_of(number)
@@ -237,7 +239,7 @@ class _Scheduler(_NotPickled, FIFOScheduler):
         if state.manager.is_postponed(number):
             state.allocator.ran_out(config)
 
-    def _follow(self, number: int, step: WorkerReport) -> Cause | None:
+    def _follow(self, number: int, step: "WorkerReport") -> Cause | None:
         """Pass a worker's report to manager and allocator; returns the cause to stop, or None to go on."""
         state = self._state
         if step.opened is not None:
@@ -327,12 +329,21 @@ class _NoReporter(tune.ProgressReporter):
         return False
 
 
+def report_seconds(slots: int) -> float:
+    """Return the time between two reports of a worker, in seconds, of so many trials at once.
+
+    >>> report_seconds(2), report_seconds(512)
+    (0.02, 5.12)
+    """
+    return _REPORT_SECONDS_A_WORKER * slots
+
+
 def run_trials(
     manager: TrialManager,
     run: RunFolder,
     resources: Resources,
     *,
-    make_runner: Callable[..., Runner] = TrialRunner,
+    make_runner: Callable[..., Runner] | None = None,
     ends_process: bool = True,
 ) -> None:
     """Run all trials of a search; returns when they are done, the time is up, or the user has stopped it.
@@ -341,8 +352,8 @@ def run_trials(
         manager: Manager of the trials; its `is_stopping` is True after Ctrl-C, or `StopSearch` of a callback.
         run: The run folder.
         resources: Resources of one trial.
-        make_runner: Function called in a worker with the arguments of `TrialRunner`; a benchmark passes one
-            whose trials do not train.
+        make_runner: Function called in a worker with the arguments of `TrialRunner`, which is taken without
+            one; a benchmark passes one whose trials do not train.
         ends_process: End this process if Ray does not answer after an interrupt.
 
     Raises:
@@ -355,6 +366,8 @@ def run_trials(
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     scratch = run.path / ".ray"
     state = SharedState(manager, _allocator(manager, resources), {}, {})
+    if resources.shares_features:
+        manager.worker_time.resize(state.allocator.workers_expected)
     tuner = tune.Tuner(
         _trainable(make_runner),
         tune_config=tune.TuneConfig(
@@ -404,8 +417,12 @@ def _allocator(manager: TrialManager, resources: Resources) -> ResourceAllocator
     )
 
 
-def _trainable(make_runner: Callable[..., Runner]) -> Any:
+def _trainable(make_runner: Callable[..., Runner] | None) -> Any:
     """The worker class; each trial asks for the resources in its own configuration."""
+    if make_runner is None:
+        from orchestrator.tuning.trial_runner import TrialRunner
+
+        make_runner = TrialRunner
     # Tune makes the workers itself and gives them a configuration only, so the runner is part of the class.
     given = {"make_runner": staticmethod(make_runner), "registered_objects": packed()}
     own = type("_Trainable", (_Trainable,), given)

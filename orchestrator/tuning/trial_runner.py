@@ -318,10 +318,11 @@ class TrialRunner:
     def keep_progress(self) -> None:
         """Write a checkpoint now, since this process is about to end; nothing before the first epoch."""
         if self.validation is not None and self.validation.epochs_done and not self.validation.is_over:
-            self._checkpoint(seconds=0.0)
+            self._checkpoint(is_last=True)
 
-    def _checkpoint(self, seconds: float = _CHECKPOINT_SECONDS) -> None:
-        if time.monotonic() - self.checkpointed >= seconds and self.validation is not None:
+    def _checkpoint(self, *, is_last: bool = False) -> None:
+        is_due = is_last or time.monotonic() - self.checkpointed >= _CHECKPOINT_SECONDS
+        if is_due and self.validation is not None:
             with contextlib.suppress(OSError):  # a full disk: the trial may end all the same
                 write_checkpoint(self._checkpoint_file, self.validation.state(), key=self._key)
             self.checkpointed = time.monotonic()
