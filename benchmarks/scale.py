@@ -336,8 +336,10 @@ def measure_cluster(folder: Path, *, nodes: int, gpus: int, trials: int, seconds
     manager = managed(run, search, (progress, log, course))
     study = manager.study = TimedStudy(manager.study)
     runner = type("Sleeper", (Sleeper,), {"mean_seconds": seconds, "__module__": Sleeper.__module__})
-    with fake_cluster(nodes=nodes, gpus=gpus) as machines, progress:
-        resources = Resources(1.0, 1.0, nodes * gpus, machines=machines)
+    with fake_cluster() as cluster, progress:
+        for _ in range(nodes):
+            cluster.add(cpus=gpus, gpus=gpus)
+        resources = Resources(1.0, 1.0, nodes * gpus, machines=cluster.machines)
         begun, processor = time.time(), time.process_time()
         run_trials(manager, run, resources, make_runner=runner, ends_process=False)
         ended, processor = time.time(), time.process_time() - processor
