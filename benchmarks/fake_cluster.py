@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import time
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -38,6 +39,17 @@ class FakeCluster:
     def remove(self, node: Any) -> None:
         """Kill the processes of a node."""
         self._cluster.remove_node(node, allow_graceful=False)
+
+    def drain(self, node: Any, *, seconds: float = 60.0) -> None:
+        """Announce that a node is about to be taken away, as a spot machine is."""
+        from ray._raylet import GcsClient
+        from ray.core.generated.autoscaler_pb2 import DrainNodeReason
+
+        reason = DrainNodeReason.Value("DRAIN_NODE_REASON_PREEMPTION")
+        ends = int(1e3 * (time.time() + seconds))
+        is_accepted, why = GcsClient(address=self.address).drain_node(node.node_id, reason, "spot", ends)
+        if not is_accepted:
+            raise RuntimeError(f"the node stays: {why}")
 
     def shut_down(self) -> None:
         """End all of it."""

@@ -125,7 +125,6 @@ class Sleeper:
 
     Attributes:
         mean_seconds: Mean length of a trial; set on a subclass of each benchmark.
-        report_seconds: Time between two reports; the backend sets more where many workers report.
     """
 
     mean_seconds = 10.0
@@ -138,10 +137,11 @@ class Sleeper:
         params: dict[str, Any],
         *,
         compared_at: tuple[int, ...] = (),
+        report_seconds: float = 0.0,
         **given: Any,
     ) -> None:
         self.run, self.number, self.config, self.params = run, number, config, params
-        self.compared_at, self.report_seconds = tuple(compared_at), 0.3
+        self.compared_at, self.report_seconds = tuple(compared_at), max(0.3, report_seconds)
         self.slept = 0.0
         self._trial: PretendedTrial | None = None
 

@@ -64,9 +64,15 @@ def idle_free_cpus(machines: Sequence[Machine], *, at_once: int) -> int:
     >>> idle_free_cpus([Machine(8, 0, 0)], at_once=3), idle_free_cpus([Machine(8, 0, 0)], at_once=8)
     (2, 1)
     """
-    fewest = min((machine.cpus for machine in machines), default=1.0)
-    on_one_machine = math.ceil(at_once / max(1, len(machines)))
+    working = _working(machines)
+    fewest = min((machine.cpus for machine in working), default=1.0)
+    on_one_machine = math.ceil(at_once / max(1, len(working)))
     return max(1, math.floor(fewest / on_one_machine))
+
+
+def _working(machines: Sequence[Machine]) -> tuple[Machine, ...]:
+    """The machines that run trials at all; the head of a cluster may be kept free of them."""
+    return tuple(machine for machine in machines if machine.cpus > 0)
 
 
 def kind_of(config: TrialConfig, folds: int) -> Kind:
@@ -141,7 +147,7 @@ class ResourceAllocator:
         workers: int | None = None,
         shares_features: bool = False,
     ) -> None:
-        self.cpus, self.gpus, self.machines = cpus, gpus, tuple(machines)
+        self.cpus, self.gpus, self.machines = cpus, gpus, _working(machines)
         self.folds, self.slots, self.is_measured = folds, slots, is_measured
         self.workers, self.shares_features = workers, shares_features
         self._needs: dict[Kind, float] = {}
@@ -156,12 +162,13 @@ class ResourceAllocator:
         Returns:
             What has changed, in a sentence; empty if nothing has.
         """
+        machines = _working(machines)
         before, now = self._names(self.machines), self._names(machines)
         gpus = 1 / SHARES if self.is_measured and self.gpus > 0 else self.gpus
         slots = slots_on(machines, cpus_per_trial=self.cpus, gpus_per_trial=gpus, workers=self.workers)
         if slots == 0 or before == now:
             return ""
-        self.machines, earlier, self.slots = tuple(machines), self.slots, slots
+        self.machines, earlier, self.slots = machines, self.slots, slots
         self._add_slots_of_heads()
         return (
             f"the cluster has {count_text(len(now), 'machine')} now, before {len(before)}: "

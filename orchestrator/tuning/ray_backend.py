@@ -124,9 +124,8 @@ class _Trainable(tune.Trainable):
             gpus=config["request"].gpus,
             cpus=config["request"].cpus,
             deadline=config["deadline"],
+            report_seconds=config["report_seconds"],
         )
-        own = getattr(self.runner, "report_seconds", 0.0)
-        vars(self.runner)["report_seconds"] = max(own, config["report_seconds"])
 
 
 class _NotPickled:

@@ -98,9 +98,8 @@ class TrialManager:
         self._objectives = objectives_of(search)
         ended = run.records()
         self._holders = [record for record in ended if record.has_weights]
-        self._has_begun = bool(
-            ended
-        )  # the first trial starts however late it is: Ray may take seconds to start
+        # The first trial starts however late it is: Ray may take seconds to start.
+        self._has_begun = bool(ended)
         self.terminated: Termination | None = None
         self._terminator = Terminator(search, ended) if search.request.terminator else None
         if self._terminator is not None and (reason := reason_against(search)):
@@ -209,7 +208,9 @@ class TrialManager:
         `is_taken` says that the worker was asked to end, or its machine went; the trial has no part in it.
         """
         spec = self.running[number].spec
-        if cause == "out_of_memory" and not spec.is_alone:
+        if self.run.record_file(number).exists():  # the trial had ended before its worker did
+            self.on_end(number)
+        elif cause == "out_of_memory" and not spec.is_alone:
             self._run_alone_later(spec)
         elif cause == "lost_worker" and (why := self._losses.reason_to_go_on(number, is_taken=is_taken)):
             self.running.pop(number)

@@ -94,6 +94,7 @@ class TrialRunner:
         cpus: Number of CPU cores of this worker.
         deadline: Reading of `time.time()` at which the search is out of time; None for no limit. A late trial
             ends with the best epoch that it reached, so that its work is not lost.
+        report_seconds: Seconds between two reports, where many workers report to one driver.
     """
 
     def __init__(  # noqa: PLR0913 - a trial, and the circumstances
@@ -107,6 +108,7 @@ class TrialRunner:
         cpus: float,
         compared_at: Collection[int] = (),
         deadline: float | None = None,
+        report_seconds: float = 0.0,
     ) -> None:
         self.run, self.number, self.config, self.params = run, number, config, params
         self.started = self.opened = self.checkpointed = time.monotonic()
@@ -116,7 +118,7 @@ class TrialRunner:
         self.peak: PeakMemory | None = None
         self.validation: Validation | None = None
         self.remark: str | None = None  # of a trial that began with less than it asked for
-        self.report_seconds = _STEP_SECONDS  # the backend sets more where many workers report
+        self.report_seconds = max(_STEP_SECONDS, report_seconds)
         self._trained, self._trained_seconds = 0, 0.0  # epochs in this worker, and their time
 
     def step(self) -> WorkerReport:

@@ -170,6 +170,13 @@ def test_the_number_of_trials_at_once_follows_the_machines() -> None:
     assert packing.slots == 8
 
 
+def test_a_head_that_runs_no_trials_is_no_machine_of_theirs() -> None:
+    head, worker = Machine(0, 0, GIB, "head"), Machine(4, 0, GIB, "worker")
+    packing = ResourceAllocator(1.0, 0.0, (worker,), folds=4, slots=4, is_measured=False)
+    assert packing.follow([head, worker]) == ""
+    assert idle_free_cpus([head, worker], at_once=2) == 2
+
+
 def test_a_cluster_that_is_gone_for_a_moment_changes_nothing() -> None:
     packing = ResourceAllocator(1.0, 0.0, (Machine(4, 0, 0, "a"),), folds=4, slots=4, is_measured=False)
     assert packing.follow([]) == ""
