@@ -128,32 +128,45 @@ class Ends(Callback):
 
 def ours(trials: int, folder: Path, *, is_watched: bool) -> Ends:
     """Run our Ray backend; returns the ends of the trials."""
-    run, search = RunFolder(folder / f"run-{trials}-{is_watched}"), _search(trials)
+    run, search = RunFolder(folder / f"run-{trials}-{is_watched}"), search_of(trials)
+    progress, log = watchers(run, search)
+    ends = Ends()
+    callbacks = (progress, log, ends) if is_watched else (ends,)
+    with progress:
+        run_trials(managed(run, search, callbacks), run, Resources(1.0, 0.0, AT_ONCE), make_runner=NoTraining)
+    return ends
+
+
+class _Nowhere(io.StringIO):
+    """A stream that keeps nothing, so that the memory of a long search is its own."""
+
+    def write(self, text: str) -> int:
+        return len(text)
+
+
+def watchers(
+    run: RunFolder, search: SearchRecord, *, workers: int = AT_ONCE
+) -> tuple[SearchProgress, TensorBoardLog]:
+    """Return the live view of a search, which draws into nothing, and its TensorBoard."""
     log = TensorBoardLog(run.tensorboard)
     log.write_experiment(setting_columns())
     progress = SearchProgress(
         task=search.task,
         name=search.name,
         data=search.source,
-        trials=trials,
+        trials=search.request.trials,
         minutes=None,
-        workers=AT_ONCE,
+        workers=workers,
         is_synthetic=True,
-        console=Console(file=io.StringIO(), width=100),
+        console=Console(file=_Nowhere(), width=100),
     )
-    ends = Ends()
-    callbacks = (progress, log, ends) if is_watched else (ends,)
-    with progress:
-        run_trials(
-            _manager(run, search, callbacks), run, Resources(1.0, 0.0, AT_ONCE), make_runner=NoTraining
-        )
-    return ends
+    return progress, log
 
 
 def ours_without_ray(trials: int, folder: Path) -> list[float]:
     """Propose, record and tell in this process; returns its processor time at the end of each trial."""
     run, ends = RunFolder(folder / "without-ray"), []
-    manager = _manager(run, _search(trials), ())
+    manager = managed(run, search_of(trials), ())
     while (trial := manager.next()) is not None:
         report = NoTraining(run, trial.number, trial.config, trial.params).step()
         for epoch in report.epochs:
@@ -163,12 +176,26 @@ def ours_without_ray(trials: int, folder: Path) -> list[float]:
     return ends
 
 
-def _manager(run: RunFolder, search: SearchRecord, callbacks: tuple[Callback, ...]) -> TrialManager:
-    """Manager of a new search in a run folder, with its study in a journal file."""
+def managed(
+    run: RunFolder,
+    search: SearchRecord,
+    callbacks: tuple[Callback, ...],
+    *,
+    clock: Callable[[], float] = time.time,
+) -> TrialManager:
+    """Return the manager of a new search in a run folder, with its study in a journal file.
+
+    Args:
+        run: Folder of the search, which is made.
+        search: Request and facts of the search.
+        callbacks: Callbacks of the search.
+        clock: Function that returns seconds.
+    """
     run.write_search(search)
     study = open_study(storage=None, journal=run.study_file, name="overhead", is_new=True)
-    proposer = OptunaStudy(study, space_named("benign_malignant"), _CONTEXT, {}, method_of(search))
-    return TrialManager(run, search, proposer, callbacks, deadline=None, clock=time.time)
+    context = SpaceContext.model_validate(search.space_context)
+    proposer = OptunaStudy(study, space_named("benign_malignant"), context, {}, method_of(search))
+    return TrialManager(run, search, proposer, callbacks, deadline=None, clock=clock)
 
 
 def optuna_alone(trials: int, folder: Path) -> list[float]:
@@ -336,9 +363,10 @@ def _show(found: dict[str, float]) -> None:
     Console().print(table)
 
 
-def _search(trials: int) -> SearchRecord:
+def search_of(trials: int, *, epochs: int = REPORTS) -> SearchRecord:
+    """Return the record of a search of so many trials over the real space, which has no data."""
     request = SearchRequest(
-        task="benign_malignant", data="none", trials=trials, workers=AT_ONCE, epochs=REPORTS
+        task="benign_malignant", data="none", trials=trials, workers=AT_ONCE, epochs=epochs
     )
     return SearchRecord(
         request=request,
@@ -350,7 +378,7 @@ def _search(trials: int) -> SearchRecord:
         fingerprint="f" * 64,
         store="store",
         metrics=("auc",),
-        space_context=_CONTEXT.model_dump(mode="json"),
+        space_context=_CONTEXT.model_copy(update={"epochs": epochs}).model_dump(mode="json"),
         backbones=_BACKBONES,
         left_out={},
         trial_minutes=10.0,

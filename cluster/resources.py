@@ -1,8 +1,8 @@
 """Number of trials at once, from the resources of a cluster and those of a trial."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from cluster.errors import ResourceError
@@ -20,26 +20,57 @@ class Machine:
         cpus: Number of CPUs, at least 0.
         gpus: Number of GPUs, at least 0.
         memory_bytes: Bytes of main memory that Ray gives out, at least 0.
+        node_id: Ray's name of the machine; two machines that offer the same are equal all the same.
     """
 
     cpus: float
     gpus: float
     memory_bytes: int
+    node_id: str = field(default="", compare=False, repr=False)
 
 
-def machines_of(nodes: Sequence[Mapping[str, Any]]) -> tuple[Machine, ...]:
+def machines_of(nodes: Sequence[Mapping[str, Any]], *, leaving: Collection[str] = ()) -> tuple[Machine, ...]:
     """Return the machines that run.
 
     Args:
         nodes: Nodes as `ray.nodes()` returns them.
+        leaving: Names of nodes that are about to be taken away; they are left out.
 
     >>> machines_of([{"Alive": True, "Resources": {"CPU": 8.0, "memory": 16e9}}, {"Alive": False}])
     (Machine(cpus=8.0, gpus=0.0, memory_bytes=16000000000),)
     """
-    offers = [node["Resources"] for node in nodes if node["Alive"]]
+    offers = [
+        (node["Resources"], name)
+        for node in nodes
+        if node["Alive"] and (name := str(node.get("NodeID", ""))) not in leaving
+    ]
     return tuple(
-        Machine(offer.get("CPU", 0.0), offer.get("GPU", 0.0), int(offer.get("memory", 0))) for offer in offers
+        Machine(offer.get("CPU", 0.0), offer.get("GPU", 0.0), int(offer.get("memory", 0)), name)
+        for offer, name in offers
     )
+
+
+def slots_on(
+    machines: Sequence[Machine], *, cpus_per_trial: float, gpus_per_trial: float, workers: int | None = None
+) -> int:
+    """Return the number of trials that fit on machines, which may be none.
+
+    Args:
+        machines: Machines of the cluster.
+        cpus_per_trial: Number of CPUs of a trial, at least 0.
+        gpus_per_trial: Number of GPUs of a trial, or a share below 1; not 0 together with the CPUs.
+        workers: Largest number of trials that the user wants at once; None sets no limit.
+
+    >>> slots_on([Machine(8, 2, 0), Machine(4, 0, 0)], cpus_per_trial=1, gpus_per_trial=0.5)
+    4
+    >>> slots_on([], cpus_per_trial=1, gpus_per_trial=0)
+    0
+    """
+    slots = sum(
+        min(_fit(machine.cpus, cpus_per_trial), _fit_gpus(machine.gpus, gpus_per_trial))
+        for machine in machines
+    )
+    return int(slots if workers is None else min(slots, workers))
 
 
 def trial_slots(
@@ -86,11 +117,8 @@ def trial_slots(
             f"a trial asks for {count_text(gpus_per_trial, 'GPU')}, but Ray sees {_found_gpus(gpus)}; "
             f"{remedy}, or start Ray where the GPUs are (see docs/how-to-cluster.md)"
         )
-    parts = [(machine.cpus, machine.gpus) for machine in machines] or [(cpus, gpus)]
-    slots = sum(
-        min(_fit(own_cpus, cpus_per_trial), _fit_gpus(own_gpus, gpus_per_trial))
-        for own_cpus, own_gpus in parts
-    )
+    parts = machines or [Machine(cpus, gpus, 0)]
+    slots = slots_on(parts, cpus_per_trial=cpus_per_trial, gpus_per_trial=gpus_per_trial, workers=workers)
     if slots == 0:
         raise ResourceError(
             f"a trial asks for {count_text(cpus_per_trial, 'CPU')} and "
@@ -98,7 +126,7 @@ def trial_slots(
             "both; ask for less with --cpus-per-trial or "
             "--gpus-per-trial"
         )
-    return int(slots if workers is None else min(slots, workers))
+    return slots
 
 
 def describe(resources: Mapping[str, float]) -> str:

@@ -27,6 +27,7 @@ from results.export import manifest, precision_record
 from results.run import prediction_costs, records
 from results.run.run_folder import RunFolder
 from results.run.search_request import SearchRequest
+from results.run.sessions import SessionTime
 from results.scores import outer_result, repeats
 from results.scores.overtuning import Overtuning
 from search_spaces.recipes import Recipe
@@ -127,6 +128,7 @@ def files_page() -> str:
             *_fields("oof.npz", records.OutOfFold),
             *_fields("repeats.json", repeats.Repeats),
             *_fields("RepeatedTrial", repeats.RepeatedTrial),
+            *_fields("sessions.jsonl", SessionTime),
             *_fields("outer.json", outer_result.OuterResult),
             *_fields("RoleScore", outer_result.RoleScore),
             *_fields(prediction_costs.COSTS_FILE, prediction_costs.PredictionCosts),

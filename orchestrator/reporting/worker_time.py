@@ -4,6 +4,7 @@ Pure arithmetic of times: whoever follows the trials says what happens, a clock 
 """
 
 import math
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -31,6 +32,21 @@ class TimeShares:
     def total(self) -> float:
         """Seconds of all workers."""
         return self.features + self.training + self.waiting
+
+    @property
+    def busy(self) -> float | None:
+        """Share of the time in [0, 1] in which workers had a trial to work on; None if no time has passed.
+
+        >>> TimeShares(285.0, 383.0, 83.0).busy, TimeShares().busy
+        (0.889..., None)
+        """
+        return None if self.total <= 0.0 else (self.features + self.training) / self.total
+
+    def __add__(self, other: "TimeShares") -> "TimeShares":
+        """Return the time of two sessions together."""
+        return TimeShares(
+            self.features + other.features, self.training + other.training, self.waiting + other.waiting
+        )
 
     @property
     def percent(self) -> tuple[int, int, int]:
@@ -66,13 +82,13 @@ def shares_text(shares: TimeShares) -> str:
     """Describe the shares on one line; empty if no time has passed.
 
     >>> shares_text(TimeShares(285.0, 383.0, 83.0))
-    'features 38 %, training 51 %, waiting 11 % of 12:31 worker time'
+    'busy 89 % of 12:31 worker time (features 38 %, training 51 %)'
     """
     if shares.total <= 0.0:
         return ""
     features, training, waiting = shares.percent
-    said = f"features {features} %, training {training} %, waiting {waiting} %"
-    return f"{said} of {clock_text(shares.total)} worker time"
+    said = f"(features {features} %, training {training} %)"
+    return f"busy {100 - waiting} % of {clock_text(shares.total)} worker time {said}"
 
 
 @dataclass(slots=True)
@@ -92,20 +108,36 @@ class WorkerTime:
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock, self._workers = clock, 0
+        self._clock, self._workers, self._most = clock, 0, sys.maxsize
         self._trials: dict[int, _Trial] = {}
         self._features = self._training = self._waiting = 0.0
         self._until: float | None = None  # None before the session begins and after it has ended
         self._lock = threading.Lock()
 
-    def begin(self, workers: int) -> None:
+    @property
+    def workers(self) -> int:
+        """Number of workers that are counted now."""
+        return min(self._workers, self._most)
+
+    def begin(self, workers: int, *, most: int = sys.maxsize) -> None:
         """Begin to count.
 
         Args:
             workers: Number of trials at once; where more run for a time, as on a shared GPU, all count.
+            most: Number of trials that are left: no more workers than that are missed.
         """
         with self._lock:
-            self._workers, self._until = workers, self._clock()
+            self._workers, self._most, self._until = workers, most, self._clock()
+
+    def resize(self, workers: int) -> None:
+        """Count another number of workers from now on, since machines have joined or left.
+
+        Args:
+            workers: Number of trials at once.
+        """
+        with self._lock:
+            self._count()
+            self._workers = workers
 
     def end(self) -> None:
         """Stop counting; the shares stay as they are."""
@@ -158,7 +190,7 @@ class WorkerTime:
             return
         now = self._clock()
         seconds, self._until = max(0.0, now - self._until), now
-        self._waiting += seconds * max(0, self._workers - len(self._trials))
+        self._waiting += seconds * max(0, self.workers - len(self._trials))
         for trial in self._trials.values():
             if trial.is_open:
                 self._training += seconds

@@ -16,6 +16,7 @@ from results.scores.ranking import Direction, front_of
 
 BEST: Final = 25  # TPE counts at most this many trials as good
 RECENT: Final = 75
+RUNNING: Final = 64  # TPE reads each once for each group of settings: 512 would be most of its time
 _OPEN: Final = (TrialState.RUNNING, TrialState.WAITING)
 
 
@@ -32,16 +33,19 @@ def window(
         trials: All trials of a study, in order of their numbers.
         best: Number of best complete trials to keep, whatever their age: those that keep the requirements
             first, and with several metrics those nearest to the front.
-        recent: Number of other finished trials to keep, the newest first. Running ones are always kept.
+        recent: Number of other finished trials to keep, the newest first. Of those that run, the newest
+            `RUNNING` are kept.
         directions: Direction of each metric.
     """
+    open_ones = [trial.number for trial in trials if trial.state in _OPEN]
     if len(trials) <= best + recent:
         return list(trials)
     complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
     kept = {trial.number for trial in _best(complete, best, directions)}
     newest = (trial for trial in reversed(trials) if trial.state not in _OPEN and trial.number not in kept)
     kept.update([trial.number for trial in itertools.islice(newest, recent)])
-    return [trial for trial in trials if trial.number in kept or trial.state in _OPEN]
+    kept.update(open_ones[-RUNNING:])
+    return [trial for trial in trials if trial.number in kept]
 
 
 def violation(trial: FrozenTrial) -> float:
@@ -110,7 +114,8 @@ class GrowingWindow:
         kept = {trial.number: trial for _, _, trial in self._best}
         newest = (own for own in reversed(trials) if own.state not in _OPEN and own.number not in kept)
         kept |= {trial.number: trial for trial in itertools.islice(newest, RECENT)}
-        kept |= {trial.number: trial for trial in trials[self._ended :] if trial.state in _OPEN}
+        running = [trial for trial in trials[self._ended :] if trial.state in _OPEN]
+        kept |= {trial.number: trial for trial in running[-RUNNING:]}
         return [kept[number] for number in sorted(kept)]
 
     def _rank(self, trial: FrozenTrial) -> None:

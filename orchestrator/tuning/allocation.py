@@ -3,12 +3,14 @@
 Pure bookkeeping: the Ray backend reports measurements here, and asks for an allocation before each trial.
 """
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from cluster.resources import Machine
+from cluster.resources import Machine, slots_on
+from trainables.common.text import count_text
 from trainables.config.trial_config import TrialConfig
 
 SHARES: Final = 8  # a GPU is given out in eighths
@@ -37,11 +39,13 @@ class ResourceRequest:
         cpus: Number of CPU cores, at least 0.
         gpus: Number of GPUs: eighths of one, or the number that the user set.
         memory_bytes: Bytes of the machine's memory; 0 if memory need not be counted.
+        nodes: Names of the machines that may run it; empty for any.
     """
 
     cpus: float
     gpus: float
     memory_bytes: int = 0
+    nodes: tuple[str, ...] = ()
 
     def is_larger_than(self, other: "ResourceRequest") -> bool:
         """Tell whether this takes more of anything than another request."""
@@ -60,9 +64,15 @@ def idle_free_cpus(machines: Sequence[Machine], *, at_once: int) -> int:
     >>> idle_free_cpus([Machine(8, 0, 0)], at_once=3), idle_free_cpus([Machine(8, 0, 0)], at_once=8)
     (2, 1)
     """
-    fewest = min((machine.cpus for machine in machines), default=1.0)
-    on_one_machine = math.ceil(at_once / max(1, len(machines)))
+    working = _working(machines)
+    fewest = min((machine.cpus for machine in working), default=1.0)
+    on_one_machine = math.ceil(at_once / max(1, len(working)))
     return max(1, math.floor(fewest / on_one_machine))
+
+
+def _working(machines: Sequence[Machine]) -> tuple[Machine, ...]:
+    """The machines that run trials at all; the head of a cluster may be kept free of them."""
+    return tuple(machine for machine in machines if machine.cpus > 0)
 
 
 def kind_of(config: TrialConfig, folds: int) -> Kind:
@@ -78,6 +88,35 @@ def kind_of(config: TrialConfig, folds: int) -> Kind:
     )
 
 
+def features_of(config: TrialConfig) -> str | None:
+    """Return a name for the stored features that a head is trained on; None for a trial that needs a GPU.
+
+    Trials with the same name read the same files, so that after the first of them nothing is computed in a
+    frozen network any more.
+    """
+    model, training = config.model, config.training
+    is_head = (
+        model.trained_stages == 0
+        and model.channels == "replicate"
+        and model.weights == "imagenet"
+        and model.type_input == "none"
+        and training.first_phase == "none"
+    )
+    if not is_head:
+        return None
+    facts = [
+        model.backbone,
+        model.cut,
+        model.pair,
+        model.also,
+        config.input.model_dump(mode="json"),
+        training.augmentation,
+        training.average_views,
+        training.augment_last is None,
+    ]
+    return json.dumps(facts, sort_keys=True)
+
+
 class ResourceAllocator:
     """Allocates resources to trials by the memory that earlier trials of their kind needed.
 
@@ -88,9 +127,15 @@ class ResourceAllocator:
         folds: Number of folds of the cross-validation.
         slots: Number of trials at once.
         is_measured: Give each trial a share of a GPU by its measured need; False gives every trial `gpus`.
+        workers: Largest number of trials at once that the user wants; None for no limit.
+        shares_features: All machines reach the stored features, so that heads may train on machines without
+            a GPU.
+
+    Attributes:
+        slots: Number of trials at once; it follows the machines.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a trial, the machines, and what the user set
         self,
         cpus: float,
         gpus: float,
@@ -99,13 +144,58 @@ class ResourceAllocator:
         folds: int,
         slots: int,
         is_measured: bool,
+        workers: int | None = None,
+        shares_features: bool = False,
     ) -> None:
-        self.cpus, self.gpus, self.machines = cpus, gpus, tuple(machines)
+        self.cpus, self.gpus, self.machines = cpus, gpus, _working(machines)
         self.folds, self.slots, self.is_measured = folds, slots, is_measured
+        self.workers, self.shares_features = workers, shares_features
         self._needs: dict[Kind, float] = {}
+        self._stored: set[str] = set()  # names of features that a trial has opened
+        self._add_slots_of_heads()
 
-    def request(self, config: TrialConfig) -> ResourceRequest:
-        """Return the resources of a trial that runs at the same time as others."""
+    def follow(self, machines: Sequence[Machine]) -> str:
+        """Take over the machines that the cluster has now.
+
+        Nothing changes while no machine has room for a trial: those that left may come back.
+
+        Returns:
+            What has changed, in a sentence; empty if nothing has.
+        """
+        machines = _working(machines)
+        before, now = self._names(self.machines), self._names(machines)
+        gpus = 1 / SHARES if self.is_measured and self.gpus > 0 else self.gpus
+        slots = slots_on(machines, cpus_per_trial=self.cpus, gpus_per_trial=gpus, workers=self.workers)
+        if slots == 0 or before == now:
+            return ""
+        self.machines, earlier, self.slots = machines, self.slots, slots
+        self._add_slots_of_heads()
+        return (
+            f"the cluster has {count_text(len(now), 'machine')} now, before {len(before)}: "
+            f"{count_text(self.slots, 'trial')} at once, before {earlier}"
+        )
+
+    @property
+    def workers_expected(self) -> int:
+        """Number of workers that the machines keep busy, heads on machines without a GPU included."""
+        found = slots_on(
+            self.machines, cpus_per_trial=self.cpus, gpus_per_trial=self.gpus, workers=self.workers
+        )
+        heads = self._slots_of_heads()
+        return found + heads if self.workers is None else min(self.workers, found + heads)
+
+    def request(self, config: TrialConfig, *, heads: int = 0) -> ResourceRequest:
+        """Return the resources of a trial that runs at the same time as others.
+
+        A head whose features are stored goes to a machine without a GPU as long as one has room, so that the
+        GPUs are left to trials that need them; else it shares a GPU as before.
+
+        Args:
+            config: Configuration of the trial.
+            heads: Number of trials that run on machines without a GPU now.
+        """
+        if heads < self._slots_of_heads() and features_of(config) in self._stored:
+            return ResourceRequest(self.cpus, 0.0, nodes=self._nodes_without_gpu())
         need = self._need(kind_of(config, self.folds))
         if self.gpus <= 0:
             return ResourceRequest(self.cpus, 0.0, self._memory(need))
@@ -118,6 +208,12 @@ class ResourceAllocator:
         """Return the resources of a trial that must run alone: the largest machine, a whole GPU if any."""
         largest = max((machine.cpus for machine in self.machines), default=self.cpus)
         return ResourceRequest(max(self.cpus, largest), max(1.0, self.gpus) if self.gpus > 0 else 0.0)
+
+    def opened(self, config: TrialConfig) -> None:
+        """Note that a trial has opened its features, so that from now on they are stored."""
+        name = features_of(config)
+        if name is not None:
+            self._stored.add(name)
 
     def measured(self, config: TrialConfig, peak_bytes: int, total_bytes: int) -> None:
         """Note the memory that a trial needed.
@@ -136,6 +232,24 @@ class ResourceAllocator:
         kind = kind_of(config, self.folds)
         given = self._need(kind) or _CAUTIOUS / SHARES
         self._needs[kind] = min(1.0, 2 * given)
+
+    def _slots_of_heads(self) -> int:
+        """Number of trials that fit on machines without a GPU, where a search has any use for them."""
+        if self.gpus <= 0 or self.cpus <= 0 or not self.shares_features:
+            return 0
+        those = [machine for machine in self.machines if machine.gpus == 0]
+        return slots_on(those, cpus_per_trial=self.cpus, gpus_per_trial=0.0, workers=self.workers)
+
+    def _add_slots_of_heads(self) -> None:
+        more = self.slots + self._slots_of_heads()
+        self.slots = more if self.workers is None else min(self.workers, more)
+
+    def _nodes_without_gpu(self) -> tuple[str, ...]:
+        return tuple(sorted(one.node_id for one in self.machines if one.gpus == 0 and one.node_id))
+
+    @staticmethod
+    def _names(machines: Sequence[Machine]) -> list[str]:
+        return sorted(machine.node_id for machine in machines)
 
     def _need(self, kind: Kind) -> float | None:
         """Share of the memory in [0, 1], from this kind or from kinds that differ in batch size alone.

@@ -9,34 +9,36 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import ray
 from ray import tune
 from ray.tune import PlacementGroupFactory
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
+from ray.util.placement_group import NODE_ID_LABEL_KEY
 
-from cluster.resources import Machine
+from cluster.resources import Machine, machines_of
 from orchestrator.callbacks import StopSearch
 from orchestrator.tuning.allocation import ResourceAllocator, ResourceRequest
 from orchestrator.tuning.interrupts import interruptible
 from orchestrator.tuning.lifeline import watched
-from orchestrator.tuning.parcel import deliver
 from orchestrator.tuning.ray_depot import DepotKeeper, this_node
-from orchestrator.tuning.ray_failures import cause_of_loss, explained, last_words
-from orchestrator.tuning.ray_private import end_worker, survive_out_of_memory
+from orchestrator.tuning.ray_failures import cause_of_loss, explained, last_words, was_taken_away
+from orchestrator.tuning.ray_private import end_worker, nodes_that_leave, survive_out_of_memory
 from orchestrator.tuning.ray_worker import Runner, Worker
+from orchestrator.tuning.shared_state import SharedState
 from orchestrator.tuning.trial_manager import GRACE_SECONDS, TrialManager, TrialSpec
-from orchestrator.tuning.trial_runner import TrialRunner, WorkerReport
 from results.run.records import Cause
 from results.run.run_folder import RunFolder
 from trainables.common.registered import packed
-from trainables.config.trial_config import TrialConfig
+
+if TYPE_CHECKING:  # it imports torch, which the workers of a benchmark that trains nothing do without
+    from orchestrator.tuning.trial_runner import WorkerReport
 
 _QUIET: Final = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
@@ -51,6 +53,11 @@ _QUIET: Final = {
 
 
 _LOOK_SECONDS: Final = 1.0  # between two looks for workers that hang
+_CLUSTER_SECONDS: Final = 5.0  # between two looks at the machines of the cluster, and of a worker at its own
+_ASKING_SECONDS: Final = 0.25  # for proposals in a row, before workers get what has been proposed
+_MOST_PENDING: Final = 4096  # trials that Tune takes before their workers start: more than ever run at once
+# Each report takes the driver some milliseconds: many workers report less often, at most 100 times a second.
+_REPORT_SECONDS_A_WORKER: Final = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +70,8 @@ class Resources:
         slots: Number of trials at once.
         machines: Machines that Ray runs on; empty if they are not known.
         is_measured: Each trial gets a share of a GPU by its measured need, not `gpus`.
+        workers: Largest number of trials at once that the user wants; None for no limit.
+        shares_features: All machines reach the stored features: heads may train where there is no GPU.
     """
 
     cpus: float
@@ -70,52 +79,8 @@ class Resources:
     slots: int
     machines: tuple[Machine, ...] = ()
     is_measured: bool = False
-
-
-@dataclass(slots=True)
-class _SharedState:
-    """State shared by searcher, scheduler and callback.
-
-    Tune takes errors that these three raise for failures of the trial at hand, or wraps them in its own. So
-    they note an error here, and the search stops with it after the step.
-
-    Attributes:
-        manager: Manager of the trials.
-        allocator: Allocator of resources.
-        numbers: Tune's trial id -> trial number.
-        waiting: Trial number -> resources of a trial whose worker does not run yet.
-        depot: Serves the machines that do not see the run folder; None for a search that has no such.
-        error: First error of searcher, scheduler or callback.
-    """
-
-    manager: TrialManager
-    allocator: ResourceAllocator
-    numbers: dict[str, int]
-    waiting: dict[int, ResourceRequest]
-    depot: DepotKeeper | None = None
-    error: Exception | None = None
-
-    @contextmanager
-    def noting_errors(self) -> Iterator[None]:
-        """Note an error, and hand out no further trial after it."""
-        try:
-            yield
-        except Exception as error:
-            self.error = self.error or error
-            self.manager.is_stopping = True
-
-    def receive(self, result: dict[str, Any]) -> WorkerReport:
-        """Write what a trial on another machine has left, then return its worker's report."""
-        if (parcel := result.pop("parcel", None)) is not None:
-            deliver(parcel, self.manager.run)
-        step: WorkerReport = result["step"]
-        if step.needs_depot and self.depot is not None:
-            self.depot.open()
-        return step
-
-    def config_of(self, number: int) -> TrialConfig | None:
-        trial = self.manager.running.get(number)
-        return trial.spec.config if trial else None
+    workers: int | None = None
+    shares_features: bool = False
 
 
 class _NotPickled:
@@ -143,10 +108,14 @@ class _Searcher(_NotPickled, Searcher):
         node: Ray's name of this machine.
     """
 
-    def __init__(self, state: _SharedState, run: Path, mark: str = "", node: str = "") -> None:
+    def __init__(self, state: SharedState, run: Path, mark: str = "", node: str = "") -> None:
         super().__init__()
         self._state, self._run, self._mark, self._node = state, run, mark, node
         self._held: TrialSpec | None = None
+
+    def set_max_concurrency(self, max_concurrent: int) -> bool:
+        """Return True: the number of trials at once follows the machines, and this class keeps to it."""
+        return True
 
     def suggest(self, trial_id: str) -> Any:
         """Return the configuration of the next trial, `FINISHED` at the end, or None for not now."""
@@ -159,13 +128,14 @@ class _Searcher(_NotPickled, Searcher):
         state = self._state
         if state.manager.is_over:
             return Searcher.FINISHED
+        handed = len(state.manager.running) - (self._held is not None)
+        if handed >= state.allocator.slots or (handed and time.monotonic() >= state.asking_ends):
+            return None
         spec = self._held or state.manager.next()
         if spec is None:
             return Searcher.FINISHED if state.manager.is_over else None
-        request = state.allocator.alone() if spec.is_alone else state.allocator.request(spec.config)
-        # A large trial waits for enough free resources: smaller ones that start first would take them again
-        # and again. So the next trial is held until every larger one runs.
-        if any(waiting.is_larger_than(request) for waiting in state.waiting.values()):
+        request = state.request(spec)
+        if not state.may_start(request):
             self._held = spec
             return None
         self._held = None
@@ -181,6 +151,7 @@ class _Searcher(_NotPickled, Searcher):
             "compared_at": spec.compared_at,
             "request": request,
             "deadline": state.manager.deadline,
+            "report_seconds": report_seconds(state.allocator.slots),
         }
 
     def on_trial_complete(
@@ -200,7 +171,7 @@ class _Scheduler(_NotPickled, FIFOScheduler):
 
     _supports_buffered_results = False
 
-    def __init__(self, state: _SharedState) -> None:
+    def __init__(self, state: SharedState) -> None:
         super().__init__()
         self._state = state
 
@@ -217,7 +188,7 @@ class _Scheduler(_NotPickled, FIFOScheduler):
         with self._state.noting_errors():
             self._end(number, self._state.receive(result))
 
-    def _end(self, number: int, step: WorkerReport) -> None:
+    def _end(self, number: int, step: "WorkerReport") -> None:
         """Pass the end of a trial to the manager."""
         state = self._state
         config = state.config_of(number)
@@ -231,15 +202,18 @@ class _Scheduler(_NotPickled, FIFOScheduler):
         if state.manager.is_postponed(number):
             state.allocator.ran_out(config)
 
-    def _follow(self, number: int, step: WorkerReport) -> Cause | None:
+    def _follow(self, number: int, step: "WorkerReport") -> Cause | None:
         """Pass a worker's report to manager and allocator; returns the cause to stop, or None to go on."""
         state = self._state
         if step.opened is not None:
             state.manager.on_open(number, step.opened, device=step.device)
         config = state.config_of(number)
+        if step.opened is not None and config is not None:
+            state.allocator.opened(config)
         if step.memory is not None and config is not None:
             state.manager.on_memory(number, step.memory.peak_bytes)
-            state.allocator.measured(config, step.memory.peak_bytes, step.memory.total_bytes)
+            if number not in state.heads:  # the memory of a machine says nothing about that of a GPU
+                state.allocator.measured(config, step.memory.peak_bytes, step.memory.total_bytes)
         for report in step.epochs:
             cause = state.manager.on_epoch(
                 number,
@@ -258,8 +232,12 @@ class _Scheduler(_NotPickled, FIFOScheduler):
 class _Workers(_NotPickled, tune.Callback):
     """Notes the start of workers, reports dead ones to the trial manager, and ends those that hang."""
 
-    def __init__(self, state: _SharedState) -> None:
+    def __init__(self, state: SharedState) -> None:
         self._state, self._looked_at = state, time.monotonic()
+        self._followed_at = self._looked_at
+
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        self._state.asking_ends = time.monotonic() + _ASKING_SECONDS
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         number = self._state.numbers[trial.trial_id]
@@ -273,7 +251,8 @@ class _Workers(_NotPickled, tune.Callback):
         if config is not None:
             message = last_words(trial)
             with state.noting_errors():
-                state.manager.on_worker_lost(number, cause_of_loss(message), message)
+                cause, is_taken = cause_of_loss(message), was_taken_away(message)
+                state.manager.on_worker_lost(number, cause, message, is_taken=is_taken)
             if state.manager.is_postponed(number):
                 state.allocator.ran_out(config)
 
@@ -290,9 +269,20 @@ class _Workers(_NotPickled, tune.Callback):
         if now - self._looked_at >= _LOOK_SECONDS:
             self._looked_at = now
             hung = state.manager.hung()
-            for trial in trials:
+            for trial in trials if hung else ():
                 if not trial.is_finished() and state.numbers.get(trial.trial_id) in hung:
                     end_worker(trial)
+        if now - self._followed_at >= _CLUSTER_SECONDS and state.allocator.machines:
+            self._followed_at = now
+            self._follow_machines()
+
+    def _follow_machines(self) -> None:
+        """Let the number of trials at once follow the machines that have joined or left."""
+        manager, allocator = self._state.manager, self._state.allocator
+        said = allocator.follow(machines_of(ray.nodes(), leaving=nodes_that_leave()))
+        if said:
+            manager.say(said)
+            manager.worker_time.resize(allocator.workers_expected)
 
 
 class _NoReporter(tune.ProgressReporter):
@@ -302,12 +292,21 @@ class _NoReporter(tune.ProgressReporter):
         return False
 
 
+def report_seconds(slots: int) -> float:
+    """Return the time between two reports of a worker, in seconds, of so many trials at once.
+
+    >>> report_seconds(2), report_seconds(512)
+    (0.02, 5.12)
+    """
+    return _REPORT_SECONDS_A_WORKER * slots
+
+
 def run_trials(
     manager: TrialManager,
     run: RunFolder,
     resources: Resources,
     *,
-    make_runner: Callable[..., Runner] = TrialRunner,
+    make_runner: Callable[..., Runner] | None = None,
     ends_process: bool = True,
 ) -> None:
     """Run all trials of a search; returns when they are done, the time is up, or the user has stopped it.
@@ -316,8 +315,8 @@ def run_trials(
         manager: Manager of the trials; its `is_stopping` is True after Ctrl-C, or `StopSearch` of a callback.
         run: The run folder.
         resources: Resources of one trial.
-        make_runner: Function called in a worker with the arguments of `TrialRunner`; a benchmark passes one
-            whose trials do not train.
+        make_runner: Function called in a worker with the arguments of `TrialRunner`, which is taken without
+            one; a benchmark passes one whose trials do not train.
         ends_process: End this process if Ray does not answer after an interrupt.
 
     Raises:
@@ -329,14 +328,16 @@ def run_trials(
     logging.getLogger("ray").setLevel(logging.CRITICAL)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     scratch, mark = run.path / ".ray", uuid.uuid4().hex
-    state = _SharedState(manager, _allocator(manager, resources), {}, {}, DepotKeeper(run, mark))
+    state = SharedState(manager, _allocator(manager, resources), {}, {}, depot=DepotKeeper(run, mark))
+    if resources.shares_features:
+        manager.worker_time.resize(state.allocator.workers_expected)
     tuner = tune.Tuner(
         _trainable(make_runner),
         tune_config=tune.TuneConfig(
             search_alg=_Searcher(state, run.path.resolve(), mark, this_node()),
             scheduler=_Scheduler(state),
             num_samples=-1,
-            max_concurrent_trials=resources.slots,
+            max_concurrent_trials=_MOST_PENDING,
             reuse_actors=True,
             time_budget_s=_hard_limit(manager),
         ),
@@ -368,7 +369,7 @@ def run_trials(
             manager.end_late_trials()
 
 
-def _leave(run: RunFolder, mark: str, state: _SharedState) -> None:
+def _leave(run: RunFolder, mark: str, state: SharedState) -> None:
     """End the depot, and remove the mark of this session and those of sessions that were killed."""
     if state.depot is not None:
         state.depot.close()
@@ -385,11 +386,17 @@ def _allocator(manager: TrialManager, resources: Resources) -> ResourceAllocator
         folds=manager.search.folds,
         slots=resources.slots,
         is_measured=resources.is_measured,
+        workers=resources.workers,
+        shares_features=resources.shares_features,
     )
 
 
-def _trainable(make_runner: Callable[..., Runner]) -> Any:
+def _trainable(make_runner: Callable[..., Runner] | None) -> Any:
     """The worker class; each trial asks for the resources in its own configuration."""
+    if make_runner is None:
+        from orchestrator.tuning.trial_runner import TrialRunner
+
+        make_runner = TrialRunner
     # Tune makes the workers itself and gives them a configuration only, so the runner is part of the class.
     given = {"make_runner": staticmethod(make_runner), "registered_objects": packed()}
     own = type("_Trainable", (Worker,), given)
@@ -398,9 +405,12 @@ def _trainable(make_runner: Callable[..., Runner]) -> Any:
 
 def _as_placement(request: ResourceRequest) -> PlacementGroupFactory:
     asked = {"CPU": request.cpus, "GPU": request.gpus, "memory": request.memory_bytes}
-    return PlacementGroupFactory(
-        [{name: amount for name, amount in asked.items() if amount or name == "CPU"}]
-    )
+    bundle = {name: amount for name, amount in asked.items() if amount or name == "CPU"}
+    if not request.nodes:
+        return PlacementGroupFactory([bundle])
+    # Ray would place a trial without a GPU on a machine with GPUs as well.
+    those = {NODE_ID_LABEL_KEY: f"in({','.join(request.nodes)})"}
+    return PlacementGroupFactory([bundle], bundle_label_selector=[those])
 
 
 def _hard_limit(manager: TrialManager) -> float | None:

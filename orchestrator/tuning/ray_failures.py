@@ -1,11 +1,14 @@
 """What Ray's errors mean: why a worker died, and what the machine refused a search."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from results.run.records import Cause
 from results.run.run_folder import RunFolder
 from trainables.common.errors import MachineError, OrchestrateError
+
+# Ray's words for SIGTERM to a worker, for the death of its node, and for a node that left in order.
+_TAKEN_AWAY: Final = ("receives a SIGTERM", "its node has died", "node was terminated")
 
 
 def cause_of_loss(message: str) -> Cause:
@@ -16,6 +19,15 @@ def cause_of_loss(message: str) -> Cause:
             only for its own kills it says that the node was "running low on memory".
     """
     return "out_of_memory" if "running low on memory" in message else "lost_worker"
+
+
+def was_taken_away(message: str) -> bool:
+    """True if a worker was asked to end, or its whole machine went, so that the trial has no part in it.
+
+    Args:
+        message: Ray's error message.
+    """
+    return any(sign in message for sign in _TAKEN_AWAY)
 
 
 def last_words(trial: Any) -> str:

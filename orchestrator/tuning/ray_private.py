@@ -1,11 +1,13 @@
 """The private parts of Ray that we use, here and nowhere else.
 
-They are two modules that look up `RayActorError`, and the handle of a trial's worker.
+They are two modules that look up `RayActorError`, the handle of a trial's worker, and the nodes that are
+about to be taken away.
 """
 
 from typing import Any
 
 import ray
+from ray._private.state import state as cluster_state
 from ray.air.execution._internal import actor_manager
 from ray.exceptions import OutOfMemoryError, RayActorError
 from ray.tune.execution import tune_controller
@@ -31,3 +33,16 @@ def end_worker(trial: Any) -> None:
     worker = trial.temporary_state.ray_actor
     if worker is not None:
         ray.kill(worker)
+
+
+def nodes_that_leave() -> frozenset[str]:
+    """Return the names of the nodes that are drained, such as spot machines that are about to be taken away.
+
+    Ray hands them no more work; what runs there runs on until the machine is gone.
+    """
+    return frozenset(cluster_state.get_draining_nodes())
+
+
+def is_leaving() -> bool:
+    """True if the node of this worker is about to be taken away."""
+    return ray.get_runtime_context().get_node_id() in nodes_that_leave()

@@ -6,28 +6,33 @@ import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ray import tune
 
 from orchestrator.study.trial_spec import TrialFailure
 from orchestrator.tuning.node_copy import NodeCopy, own_folder, sees
 from orchestrator.tuning.parcel import Parcel
+from orchestrator.tuning.preemption import DEPARTURE
 from orchestrator.tuning.ray_depot import find_depot, this_node
+from orchestrator.tuning.ray_private import is_leaving
 from orchestrator.tuning.run_copy import RunCopy
-from orchestrator.tuning.trial_runner import TrialRunner, WorkerReport
 from results.run.run_folder import RunFolder
 from trainables.common.files import is_disk_full
 from trainables.common.registered import unpack
 from trainables.config.trial_config import TrialConfig
 
+if TYPE_CHECKING:  # it imports torch, which the workers of a benchmark that trains nothing do without
+    from orchestrator.tuning.trial_runner import WorkerReport
+
 _LOOK_SECONDS: Final = 0.2  # until the depot has been started
+_CLUSTER_SECONDS: Final = 5.0  # between two looks of a worker at its own machine
 
 
 class Runner(Protocol):
     """Runs one trial step by step, in a worker; `TrialRunner` in a search."""
 
-    def step(self) -> WorkerReport: ...
+    def step(self) -> "WorkerReport": ...
 
 
 class Worker(tune.Trainable):
@@ -37,7 +42,7 @@ class Worker(tune.Trainable):
     machine takes from the depot of the run, and what its trial leaves goes back with its reports.
     """
 
-    make_runner: Callable[..., Runner] = TrialRunner
+    make_runner: Callable[..., Runner]
     registered_objects: bytes = b""  # what the program that started the search has registered
 
     def setup(self, config: dict[str, Any]) -> None:
@@ -46,6 +51,8 @@ class Worker(tune.Trainable):
             unpack(self.registered_objects)
         self._copy: NodeCopy | None = None
         self._has_seen = False  # it is the same folder for all trials of a worker
+        DEPARTURE.listen()
+        self._looked_at = time.monotonic()
         self._start(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -53,6 +60,10 @@ class Worker(tune.Trainable):
         return True
 
     def step(self) -> dict[str, Any]:
+        if time.monotonic() - self._looked_at >= _CLUSTER_SECONDS:
+            self._looked_at = time.monotonic()
+            if is_leaving():
+                DEPARTURE.ask()
         step = self._step()
         parcel = None if self._away is None else self._away.leave()
         return result_of(step, parcel)
@@ -62,6 +73,7 @@ class Worker(tune.Trainable):
             self._copy.close()
 
     def _start(self, config: dict[str, Any]) -> None:
+        DEPARTURE.begun()
         self._config = config
         self._away: RunCopy | None = None
         self.runner: Runner | None = None
@@ -86,20 +98,25 @@ class Worker(tune.Trainable):
             gpus=config["request"].gpus,
             cpus=config["request"].cpus,
             deadline=config["deadline"],
+            report_seconds=config["report_seconds"],
         )
 
-    def _step(self) -> WorkerReport:
+    def _step(self) -> "WorkerReport":
         if self.runner is not None:
             return _named(self.runner.step(), is_away=self._away is not None)
         try:
             return self._fill()
         except Exception as error:  # as in a trial: its cause is told, and another machine may do better
             reason = str(error).strip().partition("\n")[0] or type(error).__name__
+            from orchestrator.tuning.trial_runner import WorkerReport
+
             failure = TrialFailure("environment", reason, is_disk_full(error))
             return _named(WorkerReport(is_end=True, failure=failure), is_away=True)
 
-    def _fill(self) -> WorkerReport:
+    def _fill(self) -> "WorkerReport":
         """Fill this machine, then go on as a worker that sees the folder does."""
+        from orchestrator.tuning.trial_runner import WorkerReport
+
         depot = find_depot(self._config["mark"])
         if depot is None:
             time.sleep(_LOOK_SECONDS)
@@ -111,7 +128,7 @@ class Worker(tune.Trainable):
         return WorkerReport()
 
 
-def result_of(step: WorkerReport, parcel: Parcel | None = None) -> dict[str, Any]:
+def result_of(step: "WorkerReport", parcel: Parcel | None = None) -> dict[str, Any]:
     """Return a report as Tune takes it, with what the trial leaves if it leaves anything."""
     result = {"step": step, "done": step.is_end}
     return result if parcel is None else {**result, "parcel": parcel}
@@ -122,7 +139,7 @@ def _host() -> str:
     return socket.gethostname()
 
 
-def _named(report: WorkerReport, *, is_away: bool) -> WorkerReport:
+def _named(report: "WorkerReport", *, is_away: bool) -> "WorkerReport":
     """Name the machine in the reason of a failure, since it need not be the user's own."""
     if report.failure is None or not is_away:
         return report

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from cluster.background import BackgroundConnection, Connector
@@ -13,7 +14,7 @@ from orchestrator.callbacks import Callback, SearchView
 from orchestrator.preflight.preflight import Notify
 from orchestrator.reporting.setting_columns import setting_columns
 from orchestrator.reporting.tensorboard import TensorBoardLog
-from orchestrator.reporting.worker_time import TimeShares
+from orchestrator.reporting.worker_time import TimeShares, WorkerTime
 from orchestrator.request import SearchRequest
 from orchestrator.tuning.allocation import SHARES, idle_free_cpus
 from orchestrator.tuning.reopen import DEFAULT_OPTIONS, ResumeOptions, reopen_search
@@ -21,6 +22,7 @@ from orchestrator.tuning.setup import Prepared, deadline_of, prepare_search
 from orchestrator.tuning.trial_manager import TrialManager
 from results.run.records import SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
+from results.run.sessions import SessionTime, add_session
 from results.scores.leaderboard import leaderboard
 from results.scores.leaderboard_table import rows_as_csv
 from results.scores.ranking import objectives_of
@@ -263,13 +265,15 @@ def _run_trials(prepared: Prepared, surroundings: Surroundings, machines: tuple[
             view.note(f"first points: {', '.join(record.recipes)}")
         left = record.request.trials - len(prepared.run.records())
         manager.on_search_start()
-        prepared.worker_time.begin(min(prepared.slots, max(1, left)))
+        resources = _resources(prepared, machines, max(1, left))
+        prepared.worker_time.begin(prepared.slots, most=max(1, left))
+        began = datetime.now(UTC)
         try:
             if not manager.is_stopping:
-                resources = _resources(prepared, machines, max(1, left))
                 run_trials(manager, run, resources, ends_process=surroundings.ends_process)
         finally:
             prepared.worker_time.end()
+            _note_session(run, prepared.worker_time, began, view.note)
             if surroundings.has_curves:
                 _log_time(log, prepared.worker_time.shares(), view.note)
         if manager.terminated is not None:
@@ -284,6 +288,23 @@ def _begin_log(log: TensorBoardLog, record: SearchRecord, notify: Notify) -> Non
         log.write_experiment(setting_columns({"model.backbone": record.backbones}))
     except OSError as error:
         notify(f"TensorBoard will show no table of settings: {error}")
+
+
+def _note_session(run: RunFolder, worker_time: WorkerTime, began: datetime, notify: Notify) -> None:
+    """Keep what the workers of a session did with their time, for the report."""
+    shares = worker_time.shares()
+    session = SessionTime(
+        started_at=began,
+        ended_at=datetime.now(UTC),
+        workers=worker_time.workers,
+        features=shares.features,
+        training=shares.training,
+        waiting=shares.waiting,
+    )
+    try:
+        add_session(run, session)
+    except OSError as error:
+        notify(f"the report will not show how busy the workers were: {error}")
 
 
 def _log_time(log: TensorBoardLog, shares: TimeShares, notify: Notify) -> None:
@@ -316,4 +337,17 @@ def _resources(prepared: Prepared, machines: tuple[Machine, ...], left: int) -> 
         )
     if record.request.cpus_per_trial is None:
         cpus_per_trial = max(cpus_per_trial, idle_free_cpus(machines, at_once=min(slots, left)))
-    return Resources(cpus_per_trial, record.gpus_per_trial, slots, machines=machines, is_measured=is_measured)
+    return Resources(
+        cpus_per_trial,
+        record.gpus_per_trial,
+        slots,
+        machines=machines,
+        is_measured=is_measured,
+        workers=record.request.workers,
+        shares_features=len(machines) > 1 and _reach_features(record),
+    )
+
+
+def _reach_features(record: SearchRecord) -> bool:
+    """True if a machine reads the features that another one has computed."""
+    return record.request.features != "off" and record.request.shared_store is not None

@@ -6,7 +6,7 @@ It knows neither Ray nor Optuna; the backend calls it from one thread.
 import contextlib
 import dataclasses
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,6 +16,7 @@ from orchestrator.callbacks import Callback, StopSearch
 from orchestrator.reporting.worker_time import WorkerTime
 from orchestrator.study.terminator import Terminator, reason_against
 from orchestrator.study.trial_spec import TIME_WAS_UP, InvalidPointError, Study, TrialFailure, TrialSpec
+from orchestrator.tuning.losses import Losses
 from orchestrator.tuning.watchdog import Watchdog
 from results.errors import DamagedFileError, RecordExistsError
 from results.run.records import Cause, SearchRecord, State, Termination, TrialRecord
@@ -30,7 +31,6 @@ CHEAP_SECONDS: Final = 3.0  # of training in all; about what a worker takes to b
 _COLLAPSE_PATIENCE: Final = 8  # epochs in a row that a fold may score all images alike before its trial stops
 GRACE_SECONDS: Final = 60.0  # after the deadline, for a trial to end itself with what it has
 _INVALID_IN_A_ROW: Final = 20
-_LOST_AGAIN: Final = 2  # times that a trial is handed out again after its worker died
 _ENVIRONMENT_IN_A_ROW: Final = 3  # failures for reasons outside the trials, after which all would fail
 _RECORD_SECONDS: Final = 2.0  # a record on a network file system may be visible a little later
 RUN_ALONE: Final = "ran out of memory beside other trials and was run again alone"
@@ -93,14 +93,13 @@ class TrialManager:
         self.is_stopping = self.is_stop_asked = False
         self._again: deque[TrialSpec] = deque()  # their workers died
         self._alone: deque[TrialSpec] = deque()  # they ran out of memory
-        self._losses: Counter[int] = Counter()
+        self._losses = Losses()
         self._is_exhausted = False
         self._objectives = objectives_of(search)
         ended = run.records()
         self._holders = [record for record in ended if record.has_weights]
-        self._has_begun = bool(
-            ended
-        )  # the first trial starts however late it is: Ray may take seconds to start
+        # The first trial starts however late it is: Ray may take seconds to start.
+        self._has_begun = bool(ended)
         self.terminated: Termination | None = None
         self._terminator = Terminator(search, ended) if search.request.terminator else None
         if self._terminator is not None and (reason := reason_against(search)):
@@ -203,17 +202,21 @@ class TrialManager:
         record = self._record(trial.spec, "pruned", cause)
         self._finish(record.model_copy(update={"value": trial.value, "collapsed_folds": collapsed}))
 
-    def on_worker_lost(self, number: int, cause: Cause, error: str) -> None:
-        """Handle the death of a trial's worker: hand the trial out again, or record its failure for good."""
+    def on_worker_lost(self, number: int, cause: Cause, error: str, *, is_taken: bool = False) -> None:
+        """Handle the death of a trial's worker: hand the trial out again, or record its failure for good.
+
+        `is_taken` says that the worker was asked to end, or its machine went; the trial has no part in it.
+        """
         spec = self.running[number].spec
-        if cause == "out_of_memory" and not spec.is_alone:
+        if self.run.record_file(number).exists():  # the trial had ended before its worker did
+            self.on_end(number)
+        elif cause == "out_of_memory" and not spec.is_alone:
             self._run_alone_later(spec)
-        elif cause == "lost_worker" and self._losses[number] < _LOST_AGAIN:
-            self._losses[number] += 1
+        elif cause == "lost_worker" and (why := self._losses.reason_to_go_on(number, is_taken=is_taken)):
             self.running.pop(number)
             self._worker_is_free(number)
             self._again.append(spec)
-            self._say_postponed(number, "its worker died; it is run again")
+            self._say_postponed(number, why)
         else:
             self._close(spec, cause, error)
 
@@ -296,8 +299,6 @@ class TrialManager:
                 self._refuse(error)
                 continue
             self._is_exhausted = proposal is None
-            if proposal is None:
-                return None
             return proposal
         raise ConfigError(
             f"the space proposed {_INVALID_IN_A_ROW} points in a row that cannot run; hold fewer settings by "

@@ -16,6 +16,7 @@ from orchestrator.preflight.run_validation import open_run_validation
 from orchestrator.study.trial_spec import TrialFailure
 from orchestrator.tuning.late_start import LAST_SECONDS, fill_limit, start_late
 from orchestrator.tuning.prediction_cost import prediction_cost
+from orchestrator.tuning.preemption import undisturbed
 from results.errors import RecordExistsError, RunError
 from results.run.records import OutOfFold, SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
@@ -102,6 +103,7 @@ class TrialRunner:
         cpus: Number of CPU cores of this worker.
         deadline: Reading of `time.time()` at which the search is out of time; None for no limit. A late trial
             ends with the best epoch that it reached, so that its work is not lost.
+        report_seconds: Seconds between two reports, where many workers report to one driver.
     """
 
     def __init__(  # noqa: PLR0913 - a trial, and the circumstances
@@ -115,6 +117,7 @@ class TrialRunner:
         cpus: float,
         compared_at: Collection[int] = (),
         deadline: float | None = None,
+        report_seconds: float = 0.0,
     ) -> None:
         self.run, self.number, self.config, self.params = run, number, config, params
         self.started = self.opened = self.checkpointed = time.monotonic()
@@ -124,16 +127,17 @@ class TrialRunner:
         self.peak: PeakMemory | None = None
         self.validation: Validation | None = None
         self.remark: str | None = None  # of a trial that began with less than it asked for
+        self.report_seconds = max(_STEP_SECONDS, report_seconds)
         self._trained, self._trained_seconds = 0, 0.0  # epochs in this worker, and their time
 
     def step(self) -> WorkerReport:
-        """Open the trial if need be, then train until a comparison, the end, or `_STEP_SECONDS` are over."""
+        """Open the trial if need be, then train until a comparison, the end, or `report_seconds` are over."""
         begun, opened, epochs, is_end = time.monotonic(), None, list[EpochReport](), False
         failure: TrialFailure | None = None
 
         def is_enough() -> bool:
             is_compared = bool(epochs) and epochs[-1].epoch in self.compared_at
-            return is_end or is_compared or time.monotonic() - begun >= _STEP_SECONDS
+            return is_end or is_compared or time.monotonic() - begun >= self.report_seconds
 
         try:
             if self.validation is None:
@@ -151,6 +155,7 @@ class TrialRunner:
             self.validation = None  # frees its memory and its files for other trials
         return report
 
+    @undisturbed
     def _advance(self, epochs: list[EpochReport]) -> bool:
         """Train an epoch and append its report; returns True if the trial ended with it."""
         if self.validation is None or self.validation.is_over:
@@ -322,8 +327,14 @@ class TrialRunner:
             return own
         return MemoryUse(own.peak_bytes + process.peak_bytes, own.total_bytes)
 
-    def _checkpoint(self) -> None:
-        if time.monotonic() - self.checkpointed >= _CHECKPOINT_SECONDS and self.validation is not None:
+    def keep_progress(self) -> None:
+        """Write a checkpoint now, since this process is about to end; nothing before the first epoch."""
+        if self.validation is not None and self.validation.epochs_done and not self.validation.is_over:
+            self._checkpoint(is_last=True)
+
+    def _checkpoint(self, *, is_last: bool = False) -> None:
+        is_due = is_last or time.monotonic() - self.checkpointed >= _CHECKPOINT_SECONDS
+        if is_due and self.validation is not None:
             with contextlib.suppress(OSError):  # a full disk: the trial may end all the same
                 content = packed_checkpoint(self.validation.state(), key=self._key)
                 self.run.write_checkpoint(self.number, content)

@@ -70,6 +70,11 @@ class RunFolder:
         return self.path / "leaderboard.csv"
 
     @property
+    def sessions_file(self) -> Path:
+        """What the workers did with their time: one line of JSON for each session."""
+        return self.path / "sessions.jsonl"
+
+    @property
     def openings_file(self) -> Path:
         """Log of every time that the sealed test part was read."""
         return self.path / "test_openings.jsonl"

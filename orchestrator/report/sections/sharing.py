@@ -5,6 +5,8 @@ from orchestrator.report.section import Content, Section, paragraph
 from orchestrator.reporting.compute_savings import count_images, savings_from_sharing, savings_message
 from orchestrator.reporting.html_page import table
 from orchestrator.reporting.terminal import busy_seconds
+from orchestrator.reporting.worker_time import TimeShares, shares_text
+from results.run.sessions import read_sessions
 from trainables.common.text import clock_text
 
 
@@ -28,11 +30,19 @@ def _build(facts: RunFacts) -> Content | None:
         ("time of all workers in trials", clock_text(whole)),
         ("of it, computing frozen features", clock_text(features)),
         ("of it, waiting for features of another worker", clock_text(waited)),
+        ("workers, from the first trial to the last", _utilisation(facts)),
         ("devices", ", ".join(devices)),
         ("largest memory of a trial", "not measured" if peak is None else f"{peak / 1e9:.2f} GB"),
         ("energy", "not measured: no meter was read"),
     ]
     return Content(said + table("What the search took", ("what", "amount"), rows))
+
+
+def _utilisation(facts: RunFacts) -> str:
+    """How busy the workers were in all sessions together."""
+    sessions = read_sessions(facts.run)
+    shares = sum((TimeShares(one.features, one.training, one.waiting) for one in sessions), TimeShares())
+    return shares_text(shares) or "not measured"
 
 
 SHARING = Section(110, "cost", "What it took, and what sharing saved", _build)

@@ -306,7 +306,7 @@ def test_the_panel_and_the_summary_say_what_the_time_of_the_workers_went_into():
         worker_time.started(0)
         worker_clock.seconds += 75
         worker_time.opened(0, opening_seconds=30.0, waited_seconds=15.0)
-        assert "time: features 10 %, training 30 %, waiting 60 % of 2:30 worker time" in "\n".join(
+        assert "time: busy 40 % of 2:30 worker time (features 10 %, training 30 %)" in "\n".join(
             panel(progress)
         )
 

@@ -31,6 +31,26 @@ def test_a_worker_without_a_trial_waits():
     assert worker_time.shares() == TimeShares(features=0.0, training=10.0, waiting=20.0)
 
 
+def test_machines_that_join_are_missed_from_then_on_but_no_more_than_there_are_trials():
+    clock = FakeClock()
+    worker_time = WorkerTime(clock)
+    worker_time.begin(2, most=3)
+    clock.seconds += 10
+    worker_time.resize(5)
+    clock.seconds += 10
+
+    assert worker_time.workers == 3
+    assert worker_time.shares() == TimeShares(waiting=20.0 + 30.0)
+
+
+def test_sessions_add_up_and_workers_are_busy_while_they_do_not_wait():
+    both = TimeShares(1.0, 2.0, 3.0) + TimeShares(10.0, 20.0, 30.0)
+
+    assert both == TimeShares(11.0, 22.0, 33.0)
+    assert both.busy == 0.5
+    assert TimeShares().busy is None
+
+
 def test_opening_counts_as_features_until_the_worker_says_how_much_of_it_was_waiting():
     worker_time, clock = begun(workers=1)
     worker_time.started(0)

@@ -45,6 +45,15 @@ def test_the_window_holds_the_best_the_newest_and_those_that_run() -> None:
     assert kept == [0, 3, 5, 6, 7]
 
 
+def test_of_many_trials_that_run_the_newest_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(windows, "RUNNING", 3)
+    study = study_of([0.9, 0.1, None, 0.8, 0.2, None, 0.3])
+    for _ in range(5):
+        study.ask()
+    kept = [trial.number for trial in window(study.trials, best=1, recent=1)]
+    assert kept == [0, 6, 9, 10, 11]
+
+
 def test_a_short_study_is_seen_whole() -> None:
     study = study_of([0.9, 0.1, None])
     assert window(study.trials, best=2, recent=2) == study.trials
@@ -125,7 +134,10 @@ def test_choices_of_increasing_numbers_are_numbers_and_others_stay() -> None:
 
 
 @pytest.mark.parametrize("direction", ["maximize", "minimize"])
-def test_a_window_that_grows_with_its_study_is_that_of_all_its_trials(direction: Direction) -> None:
+def test_a_window_that_grows_with_its_study_is_that_of_all_its_trials(
+    direction: Direction, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(windows, "RUNNING", 9)
     random, growing = np.random.default_rng(0), windows.GrowingWindow(direction)
     trials: list[FrozenTrial] = []
     for number in range(400):

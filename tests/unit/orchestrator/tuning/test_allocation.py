@@ -1,7 +1,7 @@
 import pytest
 
 from cluster.resources import Machine
-from orchestrator.tuning.allocation import ResourceAllocator, ResourceRequest, idle_free_cpus
+from orchestrator.tuning.allocation import ResourceAllocator, ResourceRequest, features_of, idle_free_cpus
 from trainables.config.trial_config import TrialConfig, decode
 
 GIB = 2**30
@@ -99,3 +99,93 @@ def test_trials_spread_over_machines_and_the_smallest_decides() -> None:
     assert idle_free_cpus(machines, at_once=2) == 4
     assert idle_free_cpus(machines, at_once=4) == 2
     assert idle_free_cpus([], at_once=3) == 1
+
+
+GPU_NODE = Machine(8, 4, 64 * GIB, "gpu")
+CPU_NODE = Machine(2, 0, 16 * GIB, "cpu")
+
+
+def mixed(*, shares_features: bool = True, workers: int | None = None) -> ResourceAllocator:
+    return ResourceAllocator(
+        1.0,
+        0.5,
+        (GPU_NODE, CPU_NODE),
+        folds=4,
+        slots=8,
+        is_measured=False,
+        workers=workers,
+        shares_features=shares_features,
+    )
+
+
+def test_a_head_whose_features_are_stored_goes_where_no_gpu_is() -> None:
+    packing = mixed()
+    assert packing.request(config()) == ResourceRequest(1.0, 0.5)
+    packing.opened(config())
+    assert packing.request(config()) == ResourceRequest(1.0, 0.0, nodes=("cpu",))
+    assert packing.request(config(backbone="resnet50")) == ResourceRequest(1.0, 0.5)
+
+
+def test_a_head_shares_a_gpu_while_the_machines_without_one_are_full() -> None:
+    packing = mixed()
+    packing.opened(config())
+    assert packing.request(config(), heads=1).nodes == ("cpu",)
+    assert packing.request(config(), heads=2) == ResourceRequest(1.0, 0.5)
+
+
+def test_a_machine_that_does_not_reach_the_features_gets_no_head() -> None:
+    packing = mixed(shares_features=False)
+    packing.opened(config())
+    assert packing.request(config()) == ResourceRequest(1.0, 0.5)
+    assert packing.slots == 8
+
+
+def test_heads_on_machines_without_a_gpu_run_beside_the_others() -> None:
+    assert (mixed().slots, mixed().workers_expected) == (10, 10)
+    assert (mixed(workers=9).slots, mixed(workers=9).workers_expected) == (9, 9)
+
+
+def test_a_trial_that_trains_stages_needs_a_gpu_whatever_is_stored() -> None:
+    trained = decode({"model.backbone": "vgg16", "model.trained_stages": 1})
+    packing = mixed()
+    packing.opened(trained)
+    assert features_of(trained) is None
+    assert packing.request(trained) == ResourceRequest(1.0, 0.5)
+
+
+def test_heads_of_other_settings_read_the_same_features_and_other_images_do_not() -> None:
+    narrow = decode({"model.backbone": "vgg16", "model.head.hidden": [8], "optimizer.lr": 0.01})
+    other = decode({"model.backbone": "vgg16", "input.contrast": 2.0})
+    assert features_of(narrow) == features_of(config())
+    assert features_of(other) != features_of(config())
+
+
+def test_the_number_of_trials_at_once_follows_the_machines() -> None:
+    packing = ResourceAllocator(1.0, 0.0, (Machine(4, 0, 0, "a"),), folds=4, slots=4, is_measured=False)
+    assert packing.follow([Machine(4, 0, 0, "a")]) == ""
+    said = packing.follow([Machine(4, 0, 0, "a"), Machine(8, 0, 0, "b")])
+    assert said == "the cluster has 2 machines now, before 1: 12 trials at once, before 4"
+    assert (packing.slots, packing.workers_expected) == (12, 12)
+    packing.follow([Machine(8, 0, 0, "b")])
+    assert packing.slots == 8
+
+
+def test_a_head_that_runs_no_trials_is_no_machine_of_theirs() -> None:
+    head, worker = Machine(0, 0, GIB, "head"), Machine(4, 0, GIB, "worker")
+    packing = ResourceAllocator(1.0, 0.0, (worker,), folds=4, slots=4, is_measured=False)
+    assert packing.follow([head, worker]) == ""
+    assert idle_free_cpus([head, worker], at_once=2) == 2
+
+
+def test_a_cluster_that_is_gone_for_a_moment_changes_nothing() -> None:
+    packing = ResourceAllocator(1.0, 0.0, (Machine(4, 0, 0, "a"),), folds=4, slots=4, is_measured=False)
+    assert packing.follow([]) == ""
+    assert (packing.slots, packing.machines) == (4, (Machine(4, 0, 0, "a"),))
+
+
+def test_the_limit_that_the_user_set_holds_when_machines_join() -> None:
+    packing = ResourceAllocator(
+        1.0, 0.0, (Machine(4, 0, 0, "a"),), folds=4, slots=3, is_measured=False, workers=3
+    )
+    packing.follow([Machine(4, 0, 0, "a"), Machine(8, 0, 0, "b")])
+    assert packing.slots == 3

@@ -6,6 +6,7 @@ from pathlib import Path
 from list_study import Clock, ListStudy, complete, epoch, spec
 
 from orchestrator.study.trial_spec import TrialFailure
+from orchestrator.tuning.losses import DIED_AGAIN, TAKEN_AGAIN
 from orchestrator.tuning.trial_manager import TrialManager
 from results.run.records import SearchRecord
 from results.run.run_folder import RunFolder
@@ -53,6 +54,35 @@ def test_a_full_disk_stops_the_search_at_once_and_is_no_outcome(tmp_path: Path, 
     lead.on_failure(0, TrialFailure("environment", "No space left on device", is_disk_full=True))
     assert "no trial can keep its results: No space left on device. Make room" in str(lead.fault)
     assert (lead.run.records(), study.told) == ([], [])
+
+
+def test_a_trial_whose_machines_are_taken_away_is_run_again_more_often_than_one_that_kills_its_workers(
+    tmp_path: Path, manager: Lead
+) -> None:
+    study = ListStudy(spec(0))
+    lead = manager(tmp_path, study, Clock())
+    for _ in range(TAKEN_AGAIN):
+        assert lead.next() is not None
+        lead.on_worker_lost(0, "lost_worker", "its node has died", is_taken=True)
+    for _ in range(DIED_AGAIN):
+        assert lead.next() is not None
+        lead.on_worker_lost(0, "lost_worker", "killed")
+    assert study.told == []
+    lead.next()
+    lead.on_worker_lost(0, "lost_worker", "killed")
+    assert [record.cause for record in study.told] == ["lost_worker"]
+
+
+def test_a_trial_that_had_ended_before_its_worker_died_is_not_run_again(
+    tmp_path: Path, manager: Lead
+) -> None:
+    study = ListStudy(spec(0))
+    lead = manager(tmp_path, study, Clock())
+    lead.next()
+    lead.run.write_record(complete(0, 0.8))
+    lead.on_worker_lost(0, "lost_worker", "its node has died", is_taken=True)
+    assert [(record.state, record.value) for record in study.told] == [("complete", 0.8)]
+    assert lead.next() is None
 
 
 def test_a_lost_process_of_a_fold_is_a_lost_worker(tmp_path: Path, manager: Lead) -> None:

@@ -11,13 +11,10 @@ from ray.tune.search import Searcher
 
 from cluster.resources import Machine
 from orchestrator.tuning.allocation import ResourceAllocator, ResourceRequest
-from orchestrator.tuning.ray_backend import (
-    _as_placement,
-    _Searcher,
-    _SharedState,
-)
-from orchestrator.tuning.ray_failures import cause_of_loss
+from orchestrator.tuning.ray_backend import _as_placement, _Searcher
+from orchestrator.tuning.ray_failures import cause_of_loss, was_taken_away
 from orchestrator.tuning.ray_private import survive_out_of_memory
+from orchestrator.tuning.shared_state import SharedState
 from orchestrator.tuning.trial_manager import TrialManager, TrialSpec
 from results.run.records import SearchRecord
 from results.run.run_folder import RunFolder
@@ -44,7 +41,7 @@ class ListStudy:
 
 
 @pytest.fixture
-def state(tmp_path: Path, make_search: Callable[..., SearchRecord]) -> _SharedState:
+def state(tmp_path: Path, make_search: Callable[..., SearchRecord]) -> SharedState:
     specs = (TrialSpec(0, LARGE, {}), TrialSpec(1, CONFIG, {}), TrialSpec(2, CONFIG, {}))
     manager = TrialManager(
         RunFolder(tmp_path), make_search(), ListStudy(*specs), (), deadline=None, clock=lambda: 0.0
@@ -52,10 +49,10 @@ def state(tmp_path: Path, make_search: Callable[..., SearchRecord]) -> _SharedSt
     machines = (Machine(16, 1, 2**34),)
     allocator = ResourceAllocator(1.0, 0.25, machines, folds=3, slots=8, is_measured=True)
     allocator.measured(CONFIG, 1, 100)
-    return _SharedState(manager, allocator, {}, {})
+    return SharedState(manager, allocator, {}, {})
 
 
-def test_a_small_trial_waits_until_the_larger_one_before_it_has_found_its_room(state: _SharedState) -> None:
+def test_a_small_trial_waits_until_the_larger_one_before_it_has_found_its_room(state: SharedState) -> None:
     searcher = _Searcher(state, Path("run"))
     assert searcher.suggest("a")["request"] == ResourceRequest(1.0, 0.5)
     assert searcher.suggest("b") is None
@@ -66,7 +63,7 @@ def test_a_small_trial_waits_until_the_larger_one_before_it_has_found_its_room(s
     assert state.numbers == {"a": 0, "c": 1, "d": 2}
 
 
-def test_tune_is_told_that_the_search_is_over_only_when_no_trial_can_come_back(state: _SharedState) -> None:
+def test_tune_is_told_that_the_search_is_over_only_when_no_trial_can_come_back(state: SharedState) -> None:
     searcher = _Searcher(state, Path("run"))
     for name in "abc":
         searcher.suggest(name)
@@ -81,7 +78,7 @@ def test_tune_is_told_that_the_search_is_over_only_when_no_trial_can_come_back(s
     assert searcher.suggest("f") == Searcher.FINISHED
 
 
-def test_a_stopped_search_asks_for_nothing_more(state: _SharedState) -> None:
+def test_a_stopped_search_asks_for_nothing_more(state: SharedState) -> None:
     state.manager.is_stopping = True
     assert _Searcher(state, Path("run")).suggest("a") == Searcher.FINISHED
 
@@ -112,3 +109,45 @@ def test_a_kill_for_want_of_memory_is_told_from_other_deaths() -> None:
     )
     assert cause_of_loss(killed) == "out_of_memory"
     assert cause_of_loss(died) == "lost_worker"
+
+
+def test_no_more_trials_are_handed_out_than_run_at_once(state: SharedState) -> None:
+    searcher = _Searcher(state, Path("run"))
+    state.allocator.slots = 1
+    assert searcher.suggest("a")["number"] == 0
+    state.waiting.clear()
+    assert searcher.suggest("b") is None
+    state.allocator.slots = 2
+    assert searcher.suggest("c")["number"] == 1
+
+
+def test_workers_get_what_is_proposed_before_all_has_been_proposed(state: SharedState) -> None:
+    searcher = _Searcher(state, Path("run"))
+    state.asking_ends = -1.0  # the time for proposals in this step is over
+    assert searcher.suggest("a")["number"] == 0  # yet one is handed out, or the search would stand still
+    state.waiting.clear()
+    assert searcher.suggest("b") is None
+
+
+def test_a_head_is_sent_to_machines_without_a_gpu_and_waits_for_no_larger_trial(state: SharedState) -> None:
+    searcher, allocator = _Searcher(state, Path("run")), state.allocator
+    allocator.shares_features = True
+    allocator.follow([Machine(16, 1, 2**34, "gpu"), Machine(1, 0, 2**33, "cpu")])
+    allocator.opened(CONFIG)
+    assert searcher.suggest("a")["request"].gpus == 0.5
+    assert searcher.suggest("b")["request"] == ResourceRequest(1.0, 0.0, nodes=("cpu",))
+    assert state.heads == {1}
+    assert searcher.suggest("c") is None  # the machine without a GPU is full, and the large trial comes first
+
+
+def test_machines_are_named_to_ray_where_a_trial_must_run_on_them() -> None:
+    placed = _as_placement(ResourceRequest(1.0, 0.0, nodes=("a", "b")))
+    group = placed._bound.arguments
+    assert group["bundle_label_selector"] == [{"ray.io/node-id": "in(a,b)"}]
+    assert placed.required_resources == {"CPU": 1.0}
+
+
+def test_a_worker_that_was_taken_away_is_told_from_one_that_died() -> None:
+    assert was_taken_away("Worker exits with an exit code 1. The process receives a SIGTERM.")
+    assert was_taken_away("The actor died because its node has died. Node Id: 7c19")
+    assert not was_taken_away("Worker exits unexpectedly by a signal. SIGKILL")

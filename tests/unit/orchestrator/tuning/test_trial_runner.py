@@ -3,6 +3,7 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +13,8 @@ from worker_run import worker_run
 
 from orchestrator.preflight import run_data
 from orchestrator.preflight.run_validation import epoch_scores
-from orchestrator.tuning import trial_runner
+from orchestrator.tuning import preemption, trial_runner
+from orchestrator.tuning.preemption import Departure
 from orchestrator.tuning.trial_runner import TrialRunner
 from results.run.run_folder import RunFolder
 from trainables.common.errors import ConfigError
@@ -195,6 +197,34 @@ def test_a_checkpoint_is_read_and_removed_when_the_trial_ends(
     while not again.step().is_end:
         pass
     assert not (run.trial(0) / "checkpoint.safetensors").exists()
+
+
+def test_a_worker_that_is_asked_to_end_keeps_its_epochs_whatever_the_time(
+    run: RunFolder, small_steps: None
+) -> None:
+    trial = runner(run)
+    trial.keep_progress()  # it has not even opened its data
+    trial.step()
+    trial.keep_progress()
+    assert not run.checkpoint_file(0).exists()  # no epoch is over, so that there is nothing to keep
+    for _ in range(2):
+        trial.step()
+    trial.keep_progress()
+    assert run.checkpoint_file(0).exists()
+    assert first_epoch(runner(run)) == 3
+
+
+def test_a_process_that_is_asked_to_end_in_an_epoch_finishes_it_first(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch, small_steps: None
+) -> None:
+    departure = Departure(make_timer=lambda seconds, act: SimpleNamespace(start=lambda: None))
+    monkeypatch.setattr(preemption, "DEPARTURE", departure)
+    trial = runner(run)
+    trial.step()
+    departure.is_asked = True  # as by a signal while it trains
+    trial.step()
+    assert run.checkpoint_file(0).exists()
+    assert first_epoch(runner(run)) == 2
 
 
 @pytest.fixture

@@ -1,0 +1,213 @@
+"""Machines that join, leave and are taken away while a search runs, on Ray's multi-node test cluster."""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.fake_cluster import FakeCluster, fake_cluster
+from benchmarks.scale_worker import Epoch, Report, write_complete
+from orchestrator.callbacks import Callback
+from orchestrator.study.trial_spec import TrialSpec
+from orchestrator.tuning.preemption import undisturbed
+from orchestrator.tuning.ray_backend import Resources, run_trials
+from orchestrator.tuning.trial_manager import TrialManager
+from results.run.records import SearchRecord, TrialRecord
+from results.run.run_folder import RunFolder
+from trainables.config.trial_config import TrialConfig, decode
+from trainables.features.feature_use import FeatureUse
+
+pytestmark = [pytest.mark.long, pytest.mark.timeout(400)]
+
+CONFIG = decode({"model.backbone": "efficientnet_lite0"})
+EPOCHS = 16
+EPOCH_SECONDS = 0.25
+
+
+class Study:
+    """Hands out a number of equal trials."""
+
+    def __init__(self, trials: int) -> None:
+        self.left, self.told = list(range(trials)), list[TrialRecord]()
+
+    def ask(self) -> TrialSpec | None:
+        return TrialSpec(self.left.pop(0), CONFIG, {}) if self.left else None
+
+    def should_prune(self, number: int, epoch: int, value: float, fold_values: Sequence[float] = ()) -> bool:
+        return False
+
+    def tell(self, record: TrialRecord) -> None:
+        self.told.append(record)
+
+
+class Trainer:
+    """A trial that sleeps, and goes on from the epoch that it has kept; notes where it started."""
+
+    def __init__(self, run: RunFolder, number: int, config: TrialConfig, params: Any, **given: Any) -> None:
+        import ray
+
+        self.run, self.number, self.config, self.given = run, number, config, given
+        self.is_opened = False
+        kept = self._kept_file.read_text() if self._kept_file.exists() else "0"
+        self.epoch = int(kept)
+        with (run.path / "starts").open("a") as file:
+            file.write(f"{number} {self.epoch} {ray.get_runtime_context().get_node_id()} {given['gpus']}\n")
+
+    @property
+    def _kept_file(self) -> Path:
+        return self.run.path / f"kept-{self.number}"
+
+    def keep_progress(self) -> None:
+        self._kept_file.write_text(str(self.epoch))
+
+    def step(self) -> Report:
+        opened = None if self.is_opened else FeatureUse("stored views", None, 1, 0, 0)
+        self.is_opened = True
+        is_end = self._advance()
+        if is_end:
+            write_complete(self.run, self.number, self.config, {}, 1.0)
+        return Report(opened, (Epoch(self.epoch, 0.5, {}),), is_end)
+
+    @undisturbed
+    def _advance(self) -> bool:
+        self.meet()
+        time.sleep(EPOCH_SECONDS)
+        self.epoch += 1
+        return self.epoch == EPOCHS
+
+    def meet(self) -> None:
+        """Meet nothing."""
+
+
+class GetsNotice(Trainer):
+    """Its process is asked to end in the middle of the sixth epoch of trial 1, once."""
+
+    def meet(self) -> None:
+        mark = self.run.path / "noticed"
+        if self.number == 1 and self.epoch == 5 and not mark.exists():
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+class After(Callback):
+    """Calls a function at the end of the trial that is the n-th to end."""
+
+    def __init__(self, **actions: Callable[[], Any]) -> None:
+        self.actions = {int(name.removeprefix("trial_")): act for name, act in actions.items()}
+        self.ended = 0
+
+    def on_trial_end(self, record: TrialRecord) -> None:
+        self.ended += 1
+        if self.ended in self.actions:
+            self.actions[self.ended]()
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[FakeCluster]:
+    with fake_cluster() as own:
+        from ray import cloudpickle
+
+        cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import this module
+        yield own
+
+
+class Searched:
+    """A search that has ended: its records, where its trials started, and what was said."""
+
+    def __init__(self, run: RunFolder, said: list[str]) -> None:
+        self.records, self.said = run.records(), said
+        lines = [line.split() for line in (run.path / "starts").read_text().splitlines()]
+        self.starts = [(int(number), int(epoch), node, float(gpus)) for number, epoch, node, gpus in lines]
+
+    @property
+    def complete(self) -> list[int]:
+        return [record.number for record in self.records if record.state == "complete"]
+
+
+def search(
+    folder: Path,
+    make_search: Callable[..., SearchRecord],
+    resources: Resources,
+    *,
+    trials: int,
+    callback: Callback | None = None,
+    runner: type[Trainer] = Trainer,
+) -> Searched:
+    run, said, study = RunFolder(folder), list[str](), Study(trials)
+    callbacks = () if callback is None else (callback,)
+    manager = TrialManager(
+        run, make_search(), study, callbacks, deadline=None, clock=time.time, say=said.append
+    )
+    run_trials(manager, run, resources, make_runner=runner, ends_process=False)
+    assert sorted(record.number for record in study.told) == list(range(trials))  # each of them once
+    return Searched(run, said)
+
+
+def test_machines_that_join_are_used_and_those_that_go_cost_no_trial(
+    cluster: FakeCluster, tmp_path: Path, make_search: Callable[..., SearchRecord]
+) -> None:
+    first, joined = cluster.add(cpus=2), list[Any]()
+    callback = After(
+        trial_1=lambda: joined.append(cluster.add(cpus=2)), trial_5=lambda: cluster.remove(first)
+    )
+    resources = Resources(1.0, 0.0, 2, machines=cluster.machines)
+    try:
+        found = search(tmp_path, make_search, resources, trials=14, callback=callback)
+    finally:
+        for node in joined:
+            cluster.remove(node)
+    assert found.complete == list(range(14))
+    assert {node for _, _, node, _ in found.starts} == {first.node_id, joined[0].node_id}
+    assert any("2 machines now, before 1: 4 trials at once, before 2" in line for line in found.said)
+    assert any("1 machine now, before 2: 2 trials at once" in line for line in found.said)
+
+
+def test_a_worker_that_is_asked_to_end_finishes_its_epoch_and_the_trial_goes_on_from_it(
+    cluster: FakeCluster, tmp_path: Path, make_search: Callable[..., SearchRecord]
+) -> None:
+    node = cluster.add(cpus=2)
+    resources = Resources(1.0, 0.0, 2, machines=cluster.machines)
+    try:
+        found = search(tmp_path, make_search, resources, trials=3, runner=GetsNotice)
+    finally:
+        cluster.remove(node)
+    assert found.complete == [0, 1, 2]
+    assert [epoch for number, epoch, _, _ in found.starts if number == 1] == [0, 6]
+
+
+def test_trials_leave_a_machine_that_is_drained_with_what_they_have(
+    cluster: FakeCluster, tmp_path: Path, make_search: Callable[..., SearchRecord]
+) -> None:
+    spot, other = cluster.add(cpus=2), cluster.add(cpus=2)
+    resources = Resources(1.0, 0.0, 4, machines=cluster.machines)
+    try:
+        drain = After(trial_1=lambda: cluster.drain(spot))
+        found = search(tmp_path, make_search, resources, trials=12, callback=drain)
+    finally:
+        for node in (spot, other):
+            cluster.remove(node)
+    assert found.complete == list(range(12))
+    again = [(epoch, node) for number, epoch, node, _ in found.starts if epoch > 0]
+    assert again
+    assert {node for _, node in again} == {other.node_id}
+    assert any("1 machine now" in line for line in found.said)
+
+
+def test_heads_go_to_the_machine_without_a_gpu_once_their_features_are_stored(
+    cluster: FakeCluster, tmp_path: Path, make_search: Callable[..., SearchRecord]
+) -> None:
+    with_gpus, without = cluster.add(cpus=8, gpus=2), cluster.add(cpus=2)
+    resources = Resources(1.0, 1.0, 2, machines=cluster.machines, shares_features=True)
+    try:
+        found = search(tmp_path, make_search, resources, trials=10)
+    finally:
+        for node in (with_gpus, without):
+            cluster.remove(node)
+    assert found.complete == list(range(10))
+    places = {(node, gpus) for _, _, node, gpus in found.starts}
+    assert places == {(with_gpus.node_id, 1.0), (without.node_id, 0.0)}
