@@ -165,9 +165,7 @@ def trials_in_order(numbers: Sequence[int], *, most: int) -> bool:
 
 
 def _lasting(record: TrialRecord) -> dict[str, Any]:
-    return {
-        name: value for name, value in record.model_dump(mode="json").items() if name not in _MAY_CHANGE
-    }
+    return {name: value for name, value in record.model_dump(mode="json").items() if name not in _MAY_CHANGE}
 
 
 def _digest(path: Path, *, contents: bool = False) -> str:

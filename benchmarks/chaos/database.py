@@ -36,7 +36,9 @@ class Database:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         try:
-            self._run("initdb", "-D", str(self._data), "-U", "chaos", "-A", "trust", "-E", "UTF8", "--no-sync")
+            self._run(
+                "initdb", "-D", str(self._data), "-U", "chaos", "-A", "trust", "-E", "UTF8", "--no-sync"
+            )
             self.start()
             self._run("createdb", "-h", "127.0.0.1", "-p", str(self.port), "-U", "chaos", "chaos")
         except BaseException:

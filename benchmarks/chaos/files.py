@@ -99,7 +99,9 @@ def fill_disk_of_runs(arena: Arena, trials: int) -> Outcome:
     place = arena.run(name).path.parent
     with _small_disk() as disk:
         if disk is None:
-            return Outcome("full disk of the run folder", 0, 0, note="not run: no file system may be mounted here")
+            return Outcome(
+                "full disk of the run folder", 0, 0, note="not run: no file system may be mounted here"
+            )
         own = Arena(disk / "arena", 0, {"CHAOS_RUNS": str(disk / "runs")})
         own.runs = disk / "runs"
         shutil.copytree(arena.runs / ".store", arena.folder / "store-of-disk", dirs_exist_ok=True)

@@ -38,9 +38,7 @@ def trial_workers(pid: int) -> list[int]:
 
 def servers(pid: int, kind: str) -> list[int]:
     """Return Ray's servers of a kind, `gcs_server` or `raylet`, below a process."""
-    return [
-        own for own, command in below(pid).items() if command.split(" ")[0].endswith(f"/{kind}")
-    ]
+    return [own for own, command in below(pid).items() if command.split(" ")[0].endswith(f"/{kind}")]
 
 
 def send(pids: Iterable[int], number: signal.Signals) -> int:

@@ -1,8 +1,8 @@
 """Randomness of a sampler by trial: what it draws for one depends on the trials before, not on its own past.
 
 A sampler that draws from one stream proposes other points after a resume than it would have without the
-interruption, for the stream ends with the process. Here each trial has a stream of its own, made of the seed of
-the search and the number of the trial, and each setting that is drawn by itself has one of its own within
+interruption, for the stream ends with the process. Here each trial has a stream of its own, made of the seed
+of the search and the number of the trial, and each setting that is drawn by itself has one of its own within
 that. So a search that was killed at any moment goes on as if it had not been, as far as the trials before it
 ended in the same order.
 """

@@ -23,14 +23,17 @@ from ray.tune.search import Searcher
 from cluster.resources import Machine
 from orchestrator.callbacks import StopSearch
 from orchestrator.tuning.allocation import ResourceAllocator, ResourceRequest
+from orchestrator.tuning.heartbeat import Ear, Heart
 from orchestrator.tuning.interrupts import interruptible
-from orchestrator.tuning.lifeline import watched
+from orchestrator.tuning.lifeline import Lifeline, end_program, watched
 from orchestrator.tuning.ray_failures import cause_of_loss, explained, last_words
-from orchestrator.tuning.ray_private import end_worker, survive_out_of_memory
+from orchestrator.tuning.ray_private import KeyValueBoard, end_worker, survive_out_of_memory
+from orchestrator.tuning.time_limit import deadline_here, time_left
 from orchestrator.tuning.trial_manager import GRACE_SECONDS, TrialManager, TrialSpec
 from orchestrator.tuning.trial_runner import TrialRunner, WorkerReport
 from results.run.records import Cause
 from results.run.run_folder import RunFolder
+from trainables.common.progress import work_done
 from trainables.common.registered import packed, unpack
 from trainables.config.trial_config import TrialConfig
 
@@ -84,6 +87,7 @@ class _Trainable(tune.Trainable):
         logging.getLogger("ray").setLevel(logging.ERROR)
         if self.registered_objects:
             unpack(self.registered_objects)
+        self.heart = Heart(KeyValueBoard(), work_done)
         self._start(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -94,7 +98,11 @@ class _Trainable(tune.Trainable):
         step = self.runner.step()
         return {"step": step, "done": step.is_end}
 
+    def cleanup(self) -> None:
+        self.heart.stop()
+
     def _start(self, config: dict[str, Any]) -> None:
+        self.heart.beats_for(config["number"])
         self.runner = type(self).make_runner(
             RunFolder(Path(config["run"])),
             config["number"],
@@ -103,7 +111,7 @@ class _Trainable(tune.Trainable):
             compared_at=config["compared_at"],
             gpus=config["request"].gpus,
             cpus=config["request"].cpus,
-            deadline=config["deadline"],
+            deadline=deadline_here(config["time_left"]),
         )
 
 
@@ -195,7 +203,7 @@ class _Searcher(_NotPickled, Searcher):
             "params": spec.params,
             "compared_at": spec.compared_at,
             "request": request,
-            "deadline": state.manager.deadline,
+            "time_left": time_left(state.manager.deadline, state.manager.clock()),
         }
 
     def on_trial_complete(
@@ -273,8 +281,8 @@ class _Scheduler(_NotPickled, FIFOScheduler):
 class _Workers(_NotPickled, tune.Callback):
     """Notes the start of workers, reports dead ones to the trial manager, and ends those that hang."""
 
-    def __init__(self, state: _SharedState) -> None:
-        self._state, self._looked_at = state, time.monotonic()
+    def __init__(self, state: _SharedState, ear: Ear) -> None:
+        self._state, self._ear, self._looked_at = state, ear, time.monotonic()
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         number = self._state.numbers[trial.trial_id]
@@ -304,7 +312,7 @@ class _Workers(_NotPickled, tune.Callback):
         now = time.monotonic()
         if now - self._looked_at >= _LOOK_SECONDS:
             self._looked_at = now
-            hung = state.manager.hung()
+            hung = [] if self._ear.is_deaf else state.manager.hung(self._ear.heard())
             for trial in trials:
                 if not trial.is_finished() and state.numbers.get(trial.trial_id) in hung:
                     end_worker(trial)
@@ -345,6 +353,8 @@ def run_trials(
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     scratch = run.path / ".ray"
     state = _SharedState(manager, _allocator(manager, resources), {}, {})
+    board = KeyValueBoard()
+    ear = Ear(board, lambda: list(manager.running))
     tuner = tune.Tuner(
         _trainable(make_runner),
         tune_config=tune.TuneConfig(
@@ -359,15 +369,25 @@ def run_trials(
             name="tune",
             storage_path=str(scratch.resolve()),
             verbose=0,
-            callbacks=[_Workers(state)],
+            callbacks=[_Workers(state, ear)],
             progress_reporter=_NoReporter(),
             # The trial manager hands out the trials of dead workers again, with the resources they need.
             failure_config=tune.FailureConfig(max_failures=0),
             checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
         ),
     )
-    control = str(ray.get_runtime_context().gcs_address)
-    with interruptible(manager, ends_process=ends_process), watched(control, manager.say, run.resume_command):
+    line = Lifeline(
+        str(ray.get_runtime_context().gcs_address),
+        manager.say,
+        run.resume_command,
+        end_program if ends_process else lambda code: None,
+        overdue_at=_overdue_at(manager),
+    )
+    with (
+        interruptible(manager, ends_process=ends_process),
+        watched(line),
+        ear.listening(),
+    ):
         try:
             tuner.fit()
         except Exception as error:
@@ -377,6 +397,7 @@ def run_trials(
                 raise explained(fault or error, run) from error
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
+            board.wipe()
         if not manager.is_stopping:
             manager.end_late_trials()
 
@@ -405,6 +426,12 @@ def _as_placement(request: ResourceRequest) -> PlacementGroupFactory:
     return PlacementGroupFactory(
         [{name: amount for name, amount in asked.items() if amount or name == "CPU"}]
     )
+
+
+def _overdue_at(manager: TrialManager) -> float | None:
+    """Reading of the monotonic clock by which Tune must have ended the search; None without a deadline."""
+    limit = _hard_limit(manager)
+    return None if limit is None else time.monotonic() + limit
 
 
 def _hard_limit(manager: TrialManager) -> float | None:

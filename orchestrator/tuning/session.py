@@ -261,8 +261,8 @@ def _run_trials(prepared: Prepared, surroundings: Surroundings, machines: tuple[
             record,
             prepared.study,
             (view, *([log] if surroundings.has_curves else []), *surroundings.callbacks),
-            deadline=deadline_of(record, time.time()),
-            clock=time.time,
+            deadline=deadline_of(record, time.monotonic()),
+            clock=time.monotonic,  # the wall clock may be set back meanwhile
             say=view.note,
         )
         manager.worker_time = prepared.worker_time

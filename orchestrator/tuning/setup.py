@@ -209,6 +209,6 @@ def write_initial_points(run: RunFolder, points: Sequence[InitialPoint]) -> None
 
 
 def deadline_of(record: SearchRecord, started: float) -> float | None:
-    """Reading of `time.time()` at which the search is out of time; None without a budget."""
+    """Reading of the clock that gave `started` at which the search is out of time; None without a budget."""
     minutes = record.request.minutes
     return None if minutes is None else started + 60.0 * minutes
