@@ -141,7 +141,17 @@ class Arena:
             name,
             *("search", TASK, "--data", "patches.npz", "--name", name, "--trials", str(trials)),
             *("--space", "chaos_space:space", "--pruner", "none", "--folds", "3", "--epochs", "160"),
-            *("--workers", "1", "--cpus-per-trial", "1", "--offline", "--no-audit", "--no-pictures"),
+            *(
+                "--set",
+                "model.backbone=efficientnet_lite0",
+                "--workers",
+                "1",
+                "--cpus-per-trial",
+                "1",
+                "--offline",
+                "--no-audit",
+                "--no-pictures",
+            ),
             *(options if "--address" in options else ("--address", "local", *options)),
             **environment,
         )

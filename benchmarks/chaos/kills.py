@@ -1,4 +1,4 @@
-"""Kills: of the driver, of workers, of Ray's head and of its nodes, at random moments of one long search each."""
+"""Kills of the driver, of workers and of Ray's head, at random moments of one long search each."""
 
 import signal
 import time
@@ -49,8 +49,7 @@ def kill_workers(arena: Arena, count: int, trials: int) -> Outcome:
     name, started, injected, moments = "worker-kills", time.monotonic(), 0, list[Snapshot]()
     driver, killed = arena.search(name, trials), Counter[int]()
     while injected < count and not driver.has_ended:
-        workers: list[int] = []
-        wait_for(lambda: driver.has_ended or _found(workers, driver), seconds=60)
+        workers = _workers_of(driver)
         time.sleep(arena.random.uniform(0.0, 0.8))
         number = _last(arena, name)
         if killed[number] >= _OWN_LIMIT:
@@ -115,9 +114,11 @@ def _closed(  # noqa: PLR0913 - the end of a scenario, with all that it knows
     return verdict.outcome(fault, injected, time.monotonic() - started, *more, note=note)
 
 
-def _found(workers: list[int], driver: Driver) -> bool:
-    workers[:] = trial_workers(driver.pid)
-    return bool(workers)
+def _workers_of(driver: Driver) -> list[int]:
+    """Workers that are in a step of a trial; waits for one."""
+    found: list[int] = []
+    wait_for(lambda: driver.has_ended or found.extend(trial_workers(driver.pid)) or found, seconds=60)
+    return found
 
 
 def _last(arena: Arena, name: str) -> int:
