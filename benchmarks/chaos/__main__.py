@@ -4,9 +4,9 @@
         [--markdown FILE] [--keep FOLDER]
 
 Searches of one worker on small data run as processes of their own, from the command line. Faults are injected
-at moments drawn from the seed; after each the search goes on or is resumed, and then it is looked through: every
-record can be parsed, no finished trial is lost, changed or run again, study and folder have the same trials,
-and the leaderboard is that of a search which nobody disturbed. Exit code 1 if anything is wrong.
+at moments drawn from the seed; after each the search goes on or is resumed, and then it is looked through:
+every record can be parsed, no finished trial is lost, changed or run again, study and folder have the same
+trials, and the leaderboard is that of a search which nobody disturbed. Exit code 1 if anything is wrong.
 """
 
 import argparse

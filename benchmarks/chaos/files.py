@@ -17,6 +17,7 @@ from benchmarks.chaos.processes import wait_for
 _REFUSED: Final = 2
 _SMALL_DISK: Final = "12m"
 _FILLER: Final = "filler"
+_NO_MOUNT: Final = "not run: no file system may be mounted here"
 
 
 def damage(arena: Arena, trials: int) -> list[Outcome]:
@@ -99,9 +100,7 @@ def fill_disk_of_runs(arena: Arena, trials: int) -> Outcome:
     place = arena.run(name).path.parent
     with _small_disk() as disk:
         if disk is None:
-            return Outcome(
-                "full disk of the run folder", 0, 0, note="not run: no file system may be mounted here"
-            )
+            return Outcome("full disk of the run folder", 0, 0, note=_NO_MOUNT)
         own = Arena(disk / "arena", 0, {"CHAOS_RUNS": str(disk / "runs")})
         own.runs = disk / "runs"
         shutil.copytree(arena.runs / ".store", arena.folder / "store-of-disk", dirs_exist_ok=True)
@@ -131,7 +130,7 @@ def fill_disk_of_store(arena: Arena, trials: int) -> Outcome:
     name, started, faults = "disk-store", time.monotonic(), list[str]()
     with _small_disk() as disk:
         if disk is None:
-            return Outcome("full disk of the store", 0, 0, note="not run: no file system may be mounted here")
+            return Outcome("full disk of the store", 0, 0, note=_NO_MOUNT)
         store = disk / "store"
         shutil.copytree(arena.runs / ".store" / "data", store / "data")
         _fill(disk)

@@ -1,4 +1,4 @@
-"""What freezes a search or ends it politely: SIGSTOP of a worker, SIGTERM, SIGHUP, a clock that is set back."""
+"""What freezes a search or ends it politely: SIGSTOP of a worker, SIGTERM, SIGHUP, a clock set back."""
 
 import shutil
 import signal
