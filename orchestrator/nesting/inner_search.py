@@ -21,7 +21,7 @@ from results.run.run_folder import RunFolder
 from results.run.versions import package_versions
 from search_spaces.enqueue import InitialPoint
 from search_spaces.registry import Space
-from trainables.data.splits import Split, read_split
+from trainables.data.splits import Split, digest_of, read_split
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +111,7 @@ class InnerSearch:
             "request": request,
             "name": f"{outer.name}/outer/{self.fold}",
             "folds": self.split.folds,
+            "split_digest": digest_of(self.split),
             "versions": package_versions(),
             "started_at": datetime.now(UTC),
             "terminated": None,

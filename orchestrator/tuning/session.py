@@ -170,7 +170,7 @@ def run_each(
         for begin in searches:
             with ExitStack() as stack:
                 if begin.resumed is not None:
-                    stack.enter_context(begin.resumed.exclusive())
+                    stack.enter_context(begin.resumed.exclusive(surroundings.notify))
                 prepared = begin.prepare(connect_once)
                 if begin.resumed is None:
                     stack.enter_context(prepared.run.exclusive())
