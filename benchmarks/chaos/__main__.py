@@ -64,6 +64,13 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", choices=SCENARIOS, metavar="NAME", help=", ".join(SCENARIOS))
     parser.add_argument("--share", type=float, default=1.0, help="share of the kills, in (0, 1] (default: 1)")
     parser.add_argument("--lanes", type=int, default=2, help="scenarios at once (default: 2)")
+    parser.add_argument(
+        "--patience",
+        type=float,
+        default=PATIENCE,
+        metavar="SECONDS",
+        help=f"for one search to end; more on a busy machine (default: {PATIENCE:.0f})",
+    )
     parser.add_argument("--json", type=Path, help="write everything here")
     parser.add_argument("--markdown", type=Path, help="write the table here")
     parser.add_argument("--keep", type=Path, help="folder to work in and to keep (default: a temporary one)")
@@ -71,7 +78,14 @@ def main() -> int:
     folder, started = arguments.keep or Path(tempfile.mkdtemp(prefix="chaos-")), time.monotonic()
     names = arguments.only or list(SCENARIOS)
     try:
-        outcomes = _run(folder.resolve(), names, arguments.seed, arguments.share, arguments.lanes)
+        outcomes = _run(
+            folder.resolve(),
+            names,
+            arguments.seed,
+            share=arguments.share,
+            lanes=arguments.lanes,
+            patience=arguments.patience,
+        )
     finally:
         if arguments.keep is None:
             shutil.rmtree(folder, ignore_errors=True)
@@ -86,12 +100,15 @@ def main() -> int:
     return 0 if all(own.is_good for own in outcomes) else 1
 
 
-def _run(folder: Path, names: Sequence[str], seed: int, share: float, lanes: int) -> list[Outcome]:
-    arena = Arena(folder, seed)
-    said = arena.search(UNDISTURBED, TRIALS)
-    if said.wait(2 * PATIENCE) != 0:
-        raise RuntimeError(f"the undisturbed search did not end well: {said.printed[-500:]}")
-    print(f"undisturbed: {TRIALS} trials in {time.monotonic() - said.begun:.0f} s", flush=True)
+def _run(
+    folder: Path, names: Sequence[str], seed: int, *, share: float, lanes: int, patience: float
+) -> list[Outcome]:
+    arena = Arena(folder, seed, patience=patience)
+    if not _has_ended(arena):
+        said = arena.search(UNDISTURBED, TRIALS)
+        if said.wait(2 * patience) != 0:
+            raise RuntimeError(f"the undisturbed search did not end well: {said.printed[-500:]}")
+        print(f"undisturbed: {TRIALS} trials in {time.monotonic() - said.begun:.0f} s", flush=True)
     found: dict[str, list[Outcome]] = {}
     waiting, lock = list(names), threading.Lock()
 
@@ -101,7 +118,7 @@ def _run(folder: Path, names: Sequence[str], seed: int, share: float, lanes: int
                 if not waiting:
                     return
                 name = waiting.pop(0)
-            found[name] = _scenario(name, folder, seed, share)
+            found[name] = _scenario(name, folder, seed, share=share, patience=patience)
 
     threads = [threading.Thread(target=work) for _ in range(min(lanes, len(names)))]
     for thread in threads:
@@ -111,10 +128,15 @@ def _run(folder: Path, names: Sequence[str], seed: int, share: float, lanes: int
     return [own for name in names for own in found[name]]
 
 
-def _scenario(name: str, folder: Path, seed: int, share: float) -> list[Outcome]:
+def _has_ended(arena: Arena) -> bool:
+    """Tell whether the undisturbed search is there, from an earlier call with the same `--keep`."""
+    return len(arena.run(UNDISTURBED).records()) == TRIALS
+
+
+def _scenario(name: str, folder: Path, seed: int, *, share: float, patience: float) -> list[Outcome]:
     """Run one scenario in an arena of its own over the same store, and say what it found."""
     number = list(SCENARIOS).index(name)
-    arena = Arena(folder / name, 1000 * seed + number)
+    arena = Arena(folder / name, 1000 * seed + number, patience=patience)
     shared = folder / "runs"
     (arena.runs / TASK).mkdir(parents=True, exist_ok=True)
     for place in (Path(TASK) / UNDISTURBED, Path(".store")):

@@ -30,7 +30,9 @@ ROOT: Final = Path(__file__).parents[2]
 TASK: Final = "benign_malignant"
 UNDISTURBED: Final = "undisturbed"
 PATIENTS: Final = 40
-PATIENCE: Final = 240.0  # seconds for a search to end; a machine under load is slow
+PATIENCE: Final = 240.0  # seconds for a search to end
+NO_RAY: Final = "it did not start"  # what a driver says on a machine that is too busy for Ray's own patience
+_ATTEMPTS: Final = 3  # then
 _SIDE: Final = 48
 
 # A trial takes about a second. It is logged when the search hands it out: each proposal asks the space once.
@@ -93,7 +95,7 @@ class Driver:
         self.process.kill()
         self.process.wait()
 
-    def wait(self, seconds: float = PATIENCE) -> int | None:
+    def wait(self, seconds: float) -> int | None:
         """Wait for its end; returns the exit code, or None if it does not end, and then ends it."""
         if not wait_for(lambda: self.has_ended, seconds=seconds):
             self.end()
@@ -115,10 +117,17 @@ class Arena:
         folder: An empty folder on a disk.
         seed: Seed of everything that is drawn.
         environment: Variables that all searches get.
+        patience: Seconds for a search to end; a machine under load is slow.
     """
 
-    def __init__(self, folder: Path, seed: int, environment: Mapping[str, str] | None = None) -> None:
-        self.folder, self.random = folder, random.Random(seed)
+    def __init__(
+        self,
+        folder: Path,
+        seed: int,
+        environment: Mapping[str, str] | None = None,
+        patience: float = PATIENCE,
+    ) -> None:
+        self.folder, self.random, self.patience = folder, random.Random(seed), patience
         self.runs = folder / "runs"
         self.environment = os.environ | {
             "PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}".rstrip(os.pathsep),
@@ -136,7 +145,21 @@ class Arena:
         return RunFolder(self.runs / TASK / name)
 
     def search(self, name: str, trials: int, *options: str, **environment: str) -> Driver:
-        """Start a search with one worker and one seed, whose trials nothing stops early."""
+        """Start a search with one worker and one seed, whose trials nothing stops early.
+
+        It returns once a trial is handed out, or the search has ended by itself. Where the machine is too
+        busy for a Ray to start, it is tried again.
+        """
+        for _ in range(_ATTEMPTS):
+            driver = self.resume(name, *options, **environment) if self.begun(name) else None
+            driver = driver or self.begin(name, trials, *options, **environment)
+            self.wait_for_trials(name, 1, driver)
+            if not (driver.has_ended and NO_RAY in driver.printed):
+                break
+        return driver
+
+    def begin(self, name: str, trials: int, *options: str, **environment: str) -> Driver:
+        """Start a search, and do not wait."""
         return self.start(
             name,
             *("search", TASK, "--data", "patches.npz", "--name", name, "--trials", str(trials)),
@@ -188,18 +211,21 @@ class Arena:
         except FileNotFoundError:
             return 0
 
-    def wait_for_trials(self, name: str, more: int, driver: Driver, seconds: float = PATIENCE) -> bool:
+    def wait_for_trials(self, name: str, more: int, driver: Driver) -> bool:
         """Wait until so many more trials are handed out; returns False if the driver ends before."""
         goal = self.handed_out(name) + more
-        wait_for(lambda: driver.has_ended or self.handed_out(name) >= goal, seconds=seconds)
+        wait_for(lambda: driver.has_ended or self.handed_out(name) >= goal, seconds=self.patience)
         return not driver.has_ended and self.handed_out(name) >= goal
 
     def finish(self, name: str, *options: str, **environment: str) -> list[str]:
         """Resume a search to its end; returns what went wrong, as sentences."""
-        driver = self.resume(name, *options, **environment)
-        code = driver.wait()
-        if code == 0:
-            return []
+        for _ in range(_ATTEMPTS):
+            driver = self.resume(name, *options, **environment)
+            code = driver.wait(self.patience)
+            if code == 0:
+                return []
+            if NO_RAY not in driver.printed:
+                break
         said = driver.printed.strip().splitlines()[-3:]
         return [f"resume ended with {code}: {' '.join(said)[-400:]}"]
 

@@ -3,7 +3,6 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -118,31 +117,44 @@ def _study_faults(run: RunFolder, records: dict[int, TrialRecord]) -> list[str]:
 
 
 def differences(run: RunFolder, reference: RunFolder) -> list[str]:
-    """Return where the leaderboard of a run is not that of an undisturbed one, as sentences."""
-    one, other = (_leaderboard(own) for own in (run, reference))
-    return [
+    """Return where the leaderboard of a run is not that of an undisturbed one, as sentences.
+
+    Args:
+        run: The run folder.
+        reference: Run of the same search that nobody disturbed; it may have more trials.
+    """
+    numbers = {own.number for own in run.records()}
+    one, other = (_trials(own, numbers) for own in (run, reference))
+    found = [
         f"trial {number}: {one.get(number)} instead of {other.get(number)}"
-        for number in sorted(set(one) | set(other))
+        for number in sorted(numbers)
         if one.get(number) != other.get(number)
     ]
+    orders = [_order(own, numbers) for own in (run, reference)]
+    return found if found or orders[0] == orders[1] else [f"order {orders[0]} instead of {orders[1]}"]
 
 
-def _leaderboard(run: RunFolder) -> dict[int, tuple[Any, ...]]:
-    """Trial number -> place, state, value, fold scores and parameters."""
-    from results.scores.leaderboard import leaderboard
-
-    rank = {row.number: row.rank for row in leaderboard(run)}
+def _trials(run: RunFolder, numbers: set[int]) -> dict[int, tuple[Any, ...]]:
+    """Trial number -> state, value, kept epoch, parameters and digest of the predictions."""
     return {
         own.number: (
-            rank.get(own.number),
             own.state,
             own.value,
             own.best_epoch,
             json.dumps(own.params, sort_keys=True),
-            _digest(run.trial(own.number) / "oof.npz", contents=True),
+            _digest(run.trial(own.number) / "oof.npz", contents=True)[:8],
         )
         for own in run.records()
+        if own.number in numbers
     }
+
+
+def _order(run: RunFolder, numbers: set[int]) -> list[int]:
+    """Complete trials in the order of the leaderboard."""
+    from results.scores.leaderboard import leaderboard
+
+    ranked = [row for row in leaderboard(run) if row.rank is not None and row.trial in numbers]
+    return [row.trial or 0 for row in sorted(ranked, key=lambda row: row.rank or 0)]
 
 
 def handed_out(folder: Path) -> Counter[int]:
@@ -152,16 +164,6 @@ def handed_out(folder: Path) -> Counter[int]:
     except FileNotFoundError:
         return Counter()
     return Counter(int(line) for line in lines if line.isdigit())
-
-
-def trials_in_order(numbers: Sequence[int], *, most: int) -> bool:
-    """Tell whether trials were handed out in order, with at most so many repeats of the last one.
-
-    >>> trials_in_order([0, 1, 1, 2], most=1), trials_in_order([0, 2, 1], most=1)
-    (True, False)
-    """
-    counts = Counter(numbers)
-    return list(dict.fromkeys(numbers)) == sorted(counts) and max(counts.values(), default=0) <= most + 1
 
 
 def _lasting(record: TrialRecord) -> dict[str, Any]:

@@ -95,7 +95,7 @@ def restart(arena: Arena, trials: int) -> Outcome:
             time.sleep(arena.random.uniform(0.0, _AWAY_SECONDS))
             database.start()
             injected += 1
-        ended_by_itself = driver.wait() == 0
+        ended_by_itself = driver.wait(arena.patience) == 0
         if not ended_by_itself:
             if "orchestrate resume" not in driver.printed:
                 faults.append(f"the search ended and did not say how to go on: {driver.printed[-300:]}")

@@ -25,7 +25,7 @@ def damage(arena: Arena, trials: int) -> list[Outcome]:
     name = "damage"
     driver = arena.search(name, trials // 2)
     found = list[Outcome]()
-    if (code := driver.wait()) != 0:
+    if (code := driver.wait(arena.patience)) != 0:
         return [Outcome("damaged files", 1, 0, faults=(f"the search itself ended with {code}",))]
     folder = arena.run(name).path
     kinds: tuple[tuple[str, Callable[[], list[int]]], ...] = (
@@ -83,12 +83,12 @@ def two_drivers(arena: Arena, trials: int) -> Outcome:
     name, started, faults = "two-drivers", time.monotonic(), list[str]()
     first = arena.search(name, trials)
     arena.wait_for_trials(name, 1, first)
-    for second in (arena.resume(name), arena.search(name, trials)):
-        code = second.wait()
+    for second in (arena.resume(name), arena.begin(name, trials)):
+        code = second.wait(arena.patience)
         if code != _REFUSED:
             faults.append(f"the second driver ended with {code}: {second.printed[-200:]}")
     before = [snapshot(arena.run(name))]
-    if (code := first.wait()) != 0:
+    if (code := first.wait(arena.patience)) != 0:
         faults.append(f"the first driver ended with {code}: {first.printed[-200:]}")
     verdict = arena.judged(name, before, trials=trials)
     return verdict.outcome("two drivers on one folder", 2, time.monotonic() - started, *faults)
@@ -101,7 +101,7 @@ def fill_disk_of_runs(arena: Arena, trials: int) -> Outcome:
     with _small_disk() as disk:
         if disk is None:
             return Outcome("full disk of the run folder", 0, 0, note=_NO_MOUNT)
-        own = Arena(disk / "arena", 0, {"CHAOS_RUNS": str(disk / "runs")})
+        own = Arena(disk / "arena", 0, {"CHAOS_RUNS": str(disk / "runs")}, arena.patience)
         own.runs = disk / "runs"
         shutil.copytree(arena.runs / ".store", arena.folder / "store-of-disk", dirs_exist_ok=True)
         options = ("--runs", str(own.runs), "--store", str(arena.folder / "store-of-disk"))
@@ -113,7 +113,7 @@ def fill_disk_of_runs(arena: Arena, trials: int) -> Outcome:
         (disk / _FILLER).unlink()
         if not ended:
             faults.append("nobody said that the disk is full")
-        code = driver.wait()
+        code = driver.wait(arena.patience)
         if "Traceback" in driver.printed:
             faults.append("a traceback was printed")
         if code != 0:
@@ -135,7 +135,7 @@ def fill_disk_of_store(arena: Arena, trials: int) -> Outcome:
         shutil.copytree(arena.runs / ".store" / "data", store / "data")
         _fill(disk)
         driver = arena.search(name, trials, "--store", str(store))
-        if (code := driver.wait()) != 0:
+        if (code := driver.wait(arena.patience)) != 0:
             faults.append(f"the search ended with {code}: {driver.printed[-300:]}")
             faults += arena.finish(name)
         (disk / _FILLER).unlink()

@@ -5,7 +5,7 @@ import time
 from collections import Counter
 from typing import Final
 
-from benchmarks.chaos.arena import Arena, Driver, Verdict
+from benchmarks.chaos.arena import NO_RAY, PATIENCE, Arena, Driver, Verdict
 from benchmarks.chaos.checks import HANDED_OUT, Snapshot, snapshot
 from benchmarks.chaos.ledger import Outcome
 from benchmarks.chaos.processes import are_gone, below, send, servers, trial_workers, wait_for
@@ -20,24 +20,26 @@ QUICK_HEAD: Final = {"RAY_gcs_rpc_server_reconnect_timeout_s": "10"}
 def kill_drivers(arena: Arena, count: int, trials: int) -> Outcome:
     """SIGKILL of the driver, half of the time while it starts, half of the time while trials run."""
     name, started, moments, left = "driver-kills", time.monotonic(), list[Snapshot](), set[int]()
-    driver, injected, faults = arena.search(name, trials), 0, list[str]()
+    driver, injected, faults = arena.begin(name, trials), 0, list[str]()
     while injected < count:
         if injected % 2:
             arena.wait_for_trials(name, 1, driver)
             time.sleep(arena.random.uniform(0.0, 3.0))
         else:
-            time.sleep(arena.random.uniform(0.2, _START_SECONDS))
+            time.sleep(arena.random.uniform(0.2, _START_SECONDS) * arena.patience / PATIENCE)
         if driver.has_ended:
-            break
+            if NO_RAY not in driver.printed:
+                break  # it has come to its end
+            driver = arena.resume(name)
+            continue
         left |= set(below(driver.pid))
         driver.kill()
         injected += 1
         if arena.run(name).path.is_dir():
             moments.append(snapshot(arena.run(name)))
-        driver = arena.resume(name) if arena.begun(name) else arena.search(name, trials)
-    code = driver.wait()
-    if driver.has_ended and code != 0:
-        faults.append(f"the last resume ended with {code}: {driver.printed[-300:]}")
+        driver = arena.resume(name) if arena.begun(name) else arena.begin(name, trials)
+    if driver.wait(arena.patience) != 0:
+        faults += arena.finish(name)
     faults += [f"process {pid} still runs" for pid in are_gone(left, seconds=GONE_SECONDS)]
     verdict = arena.judged(name, moments, trials=trials)
     note = f"at random moments of one search of {trials} trials and of its resumes"
@@ -53,7 +55,7 @@ def kill_workers(arena: Arena, count: int, trials: int) -> Outcome:
         time.sleep(arena.random.uniform(0.0, 0.8))
         number = _last(arena, name)
         if killed[number] >= _OWN_LIMIT:
-            arena.wait_for_trials(name, 1, driver, seconds=20)
+            arena.wait_for_trials(name, 1, driver)
             continue
         reached = send(workers, signal.SIGKILL)
         injected, killed[number] = injected + reached, killed[number] + reached
@@ -74,10 +76,10 @@ def kill_heads(arena: Arena, count: int, trials: int) -> Outcome:
         if send(servers(driver.pid, "gcs_server"), signal.SIGKILL) == 0:
             break
         injected += 1
-        code = driver.wait(90)
+        code = driver.wait(arena.patience)
         moments.append(snapshot(arena.run(name)))
         if code is None:
-            faults.append("the driver did not end within 90 s of the head")
+            faults.append("the driver outlived the head by minutes")
         elif "orchestrate resume" not in driver.printed:
             faults.append(f"the driver ended with {code} and did not say how to go on")
         driver = arena.resume(name, **QUICK_HEAD)
@@ -108,7 +110,7 @@ def _closed(  # noqa: PLR0913 - the end of a scenario, with all that it knows
     note: str = "",
 ) -> Outcome:
     """Wait for the end of a search, resume it if it did not end well, and judge it."""
-    code = driver.wait()
+    code = driver.wait(arena.patience)
     more = [*faults, *(arena.finish(name) if code != 0 else [])]
     verdict: Verdict = arena.judged(name, moments, trials=trials)
     return verdict.outcome(fault, injected, time.monotonic() - started, *more, note=note)

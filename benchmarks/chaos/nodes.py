@@ -130,7 +130,7 @@ def _hit(
                 injected += 1
                 moments.append(snapshot(arena.run(name)))
                 cluster.add()
-        code = driver.wait()
+        code = driver.wait(arena.patience)
         if code != 0:
             faults += [f"the search ended with {code}: {driver.printed[-300:]}"]
             faults += arena.finish(name, *options, **own)

@@ -25,7 +25,7 @@ def stop_worker(arena: Arena, trials: int) -> Outcome:
     wait_for(lambda: driver.has_ended or workers.extend(trial_workers(driver.pid)) or workers, seconds=60)
     injected = min(1, send(workers, signal.SIGSTOP))
     before = [snapshot(arena.run(name))]
-    code = driver.wait()
+    code = driver.wait(arena.patience)
     if code != 0:
         faults += ["the search did not end by itself", *arena.finish(name)]
     if "its worker is ended" not in driver.printed:
@@ -62,7 +62,7 @@ def polite_signals(arena: Arena, number: signal.Signals, trials: int) -> Outcome
     arena.wait_for_trials(name, 3, driver)
     time.sleep(arena.random.uniform(0.0, 1.0))
     driver.process.send_signal(number)
-    code, before = driver.wait(90), [snapshot(arena.run(name))]
+    code, before = driver.wait(arena.patience), [snapshot(arena.run(name))]
     if code != INTERRUPTED:
         faults.append(f"the driver ended with {code} instead of {INTERRUPTED}")
     if "orchestrate resume" not in driver.printed:
@@ -75,17 +75,16 @@ def polite_signals(arena: Arena, number: signal.Signals, trials: int) -> Outcome
 def early_signal(arena: Arena, trials: int) -> Outcome:
     """SIGTERM while the search still reads and measures: exit code 130, and nothing half-made is left."""
     name, started, faults = "signal-early", time.monotonic(), list[str]()
-    driver = arena.search(name, trials)
+    driver = arena.begin(name, trials)
     time.sleep(arena.random.uniform(1.0, 5.0))
     driver.process.send_signal(signal.SIGTERM)
-    code = driver.wait(90)
+    code = driver.wait(arena.patience)
     if code not in (INTERRUPTED, -signal.SIGTERM):
         faults.append(f"the driver ended with {code} instead of {INTERRUPTED}: {driver.printed[-200:]}")
     if arena.run(name).path.is_dir() and not arena.begun(name):
         faults.append("half a run folder is left")
-    again = arena.resume(name) if arena.begun(name) else arena.search(name, trials)
-    if (last := again.wait()) != 0:
-        faults.append(f"the search that was begun again ended with {last}: {again.printed[-300:]}")
+    if arena.search(name, trials).wait(arena.patience) != 0:
+        faults += arena.finish(name)
     verdict = arena.judged(name, [], trials=trials)
     return verdict.outcome("SIGTERM before the first trial", 1, time.monotonic() - started, *faults)
 
@@ -107,7 +106,7 @@ def set_clock_back(arena: Arena, trials: int) -> Outcome:
         shift.write_text(str(seconds))
         injected += 1
     before = [snapshot(arena.run(name))]
-    code = driver.wait()
+    code = driver.wait(arena.patience)
     if code != 0:
         faults += [f"the search ended with {code}: {driver.printed[-300:]}", *arena.finish(name)]
     faults += [
