@@ -5,7 +5,7 @@ BIN := .venv/bin
 TRIALS ?= 16
 MINUTES ?= 6
 
-.PHONY: setup search test long docs points recipes gpu latest check clean
+.PHONY: setup search test long docs points chaos recipes gpu latest check clean
 
 setup: .venv/.installed
 
@@ -53,6 +53,11 @@ GPU_PYTHON ?= $(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON))
 gpu:
 	$(if $(WHEELS),$(GPU_PYTHON) -m pip install --quiet --no-index --no-deps $(wildcard $(WHEELS)/*.whl))
 	$(GPU_PYTHON) -m benchmarks.device_table --device $(DEVICE) --minutes $(GPU_MINUTES) --out device_table.md
+
+# Kills, frozen processes, full disks, damaged files: what searches lose by them. The same SEED, the same faults.
+SEED ?= 0
+chaos: setup
+	$(BIN)/python -m benchmarks.chaos --seed $(SEED) --json chaos.json --markdown chaos.md
 
 # Every recipe of the catalogue, for one epoch on small data.
 recipes: setup

@@ -19,7 +19,7 @@ from results.run.records import OuterPlace, SearchRecord
 from results.run.run_folder import RunFolder
 from search_spaces.enqueue import InitialPoint
 from search_spaces.registry import Space
-from trainables.data.splits import Split, read_split
+from trainables.data.splits import Split, digest_of, read_split
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,5 +103,6 @@ class InnerSearch:
                 "keep_weights": max(outer.request.keep_weights, self.trials),
             },
             folds=self.split.folds,
+            split_digest=digest_of(self.split),
             outer=OuterPlace(run=str(self.outer.path.resolve()), fold=self.fold, folds=self.folds),
         )

@@ -10,7 +10,8 @@ from orchestrator.nesting.inner_search import InnerSearch
 from orchestrator.nesting.outer_fold import predict_outer_fold
 from orchestrator.postprocessing.test_set import scored_part
 from orchestrator.reporting.outer_events import write_outer_events
-from orchestrator.tuning.reopen import checked_space, read_initial_points
+from orchestrator.tuning.rebuild import read_initial_points
+from orchestrator.tuning.reopen import checked_space
 from orchestrator.tuning.session import Begin, Surroundings, run_each
 from results.ensembles.build import read_ensemble
 from results.errors import EnsembleError, RunError

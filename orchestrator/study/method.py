@@ -47,14 +47,20 @@ class SearchMethod:
 
         Args:
             settings: Returns every setting that points of the space have.
-            drawn: Number of trials that were handed out before; without this shift of the seed a resumed
-                search would draw the same points again as at its start.
+            drawn: Number of trials that were handed out before; without this shift of its seed a sampler with
+                one stream of random numbers would draw the same points again as at its start. Ours have a
+                stream for each trial, and go on as if nothing had happened.
 
         Raises:
             ConfigError: If the user's own function makes no sampler.
         """
         facts = SamplingFacts(
-            self.seed + drawn, self.trials, self.objectives.directions, self.epochs, settings
+            self.seed + drawn,
+            self.trials,
+            self.objectives.directions,
+            self.epochs,
+            settings,
+            search_seed=self.seed,
         )
         return _made(self.sampler.build, facts, BaseSampler, f"--sampler {self.sampler.name}")
 

@@ -18,14 +18,16 @@ class SamplingFacts:
     """What a sampler may be built from.
 
     Attributes:
-        seed: Random seed. That of a resumed search is another one, so that it does not draw again what it
-            drew at its start.
+        seed: Random seed. That of a resumed search is another one, so that a sampler with one stream of
+            random numbers does not draw again what it drew at its start.
         trials: Number of trials of the search.
         directions: Direction of each metric, the main one first.
         epochs: Largest number of epochs of a trial.
         settings: Returns every setting that points of the space have, with its range, in order of their
             first appearance; few points have all of them. Points of the space are drawn for it.
         startup_trials: Number of trials to draw at random first.
+        search_seed: Seed of the search, the same after a resume, for samplers whose draws depend on the
+            number of the trial (`orchestrator.study.seeded`); None takes `seed`.
     """
 
     seed: int
@@ -34,6 +36,12 @@ class SamplingFacts:
     epochs: int
     settings: Callable[[], Mapping[str, "BaseDistribution"]]
     startup_trials: int = STARTUP_TRIALS
+    search_seed: int | None = None
+
+    @property
+    def lasting_seed(self) -> int:
+        """Seed of the search, the same after a resume."""
+        return self.seed if self.search_seed is None else self.search_seed
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from orchestrator.study.optuna_private import StudyView, set_sampler_attr, shown_as
 from orchestrator.study.sampler import SamplingFacts
+from orchestrator.study.seeded import SeededByTrial
 from orchestrator.study.window import merits
 from results.scores.ranking import Direction
 
@@ -111,7 +112,7 @@ class WholeSpaceSampler(BaseSampler):
         choose: Callable[[Sequence[FrozenTrial]], Sequence[FrozenTrial]] | None = None,
     ) -> None:
         self._sampler, self._facts, self._takes = sampler, facts, takes
-        self._random = RandomSampler(seed=facts.seed)
+        self._random = SeededByTrial(lambda seed: RandomSampler(seed=seed), facts.lasting_seed)
         self._independent = independent or self._random
         self._orders_numbers, self._remembers, self._choose = orders_numbers, remembers, choose
         self._settings: dict[str, CodedSetting] | None = None

@@ -25,13 +25,15 @@ from ray.util.placement_group import NODE_ID_LABEL_KEY
 from cluster.resources import Machine, machines_of
 from orchestrator.callbacks import StopSearch
 from orchestrator.tuning.allocation import ResourceAllocator, ResourceRequest
+from orchestrator.tuning.heartbeat import Ear
 from orchestrator.tuning.interrupts import interruptible
-from orchestrator.tuning.lifeline import watched
+from orchestrator.tuning.lifeline import Lifeline, end_program, watched
 from orchestrator.tuning.ray_depot import DepotKeeper, this_node
 from orchestrator.tuning.ray_failures import cause_of_loss, explained, last_words, was_taken_away
-from orchestrator.tuning.ray_private import end_worker, nodes_that_leave, survive_out_of_memory
+from orchestrator.tuning.ray_private import KeyValueBoard, end_worker, nodes_that_leave, survive_out_of_memory
 from orchestrator.tuning.ray_worker import Runner, Worker
 from orchestrator.tuning.shared_state import SharedState
+from orchestrator.tuning.time_limit import time_left
 from orchestrator.tuning.trial_manager import GRACE_SECONDS, TrialManager, TrialSpec
 from results.run.records import Cause
 from results.run.run_folder import RunFolder
@@ -150,7 +152,7 @@ class _Searcher(_NotPickled, Searcher):
             "params": spec.params,
             "compared_at": spec.compared_at,
             "request": request,
-            "deadline": state.manager.deadline,
+            "time_left": time_left(state.manager.deadline, state.manager.clock()),
             "report_seconds": report_seconds(state.allocator.slots),
         }
 
@@ -232,8 +234,8 @@ class _Scheduler(_NotPickled, FIFOScheduler):
 class _Workers(_NotPickled, tune.Callback):
     """Notes the start of workers, reports dead ones to the trial manager, and ends those that hang."""
 
-    def __init__(self, state: SharedState) -> None:
-        self._state, self._looked_at = state, time.monotonic()
+    def __init__(self, state: SharedState, ear: Ear) -> None:
+        self._state, self._ear, self._looked_at = state, ear, time.monotonic()
         self._followed_at = self._looked_at
 
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
@@ -268,7 +270,7 @@ class _Workers(_NotPickled, tune.Callback):
         now = time.monotonic()
         if now - self._looked_at >= _LOOK_SECONDS:
             self._looked_at = now
-            hung = state.manager.hung()
+            hung = [] if self._ear.is_deaf else state.manager.hung(self._ear.heard())
             for trial in trials if hung else ():
                 if not trial.is_finished() and state.numbers.get(trial.trial_id) in hung:
                     end_worker(trial)
@@ -331,6 +333,8 @@ def run_trials(
     state = SharedState(manager, _allocator(manager, resources), {}, {}, depot=DepotKeeper(run, mark))
     if resources.shares_features:
         manager.worker_time.resize(state.allocator.workers_expected)
+    board = KeyValueBoard()
+    ear = Ear(board, lambda: list(manager.running))
     tuner = tune.Tuner(
         _trainable(make_runner),
         tune_config=tune.TuneConfig(
@@ -345,15 +349,25 @@ def run_trials(
             name="tune",
             storage_path=str(scratch.resolve()),
             verbose=0,
-            callbacks=[_Workers(state)],
+            callbacks=[_Workers(state, ear)],
             progress_reporter=_NoReporter(),
             # The trial manager hands out the trials of dead workers again, with the resources they need.
             failure_config=tune.FailureConfig(max_failures=0),
             checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
         ),
     )
-    control = str(ray.get_runtime_context().gcs_address)
-    with interruptible(manager, ends_process=ends_process), watched(control, manager.say, run.resume_command):
+    line = Lifeline(
+        str(ray.get_runtime_context().gcs_address),
+        manager.say,
+        run.resume_command,
+        end_program if ends_process else lambda code: None,
+        overdue_at=_overdue_at(manager),
+    )
+    with (
+        interruptible(manager, ends_process=ends_process),
+        watched(line),
+        ear.listening(),
+    ):
         try:
             run.mark_file(mark).touch()
             tuner.fit()
@@ -365,6 +379,7 @@ def run_trials(
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
             _leave(run, mark, state)
+            board.wipe()
         if not manager.is_stopping:
             manager.end_late_trials()
 
@@ -411,6 +426,12 @@ def _as_placement(request: ResourceRequest) -> PlacementGroupFactory:
     # Ray would place a trial without a GPU on a machine with GPUs as well.
     those = {NODE_ID_LABEL_KEY: f"in({','.join(request.nodes)})"}
     return PlacementGroupFactory([bundle], bundle_label_selector=[those])
+
+
+def _overdue_at(manager: TrialManager) -> float | None:
+    """Reading of the monotonic clock by which Tune must have ended the search; None without a deadline."""
+    limit = _hard_limit(manager)
+    return None if limit is None else time.monotonic() + limit
 
 
 def _hard_limit(manager: TrialManager) -> float | None:

@@ -1,16 +1,22 @@
 """The private parts of Ray that we use, here and nowhere else.
 
-They are two modules that look up `RayActorError`, the handle of a trial's worker, and the nodes that are
-about to be taken away.
+They are two modules that look up `RayActorError`, the handle of a trial's worker, the nodes that are about to
+be taken away, and the key-value store of the control process.
 """
 
-from typing import Any
+import contextlib
+from collections.abc import Sequence
+from typing import Any, Final
 
 import ray
 from ray._private.state import state as cluster_state
 from ray.air.execution._internal import actor_manager
 from ray.exceptions import OutOfMemoryError, RayActorError
+from ray.experimental import internal_kv
 from ray.tune.execution import tune_controller
+
+_NAMESPACE: Final = b"orchestrate-heartbeats"
+_BOARD_SECONDS: Final = 10.0  # for the control process to answer
 
 
 def survive_out_of_memory() -> None:
@@ -46,3 +52,33 @@ def nodes_that_leave() -> frozenset[str]:
 def is_leaving() -> bool:
     """True if the node of this worker is about to be taken away."""
     return ray.get_runtime_context().get_node_id() in nodes_that_leave()
+
+
+class KeyValueBoard:
+    """The board of heartbeats in the key-value store of Ray's control process, which every node reaches.
+
+    Keys hold the job, so that searches on one cluster do not read each other's. Nothing of it lasts longer
+    than the cluster, and a key is a few bytes.
+    """
+
+    def __init__(self) -> None:
+        self._prefix = f"{ray.get_runtime_context().get_job_id()}/"
+
+    def put(self, number: int, count: int) -> None:
+        """Put the count of the worker of a trial; may fail if the control process is away."""
+        internal_kv._internal_kv_put(self._key(number), str(count).encode(), namespace=_NAMESPACE)
+
+    def get(self, numbers: Sequence[int]) -> dict[int, int]:
+        """Return trial number -> count, of the trials that have one; fails if nobody answers in time."""
+        keys = {self._key(number): number for number in numbers}
+        client: Any = internal_kv.internal_kv_get_gcs_client()
+        found = client.internal_kv_multi_get([*keys], namespace=_NAMESPACE, timeout=_BOARD_SECONDS)
+        return {keys[key]: int(value) for key, value in found.items()}
+
+    def wipe(self) -> None:
+        """Take everything of this job off the board."""
+        with contextlib.suppress(Exception):  # the control process may be gone
+            internal_kv._internal_kv_del(self._prefix.encode(), del_by_prefix=True, namespace=_NAMESPACE)
+
+    def _key(self, number: int) -> bytes:
+        return f"{self._prefix}{number}".encode()

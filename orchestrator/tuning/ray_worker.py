@@ -11,14 +11,17 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from ray import tune
 
 from orchestrator.study.trial_spec import TrialFailure
+from orchestrator.tuning.heartbeat import Heart
 from orchestrator.tuning.node_copy import NodeCopy, own_folder, sees
 from orchestrator.tuning.parcel import Parcel
 from orchestrator.tuning.preemption import DEPARTURE
 from orchestrator.tuning.ray_depot import find_depot, this_node
-from orchestrator.tuning.ray_private import is_leaving
+from orchestrator.tuning.ray_private import KeyValueBoard, is_leaving
 from orchestrator.tuning.run_copy import RunCopy
+from orchestrator.tuning.time_limit import deadline_here
 from results.run.run_folder import RunFolder
 from trainables.common.files import is_disk_full
+from trainables.common.progress import work_done
 from trainables.common.registered import unpack
 from trainables.config.trial_config import TrialConfig
 
@@ -52,6 +55,7 @@ class Worker(tune.Trainable):
         self._copy: NodeCopy | None = None
         self._has_seen = False  # it is the same folder for all trials of a worker
         DEPARTURE.listen()
+        self._heart = Heart(KeyValueBoard(), work_done)
         self._looked_at = time.monotonic()
         self._start(config)
 
@@ -69,11 +73,13 @@ class Worker(tune.Trainable):
         return result_of(step, parcel)
 
     def cleanup(self) -> None:
+        self._heart.stop()
         if self._copy is not None:
             self._copy.close()
 
     def _start(self, config: dict[str, Any]) -> None:
         DEPARTURE.begun()
+        self._heart.beats_for(config["number"])
         self._config = config
         self._away: RunCopy | None = None
         self.runner: Runner | None = None
@@ -97,7 +103,7 @@ class Worker(tune.Trainable):
             compared_at=config["compared_at"],
             gpus=config["request"].gpus,
             cpus=config["request"].cpus,
-            deadline=config["deadline"],
+            deadline=deadline_here(config["time_left"]),
             report_seconds=config["report_seconds"],
         )
 

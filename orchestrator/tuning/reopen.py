@@ -1,6 +1,5 @@
 """Reopening of an interrupted search: what is there is checked and brought together before a trial starts."""
 
-import json
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -14,14 +13,13 @@ from orchestrator.preflight.search_data import messages_of_progress
 from orchestrator.study.method import method_of
 from orchestrator.study.recovery import Recovery, TrialSource
 from orchestrator.study.study import OptunaStudy
+from orchestrator.tuning.rebuild import mend_split, read_points
 from orchestrator.tuning.setup import Prepared, study_place
-from results.errors import RunError
 from results.run.records import Cause, SearchRecord
 from results.run.run_folder import RunFolder
 from results.run.versions import package_versions
 from results.scores.ranking import objectives_of
 from search_spaces.context import SpaceContext
-from search_spaces.enqueue import InitialPoint
 from search_spaces.registry import Space, file_in_working_folder, space_for
 from trainables.common.errors import ConfigError, DataError, UnknownNameError
 from trainables.common.files import set_aside
@@ -105,7 +103,7 @@ def reopen_search(
     again["with damaged files"] = _set_damaged_aside(run, notify)
     for cause, count in _set_failed_aside(run, options.retry).items():
         again[f"that failed ({cause})"] = count
-    recovery = _recovered(run, record, space)
+    recovery = _recovered(run, record, space, notify)
     again["whose record is gone"] = recovery.run_again - again.total()
     for message in recovery.messages:
         notify(message)
@@ -137,6 +135,7 @@ def checked_space(
     space = _space(run, record, options.space, notify)
     _check_own_code(run, record, options)
     _open_data(run, record, notify)
+    mend_split(run, record, notify)
     check_run_data(run, record)
     return space
 
@@ -245,33 +244,13 @@ def _set_failed_aside(run: RunFolder, causes: Collection[str]) -> Counter[str]:
     return found
 
 
-def _recovered(run: RunFolder, record: SearchRecord, space: Space) -> Recovery:
+def _recovered(run: RunFolder, record: SearchRecord, space: Space, notify: Notify) -> Recovery:
     """Open the study of the run, brought up to date with the records."""
     context = SpaceContext.model_validate(record.space_context)
     source = TrialSource(
-        space, context, record.request.fixed_params, objectives_of(record), read_initial_points(run)
+        space, context, record.request.fixed_params, objectives_of(record), read_points(run, record, notify)
     )
     return study_place(run, record).recovered({trial.number: trial for trial in run.records()}, source)
-
-
-def read_initial_points(run: RunFolder) -> Sequence[InitialPoint]:
-    """Return the points that a search tries first; a run of an earlier version did not write them.
-
-    Raises:
-        RunError: If the file is damaged.
-    """
-    path = run.initial_points_file
-    try:
-        return [
-            InitialPoint(str(point["recipe"]), dict(point["settings"]))
-            for point in json.loads(path.read_bytes())
-        ]
-    except FileNotFoundError:
-        return ()
-    except (ValueError, KeyError, TypeError) as error:
-        raise RunError(
-            f"{path} is damaged ({error}); remove it to go on without the points that have not run yet"
-        ) from error
 
 
 def _said(done: int, trials: int, running: int, again: Counter[str]) -> str:

@@ -172,7 +172,7 @@ def run_each(
         for begin in searches:
             with ExitStack() as stack:
                 if begin.resumed is not None:
-                    stack.enter_context(begin.resumed.exclusive())
+                    stack.enter_context(begin.resumed.exclusive(surroundings.notify))
                 prepared = begin.prepare(connect)
                 if begin.resumed is None:
                     stack.enter_context(prepared.run.exclusive())
@@ -256,8 +256,8 @@ def _run_trials(prepared: Prepared, surroundings: Surroundings, machines: tuple[
             record,
             prepared.study,
             (view, *([log] if surroundings.has_curves else []), *surroundings.callbacks),
-            deadline=deadline_of(record, time.time()),
-            clock=time.time,
+            deadline=deadline_of(record, time.monotonic()),
+            clock=time.monotonic,  # the wall clock may be set back meanwhile
             say=view.note,
         )
         manager.worker_time = prepared.worker_time

@@ -24,10 +24,11 @@ from results.scores.ranking import objectives_of
 from search_spaces.context import SpaceContext
 from search_spaces.enqueue import InitialPoint
 from search_spaces.registry import Space
+from trainables.common.files import folder_in_progress
 from trainables.common.registered import names_in_use
 from trainables.config.trial_config import flatten
 from trainables.data.sources import is_built_in
-from trainables.data.splits import Split, write_split
+from trainables.data.splits import Split, digest_of, write_split
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,15 +106,8 @@ def write_run(
     Raises:
         RunError: If the folder is there.
     """
+    _write_files(run, record, split, points)
     try:
-        run.path.mkdir(parents=True)
-    except FileExistsError as error:
-        raise RunError(
-            f"another search has made {run.path} meanwhile; give this one another --name"
-        ) from error
-    try:
-        write_split(run.split_file, split)
-        write_initial_points(run, points)
         study = OptunaStudy(
             study_place(run, record, storage=storage).open(is_new=True),
             space,
@@ -122,11 +116,31 @@ def write_run(
             method_of(record),
         )
         study.enqueue(points)
-        run.write_search(record)
     except BaseException:
-        shutil.rmtree(run.path)  # half a run folder can be neither used nor resumed
+        shutil.rmtree(run.path)  # without its study it would be another search
         raise
     return study
+
+
+def _write_files(run: RunFolder, record: SearchRecord, split: Split, points: Sequence[InitialPoint]) -> None:
+    """Write all files but the study under a temporary name, and move the folder to its place.
+
+    So a search that is killed leaves no folder, or one that can be resumed: points make the study.
+    """
+    taken = RunError(f"another search has made {run.path} meanwhile; give this one another --name")
+    if run.path.exists():
+        raise taken
+    with folder_in_progress(run.path) as folder:
+        draft = RunFolder(folder)
+        write_split(draft.split_file, split)
+        write_initial_points(draft, points)
+        draft.write_search(record)
+        try:
+            folder.rename(run.path)
+        except OSError as error:
+            if not run.path.exists():
+                raise
+            raise taken from error
 
 
 def _search_record(preflight: Preflight, name: str, command: str) -> SearchRecord:
@@ -163,6 +177,7 @@ def _search_record(preflight: Preflight, name: str, command: str) -> SearchRecor
         holdout=preflight.split.holdout,
         test_share=preflight.split.test_share,
         naive_split=preflight.split.is_naive,
+        split_digest=digest_of(preflight.split),
         gpus_per_trial=preflight.gpus_per_trial,
         shares_gpus_as_measured=preflight.gpus_per_trial > 0 and request.gpus_per_trial is None,
         start_from=preflight.start_from,
@@ -209,6 +224,6 @@ def write_initial_points(run: RunFolder, points: Sequence[InitialPoint]) -> None
 
 
 def deadline_of(record: SearchRecord, started: float) -> float | None:
-    """Reading of `time.time()` at which the search is out of time; None without a budget."""
+    """Reading of the clock that gave `started` at which the search is out of time; None without a budget."""
     minutes = record.request.minutes
     return None if minutes is None else started + 60.0 * minutes

@@ -7,7 +7,7 @@ import contextlib
 import dataclasses
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -59,7 +59,7 @@ class TrialManager:
         study: Study that proposes and prunes trials.
         callbacks: Callbacks for every event of a trial.
         deadline: Clock reading after which nothing starts and running trials are stopped; None for no limit.
-        clock: Function that returns seconds; injected for tests.
+        clock: Function that returns seconds, which nobody can set back; injected for tests.
         say: Function called with messages for the user.
 
     Attributes:
@@ -86,7 +86,7 @@ class TrialManager:
         self.say = _without_terminal(say)
         self.running: dict[int, RunningTrial] = {}
         self.fault: MachineError | None = None
-        self.watchdog = Watchdog(search.trial_minutes, clock, self.say)
+        self.watchdog = Watchdog(search.trial_minutes, clock, self.say, search.request.stall_minutes)
         self.worker_time = WorkerTime(clock)
         self._in_a_row = 0  # trials that could not run
         self._broken_callbacks: set[int] = set()
@@ -242,8 +242,10 @@ class TrialManager:
         self.is_stopping = True
         self.fault = self.fault or MachineError(message)
 
-    def hung(self) -> list[int]:
-        """Return the trials whose workers must be ended, since they have said nothing for too long."""
+    def hung(self, at_work: Collection[int] = ()) -> list[int]:
+        """Return the trials whose workers must be ended; those `at_work` are heard of without a report."""
+        for number in at_work:
+            self.watchdog.heard(number, is_opened=False)
         return self.watchdog.hung(is_late=self._is_late())
 
     def on_end(self, number: int) -> None:

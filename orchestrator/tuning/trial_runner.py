@@ -101,9 +101,9 @@ class TrialRunner:
         compared_at: Epochs, 1-based, at which the trial is compared with others: it waits for an answer.
         gpus: Number of GPUs of this worker.
         cpus: Number of CPU cores of this worker.
-        deadline: Reading of `time.time()` at which the search is out of time; None for no limit. A late trial
-            ends with the best epoch that it reached, so that its work is not lost.
-        report_seconds: Seconds between two reports, where many workers report to one driver.
+        deadline: Reading of `time.monotonic()` at which the search is out of time; None for no limit. A late
+        trial ends with the best epoch that it reached, so that its work is not lost.
+    report_seconds: Seconds between two reports, where many workers report to one driver.
     """
 
     def __init__(  # noqa: PLR0913 - a trial, and the circumstances
@@ -183,7 +183,7 @@ class TrialRunner:
 
     def _go_on_late(self) -> bool:
         """Go on lest the search end with nothing, for a while; returns True if the trial ended."""
-        if time.time() < (self.deadline or 0.0) + LAST_SECONDS:
+        if time.monotonic() < (self.deadline or 0.0) + LAST_SECONDS:
             return False
         self._end()
         return True
@@ -347,7 +347,7 @@ class TrialRunner:
         return is_long or self._is_past_deadline()
 
     def _is_past_deadline(self) -> bool:
-        return self.deadline is not None and time.time() >= self.deadline
+        return self.deadline is not None and time.monotonic() >= self.deadline
 
     @property
     def _key(self) -> str:

@@ -1,11 +1,15 @@
-"""The watchdog of workers: one that says nothing for too long is taken for hung. Pure arithmetic of times."""
+"""The watchdog of workers: one without progress for too long is taken for hung. Pure arithmetic of times.
+
+A worker is heard by its reports and by its heartbeats, which count what it works: batches, views and folds.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 _TRAINING_SECONDS: Final = 600.0
-_OPENING_SECONDS: Final = 3600.0  # the first trial of a backbone computes features of all images
+_OPENING_SECONDS: Final = 1200.0  # reads data, builds nets, exports stages; features are heard batch by batch
+_START_SECONDS: Final = 120.0  # at least, for a process to start and to import what it needs
 _TIMES_LONGEST: Final = 3.0
 _GRACE_SECONDS: Final = 60.0
 _ASLEEP_SECONDS: Final = 60.0  # between two looks: the machine slept, and its workers with it
@@ -36,12 +40,20 @@ class Watchdog:
 
     Args:
         trial_minutes: Longest time of a single trial, in minutes.
-        clock: Function that returns seconds.
+        clock: Function that returns seconds, which nobody can set back.
         say: Function called with messages for the user.
+        stall_minutes: Longest time without progress, in minutes; None for ten, or more where trials are long.
     """
 
-    def __init__(self, trial_minutes: float, clock: Callable[[], float], say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        trial_minutes: float,
+        clock: Callable[[], float],
+        say: Callable[[str], None],
+        stall_minutes: float | None = None,
+    ) -> None:
         self.trial_minutes, self.clock, self.say = trial_minutes, clock, say
+        self.stall_minutes = stall_minutes
         self._workers: dict[int, _Worker] = {}
         self._longest = {False: 0.0, True: 0.0}  # of the silences while opening, and while training
         self._looked_at = clock()
@@ -51,7 +63,7 @@ class Watchdog:
         self._workers[number] = _Worker(self.clock())
 
     def heard(self, number: int, *, is_opened: bool = True) -> None:
-        """Note a report of a worker."""
+        """Note a report of a worker, or a heartbeat, which does not tell whether its trial is opened."""
         worker, now = self._workers.get(number), self.clock()
         if worker is not None:
             own = worker.is_opened
@@ -64,8 +76,11 @@ class Watchdog:
 
     def limit(self, *, is_opened: bool) -> float:
         """Return the seconds after which a silent worker is taken for hung."""
+        if self.stall_minutes is not None:
+            asked = 60.0 * self.stall_minutes
+            return asked if is_opened else max(asked, _START_SECONDS)
         own = 60.0 * self.trial_minutes + _GRACE_SECONDS
-        least = max(_TRAINING_SECONDS, own) if is_opened else max(_OPENING_SECONDS, 6.0 * own)
+        least = max(_TRAINING_SECONDS if is_opened else _OPENING_SECONDS, own)
         return max(least, _TIMES_LONGEST * self._longest[is_opened])
 
     def hung(self, *, is_late: bool) -> list[int]:

@@ -130,6 +130,8 @@ class SearchRecord(FrozenModel):
         holdout: Share of the rows outside the test part that is the validation part; None for folds.
         test_share: Share of the patients that is sealed for the test.
         naive_split: Images were split without regard to patients, so that scores are too high.
+        split_digest: SHA-256 of the split, by which one that is made again is known to be the same; None in
+            runs of earlier versions.
         gpus_per_trial: Number of GPUs that a trial starts with.
         shares_gpus_as_measured: A trial gets the share of a GPU that earlier trials of its kind needed;
             False if the user gave `gpus_per_trial`.
@@ -170,6 +172,7 @@ class SearchRecord(FrozenModel):
     holdout: float | None = None
     test_share: float
     naive_split: bool = False
+    split_digest: str | None = None
     gpus_per_trial: float
     shares_gpus_as_measured: bool = False
     start_from: SourceTrial | None = None

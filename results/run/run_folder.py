@@ -8,7 +8,7 @@ import json
 import shutil
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +17,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from results.errors import DamagedFileError, RecordExistsError, RunError
+from results.run.lease import lives_elsewhere, owned, read_owner
 from results.run.records import OutOfFold, SearchRecord, TrialRecord
 from results.run.trial_checks import predictions_fault, record_fault
 from trainables.common.errors import ConfigError
@@ -180,12 +181,18 @@ class RunFolder:
             raise RunError(f"{self.search_file} cannot be read: {reason}; was it edited by hand?") from error
 
     @contextlib.contextmanager
-    def exclusive(self) -> Iterator[None]:
+    def exclusive(self, say: Callable[[str], None] = lambda message: None) -> Iterator[None]:
         """Keep other processes from running this search meanwhile; the lock dies with its process.
+
+        Where the file system carries no locks to other machines, a process there is known by its beats.
+
+        Args:
+            say: Function called with a message where that takes seconds.
 
         Raises:
             RunError: If another process runs it, or the file system has no locks.
         """
+        owner_file = self.path / ".owner.json"
         with contextlib.ExitStack() as stack:
             try:
                 is_ours = stack.enter_context(held(self.path / ".lock", may_wait=False))
@@ -194,8 +201,11 @@ class RunFolder:
                     f"{self.path} cannot be kept from other searches: {error.strerror}; or put --runs on "
                     "another file system"
                 ) from error
-            if not is_ours:
-                raise RunError(f"{self.path} is being searched by another process; wait, or stop it")
+            other = lives_elsewhere(owner_file, say=say) if is_ours else read_owner(owner_file)
+            if not is_ours or other is not None:
+                who = f" ({other.said})" if other else ""
+                raise RunError(f"{self.path} is being searched by another process{who}; wait, or stop it")
+            stack.enter_context(owned(owner_file))
             yield
 
     def write_record(self, record: TrialRecord) -> None:

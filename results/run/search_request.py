@@ -170,10 +170,17 @@ class SearchRequest(BaseModel):
         ge=0.05,
         shown_default="a sixth of --minutes, else 10",
     )
+    stall_minutes: float | None = _option(
+        None,
+        "end workers without progress for so long",
+        group="budget",
+        unit="minutes",
+        ge=0.05,
+        shown_default="10",
+    )
     epochs: int = _option(
         30, "largest number of epochs of a trial", group="budget", ge=1, shown_default="30, or the recipes'"
     )
-
     terminator: bool = _option(
         False,
         "end the search once half as many trials again are expected to gain less than the noise of the folds "

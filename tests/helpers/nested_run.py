@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from orchestrator.nesting.inner_search import InnerSearch
-from orchestrator.tuning.reopen import read_initial_points
+from orchestrator.tuning.rebuild import read_initial_points
 from results.run.run_folder import RunFolder
 from search_spaces.registry import space_for
 from trainables.config.trial_config import decode

@@ -20,6 +20,7 @@ from orchestrator.tuning.trial_runner import WorkerReport
 from results.run.records import SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
 from trainables.common.errors import MachineError
+from trainables.common.progress import worked
 from trainables.config.trial_config import TrialConfig, decode, flatten
 from trainables.features.feature_use import FeatureUse
 
@@ -80,6 +81,25 @@ class HangsOnce(Runner):
         if self.number == 1 and not mark.exists():
             mark.touch()
             os.kill(os.getpid(), signal.SIGSTOP)
+
+
+class WorksForLong(Runner):
+    """Works for half a minute in one step, as an epoch or the filling of the store does."""
+
+    def meet(self) -> None:
+        for _ in range(75):
+            worked()
+            time.sleep(0.4)
+
+
+class LocksUpOnce(Runner):
+    """Waits for what never comes the first time, with its process alive."""
+
+    def meet(self) -> None:
+        mark = self.run.path / "locked"
+        if not mark.exists():
+            mark.touch()
+            time.sleep(600)
 
 
 class FindsNoSplit(Runner):
@@ -146,6 +166,24 @@ def test_a_worker_that_hangs_is_named_and_ended_and_its_trial_is_run_again(
     records = manager.run.records()
     assert [record.state for record in records] == ["complete"] * 3, records[0].error
     assert any("trial 1 has said nothing for" in message and "is ended" in message for message in said)
+
+
+def test_a_worker_that_works_without_a_report_is_heard_and_left_alone(begin: Begin) -> None:
+    said: list[str] = []
+    manager = begin(1, said=said)
+    manager.watchdog.stall_minutes = 0.25
+    run_trials(manager, manager.run, Resources(1.0, 0.0, 1), make_runner=WorksForLong)
+    assert [record.state for record in manager.run.records()] == ["complete"]
+    assert said == []
+
+
+def test_a_worker_that_lives_and_does_not_work_is_ended_and_its_trial_is_run_again(begin: Begin) -> None:
+    said: list[str] = []
+    manager = begin(1, said=said)
+    manager.watchdog.stall_minutes = 0.25
+    run_trials(manager, manager.run, Resources(1.0, 0.0, 1), make_runner=LocksUpOnce)
+    assert [record.state for record in manager.run.records()] == ["complete"]
+    assert any("its worker is ended" in message for message in said)
 
 
 def test_a_fault_that_all_trials_would_meet_stops_the_search(begin: Begin) -> None:

@@ -57,6 +57,17 @@ def test_the_journal_of_optuna_has_the_lines_that_we_read(tmp_path: Path) -> Non
     assert written[-1] == ENDS_TRIAL
 
 
+def test_ray_has_the_key_value_store_that_carries_heartbeats() -> None:
+    from ray import _raylet
+    from ray.experimental import internal_kv
+
+    assert list(inspect.signature(internal_kv._internal_kv_put).parameters)[:2] == ["key", "value"]
+    assert "del_by_prefix" in inspect.signature(internal_kv._internal_kv_del).parameters
+    assert callable(internal_kv.internal_kv_get_gcs_client)
+    assert hasattr(_raylet.InnerGcsClient, "internal_kv_multi_get")
+    assert lines_with(r"internal_kv") == {"orchestrator/tuning/ray_private.py"}
+
+
 def test_tune_keeps_the_handle_of_a_worker_where_we_look_for_it() -> None:
     from ray.tune.experiment import trial
 

@@ -201,9 +201,18 @@ def trained_and_predicted(folds: IntArray) -> tuple[int, int]:
 
 def write_split(path: Path, split: Split) -> None:
     """Write the manifest: readable JSON with counts for each part and a digest of its content."""
-    content = asdict(split)
-    content["fold_of_group"] = {group: _NAMES.get(fold, fold) for group, fold in split.fold_of_group.items()}
+    content = _content(split)
     write_atomically(path, json.dumps({"digest": _digest(content), **content}, indent=1) + "\n")
+
+
+def digest_of(split: Split) -> str:
+    """Return the SHA-256 of a split, as its manifest holds it."""
+    return _digest(_content(split))
+
+
+def _content(split: Split) -> dict[str, Any]:
+    named = {group: _NAMES.get(fold, fold) for group, fold in split.fold_of_group.items()}
+    return asdict(split) | {"fold_of_group": named}
 
 
 def read_split(path: Path) -> Split:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trainables.common.errors import PrefixError
+from trainables.common.progress import worked
 from trainables.common.types import FloatArray
 from trainables.config.feature_storage import Kind
 from trainables.features.budget import GB, STALE_SECONDS, DiskBudget, DiskReservation
@@ -259,6 +260,7 @@ def _feed(
 ) -> None:
     is_open = False
     for start, features in batches:
+        worked()
         batch = {tap: values.numpy() for tap, values in features.items()}
         if not is_open:
             _open_all(streams, {tap: (images, *values.shape[1:]) for tap, values in batch.items()}, target)

@@ -2,9 +2,12 @@
 
 import contextlib
 import fcntl
+import functools
 import os
 from collections.abc import Iterator
 from pathlib import Path
+
+from trainables.common.progress import waited
 
 
 @contextlib.contextmanager
@@ -30,7 +33,10 @@ def _locked(path: Path, *, may_wait: bool) -> int | None:
         except FileNotFoundError:
             continue  # the folder was empty and has just been tidied away
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if may_wait else fcntl.LOCK_NB))
+            if may_wait:  # asked for again and again: a worker that waits here is not taken for hung
+                waited(functools.partial(_taken, descriptor))
+            else:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(descriptor)
             return None
@@ -48,6 +54,15 @@ def _locked(path: Path, *, may_wait: bool) -> int | None:
         if is_at(descriptor, path):
             return descriptor
         os.close(descriptor)  # the file was tidied away while this process waited: its lock protects nothing
+
+
+def _taken(descriptor: int) -> bool | None:
+    """True if the lock was free; None while another process holds it."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return None
+    return True
 
 
 def share(descriptor: int) -> None:

@@ -17,6 +17,7 @@ from typing import BinaryIO, Final
 
 from trainables.common.errors import PrefixError
 from trainables.common.files import write_atomically
+from trainables.common.progress import worked
 from trainables.features.budget import DiskBudget
 from trainables.features.stored_files import (
     PARTIAL,
@@ -147,6 +148,7 @@ def _copy_checked(file: BinaryIO, partial: PartialFile, meta: Meta, source: Path
     position = 0
     while position <= meta.bytes and (block := file.read(_BLOCK_BYTES)):
         partial.write(block, position)
+        worked()
         position += len(block)
     if position != meta.bytes or partial.checksum() != meta.crc32:
         raise DamagedFileError(f"{source} does not match its checksum")

@@ -27,13 +27,13 @@ class FillLimit:
         at: Reading of the clock at which the time is up.
         grace_seconds: Seconds after it in which a view may still become whole.
         is_needed: Tells, once the time is up, whether the search has no score yet; pickled with a trial.
-        clock: Function that returns seconds, on all machines of a cluster the same; injected for tests.
+        clock: Function that returns seconds, in all processes of a machine the same; injected for tests.
     """
 
     at: float
     grace_seconds: float = 0.0
     is_needed: Callable[[], bool] = _never
-    clock: Callable[[], float] = time.time
+    clock: Callable[[], float] = time.monotonic
 
     def strict(self) -> "FillLimit":
         """The same limit without grace, for what a trial can be scored without."""

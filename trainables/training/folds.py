@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trainables.common.errors import OrchestrateError
+from trainables.common.progress import worked
 from trainables.common.types import Float32Array, IntArray
 from trainables.config.trial_config import TrialConfig
 from trainables.features.batches import Features
@@ -195,6 +196,7 @@ class Folds:
             losses_of_step = self.models.train_step(batch, active=by_model, augmented=augmented)
             total = losses_of_step * batch.shape[1] + total.to(losses_of_step)
             images += batch.shape[1]
+            worked()
             if self.average is not None:
                 self.average.update(by_model)
         means = (total.double() / images).view(-1, self.repeats).mean(dim=1).cpu().numpy()

@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor, nn
 
+from trainables.common.progress import worked
 from trainables.common.types import IntArray
 from trainables.config.trial_config import TrialConfig
 from trainables.features.batches import Features
@@ -61,6 +62,7 @@ class TrainingInputs:
     def for_prediction(self, positions: IntArray) -> Iterator[Tensor]:
         """Images at positions (n,) in each prediction view, in the models' number type."""
         for batch in self.features.for_prediction(positions):
+            worked()
             yield batch.to(self.class_weights.dtype)
 
     def of(self, model: int) -> "TrainingInputs":

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trainables.common.errors import ConfigError
+from trainables.common.progress import worked
 from trainables.common.types import Float32Array, Float64Array, IntArray
 from trainables.config.trial_config import TrialConfig
 from trainables.data.training_data import TrainingData
@@ -212,6 +213,7 @@ class ClassicalValidation:
         return self._fitted_on(positions, fold=fold, seed=self.seed * 1009 + fold)
 
     def _fitted_on(self, positions: IntArray, *, fold: int, seed: int) -> FittedEstimator:
+        worked()
         training, data = self.config.training, self._data
         generator = torch.Generator().manual_seed(seed)
         positions = resampled(positions, data.labels, training.sampling, generator)

@@ -7,6 +7,7 @@ ends.
 """
 
 import contextlib
+import ctypes
 import io
 import mmap
 import multiprocessing
@@ -29,6 +30,7 @@ import numpy as np
 import torch
 
 from trainables.common.errors import OrchestrateError, OutOfTimeError
+from trainables.common.progress import count_in, follow, forget
 from trainables.common.registered import packed, unpack
 from trainables.common.types import Float32Array
 from trainables.config.trial_config import TrialConfig
@@ -143,15 +145,18 @@ class FoldProcess:
         self._task = task
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(list(_PRELOADED))
+        self._work = context.RawValue(ctypes.c_uint64)
+        follow(self._work)
         self._talk, theirs = context.Pipe()
         self._process = context.Process(
-            target=_serve, args=(theirs,), name=f"fold {task.fold + 1}", daemon=True
+            target=_serve, args=(theirs, self._work), name=f"fold {task.fold + 1}", daemon=True
         )
         try:
             with _blank_main():
                 _start(self._process)
         except (EOFError, OSError) as error:
             self._talk.close()
+            forget(self._work)
             raise LostProcessError(
                 f"the process of fold {task.fold + 1} did not start, since the fork server that starts them "
                 f"was killed ({str(error) or type(error).__name__})"
@@ -198,6 +203,7 @@ class FoldProcess:
 
     def kill(self) -> None:
         """Kill the process, whatever it is doing, and wait for its end."""
+        forget(self._work)
         self._talk.close()
         self._process.kill()
         self._process.join()
@@ -287,8 +293,9 @@ def _blank_main() -> Iterator[None]:
         sys.modules["__main__"] = main
 
 
-def _serve(talk: Connection) -> None:
+def _serve(talk: Connection, work: Any) -> None:
     """Main function of the child: train a fold, one epoch for each request."""
+    count_in(work)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt means
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:

@@ -7,6 +7,8 @@ The trial then reports its epochs one by one, with the same numbers as if the fo
 """
 
 import functools
+import hashlib
+import json
 import shutil
 import time
 import uuid
@@ -25,6 +27,7 @@ from trainables.config.trial_config import TrialConfig
 from trainables.data.splits import TRAINING
 from trainables.data.training_data import TrainingData
 from trainables.features.locks import held
+from trainables.runtime.checkpoint import read_checkpoint, write_checkpoint
 from trainables.runtime.memory import MemoryUse
 from trainables.runtime.trial_runtime import TrialRuntime
 from trainables.training.folds import NanLossError
@@ -39,7 +42,10 @@ from trainables.validation.epoch_selection import (
 )
 from trainables.validation.fold_process import FoldEpoch, FoldProcess, FoldTask, epoch_folder
 
+_FINISHED: Final = "finished.checkpoint"  # in the folder of a fold that has trained all its epochs
+_KEPT_SECONDS: Final = 86_400.0  # that finished folds of a killed trial wait for it
 _LOCK: Final = ".lock"
+_NAME: Final = 32  # characters of a folder's name
 _OLD_SECONDS: Final = 7 * 86_400.0
 _SCRATCH: Final = "scratch"  # below the store, which is on a large disk; /tmp may be a memory file system
 
@@ -75,17 +81,38 @@ class _Fold:
         scratch: Folder of the fold's weights.
         alone: Record that decides the fold's own stop and kept epoch; None where the mean curve decides.
         epochs: Results of the epochs that the fold has trained.
+        is_restored: An earlier process has trained all its epochs.
         error: Error that ended the fold's training; raised only if the trial reaches that epoch.
     """
 
     scratch: Path
     alone: EpochRecord | None
     epochs: list[FoldEpoch] = field(default_factory=list)
+    is_restored: bool = False
     error: NanLossError | None = None
 
     @property
     def is_over(self) -> bool:
-        return self.error is not None or (self.alone is not None and self.alone.is_over)
+        is_alone_over = self.alone is not None and self.alone.is_over
+        return self.error is not None or self.is_restored or is_alone_over
+
+    def keep(self, key: str) -> None:
+        """Write the results of all epochs, so that a trial that is killed need not train the fold again."""
+        if self.error is None:
+            epochs = [{"loss": own.loss, "probabilities": own.probabilities} for own in self.epochs]
+            write_checkpoint(self.scratch / _FINISHED, {"epochs": epochs}, key=key)
+
+    def restore(self, key: str) -> None:
+        """Take over what an earlier process has kept, if it is whole; else nothing of it stays."""
+        state = read_checkpoint(self.scratch / _FINISHED, key=key)
+        if state is None:
+            shutil.rmtree(self.scratch, ignore_errors=True)
+            return
+        for own in state["epochs"]:
+            self.epochs.append(FoldEpoch(own["loss"], own["probabilities"], None))
+            if self.alone is not None:
+                self.alone.add([own["loss"]], [own["probabilities"]], self._weights_of_last)
+        self.is_restored = True
 
     def train(self, process: FoldProcess, epochs: int) -> None:
         """Train up to `epochs` epochs in the fold's process; fewer if the fold stops before."""
@@ -136,7 +163,8 @@ class IsolatedValidation:
 
     The first call of `epoch` trains all folds; later calls report epochs that are trained already. With a
     learning rate that follows the mean curve (`plateau`), all folds train as many epochs as the learning rate
-    is known for, then continue in new processes. An interrupted trial starts again from its first fold.
+    is known for, then continue in new processes. A trial that is killed goes on after its last finished fold
+    on the same machine, where the learning rate of all epochs is known; else it starts with its first fold.
 
     Args:
         config: The trial.
@@ -171,8 +199,11 @@ class IsolatedValidation:
         self.config, self.training_data, self.runtime, self.seed = config, training_data, runtime, seed
         record_of = functools.partial(EpochRecord, config, score=score, metric=metric, judge=judge)
         self.record = record_of(training_data)
-        scratch = _scratch_in(runtime.store)
-        weakref.finalize(self, _remove, scratch)
+        self._key = _key_of(config, training_data, runtime, seed)
+        scratch = _scratch_in(runtime.store, self._key)
+        # Not at the end of the process: one that is ended in the middle of a trial leaves its finished folds.
+        self._finaliser = weakref.finalize(self, _remove, scratch)
+        self._finaliser.atexit = False
         folds = range(len(self.record.kept))
         stops_alone = config.training.early_stopping_scope == "fold" or len(folds) == 1
         self._folds = [
@@ -184,7 +215,11 @@ class IsolatedValidation:
         ]
         self._round_ends = 0
         self.child_peak_memory: MemoryUse | None = None
-        self._first: FoldProcess | None = self._process(0, self._epochs_of_round())
+        for fold in self._folds:
+            fold.restore(self._key)
+        # Where all folds are there, the process of the first one is opened for what it says of the features.
+        begins = next((number for number, fold in enumerate(self._folds) if not fold.is_restored), 0)
+        self._first: FoldProcess | None = self._process(begins, self._epochs_of_round())
         self.feature_use = self._first.opened.feature_use
         self.trained_parameters = self._first.opened.trained_parameters
 
@@ -249,6 +284,12 @@ class IsolatedValidation:
             with process:
                 fold.train(process, epochs)
             self._note_memory(fold)
+            if epochs == self.config.training.epochs:
+                with suppress(OSError):  # a full disk: after a kill the fold would be trained again
+                    fold.keep(self._key)
+        if self._first is not None:  # all folds were there
+            self._first.kill()
+            self._first = None
         self._round_ends += epochs
 
     def _process(self, fold: int, epochs: int) -> FoldProcess:
@@ -282,24 +323,52 @@ def _alone(training_data: TrainingData, fold: int) -> TrainingData:
     return replace(training_data, folds=np.where(training_data.folds == fold, 0, TRAINING))
 
 
-def _scratch_in(store: Path) -> Path:
-    """Create a new folder for this trial, and remove the folders of trials whose processes were killed.
+def _key_of(config: TrialConfig, training_data: TrainingData, runtime: TrialRuntime, seed: int) -> str:
+    """Key of all that a fold is trained on: finished folds of another trial are none of this one."""
+    weights, start = runtime.weights.get(config.model.backbone), runtime.start
+    facts = {
+        "config": config.model_dump(mode="json"),
+        "seed": seed,
+        "data": training_data.patch_set.fingerprint,
+        "weights": None if weights is None else weights.sha256,
+        "features": runtime.features,
+        "dtype": str(runtime.dtype),
+        "start": None if start is None else start.config.model_dump(mode="json"),
+    }
+    found = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+    for name in ("rows", "labels", "folds", "type_probability", "soft_targets"):
+        own = getattr(training_data, name)
+        found.update(name.encode() if own is None else np.ascontiguousarray(own).tobytes())
+    return found.hexdigest()
+
+
+def _scratch_in(store: Path, key: str = "") -> Path:
+    """Return a folder for this trial, and remove the folders of trials whose processes were killed.
 
     As long as this process holds its lock, nobody removes the folder. A process number would not tell, since
     containers that share a store have the same ones.
+
+    Args:
+        store: Folder of the store.
+        key: Key of the trial, whose finished folds may be there; empty for a folder that is new.
     """
     room = store / _SCRATCH
     room.mkdir(parents=True, exist_ok=True)
     for lock in room.glob(f"*{_LOCK}"):
-        _remove_left(lock)
+        if lock.stem != key[:_NAME]:
+            _remove_left(lock)
     for folder in room.iterdir():
         if _is_of_earlier_version(folder):
             shutil.rmtree(folder, ignore_errors=True)
-    own, lock = ExitStack(), room / f"{uuid.uuid4().hex}{_LOCK}"
+    own, lock = ExitStack(), room / f"{key[:_NAME] or uuid.uuid4().hex}{_LOCK}"
+    is_ours = False
     with suppress(OSError):  # without locks nobody can take this folder for one that was left
-        own.enter_context(held(lock, may_wait=True))
+        is_ours = own.enter_context(held(lock, may_wait=False))
+    if key and not is_ours:  # the same trial runs here once more, as in another search
+        own.close()
+        return _scratch_in(store)
     folder = lock.with_suffix("")
-    folder.mkdir()
+    folder.mkdir(exist_ok=bool(key))
     _LOCKS[folder] = own
     return folder
 
@@ -315,9 +384,16 @@ def _is_of_earlier_version(folder: Path) -> bool:
 def _remove_left(lock: Path) -> None:
     """Remove the folder of a lock that nobody holds any more."""
     with suppress(OSError), held(lock, may_wait=False) as is_left:
-        if is_left:
+        if is_left and not _waits_for_its_trial(lock.with_suffix("")):
             shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
             lock.unlink()
+
+
+def _waits_for_its_trial(folder: Path) -> bool:
+    """Tell whether finished folds are there that a trial may still go on from."""
+    return any(
+        time.time() - finished.stat().st_mtime < _KEPT_SECONDS for finished in folder.glob(f"*/{_FINISHED}")
+    )
 
 
 def _remove(scratch: Path) -> None:

@@ -19,6 +19,7 @@ from optuna.trial import FrozenTrial
 from orchestrator.study.optuna_private import set_sampler_attr
 from orchestrator.study.sampler import Sampler, SamplingFacts
 from orchestrator.study.samplers.tpe import TPE
+from orchestrator.study.seeded import seed_of_trial
 from orchestrator.study.whole_space import WholeSpaceSampler, is_number
 from orchestrator.study.window import merits
 from trainables.common.types import FloatArray
@@ -37,7 +38,7 @@ class CmaEs(BaseSampler):
     """
 
     def __init__(self, facts: SamplingFacts) -> None:
-        self._facts, self._random = facts, np.random.default_rng(facts.seed)
+        self._facts, self._seed = facts, facts.lasting_seed
         self._strategy: CMA | None = None
 
     def infer_relative_search_space(
@@ -54,9 +55,10 @@ class CmaEs(BaseSampler):
         if len(ended) < self._facts.startup_trials or len(search_space) < 2:
             return {}
         if self._strategy is None:
-            self._strategy = _strategy(len(search_space), int(self._random.integers(1, 2**31)))
+            self._strategy = _strategy(len(search_space), self._seed)
         self._tell(ended, search_space)
         set_sampler_attr(study, trial, _GENERATION, self._strategy.generation)
+        self._strategy.reseed_rng(seed_of_trial(self._seed, trial.number))
         point = self._strategy.ask()
         return {
             name: from_unit(range_, float(own))

@@ -12,14 +12,20 @@ import optuna
 
 from orchestrator.study.optuna_private import quick_gp
 from orchestrator.study.sampler import Sampler, SamplingFacts
+from orchestrator.study.seeded import SeededByTrial
 from orchestrator.study.whole_space import WholeSpaceSampler
 from orchestrator.study.window import window
 
 
 def _build(facts: SamplingFacts) -> optuna.samplers.BaseSampler:
-    own = quick_gp(seed=facts.seed, startup_trials=facts.startup_trials)
+    make = functools.partial(_process, startup_trials=facts.startup_trials)
+    own = SeededByTrial(make, facts.lasting_seed)
     choose = functools.partial(window, directions=facts.directions)
     return WholeSpaceSampler(own, facts, choose=choose)
+
+
+def _process(seed: int, *, startup_trials: int) -> optuna.samplers.BaseSampler:
+    return quick_gp(seed=seed, startup_trials=startup_trials)
 
 
 GP = Sampler("gp", _build, "a Gaussian process over all settings; takes a second to propose")

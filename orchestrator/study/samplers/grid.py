@@ -21,6 +21,7 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from orchestrator.study.sampler import Sampler, SamplingFacts
+from orchestrator.study.seeded import seed_of_trial
 
 POINTS: Final = 5  # values of a number
 _SAME: Final = 1e-9  # relative difference of two values that are one
@@ -80,11 +81,11 @@ class GridSampler(BaseSampler):
     """Draws points of a grid that follows the conditions of the space.
 
     Args:
-        seed: Random seed of the order.
+        seed: Random seed of the order, the same after a resume.
     """
 
     def __init__(self, seed: int) -> None:
-        self._random = np.random.default_rng(seed)
+        self._seed = seed
         self._root = _Node()
         self._known: set[int] = set()  # trials whose points are in the tree
 
@@ -115,12 +116,13 @@ class GridSampler(BaseSampler):
     ) -> Any:
         """Draw a value that still leads to a point which has not been tried; any one if there is none."""
         values = grid_of(param_distribution)
+        random = np.random.default_rng(seed_of_trial(self._seed, trial.number, param_name))
         here = _follow(self._root, trial.params, trial.distributions)
         if here is not None and not here.name:
             here.name, here.values = param_name, values
         if here is not None and here.name == param_name and here.values == values and here.open():
-            return values[int(self._random.choice(here.open()))]
-        return values[int(self._random.integers(len(values)))]
+            return values[int(random.choice(here.open()))]
+        return values[int(random.integers(len(values)))]
 
     def _learn(self, study: optuna.Study, *, but: int) -> None:
         """Add the points of trials that were handed out since the last proposal."""
@@ -174,7 +176,7 @@ def _are_numbers(*values: Any) -> bool:
 
 
 def _build(facts: SamplingFacts) -> optuna.samplers.BaseSampler:
-    return GridSampler(facts.seed)
+    return GridSampler(facts.lasting_seed)
 
 
 GRID = Sampler(

@@ -10,6 +10,7 @@ from typing import Final
 import optuna
 
 from orchestrator.study.sampler import Sampler, SamplingFacts
+from orchestrator.study.seeded import SeededByTrial
 from orchestrator.study.whole_space import WholeSpaceSampler
 
 _GENERATIONS: Final = 5  # at least, so that some of a short search is more than its random beginning
@@ -27,7 +28,10 @@ def population_size(trials: int) -> int:
 
 
 def _build(facts: SamplingFacts) -> optuna.samplers.BaseSampler:
-    own = optuna.samplers.NSGAIISampler(seed=facts.seed, population_size=population_size(facts.trials))
+    size = population_size(facts.trials)
+    own = SeededByTrial(
+        lambda seed: optuna.samplers.NSGAIISampler(seed=seed, population_size=size), facts.lasting_seed
+    )
     return WholeSpaceSampler(own, facts, orders_numbers=False, remembers=True)
 
 

@@ -10,18 +10,21 @@ Source: Bergstra et al. (2011), "Algorithms for hyper-parameter optimization"; O
 import optuna
 
 from orchestrator.study.sampler import Sampler, SamplingFacts
+from orchestrator.study.seeded import SeededByTrial
 from orchestrator.study.window import BoundedSampler
 
 
 def _build(facts: SamplingFacts) -> optuna.samplers.BaseSampler:
-    own = optuna.samplers.TPESampler(
-        seed=facts.seed,
-        n_startup_trials=facts.startup_trials,
-        multivariate=True,
-        group=True,
-        constant_liar=True,
-    )
-    return BoundedSampler(own, facts.directions)
+    def make(seed: int) -> optuna.samplers.BaseSampler:
+        return optuna.samplers.TPESampler(
+            seed=seed,
+            n_startup_trials=facts.startup_trials,
+            multivariate=True,
+            group=True,
+            constant_liar=True,
+        )
+
+    return BoundedSampler(SeededByTrial(make, facts.lasting_seed), facts.directions)
 
 
 TPE = Sampler("tpe", _build, "more of what the best trials have and the others have not; learns conditions")

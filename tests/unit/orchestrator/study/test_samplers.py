@@ -11,8 +11,10 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from orchestrator.study import window as windows
 from orchestrator.study.journal import RunJournal
+from orchestrator.study.optuna_private import open_trial
 from orchestrator.study.sampler import SamplingFacts
 from orchestrator.study.samplers import sampler_named
+from orchestrator.study.seeded import seed_of_trial
 from orchestrator.study.window import window
 from results.scores.ranking import Direction
 
@@ -74,15 +76,55 @@ def test_the_sampler_sees_no_more_than_its_window(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_short_study_is_sampled_as_by_optunas_own() -> None:
-    drawn = []
-    for sampler in (
-        tpe(3),
-        optuna.samplers.TPESampler(seed=3, n_startup_trials=8, multivariate=True, group=True),
-    ):
-        study = study_of([number / 40 for number in range(40)])
-        study.sampler = sampler
-        drawn.append([study.ask().suggest_float("x", 0.0, 1.0) for _ in range(5)])
+    drawn, ours = list[list[float]](), tpe(3)
+    for is_ours in (True, False):
+        study, found = study_of([number / 40 for number in range(40)]), list[float]()
+        for number in range(40, 45):
+            seed = seed_of_trial(3, number)
+            plain = optuna.samplers.TPESampler(seed=seed, n_startup_trials=8, multivariate=True, group=True)
+            study.sampler = ours if is_ours else plain
+            found.append(study.ask().suggest_float("x", 0.0, 1.0))
+        drawn.append(found)
     assert drawn[0] == drawn[1]
+
+
+@pytest.mark.parametrize("name", ["tpe", "random", "gp", "cmaes", "nsga2", "grid"])
+def test_a_search_that_was_killed_anywhere_proposes_what_it_would_have(name: str, tmp_path: Path) -> None:
+    def settings() -> dict[str, Any]:
+        floats = {own: optuna.distributions.FloatDistribution(0.0, 1.0) for own in ("x", "y")}
+        return {"kind": optuna.distributions.CategoricalDistribution(("a", "b")), **floats}
+
+    def search(path: Path, killed_at: set[tuple[int, int]]) -> list[dict[str, Any]]:
+        """Run 24 trials; at (trial, settings drawn) the process ends and another one takes over."""
+        storage = JournalStorage(RunJournal(path))
+        study = optuna.create_study(direction="maximize", storage=storage, study_name="one")
+        trial: optuna.Trial | None = None
+        while True:
+            facts = SamplingFacts(
+                7 + len(study.trials), 24, ("maximize",), 20, settings, search_seed=7
+            )  # as `SearchMethod` makes them
+            study.sampler = sampler_named(name).build(facts)
+            while len(study.trials) < 24 or trial is not None:
+                trial = trial or study.ask()
+                for place, (own, values) in enumerate(settings().items()):
+                    if (trial.number, place) in killed_at:
+                        killed_at.remove((trial.number, place))
+                        break
+                    trial._suggest(own, values)
+                else:
+                    study.tell(trial, trial.params["x"] - abs(trial.params["y"] - 0.3))
+                    trial = None
+                    continue
+                break
+            else:
+                return [own.params for own in study.trials]
+            study = optuna.load_study(storage=JournalStorage(RunJournal(path)), study_name="one")
+            (left,) = study.get_trials(states=(TrialState.RUNNING,))
+            trial = open_trial(study, left)
+
+    undisturbed = search(tmp_path / "a.log", set())
+    assert len({json.dumps(params) for params in undisturbed}) > 8
+    assert search(tmp_path / "b.log", {(0, 1), (3, 0), (11, 2), (12, 1), (20, 0), (23, 2)}) == undisturbed
 
 
 def test_the_journal_is_one_that_optuna_reads(tmp_path: Path) -> None:

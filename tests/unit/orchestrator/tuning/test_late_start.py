@@ -49,7 +49,7 @@ def forget(run: RunFolder, number: int) -> None:
 
 
 def just_now() -> float:
-    return time.time() - 1.0
+    return time.monotonic() - 1.0
 
 
 def test_a_trial_is_scored_on_the_views_that_are_there(run: RunFolder) -> None:
@@ -89,7 +89,7 @@ def test_a_search_that_has_a_score_computes_nothing_more(run: RunFolder) -> None
 
 
 def test_a_trial_that_comes_far_too_late_is_scored_after_its_first_epoch(run: RunFolder) -> None:
-    late = ended(run, 0, decode(FLIPPED), time.time() - LAST_SECONDS)
+    late = ended(run, 0, decode(FLIPPED), time.monotonic() - LAST_SECONDS)
     assert (late.state, late.cause, late.epochs) == ("complete", "time_budget", 1)
 
 

@@ -17,7 +17,6 @@ from orchestrator.study.method import method_of
 from orchestrator.study.study import OptunaStudy
 from orchestrator.tuning.reopen import ResumeOptions, reopen_search, resume_options
 from orchestrator.tuning.setup import study_place, write_initial_points
-from results.errors import RunError
 from results.run.records import OutOfFold, TrialRecord
 from results.run.run_folder import RunFolder
 from results.run.versions import package_versions
@@ -207,16 +206,11 @@ def without_weights(run: RunFolder) -> None:
     run.write_search(run.search().model_copy(update={"weights": {"efficientnet_lite0": "0" * 64}}))
 
 
-def with_damaged_points(run: RunFolder) -> None:
-    run.initial_points_file.write_text("[1]")
-
-
 @pytest.mark.parametrize(
     ("break_it", "error", "message"),
     [
         (without_split, SplitError, "no split at"),
         (without_weights, WeightsError, "is not the file that the search was started with"),
-        (with_damaged_points, RunError, r"initial_points\.json is damaged .*remove it to go on"),
     ],
 )
 def test_what_every_trial_needs_is_looked_at_before_ray_starts(

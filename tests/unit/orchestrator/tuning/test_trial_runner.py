@@ -162,7 +162,7 @@ def test_a_trial_that_hardly_began_when_the_time_was_up_does_not_count(
 def test_a_late_trial_goes_on_to_its_fewest_epochs_where_the_search_has_nothing_else(
     run: RunFolder, small_steps: None
 ) -> None:
-    trial = runner(run, deadline=time.time() - 1.0)
+    trial = runner(run, deadline=time.monotonic() - 1.0)
     while not trial.step().is_end:
         pass
     record = run.record(0)
@@ -175,7 +175,7 @@ def test_the_only_trial_of_a_search_ends_with_what_it_has_when_it_is_far_too_lat
 ) -> None:
     trial = runner(run)
     trial.step()
-    trial.deadline = time.time() - trial_runner.LAST_SECONDS
+    trial.deadline = time.monotonic() - trial_runner.LAST_SECONDS
     assert trial.step().is_end
     record = run.record(0)
     assert record is not None

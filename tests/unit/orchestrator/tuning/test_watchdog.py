@@ -61,10 +61,24 @@ def test_long_epochs_give_others_as_much_time() -> None:
     assert watched.dog.limit(is_opened=True) == 3 * 550.0
 
 
-def test_computing_features_may_take_an_hour() -> None:
+def test_computing_features_takes_as_long_as_it_is_heard_batch_by_batch() -> None:
     watched = Watched()
     watched.dog.started(1)
-    assert watched.wait(3590.0) == []
+    for _ in range(100):
+        assert watched.wait(300.0) == []
+        watched.dog.heard(1, is_opened=False)
+    assert watched.said == []
+    assert watched.wait(1190.0) == []
+    assert watched.wait(20.0) == [1]
+
+
+def test_the_user_may_say_how_long_no_progress_is_borne_after_the_start_of_a_process() -> None:
+    watched = Watched()
+    watched.dog.stall_minutes = 0.5
+    watched.dog.started(1)
+    assert watched.wait(110.0) == []  # it imports
+    watched.dog.heard(1)
+    assert watched.wait(20.0) == []
     assert watched.wait(20.0) == [1]
 
 

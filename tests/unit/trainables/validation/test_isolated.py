@@ -1,10 +1,12 @@
 """A process for each fold: another process, gone afterwards, and the same numbers as side by side."""
 
 import dataclasses
+import functools
 import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -197,6 +199,82 @@ def test_a_fold_that_stops_by_itself_keeps_one_epoch_on_disk(
     run = IsolatedValidation(config, training_data, runtime, seed=0, score=scores)
     run.epoch()
     assert len(weights_on_disk(runtime)) == 3
+
+
+class Killed(BaseException):
+    """As SIGKILL: whatever a process tidies up by itself is left."""
+
+
+@pytest.mark.parametrize("case", ["folds", "folds that stop by themselves"])
+def test_a_trial_that_is_killed_goes_on_after_its_last_finished_fold(
+    training_data: TrainingData, runtime: TrialRuntime, monkeypatch: pytest.MonkeyPatch, case: str
+) -> None:
+    scope = "fold" if case != "folds" else "mean"
+    config = decode({**FROZEN, "training.epochs": 2} | {"training.early_stopping_scope": scope})
+    open_run = functools.partial(IsolatedValidation, config, training_data, seed=1, score=scores)
+    whole = open_run(dataclasses.replace(runtime, store=runtime.store.with_name("other")))
+    expected = finished(whole)
+    trained: list[int] = []
+    start = isolated.FoldProcess
+
+    def counted(task: FoldTask) -> FoldProcess:
+        if trained == [0, 1] and task.fold == 2:
+            raise Killed
+        trained.append(task.fold)
+        return start(task)
+
+    monkeypatch.setattr(isolated, "FoldProcess", counted)
+    killed = open_run(runtime)
+    with pytest.raises(Killed):
+        killed.epoch()
+    _die(killed)
+    monkeypatch.setattr(isolated, "FoldProcess", watched := _Counting(start))
+    again = open_run(runtime)
+    reports = finished(again)
+    assert watched.folds == [2]
+    for one, other in zip(expected, reports, strict=True):
+        assert one.scalars == pytest.approx(other.scalars, abs=1e-6)
+    assert again.best is not None
+    assert whole.best is not None
+    for mine, theirs in zip(again.best.weights, whole.best.weights, strict=True):
+        assert set(mine) == set(theirs)
+        for name in mine:
+            torch.testing.assert_close(mine[name], theirs[name])
+    del again, mine
+    assert list((runtime.store / "scratch").iterdir()) == []
+
+
+class _Counting:
+    """Starts the processes of folds, and notes which."""
+
+    def __init__(self, start: Callable[[FoldTask], FoldProcess]) -> None:
+        self.start, self.folds = start, list[int]()
+
+    def __call__(self, task: FoldTask) -> FoldProcess:
+        self.folds.append(task.fold)
+        return self.start(task)
+
+
+def _die(run: IsolatedValidation) -> None:
+    """Let go of a trial's lock, and leave its folder, as the end of its process does."""
+    run._finaliser.detach()
+    isolated._LOCKS.pop(run._folds[0].scratch.parent).close()
+
+
+def test_finished_folds_of_another_configuration_or_seed_are_not_taken(
+    training_data: TrainingData, runtime: TrialRuntime
+) -> None:
+    config = decode(FROZEN)
+    other = decode({**FROZEN, "optimizer.lr": 0.02})
+    keys = {
+        isolated._key_of(config, training_data, runtime, 0),
+        isolated._key_of(config, training_data, runtime, 1),
+        isolated._key_of(other, training_data, runtime, 0),
+        isolated._key_of(
+            config, dataclasses.replace(training_data, labels=1 - training_data.labels), runtime, 0
+        ),
+    }
+    assert len(keys) == 4
 
 
 OWNER = """

@@ -1,0 +1,165 @@
+"""Faults of all kinds in searches, and what was lost by them.
+
+    python -m benchmarks.chaos [--seed 0] [--only NAME ...] [--share 1] [--lanes 2] [--json FILE]
+        [--markdown FILE] [--keep FOLDER]
+
+Searches of one worker on small data run as processes of their own, from the command line. Faults are injected
+at moments drawn from the seed; after each the search goes on or is resumed, and then it is looked through:
+every record can be parsed, no finished trial is lost, changed or run again, study and folder have the same
+trials, and the leaderboard is that of a search which nobody disturbed. Exit code 1 if anything is wrong.
+"""
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+from benchmarks.chaos import database, files, kills, nodes, stops
+from benchmarks.chaos.arena import PATIENCE, TASK, UNDISTURBED, Arena
+from benchmarks.chaos.ledger import Outcome, as_json, as_markdown
+
+Scenario = Callable[[Arena, float], list[Outcome]]
+
+TRIALS: Final = 36  # of the longest search; what others run is its beginning
+
+
+def _count(share: float, full: int) -> int:
+    return max(1, round(share * full))
+
+
+# Name -> scenario. Long ones first, so that the lanes end together.
+SCENARIOS: Final[dict[str, Scenario]] = {
+    "drivers": lambda arena, share: [kills.kill_drivers(arena, _count(share, 20), TRIALS)],
+    "workers": lambda arena, share: [kills.kill_workers(arena, _count(share, 20), TRIALS)],
+    "nodes": lambda arena, share: nodes.all_of(arena, _count(share, 5), TRIALS // 2),
+    "heads": lambda arena, share: [kills.kill_heads(arena, _count(share, 3), TRIALS // 3)],
+    "damage": lambda arena, share: files.damage(arena, TRIALS // 3),
+    "database": lambda arena, share: [database.restart(arena, TRIALS // 3)],
+    "stop": lambda arena, share: [stops.stop_worker(arena, TRIALS // 4)],
+    "limit": lambda arena, share: [stops.stop_worker_with_deadline(arena, TRIALS)],
+    "clock": lambda arena, share: [stops.set_clock_back(arena, TRIALS // 4)],
+    "term": lambda arena, share: [stops.polite_signals(arena, signal.SIGTERM, TRIALS // 4)],
+    "hup": lambda arena, share: [stops.polite_signals(arena, signal.SIGHUP, TRIALS // 4)],
+    "early": lambda arena, share: [stops.early_signal(arena, TRIALS // 6)],
+    "disk": lambda arena, share: [files.fill_disk_of_runs(arena, TRIALS // 3)],
+    "store": lambda arena, share: [files.fill_disk_of_store(arena, TRIALS // 6)],
+    "two": lambda arena, share: [files.two_drivers(arena, TRIALS // 3)],
+}
+
+
+def main() -> int:
+    """Run the scenarios, print and write what they found; returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seed", type=int, default=0, help="of every moment and choice (default: 0)")
+    parser.add_argument("--only", nargs="+", choices=SCENARIOS, metavar="NAME", help=", ".join(SCENARIOS))
+    parser.add_argument("--share", type=float, default=1.0, help="share of the kills, in (0, 1] (default: 1)")
+    parser.add_argument("--lanes", type=int, default=2, help="scenarios at once (default: 2)")
+    parser.add_argument(
+        "--patience",
+        type=float,
+        default=PATIENCE,
+        metavar="SECONDS",
+        help=f"for one search to end; more on a busy machine (default: {PATIENCE:.0f})",
+    )
+    parser.add_argument("--json", type=Path, help="write everything here")
+    parser.add_argument("--markdown", type=Path, help="write the table here")
+    parser.add_argument("--keep", type=Path, help="folder to work in and to keep (default: a temporary one)")
+    arguments = parser.parse_args()
+    folder, started = arguments.keep or Path(tempfile.mkdtemp(prefix="chaos-")), time.monotonic()
+    names = arguments.only or list(SCENARIOS)
+    try:
+        outcomes = _run(
+            folder.resolve(),
+            names,
+            arguments.seed,
+            share=arguments.share,
+            lanes=arguments.lanes,
+            patience=arguments.patience,
+        )
+    finally:
+        if arguments.keep is None:
+            shutil.rmtree(folder, ignore_errors=True)
+    minutes = (time.monotonic() - started) / 60
+    facts = {"seed": arguments.seed, "minutes": round(minutes, 1), "cores": os.cpu_count()}
+    print(f"\n{as_markdown(outcomes)}\n\nseed {arguments.seed}, {minutes:.1f} min, {os.cpu_count()} cores")
+    if arguments.json:
+        found = as_json(outcomes, **facts, python=platform.python_version())
+        arguments.json.write_text(json.dumps(found, indent=1) + "\n")
+    if arguments.markdown:
+        arguments.markdown.write_text(as_markdown(outcomes) + "\n")
+    return 0 if all(own.is_good for own in outcomes) else 1
+
+
+def _run(
+    folder: Path, names: Sequence[str], seed: int, *, share: float, lanes: int, patience: float
+) -> list[Outcome]:
+    arena = Arena(folder, seed, patience=patience)
+    if not _has_ended(arena):
+        said = arena.search(UNDISTURBED, TRIALS)
+        if said.wait(2 * patience) != 0:
+            raise RuntimeError(f"the undisturbed search did not end well: {said.printed[-500:]}")
+        print(f"undisturbed: {TRIALS} trials in {time.monotonic() - said.begun:.0f} s", flush=True)
+    found: dict[str, list[Outcome]] = {}
+    waiting, lock = list(names), threading.Lock()
+
+    def work() -> None:
+        while True:
+            with lock:
+                if not waiting:
+                    return
+                name = waiting.pop(0)
+            found[name] = _scenario(name, folder, seed, share=share, patience=patience)
+
+    threads = [threading.Thread(target=work) for _ in range(min(lanes, len(names)))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return [own for name in names for own in found[name]]
+
+
+def _has_ended(arena: Arena) -> bool:
+    """Tell whether the undisturbed search is there, from an earlier call with the same `--keep`."""
+    return len(arena.run(UNDISTURBED).records()) == TRIALS
+
+
+def _scenario(name: str, folder: Path, seed: int, *, share: float, patience: float) -> list[Outcome]:
+    """Run one scenario in an arena of its own over the same store, and say what it found."""
+    number = list(SCENARIOS).index(name)
+    arena = Arena(folder / name, 1000 * seed + number, patience=patience)
+    shared = folder / "runs"
+    (arena.runs / TASK).mkdir(parents=True, exist_ok=True)
+    for place in (Path(TASK) / UNDISTURBED, Path(".store")):
+        if not (arena.runs / place).exists():
+            shutil.copytree(shared / place, arena.runs / place)
+    try:
+        outcomes = SCENARIOS[name](arena, share)
+    except Exception as error:  # a fault of this program must not hide what the others find
+        traceback.print_exc()
+        outcomes = [Outcome(name, 1, 0, faults=(f"the scenario itself failed: {error!r}"[:300],))]
+    finally:
+        arena.end()
+    for own in outcomes:
+        mark = "ok " if own.is_good else "BAD"
+        print(
+            f"{mark} {own.fault}: {own.injected} injected, {own.survived} survived, {own.lost} lost, "
+            f"{own.repeated} repeated, {own.seconds:.0f} s  {own.note}",
+            *(f"      {fault}" for fault in own.faults),
+            sep="\n",
+            flush=True,
+        )
+    return outcomes
+
+
+if __name__ == "__main__":
+    sys.exit(main())

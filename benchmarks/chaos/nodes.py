@@ -1,0 +1,153 @@
+"""A cluster of several nodes on this machine, whose nodes are killed and frozen while a search runs on it."""
+
+import os
+import re
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from benchmarks.chaos.arena import Arena, Driver
+from benchmarks.chaos.checks import Snapshot, snapshot
+from benchmarks.chaos.ledger import Outcome
+from benchmarks.chaos.processes import below, send, servers, trial_workers, wait_for
+
+_UP_SECONDS: Final = 90.0
+# A frozen node is given up after 15 s here; Ray's own defaults make that about a minute.
+_QUICK_HEALTH: Final = {
+    "RAY_health_check_period_ms": "2000",
+    "RAY_health_check_timeout_ms": "3000",
+    "RAY_health_check_failure_threshold": "3",
+}
+
+
+class Cluster:
+    """A head without CPUs, where only the driver runs, and nodes with one CPU each; as a context it ends.
+
+    Args:
+        arena: Whose environment its processes get.
+        nodes: Number of nodes.
+    """
+
+    def __init__(self, arena: Arena, nodes: int) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="cr-", dir="/tmp"))  # Ray's sockets want a short path
+        self.environment = arena.environment | _QUICK_HEALTH
+        self.environment |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+        self.environment |= {"RAY_worker_niceness": "0", "RAY_USAGE_STATS_ENABLED": "0"}
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self.address = ""
+        self.nodes: list[subprocess.Popen[bytes]] = []
+        head = self._start("--head", "--port", "0", "--num-cpus", "0", "--include-dashboard", "false")
+        self.address = self._address(head)
+        for _ in range(nodes):
+            self.add()
+
+    def __enter__(self) -> "Cluster":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for process in self._processes:
+            pids = [*below(process.pid), process.pid]
+            send(pids, signal.SIGCONT)
+            send(pids, signal.SIGKILL)
+            process.wait()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def add(self) -> None:
+        """Add a node."""
+        self.nodes.append(self._start("--address", self.address, "--num-cpus", "1"))
+
+    def node_of_trial(self) -> subprocess.Popen[bytes] | None:
+        """The node whose worker is in a step of a trial; None if there is none just now."""
+        return next((own for own in self.nodes if trial_workers(own.pid)), None)
+
+    def kill(self, node: subprocess.Popen[bytes]) -> int:
+        """SIGKILL of the raylet of a node; returns 1 if it was there."""
+        self.nodes.remove(node)
+        return send(servers(node.pid, "raylet"), signal.SIGKILL)
+
+    def freeze(self, node: subprocess.Popen[bytes]) -> int:
+        """SIGSTOP of all processes of a node; returns 1 if there were some."""
+        self.nodes.remove(node)
+        return min(1, send(below(node.pid), signal.SIGSTOP))
+
+    def _start(self, *options: str) -> subprocess.Popen[bytes]:
+        where = ("--temp-dir", str(self._folder)) if "--head" in options else ()
+        log = self._folder / f"start-{len(self._processes)}.log"
+        command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats"]
+        with log.open("wb") as file:
+            process = subprocess.Popen(
+                [*command, *options, *where],
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self._processes.append(process)
+        return process
+
+    def _address(self, head: subprocess.Popen[bytes]) -> str:
+        log = self._folder / "start-0.log"
+        pattern = re.compile(r"--address='([^']+)'")
+        wait_for(lambda: pattern.search(log.read_text()) or head.poll() is not None, seconds=_UP_SECONDS)
+        found = pattern.search(log.read_text())
+        if found is None:
+            raise RuntimeError(f"Ray's head did not start: {log.read_text()[-500:]}")
+        return found[1]
+
+
+def all_of(arena: Arena, kills: int, trials: int) -> list[Outcome]:
+    """SIGKILL of the raylet under a trial, several times; then SIGSTOP of a whole node."""
+    return [
+        _hit(arena, "node-kills", "SIGKILL of a raylet (node)", kills, trials, Cluster.kill),
+        _hit(arena, "node-stop", "SIGSTOP of a node", 1, max(4, trials // 2), Cluster.freeze),
+    ]
+
+
+def _hit(
+    arena: Arena,
+    name: str,
+    fault: str,
+    count: int,
+    trials: int,
+    strike: Callable[[Cluster, subprocess.Popen[bytes]], int],
+) -> Outcome:
+    started, injected, moments, faults = time.monotonic(), 0, list[Snapshot](), list[str]()
+    with Cluster(arena, nodes=2) as cluster:
+        own = {name: value for name, value in cluster.environment.items() if name not in os.environ}
+        own |= {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": ""} if "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER" in own else {}
+        options = ("--address", cluster.address)
+        driver = arena.search(name, trials, *options, **own)
+        while injected < count and arena.wait_for_trials(name, 1, driver):
+            if _struck(cluster, driver, strike):
+                injected += 1
+                moments.append(snapshot(arena.run(name)))
+                cluster.add()
+        code = driver.wait(arena.patience)
+        if code != 0:
+            faults += [f"the search ended with {code}: {driver.printed[-300:]}"]
+            faults += arena.finish(name, *options, **own)
+    verdict = arena.judged(name, moments, trials=trials)
+    note = "a node whose trial ran; another one joined" if count > 1 else "Ray gives it up after 15 s here"
+    return verdict.outcome(fault, injected, time.monotonic() - started, *faults, note=note)
+
+
+def _struck(
+    cluster: Cluster, driver: Driver, strike: Callable[[Cluster, subprocess.Popen[bytes]], int]
+) -> bool:
+    node = None
+
+    def found() -> bool:
+        nonlocal node
+        node = cluster.node_of_trial()
+        return driver.has_ended or node is not None
+
+    wait_for(found, seconds=30)
+    return node is not None and strike(cluster, node) > 0

@@ -1,0 +1,133 @@
+"""Who searches a run folder, for other machines: the kernel's lock tells only those that it reaches.
+
+A lock of the kernel ends with its process, so it is what counts on one machine, and on a network file system
+that carries locks. Where it carries none (NFS mounted with `nolock`, some FUSE file systems), a second
+machine gets the lock, too. So the process that has it writes its name into a file, with a count that goes on
+every few seconds; another machine that finds such a file watches it for a while before it takes the folder
+over. No clock is compared: clocks of machines differ.
+"""
+
+import contextlib
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+BEAT_SECONDS: Final = 5.0
+WATCHED_SECONDS: Final = 4 * BEAT_SECONDS  # without a beat, after which a folder is taken over
+_WIDTH: Final = 512  # bytes of the file, always the same: it is written in place
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """The process that searches a run folder.
+
+    Attributes:
+        host: Name of its machine.
+        boot: Mark of the running kernel of that machine, whose locks reach its own processes.
+        pid: Process id there.
+        beats: Count that goes on as long as the process lives.
+    """
+
+    host: str
+    boot: str
+    pid: int
+    beats: int = 0
+
+    @property
+    def said(self) -> str:
+        """The process, for people."""
+        return f"process {self.pid} on {self.host}"
+
+
+def this_process() -> Owner:
+    """Return this process as an owner."""
+    return Owner(socket.gethostname(), _boot(), os.getpid())
+
+
+@cache
+def _boot() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:  # no Linux: the name of the machine must do
+        return socket.gethostname()
+
+
+def read_owner(path: Path) -> Owner | None:
+    """Return who wrote the file last; None if nobody has, or it cannot be read just now."""
+    try:
+        return Owner(**json.loads(path.read_bytes()))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def lives_elsewhere(
+    path: Path,
+    *,
+    seconds: float = WATCHED_SECONDS,
+    sleep: Callable[[float], None] = time.sleep,
+    say: Callable[[str], None] = lambda message: None,
+) -> Owner | None:
+    """Return the owner of a run folder on another machine that shows signs of life; None without one.
+
+    It takes time only where a process of another machine had the folder and did not leave it by itself.
+
+    Args:
+        path: The file.
+        seconds: Time in which it must give a sign.
+        sleep: Function that waits for seconds.
+        say: Function called with a message before the file is watched.
+    """
+    first = read_owner(path)
+    if first is None or first.boot == _boot():
+        return None
+    say(f"{first.said} had this search; looking for {seconds:.0f} s whether it still runs")
+    for _ in range(max(1, round(seconds))):
+        sleep(1.0)
+        now = read_owner(path)
+        if now is not None and now != first:
+            return now
+    return None
+
+
+@contextlib.contextmanager
+def owned(path: Path, *, seconds: float = BEAT_SECONDS) -> Iterator[None]:
+    """Name this process as the owner as long as the context lasts, with a beat every few seconds.
+
+    A file that cannot be written, as on a full disk, is no reason not to search.
+    """
+    is_over, owner = threading.Event(), this_process()
+
+    def beat() -> None:
+        beats = 1
+        while not is_over.wait(seconds):
+            _write(path, Owner(owner.host, owner.boot, owner.pid, beats))
+            beats += 1
+
+    _write(path, owner)
+    thread = threading.Thread(target=beat, name="lease", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
+def _write(path: Path, owner: Owner) -> None:
+    """Write in place: another machine then sees the new content, not the old file, when it opens it again."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o666)
+        try:
+            os.pwrite(descriptor, json.dumps(asdict(owner)).ljust(_WIDTH).encode(), 0)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
