@@ -102,6 +102,7 @@ class InnerSearch:
                 "name": None,
                 "trials": self.trials,
                 "study_storage": None,
+                "study": None,
                 "pictures": False,
                 # The first point predicts the outer fold however low it ranks.
                 "keep_weights": max(outer.request.keep_weights, self.trials),
@@ -115,6 +116,7 @@ class InnerSearch:
             "started_at": datetime.now(UTC),
             "terminated": None,
             "audit": None,
+            "driver": "",
             "outer": OuterPlace(run=str(self.outer.path.resolve()), fold=self.fold, folds=self.folds),
         }
         return outer.model_copy(update=changes)

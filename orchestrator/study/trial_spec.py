@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, runtime_checkable
 
 from results.run.records import Cause, TrialRecord
 from trainables.common.errors import ConfigError
@@ -85,4 +85,13 @@ class Study(Protocol):
 
     def tell(self, record: TrialRecord) -> None:
         """Record the result of a trial."""
+        ...
+
+
+@runtime_checkable
+class SharesTrials(Protocol):
+    """A study that other searches may work on, too."""
+
+    def ended_elsewhere(self) -> Sequence[TrialRecord]:
+        """Return what is known of complete trials of other searches that ended since the last call."""
         ...

@@ -2,6 +2,7 @@
 
 import math
 import shutil
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -11,7 +12,9 @@ from orchestrator.preflight.preflight import Connector, Notify, Preflight, run_p
 from orchestrator.reporting.worker_time import WorkerTime
 from orchestrator.request import SearchRequest, asked_objectives, check_request
 from orchestrator.study.method import asked_method, method_of
+from orchestrator.study.patience import Patience
 from orchestrator.study.recovery import StudyPlace
+from orchestrator.study.shared import facts_of
 from orchestrator.study.study import OptunaStudy
 from results.errors import RunError
 from results.run.records import SearchRecord
@@ -26,7 +29,7 @@ from search_spaces.registry import Space
 from trainables.common.registered import names_in_use
 from trainables.config.trial_config import flatten
 from trainables.data.sources import is_built_in
-from trainables.data.splits import Split, write_split
+from trainables.data.splits import Split, read_split, write_split
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,14 +117,19 @@ def write_run(
     try:
         write_split(run.split_file, split)
         write_initial_points(run, points)
+        place = study_place(run, record, storage=storage)
+        opened, is_first = place.begin()
         study = OptunaStudy(
-            study_place(run, record, storage=storage).open(is_new=True),
+            opened,
             space,
             SpaceContext.model_validate(record.space_context),
             record.request.fixed_params,
             method_of(record),
+            driver=record.driver,
+            patience=place.patience,
         )
-        study.enqueue(points)
+        if is_first:
+            study.enqueue(points)
         run.write_search(record)
     except BaseException:
         shutil.rmtree(run.path)  # half a run folder can be neither used nor resumed
@@ -175,6 +183,7 @@ def _search_record(preflight: Preflight, name: str, command: str) -> SearchRecor
         ),
         versions=package_versions(),
         started_at=datetime.now(UTC),
+        driver=uuid.uuid4().hex[:12] if request.study else "",
         audit=None if preflight.audit is None else preflight.audit.without_names(),
     )
 
@@ -197,8 +206,11 @@ def study_place(run: RunFolder, record: SearchRecord, *, storage: str | None = N
     return StudyPlace(
         storage=storage or request.study_storage,
         journal=run.study_file,
-        name=f"{record.task}/{record.name}",
+        name=record.study_name,
         directions=objectives_of(record).directions,
+        driver=record.driver,
+        facts=facts_of(record, read_split(run.split_file).digest) if record.driver else {},
+        patience=Patience(request.wait_minutes),
     )
 
 

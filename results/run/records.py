@@ -130,6 +130,7 @@ class SearchRecord(FrozenModel):
         audit: What the audit of the data found, without names of images and patients; None in runs of
             earlier versions, and where it was left out.
         outer: Place of the search in a nested one; None for a search of its own.
+        driver: Identity of this search among those that work on one study; empty for a study of its own.
     """
 
     request: SearchRequest
@@ -166,6 +167,7 @@ class SearchRecord(FrozenModel):
     terminated: Termination | None = None
     audit: AuditRecord | None = None
     outer: OuterPlace | None = None
+    driver: str = ""
 
     @model_validator(mode="before")
     @classmethod
@@ -184,6 +186,11 @@ class SearchRecord(FrozenModel):
     def task(self) -> str:
         """Name of the task."""
         return self.request.task
+
+    @property
+    def study_name(self) -> str:
+        """Name of the Optuna study in its storage: that of the search, or of the study of several."""
+        return f"{self.task}/{self.request.study or self.name}"
 
     @property
     def task_definition(self) -> Task:

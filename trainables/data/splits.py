@@ -73,6 +73,11 @@ class Split:
         """Noun for a group: `patient`, `image group`, or `image` in a naive split."""
         return _unit(is_grouped=self.is_grouped, is_naive=self.is_naive)
 
+    @property
+    def digest(self) -> str:
+        """Digest of the manifest's content."""
+        return _digest(_content(self))
+
     def folds_of(self, rows: TaskRows) -> IntArray:
         """Return the fold of each row, `TEST` or `TRAINING`; shape (n,), int64.
 
@@ -201,9 +206,13 @@ def trained_and_predicted(folds: IntArray) -> tuple[int, int]:
 
 def write_split(path: Path, split: Split) -> None:
     """Write the manifest: readable JSON with counts for each part and a digest of its content."""
-    content = asdict(split)
-    content["fold_of_group"] = {group: _NAMES.get(fold, fold) for group, fold in split.fold_of_group.items()}
+    content = _content(split)
     write_atomically(path, json.dumps({"digest": _digest(content), **content}, indent=1) + "\n")
+
+
+def _content(split: Split) -> dict[str, Any]:
+    folds = {group: _NAMES.get(fold, fold) for group, fold in split.fold_of_group.items()}
+    return {**asdict(split), "fold_of_group": folds}
 
 
 def read_split(path: Path) -> Split:
