@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, runtime_checkable
 
+from orchestrator.study.patience import Patience
 from results.run.records import Cause, TrialRecord
 from trainables.common.errors import ConfigError
 from trainables.config.trial_config import TrialConfig
@@ -89,8 +90,14 @@ class Study(Protocol):
 
 
 @runtime_checkable
-class SharesTrials(Protocol):
-    """A study that other searches may work on, too."""
+class StoredStudy(Protocol):
+    """A study in a storage: it may not answer for a while, and other searches may work on it, too.
+
+    Attributes:
+        patience: Patience with the storage, and with a full disk.
+    """
+
+    patience: Patience
 
     def ended_elsewhere(self) -> Sequence[TrialRecord]:
         """Return what is known of complete trials of other searches that ended since the last call."""

@@ -255,6 +255,8 @@ class _Scheduler(_NotPickled, FIFOScheduler):
         if step.memory is not None and config is not None:
             state.manager.on_memory(number, step.memory.peak_bytes)
             state.allocator.measured(config, step.memory.peak_bytes, step.memory.total_bytes)
+        if step.waits_for:
+            state.manager.on_waiting(number, step.waits_for)
         for report in step.epochs:
             cause = state.manager.on_epoch(
                 number,

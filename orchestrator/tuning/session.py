@@ -268,7 +268,7 @@ def _run_trials(prepared: Prepared, surroundings: Surroundings, machines: tuple[
         manager.worker_time = prepared.worker_time
         if record.recipes:
             view.note(f"first points: {', '.join(record.recipes)}")
-        left = record.request.trials - len(prepared.run.records())
+        left = prepared.study.left
         manager.on_search_start()
         prepared.worker_time.begin(min(prepared.slots, max(1, left)))
         try:
