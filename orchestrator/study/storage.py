@@ -83,7 +83,8 @@ def _connection(url: str) -> dict[str, Any]:
     driver = make_url(url).drivername
     if driver in ("postgresql+psycopg", "postgresql+psycopg2"):
         alive = {"keepalives": 1, "keepalives_idle": 20, "keepalives_interval": 10, "keepalives_count": 3}
-        return {"connect_timeout": 10, "tcp_user_timeout": 60_000, **alive}
+        # The encoding: of a database without one, texts would come as bytes, which SQLAlchemy does not expect.
+        return {"connect_timeout": 10, "tcp_user_timeout": 60_000, "client_encoding": "utf8", **alive}
     if driver == "mysql+pymysql":
         return {"connect_timeout": 10, "read_timeout": 60, "write_timeout": 60}
     if driver.startswith("sqlite"):

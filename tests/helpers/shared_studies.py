@@ -1,4 +1,4 @@
-"""Drivers of a shared study: each asks for trials and tells them, as a search does, without Ray and training."""
+"""Drivers of a shared study: each asks for trials and tells them, without Ray and training."""
 
 import json
 import sys

@@ -118,7 +118,7 @@ def test_a_study_that_knows_less_than_the_records_is_refused(url: str, tmp_path:
 
 
 def test_a_study_that_is_gone_is_not_made_from_the_records_of_one_driver(url: str) -> None:
-    with pytest.raises(ConfigError, match="other searches have trials in it.* bring its database back"):
+    with pytest.raises(ConfigError, match=r"other searches have trials in it.* bring its database back"):
         resumed(url, "one", {})
 
 
@@ -164,7 +164,7 @@ def test_a_study_of_one_search_alone_cannot_be_joined(
     open_study(storage=url, journal=tmp_path / "unused", name="t/both", is_new=True)
     with pytest.raises(ConfigError, match="is of one search alone, which did not name it by --study"):
         place_of(url, "two").begin()
-    with pytest.raises(ConfigError, match="holds a study 't/both' already; .* one study that --study names"):
+    with pytest.raises(ConfigError, match=r"holds a study 't/both' already; .* one study that --study names"):
         open_study(storage=url, journal=tmp_path / "unused", name="t/both", is_new=True)
 
 
@@ -182,6 +182,7 @@ def test_what_must_agree_is_told_apart(make_search) -> None:
     assert facts(space_context={"images": 3}, minutes=3.0, name="second", trials=9) == same
 
 
+@pytest.mark.long
 def test_processes_on_one_study_neither_lose_nor_repeat_a_trial(url: str) -> None:
     command = [sys.executable, shared_studies.__file__, url]
     drivers = [
