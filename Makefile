@@ -5,7 +5,7 @@ BIN := .venv/bin
 TRIALS ?= 16
 MINUTES ?= 6
 
-.PHONY: setup search test long docs points recipes gpu latest check clean
+.PHONY: setup search test long docs points recipes sbom gpu latest check clean
 
 setup: .venv/.installed
 
@@ -53,6 +53,10 @@ GPU_PYTHON ?= $(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON))
 gpu:
 	$(if $(WHEELS),$(GPU_PYTHON) -m pip install --quiet --no-index --no-deps $(wildcard $(WHEELS)/*.whl))
 	$(GPU_PYTHON) -m benchmarks.device_table --device $(DEVICE) --minutes $(GPU_MINUTES) --out device_table.md
+
+# What is installed here, with versions and licences: a software bill of materials, CycloneDX 1.6 in JSON.
+sbom: setup
+	$(BIN)/python docs/bill_of_materials.py sbom.json
 
 # Every recipe of the catalogue, for one epoch on small data.
 recipes: setup

@@ -10,6 +10,7 @@ answers, or the patience of the search is at its end.
 """
 
 import errno
+import weakref
 from collections.abc import Callable, Container, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -52,8 +53,10 @@ def open_storage(url: str, patience: Patience) -> BaseStorage:
         place = Path(path).absolute()
         place.parent.mkdir(parents=True, exist_ok=True)
         return PatientStorage(LongStudyStorage(SharedJournal(place, lock)), patience, url)
-    driven = with_driver(with_password(url))
-    return PatientStorage(get_storage(_database(driven)), patience, url)
+    database = _database(with_driver(with_password(url)))
+    storage = PatientStorage(get_storage(database), patience, url)
+    weakref.finalize(storage, database.engine.dispose)  # closes its connections
+    return storage
 
 
 def _database(url: str) -> RDBStorage:
@@ -83,7 +86,7 @@ def _connection(url: str) -> dict[str, Any]:
     driver = make_url(url).drivername
     if driver in ("postgresql+psycopg", "postgresql+psycopg2"):
         alive = {"keepalives": 1, "keepalives_idle": 20, "keepalives_interval": 10, "keepalives_count": 3}
-        # The encoding: of a database without one, texts would come as bytes, which SQLAlchemy does not expect.
+        # The encoding: of a database without one, texts come as bytes, which SQLAlchemy does not expect.
         return {"connect_timeout": 10, "tcp_user_timeout": 60_000, "client_encoding": "utf8", **alive}
     if driver == "mysql+pymysql":
         return {"connect_timeout": 10, "read_timeout": 60, "write_timeout": 60}

@@ -336,7 +336,7 @@ def open_study(
         raise
     except Exception as error:
         needed = f"; a password is read from {PASSWORD}" if shown else ""
-        reason = without_password(str(error))
+        reason = without_password(str(error)).splitlines()[0] if str(error) else type(error).__name__
         message = f"the Optuna storage {shown or journal} cannot be opened: {reason}{needed}"
         raise (ConfigError if storage else MissingStudyError)(message) from error
     known = [direction.name.lower() for direction in study.directions]

@@ -26,6 +26,7 @@ from results.scores.ranking import objectives_of
 from search_spaces.context import SpaceContext
 from search_spaces.enqueue import InitialPoint
 from search_spaces.registry import Space
+from trainables.common.files import make_private
 from trainables.common.registered import names_in_use
 from trainables.config.trial_config import flatten
 from trainables.data.sources import is_built_in
@@ -109,7 +110,7 @@ def write_run(
         RunError: If the folder is there.
     """
     try:
-        run.path.mkdir(parents=True)
+        make_private(run.path)  # its split and its predictions name patients
     except FileExistsError as error:
         raise RunError(
             f"another search has made {run.path} meanwhile; give this one another --name"

@@ -106,7 +106,7 @@ def postgres_server() -> Iterator[PostgresServer]:
 
 
 def _programs() -> Path:
-    """Folder of the server's programs; they are installed where that is asked for, else the test is skipped."""
+    """Folder of the server's programs; installed where that is asked for, else the test is skipped."""
     found = _found()
     may_install = bool(os.environ.get("CI") or os.environ.get("ORCHESTRATE_INSTALL_POSTGRES") == "1")
     if found is None and may_install and os.geteuid() == 0 and shutil.which("apt-get"):
