@@ -1,12 +1,21 @@
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from records import search_record
+from split_data import three_folds
+from worker_run import CONTEXT
 
+from orchestrator.preflight.search_data import make_store
+from orchestrator.study.study import OptunaStudy
 from orchestrator.tuning import setup
 from results.errors import RunError
 from results.run.run_folder import RunFolder
 from results.run.search_request import SearchRequest
+from search_spaces.registry import space_for
+from trainables.common.errors import ConfigError
+from trainables.data.patches import PatchSet
 
 
 def test_a_search_that_made_the_folder_first_wins_and_the_other_says_so(
@@ -28,3 +37,45 @@ def test_a_search_that_made_the_folder_first_wins_and_the_other_says_so(
         # The connector is never called, since the preflight is replaced; so it returns no connection.
         setup.prepare_search(SearchRequest(task="idc"), lambda: None, print)  # type: ignore[arg-type,return-value]
     assert (run.path / "search.yaml").read_text() == "theirs"
+
+
+def written(
+    folder: Path, patches: PatchSet, name: str, storage: str | None = None, **fields: object
+) -> tuple[RunFolder, OptunaStudy]:
+    """Write the run folder of a search on patches; with a storage it is one of several on a study."""
+    run = RunFolder(folder / "runs" / "benign_malignant" / name)
+    shared = {"study_storage": storage, "study": "both", "driver": name} if storage else {}
+    record = search_record(
+        fingerprint=patches.fingerprint, space_context=CONTEXT, name=name, **(shared | fields)
+    )
+    space = space_for(record.task_definition)
+    return run, setup.write_run(run, record, three_folds(patches), (), space)
+
+
+def test_run_folder_and_store_are_closed_to_others(tmp_path: Path, bright_patches: PatchSet) -> None:
+    before = os.umask(0o022)
+    try:
+        run, _ = written(tmp_path, bright_patches, "own")
+        store = make_store(SearchRequest(task="idc", runs=tmp_path / "runs"))
+        store.chmod(0o750)  # as its owner chose
+        assert make_store(SearchRequest(task="idc", runs=tmp_path / "runs")) == store
+    finally:
+        os.umask(before)
+    assert run.path.stat().st_mode & 0o777 == 0o700
+    assert store.stat().st_mode & 0o777 == 0o750
+    assert store == (tmp_path / "runs" / ".store").resolve()
+
+
+def test_two_searches_join_one_study_and_a_search_that_differs_is_refused(
+    tmp_path: Path, bright_patches: PatchSet
+) -> None:
+    url = f"sqlite:///{tmp_path}/study.db"
+    first, one = written(tmp_path, bright_patches, "first", url)
+    _, two = written(tmp_path, bright_patches, "second", url, minutes=5.0)
+    numbers = [spec.number for spec in (one.ask(), two.ask(), one.ask(), two.ask()) if spec]
+    assert numbers == [0, 1, 2, 3]
+    assert one.ask() is None
+    assert (first.search().study_name, one.left, two.left) == ("benign_malignant/both", 0, 0)
+    with pytest.raises(ConfigError, match=r"study benign_malignant/both is of other searches.*seed is 0 th"):
+        written(tmp_path, bright_patches, "third", url, seed=7)
+    assert not (tmp_path / "runs/benign_malignant/third").exists()
