@@ -159,13 +159,12 @@ class RoomKeeper:
         probe = self.run.path / f".room-{os.getpid()}"
         try:
             with probe.open("wb") as file:
+                probe.unlink()  # a search that is killed meanwhile leaves nothing
                 os.posix_fallocate(file.fileno(), 0, self._needed)
         except OSError as error:
             if not is_disk_full(error):
                 raise
             return False
-        finally:
-            probe.unlink(missing_ok=True)
         return True
 
     def _free_features(self, needed: int) -> int:

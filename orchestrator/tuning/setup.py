@@ -83,6 +83,11 @@ def prepare_search(
         preflight.space,
         storage=request.study_storage,
     )
+    if study.shared is not None:
+        before = study.handed_out
+        notify(
+            f"study {record.study_name} of several searches: {before} of its trials were handed out before"
+        )
     return Prepared(run, record, study, preflight.slots)
 
 

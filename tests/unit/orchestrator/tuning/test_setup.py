@@ -48,7 +48,7 @@ def written(
     record = search_record(
         fingerprint=patches.fingerprint, space_context=CONTEXT, name=name, **(shared | fields)
     )
-    space = space_for(record.task_definition)
+    space = space_for(record.task_definition, None)
     return run, setup.write_run(run, record, three_folds(patches), (), space)
 
 
