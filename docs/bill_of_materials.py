@@ -68,7 +68,7 @@ def _component(name: str, package: Distribution) -> Component:
         version=package.version,
         bom_ref=f"{name}@{package.version}",
         purl=PackageURL("pypi", name=name, version=package.version),
-        description=package.metadata.get("Summary"),
+        description=_field(package, "Summary"),
         licenses=[LicenseFactory().make_from_string(licence)] if licence else [],
         external_references=list(_pages(package)),
     )
@@ -76,9 +76,9 @@ def _component(name: str, package: Distribution) -> Component:
 
 def _licence(package: Distribution) -> str | None:
     """The licence: an expression, else that of the classifiers, else a short name."""
-    expression = package.metadata.get("License-Expression")
+    expression = _field(package, "License-Expression")
     if expression:
-        return str(expression)
+        return expression
     named = [
         text.rpartition(" :: ")[2]
         for text in package.metadata.get_all("Classifier", [])
@@ -86,8 +86,12 @@ def _licence(package: Distribution) -> str | None:
     ]
     if named:
         return named[0]
-    text = (package.metadata.get("License") or "").strip()
+    text = (_field(package, "License") or "").strip()
     return text if text and len(text) <= _LONGEST_LICENCE and "\n" not in text else None
+
+
+def _field(package: Distribution, name: str) -> str | None:
+    return next(iter(package.metadata.get_all(name) or ()), None)
 
 
 def _pages(package: Distribution) -> Iterable[ExternalReference]:
@@ -100,7 +104,7 @@ def _pages(package: Distribution) -> Iterable[ExternalReference]:
 
 def _needed(package: Distribution) -> set[str]:
     """Names of the packages that a package asks for on this machine, those of its extras included."""
-    found = set()
+    found = set[str]()
     for line in package.requires or ():
         try:
             wanted = Requirement(line)

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 from records import search_record
+from shared_studies import space
 from split_data import three_folds
 from worker_run import CONTEXT
 
@@ -13,7 +14,7 @@ from orchestrator.tuning import setup
 from results.errors import RunError
 from results.run.run_folder import RunFolder
 from results.run.search_request import SearchRequest
-from search_spaces.registry import space_for
+from search_spaces.registry import Space
 from trainables.common.errors import ConfigError
 from trainables.data.patches import PatchSet
 
@@ -48,8 +49,8 @@ def written(
     record = search_record(
         fingerprint=patches.fingerprint, space_context=CONTEXT, name=name, **(shared | fields)
     )
-    space = space_for(record.task_definition, None)
-    return run, setup.write_run(run, record, three_folds(patches), (), space)
+    own = Space("space", space, ())
+    return run, setup.write_run(run, record, three_folds(patches), (), own)
 
 
 def test_run_folder_and_store_are_closed_to_others(tmp_path: Path, bright_patches: PatchSet) -> None:
