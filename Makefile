@@ -5,7 +5,7 @@ BIN := .venv/bin
 TRIALS ?= 16
 MINUTES ?= 6
 
-.PHONY: setup search test long docs points chaos recipes gpu latest check clean
+.PHONY: setup search test long docs points chaos recipes sbom gpu latest check clean
 
 setup: .venv/.installed
 
@@ -58,6 +58,10 @@ gpu:
 SEED ?= 0
 chaos: setup
 	$(BIN)/python -m benchmarks.chaos --seed $(SEED) --json chaos.json --markdown chaos.md
+
+# What is installed here, with versions and licences: a software bill of materials, CycloneDX 1.6 in JSON.
+sbom: setup
+	$(BIN)/python docs/bill_of_materials.py sbom.json
 
 # Every recipe of the catalogue, for one epoch on small data.
 recipes: setup

@@ -12,7 +12,7 @@ from results.run.records import SearchRecord
 from results.run.request_options import flag_of, parse_request
 from results.run.run_folder import RunFolder
 from results.run.search_request import DEFAULT_FOLDS, SearchRequest
-from results.run.storage_url import without_password
+from results.run.storage_url import check_has_no_password, without_password
 from results.scores.metric import Metric
 from results.scores.metrics import metric_named
 from results.scores.ranking import Objectives, requirements_of
@@ -60,6 +60,7 @@ def check_request(request: SearchRequest) -> RunFolder:
     _check_unit(request)
     _check_outer(request)
     _check_repeats(request)
+    _check_study(request)
     if request.weights_dir is not None and not request.weights_dir.is_dir():
         raise ConfigError(f"--weights-dir {request.weights_dir} is not a folder")
     fixed = request.fixed_params.get("model.backbone")
@@ -115,6 +116,25 @@ def _check_repeats(request: SearchRequest) -> None:
                 f"--repeats {request.repeats} cuts the patients into other folds, and the trial of "
                 f"{flag_of(option)} has seen all but those of its own fold: give one of the two"
             )
+
+
+def _check_study(request: SearchRequest) -> None:
+    if request.study_storage is not None:
+        check_has_no_password(request.study_storage)
+    if request.study is None:
+        return
+    if request.study_storage is None:
+        raise ConfigError(
+            f"--study {request.study} is a study of several searches, and needs --study-storage URL: a "
+            "database or a journal that all of them see"
+        )
+    if not is_folder_name(request.study):
+        raise ConfigError(f"--study {request.study!r}: letters, digits, dots, dashes and underscores only")
+    if request.outer is not None:
+        raise ConfigError(
+            f"--outer {request.outer} repeats a whole search, and one of the searches of --study has a part "
+            "of the trials only: give one of the two"
+        )
 
 
 def asked_objectives(request: SearchRequest) -> Objectives:

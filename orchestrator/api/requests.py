@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, get_origin
 
 from orchestrator.api.arrays import ArrayLike, check_arrays, store_arrays
 from orchestrator.preflight.initial_points import protocol_of_recipes
-from orchestrator.preflight.search_data import store_of
+from orchestrator.preflight.search_data import make_store
 from orchestrator.request import SearchRequest, parse_request, with_own_task
 from results.run.request_options import plain_type
 from search_spaces.fixed_params import parse_fixed_params
@@ -144,4 +144,4 @@ def _with_arrays(asked: Mapping[str, Any], arrays: Arrays) -> SearchRequest:
     checked = check_arrays(arrays.images, arrays.labels, arrays.patient, request.task_definition)
     if checked.is_by_name:
         request = request.model_copy(update={"label_codes": request.label_codes or "task"})
-    return request.model_copy(update={"data": str(store_arrays(checked, store_of(request)))})
+    return request.model_copy(update={"data": str(store_arrays(checked, make_store(request)))})

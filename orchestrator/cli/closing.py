@@ -15,7 +15,7 @@ from orchestrator.reporting.console import SYNTHETIC_WARNING, Sections, essentia
 from orchestrator.reporting.terminal import closing_summary
 from orchestrator.reporting.worker_time import shares_text
 from orchestrator.study.trial_spec import TIME_WAS_UP
-from orchestrator.tuning.trial_manager import RUN_ALONE
+from orchestrator.tuning.remarks import RUN_ALONE
 from results.errors import RunError
 from results.run.records import TrialRecord
 from results.run.run_folder import RunFolder

@@ -24,6 +24,7 @@ def record_within(
         "repeats": None,
         "name": None,
         "study_storage": None,
+        "study": None,
         "pictures": False,
         **request,
     }
@@ -34,6 +35,7 @@ def record_within(
         "started_at": datetime.now(UTC),
         "terminated": None,
         "audit": None,
+        "driver": "",
         **changes,
     }
     return search.model_copy(update=facts)

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from orchestrator.preflight.search_data import read_images, store_of
+from orchestrator.preflight.search_data import make_store, read_images
 from orchestrator.request import SearchRequest, parse_request, with_own_task
 from results.errors import ExportError
 from results.export.exported_model import Bundle, load_bundle
@@ -154,7 +154,7 @@ def _evaluated(
     *,
     run: RunFolder | None,
 ) -> OutsideEvaluation:
-    manifest, store = bundle.manifest, store_of(request)
+    manifest, store = bundle.manifest, make_store(request)
     patch_set = read_outside(request, asked.notify)
     found = predict_outside(bundle, patch_set, request.task_definition, reference)
     sealed = sealed_digest(found.groups)

@@ -1,5 +1,6 @@
 """Data, split and runtime of a recorded run, opened again in each worker and after the search."""
 
+import dataclasses
 import functools
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ from trainables.common.errors import WeightsError
 from trainables.data.patches import open_patch_set
 from trainables.data.splits import read_split
 from trainables.data.training_data import TrainingData, training_data_of
+from trainables.features.budget import GB
 from trainables.models.registry import backbone_named
 from trainables.models.taps import feature_shapes, taps_to_share
 from trainables.models.weights import Inventory, take_inventory
@@ -93,4 +95,9 @@ def check_run_data(run: RunFolder, search: SearchRecord) -> None:
 def open_run_data(run: RunFolder, search: SearchRecord, device: Device) -> tuple[TrainingData, TrialRuntime]:
     """Open the training data and the runtime of a run; both are kept for the next trial of this process."""
     require_registered(search, kinds=("backbone", "metric"))
-    return _training_data(run, search.fingerprint, search.store), _runtime(run, device)
+    runtime, limit = _runtime(run, device), run.store_limit()
+    if search.request.disk_gb is not None and limit is not None:
+        asked = search.request.store_gb
+        store_gb = limit / GB if asked is None else min(asked, limit / GB)
+        runtime = dataclasses.replace(runtime, store_gb=store_gb)
+    return _training_data(run, search.fingerprint, search.store), runtime

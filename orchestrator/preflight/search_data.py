@@ -1,11 +1,13 @@
 """The images and the split that the request of a search asks for; audits and descriptions take the same."""
 
+import contextlib
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from orchestrator.request import SearchRequest
+from trainables.common.files import make_private
 from trainables.data.patches import PatchSet, TaskRows
 from trainables.data.prepared.on_the_way import load_data
 from trainables.data.splits import Split, make_split
@@ -16,6 +18,17 @@ _SECONDS: Final = 15.0  # between two messages
 def store_of(request: SearchRequest) -> Path:
     """Return the folder of stored data and features, absolute."""
     return (request.store or request.runs / ".store").resolve()
+
+
+def make_store(request: SearchRequest) -> Path:
+    """Make the folder of stored data and features for this user alone, if it is missing; returns it.
+
+    Where it cannot be made, whoever writes to it says so.
+    """
+    store = store_of(request)
+    with contextlib.suppress(OSError):
+        make_private(store)  # its data name patients
+    return store
 
 
 def read_images(request: SearchRequest, notify: Callable[[str], None]) -> tuple[PatchSet, list[str]]:
@@ -36,7 +49,7 @@ def read_images(request: SearchRequest, notify: Callable[[str], None]) -> tuple[
         str(request.data),
         task=request.task_definition,
         label_codes=request.label_codes,
-        store=store_of(request),
+        store=make_store(request),
         source=request.source,
         max_value=request.max_value,
         upper_folders=request.upper_folders,

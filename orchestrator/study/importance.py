@@ -14,9 +14,11 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
+from orchestrator.study.patience import Patience
+from orchestrator.study.storage import open_storage
 from orchestrator.study.study import MissingStudyError
 from results.run.run_folder import RunFolder
-from results.run.storage_url import with_password, without_password
+from results.run.storage_url import without_password
 
 FEWEST_TRIALS: Final = 10  # complete ones; a tenth of fewer is no group
 
@@ -53,8 +55,9 @@ def _opened(run: RunFolder) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
         # Not our own journal, which mends the file: another process may be writing it.
-        place: Any = with_password(url) if url else JournalStorage(JournalFileBackend(str(run.study_file)))
-        return optuna.load_study(storage=place, study_name=f"{search.task}/{search.name}")
+        journal = JournalFileBackend(str(run.study_file)) if not url else None
+        place: Any = JournalStorage(journal) if journal else open_storage(url or "", Patience(minutes=0.5))
+        return optuna.load_study(storage=place, study_name=search.study_name)
     except Exception as error:
         shown = without_password(url) if url else str(run.study_file)
         raise MissingStudyError(

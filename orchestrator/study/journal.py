@@ -1,17 +1,26 @@
-"""The study's journal file, for one writer."""
+"""The study's journal file: of one writer in a run folder, or of several searches in a shared folder."""
 
 import json
 import os
 import time
+from collections.abc import Mapping
+from io import FileIO
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock, JournalFileSymlinkLock
 
 from orchestrator.study.optuna_private import ENDS_TRIAL, OPERATION
+from orchestrator.study.patience import Patience, disk_reason
 from trainables.common.files import free_name, write_atomically
 
+# Optuna's locks: a symbolic link beside the file, which holds on every NFS, or a file.
+LOCKS: Final[Mapping[str, type[JournalFileSymlinkLock | JournalFileOpenLock]]] = MappingProxyType(
+    {"symlink": JournalFileSymlinkLock, "open": JournalFileOpenLock}
+)
 _FLUSH_SECONDS: Final = 1.0
+_BLOCK_BYTES: Final = 1 << 12
 
 
 class RunJournal(JournalFileBackend):
@@ -21,27 +30,103 @@ class RunJournal(JournalFileBackend):
     trial. Here the run folder's lock keeps other writers out, and the disk is waited for whenever a trial
     ends, and else once a second: neither a killed search nor a power failure loses the end of a trial.
 
-    A journal that a power failure or a full disk has damaged is cut back to its last whole line.
+    A journal that a power failure or a full disk has damaged is cut back to its last whole line. Where the
+    disk is full, the search waits for room.
 
     Args:
         path: Path of the journal file; created if it is missing.
+        patience: How long room is waited for; None for as long as the default.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, patience: Patience | None = None) -> None:
         mend(path)
         super().__init__(str(path))
-        self._path, self._flushed = path, time.monotonic()
+        self._path, self._flushed, self._patience = path, time.monotonic(), patience or Patience()
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Append operations, each on a line of its own."""
-        text = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs)
+        text = _lines(logs)
         is_end = any(log[OPERATION] == ENDS_TRIAL for log in logs)
-        with self._path.open("ab") as file:
-            file.write(text.encode())
-            if is_end or time.monotonic() - self._flushed >= _FLUSH_SECONDS:
-                file.flush()
-                os.fsync(file.fileno())
-                self._flushed = time.monotonic()
+        is_synced = is_end or time.monotonic() - self._flushed >= _FLUSH_SECONDS
+
+        def append() -> None:
+            with self._path.open("ab", buffering=0) as file:
+                append_whole(file, text, is_synced=is_synced)
+
+        self._patience.done(append, disk_reason)
+        if is_synced:
+            self._flushed = time.monotonic()
+
+
+class SharedJournal(JournalFileBackend):
+    """A journal file that several searches write, under a lock that also holds on NFS.
+
+    One that was killed in the middle of a line leaves half of it: the next one cuts it off before it writes,
+    since Optuna reads nothing beyond. A lock that its holder cannot give back any more is broken after 30 s.
+
+    Args:
+        path: Absolute path of the journal file; created if it is missing. A symbolic link that is the lock
+            points at the file from its own folder.
+        lock: Key of `LOCKS`.
+    """
+
+    def __init__(self, path: Path, lock: str = "symlink") -> None:
+        guard = LOCKS[lock](str(path))
+        super().__init__(str(path), lock_obj=guard)
+        self._path, self._guard = path, guard
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Append operations, each on a line of its own."""
+        self._guard.acquire()
+        try:
+            with self._path.open("r+b", buffering=0) as file:
+                _cut_half_line(file)
+                append_whole(file, _lines(logs), is_synced=True)
+        finally:
+            self._guard.release()
+
+
+def append_whole(file: FileIO, text: bytes, *, is_synced: bool) -> None:
+    """Append to an open file without buffer; if not all of it can be written, the file is as it was before.
+
+    Args:
+        file: The file, open for writing.
+        text: What to append.
+        is_synced: Wait until the disk has it.
+
+    Raises:
+        OSError: If the disk is full, or fails otherwise.
+    """
+    before = file.seek(0, os.SEEK_END)
+    try:
+        left = memoryview(text)
+        while left:
+            left = left[file.write(left) :]
+        if is_synced:
+            os.fsync(file.fileno())
+    except BaseException:
+        file.truncate(before)
+        raise
+
+
+def _lines(logs: list[dict[str, Any]]) -> bytes:
+    return "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs).encode()
+
+
+def _cut_half_line(file: FileIO) -> None:
+    """Cut off what follows the last line end of a file."""
+    end = file.seek(0, os.SEEK_END)
+    keep = end
+    while keep:
+        start = max(0, keep - _BLOCK_BYTES)
+        file.seek(start)
+        place = file.read(keep - start).rfind(b"\n")
+        if place >= 0:
+            keep = start + place + 1
+            break
+        keep = start
+    if keep < end:
+        file.truncate(keep)
 
 
 def mend(path: Path) -> Path | None:

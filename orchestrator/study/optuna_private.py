@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Container, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final
 
 import optuna
@@ -55,6 +56,43 @@ class LongStudyStorage(JournalStorage):
 def open_trial(study: optuna.Study, frozen: FrozenTrial) -> optuna.Trial:
     """Return a stored trial as one that can be reported and told; Optuna has no public way back."""
     return optuna.Trial(study, frozen._trial_id)
+
+
+def id_of(trial: FrozenTrial) -> int:
+    """Return the id of a stored trial, by which its storage knows it."""
+    return trial._trial_id
+
+
+def started_trial(study: optuna.Study, attributes: Mapping[str, Any]) -> optuna.Trial:
+    """Start a trial, which has its attributes from its first moment: a waiting one, or one of the sampler.
+
+    `Study.ask` makes the trial first and sets its attributes later, so that a search which is killed between
+    the two would leave a trial that is nobody's. For a waiting one that moment cannot be avoided.
+
+    Args:
+        study: The study.
+        attributes: Attributes of the user.
+    """
+    waiting = study._pop_waiting_trial_id()
+    if waiting is None:
+        begun = FrozenTrial(
+            number=-1,
+            state=TrialState.RUNNING,
+            value=None,
+            datetime_start=datetime.now(),
+            datetime_complete=None,
+            params={},
+            distributions={},
+            user_attrs=dict(attributes),
+            system_attrs={},
+            intermediate_values={},
+            trial_id=-1,
+        )
+        return optuna.Trial(study, study._storage.create_new_trial(study._study_id, begun))
+    trial = optuna.Trial(study, waiting)
+    for name, value in attributes.items():
+        trial.set_user_attr(name, value)
+    return trial
 
 
 def set_sampler_attr(study: optuna.Study, trial: FrozenTrial, name: str, value: Any) -> None:

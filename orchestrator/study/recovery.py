@@ -10,21 +10,24 @@ import contextlib
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 import optuna
 from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
 
+from orchestrator.study.patience import Patience
+from orchestrator.study.shared import SharedTrials, begun_or_joined, check_facts
+from orchestrator.study.storage import open_storage
 from orchestrator.study.study import MissingStudyError, open_study, outcome_of
 from results.run.records import TrialRecord
-from results.run.storage_url import with_password
 from results.scores.ranking import Direction, Objectives
 from search_spaces.context import SpaceContext
 from search_spaces.enqueue import InitialPoint, matching_params, suggest_enqueued
 from search_spaces.fixed_params import FixedParamsTrial
 from search_spaces.registry import Space
+from trainables.common.errors import ConfigError
 from trainables.common.files import free_name, write_atomically
 from trainables.config.trial_config import decode, flatten
 
@@ -171,16 +174,39 @@ class StudyPlace:
         journal: Path of the journal file.
         name: Name of the study within its storage.
         directions: Direction in which each metric is optimised.
+        driver: Identity of this search among those that work on the study; empty for a study of its own.
+        facts: What all of them must agree about.
+        patience: Patience with the storage.
     """
 
     storage: str | None
     journal: Path
     name: str
     directions: Sequence[Direction]
+    driver: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    patience: Patience = field(default_factory=Patience)
 
     def open(self, *, is_new: bool) -> optuna.Study:
         """Create the study, or open it again; see `open_study`."""
-        return open_study(is_new=is_new, **{field.name: getattr(self, field.name) for field in fields(self)})
+        return open_study(
+            storage=self.storage,
+            journal=self.journal,
+            name=self.name,
+            directions=self.directions,
+            is_new=is_new,
+            patience=self.patience,
+        )
+
+    def begin(self) -> tuple[optuna.Study, bool]:
+        """Create the study, or join the one that another search has made; returns whether it is new.
+
+        Raises:
+            ConfigError: If that is not possible.
+        """
+        if not self.driver:
+            return self.open(is_new=True), True
+        return begun_or_joined(lambda is_new: self.open(is_new=is_new), self.facts)
 
     def recovered(self, records: Mapping[int, TrialRecord], source: TrialSource) -> "Recovery":
         """Open the study again, and bring it up to date with the records.
@@ -188,8 +214,10 @@ class StudyPlace:
         What it held before stays beside a journal file that is replaced, as `study.log.replaced`.
 
         Raises:
-            ConfigError: If the storage cannot be opened.
+            ConfigError: If the storage cannot be opened, or a study of several searches has lost trials.
         """
+        if self.driver:
+            return self._rejoined(records)
         messages = []
         try:
             study: optuna.Study | None = self.open(is_new=False)
@@ -208,11 +236,42 @@ class StudyPlace:
         ended = [new for new, old in zip(wanted, stored, strict=False) if old.state.is_finished()]
         return Recovery(study, sum(isinstance(new, WaitingTrial) for new in ended), tuple(messages))
 
+    def _rejoined(self, records: Mapping[int, TrialRecord]) -> "Recovery":
+        """Open a study that others work on, too: nothing that it holds is replaced."""
+        try:
+            study = self.open(is_new=False)
+        except MissingStudyError as error:
+            raise ConfigError(
+                f"{error}; other searches have trials in it, so that it cannot be made anew from the records "
+                "of this one: bring its database back"
+            ) from error
+        check_facts(study, self.facts)
+        trials = SharedTrials(study, self.driver)
+        own = {trial.number for trial in study.get_trials(deepcopy=False) if trials.is_own(trial)}
+        foreign = sorted(records.keys() - own)
+        if foreign:
+            raise ConfigError(
+                f"study {self.name} does not know trial {foreign[0]} of this run any more"
+                + (f", nor {len(foreign) - 1} others" if len(foreign) > 1 else "")
+                + ": its database is older than the records. Bring the newer one back; the records stay"
+            )
+        again = trials.ended_without(records)
+        for trial in again:
+            trials.run_again(trial)
+        lost = trials.release_lost()
+        messages = [
+            f"{len(again)} trials of this run are tried again under new numbers, by whichever search asks "
+            "first"
+        ]
+        if lost:
+            messages.append(f"{lost} trials that a killed search had taken and not begun are tried again")
+        return Recovery(study, 0, tuple(messages if again else messages[1:]))
+
     def _replaced(self, wanted: Sequence[FrozenTrial | WaitingTrial]) -> optuna.Study:
         """A study of these trials in the place of the former one."""
         if self.storage is not None:
             with contextlib.suppress(KeyError):
-                optuna.delete_study(storage=with_password(self.storage), study_name=self.name)
+                optuna.delete_study(storage=open_storage(self.storage, self.patience), study_name=self.name)
             study = self.open(is_new=True)
             _add(study, wanted)
             return study

@@ -8,8 +8,10 @@ unfinished trial is told, since Optuna takes none; that it was stopped or crashe
 
 import contextlib
 import warnings
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Protocol, runtime_checkable
 
@@ -20,10 +22,13 @@ from optuna.trial import TrialState
 from orchestrator.study.journal import RunJournal
 from orchestrator.study.method import SearchMethod
 from orchestrator.study.optuna_private import LongStudyStorage, open_trial
+from orchestrator.study.patience import Patience
 from orchestrator.study.pruner import FOLD_VALUES, NEVER_PRUNED
+from orchestrator.study.shared import FOLDS, SharedTrials, StudyExistsError
+from orchestrator.study.storage import open_storage
 from orchestrator.study.trial_spec import InvalidPointError, TrialSpec
 from results.run.records import TrialRecord
-from results.run.storage_url import PASSWORD, with_password, without_password
+from results.run.storage_url import PASSWORD, without_password
 from results.scores.ranking import Direction, Objectives
 from search_spaces.context import SpaceContext
 from search_spaces.enqueue import InitialPoint, matching_params, suggest_enqueued
@@ -58,9 +63,8 @@ class OptunaStudy:
         fixed_params: Settings held fixed.
         method: How the search proposes and prunes, and its number of trials, those already in the study
             included.
-
-    Attributes:
-        handed_out: Number of trials that were asked for, finished ones included.
+        driver: Identity of this search among those that work on the study; empty for a study of its own.
+        patience: Patience with the storage of the study; None if it has none.
 
     Raises:
         ConfigError: If sampler or pruner, which may be the user's own, cannot be made.
@@ -73,15 +77,22 @@ class OptunaStudy:
         context: SpaceContext,
         fixed_params: Mapping[str, Any],
         method: SearchMethod,
+        *,
+        driver: str = "",
+        patience: Patience | None = None,
     ) -> None:
+        self.patience = patience or Patience()
         self.study, self.space, self.context, self.fixed_params = study, space, context, fixed_params
         self.method, self.trials = method, method.trials
         self._running: dict[int, optuna.Trial] = {}
         self._orphans: list[optuna.Trial] = []
+        self.shared = SharedTrials(study, driver) if driver else None
         # Counted once: reading all trials at each ask would make a search slower as it grows.
         states = (TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
-        self.handed_out = len(study.get_trials(deepcopy=False, states=states))
+        self._handed_out = len(study.get_trials(deepcopy=False, states=states))
         drawn = len(study.get_trials(deepcopy=False))
+        if driver:  # two drivers that start at once must not draw the same points
+            drawn += zlib.crc32(driver.encode()) % 1_000_000
         study.sampler = method.build_sampler(self._settings, drawn=drawn)
         study.pruner = method.build_pruner()
 
@@ -96,6 +107,16 @@ class OptunaStudy:
                 matching_params(self.space.function, self.context, config),
                 user_attrs={"recipe": point.recipe, "settings": flatten(config.model_dump(mode="json"))},
             )
+
+    @property
+    def handed_out(self) -> int:
+        """Number of trials that were asked for, by any driver of the study, finished ones included."""
+        return self._handed_out if self.shared is None else self.shared.handed_out
+
+    @property
+    def left(self) -> int:
+        """Number of trials that are to be handed out, here or by another driver."""
+        return len(self._orphans) + max(0, self.trials - self.handed_out)
 
     @property
     def has_more(self) -> bool:
@@ -122,6 +143,8 @@ class OptunaStudy:
             The number of trials that will be run again.
         """
         for frozen in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            if self.shared is not None and not self.shared.is_own(frozen):
+                continue
             self._running[frozen.number] = open_trial(self.study, frozen)
             record = records.get(frozen.number)
             if record is not None:
@@ -141,8 +164,10 @@ class OptunaStudy:
         elif not self.has_more:
             return None
         else:
-            trial = self.study.ask()
-            self.handed_out += 1
+            asked = self._asked()
+            if asked is None:
+                return None
+            trial = asked
         self._running[trial.number] = trial
         try:
             config = self._configure(trial)
@@ -158,6 +183,32 @@ class OptunaStudy:
             trial.user_attrs.get("recipe", ""),
             compared_at=self._comparisons(config.training.epochs),
         )
+
+    def _asked(self) -> optuna.Trial | None:
+        if self.shared is not None:
+            return self.shared.ask(self.trials)
+        trial = self.study.ask()
+        self._handed_out += 1
+        return trial
+
+    def ended_elsewhere(self) -> list[TrialRecord]:
+        """Return what is known of complete trials of other drivers that ended since the last call."""
+        if self.shared is None or len(self.method.objectives.metrics) > 1:
+            return []
+        metric = self.method.objectives.metrics[0]
+        return [
+            TrialRecord(
+                number=trial.number,
+                state="complete",
+                config={},
+                value=trial.value,
+                fold_metrics=tuple({metric: own} for own in trial.user_attrs.get(FOLDS, ())),
+                fingerprint="",
+                seed=self.method.seed,
+                finished_at=(trial.datetime_complete or datetime.now()).astimezone(),
+            )
+            for trial in self.shared.ended_elsewhere()
+        ]
 
     def _comparisons(self, epochs: int) -> tuple[int, ...]:
         """Epochs at which a trial of this many epochs is compared with others."""
@@ -195,6 +246,9 @@ class OptunaStudy:
         if record.cause is not None:
             trial.set_user_attr("cause", record.cause)
         outcome = outcome_of(record, self.method.objectives)
+        if self.shared is not None and record.state == "complete":
+            metric = self.method.objectives.metrics[0]
+            trial.set_user_attr(FOLDS, [own[metric] for own in record.fold_metrics if metric in own])
         for name, violation in outcome.constraints.items():
             trial.set_constraint(name, violation)
         for epoch, value in outcome.intermediate_values.items():
@@ -240,6 +294,7 @@ def open_study(
     name: str,
     directions: Sequence[Direction] = ("maximize",),
     is_new: bool,
+    patience: Patience | None = None,
 ) -> optuna.Study:
     """Create the study of a run, or open it again.
 
@@ -249,33 +304,39 @@ def open_study(
         name: Name of the study within its storage.
         directions: Direction in which each metric is optimised.
         is_new: Create the study, which must not exist yet; else it must exist.
+        patience: How long is waited for a storage that does not answer, or for room on its disk, once it is
+            open; None for as long as the default.
 
     Raises:
         MissingStudyError: If there is no such study to open again, or its journal cannot be understood.
-        ConfigError: If a new study exists, an old one has other directions, or the storage cannot be
-            opened.
+        StudyExistsError: If a new study exists.
+        ConfigError: If an old study has other directions, or the storage cannot be opened.
 
     Returns:
         The study, whose sampler and pruner `OptunaStudy` makes.
     """
     _say_only_errors()
     shown = without_password(storage) if storage else ""
+    waits = patience or Patience()
     try:
-        place: Any = with_password(storage) if storage else LongStudyStorage(RunJournal(journal))
+        place = open_storage(storage, waits) if storage else LongStudyStorage(RunJournal(journal, waits))
         if is_new:
             study = optuna.create_study(storage=place, study_name=name, directions=list(directions))
         else:
             study = optuna.load_study(storage=place, study_name=name)
             study.get_trials(deepcopy=False)
     except optuna.exceptions.DuplicatedStudyError as error:
-        raise ConfigError(
-            f"{shown} holds a study {name!r} already; give the search another --name"
+        raise StudyExistsError(
+            f"{shown} holds a study {name!r} already; give the search another --name, or let both work on "
+            "one study that --study names"
         ) from error
     except KeyError as error:
         raise MissingStudyError(f"{shown or journal} holds no study {name!r}") from error
+    except ConfigError:
+        raise
     except Exception as error:
         needed = f"; a password is read from {PASSWORD}" if shown else ""
-        reason = without_password(str(error))
+        reason = without_password(str(error)).splitlines()[0] if str(error) else type(error).__name__
         message = f"the Optuna storage {shown or journal} cannot be opened: {reason}{needed}"
         raise (ConfigError if storage else MissingStudyError)(message) from error
     known = [direction.name.lower() for direction in study.directions]

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, runtime_checkable
 
+from orchestrator.study.patience import Patience
 from results.run.records import Cause, TrialRecord
 from trainables.common.errors import ConfigError
 from trainables.config.trial_config import TrialConfig
@@ -85,4 +86,19 @@ class Study(Protocol):
 
     def tell(self, record: TrialRecord) -> None:
         """Record the result of a trial."""
+        ...
+
+
+@runtime_checkable
+class StoredStudy(Protocol):
+    """A study in a storage: it may not answer for a while, and other searches may work on it, too.
+
+    Attributes:
+        patience: Patience with the storage, and with a full disk.
+    """
+
+    patience: Patience
+
+    def ended_elsewhere(self) -> Sequence[TrialRecord]:
+        """Return what is known of complete trials of other searches that ended since the last call."""
         ...

@@ -216,6 +216,8 @@ class _Scheduler(_NotPickled, FIFOScheduler):
             state.manager.on_memory(number, step.memory.peak_bytes)
             if number not in state.heads:  # the memory of a machine says nothing about that of a GPU
                 state.allocator.measured(config, step.memory.peak_bytes, step.memory.total_bytes)
+        if step.waits_for:
+            state.manager.on_waiting(number, step.waits_for)
         for report in step.epochs:
             cause = state.manager.on_epoch(
                 number,

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any, Final
 
+from orchestrator.study.patience import OutOfPatienceError
 from results.run.records import Cause
 from results.run.run_folder import RunFolder
 from trainables.common.errors import MachineError, OrchestrateError
@@ -43,6 +44,8 @@ def last_words(trial: Any) -> str:
 
 def explained(error: Exception, run: RunFolder) -> Exception:
     """The error of a search as a sentence if a disk or another part of the machine is behind it."""
+    if isinstance(error, OutOfPatienceError):
+        return MachineError(f"the search had to stop: {error}. Go on with: {run.resume_command}")
     if isinstance(error, OrchestrateError):
         return error
     reason = _failed_call(error)

@@ -11,7 +11,7 @@ from orchestrator.preflight.preflight import Notify, slots_for
 from orchestrator.preflight.run_data import check_run_data
 from orchestrator.preflight.search_data import messages_of_progress
 from orchestrator.study.method import method_of
-from orchestrator.study.recovery import Recovery, TrialSource
+from orchestrator.study.recovery import Recovery, StudyPlace, TrialSource
 from orchestrator.study.study import OptunaStudy
 from orchestrator.tuning.rebuild import mend_split, read_points
 from orchestrator.tuning.setup import Prepared, study_place
@@ -103,12 +103,21 @@ def reopen_search(
     again["with damaged files"] = _set_damaged_aside(run, notify)
     for cause, count in _set_failed_aside(run, options.retry).items():
         again[f"that failed ({cause})"] = count
-    recovery = _recovered(run, record, space, notify)
+    place = study_place(run, record)
+    recovery = _recovered(run, record, space, place, notify)
     again["whose record is gone"] = recovery.run_again - again.total()
     for message in recovery.messages:
         notify(message)
     context = SpaceContext.model_validate(record.space_context)
-    study = OptunaStudy(recovery.study, space, context, record.request.fixed_params, method)
+    study = OptunaStudy(
+        recovery.study,
+        space,
+        context,
+        record.request.fixed_params,
+        method,
+        driver=record.driver,
+        patience=place.patience,
+    )
     records = {trial.number: trial for trial in run.records()}
     running = study.adopt(records)
     notify(_said(len(records), record.request.trials, running, again))
@@ -244,13 +253,15 @@ def _set_failed_aside(run: RunFolder, causes: Collection[str]) -> Counter[str]:
     return found
 
 
-def _recovered(run: RunFolder, record: SearchRecord, space: Space, notify: Notify) -> Recovery:
+def _recovered(
+    run: RunFolder, record: SearchRecord, space: Space, place: StudyPlace, notify: Notify
+) -> Recovery:
     """Open the study of the run, brought up to date with the records."""
     context = SpaceContext.model_validate(record.space_context)
     source = TrialSource(
         space, context, record.request.fixed_params, objectives_of(record), read_points(run, record, notify)
     )
-    return study_place(run, record).recovered({trial.number: trial for trial in run.records()}, source)
+    return place.recovered({trial.number: trial for trial in run.records()}, source)
 
 
 def _said(done: int, trials: int, running: int, again: Counter[str]) -> str:

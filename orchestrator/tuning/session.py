@@ -263,7 +263,7 @@ def _run_trials(prepared: Prepared, surroundings: Surroundings, machines: tuple[
         manager.worker_time = prepared.worker_time
         if record.recipes:
             view.note(f"first points: {', '.join(record.recipes)}")
-        left = record.request.trials - len(prepared.run.records())
+        left = prepared.study.left
         manager.on_search_start()
         resources = _resources(prepared, machines, max(1, left))
         prepared.worker_time.begin(prepared.slots, most=max(1, left))

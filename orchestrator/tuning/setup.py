@@ -2,6 +2,7 @@
 
 import math
 import shutil
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -12,7 +13,9 @@ from orchestrator.preflight.preflight import Notify, Preflight, run_preflight
 from orchestrator.reporting.worker_time import WorkerTime
 from orchestrator.request import SearchRequest, asked_objectives, check_request
 from orchestrator.study.method import asked_method, method_of
+from orchestrator.study.patience import Patience
 from orchestrator.study.recovery import StudyPlace
+from orchestrator.study.shared import facts_of
 from orchestrator.study.study import OptunaStudy
 from results.errors import RunError
 from results.run.records import SearchRecord
@@ -28,7 +31,7 @@ from trainables.common.files import folder_in_progress
 from trainables.common.registered import names_in_use
 from trainables.config.trial_config import flatten
 from trainables.data.sources import is_built_in
-from trainables.data.splits import Split, digest_of, write_split
+from trainables.data.splits import Split, digest_of, read_split, write_split
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,11 @@ def prepare_search(
         preflight.space,
         storage=request.study_storage,
     )
+    if study.shared is not None:
+        before = study.handed_out
+        notify(
+            f"study {record.study_name} of several searches: {before} of its trials were handed out before"
+        )
     return Prepared(run, record, study, preflight.slots)
 
 
@@ -108,14 +116,19 @@ def write_run(
     """
     _write_files(run, record, split, points)
     try:
+        place = study_place(run, record, storage=storage)
+        opened, is_first = place.begin()
         study = OptunaStudy(
-            study_place(run, record, storage=storage).open(is_new=True),
+            opened,
             space,
             SpaceContext.model_validate(record.space_context),
             record.request.fixed_params,
             method_of(record),
+            driver=record.driver,
+            patience=place.patience,
         )
-        study.enqueue(points)
+        if is_first:
+            study.enqueue(points)
     except BaseException:
         shutil.rmtree(run.path)  # without its study it would be another search
         raise
@@ -190,6 +203,7 @@ def _search_record(preflight: Preflight, name: str, command: str) -> SearchRecor
         ),
         versions=package_versions(),
         started_at=datetime.now(UTC),
+        driver=uuid.uuid4().hex[:12] if request.study else "",
         audit=None if preflight.audit is None else preflight.audit.without_names(),
     )
 
@@ -212,8 +226,11 @@ def study_place(run: RunFolder, record: SearchRecord, *, storage: str | None = N
     return StudyPlace(
         storage=storage or request.study_storage,
         journal=run.study_file,
-        name=f"{record.task}/{record.name}",
+        name=record.study_name,
         directions=objectives_of(record).directions,
+        driver=record.driver,
+        facts=facts_of(record, read_split(run.split_file).digest) if record.driver else {},
+        patience=Patience(request.wait_minutes),
     )
 
 

@@ -8,20 +8,23 @@ import dataclasses
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from orchestrator.callbacks import Callback, StopSearch
 from orchestrator.reporting.worker_time import WorkerTime
+from orchestrator.study.patience import OutOfPatienceError, Patience, disk_reason
 from orchestrator.study.terminator import Terminator, reason_against
-from orchestrator.study.trial_spec import TIME_WAS_UP, InvalidPointError, Study, TrialFailure, TrialSpec
+from orchestrator.study.trial_spec import InvalidPointError, StoredStudy, Study, TrialFailure, TrialSpec
+from orchestrator.tuning.kept_weights import KeptWeights
 from orchestrator.tuning.losses import Losses
+from orchestrator.tuning.remarks import as_run_alone, is_smaller, without_terminal
+from orchestrator.tuning.room import RoomKeeper
+from orchestrator.tuning.running_trial import RunningTrial
 from orchestrator.tuning.watchdog import Watchdog
 from results.errors import DamagedFileError, RecordExistsError
 from results.run.records import Cause, SearchRecord, State, Termination, TrialRecord
 from results.run.run_folder import RunFolder
-from results.scores.ranking import objectives_of
 from trainables.common.errors import ConfigError, MachineError
 from trainables.common.files import set_aside
 from trainables.config.trial_config import flatten
@@ -33,21 +36,8 @@ GRACE_SECONDS: Final = 60.0  # after the deadline, for a trial to end itself wit
 _INVALID_IN_A_ROW: Final = 20
 _ENVIRONMENT_IN_A_ROW: Final = 3  # failures for reasons outside the trials, after which all would fail
 _RECORD_SECONDS: Final = 2.0  # a record on a network file system may be visible a little later
-RUN_ALONE: Final = "ran out of memory beside other trials and was run again alone"
 
-
-@dataclass(slots=True)
-class RunningTrial:
-    """State of a running trial."""
-
-    spec: TrialSpec
-    started_at: float
-    device: str = "cpu"
-    peak_bytes: int | None = None
-    prefix: FeatureUse | None = None
-    epochs: int = 0
-    value: float | None = None
-    collapsed_for: dict[int, int] = field(default_factory=dict)
+_Found = TypeVar("_Found")
 
 
 class TrialManager:
@@ -83,7 +73,10 @@ class TrialManager:
     ) -> None:
         self.run, self.search, self.study, self.callbacks = run, search, study, callbacks
         self.deadline, self.clock = deadline, clock
-        self.say = _without_terminal(say)
+        self.say = without_terminal(say)
+        minutes = search.request.wait_minutes
+        self.patience = study.patience if isinstance(study, StoredStudy) else Patience(minutes)
+        self.patience.say, self.patience.until = self.say, deadline
         self.running: dict[int, RunningTrial] = {}
         self.fault: MachineError | None = None
         self.watchdog = Watchdog(search.trial_minutes, clock, self.say, search.request.stall_minutes)
@@ -95,9 +88,9 @@ class TrialManager:
         self._alone: deque[TrialSpec] = deque()  # they ran out of memory
         self._losses = Losses()
         self._is_exhausted = False
-        self._objectives = objectives_of(search)
         ended = run.records()
-        self._holders = [record for record in ended if record.has_weights]
+        self.weights = KeptWeights(run, search, ended, self.patience)
+        self.room = RoomKeeper(run, search, self.weights.free, self.patience)
         # The first trial starts however late it is: Ray may take seconds to start.
         self._has_begun = bool(ended)
         self.terminated: Termination | None = None
@@ -120,6 +113,13 @@ class TrialManager:
         for the sampler, which avoids points near running ones.
         """
         if self.is_stopping or (self._is_late() and self._has_begun):
+            return None
+        try:
+            if self.room.holds_back(is_idle=not self.running):
+                return None
+        except OutOfPatienceError as error:
+            again = self.run.resume_command
+            self.stop(f"no trial can keep its results: {error}. Make room, then go on with: {again}")
             return None
         spec = self._again.popleft() if self._again else self._propose()
         if spec is None and self._alone and all(trial.spec.is_alone for trial in self.running.values()):
@@ -228,7 +228,7 @@ class TrialManager:
         self._in_a_row += 1
         again = self.run.resume_command
         if failure.is_disk_full:
-            self.stop(f"no trial can keep its results: {failure.reason}. Make room, then go on with: {again}")
+            self._run_when_there_is_room(self.running[number].spec, failure.reason)
             return
         self._close(self.running[number].spec, "environment", failure.reason)
         if self._in_a_row >= _ENVIRONMENT_IN_A_ROW:
@@ -236,6 +236,25 @@ class TrialManager:
                 f"{self._in_a_row} trials in a row could not run, and so would all others: {failure.reason}. "
                 f"Mend that, then go on with: {again}"
             )
+
+    def on_waiting(self, number: int, reason: str) -> None:
+        """Note that a trial has ended, and waits for room on the disk to write its results."""
+        self.watchdog.heard(number)
+        self.room.filled(f"trial {number} has ended and cannot write its results: {reason}")
+        self.room.shortage()  # makes room if it can
+
+    def _run_when_there_is_room(self, spec: TrialSpec, reason: str) -> None:
+        self.running.pop(spec.number)
+        self._worker_is_free(spec.number)
+        with contextlib.suppress(OSError):
+            self.run.discard_weights(spec.number)  # half of them, which take the room
+        self._again.append(spec)
+        self._say_postponed(spec.number, f"it could not write: {reason}; it is run again when there is room")
+        self.room.filled(reason, is_lost=True)
+
+    def _written(self, write: Callable[[], _Found]) -> _Found:
+        """Write something, once there is room for it."""
+        return self.patience.done(write, disk_reason)
 
     def stop(self, message: str) -> None:
         """Stop the search, since the machine fails it; the first message counts."""
@@ -256,7 +275,7 @@ class TrialManager:
         elif record.cause == "out_of_memory" and not spec.is_alone:
             self._run_alone_later(spec)
         elif spec.is_alone:
-            self._finish(_as_run_alone(record), is_written=True, is_changed=True)
+            self._finish(as_run_alone(record), is_written=True, is_changed=True)
         else:
             self._finish(record, is_written=True)
 
@@ -351,7 +370,7 @@ class TrialManager:
 
     def _close(self, spec: TrialSpec, cause: Cause, error: str) -> None:
         record = self._record(spec, "failed", cause).model_copy(update={"error": error})
-        self._finish(_as_run_alone(record) if spec.is_alone else record)
+        self._finish(as_run_alone(record) if spec.is_alone else record)
 
     def _record(self, spec: TrialSpec, state: State, cause: Cause) -> TrialRecord:
         trial = self.running.get(spec.number) or RunningTrial(spec, self.clock())
@@ -380,14 +399,14 @@ class TrialManager:
 
     def _finish(self, record: TrialRecord, *, is_written: bool = False, is_changed: bool = False) -> None:
         trial = self.running.get(record.number)
-        if trial is not None and trial.spec.recipe and not _is_smaller(record, trial.spec):
+        if trial is not None and trial.spec.recipe and not is_smaller(record, trial.spec):
             record, is_changed = record.model_copy(update={"recipe": trial.spec.recipe}), True
         if record.state != "complete" and record.cause != "environment":
             self.run.checkpoint_file(record.number).unlink(missing_ok=True)
         if not is_written:
             record = self._added(record)
         elif is_changed:
-            self.run.write_record(record)
+            self._written(lambda: self.run.write_record(record))
         if record.cause != "environment":
             self._in_a_row = 0
         self.study.tell(record)
@@ -395,14 +414,18 @@ class TrialManager:
         self._terminate_after(record)
         self._worker_is_free(record.number)
         self._show(lambda callback: callback.on_trial_end(record))
+        self.room.is_written()
         if record.has_weights:
-            self._bound_weights(record)
+            self.weights.add(record)
 
     def _terminate_after(self, record: TrialRecord) -> None:
         """Hand out nothing more if little is left to gain; what runs, or is to run again, still ends."""
         if self._terminator is None or self._is_exhausted:
             return
         self._terminator.add(record)
+        if isinstance(self.study, StoredStudy):
+            for other in self.study.ended_elsewhere():
+                self._terminator.add(other)
         waiting = [trial.spec for trial in self.running.values()] + [*self._again, *self._alone]
         if record.recipe or any(spec.recipe for spec in waiting):
             return  # the initial points are the reference for all others, so they all end
@@ -414,38 +437,10 @@ class TrialManager:
     def _added(self, record: TrialRecord) -> TrialRecord:
         """Write a first record; returns the one that counts, which the worker may have written before."""
         try:
-            self.run.add_record(record)
+            self._written(lambda: self.run.add_record(record))
         except RecordExistsError:
             return self.run.record(record.number) or record
         return record
 
-    def _bound_weights(self, newest: TrialRecord) -> None:
-        """Keep the weights of the best trials only, so that the disk stays bounded."""
-        self._holders = self._objectives.rank([*self._holders, newest])
-        while len(self._holders) > self.search.request.keep_weights:
-            self.run.discard_weights(self._holders.pop().number)
-
     def _is_late(self, grace: float = 0.0) -> bool:
         return self.deadline is not None and self.clock() >= self.deadline + grace
-
-
-def _without_terminal(say: Callable[[str], None]) -> Callable[[str], None]:
-    """The same function, for a terminal that may be closed meanwhile."""
-
-    def say_if_possible(message: str) -> None:
-        with contextlib.suppress(OSError):
-            say(message)
-
-    return say_if_possible
-
-
-def _is_smaller(record: TrialRecord, spec: TrialSpec) -> bool:
-    """True if a trial was scored with less than its recipe says, since the time was up."""
-    is_remarked = (record.error or "").startswith(TIME_WAS_UP)
-    return is_remarked and record.config != flatten(spec.config.model_dump(mode="json"))
-
-
-def _as_run_alone(record: TrialRecord) -> TrialRecord:
-    """The record of a trial that ran twice, with a remark about it."""
-    said = RUN_ALONE if record.error is None else f"{RUN_ALONE}:\n{record.error}"
-    return record.model_copy(update={"error": said})

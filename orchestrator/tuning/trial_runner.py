@@ -54,6 +54,7 @@ _ENVIRONMENT: Final = (OSError, SplitError, WeightsError)
 _CANNOT_OPEN: Final = (DataError, RunError, ConfigError)
 _CHECKPOINT_SECONDS: Final = 60.0
 _ERROR_LINES: Final = 12
+_ROOM_SECONDS: Final = 5.0  # between two tries to write results to a full disk
 _STEP_SECONDS: Final = 0.3  # work between two reports of a worker: a report costs the driver milliseconds
 FEWEST_EPOCHS: Final = 5  # a trial that had time for fewer epochs counts as pruned: its score means nothing
 
@@ -71,6 +72,7 @@ class WorkerReport:
         failure: Failure that is none of the configuration's, for the manager to deal with; None without one.
         epoch_seconds: Mean time of an epoch in this worker so far, in seconds; None before the first.
         needs_depot: The worker does not see the run folder, and waits for the depot of the run.
+        waits_for: What keeps a trial that has ended from writing its results; empty where nothing does.
     """
 
     opened: FeatureUse | None = None
@@ -81,6 +83,7 @@ class WorkerReport:
     failure: TrialFailure | None = None
     epoch_seconds: float | None = None
     needs_depot: bool = False
+    waits_for: str = ""
 
     def on_machine(self, host: str) -> "WorkerReport":
         """Return the same report of a failure with the machine that it happened on."""
@@ -129,11 +132,16 @@ class TrialRunner:
         self.remark: str | None = None  # of a trial that began with less than it asked for
         self.report_seconds = max(_STEP_SECONDS, report_seconds)
         self._trained, self._trained_seconds = 0, 0.0  # epochs in this worker, and their time
+        self._has_ended = False  # its results are written, or are to be
+        self._short_since: float | None = None  # there has been no room for its results
 
     def step(self) -> WorkerReport:
         """Open the trial if need be, then train until a comparison, the end, or `report_seconds` are over."""
         begun, opened, epochs, is_end = time.monotonic(), None, list[EpochReport](), False
         failure: TrialFailure | None = None
+        waits_for = ""
+        if self._short_since is not None:
+            time.sleep(_ROOM_SECONDS)
 
         def is_enough() -> bool:
             is_compared = bool(epochs) and epochs[-1].epoch in self.compared_at
@@ -147,10 +155,15 @@ class TrialRunner:
             while not is_enough():
                 is_end = self._advance(epochs)
         except Exception as error:  # every failure of a trial becomes its record
-            failure, is_end = self._fail(error), True
+            if self._waits_after(error):
+                waits_for = _in_one_line(error)
+            else:
+                failure, is_end = self._fail(error), True
         device = str(self.device or "cpu")
         seconds = self._trained_seconds / self._trained if self._trained else None
-        report = WorkerReport(opened, tuple(epochs), is_end, self._memory(), device, failure, seconds)
+        report = WorkerReport(
+            opened, tuple(epochs), is_end, self._memory(), device, failure, seconds, waits_for
+        )
         if is_end:
             self.validation = None  # frees its memory and its files for other trials
         return report
@@ -158,7 +171,7 @@ class TrialRunner:
     @undisturbed
     def _advance(self, epochs: list[EpochReport]) -> bool:
         """Train an epoch and append its report; returns True if the trial ended with it."""
-        if self.validation is None or self.validation.is_over:
+        if self.validation is None or self.validation.is_over or self._has_ended:
             self._end()
             return True
         begun = time.monotonic()
@@ -233,6 +246,7 @@ class TrialRunner:
         validation = self.validation
         if validation is None or validation.best is None:
             raise RuntimeError("a trial ends after its first epoch")
+        self._has_ended = True
         if self.run.has_record(self.number):
             return  # an earlier worker, given up as lost, has ended it all the same
         best, scored = validation.best, validation.training_data.scored
@@ -273,6 +287,14 @@ class TrialRunner:
     def _add(self, record: TrialRecord) -> None:
         with contextlib.suppress(RecordExistsError):  # the first one counts
             self.run.add_record(record)
+
+    def _waits_after(self, error: Exception) -> bool:
+        """Tell whether a trial that has ended keeps its results, since there is no room to write them yet."""
+        if not (self._has_ended and is_disk_full(error)) or self._is_past_deadline():
+            return False
+        now = time.monotonic()
+        self._short_since = now if self._short_since is None else self._short_since
+        return now - self._short_since < 60.0 * self.search.request.wait_minutes
 
     def _fail(self, error: Exception) -> TrialFailure | None:
         """Record the failure, or return it if it is none of the configuration's."""

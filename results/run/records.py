@@ -147,6 +147,7 @@ class SearchRecord(FrozenModel):
             earlier versions, and where it was left out.
         outer: Place of the search in a nested one; None for a search of its own.
         repeat: Place among the repeats of another search's finalists; None for a search of its own.
+        driver: Identity of this search among those that work on one study; empty for a study of its own.
     """
 
     request: SearchRequest
@@ -185,6 +186,7 @@ class SearchRecord(FrozenModel):
     audit: AuditRecord | None = None
     outer: OuterPlace | None = None
     repeat: RepeatPlace | None = None
+    driver: str = ""
 
     @model_validator(mode="before")
     @classmethod
@@ -203,6 +205,11 @@ class SearchRecord(FrozenModel):
     def task(self) -> str:
         """Name of the task."""
         return self.request.task
+
+    @property
+    def study_name(self) -> str:
+        """Name of the Optuna study in its storage: that of the search, or of the study of several."""
+        return f"{self.task}/{self.request.study or self.name}"
 
     @property
     def task_definition(self) -> Task:

@@ -154,9 +154,26 @@ class RunFolder:
         """
         return open_patch_set(*self.search().data_location)
 
+    @property
+    def ensembles(self) -> Path:
+        """Folder of the ensembles."""
+        return self.path / "ensembles"
+
     def ensemble_file(self, name: str) -> Path:
         """File of one ensemble."""
-        return self.path / "ensembles" / f"{name}.json"
+        return self.ensembles / f"{name}.json"
+
+    @property
+    def store_limit_file(self) -> Path:
+        """Bytes that stored features may take now, by the disk budget of the search."""
+        return self.path / ".store_limit"
+
+    def store_limit(self) -> int | None:
+        """Read the bytes that stored features may take; None without a disk budget."""
+        try:
+            return int(self.store_limit_file.read_text())
+        except (OSError, ValueError):
+            return None
 
     def write_search(self, record: SearchRecord) -> None:
         """Write request and facts of the search."""

@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,6 +38,24 @@ def write_atomically(path: Path, content: bytes | memoryview | str) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder that others cannot enter, and so reach nothing in it, whatever the modes of its files.
+
+    The group may enter where the umask lets it write (002), since its users work together then.
+
+    Args:
+        folder: Path of the folder; its parents are made as the umask says.
+
+    Raises:
+        FileExistsError: If it is there; its mode then stays as its owner chose.
+        OSError: If it cannot be made.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o770)
+    if not folder.stat().st_mode & stat.S_IWGRP:
+        folder.chmod(0o700)
 
 
 def write_new(path: Path, content: bytes | str) -> None:

@@ -73,6 +73,11 @@ class Split:
         """Noun for a group: `patient`, `image group`, or `image` in a naive split."""
         return _unit(is_grouped=self.is_grouped, is_naive=self.is_naive)
 
+    @property
+    def digest(self) -> str:
+        """Digest of the manifest's content."""
+        return _digest(_content(self))
+
     def folds_of(self, rows: TaskRows) -> IntArray:
         """Return the fold of each row, `TEST` or `TRAINING`; shape (n,), int64.
 

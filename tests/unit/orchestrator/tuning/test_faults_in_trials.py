@@ -47,15 +47,6 @@ def test_three_trials_in_a_row_that_could_not_run_stop_the_search(tmp_path: Path
     )
 
 
-def test_a_full_disk_stops_the_search_at_once_and_is_no_outcome(tmp_path: Path, manager: Lead) -> None:
-    study = ListStudy(spec(0), spec(1))
-    lead = manager(tmp_path, study, Clock())
-    lead.next()
-    lead.on_failure(0, TrialFailure("environment", "No space left on device", is_disk_full=True))
-    assert "no trial can keep its results: No space left on device. Make room" in str(lead.fault)
-    assert (lead.run.records(), study.told) == ([], [])
-
-
 def test_a_trial_whose_machines_are_taken_away_is_run_again_more_often_than_one_that_kills_its_workers(
     tmp_path: Path, manager: Lead
 ) -> None:

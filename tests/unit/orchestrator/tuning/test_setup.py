@@ -1,11 +1,17 @@
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from records import search_record
+from shared_studies import space
 from split_data import three_folds
-from worker_run import worker_run
+from worker_run import CONTEXT, worker_run
 
+from cluster.background import KnownConnection
 from cluster.connect import Connection
+from orchestrator.preflight.search_data import make_store
+from orchestrator.study.study import OptunaStudy
 from orchestrator.tuning import setup
 from orchestrator.tuning.reopen import reopen_search
 from results.errors import RunError
@@ -13,6 +19,8 @@ from results.run.run_folder import RunFolder
 from results.run.search_request import SearchRequest
 from results.run.versions import package_versions
 from search_spaces.enqueue import InitialPoint
+from search_spaces.registry import Space
+from trainables.common.errors import ConfigError
 from trainables.data.patches import PatchSet
 
 
@@ -63,7 +71,9 @@ def test_a_search_that_is_killed_before_its_study_is_there_can_be_resumed(
     point = InitialPoint("ours", {"model.backbone": "efficientnet_lite0", "training.epochs": 3})
     setup._write_files(run, record, three_folds(bright_patches), [point])
     assert not run.study_file.exists()
-    prepared = reopen_search(run, lambda: Connection("x:1", True, 2.0, 0.0, 1, ""), lambda said: None)
+    prepared = reopen_search(
+        run, KnownConnection(Connection("x:1", True, 2.0, 0.0, 1, "")), lambda said: None
+    )
     first = prepared.study.ask()
     assert first is not None
     assert (first.number, first.recipe) == (0, "ours")
@@ -84,3 +94,45 @@ def test_a_folder_that_is_made_at_the_last_moment_is_left_alone(
         setup._write_files(run, record, three_folds(bright_patches), [])
     assert [path.name for path in run.path.iterdir()] == ["search.yaml"]
     assert sorted(path.name for path in run.path.parent.iterdir()) == ["first", "second"]
+
+
+def written(
+    folder: Path, patches: PatchSet, name: str, storage: str | None = None, **fields: object
+) -> tuple[RunFolder, OptunaStudy]:
+    """Write the run folder of a search on patches; with a storage it is one of several on a study."""
+    run = RunFolder(folder / "runs" / "benign_malignant" / name)
+    shared = {"study_storage": storage, "study": "both", "driver": name} if storage else {}
+    record = search_record(
+        fingerprint=patches.fingerprint, space_context=CONTEXT, name=name, **(shared | fields)
+    )
+    own = Space("space", space, ())
+    return run, setup.write_run(run, record, three_folds(patches), (), own)
+
+
+def test_run_folder_and_store_are_closed_to_others(tmp_path: Path, bright_patches: PatchSet) -> None:
+    before = os.umask(0o022)
+    try:
+        run, _ = written(tmp_path, bright_patches, "own")
+        store = make_store(SearchRequest(task="idc", runs=tmp_path / "runs"))
+        store.chmod(0o750)  # as its owner chose
+        assert make_store(SearchRequest(task="idc", runs=tmp_path / "runs")) == store
+    finally:
+        os.umask(before)
+    assert run.path.stat().st_mode & 0o777 == 0o700
+    assert store.stat().st_mode & 0o777 == 0o750
+    assert store == (tmp_path / "runs" / ".store").resolve()
+
+
+def test_two_searches_join_one_study_and_a_search_that_differs_is_refused(
+    tmp_path: Path, bright_patches: PatchSet
+) -> None:
+    url = f"sqlite:///{tmp_path}/study.db"
+    first, one = written(tmp_path, bright_patches, "first", url)
+    _, two = written(tmp_path, bright_patches, "second", url, minutes=5.0)
+    numbers = [spec.number for spec in (one.ask(), two.ask(), one.ask(), two.ask()) if spec]
+    assert numbers == [0, 1, 2, 3]
+    assert one.ask() is None
+    assert (first.search().study_name, one.left, two.left) == ("benign_malignant/both", 0, 0)
+    with pytest.raises(ConfigError, match=r"study benign_malignant/both is of other searches.*seed is 0 th"):
+        written(tmp_path, bright_patches, "third", url, seed=7)
+    assert not (tmp_path / "runs/benign_malignant/third").exists()

@@ -334,13 +334,50 @@ def test_a_killed_fork_server_is_a_lost_worker(
     assert not run.record_file(0).exists()
 
 
+def waiting_up_to(run: RunFolder, minutes: float) -> None:
+    run.write_search(run.search().with_options(wait_minutes=minutes))
+
+
 @pytest.mark.parametrize("place", ["write_out_of_fold", "add_record"])
-def test_results_that_find_no_room_are_reported_and_not_recorded(
+def test_results_of_a_trial_wait_in_memory_for_room_on_the_disk(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch, small_steps: None, place: str
+) -> None:
+    write, full_for = getattr(RunFolder, place), [3]
+
+    def full_at_first(*arguments: object) -> None:
+        if full_for[0]:
+            full_for[0] -= 1
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(*arguments)
+
+    monkeypatch.setattr(RunFolder, place, full_at_first)
+    monkeypatch.setattr(trial_runner, "_ROOM_SECONDS", 0.0)
+    trial, steps = runner(run), []
+    while not (steps and steps[-1].is_end):
+        steps.append(trial.step())
+    assert [step.waits_for for step in steps if step.waits_for] == ["[Errno 28] No space left on device"] * 3
+    assert [report.epoch for step in steps for report in step.epochs] == [
+        1,
+        2,
+        3,
+        4,
+        5,
+        6,
+    ]  # none is repeated
+    assert steps[-1].failure is None
+    record = run.record(0)
+    assert record is not None
+    assert (record.state, record.epochs) == ("complete", 6)
+
+
+@pytest.mark.parametrize("place", ["write_out_of_fold", "add_record"])
+def test_results_that_find_no_room_in_time_are_reported_and_not_recorded(
     run: RunFolder, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
     def full(*arguments: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
+    waiting_up_to(run, 0.0)
     monkeypatch.setattr(RunFolder, place, full)
     trial = runner(run)
     step = trial.step()

@@ -15,6 +15,7 @@ from PIL import Image
 from rich.console import Console
 
 from results.errors import ExportError
+from results.export import exported_model
 from results.export.bundle import export_bundle
 from results.export.image_reading import read_image
 from results.export.onnx_predictor import (
@@ -226,6 +227,16 @@ def test_a_model_that_was_changed_is_refused(runtime, tmp_path):
         file.write(b"0")
     with pytest.raises(ExportError, match="is not the file that was exported: its SHA-256 is"):
         load_bundle(copy)
+
+
+def test_a_model_is_opened_only_after_its_digest_was_compared(runtime, tmp_path, monkeypatch):
+    copy = shutil.copytree(runtime, tmp_path / "copy")
+    (copy / "model.onnx").write_bytes(b"whatever would make a parser fail")
+    opened = []
+    monkeypatch.setattr(exported_model.onnxruntime, "InferenceSession", lambda *a, **b: opened.append(a))
+    with pytest.raises(ExportError, match="is not the file that was exported"):
+        load_bundle(copy)
+    assert opened == []
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from trainables.common.files import folder_in_progress, replace_folder, write_atomically
+from trainables.common.files import folder_in_progress, make_private, replace_folder, write_atomically
 
 WRITES = """
 import os, sys
@@ -40,6 +40,21 @@ def test_files_and_folders_of_patients_are_as_open_as_the_umask_says(
     assert {"a.json", "b.json", "patients.npy", "images.npy"} <= {path.name for path in files}
     assert {path.stat().st_mode & 0o777 for path in files} == {file_mode}
     assert {path.stat().st_mode & 0o777 for path in entries if path.is_dir()} == {folder_mode}
+
+
+@pytest.mark.parametrize(("umask", "mode"), [("022", 0o700), ("077", 0o700), ("027", 0o700), ("002", 0o770)])
+def test_a_private_folder_is_closed_to_others_and_open_to_a_group_that_works_together(
+    tmp_path: Path, umask: str, mode: int
+) -> None:
+    code = (
+        "import os, sys; from pathlib import Path; from trainables.common.files import make_private\n"
+        "os.umask(int(sys.argv[1], 8)); make_private(Path(sys.argv[2]))"
+    )
+    folder = tmp_path / "runs" / "task" / "own"
+    subprocess.run([sys.executable, "-c", code, umask, str(folder)], check=True)
+    assert folder.stat().st_mode & 0o777 == mode
+    with pytest.raises(FileExistsError):
+        make_private(folder)
 
 
 def test_a_file_that_cannot_be_finished_leaves_the_old_one_and_no_other(

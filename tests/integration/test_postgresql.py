@@ -1,0 +1,173 @@
+"""Several searches on one study in a real PostgreSQL, which is restarted while they work."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+import shared_studies
+import yaml
+from optuna.trial import TrialState
+from postgres_server import PASSWORD as SECRET
+from postgres_server import PostgresServer, postgres_server
+from shared_studies import POINTS, driver_of, ended, resumed, run_all
+
+from orchestrator.study.study import open_study
+from results.run.run_folder import RunFolder
+from results.run.storage_url import PASSWORD
+from trainables.common.errors import ConfigError
+
+pytestmark = [pytest.mark.long, pytest.mark.timeout(280)]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[PostgresServer]:
+    with postgres_server() as found:
+        yield found
+
+
+@pytest.fixture
+def url(server: PostgresServer, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> str:
+    """URL of a database of this test's own; its password is in the environment."""
+    import psycopg
+
+    name = f"d{abs(hash(request.node.nodeid)) % 10**9}"
+    whole = server.url.replace("me@", f"me:{quote(SECRET, safe='')}@")
+    with psycopg.connect(whole, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")  # type: ignore[call-overload]  # no literal: our own name
+    monkeypatch.setenv(PASSWORD, SECRET)
+    return server.url.replace("/postgres", f"/{name}")
+
+
+def begun(url: str, name: str, trials: int) -> subprocess.Popen[str]:
+    command = [sys.executable, shared_studies.__file__, url, name, str(trials)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def all_trials(url: str) -> list:
+    return open_study(storage=url, journal=Path("unused"), name="t/both", is_new=False).get_trials()
+
+
+def test_three_processes_hand_out_each_number_once_while_the_server_is_restarted(
+    server: PostgresServer, url: str
+) -> None:
+    drivers = [begun(url, name, 30) for name in ("one", "two", "three")]  # on an empty database, at once
+    for how, at_least in ((signal.SIGINT, 5), (signal.SIGQUIT, 15)):  # an orderly stop, and a crash
+        while len(tried(url)) < at_least:
+            assert all(driver.poll() is None for driver in drivers), [one.communicate() for one in drivers]
+            time.sleep(1.0)
+        server.stop(how)
+        time.sleep(1.0)
+        server.start()
+    found = [driver.communicate(timeout=150) for driver in drivers]
+    assert [driver.returncode for driver in drivers] == [0, 0, 0], found
+    numbers = [number for said, _ in found for number in json.loads(said)]
+    assert len(numbers) == len(set(numbers)) == 30
+    states = {trial.number: trial.state for trial in all_trials(url)}
+    assert {number for number, state in states.items() if state is TrialState.COMPLETE} == set(numbers)
+    assert TrialState.RUNNING not in states.values()
+
+
+def tried(url: str) -> list:
+    """The trials, once the study is there."""
+    try:
+        return all_trials(url)
+    except ConfigError:
+        return []
+
+
+def test_a_driver_waits_for_the_server_and_says_so(server: PostgresServer, url: str) -> None:
+    study = driver_of(url, "one", points=POINTS)
+    said: list[str] = []
+    study.patience.say = said.append
+    first = study.ask()
+    assert first is not None
+    server.stop()
+    back = threading.Timer(1.5, server.start)
+    back.start()
+    study.tell(ended(first, 0.75))
+    back.join()
+    second = study.ask()
+    assert second is not None
+    assert (second.number, second.recipe) == (1, "ours")
+    assert "does not answer" in said[0]
+    assert "the search waits up to 1 min" in said[0]
+    assert said[1].startswith("the search goes on after")
+    assert all_trials(url)[0].value == 0.75
+    assert SECRET not in str(said)
+    assert quote(SECRET, safe="") not in str(said)
+
+
+def test_a_killed_driver_goes_on_with_its_own_trials(url: str) -> None:
+    one, two = driver_of(url, "one", trials=6), driver_of(url, "two", trials=6)
+    mine = [one.ask(), one.ask()]
+    theirs = two.ask()
+    assert mine[0] is not None
+    assert mine[1] is not None
+    assert theirs is not None
+    records = {mine[0].number: ended(mine[0])}  # its record was written, and then it was killed
+    again, messages = resumed(url, "one", records, trials=6)
+    assert messages == ()
+    spec = again.ask()
+    assert spec is not None
+    assert (spec.number, spec.params) == (mine[1].number, mine[1].params)
+    again.tell(ended(spec))
+    two.tell(ended(theirs))
+    assert run_all(again) == [3, 4, 5]
+    assert not two.has_more
+
+
+def test_a_wrong_password_is_one_sentence_without_it(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(PASSWORD, "wr0ng")
+    with pytest.raises(
+        ConfigError, match=f"authentication failed.*; a password is read from {PASSWORD}"
+    ) as error:
+        driver_of(url, "one")
+    assert "wr0ng" not in str(error.value)
+
+
+def test_two_searches_share_one_study_and_keep_their_own_records(url: str, tmp_path: Path) -> None:
+    settings = ["--set", "model.backbone=efficientnet_lite0", "--set", "model.trained_stages=0"]
+    settings += [
+        "--set",
+        "input.size_px=64",
+        "--data",
+        "phantom:patients=12",
+        "--folds",
+        "2",
+        "--epochs",
+        "2",
+    ]
+    command = [sys.executable, "-m", "orchestrator.cli.main"]
+    runs = ["--runs", str(tmp_path / "runs")]
+    for name, trials in (("first", 2), ("second", 5)):
+        typed = ["search", "benign_malignant", *settings, *runs, "--name", name, "--trials", str(trials)]
+        typed += ["--study-storage", url, "--study", "both", "--offline", "--address", "local", "--no-audit"]
+        done = subprocess.run([*command, *typed], capture_output=True, text=True, timeout=200, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert SECRET not in done.stdout + done.stderr
+    folders = {name: tmp_path / "runs/benign_malignant" / name for name in ("first", "second")}
+    numbers = {name: RunFolder(folder).trial_numbers() for name, folder in folders.items()}
+    assert numbers == {"first": [0, 1], "second": [2, 3, 4]}
+    for folder in folders.values():
+        written = yaml.safe_load((folder / "search.yaml").read_text())
+        assert written["request"]["study_storage"] == url
+        texts = [path.read_bytes() for path in folder.rglob("*") if path.is_file()]
+        assert texts
+        assert not any(SECRET.encode() in text or b"p4ss" in text for text in texts)
+    shown = subprocess.run(
+        [*command, "leaderboard", str(folders["second"]), "--format", "json"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+        env={**os.environ, PASSWORD: ""},
+    )
+    assert sorted(row["trial"] for row in json.loads(shown.stdout)["rows"]) == [2, 3, 4]
