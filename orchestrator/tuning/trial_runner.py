@@ -162,7 +162,7 @@ class TrialRunner:
         device = str(self.device or "cpu")
         seconds = self._trained_seconds / self._trained if self._trained else None
         report = WorkerReport(
-            opened, tuple(epochs), is_end, self._memory(), device, failure, seconds, waits_for
+            opened, tuple(epochs), is_end, self._memory(), device, failure, seconds, waits_for=waits_for
         )
         if is_end:
             self.validation = None  # frees its memory and its files for other trials
