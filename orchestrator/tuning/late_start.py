@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from orchestrator.study.trial_spec import TIME_WAS_UP
-from results.run.run_folder import RunFolder
+from results.run.run_store import RunStore
 from trainables.common.errors import OutOfTimeError
 from trainables.config.smaller_forms import smaller_forms
 from trainables.config.trial_config import TrialConfig
@@ -40,11 +40,11 @@ class LateStart:
     remark: str
 
 
-def fill_limit(run: RunFolder, deadline: float | None) -> FillLimit | None:
+def fill_limit(run: RunStore, deadline: float | None) -> FillLimit | None:
     """Return the time limit of the passes of a trial; None for a search without one.
 
     Args:
-        run: Run folder of the search.
+        run: Run of the search.
         deadline: Reading of `time.time()` at which the search is out of time; None for no limit.
     """
     if deadline is None:
@@ -52,15 +52,8 @@ def fill_limit(run: RunFolder, deadline: float | None) -> FillLimit | None:
     return FillLimit(deadline, LAST_SECONDS, functools.partial(_has_no_score, run))
 
 
-def has_score(run: RunFolder) -> bool:
-    """True if a trial of the search is complete."""
-    return any(
-        record is not None and record.state == "complete" for record in map(run.record, run.trial_numbers())
-    )
-
-
 def start_late(
-    config: TrialConfig, runtime: TrialRuntime, begin: Begin, *, run: RunFolder, error: OutOfTimeError
+    config: TrialConfig, runtime: TrialRuntime, begin: Begin, *, run: RunStore, error: OutOfTimeError
 ) -> LateStart:
     """Begin a trial with what is there of its features, if the search has no score yet.
 
@@ -71,14 +64,14 @@ def start_late(
         config: Configuration of the trial.
         runtime: Its runtime, with its time limit.
         begin: Opens a configuration.
-        run: Run folder of the search.
+        run: Run of the search.
         error: Why the features are not there.
 
     Raises:
         OutOfTimeError: If the search has a score, or nothing can be had in time.
     """
     limit = runtime.fill_limit
-    if limit is None or has_score(run):
+    if limit is None or run.has_score():
         raise error
     forms = [*smaller_forms(config)] or [config]
     now = limit.clock()
@@ -102,8 +95,8 @@ def _is_hopeless(error: OutOfTimeError, limit: FillLimit) -> bool:
     return seconds is not None and limit.clock() + seconds > limit.at + LAST_SECONDS
 
 
-def _has_no_score(run: RunFolder) -> bool:
-    return not has_score(run)
+def _has_no_score(run: RunStore) -> bool:
+    return not run.has_score()
 
 
 def _remark(config: TrialConfig, form: TrialConfig) -> str:

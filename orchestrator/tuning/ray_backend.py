@@ -8,11 +8,12 @@ import logging
 import os
 import shutil
 import time
+import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import ray
 from ray import tune
@@ -25,13 +26,16 @@ from orchestrator.callbacks import StopSearch
 from orchestrator.tuning.allocation import ResourceAllocator, ResourceRequest
 from orchestrator.tuning.interrupts import interruptible
 from orchestrator.tuning.lifeline import watched
+from orchestrator.tuning.parcel import deliver
+from orchestrator.tuning.ray_depot import DepotKeeper, this_node
 from orchestrator.tuning.ray_failures import cause_of_loss, explained, last_words
 from orchestrator.tuning.ray_private import end_worker, survive_out_of_memory
+from orchestrator.tuning.ray_worker import Runner, Worker
 from orchestrator.tuning.trial_manager import GRACE_SECONDS, TrialManager, TrialSpec
 from orchestrator.tuning.trial_runner import TrialRunner, WorkerReport
 from results.run.records import Cause
 from results.run.run_folder import RunFolder
-from trainables.common.registered import packed, unpack
+from trainables.common.registered import packed
 from trainables.config.trial_config import TrialConfig
 
 _QUIET: Final = {
@@ -68,45 +72,6 @@ class Resources:
     is_measured: bool = False
 
 
-class Runner(Protocol):
-    """Runs one trial step by step, in a worker; `TrialRunner` in a search."""
-
-    def step(self) -> WorkerReport: ...
-
-
-class _Trainable(tune.Trainable):
-    """A worker process that runs one trial after another."""
-
-    make_runner: Callable[..., Runner] = TrialRunner
-    registered_objects: bytes = b""  # what the program that started the search has registered
-
-    def setup(self, config: dict[str, Any]) -> None:
-        logging.getLogger("ray").setLevel(logging.ERROR)
-        if self.registered_objects:
-            unpack(self.registered_objects)
-        self._start(config)
-
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
-        self._start(new_config)
-        return True
-
-    def step(self) -> dict[str, Any]:
-        step = self.runner.step()
-        return {"step": step, "done": step.is_end}
-
-    def _start(self, config: dict[str, Any]) -> None:
-        self.runner = type(self).make_runner(
-            RunFolder(Path(config["run"])),
-            config["number"],
-            TrialConfig.model_validate(config["config"]),
-            config["params"],
-            compared_at=config["compared_at"],
-            gpus=config["request"].gpus,
-            cpus=config["request"].cpus,
-            deadline=config["deadline"],
-        )
-
-
 @dataclass(slots=True)
 class _SharedState:
     """State shared by searcher, scheduler and callback.
@@ -119,6 +84,7 @@ class _SharedState:
         allocator: Allocator of resources.
         numbers: Tune's trial id -> trial number.
         waiting: Trial number -> resources of a trial whose worker does not run yet.
+        depot: Serves the machines that do not see the run folder; None for a search that has no such.
         error: First error of searcher, scheduler or callback.
     """
 
@@ -126,6 +92,7 @@ class _SharedState:
     allocator: ResourceAllocator
     numbers: dict[str, int]
     waiting: dict[int, ResourceRequest]
+    depot: DepotKeeper | None = None
     error: Exception | None = None
 
     @contextmanager
@@ -136,6 +103,15 @@ class _SharedState:
         except Exception as error:
             self.error = self.error or error
             self.manager.is_stopping = True
+
+    def receive(self, result: dict[str, Any]) -> WorkerReport:
+        """Write what a trial on another machine has left, then return its worker's report."""
+        if (parcel := result.pop("parcel", None)) is not None:
+            deliver(parcel, self.manager.run)
+        step: WorkerReport = result["step"]
+        if step.needs_depot and self.depot is not None:
+            self.depot.open()
+        return step
 
     def config_of(self, number: int) -> TrialConfig | None:
         trial = self.manager.running.get(number)
@@ -158,11 +134,18 @@ class _NotPickled:
 
 
 class _Searcher(_NotPickled, Searcher):
-    """Gives Tune the trials that the manager hands out."""
+    """Gives Tune the trials that the manager hands out.
 
-    def __init__(self, state: _SharedState, run: Path) -> None:
+    Args:
+        state: State shared with scheduler and callback.
+        run: Path of the run folder on this machine.
+        mark: By which workers tell that they see that folder; empty if all do.
+        node: Ray's name of this machine.
+    """
+
+    def __init__(self, state: _SharedState, run: Path, mark: str = "", node: str = "") -> None:
         super().__init__()
-        self._state, self._run = state, run
+        self._state, self._run, self._mark, self._node = state, run, mark, node
         self._held: TrialSpec | None = None
 
     def suggest(self, trial_id: str) -> Any:
@@ -190,6 +173,8 @@ class _Searcher(_NotPickled, Searcher):
         state.waiting[spec.number] = request
         return {
             "run": str(self._run),
+            "mark": self._mark,
+            "node": self._node,
             "number": spec.number,
             "config": spec.config.model_dump(),
             "params": spec.params,
@@ -222,7 +207,7 @@ class _Scheduler(_NotPickled, FIFOScheduler):
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         number, cause = self._state.numbers[trial.trial_id], None
         with self._state.noting_errors():
-            cause = self._follow(number, result["step"])
+            cause = self._follow(number, self._state.receive(result))
             if cause is not None:
                 self._state.manager.on_stop(number, cause)
         return str(TrialScheduler.CONTINUE if cause is None else TrialScheduler.STOP)
@@ -230,7 +215,7 @@ class _Scheduler(_NotPickled, FIFOScheduler):
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
         number = self._state.numbers[trial.trial_id]
         with self._state.noting_errors():
-            self._end(number, result["step"])
+            self._end(number, self._state.receive(result))
 
     def _end(self, number: int, step: WorkerReport) -> None:
         """Pass the end of a trial to the manager."""
@@ -343,12 +328,12 @@ def run_trials(
     # Failed trials are in our records; Tune's list of them would break the live view.
     logging.getLogger("ray").setLevel(logging.CRITICAL)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-    scratch = run.path / ".ray"
-    state = _SharedState(manager, _allocator(manager, resources), {}, {})
+    scratch, mark = run.path / ".ray", uuid.uuid4().hex
+    state = _SharedState(manager, _allocator(manager, resources), {}, {}, DepotKeeper(run, mark))
     tuner = tune.Tuner(
         _trainable(make_runner),
         tune_config=tune.TuneConfig(
-            search_alg=_Searcher(state, run.path.resolve()),
+            search_alg=_Searcher(state, run.path.resolve(), mark, this_node()),
             scheduler=_Scheduler(state),
             num_samples=-1,
             max_concurrent_trials=resources.slots,
@@ -369,6 +354,7 @@ def run_trials(
     control = str(ray.get_runtime_context().gcs_address)
     with interruptible(manager, ends_process=ends_process), watched(control, manager.say, run.resume_command):
         try:
+            run.mark_file(mark).touch()
             tuner.fit()
         except Exception as error:
             manager.is_stopping = True
@@ -377,8 +363,18 @@ def run_trials(
                 raise explained(fault or error, run) from error
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
+            _leave(run, mark, state)
         if not manager.is_stopping:
             manager.end_late_trials()
+
+
+def _leave(run: RunFolder, mark: str, state: _SharedState) -> None:
+    """End the depot, and remove the mark of this session and those of sessions that were killed."""
+    if state.depot is not None:
+        state.depot.close()
+    for path in [run.mark_file(mark), *run.path.glob(run.mark_file("*").name)]:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
 
 
 def _allocator(manager: TrialManager, resources: Resources) -> ResourceAllocator:
@@ -396,7 +392,7 @@ def _trainable(make_runner: Callable[..., Runner]) -> Any:
     """The worker class; each trial asks for the resources in its own configuration."""
     # Tune makes the workers itself and gives them a configuration only, so the runner is part of the class.
     given = {"make_runner": staticmethod(make_runner), "registered_objects": packed()}
-    own = type("_Trainable", (_Trainable,), given)
+    own = type("_Trainable", (Worker,), given)
     return tune.with_resources(own, lambda config: _as_placement(config["request"]))
 
 

@@ -9,17 +9,17 @@ import time
 import traceback
 from collections.abc import Collection
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Final
 
 from orchestrator.preflight.run_data import open_run_data
 from orchestrator.preflight.run_validation import open_run_validation
 from orchestrator.study.trial_spec import TrialFailure
-from orchestrator.tuning.late_start import LAST_SECONDS, fill_limit, has_score, start_late
+from orchestrator.tuning.late_start import LAST_SECONDS, fill_limit, start_late
 from orchestrator.tuning.prediction_cost import prediction_cost
 from results.errors import RecordExistsError, RunError
 from results.run.records import OutOfFold, SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
+from results.run.run_store import RunStore
 from results.scores.fold_scores import objective_values
 from results.scores.ranking import objectives_of
 from trainables.common.errors import (
@@ -36,9 +36,9 @@ from trainables.data.training_data import TrainingData
 from trainables.features.feature_use import FeatureUse
 from trainables.runtime.checkpoint import (
     discard_checkpoint,
+    packed_checkpoint,
+    packed_fold_weights,
     read_checkpoint,
-    write_checkpoint,
-    write_fold_weights,
 )
 from trainables.runtime.devices import Device, choose_device, limit_threads
 from trainables.runtime.memory import MemoryUse, PeakMemory
@@ -69,6 +69,7 @@ class WorkerReport:
         device: Name of the device in torch, such as `cuda:0`.
         failure: Failure that is none of the configuration's, for the manager to deal with; None without one.
         epoch_seconds: Mean time of an epoch in this worker so far, in seconds; None before the first.
+        needs_depot: The worker does not see the run folder, and waits for the depot of the run.
     """
 
     opened: FeatureUse | None = None
@@ -78,13 +79,21 @@ class WorkerReport:
     device: str = "cpu"
     failure: TrialFailure | None = None
     epoch_seconds: float | None = None
+    needs_depot: bool = False
+
+    def on_machine(self, host: str) -> "WorkerReport":
+        """Return the same report of a failure with the machine that it happened on."""
+        if self.failure is None:
+            return self
+        failure = dataclasses.replace(self.failure, reason=f"{self.failure.reason} (on {host})")
+        return dataclasses.replace(self, failure=failure)
 
 
 class TrialRunner:
-    """Runs one trial of a run folder.
+    """Runs one trial of a run.
 
     Args:
-        run: The run folder.
+        run: The run: its folder, or what stands for it on a machine that does not see the folder.
         number: Trial number.
         config: Configuration of the trial.
         params: Parameters that the sampler chose, for the record.
@@ -97,7 +106,7 @@ class TrialRunner:
 
     def __init__(  # noqa: PLR0913 - a trial, and the circumstances
         self,
-        run: RunFolder,
+        run: RunStore,
         number: int,
         config: TrialConfig,
         params: dict[str, Any],
@@ -157,7 +166,7 @@ class TrialRunner:
         is_late = self._is_out_of_time() and not self.validation.has_buffered_epochs
         is_early = not report.is_last and report.epoch < min(FEWEST_EPOCHS, self.config.training.epochs)
         if is_late and is_early:
-            if self._is_past_deadline() and not has_score(self.run):
+            if self._is_past_deadline() and not self.run.has_score():
                 return self._go_on_late()
             self._add(self._record(state="pruned", cause="time_budget", value=report.value))
             return True
@@ -176,23 +185,24 @@ class TrialRunner:
 
     def _open(self) -> FeatureUse | None:
         try:
-            self.search = _search(self.run)
+            self.search = _search(self.run.local)
             self.objectives = objectives_of(self.search)
             self.device = choose_device(self.gpus)
-            training_data, runtime = open_run_data(self.run, self.search, self.device)
+            training_data, runtime = open_run_data(self.run.local, self.search, self.device)
         except _CANNOT_OPEN as error:
             raise MachineError(str(error)) from error
         self.peak = PeakMemory(self.device)
         runtime = dataclasses.replace(runtime, fill_limit=fill_limit(self.run, self.deadline))
         self.validation, self.opened = self._started(training_data, runtime), time.monotonic()
-        state = read_checkpoint(self._checkpoint_file, key=self._key)
+        checkpoint = self.run.checkpoint(self.number)
+        state = read_checkpoint(checkpoint, key=self._key)
         if state is not None:
             try:
                 self.validation.load_state(state)
             except Exception as error:
                 if _is_out_of_memory(error):
                     raise
-                discard_checkpoint(self._checkpoint_file)  # it does not fit: the trial starts anew
+                discard_checkpoint(checkpoint)  # it does not fit: the trial starts anew
                 self.validation = self._begin(training_data, self.config, runtime)
         return self._prefix_use()
 
@@ -218,7 +228,7 @@ class TrialRunner:
         validation = self.validation
         if validation is None or validation.best is None:
             raise RuntimeError("a trial ends after its first epoch")
-        if self.run.record_file(self.number).exists():
+        if self.run.has_record(self.number):
             return  # an earlier worker, given up as lost, has ended it all the same
         best, scored = validation.best, validation.training_data.scored
         predictions = OutOfFold(
@@ -231,7 +241,7 @@ class TrialRunner:
         held_out = predictions.held_out()
         values = objective_values(held_out, self.objectives) | self._costs(validation, best)
         self.run.write_out_of_fold(self.number, held_out)
-        write_fold_weights(self.run.weights_folder(self.number), best.weights)
+        self.run.write_weights(self.number, packed_fold_weights(best.weights))
         record = self._record(
             state="complete",
             cause=None if validation.is_over else "time_budget",
@@ -245,7 +255,7 @@ class TrialRunner:
             error=self.remark,
         )
         self._add(record)
-        self._checkpoint_file.unlink(missing_ok=True)
+        self.run.discard_checkpoint(self.number)
 
     def _costs(self, validation: Validation, best: TrialSnapshot) -> dict[str, float]:
         """What a prediction costs, measured only where the search asks for it."""
@@ -315,7 +325,8 @@ class TrialRunner:
     def _checkpoint(self) -> None:
         if time.monotonic() - self.checkpointed >= _CHECKPOINT_SECONDS and self.validation is not None:
             with contextlib.suppress(OSError):  # a full disk: the trial may end all the same
-                write_checkpoint(self._checkpoint_file, self.validation.state(), key=self._key)
+                content = packed_checkpoint(self.validation.state(), key=self._key)
+                self.run.write_checkpoint(self.number, content)
             self.checkpointed = time.monotonic()
 
     def _is_out_of_time(self) -> bool:
@@ -332,10 +343,6 @@ class TrialRunner:
         """Key of the trial's checkpoints: of another configuration, data or seed none is taken."""
         facts = [self.config.model_dump(mode="json"), self.search.fingerprint, self.search.request.seed]
         return hashlib.sha256(json.dumps([*facts, self.search.folds], sort_keys=True).encode()).hexdigest()
-
-    @property
-    def _checkpoint_file(self) -> Path:
-        return self.run.checkpoint_file(self.number)
 
 
 def _search(run: RunFolder) -> SearchRecord:

@@ -114,6 +114,15 @@ class RunFolder:
         return self.trial(number) / "folds"
 
     @property
+    def local(self) -> "RunFolder":
+        """This folder: whoever has it reads search and split from it."""
+        return self
+
+    def mark_file(self, mark: str) -> Path:
+        """Empty file by which a worker knows that it sees this very folder, and not one of the same path."""
+        return self.path / f".mark-{mark}"
+
+    @property
     def resume_command(self) -> str:
         """Command that goes on with the search, as it can be pasted."""
         return self.command("resume")
@@ -239,7 +248,7 @@ class RunFolder:
                 record = self.record(number)
                 if record is not None and record.state == "complete":
                     self._check_belongs(record)
-                    if not self._predictions_file(number).exists():
+                    if not self.predictions_file(number).exists():
                         raise self._damaged(number, "oof.npz", "it is not there")
                     self.out_of_fold(number)
             except DamagedFileError as error:
@@ -255,11 +264,39 @@ class RunFolder:
                 f"its trial ran on data {record.fingerprint[:12]}, the search is on {fingerprint[:12]}",
             )
 
+    def has_score(self) -> bool:
+        """Tell whether a trial of the search is complete; damaged records do not count."""
+        for number in self.trial_numbers():
+            with contextlib.suppress(DamagedFileError):
+                record = self.record(number)
+                if record is not None and record.state == "complete":
+                    return True
+        return False
+
+    def has_record(self, number: int) -> bool:
+        """Tell whether a trial has ended, however its record reads."""
+        return self.record_file(number).exists()
+
     def write_out_of_fold(self, number: int, out_of_fold: OutOfFold) -> None:
         """Write a trial's out-of-fold predictions."""
-        buffer = io.BytesIO()
-        np.savez_compressed(buffer, **{name: getattr(out_of_fold, name) for name in OutOfFold.__slots__})
-        write_atomically(self._predictions_file(number), buffer.getvalue())
+        write_atomically(self.predictions_file(number), packed_predictions(out_of_fold))
+
+    def write_weights(self, number: int, files: Iterable[tuple[str, bytes]]) -> None:
+        """Write the weights of a trial's folds, given as names of files and their contents."""
+        for name, content in files:
+            write_atomically(self.weights_folder(number) / name, content)
+
+    def checkpoint(self, number: int) -> Path:
+        """Return where a trial's checkpoint lies; it need not exist."""
+        return self.checkpoint_file(number)
+
+    def write_checkpoint(self, number: int, content: bytes) -> None:
+        """Write the checkpoint of a trial in the place of an earlier one."""
+        write_atomically(self.checkpoint_file(number), content)
+
+    def discard_checkpoint(self, number: int) -> None:
+        """Remove the checkpoint of a trial that has ended."""
+        self.checkpoint_file(number).unlink(missing_ok=True)
 
     def out_of_fold(self, number: int) -> OutOfFold:
         """Read a trial's out-of-fold predictions.
@@ -269,7 +306,7 @@ class RunFolder:
             DamagedFileError: If the file does not hold predictions of every image.
         """
         try:
-            content = io.BytesIO(self._predictions_file(number).read_bytes())
+            content = io.BytesIO(self.predictions_file(number).read_bytes())
             with np.load(content, allow_pickle=False) as stored:
                 found = OutOfFold(**{name: stored[name] for name in OutOfFold.__slots__})
         except (FileNotFoundError, NotADirectoryError) as error:
@@ -319,7 +356,7 @@ class RunFolder:
         names = (entry.name for entry in folder.iterdir() if entry.is_dir())
         return sorted(int(name) for name in names if name.isascii() and name.isdigit() and _is_own(name))
 
-    def _predictions_file(self, number: int) -> Path:
+    def predictions_file(self, number: int) -> Path:
         """Out-of-fold predictions of one trial, written before its record."""
         return self.trial(number) / "oof.npz"
 
@@ -334,6 +371,13 @@ class RunFolder:
             f"{self.trial(number) / name} is damaged: {fault}; to run the trial again: "
             f"{self.resume_command}; to leave it out, move its folder away"
         )
+
+
+def packed_predictions(out_of_fold: OutOfFold) -> bytes:
+    """Return out-of-fold predictions as the content of a file of a run folder."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **{name: getattr(out_of_fold, name) for name in OutOfFold.__slots__})
+    return buffer.getvalue()
 
 
 def _is_own(name: str) -> bool:

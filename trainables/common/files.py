@@ -13,7 +13,7 @@ _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 _NO_HARD_LINKS: Final = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
 
-def write_atomically(path: Path, content: bytes | str) -> None:
+def write_atomically(path: Path, content: bytes | memoryview | str) -> None:
     """Write a file under a temporary name, flush it to disk, then move it into place.
 
     Who may read it is the user's choice, by the umask.

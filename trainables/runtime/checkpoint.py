@@ -7,7 +7,7 @@ writer, unlike a pickle, and a checksum tells a file that a disk or a copy has c
 import contextlib
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,21 +26,29 @@ _PAIRS: Final = "$pairs"  # a mapping whose keys are not all texts
 
 
 def write_checkpoint(path: Path, state: Mapping[str, Any], *, key: str = "") -> None:
-    """Write the state of a running trial to a file.
+    """Write the state of a running trial to a file; see `packed_checkpoint`.
+
+    Raises:
+        TypeError: If the state holds what no checkpoint can.
+        OSError: If the file cannot be written.
+    """
+    write_atomically(path, packed_checkpoint(state, key=key))
+
+
+def packed_checkpoint(state: Mapping[str, Any], *, key: str = "") -> bytes:
+    """Return the state of a running trial as the content of a file.
 
     Args:
-        path: Path of the file.
         state: Mappings, lists and tuples, nested, of tensors, arrays, numbers, texts, truth values and None.
         key: Key of what the state belongs to, such as a hash of configuration and data.
 
     Raises:
         TypeError: If the state holds anything else.
-        OSError: If the file cannot be written.
     """
     tensors: dict[str, Tensor] = {}
     content = json.dumps(_packed(state, tensors))
     head = {"key": key, "state": content, "sha256": _digest(key, content, tensors)}
-    write_atomically(path, save(tensors, metadata=head))
+    return save(tensors, metadata=head)
 
 
 def read_checkpoint(path: Path, *, key: str = "") -> dict[str, Any] | None:
@@ -119,9 +127,15 @@ def _digest(key: str, content: str, tensors: Mapping[str, Tensor]) -> str:
 
 def write_fold_weights(folder: Path, weights: Sequence[Mapping[str, Tensor]]) -> None:
     """Write the weights of trained models, one file per model, numbered from 0."""
+    for name, content in packed_fold_weights(weights):
+        write_atomically(folder / name, content)
+
+
+def packed_fold_weights(weights: Sequence[Mapping[str, Tensor]]) -> Iterator[tuple[str, bytes]]:
+    """Yield the files of the weights of trained models, one at a time: names, and what they hold."""
     for number, state in enumerate(weights):
         contiguous = {name: tensor.contiguous() for name, tensor in state.items()}
-        write_atomically(folder / f"{number}.safetensors", save(contiguous))
+        yield f"{number}.safetensors", save(contiguous)
 
 
 def read_fold_weights(folder: Path) -> list[dict[str, Tensor]]:

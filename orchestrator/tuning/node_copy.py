@@ -1,0 +1,210 @@
+"""Filling of a machine that does not see a run folder: once for all its workers, from the depot of the run.
+
+    <own folder>/runs/<mark>/search.yaml        the search, with the paths of this machine
+    <own folder>/runs/<mark>/split.json
+    <own folder>/runs/<mark>/weights/           links to pretrained weights of this machine
+    <own folder>/runs/<mark>/sources/           finished trials that the search builds on
+    <own folder>/runs/<mark>/modules/           modules of the user's that workers import
+    <own folder>/store/                         patch sets and features, where there is no store
+    <own folder>/weights/<hash>/                weights that came from the depot
+
+The own folder is private to the user: `ORCHESTRATE_NODE_FOLDER`, or `orchestrate-<user id>` in the temporary
+folder. What searches leave there that have ended is removed when the next one comes; patch sets, features and
+weights stay for later searches, as a store does.
+"""
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from orchestrator.tuning.depot import SOURCES, DepotClient, Invoice
+from results.run.records import SearchRecord, SourceTrial
+from results.run.run_folder import RunFolder
+from trainables.common.errors import MachineError, WeightsError
+from trainables.common.files import folder_in_progress, write_atomically
+from trainables.common.plain_yaml import load_yaml
+from trainables.data.set_copy import SetFile, copy_set, has_set
+from trainables.features.locks import held, share, unread
+
+OWN_FOLDER: Final = "ORCHESTRATE_NODE_FOLDER"
+_PRIVATE: Final = 0o700
+
+
+def sees(run: RunFolder, mark: str) -> bool:
+    """Tell whether a worker sees the run folder of its search, and the store with its patch set.
+
+    Args:
+        run: The run folder, at its path on the machine of its owner.
+        mark: The owner's mark, which no other folder of that path holds.
+    """
+    if not run.mark_file(mark).exists():
+        return False
+    search = run.search()
+    folder, weights = search.data_location[0], search.request.weights_dir
+    return has_set(folder, search.fingerprint) and (weights is None or weights.is_dir())
+
+
+def own_folder(environment: Mapping[str, str] = os.environ) -> Path:
+    """Return the folder of this machine that workers fill, private to the user; it is created.
+
+    Raises:
+        MachineError: If it cannot be created, or somebody else has made it.
+    """
+    said = environment.get(OWN_FOLDER)
+    folder = Path(said) if said else Path(tempfile.gettempdir()) / f"orchestrate-{os.getuid()}"
+    try:
+        folder.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
+        found = folder.lstat()
+    except OSError as error:
+        raise MachineError(
+            f"{folder} cannot be made on this machine ({error.strerror or error}), where trials keep what "
+            f"they need of a run whose folder is elsewhere; set {OWN_FOLDER} to a folder that can be written"
+        ) from error
+    if found.st_uid != os.getuid() or folder.is_symlink():
+        raise MachineError(
+            f"{folder} belongs to another user, or is a link; set {OWN_FOLDER} to a folder of your own"
+        )
+    if not said and found.st_mode & 0o077:
+        folder.chmod(_PRIVATE)
+    return folder
+
+
+def store_here(search: SearchRecord, own: Path) -> Path:
+    """Return the store of this machine: that of the search if there is such a folder, else one of its own."""
+    store = Path(search.store)
+    return store if store.is_dir() and os.access(store, os.W_OK) else own / "store"
+
+
+class NodeCopy:
+    """The copy of a run on this machine; it is kept as long as a process holds this object.
+
+    Args:
+        mark: Mark of the run's owner; searches of other marks have other copies.
+        own: Folder from `own_folder`.
+    """
+
+    def __init__(self, mark: str, own: Path) -> None:
+        self.own, self.mark = own, mark
+        runs = own / "runs"
+        runs.mkdir(mode=_PRIVATE, exist_ok=True)
+        self.run = RunFolder(runs / mark)
+        with held(runs / ".guard", may_wait=True):
+            self._reading = os.open(runs / f"{mark}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+            share(self._reading)
+            _remove_unread(runs, but=mark)
+
+    def close(self) -> None:
+        """Let the next search remove the copy, unless another process uses it."""
+        os.close(self._reading)
+
+    def fill(self, depot: DepotClient) -> RunFolder:
+        """Bring what trials need to this machine, unless a worker of it has done so; returns the copy.
+
+        Raises:
+            OrchestrateError: If the depot lacks something, or sends what is not as it should be.
+            OSError: If this machine cannot keep it.
+        """
+        with held(self.own / "runs" / f"{self.mark}.filling", may_wait=True):
+            if not self.run.search_file.exists():
+                self._fill(depot)
+        modules = str(self.run.path / "modules")
+        if Path(modules).is_dir() and modules not in sys.path:
+            sys.path.insert(0, modules)
+        return self.run
+
+    def _fill(self, depot: DepotClient) -> None:
+        invoice = depot.invoice()
+        search = SearchRecord.model_validate(load_yaml(invoice.search))
+        store = store_here(search, self.own)
+        with held(store / "data" / f".{invoice.set_id}.lock", may_wait=True):
+            if not has_set(store / "data", invoice.set_id):
+                _fetch_set(depot, invoice, store / "data")
+        for name, content in invoice.small.items():
+            write_atomically(self.run.path / _inside(name), content)
+        for name, size in invoice.source_files.items():
+            _fetch(depot, name, size, self.run.path / _inside(name))
+        write_atomically(self.run.split_file, invoice.split)
+        weights = self._weights(depot, search, invoice)
+        self.run.write_search(_of_this_machine(search, store, weights, self.run.path / "sources"))
+
+    def _weights(self, depot: DepotClient, search: SearchRecord, invoice: Invoice) -> Path | None:
+        """Folder with the weights of all backbones of the search; None if they need none."""
+        if not search.weights:
+            return None
+        from orchestrator.tuning.node_weights import link_weights, usable_files  # imports torch
+
+        files = {name: file.path for name, file in usable_files(search).items()}
+        lacking = [name for name in search.weights if name not in files]
+        if lacking:
+            offered = depot.weights()
+            for name in lacking:
+                if name not in offered:
+                    raise WeightsError(
+                        f"the weights of {name}, found when the search started, are neither here nor on "
+                        f"{invoice.host}, where {invoice.run} lies"
+                    )
+                offer, folder = offered[name], self.own / "weights" / search.weights[name]
+                path = folder / _inside(offer.name)
+                if offer.notes is not None:
+                    write_atomically(path.with_suffix(".yaml"), offer.notes)
+                _fetch(depot, f"weights/{name}", offer.bytes, path)
+                files[name] = path
+        folder = self.run.path / "weights"
+        link_weights(files, folder)
+        return folder
+
+
+def _of_this_machine(search: SearchRecord, store: Path, weights: Path | None, sources: Path) -> SearchRecord:
+    """The record of a search with the paths of this machine."""
+    changes: dict[str, object] = {
+        "store": str(store),
+        "request": search.request.model_copy(update={"weights_dir": weights}),
+    }
+    for option in SOURCES:
+        source: SourceTrial | None = getattr(search, option)
+        if source is not None:
+            changes[option] = SourceTrial(run=str(sources / option), trial=source.trial)
+    return search.model_copy(update=changes)
+
+
+def _fetch_set(depot: DepotClient, invoice: Invoice, folder: Path) -> None:
+    def write(file: SetFile, path: Path) -> None:
+        _fetch(depot, f"set/{file.name}", file.bytes, path)
+
+    copy_set(invoice.set_files, folder, invoice.set_id, write)
+
+
+def _fetch(depot: DepotClient, name: str, size: int, path: Path) -> None:
+    """Write a file of the depot, whole or not at all."""
+    with folder_in_progress(path) as draft:
+        with (draft / "file").open("wb") as file:
+            for piece in depot.pieces(name, size):
+                file.write(memoryview(piece))
+            file.flush()
+            os.fsync(file.fileno())
+            if file.tell() != size:
+                raise MachineError(f"{name} should have come in {size:,} bytes, and came in {file.tell():,}")
+        (draft / "file").replace(path)
+
+
+def _inside(name: str) -> Path:
+    path = Path(name)
+    if path.is_absolute() or ".." in path.parts:
+        raise MachineError(f"the depot named {name!r}, which lies outside the copy of a run")
+    return path
+
+
+def _remove_unread(runs: Path, *, but: str) -> None:
+    """Remove the copies that no process of this machine uses."""
+    for lock in runs.glob("*.lock"):
+        if lock.stem == but:
+            continue
+        with unread(lock) as is_unread:
+            if is_unread:
+                shutil.rmtree(runs / lock.stem, ignore_errors=True)
+                for path in (runs / f"{lock.stem}.filling", lock):
+                    path.unlink(missing_ok=True)
