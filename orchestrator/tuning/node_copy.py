@@ -21,7 +21,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from orchestrator.tuning.depot import SOURCES, DepotClient, Invoice
+from orchestrator.tuning.depot import SOURCES
+from orchestrator.tuning.invoice import DepotClient, Invoice
 from results.run.records import SearchRecord, SourceTrial
 from results.run.run_folder import RunFolder
 from trainables.common.errors import MachineError, WeightsError

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from orchestrator.tuning.depot import WeightsOffer
+from orchestrator.tuning.invoice import WeightsOffer
 from results.run.records import SearchRecord
 from trainables.models.timm_generic import FAMILY as TIMM
 from trainables.models.weights import WeightsFile, take_inventory

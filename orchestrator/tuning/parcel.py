@@ -6,12 +6,14 @@ alone writes the run folder, in the order in which the worker kept them: predict
 
 import re
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from orchestrator.tuning.choices import FOLDER, is_choice, keep_choices
 from results.errors import RecordExistsError, RunError
 from results.run.records import TrialRecord
 from results.run.run_folder import RunFolder
@@ -54,20 +56,29 @@ class Parcel:
 def deliver(parcel: Parcel, run: RunFolder) -> None:
     """Write the files of a trial into its run folder, and leave the parcel empty.
 
-    A trial that has a record has ended: what a worker that was given up as lost sends of it is dropped.
+    Choices that were measured elsewhere go to the store of the search, where it has none of that name. A
+    trial that has a record has ended: what a worker that was given up as lost sends of it is dropped.
 
     Raises:
         RunError: If the parcel holds what no trial writes.
         OSError: If the folder cannot be written.
     """
     files, parcel.files = parcel.files, []
-    for name, _ in files:
-        if name not in (PREDICTIONS, RECORD, CHECKPOINT) and not _WEIGHTS.fullmatch(name):
+    choices: dict[str, bytes] = {}
+    for name, content in files:
+        folder, _, last = name.partition("/")
+        if folder == FOLDER and is_choice(last) and content is not None:
+            choices[last] = content.tobytes()
+        elif name not in (PREDICTIONS, RECORD, CHECKPOINT) and not _WEIGHTS.fullmatch(name):
             raise RunError(f"a worker of trial {parcel.number} sent {name!r}, which no trial writes")
+    if choices:
+        keep_choices(choices, Path(run.search().store))
     if run.has_record(parcel.number):
         return
     for name, content in files:
         path = run.trial(parcel.number) / name
+        if name.startswith(f"{FOLDER}/"):
+            continue
         if content is None:
             path.unlink(missing_ok=True)
         elif name == RECORD:

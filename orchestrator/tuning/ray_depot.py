@@ -2,7 +2,7 @@
 
 import collections
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,7 +10,8 @@ import ray
 from ray.exceptions import GetTimeoutError, RayActorError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from orchestrator.tuning.depot import PIECE_BYTES, Depot, Invoice, Piece, WeightsOffer, own_modules
+from orchestrator.tuning.depot import PIECE_BYTES, Depot, own_modules
+from orchestrator.tuning.invoice import Invoice, Piece, WeightsOffer
 from results.run.run_folder import RunFolder
 from trainables.common.errors import MachineError
 
@@ -64,6 +65,11 @@ class RayDepot:
     def weights(self) -> Mapping[str, WeightsOffer]:
         """Return backbone -> weights of the search."""
         found: Mapping[str, WeightsOffer] = _answer(self._actor.weights.remote())
+        return found
+
+    def choices(self, known: Collection[str]) -> Mapping[str, bytes]:
+        """Return name -> content of measured choices, without those that are known."""
+        found: Mapping[str, bytes] = _answer(self._actor.choices.remote(known))
         return found
 
     def has_score(self) -> bool:

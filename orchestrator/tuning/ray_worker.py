@@ -53,7 +53,7 @@ class Worker(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         step = self._step()
-        parcel = None if self._away is None else self._away.parcel.take()
+        parcel = None if self._away is None else self._away.leave()
         return result_of(step, parcel)
 
     def cleanup(self) -> None:

@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
-from orchestrator.tuning.depot import DepotClient
+from orchestrator.tuning.choices import FOLDER, choices_in, keep_choices
+from orchestrator.tuning.invoice import DepotClient
 from orchestrator.tuning.parcel import CHECKPOINT, PREDICTIONS, RECORD, Parcel
 from results.errors import RecordExistsError
 from results.run.records import OutOfFold, TrialRecord
@@ -28,10 +29,23 @@ class RunCopy:
         self._local, self.number, self.depot = local, number, depot
         self.parcel = Parcel(number)
         self._has_score, self._asked_at = False, -_ASK_AGAIN_SECONDS
+        self._store = Path(local.search().store)
+        self._choices = set(choices_in(self._store))
+        if depot is not None:
+            new = depot.choices(sorted(self._choices))
+            keep_choices(new, self._store)
+            self._choices |= set(new)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave behind what another process cannot use: it knows what was known when it started."""
         return {**self.__dict__, "depot": None, "parcel": Parcel(self.number)}
+
+    def leave(self) -> Parcel | None:
+        """Return what the trial has left since the last time, choices that it measured included."""
+        for name, content in choices_in(self._store, but=self._choices).items():
+            self.parcel.put(f"{FOLDER}/{name}", content)
+            self._choices.add(name)
+        return self.parcel.take()
 
     @property
     def local(self) -> RunFolder:

@@ -13,6 +13,7 @@ from worker_run import worker_run
 
 from orchestrator.tuning import depot as depots
 from orchestrator.tuning import node_copy, node_weights
+from orchestrator.tuning.choices import choices_in
 from orchestrator.tuning.depot import Depot, own_modules
 from orchestrator.tuning.node_copy import NodeCopy, own_folder, sees
 from orchestrator.tuning.parcel import deliver
@@ -88,9 +89,10 @@ def test_a_trial_on_a_copy_leaves_the_same_files_as_one_in_the_run_folder(
         pass
     assert run.records() == []
     assert list(local.path.glob("trials/*/*")) == []
-    sent = away.parcel.take()
+    sent = away.leave()
     assert sent is not None
-    assert [name for name, _ in sent.files][-1] in ("record.json", "checkpoint.safetensors")
+    folds = [f"folds/{fold}.safetensors" for fold in range(3)]
+    assert [name for name, _ in sent.files][:5] == ["oof.npz", *folds, "record.json"]
     deliver(sent, run)
     there = TrialRunner(run, 1, CONFIG, {}, gpus=0.0, cpus=1.0)
     while not there.step().is_end:
@@ -313,3 +315,24 @@ def sets() -> Iterator[tuple[str, RawPatches]]:
 def test_the_fingerprint_of_every_kind_of_set_is_found_again_from_its_files(tmp_path: Path) -> None:
     seen = [check_fingerprint(store_patch_set(raw, tmp_path / name)) for name, raw in sets()]
     assert len(seen) == 4
+
+
+def test_machines_take_over_what_one_of_them_has_measured(run: RunFolder, elsewhere: Path) -> None:
+    home, own = Path(run.search().store) / "fusion", elsewhere / "store" / "fusion"
+    home.mkdir()
+    (home / f"{'a' * 24}.json").write_text("{}")
+    _, local, depot = filled(run, elsewhere)
+    away = RunCopy(local, 0, depot)
+    assert [path.name for path in own.iterdir()] == [f"{'a' * 24}.json"]
+    assert away.leave() is None
+    (own / f"{'b' * 24}.json").write_text("{}")
+    sent = away.leave()
+    assert sent is not None
+    assert [name for name, _ in sent.files] == [f"fusion/{'b' * 24}.json"]
+    assert away.leave() is None
+
+
+def test_choices_lie_where_the_training_keeps_them(run: RunFolder) -> None:
+    trial = TrialRunner(run, 0, CONFIG, {}, gpus=0.0, cpus=1.0)
+    trial.step()
+    assert len(choices_in(Path(run.search().store))) == 1

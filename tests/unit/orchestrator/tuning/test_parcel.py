@@ -91,3 +91,15 @@ def test_a_record_of_another_trial_is_refused(run: RunFolder) -> None:
     with pytest.raises(RunError, match="sent what is no record"):
         deliver(parcel(("record.json", b"{}")), run)
     assert run.records() == []
+
+
+def test_a_choice_that_was_measured_elsewhere_is_kept_where_there_is_none(
+    tmp_path: Path, run: RunFolder
+) -> None:
+    run.write_search(run.search().model_copy(update={"store": str(tmp_path / "store")}))
+    name = f"{'a' * 24}.json"
+    deliver(parcel((f"fusion/{name}", b"first")), run)
+    deliver(parcel((f"fusion/{name}", b"second")), run)
+    assert (tmp_path / "store" / "fusion" / name).read_bytes() == b"first"
+    with pytest.raises(RunError, match="which no trial writes"):
+        deliver(parcel(("fusion/../x.json", b"")), run)

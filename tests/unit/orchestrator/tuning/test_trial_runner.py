@@ -243,7 +243,7 @@ def test_a_checkpoint_that_finds_no_room_does_not_end_the_trial(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(trial_runner, "_CHECKPOINT_SECONDS", 0.0)
-    monkeypatch.setattr(trial_runner, "write_checkpoint", full)
+    monkeypatch.setattr(RunFolder, "write_checkpoint", full)
     trial = runner(run)
     trial.step()
     assert [report.epoch for report in trial.step().epochs] == [1]
