@@ -15,6 +15,7 @@ from orchestrator.callbacks import Callback, StopSearch
 from orchestrator.estimate.simulation import Estimate, estimate_search
 from orchestrator.preflight.preflight import run_preflight
 from orchestrator.preflight.this_machine import this_machine
+from orchestrator.reporting.mirror import mirror_callbacks
 from orchestrator.reporting.terminal import busy_seconds
 from orchestrator.reporting.tracking import tracking_callbacks
 from orchestrator.request import SearchRequest, check_request
@@ -84,7 +85,7 @@ def run_search(  # noqa: PLR0913 - the data in either form, and what goes with a
     request = request_of(request_or_task, data, arrays=arrays, space=space, options=options)
     check_request(request)
     display = display_of(progress)
-    callbacks = (*callbacks, *tracking_callbacks(request.track))
+    callbacks = (*callbacks, *_asked_callbacks(request))
     outcome = session.run_search(request, _surroundings(display, address, callbacks), command=command)
     return _nested(_finished(outcome, display, callbacks), display, address, by=command)
 
@@ -126,7 +127,7 @@ def resume_search(  # noqa: PLR0913 - what may be changed, and what goes with a 
     folder = folder_of(run, runs)
     name = space if space is None or isinstance(space, str) else name_of_function(space)
     display = display_of(progress)
-    callbacks = (*callbacks, *tracking_callbacks(folder.search().request.track))
+    callbacks = (*callbacks, *_asked_callbacks(folder.search().request))
     outcome = session.resume_search(
         folder,
         _surroundings(display, address, callbacks),
@@ -202,6 +203,11 @@ def folder_of(run: "str | Path | RunFolder | SearchResult", runs: str | Path = "
     if isinstance(run, SearchResult):
         return run.run
     return run if isinstance(run, RunFolder) else find_run(str(run), Path(runs))
+
+
+def _asked_callbacks(request: SearchRequest) -> tuple[Callback, ...]:
+    """Callbacks that options of a search ask for."""
+    return (*tracking_callbacks(request.track), *mirror_callbacks(request.results))
 
 
 def _surroundings(

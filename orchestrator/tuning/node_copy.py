@@ -23,6 +23,7 @@ from typing import Final
 
 from orchestrator.tuning.depot import SOURCES
 from orchestrator.tuning.invoice import DepotClient, Invoice
+from results.errors import RunError
 from results.run.records import SearchRecord, SourceTrial
 from results.run.run_folder import RunFolder
 from trainables.common.errors import MachineError, WeightsError
@@ -44,7 +45,10 @@ def sees(run: RunFolder, mark: str) -> bool:
     """
     if not run.mark_file(mark).exists():
         return False
-    search = run.search()
+    try:
+        search = run.search()
+    except (OSError, RunError):
+        return False
     folder, weights = search.data_location[0], search.request.weights_dir
     return has_set(folder, search.fingerprint) and (weights is None or weights.is_dir())
 

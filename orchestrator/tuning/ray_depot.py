@@ -42,7 +42,11 @@ class DepotKeeper:
             name=_name(self._mark),
             max_restarts=-1,
             scheduling_strategy=NodeAffinitySchedulingStrategy(this_node(), soft=False),
-        ).remote(self._run.path.resolve(), own_modules(search.metrics, Path.cwd()), socket.gethostname())
+        ).remote(
+            self._run.path.resolve(),
+            own_modules((*search.metrics, *search.ranges), Path.cwd()),
+            socket.gethostname(),
+        )
 
     def close(self) -> None:
         """End the depot."""

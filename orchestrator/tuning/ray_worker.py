@@ -45,6 +45,7 @@ class Worker(tune.Trainable):
         if self.registered_objects:
             unpack(self.registered_objects)
         self._copy: NodeCopy | None = None
+        self._has_seen = False  # it is the same folder for all trials of a worker
         self._start(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -65,7 +66,8 @@ class Worker(tune.Trainable):
         self._away: RunCopy | None = None
         self.runner: Runner | None = None
         run = RunFolder(Path(config["run"]))
-        if self._copy is None and self._sees(run):
+        self._has_seen = self._has_seen or (self._copy is None and self._sees(run))
+        if self._has_seen:
             self.runner = self._runner(run)
 
     def _sees(self, run: RunFolder) -> bool:

@@ -369,6 +369,9 @@ class SearchRequest(BaseModel):
         metavar="URL",
         shown_default="a journal file",
     )
+    results: str | None = _option(
+        None, "copy the run folder to a storage, such as s3://bucket/path", group="output", metavar="URI"
+    )
     pictures: bool = _option(
         True,
         "draw the worst mistakes of the best trials, which are images of patients, for TensorBoard",

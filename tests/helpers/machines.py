@@ -25,7 +25,7 @@ NEEDED: Final = {"ip": "iproute2", "unshare": "util-linux", "nsenter": "util-lin
 PROGRAMS: Final = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 PORT: Final = 6379
 _NAMESPACES: Final = ("--net", "--mount", "--uts", "--pid")
-_SECONDS: Final = 120.0
+_SECONDS: Final = 180.0
 
 
 @dataclass(slots=True)
@@ -75,6 +75,12 @@ class Machine:
                     found.append(int(entry.name))
         return [pid for pid in found if pid != self.pid]
 
+    def clear(self) -> None:
+        """End all that runs on the machine."""
+        for pid in self.processes():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
     def stop(self) -> None:
         """Stop all that runs on the machine, as a machine does that hangs."""
         for pid in self.processes():
@@ -85,7 +91,7 @@ class Machine:
         """Take the power off the machine."""
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGKILL)
-        self.parent.wait(20)
+        self.parent.communicate(timeout=20)
 
 
 @dataclass(slots=True)
@@ -131,7 +137,7 @@ class Network:
             # A machine is given up after seconds, where Ray itself takes most of a minute.
             "RAY_health_check_initial_delay_ms": "2000",
             "RAY_health_check_period_ms": "1000",
-            "RAY_health_check_timeout_ms": "2000",
+            "RAY_health_check_timeout_ms": "5000",
             "RAY_health_check_failure_threshold": "5",
         }
         environment.pop("OMP_NUM_THREADS", None)  # trials have as many threads as Ray gives them CPUs
@@ -161,7 +167,16 @@ class Network:
         ray = str(Path(sys.executable).parent / "ray")
         common = [f"--node-ip-address={machine.address}", f"--num-cpus={cpus}", "--disable-usage-stats"]
         memory = [f"--object-store-memory={256 * 2**20}"]
-        machine.run(ray, "start", *role, *common, *memory)
+        for last in (
+            False,
+            False,
+            False,
+            True,
+        ):  # Ray gives a raylet 30 s to start, too few on a busy computer
+            said = machine.run(ray, "start", *role, *common, *memory, may_fail=not last)
+            if "Ray runtime started" in said:
+                return
+            machine.clear()
 
     def _ip(self, machine: Machine, *words: str) -> None:
         # The network's namespace alone: processes have their outer numbers then.

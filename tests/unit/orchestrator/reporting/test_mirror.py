@@ -1,0 +1,160 @@
+"""A run folder is copied to a storage URI; here to `file://` and to the memory of fsspec."""
+
+import datetime
+import types
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pytest
+
+from orchestrator.reporting import mirror
+from orchestrator.reporting.mirror import MirrorCallback, Place, check_uri, mirror_callbacks
+from results.run.records import SearchRecord, TrialRecord
+from results.run.run_folder import RunFolder
+from trainables.common.errors import ConfigError, MachineError
+
+
+@pytest.fixture
+def run(tmp_path: Path, make_search: Callable[..., SearchRecord]) -> RunFolder:
+    run = RunFolder(tmp_path / "here")
+    run.write_search(make_search())
+    run.split_file.write_text("{}")
+    (run.path / ".lock").touch()
+    return run
+
+
+def trial(run: RunFolder, number: int = 0) -> TrialRecord:
+    record = TrialRecord(
+        number=number,
+        state="complete",
+        value=0.5,
+        config={},
+        fingerprint="f" * 64,
+        seed=0,
+        has_weights=True,
+        finished_at=datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC),
+    )
+    run.write_weights(number, [("0.safetensors", b"w")])
+    run.predictions_file(number).write_bytes(b"p")
+    run.add_record(record)
+    return record
+
+
+def ended(run: RunFolder) -> Any:
+    return types.SimpleNamespace(run=run, record=run.search())
+
+
+def names(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+def prefix(run: RunFolder) -> str:
+    return f"{run.search().task}/{run.search().name}"
+
+
+def test_trials_are_copied_as_they_end_and_the_rest_with_the_search(run: RunFolder, tmp_path: Path) -> None:
+    there = tmp_path / "there"
+    (callback,) = mirror_callbacks(there.as_uri())
+    callback.on_search_start(run, run.search())
+    record = trial(run)
+    callback.on_trial_end(record)
+    (run.path / "leaderboard.csv").write_text("1")
+    callback.on_search_end(ended(run))
+    own = there / prefix(run)
+    assert names(own) == {
+        *("search.yaml", "split.json", "leaderboard.csv", "trials/0000/oof.npz"),
+        *("trials/0000/folds/0.safetensors", "trials/0000/record.json"),
+    }
+    assert (own / "search.yaml").read_bytes() == run.search_file.read_bytes()
+
+
+def test_the_record_of_a_trial_is_copied_after_its_other_files(
+    run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[str] = []
+    real = Place.write
+    monkeypatch.setattr(
+        Place, "write", lambda self, name, content: (written.append(name), real(self, name, content))[1]
+    )
+    callback = MirrorCallback(Place((tmp_path / "there").as_uri()))
+    callback.on_search_start(run, run.search())
+    callback.on_trial_end(trial(run))
+    callback.on_search_end(ended(run))
+    of_trial = [name for name in written if "/trials/0000/" in name]
+    assert len(of_trial) == 3
+    assert of_trial[-1].endswith("record.json")
+
+
+def test_what_is_gone_or_changed_here_is_gone_or_changed_there(run: RunFolder, tmp_path: Path) -> None:
+    there = tmp_path / "there"
+    trial(run)
+    MirrorCallback(Place(there.as_uri())).on_search_end(ended(run))
+    run.discard_weights(0)
+    MirrorCallback(Place(there.as_uri())).on_search_end(ended(run))
+    own = there / prefix(run)
+    assert not (own / "trials/0000/folds/0.safetensors").exists()
+    assert (own / "trials/0000/record.json").read_bytes() == run.record_file(0).read_bytes()
+
+
+@pytest.fixture
+def memory() -> Iterator[Any]:
+    files = fsspec.filesystem("memory")
+    yield files
+    files.store.clear()
+
+
+def test_a_storage_of_fsspec_is_taken_where_pyarrow_has_none(run: RunFolder, memory: Any) -> None:
+    trial(run)
+    MirrorCallback(Place("memory://bucket/path")).on_search_end(ended(run))
+    found = {name.split(prefix(run) + "/")[-1] for name in memory.find("/bucket/path")}
+    assert {"search.yaml", "trials/0000/record.json", "trials/0000/folds/0.safetensors"} <= found
+
+
+def test_a_storage_that_fails_is_said_and_tried_again_at_the_end(
+    run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = Place((tmp_path / "there").as_uri())
+    callback = MirrorCallback(place)
+
+    def broken(self: Place, name: str, content: object) -> None:
+        raise OSError("no route to host")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Place, "write", broken)
+        callback.on_search_start(run, run.search())
+        callback._pool.submit(lambda: None).result()  # what was begun has ended
+        with pytest.raises(
+            MachineError, match=r"could not be copied to file:.*no route to host; the run folder"
+        ):
+            callback.on_trial_end(trial(run))
+        callback._pool.submit(lambda: None).result()
+    callback.on_search_end(ended(run))
+    assert (tmp_path / "there" / prefix(run) / "trials/0000/record.json").exists()
+
+
+def test_a_storage_that_cannot_be_written_is_refused_before_the_search(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="nothing can be written there"):
+        Place((tmp_path / "file" / "below").as_uri())
+    with pytest.raises(ConfigError, match=r"--results nowhere://a/b is not understood"):
+        Place("nowhere://a/b")
+
+
+@pytest.mark.parametrize(
+    ("uri", "reason"),
+    [
+        ("results", "takes a URI"),
+        ("s3:/bucket", "takes a URI"),
+        ("s3://me:secret@bucket/path", "holds a secret"),
+        ("s3://bucket/path?secret_key=x", "holds a secret"),
+    ],
+)
+def test_a_uri_holds_no_secret(uri: str, reason: str) -> None:
+    with pytest.raises(ConfigError, match=reason):
+        check_uri(uri)
+
+
+def test_without_a_uri_nothing_is_copied() -> None:
+    assert mirror.mirror_callbacks(None) == ()
