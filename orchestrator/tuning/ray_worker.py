@@ -17,7 +17,6 @@ from orchestrator.tuning.ray_depot import find_depot, this_node
 from orchestrator.tuning.run_copy import RunCopy
 from orchestrator.tuning.trial_runner import TrialRunner, WorkerReport
 from results.run.run_folder import RunFolder
-from trainables.common.files import is_disk_full
 from trainables.common.registered import unpack
 from trainables.config.trial_config import TrialConfig
 
@@ -95,7 +94,8 @@ class Worker(tune.Trainable):
             return self._fill()
         except Exception as error:  # as in a trial: its cause is told, and another machine may do better
             reason = str(error).strip().partition("\n")[0] or type(error).__name__
-            failure = TrialFailure("environment", reason, is_disk_full(error))
+            # A full disk here is not that of the run folder, which would end the search.
+            failure = TrialFailure("environment", reason, is_disk_full=False)
             return _named(WorkerReport(is_end=True, failure=failure), is_away=True)
 
     def _fill(self) -> WorkerReport:

@@ -25,7 +25,7 @@ NEEDED: Final = {"ip": "iproute2", "unshare": "util-linux", "nsenter": "util-lin
 PROGRAMS: Final = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 PORT: Final = 6379
 _NAMESPACES: Final = ("--net", "--mount", "--uts", "--pid")
-_SECONDS: Final = 180.0
+_SECONDS: Final = 480.0
 
 
 @dataclass(slots=True)

@@ -16,7 +16,7 @@ from machines import Machine, Network, network
 from results.run.records import TrialRecord
 from results.run.run_folder import RunFolder
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
 
 ORCHESTRATE = (sys.executable, "-m", "orchestrator.cli.main")
 OPTIONS = (
@@ -36,7 +36,7 @@ STEADY = tuple(
 )
 # What differs from run to run of the same trial, whichever machine it is on.
 CHANGING = {"wall_seconds", "finished_at", "peak_bytes", "prefix"}
-WAIT_SECONDS = 400.0
+WAIT_SECONDS = 600.0
 
 
 @pytest.fixture
