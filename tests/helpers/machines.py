@@ -87,6 +87,12 @@ class Machine:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGSTOP)
 
+    def go_on(self) -> None:
+        """Let a machine that was stopped go on."""
+        for pid in self.processes():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
     def kill(self) -> None:
         """Take the power off the machine."""
         with contextlib.suppress(ProcessLookupError):
