@@ -9,8 +9,9 @@ from typing import Any, Final, Literal
 
 from orchestrator.study.pruners import pruner_names
 from orchestrator.study.samplers import sampler_names
+from results.run.option import GROUPS
 from results.run.request_options import bounds_text, facts_of, flag_of, plain_type
-from results.run.search_request import GROUPS, SearchRequest
+from results.run.search_request import SearchRequest
 
 _NAMES: Final[Mapping[str, Callable[[], Sequence[str]]]] = MappingProxyType(
     {"sampler": sampler_names, "pruner": pruner_names}

@@ -7,11 +7,11 @@ documentation are made from these fields. A new option is a new field here, and 
 
 from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from results.run.option import option
 from results.run.storage_url import without_password
 from trainables.common.errors import ConfigError
 from trainables.config.feature_storage import FeatureStorage
@@ -20,41 +20,6 @@ from trainables.config.tasks import TASKS, LabelCodes, Task, UpperFolders, task_
 from trainables.config.unit_config import UnitName
 
 DEFAULT_FOLDS: Final = 4
-# Groups of options, in the order of the help.
-GROUPS: Final = MappingProxyType(
-    {
-        "task": "Task",
-        "data": "Data",
-        "budget": "Budget",
-        "search": "Search",
-        "space": "Space",
-        "machine": "Machine",
-        "reuse": "Earlier results",
-        "output": "Output",
-    }
-)
-
-
-def _option(
-    default: Any, description: str, *, group: str, shown_default: str | None = None, **extra: Any
-) -> Any:
-    """Describe an option.
-
-    Args:
-        default: Value if the option is not given.
-        description: Description of the option, without a full stop.
-        group: Key of `GROUPS`.
-        shown_default: Default as the help shows it, if the value does not show it.
-        extra: Bounds for pydantic (`ge`, `gt`, `le`), and for the command line `flag`, `metavar`, `unit`,
-            `advice` (ends the message about a value out of range) and `is_file` (the typed file holds it).
-    """
-    bounds = {name: extra.pop(name) for name in ("ge", "gt", "le") if name in extra}
-    return Field(
-        default,
-        description=description,
-        json_schema_extra={"group": group, "shown_default": shown_default, **extra},
-        **bounds,
-    )
 
 
 class SearchRequest(BaseModel):
@@ -69,7 +34,7 @@ class SearchRequest(BaseModel):
         description=f"question that the search answers: {', '.join(TASKS)}",
         json_schema_extra={"group": "task", "metavar": "TASK"},
     )
-    own_task: Task | None = _option(
+    own_task: Task | None = option(
         None,
         "a YAML file that defines tasks of your own (docs/how-to-tasks.md); TASK names one of them, and may "
         "be left out where it is the only one",
@@ -80,7 +45,7 @@ class SearchRequest(BaseModel):
         is_file=True,
     )
 
-    data: str | None = _option(
+    data: str | None = option(
         None,
         "an .npz file, a folder of .npy tensors in the Pisa layout, a folder CLASS/FILE of images, or "
         "phantom: synthetic patches; the task wisconsin has a table of its own",
@@ -88,16 +53,16 @@ class SearchRequest(BaseModel):
         metavar="PATH",
         shown_default="phantom",
     )
-    source: str | None = _option(
+    source: str | None = option(
         None,
         "name of the source that reads PATH (docs/how-to-data.md lists them)",
         group="data",
         shown_default="by what it is",
     )
-    label_codes: LabelCodes | None = _option(
+    label_codes: LabelCodes | None = option(
         None, "what label numbers mean", group="data", shown_default="found out"
     )
-    max_value: float | None = _option(
+    max_value: float | None = option(
         None,
         "largest value that a pixel can have, such as 4095 for 12 bits in 16 bit files",
         group="data",
@@ -106,16 +71,16 @@ class SearchRequest(BaseModel):
         le=65535.0,
         shown_default="found out",
     )
-    upper_folders: UpperFolders | None = _option(
+    upper_folders: UpperFolders | None = option(
         None,
         "what folders above the class folders are: patients, or other, such as views or folds",
         group="data",
         shown_default="found out",
     )
-    folds: int | None = _option(
+    folds: int | None = option(
         None, "folds of the cross-validation", group="data", ge=2, shown_default=f"{DEFAULT_FOLDS}"
     )
-    holdout: float | None = _option(
+    holdout: float | None = option(
         None,
         "instead of folds one validation part: this share of the patients that the test part leaves, in "
         "tenths or a simpler fraction",
@@ -126,19 +91,19 @@ class SearchRequest(BaseModel):
         shown_default="folds",
         advice="0.3 is 70/30",
     )
-    naive_split: bool = _option(
+    naive_split: bool = option(
         False,
         "split single images, whoever their patient is, to compare with scores that were made that way: they "
         "come out too high",
         group="data",
     )
-    unit: UnitName = _option(
+    unit: UnitName = option(
         "image",
         "what is split, scored and predicted: single images, or breasts, exams or patients, whose images are "
         "combined (docs/how-to-units.md)",
         group="data",
     )
-    test_share: float = _option(
+    test_share: float = option(
         0.2,
         "share of the patients sealed for the test, unless the data bring a test set",
         group="data",
@@ -147,22 +112,22 @@ class SearchRequest(BaseModel):
         le=0.5,
         shown_default="0.2, or the recipe's",
     )
-    audit: bool = _option(
+    audit: bool = option(
         True,
         "audit the data, once per set: copies, patients in two parts, shortcuts",
         group="data",
         flag="--no-audit",
         flag_description="do not look for copies, patients in two parts and shortcuts in the data",
     )
-    seed: int = _option(0, "seed of split, sampler and training", group="data", ge=0)
+    seed: int = option(0, "seed of split, sampler and training", group="data", ge=0)
 
-    trials: int = _option(
+    trials: int = option(
         24, "number of trials", group="budget", ge=1, shown_default="24, or the points of the recipes"
     )
-    minutes: float | None = _option(
+    minutes: float | None = option(
         None, "stop after this time", group="budget", unit="minutes", ge=0.05, shown_default="no limit"
     )
-    trial_minutes: float | None = _option(
+    trial_minutes: float | None = option(
         None,
         "longest time of a single trial",
         group="budget",
@@ -170,18 +135,18 @@ class SearchRequest(BaseModel):
         ge=0.05,
         shown_default="a sixth of --minutes, else 10",
     )
-    epochs: int = _option(
+    epochs: int = option(
         30, "largest number of epochs of a trial", group="budget", ge=1, shown_default="30, or the recipes'"
     )
 
-    terminator: bool = _option(
+    terminator: bool = option(
         False,
         "end the search once half as many trials again are expected to gain less than the noise of the folds "
         "(one metric, two folds or more)",
         group="budget",
     )
 
-    metrics: tuple[str, ...] = _option(
+    metrics: tuple[str, ...] = option(
         (),
         "metric that the search optimises; given several times, it looks for the trials that no other beats "
         "in all of them",
@@ -190,14 +155,14 @@ class SearchRequest(BaseModel):
         metavar="NAME",
         shown_default="that of the task",
     )
-    requirements: tuple[str, ...] = _option(
+    requirements: tuple[str, ...] = option(
         (),
         "what a trial must reach to be chosen, such as 'recall>=0.9'; may be repeated",
         group="search",
         flag="--require",
         metavar="METRIC>=VALUE",
     )
-    comparisons: tuple[str, ...] = _option(
+    comparisons: tuple[str, ...] = option(
         (),
         "two models whose comparison is asked for before the search, such as best:best_single; `orchestrate "
         "compare` marks it; may be repeated",
@@ -205,7 +170,7 @@ class SearchRequest(BaseModel):
         flag="--compare",
         metavar="MODEL:MODEL",
     )
-    max_ms: float | None = _option(
+    max_ms: float | None = option(
         None,
         "longest time of one image on one core of the machine that searches, measured on the exported graph: "
         "--require 'ms_per_image<=MS'",
@@ -215,7 +180,7 @@ class SearchRequest(BaseModel):
         gt=0.0,
         shown_default="any",
     )
-    outer: int | None = _option(
+    outer: int | None = option(
         None,
         "then run the whole search once more without each of this many parts of the patients, to tell what "
         "it is worth on patients that it has not seen (docs/how-to-nested.md)",
@@ -224,7 +189,7 @@ class SearchRequest(BaseModel):
         ge=2,
         shown_default="no nested search",
     )
-    repeats: int | None = _option(
+    repeats: int | None = option(
         None,
         "then train the three best trials again this many times with other seeds and folds, to tell how much "
         "of the ranking is theirs (docs/how-to-nested.md)",
@@ -233,13 +198,13 @@ class SearchRequest(BaseModel):
         ge=1,
         shown_default="no repeats",
     )
-    sampler: str = _option(
+    sampler: str = option(
         "tpe",
         "what proposes configurations, or a function of your own",
         group="search",
         metavar="NAME|MODULE:FUNCTION",
     )
-    pruner: str | None = _option(
+    pruner: str | None = option(
         None,
         "what stops trials that are worse than others, or a function of your own",
         group="search",
@@ -247,14 +212,14 @@ class SearchRequest(BaseModel):
         shown_default="halving; none with several metrics",
     )
 
-    space: str | None = _option(
+    space: str | None = option(
         None,
         "a search space of your own",
         group="space",
         metavar="MODULE:FUNCTION",
         shown_default="the task's",
     )
-    fixed_params: dict[str, Any] = _option(
+    fixed_params: dict[str, Any] = option(
         {},
         "hold a setting fixed, such as optimizer.name=adam; may be repeated",
         group="space",
@@ -262,17 +227,17 @@ class SearchRequest(BaseModel):
         metavar="NAME=VALUE",
         shown_default="none",
     )
-    pairs: bool = _option(
+    pairs: bool = option(
         False,
         "let trials compare each image with its healthy baseline, which the data must bring; such a model "
         "asks for a baseline of every image that it predicts",
         group="space",
         shown_default="no, unless a recipe of pairs is named",
     )
-    weights_dir: Path | None = _option(
+    weights_dir: Path | None = option(
         None, "folder of state dicts named after their backbones", group="space", metavar="PATH"
     )
-    may_download: bool = _option(
+    may_download: bool = option(
         True,
         "download pretrained weights that are missing",
         group="space",
@@ -280,36 +245,36 @@ class SearchRequest(BaseModel):
         flag_description="never download pretrained weights",
     )
 
-    workers: int | None = _option(
+    workers: int | None = option(
         None, "trials at once", group="machine", ge=1, shown_default="as many as fit"
     )
-    cpus_per_trial: float | None = _option(
+    cpus_per_trial: float | None = option(
         None,
         "CPU cores of a trial",
         group="machine",
         ge=0.0,
         shown_default="1, more where fewer trials run at once than there are cores",
     )
-    gpus_per_trial: float | None = _option(
+    gpus_per_trial: float | None = option(
         None,
         "GPUs of a trial; less than 1 shares a GPU",
         group="machine",
         ge=0.0,
         shown_default="as measured where there is a GPU",
     )
-    nice: bool = _option(
+    nice: bool = option(
         False,
         "leave the CPUs to other programs: workers of a Ray of the search's own run at niceness 15",
         group="machine",
     )
-    process_per_fold: bool = _option(
+    process_per_fold: bool = option(
         False,
         "train the folds of a trial one after the other, each in a process that takes its memory along when "
         "it ends: slower, for models that hardly fit",
         group="machine",
     )
 
-    recipes: tuple[str, ...] = _option(
+    recipes: tuple[str, ...] = option(
         (),
         "run an experiment of the catalogue (orchestrate recipes list) and nothing else, unless --trials "
         "asks for more; may be repeated; `all` tries all of the task's first",
@@ -318,36 +283,36 @@ class SearchRequest(BaseModel):
         metavar="ID",
         shown_default="the best that fit, for a third of the trials",
     )
-    start_from: str | None = _option(
+    start_from: str | None = option(
         None,
         "finished trial whose weights model.weights=start takes over; its folds hold here too",
         group="reuse",
         metavar="RUN[:TRIAL]",
     )
-    type_from: str | None = _option(
+    type_from: str | None = option(
         None,
         "finished trial of mass_calcification whose prediction model.type_input takes in",
         group="reuse",
         metavar="RUN[:TRIAL]",
     )
 
-    name: str | None = _option(
+    name: str | None = option(
         None, "the run folder becomes RUNS/TASK/NAME", group="output", shown_default="the time of day"
     )
-    runs: Path = _option(Path("runs"), "folder of all runs", group="output", metavar="PATH")
-    store: Path | None = _option(
+    runs: Path = option(Path("runs"), "folder of all runs", group="output", metavar="PATH")
+    store: Path | None = option(
         None,
         "folder of stored data and features",
         group="output",
         metavar="PATH",
         shown_default="RUNS/.store",
     )
-    features: FeatureStorage = _option(
+    features: FeatureStorage = option(
         "float16",
         "how features of frozen layers are stored; off computes them in memory for each trial",
         group="output",
     )
-    store_gb: float | None = _option(
+    store_gb: float | None = option(
         None,
         "most that stored features may take on a node's disk",
         group="output",
@@ -356,31 +321,31 @@ class SearchRequest(BaseModel):
         ge=0.0,
         shown_default="200, or 80 % of what is free",
     )
-    shared_store: Path | None = _option(
+    shared_store: Path | None = option(
         None,
         "folder that all nodes see: what one has computed, the others copy",
         group="output",
         metavar="PATH",
     )
-    study_storage: str | None = _option(
+    study_storage: str | None = option(
         None,
         "an Optuna storage; a password in it is kept nowhere, ORCHESTRATE_STUDY_PASSWORD gives it to resume",
         group="output",
         metavar="URL",
         shown_default="a journal file",
     )
-    results: str | None = _option(
+    results: str | None = option(
         None, "copy the run folder to a storage, such as s3://bucket/path", group="output", metavar="URI"
     )
-    pictures: bool = _option(
+    pictures: bool = option(
         True,
         "draw the worst mistakes of the best trials, which are images of patients, for TensorBoard",
         group="output",
         flag="--no-pictures",
         flag_description="leave images of patients out of TensorBoard",
     )
-    keep_weights: int = _option(12, "number of best trials whose weights stay", group="output", ge=1)
-    track: tuple[str, ...] = _option(
+    keep_weights: int = option(12, "number of best trials whose weights stay", group="output", ge=1)
+    track: tuple[str, ...] = option(
         (),
         "log the search to mlflow or wandb, too, with a run below it for each trial "
         "(docs/how-to-report.md); may "
