@@ -1,4 +1,4 @@
-"""A server with as much of Amazon's S3 as a client needs to keep files: put, in parts too, list and delete."""
+"""A server with as much of Amazon's S3 as a client needs to keep files: put, in parts, list and delete."""
 
 import contextlib
 import hashlib
