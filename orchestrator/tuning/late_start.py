@@ -45,7 +45,7 @@ def fill_limit(run: RunStore, deadline: float | None) -> FillLimit | None:
 
     Args:
         run: Run of the search.
-    deadline: Reading of `time.monotonic()` at which the search is out of time; None for no limit.
+        deadline: Reading of `time.monotonic()` at which the search is out of time; None for no limit.
     """
     if deadline is None:
         return None

@@ -20,7 +20,6 @@ from orchestrator.tuning.ray_private import KeyValueBoard, is_leaving
 from orchestrator.tuning.run_copy import RunCopy
 from orchestrator.tuning.time_limit import deadline_here
 from results.run.run_folder import RunFolder
-from trainables.common.files import is_disk_full
 from trainables.common.progress import work_done
 from trainables.common.registered import unpack
 from trainables.config.trial_config import TrialConfig
@@ -116,7 +115,8 @@ class Worker(tune.Trainable):
             reason = str(error).strip().partition("\n")[0] or type(error).__name__
             from orchestrator.tuning.trial_runner import WorkerReport
 
-            failure = TrialFailure("environment", reason, is_disk_full(error))
+            # A full disk here is not that of the run folder, which would end the search.
+            failure = TrialFailure("environment", reason, is_disk_full=False)
             return _named(WorkerReport(is_end=True, failure=failure), is_away=True)
 
     def _fill(self) -> "WorkerReport":

@@ -25,7 +25,7 @@ NEEDED: Final = {"ip": "iproute2", "unshare": "util-linux", "nsenter": "util-lin
 PROGRAMS: Final = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 PORT: Final = 6379
 _NAMESPACES: Final = ("--net", "--mount", "--uts", "--pid")
-_SECONDS: Final = 180.0
+_SECONDS: Final = 480.0
 
 
 @dataclass(slots=True)
@@ -86,6 +86,12 @@ class Machine:
         for pid in self.processes():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Let a machine that was stopped go on."""
+        for pid in self.processes():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
 
     def kill(self) -> None:
         """Take the power off the machine."""

@@ -16,7 +16,7 @@ from machines import Machine, Network, network
 from results.run.records import TrialRecord
 from results.run.run_folder import RunFolder
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
 
 ORCHESTRATE = (sys.executable, "-m", "orchestrator.cli.main")
 OPTIONS = (
@@ -28,7 +28,7 @@ OPTIONS = (
 STEADY = tuple(
     part
     for setting in (
-        *("optimizer.name=adam", "optimizer.lr=0.01", "optimizer.schedule=constant", "training.patience=400"),
+        *("optimizer.name=adam", "optimizer.lr=0.01", "optimizer.schedule=constant", "training.patience=100"),
         *("training.sampling=none", "training.class_weight=none", "training.batch_size=16"),
         *("model.head.batch_norm=true", "model.head.dropout=0", "classical.name=none"),
     )
@@ -36,7 +36,7 @@ STEADY = tuple(
 )
 # What differs from run to run of the same trial, whichever machine it is on.
 CHANGING = {"wall_seconds", "finished_at", "peak_bytes", "prefix"}
-WAIT_SECONDS = 400.0
+WAIT_SECONDS = 600.0
 
 
 @pytest.fixture
@@ -80,6 +80,12 @@ class Search:
             self.process.kill()
         assert code == 0, self.said
         return self.said
+
+    def interrupt(self) -> None:
+        """End it as Ctrl-C does, and wait until it has ended."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        os.kill(int(children[0]), signal.SIGINT)  # nsenter hands no signal on
+        assert self.process.wait(WAIT_SECONDS) == 130, self.said
 
     def wait_for(self, condition: Callable[[], bool]) -> None:
         """Wait for something while it runs."""
@@ -148,21 +154,27 @@ def test_the_trial_of_a_machine_that_is_lost_is_run_again_and_one_that_joins_lat
     machines: Network, work: Path, fault: str
 ) -> None:
     head, one = machines.machines["head"], machines.machines["one"]
-    options = ("--address", f"{head.address}:6379", "--workers", "2", "--trials", "4", "--epochs", "400")
-    search = begun(head, work, "lossy", *options, *STEADY)
-    run = run_of(work, "lossy")
-    search.wait_for(lambda: all((run.tensorboard / f"trial-{n:04d}").exists() for n in (0, 1)))
+    options = ("--address", f"{head.address}:6379", "--workers", "2", "--trials", "1000", "--epochs", "100")
+    search, run = begun(head, work, "lossy", *options, *STEADY), run_of(work, "lossy")
+    search.wait_for(lambda: _has_own(one, machines, "store/prefix") and len(run.records()) >= 1)
     lose = {"unplugged": lambda: machines.unplug("one"), "killed": one.kill, "stopped": one.stop}
     lose[fault]()
     late = machines.add("late")
     machines.start_ray(late, cpus=1)
-    said = search.ended()
-    assert "its worker died; it is run again" in said
+    search.wait_for(lambda: "its worker died; it is run again" in search.said)
+    search.wait_for(lambda: _has_own(late, machines, "store/prefix"))
+    ended = len(run.records())
+    search.wait_for(lambda: len(run.records()) >= ended + 4)
+    search.interrupt()
     records = run.records()
-    assert [record.number for record in records] == [0, 1, 2, 3]
-    assert {record.state for record in records} == {"complete"}, said
+    assert {record.state for record in records} == {"complete"}, search.said
+    lacking = set(range(max(record.number for record in records))) - {record.number for record in records}
+    assert len(lacking) <= 2  # those that were running
     assert all(len(run.out_of_fold(record.number).rows) for record in records)
-    assert late.run("ls", f"{machines.folder}/own/store/data").strip() == run.search().fingerprint
+    assert run.damage() == {}
     if fault == "stopped":
-        for pid in one.processes():
-            os.kill(pid, signal.SIGCONT)
+        one.go_on()
+
+
+def _has_own(machine: Machine, machines: Network, name: str) -> bool:
+    return "cannot access" not in machine.run("ls", f"{machines.folder}/own/{name}", may_fail=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 import fsspec
 import pytest
+from s3_server import s3_server
 
 from orchestrator.reporting import mirror
 from orchestrator.reporting.mirror import MirrorCallback, Place, check_uri, mirror_callbacks
@@ -110,6 +111,31 @@ def test_a_storage_of_fsspec_is_taken_where_pyarrow_has_none(run: RunFolder, mem
     MirrorCallback(Place("memory://bucket/path")).on_search_end(ended(run))
     found = {name.split(prefix(run) + "/")[-1] for name in memory.find("/bucket/path")}
     assert {"search.yaml", "trials/0000/record.json", "trials/0000/folds/0.safetensors"} <= found
+
+
+def test_a_run_is_copied_to_an_s3_storage(
+    run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (
+        ("ACCESS_KEY_ID", "a"),
+        ("SECRET_ACCESS_KEY", "b"),
+        ("EC2_METADATA_DISABLED", "true"),
+    ):
+        monkeypatch.setenv(f"AWS_{name}", value)
+    with s3_server() as bucket:
+        place = f"endpoint_override={bucket.endpoint}&scheme=http&region=us-east-1"
+        (callback,) = mirror_callbacks(f"s3://bucket/runs?{place}")
+        callback.on_search_start(run, run.search())
+        run.write_weights(0, [("1.safetensors", bytes(12_000_000))])  # in several parts
+        callback.on_trial_end(trial(run))
+        callback.on_search_end(ended(run))
+        own = f"bucket/runs/{prefix(run)}/"
+        kept = {name.removeprefix(own): content for name, content in bucket.objects.items()}
+        for path in (run.search_file, run.record_file(0), run.weights_folder(0) / "1.safetensors"):
+            assert kept[str(path.relative_to(run.path))] == path.read_bytes()
+        run.discard_weights(0)
+        MirrorCallback(Place(f"s3://bucket/runs?{place}")).on_search_end(ended(run))
+        assert not any("folds/" in name and content for name, content in bucket.objects.items())
 
 
 def test_a_storage_that_fails_is_said_and_tried_again_at_the_end(

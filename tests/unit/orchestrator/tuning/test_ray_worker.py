@@ -1,0 +1,130 @@
+"""The worker of Tune without Ray: which run it works on, and what it reports."""
+
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+from worker_run import worker_run
+
+from orchestrator.tuning import node_copy, ray_worker
+from orchestrator.tuning.allocation import ResourceRequest
+from orchestrator.tuning.depot import Depot
+from orchestrator.tuning.ray_worker import Worker
+from orchestrator.tuning.run_copy import RunCopy
+from orchestrator.tuning.trial_runner import WorkerReport
+from results.run.run_folder import RunFolder
+from trainables.common.errors import MachineError
+from trainables.config.trial_config import decode
+from trainables.data.patches import PatchSet
+
+CONFIG = decode({"model.backbone": "efficientnet_lite0"})
+
+
+class Runner:
+    """Keeps a checkpoint in its first step and ends with the second."""
+
+    def __init__(self, run: Any, number: int, *rest: Any, **options: Any) -> None:
+        self.run, self.number, self.steps = run, number, 0
+
+    def step(self) -> WorkerReport:
+        self.steps += 1
+        if self.steps == 1:
+            self.run.write_checkpoint(self.number, b"state")
+        return WorkerReport(is_end=self.steps == 2)
+
+
+@pytest.fixture
+def run(bright_patches: PatchSet, tmp_path: Path) -> RunFolder:
+    return worker_run(bright_patches, tmp_path)
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ORCHESTRATE_NODE_FOLDER", str(tmp_path / "own"))
+    monkeypatch.setattr(node_copy, "store_here", lambda search, own: own / "store")
+    monkeypatch.setattr(ray_worker, "this_node", lambda: "here")
+    monkeypatch.setattr(ray_worker, "_LOOK_SECONDS", 0.0)
+
+
+def worker(run: RunFolder, *, node: str = "there", number: int = 0) -> Worker:
+    made = object.__new__(type("Own", (Worker,), {"make_runner": staticmethod(Runner)}))
+    made.setup(config(run, node=node, number=number))
+    return made
+
+
+def config(run: RunFolder, *, node: str = "there", number: int = 0) -> dict[str, Any]:
+    return {
+        "run": str(run.path),
+        "mark": "m",
+        "node": node,
+        "number": number,
+        "config": CONFIG.model_dump(),
+        "params": {},
+        "compared_at": (),
+        "request": ResourceRequest(1.0, 0.0),
+        "deadline": None,
+    }
+
+
+def test_on_the_machine_of_the_run_folder_a_worker_uses_it(run: RunFolder, elsewhere: None) -> None:
+    own = worker(run, node="here")
+    assert "parcel" not in own.step()
+    assert run.checkpoint_file(0).read_bytes() == b"state"
+
+
+def test_a_worker_that_sees_the_mark_of_its_search_uses_the_folder(run: RunFolder, elsewhere: None) -> None:
+    run.mark_file("m").touch()
+    own = worker(run)
+    own.step()
+    own.reset_config(config(run, number=1))
+    own.step()
+    assert run.checkpoint_file(1).read_bytes() == b"state"
+
+
+def test_any_other_waits_for_the_depot_and_sends_what_its_trials_leave(
+    run: RunFolder, elsewhere: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    depots: list[Depot | None] = [None, Depot(run.path), Depot(run.path)]
+    monkeypatch.setattr(ray_worker, "find_depot", lambda mark: depots.pop(0))
+    own = worker(run)
+    assert own.step() == {"step": WorkerReport(needs_depot=True), "done": False}
+    assert own.step() == {"step": WorkerReport(), "done": False}
+    first = own.step()
+    assert [(name, content.tobytes()) for name, content in first["parcel"].files] == [
+        ("checkpoint.safetensors", b"state")
+    ]
+    assert own.step() == {"step": WorkerReport(is_end=True), "done": True}
+    own.reset_config(config(run, number=7))
+    own.step()
+    assert own.step()["parcel"].number == 7
+    assert not run.trial(0).exists()
+    assert (tmp_path / "own" / "runs" / "m" / "search.yaml").exists()
+    own.cleanup()
+
+
+def test_a_machine_that_cannot_be_filled_names_itself(
+    run: RunFolder, elsewhere: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Gone(Depot):
+        def invoice(self) -> Any:
+            raise MachineError("the machine of the run folder did not answer")
+
+    monkeypatch.setattr(ray_worker, "find_depot", lambda mark: Gone(run.path))
+    result = worker(run).step()
+    failure = result["step"].failure
+    assert result["done"]
+    assert failure.cause == "environment"
+    assert failure.reason == f"the machine of the run folder did not answer (on {socket.gethostname()})"
+
+
+def test_runners_are_told_the_run_that_their_machine_has(
+    run: RunFolder, elsewhere: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray_worker, "find_depot", lambda mark: Depot(run.path))
+    own = worker(run)
+    own.step()
+    assert isinstance(own.runner, Runner)
+    assert isinstance(own.runner.run, RunCopy)
+    assert own.runner.run.local.path != run.path
+    own.cleanup()
