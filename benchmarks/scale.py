@@ -32,7 +32,7 @@ from typing import Any, Final
 
 from benchmarks.scale_worker import EPOCHS, PretendedTrial, Report, Sleeper, write_complete
 from orchestrator.callbacks import Callback
-from orchestrator.tuning.ray_backend import report_seconds
+from orchestrator.tuning.allocation import report_seconds
 from orchestrator.tuning.trial_manager import TrialManager
 from results.run.records import TrialRecord
 from results.run.run_folder import RunFolder
