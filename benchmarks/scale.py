@@ -22,7 +22,6 @@ import json
 import math
 import os
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -465,4 +464,4 @@ def described(found: Found) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

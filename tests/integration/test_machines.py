@@ -121,15 +121,19 @@ class After(Callback):
 
 
 class AtEpoch(Callback):
-    """Calls a function once, when a trial reports an epoch."""
+    """Calls a function once, when a trial on some machine reports an epoch."""
 
-    def __init__(self, epoch: int, action: Callable[[], Any]) -> None:
+    def __init__(self, folder: Path, node: str, epoch: int, action: Callable[[], Any]) -> None:
+        self.starts, self.node = folder / "starts", node
         self.epoch, self.action, self.is_over = epoch, action, False
 
     def on_epoch_end(
         self, number: int, epoch: int, epochs: int, value: float, scalars: Mapping[str, float]
     ) -> None:
-        if epoch == self.epoch and not self.is_over:
+        if epoch != self.epoch or self.is_over:
+            return
+        lines = [line.split() for line in self.starts.read_text().splitlines()]
+        if any((int(one), own) == (number, self.node) for one, _, own, _ in lines):
             self.is_over = True
             self.action()
 
@@ -213,7 +217,7 @@ def test_trials_leave_a_machine_that_is_drained_with_what_they_have(
     spot, other = cluster.add(cpus=2), cluster.add(cpus=2)
     resources = Resources(1.0, 0.0, 4, machines=cluster.machines)
     try:
-        drain = AtEpoch(5, lambda: cluster.drain(spot))
+        drain = AtEpoch(tmp_path, spot.node_id, 5, lambda: cluster.drain(spot))
         found = search(tmp_path, make_search, resources, trials=5, callback=drain, runner=Longer)
     finally:
         for node in (spot, other):
