@@ -42,8 +42,9 @@ class FakeCluster:
 
     def drain(self, node: Any, *, seconds: float = 60.0) -> None:
         """Announce that a node is about to be taken away, as a spot machine is."""
-        from ray._raylet import GcsClient
-        from ray.core.generated.autoscaler_pb2 import DrainNodeReason
+        # Ray has no stubs of what it compiles and generates.
+        from ray._raylet import GcsClient  # type: ignore[attr-defined]
+        from ray.core.generated.autoscaler_pb2 import DrainNodeReason  # type: ignore[attr-defined]
 
         reason = DrainNodeReason.Value("DRAIN_NODE_REASON_PREEMPTION")
         ends = int(1e3 * (time.time() + seconds))

@@ -22,7 +22,6 @@ import json
 import math
 import os
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -32,7 +31,7 @@ from typing import Any, Final
 
 from benchmarks.scale_worker import EPOCHS, PretendedTrial, Report, Sleeper, write_complete
 from orchestrator.callbacks import Callback
-from orchestrator.tuning.ray_backend import report_seconds
+from orchestrator.tuning.allocation import report_seconds
 from orchestrator.tuning.trial_manager import TrialManager
 from results.run.records import TrialRecord
 from results.run.run_folder import RunFolder
@@ -465,4 +464,4 @@ def described(found: Found) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -28,7 +28,7 @@ _REFERENCE_MINUTES: Final = 10.0
 _MAY_GROW: Final = 1.1
 _MORE_HANDLES: Final = 4  # files that are open for a moment
 _NO_END: Final = 1_000_000  # trials
-_WORKER: Final = re.compile(r"ray::")
+_WORKER: Final = re.compile(r"ray::(?!DashboardAgent|RuntimeEnvAgent)")
 
 
 @dataclass(frozen=True, slots=True)

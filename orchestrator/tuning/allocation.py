@@ -19,6 +19,10 @@ _MARGIN: Final = 1.15  # factor on the measured need: heads and augmentations di
 _USABLE: Final = 0.9  # share of the memory; the rest is for the driver and other programs
 
 
+# Each report takes the driver some milliseconds: many workers report less often, at most 100 times a second.
+_REPORT_SECONDS_A_WORKER: Final = 0.01
+
+
 @dataclass(frozen=True, slots=True)
 class Kind:
     """The settings that decide the memory need of a trial."""
@@ -68,6 +72,15 @@ def idle_free_cpus(machines: Sequence[Machine], *, at_once: int) -> int:
     fewest = min((machine.cpus for machine in working), default=1.0)
     on_one_machine = math.ceil(at_once / max(1, len(working)))
     return max(1, math.floor(fewest / on_one_machine))
+
+
+def report_seconds(slots: int) -> float:
+    """Return the time between two reports of a worker, in seconds, of so many trials at once.
+
+    >>> report_seconds(2), report_seconds(512)
+    (0.02, 5.12)
+    """
+    return _REPORT_SECONDS_A_WORKER * slots
 
 
 def _working(machines: Sequence[Machine]) -> tuple[Machine, ...]:

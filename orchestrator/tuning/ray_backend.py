@@ -24,13 +24,19 @@ from ray.util.placement_group import NODE_ID_LABEL_KEY
 
 from cluster.resources import Machine, machines_of
 from orchestrator.callbacks import StopSearch
-from orchestrator.tuning.allocation import ResourceAllocator, ResourceRequest
+from orchestrator.tuning.allocation import ResourceAllocator, ResourceRequest, report_seconds
 from orchestrator.tuning.heartbeat import Ear
 from orchestrator.tuning.interrupts import interruptible
 from orchestrator.tuning.lifeline import Lifeline, end_program, watched
 from orchestrator.tuning.ray_depot import DepotKeeper, this_node
 from orchestrator.tuning.ray_failures import cause_of_loss, explained, last_words, was_taken_away
-from orchestrator.tuning.ray_private import KeyValueBoard, end_worker, nodes_that_leave, survive_out_of_memory
+from orchestrator.tuning.ray_private import (
+    KeyValueBoard,
+    end_worker,
+    forget,
+    nodes_that_leave,
+    survive_out_of_memory,
+)
 from orchestrator.tuning.ray_worker import Runner, Worker
 from orchestrator.tuning.shared_state import SharedState
 from orchestrator.tuning.time_limit import time_left
@@ -48,8 +54,9 @@ _QUIET: Final = {
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     "TUNE_WARN_SLOW_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "600",
     "TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S": "600",
-    # Our state is the run folder; Tune's is written as rarely as it can be.
-    "TUNE_GLOBAL_CHECKPOINT_S": "600",
+    # Our state is the run folder. Tune's grows with the trials and stops the driver while it is written, so
+    # that it is written at the start and at the end only, which it insists on.
+    "TUNE_GLOBAL_CHECKPOINT_S": "1e9",
     "RAY_AIR_NEW_OUTPUT": "0",  # the new output prints a table even with verbose=0
 }
 
@@ -58,8 +65,6 @@ _LOOK_SECONDS: Final = 1.0  # between two looks for workers that hang
 _CLUSTER_SECONDS: Final = 5.0  # between two looks at the machines of the cluster, and of a worker at its own
 _ASKING_SECONDS: Final = 0.25  # for proposals in a row, before workers get what has been proposed
 _MOST_PENDING: Final = 4096  # trials that Tune takes before their workers start: more than ever run at once
-# Each report takes the driver some milliseconds: many workers report less often, at most 100 times a second.
-_REPORT_SECONDS_A_WORKER: Final = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,6 +253,9 @@ class _Workers(_NotPickled, tune.Callback):
         self._state.waiting.pop(number, None)
         self._state.manager.on_worker_start(number)
 
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        forget(trial)
+
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         state, number = self._state, self._state.numbers[trial.trial_id]
         state.waiting.pop(number, None)
@@ -294,15 +302,6 @@ class _NoReporter(tune.ProgressReporter):
 
     def should_report(self, trials: list[Any], done: bool = False) -> bool:
         return False
-
-
-def report_seconds(slots: int) -> float:
-    """Return the time between two reports of a worker, in seconds, of so many trials at once.
-
-    >>> report_seconds(2), report_seconds(512)
-    (0.02, 5.12)
-    """
-    return _REPORT_SECONDS_A_WORKER * slots
 
 
 def run_trials(

@@ -1,7 +1,7 @@
 """The private parts of Ray that we use, here and nowhere else.
 
-They are two modules that look up `RayActorError`, the handle of a trial's worker, the nodes that are about to
-be taken away, and the key-value store of the control process.
+They are two modules that look up `RayActorError`, the handle of a trial's worker, what Tune keeps of a trial,
+the nodes that are about to be taken away, and the key-value store of the control process.
 """
 
 import contextlib
@@ -39,6 +39,18 @@ def end_worker(trial: Any) -> None:
     worker = trial.temporary_state.ray_actor
     if worker is not None:
         ray.kill(worker)
+
+
+def forget(trial: Any) -> None:
+    """Drop what Tune keeps of a trial that has ended: configuration, last report, means of its reports.
+
+    Tune keeps every trial to the end of a search, with tens of kB for each. The run folder has it all.
+    """
+    trial.config, trial.evaluated_params = {}, {}
+    kept = trial.run_metadata
+    kept.last_result = {"done": True}  # without any, Tune asks a worker that is not there any more
+    kept.metric_analysis.clear()
+    kept.metric_n_steps.clear()
 
 
 def nodes_that_leave() -> frozenset[str]:

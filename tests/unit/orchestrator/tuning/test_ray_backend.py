@@ -7,13 +7,14 @@ import pytest
 from ray.air.execution._internal import actor_manager
 from ray.exceptions import OutOfMemoryError, RayActorError
 from ray.tune.execution import tune_controller
+from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 
 from cluster.resources import Machine
 from orchestrator.tuning.allocation import ResourceAllocator, ResourceRequest
 from orchestrator.tuning.ray_backend import _as_placement, _Searcher
 from orchestrator.tuning.ray_failures import cause_of_loss, was_taken_away
-from orchestrator.tuning.ray_private import survive_out_of_memory
+from orchestrator.tuning.ray_private import forget, survive_out_of_memory
 from orchestrator.tuning.shared_state import SharedState
 from orchestrator.tuning.trial_manager import TrialManager, TrialSpec
 from results.run.records import SearchRecord
@@ -151,3 +152,13 @@ def test_a_worker_that_was_taken_away_is_told_from_one_that_died() -> None:
     assert was_taken_away("Worker exits with an exit code 1. The process receives a SIGTERM.")
     assert was_taken_away("The actor died because its node has died. Node Id: 7c19")
     assert not was_taken_away("Worker exits unexpectedly by a signal. SIGKILL")
+
+
+def test_tune_forgets_a_trial_that_has_ended() -> None:
+    trial = Trial("none", config={"number": 3}, evaluated_params={"number": 3}, stub=True)
+    trial.update_last_result({"step": "a report", "value": 0.5, "training_iteration": 1})
+    before = len(trial.get_json_state()[1])
+    forget(trial)
+    assert (trial.config, trial.evaluated_params) == ({}, {})
+    assert "step" not in trial.last_result
+    assert len(trial.get_json_state()[1]) < before
