@@ -1,6 +1,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from orchestrator.tuning.ray_backend import (
     _as_placement,
     _Searcher,
     _SharedState,
+    _TimeIsUp,
 )
 from orchestrator.tuning.ray_failures import cause_of_loss
 from orchestrator.tuning.ray_private import survive_out_of_memory
@@ -112,3 +114,16 @@ def test_a_kill_for_want_of_memory_is_told_from_other_deaths() -> None:
     )
     assert cause_of_loss(killed) == "out_of_memory"
     assert cause_of_loss(died) == "lost_worker"
+
+
+@pytest.mark.parametrize("deadline", [None, 100.0])
+def test_the_last_moment_of_a_search_is_counted_on_the_clock_of_its_manager(deadline: float | None) -> None:
+    now = [0.0]
+    manager: Any = SimpleNamespace(clock=lambda: now[0], deadline=deadline)
+    stopper = _TimeIsUp(manager)
+    found = []
+    for moment in (0.0, 219.0, 220.0, 10_000.0):
+        now[0] = moment
+        found.append(stopper.stop_all())
+    assert found == [False, False, deadline is not None, deadline is not None]
+    assert not stopper("a trial", {})
