@@ -229,15 +229,24 @@ class Arena:
         said = driver.printed.strip().splitlines()[-3:]
         return [f"resume ended with {code}: {' '.join(said)[-400:]}"]
 
-    def judged(self, name: str, before: Sequence[Snapshot], *, trials: int) -> "Verdict":
-        """Return what a search that has ended has lost since some moments, and what is wrong with it."""
+    def judged(
+        self, name: str, before: Sequence[Snapshot], *, trials: int, is_whole: bool = True
+    ) -> "Verdict":
+        """Return what a search that has ended has lost since some moments, and what is wrong with it.
+
+        Args:
+            name: Name of the search.
+            before: The run at those moments.
+            trials: Number of trials that the search was to run.
+            is_whole: The search came to its end, so that the undisturbed one has the same trials.
+        """
         run, after = self.run(name), snapshot(self.run(name))
         lost, repeated = set[str](), set[str]()
         for moment in before:
             for found, own in zip((lost, repeated), lost_and_repeated(moment, after), strict=True):
                 found.update(own)
         faults = standing_faults(run, trials=trials)
-        if self.run(UNDISTURBED).path.is_dir() and not faults:
+        if is_whole and self.run(UNDISTURBED).path.is_dir() and not faults:
             faults += differences(run, self.run(UNDISTURBED))
         return Verdict(sorted(lost), sorted(repeated), faults)
 

@@ -14,7 +14,7 @@ _OWN_LIMIT: Final = 2  # deaths of its worker after which a trial is handed out 
 _START_SECONDS: Final = 12.0  # what a driver takes to its first trial on a quiet machine
 GONE_SECONDS: Final = 30.0  # for what belonged to a killed driver to end by itself
 # Ray ends a driver when its control process has been away for a minute; here it takes it for gone earlier.
-QUICK_HEAD: Final = {"RAY_gcs_rpc_server_reconnect_timeout_s": "10"}
+QUICK_HEAD: Final = {"RAY_gcs_rpc_server_reconnect_timeout_s": "30"}
 
 
 def kill_drivers(arena: Arena, count: int, trials: int) -> Outcome:
@@ -93,7 +93,7 @@ def kill_heads(arena: Arena, count: int, trials: int) -> Outcome:
         *faults,
         trials=trials,
         started=started,
-        note="Ray waits 10 s for it here, 60 s by default",
+        note="Ray waits 30 s for it here, 60 s by default",
     )
 
 

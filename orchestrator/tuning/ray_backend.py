@@ -297,6 +297,19 @@ class _Workers(_NotPickled, tune.Callback):
             manager.worker_time.resize(allocator.workers_expected)
 
 
+class _TimeIsUp(_NotPickled, tune.Stopper):
+    """Ends even trials that report nothing. Tune's own time limit is counted on the wall clock."""
+
+    def __init__(self, manager: TrialManager) -> None:
+        self._clock, self._at = manager.clock, _last_moment(manager)
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        return self._at is not None and self._clock() >= self._at
+
+
 class _NoReporter(tune.ProgressReporter):
     """Reports nothing. In a notebook Tune takes one of its own otherwise, which clears the cell's output."""
 
@@ -344,12 +357,12 @@ def run_trials(
             num_samples=-1,
             max_concurrent_trials=_MOST_PENDING,
             reuse_actors=True,
-            time_budget_s=_hard_limit(manager),
         ),
         run_config=tune.RunConfig(
             name="tune",
             storage_path=str(scratch.resolve()),
             verbose=0,
+            stop=_TimeIsUp(manager),
             callbacks=[_Workers(state, ear)],
             progress_reporter=_NoReporter(),
             # The trial manager hands out the trials of dead workers again, with the resources they need.
@@ -362,7 +375,8 @@ def run_trials(
         manager.say,
         run.resume_command,
         end_program if ends_process else lambda code: None,
-        overdue_at=_overdue_at(manager),
+        overdue_at=_last_moment(manager),
+        clock=manager.clock,
     )
     with (
         interruptible(manager, ends_process=ends_process),
@@ -429,14 +443,8 @@ def _as_placement(request: ResourceRequest) -> PlacementGroupFactory:
     return PlacementGroupFactory([bundle], bundle_label_selector=[those])
 
 
-def _overdue_at(manager: TrialManager) -> float | None:
-    """Reading of the monotonic clock by which Tune must have ended the search; None without a deadline."""
-    limit = _hard_limit(manager)
-    return None if limit is None else time.monotonic() + limit
-
-
-def _hard_limit(manager: TrialManager) -> float | None:
-    """Seconds after which Tune ends even trials that report nothing; None without a deadline."""
+def _last_moment(manager: TrialManager) -> float | None:
+    """Reading of the manager's clock at which Tune ends even trials that hang; None without a deadline."""
     if manager.deadline is None:
         return None
-    return max(1.0, manager.deadline - manager.clock()) + 2 * GRACE_SECONDS
+    return max(manager.clock() + 1.0, manager.deadline) + 2 * GRACE_SECONDS

@@ -13,7 +13,7 @@ import pytest
 
 from cluster.connect import connect, disconnect
 from orchestrator.study.trial_spec import TrialFailure, TrialSpec
-from orchestrator.tuning import watchdog
+from orchestrator.tuning import ray_backend, watchdog
 from orchestrator.tuning.ray_backend import Resources, run_trials
 from orchestrator.tuning.trial_manager import TrialManager
 from orchestrator.tuning.trial_runner import WorkerReport
@@ -149,7 +149,7 @@ def begin(tmp_path: Path, make_search: Callable[..., SearchRecord]) -> Begin:
         run.write_search(make_search())
         say = (lambda message: None) if said is None else said.append
         study = Study(trials)
-        return TrialManager(run, run.search(), study, callbacks, deadline=None, clock=time.time, say=say)
+        return TrialManager(run, run.search(), study, callbacks, deadline=None, clock=time.monotonic, say=say)
 
     return make
 
@@ -184,6 +184,26 @@ def test_a_worker_that_lives_and_does_not_work_is_ended_and_its_trial_is_run_aga
     run_trials(manager, manager.run, Resources(1.0, 0.0, 1), make_runner=LocksUpOnce)
     assert [record.state for record in manager.run.records()] == ["complete"]
     assert any("its worker is ended" in message for message in said)
+
+
+class HangsForEver(Runner):
+    """Stops its own process."""
+
+    def meet(self) -> None:
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def test_the_time_limit_of_a_search_holds_though_no_worker_answers(
+    begin: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray_backend, "GRACE_SECONDS", 5.0)
+    manager = begin(1)
+    manager.deadline = manager.clock() + 15.0
+    begun = time.monotonic()
+    run_trials(manager, manager.run, Resources(1.0, 0.0, 1), make_runner=HangsForEver)
+    assert time.monotonic() - begun < 120.0
+    (record,) = manager.run.records()
+    assert (record.state, record.cause) == ("pruned", "time_budget")
 
 
 def test_a_fault_that_all_trials_would_meet_stops_the_search(begin: Begin) -> None:

@@ -1,6 +1,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from ray.tune.search import Searcher
 
 from cluster.resources import Machine
 from orchestrator.tuning.allocation import ResourceAllocator, ResourceRequest
-from orchestrator.tuning.ray_backend import _as_placement, _Searcher
+from orchestrator.tuning.ray_backend import _as_placement, _Searcher, _TimeIsUp
 from orchestrator.tuning.ray_failures import cause_of_loss, was_taken_away
 from orchestrator.tuning.ray_private import forget, survive_out_of_memory
 from orchestrator.tuning.shared_state import SharedState
@@ -162,3 +163,16 @@ def test_tune_forgets_a_trial_that_has_ended() -> None:
     assert (trial.config, trial.evaluated_params) == ({}, {})
     assert "step" not in trial.last_result
     assert len(trial.get_json_state()[1]) < before
+
+
+@pytest.mark.parametrize("deadline", [None, 100.0])
+def test_the_last_moment_of_a_search_is_counted_on_the_clock_of_its_manager(deadline: float | None) -> None:
+    now = [0.0]
+    manager: Any = SimpleNamespace(clock=lambda: now[0], deadline=deadline)
+    stopper = _TimeIsUp(manager)
+    found = []
+    for moment in (0.0, 219.0, 220.0, 10_000.0):
+        now[0] = moment
+        found.append(stopper.stop_all())
+    assert found == [False, False, deadline is not None, deadline is not None]
+    assert not stopper("a trial", {})
