@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from results.run.option import option
+from results.run.option import option as _option
 from results.run.storage_url import with_absolute_path, without_password
 from trainables.common.errors import ConfigError
 from trainables.config.feature_storage import FeatureStorage
@@ -34,7 +34,7 @@ class SearchRequest(BaseModel):
         description=f"question that the search answers: {', '.join(TASKS)}",
         json_schema_extra={"group": "task", "metavar": "TASK"},
     )
-    own_task: Task | None = option(
+    own_task: Task | None = _option(
         None,
         "a YAML file that defines tasks of your own (docs/how-to-tasks.md); TASK names one of them, and may "
         "be left out where it is the only one",
@@ -45,7 +45,7 @@ class SearchRequest(BaseModel):
         is_file=True,
     )
 
-    data: str | None = option(
+    data: str | None = _option(
         None,
         "an .npz file, a folder of .npy tensors in the Pisa layout, a folder CLASS/FILE of images, or "
         "phantom: synthetic patches; the task wisconsin has a table of its own",
@@ -53,16 +53,16 @@ class SearchRequest(BaseModel):
         metavar="PATH",
         shown_default="phantom",
     )
-    source: str | None = option(
+    source: str | None = _option(
         None,
         "name of the source that reads PATH (docs/how-to-data.md lists them)",
         group="data",
         shown_default="by what it is",
     )
-    label_codes: LabelCodes | None = option(
+    label_codes: LabelCodes | None = _option(
         None, "what label numbers mean", group="data", shown_default="found out"
     )
-    max_value: float | None = option(
+    max_value: float | None = _option(
         None,
         "largest value that a pixel can have, such as 4095 for 12 bits in 16 bit files",
         group="data",
@@ -71,16 +71,16 @@ class SearchRequest(BaseModel):
         le=65535.0,
         shown_default="found out",
     )
-    upper_folders: UpperFolders | None = option(
+    upper_folders: UpperFolders | None = _option(
         None,
         "what folders above the class folders are: patients, or other, such as views or folds",
         group="data",
         shown_default="found out",
     )
-    folds: int | None = option(
+    folds: int | None = _option(
         None, "folds of the cross-validation", group="data", ge=2, shown_default=f"{DEFAULT_FOLDS}"
     )
-    holdout: float | None = option(
+    holdout: float | None = _option(
         None,
         "instead of folds one validation part: this share of the patients that the test part leaves, in "
         "tenths or a simpler fraction",
@@ -91,19 +91,19 @@ class SearchRequest(BaseModel):
         shown_default="folds",
         advice="0.3 is 70/30",
     )
-    naive_split: bool = option(
+    naive_split: bool = _option(
         False,
         "split single images, whoever their patient is, to compare with scores that were made that way: they "
         "come out too high",
         group="data",
     )
-    unit: UnitName = option(
+    unit: UnitName = _option(
         "image",
         "what is split, scored and predicted: single images, or breasts, exams or patients, whose images are "
         "combined (docs/how-to-units.md)",
         group="data",
     )
-    test_share: float = option(
+    test_share: float = _option(
         0.2,
         "share of the patients sealed for the test, unless the data bring a test set",
         group="data",
@@ -112,22 +112,22 @@ class SearchRequest(BaseModel):
         le=0.5,
         shown_default="0.2, or the recipe's",
     )
-    audit: bool = option(
+    audit: bool = _option(
         True,
         "audit the data, once per set: copies, patients in two parts, shortcuts",
         group="data",
         flag="--no-audit",
         flag_description="do not look for copies, patients in two parts and shortcuts in the data",
     )
-    seed: int = option(0, "seed of split, sampler and training", group="data", ge=0)
+    seed: int = _option(0, "seed of split, sampler and training", group="data", ge=0)
 
-    trials: int = option(
+    trials: int = _option(
         24, "number of trials", group="budget", ge=1, shown_default="24, or the points of the recipes"
     )
-    minutes: float | None = option(
+    minutes: float | None = _option(
         None, "stop after this time", group="budget", unit="minutes", ge=0.05, shown_default="no limit"
     )
-    trial_minutes: float | None = option(
+    trial_minutes: float | None = _option(
         None,
         "longest time of a single trial",
         group="budget",
@@ -135,18 +135,18 @@ class SearchRequest(BaseModel):
         ge=0.05,
         shown_default="a sixth of --minutes, else 10",
     )
-    epochs: int = option(
+    epochs: int = _option(
         30, "largest number of epochs of a trial", group="budget", ge=1, shown_default="30, or the recipes'"
     )
 
-    terminator: bool = option(
+    terminator: bool = _option(
         False,
         "end the search once half as many trials again are expected to gain less than the noise of the folds "
         "(one metric, two folds or more)",
         group="budget",
     )
 
-    metrics: tuple[str, ...] = option(
+    metrics: tuple[str, ...] = _option(
         (),
         "metric that the search optimises; given several times, it looks for the trials that no other beats "
         "in all of them",
@@ -155,14 +155,14 @@ class SearchRequest(BaseModel):
         metavar="NAME",
         shown_default="that of the task",
     )
-    requirements: tuple[str, ...] = option(
+    requirements: tuple[str, ...] = _option(
         (),
         "what a trial must reach to be chosen, such as 'recall>=0.9'; may be repeated",
         group="search",
         flag="--require",
         metavar="METRIC>=VALUE",
     )
-    comparisons: tuple[str, ...] = option(
+    comparisons: tuple[str, ...] = _option(
         (),
         "two models whose comparison is asked for before the search, such as best:best_single; `orchestrate "
         "compare` marks it; may be repeated",
@@ -170,7 +170,7 @@ class SearchRequest(BaseModel):
         flag="--compare",
         metavar="MODEL:MODEL",
     )
-    max_ms: float | None = option(
+    max_ms: float | None = _option(
         None,
         "longest time of one image on one core of the machine that searches, measured on the exported graph: "
         "--require 'ms_per_image<=MS'",
@@ -180,7 +180,7 @@ class SearchRequest(BaseModel):
         gt=0.0,
         shown_default="any",
     )
-    outer: int | None = option(
+    outer: int | None = _option(
         None,
         "then run the whole search once more without each of this many parts of the patients, to tell what "
         "it is worth on patients that it has not seen (docs/how-to-nested.md)",
@@ -189,13 +189,13 @@ class SearchRequest(BaseModel):
         ge=2,
         shown_default="no nested search",
     )
-    sampler: str = option(
+    sampler: str = _option(
         "tpe",
         "what proposes configurations, or a function of your own",
         group="search",
         metavar="NAME|MODULE:FUNCTION",
     )
-    pruner: str | None = option(
+    pruner: str | None = _option(
         None,
         "what stops trials that are worse than others, or a function of your own",
         group="search",
@@ -203,14 +203,14 @@ class SearchRequest(BaseModel):
         shown_default="halving; none with several metrics",
     )
 
-    space: str | None = option(
+    space: str | None = _option(
         None,
         "a search space of your own",
         group="space",
         metavar="MODULE:FUNCTION",
         shown_default="the task's",
     )
-    fixed_params: dict[str, Any] = option(
+    fixed_params: dict[str, Any] = _option(
         {},
         "hold a setting fixed, such as optimizer.name=adam; may be repeated",
         group="space",
@@ -218,17 +218,17 @@ class SearchRequest(BaseModel):
         metavar="NAME=VALUE",
         shown_default="none",
     )
-    pairs: bool = option(
+    pairs: bool = _option(
         False,
         "let trials compare each image with its healthy baseline, which the data must bring; such a model "
         "asks for a baseline of every image that it predicts",
         group="space",
         shown_default="no, unless a recipe of pairs is named",
     )
-    weights_dir: Path | None = option(
+    weights_dir: Path | None = _option(
         None, "folder of state dicts named after their backbones", group="space", metavar="PATH"
     )
-    may_download: bool = option(
+    may_download: bool = _option(
         True,
         "download pretrained weights that are missing",
         group="space",
@@ -236,29 +236,29 @@ class SearchRequest(BaseModel):
         flag_description="never download pretrained weights",
     )
 
-    workers: int | None = option(
+    workers: int | None = _option(
         None, "trials at once", group="machine", ge=1, shown_default="as many as fit"
     )
-    cpus_per_trial: float | None = option(
+    cpus_per_trial: float | None = _option(
         None,
         "CPU cores of a trial",
         group="machine",
         ge=0.0,
         shown_default="1, more where fewer trials run at once than there are cores",
     )
-    gpus_per_trial: float | None = option(
+    gpus_per_trial: float | None = _option(
         None,
         "GPUs of a trial; less than 1 shares a GPU",
         group="machine",
         ge=0.0,
         shown_default="as measured where there is a GPU",
     )
-    nice: bool = option(
+    nice: bool = _option(
         False,
         "leave the CPUs to other programs: workers of a Ray of the search's own run at niceness 15",
         group="machine",
     )
-    wait_minutes: float = option(
+    wait_minutes: float = _option(
         30.0,
         "longest wait for room on a full disk, or for a database that does not answer; then the search ends, "
         "and can be resumed",
@@ -266,14 +266,14 @@ class SearchRequest(BaseModel):
         unit="minutes",
         ge=0.0,
     )
-    process_per_fold: bool = option(
+    process_per_fold: bool = _option(
         False,
         "train the folds of a trial one after the other, each in a process that takes its memory along when "
         "it ends: slower, for models that hardly fit",
         group="machine",
     )
 
-    recipes: tuple[str, ...] = option(
+    recipes: tuple[str, ...] = _option(
         (),
         "run an experiment of the catalogue (orchestrate recipes list) and nothing else, unless --trials "
         "asks for more; may be repeated; `all` tries all of the task's first",
@@ -282,36 +282,36 @@ class SearchRequest(BaseModel):
         metavar="ID",
         shown_default="the best that fit, for a third of the trials",
     )
-    start_from: str | None = option(
+    start_from: str | None = _option(
         None,
         "finished trial whose weights model.weights=start takes over; its folds hold here too",
         group="reuse",
         metavar="RUN[:TRIAL]",
     )
-    type_from: str | None = option(
+    type_from: str | None = _option(
         None,
         "finished trial of mass_calcification whose prediction model.type_input takes in",
         group="reuse",
         metavar="RUN[:TRIAL]",
     )
 
-    name: str | None = option(
+    name: str | None = _option(
         None, "the run folder becomes RUNS/TASK/NAME", group="output", shown_default="the time of day"
     )
-    runs: Path = option(Path("runs"), "folder of all runs", group="output", metavar="PATH")
-    store: Path | None = option(
+    runs: Path = _option(Path("runs"), "folder of all runs", group="output", metavar="PATH")
+    store: Path | None = _option(
         None,
         "folder of stored data and features",
         group="output",
         metavar="PATH",
         shown_default="RUNS/.store",
     )
-    features: FeatureStorage = option(
+    features: FeatureStorage = _option(
         "float16",
         "how features of frozen layers are stored; off computes them in memory for each trial",
         group="output",
     )
-    store_gb: float | None = option(
+    store_gb: float | None = _option(
         None,
         "most that stored features may take on a node's disk",
         group="output",
@@ -320,7 +320,7 @@ class SearchRequest(BaseModel):
         ge=0.0,
         shown_default="200, or 80 % of what is free",
     )
-    disk_gb: float | None = option(
+    disk_gb: float | None = _option(
         None,
         "most that the runs, the store and all checkpoints may take together on the disk; beyond it weights "
         "of losing trials and features go, and then the search waits",
@@ -330,13 +330,13 @@ class SearchRequest(BaseModel):
         gt=0.0,
         shown_default="no limit",
     )
-    shared_store: Path | None = option(
+    shared_store: Path | None = _option(
         None,
         "folder that all nodes see: what one has computed, the others copy",
         group="output",
         metavar="PATH",
     )
-    study_storage: str | None = option(
+    study_storage: str | None = _option(
         None,
         "a database for the study: sqlite, postgresql, mysql or journal://... (docs/how-to-storage.md); the "
         "environment variable ORCHESTRATE_STUDY_PASSWORD holds its password",
@@ -344,7 +344,7 @@ class SearchRequest(BaseModel):
         metavar="URL",
         shown_default="a journal file",
     )
-    study: str | None = option(
+    study: str | None = _option(
         None,
         "a study in --study-storage that several searches work on, each with a run folder of its own: the "
         "first one makes it, the others join it, and --trials counts the trials of all",
@@ -352,15 +352,15 @@ class SearchRequest(BaseModel):
         metavar="NAME",
         shown_default="one of this search alone",
     )
-    pictures: bool = option(
+    pictures: bool = _option(
         True,
         "draw the worst mistakes of the best trials, which are images of patients, for TensorBoard",
         group="output",
         flag="--no-pictures",
         flag_description="leave images of patients out of TensorBoard",
     )
-    keep_weights: int = option(12, "number of best trials whose weights stay", group="output", ge=1)
-    track: tuple[str, ...] = option(
+    keep_weights: int = _option(12, "number of best trials whose weights stay", group="output", ge=1)
+    track: tuple[str, ...] = _option(
         (),
         "log the search to mlflow or wandb, too, with a run below it for each trial "
         "(docs/how-to-report.md); may "
