@@ -29,7 +29,12 @@ def namespaces() -> None:
 
 def begun(folder: Path, *mounts: str, home: Path, trials: int) -> subprocess.Popen[str]:
     """A search in a mount namespace of its own; its run folders lie in `<folder>/runs`."""
-    held = ("model.backbone=efficientnet_lite0", "model.trained_stages=0", "input.size_px=64")
+    held = (
+        "model.backbone=efficientnet_lite0",
+        "model.trained_stages=0",
+        "input.size_px=64",
+        "training.augmentation=none",
+    )
     typed = ["search", "benign_malignant", "--data", "phantom:patients=12", "--folds", "2", "--epochs", "2"]
     typed += [word for setting in held for word in ("--set", setting)]
     typed += ["--trials", str(trials), "--runs", str(folder / "runs"), "--store", str(folder / "store")]
