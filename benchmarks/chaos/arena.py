@@ -150,12 +150,14 @@ class Arena:
         It returns once a trial is handed out, or the search has ended by itself. Where the machine is too
         busy for a Ray to start, it is tried again.
         """
+        driver = None
         for _ in range(_ATTEMPTS):
             driver = self.resume(name, *options, **environment) if self.begun(name) else None
             driver = driver or self.begin(name, trials, *options, **environment)
             self.wait_for_trials(name, 1, driver)
             if not (driver.has_ended and NO_RAY in driver.printed):
                 break
+        assert driver is not None
         return driver
 
     def begin(self, name: str, trials: int, *options: str, **environment: str) -> Driver:

@@ -31,6 +31,12 @@ def below(pid: int) -> dict[int, str]:
     return {own: commands[own] for own in found}
 
 
+def caught_workers(pid: int, caught: list[int]) -> bool:
+    """Put the workers that are in a step of a trial now into a list; False if none is."""
+    caught[:] = trial_workers(pid)
+    return bool(caught)
+
+
 def trial_workers(pid: int) -> list[int]:
     """Processes below a driver, or a raylet, that run trials now; one carries its name only in a step."""
     return [own for own, command in below(pid).items() if "Trainable" in command and "ray::" in command]

@@ -10,7 +10,7 @@ from typing import Final
 from benchmarks.chaos.arena import Arena
 from benchmarks.chaos.checks import snapshot
 from benchmarks.chaos.ledger import Outcome
-from benchmarks.chaos.processes import send, trial_workers, wait_for
+from benchmarks.chaos.processes import caught_workers, send, wait_for
 
 INTERRUPTED: Final = 130
 STALL: Final = ("--stall-minutes", "0.5")
@@ -24,7 +24,7 @@ def stop_worker(arena: Arena, trials: int) -> Outcome:
     name, started = "worker-stop", time.monotonic()
     driver, workers, faults = arena.search(name, trials, *STALL), list[int](), list[str]()
     arena.wait_for_trials(name, 2, driver)
-    wait_for(lambda: driver.has_ended or workers.extend(trial_workers(driver.pid)) or workers, seconds=60)
+    wait_for(lambda: driver.has_ended or caught_workers(driver.pid, workers), seconds=60)
     injected = min(1, send(workers, signal.SIGSTOP))
     before = [snapshot(arena.run(name))]
     code = driver.wait(arena.patience)
@@ -45,7 +45,7 @@ def stop_worker_with_deadline(arena: Arena, trials: int) -> Outcome:
         list[int](),
     )
     arena.wait_for_trials(name, 2, driver)
-    wait_for(lambda: driver.has_ended or workers.extend(trial_workers(driver.pid)) or workers, seconds=60)
+    wait_for(lambda: driver.has_ended or caught_workers(driver.pid, workers), seconds=60)
     injected = min(1, send(workers, signal.SIGSTOP))
     before, stopped = [snapshot(arena.run(name))], time.monotonic()
     code = driver.wait(60 * _MINUTES + _OVERDUE)

@@ -43,12 +43,12 @@ class WeightsOffer:
 
     Attributes:
         name: File name by which `--weights-dir` finds them.
-        bytes: Size in bytes.
+        size: Size in bytes.
         notes: Content of the notes beside the file; None without notes.
     """
 
     name: str
-    bytes: int
+    size: int
     notes: bytes | None = None
 
 

@@ -156,7 +156,7 @@ class NodeCopy:
                 path = folder / _inside(offer.name)
                 if offer.notes is not None:
                     write_atomically(path.with_suffix(".yaml"), offer.notes)
-                _fetch(depot, f"weights/{name}", offer.bytes, path)
+                _fetch(depot, f"weights/{name}", offer.size, path)
                 files[name] = path
         folder = self.run.path / "weights"
         link_weights(files, folder)
@@ -188,7 +188,7 @@ def _fetch(depot: DepotClient, name: str, size: int, path: Path) -> None:
     with folder_in_progress(path) as draft:
         with (draft / "file").open("wb") as file:
             for piece in depot.pieces(name, size):
-                file.write(memoryview(piece))
+                file.write(piece.data)
             file.flush()
             os.fsync(file.fileno())
             if file.tell() != size:

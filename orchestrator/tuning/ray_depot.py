@@ -37,15 +37,20 @@ class DepotKeeper:
         if self._actor is not None:
             return
         search = self._run.search()
-        actor = ray.remote(num_cpus=0, max_concurrency=_AT_ONCE)(Depot)
-        self._actor = actor.options(
-            name=_name(self._mark),
-            max_restarts=-1,
-            scheduling_strategy=NodeAffinitySchedulingStrategy(this_node(), soft=False),
-        ).remote(
-            self._run.path.resolve(),
-            own_modules((*search.metrics, *search.ranges), Path.cwd()),
-            socket.gethostname(),
+        self._actor = (
+            ray.remote(Depot)
+            .options(
+                num_cpus=0,
+                max_concurrency=_AT_ONCE,
+                name=_name(self._mark),
+                max_restarts=-1,
+                scheduling_strategy=NodeAffinitySchedulingStrategy(this_node(), soft=False),
+            )
+            .remote(
+                self._run.path.resolve(),
+                own_modules((*search.metrics, *search.ranges), Path.cwd()),
+                socket.gethostname(),
+            )
         )
 
     def close(self) -> None:

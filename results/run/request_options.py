@@ -56,7 +56,7 @@ def flag_of(name: str) -> str:
 
 
 def facts_of(name: str) -> dict[str, Any]:
-    """Return the further facts of an option: group, flag, unit and other entries of `_option`."""
+    """Return the further facts of an option: group, flag, unit and other entries of `option`."""
     extra = SearchRequest.model_fields[name].json_schema_extra
     return dict(extra) if isinstance(extra, dict) else {}
 

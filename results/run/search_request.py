@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from results.run.option import option as _option
+from results.run.option import option
 from results.run.storage_url import with_absolute_path, without_password
 from trainables.common.errors import ConfigError
 from trainables.config.feature_storage import FeatureStorage

@@ -53,9 +53,9 @@ EQUAL = Method("equal", fit_equal, WeightedMean, complexity=99)
 '''
 TASK = """            Task("density", ("fatty", "dense"), _NO_FINDING, "Is the breast dense?"),
             Task("idc","""
-OPTION = """    caution: float = _option(0.5, "how careful to be", group="budget", ge=0.0, le=1.0)
+OPTION = """    caution: float = option(0.5, "how careful to be", group="budget", ge=0.0, le=1.0)
 
-    space: str | None = _option("""
+    space: str | None = option("""
 
 
 @pytest.fixture
@@ -135,7 +135,7 @@ print(list(METHODS)[-1], [score.method for score in scores])
 def test_an_option_of_a_search(copy: Path) -> None:
     file = copy / "results/run/search_request.py"
     text = file.read_text()
-    file.write_text(text.replace("    space: str | None = _option(", OPTION, 1))
+    file.write_text(text.replace("    space: str | None = option(", OPTION, 1))
     assert file.read_text() != text
     code = """
 from pathlib import Path
