@@ -1,9 +1,11 @@
 """Errors of the package `cluster`, under the project's root error.
 
 OrchestrateError
-├── ClusterError     Ray cannot be reached or started
-├── ResourceError    a trial asks for more than the cluster has
-└── RenderError      a cluster file that cannot be read, or an override that does not fit it
+├── ClusterError       Ray cannot be reached or started
+├── ResourceError      a trial asks for more than the cluster has
+├── RenderError        a cluster file that cannot be read, or an override that does not fit it
+├── RemoteError        a machine of a cluster file cannot be logged in to, or does not answer as expected
+└── ClusterInUseError  a search runs on the cluster that is about to be started anew
 """
 
 from trainables.common.errors import OrchestrateError
@@ -19,3 +21,13 @@ class ResourceError(OrchestrateError):
 
 class RenderError(OrchestrateError):
     """A cluster file that cannot be read, or an override that does not fit it."""
+
+
+class RemoteError(OrchestrateError):
+    """A machine of a cluster file cannot be logged in to, or does not answer as expected."""
+
+    exit_code = 1
+
+
+class ClusterInUseError(OrchestrateError):
+    """A search runs on the cluster that is about to be started anew."""

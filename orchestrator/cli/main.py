@@ -12,8 +12,10 @@ from types import MappingProxyType, ModuleType
 from typing import Any, Final
 
 from orchestrator.cli import (
+    attach,
     benefit,
     calibration,
+    cluster,
     compare,
     completion,
     data,
@@ -22,6 +24,7 @@ from orchestrator.cli import (
     evaluate,
     explain,
     export,
+    fetch,
     leaderboard,
     nest,
     overtuning,
@@ -35,7 +38,10 @@ from orchestrator.cli import (
     report,
     resume,
     search,
+    status,
+    stop,
     strata,
+    submit,
     thresholds,
 )
 from orchestrator.cli.parser import Parser
@@ -75,6 +81,12 @@ VERBS: Final = MappingProxyType(
         "predict": predict,
         "prefix": prefix,
         "recipes": recipes,
+        "cluster": cluster,
+        "submit": submit,
+        "attach": attach,
+        "status": status,
+        "stop": stop,
+        "fetch": fetch,
         "doctor": doctor,
         "completion": completion,
     }

@@ -1,0 +1,278 @@
+"""Searches below a folder of runs: which run, how far they are, and which process runs them."""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from results.errors import RunError
+from results.run.run_folder import RunFolder
+from results.scores.metrics import metric_named
+from results.tables import result_table
+from trainables.common.errors import OrchestrateError
+from trainables.common.text import clock_text, printable
+
+_LOCK: Final = ".lock"
+_NAME_WIDTH: Final = 30  # of 80 columns
+_STATES: Final = ("complete", "pruned", "failed")
+
+
+@dataclass(frozen=True, slots=True)
+class SearchStatus:
+    """How far one search is.
+
+    Attributes:
+        run: Run folder, absolute.
+        task: Name of the task.
+        name: Name of the run.
+        pid: Process that runs the search on this machine; None if none does.
+        asked: Number of trials that the search was asked for.
+        trials: State -> number of trials that have ended so.
+        metric: Main metric.
+        best: Best value of it among complete trials; None without one.
+        best_trial: Number of that trial.
+        started_at: Time of the start, with time zone, as ISO text.
+        minutes: Time limit of the search; None for none.
+        job: Job of Ray that it runs as, or ran as last: id, status and message; None if it was not submitted.
+    """
+
+    run: str
+    task: str
+    name: str
+    pid: int | None
+    asked: int
+    trials: Mapping[str, int]
+    metric: str
+    best: float | None
+    best_trial: int | None
+    started_at: str
+    minutes: float | None
+    job: Mapping[str, Any] | None = field(default=None)
+
+    @property
+    def is_running(self) -> bool:
+        """True while a process of this machine runs it."""
+        return self.pid is not None
+
+    @property
+    def ended(self) -> int:
+        """Number of trials that have ended."""
+        return sum(self.trials.values())
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        return {**asdict(self), "is_running": self.is_running, "ended": self.ended}
+
+    @classmethod
+    def of_json(cls, values: Mapping[str, Any]) -> "SearchStatus":
+        """Return what `as_json` of another machine printed.
+
+        Raises:
+            KeyError: If a value is missing.
+        """
+        return cls(**{name: values[name] for name in cls.__slots__})
+
+
+def searches_below(runs: Path, jobs: Iterable[Mapping[str, Any]] = ()) -> list[SearchStatus]:
+    """Return the searches below a folder of runs: those that run first, then the latest first.
+
+    Args:
+        runs: Folder of all runs.
+        jobs: Jobs of Ray, as `cluster.on_head.jobs` returns them, the latest first.
+    """
+    holders = lock_holders()
+    latest: dict[str, Mapping[str, Any]] = {}
+    for job in jobs:
+        latest.setdefault(str(job["metadata"].get("name", "")), job)
+    found = []
+    for path in runs.glob("*/*/search.yaml"):
+        try:
+            found.append(status_of(RunFolder(path.parent), holders=holders, jobs=latest))
+        except RunError:  # another verb names what cannot be read
+            continue
+    return sorted(found, key=lambda one: (one.is_running, one.started_at), reverse=True)
+
+
+def status_of(
+    folder: RunFolder, *, holders: Mapping[Path, int], jobs: Mapping[str, Mapping[str, Any]] | None = None
+) -> SearchStatus:
+    """Return how far one search is.
+
+    Args:
+        folder: Its run folder.
+        holders: Run folder -> process that runs a search there.
+        jobs: Name of a run -> its job of Ray.
+
+    Raises:
+        RunError: If the record of the search cannot be read.
+    """
+    search = folder.search()
+    outcomes = list(_outcomes(folder))
+    values = [
+        (value, number) for number, state, value in outcomes if state == "complete" and value is not None
+    ]
+    best = (max if _higher_is_better(search.metric) else min)(values, default=(None, None))
+    job = (jobs or {}).get(folder.path.name)
+    return SearchStatus(
+        run=str(folder.path.resolve()),
+        task=folder.path.parent.name,
+        name=folder.path.name,
+        pid=holders.get(folder.path.resolve()),
+        asked=search.request.trials,
+        trials=dict(Counter(state for _, state, _ in outcomes)),
+        metric=search.metric,
+        best=best[0],
+        best_trial=best[1],
+        started_at=_iso(search.started_at),
+        minutes=search.request.minutes,
+        job=None if job is None else {name: job[name] for name in ("id", "status", "message", "exit_code")},
+    )
+
+
+def waiting_jobs(jobs: Iterable[Mapping[str, Any]], known: Iterable[SearchStatus]) -> list[SearchStatus]:
+    """Return jobs without a run folder: they look at data and devices yet, or ended before their first trial.
+
+    Args:
+        jobs: Jobs of Ray, as `cluster.on_head.jobs` returns them.
+        known: Searches that have a run folder.
+    """
+    with_folder = {one.name for one in known}
+    found = []
+    for job in jobs:
+        about = job["metadata"]
+        name = str(about.get("name", job["id"]))
+        if name in with_folder or about.get("verb", "search") != "search":
+            continue
+        with_folder.add(name)  # the latest job of a name speaks for it
+        found.append(
+            SearchStatus(
+                run="",
+                task=str(about.get("task", "?")),
+                name=name,
+                pid=None,
+                asked=0,
+                trials={},
+                metric="",
+                best=None,
+                best_trial=None,
+                started_at=datetime.fromtimestamp(float(job["started"]), UTC).isoformat(),
+                minutes=None,
+                job={key: job[key] for key in ("id", "status", "message", "exit_code")},
+            )
+        )
+    return found
+
+
+def lock_holders(processes: Path = Path("/proc")) -> dict[Path, int]:
+    """Return run folder -> process of this user that holds its lock; empty where there is no /proc.
+
+    Args:
+        processes: Folder in which the kernel shows them.
+    """
+    found: dict[Path, int] = {}
+    for entry in sorted(_numbered(processes), key=lambda path: int(path.name), reverse=True):
+        try:
+            if entry.stat().st_uid != os.geteuid():
+                continue
+            opened = [link.readlink() for link in (entry / "fd").iterdir()]
+        except OSError:  # it ended meanwhile
+            continue
+        # A child that was forked later has the same file open; the lowest number is the search itself.
+        found |= {path.parent: int(entry.name) for path in opened if path.name == _LOCK}
+    return found
+
+
+def status_table(searches: Iterable[SearchStatus], *, now: datetime) -> Any:
+    """Return searches as a table of 80 columns.
+
+    Args:
+        searches: In the order of the rows.
+        now: The time, with time zone, that ages are counted to.
+    """
+    searches = list(searches)
+    names = [printable(f"{one.task}/{one.name}", keeps="") for one in searches]
+    table = result_table()
+    table.add_column("search", overflow="fold", min_width=min(max(map(len, names), default=0), _NAME_WIDTH))
+    table.add_column("state", overflow="fold")
+    table.add_column("trials", justify="right", no_wrap=True)
+    table.add_column("ended as", overflow="fold")
+    table.add_column("best", overflow="fold")
+    table.add_column("started", justify="right", no_wrap=True)
+    for one, name in zip(searches, names, strict=True):
+        table.add_row(
+            name,
+            state_text(one),
+            f"{one.ended}/{one.asked}" if one.run else "-",
+            ", ".join(f"{one.trials[state]} {state}" for state in _STATES if one.trials.get(state)) or "-",
+            "-" if one.best is None else f"{one.metric} {one.best:.3f}, trial {one.best_trial}",
+            _age(one.started_at, now),
+        )
+    if not table.rows:
+        table.caption = "no search yet"
+    return table
+
+
+def state_text(search: SearchStatus) -> str:
+    """Say what becomes of a search.
+
+    >>> nothing = dict(run="", task="", name="", asked=2, trials={}, metric="auc", best=None, best_trial=None)
+    >>> late = dict(started_at="", minutes=None)
+    >>> state_text(SearchStatus(**nothing, **late, pid=7))
+    'running'
+    >>> state_text(SearchStatus(**nothing, **late, pid=None, job={"status": "FAILED", "exit_code": 2}))
+    'ended, code 2'
+    """
+    if search.is_running:
+        return "running"
+    job = search.job
+    if job is None or job["status"] == "SUCCEEDED":
+        return "ended"
+    if job["status"] in ("PENDING", "RUNNING"):
+        return "starting"
+    if job["status"] == "STOPPED":
+        return "stopped"
+    return "ended" if job.get("exit_code") is None else f"ended, code {job['exit_code']}"
+
+
+def _outcomes(folder: RunFolder) -> Iterator[tuple[int, str, float | None]]:
+    """Number, state and value of each trial that has ended; quick, since nothing else is checked."""
+    for number in folder.trial_numbers():
+        try:
+            record = json.loads(folder.record_file(number).read_bytes())
+            yield number, str(record["state"]), record.get("value")
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):  # not ended, or damaged
+            continue
+
+
+def _higher_is_better(metric: str) -> bool:
+    if ":" in metric:  # of the user's own code, which is not run for a list
+        return True
+    try:
+        return metric_named(metric).higher_is_better
+    except OrchestrateError:
+        return True
+
+
+def _numbered(folder: Path) -> Iterator[Path]:
+    try:
+        yield from (entry for entry in folder.iterdir() if entry.name.isdigit())
+    except OSError:
+        return
+
+
+def _iso(moment: Any) -> str:
+    return moment.isoformat() if isinstance(moment, datetime) else str(moment or "")
+
+
+def _age(started_at: str, now: datetime) -> str:
+    try:
+        started = datetime.fromisoformat(started_at)
+    except ValueError:
+        return "-"
+    started = started if started.tzinfo is not None else started.replace(tzinfo=UTC)
+    seconds = (now - started).total_seconds()
+    return f"{clock_text(seconds)} ago" if seconds < 86_400 else f"{seconds / 86_400:.0f} d ago"
