@@ -139,7 +139,7 @@ class Login:
         """
         target.mkdir(parents=True, exist_ok=True)
         excluded = [f"--exclude={name}" for name in leave_out]
-        words = ["rsync", "-a", "--partial", *excluded, f"--rsh={shlex.join(self.shell)}"]
+        words = ["rsync", "-a", "--partial", "--protect-args", *excluded, f"--rsh={shlex.join(self.shell)}"]
         try:
             done = subprocess.run(
                 [*words, f"{self.target}:{source}/", f"{target}/"],

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.cli.attach import add_job
-from orchestrator.cli.common import short_path
+from orchestrator.cli.common import add_runs, short_path
 from orchestrator.cli.remote import add_file, open_cluster
 from orchestrator.reporting.console import messages, print_message, print_next
 
@@ -32,8 +32,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add_file(parser)
     add_job(parser)
+    add_runs(parser)
     parser.add_argument(
-        "--runs", type=Path, default=Path("runs"), help="folder of all runs, here and there (default: runs)"
+        "--from",
+        dest="there",
+        metavar="RUNS",
+        type=Path,
+        default=Path("runs"),
+        help="folder of all runs over there, below ~/orchestrate (default: runs)",
     )
 
 
@@ -43,8 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     file, login = open_cluster(arguments.file)
     every = 1_000_000
-    there = Path("runs") if arguments.runs.is_absolute() else arguments.runs
-    found = named_search(arguments.run, searches_on_head(file, login, runs=there, last=every))
+    found = named_search(arguments.run, searches_on_head(file, login, runs=arguments.there, last=every))
     target = arguments.runs / found.task / found.name
     refuse_another(target, found)
     console = messages()

@@ -17,7 +17,7 @@ from trainables.common.errors import OrchestrateError
 from trainables.common.text import clock_text, printable
 
 _LOCK: Final = ".lock"
-_NAME_WIDTH: Final = 30  # of 80 columns
+_NAME_WIDTH: Final = 22  # of 80 columns
 _STATES: Final = ("complete", "pruned", "failed")
 
 
@@ -178,7 +178,7 @@ def lock_holders(processes: Path = Path("/proc")) -> dict[Path, int]:
         try:
             if entry.stat().st_uid != os.geteuid():
                 continue
-            opened = [link.readlink() for link in (entry / "fd").iterdir()]
+            opened = [path for link in (entry / "fd").iterdir() if (path := _target(link)) is not None]
         except OSError:  # it ended meanwhile
             continue
         # A child that was forked later has the same file open; the lowest number is the search itself.
@@ -196,24 +196,31 @@ def status_table(searches: Iterable[SearchStatus], *, now: datetime) -> Any:
     searches = list(searches)
     names = [printable(f"{one.task}/{one.name}", keeps="") for one in searches]
     table = result_table()
-    table.add_column("search", overflow="fold", min_width=min(max(map(len, names), default=0), _NAME_WIDTH))
-    table.add_column("state", overflow="fold")
+    table.add_column("search", overflow="fold", width=min(max(map(len, names), default=6), _NAME_WIDTH))
+    table.add_column("state", no_wrap=True)
     table.add_column("trials", justify="right", no_wrap=True)
     table.add_column("ended as", overflow="fold")
-    table.add_column("best", overflow="fold")
+    table.add_column("best", no_wrap=True)
     table.add_column("started", justify="right", no_wrap=True)
     for one, name in zip(searches, names, strict=True):
         table.add_row(
             name,
             state_text(one),
             f"{one.ended}/{one.asked}" if one.run else "-",
-            ", ".join(f"{one.trials[state]} {state}" for state in _STATES if one.trials.get(state)) or "-",
-            "-" if one.best is None else f"{one.metric} {one.best:.3f}, trial {one.best_trial}",
+            _outcomes_text(one),
+            "-" if one.best is None else f"{one.metric} {one.best:.3f}",
             _age(one.started_at, now),
         )
     if not table.rows:
         table.caption = "no search yet"
     return table
+
+
+def _outcomes_text(search: SearchStatus) -> str:
+    """Trials by their outcome; of a job that has ended without a run folder, why."""
+    found = ", ".join(f"{search.trials[state]} {state}" for state in _STATES if search.trials.get(state))
+    message = "" if search.run or search.job is None else str(search.job["message"])
+    return found or printable(message, keeps="") or "-"
 
 
 def state_text(search: SearchStatus) -> str:
@@ -255,6 +262,13 @@ def _higher_is_better(metric: str) -> bool:
         return metric_named(metric).higher_is_better
     except OrchestrateError:
         return True
+
+
+def _target(link: Path) -> Path | None:
+    try:
+        return link.readlink()
+    except OSError:  # closed meanwhile
+        return None
 
 
 def _numbered(folder: Path) -> Iterator[Path]:

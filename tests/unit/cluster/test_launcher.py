@@ -1,0 +1,133 @@
+"""`ray up` and `ray down`: what is run, what is refused, and what is looked at afterwards."""
+
+import sys
+from pathlib import Path
+
+import pytest
+from fake_ssh import FakeMachine, make_fake_machine
+
+from cluster import launcher
+from cluster.cluster_file import ClusterFile, read_cluster_file
+from cluster.errors import ClusterError, ClusterInUseError, RemoteError, RenderError
+from cluster.probe import MachineFacts, Process, facts_of
+from cluster.ssh import Login
+
+QUIET = "cpus\t1\nend\tend\n"
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeMachine:
+    return make_fake_machine(tmp_path, monkeypatch)
+
+
+def answers(monkeypatch: pytest.MonkeyPatch, *texts: str) -> list[str]:
+    """Let machines answer one text after another, the last one for ever; returns who was asked."""
+    asked: list[str] = []
+
+    def probe(login: Login, **_: object) -> MachineFacts:
+        asked.append(login.host)
+        text = texts[min(len(asked), len(texts)) - 1]
+        return facts_of(login.host, text, asked=0.0, answered=1.0)
+
+    monkeypatch.setattr(launcher, "probe", probe)
+    monkeypatch.setattr(launcher, "_POLL_SECONDS", 0.0)
+    return asked
+
+
+def running(*commands: str) -> str:
+    return QUIET + "".join(f"search\t{7 + n} {command}\n" for n, command in enumerate(commands))
+
+
+def file_of(machine: FakeMachine, *workers: str) -> ClusterFile:
+    return read_cluster_file(machine.cluster_file(workers=workers))
+
+
+def test_up_runs_ray_up_and_says_so(machine: FakeMachine, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers(monkeypatch, QUIET)
+    said: list[str] = []
+    file = file_of(machine)
+    launcher.up(file, restart=None, say=said.append)
+    assert machine.said("ray") == [f"unset up -y --disable-usage-stats {file.path}"]
+    assert said == [f"runs: ray up -y --disable-usage-stats {file.path}"]
+
+
+def test_several_machines_need_the_first_autoscaler(
+    machine: FakeMachine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers(monkeypatch, QUIET)
+    said: list[str] = []
+    launcher.up(file_of(machine, "10.0.0.2"), restart=None, say=said.append)
+    assert machine.said("ray")[0].startswith("0 up -y")
+    assert said[0].startswith("runs: RAY_UP_enable_autoscaler_v2=0 ray up -y")
+
+
+def test_up_is_refused_while_a_search_runs_unless_it_is_said_what_becomes_of_it(
+    machine: FakeMachine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers(monkeypatch, running("/v/python -m orchestrator.cli.main search idc --name first", "b"))
+    file = file_of(machine)
+    message = r"2 searches run on this cluster \(search idc --name first\).* --no-restart sends .* --restart"
+    with pytest.raises(ClusterInUseError, match=message):
+        launcher.up(file, restart=None, say=print)
+    assert machine.said("ray") == []
+    launcher.up(file, restart=False, say=print)
+    launcher.up(file, restart=True, say=print)
+    assert [("--no-restart" in line) for line in machine.said("ray")] == [True, False]
+
+
+def test_a_file_with_examples_is_not_started(machine: FakeMachine) -> None:
+    file = file_of(machine)
+    file.path.write_text(file.path.read_text().replace("ssh_user: me", "ssh_user: your-login"))
+    with pytest.raises(RenderError, match=r"not filled in yet: auth\.ssh_user \(your-login\); edit it, or"):
+        launcher.up(read_cluster_file(file.path), restart=None, say=print)
+
+
+def test_a_ray_that_fails_is_an_error(machine: FakeMachine, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers(monkeypatch, QUIET)
+    machine.let_ray_end_with(3)
+    with pytest.raises(ClusterError, match=r"ray up -y .*my\.yaml ended with 3; what it said stands above"):
+        launcher.up(file_of(machine), restart=None, say=print)
+
+
+def test_down_ends_searches_then_ray_on_every_machine_and_looks_again(
+    machine: FakeMachine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = answers(monkeypatch, running("a search"), QUIET)
+    said: list[str] = []
+    file = file_of(machine, "10.0.0.2", "10.0.0.3")
+    launcher.down(file, say=said.append)
+    assert machine.said("ray") == [f"unset down -y {file.path}"]
+    commands = machine.said("ssh")
+    assert "kill -TERM 7" in commands[0]
+    assert [line.rpartition(" me@")[2].split()[0] for line in commands[1:]] == ["10.0.0.2", "10.0.0.3"]
+    assert all("venv/bin/ray stop" in line for line in commands[1:])
+    assert asked[-3:] == ["10.0.0.1", "10.0.0.2", "10.0.0.3"]
+    assert said[0].startswith("a search runs: ended first, as by Ctrl-C")
+    assert said[-1] == "nothing of Ray is left on 10.0.0.1, 10.0.0.2, 10.0.0.3"
+
+
+def test_down_names_what_is_left(machine: FakeMachine, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers(monkeypatch, QUIET, QUIET + "ray\t99 raylet --a\n")
+    monkeypatch.setattr(launcher, "_STOP_SECONDS", 0.0)
+    with pytest.raises(ClusterError, match=r"1 of Ray's processes are left: 10\.0\.0\.1: 99 raylet --a\. On"):
+        launcher.down(file_of(machine), say=print)
+
+
+def test_the_head_of_rented_machines_is_asked_of_ray(machine: FakeMachine) -> None:
+    file = read_cluster_file(Path(__file__).parents[3] / "cluster/aws.yaml")
+    assert launcher.head_of(file) == "10.0.0.9"
+    machine.let_ray_end_with(1)
+    with pytest.raises(ClusterError, match=r"ray get-head-ip .* ended with 1: 10\.0\.0\.9"):
+        launcher.head_of(file)
+
+
+def test_rays_program_is_that_of_this_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert launcher._program("ray") == str(Path(sys.executable).parent / "ray")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(RemoteError, match="no-such-program is needed here, none was found"):
+        launcher._program("no-such-program")
+
+
+def test_a_search_is_named_by_what_was_typed() -> None:
+    assert launcher._running([Process(1, "a")]) == "a search runs"
+    assert launcher._typed("python /venv/bin/orchestrate resume first") == "resume first"

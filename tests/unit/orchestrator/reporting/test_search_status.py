@@ -1,0 +1,172 @@
+"""Searches below a folder of runs: how far they are, and who runs them."""
+
+import json
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+from simulated_run import make_run
+from simulated_trials import simulate
+
+from orchestrator.reporting.search_status import (
+    SearchStatus,
+    lock_holders,
+    searches_below,
+    state_text,
+    status_table,
+    waiting_jobs,
+)
+from results.run.run_folder import RunFolder
+
+NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
+
+
+def status(**values: Any) -> SearchStatus:
+    known: dict[str, Any] = {
+        "run": "/runs/idc/first",
+        "task": "idc",
+        "name": "first",
+        "pid": None,
+        "asked": 24,
+        "trials": {},
+        "metric": "auc",
+        "best": None,
+        "best_trial": None,
+        "started_at": (NOW - timedelta(minutes=5)).isoformat(),
+        "minutes": None,
+    }
+    return SearchStatus(**known | values)
+
+
+def job(**values: Any) -> dict[str, Any]:
+    known = {"id": "search-first-1", "status": "RUNNING", "exit_code": None, "message": "", "started": 0.0}
+    return {**known, "metadata": {"name": "first", "task": "idc", "verb": "search"}, **values}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunFolder:
+    return make_run(tmp_path, simulate())
+
+
+def runs_of(run: RunFolder) -> Path:
+    return run.path.parents[1]
+
+
+def test_trials_are_counted_by_how_they_ended_and_the_best_is_named(run: RunFolder) -> None:
+    (found,) = searches_below(runs_of(run))
+    records = run.records()
+    assert found.run == str(run.path.resolve())
+    assert (found.task, found.name) == (run.path.parent.name, run.path.name)
+    assert found.trials == {"complete": len(records)}
+    assert found.ended == len(records)
+    assert found.best == max(record.value or 0.0 for record in records)
+    assert records[found.best_trial or 0].value == found.best
+    assert not found.is_running
+
+
+def test_a_damaged_record_is_left_out_and_a_damaged_search_not_listed(run: RunFolder) -> None:
+    number = run.trial_numbers()[0]
+    run.record_file(number).write_text("{")
+    (found,) = searches_below(runs_of(run))
+    assert found.ended == len(run.trial_numbers()) - 1
+    run.search_file.write_text("{")
+    assert searches_below(runs_of(run)) == []
+
+
+def test_the_process_that_holds_a_run_runs_its_search(run: RunFolder) -> None:
+    with run.exclusive():
+        assert lock_holders()[run.path.resolve()] == os.getpid()
+        (found,) = searches_below(runs_of(run))
+        assert found.pid == os.getpid()
+        assert found.is_running
+    assert run.path.resolve() not in lock_holders()
+
+
+def test_a_search_in_another_process_is_found_and_gone_with_it(run: RunFolder) -> None:
+    code = (
+        "import sys; from pathlib import Path; from results.run.run_folder import RunFolder\n"
+        "with RunFolder(Path(sys.argv[1])).exclusive():\n    print('held', flush=True); sys.stdin.read()\n"
+    )
+    holder = subprocess.Popen(
+        [sys.executable, "-c", code, str(run.path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        assert searches_below(runs_of(run))[0].pid == holder.pid
+    finally:
+        holder.kill()
+        holder.communicate()
+    assert searches_below(runs_of(run))[0].pid is None
+
+
+def test_where_processes_are_not_shown_nobody_is_found(tmp_path: Path) -> None:
+    assert lock_holders(tmp_path / "no-proc") == {}
+
+
+def test_a_run_knows_the_latest_job_of_its_name(run: RunFolder) -> None:
+    about = {"name": run.path.name, "verb": "search"}
+    jobs = [job(id="new", status="STOPPED", metadata=about), job(id="old", metadata=about)]
+    (found,) = searches_below(runs_of(run), jobs)
+    assert found.job == {"id": "new", "status": "STOPPED", "message": "", "exit_code": None}
+
+
+def test_what_another_machine_printed_is_read_again(run: RunFolder) -> None:
+    (found,) = searches_below(runs_of(run), [job(metadata={"name": run.path.name})])
+    assert SearchStatus.of_json(json.loads(json.dumps(found.as_json()))) == found
+    with pytest.raises(KeyError):
+        SearchStatus.of_json({"run": "a"})
+
+
+def test_jobs_without_a_run_folder_wait_or_have_failed() -> None:
+    jobs = [
+        job(id="b", status="FAILED", exit_code=2, message="no data at x"),
+        job(id="a"),
+        job(id="c", metadata={"name": "export", "verb": "export"}),
+        job(id="d", metadata={"name": "known"}),
+    ]
+    (found,) = waiting_jobs(jobs, [status(name="known")])
+    assert (found.task, found.name, found.run) == ("idc", "first", "")
+    assert state_text(found) == "ended, code 2"
+    assert found.job is not None
+    assert found.job["message"] == "no data at x"
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ({"pid": 3}, "running"),
+        ({}, "ended"),
+        ({"job": job(status="SUCCEEDED")}, "ended"),
+        ({"job": job(status="PENDING")}, "starting"),
+        ({"job": job(status="STOPPED")}, "stopped"),
+        ({"job": job(status="FAILED", exit_code=1)}, "ended, code 1"),
+        ({"job": job(status="FAILED")}, "ended"),
+    ],
+)
+def test_a_state_is_a_word(values: dict[str, Any], text: str) -> None:
+    assert state_text(status(**values)) == text
+
+
+def test_the_table_fits_80_columns_and_obeys_no_name(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [
+        status(pid=4, trials={"complete": 3, "pruned": 2, "failed": 1}, best=0.7214, best_trial=2),
+        status(name="a\x1b[2J" + "long" * 20, started_at="never"),
+        status(run="", job=job(status="FAILED", exit_code=2, message="no data at x")),
+    ]
+    Console(width=80).print(status_table(rows, now=NOW))
+    printed = capsys.readouterr().out
+    assert max(map(len, printed.splitlines())) <= 80
+    assert "\x1b[2J" not in printed
+    for text in ("running", "6/24", "auc 0.721", "5:00 ago", "3 complete", "no data at x"):
+        assert text in " ".join(printed.split())
+
+
+def test_an_empty_list_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    Console(width=80).print(status_table([], now=NOW))
+    assert "no search yet" in capsys.readouterr().out
