@@ -4,7 +4,7 @@ OrchestrateError
 ├── ClusterError       Ray cannot be reached or started
 ├── ResourceError      a trial asks for more than the cluster has
 ├── RenderError        a cluster file that cannot be read, or an override that does not fit it
-├── RemoteError        a machine of a cluster file cannot be logged in to, or does not answer as expected
+├── RemoteError        a machine of a cluster file cannot be logged in to, or gives no answer
 └── ClusterInUseError  a search runs on the cluster that is about to be started anew
 """
 

@@ -206,8 +206,8 @@ def _refuse_examples(file: ClusterFile) -> None:
 def _in_use(file: ClusterFile, running: Sequence[Process]) -> str:
     return (
         f"{_running(running)} on this cluster ({_typed(running[0].command)}), and `ray up` starts Ray anew, "
-        f"which kills it; --no-restart sends code and files and leaves it alone, --restart kills it (it can be resumed), "
-        f"`orchestrate status {file.path}` shows it"
+        f"which kills it; --no-restart sends code and files and leaves it alone, --restart kills it (it can "
+        f"be resumed), `orchestrate status {file.path}` shows it"
     )
 
 

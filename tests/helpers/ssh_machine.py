@@ -22,6 +22,7 @@ import yaml
 from cluster.render import render
 
 REPOSITORY = Path(__file__).parents[2]
+WORKER = "127.0.0.77"  # the same machine by another address, on SSH's own port
 NEEDED = {"sshd": "openssh-server", "ssh": "openssh-client", "rsync": "rsync", "unshare": "util-linux"}
 USER_PATHS = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 
@@ -157,7 +158,7 @@ def _write_server_files(folder: Path, port: int) -> None:
         subprocess.run(generate, check=True, timeout=20)
     (folder / "authorized_keys").write_bytes((folder / "user_key.pub").read_bytes())
     (folder / "sshd_config").write_text(
-        f"ListenAddress 127.0.0.1\nPort {port}\n"
+        f"ListenAddress 127.0.0.1:{port}\nListenAddress {WORKER}:22\n"
         f"HostKey {folder}/host_key\nAuthorizedKeysFile {folder}/authorized_keys\n"
         "StrictModes no\nUsePAM no\nPasswordAuthentication no\n"
         "PermitRootLogin prohibit-password\nPidFile none\n"

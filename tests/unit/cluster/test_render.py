@@ -1,6 +1,5 @@
 """Cluster files: what a setting replaces, and what Ray takes them for."""
 
-import tomllib
 from pathlib import Path
 
 import pytest
@@ -73,20 +72,3 @@ def test_the_command_prints_the_file_or_says_why_not(
     assert "did you mean 'auth.ssh_user'" in capsys.readouterr().err
     assert main([str(tmp_path / "b.yaml")]) == 2
     assert "cannot read" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("name", ["dgx.yaml", "local.yaml"])
-def test_a_cluster_file_is_valid_for_ray_and_mounts_what_the_package_holds(name: str) -> None:
-    from ray.autoscaler._private.util import prepare_config, validate_config
-
-    config = yaml.safe_load((REPOSITORY / "cluster" / name).read_text())
-    validate_config(prepare_config(config))
-    packages = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
-    rooms = {pattern.rstrip("*") for pattern in packages["find"]["include"]}
-    assert rooms | {"pyproject.toml", "constraints.txt", "README.md"} == set(config["file_mounts"].values())
-
-
-def test_both_cluster_files_install_alike() -> None:
-    dgx, local = yaml.safe_load(DGX), yaml.safe_load((REPOSITORY / "cluster/local.yaml").read_text())
-    for key in ("file_mounts", "setup_commands", "rsync_exclude"):
-        assert dgx[key] == local[key]

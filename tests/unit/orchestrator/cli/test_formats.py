@@ -30,7 +30,12 @@ from orchestrator.reporting.terminal import SearchProgress
 from results.run.run_folder import RunFolder
 
 # They print sentences, or a script, and no table.
-WITHOUT_TABLE = {"refit", "export", "recalibrate", "prefix prune", "completion", "data prepare", "data join"}
+WITHOUT_TABLE = {
+    *("refit", "export", "recalibrate", "prefix prune", "completion", "data prepare", "data join"),
+    *("cluster up", "cluster down", "submit", "attach", "stop", "fetch"),
+}
+# They ask machines elsewhere; test_cluster_verbs.py reads their three formats.
+ELSEWHERE = {"cluster check", "cluster status"}
 # They need Ray; `close_search`, and the verb on a nested run, print what they print and are tried elsewhere.
 SEARCHES = {"search", "resume", "nest", "repeat"}
 PRINTING = {
@@ -54,6 +59,7 @@ PRINTING = {
     "recipes list": "recipes list --task idc",
     "recipes show": "recipes show E003-5",
     "doctor": "doctor --runs {runs}",
+    "status": "status --runs {runs}",
 }
 
 
@@ -103,8 +109,8 @@ def test_every_verb_that_prints_a_table_has_the_three_formats_and_every_verb_can
         for name, one in found.items()
     }
     assert {name for name in found if "--format" not in options[name]} == WITHOUT_TABLE
-    assert {name for name in found if "--format" in options[name]} == SEARCHES | set(PRINTING)
-    for name in SEARCHES | set(PRINTING):
+    assert {name for name in found if "--format" in options[name]} == SEARCHES | ELSEWHERE | set(PRINTING)
+    for name in SEARCHES | ELSEWHERE | set(PRINTING):
         assert tuple(options[name]["--format"].choices or ()) == ("table", "json", "csv"), name
     assert [name for name in found if "--quiet" not in options[name]] == []
 

@@ -163,7 +163,7 @@ def test_the_table_fits_80_columns_and_obeys_no_name(capsys: pytest.CaptureFixtu
     printed = capsys.readouterr().out
     assert max(map(len, printed.splitlines())) <= 80
     assert "\x1b[2J" not in printed
-    for text in ("running", "6/24", "auc 0.721", "5:00 ago", "3 complete", "no data at x"):
+    for text in ("running", "6/24", "auc 0.721", "5:00 ago", "complete", "2 pruned", "no data at"):
         assert text in " ".join(printed.split())
 
 

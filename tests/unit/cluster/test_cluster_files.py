@@ -1,0 +1,302 @@
+"""Files for clusters of all kinds: valid for what reads them, without secrets, and closed to the network."""
+
+import os
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+REPOSITORY = Path(__file__).parents[3]
+FOLDER = REPOSITORY / "cluster"
+RAY_UP = ("dgx.yaml", "local.yaml", "aws.yaml")
+KUBERAY = "kuberay.yaml"
+SLURM = FOLDER / "slurm.sh"
+ALL = (*RAY_UP, KUBERAY, SLURM.name, "Containerfile")
+# A key, a token, a password, or what AWS calls an access key.
+SECRET = re.compile(
+    r"BEGIN [A-Z ]*PRIVATE KEY|AKIA[0-9A-Z]{16}|\b[0-9a-f]{32,}\b|(?i:password|secret|auth_token)\s*[:=]\s*\S"
+)
+
+
+def config_of(name: str) -> dict[str, Any]:
+    return dict(yaml.safe_load((FOLDER / name).read_text()))
+
+
+def documents(name: str = KUBERAY) -> dict[str, dict[str, Any]]:
+    return {one["kind"]: one for one in yaml.safe_load_all((FOLDER / name).read_text())}
+
+
+def pods() -> list[dict[str, Any]]:
+    spec = documents()["RayCluster"]["spec"]
+    return [spec["headGroupSpec"], *spec["workerGroupSpecs"]]
+
+
+@pytest.mark.parametrize("name", RAY_UP)
+def test_a_file_for_ray_up_is_valid_for_ray_and_carries_the_whole_project(name: str) -> None:
+    from ray.autoscaler._private.util import prepare_config, validate_config
+
+    config = config_of(name)
+    validate_config(prepare_config(config))
+    packages = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    rooms = {pattern.rstrip("*") for pattern in packages["find"]["include"]}
+    assert rooms | {"pyproject.toml", "constraints.txt", "README.md"} == set(config["file_mounts"].values())
+
+
+@pytest.mark.parametrize("name", RAY_UP)
+def test_every_ray_that_is_started_asks_for_the_token_and_shows_its_dashboard_to_itself_alone(
+    name: str,
+) -> None:
+    config = config_of(name)
+    heads = [one for one in config["head_start_ray_commands"] if "ray start" in one]
+    workers = [one for one in config["worker_start_ray_commands"] if "ray start" in one]
+    assert len(heads) == 1
+    assert bool(workers) == (name != "dgx.yaml")
+    for command in (*heads, *workers):
+        assert "RAY_AUTH_MODE=token ray start" in command
+        assert "ORT_DISABLE_TELEMETRY=1" in command
+        assert "--disable-usage-stats" in command
+    assert "--dashboard-host=127.0.0.1" in heads[0]
+    assert "--include-dashboard=true" in heads[0]
+    token = [one for one in config["setup_commands"] if "get-auth-token" in one]
+    assert len(token) == 1
+    assert "chmod 600 ~/.ray/auth_token" in token[0]
+    if workers:
+        assert config["cluster_synced_files"] == ["~/.ray/auth_token"]
+
+
+def test_all_files_for_ray_up_install_alike() -> None:
+    dgx, local, aws = map(config_of, RAY_UP)
+    for key in ("file_mounts", "rsync_exclude"):
+        assert dgx[key] == local[key] == aws[key]
+    assert dgx["setup_commands"] == local["setup_commands"]
+    one_more = [command.removesuffix(" boto3") for command in aws["setup_commands"]]
+    assert one_more == dgx["setup_commands"], "the head asks AWS for machines by itself"
+
+
+def test_rented_machines_are_reached_from_one_address_and_their_disks_are_encrypted() -> None:
+    config = config_of("aws.yaml")
+    (rule,) = config["provider"]["security_group"]["IpPermissions"]
+    assert (rule["FromPort"], rule["ToPort"]) == (22, 22)
+    assert [one["CidrIp"] for one in rule["IpRanges"]] == ["your-address/32"]
+    for kind in config["available_node_types"].values():
+        assert kind["node_config"]["MetadataOptions"] == {"HttpTokens": "required"}
+        assert all(one["Ebs"]["Encrypted"] for one in kind["node_config"]["BlockDeviceMappings"])
+    assert config["head_node_type"] in config["available_node_types"]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_no_secret_stands_in_a_file(name: str) -> None:
+    assert SECRET.search((FOLDER / name).read_text()) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "-----BEGIN OPENSSH PRIVATE KEY-----",
+        "aws_access_key_id = AKIAIOSFODNN7EXAMPLE",
+        "RAY_AUTH_TOKEN: " + "0123456789abcdef" * 4,
+        "password: hunter2",
+    ],
+)
+def test_a_secret_would_be_found(text: str) -> None:
+    assert SECRET.search(text) is not None
+
+
+def test_the_cluster_on_kubernetes_is_read_by_rays_autoscaler() -> None:
+    from ray.autoscaler._private.kuberay.autoscaling_config import _derive_autoscaling_config_from_ray_cr
+
+    derived = _derive_autoscaling_config_from_ray_cr(documents()["RayCluster"])  # validates by Ray's schema
+    kinds = derived["available_node_types"]
+    assert kinds["headgroup"]["resources"]["CPU"] == 4
+    assert kinds["gpu"]["resources"]["GPU"] == 1
+    assert kinds["gpu"]["min_workers"] == kinds["gpu"]["max_workers"] == 2
+
+
+def test_the_cluster_on_kubernetes_has_what_its_definition_requires() -> None:
+    # Required by the definition of RayCluster, read on 2026-11-28; no server of Kubernetes checks it here.
+    cluster = documents()["RayCluster"]
+    assert cluster["apiVersion"] == "ray.io/v1"
+    spec = cluster["spec"]
+    assert {"rayStartParams", "template"} <= set(spec["headGroupSpec"])
+    for group in spec["workerGroupSpecs"]:
+        assert {"groupName", "minReplicas", "maxReplicas", "rayStartParams", "template"} <= set(group)
+    for group in pods():
+        assert all(isinstance(value, str) for value in group["rayStartParams"].values())
+        (container,) = group["template"]["spec"]["containers"]
+        assert {"name", "image", "resources"} <= set(container)
+        volumes = {one["name"] for one in group["template"]["spec"]["volumes"]}
+        assert {one["name"] for one in container["volumeMounts"]} == volumes
+    pinned = re.search(r"^ray==(.+)$", (REPOSITORY / "constraints.txt").read_text(), re.MULTILINE)
+    assert pinned is not None
+    assert spec["rayVersion"] == pinned[1]
+
+
+def test_the_cluster_on_kubernetes_is_closed() -> None:
+    found = documents()
+    spec = found["RayCluster"]["spec"]
+    assert spec["authOptions"] == {"mode": "token"}
+    assert spec["headGroupSpec"]["rayStartParams"]["dashboard-host"] == "127.0.0.1"
+    assert spec["headGroupSpec"]["serviceType"] == "ClusterIP"
+    for group in pods():
+        pod = group["template"]["spec"]
+        assert pod["securityContext"]["runAsNonRoot"]
+        assert not pod["automountServiceAccountToken"]
+        (container,) = pod["containers"]
+        assert not container["securityContext"]["allowPrivilegeEscalation"]
+        assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+        assert {"name": "ORT_DISABLE_TELEMETRY", "value": "1"} in container["env"]
+    policy = found["NetworkPolicy"]["spec"]
+    selected = {"matchLabels": {"ray.io/cluster": found["RayCluster"]["metadata"]["name"]}}
+    assert policy["podSelector"] == selected
+    assert policy["ingress"] == [{"from": [{"podSelector": selected}]}]
+
+
+def test_the_image_holds_the_whole_project_and_runs_as_its_own_user() -> None:
+    text = (FOLDER / "Containerfile").read_text()
+    lines = text.replace("\\\n", " ").splitlines()
+    copied = [line.split()[2:-1] for line in lines if line.startswith("COPY --chown=")]
+    packages = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    rooms = {pattern.rstrip("*") for pattern in packages["find"]["include"]}
+    sources = {source for words in copied for source in words}
+    assert sources == rooms | {"pyproject.toml", "constraints.txt", "README.md"}
+    assert all((REPOSITORY / source).exists() for source in sources)
+    users = [line.split()[1] for line in lines if line.startswith("USER ")]
+    assert users == ["orchestrate"]
+    uid = re.search(r"useradd --uid (\d+)", text)
+    assert uid is not None
+    assert int(uid[1]) == pods()[0]["template"]["spec"]["securityContext"]["runAsUser"]
+    known = {"ARG", "FROM", "RUN", "WORKDIR", "COPY", "USER", "ENV", "CMD"}
+    assert {line.split()[0] for line in lines if line and line[0] not in "# "} == known
+
+
+FAKE = {
+    "scontrol": 'echo "node1"; echo "node2"',
+    "hostname": "echo 10.0.0.1 172.17.0.1",
+    "srun": 'echo "srun $*" >> "$LOG"; while [ "${1#--}" != "$1" ]; do shift; done; exec "$@"',
+    # symmetric-run: the first node runs what stands behind --.
+    "ray": """echo "ray $*" >> "$LOG"
+case "$1" in
+  get-auth-token) mkdir -p "$HOME/.ray"; echo secret > "$HOME/.ray/auth_token" ;;
+  symmetric-run) while [ "$1" != -- ]; do shift; done; shift; "$@"; exit $? ;;
+esac""",
+    "orchestrate": """echo "orchestrate $*" >> "$LOG"
+echo "mode=$RAY_AUTH_MODE tmp=$RAY_TMPDIR threads=${OMP_NUM_THREADS:-unset}" >> "$LOG"
+if [ -n "${WAITS:-}" ]; then
+  trap 'echo told >> "$LOG"; exit 130' TERM
+  echo up >> "$LOG"; i=0; while [ $i -lt 600 ]; do sleep 0.1; i=$((i + 1)); done
+fi
+exit "${CODE:-0}" """,
+}
+
+
+@pytest.fixture
+def slurm(tmp_path: Path) -> dict[str, str]:
+    """Environment of a job of two nodes, whose programs are made up."""
+    programs = tmp_path / "venv/bin"
+    programs.mkdir(parents=True)
+    for name, text in FAKE.items():
+        (programs / name).write_text(f"#!/bin/sh\n{text}\n")
+        (programs / name).chmod(0o755)
+    return {
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path),
+        "VENV": str(tmp_path / "venv"),
+        "LOG": str(tmp_path / "log"),
+        "SLURM_JOB_ID": f"{os.getpid()}",
+        "SLURM_JOB_NODELIST": "node[1-2]",
+        "SLURM_JOB_NUM_NODES": "2",
+        "OMP_NUM_THREADS": "1",
+    }
+
+
+def run_slurm(environment: dict[str, str], *words: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        ["bash", str(SLURM), *words],
+        cwd=environment["HOME"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_a_job_of_slurm_runs_the_search_on_the_first_node_with_ray_on_all(
+    slurm: dict[str, str], tmp_path: Path
+) -> None:
+    done = run_slurm(slurm, "search", "idc", "--data", "a b.npz", "--name", "first")
+    assert done.returncode == 0, done.stderr
+    log = (tmp_path / "log").read_text().splitlines()
+    (symmetric,) = [line for line in log if line.startswith("ray symmetric-run")]
+    port = 6400 + os.getpid() % 3000
+    assert f"--address 10.0.0.1:{port} --min-nodes 2 --include-dashboard=false" in symmetric
+    for refused in ("--head", "--port", "--node-ip-address", "--block"):
+        assert f" {refused}" not in symmetric, "symmetric-run refuses it"
+    assert "srun --nodes=2 --ntasks=2 --ntasks-per-node=1 ray symmetric-run" in "\n".join(log)
+    assert "orchestrate search idc --data a b.npz --name first" in log
+    assert f"mode=token tmp=/tmp/ray-{os.getpid()} threads=unset" in log
+    token = tmp_path / ".ray/auth_token"
+    assert (token.stat().st_mode & 0o777, token.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+    assert not Path(f"/tmp/ray-{os.getpid()}").exists()
+
+
+def test_a_job_that_is_started_again_goes_on(slurm: dict[str, str], tmp_path: Path) -> None:
+    folder = tmp_path / "mine/idc/first"
+    folder.mkdir(parents=True)
+    (folder / "search.yaml").write_text("")
+    assert run_slurm(slurm, "search", "idc", "--name=first", "--runs", "mine").returncode == 0
+    assert "orchestrate resume mine/idc/first" in (tmp_path / "log").read_text().splitlines()
+
+
+def test_the_exit_code_of_a_job_is_that_of_the_search(slurm: dict[str, str]) -> None:
+    assert run_slurm(slurm | {"CODE": "2"}, "doctor").returncode == 2
+
+
+def test_a_job_whose_time_is_up_ends_the_search_as_ctrl_c_does(slurm: dict[str, str], tmp_path: Path) -> None:
+    import signal
+    import time
+
+    job = subprocess.Popen(["bash", str(SLURM), "doctor"], cwd=tmp_path, env=slurm | {"WAITS": "1"})
+    log = tmp_path / "log"
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and not (log.exists() and "\nup\n" in log.read_text()):
+        time.sleep(0.02)
+    job.send_signal(signal.SIGTERM)
+    assert job.wait(30) == 130
+    assert "told" in log.read_text().splitlines()
+
+
+@pytest.mark.parametrize(
+    ("words", "change", "message"),
+    [
+        ((), {}, "a command line of orchestrate is needed"),
+        (("doctor",), {"VENV": "/nowhere", "PATH": "/usr/bin:/bin"}, "ray is not in /nowhere/bin; set VENV"),
+    ],
+)
+def test_a_job_that_cannot_run_says_why(
+    slurm: dict[str, str], words: tuple[str, ...], change: dict[str, str], message: str
+) -> None:
+    done = run_slurm(slurm | change, *words)
+    assert done.returncode == 2
+    assert message in done.stderr
+
+
+def test_what_the_job_gives_symmetric_run_is_what_that_takes() -> None:
+    from ray.scripts.symmetric_run import curate_and_validate_ray_start_args
+
+    call = re.search(
+        r"ray (symmetric-run .*?) \\?\n? +-- sh -c", SLURM.read_text().replace("\\\n", ""), re.DOTALL
+    )
+    assert call is not None
+    words = (
+        call[1].replace('"$address:$port"', "10.0.0.1:6400").replace('"$SLURM_JOB_NUM_NODES"', "2").split()
+    )
+    assert curate_and_validate_ray_start_args(words[1:]) == [
+        "--include-dashboard=false",
+        "--disable-usage-stats",
+        "--object-store-memory=4000000000",
+    ]
