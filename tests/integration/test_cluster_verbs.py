@@ -129,7 +129,7 @@ def test_a_search_goes_on_when_the_laptop_is_closed_and_everything_ends_at_the_e
 
 
 def search_with_the_laptop_closed(laptop: Laptop) -> dict[str, Any]:
-    """Submit, follow, and cut the connection as a battery that is empty does; return how the search is then."""
+    """Submit, follow, and cut the connection as an empty battery does; return how the search is then."""
     out, _ = laptop.run("submit", "FILE", "--", *SEARCH, "--trials", "60", "--name", "long")
     assert out.startswith("search-long-")
     follower = laptop.start("attach", "FILE", "long")
