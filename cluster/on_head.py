@@ -10,6 +10,7 @@ import json
 import os
 import shlex
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +22,10 @@ from trainables.common.errors import OrchestrateError
 
 # Ray ends a stopped job with SIGKILL after three seconds; a search closes its files first.
 STOP_SECONDS: Final = 600
+# A cluster that has just started takes jobs some seconds later.
+_NOT_READY: Final = "try again later"
+_READY_SECONDS: Final = 90.0
+_RETRY_SECONDS: Final = 2.0
 _LAST_CHARACTERS: Final = 4_000  # of the output of a job that has been running for long
 _ENDED: Final = ("SUCCEEDED", "FAILED", "STOPPED")
 
@@ -99,16 +104,22 @@ def submit(words: Sequence[str], *, folder: str, identity: str, metadata: Mappin
     place = shlex.quote(str(Path(folder).expanduser()))
     entrypoint = f"cd {place} && unset OMP_NUM_THREADS && exec {shlex.join(program)}"
     client = _client()
-    try:
-        started = client.submit_job(
-            entrypoint=entrypoint,
-            submission_id=identity,
-            metadata=dict(metadata),
-            runtime_env={"env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_SECONDS)}},
-        )
-    except Exception as error:
-        raise ClusterError(f"the job server of this cluster refused: {_last_line(error)}") from error
-    return str(started)
+    deadline = time.monotonic() + _READY_SECONDS
+    while True:
+        try:
+            return str(
+                client.submit_job(
+                    entrypoint=entrypoint,
+                    submission_id=identity,
+                    metadata=dict(metadata),
+                    runtime_env={"env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_SECONDS)}},
+                )
+            )
+        except Exception as error:
+            if _NOT_READY not in str(error) or time.monotonic() > deadline:
+                reason = _last_line(error)
+                raise ClusterError(f"the job server of this cluster refused: {reason}") from error
+        time.sleep(_RETRY_SECONDS)
 
 
 def stop(identity: str) -> None:

@@ -57,6 +57,10 @@ class Client:
     def submit_job(self, **values: Any) -> str:
         """Start one."""
         self.asked.append(("submit", values))
+        if values["submission_id"] == "early" and len(self.asked) < 4:
+            raise RuntimeError(
+                "Request failed with status code 500: No available agent, please try again later"
+            )
         if values["submission_id"] == "again":
             raise RuntimeError("Request failed\nJob again already exists.")
         return str(values["submission_id"])
@@ -152,6 +156,18 @@ def test_a_command_is_submitted_with_every_word_quoted_and_time_to_end(server: t
         ClusterError, match=r"the job server of this cluster refused: Job again already exists$"
     ):
         on_head.submit(words, folder="~", identity="again", metadata={})
+
+
+def test_a_cluster_that_has_just_started_is_asked_again(
+    server: type[Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(on_head, "_RETRY_SECONDS", 0.0)
+    assert on_head.submit(["doctor"], folder="~", identity="early", metadata={}) == "early"
+    assert [verb for verb, _ in server.asked] == ["connect", "submit", "submit", "submit"]
+    server.asked.clear()
+    monkeypatch.setattr(on_head, "_READY_SECONDS", -1.0)
+    with pytest.raises(ClusterError, match=r"refused: .*please try again later$"):
+        on_head.submit(["doctor"], folder="~", identity="early", metadata={})
 
 
 def test_output_is_followed_from_the_end_of_what_there_is(server: type[Client]) -> None:
