@@ -62,6 +62,9 @@ def test_every_ray_that_is_started_asks_for_the_token_and_shows_its_dashboard_to
     assert "--dashboard-host=127.0.0.1" in heads[0]
     assert "--include-dashboard=true" in heads[0]
     assert "--dashboard-port=$(python -m cluster.free_port 8265)" in heads[0], "another user's may have it"
+    assert "--dashboard-agent-listen-port=$(python -m cluster.free_port 52365)" in heads[0], (
+        "it takes the jobs"
+    )
     token = [one for one in config["setup_commands"] if "get-auth-token" in one]
     assert len(token) == 1
     assert "chmod 600 ~/.ray/auth_token" in token[0]
