@@ -1,4 +1,4 @@
-"""`python -m cluster.free_port FIRST`: the first free port of the loopback address from a number on.
+"""`python -m cluster.free_port FIRST`: the first port from a number on that is free at every address.
 
 `ray start` ends with an error where the port of its dashboard is taken, as by the Ray of another user of the
 machine. Where it listens is asked of Ray, so any port will do.
@@ -10,13 +10,12 @@ from collections.abc import Sequence
 from typing import Final
 
 from cluster.errors import ClusterError
-from cluster.own_ray import LOOPBACK
 
 _TRIED: Final = 100
 
 
 def free_port(first: int) -> int:
-    """Return the first port, from a number on, that nothing listens on at the loopback address.
+    """Return the first port, from a number on, that nothing listens on at any address of this machine.
 
     Raises:
         ClusterError: If a hundred ports are taken.
@@ -25,11 +24,11 @@ def free_port(first: int) -> int:
         with socket.socket() as server:
             server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                server.bind((LOOPBACK, port))
+                server.bind(("", port))  # at all of them, but it never listens
             except OSError:
                 continue
         return port
-    raise ClusterError(f"no free port on {LOOPBACK} from {first} on, {_TRIED} were tried")
+    raise ClusterError(f"no free port from {first} on, {_TRIED} were tried")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -96,6 +96,9 @@ def cluster_file(machine: Machine, ray_port: int) -> str:
             "--port=6379",
             f"--port={ray_port} --ray-client-server-port={free_port()} --num-cpus=2 --num-gpus=0",
         ),
+        # Away from the ports that other tests' Rays look for at the same time.
+        ("cluster.free_port 8265", f"cluster.free_port {free_port()}"),
+        ("cluster.free_port 52365", f"cluster.free_port {free_port()}"),
         ("--object-store-memory=8000000000", "--object-store-memory=100000000"),
     ):
         assert before in start
