@@ -26,7 +26,7 @@ SEARCH = (
     *("--offline", "--set", "model.backbone=efficientnet_lite0", "--set", "model.trained_stages=0"),
     *("--set", "input.size_px=64"),
 )
-PATIENCE_SECONDS = 200.0
+PATIENCE_SECONDS = 240.0
 
 
 @dataclass(frozen=True)
