@@ -129,5 +129,5 @@ def undisturbed(
 
 
 def _finish(trial: Keeps, work: Callable[[], bool]) -> bool:
-    """Finish work by the departure of this process: a class that is sent to it by value would bring another."""
+    """Finish work by the departure of this process; a class that is sent by value would bring another."""
     return DEPARTURE.finish(trial, work)
