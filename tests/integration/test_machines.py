@@ -224,7 +224,7 @@ def test_trials_leave_a_machine_that_is_drained_with_what_they_have(
             cluster.remove(node)
     assert found.complete == list(range(5))
     again = [(epoch, node) for number, epoch, node, _ in found.starts if epoch > 0]
-    assert again
+    assert again, (found.starts, found.said)
     assert {node for _, node in again} == {other.node_id}
     assert any("1 machine now" in line for line in found.said)
 
