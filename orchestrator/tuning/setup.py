@@ -27,7 +27,7 @@ from results.scores.ranking import objectives_of
 from search_spaces.context import SpaceContext
 from search_spaces.enqueue import InitialPoint
 from search_spaces.registry import Space
-from trainables.common.files import folder_in_progress
+from trainables.common.files import folder_in_progress, make_private
 from trainables.common.registered import names_in_use
 from trainables.config.trial_config import flatten
 from trainables.data.sources import is_built_in
@@ -143,7 +143,9 @@ def _write_files(run: RunFolder, record: SearchRecord, split: Split, points: Seq
     taken = RunError(f"another search has made {run.path} meanwhile; give this one another --name")
     if run.path.exists():
         raise taken
-    with folder_in_progress(run.path) as folder:
+    with folder_in_progress(run.path) as scratch:
+        folder = scratch / run.path.name
+        make_private(folder)  # its split and its predictions name patients
         draft = RunFolder(folder)
         write_split(draft.split_file, split)
         write_initial_points(draft, points)

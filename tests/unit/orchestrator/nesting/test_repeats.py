@@ -19,7 +19,7 @@ from orchestrator.nesting.repeats import repeat_finalists
 from orchestrator.postprocessing.comparing import compare
 from orchestrator.postprocessing.test_set import open_test_part
 from orchestrator.request import check_request
-from orchestrator.tuning.reopen import read_initial_points
+from orchestrator.tuning.rebuild import read_initial_points
 from orchestrator.tuning.session import SearchOutcome, Surroundings
 from results.errors import DamagedFileError, RunError
 from results.run.run_folder import RunFolder

@@ -116,7 +116,9 @@ def test_a_pruner_stops_trials_at_its_comparisons() -> None:
     trained = tuple(head("none", **{"model.cut": cut, "training.epochs": 12}) for cut in ("top", "top+1"))
     own = replace(table(a=(good, poor)), settings=trained)
     found = replay(own, "a", trials=40, seed=0, pruner="halving")
-    assert {trial.epochs for trial in found.trials if trial.value is None} == {5}
+    stopped = {trial.epochs for trial in found.trials if trial.value is None}
+    assert 5 in stopped
+    assert stopped <= {5, 10}
     assert all(trial.value for trial in replay(own, "a", trials=40, seed=0, pruner="none").trials)
 
 

@@ -3,7 +3,6 @@
 import errno
 import os
 import signal
-import time
 
 import pytest
 from list_study import Clock
@@ -78,7 +77,7 @@ def test_patience_has_an_end() -> None:
 
 def test_nothing_is_waited_for_after_the_time_of_the_search() -> None:
     waits, clock, _ = patience()
-    waits.until = time.time() - 1.0
+    waits.until = clock.now - 1.0
     with pytest.raises(OutOfPatienceError):
         waits.done(Flaky(10, FULL), disk_reason)
     assert clock.now == 0.0

@@ -63,7 +63,8 @@ def config(run: RunFolder, *, node: str = "there", number: int = 0) -> dict[str,
         "params": {},
         "compared_at": (),
         "request": ResourceRequest(1.0, 0.0),
-        "deadline": None,
+        "time_left": None,
+        "report_seconds": 0.0,
     }
 
 
