@@ -59,7 +59,7 @@ PRINTING = {
     "recipes list": "recipes list --task idc",
     "recipes show": "recipes show E003-5",
     "doctor": "doctor --runs {runs}",
-    "status": "status --runs {runs}",
+    "status": "status --runs {searched}",
 }
 
 
@@ -81,7 +81,13 @@ def places(finished: Path, tmp_path: Path) -> dict[str, str]:
     (run,) = (path.parent for path in copy.rglob("search.yaml"))
     store = tmp_path / "store"
     store.mkdir()
-    found = {"run": run, "runs": copy / "runs", "bundle": copy / "bundle", "store": store}
+    found = {
+        "run": run,
+        "searched": run.parents[1],
+        "runs": copy / "runs",
+        "bundle": copy / "bundle",
+        "store": store,
+    }
     return {name: str(path) for name, path in found.items()} | {"image": str(copy / "image.png")}
 
 
