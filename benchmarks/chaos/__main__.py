@@ -46,7 +46,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
     "damage": lambda arena, share: files.damage(arena, TRIALS // 3),
     "database": lambda arena, share: [database.restart(arena, TRIALS // 3)],
     "stop": lambda arena, share: [stops.stop_worker(arena, TRIALS // 4)],
-    "limit": lambda arena, share: [stops.stop_worker_with_deadline(arena, TRIALS)],
+    "limit": lambda arena, share: [stops.stop_worker_with_deadline(arena)],
     "clock": lambda arena, share: [stops.set_clock_back(arena, TRIALS // 4)],
     "term": lambda arena, share: [stops.polite_signals(arena, signal.SIGTERM, TRIALS // 4)],
     "hup": lambda arena, share: [stops.polite_signals(arena, signal.SIGHUP, TRIALS // 4)],

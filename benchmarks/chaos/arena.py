@@ -152,8 +152,11 @@ class Arena:
         """
         driver = None
         for _ in range(_ATTEMPTS):
-            driver = self.resume(name, *options, **environment) if self.begun(name) else None
-            driver = driver or self.begin(name, trials, *options, **environment)
+            if self.begun(name):
+                given = options[:2] if options[:1] == ("--address",) else ()
+                driver = self.resume(name, *given, **environment)
+            else:
+                driver = self.begin(name, trials, *options, **environment)
             self.wait_for_trials(name, 1, driver)
             if not (driver.has_ended and NO_RAY in driver.printed):
                 break

@@ -8,7 +8,7 @@ from typing import Final
 from benchmarks.chaos.arena import NO_RAY, PATIENCE, Arena, Driver, Verdict
 from benchmarks.chaos.checks import HANDED_OUT, Snapshot, snapshot
 from benchmarks.chaos.ledger import Outcome
-from benchmarks.chaos.processes import are_gone, below, caught_workers, send, servers, wait_for
+from benchmarks.chaos.processes import are_gone, below, send, servers, workers_in_a_step
 
 _OWN_LIMIT: Final = 2  # deaths of its worker after which a trial is handed out again by the search itself
 _START_SECONDS: Final = 12.0  # what a driver takes to its first trial on a quiet machine
@@ -117,10 +117,7 @@ def _closed(  # noqa: PLR0913 - the end of a scenario, with all that it knows
 
 
 def _workers_of(driver: Driver) -> list[int]:
-    """Workers that are in a step of a trial; waits for one."""
-    found: list[int] = []
-    wait_for(lambda: driver.has_ended or caught_workers(driver.pid, found), seconds=60)
-    return found
+    return workers_in_a_step(driver.pid, lambda: driver.has_ended, seconds=60)
 
 
 def _last(arena: Arena, name: str) -> int:

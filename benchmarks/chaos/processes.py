@@ -31,12 +31,6 @@ def below(pid: int) -> dict[int, str]:
     return {own: commands[own] for own in found}
 
 
-def caught_workers(pid: int, caught: list[int]) -> bool:
-    """Put the workers that are in a step of a trial now into a list; False if none is."""
-    caught[:] = trial_workers(pid)
-    return bool(caught)
-
-
 def trial_workers(pid: int) -> list[int]:
     """Processes below a driver, or a raylet, that run trials now; one carries its name only in a step."""
     return [own for own, command in below(pid).items() if "Trainable" in command and "ray::" in command]
@@ -81,3 +75,11 @@ def wait_for(condition: Callable[[], object], *, seconds: float) -> bool:
             return False
         time.sleep(_LOOK_SECONDS if seconds < 5 else 10 * _LOOK_SECONDS)
     return True
+
+
+def workers_in_a_step(pid: int, has_ended: Callable[[], bool], *, seconds: float) -> list[int]:
+    """Wait for workers in a step of a trial; returns them, or nothing once their driver has ended."""
+    end = time.monotonic() + seconds
+    while not (found := trial_workers(pid)) and not has_ended() and time.monotonic() < end:
+        time.sleep(_LOOK_SECONDS)
+    return found

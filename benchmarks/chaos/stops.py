@@ -10,7 +10,7 @@ from typing import Final
 from benchmarks.chaos.arena import Arena
 from benchmarks.chaos.checks import snapshot
 from benchmarks.chaos.ledger import Outcome
-from benchmarks.chaos.processes import caught_workers, send, wait_for
+from benchmarks.chaos.processes import send, workers_in_a_step
 
 INTERRUPTED: Final = 130
 STALL: Final = ("--stall-minutes", "0.5")
@@ -22,9 +22,9 @@ _CLOCK: Final = Path(__file__).with_name("moved_clock.c")
 def stop_worker(arena: Arena, trials: int) -> Outcome:
     """SIGSTOP of a worker: the watchdog ends it, and its trial is handed out again."""
     name, started = "worker-stop", time.monotonic()
-    driver, workers, faults = arena.search(name, trials, *STALL), list[int](), list[str]()
+    driver, faults = arena.search(name, trials, *STALL), list[str]()
     arena.wait_for_trials(name, 2, driver)
-    wait_for(lambda: driver.has_ended or caught_workers(driver.pid, workers), seconds=60)
+    workers = workers_in_a_step(driver.pid, lambda: driver.has_ended, seconds=60)
     injected = min(1, send(workers, signal.SIGSTOP))
     before = [snapshot(arena.run(name))]
     code = driver.wait(arena.patience)
@@ -37,15 +37,12 @@ def stop_worker(arena: Arena, trials: int) -> Outcome:
     return verdict.outcome("SIGSTOP of a worker", injected, time.monotonic() - started, *faults, note=note)
 
 
-def stop_worker_with_deadline(arena: Arena, trials: int) -> Outcome:
+def stop_worker_with_deadline(arena: Arena) -> Outcome:
     """SIGSTOP of a worker with a time limit of the search: it holds though nobody answers."""
     name, started, faults = "worker-stop-limit", time.monotonic(), list[str]()
-    driver, workers = (
-        arena.search(name, 10_000, "--minutes", str(_MINUTES), "--trial-minutes", "10"),
-        list[int](),
-    )
+    driver = arena.search(name, 10_000, "--minutes", str(_MINUTES), "--trial-minutes", "10")
     arena.wait_for_trials(name, 2, driver)
-    wait_for(lambda: driver.has_ended or caught_workers(driver.pid, workers), seconds=60)
+    workers = workers_in_a_step(driver.pid, lambda: driver.has_ended, seconds=60)
     injected = min(1, send(workers, signal.SIGSTOP))
     before, stopped = [snapshot(arena.run(name))], time.monotonic()
     code = driver.wait(60 * _MINUTES + _OVERDUE)
@@ -105,7 +102,7 @@ def set_clock_back(arena: Arena, trials: int) -> Outcome:
     shift = arena.folder / "clock.shift"
     shift.write_text("0")
     moved = {"LD_PRELOAD": str(library), "CHAOS_CLOCK": str(shift)}
-    driver = arena.search(name, trials, "--minutes", "10", *STALL, **moved)
+    driver = arena.search(name, trials, "--minutes", "30", "--trial-minutes", "10", *STALL, **moved)
     injected = 0
     for seconds in (-3600, 3600):
         if not arena.wait_for_trials(name, 2, driver):
