@@ -1,16 +1,20 @@
-"""A search on a small machine: little shared memory, and a home folder that cannot be written."""
+"""A search on a small machine: little shared memory, a home that cannot be written, a full disk."""
 
+import contextlib
 import json
 import os
 import shlex
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(290)]
+
+WAITS = "no trial starts until there is room on the disk of"
 
 
 @pytest.fixture(autouse=True)
@@ -61,10 +65,38 @@ def test_little_shared_memory_and_a_home_that_cannot_be_written_are_enough(tmp_p
         home=home,
         trials=1,
     )
-    try:
-        said, _ = search.communicate(timeout=280)
-    finally:
-        search.kill()
+    said, _ = search.communicate(timeout=280)
     assert search.returncode == 0, said
     assert states(tmp_path / "runs/benign_malignant/small") == ["complete"]
     assert list(home.iterdir()) == []
+
+
+def test_a_disk_that_is_full_for_a_while_costs_no_trial(tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    runs.mkdir()
+    search = begun(tmp_path, f"mount -t tmpfs -o size=120m tmpfs {runs}", home=tmp_path, trials=3)
+    inside = Path(f"/proc/{search.pid}/root{runs}")  # what the search sees there
+    run, said = inside / "benign_malignant/small", list[str]()
+    while not list(run.glob("trials/*/record.json")):
+        assert search.poll() is None, search.communicate()[0]
+        time.sleep(0.5)
+    with (inside / "filler").open("wb", buffering=0) as filler, contextlib.suppress(OSError):
+        while True:
+            filler.write(bytes(1 << 16))
+    assert search.stdout is not None
+    for line in search.stdout:
+        said.append(line)
+        if "No space left on device" in line and ("waits up to" in line or WAITS in line):
+            break
+    copied = json.loads((run / "trials/0000/record.json").read_text())
+    (inside / "filler").unlink()
+    kept = tmp_path / "kept"
+    for line in search.stdout:
+        said.append(line)
+        if search.poll() is None:  # the mount goes with the search
+            with contextlib.suppress(OSError):
+                shutil.copytree(run, kept, dirs_exist_ok=True)
+    search.stdout.close()
+    assert search.wait(60) == 0, "".join(said)
+    assert json.loads((kept / "trials/0000/record.json").read_text()) == copied
+    assert any("3 trials ended" in line for line in said), "".join(said)
