@@ -5,7 +5,7 @@ BIN := .venv/bin
 TRIALS ?= 16
 MINUTES ?= 6
 
-.PHONY: setup search test long docs points chaos recipes sbom gpu latest check clean
+.PHONY: setup search test long machines docs points chaos recipes sbom gpu latest check clean
 
 setup: .venv/.installed
 
@@ -20,8 +20,8 @@ search: setup
 
 # Searches with real Ray take both cores by themselves, so they come after the others.
 test: setup check
-	$(BIN)/python -m pytest -m "not long" --numprocesses 2 --dist loadfile --ignore tests/integration --ignore tests/real
-	$(BIN)/python -m pytest -m "not long" tests/integration tests/real
+	$(BIN)/python -m pytest -m "not long and not machines" --numprocesses 2 --dist loadfile --ignore tests/integration --ignore tests/real
+	$(BIN)/python -m pytest -m "not long and not machines" tests/integration tests/real
 
 # What `make test` leaves out for its length: every kind of export, faults of all kinds, the pages' commands.
 # `make long SHARE=4` runs one in four of them, drawn anew for every commit.
@@ -30,6 +30,10 @@ DRAWN = --share $(SHARE) --drawn-by "$$(git rev-parse HEAD 2>/dev/null)"
 long: setup
 	$(BIN)/python -m pytest -m long $(DRAWN) --numprocesses 2 --dist loadfile --ignore tests/integration
 	$(BIN)/python -m pytest -m long $(DRAWN) tests/integration
+
+# Several nodes of Ray, machines behind SSH, and faults for minutes: each for itself, on a machine with nothing else to do.
+machines: setup
+	$(BIN)/python -m pytest -m machines tests/integration
 
 # The documentation as a site, in site/; a warning, such as a link that leads nowhere, is an error.
 docs: setup .venv/.installed-docs

@@ -43,6 +43,8 @@ class Report:
     device: str = "cpu"
     failure: None = None
     epoch_seconds: float | None = None
+    needs_depot: bool = False
+    waits_for: str = ""
 
 
 def length_of(number: int, mean_seconds: float) -> float:

@@ -332,7 +332,7 @@ def run_trials(
         run: The run folder.
         resources: Resources of one trial.
         make_runner: Function called in a worker with the arguments of `TrialRunner`, which is taken without
-            one; a benchmark passes one whose trials do not train.
+            one; a benchmark passes one whose trials do not train. All machines see its run folder.
         ends_process: End this process if Ray does not answer after an interrupt.
 
     Raises:
@@ -344,7 +344,8 @@ def run_trials(
     logging.getLogger("ray").setLevel(logging.CRITICAL)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     scratch, mark = run.path / ".ray", uuid.uuid4().hex
-    state = SharedState(manager, _allocator(manager, resources), {}, {}, depot=DepotKeeper(run, mark))
+    depot = DepotKeeper(run, mark) if make_runner is None else None
+    state = SharedState(manager, _allocator(manager, resources), {}, {}, depot=depot)
     if resources.shares_features:
         manager.worker_time.resize(state.allocator.workers_expected)
     board = KeyValueBoard()
@@ -352,7 +353,7 @@ def run_trials(
     tuner = tune.Tuner(
         _trainable(make_runner),
         tune_config=tune.TuneConfig(
-            search_alg=_Searcher(state, run.path.resolve(), mark, this_node()),
+            search_alg=_Searcher(state, run.path.resolve(), mark if depot else "", this_node()),
             scheduler=_Scheduler(state),
             num_samples=-1,
             max_concurrent_trials=_MOST_PENDING,

@@ -9,7 +9,7 @@ from benchmarks.chaos import files, kills, stops
 from benchmarks.chaos.arena import UNDISTURBED, Arena
 from benchmarks.chaos.ledger import Outcome
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.machines, pytest.mark.timeout(600)]
 
 TRIALS = 6
 

@@ -19,7 +19,7 @@ from ssh_machine import REPOSITORY, WORKER, Machine, cluster_file, free_port, ra
 
 from results.run.run_folder import RunFolder
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.machines, pytest.mark.timeout(600)]
 
 SEARCH = (
     *("search", "benign_malignant", "--data", "phantom:patients=12", "--folds", "2", "--epochs", "2"),

