@@ -170,4 +170,5 @@ def test_two_searches_share_one_study_and_keep_their_own_records(url: str, tmp_p
         check=True,
         env={**os.environ, PASSWORD: ""},
     )
-    assert sorted(row["trial"] for row in json.loads(shown.stdout)) == [2, 3, 4]
+    numbered = [row["trial"] for row in json.loads(shown.stdout) if row["trial"] is not None]
+    assert sorted(numbered) == [2, 3, 4]  # beside them the row that sees no structure
