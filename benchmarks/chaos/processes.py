@@ -78,7 +78,7 @@ def wait_for(condition: Callable[[], object], *, seconds: float) -> bool:
 
 
 def workers_in_a_step(pid: int, has_ended: Callable[[], bool], *, seconds: float) -> list[int]:
-    """Wait for workers that are in a step of a trial; returns them, or nothing once their driver has ended."""
+    """Wait for workers in a step of a trial; returns them, or nothing once their driver has ended."""
     end = time.monotonic() + seconds
     while not (found := trial_workers(pid)) and not has_ended() and time.monotonic() < end:
         time.sleep(_LOOK_SECONDS)
