@@ -188,7 +188,7 @@ def _fetch(depot: DepotClient, name: str, size: int, path: Path) -> None:
     with folder_in_progress(path) as draft:
         with (draft / "file").open("wb") as file:
             for piece in depot.pieces(name, size):
-                file.write(memoryview(piece))
+                file.write(piece.data)
             file.flush()
             os.fsync(file.fileno())
             if file.tell() != size:

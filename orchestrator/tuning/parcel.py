@@ -84,7 +84,7 @@ def deliver(parcel: Parcel, run: RunFolder) -> None:
         elif name == RECORD:
             _add_record(parcel.number, content, run)
         else:
-            write_atomically(path, memoryview(content))
+            write_atomically(path, content.data)
 
 
 def _add_record(number: int, content: Any, run: RunFolder) -> None:
