@@ -21,7 +21,7 @@ from typing import Final
 
 import pytest
 
-NEEDED: Final = {"ip": "iproute2", "unshare": "util-linux", "nsenter": "util-linux"}
+NEEDED: Final = {"ip": "iproute2", "unshare": "util-linux", "setpriv": "util-linux", "nsenter": "util-linux"}
 PROGRAMS: Final = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 PORT: Final = 6379
 _NAMESPACES: Final = ("--net", "--mount", "--uts", "--pid")
@@ -216,8 +216,19 @@ def network(private: Sequence[Path]) -> Iterator[Network]:
 
 def _started(script: str) -> tuple[subprocess.Popen[bytes], int]:
     """Start a machine; returns what started it, and its first process once that has come to its last word."""
+    # Whatever becomes of the tests, the machine ends with them.
+    tied = (
+        "setpriv",
+        "--pdeathsig",
+        "KILL",
+        "unshare",
+        *_NAMESPACES,
+        "--fork",
+        "--mount-proc",
+        "--kill-child",
+    )
     parent = subprocess.Popen(
-        ["unshare", *_NAMESPACES, "--fork", "--mount-proc", "--kill-child", "sh", "-ec", script],
+        [*tied, "sh", "-ec", script],
         env={"PATH": PROGRAMS},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

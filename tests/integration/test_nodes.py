@@ -30,7 +30,12 @@ STEADY = tuple(
     for setting in (
         *("optimizer.name=adam", "optimizer.lr=0.01", "optimizer.schedule=constant", "training.patience=20"),
         *("training.sampling=none", "training.class_weight=none", "training.batch_size=16"),
-        *("model.head.batch_norm=true", "model.head.dropout=0", "classical.name=none"),
+        *(
+            "model.head.batch_norm=true",
+            "model.head.dropout=0",
+            "classical.name=none",
+            "model.head.hidden=16",
+        ),
     )
     for part in ("--set", setting)
 )
