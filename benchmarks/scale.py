@@ -20,7 +20,6 @@ import argparse
 import heapq
 import json
 import math
-import os
 import statistics
 import tempfile
 import time
@@ -29,6 +28,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from benchmarks.scale_measures import Spans, TimedStudy, memory_mib
 from benchmarks.scale_worker import EPOCHS, PretendedTrial, Report, Sleeper, write_complete
 from orchestrator.callbacks import Callback
 from orchestrator.tuning.allocation import report_seconds
@@ -107,56 +107,6 @@ class Found:
     memory_mib: list[float]
     run_folder_mb: float
     run_folder_files: int
-
-
-def memory_mib() -> float:
-    """Return the resident memory of this process."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / _MB
-
-
-class TimedStudy:
-    """The study of a search, whose proposals are timed.
-
-    Attributes:
-        asked: Processor seconds of each proposal.
-    """
-
-    def __init__(self, study: Any) -> None:
-        self._study = study
-        self.asked: list[float] = []
-
-    def ask(self) -> Any:
-        """Propose a trial."""
-        begun = time.process_time()
-        spec = self._study.ask()
-        self.asked.append(time.process_time() - begun)
-        return spec
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._study, name)
-
-
-@dataclass(slots=True)
-class Spans:
-    """Spans of the workers' work, to find out how full they were.
-
-    Attributes:
-        begun: Time of the beginning of each step.
-        ended: Time of its end.
-    """
-
-    begun: list[float] = field(default_factory=list)
-    ended: list[float] = field(default_factory=list)
-
-    def add(self, begun: float, ended: float) -> None:
-        """Add a step."""
-        self.begun.append(begun)
-        self.ended.append(ended)
-
-    def busy(self, since: float, until: float) -> float:
-        """Seconds of work between two times, of all workers."""
-        pairs = zip(self.begun, self.ended, strict=True)
-        return sum(max(0.0, min(end, until) - max(begin, since)) for begin, end in pairs)
 
 
 @dataclass(slots=True)

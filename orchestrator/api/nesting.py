@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from orchestrator.api.displays import Display, display_of
+from orchestrator.api.surroundings import surroundings_of
 from orchestrator.callbacks import Callback
 from orchestrator.nesting.nested_search import run_nested_search
-from orchestrator.tuning import session
 from results.run.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -39,12 +39,5 @@ def nest_search(
         OrchestrateError: If patients, classes or protocol allow no outer folds, or the machine fails.
     """
     display = display_of(progress)
-    surroundings = session.Surroundings(
-        notify=display.note,
-        open_view=display.open_view,
-        address=address,
-        callbacks=tuple(callbacks),
-        ends_process=display.ends_process,
-        has_curves=False,
-    )
+    surroundings = surroundings_of(display, address, callbacks, has_curves=False)
     return run_nested_search(run, surroundings, outer=outer, by=by or "run_search").result

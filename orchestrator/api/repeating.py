@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from orchestrator.api.displays import Display, display_of
+from orchestrator.api.surroundings import surroundings_of
 from orchestrator.callbacks import Callback
 from orchestrator.nesting.repeats import repeat_finalists
-from orchestrator.tuning import session
 from results.run.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -40,12 +40,5 @@ def repeat_search(
         OrchestrateError: If the run has no result or repeats of other finalists, or the machine fails.
     """
     display = display_of(progress)
-    surroundings = session.Surroundings(
-        notify=display.note,
-        open_view=display.open_view,
-        address=address,
-        callbacks=tuple(callbacks),
-        ends_process=display.ends_process,
-        has_curves=False,
-    )
+    surroundings = surroundings_of(display, address, callbacks, has_curves=False)
     return repeat_finalists(run, surroundings, repeats=repeats, finalists=finalists)

@@ -11,6 +11,7 @@ from orchestrator.api.nesting import nest_search
 from orchestrator.api.repeating import repeat_search
 from orchestrator.api.requests import arrays_of, request_of
 from orchestrator.api.result import SearchResult
+from orchestrator.api.surroundings import surroundings_of
 from orchestrator.callbacks import Callback, StopSearch
 from orchestrator.estimate.simulation import Estimate, estimate_search
 from orchestrator.preflight.preflight import run_preflight
@@ -21,7 +22,8 @@ from orchestrator.reporting.tracking import tracking_callbacks
 from orchestrator.request import SearchRequest, check_request
 from orchestrator.tuning import session
 from orchestrator.tuning.reopen import resume_options
-from results.run.run_folder import RunFolder, find_run
+from results.run.finding import find_run
+from results.run.run_folder import RunFolder
 from results.scores.ranking import objectives_of
 from search_spaces.registry import name_of_function
 from trainables.config.tasks import Task
@@ -86,7 +88,7 @@ def run_search(  # noqa: PLR0913 - the data in either form, and what goes with a
     check_request(request)
     display = display_of(progress)
     callbacks = (*callbacks, *_asked_callbacks(request))
-    outcome = session.run_search(request, _surroundings(display, address, callbacks), command=command)
+    outcome = session.run_search(request, surroundings_of(display, address, callbacks), command=command)
     return _nested(_finished(outcome, display, callbacks), display, address, by=command)
 
 
@@ -130,7 +132,7 @@ def resume_search(  # noqa: PLR0913 - what may be changed, and what goes with a 
     callbacks = (*callbacks, *_asked_callbacks(folder.search().request))
     outcome = session.resume_search(
         folder,
-        _surroundings(display, address, callbacks),
+        surroundings_of(display, address, callbacks),
         minutes=minutes,
         trials=trials,
         options=resume_options(retry, name, sampler, pruner),
@@ -208,18 +210,6 @@ def folder_of(run: "str | Path | RunFolder | SearchResult", runs: str | Path = "
 def _asked_callbacks(request: SearchRequest) -> tuple[Callback, ...]:
     """Callbacks that options of a search ask for."""
     return (*tracking_callbacks(request.track), *mirror_callbacks(request.results))
-
-
-def _surroundings(
-    display: Display, address: str | None, callbacks: Sequence[Callback]
-) -> session.Surroundings:
-    return session.Surroundings(
-        notify=display.note,
-        open_view=display.open_view,
-        address=address,
-        callbacks=tuple(callbacks),
-        ends_process=display.ends_process,
-    )
 
 
 def _finished(

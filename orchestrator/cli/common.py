@@ -30,7 +30,7 @@ def add_format(parser: argparse.ArgumentParser) -> None:
 def open_run(arguments: argparse.Namespace) -> "RunFolder":
     """The run folder that the user named; says on standard error which of its trials are damaged."""
     from orchestrator.reporting.console import messages, print_warning
-    from results.run.run_folder import find_run
+    from results.run.finding import find_run
 
     folder = find_run(arguments.run, arguments.runs)
     for damage in folder.damage().values():

@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Resume; returns the exit code."""
-    from results.run.run_folder import find_run
+    from results.run.finding import find_run
 
     folder = find_run(arguments.run, arguments.runs)  # before what takes seconds to import
     from orchestrator.api.search import resume_search

@@ -127,7 +127,7 @@ def _name(job: Any, text: str) -> str:
 
 def _folder_of(text: str, runs: Path) -> Path | None:
     from results.errors import RunError
-    from results.run.run_folder import find_run
+    from results.run.finding import find_run
 
     try:
         return find_run(text, runs).path.resolve()

@@ -7,7 +7,8 @@ from typing import Final
 from results.ensembles.build import BEST
 from results.ensembles.out_of_fold import out_of_fold_of
 from results.errors import RunError
-from results.run.run_folder import RunFolder, find_run
+from results.run.finding import find_run
+from results.run.run_folder import RunFolder
 from results.run.split_labels import NAIVE, NAIVE_WARNING
 from results.scores.metrics import metric_named
 from results.scores.model_comparison import Comparisons, NamedPredictions, compare_models

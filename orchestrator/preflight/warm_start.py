@@ -6,8 +6,9 @@ from pathlib import Path
 from orchestrator.request import SearchRequest
 from results.errors import RunError
 from results.predictors.start_weights import with_type_probabilities
+from results.run.finding import find_run
 from results.run.records import SourceTrial, TrialRecord
-from results.run.run_folder import RunFolder, find_run
+from results.run.run_folder import RunFolder
 from results.run.source_trials import source_record, source_search
 from results.scores.ranking import objectives_of
 from trainables.config.trial_config import TrialConfig, decode

@@ -10,7 +10,6 @@ import shutil
 import time
 import uuid
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -385,7 +384,8 @@ def run_trials(
         ear.listening(),
     ):
         try:
-            run.mark_file(mark).touch()
+            if depot is not None:
+                depot.begin()
             tuner.fit()
         except Exception as error:
             manager.is_stopping = True
@@ -394,19 +394,11 @@ def run_trials(
                 raise explained(fault or error, run) from error
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
-            _leave(run, mark, state)
+            if depot is not None:
+                depot.close()
             board.wipe()
         if not manager.is_stopping:
             manager.end_late_trials()
-
-
-def _leave(run: RunFolder, mark: str, state: SharedState) -> None:
-    """End the depot, and remove the mark of this session and those of sessions that were killed."""
-    if state.depot is not None:
-        state.depot.close()
-    for path in [run.mark_file(mark), *run.path.glob(run.mark_file("*").name)]:
-        with suppress(OSError):
-            path.unlink(missing_ok=True)
 
 
 def _allocator(manager: TrialManager, resources: Resources) -> ResourceAllocator:

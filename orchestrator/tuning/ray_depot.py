@@ -3,6 +3,7 @@
 import collections
 import socket
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,6 +33,10 @@ class DepotKeeper:
         self._run, self._mark = run, mark
         self._actor: Any = None
 
+    def begin(self) -> None:
+        """Leave the mark in the run folder by which workers tell that they see it."""
+        self._run.mark_file(self._mark).touch()
+
     def open(self) -> None:
         """Start the depot, unless it is there."""
         if self._actor is not None:
@@ -54,10 +59,13 @@ class DepotKeeper:
         )
 
     def close(self) -> None:
-        """End the depot."""
+        """End the depot, and remove the mark of this session and those of sessions that were killed."""
         if self._actor is not None:
             ray.kill(self._actor)
             self._actor = None
+        for path in self._run.path.glob(self._run.mark_file("*").name):
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
 
 
 class RayDepot:

@@ -15,7 +15,7 @@ from results.run.option import option
 from results.run.storage_url import with_absolute_path, without_password
 from trainables.common.errors import ConfigError
 from trainables.config.feature_storage import FeatureStorage
-from trainables.config.task_file import check_own
+from trainables.config.task_file import check_own, named_after_task
 from trainables.config.tasks import TASKS, LabelCodes, Task, UpperFolders, task_named
 from trainables.config.unit_config import UnitName
 
@@ -382,9 +382,8 @@ class SearchRequest(BaseModel):
     keep_weights: int = option(12, "number of best trials whose weights stay", group="output", ge=1)
     track: tuple[str, ...] = option(
         (),
-        "log the search to mlflow or wandb, too, with a run below it for each trial "
-        "(docs/how-to-report.md); may "
-        "be repeated",
+        "log the search to mlflow or wandb, too, with a run below it for each trial (docs/how-to-report.md); "
+        "may be repeated",
         group="output",
         metavar="NAME",
         shown_default="none",
@@ -396,14 +395,7 @@ class SearchRequest(BaseModel):
         """Let a task itself be given as `task`, and name the search after an own task."""
         if not isinstance(values, Mapping):
             return values
-        found = dict(values)
-        if isinstance(found.get("task"), Task):
-            task = found["task"]
-            found |= {"task": task.name, "own_task": task if task.is_own else found.get("own_task")}
-        own = found.get("own_task")
-        if isinstance(own, Task | Mapping) and "task" not in found:
-            found["task"] = own.name if isinstance(own, Task) else own.get("name")
-        return found
+        return named_after_task(values)
 
     @model_validator(mode="after")
     def _is_of_its_own_task(self) -> "SearchRequest":

@@ -247,6 +247,7 @@ def _started(script: str) -> tuple[subprocess.Popen[bytes], int]:
 def _require_namespaces() -> None:
     """Skip with the reason where there can be no machines; in CI what is missing is installed."""
     if os.geteuid() != 0:
+        # Without root nothing of it can be tried; CI has root.
         pytest.skip("needs root: machines have networks, processes and mounts of their own")
     missing = sorted({package for name, package in NEEDED.items() if not shutil.which(name, path=PROGRAMS)})
     if missing and os.environ.get("CI") and shutil.which("apt-get"):
@@ -255,6 +256,7 @@ def _require_namespaces() -> None:
         quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
         subprocess.run(install, check=True, capture_output=True, timeout=100, env=quiet)
     elif missing:
+        # A user's machine is not changed unasked; CI installs them above.
         pytest.skip(f"needs {', '.join(missing)}")
     attempt = [
         "unshare",
@@ -270,4 +272,5 @@ def _require_namespaces() -> None:
     ]
     tried = subprocess.run(attempt, env={"PATH": PROGRAMS}, capture_output=True, text=True, check=False)
     if tried.returncode != 0:
+        # A container may refuse them to root, too, and there is no other way to have machines on one.
         pytest.skip(f"needs namespaces of its own, which are refused here: {tried.stderr.strip()}")

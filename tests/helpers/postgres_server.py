@@ -116,6 +116,7 @@ def _programs() -> Path:
             subprocess.run(command, check=True, capture_output=True, timeout=seconds, env=quiet)
         found = _found()
     if found is None:
+        # A user's machine is not changed unasked; CI installs it above.
         pytest.skip(
             "needs a PostgreSQL server: install it, or set ORCHESTRATE_INSTALL_POSTGRES=1 on Debian or Ubuntu"
         )

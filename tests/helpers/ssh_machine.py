@@ -135,6 +135,7 @@ def free_port() -> int:
 def _require_programs() -> None:
     """Skip with the reason where no SSH server can run; install it where that is asked for."""
     if os.geteuid() != 0:
+        # Without root nothing of it can be tried; CI has root.
         pytest.skip("needs root: the SSH server runs in process and mount namespaces of its own")
     missing = [package for program, package in NEEDED.items() if not shutil.which(program, path=USER_PATHS)]
     may_install = bool(os.environ.get("CI") or os.environ.get("ORCHESTRATE_INSTALL_SSHD") == "1")
@@ -144,12 +145,14 @@ def _require_programs() -> None:
         quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
         subprocess.run(install, check=True, capture_output=True, timeout=100, env=quiet)
     elif missing:
+        # A user's machine is not changed unasked; CI installs them above.
         pytest.skip(
             f"needs {', '.join(missing)}: install them, or set ORCHESTRATE_INSTALL_SSHD=1 on Debian or Ubuntu"
         )
     attempt = ["unshare", "--pid", "--mount", "--fork", "--mount-proc", "true"]
     tried = subprocess.run(attempt, capture_output=True, text=True, check=False)
     if tried.returncode != 0:
+        # Its Ray and its home must not be those of the user, and a container may refuse what parts them.
         pytest.skip(f"needs namespaces of its own, which are refused here: {tried.stderr.strip()}")
 
 

@@ -21,9 +21,11 @@ WAITS = "no trial starts until there is room on the disk of"
 def namespaces() -> None:
     """Skip with the reason where no mount namespace can be had: others must not see these mounts."""
     if os.geteuid() != 0 or not shutil.which("unshare"):
+        # Without root nothing of it can be tried; CI has root.
         pytest.skip("needs root and unshare: it mounts file systems in a namespace of its own")
     tried = subprocess.run(["unshare", "--mount", "true"], capture_output=True, text=True, check=False)
     if tried.returncode != 0:
+        # A container may refuse it to root, too, and nobody else may see these mounts.
         pytest.skip(f"needs a mount namespace of its own, which is refused here: {tried.stderr.strip()}")
 
 

@@ -130,3 +130,19 @@ def _text(where: str, value: Any) -> str:
 
 def _quote(value: Any) -> str:
     return '; YAML reads yes, no, on and off so: put them in quotes, "no"' if isinstance(value, bool) else ""
+
+
+def named_after_task(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a search in which a task itself may stand for its name, and an own one names it.
+
+    Args:
+        values: Options, with `task` and `own_task` if they were given.
+    """
+    found = dict(values)
+    if isinstance(found.get("task"), Task):
+        task = found["task"]
+        found |= {"task": task.name, "own_task": task if task.is_own else found.get("own_task")}
+    own = found.get("own_task")
+    if isinstance(own, Task | Mapping) and "task" not in found:
+        found["task"] = own.name if isinstance(own, Task) else own.get("name")
+    return found

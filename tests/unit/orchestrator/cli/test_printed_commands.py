@@ -18,7 +18,8 @@ from orchestrator.cli.common import short_path
 from orchestrator.cli.main import build_parser, main
 from orchestrator.cli.plan import _search_of
 from results.errors import EnsembleError, RunError
-from results.run.run_folder import RunFolder, find_run
+from results.run.finding import find_run
+from results.run.run_folder import RunFolder
 
 PLACES = ["büsi [original] x", "it's $HOME; [/b]"]
 

@@ -10,8 +10,9 @@ import records
 from pydantic import ValidationError
 
 from results.errors import RunError
+from results.run.finding import find_run
 from results.run.records import OutOfFold, TrialRecord
-from results.run.run_folder import RunFolder, find_run, write_atomically
+from results.run.run_folder import RunFolder, write_atomically
 from trainables.features.feature_use import FeatureUse
 
 NOW = datetime.datetime(2026, 1, 1, 12, 30, tzinfo=datetime.UTC)

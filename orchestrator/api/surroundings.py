@@ -1,0 +1,28 @@
+"""Who follows the searches that are started from Python or the terminal."""
+
+from collections.abc import Sequence
+
+from orchestrator.api.displays import Display
+from orchestrator.callbacks import Callback
+from orchestrator.tuning.session import Surroundings
+
+
+def surroundings_of(
+    display: Display, address: str | None, callbacks: Sequence[Callback], *, has_curves: bool = True
+) -> Surroundings:
+    """Return the surroundings of a search that a display shows.
+
+    Args:
+        display: What shows it.
+        address: A Ray cluster; None finds one or starts one here.
+        callbacks: Callbacks of the user.
+        has_curves: Write the curves of its trials for TensorBoard.
+    """
+    return Surroundings(
+        notify=display.note,
+        open_view=display.open_view,
+        address=address,
+        callbacks=tuple(callbacks),
+        ends_process=display.ends_process,
+        has_curves=has_curves,
+    )

@@ -1,0 +1,43 @@
+"""The run folder that a user means, by path, name or `latest`."""
+
+import difflib
+from pathlib import Path
+
+from results.errors import RunError
+from results.run.run_folder import RunFolder
+from trainables.common.text import command_text, typed_path
+
+
+def find_run(text: str, root: Path) -> RunFolder:
+    """Return the run folder that the user means.
+
+    Args:
+        text: Path of a run folder, `TASK/NAME` below `root`, a bare `NAME`, or `latest`.
+        root: Folder of all runs.
+
+    Raises:
+        RunError: If there is none, or several have the bare name.
+    """
+    if text == "latest":
+        found = sorted(root.glob("*/*/search.yaml"), key=lambda path: path.stat().st_mtime)
+        if not found:
+            where = () if root == Path("runs") else ("--runs", typed_path(root))
+            start = command_text("orchestrate", "search", "benign_malignant", *where)
+            raise RunError(f"no run in {root} yet; start one with: {start}")
+        return RunFolder(found[-1].parent)
+    for candidate in (Path(text), root / text):
+        if (candidate / "search.yaml").is_file():
+            return RunFolder(candidate)
+    named = [path.parent for path in root.glob(f"*/{text}/search.yaml")] if "/" not in text else []
+    if len(named) == 1:
+        return RunFolder(named[0])
+    if named:
+        raise RunError(f"{text!r} names several runs: {', '.join(map(str, named))}; name one by TASK/NAME")
+    known = sorted(str(path.parent.relative_to(root)) for path in root.glob("*/*/search.yaml"))
+    by_name = {name.rpartition("/")[2]: name for name in known} | {name: name for name in known}
+    near = difflib.get_close_matches(text, by_name, n=1)
+    hint = f"; did you mean {by_name[near[0]]}?" if near else "."
+    raise RunError(
+        f"no run {text!r}: neither a run folder nor a name below {root}{hint} "
+        f"Known: {', '.join(known) or 'none; --runs names another folder of runs'}"
+    )
