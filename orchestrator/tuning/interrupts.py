@@ -66,7 +66,8 @@ def interruptible(manager: TrialManager, *, ends_process: bool = True) -> Iterat
         is_closed.set()
         for number, handler in before.items():
             signal.signal(number, handler)
-        if manager.running:
+        # Tune's own handler says nothing, and a signal may come while no trial runs but more would.
+        if manager.running or not manager.is_over:
             manager.is_stopping = True
 
 

@@ -211,7 +211,7 @@ result = run_search(
     may_download=False, trial_minutes=30, callbacks=[Started()],
     fixed_params={
         "model.backbone": "efficientnet_lite0", "model.trained_stages": 0, "training.patience": None,
-        "classical.name": "none",
+        "training.epochs": 2000, "classical.name": "none",
     },
 )
 Path("ended").write_text(repr(result))

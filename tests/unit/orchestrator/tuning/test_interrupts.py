@@ -15,7 +15,7 @@ from orchestrator.tuning.interrupts import interruptible
 def manager() -> Any:
     said: list[str] = []
     run = SimpleNamespace(resume_command="orchestrate resume x")
-    return SimpleNamespace(is_stopping=False, running={}, run=run, said=said, say=said.append)
+    return SimpleNamespace(is_stopping=False, is_over=True, running={}, run=run, said=said, say=said.append)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -90,3 +90,16 @@ def test_a_search_that_ends_in_time_is_not_ended_again(monkeypatch: pytest.Monke
         signal.raise_signal(signal.SIGTERM)
     threading.Event().wait(0.5)
     assert codes == []
+
+
+def test_a_search_that_ends_between_two_trials_though_more_would_run_was_interrupted() -> None:
+    """Tune takes Ctrl-C by itself and returns as if all were done."""
+    lead = manager()
+    lead.is_over = False
+    with interruptible(lead):
+        pass
+    assert lead.is_stopping
+    over = manager()
+    with interruptible(over):
+        pass
+    assert not over.is_stopping
