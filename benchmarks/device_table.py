@@ -77,7 +77,7 @@ def parts_for(device: str, weights_dir: Path | None) -> tuple[Part, ...]:
                 "--data",
                 "phantom",
                 "--plain-sample",
-                "1",
+                "2",
                 "--seeds",
                 "1",
             ),

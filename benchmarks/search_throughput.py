@@ -95,7 +95,7 @@ class OurResult:
 def main() -> None:
     """Measure and print."""
     began = time.perf_counter()
-    arguments = _arguments()
+    arguments = read_arguments(sys.argv[1:])
     with tempfile.TemporaryDirectory() as scratch:
         connection = connect("local", cpus=WORKERS)
         try:
@@ -110,7 +110,8 @@ def main() -> None:
         arguments.json.write_text(json.dumps(found, indent=1) + "\n")
 
 
-def _arguments() -> argparse.Namespace:
+def read_arguments(words: Sequence[str]) -> argparse.Namespace:
+    """Read the words of a command line; those that make no comparison end the process with a sentence."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", required=True)
     parser.add_argument("--backbone", default="efficientnet_lite0")
@@ -121,7 +122,7 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--seeds", type=int, default=3, help="of ours, to know how much chance moves a score")
     parser.add_argument("--json", type=Path)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     if arguments.plain_sample % WORKERS or not 0 <= arguments.plain_sample <= len(configurations()):
         sys.exit(f"--plain-sample must be a multiple of {WORKERS} up to {len(configurations())}")
     return arguments

@@ -3,6 +3,7 @@
 import pytest
 
 from benchmarks.device_table import Part, answer_of, as_markdown, parts_for
+from benchmarks.search_throughput import read_arguments
 
 
 def part(code: str, *needs: str) -> Part:
@@ -49,3 +50,9 @@ def test_every_benchmark_is_told_the_device(device: str) -> None:
     asked = [own.arguments for own in parts_for(device, None) if "benchmarks." in own.arguments[1]]
     assert len(asked) == 4
     assert sum(("--device", device) == own[2:4] for own in asked) == 3  # a search finds the GPU by itself
+
+
+def test_the_search_of_the_table_is_one_that_its_benchmark_runs() -> None:
+    parts = parts_for("cpu", None)
+    searches = [own.arguments for own in parts if own.arguments[1] == "benchmarks.search_throughput"]
+    assert [read_arguments(words[2:]).plain_sample for words in searches] == [2]
