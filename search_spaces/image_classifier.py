@@ -67,12 +67,14 @@ def image_classifier(trial: optuna.trial.BaseTrial, context: SpaceContext) -> Se
     is_from_scratch = settings["model.weights"] == "random"
     trains_stages = settings.get("model.trained_stages", 0) != 0
     is_from_pixels = is_from_scratch or settings.get("model.channels") == "conv1x1"
-    beside = pair_and_type(trial, context)
+    is_plain_only = backbone in context.plain_only
+    beside = {} if is_plain_only else pair_and_type(trial, context)
     is_plain = all(beside.get(name, "none") == "none" for name in ("model.pair", "model.type_input"))
     if is_plain and not trains_stages and not is_from_pixels:
         closed = closed_form_head(trial, context, backbone, settings["model.cut"], poolings)
         if closed:
-            return {**settings, **beside, **frozen_input(trial), **unit(trial, context), **closed}
+            shown = {} if needs_plain_images(context, backbone, closed) else frozen_input(trial)
+            return {**settings, **beside, **shown, **unit(trial, context), **closed}
     own_head = head(trial, backbone, poolings)
     rates = {} if trains_stages or is_from_pixels else rates_of_head(context, own_head)
     return {
@@ -105,12 +107,16 @@ def closed_form_head(
 ) -> Settings:
     """Suggest a closed-form head, its own settings, and further taps; empty for a trained head.
 
-    Statistics without weights have closed-form heads only, so they are among the trials that cost a second.
+    Statistics without weights have closed-form heads only, so they are among the trials that cost a second,
+    and so have nets that are too slow for more than plain images.
     """
     if not context.heads:
         return {}
     is_fixed = backbone_named(backbone).is_fixed
-    choices, of = (context.heads, "statistics") if is_fixed else (("none", *context.heads), "frozen")
+    if is_fixed or backbone in context.plain_only:
+        choices, of = context.heads, "statistics" if is_fixed else "plain"
+    else:
+        choices, of = ("none", *context.heads), "frozen"
     name = _choose(trial, "classical.name", choices, of)
     if name == "none":
         return {}
@@ -128,6 +134,18 @@ def closed_form_head(
         trial, "training.class_weight", ("none", "balanced"), "closed"
     )
     return settings | closed_form_settings(trial, name, context.ranges)
+
+
+def needs_plain_images(context: SpaceContext, backbone: str, closed: Settings) -> bool:
+    """Tell whether a closed-form head reads a net that is too slow for more than plain images.
+
+    Args:
+        context: Facts of the search.
+        backbone: Backbone of the first tap.
+        closed: Settings of the head, with its further taps as text.
+    """
+    nets = {backbone, *(tap.partition("/")[0] for tap in str(closed["model.also"]).split(","))}
+    return bool(nets & context.plain_only)
 
 
 def closed_form_settings(
