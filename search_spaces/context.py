@@ -37,6 +37,8 @@ class SpaceContext(FrozenModel):
             images.
         plain_only: Backbones whose passes over the plain images fit the time budget, while those over all
             views do not: they serve closed-form heads alone, on images of unchanged contrast.
+        further_sizes: Pretrained backbone -> other sides of its input in pixels whose passes over the plain
+            images fit; closed-form heads choose among them.
         ranges: Name of a parameter -> its smallest and largest value, where past results have narrowed what
             the space says; empty in searches of earlier versions.
     """
@@ -62,6 +64,7 @@ class SpaceContext(FrozenModel):
     heads: tuple[str, ...] = ()
     combines: tuple[str, ...] = ()
     plain_only: frozenset[str] = frozenset()
+    further_sizes: Mapping[str, tuple[int, ...]] = {}
     ranges: Mapping[str, tuple[float, float]] = {}
 
     @property

@@ -10,7 +10,7 @@ vary.
 """
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -74,7 +74,8 @@ def image_classifier(trial: optuna.trial.BaseTrial, context: SpaceContext) -> Se
         closed = closed_form_head(trial, context, backbone, settings["model.cut"], poolings)
         if closed:
             shown = {} if needs_plain_images(context, backbone, closed) else frozen_input(trial)
-            return {**settings, **beside, **shown, **unit(trial, context), **closed}
+            sized = size_of_closed(trial, context, backbone, closed)
+            return {**settings, **beside, **shown, **sized, **unit(trial, context), **closed}
     own_head = head(trial, backbone, poolings)
     rates = {} if trains_stages or is_from_pixels else rates_of_head(context, own_head)
     return {
@@ -144,8 +145,42 @@ def needs_plain_images(context: SpaceContext, backbone: str, closed: Settings) -
         backbone: Backbone of the first tap.
         closed: Settings of the head, with its further taps as text.
     """
-    nets = {backbone, *(tap.partition("/")[0] for tap in str(closed["model.also"]).split(","))}
-    return bool(nets & context.plain_only)
+    return bool({*nets_of(backbone, closed["model.also"])} & context.plain_only)
+
+
+def nets_of(backbone: str, also: str) -> tuple[str, ...]:
+    """Return the backbones of a closed-form head, each once: that of its first tap, and of its further ones.
+
+    >>> nets_of("vgg16", "vgg16/top+1,texture/top"), nets_of("vgg16", "none")
+    (('vgg16', 'texture'), ('vgg16',))
+    """
+    further = () if also == "none" else also.split(",")
+    return tuple(dict.fromkeys((backbone, *(tap.partition("/")[0] for tap in further))))
+
+
+def size_of_closed(
+    trial: optuna.trial.BaseTrial, context: SpaceContext, backbone: str, closed: Settings
+) -> Settings:
+    """Suggest the side of the images for a closed-form head, among those that fit all its nets."""
+    nets = nets_of(backbone, closed["model.also"])
+    sizes = shared_sizes(context, nets)
+    if not sizes:
+        return {}
+    return {
+        "input.size_px": _choose(trial, "input.size_px", (None, *sizes), f"{'+'.join(sorted(nets))}+closed")
+    }
+
+
+def shared_sizes(context: SpaceContext, nets: Sequence[str]) -> tuple[int, ...]:
+    """Return the sides other than the usual ones that fit all pretrained nets of a closed-form head.
+
+    Args:
+        context: Facts of the search.
+        nets: Backbones of the head; statistics take images of any size.
+    """
+    learned = [name for name in nets if not backbone_named(name).is_fixed]
+    sizes = [set(context.further_sizes.get(name, ())) for name in learned]
+    return tuple(sorted(set.intersection(*sizes))) if sizes else ()
 
 
 def closed_form_settings(

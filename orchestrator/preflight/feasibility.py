@@ -23,6 +23,11 @@ from trainables.runtime.devices import Device
 from trainables.training.cost_probe import Cost, measure_cost, trial_seconds
 
 VIEWS: Final = 8  # symmetries of the square, the largest set that the spaces draw from
+FURTHER_SIZES: Final = (
+    112,
+    150,
+    224,
+)  # sides in pixels that closed-form heads may choose besides the usual one
 _STEP_IN_PASSES: Final = 3  # a training step of all stages, in forward passes: one on, two back
 _SMALL_SET: Final = 400  # images up to which eight more random views are worth their forward passes on a CPU
 
@@ -125,7 +130,12 @@ def price_of(config: TrialConfig, feasible: FeasibleModels, budget: TrialBudget)
 def _plain_passes(config: TrialConfig, feasible: FeasibleModels, budget: TrialBudget) -> float:
     """Seconds of one pass of plain images through each backbone of a closed-form head."""
     names = dict.fromkeys(part.model.backbone for part in frozen_parts(config))
-    costs = [feasible.costs[name].forward for name in names if name in feasible.costs]
+    usual, side = feasible.context.sizes_px, config.input.size_px
+    costs = [
+        feasible.costs[name].forward * ((side or usual[name]) / usual[name]) ** 2
+        for name in names
+        if name in feasible.costs
+    ]
     return sum(costs) * budget.images
 
 
@@ -225,6 +235,11 @@ def find_feasible_models(
         else:
             left_out[name] = found
     context = _context(fine_tunes, frozenset(plain_only), patch_set, device, budget)
+    if budget.allows_plain:
+        further = {name: _further_sizes(name, costs[name], context, budget) for name in context.backbones}
+        context = context.model_copy(
+            update={"further_sizes": {name: own for name, own in further.items() if own}}
+        )
     return FeasibleModels(context, left_out, costs, plain_only)
 
 
@@ -316,6 +331,21 @@ def _passes(cost: Cost, views: int, budget: TrialBudget) -> float:
 
 def _longest_passes(budget: TrialBudget) -> float:
     return 2 * budget.seconds
+
+
+def _further_sizes(name: str, cost: Cost, context: SpaceContext, budget: TrialBudget) -> tuple[int, ...]:
+    """Sides at which the plain images pass a pretrained net in the time that all its passes may take."""
+    net = backbone_named(name)
+    if net.is_fixed or not net.has_imagenet_weights:
+        return ()
+    usual, plain = context.sizes_px[name], _passes(cost, 1, budget)
+    return tuple(
+        side
+        for side in FURTHER_SIZES
+        if side != usual
+        and max(net.min_size_px, context.image_px / 2) <= side <= net.size_px
+        and plain * (side / usual) ** 2 <= _longest_passes(budget)
+    )
 
 
 def _trial_seconds(step: float, views: int, budget: TrialBudget) -> float:

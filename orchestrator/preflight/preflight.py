@@ -186,7 +186,7 @@ def run_preflight(
         check_config, training_data=training_data, context=context, start=data.sources.start
     )
     price = functools.partial(price_of, feasible=feasible, budget=budget)
-    initial, points = _points(request, first, space, context, check, price, notify)
+    initial, points = _points(request, first.enlarging(context), space, context, check, price, notify)
     return Preflight(
         request=request,
         task=task,
