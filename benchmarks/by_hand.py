@@ -1,7 +1,7 @@
 """Our search against the script of `benchmarks.by_hand_script`, on the same images and folds, with curves.
 
     python -m benchmarks.by_hand DATA [--sets infn films idc mias phantom] [--minutes 4] [--seeds 1]
-        [--work DIR] [--json FILE]
+        [--hand-minutes N] [--work DIR] [--json FILE]
 
 DATA is the folder of real images and weights. Each side runs by itself as a process of its own, from a cold
 store; its clock starts when the process is started, so imports, Ray, reading and features count. What it has
@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -90,6 +91,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=4.0, help="time of our search (default: 4)")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--hand-trials", type=int, default=80)
+    parser.add_argument("--hand-minutes", type=float, help="end the script after that time (default: never)")
     parser.add_argument("--only", choices=("hand", "ours"), help="one side only")
     parser.add_argument("--work", type=Path, help="folder for runs and predictions; kept")
     parser.add_argument("--json", type=Path, help="write the figures here, too")
@@ -173,15 +175,29 @@ def _by_hand(
     if weights.exists():
         command += ["--vgg16", str(weights)]
     began = time.time()
-    subprocess.run(command, check=True)
+    _run_for(command, arguments.hand_minutes)
     trials: dict[int, tuple[float, OutOfFold]] = {}
     for path in sorted(out.glob("*.npz")):
+        if not zipfile.is_zipfile(path):
+            continue  # the script was ended while it wrote
         with np.load(path) as stored:
             predictions = OutOfFold(
                 truth.rows, truth.labels, truth.folds, truth.groups, stored["probabilities"]
             )
             trials[int(path.stem)] = float(stored["time"]) - began, predictions
     return _curve(trials, ("average",), _HAND_MEMBERS, seed)
+
+
+def _run_for(command: Sequence[str], minutes: float | None) -> None:
+    """Run a command to its end, or end it after so many minutes."""
+    with subprocess.Popen(command) as process:
+        try:
+            status = process.wait(None if minutes is None else 60.0 * minutes)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return
+    if status != 0:
+        raise SystemExit(f"the script failed with exit code {status}")
 
 
 def _ours(data_set: DataSet, arguments: argparse.Namespace, folder: Path, seed: int) -> list[Point]:

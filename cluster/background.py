@@ -1,8 +1,9 @@
 """A connection to Ray that is made in the background: a Ray of one's own takes seconds to start."""
 
 import contextlib
+import importlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from threadpoolctl import threadpool_limits
@@ -55,10 +56,16 @@ class BackgroundConnection:
     Args:
         plan: Function that chooses where to connect; called once.
         said: Function called once with the connection, when a caller first gets it.
+        needed: Modules to import in the background once the connection is there, before somebody needs them.
     """
 
-    def __init__(self, plan: Callable[[], PlannedConnection], said: Callable[[Connection], None]) -> None:
-        self._plan, self._said = plan, said
+    def __init__(
+        self,
+        plan: Callable[[], PlannedConnection],
+        said: Callable[[Connection], None],
+        needed: Sequence[str] = (),
+    ) -> None:
+        self._plan, self._said, self._needed = plan, said, needed
         self._planned: PlannedConnection | None = None
         self._surroundings = contextlib.ExitStack()
         self._is_tried, self._is_over = threading.Event(), threading.Event()
@@ -117,6 +124,9 @@ class BackgroundConnection:
             self._error = error
         finally:
             self._is_tried.set()
+        with contextlib.suppress(Exception):  # whoever needs such a module meets its fault
+            for name in self._needed if self._found is not None else ():
+                importlib.import_module(name)
         self._is_over.wait()
 
     def _wait(self) -> None:

@@ -120,8 +120,12 @@ class PlannedConnection:
         """
         import ray
 
+        from cluster.ray_private import lean_start
+
+        lean = lean_start() if self.target.address is None else contextlib.nullcontext()
         try:
-            context: Any = ray.init(**self.options)
+            with lean:
+                context: Any = ray.init(**self.options)
         except Exception as error:
             ray.shutdown()
             _explain(self.target, error)

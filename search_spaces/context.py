@@ -35,6 +35,10 @@ class SpaceContext(FrozenModel):
             as in searches of earlier versions.
         combines: Choices of `unit.combine`, the rule that combines the images of a unit; empty for single
             images.
+        plain_only: Backbones whose passes over the plain images fit the time budget, while those over all
+            views do not: they serve closed-form heads alone, on images of unchanged contrast.
+        further_sizes: Pretrained backbone -> other sides of its input in pixels whose passes over the plain
+            images fit; closed-form heads choose among them.
         ranges: Name of a parameter -> its smallest and largest value, where past results have narrowed what
             the space says; empty in searches of earlier versions.
     """
@@ -59,6 +63,8 @@ class SpaceContext(FrozenModel):
     phases: tuple[str, ...] = ()
     heads: tuple[str, ...] = ()
     combines: tuple[str, ...] = ()
+    plain_only: frozenset[str] = frozenset()
+    further_sizes: Mapping[str, tuple[int, ...]] = {}
     ranges: Mapping[str, tuple[float, float]] = {}
 
     @property
@@ -66,6 +72,6 @@ class SpaceContext(FrozenModel):
         """Choices of `model.backbone`, the family of free-form nets under its own name."""
         return (*self.backbones, FAMILY) if self.has_free_form else self.backbones
 
-    @field_serializer("from_scratch", "adapts_channels")
+    @field_serializer("from_scratch", "adapts_channels", "plain_only")
     def _sorted(self, names: frozenset[str]) -> list[str]:
         return sorted(names)

@@ -10,7 +10,7 @@ vary.
 """
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -67,12 +67,15 @@ def image_classifier(trial: optuna.trial.BaseTrial, context: SpaceContext) -> Se
     is_from_scratch = settings["model.weights"] == "random"
     trains_stages = settings.get("model.trained_stages", 0) != 0
     is_from_pixels = is_from_scratch or settings.get("model.channels") == "conv1x1"
-    beside = pair_and_type(trial, context)
+    is_plain_only = backbone in context.plain_only
+    beside = {} if is_plain_only else pair_and_type(trial, context)
     is_plain = all(beside.get(name, "none") == "none" for name in ("model.pair", "model.type_input"))
     if is_plain and not trains_stages and not is_from_pixels:
         closed = closed_form_head(trial, context, backbone, settings["model.cut"], poolings)
         if closed:
-            return {**settings, **beside, **frozen_input(trial), **unit(trial, context), **closed}
+            shown = {} if needs_plain_images(context, backbone, closed) else frozen_input(trial)
+            sized = size_of_closed(trial, context, backbone, closed)
+            return {**settings, **beside, **shown, **sized, **unit(trial, context), **closed}
     own_head = head(trial, backbone, poolings)
     rates = {} if trains_stages or is_from_pixels else rates_of_head(context, own_head)
     return {
@@ -105,12 +108,16 @@ def closed_form_head(
 ) -> Settings:
     """Suggest a closed-form head, its own settings, and further taps; empty for a trained head.
 
-    Statistics without weights have closed-form heads only, so they are among the trials that cost a second.
+    Statistics without weights have closed-form heads only, so they are among the trials that cost a second,
+    and so have nets that are too slow for more than plain images.
     """
     if not context.heads:
         return {}
     is_fixed = backbone_named(backbone).is_fixed
-    choices, of = (context.heads, "statistics") if is_fixed else (("none", *context.heads), "frozen")
+    if is_fixed or backbone in context.plain_only:
+        choices, of = context.heads, "statistics" if is_fixed else "plain"
+    else:
+        choices, of = ("none", *context.heads), "frozen"
     name = _choose(trial, "classical.name", choices, of)
     if name == "none":
         return {}
@@ -128,6 +135,52 @@ def closed_form_head(
         trial, "training.class_weight", ("none", "balanced"), "closed"
     )
     return settings | closed_form_settings(trial, name, context.ranges)
+
+
+def needs_plain_images(context: SpaceContext, backbone: str, closed: Settings) -> bool:
+    """Tell whether a closed-form head reads a net that is too slow for more than plain images.
+
+    Args:
+        context: Facts of the search.
+        backbone: Backbone of the first tap.
+        closed: Settings of the head, with its further taps as text.
+    """
+    return bool({*nets_of(backbone, closed["model.also"])} & context.plain_only)
+
+
+def nets_of(backbone: str, also: str) -> tuple[str, ...]:
+    """Return the backbones of a closed-form head, each once: that of its first tap, and of its further ones.
+
+    >>> nets_of("vgg16", "vgg16/top+1,texture/top"), nets_of("vgg16", "none")
+    (('vgg16', 'texture'), ('vgg16',))
+    """
+    further = () if also == "none" else also.split(",")
+    return tuple(dict.fromkeys((backbone, *(tap.partition("/")[0] for tap in further))))
+
+
+def size_of_closed(
+    trial: optuna.trial.BaseTrial, context: SpaceContext, backbone: str, closed: Settings
+) -> Settings:
+    """Suggest the side of the images for a closed-form head, among those that fit all its nets."""
+    nets = nets_of(backbone, closed["model.also"])
+    sizes = shared_sizes(context, nets)
+    if not sizes:
+        return {}
+    return {
+        "input.size_px": _choose(trial, "input.size_px", (None, *sizes), f"{'+'.join(sorted(nets))}+closed")
+    }
+
+
+def shared_sizes(context: SpaceContext, nets: Sequence[str]) -> tuple[int, ...]:
+    """Return the sides other than the usual ones that fit all pretrained nets of a closed-form head.
+
+    Args:
+        context: Facts of the search.
+        nets: Backbones of the head; statistics take images of any size.
+    """
+    learned = [name for name in nets if not backbone_named(name).is_fixed]
+    sizes = [set(context.further_sizes.get(name, ())) for name in learned]
+    return tuple(sorted(set.intersection(*sizes))) if sizes else ()
 
 
 def closed_form_settings(

@@ -166,7 +166,7 @@ def _totals(plan: "Estimate") -> "RenderableType":
 
 
 def _lines(plan: "Estimate") -> list[tuple[str, str]]:
-    from orchestrator.preflight.preflight import reasons_by_backbone
+    from orchestrator.preflight.reasons import reasons_by_backbone
 
     low, middle, high = (clock_text(seconds) for seconds in plan.seconds)
     reasons = reasons_by_backbone(plan.left_out)

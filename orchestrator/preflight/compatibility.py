@@ -48,6 +48,7 @@ def check_config(
         _check_classical(config, patch_set)
         return
     _check_further_taps(config, patch_set, context)
+    _check_plain_only(config, context)
     backbone = backbone_named(config.model.backbone)
     backbone.plan(config.model)
     for is_test in (False, True):
@@ -82,6 +83,17 @@ def _check_further_taps(config: TrialConfig, patch_set: PatchSet, context: Space
         backbone = backbone_named(part.model.backbone)
         backbone.plan(part.model)
         transform_spec(part, backbone, patch_set.images.shape[1:], patch_set.max_value, is_test=True)
+
+
+def _check_plain_only(config: TrialConfig, context: SpaceContext) -> None:
+    """Keep a net that is too slow for more than the plain images to closed-form heads on these."""
+    slow = sorted({part.model.backbone for part in frozen_parts(config)} & context.plain_only)
+    is_plain = (config.input.contrast, config.input.contrast_at_test) == (1.0, 1.0)
+    if slow and (config.classical.name == "none" or not is_plain):
+        raise ConfigError(
+            f"{slow[0]} is too slow here for more than the plain images, which closed-form heads see: set "
+            "classical.name and leave input.contrast at 1, or raise --trial-minutes"
+        )
 
 
 def with_labels(context: SpaceContext, training_data: TrainingData) -> SpaceContext:

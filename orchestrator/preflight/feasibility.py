@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +23,11 @@ from trainables.runtime.devices import Device
 from trainables.training.cost_probe import Cost, measure_cost, trial_seconds
 
 VIEWS: Final = 8  # symmetries of the square, the largest set that the spaces draw from
+FURTHER_SIZES: Final = (
+    112,
+    150,
+    224,
+)  # sides in pixels that closed-form heads may choose besides the usual one
 _STEP_IN_PASSES: Final = 3  # a training step of all stages, in forward passes: one on, two back
 _SMALL_SET: Final = 400  # images up to which eight more random views are worth their forward passes on a CPU
 
@@ -40,6 +45,7 @@ class TrialBudget:
         seconds: Longest time of a single trial, in seconds.
         slots: Number of trials at once.
         is_forced: The user insists on a backbone, whatever it costs.
+        allows_plain: Closed-form heads take part and see plain images, so that a net may serve them alone.
     """
 
     images: int
@@ -50,6 +56,7 @@ class TrialBudget:
     seconds: float
     slots: int
     is_forced: bool
+    allows_plain: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +67,13 @@ class FeasibleModels:
         context: Choices that the search space has for each backbone.
         left_out: Backbone -> reason why it takes no part in this search.
         costs: Backbone of the context -> seconds per image.
+        plain_only: Backbone of the context -> reason why closed-form heads on plain images alone use it.
     """
 
     context: SpaceContext
     left_out: dict[str, str]
     costs: dict[str, Cost]
+    plain_only: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +130,12 @@ def price_of(config: TrialConfig, feasible: FeasibleModels, budget: TrialBudget)
 def _plain_passes(config: TrialConfig, feasible: FeasibleModels, budget: TrialBudget) -> float:
     """Seconds of one pass of plain images through each backbone of a closed-form head."""
     names = dict.fromkeys(part.model.backbone for part in frozen_parts(config))
-    costs = [feasible.costs[name].forward for name in names if name in feasible.costs]
+    usual, side = feasible.context.sizes_px, config.input.size_px
+    costs = [
+        feasible.costs[name].forward * ((side or usual[name]) / usual[name]) ** 2
+        for name in names
+        if name in feasible.costs
+    ]
     return sum(costs) * budget.images
 
 
@@ -210,19 +224,31 @@ def find_feasible_models(
     left_out = dict(inventory.left_out)
     fine_tunes: dict[str, tuple[str, ...]] = {}
     costs: dict[str, Cost] = {}
+    plain_only: dict[str, str] = {}
     for name in inventory.usable:
         cost = measured[name]
         found = _affordable_levels(name, cost, budget)
-        if isinstance(found, str):
-            left_out[name] = found
-        else:
+        if not isinstance(found, str):
             fine_tunes[name], costs[name] = found, cost
-    context = _context(fine_tunes, patch_set, device, budget)
-    return FeasibleModels(context, left_out, costs)
+        elif _serves_plain(cost, budget):
+            fine_tunes[name], costs[name], plain_only[name] = (), cost, found
+        else:
+            left_out[name] = found
+    context = _context(fine_tunes, frozenset(plain_only), patch_set, device, budget)
+    if budget.allows_plain:
+        further = {name: _further_sizes(name, costs[name], context, budget) for name in context.backbones}
+        context = context.model_copy(
+            update={"further_sizes": {name: own for name, own in further.items() if own}}
+        )
+    return FeasibleModels(context, left_out, costs, plain_only)
 
 
 def _context(
-    fine_tunes: dict[str, tuple[str, ...]], patch_set: PatchSet, device: Device, budget: TrialBudget
+    fine_tunes: dict[str, tuple[str, ...]],
+    plain_only: frozenset[str],
+    patch_set: PatchSet,
+    device: Device,
+    budget: TrialBudget,
 ) -> SpaceContext:
     usable = tuple(fine_tunes)
     sizes = {name: default_side(backbone_named(name), patch_set.images.shape[1:]) for name in usable}
@@ -237,8 +263,12 @@ def _context(
         adapts_channels=frozenset(
             name
             for name in usable
-            if has_gpu and patch_set.channels == 1 and backbone_named(name).channels == 3
+            if has_gpu
+            and patch_set.channels == 1
+            and backbone_named(name).channels == 3
+            and name not in plain_only
         ),
+        plain_only=plain_only,
         augmentations=("none", "flips", "d4", *more),
         sizes_px=sizes,
         epochs=budget.epochs,
@@ -274,16 +304,47 @@ def _affordable_levels(name: str, cost: Cost, budget: TrialBudget) -> tuple[str,
         is_affordable = budget.is_forced or seconds <= budget.seconds
         return () if is_affordable else _too_slow("a trial that trains from pixels", seconds, budget.seconds)
     # All frozen trials of one contrast preset share these passes, and the workers share the work. Statistics
-    # without weights have closed-form heads, which see plain images.
-    views = 1 if backbone_named(name).is_fixed else VIEWS
-    passes = cost.forward * budget.images * views / budget.slots
-    limit = 2 * budget.seconds
+    # without weights have closed-form heads, which see one view, in each preset.
+    is_fixed = backbone_named(name).is_fixed
+    views, what = (len(CONTRASTS), "contrast preset") if is_fixed else (VIEWS, "view")
+    passes, limit = _passes(cost, views, budget), _longest_passes(budget)
     if passes > limit and not budget.is_forced:
-        return _too_slow(f"the {count_text(views, 'view')} of {budget.images} images", passes, limit)
+        return _too_slow(f"the {count_text(views, what)} of {budget.images} images", passes, limit)
     return tuple(
         level
         for level, stage in zip(backbone_named(name).cut_names, backbone_named(name).levels, strict=True)
         if _trial_seconds(cost.last_stage[stage], VIEWS, budget) <= budget.seconds
+    )
+
+
+def _serves_plain(cost: Cost, budget: TrialBudget) -> bool:
+    """True if a net is too slow for all views of the images, and fast enough for closed-form heads."""
+    if cost.from_pixels is not None or not budget.allows_plain:
+        return False
+    return _passes(cost, 1, budget) <= _longest_passes(budget)
+
+
+def _passes(cost: Cost, views: int, budget: TrialBudget) -> float:
+    """Seconds until all workers together have sent some views of the images through the frozen stages."""
+    return cost.forward * budget.images * views / budget.slots
+
+
+def _longest_passes(budget: TrialBudget) -> float:
+    return 2 * budget.seconds
+
+
+def _further_sizes(name: str, cost: Cost, context: SpaceContext, budget: TrialBudget) -> tuple[int, ...]:
+    """Sides at which the plain images pass a pretrained net in the time that all its passes may take."""
+    net = backbone_named(name)
+    if net.is_fixed or not net.has_imagenet_weights:
+        return ()
+    usual, plain = context.sizes_px[name], _passes(cost, 1, budget)
+    return tuple(
+        side
+        for side in FURTHER_SIZES
+        if side != usual
+        and max(net.min_size_px, context.image_px / 2) <= side <= net.size_px
+        and plain * (side / usual) ** 2 <= _longest_passes(budget)
     )
 
 

@@ -8,7 +8,9 @@ from typing import Any, Final
 
 from orchestrator.preflight.feasibility import PointPrice
 from results.run.search_request import SearchRequest
+from search_spaces.context import SpaceContext
 from search_spaces.enqueue import InitialPoint
+from search_spaces.image_classifier import shared_sizes
 from search_spaces.recipes import Recipe, recipe_named, recipes_of
 from search_spaces.registry import Space
 from trainables.common.errors import ConfigError, OrchestrateError
@@ -23,6 +25,9 @@ _SHARE: Final = 2  # at most half of its trials,
 _MAKE_A_POINT: Final = ("model.backbone", "classical.name")  # with others held there it is another point
 _OF_A_BACKBONE: Final = 2  # and at most two to nets on one backbone
 LONGEST_SHARE: Final = 0.2  # of the longest time of a trial, that one of them may train
+
+_SMALL_PX: Final = 80  # images up to this side are enlarged,
+_ENLARGED: Final = 2  # at least so many times
 
 ConfigCheck = Callable[[TrialConfig], None]
 Pricing = Callable[[TrialConfig], PointPrice]
@@ -69,6 +74,19 @@ class InitialPoints:
     def backbones(self) -> tuple[str, ...]:
         """Backbones of the points, each once."""
         return tuple(dict.fromkeys(str(point.settings["model.backbone"]) for point in self.points))
+
+    def enlarging(self, context: SpaceContext) -> "InitialPoints":
+        """Return the points with small images enlarged for closed-form heads, where their nets take that.
+
+        Pretrained nets see more in patches of 50 pixels that are enlarged to twice their side or more.
+        Points that people named stay as they are.
+
+        Args:
+            context: Facts of the search.
+        """
+        if self.is_by_name or self.is_all or context.image_px > _SMALL_PX:
+            return self
+        return replace(self, points=tuple(_enlarged(point, context) for point in self.points))
 
     def fitting(
         self,
@@ -131,6 +149,20 @@ class InitialPoints:
         if not self.is_by_name:
             fitting.sort(key=lambda priced: priced[0])  # of equals, the better recipe stays first
         return FittingPoints(tuple(point for _, point in fitting), unfit, slow)
+
+
+def _enlarged(point: InitialPoint, context: SpaceContext) -> InitialPoint:
+    """The point with its images enlarged, or else those of one of its nets; the same where none takes it."""
+    settings = point.settings
+    if settings.get("classical.name", "none") == "none" or settings.get("input.size_px") is not None:
+        return point
+    for candidate in (point, *_with_one_net(point)):
+        taps = [tap for tap in candidate.settings.get("model.also") or () if "/" in tap]
+        nets = (str(candidate.settings["model.backbone"]), *(tap.partition("/")[0] for tap in taps))
+        sizes = [side for side in shared_sizes(context, nets) if side >= _ENLARGED * context.image_px]
+        if sizes:
+            return replace(candidate, settings={**candidate.settings, "input.size_px": sizes[0]})
+    return point
 
 
 def _checked(

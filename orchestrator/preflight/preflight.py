@@ -28,8 +28,14 @@ from orchestrator.preflight.initial_points import (
     Pricing,
     choose_initial_points,
 )
+from orchestrator.preflight.reasons import describe_feasible
 from orchestrator.preflight.search_data import read_images, split_images, store_of
-from orchestrator.preflight.unit_choices import combinations_for, describe_units, heads_for
+from orchestrator.preflight.unit_choices import (
+    combinations_for,
+    describe_units,
+    heads_for,
+    sees_plain_images,
+)
 from orchestrator.preflight.warm_start import WarmStartSources, find_sources
 from orchestrator.request import SearchRequest
 from orchestrator.study.method import asked_method
@@ -148,9 +154,11 @@ def run_preflight(
     gpus, slots = _machine(request, connect())
     if device != (promised := choose_device(gpus)):
         costs, device = measure(promised), promised
-    budget = _trial_budget(request, data, first, trial_minutes, slots)
+    heads = heads_for(request, task, is_table=data.patch_set.is_table)
+    allows_plain = bool(heads) and sees_plain_images(request)
+    budget = _trial_budget(request, data, first, trial_minutes, slots, allows_plain=allows_plain)
     feasible = find_feasible_models(inventory, costs, data.patch_set, device, budget)
-    _notify_all(notify, *_left_out_messages(feasible.left_out))
+    _notify_all(notify, *describe_feasible(feasible))
     if not feasible.context.backbones:
         raise ConfigError(
             "no backbone is left to search; see the reasons above, and try --trial-minutes or --weights-dir"
@@ -163,7 +171,7 @@ def run_preflight(
     context = found.model_copy(
         update={
             "has_pairs": found.has_pairs and with_pairs,
-            "heads": heads_for(request, task, is_table=data.patch_set.is_table),
+            "heads": heads,
             "combines": combinations_for(request, task),
             "ranges": dict(learned_ranges()),
         }
@@ -178,7 +186,7 @@ def run_preflight(
         check_config, training_data=training_data, context=context, start=data.sources.start
     )
     price = functools.partial(price_of, feasible=feasible, budget=budget)
-    initial, points = _points(request, first, space, context, check, price, notify)
+    initial, points = _points(request, first.enlarging(context), space, context, check, price, notify)
     return Preflight(
         request=request,
         task=task,
@@ -243,7 +251,13 @@ def _read_data(request: SearchRequest, task: Task, notify: Notify) -> _Data:
 
 
 def _trial_budget(
-    request: SearchRequest, data: _Data, first: InitialPoints, trial_minutes: float, slots: int
+    request: SearchRequest,
+    data: _Data,
+    first: InitialPoints,
+    trial_minutes: float,
+    slots: int,
+    *,
+    allows_plain: bool,
 ) -> TrialBudget:
     trained, predicted = trained_and_predicted(data.folds)
     return TrialBudget(
@@ -255,6 +269,7 @@ def _trial_budget(
         seconds=60.0 * trial_minutes,
         slots=slots,
         is_forced="model.backbone" in request.fixed_params or first.is_by_name,
+        allows_plain=allows_plain,
     )
 
 
@@ -416,21 +431,6 @@ def slots_for(request: SearchRequest, gpus_per_trial: float, connection: Connect
         workers=request.workers,
         machines=connection.machines,
     )
-
-
-def reasons_by_backbone(left_out: Mapping[str, str]) -> dict[str, list[str]]:
-    """Return reason -> backbones that it keeps out of a search, so that each reason is said once."""
-    by_reason: dict[str, list[str]] = {}
-    for name, reason in left_out.items():
-        general = reason.replace(f" for {name}:", ":").replace(f"{name}*", "NAME*")
-        by_reason.setdefault(general, []).append(name)
-    return by_reason
-
-
-def _left_out_messages(left_out: Mapping[str, str]) -> list[str]:
-    return [
-        f"left out: {', '.join(names)}: {reason}" for reason, names in reasons_by_backbone(left_out).items()
-    ]
 
 
 def _describe_split(rows: TaskRows, split: Split, folds: IntArray, task: Task) -> str:

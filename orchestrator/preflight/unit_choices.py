@@ -23,6 +23,12 @@ def heads_for(request: SearchRequest, task: Task, *, is_table: bool) -> tuple[st
     return (*HEADS, ATTENTION) if weighs else HEADS
 
 
+def sees_plain_images(request: SearchRequest) -> bool:
+    """Tell whether the closed-form heads of a search may see the images as they are, in our own space."""
+    changed = ("input.contrast", "input.contrast_test", "training.augmentation", "training.average_views")
+    return request.space is None and not any(name in request.fixed_params for name in changed)
+
+
 def combinations_for(request: SearchRequest, task: Task) -> tuple[str, ...]:
     """Return the rules by which trials may combine the images of a unit; none for single images."""
     if request.unit == "image":

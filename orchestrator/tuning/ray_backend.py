@@ -35,6 +35,7 @@ from orchestrator.tuning.ray_private import (
     forget,
     nodes_that_leave,
     survive_out_of_memory,
+    take_waiting_workers,
 )
 from orchestrator.tuning.ray_worker import Runner, Worker
 from orchestrator.tuning.shared_state import SharedState
@@ -339,6 +340,7 @@ def run_trials(
     """
     os.environ.update(_QUIET)
     survive_out_of_memory()
+    take_waiting_workers()
     # Failed trials are in our records; Tune's list of them would break the live view.
     logging.getLogger("ray").setLevel(logging.CRITICAL)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)

@@ -1,7 +1,8 @@
 """The private parts of Ray that we use, here and nowhere else.
 
-They are two modules that look up `RayActorError`, the handle of a trial's worker, what Tune keeps of a trial,
-the nodes that are about to be taken away, and the key-value store of the control process.
+They are two modules that look up `RayActorError`, the environment and the handle of a trial's worker, what
+Tune keeps of a trial, the nodes that are about to be taken away, and the key-value store of the control
+process.
 """
 
 import contextlib
@@ -13,7 +14,7 @@ from ray._private.state import state as cluster_state
 from ray.air.execution._internal import actor_manager
 from ray.exceptions import OutOfMemoryError, RayActorError
 from ray.experimental import internal_kv
-from ray.tune.execution import tune_controller
+from ray.tune.execution import class_cache, tune_controller
 
 _NAMESPACE: Final = b"orchestrate-heartbeats"
 _BOARD_SECONDS: Final = 10.0  # for the control process to answer
@@ -29,6 +30,15 @@ def survive_out_of_memory() -> None:
     # Both modules use the name in isinstance(): a tuple of classes widens the check and changes nothing else.
     for module in (actor_manager, tune_controller):
         vars(module)["RayActorError"] = (RayActorError, OutOfMemoryError)
+
+
+def take_waiting_workers() -> None:
+    """Let trials have the workers that Ray has started already and that have imported what trials need.
+
+    Tune asks for workers with a variable that PyTorch Lightning once needed; workers with an environment of
+    their own are started anew, in a Ray of our own some seconds after the search could have begun.
+    """
+    class_cache.DEFAULT_ENV_VARS.clear()
 
 
 def end_worker(trial: Any) -> None:

@@ -37,8 +37,9 @@ if TYPE_CHECKING:  # the backend imports Ray
 OpenView = Callable[[Prepared], AbstractContextManager[SearchView]]
 
 
-# What workers import while the search still looks at its data.
-_PRELOADS: Final = ("orchestrator.tuning.trial_runner",)
+# What the first trials import, most of it slow: workers do so while the search is still being prepared.
+_PRELOADS: Final = ("orchestrator.tuning.trial_runner", "sklearn.linear_model", "torchvision.models", "timm")
+_BACKEND: Final = "orchestrator.tuning.ray_backend"
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +235,9 @@ def _connector(surroundings: Surroundings, *, is_nice: bool) -> Iterator[Backgro
     def plan() -> PlannedConnection:
         return plan_connection(surroundings.address, is_nice=is_nice, preloads=_PRELOADS)
 
-    connection = BackgroundConnection(plan, lambda found: surroundings.notify(found.message))
+    connection = BackgroundConnection(
+        plan, lambda found: surroundings.notify(found.message), needed=[_BACKEND]
+    )
     try:
         yield connection
     finally:

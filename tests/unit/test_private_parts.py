@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import os
 import re
 from pathlib import Path
 
@@ -65,7 +66,7 @@ def test_ray_has_the_key_value_store_that_carries_heartbeats() -> None:
     assert "del_by_prefix" in inspect.signature(internal_kv._internal_kv_del).parameters
     assert callable(internal_kv.internal_kv_get_gcs_client)
     assert hasattr(_raylet.InnerGcsClient, "internal_kv_multi_get")
-    assert lines_with(r"internal_kv") == {"orchestrator/tuning/ray_private.py"}
+    assert lines_with(r"\binternal_kv\b") == {"orchestrator/tuning/ray_private.py"}
 
 
 def test_tune_keeps_the_handle_of_a_worker_where_we_look_for_it() -> None:
@@ -73,6 +74,25 @@ def test_tune_keeps_the_handle_of_a_worker_where_we_look_for_it() -> None:
 
     assert "temporary_state" in inspect.getsource(trial.Trial)
     assert "ray_actor" in inspect.getsource(trial)
+
+
+def test_ray_starts_its_first_machine_with_the_parts_that_we_leave_out() -> None:
+    from ray._private.node import Node
+    from ray._private.parameter import RayParams
+
+    from cluster.ray_private import LEAN
+
+    assert LEAN.keys() <= inspect.signature(RayParams.__init__).parameters.keys()
+    assert "self.start_api_server(" in inspect.getsource(Node.start_head_processes)
+    assert "start_api_server" in vars(Node)
+
+
+def test_tune_asks_for_workers_with_an_environment_that_we_empty() -> None:
+    from ray.tune.execution import class_cache
+
+    source = inspect.getsource(class_cache._ActorClassCache.get)
+    assert "DEFAULT_ENV_VARS.copy()" in source
+    assert not class_cache.ENV_VARS_TO_PROPAGATE & {name for name in os.environ if name.startswith("TUNE_")}
 
 
 def test_ray_looks_up_the_error_that_we_widen() -> None:
@@ -92,6 +112,7 @@ def test_ray_looks_up_the_error_that_we_widen() -> None:
             r"\bray\.[\w.]*\._internal|\bimport tune_controller\b|temporary_state",
             "orchestrator/tuning/ray_private.py",
         ),
+        (r"from ray\._private\.(node|parameter)", "cluster/ray_private.py"),
     ],
 )
 def test_private_parts_lie_in_one_file(pattern: str, file: str) -> None:

@@ -1,9 +1,11 @@
 """A connection that is made in the background: when it begins, who waits, and what stays as it was."""
 
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from threadpoolctl import threadpool_info
@@ -38,9 +40,9 @@ def ended(monkeypatch: pytest.MonkeyPatch) -> list[Connection]:
     return found
 
 
-def begun(planned: Planned) -> tuple[BackgroundConnection, list[Connection]]:
+def begun(planned: Planned, *needed: str) -> tuple[BackgroundConnection, list[Connection]]:
     said: list[Connection] = []
-    return BackgroundConnection(lambda: planned, said.append), said  # type: ignore[arg-type,return-value]  # only what is asked for
+    return BackgroundConnection(lambda: planned, said.append, needed), said  # type: ignore[arg-type,return-value]  # only what is asked for
 
 
 def wait_until(is_so: Callable[[], bool]) -> None:
@@ -74,6 +76,27 @@ def test_the_thread_that_started_ray_stays_until_the_end(ended: list[Connection]
     connect.close()
     planned.thread.join(timeout=10)
     assert not planned.thread.is_alive()
+
+
+@pytest.mark.parametrize("first", ["needed_first", "there_is_no_such_module"])
+def test_what_is_needed_next_is_imported_meanwhile_and_a_fault_waits_for_who_needs_it(
+    ended: list[Connection], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: str
+) -> None:
+    (tmp_path / "needed_first.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    planned = Planned()
+    connect, _ = begun(planned, first)
+    connect.begin()
+    assert first not in sys.modules
+    planned.may_go_on.set()
+    connect()
+    if first == "needed_first":
+        wait_until(lambda: first in sys.modules)
+        del sys.modules[first]
+    assert planned.thread is not None
+    assert planned.thread.is_alive()
+    connect.close()
+    assert len(ended) == 1
 
 
 def test_an_error_is_the_callers_and_nothing_is_disconnected(ended: list[Connection]) -> None:

@@ -1,0 +1,44 @@
+"""The private parts of Ray that its start needs, here and nowhere else in the cluster."""
+
+import contextlib
+import functools
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+from ray._private import ray_constants
+from ray._private.node import Node
+from ray._private.parameter import RayParams
+
+# Of what Ray starts on its first machine, a Ray of one's own needs neither the process that adds machines
+# nor the one that brings the workers' output together, and its agent takes any free port: for a fixed one,
+# the Ray of another search on this machine makes it wait more than three seconds and give up.
+LEAN: Final[Mapping[str, Any]] = MappingProxyType(
+    {"no_monitor": True, "include_log_monitor": False, "dashboard_agent_listen_port": 0}
+)
+# Where the agent would report events of Ray; without an address it asks and logs a fault every second.
+_NOWHERE: Final = b"http://127.0.0.1:0"
+
+
+@contextlib.contextmanager
+def lean_start() -> Iterator[None]:
+    """Let a Ray that starts meanwhile start what a single machine needs, and nothing else.
+
+    Its dashboard has no page anyway, yet a process that all others wait for, as long as these need together.
+    """
+    its_init, its_dashboard = RayParams.__init__, Node.start_api_server
+
+    @functools.wraps(its_init)
+    def with_less(self: Any, *arguments: Any, **options: Any) -> None:
+        its_init(self, *arguments, **{**LEAN, **options})
+
+    def without_dashboard(self: Any, **options: Any) -> None:
+        self.get_gcs_client().internal_kv_put(
+            ray_constants.DASHBOARD_ADDRESS.encode(), _NOWHERE, True, ray_constants.KV_NAMESPACE_DASHBOARD
+        )
+
+    RayParams.__init__, Node.start_api_server = with_less, without_dashboard
+    try:
+        yield
+    finally:
+        RayParams.__init__, Node.start_api_server = its_init, its_dashboard
