@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 from finished_run import CONFIGS, TASK, make_run
+from scipy.ndimage import uniform_filter
 
 from orchestrator.api.claims import ModelClaims, evaluate_bundle, recalibrate_bundle
 from orchestrator.cli.main import main
@@ -19,6 +20,7 @@ from results.export.training_reference import TrainingReference, digest_of, mode
 from results.run.test_accesses import read_accesses
 from results.scores.calibration import log_odds
 from results.scores.operating_point import Operation
+from results.scores.set_shift import FEATURES
 from trainables.config.tasks import task_named
 from trainables.data.patches import RawPatches, store_patch_set
 
@@ -140,6 +142,29 @@ def test_the_run_and_its_bundle_give_other_data_the_same_probabilities(run, bund
     assert "other.npz" in run.openings_file.read_text()
 
 
+def test_the_network_says_how_far_out_other_images_lie_the_bundle_as_the_run(tmp_path_factory, store):
+    texture = {"model.backbone": "texture", "model.cut": "top", "model.head.hidden": []}
+    place = tmp_path_factory.mktemp("texture")
+    run = make_run(place, {0: texture}, raw=_raw(0), backbones=("texture",))
+    export_bundle(run, place / "bundle", trial=0, held_out_limit=4)
+    raw = _raw(1)
+    blurred = uniform_filter(raw.images, (0, 2, 2))
+    np.savez(place / "blurred.npz", images=blurred, labels=raw.labels, patient=raw.patients)
+    by_run = _Claims(run).evaluate_on(place / "blurred.npz", trial=0, **store)
+    by_bundle = evaluate_bundle(place / "bundle", place / "blurred.npz", **store)
+    shifts = [next(one for one in own.shift.figures if one.figure == FEATURES) for own in (by_run, by_bundle)]
+    assert shifts[0].is_found
+    assert shifts[0].distance == pytest.approx(shifts[1].distance, abs=0.02)
+    assert not any("no novelty score" in note for note in by_run.notes + by_bundle.notes)
+    alike = RawPatches(
+        **{name: getattr(_raw(6), name) for name in ("images", "labels", "patients")}, label_codes="task"
+    )
+    bundle = load_bundle(place / "bundle")
+    found = predict_outside(bundle, store_patch_set(alike, place), task_named(TASK), None)
+    (features,) = found.shift.figures  # no reference is needed for it
+    assert not features.is_found
+
+
 class _Claims(ModelClaims):
     def _build_if_none(self, trial):
         pass
@@ -178,6 +203,7 @@ def test_data_of_training_patients_alone_are_refused(run, bundle, tmp_path):
 def test_a_bundle_without_a_reference_says_what_cannot_be_said(bundle, tmp_path):
     found = predict_outside(load_bundle(bundle), store_patch_set(_raw(3), tmp_path), task_named(TASK), None)
     assert found.shift is None
+    assert "has no novelty score" in found.notes[-1]
     assert "keeps nothing of its training images" in found.notes[0]
 
 
