@@ -24,6 +24,7 @@ from trainables.common.files import write_atomically, write_new
 from trainables.common.plain_yaml import PlainYamlError, dump_yaml, load_yaml
 from trainables.common.text import command_text, typed_path
 from trainables.data.patches import PatchSet, open_patch_set
+from trainables.data.splits import TEST_PART, read_split
 from trainables.features.locks import held
 
 _BAD_ZIP: Final = (zipfile.BadZipFile, zlib.error)
@@ -152,6 +153,15 @@ class RunFolder:
             DataError: If the stored copy is gone.
         """
         return open_patch_set(*self.search().data_location)
+
+    @property
+    def has_sealed_part(self) -> bool:
+        """True if a part of its data was sealed for the test.
+
+        Raises:
+            SplitError: If its split is missing or damaged.
+        """
+        return TEST_PART in read_split(self.split_file).counts
 
     @property
     def ensembles(self) -> Path:

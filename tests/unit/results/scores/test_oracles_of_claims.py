@@ -42,7 +42,7 @@ def test_the_figures_are_of_the_data_that_the_helper_draws() -> None:
 
 @pytest.mark.parametrize(("name", "prevalence"), [("of the data", None), ("given", PREVALENCE)])
 def test_net_benefit_is_that_of_dcurves(name: str, prevalence: float | None) -> None:
-    """dcurves leaves probabilities as they are at another prevalence; ours are moved, so they go back first."""
+    """dcurves leaves probabilities as they are at another prevalence; ours move, so they go back first."""
     probabilities = BOTH
     if prevalence is not None:
         share = LABELS.mean()
