@@ -111,6 +111,15 @@ def test_beside_it_stands_what_the_search_claims_of_its_own_ensemble(nested) -> 
     assert f"on all of these patients, claims {result.plain_value:.2f}" in " ".join(sentences(result))
 
 
+def test_what_lies_within_a_search_is_gone_on_with_by_the_verb_that_runs_it(nested, tmp_path: Path) -> None:
+    run, _ = nested
+    assert run.resume_command == f"orchestrate resume {run.path}"
+    assert run.outer_run(1).resume_command == f"orchestrate nest {run.path}"
+    assert run.repeat_run(2).resume_command == f"orchestrate repeat {run.path}"
+    alone = RunFolder(tmp_path / "outer" / "first")  # of a task of that name
+    assert alone.resume_command == f"orchestrate resume {alone.path}"
+
+
 def test_tensorboard_shows_the_nested_score(nested) -> None:
     run, result = nested
     places = [path for path in run.tensorboard.rglob("events.*") if "nested" in str(path)]

@@ -1,8 +1,11 @@
 """A model of a run on labelled data of another hospital, and recalibrated there: module, bundle and verbs."""
 
+import csv
+import io
 import json
 import shutil
 
+import cv2
 import numpy as np
 import pytest
 from finished_run import CONFIGS, TASK, make_run
@@ -283,6 +286,37 @@ def test_wrong_options_of_evaluate_are_said_in_a_sentence(run, bundle, options, 
     assert main(["evaluate", *(paths.get(word, word) for word in options), *trial]) == 2
     assert said in " ".join(capsys.readouterr().err.split())
     assert not run.openings_file.exists() or "alarms=0.2" not in run.openings_file.read_text()
+
+
+def test_the_sealed_part_confirms_an_operating_point_with_intervals(bundle, tmp_path, capsys):
+    own = make_run(tmp_path, {0: CONFIGS[0]}, raw=_raw(0), backbones=("scratch4",))
+    asked = ["--at", "sensitivity=0.9", "--prevalence", "0.05", "--triage", "missed=0.1,alarms=0.2"]
+    assert main(["evaluate", str(own.path), "--trial", "0", *asked, "--format", "json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["threshold"] == pytest.approx(load_bundle(bundle).manifest.threshold, abs=1e-6)
+    recall = found["metrics"]["recall"]
+    assert recall["low"] < recall["high"]
+    assert recall["low"] <= recall["estimate"] <= recall["high"]
+    ppv = found["rates"]["ppv"]
+    assert 0 < ppv["low"] <= ppv["estimate"] <= ppv["high"] < 1
+    counts = np.array(list(found["triage"]["counts"].values()))
+    assert counts.sum() == found["images"]
+    assert len(read_accesses(own)) == 1
+
+
+def test_predict_decides_as_the_bundle_was_asked_to(bundle, tmp_path, capsys):
+    opened = load_bundle(bundle)
+    images = _raw(0).images  # of which a tenth of the positives lies below the threshold, out of fold
+    files = [tmp_path / f"{number}.png" for number in range(len(images))]
+    for file, image in zip(files, images, strict=True):
+        cv2.imwrite(str(file), image)
+    assert main(["predict", str(bundle), *map(str, files), "--format", "csv"]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    positive = np.array([float(row["probability_malignant"]) for row in rows])
+    assert len({row["predicted_class"] for row in rows}) == 2  # else a threshold of 0 or 1 would do
+    for row, probability in zip(rows, positive, strict=True):
+        assert (row["predicted_class"] == "malignant") == (probability >= opened.manifest.threshold)
+        assert row["triage"] == opened.triage(np.array([[1 - probability, probability]], np.float32))[0]
 
 
 def test_a_comparison_asked_for_before_the_search_carries_its_mark(run, capsys):
