@@ -89,10 +89,7 @@ class FigureShift(FrozenModel):
     def text(self) -> str:
         """The two medians in words."""
         if self.figure == FEATURES:
-            return (
-                f"by the {FEATURES}, half of these images lie further out than {1 - self.here:.0%} of the "
-                "training images do"
-            )
+            return f"half of these images lie further out than {1 - self.here:.0%} of the training images do"
         return f"median {self.figure} {self.here:.3g}, in training {self.training:.3g}"
 
 
@@ -177,7 +174,7 @@ def _features_beyond(novelty: FeatureNovelty, groups: NDArray[Any]) -> tuple[flo
     # The last image of each p-value has the share of all that are no more like training than it is.
     distance = float(max((share - ascending).max(), 0.0))
     number = len(counts) * novelty.patients / (len(counts) + novelty.patients)
-    median = float(ascending[min(np.searchsorted(share, 0.5), len(ascending) - 1)])
+    median = float(ascending[min(int(np.searchsorted(share, 0.5)), len(ascending) - 1)])
     return distance, float(np.exp(-2 * number * distance**2)), median
 
 
