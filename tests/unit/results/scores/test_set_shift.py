@@ -67,7 +67,7 @@ def test_moved_features_are_found_where_the_pixels_say_nothing():
     random = np.random.default_rng(4)
     found = [_shift_of_features(random, move=0.8) for _ in range(20)]
     assert sum(one.figures[0].is_found for one in found) >= 18
-    assert "by the network features, half of these images lie further out than" in found[0].text
+    assert "in network features: half of these images lie further out than" in found[0].text
     assert "no feature differs" in _shift_of_features(random).text
 
 
