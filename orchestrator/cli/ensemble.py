@@ -83,7 +83,8 @@ def run(arguments: argparse.Namespace) -> int:
         rows=lambda: ensembles_as_json(found),
         csv=lambda: ensembles_as_csv(found),
     )
-    print_next(messages(), "orchestrate", "evaluate", short_path(folder.path))
+    further = ("evaluate",) if folder.has_sealed_part else ("export", "--out", "bundle/")
+    print_next(messages(), "orchestrate", further[0], short_path(folder.path), *further[1:])
     return 0
 
 

@@ -34,7 +34,8 @@ def finish_run(result: SearchResult, console: Console, output: Sections) -> None
     reasons = [reason_against_export(run, one.trials) for one in ensembles if one.is_chosen]
     if any(reasons):
         print_message(console, f"not exported: {reasons[0]}")
-        print_next(console, "orchestrate", "evaluate", short_path(run.path))
+        if run.has_sealed_part:
+            print_next(console, "orchestrate", "evaluate", short_path(run.path))
         return
     report = result.export_report(run.path / "bundle")
     for message in report.messages():

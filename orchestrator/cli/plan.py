@@ -12,6 +12,7 @@ from trainables.common.text import clock_text, size_text
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from orchestrator.estimate.nested import NestedEstimate
     from orchestrator.estimate.simulation import BackboneEstimate, DataPart, Estimate
 
 _MOST_COLUMNS: Final = 4  # of the table of the data, besides its first; wider ones are turned around
@@ -29,6 +30,7 @@ examples:
   orchestrate plan benign_malignant --data patches.npz --trials 100 --offline
   orchestrate plan benign_malignant --data patches.npz \\
       --set model.backbone=vgg16 --format json
+  orchestrate plan benign_malignant --data patches.npz --outer 5
 """
 
 
@@ -194,8 +196,20 @@ def _lines(plan: "Estimate") -> list[tuple[str, str]]:
             "dearer ones",
         ),
     ]
+    if plan.nested is not None:
+        lines.append(("nested", _nested_text(plan.nested)))
     if plan.trials_in_budget < plan.trials:
         lines.append(
             ("budget", f"the time is up after about {plan.trials_in_budget} of {plan.trials} trials")
         )
     return lines
+
+
+def _nested_text(nested: "NestedEstimate") -> str:
+    low, middle, high = (clock_text(seconds) for seconds in nested.seconds)
+    return (
+        f"the {nested.folds} searches without an outer fold take about {middle} more ({low} to {high}), "
+        f"{nested.ratio:.1f} times the worker time of the search: training "
+        f"{clock_text(nested.training_seconds)}, features that it has not left in the store "
+        f"{clock_text(nested.prefix_seconds)}"
+    )

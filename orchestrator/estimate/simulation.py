@@ -5,20 +5,25 @@ follows from measurements on this machine. Which of them the search will really 
 is chance: many searches are drawn and simulated, and the spread of their times is reported.
 """
 
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
-from heapq import heapreplace
+from dataclasses import dataclass
 from statistics import fmean
 from typing import Final
 
 import numpy as np
 
 from orchestrator.estimate.cost_model import CostModel, FeatureRequirement, TrialCost
+from orchestrator.estimate.drawn_search import (
+    START_SECONDS,
+    SimulatedSearch,
+    draw_search,
+    finish_times,
+    simulate_search,
+)
+from orchestrator.estimate.nested import NestedEstimate, estimate_nested
 from orchestrator.preflight.preflight import Preflight
 from orchestrator.study.method import asked_method
-from orchestrator.study.pruner import NEVER_PRUNED, Pruner
 from results.run.split_labels import GROUPED, NAIVE, SplitName
 from trainables.common.errors import ConfigError
 from trainables.data.splits import TEST, TRAINING
@@ -28,107 +33,6 @@ from trainables.training.cost_probe import measure_crowding, peak_memory_bytes
 _RANDOM_POINTS: Final = 24  # with an estimated cost; a longer search draws them again
 _DRAWS: Final = 200
 _DRAWN_TRIALS: Final = 20_000  # of all draws together, so that a plan for a thousand trials takes seconds too
-_START_SECONDS: Final = 12.0  # Ray, workers that import torch, the closing leaderboard
-_TRIAL_SECONDS: Final = 0.3  # building the models, writing weights and record
-
-
-@dataclass(slots=True)
-class SimulatedSearch:
-    """A simulated search: time, passes and disk, counted without running anything.
-
-    Attributes:
-        durations: Seconds of each trial, in order.
-        prefix_seconds: Backbone -> seconds of passes through frozen stages.
-        training_seconds: Backbone -> seconds of training.
-        trials: Backbone -> number of trials.
-        passes: (key, view) of every pass, in order.
-        stored_bytes: Backbone -> bytes of stored features.
-    """
-
-    durations: list[float] = field(default_factory=list)
-    prefix_seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
-    training_seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
-    trials: Counter[str] = field(default_factory=Counter)
-    passes: list[tuple[str, str]] = field(default_factory=list)
-    stored_bytes: Counter[str] = field(default_factory=Counter)
-
-
-def simulate_search(
-    trials: Sequence[tuple[TrialCost, int]], warm: AbstractSet[FeatureRequirement], *, is_stored: bool = True
-) -> SimulatedSearch:
-    """Add up the time and disk of a search, trial by trial; later trials read what earlier ones stored.
-
-    Args:
-        trials: Costs of the trials, each with the number of epochs that it runs.
-        warm: Features that are in the store already.
-        is_stored: False if every trial computes its features for itself.
-    """
-    held, outcome = set(warm), SimulatedSearch()
-    for point, epochs in trials:
-        held = held if is_stored else set()
-        prefix = 0.0
-        for need in point.needs:
-            if need in held:
-                continue
-            new = {tap for tap in point.fills if FeatureRequirement(need.key, need.view, tap) not in held}
-            held |= {FeatureRequirement(need.key, need.view, tap) for tap in new}
-            prefix += point.pass_seconds
-            outcome.passes.append((need.key, need.view))
-            outcome.stored_bytes[point.backbone] += sum(point.fills[tap] for tap in new) if is_stored else 0
-        training = epochs * point.epoch_seconds + _TRIAL_SECONDS
-        outcome.trials[point.backbone] += 1
-        outcome.prefix_seconds[point.backbone] += prefix
-        outcome.training_seconds[point.backbone] += training
-        outcome.durations.append(prefix + training)
-    return outcome
-
-
-def finish_times(durations: Sequence[float], slots: int) -> list[float]:
-    """Return the end of each trial in seconds, if each starts on the slot that is free first.
-
-    >>> finish_times([3.0, 1.0, 1.0, 4.0], slots=2)
-    [3.0, 1.0, 2.0, 6.0]
-    """
-    free, found = [0.0] * slots, []
-    for seconds in durations:
-        end = free[0] + seconds
-        heapreplace(free, end)
-        found.append(end)
-    return found
-
-
-def draw_epochs(point: TrialCost, number: int, pruner: Pruner, random: np.random.Generator) -> int:
-    """Draw the number of epochs that a trial runs.
-
-    Its best epoch may be any; patience stops it some epochs later. At every comparison the pruner stops its
-    share of the trials, apart from recipes and the first few.
-
-    Args:
-        point: Cost of the trial.
-        number: Trial number, from 0.
-        pruner: Pruner of the search.
-        random: Random generator.
-    """
-    epochs = point.epochs
-    if point.patience is not None:
-        epochs = min(epochs, int(random.integers(1, point.epochs + 1)) + point.patience)
-    if number < NEVER_PRUNED or point.is_recipe:
-        return epochs
-    for epoch in range(1, epochs):
-        if pruner.decides_at(epoch, point.epochs) and random.random() > pruner.survival:
-            return epoch
-    return epochs
-
-
-def draw_search(
-    points: Sequence[TrialCost], trials: int, pruner: Pruner, random: np.random.Generator
-) -> Iterator[tuple[TrialCost, int]]:
-    """Draw the trials of a search: recipes first, then others at random, each with its epochs."""
-    recipes = [point for point in points if point.is_recipe]
-    others = [point for point in points if not point.is_recipe] or recipes
-    for number in range(trials):
-        point = recipes[number] if number < len(recipes) else others[int(random.integers(len(others)))]
-        yield point, draw_epochs(point, number, pruner, random)
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +132,7 @@ class Estimate:
         searches: Number of simulated searches.
         budget_seconds: Time budget of the search; None for no limit.
         trials_in_budget: Number of trials that end within the budget, median; all of them without a limit.
+        nested: What a nested search takes besides; None where none is asked for.
     """
 
     task: str
@@ -254,6 +159,7 @@ class Estimate:
     searches: int
     budget_seconds: float | None
     trials_in_budget: int
+    nested: NestedEstimate | None = None
 
 
 def estimate_search(preflight: Preflight) -> Estimate:
@@ -291,15 +197,12 @@ def estimate_search(preflight: Preflight) -> Estimate:
     warm = cost_model.warm(points)
     random = np.random.default_rng(0)
     count = max(20, min(_DRAWS, _DRAWN_TRIALS // trials))
-    outcomes = [
-        simulate_search(
-            list(draw_search(points, trials, pruner, random)), warm, is_stored=request.features != "off"
-        )
-        for _ in range(count)
-    ]
+    is_stored = request.features != "off"
+    searches = [list(draw_search(points, trials, pruner, random)) for _ in range(count)]
+    outcomes = [simulate_search(search, warm, is_stored=is_stored) for search in searches]
     budget = None if request.minutes is None else 60.0 * request.minutes
     ending = [np.array(finish_times(outcome.durations, preflight.slots)) for outcome in outcomes]
-    wall = [_START_SECONDS + min(float(own.max()), budget or np.inf) for own in ending]
+    wall = [START_SECONDS + min(float(own.max()), budget or np.inf) for own in ending]
     low, middle, high = (float(value) for value in np.percentile(wall, (10, 50, 90)))
     return Estimate(
         task=preflight.task.name,
@@ -326,6 +229,19 @@ def estimate_search(preflight: Preflight) -> Estimate:
         searches=count,
         budget_seconds=budget,
         trials_in_budget=int(np.median([(own <= (budget or np.inf)).sum() for own in ending])),
+        nested=None
+        if request.outer is None
+        else estimate_nested(
+            searches,
+            points,
+            warm,
+            pruner,
+            folds=request.outer,
+            slots=preflight.slots,
+            budget_seconds=budget,
+            is_stored=is_stored,
+            random=random,
+        ),
     )
 
 

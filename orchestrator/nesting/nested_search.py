@@ -13,8 +13,8 @@ from orchestrator.reporting.outer_events import write_outer_events
 from orchestrator.tuning.rebuild import read_initial_points
 from orchestrator.tuning.reopen import checked_space
 from orchestrator.tuning.session import Begin, Surroundings, run_each
-from results.ensembles.build import read_ensemble
-from results.errors import EnsembleError, RunError
+from results.ensembles.build import build_ensembles, read_ensemble
+from results.errors import EnsembleError, RunError, ScoreError
 from results.run.outer_fold import FoldPredictions, OuterFold, read_outer_fold
 from results.run.records import SearchRecord
 from results.run.run_folder import RunFolder
@@ -226,7 +226,7 @@ def _result(ground: _Ground) -> OuterResult:
             features_again=sum(one.features_again for one in records),
             features_read=sum(one.features_read for one in records),
         ),
-        plain_value=_shipped_value(ground.run),
+        plain_value=_shipped_value(ground.run, search),
         plain_best=None if best is None else best.value,
         caveats=_caveats(ground, records),
         split=search.split_name,
@@ -235,11 +235,17 @@ def _result(ground: _Ground) -> OuterResult:
     )
 
 
-def _shipped_value(run: RunFolder) -> float | None:
+def _shipped_value(run: RunFolder, search: SearchRecord) -> float | None:
+    """What the search itself claims for what it ships; its ensembles are built where none were."""
     try:
         return read_ensemble(run).nested.interval.estimate
     except EnsembleError:
+        pass
+    try:
+        built = build_ensembles(run, seed=search.request.seed)
+    except (EnsembleError, ScoreError):  # the inner searches say more
         return None
+    return next((one.nested.interval.estimate for one in built if one.is_chosen), None)
 
 
 def _caveats(ground: _Ground, folds: list[OuterFold]) -> tuple[str, ...]:

@@ -91,7 +91,8 @@ def _models(
     if not usable:
         raise RunError(
             f"no trial of {inner.path} was completed, so nothing predicts its outer fold and the search has "
-            f"no nested score; give its trials more time, then go on with: {inner.resume_command}"
+            "no nested score; give its trials more time with: "
+            f"{inner.command('resume', '--minutes', '30')}, then: {inner.resume_command}"
         )
     build_ensembles(inner, seed=search.request.seed)
     best = objectives.best(usable) or usable[0]

@@ -80,7 +80,9 @@ def evaluate_run_outside(
     """
     from results.export.in_memory import model_in_memory
 
-    bundle = model_in_memory(run, ensemble=ensemble, trial=trial, refit=refit, operation=operation)
+    bundle = model_in_memory(
+        run, ensemble=ensemble, trial=trial, refit=refit, operation=operation, has_novelty=True
+    )
     search = run.search()
     request = request_for(search.task_definition, asked, store=search.store)
     reference = reference_of(run, bundle.manifest.input)

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from orchestrator.estimate.cost_model import TrialCost
-from orchestrator.estimate.simulation import draw_epochs
+from orchestrator.estimate.drawn_search import draw_epochs
 from orchestrator.study.method import SearchMethod
 from orchestrator.study.pruner import NEVER_PRUNED, Pruner
 from orchestrator.study.pruners import NONE, pruner_named

@@ -268,6 +268,11 @@ def read_ensemble(run: RunFolder, name: str = BEST) -> Ensemble:
     try:
         return Ensemble.model_validate_json(path.read_bytes())
     except FileNotFoundError as error:
+        if not any(record.state == "complete" for record in run.records()):
+            raise EnsembleError(
+                f"no trial of {run.path} was completed, so there is no model of which anything could be "
+                f"claimed; go on with: {run.resume_command}"
+            ) from error
         raise EnsembleError(
             f"no ensemble {name!r} in {run.path}; build it first with: "
             f"{command_text('orchestrate', 'ensemble', typed_path(run.path))}"

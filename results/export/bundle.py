@@ -93,8 +93,8 @@ class BundleReport:
         said += licence_warnings(manifest)
         if manifest.split == NAIVE:
             said.append(NAIVE_WARNING)
-        if manifest.test == "not opened":
-            said.append("the sealed test part has not been opened for this model")
+        if manifest.said_of_no_test:
+            said.append(manifest.said_of_no_test)
         if manifest.is_synthetic:
             said.append("SYNTHETIC images: this model knows nothing about patients")
         return said

@@ -201,7 +201,7 @@ def _scores(manifest: Manifest) -> str:
         test = manifest.test
         own = test.metrics[found.metric].text(3)
         return f"{said} Sealed test part ({test.images} {PLURALS[manifest.unit]}): {own}."
-    return f"{said} The sealed test part was not opened."
+    return f"{said} {manifest.said_of_no_test}"
 
 
 def _audit(manifest: Manifest) -> str:

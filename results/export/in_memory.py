@@ -10,7 +10,9 @@ from torch import nn
 from results.ensembles.build import BEST
 from results.export.exported_model import Bundle
 from results.export.manifest_draft import manifest_draft
+from results.export.novelty import novelty_facts, with_novelty
 from results.predictors.loading import open_model
+from results.predictors.novelty_features import novelty_of
 from results.run.run_folder import RunFolder
 from results.scores.operating_point import NOTHING_ASKED, Operation
 from trainables.runtime.devices import available_device, single_precision
@@ -27,10 +29,11 @@ class _TorchSession:
         self._module = module.to(memory_format=torch.channels_last).to(self._device)
 
     def run(self, outputs: None, feed: dict[str, NDArray[Any]]) -> list[NDArray[np.float32]]:
-        """Return the probabilities for the inputs by name, shape (B, classes), in a list."""
+        """Return the probabilities for the inputs by name, shape (B, classes), and what else is put out."""
         with torch.inference_mode(), single_precision():
             given = {name: torch.from_numpy(array).to(self._device) for name, array in feed.items()}
-            return [self._module(**given).cpu().numpy()]
+            found = self._module(**given)
+            return [one.cpu().numpy() for one in (found if isinstance(found, tuple) else (found,))]
 
 
 def model_in_memory(
@@ -40,6 +43,7 @@ def model_in_memory(
     trial: int | None = None,
     refit: bool = False,
     operation: Operation = NOTHING_ASKED,
+    has_novelty: bool = False,
 ) -> Bundle:
     """Open a model of a run for prediction of images that the search has not seen.
 
@@ -49,6 +53,7 @@ def model_in_memory(
         trial: Number of a single trial, or None.
         refit: Take the models that were trained on the whole training part.
         operation: What is asked of its decisions.
+        has_novelty: Let it tell how unlike the training images an image is, where it can, as its export does.
 
     Returns:
         A bundle that lies in no folder. Its manifest states no parity and no hash, since there is no file.
@@ -59,7 +64,11 @@ def model_in_memory(
     """
     opened = open_model(run, ensemble=ensemble, trial=trial, refit=refit, operation=operation)
     kept = run.out_of_fold(opened.chosen.trials[0])
-    manifest, images = manifest_draft(run, opened, kept, _NO_OPSET), _TorchSession(opened.module.by_image)
+    novelty = novelty_of(run, opened) if has_novelty else None
+    manifest = manifest_draft(run, opened, kept, _NO_OPSET).model_copy(
+        update={"novelty": novelty_facts(novelty)}
+    )
+    images = _TorchSession(with_novelty(opened.module.by_image, novelty, ())[0])
     if opened.unit == "image":
         return Bundle(manifest, images)
     return Bundle(manifest, images, _TorchSession(opened.module.by_unit))

@@ -292,7 +292,7 @@ class Manifest(FrozenModel):
             them, as values for `preparation.py` of the bundle; None where pixels go in as they are in the
             file.
         extra_inputs: Inputs besides `input`.
-        test: Scores on the sealed test part, or `not opened`.
+        test: Scores on the sealed test part, or `not opened`, or `nothing sealed` where there is none.
         sha256: SHA-256 of `model.onnx`, in hexadecimal.
         split: Name of the kind of split, which its scores carry; with a `naive split` patients lie in several
             folds, so that scores are too high.
@@ -330,7 +330,7 @@ class Manifest(FrozenModel):
     calibration: Platt | None
     data: TrainingData
     out_of_fold: OutOfFoldScores
-    test: TestScores | Literal["not opened"]
+    test: TestScores | Literal["not opened", "nothing sealed"]
     parity: ParityCheck
     cost: PredictionTime | None = None
     onnx_opset: PositiveInt
@@ -376,6 +376,15 @@ class Manifest(FrozenModel):
         """What the threshold was chosen for, in words."""
         at = self.operation.at
         return self.best_for.replace("_", " ") if at is None else str(at)
+
+    @property
+    def said_of_no_test(self) -> str:
+        """Why there are no scores on a sealed part, as a sentence; empty where there are."""
+        if isinstance(self.test, TestScores):
+            return ""
+        if self.test == "nothing sealed":
+            return "No part of the data was sealed, so no patients are left on which it could be confirmed."
+        return "The sealed test part was not opened for this model."
 
     @property
     def said_of_operation(self) -> str:

@@ -250,4 +250,4 @@ def _test_scores(run: RunFolder, opened: OpenedModel) -> TestScores | str:
                 groups=result.groups,
                 metrics=result.metrics,
             )
-    return "not opened"
+    return "not opened" if run.has_sealed_part else "nothing sealed"

@@ -236,7 +236,7 @@ def _evaluation_data(manifest: Manifest) -> str:
             f"{out_of_fold}\n\nTest: {scored_on}, sealed before the search. These scores are from {order} of "
             f"{test.openings} so far."
         )
-    return f"{out_of_fold}\n\nTest: the sealed test part was not opened for this model."
+    return f"{out_of_fold}\n\nTest: {manifest.said_of_no_test}"
 
 
 def _training_data(manifest: Manifest) -> str:
@@ -272,7 +272,7 @@ def _analyses(manifest: Manifest) -> str:
     for name in dict.fromkeys((out_of_fold.metric, *out_of_fold.metrics)):
         metric = metric_named(name)
         expected = _long(intervals[name]) if name in intervals else f"{out_of_fold.metrics[name]:.3f}"
-        found = "not opened"
+        found = str(manifest.test)
         if metric.is_cost:
             found = "the same"
         elif test:

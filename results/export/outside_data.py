@@ -12,7 +12,7 @@ from results.export.exported_model import Bundle
 from results.export.input_checks import FINDING_TYPES
 from results.export.likeness import UNLIKE_NOTES, too_unlike, unlike
 from results.export.training_reference import TrainingReference, digest_of, model_pixels, pixel_figures
-from results.scores.set_shift import SetShift, set_shift
+from results.scores.set_shift import FeatureNovelty, SetShift, set_shift
 from trainables.common.errors import DataError
 from trainables.common.text import count_text
 from trainables.common.types import FloatArray, IntArray
@@ -34,7 +34,7 @@ class OutsideData:
         groups: Patient of each, shape (n,).
         probabilities: Calibrated probabilities, shape (n, classes).
         columns: What is known about each image, or about the first image of each unit.
-        shift: Shift of the pixels against the training images; None for bundles of earlier versions.
+        shift: Shift of pixels and features against the training images; None where nothing is kept of them.
         left_out: Number of images that were left out with their patients, since they were in the training
             set.
         notes: Sentences on what was left out or converted.
@@ -84,24 +84,32 @@ def predict_outside(
     rows = _only(rows, kept)
     units = units_of(patch_set, rows, bundle.manifest.unit, task)
     scored = scored_units(rows.rows, rows.labels, np.zeros(len(rows.rows), np.int64), rows.groups, units)
+    probabilities, novelty = _predicted(bundle, patch_set, rows, units)
     return OutsideData(
         labels=scored.labels,
         groups=scored.groups,
-        probabilities=_predicted(bundle, patch_set, rows, units),
+        probabilities=probabilities,
         columns=take_rows(patch_set.columns, scored.rows) or {},
         shift=None
-        if reference is None
+        if reference is None and novelty is None
         else set_shift(
-            reference.figures, {name: values[kept] for name, values in figures.items()}, rows.groups
+            {} if reference is None else reference.figures,
+            {name: values[kept] for name, values in figures.items()},
+            rows.groups,
+            novelty=novelty,
         ),
         left_out=int((~kept).sum()),
-        notes=(*notes, *_said_of_sizes(bundle, patch_set)),
+        notes=(*notes, *_said_of_sizes(bundle, patch_set), *([_NO_NOVELTY] if novelty is None else [])),
     )
 
 
 _NO_REFERENCE: Final = (
     "this bundle is of an earlier version and keeps nothing of its training images: whether some of these "
     "were among them, and how far these lie from them, cannot be said; export it again"
+)
+_NO_NOVELTY: Final = (
+    "this model has no novelty score (no frozen stages, too few patients, or an earlier version), so the "
+    "shift is told from the pixels alone, not from the network's features"
 )
 
 
@@ -159,20 +167,29 @@ def _only(rows: TaskRows, kept: NDArray[np.bool_]) -> TaskRows:
     return TaskRows(rows.rows[kept], rows.labels[kept], rows.groups[kept], None, rows.is_grouped)
 
 
-def _predicted(bundle: Bundle, patch_set: PatchSet, rows: TaskRows, units: IntArray | None) -> FloatArray:
-    """Probabilities of the images, or of their units in the order of `scored_units`, shape (n, classes)."""
+def _predicted(
+    bundle: Bundle, patch_set: PatchSet, rows: TaskRows, units: IntArray | None
+) -> tuple[FloatArray, FeatureNovelty | None]:
+    """Probabilities of the images, or of their units in the order of `scored_units`, shape (n, classes).
+
+    And what the features say of the images; None for a model without a novelty score.
+    """
     baselines, types = _baselines(bundle, patch_set, rows.rows), _types(bundle, patch_set, rows.rows)
-    found = []
+    found, p_values = [], []
     for start, (_, images) in zip(
         range(0, len(rows.rows), _AT_ONCE), _batches(bundle, patch_set, rows.rows), strict=True
     ):
         own = slice(start, start + _AT_ONCE)
         pairs = [] if baselines is None else _images(bundle, patch_set, baselines[own])
-        found.append(bundle.predict_images(images, baselines=pairs, types=types[own]))
+        rows_of_images, own_p = bundle.predict_with_novelty(images, baselines=pairs, types=types[own])
+        found.append(rows_of_images)
+        p_values.append(np.zeros(0) if own_p is None else own_p)
+    facts = bundle.manifest.novelty
+    novelty = None if facts is None else FeatureNovelty(np.concatenate(p_values), facts.patients)
     predicted = np.concatenate(found)
-    if units is None:
-        return predicted.astype(np.float64)
-    return bundle.combine(predicted, [str(unit) for unit in units]).astype(np.float64)
+    if units is not None:
+        predicted = bundle.combine(predicted, [str(unit) for unit in units])
+    return predicted.astype(np.float64), novelty
 
 
 def _baselines(bundle: Bundle, patch_set: PatchSet, rows: IntArray) -> IntArray | None:

@@ -99,7 +99,7 @@ def recalibrate_bundle(
             "threshold": threshold,
             "triage": triage,
             "operation": asked,
-            "test": "not opened",
+            "test": "nothing sealed" if old.test == "nothing sealed" else "not opened",
             "recalibration": _provenance(old, data, update, source, fingerprint),
             "created_at": datetime.now(UTC),
         }

@@ -24,8 +24,11 @@ from trainables.common.files import write_atomically, write_new
 from trainables.common.plain_yaml import PlainYamlError, dump_yaml, load_yaml
 from trainables.common.text import command_text, typed_path
 from trainables.data.patches import PatchSet, open_patch_set
+from trainables.data.splits import TEST_PART, read_split
 from trainables.features.locks import held
 
+_OUTER, _REPEATS = "outer", "repeats"  # folders of the searches within a search
+_WITHIN: Final = {_OUTER: "nest", _REPEATS: "repeat"}  # and the verbs that run them
 _BAD_ZIP: Final = (zipfile.BadZipFile, zlib.error)
 _NOT_A_RECORD: Final = (
     *(PlainYamlError, ValidationError, ConfigError),
@@ -91,7 +94,7 @@ class RunFolder:
 
     def outer_run(self, fold: int) -> "RunFolder":
         """Run folder of the search that does not see an outer fold, 1-based."""
-        return RunFolder(self.path / "outer" / str(fold))
+        return RunFolder(self.path / _OUTER / str(fold))
 
     @property
     def repeats_file(self) -> Path:
@@ -100,7 +103,7 @@ class RunFolder:
 
     def repeat_run(self, repeat: int) -> "RunFolder":
         """Run folder of the search that trains the finalists again, 1-based."""
-        return RunFolder(self.path / "repeats" / str(repeat))
+        return RunFolder(self.path / _REPEATS / str(repeat))
 
     def trial(self, number: int) -> Path:
         """Folder of one trial."""
@@ -129,8 +132,12 @@ class RunFolder:
 
     @property
     def resume_command(self) -> str:
-        """Command that goes on with the search, as it can be pasted."""
-        return self.command("resume")
+        """Command that goes on with the search, as it can be pasted.
+
+        One within another search is gone on with by the verb that runs it, which does the rest, too.
+        """
+        verb, whole = _WITHIN.get(self.path.parent.name), RunFolder(self.path.parent.parent)
+        return whole.command(verb) if verb and whole.search_file.is_file() else self.command("resume")
 
     def command(self, verb: str, *options: str) -> str:
         """Command of a verb on this run, as it can be pasted."""
@@ -152,6 +159,15 @@ class RunFolder:
             DataError: If the stored copy is gone.
         """
         return open_patch_set(*self.search().data_location)
+
+    @property
+    def has_sealed_part(self) -> bool:
+        """True if a part of its data was sealed for the test.
+
+        Raises:
+            SplitError: If its split is missing or damaged.
+        """
+        return TEST_PART in read_split(self.split_file).counts
 
     @property
     def ensembles(self) -> Path:

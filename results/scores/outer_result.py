@@ -117,7 +117,7 @@ class OuterResult(FrozenModel):
             interval; positive is better whatever the metric's direction.
         stability: What the winners have in common.
         cost: What it took.
-        plain_value: What the search itself claims for what it ships; None where no ensemble was built.
+        plain_value: What the search itself claims for what it ships; None where it ships nothing.
         plain_best: Value of its best trial.
         caveats: What cannot be claimed, in sentences.
         split: Name of the kind of split.

@@ -151,9 +151,14 @@ def _signed(gain: Interval, metric: Metric) -> str:
 
 def _optimism_sentence(result: OuterResult, metric: Metric) -> str:
     shipped, best = result.shipped.optimism, result.scores["incumbent"].optimism
+    own = (
+        ""
+        if result.plain_value is None
+        else f" The search itself, on all of these patients, claims {metric.text(result.plain_value)}."
+    )
     return (
         f"Inside, the searches claimed {_too(shipped, metric)} for what they ship, and {_too(best, metric)} "
-        "for their best trial."
+        f"for their best trial.{own}"
     )
 
 

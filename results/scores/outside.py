@@ -51,7 +51,7 @@ class OutsideEvaluation(FrozenModel):
         confusion: Counts; rows are the true class, columns the decided one.
         calibration: How far the probabilities can be believed; None beyond two classes.
         strata: Scores of the strata of the data's columns.
-        shift: Shift of the pixels against the training images; None where these are not known.
+        shift: Shift of pixels and features against the training images; None where these are not known.
         left_out: Images that were left out with their patients, since some were in the training set.
         notes: Sentences on what was left out or converted.
         main: Name of the metric that the search optimised.

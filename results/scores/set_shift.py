@@ -1,8 +1,13 @@
-"""How far another set lies from the training images: a test of each figure of the images' pixels.
+"""How far another set lies from the training images: a test of each figure of the pixels, and of features.
 
 What is kept of the training images are quantiles, so that a bundle can carry them. The distance is that of
 Kolmogorov and Smirnov, the largest difference between two shares of images below a value. Images of a patient
 are alike, so the test counts patients; all tests of a set are corrected together by Holm's method.
+
+The network's features are judged by their Mahalanobis distance from those of the training images, which a
+bundle turns into conformal p-values (see `results.novelty.reference`). Of images like those of training at
+most a share t has a p of t or less. The test asks whether more have, so it finds images that lie further
+away, in whatever direction, and none that have moved within the cloud of the training images.
 
 Source:
     Kolmogorov (1933); Smirnov (1939); Rabanser, Gunnemann and Lipton (2019), "Failing loudly", NeurIPS, which
@@ -10,6 +15,7 @@ Source:
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -22,6 +28,7 @@ from trainables.common.frozen import FrozenModel
 from trainables.common.types import FloatArray
 
 _SHARES: Final = np.linspace(0.0, 1.0, 201)  # at which quantiles of the training images are kept
+FEATURES: Final = "network features"  # name of the figure that is made of them
 _LARGE: Final = 0.3  # a distance from which a shift is called large, whatever the number of images
 
 
@@ -43,12 +50,25 @@ class FigureQuantiles(FrozenModel):
         return cls(values=tuple(found.tolist()), patients=len(np.unique(groups)))
 
 
+@dataclass(frozen=True, slots=True)
+class FeatureNovelty:
+    """How unlike the training images the network finds the images of another set, by its features.
+
+    Attributes:
+        p_values: Conformal p-value of each image, in (0, 1], shape (images,).
+        patients: Number of training patients that they were calibrated by.
+    """
+
+    p_values: FloatArray
+    patients: int
+
+
 class FigureShift(FrozenModel):
     """The shift of one figure.
 
     Attributes:
         figure: Name of the figure.
-        training: Its median over the training images.
+        training: Its median over the training images; of the p-values of network features 0.5.
         here: Its median over the other set.
         distance: Largest difference of the two shares of images below a value, in [0, 1].
         adjusted: Chance of such a distance without a shift, corrected for the number of figures.
@@ -65,6 +85,13 @@ class FigureShift(FrozenModel):
         """True if the figure has shifted beyond chance."""
         return self.adjusted <= 1 - LEVEL
 
+    @property
+    def text(self) -> str:
+        """The two medians in words."""
+        if self.figure == FEATURES:
+            return f"half of these images lie further out than {1 - self.here:.0%} of the training images do"
+        return f"median {self.figure} {self.here:.3g}, in training {self.training:.3g}"
+
 
 class SetShift(FrozenModel):
     """The shift of a set against the training images.
@@ -80,18 +107,20 @@ class SetShift(FrozenModel):
         """The shift in a sentence."""
         found = [one for one in self.figures if one.is_found]
         if not found:
-            return "No figure of the pixels differs from the training images beyond chance."
+            also = " and no feature" if any(one.figure == FEATURES for one in self.figures) else ""
+            return f"No figure of the pixels{also} differs from the training images beyond chance."
         first = found[0]
         named = ", ".join(one.figure for one in found)
         how = "Largely shifted" if first.distance >= _LARGE else "Shifted"
-        return (
-            f"{how} against the training images in {named}: median {first.figure} {first.here:.3g}, in "
-            f"training {first.training:.3g} (distance {first.distance:.2f})."
-        )
+        return f"{how} against the training images in {named}: {first.text} (distance {first.distance:.2f})."
 
 
 def set_shift(
-    training: Mapping[str, FigureQuantiles], here: Mapping[str, FloatArray], groups: NDArray[Any]
+    training: Mapping[str, FigureQuantiles],
+    here: Mapping[str, FloatArray],
+    groups: NDArray[Any],
+    *,
+    novelty: FeatureNovelty | None = None,
 ) -> SetShift:
     """Compare figures of another set with those of the training images.
 
@@ -99,6 +128,7 @@ def set_shift(
         training: Figure -> its distribution over the training images.
         here: Figure -> values of the other set, shape (images,); figures that only one has are left out.
         groups: Patient of each image, shape (images,).
+        novelty: What the network's features say of the same images; None where it has none.
 
     >>> random = np.random.default_rng(0)
     >>> one, other, patients = random.normal(size=500), random.normal(1.0, size=200), np.arange(200)
@@ -118,17 +148,34 @@ def set_shift(
         float(kstwobign.sf(np.sqrt(number) * distance))
         for number, distance in zip(numbers, distances, strict=True)
     ]
+    medians = [(training[name].values[len(_SHARES) // 2], float(np.median(here[name]))) for name in names]
+    if novelty is not None:
+        distance, chance, median = _features_beyond(novelty, groups)
+        names, distances, chances = [*names, FEATURES], [*distances, distance], [*chances, chance]
+        medians.append((0.5, median))
     figures = [
-        FigureShift(
-            figure=name,
-            training=training[name].values[len(_SHARES) // 2],
-            here=float(np.median(here[name])),
-            distance=distance,
-            adjusted=adjusted,
+        FigureShift(figure=name, training=before, here=now, distance=distance, adjusted=adjusted)
+        for name, (before, now), distance, adjusted in zip(
+            names, medians, distances, holm(chances), strict=True
         )
-        for name, distance, adjusted in zip(names, distances, holm(chances), strict=True)
     ]
     return SetShift(figures=tuple(sorted(figures, key=lambda one: -one.distance)))
+
+
+def _features_beyond(novelty: FeatureNovelty, groups: NDArray[Any]) -> tuple[float, float, float]:
+    """By how much small p-values are too many, the chance of that without a shift, and the median p.
+
+    Each patient counts once, as in the calibration: an image has the weight of one over its patient's number.
+    """
+    _, place, counts = np.unique(groups, return_inverse=True, return_counts=True)
+    order = np.argsort(novelty.p_values, kind="stable")
+    ascending = np.asarray(novelty.p_values, dtype=np.float64)[order]
+    share = np.cumsum((1.0 / counts[place.reshape(-1)])[order]) / len(counts)
+    # The last image of each p-value has the share of all that are no more like training than it is.
+    distance = float(max((share - ascending).max(), 0.0))
+    number = len(counts) * novelty.patients / (len(counts) + novelty.patients)
+    median = float(ascending[min(int(np.searchsorted(share, 0.5)), len(ascending) - 1)])
+    return distance, float(np.exp(-2 * number * distance**2)), median
 
 
 def _distance(quantiles: FloatArray, values: FloatArray) -> float:

@@ -17,14 +17,9 @@ from cluster.background import KnownConnection
 from cluster.connect import Connection
 from orchestrator.cli.main import main
 from orchestrator.estimate.cost_model import FeatureRequirement, TrialCost
-from orchestrator.estimate.simulation import (
-    Estimate,
-    draw_epochs,
-    draw_search,
-    estimate_search,
-    finish_times,
-    simulate_search,
-)
+from orchestrator.estimate.drawn_search import draw_epochs, draw_search, finish_times, simulate_search
+from orchestrator.estimate.nested import estimate_nested
+from orchestrator.estimate.simulation import Estimate, estimate_search
 from orchestrator.preflight.preflight import run_preflight
 from orchestrator.request import SearchRequest
 from orchestrator.study.pruners import pruners
@@ -233,6 +228,42 @@ def test_features_that_a_search_stored_are_warm_for_the_plan(
     warm = planned(request)
     assert warm.backbones[0].views == 0
     assert warm.backbones[0].warm_views == warm.keys[0].warm_views == 1
+
+
+def test_a_nested_search_takes_its_heads_and_no_features_that_are_there(
+    make_point: Callable[..., TrialCost],
+) -> None:
+    points = [make_point(is_recipe=True), make_point(tap=LOWER, is_recipe=True)]
+    search = [(point, 5) for point in points]
+
+    def found(**options: Any) -> Any:
+        fixed = {"folds": 4, "slots": 2, "budget_seconds": None, "is_stored": True} | options
+        return estimate_nested(
+            [search] * 30, points, frozenset(), pruners()["none"], random=np.random.default_rng(0), **fixed
+        )
+
+    nested = found()
+    assert nested.prefix_seconds == 0  # the search has stored both keys
+    # Four searches of two trials on three quarters of the patients, of 9 to 30 epochs each.
+    assert 4 * 2 * 0.75 * 9 * 2.0 < nested.training_seconds < 4 * 2 * 0.75 * 30 * 2.0 + 3
+    assert nested.ratio == pytest.approx(nested.training_seconds / (20.0 + 2 * (5 * 2.0 + 0.3)))
+    assert nested.seconds[0] < nested.seconds[1] < nested.seconds[2]
+    assert found(is_stored=False).prefix_seconds == 4 * 2 * 20.0
+    assert found(budget_seconds=1.0).seconds == pytest.approx((4 * 13.0,) * 3)
+
+
+def test_the_plan_of_a_nested_search_says_what_it_takes_besides(
+    request_of: Callable[..., SearchRequest],
+) -> None:
+    assert planned(request_of()).nested is None
+    plan = planned(request_of(outer=2))
+    assert plan.nested is not None
+    assert plan.nested.prefix_seconds < plan.prefix_seconds
+    assert plan.nested.ratio < 2
+    console = Console(file=io.StringIO(), width=80)
+    console.print(plan_verb.plan_table(plan))
+    text = " ".join(console.file.getvalue().split())
+    assert "the 2 searches without an outer fold take about" in text
 
 
 def _store_features_as_a_trial_does(request: SearchRequest) -> None:

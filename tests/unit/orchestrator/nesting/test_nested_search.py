@@ -9,6 +9,7 @@ import pytest
 import simulated_run
 from nested_run import CONFIGS, bright_patches, finish_inner, inner_searches, make_outer
 from simulated_trials import simulate
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from orchestrator import SearchRequest, open_run
 from orchestrator.cli.main import main
@@ -17,6 +18,7 @@ from orchestrator.nesting.outer_fold import predict_outer_fold
 from orchestrator.postprocessing.test_set import open_test_part, scored_part
 from orchestrator.request import check_request
 from orchestrator.tuning.session import Surroundings
+from results.ensembles.build import read_ensemble
 from results.errors import DamagedFileError, RunError
 from results.predictors.loading import predict_rows
 from results.run.outer_fold import read_outer_fold
@@ -99,6 +101,36 @@ def test_the_result_has_all_models_what_is_gained_and_what_it_took(nested) -> No
         assert score.optimism == pytest.approx(score.inner_value - score.value.estimate)
     assert result.trials == (3, 3)
     assert "no features were computed again" in " ".join(sentences(result))
+
+
+def test_beside_it_stands_what_the_search_claims_of_its_own_ensemble(nested) -> None:
+    run, result = nested
+    shipped = read_ensemble(run)  # built for it, since nobody had
+    assert shipped.is_chosen
+    assert result.plain_value == shipped.nested.interval.estimate
+    assert f"on all of these patients, claims {result.plain_value:.2f}" in " ".join(sentences(result))
+
+
+def test_what_lies_within_a_search_is_gone_on_with_by_the_verb_that_runs_it(nested, tmp_path: Path) -> None:
+    run, _ = nested
+    assert run.resume_command == f"orchestrate resume {run.path}"
+    assert run.outer_run(1).resume_command == f"orchestrate nest {run.path}"
+    assert run.repeat_run(2).resume_command == f"orchestrate repeat {run.path}"
+    alone = RunFolder(tmp_path / "outer" / "first")  # of a task of that name
+    assert alone.resume_command == f"orchestrate resume {alone.path}"
+
+
+def test_tensorboard_shows_the_nested_score(nested) -> None:
+    run, result = nested
+    places = [path for path in run.tensorboard.rglob("events.*") if "nested" in str(path)]
+    assert places
+    events = EventAccumulator(str(places[0].parent)).Reload()
+    for role, score in result.scores.items():
+        (scalar,) = events.Scalars(f"nested/auc/{role}")
+        assert scalar.value == pytest.approx(score.value.estimate, abs=1e-6)
+    (tag,) = [name for name in events.Tags()["tensors"] if "nested search" in name]
+    (text,) = events.Tensors(tag)
+    assert "what the search ships" in text.tensor_proto.string_val[0].decode()
 
 
 def test_a_look_at_an_outer_fold_is_logged_with_its_search_and_not_as_one_at_the_sealed_part(nested) -> None:

@@ -1,11 +1,15 @@
 """A model of a run on labelled data of another hospital, and recalibrated there: module, bundle and verbs."""
 
+import csv
+import io
 import json
 import shutil
 
+import cv2
 import numpy as np
 import pytest
 from finished_run import CONFIGS, TASK, make_run
+from scipy.ndimage import uniform_filter
 
 from orchestrator.api.claims import ModelClaims, evaluate_bundle, recalibrate_bundle
 from orchestrator.cli.main import main
@@ -19,6 +23,7 @@ from results.export.training_reference import TrainingReference, digest_of, mode
 from results.run.test_accesses import read_accesses
 from results.scores.calibration import log_odds
 from results.scores.operating_point import Operation
+from results.scores.set_shift import FEATURES
 from trainables.config.tasks import task_named
 from trainables.data.patches import RawPatches, store_patch_set
 
@@ -140,6 +145,29 @@ def test_the_run_and_its_bundle_give_other_data_the_same_probabilities(run, bund
     assert "other.npz" in run.openings_file.read_text()
 
 
+def test_the_network_says_how_far_out_other_images_lie_the_bundle_as_the_run(tmp_path_factory, store):
+    texture = {"model.backbone": "texture", "model.cut": "top", "model.head.hidden": []}
+    place = tmp_path_factory.mktemp("texture")
+    run = make_run(place, {0: texture}, raw=_raw(0), backbones=("texture",))
+    export_bundle(run, place / "bundle", trial=0, held_out_limit=4)
+    raw = _raw(1)
+    blurred = uniform_filter(raw.images, (0, 2, 2))
+    np.savez(place / "blurred.npz", images=blurred, labels=raw.labels, patient=raw.patients)
+    by_run = _Claims(run).evaluate_on(place / "blurred.npz", trial=0, **store)
+    by_bundle = evaluate_bundle(place / "bundle", place / "blurred.npz", **store)
+    shifts = [next(one for one in own.shift.figures if one.figure == FEATURES) for own in (by_run, by_bundle)]
+    assert shifts[0].is_found
+    assert shifts[0].distance == pytest.approx(shifts[1].distance, abs=0.02)
+    assert not any("no novelty score" in note for note in by_run.notes + by_bundle.notes)
+    alike = RawPatches(
+        **{name: getattr(_raw(6), name) for name in ("images", "labels", "patients")}, label_codes="task"
+    )
+    bundle = load_bundle(place / "bundle")
+    found = predict_outside(bundle, store_patch_set(alike, place), task_named(TASK), None)
+    (features,) = found.shift.figures  # no reference is needed for it
+    assert not features.is_found
+
+
 class _Claims(ModelClaims):
     def _build_if_none(self, trial):
         pass
@@ -178,6 +206,7 @@ def test_data_of_training_patients_alone_are_refused(run, bundle, tmp_path):
 def test_a_bundle_without_a_reference_says_what_cannot_be_said(bundle, tmp_path):
     found = predict_outside(load_bundle(bundle), store_patch_set(_raw(3), tmp_path), task_named(TASK), None)
     assert found.shift is None
+    assert "has no novelty score" in found.notes[-1]
     assert "keeps nothing of its training images" in found.notes[0]
 
 
@@ -257,6 +286,36 @@ def test_wrong_options_of_evaluate_are_said_in_a_sentence(run, bundle, options, 
     assert main(["evaluate", *(paths.get(word, word) for word in options), *trial]) == 2
     assert said in " ".join(capsys.readouterr().err.split())
     assert not run.openings_file.exists() or "alarms=0.2" not in run.openings_file.read_text()
+
+
+def test_the_sealed_part_confirms_an_operating_point_with_intervals(bundle, tmp_path, capsys):
+    own = make_run(tmp_path, {0: CONFIGS[0]}, raw=_raw(0), backbones=("scratch4",))
+    asked = ["--at", "sensitivity=0.9", "--prevalence", "0.05", "--triage", "missed=0.1,alarms=0.2"]
+    assert main(["evaluate", str(own.path), "--trial", "0", *asked, "--format", "json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["threshold"] == pytest.approx(load_bundle(bundle).manifest.threshold, abs=1e-6)
+    recall = found["metrics"]["recall"]
+    assert recall["low"] < recall["high"]
+    assert recall["low"] <= recall["estimate"] <= recall["high"]
+    ppv = found["rates"]["ppv"]
+    assert 0 < ppv["low"] <= ppv["estimate"] <= ppv["high"] < 1
+    counts = np.array(list(found["triage"]["counts"].values()))
+    assert counts.sum() == found["images"]
+    assert len(read_accesses(own)) == 1
+
+
+def test_predict_decides_as_the_bundle_was_asked_to(bundle, tmp_path, capsys):
+    opened = load_bundle(bundle)
+    files = [tmp_path / f"{number}.png" for number in range(24)]
+    for file, image in zip(files, _raw(7, images=24).images, strict=True):
+        cv2.imwrite(str(file), image)
+    assert main(["predict", str(bundle), *map(str, files), "--format", "csv"]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    positive = np.array([float(row["probability_malignant"]) for row in rows])
+    assert [float(row["threshold"]) for row in rows] == pytest.approx([opened.manifest.threshold] * 24)
+    for row, probability in zip(rows, positive, strict=True):
+        assert (row["predicted_class"] == "malignant") == (probability >= opened.manifest.threshold)
+        assert row["triage"] == opened.triage(np.array([[1 - probability, probability]], np.float32))[0]
 
 
 def test_a_comparison_asked_for_before_the_search_carries_its_mark(run, capsys):

@@ -1,0 +1,115 @@
+"""Searches that are drawn and added up, trial by trial: time, passes and disk, without running anything."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from heapq import heapreplace
+from typing import Final
+
+import numpy as np
+
+from orchestrator.estimate.cost_model import FeatureRequirement, TrialCost
+from orchestrator.study.pruner import NEVER_PRUNED, Pruner
+
+START_SECONDS: Final = 12.0  # Ray, workers that import torch, the closing leaderboard
+_TRIAL_SECONDS: Final = 0.3  # building the models, writing weights and record
+
+
+@dataclass(slots=True)
+class SimulatedSearch:
+    """A simulated search: time, passes and disk, counted without running anything.
+
+    Attributes:
+        durations: Seconds of each trial, in order.
+        prefix_seconds: Backbone -> seconds of passes through frozen stages.
+        training_seconds: Backbone -> seconds of training.
+        trials: Backbone -> number of trials.
+        passes: (key, view) of every pass, in order.
+        stored_bytes: Backbone -> bytes of stored features.
+    """
+
+    durations: list[float] = field(default_factory=list)
+    prefix_seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    training_seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    trials: Counter[str] = field(default_factory=Counter)
+    passes: list[tuple[str, str]] = field(default_factory=list)
+    stored_bytes: Counter[str] = field(default_factory=Counter)
+
+
+def simulate_search(
+    trials: Sequence[tuple[TrialCost, int]], warm: AbstractSet[FeatureRequirement], *, is_stored: bool = True
+) -> SimulatedSearch:
+    """Add up the time and disk of a search, trial by trial; later trials read what earlier ones stored.
+
+    Args:
+        trials: Costs of the trials, each with the number of epochs that it runs.
+        warm: Features that are in the store already.
+        is_stored: False if every trial computes its features for itself.
+    """
+    held, outcome = set(warm), SimulatedSearch()
+    for point, epochs in trials:
+        held = held if is_stored else set()
+        prefix = 0.0
+        for need in point.needs:
+            if need in held:
+                continue
+            new = {tap for tap in point.fills if FeatureRequirement(need.key, need.view, tap) not in held}
+            held |= {FeatureRequirement(need.key, need.view, tap) for tap in new}
+            prefix += point.pass_seconds
+            outcome.passes.append((need.key, need.view))
+            outcome.stored_bytes[point.backbone] += sum(point.fills[tap] for tap in new) if is_stored else 0
+        training = epochs * point.epoch_seconds + _TRIAL_SECONDS
+        outcome.trials[point.backbone] += 1
+        outcome.prefix_seconds[point.backbone] += prefix
+        outcome.training_seconds[point.backbone] += training
+        outcome.durations.append(prefix + training)
+    return outcome
+
+
+def finish_times(durations: Sequence[float], slots: int) -> list[float]:
+    """Return the end of each trial in seconds, if each starts on the slot that is free first.
+
+    >>> finish_times([3.0, 1.0, 1.0, 4.0], slots=2)
+    [3.0, 1.0, 2.0, 6.0]
+    """
+    free, found = [0.0] * slots, []
+    for seconds in durations:
+        end = free[0] + seconds
+        heapreplace(free, end)
+        found.append(end)
+    return found
+
+
+def draw_epochs(point: TrialCost, number: int, pruner: Pruner, random: np.random.Generator) -> int:
+    """Draw the number of epochs that a trial runs.
+
+    Its best epoch may be any; patience stops it some epochs later. At every comparison the pruner stops its
+    share of the trials, apart from recipes and the first few.
+
+    Args:
+        point: Cost of the trial.
+        number: Trial number, from 0.
+        pruner: Pruner of the search.
+        random: Random generator.
+    """
+    epochs = point.epochs
+    if point.patience is not None:
+        epochs = min(epochs, int(random.integers(1, point.epochs + 1)) + point.patience)
+    if number < NEVER_PRUNED or point.is_recipe:
+        return epochs
+    for epoch in range(1, epochs):
+        if pruner.decides_at(epoch, point.epochs) and random.random() > pruner.survival:
+            return epoch
+    return epochs
+
+
+def draw_search(
+    points: Sequence[TrialCost], trials: int, pruner: Pruner, random: np.random.Generator
+) -> Iterator[tuple[TrialCost, int]]:
+    """Draw the trials of a search: recipes first, then others at random, each with its epochs."""
+    recipes = [point for point in points if point.is_recipe]
+    others = [point for point in points if not point.is_recipe] or recipes
+    for number in range(trials):
+        point = recipes[number] if number < len(recipes) else others[int(random.integers(len(others)))]
+        yield point, draw_epochs(point, number, pruner, random)
