@@ -2,7 +2,7 @@
 
 import contextlib
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -26,7 +26,7 @@ def lean_start() -> Iterator[None]:
 
     Its dashboard has no page anyway, yet a process that all others wait for, as long as these need together.
     """
-    its_init, its_dashboard = RayParams.__init__, Node.start_api_server
+    its_init = RayParams.__init__
 
     @functools.wraps(its_init)
     def with_less(self: Any, *arguments: Any, **options: Any) -> None:
@@ -37,8 +37,15 @@ def lean_start() -> Iterator[None]:
             ray_constants.DASHBOARD_ADDRESS.encode(), _NOWHERE, True, ray_constants.KV_NAMESPACE_DASHBOARD
         )
 
-    RayParams.__init__, Node.start_api_server = with_less, without_dashboard
+    ours: tuple[tuple[type, str, Callable[..., None]], ...] = (
+        (RayParams, "__init__", with_less),
+        (Node, "start_api_server", without_dashboard),
+    )
+    theirs = [getattr(owner, name) for owner, name, _ in ours]
+    for owner, name, method in ours:
+        setattr(owner, name, method)
     try:
         yield
     finally:
-        RayParams.__init__, Node.start_api_server = its_init, its_dashboard
+        for (owner, name, _), method in zip(ours, theirs, strict=True):
+            setattr(owner, name, method)
