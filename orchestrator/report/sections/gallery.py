@@ -153,7 +153,7 @@ def _pictures(
         ]
         return head + table(title or "Images", ("image", "prediction"), listed)
     figures = "".join(
-        f'<figure><img width="{_SIDE}" height="{_SIDE}" loading="lazy" alt="{text(name)}, {text(caption)}" '
+        f'<figure><img width="{_SIDE}" height="{_SIDE}" alt="{text(name)}, {text(caption)}" '
         f'src="{as_data_url(thumbnail(patch_set, row, side=_SIDE))}">'
         f"{_near(facts, patch_set, row, neighbours)}<figcaption>{text(name)}<br>{text(caption)}"
         f"{_told(facts, row, neighbours)}</figcaption></figure>"
@@ -168,7 +168,7 @@ def _near(facts: RunFacts, patch_set: PatchSet, row: int, number: int) -> str:
         return ""
     places, classes = facts.space.nearest(row, number), facts.search.classes
     pictures = "".join(
-        f'<img width="{_NEAR_SIDE}" height="{_NEAR_SIDE}" loading="lazy" '
+        f'<img width="{_NEAR_SIDE}" height="{_NEAR_SIDE}" '
         f'alt="neighbour: row {near}, {text(classes[label])}" '
         f'src="{as_data_url(thumbnail(patch_set, near, side=_NEAR_SIDE))}">'
         for near, label in zip(
