@@ -85,8 +85,10 @@ def test_marks_are_windows_of_the_film_at_another_scale(model: ExplainedModel) -
     assert found.values.shape == large.shape
     assert found.marks
     assert all(one.box.width == one.box.height == 2 * WINDOW for one in found.marks)
-    small = film_map(model, film(), 1, window_px=WINDOW).values
-    np.testing.assert_allclose(found.values[::2, ::2], small, atol=1e-4)
+    box = found.marks[0].box
+    at = found.values[box.top + box.height // 2, box.left + box.width // 2]
+    assert at >= np.quantile(found.values, 0.9)
+    assert all(one.box.left + one.box.width <= large.shape[1] for one in found.marks)
 
 
 def test_models_that_need_whole_windows_are_asked_window_by_window(run: RunFolder) -> None:
