@@ -30,7 +30,7 @@ def _build(facts: RunFacts) -> Content | None:
 
 
 def _froc(facts: RunFacts) -> str:
-    """Share of the lesions that each explained model marks, by its rate of false marks; empty without marks."""
+    """Share of the lesions that each model marks, by its rate of false marks; empty without marks."""
     rows, rates = [], list[float]()
     for file in sorted((facts.run.path / FOLDER).rglob(EXPLANATIONS_FILE)):
         try:
