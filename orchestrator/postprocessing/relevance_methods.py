@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from results.relevance.explaining import relevance_map, score_of
 from results.relevance.method import RelevanceMap, RelevanceMethod, RelevanceSettings
 from results.relevance.methods import RELEVANCE_METHODS
+from results.relevance.methods.windows import WINDOWS
 from trainables.common.errors import UnknownNameError
 
 if TYPE_CHECKING:  # torch takes seconds to import
@@ -53,6 +54,11 @@ def _asking(method: RelevanceMethod) -> AnyMethod:
     def compute(
         model: "ExplainedModel", image: NDArray[Any], label: int, settings: RelevanceSettings
     ) -> RelevanceMap:
+        if method.name == WINDOWS.name and settings.masks is None and (side := settings.window_px):
+            from results.predictors.whole_film import can_pass_once, film_map
+
+            if min(image.shape[:2]) > side and can_pass_once(model):
+                return film_map(model, image, label, window_px=side)
         return relevance_map(method.name, score_of(model.predict, label), image, settings)
 
     return AnyMethod(method.name, method.about, method.source, compute, asks_only=True)

@@ -10,6 +10,7 @@ from results.ensembles.methods import METHODS
 from results.ensembles.nested import BEST_SINGLE
 from results.ensembles.out_of_fold import nested_of
 from results.errors import EnsembleError, ScoreError
+from results.novelty.neighbours import FeatureSpace
 from results.run.records import OutOfFold, SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
 from results.run.test_accesses import TestAccess, read_accesses
@@ -123,6 +124,15 @@ class RunFacts:
         """Records of the members."""
         known = {record.number: record for record, _ in self.readable}
         return [known[number] for number, _ in self.members]
+
+    @cached_property
+    def space(self) -> FeatureSpace | None:
+        """The images as a member of the model sees them; None where the store holds no such features."""
+        if self.search.request.unit != "image" or self.patch_set is None or self.patch_set.is_table:
+            return None
+        from results.predictors.stored_space import stored_space  # it imports torch
+
+        return stored_space(self.run, self.member_records)
 
     @property
     def member_file(self) -> str:

@@ -52,6 +52,7 @@ figure{margin:0;max-width:31rem;break-inside:avoid}figcaption{font-size:.85rem;c
 border:1px solid var(--line)}.key{display:flex;flex-wrap:wrap;gap:.2rem 1rem;margin:.3rem 0;font-size:.9rem}
 .key i{display:inline-block;width:.8em;height:.8em;border-radius:.15em;margin-right:.35em}
 .sheet figure{width:min(112px,calc(33.3% - 4px))}.sheet figure img{width:100%;height:auto}
+.sheet .near{display:flex;gap:2px}.sheet .near img{width:calc(33.3% - 1.4px);min-width:0}
 ul{padding-left:1.2rem;margin:.3rem 0}code{font-size:.9em}pre{white-space:pre-wrap;overflow-wrap:anywhere;
 background:var(--card);padding:.6rem .8rem;border-radius:.4rem}
 a{color:var(--s0)}nav ul{display:flex;flex-wrap:wrap;gap:.2rem 1rem;list-style:none;padding:0}

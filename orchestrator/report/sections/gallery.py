@@ -14,9 +14,12 @@ from results.scores.label_issues import label_issues
 from results.scores.metrics import metric_named
 from trainables.common.text import count_text, printable
 from trainables.common.types import FloatArray, IntArray
+from trainables.data.patches import PatchSet
 
 _SHOWN: Final = 12  # of each kind
 _SIDE: Final = 112
+_NEIGHBOURS: Final = 3
+_NEAR_SIDE: Final = 36  # pixels of a neighbour
 _TOLD: Final = ("view", "density", "finding", "birads", "vendor", "site")  # columns beside a picture
 
 
@@ -57,7 +60,17 @@ def _mistakes(facts: RunFacts, own: OutOfFold, fitted: FloatArray, called: IntAr
         places = _worst(np.flatnonzero(which), of_truth)
         counted = f"{title}, the worst of {which.sum()}" if which.sum() > len(places) else title
         parts.append(_sheet(facts, counted, own, places, fitted))
-    return "".join(parts)
+    return _said_of_neighbours(facts) + "".join(parts)
+
+
+def _said_of_neighbours(facts: RunFacts) -> str:
+    if facts.space is None:
+        return ""
+    return paragraph(
+        f"Below a mistake stand the {_NEIGHBOURS} images of other patients that are nearest to it in the "
+        f"features of {facts.space.about}, and their classes: a mistake among images of the other class "
+        f"looks like them to the model, one among images of its own class does not."
+    )
 
 
 def _worst(places: IntArray, of_truth: FloatArray) -> IntArray:
@@ -113,10 +126,18 @@ def _sheet(facts: RunFacts, title: str, own: OutOfFold, places: IntArray, fitted
         else f"called {classes[int(fitted[place].argmax())]}"
         for place in places
     ]
-    return _pictures(facts, title, own.rows[places], own.labels[places], captions)
+    return _pictures(facts, title, own.rows[places], own.labels[places], captions, neighbours=_NEIGHBOURS)
 
 
-def _pictures(facts: RunFacts, title: str, rows: IntArray, labels: IntArray, captions: Sequence[str]) -> str:
+def _pictures(
+    facts: RunFacts,
+    title: str,
+    rows: IntArray,
+    labels: IntArray,
+    captions: Sequence[str],
+    *,
+    neighbours: int = 0,
+) -> str:
     classes, patch_set = facts.search.classes, facts.patch_set
     head = f"<h3>{text(title)}</h3>" if title else ""
     if not len(rows):
@@ -125,23 +146,53 @@ def _pictures(facts: RunFacts, title: str, rows: IntArray, labels: IntArray, cap
         f"row {row}, {classes[label]}" for row, label in zip(rows.tolist(), labels.tolist(), strict=True)
     ]
     if patch_set is None or patch_set.is_table or not facts.with_pictures:
-        listed = zip(names, captions, strict=True)
-        return head + table(title or "Images", ("image", "prediction"), list(listed))
+        near = [_near_in_words(facts, row, neighbours) for row in rows.tolist()]
+        listed = [
+            (name, f"{caption}; {own}" if own else caption)
+            for name, caption, own in zip(names, captions, near, strict=True)
+        ]
+        return head + table(title or "Images", ("image", "prediction"), listed)
     figures = "".join(
-        f'<figure><img width="{_SIDE}" height="{_SIDE}" loading="lazy" alt="{text(name)}, {text(caption)}" '
+        f'<figure><img width="{_SIDE}" height="{_SIDE}" alt="{text(name)}, {text(caption)}" '
         f'src="{as_data_url(thumbnail(patch_set, row, side=_SIDE))}">'
-        f"<figcaption>{text(name)}<br>{text(caption)}"
-        f"{_told(facts, row)}</figcaption></figure>"
+        f"{_near(facts, patch_set, row, neighbours)}<figcaption>{text(name)}<br>{text(caption)}"
+        f"{_told(facts, row, neighbours)}</figcaption></figure>"
         for row, name, caption in zip(rows.tolist(), names, captions, strict=True)
     )
     return f'{head}<div class="sheet">{figures}</div>'
 
 
-def _told(facts: RunFacts, row: int) -> str:
+def _near(facts: RunFacts, patch_set: PatchSet, row: int, number: int) -> str:
+    """Small pictures of the neighbours of an image; empty without any."""
+    if facts.space is None or not number:
+        return ""
+    places, classes = facts.space.nearest(row, number), facts.search.classes
+    pictures = "".join(
+        f'<img width="{_NEAR_SIDE}" height="{_NEAR_SIDE}" '
+        f'alt="neighbour: row {near}, {text(classes[label])}" '
+        f'src="{as_data_url(thumbnail(patch_set, near, side=_NEAR_SIDE))}">'
+        for near, label in zip(
+            facts.space.rows[places].tolist(), facts.space.labels[places].tolist(), strict=True
+        )
+    )
+    return f'<div class="near">{pictures}</div>' if pictures else ""
+
+
+def _near_in_words(facts: RunFacts, row: int, number: int) -> str:
+    """How many of the neighbours are of which class, such as `near 2 benign, 1 malignant`; empty without."""
+    if facts.space is None or not number:
+        return ""
+    labels = facts.space.labels[facts.space.nearest(row, number)].tolist()
+    counts = [f"{labels.count(label)} {name}" for label, name in enumerate(facts.search.classes)]
+    said = ", ".join(one for one in counts if not one.startswith("0 "))
+    return f"near {said}" if said else ""
+
+
+def _told(facts: RunFacts, row: int, neighbours: int) -> str:
     columns = (facts.patch_set.columns if facts.patch_set is not None else None) or {}
     known = [_value(columns[name][row]) for name in _TOLD if name in columns]
-    said = ", ".join(one for one in known if one)
-    return f"<br>{text(said)}" if said else ""
+    said = [", ".join(one for one in known if one), _near_in_words(facts, row, neighbours)]
+    return "".join(f"<br>{text(one)}" for one in said if one)
 
 
 def _value(value: object) -> str:

@@ -5,7 +5,8 @@ from typing import Final
 
 from orchestrator.report.facts import RunFacts
 from orchestrator.report.section import Content, Section, paragraph
-from orchestrator.reporting.html_page import as_data_url, text
+from orchestrator.reporting.html_page import as_data_url, table, text
+from results.relevance.explanation import EXPLANATIONS_FILE, Explanations
 
 FOLDER: Final = "explanations"
 _MOST: Final = 24
@@ -25,7 +26,24 @@ def _build(facts: RunFacts) -> Content | None:
     left = len(files) - len(shown)
     more = f" {left} more lie in the folder {FOLDER} of the run." if left else ""
     said = paragraph(f"What the model looked at, as it was computed before.{more}")
-    return Content(said + f'<div class="grid">{"".join(map(_figure, shown))}</div>')
+    return Content(said + _froc(facts) + f'<div class="grid">{"".join(map(_figure, shown))}</div>')
+
+
+def _froc(facts: RunFacts) -> str:
+    """Share of the lesions that each model marks, by its rate of false marks; empty without marks."""
+    rows, rates = [], list[float]()
+    for file in sorted((facts.run.path / FOLDER).rglob(EXPLANATIONS_FILE)):
+        try:
+            found = Explanations.model_validate_json(file.read_bytes())
+        except (OSError, ValueError):
+            continue  # written by another version, or cut off; its pictures stand all the same
+        if found.found_at:
+            rates = rates or list(found.found_at)
+            shares = [found.found_at.get(rate) for rate in rates]
+            cells = ["-" if share is None else f"{share:.0%}" for share in shares]
+            rows.append((f"{found.model}, {found.method}", str(len(found.images)), *cells))
+    head = ("model and method", "images", *(f"{rate:g} false marks" for rate in rates))
+    return table("Lesions that are marked, by false marks an image (FROC)", head, rows) if rows else ""
 
 
 def _figure(file: Path) -> str:
