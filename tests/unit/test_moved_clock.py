@@ -9,8 +9,8 @@ import pytest
 
 from benchmarks.chaos.stops import build_clock
 
-# Prints how long a wait of half a second by the wall clock takes, and the wakes that it needs: of a condition as the
-# C++ library waits on it, then of a futex as Abseil does, which Ray and gRPC are built with. Then the wall clock.
+# Prints how long a wait of half a second by the wall clock takes, and the wakes that it needs: of a condition
+# as the C++ library waits on it, then of a futex as Abseil does, which Ray has. Then the wall clock.
 PROGRAM = r"""
 #define _GNU_SOURCE
 #include <errno.h>
