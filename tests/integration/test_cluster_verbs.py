@@ -174,7 +174,7 @@ def detach(laptop: Laptop) -> None:
     assert follower.stdout is not None
     assert follower.stdout.readline()
     os.killpg(follower.pid, signal.SIGINT)
-    _, err = follower.communicate(timeout=60)
+    _, err = follower.communicate(timeout=PATIENCE_SECONDS)
     assert (follower.returncode, "detached; the job goes on" in err) == (0, True)
     assert laptop.search("long")["is_running"]
 
