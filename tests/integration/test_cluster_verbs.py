@@ -77,14 +77,14 @@ class Laptop:
     def up(self) -> str:
         """Start the cluster; return what that says on standard error.
 
-        Ray gives a node 30 s to start, which nobody can change, and a busy machine may need more.
+        Ray gives a node 30 s to start, and SSH 15 s to answer, which nobody can change; that can be too little.
         """
         for _ in range(STARTS - 1):
             started = self.start("cluster", "up", "FILE")
             _, err = started.communicate(timeout=PATIENCE_SECONDS)
             if started.returncode == 0:
                 return err
-            assert "timed out during startup" in err, err[-3000:]
+            assert "Failed to setup head node" in err, err[-3000:]
         return self.run("cluster", "up", "FILE")[1]
 
     def search(self, name: str) -> dict[str, Any]:
