@@ -77,7 +77,7 @@ class Laptop:
     def up(self) -> str:
         """Start the cluster; return what that says on standard error.
 
-        Ray gives a node 30 s to start, and SSH 15 s to answer, which nobody can change; that can be too little.
+        Ray gives a node 30 s to start, and SSH 15 s to answer, which nobody can change; it may be too little.
         """
         for _ in range(STARTS - 1):
             started = self.start("cluster", "up", "FILE")
