@@ -51,7 +51,8 @@ unset OMP_NUM_THREADS # else every trial would inherit it
 
 # The first node by its address: its name may lead to a loopback address on the node itself, and Ray would then
 # take no node for the head.
-first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | sed -n 1p) # `head` would end scontrol, and with it the job
+# `sed` reads all names; had it ended after the first, scontrol might die of a closed pipe, and the job with it.
+first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | sed -n 1p)
 address=$(srun --nodes=1 --ntasks=1 --nodelist="$first" hostname -I | awk '{print $1}')
 # Below Ray's own range for workers, which begins at 10002, and another one for each job.
 port=$((6400 + SLURM_JOB_ID % 3000))

@@ -1,12 +1,15 @@
 """Faults of all kinds in searches, and what was lost by them.
 
     python -m benchmarks.chaos [--seed 0] [--only NAME ...] [--share 1] [--lanes 2] [--json FILE]
-        [--markdown FILE] [--keep FOLDER]
+        [--minutes 15] [--markdown FILE] [--keep FOLDER]
 
 Searches of one worker on small data run as processes of their own, from the command line. Faults are injected
 at moments drawn from the seed; after each the search goes on or is resumed, and then it is looked through:
 every record can be parsed, no finished trial is lost, changed or run again, study and folder have the same
 trials, and the leaderboard is that of a search which nobody disturbed. Exit code 1 if anything is wrong.
+
+Two minutes before the time is up no further fault is injected: searches that were hit are resumed and looked
+through, and what was not reached is named.
 """
 
 import argparse
@@ -30,6 +33,8 @@ from benchmarks.chaos.ledger import Outcome, as_json, as_markdown
 
 Scenario = Callable[[Arena, float], list[Outcome]]
 
+MINUTES: Final = 15.0  # on two cores
+_LAST_MINUTES: Final = 2.0  # of them, in which nothing is injected any more
 TRIALS: Final = 36  # of the longest search; what others run is its beginning
 
 
@@ -71,6 +76,9 @@ def main() -> int:
         metavar="SECONDS",
         help=f"for one search to end; more on a busy machine (default: {PATIENCE:.0f})",
     )
+    parser.add_argument(
+        "--minutes", type=float, default=MINUTES, help=f"of the whole (default: {MINUTES:.0f})"
+    )
     parser.add_argument("--json", type=Path, help="write everything here")
     parser.add_argument("--markdown", type=Path, help="write the table here")
     parser.add_argument("--keep", type=Path, help="folder to work in and to keep (default: a temporary one)")
@@ -85,6 +93,7 @@ def main() -> int:
             share=arguments.share,
             lanes=arguments.lanes,
             patience=arguments.patience,
+            until=started + 60 * (arguments.minutes - _LAST_MINUTES),
         )
     finally:
         if arguments.keep is None:
@@ -101,9 +110,9 @@ def main() -> int:
 
 
 def _run(
-    folder: Path, names: Sequence[str], seed: int, *, share: float, lanes: int, patience: float
+    folder: Path, names: Sequence[str], seed: int, *, share: float, lanes: int, patience: float, until: float
 ) -> list[Outcome]:
-    arena = Arena(folder, seed, patience=patience)
+    arena = Arena(folder, seed, patience=patience, until=until)
     if not _has_ended(arena):
         said = arena.search(UNDISTURBED, TRIALS)
         if said.wait(2 * patience) != 0:
@@ -118,7 +127,10 @@ def _run(
                 if not waiting:
                     return
                 name = waiting.pop(0)
-            found[name] = _scenario(name, folder, seed, share=share, patience=patience)
+            if time.monotonic() >= until:
+                found[name] = [Outcome(name, 0, 0, note="not run: the time was up")]
+                continue
+            found[name] = _scenario(name, folder, seed, share=share, patience=patience, until=until)
 
     threads = [threading.Thread(target=work) for _ in range(min(lanes, len(names)))]
     for thread in threads:
@@ -133,10 +145,12 @@ def _has_ended(arena: Arena) -> bool:
     return len(arena.run(UNDISTURBED).records()) == TRIALS
 
 
-def _scenario(name: str, folder: Path, seed: int, *, share: float, patience: float) -> list[Outcome]:
+def _scenario(
+    name: str, folder: Path, seed: int, *, share: float, patience: float, until: float
+) -> list[Outcome]:
     """Run one scenario in an arena of its own over the same store, and say what it found."""
     number = list(SCENARIOS).index(name)
-    arena = Arena(folder / name, 1000 * seed + number, patience=patience)
+    arena = Arena(folder / name, 1000 * seed + number, patience=patience, until=until)
     shared = folder / "runs"
     (arena.runs / TASK).mkdir(parents=True, exist_ok=True)
     for place in (Path(TASK) / UNDISTURBED, Path(".store")):

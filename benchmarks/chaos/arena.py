@@ -118,6 +118,7 @@ class Arena:
         seed: Seed of everything that is drawn.
         environment: Variables that all searches get.
         patience: Seconds for a search to end; a machine under load is slow.
+        until: Reading of the monotonic clock after which no further fault is injected; None for no limit.
     """
 
     def __init__(
@@ -126,8 +127,10 @@ class Arena:
         seed: int,
         environment: Mapping[str, str] | None = None,
         patience: float = PATIENCE,
+        until: float | None = None,
     ) -> None:
         self.folder, self.random, self.patience = folder, random.Random(seed), patience
+        self.until = until
         self.runs = folder / "runs"
         self.environment = os.environ | {
             "PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}".rstrip(os.pathsep),
@@ -139,6 +142,11 @@ class Arena:
         (folder / "chaos_space.py").write_text(SPACE)
         if not (folder / "patches.npz").exists():
             write_patches(folder / "patches.npz")
+
+    @property
+    def is_late(self) -> bool:
+        """True once no further fault is to be injected."""
+        return self.until is not None and time.monotonic() >= self.until
 
     def run(self, name: str) -> RunFolder:
         """Run folder of a search."""

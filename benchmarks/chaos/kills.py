@@ -7,7 +7,7 @@ from typing import Final
 
 from benchmarks.chaos.arena import NO_RAY, PATIENCE, Arena, Driver, Verdict
 from benchmarks.chaos.checks import HANDED_OUT, Snapshot, snapshot
-from benchmarks.chaos.ledger import Outcome
+from benchmarks.chaos.ledger import Outcome, short_of
 from benchmarks.chaos.processes import are_gone, below, send, servers, workers_in_a_step
 
 _OWN_LIMIT: Final = 2  # deaths of its worker after which a trial is handed out again by the search itself
@@ -21,7 +21,7 @@ def kill_drivers(arena: Arena, count: int, trials: int) -> Outcome:
     """SIGKILL of the driver, half of the time while it starts, half of the time while trials run."""
     name, started, moments, left = "driver-kills", time.monotonic(), list[Snapshot](), set[int]()
     driver, injected, faults = arena.begin(name, trials), 0, list[str]()
-    while injected < count:
+    while injected < count and not arena.is_late:
         if injected % 2:
             arena.wait_for_trials(name, 1, driver)
             time.sleep(arena.random.uniform(0.0, 3.0))
@@ -42,7 +42,7 @@ def kill_drivers(arena: Arena, count: int, trials: int) -> Outcome:
         faults += arena.finish(name)
     faults += [f"process {pid} still runs" for pid in are_gone(left, seconds=GONE_SECONDS)]
     verdict = arena.judged(name, moments, trials=trials)
-    note = f"at random moments of one search of {trials} trials and of its resumes"
+    note = f"at random moments of one search of {trials} trials and of its resumes{short_of(injected, count)}"
     return verdict.outcome("SIGKILL of the driver", injected, time.monotonic() - started, *faults, note=note)
 
 
@@ -50,7 +50,7 @@ def kill_workers(arena: Arena, count: int, trials: int) -> Outcome:
     """SIGKILL of the worker, at most twice for one trial: the third time the search records it as lost."""
     name, started, injected, moments = "worker-kills", time.monotonic(), 0, list[Snapshot]()
     driver, killed = arena.search(name, trials), Counter[int]()
-    while injected < count and not driver.has_ended:
+    while injected < count and not driver.has_ended and not arena.is_late:
         workers = _workers_of(driver)
         time.sleep(arena.random.uniform(0.0, 0.8))
         number = _last(arena, name)
@@ -60,8 +60,17 @@ def kill_workers(arena: Arena, count: int, trials: int) -> Outcome:
         reached = send(workers, signal.SIGKILL)
         injected, killed[number] = injected + reached, killed[number] + reached
         moments.append(snapshot(arena.run(name)))
+    note = f"at random moments of steps of trials{short_of(injected, count)}"
     return _closed(
-        arena, driver, name, "SIGKILL of a worker", injected, moments, trials=trials, started=started
+        arena,
+        driver,
+        name,
+        "SIGKILL of a worker",
+        injected,
+        moments,
+        trials=trials,
+        started=started,
+        note=note,
     )
 
 
@@ -69,7 +78,7 @@ def kill_heads(arena: Arena, count: int, trials: int) -> Outcome:
     """SIGKILL of Ray's control process; Ray then ends the driver, and the search is resumed."""
     name, started, injected, moments = "head-kills", time.monotonic(), 0, list[Snapshot]()
     driver, faults = arena.search(name, trials, **QUICK_HEAD), list[str]()
-    while injected < count:
+    while injected < count and not arena.is_late:
         if not arena.wait_for_trials(name, 1, driver):
             break
         time.sleep(arena.random.uniform(0.0, 1.0))
@@ -93,7 +102,7 @@ def kill_heads(arena: Arena, count: int, trials: int) -> Outcome:
         *faults,
         trials=trials,
         started=started,
-        note="Ray waits 30 s for it here, 60 s by default",
+        note=f"Ray waits 30 s for it here, 60 s by default{short_of(injected, count)}",
     )
 
 

@@ -37,6 +37,15 @@ class Outcome:
         return self.survived == self.injected and not (self.lost or self.repeated or self.faults)
 
 
+def short_of(injected: int, asked: int) -> str:
+    """Return how many injections were asked for, where there were fewer: the search or the time was over.
+
+    >>> short_of(11, 20), short_of(20, 20)
+    ('; 20 were asked for', '')
+    """
+    return f"; {asked} were asked for" if injected < asked else ""
+
+
 def as_markdown(outcomes: Sequence[Outcome]) -> str:
     """Return the table for a page, with a last row of sums.
 

@@ -15,7 +15,7 @@ from typing import Final
 
 from benchmarks.chaos.arena import Arena, Driver
 from benchmarks.chaos.checks import Snapshot, snapshot
-from benchmarks.chaos.ledger import Outcome
+from benchmarks.chaos.ledger import Outcome, short_of
 from benchmarks.chaos.processes import below, send, servers, trial_workers, wait_for
 
 _UP_SECONDS: Final = 90.0
@@ -125,7 +125,7 @@ def _hit(
         own |= {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": ""} if "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER" in own else {}
         options = ("--address", cluster.address)
         driver = arena.search(name, trials, *options, **own)
-        while injected < count and arena.wait_for_trials(name, 1, driver):
+        while injected < count and not arena.is_late and arena.wait_for_trials(name, 1, driver):
             if _struck(cluster, driver, strike):
                 injected += 1
                 moments.append(snapshot(arena.run(name)))
@@ -136,6 +136,7 @@ def _hit(
             faults += arena.finish(name, *options, **own)
     verdict = arena.judged(name, moments, trials=trials)
     note = "a node whose trial ran; another one joined" if count > 1 else "Ray gives it up after 15 s here"
+    note += short_of(injected, count)
     return verdict.outcome(fault, injected, time.monotonic() - started, *faults, note=note)
 
 

@@ -96,7 +96,7 @@ def early_signal(arena: Arena, trials: int) -> Outcome:
 def set_clock_back(arena: Arena, trials: int) -> Outcome:
     """The wall clock of driver, workers and Ray jumps an hour back, later two hours ahead, in mid-search."""
     name, started, faults = "clock", time.monotonic(), list[str]()
-    library = _built_clock(arena)
+    library = build_clock(arena.folder)
     if library is None:
         return Outcome("clock set back, then ahead", 0, 0, note="not run: no C compiler is here")
     shift = arena.folder / "clock.shift"
@@ -125,11 +125,12 @@ def set_clock_back(arena: Arena, trials: int) -> Outcome:
     )
 
 
-def _built_clock(arena: Arena) -> Path | None:
+def build_clock(folder: Path) -> Path | None:
+    """Compile the library that shifts the wall clock into a folder; None where there is no C compiler."""
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
         return None
-    library = arena.folder / "moved_clock.so"
+    library = folder / "moved_clock.so"
     call = [compiler, "-shared", "-fPIC", "-O2", "-o", str(library), str(_CLOCK), "-ldl"]
     subprocess.run(call, check=True, timeout=60)
     return library

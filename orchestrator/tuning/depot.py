@@ -1,8 +1,9 @@
 """The depot: what trials need of a run, for machines that do not see its folder.
 
-It lies on the machine of the run folder and only reads: search and split, the stored patch set, weights,
+It lies on the machine of the run folder and reads: search and split, the stored patch set, weights,
 finished trials that the search builds on, modules of the user, and checkpoints. Files are asked for by names
-of its own, never by paths, so it hands out nothing else. Nothing here knows Ray.
+of its own, never by paths, so it hands out nothing else. All that it takes is the last checkpoint of a worker
+that is about to end. Nothing here knows Ray.
 """
 
 import sys
@@ -85,6 +86,14 @@ class Depot:
             return self.run.checkpoint_file(number).stat().st_size
         except FileNotFoundError:
             return None
+
+    def keep_checkpoint(self, number: int, content: Piece) -> None:
+        """Write the checkpoint of a trial whose worker is about to end, and so sends no report any more.
+
+        All else comes through the driver, which orders it; a checkpoint stands by itself.
+        """
+        if not self.run.has_record(number):
+            self.run.write_checkpoint(number, content.tobytes())
 
     def pieces(self, name: str, size: int) -> Iterator[Piece]:
         """Yield a file in pieces, in order; see `piece`."""

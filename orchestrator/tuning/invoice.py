@@ -79,6 +79,10 @@ class DepotClient(Protocol):
         """Return the size of a trial's checkpoint; None without one."""
         ...
 
+    def keep_checkpoint(self, number: int, content: Piece) -> None:
+        """Write the checkpoint of a trial whose worker is about to end, unless the trial has ended."""
+        ...
+
     def pieces(self, name: str, size: int) -> Iterator[Piece]:
         """Yield a file of the depot in pieces, in order."""
         ...

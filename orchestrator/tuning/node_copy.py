@@ -29,6 +29,7 @@ from results.run.run_folder import RunFolder
 from trainables.common.errors import MachineError, WeightsError
 from trainables.common.files import folder_in_progress, write_atomically
 from trainables.common.plain_yaml import load_yaml
+from trainables.common.progress import worked
 from trainables.data.set_copy import SetFile, copy_set, has_set
 from trainables.features.locks import held, share, unread
 
@@ -184,11 +185,12 @@ def _fetch_set(depot: DepotClient, invoice: Invoice, folder: Path) -> None:
 
 
 def _fetch(depot: DepotClient, name: str, size: int, path: Path) -> None:
-    """Write a file of the depot, whole or not at all."""
+    """Write a file of the depot, whole or not at all. Each piece counts as work of this process."""
     with folder_in_progress(path) as draft:
         with (draft / "file").open("wb") as file:
             for piece in depot.pieces(name, size):
                 file.write(piece.data)
+                worked()
             file.flush()
             os.fsync(file.fileno())
             if file.tell() != size:

@@ -13,6 +13,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from orchestrator.tuning.depot import PIECE_BYTES, Depot, own_modules
 from orchestrator.tuning.invoice import Invoice, Piece, WeightsOffer
+from orchestrator.tuning.preemption import GRACE_SECONDS
 from results.run.run_folder import RunFolder
 from trainables.common.errors import MachineError
 
@@ -102,6 +103,10 @@ class RayDepot:
         found: int | None = _answer(self._actor.checkpoint_bytes.remote(number))
         return found
 
+    def keep_checkpoint(self, number: int, content: Piece) -> None:
+        """Write the checkpoint of a trial whose worker is about to end; it has seconds for that."""
+        _answer(self._actor.keep_checkpoint.remote(number, content), seconds=GRACE_SECONDS)
+
     def pieces(self, name: str, size: int) -> Iterator[Piece]:
         """Yield a file of the depot in pieces, in order, some of which are on the way at the same time."""
         starts = iter(range(0, size, PIECE_BYTES))
@@ -131,9 +136,9 @@ def _name(mark: str) -> str:
     return f"depot-{mark}"
 
 
-def _answer(reference: Any) -> Any:
+def _answer(reference: Any, *, seconds: float = _ANSWER_SECONDS) -> Any:
     try:
-        return ray.get(reference, timeout=_ANSWER_SECONDS)
+        return ray.get(reference, timeout=seconds)
     except (GetTimeoutError, RayActorError) as error:
         raise MachineError(
             f"the machine of the run folder did not answer ({type(error).__name__}), from which this one "

@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+
 from orchestrator.tuning.choices import FOLDER, choices_in, keep_choices
 from orchestrator.tuning.invoice import DepotClient
 from orchestrator.tuning.parcel import CHECKPOINT, PREDICTIONS, RECORD, Parcel
@@ -94,9 +96,12 @@ class RunCopy:
         write_atomically(path, content)
         return path
 
-    def write_checkpoint(self, number: int, content: bytes) -> None:
-        """Keep the checkpoint of a trial until the next report."""
-        self.parcel.put(CHECKPOINT, content)
+    def write_checkpoint(self, number: int, content: bytes, *, is_last: bool = False) -> None:
+        """Keep the checkpoint of a trial until the next report; the last one goes to the depot at once."""
+        if is_last and self.depot is not None:
+            self.depot.keep_checkpoint(number, np.frombuffer(content, dtype=np.uint8))
+        else:
+            self.parcel.put(CHECKPOINT, content)
 
     def discard_checkpoint(self, number: int) -> None:
         """Let the next report remove the checkpoint of a trial that has ended."""

@@ -357,9 +357,10 @@ class TrialRunner:
     def _checkpoint(self, *, is_last: bool = False) -> None:
         is_due = is_last or time.monotonic() - self.checkpointed >= _CHECKPOINT_SECONDS
         if is_due and self.validation is not None:
-            with contextlib.suppress(OSError):  # a full disk: the trial may end all the same
+            # A full disk, or an owner that does not answer: the trial may end all the same.
+            with contextlib.suppress(OSError, MachineError):
                 content = packed_checkpoint(self.validation.state(), key=self._key)
-                self.run.write_checkpoint(self.number, content)
+                self.run.write_checkpoint(self.number, content, is_last=is_last)
             self.checkpointed = time.monotonic()
 
     def _is_out_of_time(self) -> bool:

@@ -337,8 +337,8 @@ class RunFolder:
         """Return where a trial's checkpoint lies; it need not exist."""
         return self.checkpoint_file(number)
 
-    def write_checkpoint(self, number: int, content: bytes) -> None:
-        """Write the checkpoint of a trial in the place of an earlier one."""
+    def write_checkpoint(self, number: int, content: bytes, *, is_last: bool = False) -> None:
+        """Write the checkpoint of a trial in the place of an earlier one, the last one as any other."""
         write_atomically(self.checkpoint_file(number), content)
 
     def discard_checkpoint(self, number: int) -> None:

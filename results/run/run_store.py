@@ -50,8 +50,14 @@ class RunStore(Protocol):
         """Return where on this machine a trial's checkpoint lies; it need not exist."""
         ...
 
-    def write_checkpoint(self, number: int, content: bytes) -> None:
-        """Keep the checkpoint of a trial in the place of an earlier one."""
+    def write_checkpoint(self, number: int, content: bytes, *, is_last: bool = False) -> None:
+        """Keep the checkpoint of a trial in the place of an earlier one.
+
+        Args:
+            number: Number of the trial.
+            content: The checkpoint.
+            is_last: This process is about to end, so that it sends no further report.
+        """
         ...
 
     def discard_checkpoint(self, number: int) -> None:

@@ -95,9 +95,10 @@ class Machine:
 
     def kill(self) -> None:
         """Take the power off the machine."""
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGKILL)
-        self.parent.communicate(timeout=20)
+        if self.parent.poll() is None:  # else the number may be that of somebody else by now
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+        self.parent.communicate(timeout=_SECONDS)
 
 
 @dataclass(slots=True)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from trainables.common.errors import DataError
 from trainables.common.files import folder_in_progress, replace_folder, write_atomically
+from trainables.common.progress import worked
 from trainables.common.types import IntArray
 from trainables.config.tasks import LEFT_OUT, StoredCodes, Task
 from trainables.data.columns import (
@@ -281,6 +282,7 @@ def fingerprint_of(raw: RawPatches) -> str:
     digest.update(text.encode())
     for block in _blocks(raw.images):
         digest.update(np.ascontiguousarray(block, dtype=block.dtype.newbyteorder("<")).data)
+        worked()  # a worker that compares a large set is not taken for hung
     return digest.hexdigest()
 
 

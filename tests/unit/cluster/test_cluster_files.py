@@ -178,7 +178,8 @@ def test_the_image_holds_the_whole_project_and_runs_as_its_own_user() -> None:
 
 
 FAKE = {
-    "scontrol": 'echo "node1"; echo "node2"',
+    # Names of many nodes, one by one: who reads the first alone ends scontrol by a closed pipe.
+    "scontrol": 'i=1; while [ $i -le 20000 ]; do echo "node$i" || exit 1; i=$((i + 1)); done',
     "hostname": "echo 10.0.0.1 172.17.0.1",
     "srun": 'echo "srun $*" >> "$LOG"; while [ "${1#--}" != "$1" ]; do shift; done; exec "$@"',
     # symmetric-run: the first node runs what stands behind --.

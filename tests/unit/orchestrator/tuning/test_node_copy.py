@@ -23,6 +23,7 @@ from results.errors import RecordExistsError
 from results.run.records import SourceTrial
 from results.run.run_folder import RunFolder
 from trainables.common.errors import DataError, MachineError, WeightsError
+from trainables.common.progress import work_done
 from trainables.config.trial_config import decode
 from trainables.data.patches import PatchSet, RawPatches, open_patch_set, store_patch_set
 from trainables.data.set_copy import check_fingerprint, has_set
@@ -37,6 +38,9 @@ CONFIG = decode(
         "training.epochs": 2,
     }
 )
+
+
+LONG = CONFIG.model_copy(update={"training": CONFIG.training.model_copy(update={"epochs": 200})})
 
 
 def searched(patches: PatchSet, folder: Path, **fields: Any) -> RunFolder:
@@ -242,6 +246,44 @@ def test_a_checkpoint_is_fetched_and_a_stale_one_is_not_taken_for_it(run: RunFol
     assert away.checkpoint(5).read_bytes() == b"state"
     run.discard_checkpoint(5)
     assert not away.checkpoint(5).exists()
+
+
+def test_the_last_checkpoint_of_a_worker_that_must_go_reaches_the_run_folder_without_a_report(
+    run: RunFolder, elsewhere: Path
+) -> None:
+    _, local, depot = filled(run, elsewhere)
+    trial = TrialRunner(RunCopy(local, 5, depot), 5, LONG, {}, gpus=0.0, cpus=1.0)
+    while trial.validation is None or not trial.validation.epochs_done:
+        trial.step()
+    trial.keep_progress()  # as a notice does; no report follows
+    again = TrialRunner(RunCopy(local, 5, depot), 5, LONG, {}, gpus=0.0, cpus=1.0)
+    first = again.step().epochs[0].epoch
+    assert first == trial.validation.epochs_done + 1
+
+
+def test_a_trial_that_has_ended_is_left_no_checkpoint(run: RunFolder, elsewhere: Path) -> None:
+    _, local, depot = filled(run, elsewhere)
+    trial = TrialRunner(run, 0, CONFIG, {}, gpus=0.0, cpus=1.0)
+    while not trial.step().is_end:
+        pass
+    RunCopy(local, 0, depot).write_checkpoint(0, b"state", is_last=True)
+    assert not run.checkpoint_file(0).exists()
+
+
+def test_filling_a_machine_counts_as_work(
+    run: RunFolder, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(depots, "PIECE_BYTES", 2**10)
+    counts: list[int] = []
+
+    class Watched(NotingDepot):
+        def piece(self, name: str, start: int) -> Any:
+            counts.append(work_done())
+            return super().piece(name, start)
+
+    NodeCopy("m", elsewhere).fill(Watched(run.path))
+    assert len(counts) > 100
+    assert len(set(counts)) == len(counts), "each piece counts"
 
 
 def test_a_trial_that_has_ended_meanwhile_is_not_recorded_again(run: RunFolder, elsewhere: Path) -> None:

@@ -34,6 +34,13 @@ class Runner:
         return WorkerReport(is_end=self.steps == 2)
 
 
+class NoBoard:
+    """A board of heartbeats that nobody reads."""
+
+    def put(self, number: int, count: int) -> None:
+        """Keep nothing."""
+
+
 @pytest.fixture
 def run(bright_patches: PatchSet, tmp_path: Path) -> RunFolder:
     return worker_run(bright_patches, tmp_path)
@@ -45,6 +52,8 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(node_copy, "store_here", lambda search, own: own / "store")
     monkeypatch.setattr(ray_worker, "this_node", lambda: "here")
     monkeypatch.setattr(ray_worker, "_LOOK_SECONDS", 0.0)
+    # Else Ray would start all of itself for the name of a job.
+    monkeypatch.setattr(ray_worker, "KeyValueBoard", NoBoard)
 
 
 def worker(run: RunFolder, *, node: str = "there", number: int = 0) -> Worker:
