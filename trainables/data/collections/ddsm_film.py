@@ -1,4 +1,4 @@
-"""Pixels of a film of DDSM as it was published: a lossless JPEG without a word on its size that can be trusted.
+"""Pixels of a film of DDSM as it was published: lossless JPEG whose header cannot be trusted.
 
 Some films state height and width exchanged in their JPEG header, and values with their two bytes exchanged.
 The `.ics` file beside them has the size; the order of bytes is the one in which neighbours are alike.

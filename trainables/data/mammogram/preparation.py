@@ -487,15 +487,21 @@ class _Kept:
             parts = slice(band, min(band + _BAND, len(ends)))
             for own, begin, end in zip(total, first[parts].tolist(), ends[parts], strict=False):
                 own[:] = 0
-                while begin < end:
-                    line = (self._top + begin) // self._factor
-                    stop = end if lines is None else min(end, (line + 1) * self._factor - self._top)
-                    added = np.add.reduce(self._pixels[begin:stop], axis=0, dtype=kind)
+                for start, stop, line in self._runs(begin, end):
+                    added = np.add.reduce(self._pixels[start:stop], axis=0, dtype=kind)
                     if lines is not None:
                         added *= lines[line]
-                    own += added
-                    begin = stop
+                    np.add(own, added, out=own)
             yield total[: parts.stop - band]
+
+    def _runs(self, begin: int, end: int) -> Iterator[tuple[int, int, int]]:
+        """Rows from `begin` to `end` in runs below one line of the small copy: first, end, line."""
+        start = begin
+        while start < end:
+            line = (self._top + start) // self._factor
+            stop = min(end, (line + 1) * self._factor - self._top)
+            yield start, stop, line
+            start = stop
 
 
 def _placed(

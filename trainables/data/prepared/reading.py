@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainables.common.errors import DataError
-from trainables.data.collections.ddsm_film import SUFFIX as LJPEG, read_film
+from trainables.data.collections.ddsm_film import SUFFIX as LJPEG
+from trainables.data.collections.ddsm_film import read_film
 from trainables.data.dicom.reading import DicomImage, is_dicom, read_dicom
 from trainables.data.image_files import SUFFIXES, DecodedImage, ImageFileError, decode_image, is_grey
 from trainables.data.pixel_range import FULL_RANGES, bit_range
