@@ -26,6 +26,7 @@ class Film:
         view: Such as `LEFT_CC`.
         rows: Height in pixels.
         columns: Width in pixels.
+        bits: Bits of a value, such as 12 or 16; 0 where they are not stated.
         resolution_um: Side of a pixel in micrometres; 0 where it is not stated.
         has_overlay: True where an abnormality is outlined on it.
     """
@@ -33,6 +34,7 @@ class Film:
     view: str
     rows: int
     columns: int
+    bits: int
     resolution_um: float
     has_overlay: bool
 
@@ -108,6 +110,7 @@ def _film(view: str, words: list[str]) -> Film:
         view=view,
         rows=int(facts.get("LINES", "0")),
         columns=int(facts.get("PIXELS_PER_LINE", "0")),
+        bits=int(facts.get("BITS_PER_PIXEL", "0")),
         resolution_um=float(facts.get("RESOLUTION", "0")),
         has_overlay=bool(words) and words[-1].upper() == "OVERLAY",
     )

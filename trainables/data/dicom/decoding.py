@@ -93,6 +93,31 @@ def stored_values(dataset: "Dataset", frame: int) -> NDArray[Any]:
     return values
 
 
+def lossless_jpeg(encoded: bytes) -> NDArray[Any]:
+    """Decode a lossless JPEG that lies by itself, as the films of DDSM do.
+
+    Args:
+        encoded: The whole file.
+
+    Returns:
+        uint8 or uint16, shape (H, W).
+
+    Raises:
+        DecodingError: If it is cut short or damaged, no lossless JPEG, or of more pixels than are read.
+    """
+    size = _encoded_size(encoded)
+    if size is None:
+        raise DecodingError("is no JPEG, or is cut in its header; fetch it again")
+    if size[0] * size[1] > LARGEST_PIXELS:
+        raise DecodingError(f"states {_size(size)} pixels, more than {LARGEST_PIXELS}; leave it out")
+    if not encoded[-64:].rstrip(b"\x00").endswith(_END):
+        raise DecodingError("is truncated: its compressed image has no end; fetch it again")
+    values = _agreed(encoded)
+    if values.shape != size:
+        raise DecodingError(f"has pixels of shape {values.shape}, as no grey film has; leave it out")
+    return values
+
+
 def check_inflated(content: bytes) -> None:
     """Refuse a deflated file that would fill the memory once it is inflated; `content` is the whole file."""
     meta = 132 + 12 + int.from_bytes(content[140:144], "little")
@@ -205,6 +230,11 @@ def _by(name: str) -> Callable[[bytes, tuple[int, ...], "Dataset"], NDArray[Any]
 
 
 def _lossless_jpeg(encoded: bytes, shape: tuple[int, ...], dataset: "Dataset") -> NDArray[Any]:
+    return _agreed(encoded)
+
+
+def _agreed(encoded: bytes) -> NDArray[Any]:
+    """Pixels of a lossless JPEG on which two decoders agree, since neither tells of damage."""
     values, again = _decoded("jpeg8", encoded), _decoded("jpegsof3", encoded)
     if values.shape != again.shape or not np.array_equal(values, again):
         raise DecodingError("is damaged: two decoders disagree about its pixels; fetch it again")

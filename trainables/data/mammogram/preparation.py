@@ -33,8 +33,8 @@ Rectangle: TypeAlias = tuple[int, int, int, int]  # left, top, width, height in 
 
 _SURVEY_SIDE: Final = 384  # pixels of the longest side of the small copy on which the breast is looked for
 _LEAST_AREA: Final = 0.02  # of the film, below which what was found is no breast
-_LARGEST_SIDE: Final = 65535  # pixels of a result
 _BAND: Final = 64  # rows that are resampled at a time
+_LARGEST_SIDE: Final = 65535  # pixels of a result
 _BRIGHT_BORDER: Final = 0.9  # quantile of the film, above which a whole edge line is a border and no tissue
 _BORDER_DEPTH: Final = 0.08  # of a side, within which borders of a scanned film are looked for
 
@@ -446,9 +446,10 @@ def _pectoral(small: NDArray[np.float32], outline: BoolImage, *, is_left: bool) 
 
 
 class _Kept:
-    """The rectangle of a film that is kept, read in bands of rows: the rest is 0, and it may be mirrored.
+    """The rectangle of a film that is kept: the rest is 0, and it may be mirrored.
 
-    In bands, so that a film is not copied as a whole, and what is worked on stays in the processor's cache.
+    It is summed row by row, so that a film is not copied as a whole, and what is worked on stays in the
+    processor's cache.
     """
 
     def __init__(
@@ -462,20 +463,45 @@ class _Kept:
         self._lines: NDArray[Any] | None = None
         if keeps is not None:
             wide = _dilated(keeps, 1)  # by one pixel of the small copy
-            self._lines = wide.astype(grey.dtype).take(np.arange(left, left + width) // factor, axis=1)
-            self._line_of = np.arange(top, top + height) // factor
+            self._lines = wide.astype(np.uint8).take(np.arange(left, left + width) // factor, axis=1)
+        self._top, self._factor = top, factor
 
-    def bands(self) -> Iterator[tuple[slice, NDArray[Any]]]:
-        """Rows after rows, not yet mirrored, with a column of 0 behind; each overwrites the one before."""
-        height, width = self.shape
-        own = np.zeros((_BAND, width + 1), self.dtype)
-        for first in range(0, height, _BAND):
-            place = slice(first, min(first + _BAND, height))
-            band = own[: place.stop - first]
-            band[:, :width] = self._pixels[place]
-            if self._lines is not None:
-                band[:, :width] *= self._lines.take(self._line_of[place], axis=0)
-            yield place, band
+    def whole(self) -> NDArray[Any]:
+        """All pixels, not mirrored: shape (height, width), a copy."""
+        if self._lines is None:
+            return self._pixels.copy()
+        line_of = np.arange(self._top, self._top + self.shape[0]) // self._factor
+        return np.asarray(self._pixels * self._lines.take(line_of, axis=0), dtype=self.dtype)
+
+    def sums(self, first: IntLine, count: IntLine) -> Iterator[NDArray[Any]]:
+        """Sums of rows of whole numbers, not mirrored: bands of _BAND parts; each overwrites the one before.
+
+        Rows below one line of the small copy are added before what is not kept is set to 0.
+        """
+        is_small = int(count.max()) * int(self._pixels.max()) < 1 << 16
+        kind = np.uint16 if is_small else np.uint32  # twice as many sums at once in 16 bits
+        lines = None if self._lines is None else self._lines.astype(kind)
+        total = np.zeros((_BAND, self.shape[1]), kind)
+        ends = (first + count).tolist()
+        for band in range(0, len(ends), _BAND):
+            parts = slice(band, min(band + _BAND, len(ends)))
+            for own, begin, end in zip(total, first[parts].tolist(), ends[parts], strict=False):
+                own[:] = 0
+                for start, stop, line in self._runs(begin, end):
+                    added = np.add.reduce(self._pixels[start:stop], axis=0, dtype=kind)
+                    if lines is not None:
+                        added *= lines[line]
+                    np.add(own, added, out=own)
+            yield total[: parts.stop - band]
+
+    def _runs(self, begin: int, end: int) -> Iterator[tuple[int, int, int]]:
+        """Rows from `begin` to `end` in runs below one line of the small copy: first, end, line."""
+        start = begin
+        while start < end:
+            line = (self._top + start) // self._factor
+            stop = min(end, (line + 1) * self._factor - self._top)
+            yield start, stop, line
+            start = stop
 
 
 def _placed(
@@ -525,9 +551,9 @@ def _resampled(kept: _Kept, target: tuple[int, int]) -> NDArray[Any]:
     if shrinks and kept.shape != target and kept.dtype.kind == "u":
         values = _means(kept, target)
     else:
-        same = np.empty(kept.shape, kept.dtype)
-        for place, band in kept.bands():
-            same[place] = band[:, -2::-1] if kept.is_flipped else band[:, :-1]
+        same = kept.whole()
+        if kept.is_flipped:
+            same = np.ascontiguousarray(same[:, ::-1])
         if kept.shape == target:
             return same
         how = Image.Resampling.BOX if shrinks else Image.Resampling.BILINEAR
@@ -537,31 +563,28 @@ def _resampled(kept: _Kept, target: tuple[int, int]) -> NDArray[Any]:
     return np.clip(np.rint(values), 0, np.iinfo(kept.dtype).max).astype(kept.dtype)
 
 
-def _means(kept: _Kept, target: tuple[int, int]) -> NDArray[np.float32]:
-    """Area means of whole numbers: the values of Pillow's box filter to the last bit, in half of its time.
+def _means(kept: _Kept, target: tuple[int, int]) -> NDArray[np.float64]:
+    """Area means of whole numbers over the parts of Pillow's box filter, from exact sums.
 
-    Along the rows sums are exact, and so is their division; down the columns Pillow's order of sums is kept.
+    Rows first: these are long sums of neighbours in memory, and leave a fifth of a film for the columns.
     """
     height, width = kept.shape
-    first, count = _bins(width, target[1])
-    steps = _steps(width - first - count if kept.is_flipped else first, count, width)
-    along = np.zeros((height + 1, target[1]), np.float32)  # the last row stays 0
-    for place, band in kept.bands():
-        is_small = int(band.max()) * len(steps) < 1 << 16
-        sums = np.zeros((len(band), target[1]), np.uint16 if is_small else np.uint32)
-        for pixels in steps:
-            sums += band.take(pixels, axis=1, mode="clip")
-        along[place] = sums.astype(np.float32) / count.astype(np.float32)
-    first, count = _bins(height, target[0])
-    weights, means = (1.0 / count)[:, None], np.zeros(target)
-    for rows in _steps(first, count, height):
-        means += along.take(rows, axis=0, mode="clip") * weights
-    return means.astype(np.float32)
-
-
-def _steps(first: IntLine, count: IntLine, nothing: int) -> list[IntLine]:
-    """Place of the first, the second, ... pixel of each part; `nothing` where it has no such pixel."""
-    return [np.where(count > step, first + step, nothing) for step in range(int(count.max()))]
+    first, high = _bins(height, target[0])
+    left, wide = _bins(width, target[1])
+    if kept.is_flipped:
+        left = width - left - wide
+    # Running sums may pass the largest number and begin again at 0: their differences are right all the same.
+    is_small = int(high.max()) * int(wide.max()) * int(np.iinfo(kept.dtype).max) < 1 << 32
+    running = np.zeros((_BAND, width + 1), np.uint32 if is_small else np.uint64)
+    means, row = np.empty(target), 0
+    for sums in kept.sums(first, high):
+        own = running[: len(sums)]
+        np.cumsum(sums, axis=1, out=own[:, 1:], dtype=running.dtype)
+        parts = slice(row, row + len(sums))
+        area = (high[parts, None] * wide).astype(np.float64)
+        means[parts] = (own.take(left + wide, axis=1) - own.take(left, axis=1)) / area
+        row = parts.stop
+    return means
 
 
 def _bins(length: int, target: int) -> tuple[IntLine, IntLine]:

@@ -197,11 +197,13 @@ def _check(plan: _Plan) -> None:
 
 
 def _first_of(problems: Sequence[Problem]) -> str:
+    """The first problem of the most frequent reason, which is the one that a user has to mend."""
     if not problems:
         return ""
-    return (
-        f": {count_text(len(problems), 'problem')}, the first is that {problems[0].what} {problems[0].reason}"
-    )
+    reason, number = Counter(one.reason for one in problems).most_common(1)[0]
+    first = next(one for one in problems if one.reason == reason)
+    which = "the first" if number == 1 else f"the first of {number} alike"
+    return f": {count_text(len(problems), 'problem')}, {which} is that {first.what} {reason}"
 
 
 def _stopped(problem: Problem) -> DataError:

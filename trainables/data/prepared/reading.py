@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainables.common.errors import DataError
+from trainables.data.collections.ddsm_film import SUFFIX as LJPEG
+from trainables.data.collections.ddsm_film import read_film
 from trainables.data.dicom.reading import DicomImage, is_dicom, read_dicom
 from trainables.data.image_files import SUFFIXES, DecodedImage, ImageFileError, decode_image, is_grey
 from trainables.data.pixel_range import FULL_RANGES, bit_range
@@ -43,7 +45,7 @@ def read_example_pixels(file: Path, frame: int, *, allows_for_processing: bool =
     """Read the pixels of one example.
 
     Args:
-        file: DICOM or other image file, or `.npy` and `.npz` with one image a row.
+        file: DICOM or other image file, a film of DDSM (`.LJPEG`), or `.npy` and `.npz` with one image a row.
         frame: Frame or row, 0-based.
         allows_for_processing: Read DICOM images whose pixels are meant for further processing, too.
 
@@ -53,6 +55,8 @@ def read_example_pixels(file: Path, frame: int, *, allows_for_processing: bool =
     suffix = file.suffix.lower()
     if suffix in _ARRAYS:
         return Read(_plain_depth(_row_of(file, frame), file))
+    if suffix == LJPEG and not frame:
+        return Read(*read_film(file))
     if suffix not in _PLAIN and is_dicom(file):
         return _of_dicom(read_dicom(file, frame=frame, allow_for_processing=allows_for_processing))
     if frame:

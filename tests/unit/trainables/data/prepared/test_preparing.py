@@ -225,7 +225,7 @@ def test_nothing_that_can_be_used_is_an_error_that_says_why(folder: Path) -> Non
     for one in made:
         one.file.write_text("no image")
     with pytest.raises(
-        DataError, match=r"nothing of 2 examples .* 2 problems, the first is that bild ä 0.png"
+        DataError, match=r"nothing of 2 examples .* 2 problems, the first of 2 alike is that bild ä 0.png"
     ):
         run(folder, collection(*made))
 
