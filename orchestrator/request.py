@@ -1,6 +1,6 @@
 """The request of a search: read from the command line or a file, and checked before any data are read."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -15,7 +15,7 @@ from results.run.search_request import DEFAULT_FOLDS, SearchRequest
 from results.run.storage_url import check_has_no_password, without_password
 from results.scores.metric import Metric
 from results.scores.metrics import metric_named
-from results.scores.ranking import Objectives, requirements_of
+from results.scores.ranking import Objectives, Requirement, requirements_of
 from search_spaces.registry import space_for
 from trainables.common.errors import ConfigError, UnknownNameError
 from trainables.common.plain_yaml import PlainYamlError, load_yaml
@@ -142,7 +142,8 @@ def asked_objectives(request: SearchRequest) -> Objectives:
 
     Raises:
         UnknownNameError: If there is no such metric.
-        ConfigError: If a metric does not fit the task, is named twice, or cannot lead a search.
+        ConfigError: If a metric does not fit the task, is named twice, or cannot lead a search, or no model
+            can keep what is required.
     """
     task = request.task_definition
     asked = request.metrics or (task.metric or DEFAULT_METRIC,)
@@ -158,7 +159,31 @@ def asked_objectives(request: SearchRequest) -> Objectives:
             f"--metric {names[0]} is known when a trial has ended, so it cannot be the first: name a metric "
             f"of predictions before it, such as --metric auc --metric {names[0]}"
         )
+    _check_can_be_kept(objectives.requirements)
     return objectives
+
+
+def _check_can_be_kept(requirements: Sequence[Requirement]) -> None:
+    for one in requirements:
+        metric = metric_named(one.metric)
+        if one.is_at_least and one.bound > metric.high:
+            part = (
+                f"; for {one.bound:g} % write {one.metric}>={one.bound / 100:g}" if one.bound <= 100 else ""
+            )
+            raise ConfigError(
+                f"--require {one.text}: no model keeps it, {one.metric} is at most {metric.high:g}{part}"
+            )
+        if not one.is_at_least and one.bound < metric.low:
+            raise ConfigError(
+                f"--require {one.text}: no model keeps it, {one.metric} is at least {metric.low:g}"
+            )
+    for least in requirements:
+        for most in requirements:
+            is_pair = least.metric == most.metric and least.is_at_least and not most.is_at_least
+            if is_pair and least.bound > most.bound:
+                raise ConfigError(
+                    f"--require {least.text} and --require {most.text} exclude each other: leave one out"
+                )
 
 
 def _check_fits(metric: Metric, task: Task) -> None:

@@ -112,7 +112,7 @@ class NotebookDisplay(Display):
 
     def open_view(self, prepared: "Prepared") -> AbstractContextManager[SearchView]:
         """Open the table."""
-        self._table.begin(prepared.record, prepared.run.records())
+        self._table.begin(prepared.record, prepared.run.records(), prepared.worker_time)
         return self._table
 
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from orchestrator.callbacks import SearchView
 from orchestrator.reporting.terminal import clock_text
+from orchestrator.reporting.worker_time import WorkerTime, shares_text
 from results.run.records import SearchRecord, TrialRecord
 from results.run.split_labels import marks, scored
 from results.scores.ranking import objectives_of
@@ -46,6 +47,7 @@ class NotebookTable(SearchView):
     ) -> None:
         self._draw, self._clock = draw or _Cell(), clock
         self._record: SearchRecord | None = None
+        self._worker_time: WorkerTime | None = None
         self._running: dict[int, _Line] = {}
         self._ended: list[_Line] = []
         self._notes: list[str] = []
@@ -55,8 +57,17 @@ class NotebookTable(SearchView):
         self._end = ""
         self._lock = threading.RLock()  # a watchdog may speak from another thread
 
-    def begin(self, record: SearchRecord, already: Sequence[TrialRecord]) -> None:
-        """Start the table of a search with the trials that have ended in earlier sessions."""
+    def begin(
+        self, record: SearchRecord, already: Sequence[TrialRecord], worker_time: WorkerTime | None = None
+    ) -> None:
+        """Start the table of a search.
+
+        Args:
+            record: Request and facts of the search.
+            already: Trials that have ended in earlier sessions.
+            worker_time: Time of the workers, whose shares are shown; None to leave them out.
+        """
+        self._worker_time = worker_time
         self._record, self._begun = record, self._clock()
         for one in already:
             self._add(one)
@@ -136,9 +147,14 @@ class NotebookTable(SearchView):
         running = [] if self._end else sorted(self._running.values(), key=lambda line: line.number)
         lines = [*running, *reversed(self._ended[-_MOST_ENDED:])]
         return (
-            f"<p><b>{title}</b><br>{_escaped('; '.join(parts))}</p>"
+            f"<p><b>{title}</b><br>{_escaped('; '.join(parts))}{self._shares()}</p>"
             f"{_table(lines, metric, best=self._best)}{_list_of(self._notes)}"
         )
+
+    def _shares(self) -> str:
+        """A line that says what the time of the workers went into."""
+        said = shares_text(self._worker_time.shares()) if self._worker_time else ""
+        return f"<br>time: {_escaped(said)}" if said else ""
 
 
 def _table(lines: Sequence[_Line], metric: str, *, best: tuple[int, float] | None) -> str:

@@ -18,7 +18,7 @@ from orchestrator.simulation.distance import distance
 from orchestrator.simulation.portfolio import merits
 from orchestrator.simulation.table import ResultTable, Trajectory
 from orchestrator.study.method import SearchMethod
-from orchestrator.study.pruners import pruner_named
+from orchestrator.study.pruners import DEFAULT, pruner_named
 from orchestrator.study.samplers import sampler_named
 from orchestrator.study.study import OptunaStudy, study_in_memory
 from orchestrator.study.trial_spec import TrialSpec
@@ -90,7 +90,7 @@ def replay(  # noqa: PLR0913 - a search, and what it is compared by
     trials: int,
     seed: int,
     sampler: str = "tpe",
-    pruner: str = "halving",
+    pruner: str = DEFAULT,
     first: Sequence[int] = (),
     workers: int = 1,
     ends: Ends | None = None,

@@ -80,6 +80,15 @@ class Requirement:
     bound: float
     is_at_least: bool
 
+    @property
+    def text(self) -> str:
+        """The requirement as it is typed.
+
+        >>> parse_requirement("recall >= 0.90").text
+        'recall>=0.9'
+        """
+        return f"{self.metric}{'>=' if self.is_at_least else '<='}{self.bound:g}"
+
     def violation(self, value: float | None) -> float:
         """Return by how much a value breaks the bound; 0 or less if it keeps it, infinity for None.
 

@@ -109,3 +109,10 @@ def test_the_first_page_says_what_the_two_commands_run() -> None:
     ]
     assert len(commands) >= 8
     assert [command for command in commands if f"\n{command}\n" not in text] == []
+
+
+def test_the_glossary_says_each_word_once_in_the_order_of_the_alphabet() -> None:
+    rows = (ROOT / "docs" / "glossary.md").read_text().splitlines()[4:]
+    words = [row.split("|")[1].strip().casefold() for row in rows if row.startswith("|")]
+    assert words == sorted(set(words))
+    assert {"metric", "front", "requirement", "sampler", "pruner", "trial", "search space"} <= set(words)

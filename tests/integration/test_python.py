@@ -11,6 +11,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from built_wheel import unpacked_wheel
 from nbclient import NotebookClient
 
 from orchestrator import open_run, resume_search
@@ -256,15 +257,22 @@ def test_the_page_on_python_runs_as_it_is_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("packages", ["of the repository", "of the wheel"])
 def test_the_notebook_runs_from_a_clean_kernel_in_five_minutes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    packages: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    imported = unpacked_wheel(tmp_path) if packages == "of the wheel" else ROOT
+    monkeypatch.setenv("PYTHONPATH", str(imported))
     notebook = nbformat.read(TUTORIAL, as_version=4)
+    asked = "import orchestrator\nprint(orchestrator.__file__)"
+    notebook.cells.append(nbformat.v4.new_code_cell(asked))
+    (tmp_path / "elsewhere").mkdir()
     begun = time.monotonic()
-    place = {"metadata": {"path": str(tmp_path)}}
+    place = {"metadata": {"path": str(tmp_path / "elsewhere")}}
     NotebookClient(notebook, timeout=NOTEBOOK_SECONDS, kernel_name="python3", resources=place).execute()
     assert time.monotonic() - begun < NOTEBOOK_SECONDS
+    (said,) = notebook.cells.pop().outputs
+    assert Path(said.text.strip()) == imported / "orchestrator" / "__init__.py"
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     assert [output for output in outputs if output.output_type == "stream"] == []
     shown = [output.data.get("text/html", "") for output in outputs if "data" in output]

@@ -168,6 +168,10 @@ def test_settings_of_a_file_are_checked_like_typed_ones(tmp_path: Path) -> None:
     [
         ({"metrics": ("recal",)}, "unknown metric 'recal'; did you mean 'recall'"),
         ({"metrics": ("auc", "auc")}, "--metric auc is given twice"),
+        ({"requirements": ("recall>=90",)}, "recall is at most 1; for 90 % write recall>=0.9"),
+        ({"requirements": ("mcc<=-1.5",)}, "--require mcc<=-1.5: no model keeps it, mcc is at least -1"),
+        ({"requirements": ("recall<=0.8", "recall>=0.9")}, "--require recall<=0.8 exclude each other"),
+        ({"requirements": ("ms_per_image>=50",), "max_ms": 40.0}, "exclude each other"),
         (
             {"metrics": ("partial_auc",), "task": "five_class"},
             "partial_auc is for two classes; task five_class",

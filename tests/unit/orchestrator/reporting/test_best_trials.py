@@ -8,6 +8,7 @@ import finished_run
 import numpy as np
 import pytest
 import simulated_run
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from worker_run import worker_run
 
 from orchestrator.reporting.best_trials import draw_best
@@ -66,6 +67,22 @@ def test_pictures_are_drawn_once_for_each_end_of_a_trial(run: RunFolder) -> None
     run.write_record(record.model_copy(update={"finished_at": datetime(2026, 1, 2, tzinfo=UTC)}))
     draw_best(run, run.search(), run.records())
     assert events(run) > once
+
+
+def test_the_front_of_a_search_of_several_metrics_is_drawn_for_each_further_one(run: RunFolder) -> None:
+    search = run.search()
+    asked = ("auc", "ms_per_image", "f2")
+    (record,) = run.records()
+    run.write_record(record.model_copy(update={"values": {"auc": 0.6, "ms_per_image": 5.0, "f2": 0.8}}))
+    for _ in range(2):  # in the place of the picture that was written before
+        draw_best(run, search.model_copy(update={"metrics": asked}), run.records())
+        assert front_tags(run) == {"front/ms_per_image", "front/f2"}
+
+
+def front_tags(run: RunFolder) -> set[str]:
+    reader = EventAccumulator(str(run.tensorboard / "search"), size_guidance={"images": 0})
+    reader.Reload()
+    return {tag for tag in reader.Tags()["images"] if tag.startswith("front/")}
 
 
 def test_data_that_are_gone_cost_pictures_only(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from list_study import Clock
 from simulated_run import search_record, trial_record
 
 from orchestrator.reporting.notebook import SECONDS_BETWEEN, NotebookTable
+from orchestrator.reporting.worker_time import WorkerTime
 from trainables.config.trial_config import decode
 
 CONFIG = decode({"model.backbone": "efficientnet_lite0"})
@@ -53,6 +54,22 @@ def test_it_is_drawn_at_intervals_and_at_the_end(drawn: Drawn) -> None:
         drawn.table.on_trial_end(trial_record(0, value=0.7))
     assert drawn.shown[-1].count("<tr") == 2
     assert "ended; 1 of 4 trials ended" in drawn.shown[-1]
+
+
+def test_it_says_what_the_time_of_the_workers_goes_into(drawn: Drawn) -> None:
+    assert "time:" not in drawn.table.as_html()
+    clock = Clock()
+    worker_time = WorkerTime(clock)
+    drawn.table.begin(search_record(), [], worker_time)
+    worker_time.begin(2)
+    worker_time.started(0)
+    clock.now += 75
+    worker_time.opened(0, opening_seconds=30.0, waited_seconds=15.0)
+    said = "time: busy 40 % of 2:30 worker time (features 10 %, training 30 %)"
+    assert said in drawn.table.as_html()
+    with drawn.table:
+        drawn.table.on_trial_end(trial_record(0, value=0.7))
+    assert said in drawn.shown[-1]
 
 
 def test_an_interrupted_search_says_so(drawn: Drawn) -> None:

@@ -17,6 +17,7 @@ from orchestrator.reporting.plots import (
     pr_curve_picture,
     roc_curve_picture,
 )
+from results.scores.metrics import metric_named
 from trainables.common.errors import DataError, OneClassError
 
 CLASSES = ("benign", "malignant")
@@ -174,6 +175,24 @@ def test_every_picture_carries_what_its_scores_are_worth(drawn):
         mistakes_sheet(images, labels, probabilities, rows, CLASSES, mark=mark)
     said = [any("SYNTHETIC NAIVE SPLIT" in text for text in texts(figure)) for figure in drawn]
     assert said == [True] * 4 + [False] * 4
+
+
+def test_the_front_is_filled_and_numbered_and_says_which_way_is_better(drawn):
+    points = np.array([[5.0, 0.7], [9.0, 0.8], [9.5, 0.6], [np.nan, 0.9]])
+    on_front = np.array([True, True, False, False])
+    metrics = (metric_named("ms_per_image"), metric_named("auc"))
+    content = plots.front_picture(points, on_front, [3, 11, 12, 20], metrics, mark="SYNTHETIC")
+    assert opened(content).size == (600, 560)
+    (figure,) = drawn
+    (axes,) = figure.axes
+    beaten, front = axes.collections
+    assert np.asarray(front.get_offsets()).tolist() == [[5.0, 0.7], [9.0, 0.8]]
+    assert np.ma.getmaskarray(beaten.get_offsets()).any(axis=1).tolist() == [False, True]
+    assert [text.get_text() for text in axes.texts] == ["3", "11"]
+    assert axes.get_xlabel() == "ms_per_image (smaller is better)"
+    assert axes.get_ylabel() == "auc (larger is better)"
+    assert "2 trials" in " ".join(texts(figure))
+    assert "SYNTHETIC" in " ".join(texts(figure))
 
 
 def test_importing_it_does_not_import_matplotlib():

@@ -1,17 +1,22 @@
 """Pruners: the signed-rank test against scipy, and what a search is told that cannot be pruned so."""
 
+import ast
 from pathlib import Path
+from typing import TypeGuard
 
 import numpy as np
 import pytest
 from scipy.stats import wilcoxon
 
 from orchestrator.study.method import asked_method
-from orchestrator.study.pruners import pruner_named
+from orchestrator.study.pruners import pruner_named, pruner_names
 from orchestrator.study.pruners.wilcoxon import signed_rank_p
 from orchestrator.testing.pruner import PrunerContract, run_trial
 from results.run.request_options import parse_request
 from trainables.common.errors import ConfigError, UnknownNameError
+
+ROOT = Path(__file__).parents[4]
+ROOM = ROOT / "orchestrator" / "study" / "pruners"
 
 
 @pytest.mark.parametrize("folds", [4, 5, 10])
@@ -71,3 +76,20 @@ def test_a_name_that_is_not_there_is_answered_with_the_nearest() -> None:
         asked_method(parse_request({"task": "idc", "sampler": "ngsa2"}))
     with pytest.raises(ConfigError, match="--pruner no_such:thing: the module cannot be imported"):
         pruner_named("no_such:thing")
+
+
+def test_no_module_but_that_of_a_pruner_knows_it_by_name() -> None:
+    allowed = {
+        ROOM / "__init__.py",  # the default of a search
+        ROOT / "results" / "run" / "records.py",  # the pruner of searches that did not write theirs yet
+    }
+    names = set(pruner_names()) - {"none"}  # a word with other meanings, too
+    for package in ("cluster", "orchestrator", "results", "search_spaces", "trainables"):
+        for path in (ROOT / package).rglob("*.py"):
+            literals = {node.value for node in ast.walk(ast.parse(path.read_text())) if is_text(node)}
+            own = {path.stem} if path.parent == ROOM else set()
+            assert path in allowed or literals & names <= own, path
+
+
+def is_text(node: ast.AST) -> TypeGuard[ast.Constant]:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)
