@@ -168,7 +168,7 @@ def _maps(backbone: SharedBackbone, raw: Tensor, strides: Mapping[str, int]) -> 
     film = raw / spec.max_value
     film = film.repeat(1, 3, 1, 1) if film.shape[1] == 1 and spec.channels == 3 else film
     film = (film - backbone.transform.mean) / backbone.transform.std if spec.mean else film
-    found = {}
+    found: dict[tuple[str, int], Tensor] = {}
     for view in sorted({view for output in backbone.outputs for view in output.views}):
         maps = _tiled(backbone, apply_symmetry(film, view), stages, strides)
         found |= {(name, view): undo_symmetry(own, view) for name, own in maps.items()}
