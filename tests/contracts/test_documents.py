@@ -81,7 +81,8 @@ def test_the_first_page_names_every_task() -> None:
 def test_every_benchmark_that_is_named_has_the_options_that_are_typed(page: Path) -> None:
     typed = re.findall(r"python -m benchmarks\.(\w+)([^`\n]*)", page.read_text())
     for name, options in typed:
-        source = (ROOT / "benchmarks" / f"{name}.py").read_text()
+        folder = ROOT / "benchmarks" / name
+        source = (folder / "__main__.py" if folder.is_dir() else folder.with_suffix(".py")).read_text()
         assert [flag for flag in re.findall(r"--[a-z-]+", options) if f'"{flag}"' not in source] == []
 
 
