@@ -12,7 +12,7 @@ from trainables.common.types import IntArray
 from trainables.config.trial_config import TrialConfig
 from trainables.data.patches import PatchSet, TaskRows
 from trainables.data.splits import TEST, Split, trained_and_predicted
-from trainables.features.keys import PrefixKey
+from trainables.features.keys import PrefixKey, kind_of
 from trainables.features.store import PrefixStore
 from trainables.models.registry import backbone_named
 from trainables.models.taps import Tap, feature_shapes, tap_of, taps_to_share
@@ -22,7 +22,7 @@ from trainables.preprocessing.views import View, prediction_views, training_view
 from trainables.runtime.devices import Device
 from trainables.training.cost_probe import EpochCost, measure_epoch, measure_step, trial_seconds
 
-_BYTES: Final = MappingProxyType({"float16": 2, "float32": 4, "off": 4})
+_BYTES: Final = MappingProxyType({"float16": 2, "float32": 4})
 _FLOAT_BYTES: Final = 4
 _COPIES_OF_WEIGHTS: Final = 5  # weight, gradient, two moments, and the best epoch's
 _LARGEST_BANK: Final = 512 << 20  # features above this stay in their files
@@ -193,7 +193,7 @@ class CostModel:
             backbone=name,
             weights=hash_of(weights),
             transform=spec.as_key(),
-            kind="float32" if self.features == "off" else self.features,
+            kind=kind_of(backbone_named(name), self.features),
         ).digest()
         self.keys[key] = KeyFacts(name, spec.contrast, spec.size_px)
         return key
@@ -207,7 +207,9 @@ class CostModel:
         depths = (0, 1) if self.feasible.context.fine_tunes[name] else (0,)
         shared = taps_to_share(backbone_named(name), dict(shapes), depths=depths)
         return {
-            other: len(self.rows.rows) * _numbers(other, shapes) * _BYTES[self.features]
+            other: len(self.rows.rows)
+            * _numbers(other, shapes)
+            * _BYTES[kind_of(backbone_named(name), self.features)]
             for other in dict.fromkeys((tap, *shared))
         }
 
@@ -216,7 +218,8 @@ class CostModel:
         if tap is None:
             return 0
         views = len(training_views(config.training.augmentation))
-        held = views * self.training_images * _numbers(tap, shapes) * _BYTES[self.features]
+        kind = kind_of(backbone_named(config.model.backbone), self.features)
+        held = views * self.training_images * _numbers(tap, shapes) * _BYTES[kind]
         return held if held <= _LARGEST_BANK else 0
 
     def _head(self, config: TrialConfig, shape: tuple[int, int, int]) -> EpochCost:

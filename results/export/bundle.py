@@ -146,9 +146,9 @@ def export_bundle(  # noqa: PLR0913 - a model, and what its file must keep to
 
     Raises:
         ModelChangedError: If the lower precision changes AUC or calls by more than it may.
-        ExportError: If `out` holds something, the file disagrees with PyTorch by more than 1e-4, a fold model
-            with the search by more than 0.02, or an image takes longer than `max_ms`. Nothing is left behind
-            then.
+        ExportError: If `out` holds something, the file differs from PyTorch by more than 1e-4 (2e-3 where it
+            counts pixels), a fold model with the search by more than 0.02, or an image takes longer than
+            `max_ms`. Nothing is left behind then.
         OrchestrateError: If the model was not built, or data, weights or pretrained files are missing.
     """
     out = out.resolve()

@@ -19,6 +19,9 @@ from trainables.common.onnx_runtime import onnxruntime
 from trainables.common.types import IntArray
 
 LARGEST_ONNX_DIFFERENCE: Final = 1e-4
+# Statistics count pixels that are darker than others or in a range of grey; where two are equal but for the
+# last digit, the runtime decides, and a head on standardised counts sees that.
+LARGEST_DIFFERENCE_OF_COUNTS: Final = 2e-3
 # Stored features have half precision, which moves a probability by about 0.005 at most.
 LARGEST_OUT_OF_FOLD_DIFFERENCE: Final = 0.02
 # Neighbours and trees answer in steps: where two distances, or a value and a threshold, are nearly the same,
@@ -139,7 +142,7 @@ def onnx_difference(
         Largest difference of a probability.
 
     Raises:
-        ExportError: If it is above 1e-4, or ONNX Runtime cannot run the file.
+        ExportError: If it is above 1e-4, for statistics of pixels 2e-3, or ONNX Runtime cannot run the file.
     """
     height, width = inputs.raw.shape[1:3]
     odd = inputs.take((slice(1), slice(max(1, height * 3 // 4)), slice(max(1, width * 7 // 8))))
@@ -165,10 +168,11 @@ def onnx_difference(
         raise ExportError(f"ONNX Runtime cannot run the exported file: {error}") from error
     differences = np.abs(np.concatenate(found) - np.concatenate(expected))
     largest = _largest(differences, in_steps=any(module.members.has_steps))
-    if not largest <= LARGEST_ONNX_DIFFERENCE:
+    allowed = LARGEST_DIFFERENCE_OF_COUNTS if module.members.counts_pixels else LARGEST_ONNX_DIFFERENCE
+    if not largest <= allowed:
         raise ExportError(
             f"the exported file disagrees with PyTorch: probabilities differ by up to {largest:.2g}, at most "
-            f"{LARGEST_ONNX_DIFFERENCE:g} is allowed. Nothing was written; export single members with "
+            f"{allowed:g} is allowed. Nothing was written; export single members with "
             "--trial to find the one that differs"
         )
     return largest

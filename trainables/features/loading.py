@@ -20,7 +20,7 @@ from trainables.features.budget import GB
 from trainables.features.extraction import Compute, fill
 from trainables.features.feature_use import FeatureUse
 from trainables.features.frozen_forward import FrozenForward
-from trainables.features.keys import PrefixKey
+from trainables.features.keys import PrefixKey, kind_of
 from trainables.features.store import PrefixStore, StoredViews
 from trainables.features.stored_files import check_unchanged
 from trainables.models.registry import backbone_named
@@ -191,7 +191,7 @@ def _stored(
         backbone=prefix.backbone.name,
         weights=hash_of(weights),
         transform=spec.as_key(),
-        kind=runtime.features,
+        kind=kind_of(prefix.backbone, runtime.features),
     )
     also = runtime.taps.get(prefix.backbone.name, ())
     shape = feature_shapes(prefix.backbone.name, spec.channels, spec.size_px)[prefix.tap.stage]

@@ -153,6 +153,7 @@ class SharedBackbones(nn.Module):
         needs: Inputs that are needed besides raw pixels.
         members: Index of each trial in `models` and `routes`, which hold type trials too.
         has_steps: True for each member whose probabilities move in steps, such as a count of neighbours.
+        counts_pixels: A member reads statistics of the pixels, which count those above a threshold.
 
     Raises:
         WeightsError: If a state does not fit its configuration.
@@ -190,6 +191,9 @@ class SharedBackbones(nn.Module):
         )
         type_models = [_type_trial(trial) for trial in everyone]
         self.has_steps = tuple(cast(FoldModels, self.models[place]).has_steps for place in self.members)
+        self.counts_pixels = any(
+            backbone_named(config.model.backbone).is_fixed for trial in everyone for config, _ in trial.parts
+        )
         self._type_inputs = [trial.config.model.type_input for trial in everyone]
         self._type_models = [
             None if type_model is None else _place_of(type_model, everyone) for type_model in type_models
