@@ -15,6 +15,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 from sqlalchemy.exc import IntegrityError, OperationalError
 
+from orchestrator.study import storage
 from orchestrator.study.journal import RunJournal, SharedJournal
 from orchestrator.study.optuna_private import started_trial
 from orchestrator.study.patience import OutOfPatienceError, Patience
@@ -193,3 +194,27 @@ def test_what_does_not_fit_on_the_disk_leaves_no_half_line(
     lines = path.read_bytes().splitlines()
     assert [len(json.loads(line).get("user_attr", {}).get("facts", "")) for line in lines][-1] == 5000
     assert len(lines) == 2  # and no half of it before
+
+
+@pytest.mark.parametrize(
+    ("said", "is_tried_again"), [("table studies already exists", True), ("disk I/O", False)]
+)
+def test_a_database_whose_tables_another_search_makes_is_opened_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, is_tried_again: bool
+) -> None:
+    opened, tries = storage.RDBStorage, []
+
+    def second_best(*arguments: Any, **options: Any) -> Any:
+        tries.append(arguments)
+        if len(tries) == 1:
+            raise OperationalError("CREATE TABLE studies", {}, Exception(said))
+        return opened(*arguments, **options)
+
+    monkeypatch.setattr(storage, "RDBStorage", second_best)
+    if is_tried_again:
+        storage.open_storage(f"sqlite:///{tmp_path}/s.db", Patience(0.0))
+        assert len(tries) == 2
+    else:
+        with pytest.raises(OperationalError, match=said):
+            storage.open_storage(f"sqlite:///{tmp_path}/s.db", Patience(0.0))
+        assert len(tries) == 1
