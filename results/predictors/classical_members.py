@@ -3,14 +3,13 @@
 Data, split and seed are in the run folder and its store. A check compares the new fit with the search.
 """
 
-from pathlib import Path
 from typing import Final
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from results.errors import ExportError, RunError
+from results.predictors.store_runtime import store_runtime
 from results.run.records import OutOfFold
 from results.run.run_folder import RunFolder
 from results.scores.metrics import scores
@@ -20,7 +19,6 @@ from trainables.data.patches import open_patch_set
 from trainables.data.splits import read_split
 from trainables.data.training_data import TrainingData, training_data_of
 from trainables.models.weights import WeightsFile
-from trainables.runtime.trial_runtime import TrialRuntime
 from trainables.validation.classical import ClassicalValidation
 
 # A fit on the same numbers is the same; features computed on another device may change a nearest neighbour.
@@ -51,14 +49,7 @@ def fitted_again(
     training_data = training_data_of(
         patch_set, search.task_definition, read_split(run.split_file), search.request.unit
     )
-    runtime = TrialRuntime(
-        Path(search.store),
-        torch.device("cpu"),
-        weights,
-        features=search.request.features,
-        store_gb=search.request.store_gb,
-        shared_store=search.request.shared_store,
-    )
+    runtime = store_runtime(search, weights)
     record = run.record(number)
     if record is None:
         raise RunError(f"trial {number} of {run.path} has no record; was its folder removed?")

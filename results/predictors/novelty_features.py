@@ -1,15 +1,14 @@
 """The features that the novelty score of a model takes, of the training images of its run."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import cast
 
 import numpy as np
-import torch
 
 from results.novelty.reference import NoveltyReference, fit_reference
 from results.predictors.loading import OpenedModel, weights_of
 from results.predictors.novelty_module import pooled_rows
+from results.predictors.store_runtime import store_runtime
 from results.run.run_folder import RunFolder
 from trainables.data.splits import read_split
 from trainables.data.training_data import training_data_of
@@ -17,7 +16,6 @@ from trainables.features.loading import open_plain_features
 from trainables.inference.shared_backbones import SharedBackbone
 from trainables.models.registry import backbone_named
 from trainables.models.taps import Tap, frozen_parts
-from trainables.runtime.trial_runtime import TrialRuntime
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +60,7 @@ def novelty_of(run: RunFolder, opened: OpenedModel) -> ModelNovelty | None:
     data = training_data_of(
         opened.patch_set, search.task_definition, read_split(run.split_file), search.request.unit
     )
-    runtime = TrialRuntime(
-        Path(search.store),
-        torch.device("cpu"),
-        {config.model.backbone: weights_of(config, search)},
-        features=search.request.features,
-        store_gb=search.request.store_gb,
-        shared_store=search.request.shared_store,
-    )
+    runtime = store_runtime(search, {config.model.backbone: weights_of(config, search)})
     stored = open_plain_features(config, data, runtime)
     features = pooled_rows(stored[data.positions])
     if not np.isfinite(features).all():

@@ -6,7 +6,6 @@ computed again but the heads.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -17,6 +16,7 @@ from results.errors import ExportError
 from results.predictors.ensemble_module import combination_graph
 from results.predictors.loading import finished_models
 from results.predictors.selected_model import SelectedModel
+from results.predictors.store_runtime import store_runtime
 from results.predictors.unit_module import pooled_members
 from results.run.records import SearchRecord
 from results.run.run_folder import RunFolder
@@ -109,14 +109,8 @@ def _data_of(patch_set: PatchSet, search: SearchRecord, selected: TaskRows, imag
 
 
 def _runtime(search: SearchRecord, trial: FinishedTrial, device: torch.device) -> TrialRuntime:
-    return TrialRuntime(
-        Path(search.store),
-        device,
-        {config.model.backbone: weights for config, weights in trial.parts},
-        features=search.request.features,
-        store_gb=search.request.store_gb,
-        shared_store=search.request.shared_store,
-    )
+    weights = {config.model.backbone: file for config, file in trial.parts}
+    return store_runtime(search, weights, device=device)
 
 
 def _by_fold(trial: FinishedTrial, data: TrainingData, runtime: TrialRuntime) -> tuple[Tensor, FeatureUse]:

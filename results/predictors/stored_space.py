@@ -2,14 +2,13 @@
 
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
-import torch
 
 from results.novelty.neighbours import FeatureSpace, feature_space
 from results.predictors.loading import weights_of
 from results.predictors.novelty_module import pooled_rows
+from results.predictors.store_runtime import store_runtime
 from results.run.records import SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
 from trainables.common.errors import OrchestrateError
@@ -20,7 +19,6 @@ from trainables.features.loading import open_plain_features
 from trainables.models.registry import backbone_named
 from trainables.models.taps import frozen_parts, tap_of
 from trainables.runtime.fill_limit import FillLimit
-from trainables.runtime.trial_runtime import TrialRuntime
 
 
 def stored_space(run: RunFolder, records: Sequence[TrialRecord]) -> FeatureSpace | None:
@@ -57,15 +55,8 @@ def _space_of(config: TrialConfig, search: SearchRecord, data: TrainingData) -> 
     tap = tap_of(config, backbone_named(config.model.backbone))
     if tap is None:
         return None
-    runtime = TrialRuntime(
-        Path(search.store),
-        torch.device("cpu"),
-        {config.model.backbone: weights_of(config, search)},
-        features=search.request.features,
-        store_gb=search.request.store_gb,
-        shared_store=search.request.shared_store,
-        fill_limit=FillLimit(time.monotonic()),
-    )
+    weights = {config.model.backbone: weights_of(config, search)}
+    runtime = store_runtime(search, weights, fill_limit=FillLimit(time.monotonic()))
     features = pooled_rows(open_plain_features(config, data, runtime)[data.positions])
     if not np.isfinite(features).all():
         return None

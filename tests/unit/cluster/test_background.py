@@ -42,7 +42,8 @@ def ended(monkeypatch: pytest.MonkeyPatch) -> list[Connection]:
 
 def begun(planned: Planned, *needed: str) -> tuple[BackgroundConnection, list[Connection]]:
     said: list[Connection] = []
-    return BackgroundConnection(lambda: planned, said.append, needed), said  # type: ignore[arg-type,return-value]  # only what is asked for
+    # `Planned` is no planned connection, but has what is asked of one: its target and `start`.
+    return BackgroundConnection(lambda: planned, said.append, needed), said  # type: ignore[arg-type,return-value]
 
 
 def wait_until(is_so: Callable[[], bool]) -> None:

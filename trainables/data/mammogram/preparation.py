@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-VERSION: Final = 1  # of the steps below: whatever changes the pixels that come out changes this number
+VERSION: Final = 2  # of the steps below: whatever changes the pixels that come out changes this number
 OBLIQUE_VIEWS: Final = frozenset(
     {"MLO", "ML", "LMO", "LM", "SIO", "ISO"}
 )  # those that show the pectoral muscle

@@ -120,7 +120,7 @@ def test_the_bundle_holds_the_steps_as_values_and_as_one_importable_file(
 def test_steps_of_another_version_are_refused(folder: Path) -> None:
     bundle = load_bundle(folder)
     newer = bundle.manifest.model_copy(update={"preparation": {"version": 99}})
-    with pytest.raises(ExportError, match=r"steps have version 99, this file has version 1; predict"):
+    with pytest.raises(ExportError, match=r"steps have version 99, this file has version 2; predict"):
         _ = Bundle(newer, bundle.session).preparation
 
 

@@ -100,9 +100,10 @@ def test_layer_cam_is_the_positive_part_of_gradient_by_activation() -> None:
 def test_layer_wise_relevance_by_the_positive_rule() -> None:
     net, raw = Net(), image().requires_grad_()
     for layer in (net.first, net.second):
-        nn.init.zeros_(layer.bias)  # type: ignore[arg-type]  # what a bias takes is shared out differently
-        layer.rule = Alpha1_Beta0_Rule()  # type: ignore[assignment]  # captum reads it from the layer
-    net.head.rule = EpsilonRule(epsilon=1e-9)  # type: ignore[assignment]  # as above
+        assert layer.bias is not None  # as torch declares it may be
+        nn.init.zeros_(layer.bias)  # captum shares out differently what a bias takes
+        vars(layer)["rule"] = Alpha1_Beta0_Rule()  # where captum looks for it
+    vars(net.head)["rule"] = EpsilonRule(epsilon=1e-9)
     expected = LRP(net).attribute(raw.detach().clone().requires_grad_(), target=1)
     rules = {(nn.Conv2d,): _positive_rule, ACTIVATIONS: _identity_rule}
     with other_gradients(net, rules):
