@@ -44,8 +44,9 @@ from orchestrator.simulation.table import (
 from orchestrator.tuning.setup import prepare_search
 from results.run.run_folder import RunFolder
 from results.run.versions import package_versions
+from search_spaces.closed_form import ONCE
 from search_spaces.context import SpaceContext
-from search_spaces.image_classifier import LEARNING_RATES, ONCE
+from search_spaces.image_classifier import LEARNING_RATES
 from search_spaces.learned import LEARNED_FILE
 from search_spaces.recipes.portfolio import POINTS_FILE
 from search_spaces.registry import Space, space_named

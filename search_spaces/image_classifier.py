@@ -10,16 +10,16 @@ vary.
 """
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
 import optuna
 
 from search_spaces import custom_cnn
+from search_spaces.closed_form import choose, closed_form_head, needs_plain_images, size_of_closed
 from search_spaces.context import SpaceContext
 from search_spaces.fine_tuning import fine_tuning
-from trainables.config.unit_config import ATTENTION
 from trainables.models.custom_cnn import FAMILY as CUSTOM_CNN
 from trainables.models.registry import backbone_named
 from trainables.models.taps import feature_shapes
@@ -36,21 +36,6 @@ LEARNING_RATES: Final = {
     "sgd": (1e-3, 3e-1),
     "adadelta": (0.05, 2.0),
 }
-# Closed-form heads of a search. The others are on request: ridge, linear machines and logistic regression
-# differ little, a support vector machine is a kernel's logistic regression without probabilities of its own.
-HEADS: Final = ("logistic", "lda", "kernel_logistic", "boosting")
-WIDE_HEADS: Final = ("logistic", "lda", "ridge", "linear_svm")  # cost the rows, not the columns
-STRENGTHS: Final = {
-    "logistic": (1e-4, 1e2),
-    "ridge": (1e-5, 1e1),
-    "linear_svm": (1e-5, 1e1),
-    "svm": (1e-2, 1e2),
-    "kernel_logistic": (1e-2, 1e3),
-}
-GAMMAS: Final = (0.1, 10.0)
-COMPONENTS: Final = (0, 16, 32, 64, 128)
-# Settings of any closed-form trial, for its record: one epoch on unchanged images.
-ONCE: Final = {"training.epochs": 1, "training.augmentation": "none", "training.average_views": False}
 _PIXEL_CONTRASTS: Final = (1.0, 1.1, 1.25, 1.5, 1.8, 2.0)
 _SIZES: Final = (75, 139, 150, 224, 299)
 _PIXEL_AUGMENTATIONS: Final = (
@@ -62,8 +47,8 @@ _PIXEL_AUGMENTATIONS: Final = (
 def image_classifier(trial: optuna.trial.BaseTrial, context: SpaceContext) -> Settings:
     """Suggest all settings of a patch classifier: model, input, optimiser and training."""
     backbone = trial.suggest_categorical("model.backbone", context.choices)
-    choose = custom_cnn.model if backbone == CUSTOM_CNN else functools.partial(model, backbone=backbone)
-    settings, poolings = choose(trial, context)
+    build = custom_cnn.model if backbone == CUSTOM_CNN else functools.partial(model, backbone=backbone)
+    settings, poolings = build(trial, context)
     is_from_scratch = settings["model.weights"] == "random"
     trains_stages = settings.get("model.trained_stages", 0) != 0
     is_from_pixels = is_from_scratch or settings.get("model.channels") == "conv1x1"
@@ -99,152 +84,18 @@ def unit(trial: optuna.trial.BaseTrial, context: SpaceContext) -> Settings:
     return {"unit.combine": trial.suggest_categorical("unit.combine", context.combines)}
 
 
-def closed_form_head(
-    trial: optuna.trial.BaseTrial,
-    context: SpaceContext,
-    backbone: str,
-    cut: str,
-    poolings: tuple[str, ...],
-) -> Settings:
-    """Suggest a closed-form head, its own settings, and further taps; empty for a trained head.
-
-    Statistics without weights have closed-form heads only, so they are among the trials that cost a second,
-    and so have nets that are too slow for more than plain images.
-    """
-    if not context.heads:
-        return {}
-    is_fixed = backbone_named(backbone).is_fixed
-    if is_fixed or backbone in context.plain_only:
-        choices, of = context.heads, "statistics" if is_fixed else "plain"
-    else:
-        choices, of = ("none", *context.heads), "frozen"
-    name = _choose(trial, "classical.name", choices, of)
-    if name == "none":
-        return {}
-    settings: Settings = {"classical.name": name, "classical.standardize": True, **ONCE}
-    if name == ATTENTION:
-        settings["unit.combine"] = ATTENTION
-    settings["model.also"] = _choose(
-        trial, "model.also", further_taps(context, backbone, cut), f"{backbone}+{cut}"
-    )
-    if "flatten" in poolings and not is_fixed and name in WIDE_HEADS:
-        settings["model.head.pooling"] = _choose(
-            trial, "model.head.pooling", ("gap", "flatten"), f"{backbone}+closed"
-        )
-    settings["training.class_weight"] = _choose(
-        trial, "training.class_weight", ("none", "balanced"), "closed"
-    )
-    return settings | closed_form_settings(trial, name, context.ranges)
-
-
-def needs_plain_images(context: SpaceContext, backbone: str, closed: Settings) -> bool:
-    """Tell whether a closed-form head reads a net that is too slow for more than plain images.
-
-    Args:
-        context: Facts of the search.
-        backbone: Backbone of the first tap.
-        closed: Settings of the head, with its further taps as text.
-    """
-    return bool({*nets_of(backbone, closed["model.also"])} & context.plain_only)
-
-
-def nets_of(backbone: str, also: str) -> tuple[str, ...]:
-    """Return the backbones of a closed-form head, each once: that of its first tap, and of its further ones.
-
-    >>> nets_of("vgg16", "vgg16/top+1,texture/top"), nets_of("vgg16", "none")
-    (('vgg16', 'texture'), ('vgg16',))
-    """
-    further = () if also == "none" else also.split(",")
-    return tuple(dict.fromkeys((backbone, *(tap.partition("/")[0] for tap in further))))
-
-
-def size_of_closed(
-    trial: optuna.trial.BaseTrial, context: SpaceContext, backbone: str, closed: Settings
-) -> Settings:
-    """Suggest the side of the images for a closed-form head, among those that fit all its nets."""
-    nets = nets_of(backbone, closed["model.also"])
-    sizes = shared_sizes(context, nets)
-    if not sizes:
-        return {}
-    return {
-        "input.size_px": _choose(trial, "input.size_px", (None, *sizes), f"{'+'.join(sorted(nets))}+closed")
-    }
-
-
-def shared_sizes(context: SpaceContext, nets: Sequence[str]) -> tuple[int, ...]:
-    """Return the sides other than the usual ones that fit all pretrained nets of a closed-form head.
-
-    Args:
-        context: Facts of the search.
-        nets: Backbones of the head; statistics take images of any size.
-    """
-    learned = [name for name in nets if not backbone_named(name).is_fixed]
-    sizes = [set(context.further_sizes.get(name, ())) for name in learned]
-    return tuple(sorted(set.intersection(*sizes))) if sizes else ()
-
-
-def closed_form_settings(
-    trial: optuna.trial.BaseTrial, name: str, ranges: Ranges = MappingProxyType({})
-) -> Settings:
-    """Suggest the settings of a closed-form head on many features.
-
-    Args:
-        trial: Trial that suggests.
-        name: Name of the head.
-        ranges: Parameter -> range that was learned, in place of the space's own.
-    """
-    components = COMPONENTS if name in WIDE_HEADS else COMPONENTS[1:]
-    settings: Settings = {"classical.pca": _choose(trial, "classical.pca", components, name)}
-    if name in STRENGTHS:
-        low, high = ranges.get(f"classical.c@{name}", STRENGTHS[name])
-        settings["classical.c"] = trial.suggest_float(f"classical.c@{name}", low, high, log=True)
-    if name in ("svm", "kernel_logistic"):
-        low, high = ranges.get("classical.gamma", GAMMAS)
-        settings["classical.gamma"] = trial.suggest_float("classical.gamma", low, high, log=True)
-    if name == "lda":
-        settings["classical.shrinkage"] = trial.suggest_categorical(
-            "classical.shrinkage", ("auto", 0.3, 0.6, 0.9, 0.97)
-        )
-    if name == ATTENTION:
-        settings["classical.l2"] = trial.suggest_float("classical.l2@attention", 1e-4, 1e-1, log=True)
-        settings["classical.lr"] = trial.suggest_float("classical.lr@attention", 1e-3, 3e-2, log=True)
-    if name == "boosting":
-        settings["classical.depth"] = trial.suggest_categorical("classical.depth@boosting", (1, 2, 3, 5))
-        settings["classical.trees"] = trial.suggest_categorical("classical.trees", (30, 60, 100))
-    return settings
-
-
-def further_taps(context: SpaceContext, backbone: str, cut: str) -> tuple[str, ...]:
-    """Return the choices of further taps, as text, each a list of taps.
-
-    They are: none, the backbone's other levels, the deepest level of each other net, all levels of all nets,
-    the statistics, and the deepest levels with the backbone's own and the statistics.
-    """
-    own = [f"{backbone}/{level}" for level in context.levels[backbone] if level != cut]
-    usable = [name for name in context.backbones if name not in (*context.from_scratch, backbone)]
-    nets = [name for name in usable if not backbone_named(name).is_fixed]
-    statistics = [f"{name}/top" for name in usable if backbone_named(name).is_fixed]
-    if backbone_named(backbone).is_fixed:
-        nets = []  # or a search would have no trials on statistics alone
-    deepest = [f"{name}/top" for name in nets]
-    everywhere = [f"{name}/{level}" for name in nets for level in context.levels[name]]
-    mixed = [*own, *deepest, *statistics]
-    found = (",".join(taps) for taps in (own, deepest, [*own, *everywhere], statistics, mixed) if taps)
-    return ("none", *dict.fromkeys(found))
-
-
 def model(
     trial: optuna.trial.BaseTrial, context: SpaceContext, *, backbone: str
 ) -> tuple[Settings, tuple[str, ...]]:
     """Suggest cut level, training depth and channel mapping of a backbone; also return its poolings."""
     settings: Settings = {"model.backbone": backbone, "model.weights": "imagenet"}
-    settings["model.cut"] = _choose(trial, "model.cut", context.levels[backbone], backbone)
+    settings["model.cut"] = choose(trial, "model.cut", context.levels[backbone], backbone)
     if backbone in context.from_scratch:
         settings |= {"model.weights": "random", "model.trained_stages": "all"}
     elif settings["model.cut"] in context.fine_tunes[backbone]:
-        settings["model.trained_stages"] = _choose(trial, "model.trained_stages", context.depths, backbone)
+        settings["model.trained_stages"] = choose(trial, "model.trained_stages", context.depths, backbone)
     if backbone in context.adapts_channels:
-        settings["model.channels"] = _choose(trial, "model.channels", ("replicate", "conv1x1"), backbone)
+        settings["model.channels"] = choose(trial, "model.channels", ("replicate", "conv1x1"), backbone)
     if settings["model.cut"] not in context.flattens[backbone]:
         return settings, ("gap",)
     convolves = context.has_gpu and _map_side(context, backbone, settings["model.cut"]) > 1
@@ -256,7 +107,7 @@ def head(trial: optuna.trial.BaseTrial, backbone: str, poolings: tuple[str, ...]
     settings: Settings = {"model.head.pooling": "gap"}
     if len(poolings) > 1:
         of = f"{backbone}+conv" if "conv" in poolings else backbone
-        settings["model.head.pooling"] = _choose(trial, "model.head.pooling", poolings, of)
+        settings["model.head.pooling"] = choose(trial, "model.head.pooling", poolings, of)
     settings["model.head.hidden"] = trial.suggest_categorical("model.head.hidden", HIDDEN_LAYERS)
     settings["model.head.dropout"] = trial.suggest_categorical(
         "model.head.dropout", (0.0, 0.2, 0.4, 0.5, 0.7)
@@ -302,7 +153,7 @@ def pixels(trial: optuna.trial.BaseTrial, context: SpaceContext, backbone: str) 
     }
     sizes = input_sizes(context, backbone)
     if sizes:
-        settings["input.size_px"] = _choose(trial, "input.size_px", (None, *sizes), backbone)
+        settings["input.size_px"] = choose(trial, "input.size_px", (None, *sizes), backbone)
     if settings["input.clahe"] != "none":
         settings["input.clahe_grid"] = trial.suggest_categorical("input.clahe_grid", (4, 8))
     if contrast != 1.0:
@@ -398,7 +249,7 @@ def training(
     settings: Settings = {
         "training.epochs": context.epochs,
         "training.batch_size": trial.suggest_categorical("training.batch_size", (16, 25, 32, 50, 64, 100)),
-        "training.augmentation": _choose(trial, "training.augmentation", _PIXEL_AUGMENTATIONS, "pixels")
+        "training.augmentation": choose(trial, "training.augmentation", _PIXEL_AUGMENTATIONS, "pixels")
         if is_from_pixels
         else trial.suggest_categorical("training.augmentation", context.augmentations),
         "training.sampling": sampling,
@@ -423,7 +274,7 @@ def first_phase(
         return {}
     phases = context.phases if is_from_scratch else ("head",)
     kind = "scratch" if is_from_scratch else "pretrained"
-    phase = _choose(trial, "training.first_phase", ("none", *phases), kind)
+    phase = choose(trial, "training.first_phase", ("none", *phases), kind)
     settings: Settings = {"training.first_phase": phase}
     if phase != "none":
         settings["training.first_phase_epochs"] = trial.suggest_categorical(
@@ -452,7 +303,3 @@ def _map_side(context: SpaceContext, backbone: str, cut: str) -> int:
     net = backbone_named(backbone)
     shapes = feature_shapes(backbone, net.channels or context.image_channels, context.sizes_px[backbone])
     return min(shapes[net.stage_names[net.cut_index(cut) - 1]][1:])
-
-
-def _choose(trial: optuna.trial.BaseTrial, name: str, choices: tuple[Any, ...], of: str) -> Any:
-    return trial.suggest_categorical(f"{name}@{of}", choices)

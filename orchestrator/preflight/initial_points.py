@@ -8,9 +8,9 @@ from typing import Any, Final
 
 from orchestrator.preflight.feasibility import PointPrice
 from results.run.search_request import SearchRequest
+from search_spaces.closed_form import shared_sizes
 from search_spaces.context import SpaceContext
 from search_spaces.enqueue import InitialPoint
-from search_spaces.image_classifier import shared_sizes
 from search_spaces.recipes import Recipe, recipe_named, recipes_of
 from search_spaces.registry import Space
 from trainables.common.errors import ConfigError, OrchestrateError

@@ -1,7 +1,7 @@
 """Choices of a search that depend on its unit: closed-form heads, and rules that combine a unit's images."""
 
 from results.run.search_request import SearchRequest
-from search_spaces.image_classifier import HEADS
+from search_spaces.closed_form import HEADS
 from trainables.config.tasks import Task
 from trainables.config.unit_config import ATTENTION, COMBINATIONS_OF_MORE, COMBINATIONS_OF_TWO, PLURALS
 from trainables.data.training_data import TrainingData

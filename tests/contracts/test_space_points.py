@@ -18,8 +18,8 @@ import torch
 from torch import Tensor, nn
 from trial_module import TrialModule
 
+from search_spaces.closed_form import HEADS
 from search_spaces.context import SpaceContext
-from search_spaces.image_classifier import HEADS
 from search_spaces.registry import TASK_SPACES, space_named
 from trainables.config.tasks import TASKS
 from trainables.config.trial_config import TrialConfig

@@ -1,7 +1,7 @@
 """The context of a search space as a machine gives it that affords everything."""
 
+from search_spaces.closed_form import HEADS
 from search_spaces.context import SpaceContext
-from search_spaces.image_classifier import HEADS
 from search_spaces.registry import TASK_SPACES
 from trainables.config.tasks import TASKS
 from trainables.models.registry import BACKBONES, DEFAULT_BACKBONES, backbone_named

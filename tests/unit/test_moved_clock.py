@@ -52,7 +52,7 @@ int main(void) {
 def test_waits_take_as_long_as_they_should_while_the_clock_is_moved(tmp_path: Path, shift: int) -> None:
     library = build_clock(tmp_path)
     if library is None:
-        # The library under test is compiled here; without a compiler its scenario of the benchmark is left out.
+        # The library under test is compiled here; without a compiler its scenario is left out as well.
         pytest.skip("no C compiler: the library that moves the clock cannot be built here")
     compiler = str(shutil.which("cc") or shutil.which("gcc"))
     source, program, moved = tmp_path / "waits.c", tmp_path / "waits", tmp_path / "shift"

@@ -11,9 +11,9 @@ from orchestrator.preflight.feasibility import (
     price_of,
 )
 from orchestrator.preflight.initial_points import InitialPoints
+from search_spaces.closed_form import HEADS, shared_sizes
 from search_spaces.context import SpaceContext
 from search_spaces.enqueue import InitialPoint
-from search_spaces.image_classifier import HEADS, shared_sizes
 from search_spaces.registry import space_named
 from trainables.config.trial_config import decode
 from trainables.data.patches import PatchSet

@@ -10,7 +10,8 @@ from orchestrator.preflight.feasibility import FeasibleModels, TrialBudget, find
 from orchestrator.preflight.reasons import describe_feasible
 from orchestrator.preflight.unit_choices import sees_plain_images
 from results.run.search_request import SearchRequest
-from search_spaces.image_classifier import CONTRASTS, HEADS
+from search_spaces.closed_form import HEADS
+from search_spaces.image_classifier import CONTRASTS
 from search_spaces.registry import space_named
 from trainables.common.errors import ConfigError
 from trainables.config.trial_config import TrialConfig, decode
