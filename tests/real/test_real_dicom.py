@@ -24,12 +24,17 @@ def read(name: str, *, allow_for_processing: bool = False) -> DicomImage:
     return read_dicom(DICOM / name, allow_for_processing=allow_for_processing)
 
 
-def films() -> Iterator[tuple[Path, np.ndarray]]:
-    folder = DATA / "mini_mias" / "images_512"
-    if not folder.exists():
-        # Patient data that may not lie in the repository: CI and most clones have none.
+def mini_mias() -> Path:
+    """Folder of the films and their table; skips the test where it is not."""
+    folder = DATA / "mini_mias"
+    if not (folder / "images_512").exists():
+        # Patient data that may not lie in the repository: most clones have none.
         pytest.skip(f"the films of mini-MIAS are not at {DATA}")
-    for path in sorted(folder.glob("*.png")):
+    return folder
+
+
+def films() -> Iterator[tuple[Path, np.ndarray]]:
+    for path in sorted((mini_mias() / "images_512").glob("*.png")):
         pixels = decode_image(path).pixels
         yield path, pixels[..., 0] if pixels.ndim == 3 else pixels
 
@@ -37,7 +42,7 @@ def films() -> Iterator[tuple[Path, np.ndarray]]:
 def circles() -> dict[str, list[tuple[float, float, float]]]:
     """Column, row and radius of each annotated circle of mini-MIAS, in pixels of the films of 512 px."""
     found: dict[str, list[tuple[float, float, float]]] = {}
-    for line in (DATA / "mini_mias" / "Info.txt").read_text().splitlines():
+    for line in (mini_mias() / "Info.txt").read_text().splitlines():
         words = line.split()
         if len(words) >= 7 and words[0].startswith("mdb") and words[6].isdigit():
             x, y, radius = (int(word) / 2 for word in words[4:7])
