@@ -10,6 +10,8 @@ answers, or the patience of the search is at its end.
 """
 
 import errno
+import random
+import time
 import weakref
 from collections.abc import Callable, Container, Sequence
 from pathlib import Path
@@ -29,8 +31,16 @@ from results.run.storage_url import JOURNAL, journal_of, with_driver, with_passw
 from trainables.common.errors import ConfigError
 
 TICKET: Final = "ticket"  # attribute of a new trial, by which it is found if its making was not answered
-_OPEN_AGAIN: Final = 5  # times: two that open an empty database at once both make its tables
-_PASSING: Final = (exc.OperationalError, exc.InterfaceError, exc.InternalError, exc.TimeoutError)
+_OPEN_AGAIN: Final = 10  # times: two that open an empty database at once both make its tables
+_OPEN_AGAIN_SECONDS: Final = (0.05, 0.25)  # between two of these tries, drawn so that they do not keep step
+_LOST_BETWEEN: Final = exc.PendingRollbackError  # a query after one whose connection was lost
+_PASSING: Final = (
+    exc.OperationalError,
+    exc.InterfaceError,
+    exc.InternalError,
+    exc.TimeoutError,
+    _LOST_BETWEEN,
+)
 
 _Found = TypeVar("_Found")
 
@@ -80,6 +90,7 @@ def _database(url: str) -> RDBStorage:
             is_of_the_race = not isinstance(error, exc.OperationalError) or "already exists" in str(error)
             if not left or not is_of_the_race:
                 raise
+            time.sleep(random.uniform(*_OPEN_AGAIN_SECONDS))  # the other makes a dozen tables meanwhile
     raise AssertionError("the last try returns or raises")
 
 
@@ -124,6 +135,8 @@ class PatientStorage(BaseStorage):
             cause = error.__cause__
         if not isinstance(cause, _PASSING):
             return None
+        if isinstance(cause, _LOST_BETWEEN):  # Optuna has asked a second time on the connection that broke
+            return f"the study's storage {self._shown} does not answer (the connection was lost)"
         text = without_password(str(getattr(cause, "orig", None) or cause).strip())
         said = text.splitlines()[0] if text else type(cause).__name__
         return f"the study's storage {self._shown} does not answer ({said})"

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -89,6 +89,11 @@ def run_all(study: OptunaStudy) -> list[int]:
         study.tell(ended(spec))
         found.append(spec.number)
     return found
+
+
+def last_words(found: Iterable[tuple[str, str]]) -> str:
+    """What drivers in processes of their own printed last, for the message of a test that failed."""
+    return "\n\n".join(f"{said[-200:]}\n{error[-3000:]}" for said, error in found)
 
 
 if __name__ == "__main__":  # a driver in a process of its own: URL, name, number of trials

@@ -17,7 +17,7 @@ import yaml
 from optuna.trial import TrialState
 from postgres_server import PASSWORD as SECRET
 from postgres_server import PostgresServer, postgres_server
-from shared_studies import POINTS, driver_of, ended, resumed, run_all
+from shared_studies import POINTS, driver_of, ended, last_words, resumed, run_all
 
 from orchestrator.study.study import open_study
 from results.run.run_folder import RunFolder
@@ -61,13 +61,15 @@ def test_three_processes_hand_out_each_number_once_while_the_server_is_restarted
     drivers = [begun(url, name, 60) for name in ("one", "two", "three")]  # on an empty database, at once
     for how, at_least in ((signal.SIGINT, 5), (signal.SIGQUIT, 15)):  # an orderly stop, and a crash
         while len(tried(url)) < at_least:
-            assert all(driver.poll() is None for driver in drivers), [one.communicate() for one in drivers]
+            assert all(driver.poll() is None for driver in drivers), last_words(
+                one.communicate() for one in drivers
+            )
             time.sleep(0.2)
         server.stop(how)
         time.sleep(1.0)
         server.start()
     found = [driver.communicate(timeout=150) for driver in drivers]
-    assert [driver.returncode for driver in drivers] == [0, 0, 0], found
+    assert [driver.returncode for driver in drivers] == [0, 0, 0], last_words(found)
     numbers = [number for said, _ in found for number in json.loads(said)]
     assert len(numbers) == len(set(numbers)) == 60
     states = {trial.number: trial.state for trial in all_trials(url)}

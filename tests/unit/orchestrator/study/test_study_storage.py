@@ -13,6 +13,7 @@ from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
+from sqlalchemy import event
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from orchestrator.study import storage
@@ -90,6 +91,31 @@ def test_a_database_that_stays_away_ends_the_wait() -> None:
         OutOfPatienceError, match=r"postgresql://me@host/db does not answer .* did not come back"
     ):
         study.ask()
+
+
+def test_trials_are_read_again_when_the_connection_is_lost_while_they_are_read(tmp_path: Path) -> None:
+    """Optuna takes the lost connection for too long a query and asks once more, on the same connection."""
+    place = open_storage(f"sqlite:///{tmp_path}/s.db", Patience(0.0))
+    assert isinstance(place, PatientStorage)
+    study = optuna.create_study(storage=place)
+    study.tell(study.ask(), 0.5)
+    engine, lost = place.inner._backend.engine, ["first"]  # type: ignore[attr-defined]
+
+    @event.listens_for(engine, "do_execute")
+    def lose(cursor: Any, statement: str, parameters: Any, context: Any) -> None:
+        if lost and "FROM trials" in statement:
+            lost.clear()
+            raise sqlite3.OperationalError("server closed the connection unexpectedly")
+
+    @event.listens_for(engine, "handle_error")
+    def notice(context: Any) -> None:
+        context.is_disconnect = True
+
+    storage, said = patient(place.inner)
+    (study_id,) = [found._study_id for found in storage.get_all_studies()]
+    assert [trial.value for trial in storage.get_all_trials(study_id)] == [0.5]
+    assert lost == []
+    assert "postgresql://me@host/db does not answer (the connection was lost)" in said[0]
 
 
 def test_an_error_that_does_not_pass_is_raised_at_once() -> None:
