@@ -15,9 +15,9 @@ from torch import Tensor
 
 from results.ensembles.build import BEST
 from results.errors import ExportError
-from results.export.card_templates import card_as_json
+from results.export.companions import digests_of_companions
+from results.export.descriptions import write_manifest
 from results.export.manifest import (
-    CARD_DATA_FILE,
     CARD_FILE,
     MANIFEST_FILE,
     MODEL_FILE,
@@ -28,7 +28,7 @@ from results.export.manifest import (
     ParityCheck,
 )
 from results.export.manifest_draft import manifest_draft
-from results.export.model_card import licence_warnings, model_card
+from results.export.model_card import licence_warnings
 from results.export.model_file import describe_model, sha256_of
 from results.export.novelty import novelty_facts, with_novelty
 from results.export.parity import (
@@ -196,12 +196,17 @@ def export_bundle(  # noqa: PLR0913 - a model, and what its file must keep to
             cost = measure_prediction_time(file, one)
         if not is_to_choose:  # what was chosen for its time is not refused for the noise of a second timing
             _check_time(cost, opened, max_ms)
-        manifest = draft.model_copy(update={"parity": parity, "sha256": sha256_of(file), "cost": cost})
-        write_atomically(folder / MANIFEST_FILE, manifest.model_dump_json(indent=1) + "\n")
-        write_atomically(folder / CARD_FILE, model_card(manifest))
-        write_atomically(folder / CARD_DATA_FILE, json.dumps(card_as_json(manifest), indent=1) + "\n")
-        _write_preparation(folder, manifest)
-        write_reference(reference_of(run, manifest.input), folder)
+        _write_preparation(folder, draft)
+        write_reference(reference_of(run, draft.input), folder)
+        manifest = draft.model_copy(
+            update={
+                "parity": parity,
+                "sha256": sha256_of(file),
+                "companions": digests_of_companions(folder),
+                "cost": cost,
+            }
+        )
+        write_manifest(folder, manifest)
         size = file.stat().st_size
     if not refit:
         add_costs(run, {opened.chosen.trials: cost_before})  # models are compared in one precision

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from results.errors import ExportError
+from results.export.companions import check_companions
 from results.export.input_checks import as_numbers, check_given, check_sizes, check_units
 from results.export.manifest import FORMAT, MANIFEST_FILE, MODEL_FILE, PREPARATION_CODE, UNITS_FILE, Manifest
 from results.export.model_file import check_model
@@ -237,12 +238,13 @@ def load_bundle(path: Path) -> Bundle:
         path: Folder of the bundle.
 
     Raises:
-        ExportError: If it is missing or not a bundle, made by a newer version, its model was
-            changed, or its manifest is not that of the model.
+        ExportError: If it is missing or not a bundle, made by a newer version, its model or another of its
+            files was changed, or its manifest is not that of the model.
     """
     if not path.is_dir():
         raise ExportError(f"no bundle at {path}; a bundle is the folder that `orchestrate export` writes")
     manifest = _manifest(path / MANIFEST_FILE)
+    check_companions(path, manifest)
     model = path / MODEL_FILE
     if not model.is_file():
         raise ExportError(f"{path} is not a whole bundle: it holds no {MODEL_FILE}; export it again")

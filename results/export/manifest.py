@@ -1,7 +1,7 @@
 """`manifest.json`, the description of a bundle. Importing this takes neither torch nor ONNX Runtime."""
 
 import datetime
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, FiniteFloat, PositiveInt, model_validator
 
@@ -26,6 +26,7 @@ CARD_DATA_FILE: Final = "model_card.json"  # the same, by the fields of publishe
 REFERENCE_FILE: Final = "training_reference.json"  # what other data are compared with
 PREPARATION_FILE: Final = "preparation.json"
 PREPARATION_CODE: Final = "preparation.py"
+COMPANIONS: Final = (REFERENCE_FILE, PREPARATION_FILE, PREPARATION_CODE)  # whose digests the manifest holds
 _LARGEST_RAW: Final = 65535  # of images of 16 bits
 
 
@@ -294,6 +295,7 @@ class Manifest(FrozenModel):
         extra_inputs: Inputs besides `input`.
         test: Scores on the sealed test part, or `not opened`, or `nothing sealed` where there is none.
         sha256: SHA-256 of `model.onnx`, in hexadecimal.
+        companions: File beside the model -> its SHA-256; empty in bundles of earlier versions.
         split: Name of the kind of split, which its scores carry; with a `naive split` patients lie in several
             folds, so that scores are too high.
         is_refitted: The members are models trained on the whole training part; calibration, threshold and
@@ -338,6 +340,7 @@ class Manifest(FrozenModel):
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
     intended_use: str
     created_at: datetime.datetime
+    companions: dict[str, Annotated[str, Field(pattern="^[0-9a-f]{64}$")]] = Field(default_factory=dict)
     extra_inputs: tuple[ExtraInput, ...] = ()
     split: SplitName = GROUPED
     is_refitted: bool = False

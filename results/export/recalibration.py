@@ -14,8 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from results.errors import ExportError
+from results.export.descriptions import write_manifest
 from results.export.exported_model import Bundle, load_bundle
 from results.export.manifest import (
+    CARD_DATA_FILE,
     CARD_FILE,
     MANIFEST_FILE,
     MODEL_FILE,
@@ -23,7 +25,6 @@ from results.export.manifest import (
     Manifest,
     Recalibration,
 )
-from results.export.model_card import model_card
 from results.export.model_file import describe_model, sha256_of
 from results.export.outside_data import OutsideData
 from results.scores.calibration import Platt
@@ -31,7 +32,7 @@ from results.scores.calibration_update import CalibrationUpdate, composed, fit_u
 from results.scores.decision_rule import balanced_threshold
 from results.scores.operating_point import Operation, odds_shift, threshold_at
 from results.scores.triage import TriageRule, fit_triage
-from trainables.common.files import folder_in_progress, write_atomically
+from trainables.common.files import folder_in_progress
 from trainables.common.types import FloatArray
 
 _SLOPE, _INTERCEPT = "1.platt.slope", "1.platt.intercept"  # ends of the names of the graph's constants
@@ -149,7 +150,7 @@ def _provenance(
 def _write(path: Path, folder: Path, manifest: Manifest) -> Manifest:
     """Copy the bundle with another calibration in its graph; returns the manifest with the new hashes."""
     for file in path.iterdir():
-        if file.is_file() and file.name not in (MANIFEST_FILE, CARD_FILE):
+        if file.is_file() and file.name not in (MANIFEST_FILE, CARD_FILE, CARD_DATA_FILE):
             shutil.copyfile(file, folder / file.name)
     calibration = manifest.calibration or Platt()
     tail = folder / (MODEL_FILE if manifest.unit == "image" else UNITS_FILE)
@@ -160,8 +161,7 @@ def _write(path: Path, folder: Path, manifest: Manifest) -> Manifest:
     if manifest.unit != "image":
         hashes["units_sha256"] = sha256_of(folder / UNITS_FILE)
     manifest = manifest.model_copy(update=hashes)
-    write_atomically(folder / MANIFEST_FILE, manifest.model_dump_json(indent=1) + "\n")
-    write_atomically(folder / CARD_FILE, model_card(manifest))
+    write_manifest(folder, manifest)
     return manifest
 
 

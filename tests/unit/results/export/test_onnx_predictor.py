@@ -229,6 +229,15 @@ def test_a_model_that_was_changed_is_refused(runtime, tmp_path):
         load_bundle(copy)
 
 
+def test_a_companion_that_was_changed_is_refused_and_one_that_is_gone_is_not(runtime, tmp_path):
+    copy = shutil.copytree(runtime, tmp_path / "copy")
+    (copy / "training_reference.json").unlink()
+    load_bundle(copy)  # it still predicts
+    shutil.copyfile(runtime / "manifest.json", copy / "training_reference.json")
+    with pytest.raises(ExportError, match=r"training_reference\.json is not the file that was exported"):
+        load_bundle(copy)
+
+
 def test_a_model_is_opened_only_after_its_digest_was_compared(runtime, tmp_path, monkeypatch):
     copy = shutil.copytree(runtime, tmp_path / "copy")
     (copy / "model.onnx").write_bytes(b"whatever would make a parser fail")

@@ -232,6 +232,8 @@ def test_a_recalibrated_bundle_predicts_the_update_and_says_where_it_is_from(bun
     np.testing.assert_allclose(after, slope * before + shift, atol=1e-3)
     assert "the threshold is the one for sensitivity=0.9 on the local data" in " ".join(report.messages())
     assert "its weights are those of the file" in (tmp_path / "local" / "model_card.md").read_text()
+    card = json.loads((tmp_path / "local" / "model_card.json").read_text())
+    assert card["sha256"] == new.manifest.sha256 != old.manifest.sha256  # the card's other form, too
     with pytest.raises(ExportError, match="is the set that this bundle was calibrated on"):
         evaluate_bundle(tmp_path / "local", other, **store)
 

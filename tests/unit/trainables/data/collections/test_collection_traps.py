@@ -38,6 +38,39 @@ def test_cbis_masks_are_told_from_crops_whatever_the_tables_say(tmp_path: Path) 
     assert any("the crop for the mask in 2 of 8 regions" in note for note in found.notes)
 
 
+def test_masks_and_crops_of_cbis_in_two_series_of_one_file_name_are_told_apart(tmp_path: Path) -> None:
+    """In 104 lesions of the published set both files are 000000.dcm, each in a series of its own."""
+    TREES["cbis-ddsm"].build(tmp_path)
+    for second in [*tmp_path.rglob("000001.dcm")]:
+        series = second.parent.with_name(f"{second.parent.name}.1")
+        series.mkdir()
+        second.rename(series / "000000.dcm")
+    found = COLLECTIONS["cbis-ddsm"].list(tmp_path, ROI)
+    assert len(found.examples) == cbis_ddsm.EXAMPLES
+    for example in found.examples:
+        assert example.mask is not None
+        assert example.mask.name == "000000.dcm"
+        assert read_headers(example.mask).series_description == "ROI mask images"
+
+
+def test_regions_of_cbis_keep_the_scale_of_their_film(tmp_path: Path) -> None:
+    """The published crops have a scale of their own (from 39,416 up): regions are cut from the film."""
+    example = listed("cbis-ddsm", tmp_path, ROI).examples[0]
+    assert read_headers(example.file).series_description == "full mammogram images"
+    read = read_example_pixels(example.file, 0)
+    assert read.stated_max == 65535.0  # and not the brightest value of this film or region
+    box = Box(10, 20, 30, 40)
+    (piece, *_) = cut_pieces(read.pixels, "box", box, name=example.name, max_value=read.stated_max)
+    np.testing.assert_array_equal(piece.pixels, read.pixels[20:60, 10:40])
+
+
+def test_arrays_of_floats_beyond_one_are_refused_by_name(tmp_path: Path) -> None:
+    """One collection publishes masks as float64 up to 255.00002, 160 values between: white is unknown."""
+    np.save(tmp_path / "mask.npy", np.linspace(0.0, 255.00002, 64).reshape(1, 8, 8))
+    with pytest.raises(DataError, match=r"mask\.npy holds floating-point values outside \[0, 1\]; scale"):
+        read_example_pixels(tmp_path / "mask.npy", 0)
+
+
 @pytest.mark.parametrize("build", [cbis_ddsm.build_kaggle, cbis_ddsm.build_nbia])
 def test_every_edition_of_cbis_gives_the_same_examples(tmp_path: Path, build: Callable[[Path], None]) -> None:
     usual = named(listed("cbis-ddsm", tmp_path / "usual"))
