@@ -19,18 +19,23 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # small tensors; threads that wai
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--share", type=int, default=1, metavar="N", help="run one in N of the tests marked as long"
+        "--share",
+        type=int,
+        default=1,
+        metavar="N",
+        help="run one in N of the tests marked as long or machines",
     )
     parser.addoption("--drawn-by", default="", metavar="TEXT", help="another text draws another share")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out all but a share of the long tests, the same ones for the same text on every machine."""
+    """Leave out all but a share of what takes long, the same tests for the same text on every machine."""
     shares, text = config.getoption("share"), config.getoption("drawn_by")
     left_out = [
         item
         for item in items
-        if item.get_closest_marker("long") and zlib.crc32(f"{text} {item.nodeid}".encode()) % shares
+        if any(map(item.get_closest_marker, ("long", "machines")))
+        and zlib.crc32(f"{text} {item.nodeid}".encode()) % shares
     ]
     if left_out:
         config.hook.pytest_deselected(items=left_out)

@@ -224,10 +224,15 @@ class Arena:
         except FileNotFoundError:
             return 0
 
-    def wait_for_trials(self, name: str, more: int, driver: Driver) -> bool:
-        """Wait until so many more trials are handed out; returns False if the driver ends before."""
+    def wait_for_trials(self, name: str, more: int, driver: Driver, *, seconds: float | None = None) -> bool:
+        """Wait until so many more trials are handed out, or seconds have passed; None for all patience.
+
+        Returns:
+            False if they were not, or the driver ended before.
+        """
         goal = self.handed_out(name) + more
-        wait_for(lambda: driver.has_ended or self.handed_out(name) >= goal, seconds=self.patience)
+        longest = self.patience if seconds is None else seconds
+        wait_for(lambda: driver.has_ended or self.handed_out(name) >= goal, seconds=longest)
         return not driver.has_ended and self.handed_out(name) >= goal
 
     def finish(self, name: str, *options: str, **environment: str) -> list[str]:

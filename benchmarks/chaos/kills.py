@@ -26,7 +26,8 @@ def kill_drivers(arena: Arena, count: int, trials: int) -> Outcome:
             arena.wait_for_trials(name, 1, driver)
             time.sleep(arena.random.uniform(0.0, 3.0))
         else:
-            time.sleep(arena.random.uniform(0.2, _START_SECONDS) * arena.patience / PATIENCE)
+            seconds = arena.random.uniform(0.2, _START_SECONDS) * arena.patience / PATIENCE
+            arena.wait_for_trials(name, 1, driver, seconds=seconds)  # or less, if a trial ends meanwhile
         if driver.has_ended:
             if NO_RAY not in driver.printed:
                 break  # it has come to its end

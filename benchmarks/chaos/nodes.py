@@ -19,6 +19,7 @@ from benchmarks.chaos.ledger import Outcome, short_of
 from benchmarks.chaos.processes import below, send, servers, trial_workers, wait_for
 
 _UP_SECONDS: Final = 90.0
+_JOINED: Final = "Ray runtime started"
 # A frozen node is given up after 15 s here; Ray's own defaults make that about a minute.
 _QUICK_HEALTH: Final = {
     "RAY_health_check_period_ms": "2000",
@@ -47,6 +48,7 @@ class Cluster:
         self.address = self._address(head)
         for _ in range(nodes):
             self.add()
+        self._wait_for_nodes()
 
     def __enter__(self) -> "Cluster":
         return self
@@ -77,9 +79,21 @@ class Cluster:
         self.nodes.remove(node)
         return min(1, send(below(node.pid), signal.SIGSTOP))
 
+    def _wait_for_nodes(self) -> None:
+        """Wait until all nodes have joined; a search refuses a cluster that has no CPU."""
+        logs = [self._log(place) for place in range(1, len(self._processes))]
+        wait_for(lambda: all(_JOINED in log.read_text() for log in logs), seconds=_UP_SECONDS)
+        for log in logs:
+            if _JOINED not in log.read_text():
+                raise RuntimeError(f"a node of Ray did not start: {log.read_text()[-500:]}")
+
+    def _log(self, place: int) -> Path:
+        """What the node of this place prints; 0 is the head."""
+        return self._folder / f"start-{place}.log"
+
     def _start(self, *options: str) -> subprocess.Popen[bytes]:
         where = ("--temp-dir", str(self._folder)) if "--head" in options else ()
-        log = self._folder / f"start-{len(self._processes)}.log"
+        log = self._log(len(self._processes))
         command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats"]
         with log.open("wb") as file:
             process = subprocess.Popen(
@@ -94,7 +108,7 @@ class Cluster:
         return process
 
     def _address(self, head: subprocess.Popen[bytes]) -> str:
-        log = self._folder / "start-0.log"
+        log = self._log(0)
         pattern = re.compile(r"--address='([^']+)'")
         wait_for(lambda: pattern.search(log.read_text()) or head.poll() is not None, seconds=_UP_SECONDS)
         found = pattern.search(log.read_text())

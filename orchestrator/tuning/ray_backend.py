@@ -182,6 +182,14 @@ class _Scheduler(_NotPickled, FIFOScheduler):
         super().__init__()
         self._state = state
 
+    def choose_trial_to_run(self, tune_controller: Any) -> None:
+        """Choose none: Tune then gives the worker of a trial that has ended to the next trial.
+
+        The choice of its own scheduler, the first trial that waits, would get that worker even while its own
+        is about to start, which Tune then kills: where trials are shorter than a worker takes to start, the
+        others would run on the workers that are there, and a machine that joins would never get any.
+        """
+
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         number, cause = self._state.numbers[trial.trial_id], None
         with self._state.noting_errors():

@@ -102,6 +102,25 @@ class LocksUpOnce(Runner):
             time.sleep(600)
 
 
+class StartsLate(Runner):
+    """Its trials are short, and the second process that runs any takes four seconds to start."""
+
+    is_started = False
+
+    def __init__(self, run: RunFolder, *given: Any, **options: Any) -> None:
+        super().__init__(run, *given, **options)
+        if not StartsLate.is_started:  # once in each process
+            StartsLate.is_started = True
+            try:
+                (run.path / "first").touch(exist_ok=False)
+            except FileExistsError:
+                time.sleep(4.0)
+
+    def meet(self) -> None:
+        time.sleep(0.1)
+        (self.run.path / f"process-{os.getpid()}").touch()
+
+
 class FindsNoSplit(Runner):
     """Fails before its first epoch, as every trial would."""
 
@@ -184,6 +203,13 @@ def test_a_worker_that_lives_and_does_not_work_is_ended_and_its_trial_is_run_aga
     run_trials(manager, manager.run, Resources(1.0, 0.0, 1), make_runner=LocksUpOnce)
     assert [record.state for record in manager.run.records()] == ["complete"]
     assert any("its worker is ended" in message for message in said)
+
+
+def test_a_worker_that_starts_late_gets_trials_though_the_others_are_quick(begin: Begin) -> None:
+    manager = begin(100)
+    run_trials(manager, manager.run, Resources(1.0, 0.0, 2), make_runner=StartsLate)
+    assert len(manager.run.records()) == 100
+    assert len([*manager.run.path.glob("process-*")]) == 2
 
 
 class HangsForEver(Runner):
