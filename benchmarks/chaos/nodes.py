@@ -20,6 +20,7 @@ from benchmarks.chaos.processes import below, send, servers, trial_workers, wait
 
 _UP_SECONDS: Final = 90.0
 _JOINED: Final = "Ray runtime started"
+_ATTEMPTS: Final = 3
 # A frozen node is given up after 15 s here; Ray's own defaults make that about a minute.
 _QUICK_HEALTH: Final = {
     "RAY_health_check_period_ms": "2000",
@@ -48,7 +49,6 @@ class Cluster:
         self.address = self._address(head)
         for _ in range(nodes):
             self.add()
-        self._wait_for_nodes()
 
     def __enter__(self) -> "Cluster":
         return self
@@ -62,8 +62,14 @@ class Cluster:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def add(self) -> None:
-        """Add a node."""
-        self.nodes.append(self._start("--address", self.address, "--num-cpus", "1"))
+        """Add a node, and wait until it has joined; on busy cores Ray's half a minute for that may pass."""
+        for _ in range(_ATTEMPTS):
+            log = self._log(len(self._processes))
+            node = self._start("--address", self.address, "--num-cpus", "1")
+            if _has_joined(log, node):
+                self.nodes.append(node)
+                return
+        raise RuntimeError(f"a node of Ray did not start: {log.read_text()[-500:]}")
 
     def node_of_trial(self) -> subprocess.Popen[bytes] | None:
         """The node whose worker is in a step of a trial; None if there is none just now."""
@@ -78,14 +84,6 @@ class Cluster:
         """SIGSTOP of all processes of a node; returns 1 if there were some."""
         self.nodes.remove(node)
         return min(1, send(below(node.pid), signal.SIGSTOP))
-
-    def _wait_for_nodes(self) -> None:
-        """Wait until all nodes have joined; a search refuses a cluster that has no CPU."""
-        logs = [self._log(place) for place in range(1, len(self._processes))]
-        wait_for(lambda: all(_JOINED in log.read_text() for log in logs), seconds=_UP_SECONDS)
-        for log in logs:
-            if _JOINED not in log.read_text():
-                raise RuntimeError(f"a node of Ray did not start: {log.read_text()[-500:]}")
 
     def _log(self, place: int) -> Path:
         """What the node of this place prints; 0 is the head."""
@@ -115,6 +113,12 @@ class Cluster:
         if found is None:
             raise RuntimeError(f"Ray's head did not start: {log.read_text()[-500:]}")
         return found[1]
+
+
+def _has_joined(log: Path, node: subprocess.Popen[bytes]) -> bool:
+    """Wait until a node has joined its cluster; returns False if it ends before, or takes too long."""
+    wait_for(lambda: _JOINED in log.read_text() or node.poll() is not None, seconds=_UP_SECONDS)
+    return _JOINED in log.read_text() and node.poll() is None
 
 
 def all_of(arena: Arena, kills: int, trials: int) -> list[Outcome]:

@@ -78,7 +78,8 @@ class InitialPoints:
     def enlarging(self, context: SpaceContext) -> "InitialPoints":
         """Return the points with small images enlarged for closed-form heads, where their nets take that.
 
-        Pretrained nets see more in patches of 50 pixels that are enlarged to twice their side or more.
+        Pretrained nets see more in patches of 50 pixels that are enlarged to twice their side or more. The
+        best point is tried at the largest side, too, whose passes the search has the time for.
         Points that people named stay as they are.
 
         Args:
@@ -86,7 +87,15 @@ class InitialPoints:
         """
         if self.is_by_name or self.is_all or context.image_px > _SMALL_PX:
             return self
-        return replace(self, points=tuple(_enlarged(point, context) for point in self.points))
+        points = list[InitialPoint]()
+        has_largest = False
+        for point in self.points:
+            enlarged = _enlarged(point, context)
+            points.append(enlarged[0])
+            if len(enlarged) > 1 and not has_largest:
+                points.append(enlarged[-1])
+                has_largest = True
+        return replace(self, points=tuple(points))
 
     def fitting(
         self,
@@ -151,18 +160,23 @@ class InitialPoints:
         return FittingPoints(tuple(point for _, point in fitting), unfit, slow)
 
 
-def _enlarged(point: InitialPoint, context: SpaceContext) -> InitialPoint:
-    """The point with its images enlarged, or else those of one of its nets; the same where none takes it."""
+def _enlarged(point: InitialPoint, context: SpaceContext) -> tuple[InitialPoint, ...]:
+    """The point with its images enlarged, by growing sides, or else with those of one of its nets.
+
+    A point whose nets take no other side stays as it is.
+    """
     settings = point.settings
     if settings.get("classical.name", "none") == "none" or settings.get("input.size_px") is not None:
-        return point
+        return (point,)
     for candidate in (point, *_with_one_net(point)):
         taps = [tap for tap in candidate.settings.get("model.also") or () if "/" in tap]
         nets = (str(candidate.settings["model.backbone"]), *(tap.partition("/")[0] for tap in taps))
         sizes = [side for side in shared_sizes(context, nets) if side >= _ENLARGED * context.image_px]
         if sizes:
-            return replace(candidate, settings={**candidate.settings, "input.size_px": sizes[0]})
-    return point
+            return tuple(
+                replace(candidate, settings={**candidate.settings, "input.size_px": side}) for side in sizes
+            )
+    return (point,)
 
 
 def _checked(

@@ -108,10 +108,16 @@ def test_small_patches_are_enlarged_for_closed_form_heads(image_px: int, side: i
 
 def test_where_not_all_nets_take_larger_images_one_that_does_is_taken() -> None:
     own = sized(50).model_copy(update={"further_sizes": {"efficientnet_lite0": (112, 150)}})
-    (point,) = InitialPoints((InitialPoint("portfolio", CLOSED),)).enlarging(own).points
+    twice = (
+        InitialPoint("portfolio", CLOSED),
+        InitialPoint("portfolio", {**CLOSED, "classical.name": "ridge"}),
+    )
+    point, largest, second = InitialPoints(twice).enlarging(own).points
     assert point.settings["model.backbone"] == "efficientnet_lite0"
     assert point.settings["model.also"] == ["texture/top"]
     assert point.settings["input.size_px"] == 112
+    assert largest.settings == {**point.settings, "input.size_px": 150}  # of the best point alone
+    assert second.settings == {**point.settings, "classical.name": "ridge"}
     none = sized(50).model_copy(update={"further_sizes": {}})
     assert InitialPoints((InitialPoint("portfolio", CLOSED),)).enlarging(none).points[0].settings == CLOSED
 
