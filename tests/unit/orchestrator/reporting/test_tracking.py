@@ -93,7 +93,11 @@ def test_wandb_writes_its_files_below_the_run_folder_without_a_network(
     follow(run, callback)
     folders = sorted((run.path / "wandb").glob("offline-run-*"))
     assert len(folders) == 3  # two trials and the search
-    assert all(list(folder.glob("*.wandb")) for folder in folders)
+    kept = [next(folder.glob("*.wandb")).read_bytes() for folder in folders]  # of one second, in any order
+    assert [b"best/auc" in one for one in kept].count(True) == 1
+    assert any(
+        b"final/auc" in one and b"efficientnet_lite0" in one and b"best/auc" not in one for one in kept
+    )
 
 
 @pytest.mark.long
