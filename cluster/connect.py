@@ -8,6 +8,7 @@ import signal
 import socket
 import stat
 import threading
+import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -33,6 +34,8 @@ QUIET_ENVIRONMENT: Final = MappingProxyType(
 _LOOPBACK: Final = (LOOPBACK, "localhost", "::1")
 _ALIVE: Final = "/ray.rpc.NodeInfoGcsService/CheckAlive"
 _PROBE_SECONDS: Final = 3.0
+_JOIN_SECONDS: Final = 60.0  # for the first machine with CPUs, where the head of a cluster has none
+_LOOK_SECONDS: Final = 0.5
 _LONGEST_NOTE: Final = 256  # characters
 _HOW_TO_START: Final = "start one with: ray up cluster/dgx.yaml (see docs/how-to-cluster.md)"
 
@@ -115,6 +118,8 @@ class PlannedConnection:
     def start(self) -> Connection:
         """Connect; whoever calls it does so within `undisturbed`, which only the main thread can open.
 
+        A cluster whose head has no CPUs is waited for up to a minute: its machines may be about to join.
+
         Raises:
             ClusterError: If the cluster cannot be joined, or Ray does not start.
         """
@@ -129,9 +134,19 @@ class PlannedConnection:
         except Exception as error:
             ray.shutdown()
             _explain(self.target, error)
+        if self.target.address is not None:
+            _wait_for_cpus()
         found = getattr(context, "address_info", None) or {}
         session = str(found.get("session_dir") or "") if self.target.address is None else ""
         return _connection(self.target, session)
+
+
+def _wait_for_cpus() -> None:
+    import ray
+
+    end = time.monotonic() + _JOIN_SECONDS
+    while not ray.cluster_resources().get("CPU") and time.monotonic() < end:
+        time.sleep(_LOOK_SECONDS)
 
 
 def plan_connection(

@@ -107,9 +107,12 @@ def trial_slots(
     """
     _check_request(cpus_per_trial, gpus_per_trial, workers)
     if cpus_per_trial > cpus:
+        remedy = f"ask for at most {cpus:g} with --cpus-per-trial, or use a larger cluster"
+        if cpus == 0:
+            remedy = "its machines may not have joined yet, which `ray status` on its head shows"
         raise ResourceError(
             f"a trial asks for {count_text(cpus_per_trial, 'CPU')}, but Ray sees {count_text(cpus, 'CPU')}; "
-            f"ask for at most {cpus:g} with --cpus-per-trial, or use a larger cluster"
+            f"{remedy}"
         )
     if gpus_per_trial > gpus:
         remedy = "ask for none with --gpus-per-trial 0" if gpus == 0 else f"ask for at most {gpus:g}"

@@ -278,6 +278,37 @@ def test_a_found_cluster_is_joined_with_its_own_cpus_and_left_running(
     assert (connection.is_own, connection.address) == (False, f"127.0.0.1:{port}")
 
 
+def test_a_cluster_whose_head_has_no_cpus_is_waited_for_until_a_machine_has_joined(
+    fake_ray: SimpleNamespace, note: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = [{}, {"node:10.0.0.1": 1.0}, {"node:10.0.0.1": 1.0, "CPU": 4.0}]
+    fake_ray.cluster_resources = lambda: seen.pop(0) if len(seen) > 1 else seen[0]
+    slept = list[float]()
+    monkeypatch.setattr("cluster.connect.time.sleep", slept.append)
+    with ray_that_answers() as port:
+        note.write_text(f"127.0.0.1:{port}")
+        connection = connect(None)
+    disconnect(connection)
+    assert connection.cpus == 4.0
+    assert len(slept) == 2
+
+
+def test_a_cluster_that_no_machine_joins_is_waited_for_a_minute(
+    fake_ray: SimpleNamespace, note: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_ray.cluster_resources = dict
+    now = [0.0]
+    monkeypatch.setattr(
+        "cluster.connect.time",
+        SimpleNamespace(monotonic=lambda: now[0], sleep=lambda s: now.__setitem__(0, now[0] + s)),
+    )
+    with ray_that_answers() as port:
+        note.write_text(f"127.0.0.1:{port}")
+        connection = connect(None)
+    disconnect(connection)
+    assert (connection.cpus, now[0]) == (0.0, 60.0)
+
+
 def test_a_note_of_another_user_is_left_alone(note: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with ray_that_answers() as port:
         note.write_text(f"127.0.0.1:{port}")

@@ -74,6 +74,13 @@ def test_a_request_that_can_never_be_met_is_refused(asked: dict[str, Any], messa
         trial_slots(2, 0, **request)
 
 
+def test_a_cluster_without_cpus_is_not_answered_with_zero_cpus_a_trial() -> None:
+    with pytest.raises(
+        ResourceError, match=r"Ray sees 0 CPUs; its machines may not have joined yet, .*ray status"
+    ):
+        trial_slots(0, 0, cpus_per_trial=1, gpus_per_trial=0)
+
+
 def test_too_many_gpus_are_refused_with_the_number_that_is_there() -> None:
     with pytest.raises(
         ResourceError, match="a trial asks for 4 GPUs, but Ray sees 2 GPUs; ask for at most 2"
