@@ -43,6 +43,7 @@ def assemble_part(
     weights: WeightsFile | None,
     image_channels: int,
     classes: int,
+    built: "OrderedDict[str, nn.Module] | None" = None,
 ) -> TrainedPart:
     """Build adapter, stages and head of a configuration.
 
@@ -52,6 +53,7 @@ def assemble_part(
         weights: Pretrained file, or None for random weights.
         image_channels: Channels of the images, 1 or 3.
         classes: Number of classes.
+        built: All stages of the backbone, to be taken as they are; None builds them.
 
     Raises:
         ConfigError: If residual branches are to be dropped, and the trained stages have none.
@@ -62,9 +64,9 @@ def assemble_part(
         weights = None
     needs_stages = bool(plan.trained) or not plan.is_prefix_fixed
     channels = backbone.channels or image_channels
-    stages: OrderedDict[str, nn.Module] = (
-        build_stages(backbone, channels=channels, weights=weights) if needs_stages else OrderedDict()
-    )
+    stages: OrderedDict[str, nn.Module] = built or OrderedDict()
+    if needs_stages and built is None:
+        stages = build_stages(backbone, channels=channels, weights=weights)
     if plan.trained and config.fine_tuning.drop_path:
         _drop_branches(stages, plan, config)
     frozen = nn.Sequential()

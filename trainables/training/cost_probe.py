@@ -5,6 +5,7 @@ import os
 import resource
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,11 +84,12 @@ def measure_cost(
         step = _training_cost(backbone, model, (channels, size_px, size_px), device)
         return Cost(forward, step, {})
     shapes = feature_shapes(backbone.name, channels, size_px)
+    stages = build_stages(backbone, channels=channels, weights=None)  # which takes longer than a step of one
     last_stage = {}
     for level in backbone.levels:
         before = backbone.stage_names[backbone.stage_names.index(level) - 1]
         model = {"cut": level, "trained_stages": 1}
-        last_stage[level] = _training_cost(backbone, model, shapes[before], device)
+        last_stage[level] = _training_cost(backbone, model, shapes[before], device, built=stages)
     return Cost(forward, None, last_stage)
 
 
@@ -265,11 +267,16 @@ def _forward_cost(
 
 
 def _training_cost(
-    backbone: Backbone, model: dict[str, object], shape: tuple[int, ...], device: torch.device
+    backbone: Backbone,
+    model: dict[str, object],
+    shape: tuple[int, ...],
+    device: torch.device,
+    *,
+    built: OrderedDict[str, nn.Module] | None = None,
 ) -> float:
     config = TrialConfig.model_validate({"model": {**model, "backbone": backbone.name}})
     image_channels = backbone.channels or shape[0]
-    part = assemble_part(config, shape, weights=None, image_channels=image_channels, classes=2)
+    part = assemble_part(config, shape, weights=None, image_channels=image_channels, classes=2, built=built)
     part = part.to(device).train()
     optimizer = torch.optim.SGD([p for p in part.parameters() if p.requires_grad], lr=1e-6)
     features = torch.rand(_BATCH, *shape, device=device)
