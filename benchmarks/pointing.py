@@ -2,7 +2,7 @@
 
     python -m benchmarks.pointing DATA [--sets phantom mias] [--masks 120] [--json FILE]
 
-DATA is the folder of real images. Patches with a lesion at a random place, and patches of healthy tissue, are
+DATA is the folder of real images. Images with a lesion anywhere in them, and images of healthy tissue, are
 told apart by logistic regression on frozen features, in four folds by patient. Each lesion is explained by
 the models that held its patient out. A hit is a highest point inside the lesion's box, or the circle's
 square of mini-MIAS; `shuffled` is the same for shuffled weights. Intervals resample patients. The patches of
@@ -12,7 +12,7 @@ INFN have no boxes: their mass lies in the middle, where no map can beat the cen
 import argparse
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -48,6 +48,7 @@ _TASK: Final = "benign_malignant"  # its two classes stand for healthy and lesio
 _BACKBONE: Final = "efficientnet_lite0"
 _SIDE_PX: Final = 96
 _FOLDS: Final = 4
+_BOX: Final = ("left", "top", "width", "height")
 
 
 def main() -> None:
@@ -71,17 +72,47 @@ def main() -> None:
 
 
 def phantom_patches() -> RawPatches:
-    """Phantoms with and without a lesion; the label says which."""
-    raw = make_phantom(patients=40, lesions_per_patient=2, size_px=_SIDE_PX, subtlety=0.2, boxes=True)
+    """Mosaics of four phantom patches of a patient, one of them with a lesion, or none; the label says which.
+
+    A lesion lies in the middle of its patch, so that in single patches no map can beat the centre.
+    """
+    raw, random = (
+        make_phantom(patients=30, lesions_per_patient=4, subtlety=0.2, boxes=True),
+        np.random.default_rng(0),
+    )
+    assert raw.columns is not None
+    assert raw.patients is not None
+    lesions = np.stack([raw.columns[f"finding_{name}"] for name in _BOX], axis=1).astype(np.float64)
+    images, labels, patients, boxes = [], [], [], []
+    for patient in np.unique(raw.patients):
+        rows = np.flatnonzero(raw.patients == patient)
+        healthy, ill = rows[raw.labels[rows] == 0], rows[raw.labels[rows] > 0]
+        for row in (*[None] * len(ill), *ill):
+            cells = random.permutation(healthy)[:4]
+            box = np.full(4, np.nan)
+            if row is not None:
+                place = int(random.integers(4))
+                cells[place] = row
+                box = (lesions[row] + 150 * np.array([place % 2, place // 2, 0, 0])) * _SIDE_PX / 300
+            upper, lower = (np.concatenate(raw.images[cells[own]], axis=1) for own in (slice(2), slice(2, 4)))
+            mosaic = np.concatenate([upper, lower])
+            images.append(cv2.resize(mosaic, (_SIDE_PX, _SIDE_PX), interpolation=cv2.INTER_AREA))
+            labels.append(int(row is not None))
+            patients.append(patient)
+            boxes.append(box.tolist())
     return RawPatches(
-        raw.images,
-        (raw.labels > 0).astype(np.int64),
+        np.stack(images).astype(np.uint16),
+        np.array(labels),
         "task",
-        patients=raw.patients,
-        columns=raw.columns,
+        patients=np.array(patients),
+        columns=_columns(boxes),
         source="phantom",
         is_synthetic=True,
     )
+
+
+def _columns(boxes: Sequence[Sequence[float]]) -> dict[str, NDArray[Any]]:
+    return {f"finding_{name}": column for name, column in zip(_BOX, np.array(boxes).T, strict=True)}
 
 
 def mias_patches(folder: Path) -> RawPatches:
@@ -102,13 +133,12 @@ def mias_patches(folder: Path) -> RawPatches:
             box = [np.nan] * 4 if kind == "NORM" else box
             found.append((pixels, int(kind != "NORM"), patient, box))
     images, labels, patients, boxes = zip(*found, strict=True)
-    sides = ("left", "top", "width", "height")
     return RawPatches(
         np.stack(images),
         np.array(labels),
         "task",
         patients=np.array(patients),
-        columns={f"finding_{name}": own for name, own in zip(sides, np.array(boxes).T, strict=True)},
+        columns=_columns(boxes),
         source="mias",
     )
 
@@ -127,8 +157,9 @@ def _square(
 ) -> tuple[NDArray[Any], list[float]]:
     """A square that holds a circle anywhere but at its edge, and the box of the circle in it."""
     column, row, radius = place
-    side = int(np.clip(4 * radius, 64, 256))
-    shift = random.uniform(-0.25, 0.25, 2) * side
+    side = int(np.clip(8 * radius, 128, 384))
+    most = max(0.0, 0.5 - radius / side)  # so that the circle is inside
+    shift = random.uniform(-most, most, 2) * side
     left, top = (
         int(np.clip(middle - side / 2 + own, 0, 512 - side))
         for middle, own in zip((column, row), shift, strict=True)
