@@ -183,11 +183,10 @@ class _Scheduler(_NotPickled, FIFOScheduler):
         self._state = state
 
     def choose_trial_to_run(self, tune_controller: Any) -> None:
-        """Choose none: Tune then gives the worker of a trial that has ended to the next trial.
+        """Choose none: Tune then gives a free worker to the next trial that has none.
 
-        The choice of its own scheduler, the first trial that waits, would get that worker even while its own
-        is about to start, which Tune then kills: where trials are shorter than a worker takes to start, the
-        others would run on the workers that are there, and a machine that joins would never get any.
+        The first trial that waits would get it even while its own worker starts, which Tune then kills, so
+        that where trials are short a machine that joins would never get any.
         """
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:

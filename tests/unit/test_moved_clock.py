@@ -53,6 +53,7 @@ def test_waits_take_as_long_as_they_should_while_the_clock_is_moved(tmp_path: Pa
     library = build_clock(tmp_path)
     if library is None:
         # The library under test is compiled here; without a compiler its scenario is left out as well.
+        # It is built from C, and only the chaos needs it: `make test` asks for no compiler.
         pytest.skip("no C compiler: the library that moves the clock cannot be built here")
     compiler = str(shutil.which("cc") or shutil.which("gcc"))
     source, program, moved = tmp_path / "waits.c", tmp_path / "waits", tmp_path / "shift"

@@ -43,6 +43,7 @@ def ended(monkeypatch: pytest.MonkeyPatch) -> list[Connection]:
 def begun(planned: Planned, *needed: str) -> tuple[BackgroundConnection, list[Connection]]:
     said: list[Connection] = []
     # `Planned` is no planned connection, but has what is asked of one: its target and `start`.
+    # It stands for a plan and notes connections as they are; the types of both are not what is tested.
     return BackgroundConnection(lambda: planned, said.append, needed), said  # type: ignore[arg-type,return-value]
 
 

@@ -99,6 +99,7 @@ def test_trials_are_read_again_when_the_connection_is_lost_while_they_are_read(t
     assert isinstance(place, PatientStorage)
     study = optuna.create_study(storage=place)
     study.tell(study.ask(), 0.5)
+    # The engine is private to Optuna's cached storage: a connection can be broken there alone.
     engine, lost = place.inner._backend.engine, ["first"]  # type: ignore[attr-defined]
 
     @event.listens_for(engine, "do_execute")
