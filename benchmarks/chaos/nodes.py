@@ -45,10 +45,14 @@ class Cluster:
         self._processes: list[subprocess.Popen[bytes]] = []
         self.address = ""
         self.nodes: list[subprocess.Popen[bytes]] = []
-        head = self._start("--head", "--port", "0", "--num-cpus", "0", "--include-dashboard", "false")
-        self.address = self._address(head)
-        for _ in range(nodes):
-            self.add()
+        try:
+            head = self._start("--head", "--port", "0", "--num-cpus", "0", "--include-dashboard", "false")
+            self.address = self._address(head)
+            for _ in range(nodes):
+                self.add()
+        except BaseException:  # of a cluster that is not whole nobody else ends what has started
+            self.__exit__()
+            raise
 
     def __enter__(self) -> "Cluster":
         return self
