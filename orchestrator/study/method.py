@@ -10,8 +10,9 @@ from optuna.samplers import BaseSampler
 
 from orchestrator.study.pruner import Pruner, PruningFacts
 from orchestrator.study.pruners import DEFAULT, NONE, default_pruner, pruner_named
-from orchestrator.study.sampler import Sampler, SamplingFacts
+from orchestrator.study.sampler import FiniteSampler, Sampler, SamplingFacts
 from orchestrator.study.samplers import sampler_named, sampler_names, samplers
+from orchestrator.study.unrepeated import PointTrial, UnrepeatedSampler
 from results.run.records import SearchRecord
 from results.run.search_request import SearchRequest
 from results.scores.ranking import Objectives, objectives_of
@@ -41,15 +42,22 @@ class SearchMethod:
     folds: int
 
     def build_sampler(
-        self, settings: Callable[[], Mapping[str, BaseDistribution]], *, drawn: int
+        self,
+        settings: Callable[[], Mapping[str, BaseDistribution]],
+        *,
+        drawn: int,
+        model_of: Callable[[PointTrial], str],
     ) -> BaseSampler:
         """Make the Optuna sampler.
+
+        Ours propose nothing twice; the user's own may want to.
 
         Args:
             settings: Returns every setting that points of the space have.
             drawn: Number of trials that were handed out before; without this shift of its seed a sampler with
                 one stream of random numbers would draw the same points again as at its start. Ours have a
                 stream for each trial, and go on as if nothing had happened.
+            model_of: Returns a text that two points share if they are the same model.
 
         Raises:
             ConfigError: If the user's own function makes no sampler.
@@ -62,7 +70,10 @@ class SearchMethod:
             settings,
             search_seed=self.seed,
         )
-        return _made(self.sampler.build, facts, BaseSampler, f"--sampler {self.sampler.name}")
+        made: BaseSampler = _made(self.sampler.build, facts, BaseSampler, f"--sampler {self.sampler.name}")
+        if self.sampler.name not in sampler_names() or isinstance(made, FiniteSampler):
+            return made
+        return UnrepeatedSampler(made, model_of, seed=self.seed)
 
     def build_pruner(self) -> optuna.pruners.BasePruner:
         """Make the Optuna pruner.

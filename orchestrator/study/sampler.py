@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
 if TYPE_CHECKING:  # names of samplers are listed without Optuna
+    import optuna
     from optuna.distributions import BaseDistribution
     from optuna.samplers import BaseSampler
 
@@ -61,3 +62,12 @@ class Sampler:
     build: Callable[[SamplingFacts], "BaseSampler"]
     about: str
     takes_many_metrics: bool = True
+
+
+@runtime_checkable
+class FiniteSampler(Protocol):
+    """A sampler that comes to an end, as a grid does."""
+
+    def is_exhausted(self, study: "optuna.Study") -> bool:
+        """Tell whether it has nothing more to propose."""
+        ...

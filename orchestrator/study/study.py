@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final, Protocol, runtime_checkable
+from typing import Any, Final
 
 import optuna
 from optuna.distributions import BaseDistribution
@@ -24,9 +24,11 @@ from orchestrator.study.method import SearchMethod
 from orchestrator.study.optuna_private import LongStudyStorage, open_trial
 from orchestrator.study.patience import Patience
 from orchestrator.study.pruner import FOLD_VALUES, NEVER_PRUNED
+from orchestrator.study.sampler import FiniteSampler
 from orchestrator.study.shared import FOLDS, SharedTrials, StudyExistsError
 from orchestrator.study.storage import open_storage
 from orchestrator.study.trial_spec import InvalidPointError, TrialSpec
+from orchestrator.study.unrepeated import PointTrial
 from results.run.records import TrialRecord
 from results.run.storage_url import PASSWORD, without_password
 from results.scores.ranking import Direction, Objectives
@@ -35,6 +37,7 @@ from search_spaces.enqueue import InitialPoint, matching_params, suggest_enqueue
 from search_spaces.fixed_params import FixedParamsTrial
 from search_spaces.registry import Space
 from trainables.common.errors import ConfigError
+from trainables.config.same_model import model_of
 from trainables.config.trial_config import TrialConfig, decode, flatten
 
 _SAMPLE: Final = 64
@@ -42,15 +45,6 @@ _SAMPLE: Final = 64
 
 class MissingStudyError(ConfigError):
     """A study that is not in its storage, or cannot be read there."""
-
-
-@runtime_checkable
-class FiniteSampler(Protocol):
-    """A sampler that comes to an end, as a grid does."""
-
-    def is_exhausted(self, study: optuna.Study) -> bool:
-        """Tell whether it has nothing more to propose."""
-        ...
 
 
 class OptunaStudy:
@@ -93,11 +87,14 @@ class OptunaStudy:
         drawn = len(study.get_trials(deepcopy=False))
         if driver:  # two drivers that start at once must not draw the same points
             drawn += zlib.crc32(driver.encode()) % 1_000_000
-        study.sampler = method.build_sampler(self._settings, drawn=drawn)
+        study.sampler = method.build_sampler(self._settings, drawn=drawn, model_of=self._model_of)
         study.pruner = method.build_pruner()
 
     def _settings(self) -> Mapping[str, BaseDistribution]:
         return settings_of(self.space, self.context, self.fixed_params)
+
+    def _model_of(self, trial: PointTrial) -> str:
+        return model_of(self.space.configure(trial, self.context, self.fixed_params))  # type: ignore[arg-type]
 
     def enqueue(self, points: Sequence[InitialPoint]) -> None:
         """Put points in the queue, which Optuna empties before the sampler proposes anything."""
@@ -121,9 +118,10 @@ class OptunaStudy:
     @property
     def has_more(self) -> bool:
         """True if `ask` has a trial to hand out."""
-        return bool(self._orphans) or (self.handed_out < self.trials and not self._is_exhausted())
+        return bool(self._orphans) or (self.handed_out < self.trials and not self.is_exhausted)
 
-    def _is_exhausted(self) -> bool:
+    @property
+    def is_exhausted(self) -> bool:
         """True if the sampler has nothing more to propose, and no point waits."""
         sampler = self.study.sampler
         if not isinstance(sampler, FiniteSampler) or not sampler.is_exhausted(self.study):

@@ -283,6 +283,10 @@ def _run_trials(prepared: Prepared, surroundings: Surroundings, machines: tuple[
             run.write_search(record.model_copy(update={"terminated": manager.terminated}))
         if manager.is_stopping:
             view.interrupted()
+        elif prepared.study.left and prepared.study.is_exhausted:
+            view.note(
+                f"{prepared.study.left} trials fewer than asked for: the space holds nothing else to try"
+            )
     return manager.is_stopping
 
 

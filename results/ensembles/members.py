@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,8 @@ from results.scores.metrics import mean_fold_auc
 from results.scores.ranking import BY_AUC, Objectives
 from results.scores.selection import best_by
 from trainables.common.types import FloatArray, IntArray
+
+_DIGITS: Final = 6  # predictions that are equal to so many are those of one model
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,16 +72,25 @@ class Members:
         return self.only(self.order(number))
 
     def order(self, number: int) -> list[int]:
-        """Return the positions of the best members, best first; see `best`."""
-        return best_by(
+        """Return the positions of the best members, best first; see `best`.
+
+        Of members with the same predictions the first counts: the same model again is no other opinion.
+        """
+        ordered = best_by(
             self.labels,
             self.probabilities,
             self.folds,
-            number,
+            len(self.trials),
             groups=self.groups,
             objectives=self.objectives,
             costs=self.costs,
         )
+        found: dict[bytes, int] = {}
+        for position in ordered:
+            found.setdefault(np.round(self.probabilities[position], _DIGITS).tobytes(), position)
+            if len(found) == number:
+                break
+        return list(found.values())
 
     def merits(self, candidates: FloatArray) -> FloatArray:
         """Return a number for each candidate that is larger for better ones, by the main metric.

@@ -1,0 +1,183 @@
+"""A sampler that proposes nothing twice: what has been tried, or is being tried, is drawn again.
+
+Closed-form heads are chosen from a few values each, so that a sampler which has found good ones proposes the
+same model again and again. Its result would be the same, a trial would be lost, and an ensemble would take
+the copies for different members. Optuna's own samplers know nothing of conditions or of what a point means:
+here the space is asked what would come of the drawn values, and models are compared, not values.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
+
+import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.samplers import BaseSampler, RandomSampler
+from optuna.trial import FrozenTrial, TrialState
+
+from orchestrator.study.seeded import seed_of_trial
+
+DRAWS: Final = 3  # by the sampler, whose proposals cost much,
+RANDOM_DRAWS: Final = 128  # and then at random; if nothing is new then, little can be left
+_AT_RANDOM: Final = "at random"  # name of the stream of random numbers of these draws
+
+Draw = Callable[[str, BaseDistribution], Any]
+
+
+class PointTrial:
+    """Stands for a trial before a space, so that a point can be seen before it is a trial.
+
+    Args:
+        draw: Returns the value of a setting from its name and range.
+        number: Number of the trial.
+
+    Attributes:
+        params: Setting -> value, of all that the space has asked for.
+    """
+
+    def __init__(self, draw: Draw, number: int) -> None:
+        self._draw, self.number = draw, number
+        self.params: dict[str, Any] = {}
+
+    def suggest_categorical(self, name: str, choices: Any) -> Any:
+        """Draw one of several choices."""
+        return self._value(name, CategoricalDistribution(choices))
+
+    def suggest_float(
+        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
+    ) -> Any:
+        """Draw a number."""
+        return self._value(name, FloatDistribution(low, high, log=log, step=step))
+
+    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> Any:
+        """Draw a whole number."""
+        return self._value(name, IntDistribution(low, high, log=log, step=step))
+
+    def _value(self, name: str, own: BaseDistribution) -> Any:
+        if name not in self.params:
+            self.params[name] = self._draw(name, own)
+        return self.params[name]
+
+
+class UnrepeatedSampler(BaseSampler):
+    """A sampler whose proposals differ from all earlier ones.
+
+    A whole point is drawn before its trial asks for the first value, settings that the sampler draws one by
+    one included; the trial then gets these values.
+
+    Args:
+        sampler: Sampler that proposes.
+        model_of: Asks the space for a point and returns a text that two points share if they are the same
+            model. It raises if the point cannot run.
+        seed: Random seed of the search, the same after a resume.
+    """
+
+    def __init__(self, sampler: BaseSampler, model_of: Callable[[PointTrial], str], *, seed: int) -> None:
+        self._sampler, self._model_of, self._seed = sampler, model_of, seed
+        self._models = set[str]()  # of all earlier trials
+        self._known = 0  # all trials before this number are among them,
+        self._later = set[int]()  # and of the others these
+        self._ahead: tuple[int, Mapping[str, Any]] = (-1, {})  # trial, and the values that were drawn for it
+        self._found_nothing_new = False
+
+    def is_exhausted(self, study: optuna.Study) -> bool:
+        """Tell whether so many draws found nothing new that the space can hold little that is."""
+        return self._found_nothing_new
+
+    def infer_relative_search_space(
+        self, study: optuna.Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """Return the settings that are drawn together."""
+        return self._sampler.infer_relative_search_space(study, trial)
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Draw the settings that are drawn together, until a point is a new model."""
+        self._learn(study, but=trial.number)
+        first: dict[str, Any] | None = None
+        for together, one_by_one in self._draws(study, trial, search_space):
+            first = together if first is None else first
+            point = PointTrial(_drawn_before(together, one_by_one), trial.number)
+            try:
+                is_known = self._model_of(point) in self._models
+            except Exception:  # the point cannot run, or the space, which may be the user's own, failed
+                return together
+            if not is_known:
+                self._ahead = trial.number, point.params
+                return together
+        self._found_nothing_new = True
+        return first or {}
+
+    def sample_independent(
+        self,
+        study: optuna.Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        """Return the value that was drawn for the trial, or draw one."""
+        number, values = self._ahead
+        if number == trial.number and param_name in values:
+            return values[param_name]
+        return self._sampler.sample_independent(study, trial, param_name, param_distribution)
+
+    def _draws(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: Mapping[str, BaseDistribution]
+    ) -> Iterator[tuple[dict[str, Any], Draw]]:
+        """Values that are drawn together, and what draws the others: of the sampler, and then at random."""
+
+        def by_sampler(name: str, own: BaseDistribution) -> Any:
+            return self._sampler.sample_independent(study, trial, name, own)
+
+        at_random = RandomSampler(seed=seed_of_trial(self._seed, trial.number, _AT_RANDOM))
+
+        def randomly(name: str, own: BaseDistribution) -> Any:
+            return at_random.sample_independent(study, trial, name, own)
+
+        for _ in range(DRAWS):
+            yield self._sampler.sample_relative(study, trial, dict(search_space)), by_sampler
+        for _ in range(RANDOM_DRAWS):
+            yield {name: randomly(name, own) for name, own in search_space.items()}, randomly
+
+    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        """Pass on that a trial begins."""
+        self._sampler.before_trial(study, trial)
+
+    def after_trial(self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Any) -> None:
+        """Pass on that a trial has ended."""
+        self._sampler.after_trial(study, trial, state, values)
+
+    def reseed_rng(self) -> None:
+        """Pass on that other random numbers are wanted."""
+        self._sampler.reseed_rng()
+
+    def _learn(self, study: optuna.Study, *, but: int) -> None:
+        """Take note of the models of trials that were handed out since the last proposal."""
+        for trial in study.get_trials(deepcopy=False)[self._known :]:
+            if trial.number in self._later or trial.number == but:
+                continue
+            model = None
+            if trial.state is not TrialState.FAIL:  # its machine failed, not the model
+                with contextlib.suppress(Exception):  # values are missing: another process still draws them
+                    model = self._model_of(PointTrial(_drawn_before(trial.params, _missing), trial.number))
+            if model is not None:
+                self._models.add(model)
+            if model is not None or trial.state.is_finished():
+                self._later.add(trial.number)
+        while self._known in self._later:
+            self._later.remove(self._known)
+            self._known += 1
+
+
+def _drawn_before(values: Mapping[str, Any], otherwise: Draw) -> Draw:
+    return lambda name, own: values[name] if name in values else otherwise(name, own)
+
+
+def _missing(name: str, own: BaseDistribution) -> Any:
+    raise KeyError(name)
