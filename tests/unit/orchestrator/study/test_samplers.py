@@ -194,3 +194,25 @@ def test_a_window_that_grows_with_its_study_is_that_of_all_its_trials(
                 ended.system_attrs = {"constraints:f2": float(random.integers(-1, 2))}
         if number % 7 == 0:
             assert growing.of(trials) == window(trials, directions=(direction,))
+
+
+def test_trials_that_run_are_seen_with_their_settings_and_decode_no_notes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    study, seen = study_of([0.5] * 20), list[FrozenTrial]()
+    study.sampler = sampler = tpe(0)
+    running = study.ask()
+    drawn = running.suggest_float("x", 0.0, 1.0)
+    assert any(name.startswith("tpe:relative_params") for name in study.trials[20].system_attrs)
+    inner = sampler._sampler.sample_relative
+
+    def sample_relative(view: Any, trial: FrozenTrial, search_space: dict[str, Any]) -> Any:
+        seen.extend(view.get_trials(states=(TrialState.RUNNING,)))
+        return inner(view, trial, search_space)
+
+    monkeypatch.setattr(sampler._sampler, "sample_relative", sample_relative)
+    study.ask().suggest_float("x", 0.0, 1.0)
+    assert seen[0].number == 20
+    assert seen[0].params == {"x": drawn}
+    assert not seen[0].system_attrs
+    assert study.trials[20].system_attrs
