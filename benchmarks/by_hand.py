@@ -74,6 +74,9 @@ class Point:
         best: Highest AUC of a trial, mean over folds; chosen by that score, so it is too high.
         nested: Nested AUC of the ensemble, with the ends of its 95 % interval.
         method: How the ensemble combines.
+        single: Nested AUC of the best trial, chosen anew without each fold.
+        gain: What the ensemble has above that, with the ends of the interval that holds for all methods
+            together in 95 %; None where no trial stands beside the first.
     """
 
     seconds: float
@@ -81,6 +84,8 @@ class Point:
     best: float
     nested: tuple[float, float, float]
     method: str
+    single: float
+    gain: tuple[float, float, float] | None
 
 
 def main() -> None:
@@ -100,6 +105,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         work = (arguments.work or Path(scratch)).resolve()
         for name in arguments.sets:
+            runs = list[dict[str, list[Point]]]()
             for seed in range(arguments.seeds):
                 folder = work / f"{name}-{seed}"
                 folder.mkdir(parents=True, exist_ok=True)
@@ -107,9 +113,12 @@ def main() -> None:
                 found[f"{name}, seed {seed}"] = {
                     side: [asdict(point) for point in points] for side, points in own.items()
                 }
+                runs.append(own)
                 print("\n".join(as_lines(f"{name}, seed {seed}", own)), flush=True)
                 if arguments.json:
                     arguments.json.write_text(json.dumps(found, indent=1) + "\n")
+            if len(runs) > 1:
+                print("\n".join(over_seeds(name, runs)), flush=True)
 
 
 def compare(
@@ -127,16 +136,44 @@ def compare(
 
 def as_lines(title: str, curves: Mapping[str, Sequence[Point]]) -> list[str]:
     """The curves as a Markdown table under a title."""
-    lines = [f"\n### {title}\n", "| side | seconds | trials | best trial | nested AUC | method |"]
-    lines.append("| --- | ---: | ---: | ---: | --- | --- |")
+    lines = [
+        f"\n### {title}\n",
+        "| side | seconds | trials | best trial | nested AUC | method | above best |",
+    ]
+    lines.append("| --- | ---: | ---: | ---: | --- | --- | --- |")
     for side, points in curves.items():
         for point in points:
             middle, low, high = point.nested
+            above = "-" if point.gain is None else "{:+.3f} [{:+.3f}, {:+.3f}]".format(*point.gain)
             lines.append(
                 f"| {side} | {point.seconds:.0f} | {point.trials} | {point.best:.3f} | "
-                f"{middle:.3f} [{low:.3f}, {high:.3f}] | {point.method} |"
+                f"{middle:.3f} [{low:.3f}, {high:.3f}] | {point.method} | {above} |"
             )
     return lines
+
+
+def over_seeds(name: str, runs: Sequence[Mapping[str, Sequence[Point]]]) -> list[str]:
+    """What runs of several seeds, and so of several splits, have found by the same time, as a Markdown table.
+
+    Columns are means over the runs with their standard deviation; a run without any score by then has 0.5.
+    """
+    sides = list(runs[0])
+    lines = [f"\n### {name}, {len(runs)} seeds\n"]
+    lines.append(f"| seconds | {' | '.join(sides)} | {'difference' if len(sides) == 2 else ''} |")
+    lines.append("| ---: | " + " | ".join("---" for _ in range(len(sides) + 1)) + " |")
+    for seconds in (
+        one for one in SECONDS if one <= max(own[-1].seconds for run in runs for own in run.values())
+    ):
+        found = np.array([[value_at(run[side], seconds) for run in runs] for side in sides])
+        cells = [*found, *([found[1] - found[0]] if len(sides) == 2 else [])]
+        shown = " | ".join(f"{own.mean():.3f} ± {own.std(ddof=1):.3f}" for own in cells)
+        lines.append(f"| {seconds} | {shown} |")
+    return lines
+
+
+def value_at(points: Sequence[Point], seconds: float) -> float:
+    """Return the nested AUC that was known by a time; 0.5 if no trial had ended."""
+    return next((own.nested[0] for own in reversed(points) if own.seconds <= seconds), 0.5)
 
 
 def _written(data_set: DataSet, data: Path, folder: Path, seed: int) -> tuple[Path, OutOfFold]:
@@ -236,6 +273,7 @@ def _point(seconds: float, pool: Members, methods: Sequence[str], members: int, 
     usable = methods if len(pool.trials) > 1 else ()
     scores = nested_evaluation(pool, usable, max_members=members, seed=seed)
     chosen: EnsembleScore = choose(scores, seed=seed)
+    gain = chosen.difference
     alone = nested_evaluation(pool.best(1), (), max_members=1, seed=seed)[0]
     return Point(
         seconds=seconds,
@@ -243,6 +281,8 @@ def _point(seconds: float, pool: Members, methods: Sequence[str], members: int, 
         best=alone.auc.estimate,
         nested=(chosen.auc.estimate, chosen.auc.low, chosen.auc.high),
         method=chosen.method,
+        single=scores[0].auc.estimate,
+        gain=None if gain is None else (gain.estimate, gain.low, gain.high),
     )
 
 
