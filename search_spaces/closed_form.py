@@ -67,14 +67,18 @@ def closed_form_head(
 
 
 def needs_plain_images(context: SpaceContext, backbone: str, closed: Settings) -> bool:
-    """Tell whether a closed-form head reads a net that is too slow for more than plain images.
+    """Tell whether a closed-form head sees images without contrast presets: they cost too much, or do little.
+
+    Some nets are too slow for more than plain images. And where all features are statistics of pixels, more
+    contrast scales most of them, which standardisation takes out again.
 
     Args:
         context: Facts of the search.
         backbone: Backbone of the first tap.
         closed: Settings of the head, with its further taps as text.
     """
-    return bool({*nets_of(backbone, closed["model.also"])} & context.plain_only)
+    nets = {*nets_of(backbone, closed["model.also"])}
+    return bool(nets & context.plain_only) or all(backbone_named(name).is_fixed for name in nets)
 
 
 def nets_of(backbone: str, also: str) -> tuple[str, ...]:

@@ -66,6 +66,25 @@ def test_conditional_settings_follow_what_they_depend_on() -> None:
             assert not config.training.average_views
 
 
+def test_statistics_of_pixels_are_those_of_the_images_as_they_are() -> None:
+    study, space = random_study(), space_named("benign_malignant")
+    configs = [space.configure(study.ask(), context(), {}) for _ in range(200)]
+    closed = [config for config in configs if config.classical.name != "none"]
+    nets = [
+        {config.model.backbone, *(tap.partition("/")[0] for tap in config.model.also)} for config in closed
+    ]
+    of_statistics = [all(backbone_named(name).is_fixed for name in own) for own in nets]
+    presets = {
+        is_fixed: {
+            config.input.contrast
+            for config, own in zip(closed, of_statistics, strict=True)
+            if own == is_fixed
+        }
+        for is_fixed in (True, False)
+    }
+    assert presets == {True: {1.0}, False: {1.0, 1.5, 2.0}}
+
+
 def test_a_pinned_setting_is_fixed_and_conditions_follow_it() -> None:
     study, space = random_study(), space_named("benign_malignant")
     fixed_params = parse_fixed_params(
