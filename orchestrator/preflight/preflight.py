@@ -59,7 +59,7 @@ from trainables.data.training_data import training_data_of
 from trainables.models.registry import backbone_named, default_backbones
 from trainables.models.table import TABLE
 from trainables.models.weights import Inventory, take_inventory
-from trainables.runtime.devices import choose_device, limit_threads
+from trainables.runtime.devices import choose_device, limit_torch_threads
 from trainables.training.cost_probe import count_gpus
 
 _NAMED: Final = 3  # slow recipes that the message names; it counts the others
@@ -141,7 +141,7 @@ def run_preflight(
         may_download=request.may_download,
         is_random=request.fixed_params.get("model.weights") == "random",
     )
-    limit_threads(request.fewest_cpus)  # costs are measured as trials will run
+    limit_torch_threads(request.fewest_cpus)  # costs are measured as trials will run
     device = choose_device(_gpus_per_trial(request, connect))
     measure = functools.partial(
         measure_costs,

@@ -4,12 +4,15 @@ import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 
 import torch
 
 from trainables.common.errors import ConfigError
 
 Device = torch.device
+
+_THREADS: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def choose_device(gpus: float) -> torch.device:
@@ -40,7 +43,21 @@ def single_precision() -> Iterator[None]:
 
 
 def limit_threads(cpus: float) -> None:
-    """Use as many threads as cores were given, so that parallel trials do not compete for cores."""
+    """Use as many threads as cores were given, so that parallel trials do not compete for cores.
+
+    The libraries behind NumPy, SciPy and scikit-learn begin with a thread for each core of the machine, and
+    their idle threads spin: two workers on two cores then take several times as long for a decomposition.
+    """
+    from threadpoolctl import threadpool_limits  # of scikit-learn
+
+    count = max(1, math.floor(cpus))
+    torch.set_num_threads(count)
+    os.environ.update(dict.fromkeys(_THREADS, str(count)))  # for libraries that are loaded later
+    threadpool_limits(count)
+
+
+def limit_torch_threads(cpus: float) -> None:
+    """Let torch compute on as many threads as a trial will have; other libraries stay as they are."""
     torch.set_num_threads(max(1, math.floor(cpus)))
 
 

@@ -38,6 +38,7 @@ from trainables.data.training_data import TrainingData
 from trainables.features.feature_use import FeatureUse
 from trainables.features.loading import open_features
 from trainables.runtime.checkpoint import read_checkpoint, write_checkpoint, write_fold_weights
+from trainables.runtime.devices import limit_threads
 from trainables.runtime.memory import MemoryUse, PeakMemory
 from trainables.runtime.trial_runtime import TrialRuntime
 from trainables.training.folds import Folds, NanLossError
@@ -302,7 +303,7 @@ def _serve(talk: Connection, work: Any) -> None:
         task, threads, environment, registered_objects = pickle.loads(talk.recv_bytes())
         unpack(registered_objects)
         os.environ.update(environment)  # the fork server's dates from its own start
-        torch.set_num_threads(threads)
+        limit_threads(threads)
         fold = _OpenFold(task)
         talk.send_bytes(pickle.dumps(fold.opened))
         while pickle.loads(talk.recv_bytes()):
