@@ -28,6 +28,8 @@ FURTHER_SIZES: Final = (
     150,
     224,
 )  # sides in pixels that closed-form heads may choose besides the usual one
+SMALL_PX: Final = 80  # images up to this side are enlarged for closed-form heads
+_SIDE_PASSES: Final = 1.5  # longest time of a pass at another side on one worker, in longest times of a trial
 _STEP_IN_PASSES: Final = 3  # a training step of all stages, in forward passes: one on, two back
 _SMALL_SET: Final = 400  # images up to which eight more random views are worth their forward passes on a CPU
 
@@ -121,7 +123,8 @@ def price_of(config: TrialConfig, feasible: FeasibleModels, budget: TrialBudget)
         epochs=epochs,
         views=len(predicted),
     )
-    own = scale * cost.forward * budget.images * len(views)
+    forward = cost.forward_at(config.input.size_px, default_px)
+    own = images * forward * budget.images * len(views)
     if config.classical.name != "none":
         return PointPrice(passes=_plain_passes(config, feasible, budget), training=0.0)
     return PointPrice(passes=own, training=scale * training.repeats * seconds)
@@ -131,11 +134,7 @@ def _plain_passes(config: TrialConfig, feasible: FeasibleModels, budget: TrialBu
     """Seconds of one pass of plain images through each backbone of a closed-form head."""
     names = dict.fromkeys(part.model.backbone for part in frozen_parts(config))
     usual, side = feasible.context.sizes_px, config.input.size_px
-    costs = [
-        feasible.costs[name].forward * ((side or usual[name]) / usual[name]) ** 2
-        for name in names
-        if name in feasible.costs
-    ]
+    costs = [feasible.costs[name].forward_at(side, usual[name]) for name in names if name in feasible.costs]
     return sum(costs) * budget.images
 
 
@@ -198,9 +197,18 @@ def measure_costs(
             device=device,
             images=waits_for * VIEWS * len(CONTRASTS),
             cache=exports,
+            larger_px=_larger_side(name, patch_set),
         )
         for name, weights in inventory.usable.items()
     }
+
+
+def _larger_side(name: str, patch_set: PatchSet) -> int | None:
+    """Side to which a pretrained net may enlarge small images, if it does so for closed-form heads."""
+    net = backbone_named(name)
+    if net.is_fixed or not net.has_imagenet_weights or max(patch_set.images.shape[1:3]) > SMALL_PX:
+        return None
+    return net.size_px if default_side(net, patch_set.images.shape[1:]) < net.size_px else None
 
 
 def find_feasible_models(
@@ -334,17 +342,17 @@ def _longest_passes(budget: TrialBudget) -> float:
 
 
 def _further_sizes(name: str, cost: Cost, context: SpaceContext, budget: TrialBudget) -> tuple[int, ...]:
-    """Sides at which the plain images pass a pretrained net in the time that all its passes may take."""
+    """Sides at which the plain images pass a pretrained net on one worker before a search has gone by."""
     net = backbone_named(name)
     if net.is_fixed or not net.has_imagenet_weights:
         return ()
-    usual, plain = context.sizes_px[name], _passes(cost, 1, budget)
+    usual = context.sizes_px[name]
     return tuple(
         side
         for side in FURTHER_SIZES
         if side != usual
         and max(net.min_size_px, context.image_px / 2) <= side <= net.size_px
-        and plain * (side / usual) ** 2 <= _longest_passes(budget)
+        and cost.forward_at(side, usual) * budget.images <= _SIDE_PASSES * budget.seconds
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from orchestrator.preflight.feasibility import PointPrice
+from orchestrator.preflight.feasibility import SMALL_PX, PointPrice
 from results.run.search_request import SearchRequest
 from search_spaces.closed_form import shared_sizes
 from search_spaces.context import SpaceContext
@@ -26,8 +26,10 @@ _MAKE_A_POINT: Final = ("model.backbone", "classical.name")  # with others held 
 _OF_A_BACKBONE: Final = 2  # and at most two to nets on one backbone
 LONGEST_SHARE: Final = 0.2  # of the longest time of a trial, that one of them may train
 
-_SMALL_PX: Final = 80  # images up to this side are enlarged,
-_ENLARGED: Final = 2  # at least so many times
+_ENLARGED: Final = 2  # times that small images are enlarged at least
+_LONGEST_WITH_PASSES: Final = (
+    4  # longest time of a trained head with its passes, in longest times of training
+)
 
 ConfigCheck = Callable[[TrialConfig], None]
 Pricing = Callable[[TrialConfig], PointPrice]
@@ -45,7 +47,7 @@ class FittingPoints:
         points: The points: as the user named them, else the baseline on colour and intensity and then the
             cheapest first, so that a score is soon there.
         unfit: Recipe -> reason why its point cannot run.
-        slow: Recipe -> seconds that its point would train. Initial points are never pruned, so that a single
+        slow: Recipe -> seconds that its point would take. Initial points are never pruned, so that a single
             one could hold a worker for as long as many others take; the sampler's trials are pruned.
     """
 
@@ -78,23 +80,24 @@ class InitialPoints:
     def enlarging(self, context: SpaceContext) -> "InitialPoints":
         """Return the points with small images enlarged for closed-form heads, where their nets take that.
 
-        Pretrained nets see more in patches of 50 pixels that are enlarged to twice their side or more. The
-        best point is tried at the largest side, too, whose passes the search has the time for.
-        Points that people named stay as they are.
+        Pretrained nets see more in patches of 50 pixels that are enlarged: the more, the larger. So points
+        are tried at the largest side whose passes the search has the time for, and the best one also at
+        the smallest, so that a score of a learned feature is soon there. Points that people named stay as
+        they are.
 
         Args:
             context: Facts of the search.
         """
-        if self.is_by_name or self.is_all or context.image_px > _SMALL_PX:
+        if self.is_by_name or self.is_all or context.image_px > SMALL_PX:
             return self
         points = list[InitialPoint]()
-        has_largest = False
+        has_small = False
         for point in self.points:
-            enlarged = _enlarged(point, context)
-            points.append(enlarged[0])
-            if len(enlarged) > 1 and not has_largest:
-                points.append(enlarged[-1])
-                has_largest = True
+            smallest, *larger = _enlarged(point, context)
+            if larger and not has_small:
+                points.append(smallest)
+                has_small = True
+            points.append(larger[-1] if larger else smallest)
         return replace(self, points=tuple(points))
 
     def fitting(
@@ -146,12 +149,13 @@ class InitialPoints:
                     fitting.append((-1.0, point))
                     most += 1
                 continue
-            if not is_free and cost.training > longest_seconds:
-                slow.setdefault(point.recipe, cost.training)
+            is_net = config.classical.name == "none"
+            most_seconds = _LONGEST_WITH_PASSES * longest_seconds if is_net else math.inf
+            if not is_free and (cost.training > longest_seconds or cost.seconds > most_seconds):
+                slow.setdefault(point.recipe, cost.seconds)
                 continue
             if not is_free and any(own.settings == point.settings for _, own in fitting):
                 continue  # points that differ in nets which are not there
-            is_net = config.classical.name == "none"
             of_backbone[config.model.backbone] += is_net
             if is_free or not is_net or of_backbone[config.model.backbone] <= _OF_A_BACKBONE:
                 fitting.append((cost.seconds, point))

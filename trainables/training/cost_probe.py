@@ -1,12 +1,13 @@
 """Measurement of a backbone's compute time on this machine, on a few images, before a search starts."""
 
+import functools
 import math
 import os
 import resource
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -44,14 +45,35 @@ class Cost:
         forward: Time of a forward pass through all stages, frozen.
         from_pixels: Time of a training step of all stages; None for pretrained backbones.
         last_stage: Time of a training step of the last kept stage, by the name of that stage.
+        larger: Another side in pixels, larger than the usual one, and the time of a forward pass at it; None
+            where that was not measured. Small images keep a net less busy than their area says.
     """
 
     forward: float
     from_pixels: float | None
     last_stage: dict[str, float]
+    larger: tuple[int, float] | None = None
+
+    def forward_at(self, side_px: int | None, usual_px: int) -> float:
+        """Return the time of a forward pass at a side: by its area, and between measured sides on their line.
+
+        Args:
+            side_px: Side of the input, in pixels; None for the usual one.
+            usual_px: Side that `forward` was measured at.
+
+        >>> Cost(1.0, None, {}).forward_at(100, 50), Cost(1.0, None, {}, (200, 6.0)).forward_at(100, 50)
+        (4.0, 2.0)
+        """
+        area, usual = float((side_px or usual_px) ** 2), float(usual_px**2)
+        if self.larger is None or area <= usual:
+            return self.forward * area / usual
+        side, forward = self.larger
+        if area >= side**2:
+            return forward * area / side**2
+        return self.forward + (forward - self.forward) * (area - usual) / (side**2 - usual)
 
 
-def measure_cost(
+def measure_cost(  # noqa: PLR0913 - what passes, at which sides, how often, and where
     backbone: Backbone,
     *,
     size_px: int,
@@ -60,6 +82,7 @@ def measure_cost(
     device: torch.device,
     images: int = 0,
     cache: Path | None = None,
+    larger_px: int | None = None,
 ) -> Cost:
     """Time a forward pass and the training steps that a search may ask for, on random pixels.
 
@@ -74,9 +97,11 @@ def measure_cost(
         images: Number of images that a search will send through the frozen stages; for many an export pays.
             0 takes an export only if it is there.
         cache: Folder of exported stages.
+        larger_px: A larger side at which forward passes are timed, too.
     """
     channels = backbone.channels or channels
-    forward = _forward_cost(backbone, size_px, channels, weights, device, images=images, cache=cache)
+    sides = [size_px] if larger_px is None else [size_px, larger_px]
+    forward, *more = _forward_costs(backbone, sides, channels, weights, device, images=images, cache=cache)
     if backbone.is_fixed:
         return Cost(forward, None, dict.fromkeys(backbone.levels, math.inf))
     if not backbone.has_imagenet_weights:
@@ -90,7 +115,7 @@ def measure_cost(
         before = backbone.stage_names[backbone.stage_names.index(level) - 1]
         model = {"cut": level, "trained_stages": 1}
         last_stage[level] = _training_cost(backbone, model, shapes[before], device, built=stages)
-    return Cost(forward, None, last_stage)
+    return Cost(forward, None, last_stage, larger=None if larger_px is None else (larger_px, more[0]))
 
 
 def trial_seconds(step: float, *, trained: int, predicted: int, epochs: int, views: int) -> float:
@@ -239,31 +264,35 @@ def _crowd(workers: int) -> float:
     return _seconds(together, torch.device("cpu"), runs=5)
 
 
-def _forward_cost(
+def _forward_costs(
     backbone: Backbone,
-    size_px: int,
+    sides: Sequence[int],
     channels: int,
     weights: WeightsFile | None,
     device: torch.device,
     *,
     images: int = 0,
     cache: Path | None = None,
-) -> float:
+) -> list[float]:
+    """Seconds of a forward pass of an image at each side; at the first as the many passes of a search run."""
     stages = build_stages(backbone, channels=channels, weights=weights)
     batch_size = _PASS_BATCH if device.type == "cpu" else _BATCH
-    pixels = torch.rand(batch_size, channels, size_px, size_px, device=device)
-    executor = StageExecutor(stages, pixels, cache=cache)
-    executor.expect(images)
     deepest = backbone.stage_names[-1:]
+    # A pass of statistics takes milliseconds, so that one which other work has interrupted is no measurement.
+    enough = math.inf if backbone.is_fixed else _LONG_ENOUGH
 
-    def run() -> None:
+    def run(executor: StageExecutor, pixels: torch.Tensor) -> None:
         for batch in pixels.split(executor.batch_size):
             executor(batch, deepest)
 
-    executor(pixels[:1], deepest)  # opens a session
-    # A pass of statistics takes milliseconds, so that one which other work has interrupted is no measurement.
-    enough = math.inf if backbone.is_fixed else _LONG_ENOUGH
-    return _seconds(run, device, enough=enough) / batch_size
+    found = []
+    for place, side in enumerate(sides):
+        pixels = torch.rand(batch_size, channels, side, side, device=device)
+        executor = StageExecutor(stages, pixels, cache=cache)
+        executor.expect(0 if place else images)
+        executor(pixels[:1], deepest)  # opens a session
+        found.append(_seconds(functools.partial(run, executor, pixels), device, enough=enough) / batch_size)
+    return found
 
 
 def _training_cost(

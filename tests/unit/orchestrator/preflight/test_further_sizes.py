@@ -1,11 +1,14 @@
 """Closed-form heads choose the side of the images, and small patches are enlarged for the first points."""
 
+import dataclasses
+
 import optuna
 import pytest
 from space_context import context
 
 from orchestrator.preflight.feasibility import (
     FeasibleModels,
+    PointPrice,
     TrialBudget,
     find_feasible_models,
     price_of,
@@ -50,7 +53,7 @@ def sized(image_px: int) -> SpaceContext:
     return context(NAMES).model_copy(update={"further_sizes": SIZED, "heads": HEADS, "image_px": image_px})
 
 
-@pytest.mark.parametrize(("seconds", "sides"), [(0.001, (112, 150, 224)), (0.1, (112,)), (0.2, ())])
+@pytest.mark.parametrize(("seconds", "sides"), [(0.001, (112, 150, 224)), (0.08, (112,)), (0.2, ())])
 def test_a_side_is_a_choice_where_its_passes_fit(
     bright_patches: PatchSet, seconds: float, sides: tuple[int, ...]
 ) -> None:
@@ -74,6 +77,32 @@ def test_a_larger_side_costs_more_by_its_pixels(bright_patches: PatchSet) -> Non
     )
     assert plain == pytest.approx(0.1 * BUDGET.images)
     assert larger == pytest.approx(4 * plain)
+
+
+def test_what_was_measured_at_a_larger_side_counts_instead(bright_patches: PatchSet) -> None:
+    inventory = Inventory({"efficientnet_lite0": None}, {})
+    by_area = Cost(0.03, None, dict.fromkeys(backbone_named("efficientnet_lite0").levels, 0.001))
+    measured = dataclasses.replace(by_area, larger=(224, 0.1))
+    sides = [
+        find_feasible_models(
+            inventory, {"efficientnet_lite0": cost}, bright_patches, choose_device(0.0), BUDGET
+        ).context.further_sizes
+        for cost in (by_area, measured)
+    ]
+    assert sides == [{"efficientnet_lite0": (112, 150)}, {"efficientnet_lite0": (112, 150, 224)}]
+
+
+@pytest.mark.parametrize(("passes", "kept"), [(30.0, ["none", "lda"]), (50.0, ["lda"])])
+def test_trained_heads_on_many_passes_are_left_out_and_closed_form_ones_are_not(
+    passes: float, kept: list[str]
+) -> None:
+    trained = {"model.backbone": "vgg16", "training.augmentation": "d4", "training.epochs": 30}
+    points = InitialPoints((InitialPoint("portfolio", trained), InitialPoint("portfolio", CLOSED)))
+    price = PointPrice(passes=passes, training=0.0)
+    found = points.fitting(
+        lambda config: None, {}, epochs=30, trials=60, price=lambda config: price, longest_seconds=10.0
+    )
+    assert [point.settings.get("classical.name", "none") for point in found.points] == kept
 
 
 def test_a_side_fits_all_nets_of_a_head_and_statistics_take_any() -> None:
@@ -117,7 +146,7 @@ def test_where_not_all_nets_take_larger_images_one_that_does_is_taken() -> None:
     assert point.settings["model.also"] == ["texture/top"]
     assert point.settings["input.size_px"] == 112
     assert largest.settings == {**point.settings, "input.size_px": 150}  # of the best point alone
-    assert second.settings == {**point.settings, "classical.name": "ridge"}
+    assert second.settings == {**largest.settings, "classical.name": "ridge"}
     none = sized(50).model_copy(update={"further_sizes": {}})
     assert InitialPoints((InitialPoint("portfolio", CLOSED),)).enlarging(none).points[0].settings == CLOSED
 

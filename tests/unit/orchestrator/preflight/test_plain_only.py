@@ -91,7 +91,7 @@ def test_the_space_asks_such_a_net_for_plain_images_and_no_other_head(bright_pat
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     space = space_named("benign_malignant")
-    configs = [space.configure(study.ask(), own, {}) for _ in range(300)]
+    configs = [space.configure(study.ask(), own, {}) for _ in range(900)]
     slow = [config for config in configs if reads(config, "vgg16")]
     others = [config for config in configs if not reads(config, "vgg16")]
     assert {config.model.backbone for config in slow} == set(NAMES) - {"intensity"}
