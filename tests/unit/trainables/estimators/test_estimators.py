@@ -1,5 +1,6 @@
 """Closed-form heads against scikit-learn, column by column and strength by strength."""
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from trainables.estimators import logistic_path
 from trainables.estimators.estimator import Rows
 from trainables.estimators.kinds.lda import ledoit_wolf
 from trainables.estimators.modules import EstimatorModule, as_state
-from trainables.estimators.preparation import decompose
+from trainables.estimators.preparation import decompose, row_space
 from trainables.estimators.registry import ESTIMATORS, estimator_named
 from trainables.estimators.remembered import MEMORY, Memory
 from trainables.estimators.sigmoids import inner_folds
@@ -162,9 +163,34 @@ def test_the_shrinkage_is_scikit_learns_in_any_coordinates(columns: int) -> None
     inputs = rows.inputs.astype(np.float64)
     centred = inputs - inputs.mean(axis=0)
     wanted = ledoit_wolf_shrinkage(centred, assume_centered=True)
-    axes = decompose(rows, standardize=False).coordinates
     assert ledoit_wolf(centred, columns) == pytest.approx(wanted, rel=1e-9)
-    assert ledoit_wolf(axes, columns) == pytest.approx(wanted, rel=1e-6)
+    for space in (decompose(rows, standardize=False, count=columns), row_space(rows, standardize=False)):
+        assert ledoit_wolf(space.coordinates, columns) == pytest.approx(wanted, rel=1e-6)
+
+
+def test_the_first_axes_are_those_of_a_whole_decomposition() -> None:
+    rows, _ = rows_of(rows=700, columns=400)
+    first, all_axes = (decompose(rows, standardize=True, count=count) for count in (3, 400))
+    np.testing.assert_allclose(first.lengths, all_axes.lengths[:3], rtol=1e-9)
+    signs = np.sign((first.coordinates * all_axes.coordinates[:, :3]).sum(axis=0))
+    np.testing.assert_allclose(first.coordinates * signs, all_axes.coordinates[:, :3], atol=1e-6)
+
+
+def test_the_space_of_the_rows_has_their_products_though_some_repeat() -> None:
+    rows, _ = rows_of(rows=60, columns=300)
+    twice = dataclasses.replace(
+        rows,
+        inputs=np.concatenate([rows.inputs, rows.inputs[:20]]),
+        labels=np.concatenate([rows.labels, rows.labels[:20]]),
+        groups=np.concatenate([rows.groups, rows.groups[:20]]),
+    )
+    space = row_space(twice, standardize=True)
+    prepared = (twice.inputs - space.centre) / space.scale
+    products = prepared @ prepared.T
+    np.testing.assert_allclose(space.coordinates @ space.coordinates.T, products, atol=1e-5)
+    coefficients = np.random.default_rng(0).normal(size=(80, 2))
+    columns = prepared.T @ space.row_weights(coefficients)
+    np.testing.assert_allclose(prepared @ columns, space.coordinates @ coefficients, atol=1e-2)
 
 
 @pytest.mark.parametrize("classes", [2, 4])
