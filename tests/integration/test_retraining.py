@@ -20,8 +20,8 @@ from trainables.data.splits import TEST, Split, read_split
 pytestmark = [pytest.mark.long, pytest.mark.timeout(240)]
 
 # Closed-form heads on frozen features: a trial is one epoch, and takes about a second.
+TASK = "benign_malignant"
 QUICK = {
-    "task": "benign_malignant",
     "address": "local",
     "may_download": False,
     "workers": 2,
@@ -69,7 +69,7 @@ def test_a_year_of_shifted_patients_from_the_first_search_to_the_second(tmp_path
     places = {"runs": tmp_path / "runs", "store": tmp_path / "store"}
 
     first = run_search(
-        **QUICK, **places, data=write(tmp_path / "year_one.npz", year_one), name="year_one", trials=6
+        TASK, **QUICK, **places, data=write(tmp_path / "year_one.npz", year_one), name="year_one", trials=6
     )
     bundle = first.export(tmp_path / "bundle")
     before = read_split(first.run.split_file)
@@ -89,7 +89,7 @@ def test_a_year_of_shifted_patients_from_the_first_search_to_the_second(tmp_path
     looked_at = first.evaluate()
     grown = write(tmp_path / "both_years.npz", later, year_one)  # new ones first, so that all rows move
     second = run_search(
-        **{**QUICK, "folds": 4}, **places, data=grown, name="year_two", start_from="year_one", trials=8
+        TASK, **{**QUICK, "folds": 4}, **places, data=grown, name="year_two", start_from="year_one", trials=8
     )
     check_parts(before, read_split(second.run.split_file), set(later["patient"]))
     check_first_points(first, second)
