@@ -74,7 +74,7 @@ def close_search(result: SearchResult, console: Console, *, finish: bool, form: 
     if verdict is not None and verdict.message():
         print_warning(console, verdict.message())
     output = Sections(form)
-    _show_recipes(result, console, output)
+    show_recipes(result, console, output)
     if finish:
         from orchestrator.cli.finish import finish_run
 
@@ -105,7 +105,7 @@ def close_search(result: SearchResult, console: Console, *, finish: bool, form: 
     return 0
 
 
-def _show_recipes(result: SearchResult, console: Console, output: Sections) -> None:
+def show_recipes(result: SearchResult, console: Console, output: Sections) -> None:
     """Build the ensembles among the recipes of a search, and print them under the names of these."""
     objectives = objectives_of(result.record)
     for found in result.combine_recipes():

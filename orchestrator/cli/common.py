@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from orchestrator.api.result import SearchResult
     from results.run.run_folder import RunFolder
     from results.scores.operating_point import Operation
 
@@ -37,17 +36,6 @@ def open_run(arguments: argparse.Namespace) -> "RunFolder":
     for damage in folder.damage().values():
         print_warning(messages(), str(damage))
     return folder
-
-
-def open_result(arguments: argparse.Namespace) -> "SearchResult":
-    """The result of the run that the user named; says so where its ensembles are yet to be built."""
-    from orchestrator.api.result import SearchResult
-    from orchestrator.reporting.console import messages, print_message
-
-    folder = open_run(arguments)
-    if arguments.trial is None and not folder.ensemble_file("best").is_file():
-        print_message(messages(), "no ensembles of this run were built yet: building them first")
-    return SearchResult(folder)
 
 
 def add_model(parser: argparse.ArgumentParser, *, refit: str = "") -> None:

@@ -12,7 +12,6 @@ from orchestrator.cli.common import (
     add_operation,
     add_runs,
     model_options,
-    open_result,
     operation_of,
     operation_options,
     short_path,
@@ -94,6 +93,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _open_test_part(arguments: argparse.Namespace) -> int:
+    from orchestrator.cli.opened import open_result
     from orchestrator.request import typed_command
     from results.predictors.selected_model import reason_against_export
     from results.predictors.test_evaluation import (
@@ -163,6 +163,8 @@ def _of_bundle(arguments: argparse.Namespace) -> "OutsideEvaluation":
 
 
 def _of_run(arguments: argparse.Namespace) -> "OutsideEvaluation":
+    from orchestrator.cli.opened import open_result
+
     return open_result(arguments).evaluate_on(
         arguments.data,
         ensemble=arguments.ensemble,

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from orchestrator.cli.common import add_model, add_operation, add_run, open_result, operation_of
+from orchestrator.cli.common import add_model, add_operation, add_run, operation_of
 from orchestrator.reporting.console import messages, print_message, print_next
 from results.export.allowed_change import (
     DISTIL_WEIGHT,
@@ -95,6 +95,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Export; returns the exit code."""
+    from orchestrator.cli.opened import open_result
+
     console = messages()
     report = open_result(arguments).export_report(
         arguments.out,

@@ -2,7 +2,7 @@
 
 import argparse
 
-from orchestrator.cli.common import add_model, add_run, model_options, open_result, short_path
+from orchestrator.cli.common import add_model, add_run, model_options, short_path
 from orchestrator.reporting.console import messages, print_message, print_next
 
 HELP = "train an ensemble's members, or one trial, again on the whole training part"
@@ -35,6 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Refit and print a summary; returns the exit code."""
+    from orchestrator.cli.opened import open_result
+
     result, console = open_result(arguments), messages()
     name, members = result.refit_members(
         ensemble=arguments.ensemble, trial=arguments.trial, seeds=arguments.seeds

@@ -91,9 +91,9 @@ def compare(
         predictions, name = out_of_fold_of(run, ensemble=ensemble, trial=trial)
         shown = f"{run.path.name} {name}" if has_several else name
         repeats = () if trial is None else repeated_predictions(run, trial)
-        if (own := places.get(run.path)) is not None:
-            predictions = _in_rows_of(models[0][0], own, predictions)
-            repeats = tuple(_in_rows_of(models[0][0], own, one) for one in repeats)
+        if (elsewhere := places.get(run.path)) is not None:
+            predictions = _in_rows_of(models[0][0], elsewhere, predictions)
+            repeats = tuple(_in_rows_of(models[0][0], elsewhere, one) for one in repeats)
         named.append(NamedPredictions(shown, predictions, repeats))
     found = compare_models(
         named,

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 VERBS = ("search", "resume", "plan", "leaderboard", "ensemble", "evaluate", "export", "refit")
-THEIR_OWN = ("closing", "finish", "common")  # what these verbs print with
+THEIR_OWN = ("closing", "finish", "common", "opened")  # what these verbs print with
 
 # Whole modules that parse, describe or print, and the interface itself.
 ALLOWED = (

@@ -26,7 +26,11 @@ QUICK = {
     "may_download": False,
     "workers": 2,
     "folds": 3,
-    "fixed_params": {"model.backbone": "efficientnet_lite0", "classical.name": "logistic"},
+    "fixed_params": {
+        "model.backbone": "efficientnet_lite0",
+        "classical.name": "logistic",
+        "model.trained_stages": 0,
+    },
 }
 FIRST_YEAR, NEXT_BATCH, SECOND_YEAR = (0, 40), (40, 64), (64, 92)  # patients of the phantom
 
@@ -82,8 +86,10 @@ def test_a_year_of_shifted_patients_from_the_first_search_to_the_second(tmp_path
     assert str(shifted.shift and shifted.shift.text).startswith("Largely shifted")
 
     report = recalibrate_bundle(bundle, new, tmp_path / "recalibrated", store=places["store"])
-    assert report.patients == SECOND_YEAR[1] - SECOND_YEAR[0]
-    with pytest.raises(ExportError, match="recalibrated"):
+    local = report.bundle.manifest.recalibration
+    assert local is not None
+    assert local.groups == SECOND_YEAR[1] - SECOND_YEAR[0]
+    with pytest.raises(ExportError, match="calibrated on; give data that it never saw"):
         evaluate_bundle(tmp_path / "recalibrated", new, store=places["store"])
 
     looked_at = first.evaluate()
