@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from orchestrator import (
     SearchResult,
@@ -12,6 +13,7 @@ from orchestrator import (
     recalibrate_bundle,
     run_search,
 )
+from results.ensembles.out_of_fold import out_of_fold_of
 from results.errors import ExportError
 from results.scores.set_shift import SetShift
 from trainables.data.phantom import make_phantom
@@ -36,14 +38,15 @@ FIRST_YEAR, NEXT_BATCH, SECOND_YEAR = (0, 40), (40, 64), (64, 92)  # patients of
 
 
 def patients(first: int, last: int, *, shifted: bool = False) -> dict[str, np.ndarray]:
-    """Two lesions of each patient; shifted ones have lower contrast and higher brightness."""
+    """Two lesions of each patient; shifted ones have less contrast, more brightness and more noise."""
     raw = make_phantom(patients=last, lesions_per_patient=2, size_px=64, subtlety=0.2, seed=3)
     is_lesion = raw.labels > 0
     assert raw.patients is not None
     own = np.flatnonzero(is_lesion & (np.unique(raw.patients, return_inverse=True)[1] >= first))
     images = raw.images[own].astype(np.float64)
     if shifted:
-        images = 0.6 * images + 0.25 * 65535
+        noise = np.random.default_rng(0).normal(0, 3000, images.shape)
+        images = np.clip(0.6 * images + 0.25 * 65535 + noise, 0, 65535)
     return {
         "images": images.round().astype(np.uint16),
         "labels": np.isin(raw.labels[own], (2, 4)).astype(np.int64),
@@ -60,6 +63,15 @@ def figures(shift: SetShift | None) -> set[str]:
     """Names of what has shifted beyond chance."""
     assert shift is not None
     return {one.figure for one in shift.figures if one.is_found}
+
+
+def auc_on(result: SearchResult, groups: set[str]) -> float:
+    """AUC out of fold of the shipped ensemble, on the images of some patients."""
+    predictions, _ = out_of_fold_of(result.run, ensemble="best", trial=None)
+    own = np.isin(predictions.groups, sorted(groups))
+    found = float(roc_auc_score(predictions.labels[own], predictions.probabilities[own, 1]))
+    print(f"AUC {found:.3f} on {own.sum()} images of the second year")
+    return found
 
 
 def sealed(split: Split) -> set[str]:
@@ -82,7 +94,8 @@ def test_a_year_of_shifted_patients_from_the_first_search_to_the_second(tmp_path
     unshifted = evaluate_bundle(bundle, same_scanner, store=places["store"])
     shifted = evaluate_bundle(bundle, new, store=places["store"])
     assert figures(unshifted.shift) == set()
-    assert {"mean", "network features"} <= figures(shifted.shift)
+    assert {"edges", "network features"} <= figures(shifted.shift)
+    assert shifted.metrics["auc"].estimate < unshifted.metrics["auc"].estimate - 0.05
     assert str(shifted.shift and shifted.shift.text).startswith("Largely shifted")
 
     report = recalibrate_bundle(bundle, new, tmp_path / "recalibrated", store=places["store"])
@@ -100,9 +113,12 @@ def test_a_year_of_shifted_patients_from_the_first_search_to_the_second(tmp_path
     check_parts(before, read_split(second.run.split_file), set(later["patient"]))
     check_first_points(first, second)
 
+    assert auc_on(second, set(later["patient"])) > shifted.metrics["auc"].estimate
     opened = second.evaluate()
     assert (looked_at.opening, opened.opening) == (1, 2)
     assert opened.images > looked_at.images
+    result = (shifted.metrics["auc"].estimate, unshifted.metrics["auc"].estimate)
+    print(f"AUC of the first bundle: shifted {result[0]:.3f}, as before {result[1]:.3f}")
     better = compare_models(["year_two", "year_one"], runs=places["runs"])
     known = [group for group, part in before.fold_of_group.items() if part != TEST]
     assert better.groups == len(known)
