@@ -138,7 +138,7 @@ def run_preflight(
     connect.begin()
     trial_minutes = _longest_trial(request)
     inventory = take_inventory(
-        _asked_backbones(request.fixed_params, first, is_table=data.patch_set.is_table),
+        _asked_backbones(data.sources.holding(request.fixed_params), first, is_table=data.patch_set.is_table),
         weights_dir=request.weights_dir,
         may_download=request.may_download,
         is_random=request.fixed_params.get("model.weights") == "random",

@@ -8,7 +8,7 @@ import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -71,6 +71,12 @@ class WarmStartSources:
         """Configuration of the trial that others start from."""
         return None if self.start_from is None else decode(source_record(self.start_from).config)
 
+    def holding(self, fixed: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return fixed settings with the backbone that they imply: no other takes over a trial's weights."""
+        if fixed.get("model.weights") != "start" or self.start is None:
+            return fixed
+        return {"model.backbone": self.start.model.backbone, **fixed}
+
     def complete(self, training_data: TrainingData) -> TrainingData:
         """Add the probabilities that the type trial predicts for the images of the training part."""
         return with_type_probabilities(training_data, self.type_from)
@@ -93,8 +99,11 @@ def find_sources(request: SearchRequest, patch_set: PatchSet, rows: TaskRows) ->
         SplitError: If patients lay in several parts of the earlier search.
     """
     found = {
-        option: find_source_trial(text, request.runs, option=option)
-        for option, text in (("--start-from", request.start_from), ("--type-from", request.type_from))
+        option: find_source_trial(text, request.runs, option=option, takes_net=takes_weights)
+        for option, text, takes_weights in (
+            ("--start-from", request.start_from, request.fixed_params.get("model.weights") == "start"),
+            ("--type-from", request.type_from, False),
+        )
         if text is not None
     }
     splits: list[Split] = []
@@ -189,16 +198,17 @@ def _check_same_folds(one: Mapping[str, int], other: Mapping[str, int]) -> None:
             )
 
 
-def find_source_trial(text: str, root: Path, *, option: str) -> SourceTrial:
+def find_source_trial(text: str, root: Path, *, option: str, takes_net: bool = False) -> SourceTrial:
     """Return the finished trial that the user means.
 
     Args:
         text: `RUN` or `RUN:TRIAL`, where a run is what `find_run` understands; its best trial by default.
         root: Folder of all runs.
         option: Name of the option, for messages.
+        takes_net: Take the weights of a net, which closed-form heads have not.
 
     Raises:
-        RunError: If there is no such run or trial, or the trial kept no weights.
+        RunError: If there is no such run or trial, or the trial kept no weights that are wanted.
     """
     name, colon, number = text.rpartition(":")
     if not colon or not number.isdigit():
@@ -207,6 +217,13 @@ def find_source_trial(text: str, root: Path, *, option: str) -> SourceTrial:
     usable = [record for record in run.records() if record.state == "complete" and record.has_weights]
     if not usable:
         raise RunError(f"{option} {text}: {run.path} holds no complete trial that kept its weights")
+    if takes_net:
+        usable = [record for record in usable if record.config.get("classical.name", "none") == "none"]
+        if not usable:
+            raise RunError(
+                f"{option} {text}: model.weights=start takes over a net, and the trials of {run.path} that "
+                "kept their weights are closed-form heads: leave it out, and their settings are tried first"
+            )
     if not number:
         return _source(run, objectives_of(run.search()).rank(usable)[0])
     for record in usable:

@@ -85,7 +85,7 @@ def test_a_year_of_shifted_patients_from_the_first_search_to_the_second(tmp_path
     places = {"runs": tmp_path / "runs", "store": tmp_path / "store"}
 
     first = run_search(
-        TASK, **QUICK, **places, data=write(tmp_path / "year_one.npz", year_one), name="year_one", trials=6
+        TASK, **QUICK, **places, data=write(tmp_path / "year_one.npz", year_one), name="year_one", trials=4
     )
     bundle = first.export(tmp_path / "bundle")
     before = read_split(first.run.split_file)
@@ -108,13 +108,13 @@ def test_a_year_of_shifted_patients_from_the_first_search_to_the_second(tmp_path
     looked_at = first.evaluate()
     grown = write(tmp_path / "both_years.npz", later, year_one)  # new ones first, so that all rows move
     second = run_search(
-        TASK, **{**QUICK, "folds": 4}, **places, data=grown, name="year_two", start_from="year_one", trials=8
+        TASK, **{**QUICK, "folds": 4}, **places, data=grown, name="year_two", start_from="year_one", trials=6
     )
     check_parts(before, read_split(second.run.split_file), set(later["patient"]))
     check_first_points(first, second)
 
-    assert auc_on(second, set(later["patient"])) > shifted.metrics["auc"].estimate
     opened = second.evaluate()
+    assert auc_on(second, set(later["patient"])) > shifted.metrics["auc"].estimate
     assert (looked_at.opening, opened.opening) == (1, 2)
     assert opened.images > looked_at.images
     result = (shifted.metrics["auc"].estimate, unshifted.metrics["auc"].estimate)
@@ -137,10 +137,10 @@ def check_parts(before: Split, after: Split, new: set[str]) -> None:
 
 def check_first_points(first: SearchResult, second: SearchResult) -> None:
     """The best trials of the first search are the first of the second, the best one before the others."""
-    ranked = [row.number for row in first.ranking() if row.number is not None]
+    ranked = [row.trial for row in first.ranking() if row.trial is not None]
     earlier = [record for record in second.records if record.recipe.startswith("year_one:")]
     assert [record.number for record in earlier] == list(range(len(earlier)))
-    assert 2 <= len(earlier) <= 4
+    assert 2 <= len(earlier) <= 3
     assert earlier[0].recipe == f"year_one:{ranked[0]}"
     configs = {record.number: record.config for record in first.records}
     for record in earlier:

@@ -1,6 +1,7 @@
 """What a search takes over from the run that it builds on: folds, sealed patients, looks, and best trials."""
 
 import datetime
+import json
 import shutil
 from dataclasses import replace
 
@@ -8,6 +9,8 @@ import numpy as np
 import pytest
 from finished_run import CONFIGS, TASK, make_run
 
+from orchestrator.preflight.initial_points import InitialPoints
+from orchestrator.preflight.preflight import _asked_backbones
 from orchestrator.preflight.search_data import split_images
 from orchestrator.preflight.warm_start import find_sources
 from orchestrator.request import parse_request
@@ -130,3 +133,29 @@ def test_a_search_of_another_task_lends_its_weights_and_no_points(run, tmp_path)
     assert task_named("mass_calcification").name != run.search().task
     assert sources.start_from is not None
     assert sources.points == ()
+
+
+def test_weights_to_start_from_are_those_of_the_best_net_and_heads_lend_none(run, tmp_path):
+    copy = type(run)(tmp_path / "run")
+    shutil.copytree(run.path, copy.path)
+    ranked = sorted(run.records(), key=lambda record: (-record.value, record.number))
+    held = {"fixed_params": {"model.weights": "start"}}
+
+    def make_head(number):
+        file = copy.trial(number) / "record.json"
+        content = json.loads(file.read_text())
+        content["config"]["classical.name"] = "logistic"
+        file.write_text(json.dumps(content))
+
+    make_head(ranked[0].number)
+    assert _sources(copy, _raw(5, 0), tmp_path)[0].start_from.trial == ranked[0].number
+    sources, _ = _sources(copy, _raw(5, 0), tmp_path, **held)
+    assert sources.start_from.trial == ranked[1].number
+    for fixed in ({"model.weights": "start"}, {"model.weights": "start", "model.backbone": "vgg16"}):
+        asked = _asked_backbones(sources.holding(fixed), InitialPoints(()), is_table=False)
+        assert asked == (fixed.get("model.backbone", "scratch4"),)
+    assert sources.holding({"model.weights": "imagenet"}) == {"model.weights": "imagenet"}
+    for record in ranked[1:]:
+        make_head(record.number)
+    with pytest.raises(RunError, match="closed-form heads: leave it out, and their settings are tried first"):
+        _sources(copy, _raw(5, 0), tmp_path, **held)
