@@ -19,6 +19,7 @@ from typing import Any, Final
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
+from orchestrator.api.ranked import RankedTrials
 from orchestrator.api.search_claims import SearchClaims
 from orchestrator.cli.main import EXIT_CODES, VERBS, build_parser
 from orchestrator.cli.options import reference_page
@@ -380,7 +381,9 @@ def _type_text(kind: Any) -> str:
 def _public_names() -> Iterator[tuple[str, str, list[str]]]:
     face: ModuleType = importlib.import_module("orchestrator")
     offered = [_path_of(getattr(face, name)) for name in getattr(face, "__all__", ())]
-    offered = [name for name in dict.fromkeys([*offered, _path_of(SearchClaims)]) if name]
+    offered = [
+        name for name in dict.fromkeys([*offered, _path_of(RankedTrials), _path_of(SearchClaims)]) if name
+    ]
     yield "Searching", "What `orchestrator` offers.", offered
     defined = [name for kind in DEFINED if (name := _path_of(kind)) not in offered]
     yield "What you define", "To add a thing, a file holds a constant of one of these types.", defined

@@ -1,11 +1,11 @@
 """What can be claimed of models, from Python: strata, benefit, calibration, comparisons, and other data."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from orchestrator.api.run_view import RunView
+from orchestrator.api.run_view import RunView, silent
 from results.ensembles.build import BEST
 from results.scores.operating_point import NOTHING_ASKED, Operation
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:  # pandas and torch take seconds to import, and a result may o
     from results.scores.model_comparison import Comparisons
     from results.scores.outside import OutsideEvaluation
     from results.scores.strata import StrataScores
+
+Notify: TypeAlias = Callable[[str], None]
 
 
 class ModelClaims(RunView):
@@ -102,6 +104,8 @@ class ModelClaims(RunView):
         trial: int | None = None,
         refit: bool = False,
         operation: Operation = NOTHING_ASKED,
+        by: str = "",
+        notify: Notify = silent,
         **options: Any,
     ) -> "OutsideEvaluation":
         """Score a model on labelled data that it never saw; each look is logged before a label is scored.
@@ -112,6 +116,8 @@ class ModelClaims(RunView):
             trial: Number of a single trial, or None.
             refit: Score the models that `refit` trained.
             operation: What is asked of the decisions.
+            by: What looks at the data, for the log; the call as it was made where empty.
+            notify: Function called with remarks on the data.
             options: Options of a search that read data, such as `label_codes`.
 
         Raises:
@@ -120,7 +126,8 @@ class ModelClaims(RunView):
         from orchestrator.postprocessing.outside_set import evaluate_run_outside
 
         self._build_if_none(trial)
-        asked = _labelled(data, f"open_run({str(self._run.path)!r}).evaluate_on({str(data)!r})", options)
+        call = f"open_run({str(self._run.path)!r}).evaluate_on({str(data)!r})"
+        asked = _labelled(data, by or call, options, notify)
         return evaluate_run_outside(
             self._run, asked, ensemble=ensemble, trial=trial, refit=refit, operation=operation
         )
@@ -162,7 +169,13 @@ def compare_models(
 
 
 def evaluate_bundle(
-    bundle: str | Path, data: str | Path, *, task: str | None = None, **options: Any
+    bundle: str | Path,
+    data: str | Path,
+    *,
+    task: str | None = None,
+    by: str = "",
+    notify: Notify = silent,
+    **options: Any,
 ) -> "OutsideEvaluation":
     """Score an exported bundle on labelled data that it never saw; each look is logged.
 
@@ -170,6 +183,8 @@ def evaluate_bundle(
         bundle: Folder of the bundle.
         data: Path of the data.
         task: YAML file that defines the bundle's task, if it is one of the user's own.
+        by: What looks at the data, for the log; the call as it was made where empty.
+        notify: Function called with remarks on the data.
         options: Options of a search that read data, such as `label_codes` or `store`.
 
     Raises:
@@ -178,7 +193,7 @@ def evaluate_bundle(
     from orchestrator.postprocessing.outside_set import evaluate_bundle_outside
 
     call = f"evaluate_bundle({str(bundle)!r}, {str(data)!r})"
-    return evaluate_bundle_outside(Path(bundle), _labelled(data, call, options), task=task)
+    return evaluate_bundle_outside(Path(bundle), _labelled(data, by or call, options, notify), task=task)
 
 
 def recalibrate_bundle(
@@ -210,7 +225,16 @@ def recalibrate_bundle(
     return recalibrate(Path(bundle), Path(out), asked, task=task, operation=operation)
 
 
-def _labelled(data: str | Path, call: str, options: dict[str, Any]) -> "LabelledData":
+def is_bundle(path: str | Path) -> bool:
+    """Tell whether a folder is an exported bundle."""
+    from orchestrator.postprocessing import outside_set
+
+    return outside_set.is_bundle(Path(path))
+
+
+def _labelled(
+    data: str | Path, call: str, options: dict[str, Any], notify: Notify = silent
+) -> "LabelledData":
     from orchestrator.postprocessing.outside_set import LabelledData
 
-    return LabelledData(str(data), call, lambda _: None, options)
+    return LabelledData(str(data), call, notify, options)

@@ -1,7 +1,7 @@
 """The result of a search in Python: tables, models and files of one run folder."""
 
 import html
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -10,14 +10,12 @@ from typing import TYPE_CHECKING, Any, Final
 from orchestrator.api.claims import ModelClaims
 from orchestrator.api.explaining import WithMaps
 from orchestrator.api.frames import FACTS, arrays_predicted, as_paths, files_predicted, trial_row
+from orchestrator.api.ranked import RankedTrials
 from orchestrator.api.search_claims import SearchClaims
-from results.ensembles.build import BEST, Ensemble, build_ensembles, read_ensemble
-from results.ensembles.methods import METHODS
-from results.ensembles.nested import BEST_SINGLE
+from results.ensembles.build import BEST
 from results.ensembles.tables import ensembles_as_json
 from results.export.allowed_change import ExportChanges
 from results.run.split_labels import marks, scored
-from results.scores.leaderboard import Row, leaderboard
 from results.scores.operating_point import NOTHING_ASKED, Operation
 from results.scores.ranking import objectives_of
 from results.scores.settings_text import settings_text
@@ -27,15 +25,16 @@ if TYPE_CHECKING:  # pandas and torch take seconds to import, and a result may o
     import pandas as pd
     from numpy.typing import ArrayLike, NDArray
 
+    from orchestrator.postprocessing.recipe_ensembles import RecipeEnsemble
+    from orchestrator.postprocessing.refit import RefittedTrial
     from results.export.bundle import BundleReport
     from results.export.exported_model import Bundle
     from results.predictors.test_evaluation import TestEvaluation
-    from results.run.prediction_costs import PredictionTime
 
 _SHOWN: Final = 5  # trials in a notebook
 
 
-class SearchResult(SearchClaims, ModelClaims, WithMaps):
+class SearchResult(RankedTrials, SearchClaims, ModelClaims, WithMaps):
     """The results of one search; arguments are those of `RunView`."""
 
     @cached_property
@@ -59,10 +58,6 @@ class SearchResult(SearchClaims, ModelClaims, WithMaps):
         columns = list(dict.fromkeys(name for row in rows for name in row)) or list(FACTS)
         return pd.DataFrame(rows, columns=columns)
 
-    def ranking(self) -> list[Row]:
-        """Return the rows of the leaderboard as records."""
-        return leaderboard(self._run)
-
     def leaderboard(self) -> "pd.DataFrame":
         """Return the trials ranked, with intervals, and the majority baseline among them.
 
@@ -76,57 +71,8 @@ class SearchResult(SearchClaims, ModelClaims, WithMaps):
         more = [row.pop("values") for row in rows]  # a metric that is an attribute, too, is the same number
         return pd.DataFrame([row | (own | row) for row, own in zip(rows, more, strict=True)])
 
-    def build_ensembles(
-        self,
-        *,
-        trials: Sequence[int] | None = None,
-        max_members: int = 4,
-        methods: Sequence[str] | None = None,
-        seed: int | None = None,
-        max_ms: float | None = None,
-        measure: bool = False,
-        operation: Operation = NOTHING_ASKED,
-    ) -> list[Ensemble]:
-        """Build ensembles of the best trials, and keep them in the run folder.
-
-        Args:
-            trials: Numbers of the only trials that may be members; None allows all.
-            max_members: Largest number of members.
-            methods: Names of methods; None takes all that combine as many classes.
-            seed: Seed of methods and comparisons; None takes that of the search.
-            max_ms: Longest time of an image on one core of this machine, in milliseconds; None for any.
-            measure: Measure what the ensembles cost on their exported graphs, which takes seconds for each
-                structure that this machine has not measured yet; `max_ms` does so, too.
-            operation: What is asked of the decisions of all ensembles.
-
-        Raises:
-            OrchestrateError: If no trial can be a member, or there is no such method.
-        """
+    def _forget_models(self) -> None:
         self._opened.clear()
-        return build_ensembles(
-            self._run,
-            trials=trials,
-            max_members=max_members,
-            methods=methods,
-            seed=self.request.seed if seed is None else seed,
-            measure=self.measure_costs if measure or max_ms is not None else None,
-            max_ms=max_ms,
-            operation=operation,
-        )
-
-    def measure_costs(self, models: Sequence[Sequence[int]]) -> "dict[tuple[int, ...], PredictionTime]":
-        """Measure what models cost on the graphs that an export would write, and keep it in the run folder.
-
-        Args:
-            models: Numbers of the members of each model.
-
-        Returns:
-            Ascending numbers of the members -> time of an image and size of the file; models that cannot be
-            measured, such as those on a table, are left out.
-        """
-        from results.export.graph_cost import measure_models
-
-        return measure_models(self._run, models)
 
     def ensembles(self, **options: Any) -> "pd.DataFrame":
         """Return the ensembles of the best trials; builds them where there are none, or options are given.
@@ -153,13 +99,17 @@ class SearchResult(SearchClaims, ModelClaims, WithMaps):
         """
         import pandas as pd
 
-        from orchestrator.postprocessing.recipe_ensembles import ensembles_of_recipes
-
-        self._opened.clear()
-        found = ensembles_of_recipes(self._run, self.record, self.complete)
+        found = self.combine_recipes()
         return pd.DataFrame(
             [{"recipe": one.recipe.name, **row} for one in found for row in ensembles_as_json(one.built)]
         )
+
+    def combine_recipes(self) -> "Iterator[RecipeEnsemble]":
+        """Do what `recipe_ensembles` does, and yield each recipe with its ensembles as they are built."""
+        from orchestrator.postprocessing.recipe_ensembles import ensembles_of_recipes
+
+        self._forget_models()
+        return ensembles_of_recipes(self._run, self.record, self.complete)
 
     def evaluate(
         self,
@@ -292,14 +242,20 @@ class SearchResult(SearchClaims, ModelClaims, WithMaps):
         """
         import pandas as pd
 
-        from orchestrator.postprocessing.refit import refit_model
-
-        self._build_if_none(trial)
-        self._opened.clear()
-        _, members = refit_model(self._run, ensemble=ensemble, trial=trial, seeds=seeds)
+        _, members = self.refit_members(ensemble=ensemble, trial=trial, seeds=seeds)
         return pd.DataFrame(
             [{"trial": one.number, **one.record.model_dump(), "is_new": one.is_new} for one in members]
         )
+
+    def refit_members(
+        self, *, ensemble: str = BEST, trial: int | None = None, seeds: int = 1
+    ) -> "tuple[str, Iterator[RefittedTrial]]":
+        """Do what `refit` does, and return the model's name, and each member as it is finished."""
+        from orchestrator.postprocessing.refit import refit_model
+
+        self._build_if_none(trial)
+        self._forget_models()
+        return refit_model(self._run, ensemble=ensemble, trial=trial, seeds=seeds)
 
     def report(
         self,
@@ -368,19 +324,6 @@ class SearchResult(SearchClaims, ModelClaims, WithMaps):
         if best is None:
             return f"{said}; no best trial"
         return f"{said}; best trial {best.number}, {metric} {best.value:.3f}"
-
-    def _built(self) -> list[Ensemble]:
-        """The ensembles that are in the run folder; none if trials have ended that they do not know."""
-        names = [name for name in (BEST_SINGLE, *METHODS) if self._run.ensemble_file(name).is_file()]
-        found = [read_ensemble(self._run, name) for name in names]
-        ended = {record.number for record in self.complete if record.value is not None}
-        known = set(found[0].pool) | set(self._run.damage()) if found else set()
-        is_chosen = any(ensemble.is_chosen for ensemble in found)
-        return found if is_chosen and ended <= known else []
-
-    def _build_if_none(self, trial: int | None) -> None:
-        if trial is None and not self._run.ensemble_file(BEST).is_file():
-            self.build_ensembles()
 
     def _bundle(self, ensemble: str, trial: int | None, *, refit: bool) -> "Bundle":
         """The model, opened once until the ensembles or refits change."""

@@ -10,6 +10,10 @@ from results.run.search_request import SearchRequest
 from results.scores.ranking import objectives_of
 
 
+def silent(sentence: str) -> None:
+    """Say nothing: what is told what goes on where nobody wants to know it."""
+
+
 class RunView:
     """The records of one search; all are read from its run folder, so that they are there tomorrow, too.
 

@@ -1,5 +1,6 @@
 """The end of a search on the command line: closing summary, ensembles of recipes, exit code."""
 
+import functools
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -11,11 +12,19 @@ from orchestrator.api.displays import TerminalDisplay
 from orchestrator.api.result import SearchResult
 from orchestrator.cli.common import short_path
 from orchestrator.reporting.compute_savings import count_images, savings_from_sharing, savings_message
-from orchestrator.reporting.console import SYNTHETIC_WARNING, Sections, essentials, print_next, print_warning
+from orchestrator.reporting.console import (
+    SYNTHETIC_WARNING,
+    Sections,
+    essentials,
+    print_message,
+    print_next,
+    print_warning,
+)
 from orchestrator.reporting.terminal import closing_summary
 from orchestrator.reporting.worker_time import shares_text
 from orchestrator.study.trial_spec import TIME_WAS_UP
 from orchestrator.tuning.remarks import RUN_ALONE
+from results.ensembles.tables import ensemble_table, ensembles_as_csv, ensembles_as_json
 from results.errors import RunError
 from results.run.records import TrialRecord
 from results.run.run_folder import RunFolder
@@ -64,10 +73,8 @@ def close_search(result: SearchResult, console: Console, *, finish: bool, form: 
     verdict = baseline_verdict(run)
     if verdict is not None and verdict.message():
         print_warning(console, verdict.message())
-    from orchestrator.postprocessing.recipe_ensembles import combine_recipes
-
     output = Sections(form)
-    combine_recipes(run, result.record, complete, console, output)
+    show_recipes(result, console, output)
     if finish:
         from orchestrator.cli.finish import finish_run
 
@@ -96,6 +103,23 @@ def close_search(result: SearchResult, console: Console, *, finish: bool, form: 
         print_next(console, "orchestrate", "nest", short_path(run.path))
         return INTERRUPTED
     return 0
+
+
+def show_recipes(result: SearchResult, console: Console, output: Sections) -> None:
+    """Build the ensembles among the recipes of a search, and print them under the names of these."""
+    objectives = objectives_of(result.record)
+    for found in result.combine_recipes():
+        name, method, built = found.recipe.name, found.recipe.method, found.built
+        if found.missing:
+            print_message(console, f"{name}: no complete trial of its members {', '.join(found.missing)}")
+        if built:
+            print_message(console, f"{name}: {method} of trials {', '.join(map(str, found.trials))}")
+            output.add(
+                name,
+                table=functools.partial(ensemble_table, built, objectives),
+                rows=functools.partial(ensembles_as_json, built),
+                csv=functools.partial(ensembles_as_csv, built),
+            )
 
 
 def _summary(result: SearchResult, *, has_commands: bool) -> RenderableType:

@@ -1,7 +1,7 @@
 """`orchestrate ensemble`."""
 
 import argparse
-from typing import TYPE_CHECKING
+import functools
 
 from orchestrator.cli.common import (
     add_format,
@@ -12,10 +12,6 @@ from orchestrator.cli.common import (
     short_path,
 )
 from orchestrator.reporting.console import messages, print_message, print_next, show, warn_if_synthetic
-
-if TYPE_CHECKING:
-    from results.ensembles.build import Measure
-    from results.run.run_folder import RunFolder
 
 HELP = "build ensembles from the best trials of a run"
 EPILOG = """\
@@ -55,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Build and print the ensembles; returns the exit code."""
-    from results.ensembles.build import build_ensembles
+    from orchestrator.api.ranked import RankedTrials
     from results.ensembles.methods import METHODS, methods_for
     from results.ensembles.tables import ensemble_table, ensembles_as_csv, ensembles_as_json
     from results.scores.ranking import objectives_of
@@ -67,14 +63,13 @@ def run(arguments: argparse.Namespace) -> int:
         print_message(
             messages(), f"left out, since they are for two classes and not {classes}: {', '.join(without)}"
         )
-    found = build_ensembles(
-        folder,
+    found = RankedTrials(folder).build_ensembles(
         max_members=arguments.members,
         methods=arguments.methods,
-        seed=folder.search().request.seed,
-        measure=None if arguments.no_costs and arguments.max_ms is None else _measure(folder),
+        measure=not arguments.no_costs,
         max_ms=arguments.max_ms,
         operation=operation_of(arguments),
+        say=functools.partial(print_message, messages()),
     )
     warn_if_synthetic(folder)
     show(
@@ -86,13 +81,3 @@ def run(arguments: argparse.Namespace) -> int:
     further = ("evaluate",) if folder.has_sealed_part else ("export", "--out", "bundle/")
     print_next(messages(), "orchestrate", further[0], short_path(folder.path), *further[1:])
     return 0
-
-
-def _measure(run: "RunFolder") -> "Measure":
-    """What measures models of a run, and says so; a table has no graph to measure."""
-    from results.export.graph_cost import measure_models
-
-    if run.search().task_definition.takes_table:
-        return lambda models: {}
-    console = messages()
-    return lambda models: measure_models(run, models, say=lambda text: print_message(console, text))

@@ -1,9 +1,10 @@
 """`orchestrate evaluate`."""
 
 import argparse
+import functools
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.cli.common import (
     add_format,
@@ -11,7 +12,6 @@ from orchestrator.cli.common import (
     add_operation,
     add_runs,
     model_options,
-    open_run,
     operation_of,
     operation_options,
     short_path,
@@ -30,7 +30,6 @@ from trainables.common.errors import ConfigError
 from trainables.common.text import count_text
 
 if TYPE_CHECKING:
-    from orchestrator.postprocessing.outside_set import LabelledData
     from results.scores.outside import OutsideEvaluation
 
 HELP = "open the sealed test part, once, or score a model on other labelled data"
@@ -76,7 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Evaluate and print; returns the exit code."""
-    from orchestrator.postprocessing.outside_set import is_bundle
+    from orchestrator.api.claims import is_bundle
 
     if is_bundle(Path(arguments.run)):
         _check_bundle_options(arguments)
@@ -94,7 +93,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _open_test_part(arguments: argparse.Namespace) -> int:
-    from orchestrator.postprocessing.test_set import open_test_part
+    from orchestrator.cli.opened import open_result
     from orchestrator.request import typed_command
     from results.predictors.selected_model import reason_against_export
     from results.predictors.test_evaluation import (
@@ -103,9 +102,8 @@ def _open_test_part(arguments: argparse.Namespace) -> int:
         evaluation_table,
     )
 
-    folder = open_run(arguments)
-    evaluation = open_test_part(
-        folder,
+    result = open_result(arguments)
+    evaluation = result.evaluate(
         ensemble=arguments.ensemble,
         trial=arguments.trial,
         by=typed_command(sys.argv[1:]),
@@ -119,17 +117,17 @@ def _open_test_part(arguments: argparse.Namespace) -> int:
             f"the test part of these patients was opened {before} before, over all runs; "
             "this is not a first look",
         )
-    warn_if_synthetic(folder)
+    warn_if_synthetic(result.run)
     show(
         arguments.format,
         table=lambda: evaluation_table(evaluation),
         rows=lambda: evaluation_as_json(evaluation),
         csv=lambda: evaluation_as_csv(evaluation),
     )
-    if not reason_against_export(folder, evaluation.trials):
+    if not reason_against_export(result.run, evaluation.trials):
         model = [*model_options(arguments), *(["--refit"] if arguments.refit else [])]
         model += operation_options(arguments)
-        print_next(messages(), "orchestrate", "export", short_path(folder.path), *model, "--out", "bundle/")
+        print_next(messages(), "orchestrate", "export", short_path(result.path), *model, "--out", "bundle/")
     return 0
 
 
@@ -148,35 +146,32 @@ def _check_bundle_options(arguments: argparse.Namespace) -> None:
         )
 
 
-def _labelled_data(arguments: argparse.Namespace) -> "LabelledData":
-    from orchestrator.postprocessing.outside_set import LabelledData
+def _reading(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What reads the data: options that were given, the command for the log, and where remarks go."""
     from orchestrator.request import typed_command
 
-    console = messages()
-    return LabelledData(
-        arguments.data,
-        typed_command(sys.argv[1:]),
-        lambda text: print_message(console, text),
-        {name: getattr(arguments, name) for name in (*READING, "store", "runs") if hasattr(arguments, name)},
-    )
+    given = {
+        name: getattr(arguments, name) for name in (*READING, "store", "runs") if hasattr(arguments, name)
+    }
+    return given | {"by": typed_command(sys.argv[1:]), "notify": functools.partial(print_message, messages())}
 
 
 def _of_bundle(arguments: argparse.Namespace) -> "OutsideEvaluation":
-    from orchestrator.postprocessing.outside_set import evaluate_bundle_outside
+    from orchestrator.api.claims import evaluate_bundle
 
-    return evaluate_bundle_outside(Path(arguments.run), _labelled_data(arguments), task=arguments.task)
+    return evaluate_bundle(arguments.run, arguments.data, task=arguments.task, **_reading(arguments))
 
 
 def _of_run(arguments: argparse.Namespace) -> "OutsideEvaluation":
-    from orchestrator.postprocessing.outside_set import evaluate_run_outside
+    from orchestrator.cli.opened import open_result
 
-    return evaluate_run_outside(
-        open_run(arguments),
-        _labelled_data(arguments),
+    return open_result(arguments).evaluate_on(
+        arguments.data,
         ensemble=arguments.ensemble,
         trial=arguments.trial,
         refit=arguments.refit,
         operation=operation_of(arguments),
+        **_reading(arguments),
     )
 
 

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from orchestrator.cli.common import add_model, add_operation, add_run, open_run, operation_of
+from orchestrator.cli.common import add_model, add_operation, add_run, operation_of
 from orchestrator.reporting.console import messages, print_message, print_next
 from results.export.allowed_change import (
     DISTIL_WEIGHT,
@@ -95,11 +95,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Export; returns the exit code."""
-    from orchestrator.api.export import export_model
+    from orchestrator.cli.opened import open_result
 
     console = messages()
-    report = export_model(
-        open_run(arguments),
+    report = open_result(arguments).export_report(
         arguments.out,
         ensemble=arguments.ensemble,
         trial=arguments.trial,

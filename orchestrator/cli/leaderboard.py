@@ -1,13 +1,10 @@
 """`orchestrate leaderboard`."""
 
 import argparse
-from typing import TYPE_CHECKING
+import functools
 
 from orchestrator.cli.common import add_format, add_run, open_run
 from orchestrator.reporting.console import messages, print_message, show, warn_if_synthetic
-
-if TYPE_CHECKING:
-    from results.run.run_folder import RunFolder
 
 HELP = "rank the trials of a run, with intervals"
 EPILOG = """\
@@ -46,18 +43,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the leaderboard; returns the exit code."""
-    from results.scores.leaderboard import leaderboard
+    from orchestrator.api.ranked import RankedTrials
     from results.scores.leaderboard_table import leaderboard_table, rows_as_csv, rows_as_json
     from results.scores.outer_result import read_outer
     from results.scores.outer_table import with_nested_score
     from results.scores.ranking import objectives_of
-    from trainables.common.files import write_atomically
 
     folder = open_run(arguments)
+    result, search = RankedTrials(folder), folder.search()
     if arguments.costs:
-        _measure(folder, arguments.top)
-    rows, search = leaderboard(folder), folder.search()
-    write_atomically(folder.leaderboard_file, rows_as_csv(rows))
+        result.measure_best(arguments.top, say=functools.partial(print_message, messages()))
+    rows = result.keep_ranking()
     warn_if_synthetic(folder)
     show(
         arguments.format,
@@ -71,13 +67,3 @@ def run(arguments: argparse.Namespace) -> int:
         csv=lambda: rows_as_csv(rows),
     )
     return 0
-
-
-def _measure(run: "RunFolder", top: int) -> None:
-    from results.export.graph_cost import measure_models
-    from results.scores.ranking import objectives_of
-
-    complete = [record for record in run.records() if record.state == "complete"]
-    shown = [record for record in objectives_of(run.search()).rank(complete)[:top] if record.can_predict]
-    console = messages()
-    measure_models(run, [(record.number,) for record in shown], say=lambda text: print_message(console, text))

@@ -2,7 +2,7 @@
 
 import argparse
 
-from orchestrator.cli.common import add_model, add_run, model_options, open_run, short_path
+from orchestrator.cli.common import add_model, add_run, model_options, short_path
 from orchestrator.reporting.console import messages, print_message, print_next
 
 HELP = "train an ensemble's members, or one trial, again on the whole training part"
@@ -35,15 +35,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Refit and print a summary; returns the exit code."""
-    from orchestrator.postprocessing.refit import refit_model
+    from orchestrator.cli.opened import open_result
 
-    folder, console = open_run(arguments), messages()
-    name, members = refit_model(
-        folder, ensemble=arguments.ensemble, trial=arguments.trial, seeds=arguments.seeds
+    result, console = open_result(arguments), messages()
+    name, members = result.refit_members(
+        ensemble=arguments.ensemble, trial=arguments.trial, seeds=arguments.seeds
     )
     print_message(console, f"training {name} on the whole training part; the test part stays sealed")
     for member in members:
         print_message(console, member.message())
     model = model_options(arguments)
-    print_next(console, "orchestrate", "evaluate", short_path(folder.path), *model, "--refit")
+    print_next(console, "orchestrate", "evaluate", short_path(result.path), *model, "--refit")
     return 0

@@ -11,7 +11,8 @@ from orchestrator.preflight.feasibility import FeasibleModels
 from trainables.common.types import IntArray
 from trainables.config.trial_config import TrialConfig
 from trainables.data.patches import PatchSet, TaskRows
-from trainables.data.splits import TEST, Split, trained_and_predicted
+from trainables.data.split_checks import trained_and_predicted
+from trainables.data.splits import TEST, Split
 from trainables.features.keys import PrefixKey, kind_of
 from trainables.features.store import PrefixStore
 from trainables.models.registry import backbone_named

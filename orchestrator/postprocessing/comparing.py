@@ -4,16 +4,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+
 from results.ensembles.build import BEST
 from results.ensembles.out_of_fold import out_of_fold_of
 from results.errors import RunError
 from results.run.finding import find_run
+from results.run.records import OutOfFold
 from results.run.run_folder import RunFolder
 from results.run.split_labels import NAIVE, NAIVE_WARNING
 from results.scores.metrics import metric_named
 from results.scores.model_comparison import Comparisons, NamedPredictions, compare_models
 from results.scores.repeats import repeated_predictions
-from trainables.common.errors import ConfigError
+from trainables.common.errors import ConfigError, DataError
+from trainables.common.types import IntArray
+from trainables.data.patches import select_rows
+from trainables.data.shared_images import rows_elsewhere
 
 _TRIAL: Final = "trial"
 
@@ -48,7 +54,10 @@ def compare(
     metric: str | None = None,
     has_all_pairs: bool = False,
 ) -> Comparisons:
-    """Compare models of runs on the same data, by their out-of-fold predictions.
+    """Compare models of runs by their out-of-fold predictions, on the images that all of them predicted.
+
+    Runs on other data than the first are compared on the images that both hold, found by their pixels: after
+    a search on data that have grown, those of the patients that both searches knew.
 
     Args:
         models: Run folder, name of the ensemble, and number of a trial or None, of each model.
@@ -56,7 +65,7 @@ def compare(
         has_all_pairs: Compare all pairs; False compares the first with each of the others.
 
     Raises:
-        RunError: If two runs are of other data or another task.
+        RunError: If two runs are of another task, or on other data without an image in common.
         ConfigError: If the metric is one of cost.
         OrchestrateError: If a model is missing, or the models share no images.
     """
@@ -64,7 +73,6 @@ def compare(
     first = searches[0]
     for (run, _, _), search in zip(models, searches, strict=True):
         for what, own, other in (
-            ("data", search.fingerprint[:12], first.fingerprint[:12]),
             ("task", search.task, first.task),
             ("unit", search.request.unit, first.request.unit),
         ):
@@ -77,11 +85,15 @@ def compare(
     if metric_named(wanted).is_cost:
         raise ConfigError(f"{wanted} is measured and has no patients to compare by; name a metric of scores")
     has_several = len({run.path.resolve() for run, _, _ in models}) > 1
-    named = []
+    named, places = [], _places(models)
+    notes = [f"{run.name} holds other data: only images that both runs know are compared" for run in places]
     for run, ensemble, trial in models:
         predictions, name = out_of_fold_of(run, ensemble=ensemble, trial=trial)
         shown = f"{run.path.name} {name}" if has_several else name
         repeats = () if trial is None else repeated_predictions(run, trial)
+        if (elsewhere := places.get(run.path)) is not None:
+            predictions = _in_rows_of(models[0][0], elsewhere, predictions)
+            repeats = tuple(_in_rows_of(models[0][0], elsewhere, one) for one in repeats)
         named.append(NamedPredictions(shown, predictions, repeats))
     found = compare_models(
         named,
@@ -92,8 +104,48 @@ def compare(
         seed=first.request.seed,
     )
     if any(search.split_name == NAIVE for search in searches):
-        return found.model_copy(update={"notes": (*found.notes, NAIVE_WARNING.rstrip("."))})
+        notes.append(NAIVE_WARNING.rstrip("."))
+    return found.model_copy(update={"notes": (*found.notes, *notes)})
+
+
+def _places(models: Sequence[tuple[RunFolder, str, int | None]]) -> dict[Path, IntArray]:
+    """Run folder of other data than the first run's -> row of each of its images in these, or `NOT_SHARED`.
+
+    Raises:
+        RunError: If a run's units are more than single images, which may have grown, or its images are gone.
+    """
+    first, found = models[0][0], dict[Path, IntArray]()
+    search = first.search()
+    for run, _, _ in models:
+        own = run.search()
+        if own.fingerprint == search.fingerprint or run.path in found:
+            continue
+        why = "" if own.request.unit == "image" else f", and a {own.request.unit} may have grown"
+        if not why:
+            try:
+                found[run.path] = rows_elsewhere(run.patch_set(), first.patch_set())
+            except DataError as error:
+                why = f": {error}"
+        if why:
+            raise RunError(
+                f"models can be compared on the same patients alone; {run.path} has data "
+                f"{own.fingerprint[:12]}, {first.path} has {search.fingerprint[:12]}{why}"
+            )
     return found
+
+
+def _in_rows_of(first: RunFolder, places: IntArray, predicted: OutOfFold) -> OutOfFold:
+    """Predictions of the images that the first run's data hold, too, with the rows and patients of these."""
+    rows = select_rows(first.patch_set(), first.search().task_definition)
+    group_of = dict(zip(rows.rows.tolist(), rows.groups.tolist(), strict=True))
+    moved = places[predicted.rows]
+    kept = np.flatnonzero(np.isin(moved, rows.rows))
+    _, once = np.unique(moved[kept], return_index=True)  # of several copies of an image, one
+    kept = kept[np.sort(once)]
+    groups = np.array([group_of[row] for row in moved[kept].tolist()], dtype=predicted.groups.dtype)
+    return OutOfFold(
+        moved[kept], predicted.labels[kept], predicted.folds[kept], groups, predicted.probabilities[kept]
+    )
 
 
 def _registered(

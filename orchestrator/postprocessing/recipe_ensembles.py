@@ -1,17 +1,11 @@
 """Ensembles that recipes ask for: their own members, combined by their own method."""
 
-import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from rich.console import Console
-
-from orchestrator.reporting.console import Sections, print_message
 from results.ensembles.build import Ensemble, build_ensembles
-from results.ensembles.tables import ensemble_table, ensembles_as_csv, ensembles_as_json
 from results.run.records import SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
-from results.scores.ranking import objectives_of
 from search_spaces.recipes import RECIPES, Recipe
 
 
@@ -49,37 +43,6 @@ def ensembles_of_recipes(
             missing = tuple(name for name in recipe.members if name not in found)
             built = _built(run, recipe.method, trials) if len(trials) > 1 else ()
             yield RecipeEnsemble(recipe, trials, missing, built)
-
-
-def combine_recipes(
-    run: RunFolder,
-    search: SearchRecord,
-    complete: Sequence[TrialRecord],
-    console: Console,
-    output: Sections,
-) -> None:
-    """Build and print the ensembles among the recipes of a search.
-
-    Args:
-        run: Run folder of the search.
-        search: Request and facts of the search.
-        complete: Records of the complete trials.
-        console: Console for messages about missing members.
-        output: Where the ensembles are printed, under the names of their recipes.
-    """
-    objectives = objectives_of(search)
-    for found in ensembles_of_recipes(run, search, complete):
-        name, method, built = found.recipe.name, found.recipe.method, found.built
-        if found.missing:
-            print_message(console, f"{name}: no complete trial of its members {', '.join(found.missing)}")
-        if built:
-            print_message(console, f"{name}: {method} of trials {', '.join(map(str, found.trials))}")
-            output.add(
-                name,
-                table=functools.partial(ensemble_table, built, objectives),
-                rows=functools.partial(ensembles_as_json, built),
-                csv=functools.partial(ensembles_as_csv, built),
-            )
 
 
 def _built(run: RunFolder, method: str, trials: Sequence[int]) -> tuple[Ensemble, ...]:

@@ -22,14 +22,14 @@ ALL: Final = "all"
 DEFAULT_EPOCHS: Final = int(SearchRequest.model_fields["epochs"].default)
 _MOST: Final = 8  # unless the user names recipes, a search gives at most so many trials to them,
 _SHARE: Final = 2  # at most half of its trials,
+_MOST_EARLIER: Final = 4  # of them to trials of the search that it starts from,
 _MAKE_A_POINT: Final = ("model.backbone", "classical.name")  # with others held there it is another point
 _OF_A_BACKBONE: Final = 2  # and at most two to nets on one backbone
 LONGEST_SHARE: Final = 0.2  # of the longest time of a trial, that one of them may train
 
 _ENLARGED: Final = 2  # times that small images are enlarged at least
-_LONGEST_WITH_PASSES: Final = (
-    4  # longest time of a trained head with its passes, in longest times of training
-)
+_LONGEST_WITH_PASSES: Final = 4  # longest times of training that a trained head may take with its passes
+_NAMED: Final = 3  # slow recipes that the message names; it counts the others
 
 ConfigCheck = Callable[[TrialConfig], None]
 Pricing = Callable[[TrialConfig], PointPrice]
@@ -65,17 +65,24 @@ class InitialPoints:
         recipes: Names of the recipes that the user named; empty if the search chooses by itself.
         is_by_name: The user named the recipes, so each of their points must run.
         is_all: The user wants all recipes of the task.
+        earlier: Best trials of the search that this one starts from, the best first. They come before all
+            others, as they were, unless the user names recipes.
     """
 
     points: tuple[InitialPoint, ...]
     recipes: tuple[Recipe, ...] = ()
     is_by_name: bool = False
     is_all: bool = False
+    earlier: tuple[InitialPoint, ...] = ()
 
     @property
     def backbones(self) -> tuple[str, ...]:
         """Backbones of the points, each once."""
-        return tuple(dict.fromkeys(str(point.settings["model.backbone"]) for point in self.points))
+        return backbones_of(self.points)
+
+    def after(self, earlier: Sequence[InitialPoint]) -> "InitialPoints":
+        """Return the points with those of an earlier search before them, unless the user named recipes."""
+        return self if self.is_by_name or self.is_all else replace(self, earlier=tuple(earlier))
 
     def enlarging(self, context: SpaceContext) -> "InitialPoints":
         """Return the points with small images enlarged for closed-form heads, where their nets take that.
@@ -126,14 +133,13 @@ class InitialPoints:
         is_free = self.is_by_name or self.is_all
         most = len(self.points) if is_free else max(1, min(_MOST, trials // _SHARE))
         fitting, unfit, slow = list[tuple[float, InitialPoint]](), dict[str, str](), dict[str, float]()
+        first = self._earlier_fitting(check, fixed_params, epochs=epochs, most=most, unfit=unfit)
+        most -= len(first)
         of_backbone = Counter[str]()
         for asked in self.points:
             point = asked
             is_first = not self.is_by_name and is_baseline(point.settings)
-            held = {name: fixed_params[name] for name in _MAKE_A_POINT if name in fixed_params}
-            is_another = not self.is_by_name and any(
-                point.settings.get(name, "none") != value for name, value in held.items()
-            )
+            is_another = not self.is_by_name and _is_another(point, fixed_params)
             if is_another or (len(fitting) == most and not is_first):
                 continue
             try:
@@ -161,7 +167,76 @@ class InitialPoints:
                 fitting.append((cost.seconds, point))
         if not self.is_by_name:
             fitting.sort(key=lambda priced: priced[0])  # of equals, the better recipe stays first
-        return FittingPoints(tuple(point for _, point in fitting), unfit, slow)
+        return FittingPoints((*first, *(point for _, point in fitting)), unfit, slow)
+
+    def _earlier_fitting(
+        self,
+        check: ConfigCheck,
+        fixed_params: Mapping[str, Any],
+        *,
+        epochs: int,
+        most: int,
+        unfit: dict[str, str],
+    ) -> list[InitialPoint]:
+        """Best points of the earlier search that can run here; two that are the same here are one."""
+        found, configs = list[InitialPoint](), list[TrialConfig]()
+        for point in self.earlier:
+            if len(found) == min(most, _MOST_EARLIER):
+                break
+            if _is_another(point, fixed_params):
+                continue
+            try:
+                _, config = _checked(point, fixed_params, epochs, check, may_adapt=False)
+            except OrchestrateError as error:
+                unfit[point.recipe] = str(error)
+                continue
+            if config not in configs:
+                found.append(point)
+                configs.append(config)
+        return found
+
+
+def _is_another(point: InitialPoint, fixed_params: Mapping[str, Any]) -> bool:
+    """True if settings that are held fixed make another point of it."""
+    held = {name: fixed_params[name] for name in _MAKE_A_POINT if name in fixed_params}
+    return any(point.settings.get(name, "none") != value for name, value in held.items())
+
+
+def about_earlier(first: InitialPoints, found: FittingPoints) -> list[str]:
+    """Return a sentence on trials of the earlier search that cannot be tried here; none if all can.
+
+    Args:
+        first: The points that were to be tried.
+        found: Those that can run.
+    """
+    reasons = {one.recipe: found.unfit[one.recipe] for one in first.earlier if one.recipe in found.unfit}
+    if not reasons:
+        return []
+    name, reason = next(iter(reasons.items()))
+    more = f", nor can {len(reasons) - 1} more" if len(reasons) > 1 else ""
+    return [f"{name} cannot be tried first here ({reason}){more}"]
+
+
+def about_slow_recipes(slow: Mapping[str, float], longest: float) -> list[str]:
+    """Return a sentence on recipes that are not tried first, since they would train for too long.
+
+    Args:
+        slow: Recipe -> seconds that it would train.
+        longest: Seconds that a point may train.
+    """
+    if not slow:
+        return []
+    named = [f"{name} ({seconds / 60:.0f} min)" for name, seconds in slow.items()]
+    more = f" and {len(named) - _NAMED} more" if len(named) > _NAMED else ""
+    return [
+        f"not tried first, since each would train for more than {longest / 60:.1f} min here and recipes are "
+        f"never pruned: {', '.join(named[:_NAMED])}{more}; to try one: --recipe {next(iter(slow))}"
+    ]
+
+
+def backbones_of(points: Sequence[InitialPoint]) -> tuple[str, ...]:
+    """Return the backbones of points, each once."""
+    return tuple(dict.fromkeys(str(point.settings["model.backbone"]) for point in points))
 
 
 def _enlarged(point: InitialPoint, context: SpaceContext) -> tuple[InitialPoint, ...]:

@@ -26,6 +26,9 @@ from orchestrator.preflight.initial_points import (
     ConfigCheck,
     InitialPoints,
     Pricing,
+    about_earlier,
+    about_slow_recipes,
+    backbones_of,
     choose_initial_points,
 )
 from orchestrator.preflight.reasons import describe_feasible
@@ -53,16 +56,14 @@ from trainables.config.tasks import Task
 from trainables.config.trial_config import TrialConfig
 from trainables.data.outer_folds import cut_outer_folds
 from trainables.data.patches import PatchSet, TaskRows, select_rows
-from trainables.data.split_checks import split_warnings
-from trainables.data.splits import TEST, Split, trained_and_predicted
+from trainables.data.split_checks import split_warnings, trained_and_predicted
+from trainables.data.splits import TEST, Split
 from trainables.data.training_data import training_data_of
 from trainables.models.registry import backbone_named, default_backbones
 from trainables.models.table import TABLE
 from trainables.models.weights import Inventory, take_inventory
 from trainables.runtime.devices import choose_device, limit_torch_threads
 from trainables.training.cost_probe import count_gpus
-
-_NAMED: Final = 3  # slow recipes that the message names; it counts the others
 
 Notify = Callable[[str], None]
 
@@ -133,10 +134,11 @@ def run_preflight(
     asked_method(request)
     first = choose_initial_points(request.recipes, task.name, space)
     data = _read_data(request, task, notify)
+    first = first.after(data.sources.points)
     connect.begin()
     trial_minutes = _longest_trial(request)
     inventory = take_inventory(
-        _asked_backbones(request.fixed_params, first, is_table=data.patch_set.is_table),
+        _asked_backbones(data.sources.holding(request.fixed_params), first, is_table=data.patch_set.is_table),
         weights_dir=request.weights_dir,
         may_download=request.may_download,
         is_random=request.fixed_params.get("model.weights") == "random",
@@ -229,8 +231,9 @@ def _read_data(request: SearchRequest, task: Task, notify: Notify) -> _Data:
     """Read the data, find the runs that the search builds on, and split."""
     store = store_of(request)
     patch_set, notes = read_images(request, notify)
-    rows, sources = select_rows(patch_set, task), find_sources(request, patch_set.fingerprint)
-    split = split_images(request, patch_set, rows, like=sources.split)
+    rows = select_rows(patch_set, task)
+    sources = find_sources(request, patch_set, rows)
+    split = split_images(request, patch_set, rows, sources=sources)
     folds = split.folds_of(rows)
     if request.outer is not None:
         cut_outer_folds(rows, split, task, folds=request.outer)  # says at once why there can be none
@@ -296,7 +299,7 @@ def _points(
     )
     if first.is_all:
         _notify_all(notify, *(f"recipe {name} is left out: {reason}" for name, reason in found.unfit.items()))
-    _notify_all(notify, *_about_slow_recipes(found.slow, longest))
+    _notify_all(notify, *about_earlier(first, found), *about_slow_recipes(found.slow, longest))
     points = [point.configure(fixed, epochs=request.epochs) for point in found.points]
     if not first.is_by_name or request.trials > len(points):
         points += check_space(space, context, fixed)
@@ -309,17 +312,6 @@ def _points(
 def _longest_trial(request: SearchRequest) -> float:
     """Longest time of a single trial, in minutes."""
     return request.trial_minutes or (max(0.5, request.minutes / 6) if request.minutes else 10.0)
-
-
-def _about_slow_recipes(slow: Mapping[str, float], longest: float) -> list[str]:
-    if not slow:
-        return []
-    named = [f"{name} ({seconds / 60:.0f} min)" for name, seconds in slow.items()]
-    more = f" and {len(named) - _NAMED} more" if len(named) > _NAMED else ""
-    return [
-        f"not tried first, since each would train for more than {longest / 60:.1f} min here and recipes are "
-        f"never pruned: {', '.join(named[:_NAMED])}{more}; to try one: --recipe {next(iter(slow))}"
-    ]
 
 
 def _notify_all(notify: Notify, *messages: str) -> None:
@@ -376,7 +368,8 @@ def _asked_backbones(fixed: Mapping[str, Any], first: InitialPoints, *, is_table
         return first.backbones
     if first.is_all:
         return tuple(dict.fromkeys((*default_backbones(), *first.backbones)))
-    names = [name for name in default_backbones() if _is_for(name, fixed)]
+    known = dict.fromkeys((*default_backbones(), *backbones_of(first.earlier)))
+    names = [name for name in known if _is_for(name, fixed)]
     if fixed.get("classical.name", "none") == "none" and fixed.get("model.trained_stages", "all") == "all":
         return tuple(names)
     return tuple(name for name in names if not backbone_named(name).trains_from_scratch)

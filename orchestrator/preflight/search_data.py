@@ -6,8 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from orchestrator.preflight.warm_start import NO_SOURCES, WarmStartSources
 from orchestrator.request import SearchRequest
 from trainables.common.files import make_private
+from trainables.data.grown_split import grow_split
 from trainables.data.patches import PatchSet, TaskRows
 from trainables.data.prepared.on_the_way import load_data
 from trainables.data.splits import Split, make_split
@@ -58,7 +60,11 @@ def read_images(request: SearchRequest, notify: Callable[[str], None]) -> tuple[
 
 
 def split_images(
-    request: SearchRequest, patch_set: PatchSet, rows: TaskRows, *, like: Split | None = None
+    request: SearchRequest,
+    patch_set: PatchSet,
+    rows: TaskRows,
+    *,
+    sources: WarmStartSources = NO_SOURCES,
 ) -> Split:
     """Split as a request says.
 
@@ -66,11 +72,21 @@ def split_images(
         request: Options of a search.
         patch_set: The images.
         rows: Rows that have a part in the task.
-        like: Split of the run that the search builds on, which is taken over; None without one.
+        sources: What the search builds on, whose split is taken over.
 
     Raises:
         SplitError: If the rows cannot be split so.
     """
+    if sources.grown is not None:
+        return grow_split(
+            rows,
+            fingerprint=patch_set.fingerprint,
+            task=request.task_definition,
+            like=sources.grown.split,
+            known=sources.grown.known,
+            test_share=request.test_share,
+            seed=request.seed,
+        )
     return make_split(
         rows,
         fingerprint=patch_set.fingerprint,
@@ -80,7 +96,7 @@ def split_images(
         seed=request.seed,
         holdout=request.holdout,
         is_naive=request.naive_split,
-        like=like,
+        like=sources.split,
     )
 
 

@@ -67,7 +67,8 @@ def _made_again(run: RunFolder, record: SearchRecord) -> Split:
         raise RunError("it was cut by the nested search around it")
     patch_set, request = run.patch_set(), record.request
     rows = select_rows(patch_set, record.task_definition)
-    return split_images(request, patch_set, rows, like=find_sources(request, patch_set.fingerprint).split)
+    sources = find_sources(request, patch_set, rows)
+    return split_images(request, patch_set, rows, sources=sources)
 
 
 def _proof(run: RunFolder, record: SearchRecord, split: Split) -> str | None:

@@ -301,7 +301,9 @@ class SearchRequest(BaseModel):
     )
     start_from: str | None = option(
         None,
-        "finished trial whose weights model.weights=start takes over; its folds hold here too",
+        "search to go on from, also when data have grown: its best trials are tried first, this or the best "
+        "one gives the weights of model.weights=start, and patients stay in the folds and the sealed part "
+        "that they had",
         group="reuse",
         metavar="RUN[:TRIAL]",
     )

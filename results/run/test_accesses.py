@@ -18,7 +18,9 @@ from pydantic import ValidationError
 
 from results.errors import RunError
 from results.run.run_folder import RunFolder
+from trainables.common.errors import SplitError
 from trainables.common.frozen import FrozenModel
+from trainables.data.splits import TEST, Split, read_split
 
 
 class TestAccess(FrozenModel):
@@ -110,7 +112,8 @@ def read_accesses(run: RunFolder, *, sealed: str | None = None) -> list[TestAcce
 
     Args:
         run: Folder of the search.
-        sealed: Digest of the sealed patients; None returns what this run did alone.
+        sealed: Digest of the sealed patients; None returns what this run did alone. Where the search started
+            from one on fewer patients and kept its sealed ones sealed, looks at those count, too.
 
     Raises:
         RunError: If a line of a log cannot be read; a log is evidence, so it is never repaired silently.
@@ -118,9 +121,39 @@ def read_accesses(run: RunFolder, *, sealed: str | None = None) -> list[TestAcce
     own = [one for one in _read(run.openings_file) if one.data is None]
     if sealed is None:
         return own
-    others = [one for one in _read(_shared_log(run)) if one.sealed == sealed]
+    others = [one for one in _read(_shared_log(run)) if one.sealed == sealed] + _before_it_grew(run)
     found = {one.opening: one for one in (*others, *own)}
     return sorted(found.values(), key=lambda one: one.when)
+
+
+def openings_of(run: RunFolder, split: Split) -> list[TestAccess]:
+    """Return every time that the sealed part of a run was read, by any run, oldest first.
+
+    Args:
+        run: Folder of the search.
+        split: Its split.
+    """
+    groups = _sealed_groups(split)
+    return read_accesses(run, sealed=sealed_digest(np.array(sorted(groups)))) if groups else []
+
+
+def _before_it_grew(run: RunFolder) -> list[TestAccess]:
+    """Looks at sealed patients that a search has taken over from an earlier one on fewer patients."""
+    source = run.search().start_from
+    if source is None:
+        return []
+    earlier = RunFolder(Path(source.run))
+    try:
+        theirs, own = read_split(earlier.split_file), read_split(run.split_file)
+        if not _sealed_groups(theirs) & _sealed_groups(own) or not theirs.is_grouped:
+            return []
+        return openings_of(earlier, theirs)
+    except (RunError, SplitError):  # the earlier run was removed, and its log with it
+        return []
+
+
+def _sealed_groups(split: Split) -> set[str]:
+    return {group for group, part in split.fold_of_group.items() if part == TEST}
 
 
 def _shared_log(run: RunFolder) -> Path:

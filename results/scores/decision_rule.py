@@ -227,14 +227,17 @@ def _fitted_rule(
         threshold = threshold_at(
             labels, calibrated, operation.at, prevalence=operation.prevalence, is_strict=is_strict
         )
+    mean = fitted.for_mean_of(number, centre).moved(shift)
     return DecisionRule(
         calibration=calibration,
-        mean_calibration=fitted.for_mean_of(number, centre).moved(shift),
+        mean_calibration=mean,
         threshold=threshold,
         thresholds={name: value for name, value in found.items() if name in {*OWN_THRESHOLD, *searched}},
         best_for=deciding,
         operation=operation,
-        triage=_triage(predictions, calibrated[:, 1], operation, threshold, is_strict=is_strict),
+        triage=_triage(
+            predictions, calibrated[:, 1], operation, threshold, (calibration, mean), is_strict=is_strict
+        ),
     )
 
 
@@ -243,6 +246,7 @@ def _triage(
     positive: FloatArray,
     operation: Operation,
     threshold: float,
+    calibrations: tuple[Platt, Platt],
     *,
     is_strict: bool,
 ) -> TriageRule | None:
@@ -251,7 +255,12 @@ def _triage(
         return None
     try:
         return fit_triage(
-            predictions.labels, positive, predictions.groups, operation.triage, threshold=threshold
+            predictions.labels,
+            positive,
+            predictions.groups,
+            operation.triage,
+            threshold=threshold,
+            calibrations=calibrations,
         )
     except ScoreError:
         if is_strict:

@@ -1,4 +1,4 @@
-"""Warnings about a split: parts far from what was asked, and few patients of a class."""
+"""What a split comes to: images to train on and predict, uneven parts, and few patients of a class."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
@@ -15,6 +15,21 @@ FEWEST: Final = 10  # patients of a class below which a score is hardly worth it
 _VERY_FEW: Final = 2
 _UNEVEN: Final = 1.5  # a part this many times as large, or as small, as it should be is named
 _DOMINATES: Final = 0.15  # share of the images of one patient that explains uneven parts
+
+
+def trained_and_predicted(folds: IntArray) -> tuple[int, int]:
+    """Numbers of images that all folds train on and predict in an epoch, counted once per fold.
+
+    Args:
+        folds: Fold of each image, `TRAINING` or `TEST`, shape (n,).
+
+    >>> trained_and_predicted(np.array([0, 1, 2, 0, 1, 2, TEST]))
+    (12, 6)
+    >>> trained_and_predicted(np.array([TRAINING, TRAINING, TRAINING, 0, TEST]))
+    (3, 1)
+    """
+    predicted = int((folds >= 0).sum())
+    return (int(folds.max()) + 1) * int((folds != TEST).sum()) - predicted, predicted
 
 
 def split_warnings(rows: TaskRows, split: Split, classes: Sequence[str]) -> list[str]:

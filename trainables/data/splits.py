@@ -33,7 +33,7 @@ VALIDATION_PART: Final = "validation"
 TEST_PART: Final = "test"
 EXTRA_PART: Final = "extra"  # of folds; in a hold-out they are in the training part
 _NAMES: Final = MappingProxyType({TEST: TEST_PART, TRAINING: TRAINING_PART})
-_ATTEMPTS: Final = 20  # number of derived seeds that are tried before a split is called impossible
+ATTEMPTS: Final = 20  # number of derived seeds that are tried before a split is called impossible
 
 
 @dataclass(frozen=True)
@@ -189,21 +189,6 @@ def make_split(  # noqa: PLR0913 - the data, the protocol, and a split to copy i
     )
 
 
-def trained_and_predicted(folds: IntArray) -> tuple[int, int]:
-    """Numbers of images that all folds train on and predict in an epoch, counted once per fold.
-
-    Args:
-        folds: Fold of each image, `TRAINING` or `TEST`, shape (n,).
-
-    >>> trained_and_predicted(np.array([0, 1, 2, 0, 1, 2, TEST]))
-    (12, 6)
-    >>> trained_and_predicted(np.array([TRAINING, TRAINING, TRAINING, 0, TEST]))
-    (3, 1)
-    """
-    predicted = int((folds >= 0).sum())
-    return (int(folds.max()) + 1) * int((folds != TEST).sum()) - predicted, predicted
-
-
 def write_split(path: Path, split: Split) -> None:
     """Write the manifest: readable JSON with counts for each part and a digest of its content."""
     content = _content(split)
@@ -280,21 +265,40 @@ def _taken_over(
     like.check_fingerprint(fingerprint)
     by_unit = _by_unit(rows, is_naive=like.is_naive)
     groups = sorted(set(by_unit.groups.tolist()))
-    request = _Request(by_unit, classes, like.folds, like.test_share, like.holdout, like.unit)
     unknown = [group for group in groups if group not in like.fold_of_group]
     if unknown:
+        noun = like.unit + ("" if len(groups) == 1 else "s")
         raise SplitError(
-            f"{len(unknown)} of {len(groups)} {request.noun(len(groups))} of {task} have no part in the "
-            f"split of {like.task} that is taken over: {_some(unknown)}; start from a run whose task knows "
-            "them, or make a new split without starting from a run"
+            f"{len(unknown)} of {len(groups)} {noun} of {task} have no part in the split of {like.task} that "
+            f"is taken over: {some_of(unknown)}; start from a run whose task knows them, or make a new split "
+            "without starting from a run"
         )
     fold_of_group = {group: like.fold_of_group[group] for group in groups}
-    counts = _count(request, fold_of_group)
-    _check_classes(request, counts, f"take over the split of a task whose parts hold every class of {task}")
-    return replace(like, task=task, fold_of_group=fold_of_group, counts=counts)
+    way_out = f"take over the split of a task whose parts hold every class of {task}"
+    return with_counts(replace(like, task=task, fold_of_group=fold_of_group), rows, classes, way_out)
 
 
-def _some(names: Sequence[str]) -> str:
+def with_counts(split: Split, rows: TaskRows, classes: tuple[str, ...], way_out: str | None = None) -> Split:
+    """Return a split with the counts of its parts.
+
+    Args:
+        split: The split, which knows every group.
+        rows: Rows of the task.
+        classes: Names of the classes.
+        way_out: What to do about a part without a class, for the message.
+
+    Raises:
+        SplitError: If a part lacks a class.
+    """
+    by_unit = _by_unit(rows, is_naive=split.is_naive)
+    request = _Request(by_unit, classes, split.folds, split.test_share, split.holdout, split.unit)
+    counts = _count(request, split.fold_of_group)
+    _check_classes(request, counts, way_out)
+    return replace(split, counts=counts)
+
+
+def some_of(names: Sequence[str]) -> str:
+    """Return the first five names, and that there are more."""
     return f"{', '.join(names[:5])}{', ...' if len(names) > 5 else ''}"
 
 
@@ -315,7 +319,7 @@ def _check_request(request: _Request, seed: int) -> None:
 def _assign(request: _Request, own_test: set[str] | None, seed: int) -> dict[str, int]:
     """Try seeds derived from `seed` until every part has every class; report the first failure."""
     first: SplitError | None = None
-    for attempt in range(_ATTEMPTS):
+    for attempt in range(ATTEMPTS):
         derived = int(np.random.SeedSequence((seed, attempt)).generate_state(1)[0])
         try:
             test = _sealed(request, derived) if own_test is None else own_test
@@ -339,7 +343,7 @@ def _own_test(request: _Request) -> set[str] | None:
     if both:
         raise SplitError(
             f"{len(both)} {request.noun(len(both))} in both the training and the test part of the source: "
-            f"{_some(both)}; keep all images of a {request.unit} in one part"
+            f"{some_of(both)}; keep all images of a {request.unit} in one part"
         )
     return test
 

@@ -12,12 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import grpc
 import pytest
 
-from cluster.connect import QUIET_ENVIRONMENT, connect, disconnect, find_target, probe, recorded_address
+from cluster.connect import connect, disconnect, find_target, probe, recorded_address
 from cluster.errors import ClusterError
 from cluster.own_ray import IDLE_MILLISECONDS, NICENESS, OWN_ENVIRONMENT, PRELOADS
 from trainables.common.errors import OrchestrateError
@@ -80,15 +79,6 @@ def closed_port() -> int:
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         return int(server.getsockname()[1])
-
-
-@pytest.fixture
-def note(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Where `ray start` notes its address, in an empty folder."""
-    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    (tmp_path / "ray").mkdir()
-    return tmp_path / "ray" / "ray_current_cluster"
 
 
 def test_the_note_of_ray_start_lies_where_ray_writes_it(note: Path) -> None:
@@ -190,46 +180,6 @@ def test_an_address_that_does_not_answer_says_who_named_it(note: Path, closed_po
         find_target(dead, None)
     with pytest.raises(OrchestrateError, match=r"named by RAY_ADDRESS.*say local for a Ray of your own"):
         find_target(None, dead)
-
-
-@pytest.fixture
-def fake_ray(monkeypatch: pytest.MonkeyPatch, note: Path) -> SimpleNamespace:
-    """Stand for the `ray` module; `calls` holds what it was asked."""
-    calls: list[tuple[str, dict[str, Any]]] = []
-    fake = SimpleNamespace(
-        calls=calls,
-        fault=None,
-        is_initialized=lambda: False,
-        nodes=lambda: [],
-        cluster_resources=lambda: {"CPU": 2.0, "node:10.0.0.1": 1.0},
-        get_runtime_context=lambda: SimpleNamespace(gcs_address="10.0.0.1:4242"),
-        shutdown=lambda **options: calls.append(("shutdown", options)),
-    )
-
-    def init(**options: Any) -> SimpleNamespace:
-        calls.append(("init", options | {"RAY_ADDRESS": os.environ.get("RAY_ADDRESS")}))
-        calls[-1][1]["ignores_hangups"] = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-        if fake.fault:
-            raise fake.fault
-        return SimpleNamespace(address_info={"session_dir": str(note.parent / "session_own")})
-
-    fake.init = init
-    monkeypatch.setitem(sys.modules, "ray", fake)
-    monkeypatch.delitem(sys.modules, "ray._raylet", raising=False)
-    for name in QUIET_ENVIRONMENT:
-        monkeypatch.setenv(name, "as it was")
-    for name in (
-        *OWN_ENVIRONMENT,
-        NICENESS,
-        PRELOADS,
-        IDLE_MILLISECONDS,
-        "RAY_AUTH_TOKEN",
-        "RAY_AUTH_TOKEN_PATH",
-    ):
-        monkeypatch.setenv(name, "")  # so that it is as it was after the test
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("HOME", str(note.parents[1] / "home"))
-    return fake
 
 
 def test_an_own_ray_gets_the_cpus_and_ends_with_the_search(fake_ray: SimpleNamespace) -> None:

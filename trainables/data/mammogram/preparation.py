@@ -2,7 +2,9 @@
 
 This file needs NumPy, SciPy and Pillow only and imports nothing of its project, which makes it longer than
 others: it lies in every exported bundle whose model was trained on prepared mammograms, beside the values
-that it was called with (`preparation.json`).
+that it was called with (`preparation.json`). In parts it would not be one thing that a clinic reads, checks
+and imports: they would have to find each other here in a package and there in a folder, and each would want
+its own digest in the manifest.
 
     preparation = Preparation.from_dict(json.load(open("preparation.json")))
     prepared = prepare(pixels, 4095, spacing_mm=(0.07, 0.07), laterality="R", preparation=preparation)

@@ -81,7 +81,7 @@ def test_what_a_search_says_to_type_next_can_be_pasted(odd_run: RunFolder) -> No
 
 
 def test_commands_within_errors_can_be_pasted(odd_run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["evaluate", str(odd_run.path)]) == 2
+    assert main(["strata", str(odd_run.path)]) == 2
     runs = str(odd_run.path.parents[1])
     assert main(["search", "benign_malignant", "--runs", runs, "--name", "small"]) == 2
     assert main(["evaluate", str(odd_run.path), "--trial", "0", "--refit"]) == 2

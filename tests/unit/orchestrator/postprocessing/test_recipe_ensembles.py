@@ -4,10 +4,11 @@ import io
 
 import pytest
 from rich.console import Console
-from simulated_run import make_run, search_record
+from simulated_run import make_run
 from simulated_trials import simulate
 
-from orchestrator.postprocessing.recipe_ensembles import combine_recipes
+from orchestrator.api.result import SearchResult
+from orchestrator.cli.closing import show_recipes
 from orchestrator.reporting.console import Sections
 from results.ensembles.build import read_ensemble
 from search_spaces.recipes import recipe_named
@@ -24,9 +25,9 @@ def said_of(run, recipes):
     """What is said when the trials of a run are those of some recipes, in order."""
     for record, recipe in zip(run.records(), recipes, strict=True):
         run.write_record(record.model_copy(update={"recipe": recipe}))
-    search = search_record().model_copy(update={"recipes": (ENSEMBLE,)})
+    run.write_search(run.search().model_copy(update={"recipes": (ENSEMBLE,)}))
     text = io.StringIO()
-    combine_recipes(run, search, run.records(), Console(file=text, width=80), Sections("table"))
+    show_recipes(SearchResult(run), Console(file=text, width=80), Sections("table"))
     return " ".join(text.getvalue().split())
 
 

@@ -5,7 +5,11 @@ from collections.abc import Sequence
 import pytest
 
 from orchestrator.preflight.feasibility import PointPrice
-from orchestrator.preflight.initial_points import choose_initial_points, protocol_of_recipes
+from orchestrator.preflight.initial_points import (
+    about_earlier,
+    choose_initial_points,
+    protocol_of_recipes,
+)
 from search_spaces.enqueue import InitialPoint
 from search_spaces.recipes import recipes_of
 from search_spaces.registry import space_named
@@ -177,3 +181,53 @@ def test_all_recipes_of_a_task_have_a_trial_each_and_their_epochs() -> None:
 def test_an_unknown_recipe_is_answered_with_the_nearest() -> None:
     with pytest.raises(UnknownNameError, match="E004-SCRATCH_6"):
         chosen("E004-SCRATCH6")
+
+
+def earlier_points() -> tuple[InitialPoint, ...]:
+    """Six trials of an earlier search: two the same, two on nets that are not here."""
+    backbones = ("vgg16", "scratch4", "scratch4", "scratch6", "scratch4", "scratch4")
+    rates = (1e-3, 1e-3, 1e-3, 1e-3, 2e-3, 3e-3)
+    return tuple(
+        InitialPoint(
+            f"first:{number}",
+            {
+                "model.backbone": backbone,
+                "model.weights": "random",
+                "model.trained_stages": "all",
+                "optimizer.lr": rate,
+            },
+        )
+        for number, (backbone, rate) in enumerate(zip(backbones, rates, strict=True))
+    )
+
+
+def names_of(points: Sequence[InitialPoint]) -> list[str]:
+    return [point.recipe for point in points if point.recipe.startswith("first:")]
+
+
+def test_trials_of_the_earlier_search_come_first_the_best_before_the_others() -> None:
+    first = chosen().after(earlier_points())
+    found = first.fitting(anything, {}, epochs=30, trials=24, price=by_depth)
+    assert names_of(found.points) == ["first:0", "first:1", "first:3", "first:4"]  # four at most
+    assert [point.recipe for point in found.points[:4]] == names_of(found.points)
+    assert found.points[0] == earlier_points()[0]  # as it was
+    assert len(found.points) == 1 + 8  # recipes and the baseline have what is left
+    few = first.fitting(anything, {}, epochs=30, trials=4)
+    assert [point.recipe for point in few.points] == ["first:0", "first:1", few.points[-1].recipe]
+    assert names_of(first.fitting(anything, {}, epochs=30, trials=1).points) == ["first:0"]
+
+
+def test_trials_of_the_earlier_search_that_cannot_run_here_are_named() -> None:
+    first = chosen().after(earlier_points())
+    found = first.fitting(only_scratch4, {}, epochs=30, trials=24)
+    assert names_of(found.points) == ["first:1", "first:4", "first:5"]
+    (said,) = about_earlier(first, found)
+    assert said == "first:0 cannot be tried first here (no vgg16 here), nor can 1 more"
+    assert about_earlier(first, first.fitting(anything, {}, epochs=30, trials=24)) == []
+    held = first.fitting(anything, {"optimizer.lr": 5e-3, "model.backbone": "scratch4"}, epochs=30, trials=24)
+    assert names_of(held.points) == ["first:1"]  # one of another net, and with this rate they are the same
+
+
+def test_recipes_that_are_named_leave_no_room_for_earlier_trials() -> None:
+    for names in (("E004-SCRATCH_6",), ("all",)):
+        assert chosen(*names).after(earlier_points()) == chosen(*names)

@@ -12,15 +12,8 @@ from hypothesis import strategies as st
 
 from trainables.common.errors import SplitError
 from trainables.data.patches import TaskRows
-from trainables.data.splits import (
-    TEST,
-    TRAINING,
-    Split,
-    make_split,
-    read_split,
-    trained_and_predicted,
-    write_split,
-)
+from trainables.data.split_checks import trained_and_predicted
+from trainables.data.splits import TEST, TRAINING, Split, make_split, read_split, write_split
 
 
 def rows_of(groups: list[str], labels: list[int]) -> TaskRows:

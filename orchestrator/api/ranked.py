@@ -1,0 +1,120 @@
+"""The part of a `SearchResult` that ranks its trials and builds ensembles; torch, Ray and Optuna stay out."""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeAlias
+
+from orchestrator.api.run_view import RunView, silent
+from results.ensembles.build import BEST, Ensemble, build_ensembles, read_ensemble
+from results.ensembles.methods import METHODS
+from results.ensembles.nested import BEST_SINGLE
+from results.scores.leaderboard import Row, leaderboard
+from results.scores.leaderboard_table import rows_as_csv
+from results.scores.operating_point import NOTHING_ASKED, Operation
+from results.scores.ranking import objectives_of
+from trainables.common.files import write_atomically
+
+if TYPE_CHECKING:
+    from results.run.prediction_costs import PredictionTime
+
+Say: TypeAlias = Callable[[str], None]
+
+
+class RankedTrials(RunView):
+    """The trials of a search ranked, and ensembles of the best; arguments are those of `RunView`."""
+
+    def ranking(self) -> list[Row]:
+        """Return the rows of the leaderboard as records."""
+        return leaderboard(self._run)
+
+    def keep_ranking(self) -> list[Row]:
+        """Return the rows of the leaderboard, and write them to `leaderboard.csv` of the run folder."""
+        rows = self.ranking()
+        write_atomically(self._run.leaderboard_file, rows_as_csv(rows))
+        return rows
+
+    def build_ensembles(  # noqa: PLR0913 - the options of `orchestrate ensemble`
+        self,
+        *,
+        trials: Sequence[int] | None = None,
+        max_members: int = 4,
+        methods: Sequence[str] | None = None,
+        seed: int | None = None,
+        max_ms: float | None = None,
+        measure: bool = False,
+        operation: Operation = NOTHING_ASKED,
+        say: Say = silent,
+    ) -> list[Ensemble]:
+        """Build ensembles of the best trials, and keep them in the run folder.
+
+        Args:
+            trials: Numbers of the only trials that may be members; None allows all.
+            max_members: Largest number of members.
+            methods: Names of methods; None takes all that combine as many classes.
+            seed: Seed of methods and comparisons; None takes that of the search.
+            max_ms: Longest time of an image on one core of this machine, in milliseconds; None for any.
+            measure: Measure what the ensembles cost on their exported graphs, which takes seconds for each
+                structure that this machine has not measured yet; `max_ms` does so, too.
+            operation: What is asked of the decisions of all ensembles.
+            say: Function called with a sentence before what takes time.
+
+        Raises:
+            OrchestrateError: If no trial can be a member, or there is no such method.
+        """
+        self._forget_models()
+        measured = functools.partial(self.measure_costs, say=say)
+        return build_ensembles(
+            self._run,
+            trials=trials,
+            max_members=max_members,
+            methods=methods,
+            seed=self.request.seed if seed is None else seed,
+            measure=measured if measure or max_ms is not None else None,
+            max_ms=max_ms,
+            operation=operation,
+        )
+
+    def measure_costs(
+        self, models: Sequence[Sequence[int]], *, say: Say = silent
+    ) -> "dict[tuple[int, ...], PredictionTime]":
+        """Measure what models cost on the graphs that an export would write, and keep it in the run folder.
+
+        Args:
+            models: Numbers of the members of each model.
+            say: Function called with a sentence before what takes time.
+
+        Returns:
+            Ascending numbers of the members -> time of an image and size of the file; models that cannot be
+            measured, such as those on a table, are left out.
+        """
+        if self.record.task_definition.takes_table:
+            return {}
+        from results.export.graph_cost import measure_models
+
+        return measure_models(self._run, models, say=say)
+
+    def measure_best(self, top: int, *, say: Say = silent) -> None:
+        """Measure what the best trials cost, each by itself, and keep it in the run folder.
+
+        Args:
+            top: Number of trials, the best first; those that kept no weights are left out.
+            say: Function called with a sentence before what takes time.
+        """
+        best = objectives_of(self.record).rank(self.complete)[:top]
+        self.measure_costs([(record.number,) for record in best if record.can_predict], say=say)
+
+    def _forget_models(self) -> None:
+        """Forget models that predicted already, since others come into their place."""
+
+    def _built(self) -> list[Ensemble]:
+        """The ensembles that are in the run folder; none if trials have ended that they do not know."""
+        names = [name for name in (BEST_SINGLE, *METHODS) if self._run.ensemble_file(name).is_file()]
+        found = [read_ensemble(self._run, name) for name in names]
+        ended = {record.number for record in self.complete if record.value is not None}
+        known = set(found[0].pool) | set(self._run.damage()) if found else set()
+        is_chosen = any(ensemble.is_chosen for ensemble in found)
+        return found if is_chosen and ended <= known else []
+
+    def _build_if_none(self, trial: int | None) -> None:
+        if trial is None and not self._run.ensemble_file(BEST).is_file():
+            self.build_ensembles()

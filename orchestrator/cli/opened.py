@@ -1,0 +1,15 @@
+"""The result that a verb works on: verbs that only rank do without it, since it reaches torch and Ray."""
+
+import argparse
+
+from orchestrator.api.result import SearchResult
+from orchestrator.cli.common import open_run
+from orchestrator.reporting.console import messages, print_message
+
+
+def open_result(arguments: argparse.Namespace) -> SearchResult:
+    """The result of the run that the user named; says so where its ensembles are yet to be built."""
+    folder = open_run(arguments)
+    if arguments.trial is None and not folder.ensemble_file("best").is_file():
+        print_message(messages(), "no ensembles of this run were built yet: building them first")
+    return SearchResult(folder)

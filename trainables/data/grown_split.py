@@ -1,0 +1,166 @@
+"""Splits of data that have grown: patients of an earlier split keep their parts, new ones are cut likewise.
+
+So a model that starts from weights of the earlier search is never scored on patients that those weights have
+seen, and patients that were sealed once stay sealed.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+
+from trainables.common.errors import SplitError
+from trainables.common.types import IntArray
+from trainables.config.tasks import Task
+from trainables.data.patches import TaskRows, TextArray
+from trainables.data.shared_images import NOT_SHARED
+from trainables.data.splits import ATTEMPTS, TEST, TRAINING, Split, some_of, with_counts
+from trainables.data.stratified_cut import drawn_groups, grouped_cut
+
+_WAY_OUT: Final = "add patients of that class, use --test-share 0, or start from no earlier run"
+
+
+def known_parts(
+    rows: TaskRows, earlier: Split, earlier_rows: TaskRows | None, same: IntArray
+) -> dict[str, int]:
+    """Return the part of an earlier split in which each known group of grown data was.
+
+    A group is known by its name, where groups are patients on both sides, and by its images.
+
+    Args:
+        rows: Rows of the grown data that have a part in the task.
+        earlier: The earlier split.
+        earlier_rows: Rows of the earlier data; None where they are gone, and names alone are known.
+        same: Row of the earlier data that holds the same image as each row of the grown patch set, or
+            `NOT_SHARED`, shape (N,).
+
+    Returns:
+        Group of `rows` -> fold, `TEST` or `TRAINING`; groups that are new are left out.
+
+    Raises:
+        SplitError: If a group was in several parts, so that it fits into none.
+    """
+    part_of_row: dict[int, int] = {}
+    if earlier_rows is not None:
+        parts = earlier.folds_of(earlier_rows).tolist()
+        part_of_row = dict(zip(earlier_rows.rows.tolist(), parts, strict=True))
+    found = defaultdict[str, set[int]](set)
+    is_by_name = rows.is_grouped and earlier.is_grouped
+    for row, group in zip(rows.rows.tolist(), rows.groups.tolist(), strict=True):
+        if is_by_name and group in earlier.fold_of_group:
+            found[group].add(earlier.fold_of_group[group])
+        if same[row] != NOT_SHARED and int(same[row]) in part_of_row:
+            found[group].add(part_of_row[int(same[row])])
+    torn = sorted(group for group, held in found.items() if len(held) > 1)
+    if torn:
+        raise SplitError(
+            f"{len(torn)} {'group' if len(torn) == 1 else 'groups'} of images lay in several parts of the "
+            f"earlier split: {some_of(torn)}. No part is left in which no model has seen them: name patients "
+            "as in the earlier data, leave those out, or search without starting from that run"
+        )
+    return {group: held.pop() for group, held in found.items()}
+
+
+def grow_split(
+    rows: TaskRows,
+    *,
+    fingerprint: str,
+    task: Task,
+    like: Split,
+    known: Mapping[str, int],
+    test_share: float,
+    seed: int,
+) -> Split:
+    """Split data that hold groups of an earlier split: those keep their parts, the others are cut likewise.
+
+    Args:
+        rows: Rows of the task with labels and groups.
+        fingerprint: Fingerprint of the patch set.
+        task: The task.
+        like: The earlier split, whose folds or hold-out hold here, too.
+        known: Group -> its part, see `known_parts`.
+        test_share: Share of the images of new groups in the test part, in [0, 1); images that the source
+            itself marks as its test part are sealed instead.
+        seed: Seed of the cut of the new groups.
+
+    Raises:
+        SplitError: If a part would lack a class, or the source's own test part holds images that the
+            earlier search trained on.
+    """
+    own_test, first = _own_test(rows, known), None
+    for attempt in range(ATTEMPTS):
+        derived = int(np.random.SeedSequence((seed, attempt)).generate_state(1)[0])
+        grown = replace(
+            like,
+            fingerprint=fingerprint,
+            task=task.name,
+            seed=seed,
+            test_share=test_share,
+            is_grouped=rows.is_grouped,
+            has_own_test=own_test is not None,
+            fold_of_group=_assigned(rows, like, known, own_test, test_share, derived),
+            is_naive=False,
+        )
+        try:
+            return with_counts(grown, rows, task.classes, _WAY_OUT)
+        except SplitError as error:
+            first = first or error
+    raise first or SplitError("no split was tried")
+
+
+def _assigned(
+    rows: TaskRows,
+    like: Split,
+    known: Mapping[str, int],
+    own_test: set[str] | None,
+    test_share: float,
+    seed: int,
+) -> dict[str, int]:
+    """Group -> part: the known ones' own, extra ones' training, and a cut of the others."""
+    is_new = ~np.isin(rows.groups, sorted(known))
+    found = dict(known)
+    if rows.is_extra is not None:
+        found |= dict.fromkeys(rows.groups[is_new & rows.is_extra].tolist(), TRAINING)
+        is_new &= ~rows.is_extra
+    labels, groups = rows.labels[is_new], rows.groups[is_new]
+    sealed = _drawn(labels, groups, test_share, seed) if own_test is None else own_test
+    found |= dict.fromkeys(set(groups.tolist()) & sealed, TEST)
+    is_open = ~np.isin(groups, sorted(sealed))
+    found |= _cut(labels[is_open], groups[is_open], like, seed)
+    return dict(sorted(found.items()))
+
+
+def _own_test(rows: TaskRows, known: Mapping[str, int]) -> set[str] | None:
+    """Groups that the source itself tests on; None if it has no test part."""
+    if rows.is_test is None or not rows.is_test.any():
+        return None
+    test = set(rows.groups[rows.is_test].tolist())
+    both = test & set(rows.groups[~rows.is_test].tolist())
+    trained = {group for group in test if known.get(group, TEST) != TEST} | both
+    if trained:
+        raise SplitError(
+            f"the test part of these data holds {len(trained)} that are trained on, here or in the earlier "
+            f"search: {some_of(sorted(trained))}; test on others, or search without starting from that run"
+        )
+    return test
+
+
+def _drawn(labels: IntArray, groups: TextArray, share: float, seed: int) -> set[str]:
+    """Groups of about a share of the images; none of a single group, which has to train."""
+    if not share or len(set(groups.tolist())) < 2:
+        return set()
+    return drawn_groups(labels, groups, share, seed)
+
+
+def _cut(labels: IntArray, groups: TextArray, like: Split, seed: int) -> dict[str, int]:
+    """Part of each of the new groups that are not sealed."""
+    names = sorted(set(groups.tolist()))
+    if like.holdout is not None:
+        held_out = _drawn(labels, groups, like.holdout, seed)
+        return {group: 0 if group in held_out else TRAINING for group in names}
+    if len(names) < like.folds or int(np.bincount(labels).max()) < like.folds:  # too few to stratify
+        order = np.random.default_rng(seed).permutation(len(names)).tolist()
+        return {names[place]: number % like.folds for number, place in enumerate(order)}
+    return grouped_cut(labels, groups, like.folds, seed)
