@@ -24,6 +24,7 @@ _OBJECT_STORES: Final = (
 )  # a file is there when it is whole, and folders need not be made
 _BLOCK_BYTES: Final = 1 << 22
 _GOOGLE_SECONDS: Final = 30  # Google's client would try for a quarter of an hour, and say nothing meanwhile
+_HADOOP: Final = "; it needs Java and Hadoop's library: set JAVA_HOME, HADOOP_HOME and CLASSPATH"
 _NOBODY: Final = "anonymous"  # user of a storage that asks for no account
 
 
@@ -231,7 +232,10 @@ def _opened(uri: str) -> tuple[Any, str]:
     try:
         files, path = fsspec.core.url_to_fs(uri)
     except (ImportError, ValueError, OSError) as error:
-        raise ConfigError(f"--results {uri} is not understood: {reason}; {_first_line(error)}") from error
+        hint = _HADOOP if urlsplit(uri).scheme in ("hdfs", "viewfs") else ""
+        raise ConfigError(
+            f"--results {uri} is not understood: {reason}; {_first_line(error)}{hint}"
+        ) from error
     return PyFileSystem(FSSpecHandler(files)), str(path).rstrip("/")
 
 

@@ -108,6 +108,20 @@ def _connection(url: str) -> dict[str, Any]:
     return {}
 
 
+def what_was_said(error: BaseException) -> str:
+    """Return the first line of what a database said with an error, without passwords.
+
+    >>> what_was_said(exc.OperationalError("SELECT 1", {}, Exception(1045, "Access denied for user 'me'")))
+    "Access denied for user 'me'"
+    """
+    driver = getattr(
+        error, "orig", None
+    )  # SQLAlchemy's errors hold the driver's; those of MySQL have a number
+    has_number = driver is not None and len(driver.args) == 2 and isinstance(driver.args[0], int)
+    text = without_password(str(driver.args[1] if has_number else driver or error).strip())
+    return text.splitlines()[0] if text else type(error).__name__
+
+
 class PatientStorage(BaseStorage):
     """A storage that is asked again when it does not answer.
 
@@ -137,9 +151,7 @@ class PatientStorage(BaseStorage):
             return None
         if isinstance(cause, _LOST_BETWEEN):  # Optuna has asked a second time on the connection that broke
             return f"the study's storage {self._shown} does not answer (the connection was lost)"
-        text = without_password(str(getattr(cause, "orig", None) or cause).strip())
-        said = text.splitlines()[0] if text else type(cause).__name__
-        return f"the study's storage {self._shown} does not answer ({said})"
+        return f"the study's storage {self._shown} does not answer ({what_was_said(cause)})"
 
     def create_new_study(self, directions: Sequence[StudyDirection], study_name: str | None = None) -> int:
         """Make a study."""

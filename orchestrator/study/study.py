@@ -25,7 +25,7 @@ from orchestrator.study.optuna_private import LongStudyStorage, open_trial
 from orchestrator.study.patience import Patience
 from orchestrator.study.pruner import FOLD_VALUES, NEVER_PRUNED
 from orchestrator.study.shared import FOLDS, SharedTrials, StudyExistsError
-from orchestrator.study.storage import open_storage
+from orchestrator.study.storage import open_storage, what_was_said
 from orchestrator.study.trial_spec import InvalidPointError, TrialSpec
 from results.run.records import TrialRecord
 from results.run.storage_url import PASSWORD, without_password
@@ -336,8 +336,7 @@ def open_study(
         raise
     except Exception as error:
         needed = f"; a password is read from {PASSWORD}" if shown else ""
-        reason = without_password(str(error)).splitlines()[0] if str(error) else type(error).__name__
-        message = f"the Optuna storage {shown or journal} cannot be opened: {reason}{needed}"
+        message = f"the Optuna storage {shown or journal} cannot be opened: {what_was_said(error)}{needed}"
         raise (ConfigError if storage else MissingStudyError)(message) from error
     known = [direction.name.lower() for direction in study.directions]
     if known != list(directions):

@@ -224,6 +224,13 @@ def test_a_storage_that_cannot_be_written_is_refused_before_the_search(tmp_path:
         Place("nowhere://a/b")
 
 
+def test_hdfs_names_what_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HADOOP_HOME", "ARROW_LIBHDFS_DIR", "JAVA_HOME"):
+        monkeypatch.setenv(name, str(tmp_path))
+    with pytest.raises(ConfigError, match=r"set JAVA_HOME, HADOOP_HOME and CLASSPATH$"):
+        Place("hdfs://host/path")
+
+
 @pytest.mark.parametrize(
     ("uri", "reason"),
     [
