@@ -24,7 +24,8 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import exc, make_url
 
-from orchestrator.study.journal import LOCKS, SharedJournal
+from orchestrator.study.journal import SharedJournal
+from orchestrator.study.journal_lock import LOCKS
 from orchestrator.study.optuna_private import LongStudyStorage, id_of
 from orchestrator.study.patience import Patience, disk_reason
 from results.run.storage_url import JOURNAL, journal_of, with_driver, with_password, without_password

@@ -22,7 +22,7 @@ from optuna.trial import TrialState
 from orchestrator.study.journal import RunJournal
 from orchestrator.study.method import SearchMethod
 from orchestrator.study.optuna_private import LongStudyStorage, open_trial
-from orchestrator.study.patience import Patience
+from orchestrator.study.patience import OutOfPatienceError, Patience
 from orchestrator.study.pruner import FOLD_VALUES, NEVER_PRUNED
 from orchestrator.study.shared import FOLDS, SharedTrials, StudyExistsError
 from orchestrator.study.storage import open_storage, what_was_said
@@ -173,6 +173,8 @@ class OptunaStudy:
             config = self._configure(trial)
         except ConfigError as error:
             raise InvalidPointError(trial.number, dict(trial.params), str(error)) from error
+        except OutOfPatienceError:  # the storage in which the space's choices are kept, not the space
+            raise
         except Exception as error:  # a space may be the user's own code
             message = f"space {self.space.name} failed: {error!r}"
             raise InvalidPointError(trial.number, dict(trial.params), message) from error

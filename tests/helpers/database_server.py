@@ -37,7 +37,7 @@ class DatabaseServer(ABC):
         scheme: Scheme of its URLs.
         programs: Its programs -> the packages of Debian that have them.
         refusal: What it says of a wrong password.
-        full: What it says when its disk is full.
+        full: Expression of what it says when its disk is full.
         orderly: Signal that stops it at once, in order.
         folder: Folder of its data.
         port: Port that it listens on.

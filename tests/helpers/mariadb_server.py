@@ -21,7 +21,7 @@ class MariadbServer(DatabaseServer):
         }
     )
     refusal = "Access denied for user"
-    full = "is full"
+    full = "is full|No space left on device"
     orderly = signal.SIGTERM
 
     @classmethod

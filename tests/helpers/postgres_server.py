@@ -16,7 +16,7 @@ class PostgresServer(DatabaseServer):
     scheme = "postgresql"
     programs = MappingProxyType({"initdb": "postgresql", "postgres": "postgresql"})
     refusal = "password authentication failed"
-    full = "No space left on device"
+    full = "No space left on device|could not write init file"
     orderly = signal.SIGINT
 
     @classmethod
