@@ -42,6 +42,9 @@ _PASSING: Final = (
     exc.TimeoutError,
     _LOST_BETWEEN,
 )
+# What a file server that was restarted leaves: files that it does not know any more, among them such as are
+# locked, which cannot be read or written until they are opened again.
+_RESTARTED: Final = (errno.ESTALE, errno.ETIMEDOUT, errno.EIO, errno.EBADF)
 
 _Found = TypeVar("_Found")
 
@@ -118,8 +121,9 @@ def what_was_said(error: BaseException) -> str:
     driver = getattr(
         error, "orig", None
     )  # SQLAlchemy's errors hold the driver's; those of MySQL have a number
-    has_number = driver is not None and len(driver.args) == 2 and isinstance(driver.args[0], int)
-    text = without_password(str(driver.args[1] if has_number else driver or error).strip())
+    said = error if driver is None else driver
+    has_number = driver is not None and len(said.args) == 2 and isinstance(said.args[0], int)
+    text = without_password(str(said.args[1] if has_number else said).strip())
     return text.splitlines()[0] if text else type(error).__name__
 
 
@@ -144,8 +148,7 @@ class PatientStorage(BaseStorage):
     def _reason(self, error: Exception) -> str | None:
         cause: BaseException | None = error
         if isinstance(error, OSError):
-            is_away = error.errno in (errno.ESTALE, errno.ETIMEDOUT)  # a file server that is restarted
-            return f"{self._shown}: {error.strerror}" if is_away else disk_reason(error)
+            return f"{self._shown}: {error.strerror}" if error.errno in _RESTARTED else disk_reason(error)
         if isinstance(error, StorageInternalError):
             cause = error.__cause__
         if not isinstance(cause, _PASSING):

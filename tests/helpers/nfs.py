@@ -86,7 +86,7 @@ class Nfs:
     guests: list[Guest] = field(default_factory=list)
 
     def serve(self) -> Guest:
-        """Switch the server on, for the first time or again."""
+        """Switch the server on, for the first time or again; it has forgotten who had opened what."""
         up = self.folder / "server.up"
         up.unlink(missing_ok=True)
         server = self._boot("server", "serve", 1, f"ubd0={self.folder}/disk")
