@@ -75,7 +75,7 @@ def test_one_machine_holds_a_run_folder_until_it_is_lost(machines: Nfs) -> None:
     assert "is being searched by another process (process " in said
     assert " on holder)" in said
     holder.switch_off()
-    time.sleep(12.0)  # the server takes its lock away when it has heard nothing of it for ten seconds
+    time.sleep(15.0)  # the server takes its lock away when it has heard nothing of it for ten seconds
     said = machines.start("third", "-c", HOLDS, str(MOUNT), "0").result()
     assert "on holder had this search; looking for 20 s whether it still runs" in said
     assert said.splitlines()[-1] == "holds it"
