@@ -15,7 +15,7 @@ from orchestrator.study.study import open_study
 
 pytestmark = [pytest.mark.machines, pytest.mark.timeout(280)]
 
-TRIALS = 40
+TRIALS = 30
 HOLDS = """
 import sys, time
 from pathlib import Path
