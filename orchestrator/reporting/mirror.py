@@ -23,6 +23,9 @@ _OBJECT_STORES: Final = (
     "abfs",
 )  # a file is there when it is whole, and folders need not be made
 _BLOCK_BYTES: Final = 1 << 22
+_GOOGLE_SECONDS: Final = 30  # Google's client would try for a quarter of an hour, and say nothing meanwhile
+_HADOOP: Final = "; it needs Java and Hadoop's library: set JAVA_HOME, HADOOP_HOME and CLASSPATH"
+_NOBODY: Final = "anonymous"  # user of a storage that asks for no account
 
 
 def mirror_callbacks(uri: str | None) -> tuple[Callback, ...]:
@@ -43,10 +46,12 @@ def check_uri(uri: str) -> None:
     parts = urlsplit(uri)
     if not parts.scheme or (not parts.netloc and parts.scheme != "file"):
         raise ConfigError(f"--results takes a URI, such as s3://bucket/path or file:///path, found {uri!r}")
-    if "@" in parts.netloc or any(word in parts.query.lower() for word in ("secret", "access_key", "token")):
+    has_user = "@" in parts.netloc.removeprefix(f"{_NOBODY}@")
+    if has_user or any(word in parts.query.lower() for word in ("secret", "access_key", "token")):
         raise ConfigError(
             "--results holds a secret, and would be recorded with it; leave it out and put it into the "
-            "environment, as the tools of the storage ask for it, such as AWS_SECRET_ACCESS_KEY"
+            "environment, as the tools of the storage ask for it, such as AWS_SECRET_ACCESS_KEY or "
+            "GOOGLE_APPLICATION_CREDENTIALS"
         )
 
 
@@ -218,7 +223,7 @@ def _opened(uri: str) -> tuple[Any, str]:
     from pyarrow.fs import FileSystem, FSSpecHandler, PyFileSystem
 
     try:
-        found: Any = FileSystem.from_uri(uri)
+        found: Any = FileSystem.from_uri(_bounded(uri))
         return found[0], str(found[1]).rstrip("/")
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError, ValueError) as error:
         reason = _first_line(error)
@@ -227,8 +232,19 @@ def _opened(uri: str) -> tuple[Any, str]:
     try:
         files, path = fsspec.core.url_to_fs(uri)
     except (ImportError, ValueError, OSError) as error:
-        raise ConfigError(f"--results {uri} is not understood: {reason}; {_first_line(error)}") from error
+        hint = _HADOOP if urlsplit(uri).scheme in ("hdfs", "viewfs") else ""
+        raise ConfigError(
+            f"--results {uri} is not understood: {reason}; {_first_line(error)}{hint}"
+        ) from error
     return PyFileSystem(FSSpecHandler(files)), str(path).rstrip("/")
+
+
+def _bounded(uri: str) -> str:
+    """URI with a limit to the time for which a storage that does not answer is asked."""
+    parts = urlsplit(uri)
+    if parts.scheme not in ("gs", "gcs") or "retry_limit_seconds=" in parts.query:
+        return uri
+    return f"{uri}{'&' if parts.query else '?'}retry_limit_seconds={_GOOGLE_SECONDS}"
 
 
 def _first_line(error: BaseException) -> str:

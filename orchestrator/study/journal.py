@@ -1,24 +1,21 @@
 """The study's journal file: of one writer in a run folder, or of several searches in a shared folder."""
 
+import contextlib
+import fcntl
 import json
 import os
 import time
-from collections.abc import Mapping
 from io import FileIO
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Final
 
-from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock, JournalFileSymlinkLock
+from optuna.storages.journal import JournalFileBackend
 
+from orchestrator.study.journal_lock import NameLock
 from orchestrator.study.optuna_private import ENDS_TRIAL, OPERATION
 from orchestrator.study.patience import Patience, disk_reason
 from trainables.common.files import free_name, write_atomically
 
-# Optuna's locks: a symbolic link beside the file, which holds on every NFS, or a file.
-LOCKS: Final[Mapping[str, type[JournalFileSymlinkLock | JournalFileOpenLock]]] = MappingProxyType(
-    {"symlink": JournalFileSymlinkLock, "open": JournalFileOpenLock}
-)
 _FLUSH_SECONDS: Final = 1.0
 _BLOCK_BYTES: Final = 1 << 12
 
@@ -63,23 +60,24 @@ class SharedJournal(JournalFileBackend):
 
     One that was killed in the middle of a line leaves half of it: the next one cuts it off before it writes,
     since Optuna reads nothing beyond. A lock that its holder cannot give back any more is broken after 30 s.
+    A holder that comes back after all waits its turn by a lock of the kernel, where those reach that far.
 
     Args:
-        path: Absolute path of the journal file; created if it is missing. A symbolic link that is the lock
-            points at the file from its own folder.
-        lock: Key of `LOCKS`.
+        path: Absolute path of the journal file; created if it is missing.
+        lock: Kind of lock, a key of `journal_lock.LOCKS`.
     """
 
     def __init__(self, path: Path, lock: str = "symlink") -> None:
-        guard = LOCKS[lock](str(path))
-        super().__init__(str(path), lock_obj=guard)
-        self._path, self._guard = path, guard
+        super().__init__(str(path))
+        self._path, self._guard = path, NameLock(path, lock)
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Append operations, each on a line of its own."""
         self._guard.acquire()
         try:
             with self._path.open("r+b", buffering=0) as file:
+                with contextlib.suppress(OSError):  # a file system without locks, such as NFS with `nolock`
+                    fcntl.flock(file, fcntl.LOCK_EX)
                 _cut_half_line(file)
                 append_whole(file, _lines(logs), is_synced=True)
         finally:

@@ -24,7 +24,8 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import exc, make_url
 
-from orchestrator.study.journal import LOCKS, SharedJournal
+from orchestrator.study.journal import SharedJournal
+from orchestrator.study.journal_lock import LOCKS
 from orchestrator.study.optuna_private import LongStudyStorage, id_of
 from orchestrator.study.patience import Patience, disk_reason
 from results.run.storage_url import JOURNAL, journal_of, with_driver, with_password, without_password
@@ -41,6 +42,9 @@ _PASSING: Final = (
     exc.TimeoutError,
     _LOST_BETWEEN,
 )
+# What a file server that was restarted leaves: files that it does not know any more, among them such as are
+# locked, which cannot be read or written until they are opened again.
+_RESTARTED: Final = (errno.ESTALE, errno.ETIMEDOUT, errno.EIO, errno.EBADF)
 
 _Found = TypeVar("_Found")
 
@@ -108,6 +112,21 @@ def _connection(url: str) -> dict[str, Any]:
     return {}
 
 
+def what_was_said(error: BaseException) -> str:
+    """Return the first line of what a database said with an error, without passwords.
+
+    >>> what_was_said(exc.OperationalError("SELECT 1", {}, Exception(1045, "Access denied for user 'me'")))
+    "Access denied for user 'me'"
+    """
+    driver = getattr(
+        error, "orig", None
+    )  # SQLAlchemy's errors hold the driver's; those of MySQL have a number
+    said = error if driver is None else driver
+    has_number = driver is not None and len(said.args) == 2 and isinstance(said.args[0], int)
+    text = without_password(str(said.args[1] if has_number else said).strip())
+    return text.splitlines()[0] if text else type(error).__name__
+
+
 class PatientStorage(BaseStorage):
     """A storage that is asked again when it does not answer.
 
@@ -129,17 +148,14 @@ class PatientStorage(BaseStorage):
     def _reason(self, error: Exception) -> str | None:
         cause: BaseException | None = error
         if isinstance(error, OSError):
-            is_away = error.errno in (errno.ESTALE, errno.ETIMEDOUT)  # a file server that is restarted
-            return f"{self._shown}: {error.strerror}" if is_away else disk_reason(error)
+            return f"{self._shown}: {error.strerror}" if error.errno in _RESTARTED else disk_reason(error)
         if isinstance(error, StorageInternalError):
             cause = error.__cause__
         if not isinstance(cause, _PASSING):
             return None
         if isinstance(cause, _LOST_BETWEEN):  # Optuna has asked a second time on the connection that broke
             return f"the study's storage {self._shown} does not answer (the connection was lost)"
-        text = without_password(str(getattr(cause, "orig", None) or cause).strip())
-        said = text.splitlines()[0] if text else type(cause).__name__
-        return f"the study's storage {self._shown} does not answer ({said})"
+        return f"the study's storage {self._shown} does not answer ({what_was_said(cause)})"
 
     def create_new_study(self, directions: Sequence[StudyDirection], study_name: str | None = None) -> int:
         """Make a study."""

@@ -22,11 +22,11 @@ from optuna.trial import TrialState
 from orchestrator.study.journal import RunJournal
 from orchestrator.study.method import SearchMethod
 from orchestrator.study.optuna_private import LongStudyStorage, open_trial
-from orchestrator.study.patience import Patience
+from orchestrator.study.patience import OutOfPatienceError, Patience
 from orchestrator.study.pruner import FOLD_VALUES, NEVER_PRUNED
 from orchestrator.study.sampler import FiniteSampler
 from orchestrator.study.shared import FOLDS, SharedTrials, StudyExistsError
-from orchestrator.study.storage import open_storage
+from orchestrator.study.storage import open_storage, what_was_said
 from orchestrator.study.trial_spec import InvalidPointError, TrialSpec
 from orchestrator.study.unrepeated import PointTrial
 from results.run.records import TrialRecord
@@ -171,6 +171,8 @@ class OptunaStudy:
             config = self._configure(trial)
         except ConfigError as error:
             raise InvalidPointError(trial.number, dict(trial.params), str(error)) from error
+        except OutOfPatienceError:  # the storage in which the space's choices are kept, not the space
+            raise
         except Exception as error:  # a space may be the user's own code
             message = f"space {self.space.name} failed: {error!r}"
             raise InvalidPointError(trial.number, dict(trial.params), message) from error
@@ -334,8 +336,7 @@ def open_study(
         raise
     except Exception as error:
         needed = f"; a password is read from {PASSWORD}" if shown else ""
-        reason = without_password(str(error)).splitlines()[0] if str(error) else type(error).__name__
-        message = f"the Optuna storage {shown or journal} cannot be opened: {reason}{needed}"
+        message = f"the Optuna storage {shown or journal} cannot be opened: {what_was_said(error)}{needed}"
         raise (ConfigError if storage else MissingStudyError)(message) from error
     known = [direction.name.lower() for direction in study.directions]
     if known != list(directions):

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from debian_packages import require
 
 NEEDED: Final = {"ip": "iproute2", "unshare": "util-linux", "setpriv": "util-linux", "nsenter": "util-linux"}
 PROGRAMS: Final = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
@@ -250,15 +251,7 @@ def _require_namespaces() -> None:
     if os.geteuid() != 0:
         # Without root nothing of it can be tried; CI has root.
         pytest.skip("needs root: machines have networks, processes and mounts of their own")
-    missing = sorted({package for name, package in NEEDED.items() if not shutil.which(name, path=PROGRAMS)})
-    if missing and os.environ.get("CI") and shutil.which("apt-get"):
-        subprocess.run(["apt-get", "update", "-qq"], check=True, capture_output=True, timeout=60)
-        install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing]
-        quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        subprocess.run(install, check=True, capture_output=True, timeout=100, env=quiet)
-    elif missing:
-        # A user's machine is not changed unasked; CI installs them above.
-        pytest.skip(f"needs {', '.join(missing)}")
+    require(NEEDED, PROGRAMS)
     attempt = [
         "unshare",
         *_NAMESPACES,

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -82,13 +82,19 @@ def ended(spec: Any, value: float = 0.5, folds: Sequence[float] = (0.4, 0.5, 0.6
     )
 
 
-def run_all(study: OptunaStudy) -> list[int]:
-    """Ask and tell until nothing is left; returns the numbers."""
+def run_all(study: OptunaStudy, say: Callable[[int], None] = lambda number: None) -> list[int]:
+    """Ask and tell until nothing is left; returns the numbers, and says each."""
     found = []
     while (spec := study.ask()) is not None:
         study.tell(ended(spec))
         found.append(spec.number)
+        say(spec.number)
     return found
+
+
+def numbers_in(printed: str) -> list[int]:
+    """What a driver in a process of its own has printed -> the numbers of its trials."""
+    return [int(line) for line in printed.splitlines()]
 
 
 def last_words(found: Iterable[tuple[str, str]]) -> str:
@@ -97,5 +103,5 @@ def last_words(found: Iterable[tuple[str, str]]) -> str:
 
 
 if __name__ == "__main__":  # a driver in a process of its own: URL, name, number of trials
-    mine = run_all(driver_of(sys.argv[1], sys.argv[2], trials=int(sys.argv[3]), points=POINTS))
-    print(json.dumps(mine))
+    own = driver_of(sys.argv[1], sys.argv[2], trials=int(sys.argv[3]), points=POINTS)
+    run_all(own, lambda number: print(number, flush=True))

@@ -6,7 +6,6 @@ process and mount namespaces of its own: what it starts sees no other Ray, and d
 
 import contextlib
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -18,6 +17,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from debian_packages import require
 
 from cluster.render import render
 
@@ -137,18 +137,7 @@ def _require_programs() -> None:
     if os.geteuid() != 0:
         # Without root nothing of it can be tried; CI has root.
         pytest.skip("needs root: the SSH server runs in process and mount namespaces of its own")
-    missing = [package for program, package in NEEDED.items() if not shutil.which(program, path=USER_PATHS)]
-    may_install = bool(os.environ.get("CI") or os.environ.get("ORCHESTRATE_INSTALL_SSHD") == "1")
-    if missing and may_install and shutil.which("apt-get"):
-        subprocess.run(["apt-get", "update", "-qq"], check=True, capture_output=True, timeout=60)
-        install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing]
-        quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        subprocess.run(install, check=True, capture_output=True, timeout=100, env=quiet)
-    elif missing:
-        # A user's machine is not changed unasked; CI installs them above.
-        pytest.skip(
-            f"needs {', '.join(missing)}: install them, or set ORCHESTRATE_INSTALL_SSHD=1 on Debian or Ubuntu"
-        )
+    require(NEEDED, USER_PATHS)
     attempt = ["unshare", "--pid", "--mount", "--fork", "--mount-proc", "true"]
     tried = subprocess.run(attempt, capture_output=True, text=True, check=False)
     if tried.returncode != 0:

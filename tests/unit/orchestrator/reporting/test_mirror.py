@@ -1,6 +1,7 @@
-"""A run folder is copied to a storage URI; here to `file://` and to the memory of fsspec."""
+"""A run folder is copied to a storage URI; here to `file://`, `s3://`, `gs://` and the memory of fsspec."""
 
 import datetime
+import time
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 import fsspec
 import pytest
+from gs_server import gs_server
 from s3_server import s3_server
 
 from orchestrator.reporting import mirror
@@ -138,6 +140,60 @@ def test_a_run_is_copied_to_an_s3_storage(
         assert not any("folds/" in name and content for name, content in bucket.objects.items())
 
 
+def test_a_run_is_copied_to_a_storage_of_google(
+    run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with gs_server() as google:
+        google.write_account(tmp_path / "account.json")
+        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "account.json"))
+        place = f"endpoint_override={google.endpoint}&scheme=http"
+        (callback,) = mirror_callbacks(f"gs://bucket/runs?{place}")
+        callback.on_search_start(run, run.search())
+        run.write_weights(0, [("1.safetensors", bytes(12_000_000))])  # in several parts
+        callback.on_trial_end(trial(run))
+        callback.on_search_end(ended(run))
+        kept = contents(f"gs://anonymous@bucket/runs?{place}", prefix(run))
+        here = {str(path.relative_to(run.path)) for path in (run.path / "trials").rglob("*.*")}
+        assert kept.keys() == {"search.yaml", "split.json", *here}
+        assert all(content == (run.path / name).read_bytes() for name, content in kept.items())
+        asked = len(google.asked)
+        MirrorCallback(Place(f"gs://bucket/runs?{place}")).on_search_end(ended(run))
+        assert not [path for _, path, _ in google.asked[asked:] if "1.safetensors" in path]  # it is there
+        run.discard_weights(0)
+        MirrorCallback(Place(f"gs://bucket/runs?{place}")).on_search_end(ended(run))
+        kept = contents(f"gs://anonymous@bucket/runs?{place}", prefix(run))
+        assert not any("folds/" in name for name in kept)
+        signed = {google.signer(who) for _, _, who in google.asked if who}
+        assert signed == {"searches@project.iam.gserviceaccount.com"}
+        assert all(who for how, _, who in google.asked if how != "GET")  # only the test reads as nobody
+
+
+def contents(uri: str, folder: str) -> dict[str, bytes]:
+    """Name below a folder of a storage -> content, as another client sees it."""
+    from pyarrow.fs import FileSelector, FileSystem
+
+    files, root = FileSystem.from_uri(uri)
+    own = f"{root}/{folder}"
+    found = files.get_file_info(FileSelector(own, recursive=True))
+    names = [info.path for info in found if info.is_file]
+    return {name.removeprefix(f"{own}/"): files.open_input_stream(name).read() for name in names}
+
+
+def test_a_storage_of_google_that_does_not_answer_is_refused_before_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(mirror, "_GOOGLE_SECONDS", 1)
+    begun = time.monotonic()
+    with pytest.raises(ConfigError, match=r"gs://anonymous@bucket/runs.*: nothing can be written there: "):
+        Place("gs://anonymous@bucket/runs?endpoint_override=127.0.0.1:1&scheme=http")
+    assert time.monotonic() - begun < 30.0  # without a limit, a quarter of an hour
+
+
+def test_the_bucket_of_google_must_be_there(tmp_path: Path) -> None:
+    with gs_server() as google, pytest.raises(ConfigError, match="nothing can be written there"):
+        Place(f"gs://anonymous@other/runs?endpoint_override={google.endpoint}&scheme=http")
+
+
 def test_a_storage_that_fails_is_said_and_tried_again_at_the_end(
     run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -168,6 +224,13 @@ def test_a_storage_that_cannot_be_written_is_refused_before_the_search(tmp_path:
         Place("nowhere://a/b")
 
 
+def test_hdfs_names_what_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HADOOP_HOME", "ARROW_LIBHDFS_DIR", "JAVA_HOME"):
+        monkeypatch.setenv(name, str(tmp_path))
+    with pytest.raises(ConfigError, match=r"set JAVA_HOME, HADOOP_HOME and CLASSPATH$"):
+        Place("hdfs://host/path")
+
+
 @pytest.mark.parametrize(
     ("uri", "reason"),
     [
@@ -175,6 +238,8 @@ def test_a_storage_that_cannot_be_written_is_refused_before_the_search(tmp_path:
         ("s3:/bucket", "takes a URI"),
         ("s3://me:secret@bucket/path", "holds a secret"),
         ("s3://bucket/path?secret_key=x", "holds a secret"),
+        ("gs://me@bucket/path", "holds a secret"),
+        ("gs://anonymous@me:secret@bucket/path", "holds a secret"),
     ],
 )
 def test_a_uri_holds_no_secret(uri: str, reason: str) -> None:

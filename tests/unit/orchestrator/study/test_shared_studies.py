@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import shared_studies
 from optuna.trial import TrialState
-from shared_studies import POINTS, driver_of, ended, last_words, place_of, resumed, run_all
+from shared_studies import POINTS, driver_of, ended, last_words, numbers_in, place_of, resumed, run_all
 
 from orchestrator.study import shared
 from orchestrator.study.shared import DRIVER, facts_of
@@ -191,7 +191,7 @@ def test_processes_on_one_study_neither_lose_nor_repeat_a_trial(url: str) -> Non
     ]
     found = [driver.communicate(timeout=120) for driver in drivers]
     assert [driver.returncode for driver in drivers] == [0, 0, 0], last_words(found)
-    numbers = [number for said, _ in found for number in json.loads(said)]
+    numbers = [number for said, _ in found for number in numbers_in(said)]
     study = open_study(storage=url, journal=Path("unused"), name="t/both", is_new=False)
     complete = [trial.number for trial in study.get_trials() if trial.state is TrialState.COMPLETE]
     assert sorted(numbers) == complete

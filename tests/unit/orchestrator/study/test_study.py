@@ -8,6 +8,7 @@ from search_methods import search_method
 from space_context import NARROW
 
 from orchestrator.study.optuna_private import LongStudyStorage
+from orchestrator.study.patience import OutOfPatienceError
 from orchestrator.study.study import InvalidPointError, OptunaStudy, open_study
 from results.run.records import TrialRecord
 from search_spaces.context import SpaceContext
@@ -195,6 +196,19 @@ def test_trials_that_are_never_pruned_are_a_measure_for_the_others(tmp_path: Pat
         for epoch in range(1, 21):
             assert not study.should_prune(number, epoch, 0.9)
     assert [study.should_prune(4, epoch, 0.2) for epoch in range(1, 6)] == [False] * 4 + [True]
+
+
+def test_a_storage_that_does_not_come_back_is_no_fault_of_the_space(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search = new_study(tmp_path / "study.log")
+
+    def away(*arguments: object) -> None:
+        raise OutOfPatienceError("the storage did not come back")
+
+    monkeypatch.setattr(search.study._storage, "set_trial_param", away)
+    with pytest.raises(OutOfPatienceError, match="did not come back"):
+        search.ask()
 
 
 def test_a_space_that_fails_on_a_point_says_which_one_it_is(tmp_path: Path) -> None:

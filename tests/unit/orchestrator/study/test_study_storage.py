@@ -1,6 +1,8 @@
 """Storages by URL: drivers, locks, and what is done when a database does not answer."""
 
+import errno
 import json
+import os
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -16,9 +18,9 @@ from optuna.trial import TrialState
 from sqlalchemy import event
 from sqlalchemy.exc import IntegrityError, OperationalError
 
-from orchestrator.study import storage
+from orchestrator.study import journal, storage
 from orchestrator.study.journal import RunJournal, SharedJournal
-from orchestrator.study.optuna_private import started_trial
+from orchestrator.study.optuna_private import OPERATION, started_trial
 from orchestrator.study.patience import OutOfPatienceError, Patience
 from orchestrator.study.storage import TICKET, PatientStorage, open_storage
 from trainables.common.errors import ConfigError
@@ -189,6 +191,36 @@ def test_half_a_line_of_a_killed_search_does_not_stop_the_others(tmp_path: Path,
     again = optuna.load_study(storage=JournalStorage(JournalFileBackend(str(path))), study_name="a")
     assert len(again.trials) == 1
     assert not list(tmp_path.glob("*.lock*"))
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EBADF, errno.ESTALE])
+@pytest.mark.parametrize("is_written", [True, False])
+def test_a_file_server_that_forgot_the_open_journal_is_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, is_written: bool
+) -> None:
+    said, left = list[str](), {4, 6}  # that make a trial and that end it: each is lost once
+    patience = Patience(1.0, sleep=lambda seconds: None)
+    patience.say = said.append
+    opened = open_storage(f"journal://{tmp_path}/study.log", patience)
+    study = optuna.create_study(storage=opened, study_name="a")
+    real = journal.append_whole
+
+    def forgotten(file: Any, text: bytes, *, is_synced: bool) -> None:
+        operation = json.loads(text)[OPERATION]
+        is_lost = operation in left
+        if is_written or not is_lost:
+            real(file, text, is_synced=is_synced)
+        if is_lost:
+            left.remove(operation)
+            raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(journal, "append_whole", forgotten)
+    study.tell(started_trial(study, {TICKET: "mine"}), 0.5)
+    assert left == set()
+    assert len(said) == 4
+    assert os.strerror(number) in said[0]
+    found = [(one.number, one.state, one.value) for one in opened.get_all_trials(study._study_id)]
+    assert found == [(0, TrialState.COMPLETE, 0.5)]
 
 
 def test_what_does_not_fit_on_the_disk_leaves_no_half_line(

@@ -1,8 +1,8 @@
-"""Several searches on one study in a real PostgreSQL, which is restarted while they work."""
+"""Several searches on one study in a real PostgreSQL and a real MariaDB, restarted while they work."""
 
 import json
 import os
-import signal
+import re
 import subprocess
 import sys
 import threading
@@ -14,10 +14,12 @@ from urllib.parse import quote
 import pytest
 import shared_studies
 import yaml
+from database_server import PASSWORD as SECRET
+from database_server import DatabaseServer, serving
+from mariadb_server import MariadbServer
 from optuna.trial import TrialState
-from postgres_server import PASSWORD as SECRET
-from postgres_server import PostgresServer, postgres_server
-from shared_studies import POINTS, driver_of, ended, last_words, resumed, run_all
+from postgres_server import PostgresServer
+from shared_studies import POINTS, driver_of, ended, last_words, numbers_in, resumed, run_all
 
 from orchestrator.study.study import open_study
 from results.run.run_folder import RunFolder
@@ -27,23 +29,30 @@ from trainables.common.errors import ConfigError
 pytestmark = [pytest.mark.long, pytest.mark.timeout(280)]
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[PostgresServer]:
-    with postgres_server() as found:
+KINDS = {"params": [PostgresServer, MariadbServer], "ids": ["postgresql", "mysql"]}
+
+
+@pytest.fixture(scope="module", **KINDS)
+def server(request: pytest.FixtureRequest) -> Iterator[DatabaseServer]:
+    with serving(request.param) as found:
         yield found
 
 
 @pytest.fixture
-def url(server: PostgresServer, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> str:
+def url(server: DatabaseServer, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> str:
     """URL of a database of this test's own; its password is in the environment."""
-    import psycopg
-
     name = f"d{abs(hash(request.node.nodeid)) % 10**9}"
-    whole = server.url.replace("me@", f"me:{quote(SECRET, safe='')}@")
-    with psycopg.connect(whole, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")  # type: ignore[call-overload]  # no literal: our own name
+    server.create(name)
     monkeypatch.setenv(PASSWORD, SECRET)
-    return server.url.replace("/postgres", f"/{name}")
+    return server.url(name)
+
+
+@pytest.fixture(**KINDS)
+def small(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[DatabaseServer]:
+    """A server whose disk can be filled."""
+    monkeypatch.setenv(PASSWORD, SECRET)
+    with serving(request.param, has_small_disk=True) as found:
+        yield found
 
 
 def begun(url: str, name: str, trials: int) -> subprocess.Popen[str]:
@@ -56,21 +65,21 @@ def all_trials(url: str) -> list:
 
 
 def test_three_processes_hand_out_each_number_once_while_the_server_is_restarted(
-    server: PostgresServer, url: str
+    server: DatabaseServer, url: str
 ) -> None:
     drivers = [begun(url, name, 60) for name in ("one", "two", "three")]  # on an empty database, at once
-    for how, at_least in ((signal.SIGINT, 5), (signal.SIGQUIT, 15)):  # an orderly stop, and a crash
+    for end, at_least in ((server.stop, 5), (server.crash, 15)):
         while len(tried(url)) < at_least:
             assert all(driver.poll() is None for driver in drivers), last_words(
                 one.communicate() for one in drivers
             )
             time.sleep(0.2)
-        server.stop(how)
+        end()
         time.sleep(1.0)
         server.start()
     found = [driver.communicate(timeout=150) for driver in drivers]
     assert [driver.returncode for driver in drivers] == [0, 0, 0], last_words(found)
-    numbers = [number for said, _ in found for number in json.loads(said)]
+    numbers = [number for said, _ in found for number in numbers_in(said)]
     assert len(numbers) == len(set(numbers)) == 60
     states = {trial.number: trial.state for trial in all_trials(url)}
     assert {number for number, state in states.items() if state is TrialState.COMPLETE} == set(numbers)
@@ -85,7 +94,7 @@ def tried(url: str) -> list:
         return []
 
 
-def test_a_driver_waits_for_the_server_and_says_so(server: PostgresServer, url: str) -> None:
+def test_a_driver_waits_for_the_server_and_says_so(server: DatabaseServer, url: str) -> None:
     study = driver_of(url, "one", points=POINTS)
     said: list[str] = []
     study.patience.say = said.append
@@ -126,13 +135,44 @@ def test_a_killed_driver_goes_on_with_its_own_trials(url: str) -> None:
     assert not two.has_more
 
 
-def test_a_wrong_password_is_one_sentence_without_it(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_password_is_one_sentence_without_it(
+    server: DatabaseServer, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv(PASSWORD, "wr0ng")
-    with pytest.raises(
-        ConfigError, match=f"authentication failed.*; a password is read from {PASSWORD}"
-    ) as error:
+    with pytest.raises(ConfigError, match=f"{server.refusal}.*; a password is read from {PASSWORD}") as error:
         driver_of(url, "one")
     assert "wr0ng" not in str(error.value)
+
+
+def test_a_full_database_is_waited_for_and_refused_to_newcomers(small: DatabaseServer) -> None:
+    for name in ("early", "late"):
+        small.create(name)
+    study = driver_of(small.url("early"), "one", trials=150)
+    said: list[str] = []
+    numbers: list[int] = []
+    study.patience.say = said.append
+    small.fill()
+    at_work = threading.Thread(target=lambda: numbers.extend(run_all(study)))
+    at_work.start()
+    end = time.monotonic() + 100.0
+    while not said and at_work.is_alive() and time.monotonic() < end:
+        time.sleep(0.1)
+    try:
+        with pytest.raises(ConfigError, match=f"cannot be opened: .*({small.full})") as error:
+            driver_of(small.url("late"), "two")
+    finally:
+        small.make_room()
+        at_work.join()
+    assert re.search(f"does not answer .*({small.full})", said[0])
+    assert "the search waits up to 1 min" in said[0]
+    assert said[-1].startswith("the search goes on after")
+    assert numbers == list(range(150))
+    trials = all_trials(small.url("early"))
+    assert [(trial.number, trial.state) for trial in trials] == [
+        (number, TrialState.COMPLETE) for number in numbers
+    ]
+    assert SECRET not in str(said) + str(error.value)
+    assert driver_of(small.url("late"), "two").ask() is not None  # what was begun there is no obstacle
 
 
 def test_two_searches_share_one_study_and_keep_their_own_records(url: str, tmp_path: Path) -> None:
