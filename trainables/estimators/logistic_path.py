@@ -11,7 +11,9 @@ from trainables.estimators.remembered import MEMORY
 
 ANCHORS: Final = tuple(10.0**power for power in range(-4, 4))  # strengths at which the path is remembered
 _MOST_ITERATIONS: Final = 2000  # limit for a solver that stops by itself once it has converged
-_TOLERANCE: Final = 1e-6
+_TOLERANCE: Final = 1e-5  # of the gradient; scikit-learn stops at 1e-4
+_ANCHOR_TOLERANCE: Final = 1e-3  # where others only start from
+_NEWTON_TOLERANCE: Final = 1e-6  # of Newton's steps, which are few and double the digits
 # Up to this many coefficients a Newton step is cheaper than the many steps of L-BFGS.
 _MOST_FOR_NEWTON: Final = 256
 
@@ -26,7 +28,8 @@ class LogisticPath:
     strengths were asked for before.
 
     Attributes:
-        solutions: Coefficients (K, r) and intercept (K,) at the first anchors, in order.
+        solutions: Coefficients (K, r) and intercept (K,) at the first anchors, in order and roughly: a weak
+            penalty on a thousand columns takes thousands of steps, most of them on digits nobody reads.
     """
 
     solutions: list[Solution] = field(default_factory=list)
@@ -42,9 +45,9 @@ class LogisticPath:
         below = [anchor for anchor in ANCHORS if anchor < c]
         for anchor in below[len(self.solutions) :]:
             before = self.solutions[-1] if self.solutions else None
-            self.solutions.append(_solved(anchor, coordinates, rows, before))
+            self.solutions.append(_solved(anchor, coordinates, rows, before, _ANCHOR_TOLERANCE))
         start = self.solutions[len(below) - 1] if below else None
-        coefficients, intercept = _solved(c, coordinates, rows, start)
+        coefficients, intercept = _solved(c, coordinates, rows, start, _TOLERANCE)
         return coefficients.T, intercept
 
 
@@ -69,7 +72,9 @@ def fit_on_path(
     return path.at(c, coordinates, rows)
 
 
-def _solved(c: float, coordinates: Float64Array, rows: Rows, start: Solution | None) -> Solution:
+def _solved(
+    c: float, coordinates: Float64Array, rows: Rows, start: Solution | None, tolerance: float
+) -> Solution:
     from sklearn.linear_model import LogisticRegression  # slow to import, and nets do not need it
 
     classes = len(rows.present)
@@ -78,7 +83,7 @@ def _solved(c: float, coordinates: Float64Array, rows: Rows, start: Solution | N
     model: Any = LogisticRegression(
         C=c,
         solver="newton-cholesky" if is_small else "lbfgs",
-        tol=_TOLERANCE,
+        tol=_NEWTON_TOLERANCE if is_small else tolerance,
         max_iter=_MOST_ITERATIONS,
         warm_start=True,
     )

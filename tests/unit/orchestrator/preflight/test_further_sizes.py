@@ -53,7 +53,7 @@ def sized(image_px: int) -> SpaceContext:
     return context(NAMES).model_copy(update={"further_sizes": SIZED, "heads": HEADS, "image_px": image_px})
 
 
-@pytest.mark.parametrize(("seconds", "sides"), [(0.001, (112, 150, 224)), (0.08, (112,)), (0.2, ())])
+@pytest.mark.parametrize(("seconds", "sides"), [(0.001, (112, 150, 224)), (0.16, (112,)), (0.4, ())])
 def test_a_side_is_a_choice_where_its_passes_fit(
     bright_patches: PatchSet, seconds: float, sides: tuple[int, ...]
 ) -> None:
@@ -81,7 +81,7 @@ def test_a_larger_side_costs_more_by_its_pixels(bright_patches: PatchSet) -> Non
 
 def test_what_was_measured_at_a_larger_side_counts_instead(bright_patches: PatchSet) -> None:
     inventory = Inventory({"efficientnet_lite0": None}, {})
-    by_area = Cost(0.03, None, dict.fromkeys(backbone_named("efficientnet_lite0").levels, 0.001))
+    by_area = Cost(0.06, None, dict.fromkeys(backbone_named("efficientnet_lite0").levels, 0.001))
     measured = dataclasses.replace(by_area, larger=(224, 0.1))
     sides = [
         find_feasible_models(
