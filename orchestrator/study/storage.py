@@ -22,7 +22,7 @@ from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import BaseStorage, RDBStorage, get_storage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import exc, make_url
+from sqlalchemy import event, exc, make_url
 
 from orchestrator.study.journal import SharedJournal
 from orchestrator.study.journal_lock import LOCKS
@@ -82,7 +82,10 @@ def _database(url: str) -> RDBStorage:
     options: dict[str, Any] = {"pool_pre_ping": True, "connect_args": _connection(url)}
     for left in reversed(range(_OPEN_AGAIN)):
         try:
-            return RDBStorage(url, engine_kwargs=options)
+            database = RDBStorage(url, engine_kwargs=options)
+            if make_url(url).drivername.startswith("sqlite"):
+                _exclude_others(database)
+            return database
         except ImportError as error:
             name = "mysql" if url.startswith("mysql") else "postgresql"
             raise ConfigError(
@@ -96,6 +99,21 @@ def _database(url: str) -> RDBStorage:
                 raise
             time.sleep(random.uniform(*_OPEN_AGAIN_SECONDS))  # the other makes a dozen tables meanwhile
     raise AssertionError("the last try returns or raises")
+
+
+def _exclude_others(database: RDBStorage) -> None:
+    """Let a transaction of SQLite exclude all others from its first read on.
+
+    SQLite cannot lock a row, which Optuna asks for: two searches would both read that a point waits, and both
+    take it.
+    """
+
+    def leave_transactions_to_us(connection: Any, record: Any) -> None:
+        connection.isolation_level = None  # else Python's driver begins one at the first change
+
+    event.listen(database.engine, "connect", leave_transactions_to_us)
+    event.listen(database.engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+    database.engine.dispose()  # connections that were opened before
 
 
 def _connection(url: str) -> dict[str, Any]:

@@ -4,7 +4,9 @@ import errno
 import json
 import os
 import sqlite3
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import pytest
 from list_study import Clock
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage
+from optuna.storages._rdb import models
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 from sqlalchemy import event
@@ -20,7 +23,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 
 from orchestrator.study import journal, storage
 from orchestrator.study.journal import RunJournal, SharedJournal
-from orchestrator.study.optuna_private import OPERATION, started_trial
+from orchestrator.study.optuna_private import OPERATION, id_of, started_trial
 from orchestrator.study.patience import OutOfPatienceError, Patience
 from orchestrator.study.storage import TICKET, PatientStorage, open_storage
 from trainables.common.errors import ConfigError
@@ -119,6 +122,26 @@ def test_trials_are_read_again_when_the_connection_is_lost_while_they_are_read(t
     assert [trial.value for trial in storage.get_all_trials(study_id)] == [0.5]
     assert lost == []
     assert "postgresql://me@host/db does not answer (the connection was lost)" in said[0]
+
+
+def test_a_point_that_two_searches_find_waiting_is_taken_by_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, read = f"sqlite:///{tmp_path}/study.db", models.TrialModel.find_or_raise_by_id
+
+    def read_slowly(*given: Any, **more: Any) -> Any:
+        found = read(*given, **more)
+        time.sleep(0.3)  # in which the other search reads, too
+        return found
+
+    study = optuna.create_study(storage=open_storage(url, Patience()), study_name="s")
+    study.enqueue_trial({"x": 1.0})
+    (waiting,) = study.get_trials()
+    searches = [open_storage(url, Patience()) for _ in range(2)]
+    monkeypatch.setattr(models.TrialModel, "find_or_raise_by_id", read_slowly)
+    with ThreadPoolExecutor(2) as both:
+        taken = both.map(lambda one: one.set_trial_state_values(id_of(waiting), TrialState.RUNNING), searches)
+        assert sorted(taken) == [False, True]
 
 
 def test_an_error_that_does_not_pass_is_raised_at_once() -> None:
