@@ -87,11 +87,11 @@ def vgg16_features(data: Mapping[str, Any], weights: Path) -> dict[str, Any]:
     return pooled(data, list(net), taps, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
-def model_of(trial: optuna.Trial, rows: int) -> Any:
+def model_of(trial: optuna.Trial, rows: int, columns: int) -> Any:
     """A scikit-learn pipeline, chosen by Optuna."""
     steps: list[Any] = [StandardScaler()]
     dimensions = trial.suggest_categorical("pca", (0, 16, 32, 64, 128))
-    if dimensions and dimensions < rows:
+    if dimensions and dimensions < min(rows, columns):
         steps.append(PCA(dimensions, random_state=0))
     name = trial.suggest_categorical("model", ("logistic", "lda", "svm", "knn", "trees", "boosting"))
     if name == "logistic":
@@ -140,7 +140,7 @@ def main() -> None:
         predicted, areas = np.zeros((len(labels), classes)), []
         for fold in np.unique(folds):
             own, others = folds == fold, folds != fold
-            model = model_of(trial, int(others.sum())).fit(inputs[others], labels[others])
+            model = model_of(trial, int(others.sum()), inputs.shape[1]).fit(inputs[others], labels[others])
             predicted[own] = model.predict_proba(inputs[own])
             areas.append(roc_auc_score(labels[own], predicted[own, 1]))
         np.savez(arguments.out / f"{trial.number:03}.npz", probabilities=predicted, time=time.time())
