@@ -1,12 +1,14 @@
 """When two configurations are the same model, though they are written differently."""
 
+import hashlib
+
 from trainables.config.trial_config import TrialConfig, flatten
 
 _TAPS = ("model.backbone", "model.cut", "model.also")
 
 
 def model_of(config: TrialConfig) -> str:
-    """Return a text that two configurations share if they are the same model but for the seed.
+    """Return a short text that two configurations share if they are the same model but for the seed.
 
     A closed-form head takes the pooled features of its taps side by side, and their order changes nothing.
 
@@ -23,4 +25,4 @@ def model_of(config: TrialConfig) -> str:
         for name in _TAPS:
             settings.pop(name)
         settings["taps"] = sorted({first, *config.model.also})
-    return repr(sorted(settings.items()))
+    return hashlib.blake2b(repr(sorted(settings.items())).encode(), digest_size=16).hexdigest()
