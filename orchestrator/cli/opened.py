@@ -10,6 +10,7 @@ from orchestrator.reporting.console import messages, print_message
 def open_result(arguments: argparse.Namespace) -> SearchResult:
     """The result of the run that the user named; says so where its ensembles are yet to be built."""
     folder = open_run(arguments)
-    if arguments.trial is None and not folder.ensemble_file("best").is_file():
+    result = SearchResult(folder)
+    if arguments.trial is None and not folder.ensemble_file("best").is_file() and result.complete:
         print_message(messages(), "no ensembles of this run were built yet: building them first")
-    return SearchResult(folder)
+    return result

@@ -269,10 +269,7 @@ def read_ensemble(run: RunFolder, name: str = BEST) -> Ensemble:
         return Ensemble.model_validate_json(path.read_bytes())
     except FileNotFoundError as error:
         if not any(record.state == "complete" for record in run.records()):
-            raise EnsembleError(
-                f"no trial of {run.path} was completed, so there is no model of which anything could be "
-                f"claimed; go on with: {run.resume_command}"
-            ) from error
+            raise _nothing_completed(run) from error
         raise EnsembleError(
             f"no ensemble {name!r} in {run.path}; build it first with: "
             f"{command_text('orchestrate', 'ensemble', typed_path(run.path))}"
@@ -288,6 +285,8 @@ def _complete(run: RunFolder, search: SearchRecord, trials: Sequence[int] | None
     """Return all complete trials, or those of the named ones, best first."""
     records = [record for record in run.records() if trials is None or record.number in trials]
     complete = [record for record in records if record.state == "complete" and record.value is not None]
+    if not complete and trials is None:
+        raise _nothing_completed(run)
     if not complete:
         raise EnsembleError(
             f"an ensemble needs a complete trial, found none among {len(records)} in {run.path}; "
@@ -295,6 +294,13 @@ def _complete(run: RunFolder, search: SearchRecord, trials: Sequence[int] | None
         )
     _check_same_data(complete, search.fingerprint)
     return objectives_of(search).rank(complete)
+
+
+def _nothing_completed(run: RunFolder) -> EnsembleError:
+    return EnsembleError(
+        f"no trial of {run.path} was completed, so there is no model of which anything could be claimed; "
+        f"go on with: {run.resume_command}"
+    )
 
 
 def _usable(

@@ -112,7 +112,7 @@ def test_collapsed_trials_are_used_when_there_is_nothing_else_and_it_is_said(tmp
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"state": "pruned"}, "needs a complete trial, found none among 4"),
+        ({"state": "pruned"}, "no trial of .* was completed, so there is no model of which anything"),
         ({"has_weights": False}, "kept their weights, found none among 4 complete ones"),
         ({"fingerprint": "other"}, r"trials \[0, 1, 2, 3\] were run on other data"),
     ],
@@ -121,6 +121,11 @@ def test_trials_that_cannot_be_members_say_what_to_do(tmp_path, changes, message
     run = make_run(tmp_path, simulate(), **changes)
     with pytest.raises(EnsembleError, match=message):
         build_ensembles(run, seed=0)
+
+
+def test_named_trials_must_have_been_completed(run):
+    with pytest.raises(EnsembleError, match="needs a complete trial, found none among 0"):
+        build_ensembles(run, trials=[99], seed=0)
 
 
 def test_an_ensemble_needs_a_member(run):
