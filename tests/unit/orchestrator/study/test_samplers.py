@@ -11,7 +11,8 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from orchestrator.study import window as windows
 from orchestrator.study.journal import RunJournal
-from orchestrator.study.optuna_private import open_trial
+from orchestrator.study.optuna_private import LongStudyStorage, open_trial
+from orchestrator.study.patience import Patience
 from orchestrator.study.sampler import SamplingFacts
 from orchestrator.study.samplers import sampler_named
 from orchestrator.study.seeded import seed_of_trial
@@ -216,3 +217,25 @@ def test_trials_that_run_are_seen_with_their_settings_and_decode_no_notes(
     assert seen[0].params == {"x": drawn}
     assert not seen[0].system_attrs
     assert study.trials[20].system_attrs
+
+
+def test_trials_that_have_ended_share_ranges_and_forget_notes_and_the_journal_keeps_both(
+    tmp_path: Path,
+) -> None:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    journal = tmp_path / "study.log"
+    own = LongStudyStorage(RunJournal(journal, Patience()))
+    study = optuna.create_study(storage=own, study_name="s", sampler=tpe(0), direction="maximize")
+    drawn = []
+    for _ in range(12):
+        trial = study.ask()
+        drawn.append((trial.suggest_float("x", 0.0, 1.0), trial.suggest_categorical("kind", ("a", "b"))))
+        study.tell(trial, drawn[-1][0])
+    seen = study.get_trials(deepcopy=False)
+    assert [(trial.params["x"], trial.params["kind"]) for trial in seen] == drawn
+    assert len({id(trial._distributions) for trial in seen}) == 1
+    assert not any("tpe:relative_params:0" in trial.system_attrs for trial in seen)
+    whole = optuna.load_study(storage=JournalStorage(JournalFileBackend(str(journal))), study_name="s")
+    assert [trial.params for trial in whole.trials] == [trial.params for trial in seen]
+    assert [trial.distributions for trial in whole.trials] == [trial.distributions for trial in seen]
+    assert "tpe:relative_params:0" in whole.trials[-1].system_attrs
