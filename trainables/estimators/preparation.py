@@ -152,7 +152,7 @@ def _row_space(rows: Rows, *, standardize: bool) -> RowSpace:
     products = prepared @ prepared.T
     own = max(_OWN_SPACE * np.trace(products) / len(products), np.finfo(np.float64).tiny)
     products.flat[:: len(products) + 1] += own
-    return RowSpace(centre, scale, np.linalg.cholesky(products))
+    return RowSpace(centre, scale, np.linalg.cholesky(products).astype(np.float64, copy=False))
 
 
 def _worth_keeping(values: Float64Array) -> IntArray:
