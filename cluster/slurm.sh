@@ -93,9 +93,13 @@ end_search() {
     fi
 }
 trap end_search TERM INT
-code=0
+wait "$step" && code=0 || code=$? # also where the step has ended before this line
 while kill -0 "$step" 2> /dev/null; do
     wait "$step" && code=0 || code=$? # a signal ends `wait`, too
 done
+if [ "$code" -gt 128 ]; then # it may be the signal's, and the step have ended after it
+    wait "$step" && late=0 || late=$?
+    [ "$late" -eq 127 ] || code=$late # 127: the step's own was told before
+fi
 srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 rm -rf "$RAY_TMPDIR" || true
 exit "$code"
