@@ -169,8 +169,8 @@ def serving(kind: type[DatabaseServer], *, has_small_disk: bool = False) -> Iter
 def _small_disk(folder: Path) -> Iterator[int]:
     """Yield the one process that sees a small disk at a folder; the disk ends with it."""
     if os.geteuid() != 0:
-        # Without root no disk can be mounted; CI has root.
-        pytest.skip("needs root: the database lies on a small disk of its own")
+        reason = "needs root: the database lies on a small disk of its own"
+        pytest.skip(reason)  # without root no disk can be mounted; CI has root
     folder.mkdir()
     options = f"size={_SMALL_DISK},mode=0700,uid={pwd.getpwnam(_IDENTITY).pw_uid}"
     script = f"mount -t tmpfs -o {options} small {folder} && echo mounted && exec sleep infinity"
@@ -180,10 +180,8 @@ def _small_disk(folder: Path) -> Iterator[int]:
         assert process.stderr is not None
         try:
             if not process.stdout.readline():
-                # A container may refuse it to root, too.
-                pytest.skip(
-                    f"needs a mount of its own, which is refused here: {process.stderr.read().strip()}"
-                )
+                reason = f"needs a mount of its own, which is refused here: {process.stderr.read().strip()}"
+                pytest.skip(reason)  # a container may refuse it to root, too; the disk must really fill
             yield process.pid
         finally:
             process.kill()

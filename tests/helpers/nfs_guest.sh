@@ -6,9 +6,9 @@ mount -t proc proc /proc
 mount -t sysfs none /sys
 mount -t tmpfs none /run
 mount -t tmpfs none /mnt
-mkdir /mnt/nfs /mnt/work
-mount -t hostfs none /mnt/work -o "$WORK"
-exec > "/mnt/work/$NAME.log" 2>&1
+mkdir /mnt/nfs /mnt/shared
+mount -t hostfs none /mnt/shared -o "$WORK"
+exec > "/mnt/shared/$NAME.log" 2>&1
 hostname "$NAME"
 ip link set lo up
 ip addr add "$ADDRESS/24" dev eth0
@@ -44,7 +44,7 @@ serve() {
     echo "-3 +4 +4.1 +4.2" > /proc/fs/nfsd/versions
     echo "tcp 2049" > /proc/fs/nfsd/portlist
     echo 4 > /proc/fs/nfsd/threads
-    touch "/mnt/work/$NAME.up"
+    touch "/mnt/shared/$NAME.up"
     exec sleep 100000
 }
 
@@ -55,9 +55,9 @@ use() {
         mount -i -t nfs -o "$options" "$SERVER:/" /mnt/nfs && break
         sleep $seconds
     done
-    sh "/mnt/work/$NAME.sh"
+    sh "/mnt/shared/$NAME.sh"
     code=$?
-    cp -r /mnt/nfs "/mnt/work/$NAME.seen" && echo $code > "/mnt/work/$NAME.rc"
+    cp -r /mnt/nfs "/mnt/shared/$NAME.seen" && echo $code > "/mnt/shared/$NAME.rc"
 }
 
 "$ROLE"

@@ -71,7 +71,7 @@ def test_time_in_which_the_file_server_is_away_does_not_count(
             clock[0] += 100.0  # the server opens no files, and goes on answering about names
         if opened[0] == 20:
             holder.release()
-        return real(path, *arguments, **options)  # type: ignore[arg-type]
+        return real(path, *arguments, **options)  # type: ignore[arg-type]  # whatever `open` was given
 
     def sleep(seconds: float) -> None:
         clock[0] += seconds
