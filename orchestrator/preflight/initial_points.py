@@ -14,6 +14,7 @@ from search_spaces.enqueue import InitialPoint
 from search_spaces.recipes import Recipe, recipe_named, recipes_of
 from search_spaces.registry import Space
 from trainables.common.errors import ConfigError, OrchestrateError
+from trainables.common.text import clock_text
 from trainables.config.baseline import is_baseline
 from trainables.config.trial_config import TrialConfig
 from trainables.models.registry import backbone_named
@@ -218,19 +219,20 @@ def about_earlier(first: InitialPoints, found: FittingPoints) -> list[str]:
 
 
 def about_slow_recipes(slow: Mapping[str, float], longest: float) -> list[str]:
-    """Return a sentence on recipes that are not tried first, since they would train for too long.
+    """Return a sentence on recipes that are not tried first, since they would hold a worker for too long.
 
     Args:
-        slow: Recipe -> seconds that it would train.
+        slow: Recipe -> seconds that it would take.
         longest: Seconds that a point may train.
     """
     if not slow:
         return []
-    named = [f"{name} ({seconds / 60:.0f} min)" for name, seconds in slow.items()]
+    named = [f"{name} ({clock_text(seconds)})" for name, seconds in slow.items()]
     more = f" and {len(named) - _NAMED} more" if len(named) > _NAMED else ""
     return [
-        f"not tried first, since each would train for more than {longest / 60:.1f} min here and recipes are "
-        f"never pruned: {', '.join(named[:_NAMED])}{more}; to try one: --recipe {next(iter(slow))}"
+        f"not tried first, since each would train for more than {clock_text(longest)} here, or take more "
+        f"than {clock_text(_LONGEST_WITH_PASSES * longest)} with its passes, and recipes are never pruned: "
+        f"{', '.join(named[:_NAMED])}{more}; to try one: --recipe {next(iter(slow))}"
     ]
 
 

@@ -1,0 +1,103 @@
+"""What fitting a closed-form head costs, beside scikit-learn's pipeline of the same head.
+
+    python -m benchmarks.heads [--rows 2751] [--columns 1432 3800] [--seed 0]
+
+Rows follow a few hidden directions, as features of a net do. Both sides run on one thread; processor seconds
+of one fold, the first fit of its rows, so that nothing is remembered. The largest difference is that of the
+probabilities of the rows themselves.
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+import numpy as np
+import torch
+from sklearn.decomposition import PCA
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from trainables.config.trial_config import decode
+from trainables.estimators.estimator import Rows
+from trainables.estimators.modules import EstimatorModule, as_state
+from trainables.estimators.registry import estimator_named
+from trainables.estimators.remembered import MEMORY
+from trainables.models.heads import probabilities
+from trainables.runtime.devices import limit_threads
+
+_HIDDEN: Final = 64
+_STEPS: Final = 20_000  # of scikit-learn's solver, which then ends by its tolerance
+HEADS: Final[dict[str, tuple[dict[str, Any], Callable[[], Any]]]] = {
+    "lda, shrinkage 0.9": (
+        {"name": "lda", "shrinkage": 0.9},
+        lambda: LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.9),
+    ),
+    "lda, shrinkage 0.9, 32 components": (
+        {"name": "lda", "shrinkage": 0.9, "pca": 32},
+        lambda: LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.9),
+    ),
+    "logistic, C 0.0001": (
+        {"name": "logistic", "c": 1e-4},
+        lambda: LogisticRegression(C=1e-4, max_iter=_STEPS),
+    ),
+    "logistic, C 1": ({"name": "logistic", "c": 1.0}, lambda: LogisticRegression(C=1.0, max_iter=_STEPS)),
+    "logistic, C 50": ({"name": "logistic", "c": 50.0}, lambda: LogisticRegression(C=50.0, max_iter=_STEPS)),
+    "logistic, C 50, 16 components": (
+        {"name": "logistic", "c": 50.0, "pca": 16},
+        lambda: LogisticRegression(C=50.0, max_iter=_STEPS),
+    ),
+}
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rows", type=int, default=2751)
+    parser.add_argument("--columns", type=int, nargs="+", default=[1432, 3800])
+    parser.add_argument("--seed", type=int, default=0)
+    asked = parser.parse_args()
+    limit_threads(1)
+    print("| columns | head | seconds | scikit-learn | ratio | largest difference |")
+    print("| ---: | --- | ---: | ---: | ---: | ---: |")
+    for columns in asked.columns:
+        rows = rows_of(asked.rows, columns, asked.seed)
+        for name, (settings, alone) in HEADS.items():
+            ours, theirs, difference = compared(rows, settings, alone())
+            seconds = f"{ours:.2f} | {theirs:.2f} | {theirs / ours:.1f}x"
+            print(f"| {columns} | {name} | {seconds} | {difference:.4f} |", flush=True)
+
+
+def rows_of(count: int, columns: int, seed: int) -> Rows:
+    """Rows of two classes, whose columns follow a few hidden directions and each its own noise."""
+    random = np.random.default_rng(seed)
+    hidden = random.standard_normal((count, _HIDDEN))
+    noise = 0.3 * random.standard_normal((count, columns))
+    inputs = (hidden @ random.standard_normal((_HIDDEN, columns)) / 8.0 + noise).astype(np.float32)
+    labels = (hidden[:, 0] + random.standard_normal(count) > 0).astype(np.int64)
+    return Rows(inputs, labels, np.arange(count).astype(np.str_), 2, np.ones(2))
+
+
+def compared(rows: Rows, settings: dict[str, Any], alone: Any) -> tuple[float, float, float]:
+    """Processor seconds of our head and of scikit-learn's, and the largest difference of probabilities."""
+    own = {f"classical.{name}": value for name, value in settings.items()}
+    config = decode({"model.backbone": "vgg16", "classical.standardize": True, **own})
+    MEMORY.forget()
+    begun = time.process_time()
+    fitted = estimator_named(settings["name"]).fit(config, rows, 0)
+    ours = time.process_time() - begun
+    steps = [PCA(settings["pca"], svd_solver="full")] if "pca" in settings else []
+    pipeline = make_pipeline(StandardScaler(), *steps, alone)
+    begun = time.process_time()
+    pipeline.fit(rows.inputs, rows.labels)
+    theirs = time.process_time() - begun
+    module = EstimatorModule(as_state(fitted), classes=2)
+    with torch.inference_mode():
+        found = probabilities(module(torch.from_numpy(rows.inputs.astype(np.float64)))).numpy()
+    return ours, theirs, float(np.abs(found - pipeline.predict_proba(rows.inputs)).max())
+
+
+if __name__ == "__main__":
+    main()
