@@ -118,6 +118,8 @@ def savings_message(saved: ComputeSavings) -> str:
 
 
 def _plain_passes_of(record: TrialRecord, use: FeatureUse, images: Images) -> int:
+    if record.config.get("classical.name", "none") != "none":  # each net once, each image in one view
+        return len(_nets_of(record)) * (images.trained + images.predicted) * record.epochs
     return plain_passes(
         epochs=record.epochs,
         models=int(record.config.get("training.repeats", 1)),
@@ -126,6 +128,12 @@ def _plain_passes_of(record: TrialRecord, use: FeatureUse, images: Images) -> in
         # `read` counts each training view and each prediction view once, so the rest are prediction views.
         prediction_views=max(1, use.read - use.views),
     )
+
+
+def _nets_of(record: TrialRecord) -> set[str]:
+    """Backbones whose features a closed-form head sees."""
+    also = record.config.get("model.also") or ()
+    return {record.config["model.backbone"], *(tap.rpartition("/")[0] for tap in also if "/" in tap)}
 
 
 def _plain_seconds(with_prefix: Sequence[tuple[TrialRecord, FeatureUse]], passes: Sequence[int]) -> float:

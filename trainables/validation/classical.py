@@ -23,7 +23,7 @@ from trainables.estimators.fitted import FittedEstimator
 from trainables.estimators.modules import EstimatorModule, as_state
 from trainables.estimators.registry import estimator_named
 from trainables.features.batches import Features
-from trainables.features.feature_use import FeatureUse
+from trainables.features.feature_use import FeatureUse, side_by_side
 from trainables.features.loading import open_features
 from trainables.models.heads import probabilities
 from trainables.models.registry import backbone_named
@@ -337,18 +337,8 @@ def open_side_by_side(
     ]
     if len(opened) == 1:
         return opened[0]
-    uses = [use for _, use in opened]
-    together = replace(
-        uses[0],
-        views=sum(use.views for use in uses),
-        computed=sum(use.computed for use in uses),
-        read=sum(use.read for use in uses),
-        rebuilt=sum(use.rebuilt for use in uses),
-        fetched=sum(use.fetched for use in uses),
-        computed_seconds=sum(use.computed_seconds for use in uses),
-        note="; ".join(dict.fromkeys(use.note for use in uses if use.note)),
-    )
-    return SideBySide([features for features, _ in opened]), together
+    uses = [(part.model.backbone, use) for part, (_, use) in zip(parts, opened, strict=True)]
+    return SideBySide([features for features, _ in opened]), side_by_side(uses)
 
 
 def _with_taps(parts: Sequence[TrialConfig], runtime: TrialRuntime) -> dict[str, tuple[Tap, ...]]:

@@ -57,6 +57,14 @@ def test_a_trial_without_averaging_predicts_one_view() -> None:
     assert saved.plain_passes == 5 * (300 + 100)
 
 
+def test_a_plain_search_sends_each_image_once_through_each_net_of_a_closed_form_head() -> None:
+    config = {"classical.name": "lda", "model.also": ["resnet50/layer3", "vgg16/top", "vgg16/top+1"]}
+    uses = use(views=1, read=8, seconds_per_image=0.25)
+    saved = savings_from_sharing([record(0, uses, config=config, epochs=1)], IMAGES)
+    assert saved.plain_passes == 2 * (300 + 100)
+    assert saved.plain_seconds == pytest.approx(2 * (300 + 100) * 0.25)
+
+
 def test_passes_that_ran_count_the_sealed_images_too() -> None:
     records = [record(0, use(computed=8)), record(1, use(computed=2))]
     assert savings_from_sharing(records, IMAGES).passes == 10 * 120
