@@ -1,11 +1,13 @@
 """Models that fit the time budget on this machine, by measurement, so that no trial takes all the time."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from orchestrator.reporting.compute_savings import Images
+from orchestrator.study.price import Pricing
 from search_spaces.context import SpaceContext
 from search_spaces.image_classifier import CONTRASTS
 from trainables.common.text import clock_text, count_text
@@ -15,12 +17,12 @@ from trainables.data.patches import PatchSet
 from trainables.models.families.source_000_nets import SCRATCH4
 from trainables.models.registry import backbone_named
 from trainables.models.table import TABLE
-from trainables.models.taps import LARGEST_SHARED_MAP, feature_shapes, frozen_parts
+from trainables.models.taps import LARGEST_SHARED_MAP, feature_shapes
 from trainables.models.weights import Inventory
 from trainables.preprocessing.transforms import default_side
-from trainables.preprocessing.views import prediction_views, training_views
 from trainables.runtime.devices import Device
-from trainables.training.cost_probe import Cost, measure_cost, trial_seconds
+from trainables.training.cost import Cost
+from trainables.training.cost_probe import measure_cost, trial_seconds
 
 VIEWS: Final = 8  # symmetries of the square, the largest set that the spaces draw from
 FURTHER_SIZES: Final = (
@@ -32,7 +34,6 @@ SMALL_PX: Final = 80  # images up to this side are enlarged for closed-form head
 # Longest time of a pass at another side on one worker, in longest times of a trial. Costs are upper bounds,
 # measured while Ray starts, and passes that are worth an export take half of the time.
 _SIDE_PASSES: Final = 3.0
-_STEP_IN_PASSES: Final = 3  # a training step of all stages, in forward passes: one on, two back
 _SMALL_SET: Final = 400  # images up to which eight more random views are worth their forward passes on a CPU
 
 
@@ -62,6 +63,11 @@ class TrialBudget:
     is_forced: bool
     allows_plain: bool = False
 
+    @property
+    def counts(self) -> Images:
+        """Numbers of images that passes and epochs work on."""
+        return Images(self.trained_an_epoch, self.predicted_an_epoch, self.images)
+
 
 @dataclass(frozen=True, slots=True)
 class FeasibleModels:
@@ -80,83 +86,7 @@ class FeasibleModels:
     plain_only: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class PointPrice:
-    """Estimated time of one configuration on one worker.
-
-    Attributes:
-        passes: Seconds of the passes through frozen stages; other trials read their results too.
-        training: Seconds of training stages, if all epochs run; 0 for a head alone, which takes next to none.
-    """
-
-    passes: float
-    training: float
-
-    @property
-    def seconds(self) -> float:
-        """Seconds of both."""
-        return self.passes + self.training
-
-
-def price_of(config: TrialConfig, feasible: FeasibleModels, budget: TrialBudget) -> PointPrice:
-    """Estimate the time of a configuration from the measured costs of its backbone, without measuring more.
-
-    Args:
-        config: The trial.
-        feasible: Feasible backbones with their costs; a backbone that is not among them costs nothing.
-        budget: Size of a trial.
-    """
-    cost = feasible.costs.get(config.model.backbone)
-    if cost is None:
-        return PointPrice(0.0, 0.0)
-    training, plan = config.training, backbone_named(config.model.backbone).plan(config.model)
-    default_px = feasible.context.sizes_px[config.model.backbone]
-    images = 1 if config.model.pair == "none" else 2
-    scale = images * ((config.input.size_px or default_px) / default_px) ** 2
-    predicted = prediction_views(training.augmentation, average=training.average_views)
-    views = {*training_views(training.augmentation), *predicted} if plan.is_prefix_fixed else ()
-    epochs = training.epochs
-    if training.first_phase not in ("none", "head"):
-        epochs += training.first_phase_epochs
-    seconds = trial_seconds(
-        _step_seconds(config, cost),
-        trained=budget.trained_an_epoch,
-        predicted=budget.predicted_an_epoch,
-        epochs=epochs,
-        views=len(predicted),
-    )
-    forward = cost.forward_at(config.input.size_px, default_px)
-    own = images * forward * budget.images * len(views)
-    if config.classical.name != "none":
-        return PointPrice(passes=_plain_passes(config, feasible, budget), training=0.0)
-    return PointPrice(passes=own, training=scale * training.repeats * seconds)
-
-
-def _plain_passes(config: TrialConfig, feasible: FeasibleModels, budget: TrialBudget) -> float:
-    """Seconds of one pass of plain images through each backbone of a closed-form head."""
-    names = dict.fromkeys(part.model.backbone for part in frozen_parts(config))
-    usual, side = feasible.context.sizes_px, config.input.size_px
-    costs = [feasible.costs[name].forward_at(side, usual[name]) for name in names if name in feasible.costs]
-    return sum(costs) * budget.images
-
-
-def _step_seconds(config: TrialConfig, cost: Cost) -> float:
-    """Seconds of a training step of all stages that train, for one image at the backbone's own size."""
-    backbone = backbone_named(config.model.backbone)
-    plan = backbone.plan(config.model)
-    if cost.from_pixels is not None:
-        return cost.from_pixels
-    if plan.is_prefix_fixed and not plan.trained:
-        return 0.0
-    kept = backbone.stage_names[backbone.cut_index(config.model.cut) - 1]
-    if plan.is_prefix_fixed and len(plan.trained) == 1 and kept in cost.last_stage:
-        return cost.last_stage[kept]
-    return _STEP_IN_PASSES * cost.forward
-
-
-def about_short_limit(
-    points: Iterable[TrialConfig], price: Callable[[TrialConfig], PointPrice], minutes: float | None
-) -> list[str]:
+def about_short_limit(points: Iterable[TrialConfig], price: Pricing, minutes: float | None) -> list[str]:
     """Return a warning if no trial can be expected to have its features within the time of the search.
 
     Args:
@@ -164,7 +94,7 @@ def about_short_limit(
         price: Estimates the time of a configuration.
         minutes: Time of the search; None for no limit.
     """
-    passes = [price(form).passes for point in points for form in (point, *smaller_forms(point))]
+    passes = [price(form).pass_seconds for point in points for form in (point, *smaller_forms(point))]
     shortest = min(passes, default=0.0)
     if minutes is None or shortest <= 60.0 * minutes:
         return []

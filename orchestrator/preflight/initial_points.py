@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from orchestrator.preflight.feasibility import SMALL_PX, PointPrice
+from orchestrator.preflight.feasibility import SMALL_PX
+from orchestrator.study.price import Pricing, free
 from results.run.search_request import SearchRequest
 from search_spaces.closed_form import shared_sizes
 from search_spaces.context import SpaceContext
@@ -33,11 +34,6 @@ _LONGEST_WITH_PASSES: Final = 4  # longest times of training that a trained head
 _NAMED: Final = 3  # slow recipes that the message names; it counts the others
 
 ConfigCheck = Callable[[TrialConfig], None]
-Pricing = Callable[[TrialConfig], PointPrice]
-
-
-def _costs_nothing(config: TrialConfig) -> PointPrice:
-    return PointPrice(0.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +111,7 @@ class InitialPoints:
         *,
         epochs: int,
         trials: int,
-        price: Pricing = _costs_nothing,
+        price: Pricing = free,
         longest_seconds: float = math.inf,
     ) -> FittingPoints:
         """Return the points to try, and those that are left out with the reasons.

@@ -19,18 +19,17 @@ from orchestrator.preflight.feasibility import (
     about_short_limit,
     find_feasible_models,
     measure_costs,
-    price_of,
 )
 from orchestrator.preflight.initial_points import (
     LONGEST_SHARE,
     ConfigCheck,
     InitialPoints,
-    Pricing,
     about_earlier,
     about_slow_recipes,
     backbones_of,
     choose_initial_points,
 )
+from orchestrator.preflight.pricing import prices_of
 from orchestrator.preflight.reasons import describe_feasible
 from orchestrator.preflight.search_data import read_images, split_images, store_of
 from orchestrator.preflight.unit_choices import (
@@ -42,6 +41,7 @@ from orchestrator.preflight.unit_choices import (
 from orchestrator.preflight.warm_start import WarmStartSources, find_sources
 from orchestrator.request import SearchRequest
 from orchestrator.study.method import asked_method
+from orchestrator.study.price import Pricing
 from orchestrator.study.study import check_space
 from results.run.audit_record import AuditRecord
 from results.run.records import SourceTrial
@@ -187,7 +187,7 @@ def run_preflight(
     check = functools.partial(
         check_config, training_data=training_data, context=context, start=data.sources.start
     )
-    price = functools.partial(price_of, feasible=feasible, budget=budget)
+    price = prices_of(feasible, budget.counts)
     initial, points = _points(request, first.enlarging(context), space, context, check, price, notify)
     return Preflight(
         request=request,

@@ -8,11 +8,12 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 
+from orchestrator.study.allowance import Allowance
 from orchestrator.study.pruner import Pruner, PruningFacts
 from orchestrator.study.pruners import DEFAULT, NONE, default_pruner, pruner_named
 from orchestrator.study.sampler import FiniteSampler, Sampler, SamplingFacts
 from orchestrator.study.samplers import sampler_named, sampler_names, samplers
-from orchestrator.study.unrepeated import PointTrial, UnrepeatedSampler
+from orchestrator.study.unrepeated import Configure, UnrepeatedSampler
 from results.run.records import SearchRecord
 from results.run.search_request import SearchRequest
 from results.scores.ranking import Objectives, objectives_of
@@ -46,7 +47,8 @@ class SearchMethod:
         settings: Callable[[], Mapping[str, BaseDistribution]],
         *,
         drawn: int,
-        model_of: Callable[[PointTrial], str],
+        configure: Configure,
+        allowance: Allowance,
     ) -> BaseSampler:
         """Make the Optuna sampler.
 
@@ -57,7 +59,8 @@ class SearchMethod:
             drawn: Number of trials that were handed out before; without this shift of its seed a sampler with
                 one stream of random numbers would draw the same points again as at its start. Ours have a
                 stream for each trial, and go on as if nothing had happened.
-            model_of: Returns a text that two points share if they are the same model.
+            configure: Returns the configuration of a point.
+            allowance: What a trial may cost.
 
         Raises:
             ConfigError: If the user's own function makes no sampler.
@@ -73,7 +76,7 @@ class SearchMethod:
         made: BaseSampler = _made(self.sampler.build, facts, BaseSampler, f"--sampler {self.sampler.name}")
         if self.sampler.name not in sampler_names() or isinstance(made, FiniteSampler):
             return made
-        return UnrepeatedSampler(made, model_of, seed=self.seed)
+        return UnrepeatedSampler(made, configure, allowance, seed=self.seed)
 
     def build_pruner(self) -> optuna.pruners.BasePruner:
         """Make the Optuna pruner.

@@ -19,6 +19,7 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.trial import TrialState
 
+from orchestrator.study.allowance import Allowance
 from orchestrator.study.journal import RunJournal
 from orchestrator.study.method import SearchMethod
 from orchestrator.study.optuna_private import LongStudyStorage, open_trial
@@ -37,7 +38,6 @@ from search_spaces.enqueue import InitialPoint, matching_params, suggest_enqueue
 from search_spaces.fixed_params import FixedParamsTrial
 from search_spaces.registry import Space
 from trainables.common.errors import ConfigError
-from trainables.config.same_model import model_of
 from trainables.config.trial_config import TrialConfig, decode, flatten
 
 _SAMPLE: Final = 64
@@ -59,12 +59,13 @@ class OptunaStudy:
             included.
         driver: Identity of this search among those that work on the study; empty for a study of its own.
         patience: Patience with the storage of the study; None if it has none.
+        allowance: What a trial may cost; None for whatever it costs.
 
     Raises:
         ConfigError: If sampler or pruner, which may be the user's own, cannot be made.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a study, its space, how it proposes, and whom it shares it with
         self,
         study: optuna.Study,
         space: Space,
@@ -74,8 +75,10 @@ class OptunaStudy:
         *,
         driver: str = "",
         patience: Patience | None = None,
+        allowance: Allowance | None = None,
     ) -> None:
         self.patience = patience or Patience()
+        self.allowance = allowance or Allowance()
         self.study, self.space, self.context, self.fixed_params = study, space, context, fixed_params
         self.method, self.trials = method, method.trials
         self._running: dict[int, optuna.Trial] = {}
@@ -87,14 +90,16 @@ class OptunaStudy:
         drawn = len(study.get_trials(deepcopy=False))
         if driver:  # two drivers that start at once must not draw the same points
             drawn += zlib.crc32(driver.encode()) % 1_000_000
-        study.sampler = method.build_sampler(self._settings, drawn=drawn, model_of=self._model_of)
+        study.sampler = method.build_sampler(
+            self._settings, drawn=drawn, configure=self._configured, allowance=self.allowance
+        )
         study.pruner = method.build_pruner()
 
     def _settings(self) -> Mapping[str, BaseDistribution]:
         return settings_of(self.space, self.context, self.fixed_params)
 
-    def _model_of(self, trial: PointTrial) -> str:
-        return model_of(self.space.configure(trial, self.context, self.fixed_params))  # type: ignore[arg-type]
+    def _configured(self, point: PointTrial) -> TrialConfig:
+        return self.space.configure(point, self.context, self.fixed_params)  # type: ignore[arg-type]
 
     def enqueue(self, points: Sequence[InitialPoint]) -> None:
         """Put points in the queue, which Optuna empties before the sampler proposes anything."""
@@ -242,6 +247,7 @@ class OptunaStudy:
     def tell(self, record: TrialRecord) -> None:
         """Tell Optuna the result of a trial."""
         trial = self._running.pop(record.number)
+        self.allowance.learn(record)
         trial.set_user_attr("state", record.state)
         if record.cause is not None:
             trial.set_user_attr("cause", record.cause)

@@ -4,6 +4,7 @@ Closed-form heads are chosen from a few values each, so that a sampler which has
 same model again and again. Its result would be the same, a trial would be lost, and an ensemble would take
 the copies for different members. Optuna's own samplers know nothing of conditions or of what a point means:
 here the space is asked what would come of the drawn values, and models are compared, not values.
+What would take more time than a search can give a single trial is drawn again, too.
 """
 
 import contextlib
@@ -20,13 +21,17 @@ from optuna.distributions import (
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 
+from orchestrator.study.allowance import Allowance
 from orchestrator.study.seeded import seed_of_trial
+from trainables.config.same_model import model_of
+from trainables.config.trial_config import TrialConfig
 
-DRAWS: Final = 3  # by the sampler, whose proposals cost much,
+DRAWS: Final = 6  # by the sampler, whose proposals cost much,
 RANDOM_DRAWS: Final = 128  # and then at random; if nothing is new then, little can be left
 _AT_RANDOM: Final = "at random"  # name of the stream of random numbers of these draws
 
 Draw = Callable[[str, BaseDistribution], Any]
+Configure = Callable[["PointTrial"], TrialConfig]
 
 
 class PointTrial:
@@ -72,13 +77,16 @@ class UnrepeatedSampler(BaseSampler):
 
     Args:
         sampler: Sampler that proposes.
-        model_of: Asks the space for a point and returns a text that two points share if they are the same
-            model. It raises if the point cannot run.
+        configure: Asks the space for a point and returns its configuration. It raises if the point cannot
+            run.
+        allowance: What a trial may cost.
         seed: Random seed of the search, the same after a resume.
     """
 
-    def __init__(self, sampler: BaseSampler, model_of: Callable[[PointTrial], str], *, seed: int) -> None:
-        self._sampler, self._model_of, self._seed = sampler, model_of, seed
+    def __init__(
+        self, sampler: BaseSampler, configure: Configure, allowance: Allowance, *, seed: int
+    ) -> None:
+        self._sampler, self._configure, self._allowance, self._seed = sampler, configure, allowance, seed
         self._models = set[str]()  # of all earlier trials
         self._known = 0  # all trials before this number are among them,
         self._later = set[int]()  # and of the others these
@@ -98,21 +106,31 @@ class UnrepeatedSampler(BaseSampler):
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """Draw the settings that are drawn together, until a point is a new model."""
+        """Draw the settings that are drawn together, until a point is a new model that is not too dear."""
         self._learn(study, but=trial.number)
+        limit = self._allowance.limit
         first: dict[str, Any] | None = None
+        cheapest: tuple[float, dict[str, Any], PointTrial] | None = None
         for together, one_by_one in self._draws(study, trial, search_space):
             first = together if first is None else first
             point = PointTrial(_drawn_before(together, one_by_one), trial.number)
             try:
-                is_known = self._model_of(point) in self._models
+                config = self._configure(point)
             except Exception:  # the point cannot run, or the space, which may be the user's own, failed
                 return together
-            if not is_known:
-                self._ahead = trial.number, point.params
-                return together
-        self._found_nothing_new = True
-        return first or {}
+            if model_of(config) in self._models:
+                continue
+            cost = self._allowance.cost(config)
+            if cheapest is None or cost < cheapest[0]:
+                cheapest = cost, together, point
+            if cost <= limit:
+                break
+        if cheapest is None:
+            self._found_nothing_new = True
+            return first or {}
+        _, together, point = cheapest
+        self._ahead = trial.number, point.params
+        return together
 
     def sample_independent(
         self,
@@ -162,13 +180,14 @@ class UnrepeatedSampler(BaseSampler):
         for trial in study.get_trials(deepcopy=False)[self._known :]:
             if trial.number in self._later or trial.number == but:
                 continue
-            model = None
+            config = None
             if trial.state is not TrialState.FAIL:  # its machine failed, not the model
                 with contextlib.suppress(Exception):  # values are missing: another process still draws them
-                    model = self._model_of(PointTrial(_drawn_before(trial.params, _missing), trial.number))
-            if model is not None:
-                self._models.add(model)
-            if model is not None or trial.state.is_finished():
+                    config = self._configure(PointTrial(_drawn_before(trial.params, _missing), trial.number))
+            if config is not None:
+                self._models.add(model_of(config))
+                self._allowance.hand_out(config)
+            if config is not None or trial.state.is_finished():
                 self._later.add(trial.number)
         while self._known in self._later:
             self._later.remove(self._known)

@@ -14,7 +14,7 @@ from orchestrator.study.method import method_of
 from orchestrator.study.recovery import Recovery, StudyPlace, TrialSource
 from orchestrator.study.study import OptunaStudy
 from orchestrator.tuning.rebuild import mend_split, read_points
-from orchestrator.tuning.setup import Prepared, study_place
+from orchestrator.tuning.setup import Prepared, allowance_of, study_place
 from results.run.records import Cause, SearchRecord
 from results.run.run_folder import RunFolder
 from results.run.versions import package_versions
@@ -25,6 +25,7 @@ from trainables.common.errors import ConfigError, DataError, UnknownNameError
 from trainables.common.files import set_aside
 from trainables.common.text import command_text, typed_path
 from trainables.data.prepared.on_the_way import load_data
+from trainables.data.splits import read_split
 
 RETRIED: Final[tuple[Cause, ...]] = ("lost_worker", "environment")  # causes that are gone, as a rule
 
@@ -117,6 +118,7 @@ def reopen_search(
         method,
         driver=record.driver,
         patience=place.patience,
+        allowance=allowance_of(record, read_split(run.split_file)),
     )
     records = {trial.number: trial for trial in run.records()}
     running = study.adopt(records)

@@ -264,6 +264,11 @@ def _run_trials(prepared: Prepared, surroundings: Surroundings, machines: tuple[
             say=view.note,
         )
         manager.worker_time = prepared.worker_time
+        if manager.deadline is not None:
+            until = manager.deadline
+            prepared.study.allowance.begin(
+                lambda: until - time.monotonic(), lambda: prepared.worker_time.workers
+            )
         if record.recipes:
             view.note(f"first points: {', '.join(record.recipes)}")
         left = prepared.study.left

@@ -10,8 +10,10 @@ from pathlib import Path
 
 from cluster.background import Connector
 from orchestrator.preflight.preflight import Notify, Preflight, run_preflight
+from orchestrator.preflight.pricing import lasting, recorded_prices, stored_passes
 from orchestrator.reporting.worker_time import WorkerTime
 from orchestrator.request import SearchRequest, asked_objectives, check_request
+from orchestrator.study.allowance import Allowance
 from orchestrator.study.method import asked_method, method_of
 from orchestrator.study.patience import Patience
 from orchestrator.study.recovery import StudyPlace
@@ -126,6 +128,7 @@ def write_run(
             method_of(record),
             driver=record.driver,
             patience=place.patience,
+            allowance=allowance_of(record, split),
         )
         if is_first:
             study.enqueue(points)
@@ -182,6 +185,7 @@ def _search_record(preflight: Preflight, name: str, command: str) -> SearchRecor
         space_context=context.model_dump(mode="json"),
         backbones=context.backbones,
         left_out=preflight.feasible.left_out,
+        costs={name: lasting(cost) for name, cost in preflight.feasible.costs.items()},
         weights={
             backbone: file.sha256
             for backbone, file in preflight.inventory.usable.items()
@@ -240,6 +244,17 @@ def write_initial_points(run: RunFolder, points: Sequence[InitialPoint]) -> None
     """Write the points to try first, for a study that is lost before they ran."""
     plain = [{"recipe": point.recipe, "settings": flatten(point.settings)} for point in points]
     run.write_json(run.initial_points_file, plain)
+
+
+def allowance_of(record: SearchRecord, split: Split) -> Allowance:
+    """Return what trials of a search may cost: it knows what was measured, and what is stored.
+
+    Args:
+        record: Request and facts of the search.
+        split: Its folds and sealed test part.
+    """
+    passes = stored_passes(Path(record.store), record.fingerprint) if record.request.minutes else ()
+    return Allowance(recorded_prices(record, split), passes)
 
 
 def deadline_of(record: SearchRecord, started: float) -> float | None:

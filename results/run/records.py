@@ -24,6 +24,7 @@ from trainables.common.frozen import FrozenModel
 from trainables.common.types import FloatArray, IntArray
 from trainables.config.tasks import Task
 from trainables.features.feature_use import FeatureUse
+from trainables.training.cost import Cost
 
 State = Literal["complete", "pruned", "failed"]
 Cause = Literal[
@@ -124,6 +125,7 @@ class SearchRecord(FrozenModel):
         space_context: Facts that the conditions of the space depend on, as plain values.
         backbones: Backbones that took part.
         left_out: Backbone -> reason why it takes no part in this search.
+        costs: Backbone -> what its passes and training steps cost when the search was started.
         weights: SHA-256 of each pretrained backbone's weights file; workers use no other.
         trial_minutes: Longest time of a single trial, in minutes.
         folds: Number of folds; 1 for a hold-out.
@@ -167,6 +169,7 @@ class SearchRecord(FrozenModel):
     space_context: dict[str, Any]
     backbones: tuple[str, ...]
     left_out: dict[str, str]
+    costs: dict[str, Cost] = Field(default_factory=dict)
     weights: dict[str, str] = Field(default_factory=dict)
     trial_minutes: float
     folds: int

@@ -8,12 +8,12 @@ from space_context import context
 
 from orchestrator.preflight.feasibility import (
     FeasibleModels,
-    PointPrice,
     TrialBudget,
     find_feasible_models,
-    price_of,
 )
 from orchestrator.preflight.initial_points import InitialPoints
+from orchestrator.preflight.pricing import prices_of
+from orchestrator.study.price import Pass, PointPrice
 from search_spaces.closed_form import HEADS, shared_sizes
 from search_spaces.context import SpaceContext
 from search_spaces.enqueue import InitialPoint
@@ -23,7 +23,7 @@ from trainables.data.patches import PatchSet
 from trainables.models.registry import backbone_named
 from trainables.models.weights import Inventory
 from trainables.runtime.devices import choose_device
-from trainables.training.cost_probe import Cost
+from trainables.training.cost import Cost
 
 NAMES = ("efficientnet_lite0", "vgg16", "texture")
 BUDGET = TrialBudget(100, 100, 300, 100, 10, 30.0, 1, is_forced=False, allows_plain=True)
@@ -72,9 +72,8 @@ def test_a_larger_side_costs_more_by_its_pixels(bright_patches: PatchSet) -> Non
     found = feasible(bright_patches, 0.1)
     usual = found.context.sizes_px["vgg16"]
     own = {"model.backbone": "vgg16", "classical.name": "lda", "training.augmentation": "none"}
-    plain, larger = (
-        price_of(decode({**own, **more}), found, BUDGET).passes for more in ({}, {"input.size_px": 2 * usual})
-    )
+    price = prices_of(found, BUDGET.counts)
+    plain, larger = (price(decode({**own, **more})).seconds for more in ({}, {"input.size_px": 2 * usual}))
     assert plain == pytest.approx(0.1 * BUDGET.images)
     assert larger == pytest.approx(4 * plain)
 
@@ -98,7 +97,7 @@ def test_trained_heads_on_many_passes_are_left_out_and_closed_form_ones_are_not(
 ) -> None:
     trained = {"model.backbone": "vgg16", "training.augmentation": "d4", "training.epochs": 30}
     points = InitialPoints((InitialPoint("portfolio", trained), InitialPoint("portfolio", CLOSED)))
-    price = PointPrice(passes=passes, training=0.0)
+    price = PointPrice({Pass("vgg16", 224, 1.0, "d4-0"): passes}, training=0.0)
     found = points.fitting(
         lambda config: None, {}, epochs=30, trials=60, price=lambda config: price, longest_seconds=10.0
     )

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 import pytest
 
-from orchestrator.preflight.feasibility import PointPrice
 from orchestrator.preflight.initial_points import (
     about_earlier,
     choose_initial_points,
     protocol_of_recipes,
 )
+from orchestrator.study.price import Pass, PointPrice
 from search_spaces.enqueue import InitialPoint
 from search_spaces.recipes import recipes_of
 from search_spaces.registry import space_named
@@ -17,6 +17,7 @@ from trainables.common.errors import ConfigError, UnknownNameError
 from trainables.config.trial_config import TrialConfig
 
 TASK = "mass_calcification"
+A_PASS = Pass("net", 224, 1.0, "d4-0")
 
 
 def anything(config: TrialConfig) -> None:
@@ -32,7 +33,7 @@ def by_depth(config: TrialConfig) -> PointPrice:
     """A frozen net costs its passes, one that trains from pixels an hour."""
     trained = config.model.trained_stages
     training = 3600.0 if trained == "all" else 60.0 * trained
-    return PointPrice(passes=10.0 if trained != "all" else 0.0, training=training)
+    return PointPrice({A_PASS: 10.0 if trained != "all" else 0.0}, training=training)
 
 
 def configured(point: InitialPoint) -> TrialConfig:
@@ -115,7 +116,7 @@ def test_the_cheapest_point_comes_first_so_that_a_score_is_soon_there() -> None:
 
 def test_a_point_that_would_hold_a_worker_for_long_is_left_to_the_user() -> None:
     def slow_heads(config: TrialConfig) -> PointPrice:
-        return PointPrice(passes=1.0, training=200.0 if config.classical.name == "none" else 1.0)
+        return PointPrice({A_PASS: 1.0}, training=200.0 if config.classical.name == "none" else 1.0)
 
     found = chosen().fitting(anything, {}, epochs=30, trials=60, price=slow_heads, longest_seconds=100.0)
     assert found.slow == {"portfolio": 201.0}

@@ -19,7 +19,7 @@ from trainables.data.patches import PatchSet
 from trainables.models.registry import backbone_named
 from trainables.models.weights import Inventory
 from trainables.runtime.devices import choose_device
-from trainables.training.cost_probe import Cost
+from trainables.training.cost import Cost
 
 NAMES = ("efficientnet_lite0", "vgg16", "intensity")
 PLAIN = {"model.backbone": "vgg16", "classical.name": "lda", "training.augmentation": "none"}

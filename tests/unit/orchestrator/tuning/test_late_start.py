@@ -8,7 +8,8 @@ import pytest
 from list_study import complete
 from worker_run import worker_run
 
-from orchestrator.preflight.feasibility import PointPrice, about_short_limit
+from orchestrator.preflight.feasibility import about_short_limit
+from orchestrator.study.price import Pass, PointPrice
 from orchestrator.tuning.late_start import LAST_SECONDS
 from orchestrator.tuning.trial_manager import GRACE_SECONDS
 from orchestrator.tuning.trial_runner import FEWEST_EPOCHS, TrialRunner
@@ -137,7 +138,8 @@ def test_a_limit_below_the_cheapest_features_is_said_before_the_search(
     minutes: float | None, is_said: bool
 ) -> None:
     def price(config: TrialConfig) -> PointPrice:
-        return PointPrice(36.0 if config.training.augmentation == "none" else 144.0, 0.0)
+        seconds = 36.0 if config.training.augmentation == "none" else 144.0
+        return PointPrice({Pass("net", 224, 1.0, "d4-0"): seconds}, 0.0)
 
     found = about_short_limit([decode(FLIPPED)], price, minutes)
     assert len(found) == is_said

@@ -1,0 +1,72 @@
+"""What a further trial may cost: a share of the time that the workers have left."""
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from orchestrator.study.price import Pass, Pricing, free
+from results.run.records import TrialRecord
+from trainables.config.trial_config import TrialConfig
+
+SHARE: Final = 1 / 8  # of the workers' time that is left; what costs more would stand for too many others
+_OF_THE_CLOCK: Final = 0.8  # of the time on the clock that is left, or a trial may not end
+
+TimeLeft = Callable[[], float]
+
+
+class Allowance:
+    """Knows which passes are made, what heads took, and what a further trial may cost.
+
+    A sampler that knows nothing of time proposes a pass of a minute as readily as a head on stored features
+    that takes a tenth of a second. Once a search has a time limit, a trial may take an eighth of what its
+    workers have left, so that late in a search heads on stored features follow each other; a pass that has
+    been made, or that is being made, costs nothing more.
+
+    Args:
+        price: Estimates the time of a configuration on an empty store.
+        stored: Passes whose features are stored.
+    """
+
+    def __init__(self, price: Pricing = free, stored: Iterable[Pass] = ()) -> None:
+        self._price, self._made = price, set(stored)
+        self._fits: defaultdict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])  # seconds and heads
+        self._seconds_left: TimeLeft | None = None
+        self._workers: Callable[[], int] = lambda: 1
+
+    def begin(self, seconds_left: TimeLeft, workers: Callable[[], int]) -> None:
+        """Begin to count the time.
+
+        Args:
+            seconds_left: Returns the seconds until the search is out of time.
+            workers: Returns the number of workers.
+        """
+        self._seconds_left, self._workers = seconds_left, workers
+
+    @property
+    def limit(self) -> float:
+        """Seconds that a trial may take; infinite without a time limit."""
+        if self._seconds_left is None:
+            return math.inf
+        left = max(0.0, self._seconds_left())
+        return min(SHARE * max(1, self._workers()) * left, _OF_THE_CLOCK * left)
+
+    def cost(self, config: TrialConfig) -> float:
+        """Return the seconds that a trial would take now, with the passes that other trials have made."""
+        price = self._price(config)
+        new = sum(seconds for own, seconds in price.passes.items() if own not in self._made)
+        seconds, heads = self._fits.get(config.classical.name, (0.0, 0.0))
+        return new + price.training + (seconds / heads if heads else 0.0)
+
+    def hand_out(self, config: TrialConfig) -> None:
+        """Take note of a trial that was handed out: its passes are made, now or soon."""
+        self._made.update(self._price(config).passes)
+
+    def learn(self, record: TrialRecord) -> None:
+        """Learn from a trial that ended what fitting its closed-form head took."""
+        head, use = record.config.get("classical.name", "none"), record.prefix
+        if head == "none" or record.state != "complete" or use is None:
+            return
+        sums = self._fits[str(head)]
+        sums[0] += max(0.0, record.wall_seconds - use.opening_seconds)
+        sums[1] += 1.0
