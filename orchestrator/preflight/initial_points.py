@@ -41,8 +41,8 @@ class FittingPoints:
     """Initial points that can run, in the order in which they are tried, and those that are left out.
 
     Attributes:
-        points: The points: as the user named them, else the baseline on colour and intensity and then the
-            cheapest first, so that a score is soon there.
+        points: The points: as the user named them, else the baseline on colour and intensity, the cheapest
+            one on a learned net, and then the others, the cheapest first.
         unfit: Recipe -> reason why its point cannot run.
         slow: Recipe -> seconds that its point would take. Initial points are never pruned, so that a single
             one could hold a worker for as long as many others take; the sampler's trials are pruned.
@@ -164,7 +164,10 @@ class InitialPoints:
                 fitting.append((cost.seconds, point))
         if not self.is_by_name:
             fitting.sort(key=lambda priced: priced[0])  # of equals, the better recipe stays first
-        return FittingPoints((*first, *(point for _, point in fitting)), unfit, slow)
+        ordered = [point for _, point in fitting]
+        if not self.is_by_name:
+            ordered = _soon_learned(ordered)
+        return FittingPoints((*first, *ordered), unfit, slow)
 
     def _earlier_fitting(
         self,
@@ -274,6 +277,22 @@ def _checked(
         else:
             return candidate, config
     raise first or ConfigError(f"recipe {point.recipe} has no points")
+
+
+def _soon_learned(points: list[InitialPoint]) -> list[InitialPoint]:
+    """Points with the first one on a learned net right after the baseline, so that its score is soon there.
+
+    Statistics of pixels may be cheaper, but they seldom make the best model, and workers are two or more.
+    """
+    begin = int(bool(points) and is_baseline(points[0].settings))
+    rest = points[begin:]
+    place = next((place for place, point in enumerate(rest) if _has_learned_net(point)), 0)
+    return [*points[:begin], *rest[place : place + 1], *rest[:place], *rest[place + 1 :]]
+
+
+def _has_learned_net(point: InitialPoint) -> bool:
+    taps = (str(point.settings["model.backbone"]), *(point.settings.get("model.also") or ()))
+    return any(not backbone_named(tap.partition("/")[0]).is_fixed for tap in taps if tap != "none")
 
 
 def _with_one_net(point: InitialPoint) -> Iterator[InitialPoint]:

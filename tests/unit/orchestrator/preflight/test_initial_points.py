@@ -15,6 +15,7 @@ from search_spaces.recipes import recipes_of
 from search_spaces.registry import space_named
 from trainables.common.errors import ConfigError, UnknownNameError
 from trainables.config.trial_config import TrialConfig
+from trainables.models.taps import frozen_parts
 
 TASK = "mass_calcification"
 A_PASS = Pass("net", 224, 1.0, "d4-0")
@@ -104,6 +105,21 @@ def test_all_recipes_are_tried_where_the_user_says_so() -> None:
     assert (found.unfit, found.slow) == ({}, {})
     assert len(found.points) == sum(len(recipe.points) for recipe in recipes_of(TASK))
     assert prices_of(found.points) == sorted(prices_of(found.points))
+
+
+def test_a_learned_net_comes_right_after_the_baseline_although_statistics_are_cheaper() -> None:
+    def by_net(config: TrialConfig) -> PointPrice:
+        nets = {part.model.backbone for part in frozen_parts(config)}
+        return PointPrice(
+            {A_PASS: 1.0 + 10.0 * sum(net not in ("texture", "intensity") for net in nets)}, 0.0
+        )
+
+    found = chosen().fitting(anything, {}, epochs=30, trials=60, price=by_net).points
+    seconds = [by_net(configured(point)).seconds for point in found]
+    assert found[0].recipe == "colour-intensity"
+    assert seconds[1] == 11.0  # the cheapest one on a learned net
+    assert seconds[2] == 1.0
+    assert seconds[2:] == sorted(seconds[2:])
 
 
 def test_the_cheapest_point_comes_first_so_that_a_score_is_soon_there() -> None:
