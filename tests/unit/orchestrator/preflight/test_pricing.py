@@ -1,0 +1,87 @@
+"""What a configuration costs here: each pass by itself, and the steps of stages that train."""
+
+import dataclasses
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.preflight.pricing import MeasuredPrices, lasting
+from orchestrator.reporting.compute_savings import Images
+from orchestrator.study.price import Pass
+from trainables.config.trial_config import decode
+from trainables.training.cost import Cost
+
+COSTS = {
+    "vgg16": Cost(0.1, None, {"block5_pool": 0.02}),
+    "efficientnet_lite0": Cost(0.01, None, {}),
+    "scratch4": Cost(0.01, 0.03, {}),
+}
+PRICES = MeasuredPrices(
+    COSTS,
+    {"vgg16": 100, "efficientnet_lite0": 100, "scratch4": 100},
+    Images(trained=300, predicted=100, stored=120),
+)
+NET = {"model.backbone": "vgg16", "training.epochs": 10, "training.augmentation": "none"}
+
+
+def passes(**settings: Any) -> dict[Pass, float]:
+    named = {name.replace("__", "."): value for name, value in settings.items()}
+    return dict(PRICES(decode({**NET, **named})).passes)
+
+
+def test_a_frozen_net_passes_each_image_once_in_the_plain_view() -> None:
+    price = PRICES(decode(NET))
+    assert price.passes == {Pass("vgg16", 100, 1.0, "d4-0"): pytest.approx(12.0)}
+    assert price.training == 0.0
+    assert price.seconds == pytest.approx(12.0)
+
+
+def test_each_view_is_a_pass_and_a_larger_side_another_one() -> None:
+    found = passes(training__augmentation="d4", input__size_px=200)
+    assert len(found) == 8
+    assert {own.size_px for own in found} == {200}
+    assert list(found.values()) == pytest.approx([48.0] * 8)
+
+
+def test_training_and_prediction_may_see_another_contrast() -> None:
+    found = passes(input__contrast=2.0, input__contrast_test=1.0)
+    assert {own.contrast for own in found} == {1.0, 2.0}
+    assert passes(input__contrast=2.0).keys() == {Pass("vgg16", 100, 2.0, "d4-0")}
+
+
+def test_taps_of_one_net_share_a_pass_and_another_net_has_its_own() -> None:
+    head = {"classical.name": "lda", "model.also": "vgg16/top+1,efficientnet_lite0/top,texture/top"}
+    price = PRICES(decode({"model.backbone": "vgg16", **head}))
+    assert {own.backbone: seconds for own, seconds in price.passes.items()} == {
+        "vgg16": pytest.approx(12.0),
+        "efficientnet_lite0": pytest.approx(1.2),
+    }
+    assert price.training == 0.0
+
+
+def test_other_pixels_are_another_pass() -> None:
+    assert not passes().keys() & passes(input__clahe=2.0).keys()
+    assert not passes().keys() & passes(input__scaling="unit").keys()
+
+
+def test_a_net_that_trains_has_steps_in_every_epoch() -> None:
+    last = PRICES(decode({**NET, "model.trained_stages": 1}))
+    assert last.training == pytest.approx(10 * 0.02 * (300 + 100 / 3))
+    scratch = PRICES(
+        decode(
+            {**NET, "model.backbone": "scratch4", "model.weights": "random", "model.trained_stages": "all"}
+        )
+    )
+    assert scratch.passes == {}
+    assert scratch.training == pytest.approx(10 * 0.03 * (300 + 100 / 3))
+
+
+def test_what_is_not_measured_costs_nothing() -> None:
+    assert PRICES(decode({**NET, "model.backbone": "resnet50"})).seconds == 0.0
+
+
+def test_a_record_keeps_no_infinite_steps(tmp_path: Path) -> None:
+    fixed = Cost(0.1, None, {"top": math.inf, "block": 0.2}, larger=(224, 0.4))
+    assert lasting(fixed) == dataclasses.replace(fixed, last_stage={"block": 0.2})

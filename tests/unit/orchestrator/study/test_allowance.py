@@ -1,0 +1,126 @@
+"""A trial may cost a share of what the workers have left, and what is computed costs nothing more."""
+
+import math
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from search_methods import search_method
+from space_context import NARROW
+
+from orchestrator.study.allowance import Allowance
+from orchestrator.study.price import Pass, PointPrice
+from orchestrator.study.study import OptunaStudy, open_study
+from results.run.records import TrialRecord
+from search_spaces.context import SpaceContext
+from search_spaces.registry import Space
+from trainables.config.trial_config import TrialConfig, decode
+from trainables.features.feature_use import FeatureUse
+
+SHRINKAGES = tuple(step / 50 for step in range(50))
+SECONDS = {None: 0.0, 64: 30.0, 96: 30.0, 128: 90.0}
+HEAD = {"model.backbone": "texture", "classical.name": "lda"}
+
+
+def a_pass(side: int | None) -> Pass:
+    return Pass("texture", side or 0, 1.0, "d4-0")
+
+
+def by_side(config: TrialConfig) -> PointPrice:
+    side = config.input.size_px
+    return PointPrice({a_pass(side): SECONDS[side]}, 0.0)
+
+
+def heads(trial: Any, context: SpaceContext) -> dict[str, Any]:
+    return {
+        **HEAD,
+        "input.size_px": trial.suggest_categorical("side", (None, 64, 96, 128)),
+        "classical.shrinkage": trial.suggest_categorical("shrinkage", SHRINKAGES),
+    }
+
+
+def sided(side: int | None) -> TrialConfig:
+    return decode({**HEAD, "input.size_px": side})
+
+
+def ended(number: int, value: float, **fields: Any) -> TrialRecord:
+    return TrialRecord(
+        number=number,
+        state="complete",
+        value=value,
+        config=fields.pop("config", {}),
+        fingerprint="f",
+        seed=0,
+        finished_at=datetime(2026, 1, 1, tzinfo=UTC),
+        **fields,
+    )
+
+
+def sides(
+    journal: Path, seconds_left: float | None, trials: int, stored: tuple[Pass, ...] = ()
+) -> list[int | None]:
+    """Sides of the images of a search's trials; the largest images are the best."""
+    allowance = Allowance(by_side, stored)
+    method = search_method(trials=trials, sampler="tpe", seed=0)
+    opened = open_study(storage=None, journal=journal, name="t/n", is_new=True)
+    study = OptunaStudy(opened, Space("heads", heads, ()), NARROW, {}, method, allowance=allowance)
+    if seconds_left is not None:
+        allowance.begin(lambda: seconds_left, lambda: 2)
+    found = []
+    while len(found) < trials and (spec := study.ask()) is not None:
+        found.append(spec.config.input.size_px)
+        study.tell(ended(spec.number, (spec.config.input.size_px or 0) / 128))
+    return found
+
+
+def test_without_a_time_limit_a_trial_may_cost_what_it_likes(tmp_path: Path) -> None:
+    assert 128 in sides(tmp_path / "study.log", None, 20)
+
+
+def test_a_pass_that_stands_for_too_many_others_is_not_proposed(tmp_path: Path) -> None:
+    # An eighth of what two workers have left is 50 seconds: one pass of 30, none of 90.
+    assert set(sides(tmp_path / "study.log", 200.0, 40)) == {None, 64, 96}
+
+
+def test_late_in_a_search_only_what_is_computed_is_proposed(tmp_path: Path) -> None:
+    assert set(sides(tmp_path / "study.log", 8.0, 30)) == {None}
+
+
+def test_a_stored_pass_costs_nothing(tmp_path: Path) -> None:
+    assert set(sides(tmp_path / "study.log", 8.0, 30, stored=(a_pass(128),))) == {None, 128}
+
+
+def test_what_nothing_cheaper_is_left_beside_is_proposed_all_the_same(tmp_path: Path) -> None:
+    found = sides(tmp_path / "study.log", 8.0, 60)
+    assert set(found[:40]) == {None}
+    assert len(found) == 60  # of which fifty can be without a pass
+    assert {64, 96} & set(found)
+
+
+def test_a_pass_is_paid_for_once() -> None:
+    allowance = Allowance(by_side)
+    assert allowance.cost(sided(96)) == 30.0
+    allowance.hand_out(sided(96))
+    assert (allowance.cost(sided(96)), allowance.cost(sided(64))) == (0.0, 30.0)
+
+
+@pytest.mark.parametrize(
+    ("workers", "left", "limit"), [(1, 80.0, 10.0), (8, 80.0, 64.0), (2, -5.0, 0.0), (0, 80.0, 10.0)]
+)
+def test_the_limit_is_an_eighth_of_what_workers_have_left_and_a_trial_can_end(
+    workers: int, left: float, limit: float
+) -> None:
+    allowance = Allowance(by_side)
+    assert allowance.limit == math.inf
+    allowance.begin(lambda: left, lambda: workers)
+    assert allowance.limit == limit
+
+
+def test_what_heads_took_is_learned_without_their_features() -> None:
+    allowance = Allowance(by_side)
+    use = FeatureUse("stored views", "top", 1, 1, 2, opening_seconds=20.0)
+    for number, wall in enumerate((24.0, 28.0)):
+        allowance.learn(ended(number, 0.7, config={"classical.name": "lda"}, prefix=use, wall_seconds=wall))
+    assert allowance.cost(sided(None)) == pytest.approx(6.0)
+    assert allowance.cost(decode({**HEAD, "classical.name": "logistic"})) == 0.0
