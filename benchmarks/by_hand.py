@@ -1,13 +1,14 @@
 """Our search against the script of `benchmarks.by_hand_script`, on the same images and folds, with curves.
 
     python -m benchmarks.by_hand DATA [--sets infn films idc mias phantom] [--minutes 4] [--seeds 1]
-        [--hand-minutes N] [--work DIR] [--json FILE]
+        [--same-folds] [--first-seed 0] [--only SIDE] [--hand-minutes N] [--work DIR] [--json FILE]
 
 DATA is the folder of real images and weights. Each side runs by itself as a process of its own, from a cold
 store; its clock starts when the process is started, so imports, Ray, reading and features count. What it has
 found after some seconds is judged from the out-of-fold predictions of the trials that had ended: the nested
 AUC of its ensemble, chosen and fitted again without each fold. The script averages its five best trials; our
-search takes the ensemble that it would export. There is no test part: all patients are in the folds.
+search takes the ensemble that it would export. There is no test part: all patients are in the folds. Each
+seed has folds of its own, unless `--same-folds` asks how much a search owes to its seed and to timing alone.
 """
 
 import argparse
@@ -95,6 +96,8 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", choices=tuple(SETS), default=tuple(SETS))
     parser.add_argument("--minutes", type=float, default=4.0, help="time of our search (default: 4)")
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--same-folds", action="store_true", help="the folds of seed 0 for all seeds")
     parser.add_argument("--hand-trials", type=int, default=80)
     parser.add_argument("--hand-minutes", type=float, help="end the script after that time (default: never)")
     parser.add_argument("--only", choices=("hand", "ours"), help="one side only")
@@ -106,7 +109,7 @@ def main() -> None:
         work = (arguments.work or Path(scratch)).resolve()
         for name in arguments.sets:
             runs = list[dict[str, list[Point]]]()
-            for seed in range(arguments.seeds):
+            for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds):
                 folder = work / f"{name}-{seed}"
                 folder.mkdir(parents=True, exist_ok=True)
                 own = compare(SETS[name], arguments, folder, seed)
@@ -125,7 +128,7 @@ def compare(
     data_set: DataSet, arguments: argparse.Namespace, folder: Path, seed: int
 ) -> dict[str, list[Point]]:
     """Run both sides on one set, one after the other; returns the curve of each."""
-    images, truth = _written(data_set, arguments.data, folder, seed)
+    images, truth = _written(data_set, arguments.data, folder, 0 if arguments.same_folds else seed)
     curves = {}
     if arguments.only != "ours":
         curves["by hand"] = _by_hand(images, truth, arguments, folder / "hand", seed)
@@ -153,7 +156,7 @@ def as_lines(title: str, curves: Mapping[str, Sequence[Point]]) -> list[str]:
 
 
 def over_seeds(name: str, runs: Sequence[Mapping[str, Sequence[Point]]]) -> list[str]:
-    """What runs of several seeds, and so of several splits, have found by the same time, as a Markdown table.
+    """What runs of several seeds have found by the same time, as a Markdown table.
 
     Columns are means over the runs with their standard deviation; a run without any score by then has 0.5.
     """
@@ -240,6 +243,7 @@ def _run_for(command: Sequence[str], minutes: float | None) -> None:
 def _ours(data_set: DataSet, arguments: argparse.Namespace, folder: Path, seed: int) -> list[Point]:
     command = [sys.executable, "-m", "orchestrator.cli.main", "search", data_set.task]
     command += ["--data", _location(data_set, arguments.data), "--test-share", "0", "--seed", str(seed)]
+    command += ["--split-seed", "0"] if arguments.same_folds else []
     command += ["--minutes", f"{arguments.minutes:g}", "--trials", "1000", "--offline", "--address", "local"]
     command += ["--runs", str(folder / "runs"), "--name", "ours"]
     command += ["--weights-dir", str(arguments.data / "weights")]

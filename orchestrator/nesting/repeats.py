@@ -154,6 +154,7 @@ def _repeats(
             request={
                 "trials": len(points),
                 "seed": seed,
+                "split_seed": None,
                 "minutes": None,
                 "terminator": False,
                 "comparisons": (),

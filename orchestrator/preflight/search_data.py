@@ -77,6 +77,7 @@ def split_images(
     Raises:
         SplitError: If the rows cannot be split so.
     """
+    seed = request.seed if request.split_seed is None else request.split_seed
     if sources.grown is not None:
         return grow_split(
             rows,
@@ -85,7 +86,7 @@ def split_images(
             like=sources.grown.split,
             known=sources.grown.known,
             test_share=request.test_share,
-            seed=request.seed,
+            seed=seed,
         )
     return make_split(
         rows,
@@ -93,7 +94,7 @@ def split_images(
         task=request.task_definition,
         folds=request.fold_count,
         test_share=request.test_share,
-        seed=request.seed,
+        seed=seed,
         holdout=request.holdout,
         is_naive=request.naive_split,
         like=sources.split,

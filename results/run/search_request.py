@@ -120,6 +120,13 @@ class SearchRequest(BaseModel):
         flag_description="do not look for copies, patients in two parts and shortcuts in the data",
     )
     seed: int = option(0, "seed of split, sampler and training", group="data", ge=0)
+    split_seed: int | None = option(
+        None,
+        "seed of the split alone, so that searches with other seeds have the same folds",
+        group="data",
+        ge=0,
+        shown_default="that of --seed",
+    )
 
     trials: int = option(
         24, "number of trials", group="budget", ge=1, shown_default="24, or the points of the recipes"
