@@ -110,8 +110,8 @@ class UnrepeatedSampler(BaseSampler):
         self._learn(study, but=trial.number)
         limit = self._allowance.limit
         first: dict[str, Any] | None = None
-        cheapest: tuple[float, dict[str, Any], PointTrial] | None = None
-        for together, one_by_one in self._draws(study, trial, search_space):
+        chosen: tuple[float, dict[str, Any], PointTrial] | None = None
+        for count, (together, one_by_one) in enumerate(self._draws(study, trial, search_space), 1):
             first = together if first is None else first
             point = PointTrial(_drawn_before(together, one_by_one), trial.number)
             try:
@@ -121,14 +121,15 @@ class UnrepeatedSampler(BaseSampler):
             if model_of(config) in self._models:
                 continue
             cost = self._allowance.cost(config)
-            if cheapest is None or cost < cheapest[0]:
-                cheapest = cost, together, point
+            # Where all is too dear, the cheapest that the sampler itself proposed is better than chance.
+            if chosen is None or cost <= limit or (count <= DRAWS and cost < chosen[0]):
+                chosen = cost, together, point
             if cost <= limit:
                 break
-        if cheapest is None:
+        if chosen is None:
             self._found_nothing_new = True
             return first or {}
-        _, together, point = cheapest
+        _, together, point = chosen
         self._ahead = trial.number, point.params
         return together
 

@@ -98,6 +98,25 @@ def test_what_nothing_cheaper_is_left_beside_is_proposed_all_the_same(tmp_path: 
     assert {64, 96} & set(found)
 
 
+def test_where_all_is_too_dear_the_sampler_still_decides(tmp_path: Path) -> None:
+    def dear(config: TrialConfig) -> PointPrice:
+        return PointPrice({}, 600.0)
+
+    def proposed(name: str, allowance: Allowance) -> list[float]:
+        opened = open_study(storage=None, journal=tmp_path / name, name="t/n", is_new=True)
+        method = search_method(trials=20, sampler="tpe", seed=0)
+        study = OptunaStudy(opened, Space("heads", heads, ()), NARROW, {}, method, allowance=allowance)
+        found = []
+        while len(found) < 20 and (spec := study.ask()) is not None:
+            found.append(spec.config.classical.shrinkage)
+            study.tell(ended(spec.number, 1.0 - abs(float(spec.config.classical.shrinkage) - 0.5)))
+        return found
+
+    limited = Allowance(dear)
+    limited.begin(lambda: 60.0, lambda: 2)
+    assert proposed("limited", limited) == proposed("free", Allowance())
+
+
 def test_a_pass_is_paid_for_once() -> None:
     allowance = Allowance(by_side)
     assert allowance.cost(sided(96)) == 30.0
