@@ -29,6 +29,7 @@ from trainables.models.heads import probabilities
 from trainables.runtime.devices import limit_threads
 
 _HIDDEN: Final = 64
+_EXACT: Final = 1e-8  # tolerance at which scikit-learn has the same probabilities to a ten-thousandth
 _STEPS: Final = 20_000  # of scikit-learn's solver, which then ends by its tolerance
 HEADS: Final[dict[str, tuple[dict[str, Any], Callable[[], Any]]]] = {
     "lda, shrinkage 0.9": (
@@ -45,6 +46,10 @@ HEADS: Final[dict[str, tuple[dict[str, Any], Callable[[], Any]]]] = {
     ),
     "logistic, C 1": ({"name": "logistic", "c": 1.0}, lambda: LogisticRegression(C=1.0, max_iter=_STEPS)),
     "logistic, C 50": ({"name": "logistic", "c": 50.0}, lambda: LogisticRegression(C=50.0, max_iter=_STEPS)),
+    "logistic, C 50, scikit-learn as exact": (
+        {"name": "logistic", "c": 50.0},
+        lambda: LogisticRegression(C=50.0, tol=_EXACT, max_iter=_STEPS),
+    ),
     "logistic, C 50, 16 components": (
         {"name": "logistic", "c": 50.0, "pca": 16},
         lambda: LogisticRegression(C=50.0, max_iter=_STEPS),

@@ -16,7 +16,7 @@ from trainables.common.types import Float64Array
 from trainables.config.trial_config import TrialConfig
 from trainables.estimators.estimator import Estimator, Rows
 from trainables.estimators.fitted import FittedEstimator, RadialKernel
-from trainables.estimators.logistic_path import fit_on_path
+from trainables.estimators.logistic_solver import solve_logistic
 from trainables.estimators.preparation import prepared_inputs
 from trainables.estimators.radial import gamma_of, radial_kernel
 from trainables.estimators.remembered import MEMORY
@@ -38,7 +38,7 @@ def fit_kernel_logistic(trial: TrialConfig, rows: Rows, seed: int) -> FittedEsti
         if rows.key
         else _embedded(inputs, gamma, seed)
     )
-    coefficients, intercept = fit_on_path(config.c, coordinates, rows, space=("kernel", *space))
+    coefficients, intercept = solve_logistic(config.c, coordinates, rows, space=("kernel", *space))
     rule = RadialKernel(points, axes @ coefficients, intercept, np.asarray(gamma))
     return FittedEstimator(rule, rows.present, inputs=projection)
 

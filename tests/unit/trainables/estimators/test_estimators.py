@@ -20,7 +20,7 @@ from sklearn.svm import SVC, LinearSVC
 
 from trainables.common.errors import ConfigError, UnknownNameError
 from trainables.config.trial_config import decode
-from trainables.estimators import logistic_path
+from trainables.estimators import logistic_solver
 from trainables.estimators.estimator import Rows
 from trainables.estimators.kinds.lda import ledoit_wolf
 from trainables.estimators.modules import EstimatorModule, as_state
@@ -69,7 +69,7 @@ def expected(estimator: Any, rows: Rows, others: Matrix, *, pca: int = 0) -> Mat
 
 @pytest.mark.parametrize("columns", [12, 200], ids=["few columns", "more columns than rows"])
 @pytest.mark.parametrize("classes", [2, 3])
-def test_the_path_is_the_single_fits(columns: int, classes: int) -> None:
+def test_logistic_regression_is_scikit_learns(columns: int, classes: int) -> None:
     rows, others = rows_of(columns=columns, classes=classes, weights=(1.0, 2.0, 1.5)[:classes])
     for c in STRENGTHS:
         alone = LogisticRegression(C=c, tol=1e-10, max_iter=20_000)
@@ -87,21 +87,35 @@ def test_a_strength_gives_the_same_whatever_was_asked_before() -> None:
         np.testing.assert_array_equal(found("logistic", rows, others, c=c), first[c])
 
 
-def test_another_strength_on_the_same_rows_solves_one_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_strengths_on_the_same_rows_share_the_products_of_their_columns(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     MEMORY.forget()
-    rows, others = rows_of(key="path")
-    solved, original = [], logistic_path._solved
+    rows, others = rows_of(rows=700, columns=400, key="products")
+    made, original = [], logistic_solver._products
 
-    def spy(c: float, *others: Any) -> Any:
-        solved.append(c)
-        return original(c, *others)
+    def spy(*arrays: Any) -> Any:
+        made.append(arrays[0].shape)
+        return original(*arrays)
 
-    monkeypatch.setattr(logistic_path, "_solved", spy)
-    found("logistic", rows, others, c=5.0)
-    assert solved == [1e-4, 1e-3, 1e-2, 0.1, 1.0, 5.0]
-    solved.clear()
-    found("logistic", rows, others, c=0.5)
-    assert solved == [0.5]
+    monkeypatch.setattr(logistic_solver, "_products", spy)
+    for c in (1e-3, 1e-2, 0.1):
+        found("logistic", rows, others, c=c)
+    assert made == [(700, 400)]
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("c", [1e-3, 1.0, 1e3])
+def test_correlated_columns_are_solved_as_scikit_learn_solves_them(classes: int, c: float) -> None:
+    draws = np.random.default_rng(0)
+    hidden = draws.normal(size=(900, 30))
+    inputs = hidden @ draws.normal(size=(30, 500)) + 0.05 * draws.normal(size=(900, 500))
+    labels = (hidden[:, :classes] + draws.normal(size=(900, classes))).argmax(axis=1)
+    weights = np.array((1.0, 2.0, 1.5)[:classes])
+    rows = Rows(inputs.astype(np.float32), labels, np.arange(900).astype(np.str_), classes, weights)
+    alone = LogisticRegression(C=c, tol=1e-9, max_iter=100_000)
+    wanted = expected(alone, rows, inputs)
+    np.testing.assert_allclose(found("logistic", rows, inputs, c=c), wanted, atol=1e-3)
 
 
 @pytest.mark.parametrize("pca", [4, 16])
