@@ -7,11 +7,10 @@ Source: Hansen (2016), "The CMA evolution strategy: a tutorial".
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import optuna
-from cmaes import CMA
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial
@@ -23,6 +22,9 @@ from orchestrator.study.seeded import seed_of_trial
 from orchestrator.study.whole_space import WholeSpaceSampler, is_number
 from orchestrator.study.window import merits
 from trainables.common.types import FloatArray
+
+if TYPE_CHECKING:  # it takes a second to import, and every search lists the samplers
+    from cmaes import CMA
 
 _GENERATION: Final = "cmaes:generation"
 _SIGMA: Final = 1 / 6  # of the range of every number, as in Optuna
@@ -88,7 +90,9 @@ class CmaEs(BaseSampler):
             )
 
 
-def _strategy(dimension: int, seed: int) -> CMA:
+def _strategy(dimension: int, seed: int) -> "CMA":
+    from cmaes import CMA
+
     bounds = np.tile([0.0, 1.0], (dimension, 1))
     return CMA(mean=np.full(dimension, 0.5), sigma=_SIGMA, bounds=bounds, seed=seed)
 
