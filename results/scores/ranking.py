@@ -252,6 +252,10 @@ class Objectives:
         return {self.metrics[0]: record.value, **record.values}
 
 
+# Trials whose predictions are compared, the best by their records. Reading and comparing those of all would
+# take minutes after a search of many thousands, whose last ones are neither chosen nor shown.
+MOST_COMPARED: Final = 1000
+
 BY_AUC: Final = Objectives(("auc",))
 
 
