@@ -48,7 +48,7 @@ class RankedTrials(RunView):
         """Build ensembles of the best trials, and keep them in the run folder.
 
         Args:
-            trials: Numbers of the only trials that may be members; None allows all, or the best 1,000 of more.
+            trials: Numbers of the only trials that may be members; None allows the best 1,000.
             max_members: Largest number of members.
             methods: Names of methods; None takes all that combine as many classes.
             seed: Seed of methods and comparisons; None takes that of the search.

@@ -92,7 +92,7 @@ class LongStudyStorage(JournalStorage):
 
 
 class EndedTrial(FrozenTrial):
-    """A trial that has ended, in a third of the memory; a copy of it is an ordinary one.
+    """A trial that has ended, in less than half of the memory; a copy of it is an ordinary one.
 
     A dict of settings takes 40 to 60 bytes for each, and a study of many thousands of trials reads those of
     all but a hundred once. So the values are a tuple here, in the order of the ranges, which trials share.
@@ -157,7 +157,7 @@ class EndedTrial(FrozenTrial):
         return copy.deepcopy(copy.copy(self), memo)
 
     def __reduce__(self) -> Any:
-        return copy.copy(self).__reduce_ex__(2)
+        return copy.copy, (copy.copy(self),)
 
     def __eq__(self, other: object) -> bool:
         return copy.copy(self) == (copy.copy(other) if isinstance(other, EndedTrial) else other)

@@ -133,7 +133,9 @@ def test_of_very_many_trials_the_predictions_of_the_best_are_read_and_the_others
     keep(empty_run, 8, 0.4, predictions(0.1), config=SIMPLEST)
     every = leaderboard(empty_run)
     read, whole = [], RunFolder.out_of_fold
-    monkeypatch.setattr(RunFolder, "out_of_fold", lambda run, number: (read.append(number), whole(run, number))[1])
+    monkeypatch.setattr(
+        RunFolder, "out_of_fold", lambda run, number: (read.append(number), whole(run, number))[1]
+    )
     monkeypatch.setattr("results.scores.leaderboard.MOST_COMPARED", 3)
     found = leaderboard(empty_run)
     assert read == [0, 1, 2, 7]  # and the best one on colour and intensity only, which is always shown
@@ -144,7 +146,9 @@ def test_of_very_many_trials_the_predictions_of_the_best_are_read_and_the_others
     assert [row.auc is None for row in found[:9]] == [False] * 3 + [True] * 4 + [False, True]
     same = ("low", "high", "auc", "f2", "recall", "settings", "fewest_patients")
     for place in (0, 1, 2, 7):
-        assert [getattr(found[place], name) for name in same] == [getattr(every[place], name) for name in same]
+        assert [getattr(found[place], name) for name in same] == [
+            getattr(every[place], name) for name in same
+        ]
     lines = shown(found, limit=4).splitlines()
     assert any("4  " in line and "0.87 " in line and "<" not in line for line in lines)
     assert len(list(csv.DictReader(io.StringIO(rows_as_csv(found))))) == 10
