@@ -2,7 +2,7 @@
 
 import copy
 import sys
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Generator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -25,7 +25,7 @@ class LongJournalFile(JournalFileBackend):
     Optuna keeps the place of every line, some nine for each trial, and asks for those after the last one.
     """
 
-    def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
+    def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
         """Read the operations from a line on; the first has number 0."""
         places = self._log_number_offset
         self._log_number_offset = {
@@ -125,15 +125,15 @@ class EndedTrial(FrozenTrial):
         self._notes, self._reported = trial.system_attrs or None, trial.intermediate_values or None
 
     @property
-    def _params(self) -> dict[str, Any]:
+    def _params(self) -> dict[str, Any]:  # type: ignore[override]
         return dict(zip(self._distributions, self._drawn, strict=True))
 
     @property
-    def _system_attrs(self) -> dict[str, Any]:
+    def _system_attrs(self) -> dict[str, Any]:  # type: ignore[override]
         return {} if self._notes is None else self._notes
 
     @property
-    def intermediate_values(self) -> dict[int, float]:
+    def intermediate_values(self) -> dict[int, float]:  # type: ignore[override]
         """Value of each epoch that was reported."""
         return {} if self._reported is None else self._reported
 

@@ -172,7 +172,7 @@ def leaderboard(run: RunFolder) -> list[Row]:
         row = {**_row_of(record, objectives), "rank": place + 1, "is_on_front": on_front[place]}
         if record.number in simplest:
             row |= _scores(simplest[record.number], objectives, seed)
-        rows.append(Row(**row, **cost_of_trial(record, costs), split=search.split_name))
+        rows.append(Row(**row | cost_of_trial(record, costs) | {"split": search.split_name}))
     if predictions:
         rows.append(_constant_row(predictions[0], search.split_name, objectives))
     return rows + [
