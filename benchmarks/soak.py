@@ -83,12 +83,19 @@ class Watch:
     def _watch(self) -> None:
         began = None
         while not self._is_over.wait(self._every):
-            trials = sum(1 for _ in (self._run / "trials").glob("*"))
+            trials = _ended(self._run / "trials")
             if trials and began is None:
                 began = time.monotonic()
             if began is not None and (found := look((time.monotonic() - began) / 60.0, trials)) is not None:
                 self.looks.append(found)
                 print(_line(found), flush=True)
+
+
+def _ended(trials: Path) -> int:
+    """Number of trials, one after the other: a list of all of them would be memory of the driver."""
+    with suppress(FileNotFoundError), os.scandir(trials) as found:
+        return sum(1 for _ in found)
+    return 0
 
 
 def look(minutes: float, trials: int) -> Look | None:

@@ -11,7 +11,7 @@ from results.ensembles.nested import BEST_SINGLE
 from results.scores.leaderboard import Row, leaderboard
 from results.scores.leaderboard_table import rows_as_csv
 from results.scores.operating_point import NOTHING_ASKED, Operation
-from results.scores.ranking import objectives_of
+from results.scores.ranking import MOST_COMPARED, objectives_of
 from trainables.common.files import write_atomically
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class RankedTrials(RunView):
         """Build ensembles of the best trials, and keep them in the run folder.
 
         Args:
-            trials: Numbers of the only trials that may be members; None allows all.
+            trials: Numbers of the only trials that may be members; None allows the best 1,000.
             max_members: Largest number of members.
             methods: Names of methods; None takes all that combine as many classes.
             seed: Seed of methods and comparisons; None takes that of the search.
@@ -110,7 +110,8 @@ class RankedTrials(RunView):
         """The ensembles that are in the run folder; none if trials have ended that they do not know."""
         names = [name for name in (BEST_SINGLE, *METHODS) if self._run.ensemble_file(name).is_file()]
         found = [read_ensemble(self._run, name) for name in names]
-        ended = {record.number for record in self.complete if record.value is not None}
+        compared = objectives_of(self.record).rank(self.complete)[:MOST_COMPARED]
+        ended = {record.number for record in compared if record.value is not None}
         known = set(found[0].pool) | set(self._run.damage()) if found else set()
         is_chosen = any(ensemble.is_chosen for ensemble in found)
         return found if is_chosen and ended <= known else []

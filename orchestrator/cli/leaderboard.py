@@ -14,7 +14,9 @@ folds; decisions (F2, accuracy, recall) use, in each fold, a threshold chosen
 on the other folds. Trials marked = may be the best, those marked < are
 worse; rank 1 was selected by its score, and what that is worth without the
 luck is said below the table. With several metrics * marks the front: no
-other trial is better in all of them. ! marks what misses a requirement.
+other trial is better in all of them. ! marks what misses a requirement. Of
+more than 1,000 complete trials the best 1,000 are compared; those behind them
+have a rank and a value, and neither mark nor interval.
 
 ms/image and MB are those of the graph that an export would write. A search
 measures its best trials at its end, for a tenth of its time at most; --costs

@@ -19,7 +19,7 @@ from results.scores.interval import Interval
 from results.scores.leaderboard import Row, leaderboard
 from results.scores.metric_interval import metric_interval
 from results.scores.metrics import metric_named
-from results.scores.ranking import Objectives, objectives_of
+from results.scores.ranking import MOST_COMPARED, Objectives, objectives_of
 from results.scores.selection import selected_again
 from results.scores.strata import StrataScores
 from trainables.common.errors import DataError, OneClassError, SplitError
@@ -75,10 +75,15 @@ class RunFacts:
         """Records of the trials that ran to their end, best first."""
         return self.objectives.rank([one for one in self.records if one.state == "complete"])
 
+    @property
+    def compared(self) -> list[TrialRecord]:
+        """The best of the complete trials, all of which are compared unless there are very many."""
+        return self.complete[:MOST_COMPARED]
+
     @cached_property
     def readable(self) -> list[tuple[TrialRecord, OutOfFold]]:
-        """The complete trials whose predictions can be read, best first."""
-        return list(self.run.readable_predictions(self.complete))
+        """The complete trials that are compared and whose predictions can be read, best first."""
+        return list(self.run.readable_predictions(self.compared))
 
     @cached_property
     def ensembles(self) -> list[Ensemble]:
@@ -115,14 +120,15 @@ class RunFacts:
     def members(self) -> list[tuple[int, OutOfFold]]:
         """Number and predictions of the members of the model that is told about, best first."""
         numbers = self.chosen.trials if self.chosen is not None else ()
-        known = {record.number: own for record, own in self.readable}
+        records = [record for record in self.complete if record.number in numbers]
+        known = {record.number: own for record, own in self.run.readable_predictions(records)}
         found = [(number, known[number]) for number in numbers if number in known]
         return found or [(record.number, own) for record, own in self.readable[:1]]
 
     @property
     def member_records(self) -> list[TrialRecord]:
         """Records of the members."""
-        known = {record.number: record for record, _ in self.readable}
+        known = {record.number: record for record in self.complete}
         return [known[number] for number, _ in self.members]
 
     @cached_property

@@ -24,7 +24,7 @@ from results.run.split_labels import marks
 from results.scores.decision_rule import cross_fit, deciding_metric
 from results.scores.decisions import confusion
 from results.scores.metrics import metric_named
-from results.scores.ranking import Objectives, objectives_of
+from results.scores.ranking import MOST_COMPARED, Objectives, objectives_of
 from trainables.common.types import IntArray
 from trainables.data.patches import PatchSet
 
@@ -50,7 +50,8 @@ def draw_best(run: RunFolder, search: SearchRecord, complete: list[TrialRecord])
         log.write_search_events("pictures", pictures=_front_pictures(search, complete, objectives))
     patch_set = run.patch_set() if left else None
     if left:
-        draw_growth(log, search, list(run.readable_predictions(complete)))
+        compared = objectives.rank(complete)[:MOST_COMPARED]
+        draw_growth(log, search, list(run.readable_predictions(compared)))
     clock = Allowance(SHARE_INSIDE * busy_seconds(complete))
     for record, found in run.readable_predictions(left):
         log.pictures(record.number, _pictures(search, found, patch_set))

@@ -3,6 +3,7 @@
 import html
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -49,10 +50,9 @@ class NotebookTable(SearchView):
         self._record: SearchRecord | None = None
         self._worker_time: WorkerTime | None = None
         self._running: dict[int, _Line] = {}
-        self._ended: list[_Line] = []
+        self._ended, self._latest = 0, deque[_Line](maxlen=_MOST_ENDED)
         self._notes: list[str] = []
-        self._complete: list[TrialRecord] = []
-        self._best: tuple[int, float] | None = None
+        self._best: TrialRecord | None = None
         self._begun = self._drawn = clock() - SECONDS_BETWEEN
         self._end = ""
         self._lock = threading.RLock()  # a watchdog may speak from another thread
@@ -117,11 +117,11 @@ class NotebookTable(SearchView):
     def _add(self, record: TrialRecord) -> None:
         state = f"{record.state} ({record.cause})" if record.cause else record.state
         line = _Line(record.number, state, settings_text(record.config), str(record.epochs), record.value)
-        self._ended.append(line)
+        self._ended += 1
+        self._latest.append(line)
         if record.state == "complete" and record.value is not None and self._record is not None:
-            self._complete.append(record)
-            best = objectives_of(self._record).best(self._complete)
-            self._best = None if best is None or best.value is None else (best.number, best.value)
+            known = [record] if self._best is None else [self._best, record]
+            self._best = objectives_of(self._record).best(known)
 
     def _update(self, *, is_last: bool = False) -> None:
         with self._lock:
@@ -136,16 +136,16 @@ class NotebookTable(SearchView):
         record = self._record
         metric = scored(record.metric, record.split_name)
         before = marks(is_synthetic=record.is_synthetic, split=record.split_name)
-        ended = f"{len(self._ended)} of {count_text(record.request.trials, 'trial')} ended"
+        ended = f"{self._ended} of {count_text(record.request.trials, 'trial')} ended"
         best = "no trial is complete yet"
         if self._best is not None:
-            best = f"best: trial {self._best[0]} with {metric} {self._best[1]:.3f}"
+            best = f"best: trial {self._best.number} with {metric} {self._best.value or 0.0:.3f}"
         parts = [ended, f"{len(self._running)} running", best, clock_text(self._clock() - self._begun)]
         if self._end:
             parts = [self._end, ended, best, clock_text(self._clock() - self._begun)]
         title = _escaped(f"{before}search {record.task}/{record.name} on {record.source}")
         running = [] if self._end else sorted(self._running.values(), key=lambda line: line.number)
-        lines = [*running, *reversed(self._ended[-_MOST_ENDED:])]
+        lines = [*running, *reversed(self._latest)]
         return (
             f"<p><b>{title}</b><br>{_escaped('; '.join(parts))}{self._shares()}</p>"
             f"{_table(lines, metric, best=self._best)}{_list_of(self._notes)}"
@@ -157,11 +157,11 @@ class NotebookTable(SearchView):
         return f"<br>time: {_escaped(said)}" if said else ""
 
 
-def _table(lines: Sequence[_Line], metric: str, *, best: tuple[int, float] | None) -> str:
+def _table(lines: Sequence[_Line], metric: str, *, best: TrialRecord | None) -> str:
     if not lines:
         return ""
     head = "".join(f"<th style='text-align:left'>{_escaped(name or metric)}</th>" for name in _COLUMNS)
-    rows = "".join(_row(line, is_best=best is not None and line.number == best[0]) for line in lines)
+    rows = "".join(_row(line, is_best=best is not None and line.number == best.number) for line in lines)
     return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
 
 

@@ -71,7 +71,11 @@ class TensorBoardLog(Callback):
 
     def on_trial_end(self, record: TrialRecord) -> None:
         """Write the hyperparameters with the final score."""
-        self.finish(record.number, record.config, record.value, record.state, values=record.values)
+        try:
+            self.finish(record.number, record.config, record.value, record.state, values=record.values)
+        finally:
+            for known in (self._files, self._started, self._last_epoch):  # of those that run
+                known.pop(record.number, None)
 
     @property
     def score_tag(self) -> str:

@@ -9,10 +9,8 @@ from io import FileIO
 from pathlib import Path
 from typing import Any, Final
 
-from optuna.storages.journal import JournalFileBackend
-
 from orchestrator.study.journal_lock import NameLock
-from orchestrator.study.optuna_private import ENDS_TRIAL, OPERATION
+from orchestrator.study.optuna_private import ENDS_TRIAL, OPERATION, LongJournalFile
 from orchestrator.study.patience import Patience, disk_reason
 from trainables.common.files import free_name, write_atomically
 
@@ -20,7 +18,7 @@ _FLUSH_SECONDS: Final = 1.0
 _BLOCK_BYTES: Final = 1 << 12
 
 
-class RunJournal(JournalFileBackend):
+class RunJournal(LongJournalFile):
     """Optuna's journal file without the locks that several writers need.
 
     Optuna locks the file and waits for the disk at every setting of every trial, some twenty-five times a
@@ -55,7 +53,7 @@ class RunJournal(JournalFileBackend):
             self._flushed = time.monotonic()
 
 
-class SharedJournal(JournalFileBackend):
+class SharedJournal(LongJournalFile):
     """A journal file that several searches write, under a lock that also holds on NFS.
 
     One that was killed in the middle of a line leaves half of it: the next one cuts it off before it writes,

@@ -11,7 +11,7 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
-from orchestrator.study.optuna_private import StudyView, as_it_runs
+from orchestrator.study.optuna_private import StudyView, as_read
 from results.scores.ranking import Direction, front_of
 
 BEST: Final = 25  # TPE counts at most this many trials as good
@@ -169,6 +169,5 @@ class BoundedSampler(BaseSampler):
         if self._view is None or self._view[0] != trial.number:
             trials = study.get_trials(deepcopy=False)
             seen = self._window.of(trials) if self._window else window(trials, directions=self._directions)
-            shown = [as_it_runs(own) if own.state is TrialState.RUNNING else own for own in seen]
-            self._view = trial.number, StudyView(study, shown)
+            self._view = trial.number, StudyView(study, [as_read(own) for own in seen])
         return self._view[1]

@@ -29,7 +29,13 @@ from orchestrator.tuning.lifeline import Lifeline, end_program, watched
 from orchestrator.tuning.ray_depot import DepotKeeper, this_node
 from orchestrator.tuning.ray_failures import explained
 from orchestrator.tuning.ray_followed import FollowedWorkers, NotPickled
-from orchestrator.tuning.ray_private import KeyValueBoard, survive_out_of_memory, take_waiting_workers
+from orchestrator.tuning.ray_private import (
+    KeyValueBoard,
+    NoTrialProgress,
+    forget_ended,
+    survive_out_of_memory,
+    take_waiting_workers,
+)
 from orchestrator.tuning.ray_worker import Runner, Worker
 from orchestrator.tuning.shared_state import SharedState
 from orchestrator.tuning.time_limit import time_left
@@ -157,11 +163,15 @@ class _Scheduler(NotPickled, FIFOScheduler):
         self._state = state
 
     def choose_trial_to_run(self, tune_controller: Any) -> None:
-        """Choose none: Tune then gives a free worker to the next trial that has none.
+        """Choose none, and let Tune forget the trials that have ended, since it asks at each of its steps.
+
+        Tune then gives a free worker to the next trial that has none.
 
         The first trial that waits would get it even while its own worker starts, which Tune then kills, so
         that where trials are short a machine that joins would never get any.
         """
+        for trial_id in forget_ended(tune_controller):
+            self._state.numbers.pop(trial_id, None)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         number, cause = self._state.numbers[trial.trial_id], None
@@ -287,7 +297,7 @@ def run_trials(
             storage_path=str(scratch.resolve()),
             verbose=0,
             stop=_TimeIsUp(manager),
-            callbacks=[FollowedWorkers(state, ear)],
+            callbacks=[FollowedWorkers(state, ear), NoTrialProgress()],
             progress_reporter=_NoReporter(),
             # The trial manager hands out the trials of dead workers again, with the resources they need.
             failure_config=tune.FailureConfig(max_failures=0),

@@ -10,7 +10,7 @@ from cluster.resources import machines_of
 from orchestrator.callbacks import StopSearch
 from orchestrator.tuning.heartbeat import Ear
 from orchestrator.tuning.ray_failures import cause_of_loss, last_words, was_taken_away
-from orchestrator.tuning.ray_private import end_worker, forget, nodes_that_leave
+from orchestrator.tuning.ray_private import end_worker, nodes_that_leave
 from orchestrator.tuning.shared_state import SharedState
 
 _LOOK_SECONDS: Final = 1.0  # between two looks for workers that hang
@@ -47,9 +47,6 @@ class FollowedWorkers(NotPickled, tune.Callback):
         number = self._state.numbers[trial.trial_id]
         self._state.waiting.pop(number, None)
         self._state.manager.on_worker_start(number)
-
-    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        forget(trial)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         state, number = self._state, self._state.numbers[trial.trial_id]

@@ -15,9 +15,18 @@ from ray.air.execution._internal import actor_manager
 from ray.exceptions import OutOfMemoryError, RayActorError
 from ray.experimental import internal_kv
 from ray.tune.execution import class_cache, tune_controller
+from ray.tune.progress_reporter import TrialProgressCallback
 
 _NAMESPACE: Final = b"orchestrate-heartbeats"
 _BOARD_SECONDS: Final = 10.0  # for the control process to answer
+
+# Where Tune's controller keeps trials that have ended: a list, sets, and dicts by the id of a trial.
+_ENDED: Final = ("_stopped_trials", "_failed_trials")
+_SETS_WITH_ENDED: Final = (*_ENDED, "_live_trials", "_trials_to_cache")
+_BY_ID: Final = ("_trial_metadata", "_cached_trial_decisions", "_queued_trial_decisions")
+_OF_ENDED: Final = ("_trials", *_SETS_WITH_ENDED, *_BY_ID, "_resources_to_pending_trials")
+# And what it still does something with: their workers run, are awaited, or are handed to another trial.
+_IN_USE: Final = ("_trial_to_actor", "_staged_trials", "_resetting_trials")
 
 
 def survive_out_of_memory() -> None:
@@ -51,16 +60,46 @@ def end_worker(trial: Any) -> None:
         ray.kill(worker)
 
 
-def forget(trial: Any) -> None:
-    """Drop what Tune keeps of a trial that has ended: configuration, last report, means of its reports.
+def forget_ended(controller: Any) -> list[str]:
+    """Drop every trial that has ended from what Tune keeps of it; return the ids of those that are dropped.
 
-    Tune keeps every trial to the end of a search, with tens of kB for each. The run folder has it all.
+    Tune keeps each `Trial` with its storage, resources and state to the end of a search, 12 kB for each, and
+    copies all of them at every look at its live ones. The run folder has all that counts.
+
+    Args:
+        controller: Tune's controller of a search, or the wrapper in which schedulers get it. Another version
+            of Ray may keep trials elsewhere: nothing is dropped then.
     """
-    trial.config, trial.evaluated_params = {}, {}
-    kept = trial.run_metadata
-    kept.last_result = {"done": True}  # without any, Tune asks a worker that is not there any more
-    kept.metric_analysis.clear()
-    kept.metric_n_steps.clear()
+    kept = vars(getattr(controller, "_tune_controller", controller))
+    if any(name not in kept for name in (*_OF_ENDED, *_IN_USE)):
+        return []
+    ended = set().union(*(kept[name] for name in _ENDED))
+    ended = {trial for trial in ended if not any(trial in kept[name] for name in _IN_USE)}
+    if not ended:
+        return []
+    kept["_trials"][:] = [trial for trial in kept["_trials"] if trial not in ended]
+    for name in _SETS_WITH_ENDED:
+        kept[name].difference_update(ended)
+    names = [trial.trial_id for trial in ended]
+    for by_id in (kept[name] for name in _BY_ID):
+        for name in names:
+            by_id.pop(name, None)
+    for waiting in kept["_resources_to_pending_trials"].values():
+        waiting.difference_update(ended)
+    return names
+
+
+class NoTrialProgress(TrialProgressCallback):
+    """Prints nothing of trials and keeps none; Tune adds one that keeps them all where it is given none."""
+
+    def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: Any, **info: Any) -> None:
+        """Do nothing."""
+
+    def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+        """Do nothing."""
+
+    def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+        """Do nothing."""
 
 
 def nodes_that_leave() -> frozenset[str]:

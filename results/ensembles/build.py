@@ -27,7 +27,7 @@ from results.scores.decision_rule import BALANCED, DecisionRule, fit_decision_ru
 from results.scores.fold_scores import collapsed_folds, out_of_fold_metrics
 from results.scores.interval import Interval
 from results.scores.operating_point import NOTHING_ASKED, Operation
-from results.scores.ranking import Objectives, objectives_of
+from results.scores.ranking import MOST_COMPARED, Objectives, objectives_of
 from results.scores.triage import TriageRule
 from trainables.common.errors import UnknownNameError
 from trainables.common.frozen import FrozenModel
@@ -164,7 +164,7 @@ def build_ensembles(  # noqa: PLR0913 - who may be a member, how they are combin
 
     Args:
         run: Folder of the search.
-        trials: Numbers of the only trials that may be members; None allows all.
+        trials: Numbers of the only trials that may be members; None allows the best `MOST_COMPARED`.
         max_members: Largest number of members of an ensemble.
         methods: Names in `METHODS`; None takes all that combine as many classes. If there is only one
             candidate, the single trial is the result.
@@ -282,7 +282,7 @@ def read_ensemble(run: RunFolder, name: str = BEST) -> Ensemble:
 
 
 def _complete(run: RunFolder, search: SearchRecord, trials: Sequence[int] | None) -> list[TrialRecord]:
-    """Return all complete trials, or those of the named ones, best first."""
+    """Return the best complete trials, or all of the named ones that are complete, best first."""
     records = [record for record in run.records() if trials is None or record.number in trials]
     complete = [record for record in records if record.state == "complete" and record.value is not None]
     if not complete and trials is None:
@@ -293,7 +293,8 @@ def _complete(run: RunFolder, search: SearchRecord, trials: Sequence[int] | None
             f"allow more time or trials with: {run.command('resume', '--minutes', '30')}"
         )
     _check_same_data(complete, search.fingerprint)
-    return objectives_of(search).rank(complete)
+    ranked = objectives_of(search).rank(complete)
+    return ranked[:MOST_COMPARED] if trials is None else ranked
 
 
 def _nothing_completed(run: RunFolder) -> EnsembleError:

@@ -29,7 +29,8 @@ from trainables.features.locks import held
 
 _OUTER, _REPEATS = "outer", "repeats"  # folders of the searches within a search
 _WITHIN: Final = {_OUTER: "nest", _REPEATS: "repeat"}  # and the verbs that run them
-_BAD_ZIP: Final = (zipfile.BadZipFile, zlib.error)
+_NOT_A_ZIP: Final = (ValueError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error)
+_READ_WHOLE: Final = 1000  # trials whose predictions are read to find damage; of more, their check sums
 _NOT_A_RECORD: Final = (
     *(PlainYamlError, ValidationError, ConfigError),
     *(ValueError, KeyError, TypeError, AttributeError),
@@ -290,17 +291,28 @@ class RunFolder:
     def damage(self) -> dict[int, DamagedFileError]:
         """Return trial number -> what is wrong with its record or its predictions, for damaged trials."""
         found: dict[int, DamagedFileError] = {}
-        for number in self.trial_numbers():
+        numbers = self.trial_numbers()
+        check = self.out_of_fold if len(numbers) <= _READ_WHOLE else self._check_sums
+        for number in numbers:
             try:
                 record = self.record(number)
                 if record is not None and record.state == "complete":
                     self._check_belongs(record)
                     if not self.predictions_file(number).exists():
                         raise self._damaged(number, "oof.npz", "it is not there")
-                    self.out_of_fold(number)
+                    check(number)
             except DamagedFileError as error:
                 found[number] = error
         return found
+
+    def _check_sums(self, number: int) -> None:
+        try:
+            with zipfile.ZipFile(self.predictions_file(number)) as file:
+                spoilt = file.testzip()
+        except _NOT_A_ZIP as error:
+            raise self._damaged(number, "oof.npz", str(error) or "it ends too early") from error
+        if spoilt is not None:
+            raise self._damaged(number, "oof.npz", f"{spoilt} is not as it was written")
 
     def _check_belongs(self, record: TrialRecord) -> None:
         fingerprint = self.search().fingerprint
@@ -362,14 +374,7 @@ class RunFolder:
             ) from error
         except KeyError as error:
             raise self._damaged(number, "oof.npz", f"it lacks {error.args[0]}") from error
-        except (
-            ValueError,
-            EOFError,
-            zipfile.BadZipFile,
-            zlib.error,
-            NotImplementedError,
-            MemoryError,
-        ) as error:
+        except (*_NOT_A_ZIP, MemoryError) as error:
             reason = str(error).splitlines()[0] if str(error) else "it ends too early"
             raise self._damaged(number, "oof.npz", reason) from error
         fault = predictions_fault(found)

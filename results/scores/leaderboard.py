@@ -19,7 +19,7 @@ from results.scores.fold_scores import collapsed_folds, fold_areas, out_of_fold_
 from results.scores.interval import Interval
 from results.scores.metric_interval import metric_interval
 from results.scores.metrics import majority_baseline, metric_named
-from results.scores.ranking import Objectives, objectives_of
+from results.scores.ranking import MOST_COMPARED, Objectives, objectives_of
 from results.scores.selection import selected_again
 from results.scores.settings_text import settings_text
 from trainables.common.errors import OneClassError
@@ -41,7 +41,7 @@ class Row:
         value: Value of that metric, which ranks the trials; see `results.scores.fold_scores`.
         low: Lower end of the 95 % interval of `value` over patients and training parts; `high` is the upper
             one. It takes the trial as given: that rank 1 was selected by its score is corrected in
-            `selected_value`. None for trials that are not complete.
+            `selected_value`. None for trials that are not complete, or too far behind to be compared.
         values: Metric -> value, for the other metrics that the search optimises or requires something of.
         is_on_front: With several metrics, True if no other trial that keeps the requirements is better in all
             of them; None for a search of one metric, and for trials without a rank.
@@ -136,6 +136,9 @@ def leaderboard(run: RunFolder) -> list[Row]:
     Args:
         run: Folder of the search, finished or not.
 
+    Of more than `MOST_COMPARED` complete trials the best by their records are compared, and have scores and
+    intervals; so has the best on colour and intensity only. The others have what their records hold.
+
     Returns:
         Complete trials by what the search optimises and requires (of equals, the one with fewer trained
         parameters), the majority baseline, then pruned and failed trials without a rank. Trials whose files
@@ -149,10 +152,11 @@ def leaderboard(run: RunFolder) -> list[Row]:
     objectives, seed = objectives_of(search), search.request.seed
     records, costs = _ranked(run.records(), objectives), read_costs(run)
     complete = [record for record in records if record.state == "complete"]
-    readable = list(run.readable_predictions(complete))
+    readable = list(run.readable_predictions(complete[:MOST_COMPARED]))
+    others = complete[MOST_COMPARED:]
     predictions = [own for _, own in readable]
-    values = [objectives.values_of(record) for record, _ in readable]
-    may_be_best = _may_be_best(predictions, values, objectives, seed)
+    values = [objectives.values_of(record) for record in (*(record for record, _ in readable), *others)]
+    may_be_best = _may_be_best(predictions, values[: len(readable)], objectives, seed)
     on_front = objectives.is_on_front(values) if len(objectives.metrics) > 1 else [None] * len(values)
     rows: list[Row] = []
     for place, (record, own) in enumerate(readable):
@@ -163,6 +167,12 @@ def leaderboard(run: RunFolder) -> list[Row]:
         if place == 0:
             row |= _corrected(readable, objectives, seed)
         rows.append(Row(**row))
+    simplest = {own.number: found for own, found in run.readable_predictions(_simplest(rows, others))}
+    for place, record in enumerate(others, start=len(readable)):
+        row = {**_row_of(record, objectives), "rank": place + 1, "is_on_front": on_front[place]}
+        if record.number in simplest:
+            row |= _scores(simplest[record.number], objectives, seed)
+        rows.append(Row(**row | cost_of_trial(record, costs) | {"split": search.split_name}))
     if predictions:
         rows.append(_constant_row(predictions[0], search.split_name, objectives))
     return rows + [
@@ -183,6 +193,13 @@ def _ranked(records: Sequence[TrialRecord], objectives: Objectives) -> list[Tria
         ]
         found += [own[place] for place in objectives.order([objectives.values_of(one) for one in own], ties)]
     return found
+
+
+def _simplest(compared: Sequence[Row], others: Sequence[TrialRecord]) -> list[TrialRecord]:
+    """The best of the other trials on colour and intensity only, unless a trial that is compared is one."""
+    if any(row.is_baseline for row in compared):
+        return []
+    return [record for record in others if is_baseline(record.config)][:1]
 
 
 def _may_be_best(
@@ -228,7 +245,7 @@ def _scores(predictions: OutOfFold, objectives: Objectives, seed: int) -> dict[s
     areas = fold_areas(predictions)
     found, interval = out_of_fold_metrics(predictions, objectives), auc_interval(predictions)
     main = objectives.metrics[0]
-    own = metric_interval(predictions, main, objectives.metrics, seed=seed)
+    own = interval if main == "auc" else metric_interval(predictions, main, objectives.metrics, seed=seed)
     return {
         "low": own.low,
         "high": own.high,

@@ -114,7 +114,7 @@ def _mark(row: Row) -> str:
         return "!"
     if row.is_on_front is not None:
         return "*" if row.is_on_front else " "
-    return "=" if row.tied else "<"
+    return " " if row.tied is None else ("=" if row.tied else "<")
 
 
 def _caption(trials: Sequence[Row], shown: int, objectives: Objectives, others: Sequence[str]) -> str:

@@ -4,6 +4,7 @@ With several metrics no trial is the best. Those that no other trial beats in al
 come first; the first metric orders what is equally far from the front.
 """
 
+import bisect
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -252,6 +253,10 @@ class Objectives:
         return {self.metrics[0]: record.value, **record.values}
 
 
+# Trials whose predictions are compared, the best by their records. Reading and comparing those of all would
+# take minutes after a search of many thousands, whose last ones are neither chosen nor shown.
+MOST_COMPARED: Final = 1000
+
 BY_AUC: Final = Objectives(("auc",))
 
 
@@ -289,19 +294,57 @@ def front_of(merits: FloatArray) -> list[bool]:
     >>> front_of(np.array([[0.9, -5.0], [0.8, -3.0], [0.8, -6.0]]))
     [True, True, False]
     """
-    as_good = (merits[None] >= merits[:, None]).all(axis=2)
-    better = (merits[None] > merits[:, None]).any(axis=2)
-    return [not beaten for beaten in np.any(as_good & better, axis=1).tolist()]
+    inside, front = [False] * len(merits), _Front(merits)
+    for place in _best_first(merits):
+        inside[place] = not front.beats(merits[place])
+        if inside[place]:
+            front.add(merits[place])
+    return inside
+
+
+class _Front:
+    """Rows none of which beats another.
+
+    Args:
+        like: Rows that may be among them, shape (trials, metrics).
+    """
+
+    def __init__(self, like: FloatArray) -> None:
+        self._rows, self._count = np.empty((8, like.shape[1])), 0
+
+    def add(self, row: FloatArray) -> None:
+        """Take in a row."""
+        if self._count == len(self._rows):
+            self._rows = np.concatenate([self._rows, np.empty_like(self._rows)])
+        self._rows[self._count] = row
+        self._count += 1
+
+    def beats(self, row: FloatArray) -> bool:
+        """Tell whether one of them is at least as good in all columns, and better in one."""
+        own = self._rows[: self._count]
+        return bool(((own >= row).all(axis=1) & (own > row).any(axis=1)).any())
+
+
+def _best_first(merits: FloatArray) -> list[int]:
+    """Places of rows by their first column, then the second and so on: what beats a row comes before it."""
+    if not len(merits):
+        return []
+    order: list[int] = np.lexsort(-merits.T[::-1]).tolist()
+    return order
 
 
 def _layers(merits: Sequence[tuple[float, ...]], violations: Sequence[float]) -> list[int]:
-    """Number of fronts that lie before each trial, among the trials that break requirements equally."""
+    """Number of fronts that lie before each trial, among the trials that break requirements equally.
+
+    What one front beats, all fronts before it beat as well, so that the front of a trial is found by halving.
+    """
     table, left, layers = np.array(merits), np.array(violations), [0] * len(merits)
     for violation in np.unique(left):
-        places, layer = np.flatnonzero(left == violation), 0
-        while len(places):
-            inside = np.array(front_of(table[places]))
-            for place in places[inside]:
-                layers[place] = layer
-            places, layer = places[~inside], layer + 1
+        places, fronts = np.flatnonzero(left == violation), list[_Front]()
+        for place in places[_best_first(table[places])].tolist():
+            own = bisect.bisect_left(fronts, True, key=lambda front: not front.beats(table[place]))
+            if own == len(fronts):
+                fronts.append(_Front(table))
+            fronts[own].add(table[place])
+            layers[place] = own
     return layers

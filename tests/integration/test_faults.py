@@ -1,6 +1,7 @@
 """Faults of the machine while real Ray runs trials that do not train: hung workers, full disks and so on."""
 
 import errno
+import gc
 import os
 import signal
 import sys
@@ -10,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ray.tune.experiment import Trial
 
 from cluster.connect import connect, disconnect
+from orchestrator.callbacks import Callback
 from orchestrator.study.trial_spec import TrialFailure, TrialSpec
 from orchestrator.tuning import ray_backend, watchdog
 from orchestrator.tuning.ray_backend import Resources, run_trials
@@ -136,6 +139,28 @@ class FindsNoRoom(Runner):
         return WorkerReport(is_end=True, failure=failure)
 
 
+class DiesOnce(Runner):
+    """Ends its own process the first time that it has one of the trials."""
+
+    def meet(self) -> None:
+        mark = self.run.path / f"died-{self.number}"
+        if self.number == 13 and not mark.exists():
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+class CountsTrials(Callback):
+    """Counts the trials that Tune keeps, at the end of some."""
+
+    def __init__(self) -> None:
+        self.kept: list[int] = []
+
+    def on_trial_end(self, record: TrialRecord) -> None:
+        if record.number % 8 == 7:
+            gc.collect()
+            self.kept.append(sum(type(one) is Trial for one in gc.get_objects()))
+
+
 class Broken:
     """A callback whose disk is full."""
 
@@ -210,6 +235,16 @@ def test_a_worker_that_starts_late_gets_trials_though_the_others_are_quick(begin
     run_trials(manager, manager.run, Resources(1.0, 0.0, 2), make_runner=StartsLate)
     assert len(manager.run.records()) == 100
     assert len([*manager.run.path.glob("process-*")]) == 2
+
+
+def test_tune_keeps_no_trial_that_has_ended_and_the_search_ends_all_the_same(begin: Begin) -> None:
+    seen = CountsTrials()
+    manager = begin(32, (seen,))
+    run_trials(manager, manager.run, Resources(1.0, 0.0, 2), make_runner=DiesOnce)
+    assert [record.state for record in manager.run.records()] == ["complete"] * 32
+    assert [*manager.run.path.glob("died-*")] == [manager.run.path / "died-13"]
+    assert len(seen.kept) == 4
+    assert max(seen.kept) <= 6  # two run, the next wait, and those that ended in this step
 
 
 class HangsForEver(Runner):

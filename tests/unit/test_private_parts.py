@@ -9,6 +9,7 @@ from pathlib import Path
 import optuna
 import pytest
 from optuna.trial import FrozenTrial
+from ray.tune.progress_reporter import TrialProgressCallback
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("orchestrator", "search_spaces", "results", "cluster", "trainables")
@@ -43,6 +44,15 @@ def test_the_storage_of_optuna_keeps_its_trials_where_we_look_for_them() -> None
     assert all(f"self.{name}" in source for name in ("_thread_lock", "_sync_with_backend", "_replay_result"))
 
 
+def test_the_journal_file_of_optuna_keeps_the_places_of_lines_where_we_drop_them(tmp_path: Path) -> None:
+    from optuna.storages.journal import JournalFileBackend
+
+    file = JournalFileBackend(str(tmp_path / "journal.log"))
+    file.append_logs([{"first": 1}, {"second": 2}])
+    assert [*file.read_logs(1)] == [{"second": 2}]
+    assert len(file._log_number_offset) == 3
+
+
 def test_the_journal_of_optuna_has_the_lines_that_we_read(tmp_path: Path) -> None:
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
@@ -74,6 +84,20 @@ def test_tune_keeps_the_handle_of_a_worker_where_we_look_for_it() -> None:
 
     assert "temporary_state" in inspect.getsource(trial.Trial)
     assert "ray_actor" in inspect.getsource(trial)
+
+
+def test_tune_keeps_trials_that_have_ended_where_we_drop_them() -> None:
+    from ray.tune.execution.tune_controller import TrialRunnerWrapper, TuneController
+    from ray.tune.utils.callback import _create_default_callbacks
+
+    from orchestrator.tuning.ray_private import _IN_USE, _OF_ENDED, NoTrialProgress
+
+    source = inspect.getsource(TuneController.__init__)
+    assert all(re.search(rf"self\.{name}\b[^=]*= ", source) for name in (*_OF_ENDED, *_IN_USE))
+    assert "self._tune_controller = " in inspect.getsource(TrialRunnerWrapper.__init__)
+    ours = NoTrialProgress()
+    added = _create_default_callbacks([ours], air_verbosity=None)
+    assert [one for one in added if isinstance(one, TrialProgressCallback)] == [ours]
 
 
 def test_ray_starts_its_first_machine_with_the_parts_that_we_leave_out() -> None:

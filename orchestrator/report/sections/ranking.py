@@ -54,7 +54,7 @@ def _said(ranked: Sequence[Row], facts: RunFacts) -> str:
     if any(row.is_optimistic for row in ranked):
         said += f" {OPTIMISTIC} {OPTIMISTIC_NOTE}"
     readable = {record.number for record, _ in facts.readable}
-    damaged = sorted(record.number for record in facts.complete if record.number not in readable)
+    damaged = sorted(record.number for record in facts.compared if record.number not in readable)
     if damaged:
         said += f" Left out, since their files are damaged: trials {', '.join(map(str, damaged))}."
     return paragraph(said, "soft")

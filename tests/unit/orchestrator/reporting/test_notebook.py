@@ -1,5 +1,7 @@
 """The table of a search in a notebook: what it shows, how often it is drawn, and that texts are escaped."""
 
+from collections import deque
+
 import pytest
 from list_study import Clock
 from simulated_run import search_record, trial_record
@@ -44,6 +46,15 @@ def test_trials_of_earlier_sessions_are_there_from_the_start(drawn: Drawn) -> No
         search_record(), [trial_record(0, value=0.8), trial_record(1, state="failed", value=None)]
     )
     assert "2 of 4 trials ended; 0 running; best: trial 0 with auc 0.800" in drawn.table.as_html()
+
+
+def test_of_many_trials_the_latest_and_the_best_are_kept(drawn: Drawn) -> None:
+    for number in range(40):
+        drawn.table.on_trial_end(trial_record(number, value=0.9 if number in (5, 6) else 0.6))
+    assert "40 of 4 trials ended; 0 running; best: trial 5 with auc 0.900" in drawn.table.as_html()
+    assert drawn.table.as_html().count("<tr") == 11
+    kept = [one for one in vars(drawn.table).values() if isinstance(one, list | dict | deque)]
+    assert max(map(len, kept)) == 10
 
 
 def test_it_is_drawn_at_intervals_and_at_the_end(drawn: Drawn) -> None:

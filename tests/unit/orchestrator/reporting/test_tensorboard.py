@@ -1,5 +1,6 @@
 """Event files are read back with TensorBoard's own reader, as its pages would see them."""
 
+import datetime
 import os
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from orchestrator.reporting.plots import confusion_picture
 from orchestrator.reporting.setting_columns import Column, setting_columns, shown
 from orchestrator.reporting.tensorboard import MOST_TAGS, TensorBoardLog
 from orchestrator.reporting.worker_time import TimeShares
+from results.run.records import TrialRecord
 from trainables.config.trial_config import decode, flatten, setting_names
 
 ALL_STATUSES = [
@@ -202,6 +204,24 @@ def test_pictures_added_later_leave_the_curves_alone(log, tmp_path):
 def test_a_picture_that_is_no_png_is_refused(log):
     with pytest.raises(ValueError, match="'roc' must be the content of a PNG file, found b'GIF89a'"):
         log.pictures(0, {"roc": b"GIF89a"})
+
+
+def test_nothing_is_kept_of_a_trial_that_has_ended(log, tmp_path):
+    ended = TrialRecord(
+        number=0,
+        state="complete",
+        config={},
+        value=0.7,
+        fingerprint="f",
+        seed=0,
+        finished_at=datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC),
+    )
+    for number in range(20):
+        log.on_epoch_end(number, 3, 9, 0.7, EPOCH)
+        log.on_trial_end(ended.model_copy(update={"number": number}))
+    assert log._files == log._started == log._last_epoch == {}
+    assert curve(tmp_path, 7, "final/auc") == [(3, 0.7)]
+    assert len([*(tmp_path / "trial-0007").iterdir()]) == 1
 
 
 def test_two_hundred_trials_hold_no_file_and_no_thread(log):

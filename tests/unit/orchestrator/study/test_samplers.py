@@ -1,4 +1,6 @@
+import copy
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from orchestrator.study import window as windows
 from orchestrator.study.journal import RunJournal
-from orchestrator.study.optuna_private import LongStudyStorage, open_trial
+from orchestrator.study.optuna_private import EndedTrial, LongStudyStorage, as_read, open_trial
 from orchestrator.study.patience import Patience
 from orchestrator.study.sampler import SamplingFacts
 from orchestrator.study.samplers import sampler_named
@@ -234,8 +236,74 @@ def test_trials_that_have_ended_share_ranges_and_forget_notes_and_the_journal_ke
     seen = study.get_trials(deepcopy=False)
     assert [(trial.params["x"], trial.params["kind"]) for trial in seen] == drawn
     assert len({id(trial._distributions) for trial in seen}) == 1
+    assert all(isinstance(trial, EndedTrial) for trial in seen)
     assert not any("tpe:relative_params:0" in trial.system_attrs for trial in seen)
     whole = optuna.load_study(storage=JournalStorage(JournalFileBackend(str(journal))), study_name="s")
     assert [trial.params for trial in whole.trials] == [trial.params for trial in seen]
     assert [trial.distributions for trial in whole.trials] == [trial.distributions for trial in seen]
     assert "tpe:relative_params:0" in whole.trials[-1].system_attrs
+
+
+def test_a_packed_trial_is_the_trial_that_it_was_and_a_copy_is_an_ordinary_one(tmp_path: Path) -> None:
+    own = LongStudyStorage(RunJournal(tmp_path / "study.log", Patience()))
+    study = optuna.create_study(storage=own, study_name="s", direction="maximize")
+    for state in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL):
+        trial = study.ask()
+        drawn = trial.suggest_float("x", 0.0, 1.0)
+        trial.suggest_int("depth", 1, 9)
+        trial.report(0.25, 3)
+        trial.set_user_attr("state", state.name)
+        trial.set_constraint("recall", 0.1)
+        before = own.get_trial(trial._trial_id)
+        study.tell(trial, drawn if state is TrialState.COMPLETE else None, state)
+        packed = study.get_trials(deepcopy=False)[-1]
+        assert isinstance(packed, EndedTrial)
+        for name in (
+            "number",
+            "params",
+            "distributions",
+            "user_attrs",
+            "system_attrs",
+            "intermediate_values",
+        ):
+            assert getattr(packed, name) == getattr(before, name), name
+        assert packed.constraints == {"recall": 0.1}
+        assert packed.last_step == 3
+        assert packed.duration is not None
+    for packed in study.get_trials(deepcopy=False):
+        for whole in (copy.copy(packed), copy.deepcopy(packed), pickle.loads(pickle.dumps(packed))):
+            assert type(whole) is FrozenTrial
+            assert whole == packed
+            assert packed == whole
+        study.add_trial(packed)
+    first, again = study.trials[0], study.trials[3]
+    assert (first.params, first.values, first.state) == (again.params, again.values, again.state)
+
+
+def test_a_sampler_reads_trials_that_are_unpacked(tmp_path: Path) -> None:
+    own = LongStudyStorage(RunJournal(tmp_path / "study.log", Patience()))
+    study = optuna.create_study(storage=own, study_name="s", sampler=tpe(0), direction="maximize")
+    for _ in range(3):
+        study.ask().suggest_float("x", 0.0, 1.0)
+    study.tell(0, 0.5)
+    kept = study.get_trials(deepcopy=False)
+    read = [as_read(trial) for trial in kept]
+    assert [type(trial) for trial in read] == [FrozenTrial] * 3
+    assert read == kept
+    assert read[0].params is read[0].params
+    assert kept[0].params is not kept[0].params
+
+
+def test_a_journal_keeps_no_place_of_a_line_that_was_read_and_reads_all_again(tmp_path: Path) -> None:
+    journal = RunJournal(tmp_path / "study.log", Patience())
+    own = LongStudyStorage(journal)
+    study = optuna.create_study(storage=own, study_name="s", direction="maximize")
+    kept = []
+    for _ in range(30):
+        study.tell(study.ask(), 0.5)
+        kept.append(len(journal._log_number_offset))
+    assert max(kept) < 10
+    lines = (tmp_path / "study.log").read_text().splitlines()
+    assert [*journal.read_logs(0)] == [json.loads(line) for line in lines]
+    assert [*journal.read_logs(len(lines) - 2)] == [json.loads(line) for line in lines[-2:]]
+    assert len(LongStudyStorage(journal).get_all_trials(0)) == 30

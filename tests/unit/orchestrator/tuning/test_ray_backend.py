@@ -15,7 +15,7 @@ from cluster.resources import Machine
 from orchestrator.tuning.allocation import ResourceAllocator, ResourceRequest
 from orchestrator.tuning.ray_backend import _as_placement, _Searcher, _TimeIsUp
 from orchestrator.tuning.ray_failures import cause_of_loss, was_taken_away
-from orchestrator.tuning.ray_private import forget, survive_out_of_memory
+from orchestrator.tuning.ray_private import forget_ended, survive_out_of_memory
 from orchestrator.tuning.shared_state import SharedState
 from orchestrator.tuning.trial_manager import TrialManager, TrialSpec
 from results.run.records import SearchRecord
@@ -155,14 +155,52 @@ def test_a_worker_that_was_taken_away_is_told_from_one_that_died() -> None:
     assert not was_taken_away("Worker exits unexpectedly by a signal. SIGKILL")
 
 
-def test_tune_forgets_a_trial_that_has_ended() -> None:
-    trial = Trial("none", config={"number": 3}, evaluated_params={"number": 3}, stub=True)
-    trial.update_last_result({"step": "a report", "value": 0.5, "training_iteration": 1})
-    before = len(trial.get_json_state()[1])
-    forget(trial)
-    assert (trial.config, trial.evaluated_params) == ({}, {})
-    assert "step" not in trial.last_result
-    assert len(trial.get_json_state()[1]) < before
+def controller_with(**trials: str) -> tuple[Any, dict[str, Trial]]:
+    """What Tune's controller keeps of trials in some states, by the name of each."""
+    made = {name: Trial("none", stub=True, trial_id=name) for name in trials}
+    own: Any = SimpleNamespace(
+        _trials=[*made.values()],
+        _live_trials={made[name] for name, state in trials.items() if state != Trial.TERMINATED},
+        _trials_to_cache=set(made.values()),
+        _trial_metadata=dict.fromkeys(made, "state"),
+        _cached_trial_decisions={},
+        _queued_trial_decisions=dict.fromkeys(made, "STOP"),
+        _resources_to_pending_trials={"one core": set(made.values())},
+        _trial_to_actor={},
+        _staged_trials=set(),
+        _resetting_trials=set(),
+    )
+    for kept, state in (("_stopped_trials", Trial.TERMINATED), ("_failed_trials", Trial.ERROR)):
+        setattr(own, kept, {made[name] for name in trials if trials[name] == state})
+    return own, made
+
+
+def test_tune_forgets_trials_that_have_ended_wherever_it_keeps_them() -> None:
+    own, made = controller_with(first=Trial.TERMINATED, second=Trial.ERROR, third=Trial.RUNNING)
+    kept, left = own._trials, made["third"]
+    assert sorted(forget_ended(SimpleNamespace(_tune_controller=own))) == ["first", "second"]
+    assert own._trials is kept  # Tune hands this very list to callbacks
+    assert kept == [left]
+    assert own._live_trials == own._trials_to_cache == own._resources_to_pending_trials["one core"] == {left}
+    assert own._stopped_trials == own._failed_trials == set()
+    assert [*own._trial_metadata] == [*own._queued_trial_decisions] == ["third"]
+    assert forget_ended(own) == []
+
+
+@pytest.mark.parametrize("place", ["_trial_to_actor", "_staged_trials", "_resetting_trials"])
+def test_tune_keeps_a_trial_that_has_ended_while_its_worker_is_in_use(place: str) -> None:
+    own, made = controller_with(first=Trial.TERMINATED)
+    setattr(own, place, {made["first"]: "a worker"})
+    assert forget_ended(own) == []
+    assert own._trials == [made["first"]]
+
+
+def test_a_tune_that_keeps_trials_elsewhere_is_left_as_it_is() -> None:
+    own, made = controller_with(first=Trial.TERMINATED)
+    del own._staged_trials
+    assert forget_ended(own) == []
+    assert own._trials == [made["first"]]
+    assert own._stopped_trials == {made["first"]}
 
 
 @pytest.mark.parametrize("deadline", [None, 100.0])

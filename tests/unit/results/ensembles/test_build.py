@@ -66,6 +66,16 @@ def test_every_complete_trial_is_in_the_pool_and_only_those_with_weights_are_mem
     assert all(0 not in ensemble.trials for ensemble in built)
 
 
+def test_of_very_many_trials_the_best_are_in_the_pool_and_no_other_is_read(run, monkeypatch):
+    read, whole = [], type(run).out_of_fold
+    monkeypatch.setattr(type(run), "out_of_fold", lambda run, one: read.append(one) or whole(run, one))
+    monkeypatch.setattr("results.ensembles.build.MOST_COMPARED", 2)
+    built = build_ensembles(run, methods=["average"], seed=0)
+    ranked = sorted(run.records(), key=lambda record: (-record.value, record.number))
+    assert len(ranked) > 2
+    assert set(built[0].pool) == set(read) == {record.number for record in ranked[:2]}
+
+
 def test_named_trials_are_the_only_candidates(run):
     built = build_ensembles(run, trials=[1, 2], methods=["average"], seed=0)
     assert set(built[1].pool) == set(built[1].trials) == {1, 2}

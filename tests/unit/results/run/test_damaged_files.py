@@ -149,6 +149,22 @@ def test_damaged_predictions_are_named_and_the_other_trials_are_still_ranked(
     assert {row.trial for row in leaderboard(run)} == {1, 2, None}
 
 
+@pytest.mark.parametrize("damage", ["truncated", "empty", "text", "a flipped byte"])
+def test_of_very_many_trials_check_sums_alone_tell_what_a_disk_has_damaged(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
+    read: list[int] = []
+    monkeypatch.setattr(run_folder, "_READ_WHOLE", 2)
+    monkeypatch.setattr(RunFolder, "out_of_fold", lambda run, number: read.append(number))
+    assert run.damage() == {}
+    PREDICTIONS[damage][0](run.trial(1) / "oof.npz")
+    assert list(run.damage()) == [1]
+    assert "trials/0001/oof.npz is damaged: " in str(run.damage()[1])
+    run.predictions_file(2).unlink()
+    assert list(run.damage()) == [1, 2]
+    assert read == []
+
+
 @pytest.mark.parametrize("name", ["²", "7", "notes", "-001", "00003"])
 def test_other_names_beside_the_trials_are_not_ours(run: RunFolder, name: str) -> None:
     (run.path / "trials" / name).mkdir()

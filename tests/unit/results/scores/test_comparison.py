@@ -34,6 +34,21 @@ def test_clearly_worse_trials_are_not_in_the_set():
     assert confidence_set(trials([3.0, 3.0, 0.0, 0.5], 0), seed=0) == (True, True, False, False)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_what_chance_cannot_explain_is_told_without_draws_and_the_set_is_the_same(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared = trials(np.random.default_rng(seed).uniform(0.0, 2.5, 80), seed)
+    taken, quantile = [], np.quantile
+    monkeypatch.setattr(np, "quantile", lambda *asked: taken.append(1) or quantile(*asked))
+    found, drawn = confidence_set(compared, seed=0), len(taken)
+    taken.clear()
+    monkeypatch.setattr("results.scores.comparison._beyond_chance", lambda trials: np.inf)
+    assert found == confidence_set(compared, seed=0)
+    assert 2 <= sum(found) < 70
+    assert drawn < 0.7 * len(taken)
+
+
 def test_one_trial_may_be_the_best():
     assert confidence_set(trials([1.0], 0), seed=0) == (True,)
 

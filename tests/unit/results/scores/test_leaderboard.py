@@ -25,6 +25,8 @@ CONFIG = {
     "optimizer": {"name": "rmsprop", "lr": 0.000123},
 }
 
+SIMPLEST = {"model.backbone": "intensity", "classical.name": "logistic"}
+
 
 def predictions(strength, noise=0, images=400, folds=5):
     """Scores of the same images with a noise of their own, two images a patient."""
@@ -119,6 +121,37 @@ def shown(rows, **choices):
     with io.StringIO() as text:
         Console(width=80, file=text).print(leaderboard_table(rows, **choices))
         return text.getvalue()
+
+
+def test_of_very_many_trials_the_predictions_of_the_best_are_read_and_the_others_keep_rank_and_value(
+    empty_run, monkeypatch
+):
+    for number in range(7):
+        found = predictions(1.5, noise=number)
+        keep(empty_run, number, 0.9 - 0.01 * number, found)
+    keep(empty_run, 7, 0.5, predictions(0.2), config=SIMPLEST)
+    keep(empty_run, 8, 0.4, predictions(0.1), config=SIMPLEST)
+    every = leaderboard(empty_run)
+    read, whole = [], RunFolder.out_of_fold
+    monkeypatch.setattr(
+        RunFolder, "out_of_fold", lambda run, number: (read.append(number), whole(run, number))[1]
+    )
+    monkeypatch.setattr("results.scores.leaderboard.MOST_COMPARED", 3)
+    found = leaderboard(empty_run)
+    assert read == [0, 1, 2, 7]  # and the best one on colour and intensity only, which is always shown
+    assert [(row.rank, row.trial, row.value) for row in found] == [
+        (row.rank, row.trial, row.value) for row in every
+    ]
+    assert [row.tied is None for row in found[:9]] == [False] * 3 + [True] * 6
+    assert [row.auc is None for row in found[:9]] == [False] * 3 + [True] * 4 + [False, True]
+    same = ("low", "high", "auc", "f2", "recall", "settings", "fewest_patients")
+    for place in (0, 1, 2, 7):
+        assert [getattr(found[place], name) for name in same] == [
+            getattr(every[place], name) for name in same
+        ]
+    lines = shown(found, limit=4).splitlines()
+    assert any("4  " in line and "0.87 " in line and "<" not in line for line in lines)
+    assert len(list(csv.DictReader(io.StringIO(rows_as_csv(found))))) == 10
 
 
 def test_complete_trials_are_ranked_and_the_others_follow_without_rank(run):

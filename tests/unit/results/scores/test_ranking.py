@@ -3,11 +3,13 @@
 import math
 from datetime import UTC, datetime
 
+import numpy as np
 import pytest
 
 from results.run.records import TrialRecord
-from results.scores.ranking import Objectives, parse_requirement
+from results.scores.ranking import Objectives, _layers, front_of, parse_requirement
 from trainables.common.errors import ConfigError, UnknownNameError
+from trainables.common.types import FloatArray
 
 
 def record(number: int, value: float | None, **values: float) -> TrialRecord:
@@ -48,6 +50,32 @@ def test_with_two_metrics_the_front_comes_first_and_the_first_metric_orders_it()
 def test_equal_trials_are_all_on_the_front() -> None:
     records = [record(0, 0.8, log_loss=0.5), record(1, 0.8, log_loss=0.5)]
     assert numbers(Objectives(("auc", "log_loss")).front(records)) == [0, 1]
+
+
+@pytest.mark.parametrize("metrics", [2, 3])
+@pytest.mark.parametrize("seed", range(3))
+def test_fronts_are_those_of_all_pairs(metrics: int, seed: int) -> None:
+    merits = np.random.default_rng(seed).integers(0, 7, (120, metrics)).astype(float)
+    merits[::17] = -np.inf  # lacks all metrics
+
+    def of_pairs(rows: FloatArray) -> list[bool]:
+        as_good = (rows[None] >= rows[:, None]).all(axis=2)
+        better = (rows[None] > rows[:, None]).any(axis=2)
+        return [not beaten for beaten in np.any(as_good & better, axis=1).tolist()]
+
+    assert front_of(merits) == of_pairs(merits)
+    left, layer, wanted = np.arange(120), 0, [0] * 120
+    while len(left):
+        inside = np.array(of_pairs(merits[left]))
+        for place in left[inside].tolist():
+            wanted[place] = layer
+        left, layer = left[~inside], layer + 1
+    assert _layers([tuple(row) for row in merits.tolist()], [0.0] * 120) == wanted
+    assert layer > 5
+
+
+def test_no_trial_has_no_front() -> None:
+    assert front_of(np.empty((0, 2))) == []
 
 
 def test_a_trial_that_misses_a_requirement_ranks_behind_all_that_keep_it() -> None:
