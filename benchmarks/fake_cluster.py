@@ -1,6 +1,7 @@
 """Ray's own multi-node test cluster, with GPUs that are pretended, on this machine alone."""
 
 import contextlib
+import importlib
 import logging
 import os
 import time
@@ -67,9 +68,9 @@ def _without_agents() -> Iterator[None]:
     They serve dashboard, metrics, and packages that workers ask for, of which there are none here. Ray
     insists on a command for each, ends the node with it, and waits until they have written their ports.
     """
-    from ray import _raylet  # type: ignore[attr-defined]
     from ray._private import services
 
+    _raylet: Any = importlib.import_module("ray._raylet")  # it has no stubs
     start = services.start_ray_process
     names = (
         _raylet.DASHBOARD_AGENT_LISTEN_PORT_NAME,

@@ -120,11 +120,15 @@ class Hosts:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         threads = workers * math.ceil(len(node_ids) / processes) + _SPARE_THREADS
-        host = ray.remote(num_cpus=0, max_concurrency=threads)(WorkerHost)
+        host = ray.remote(WorkerHost)
         self._made: dict[Any, Any] = {}  # class of a worker -> Ray's reference to it
         self.started = 0
-        self._hosts = [
-            host.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote()
+        self._hosts: list[Any] = [
+            host.options(
+                num_cpus=0,
+                max_concurrency=threads,
+                scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False),
+            ).remote()
             for node in node_ids[:processes]
         ]
         self._of_node = dict(zip(node_ids, itertools.cycle(self._hosts), strict=False))
