@@ -1,6 +1,7 @@
 """Ray's own multi-node test cluster, with GPUs that are pretended, on this machine alone."""
 
 import contextlib
+import importlib
 import logging
 import os
 import time
@@ -11,6 +12,9 @@ from cluster.connect import QUIET_ENVIRONMENT
 from cluster.resources import Machine, machines_of
 
 _QUIET: Final[dict[str, Any]] = {"object_store_memory": 80 * 2**20, "include_dashboard": False}
+_NO_PORT: Final = 1  # where nobody listens
+_AGENTS: Final = ("--dashboard_agent_command", "--runtime_env_agent_command")
+_PORTS: Final = ("--metrics-agent-port", "--metrics_export_port", "--runtime_env_agent_port")
 
 
 class FakeCluster:
@@ -58,18 +62,62 @@ class FakeCluster:
 
 
 @contextlib.contextmanager
-def fake_cluster() -> Iterator[FakeCluster]:
-    """Start a cluster without machines for trials, and connect to it; all of it ends with the context."""
+def _without_agents() -> Iterator[None]:
+    """Let nodes that start meanwhile do without their two agents: 150 MB and four seconds of a core a node.
+
+    They serve dashboard, metrics, and packages that workers ask for, of which there are none here. Ray
+    insists on a command for each, ends the node with it, and waits until they have written their ports.
+    """
+    from ray._private import services
+
+    _raylet: Any = importlib.import_module("ray._raylet")  # it has no stubs
+    start = services.start_ray_process
+    names = (
+        _raylet.DASHBOARD_AGENT_LISTEN_PORT_NAME,
+        _raylet.METRICS_AGENT_PORT_NAME,
+        _raylet.METRICS_EXPORT_PORT_NAME,
+        _raylet.RUNTIME_ENV_AGENT_PORT_NAME,
+    )
+
+    def replaced(argument: str) -> str:
+        name, _, _ = argument.partition("=")
+        if name in _AGENTS:
+            return f"{name}=sleep infinity"
+        return f"{name}={_NO_PORT}" if name in _PORTS else argument
+
+    def start_without(command: list[str], kind: str, **options: Any) -> Any:
+        if kind == "raylet":
+            command = [replaced(argument) for argument in command]
+            given = dict(argument[2:].partition("=")[::2] for argument in command)
+            for name in names:
+                _raylet.persist_port(given["session_dir"], given["node_id"], name, _NO_PORT)
+        return start(command, kind, **options)
+
+    vars(services)["start_ray_process"] = start_without
+    try:
+        yield
+    finally:
+        vars(services)["start_ray_process"] = start
+
+
+@contextlib.contextmanager
+def fake_cluster(*, has_agents: bool = True) -> Iterator[FakeCluster]:
+    """Start a cluster without machines for trials, and connect to it; all of it ends with the context.
+
+    Args:
+        has_agents: Its nodes run Ray's agents, which tell the metrics and the packages of a node.
+    """
     os.environ.update(QUIET_ENVIRONMENT)
     os.environ["RAY_AUTH_MODE"] = "disabled"  # of a cluster of this machine alone that ends with us
     # Idle workers would take the memory. Ray spells these names so.
     os.environ.update({"RAY_enable_worker_prestart": "0", "RAY_prestart_worker_first_driver": "0"})
     import ray
 
-    cluster = FakeCluster()
-    try:
-        ray.init(address=cluster.address, log_to_driver=False, logging_level=logging.ERROR)
-        yield cluster
-    finally:
-        ray.shutdown()
-        cluster.shut_down()
+    with contextlib.nullcontext() if has_agents else _without_agents():
+        cluster = FakeCluster()
+        try:
+            ray.init(address=cluster.address, log_to_driver=False, logging_level=logging.ERROR)
+            yield cluster
+        finally:
+            ray.shutdown()
+            cluster.shut_down()

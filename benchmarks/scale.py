@@ -1,11 +1,12 @@
 """What many trials on many machines ask of the driver of a search: memory and time; and how full workers are.
 
     python -m benchmarks.scale driver [--at-once 512] [--trials 10000] [--seconds 120] [--json FILE]
-    python -m benchmarks.scale cluster [--nodes 4] [--gpus 8] [--trials 1000] [--seconds 20] [--json FILE]
+    python -m benchmarks.scale cluster [--nodes 64] [--gpus 8] [--trials 3000] [--seconds 240] [--json FILE]
 
 `cluster` starts Ray's own multi-node test cluster on this machine, with GPUs that are pretended, and runs a
-whole search through Tune and our backend. Each worker is a process that sleeps as long as a trial would
-train. What fits depends on the memory: a node takes some 300 MB, a worker 100.
+whole search through Tune and our backend. A worker sleeps as long as a trial would train. All workers are
+threads of eight processes (`hosted_workers`), and nodes run without Ray's agents: a node takes 10 MB of its
+own and 0.2 s to start then, where its agents and eight processes would take 1.4 GB and 45 s of a core.
 
 `driver` needs no Ray and takes any number of workers: trial manager, study, records, TensorBoard and live
 view are those of a search, workers are events on a clock that only counts. The driver is one process, so it
@@ -28,7 +29,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.scale_measures import Spans, TimedStudy, memory_mib
+from benchmarks.scale_measures import Spans, TimedStudy, below_mib, memory_mib
 from benchmarks.scale_worker import EPOCHS, PretendedTrial, Report, Sleeper, write_complete
 from orchestrator.callbacks import Callback
 from orchestrator.tuning.allocation import report_seconds
@@ -37,6 +38,7 @@ from results.run.records import TrialRecord
 from results.run.run_folder import RunFolder
 
 _WINDOWS: Final = 10  # parts of a search that are compared
+_HOSTS: Final = 8  # processes that keep the workers of `cluster`
 _START_SECONDS: Final = 10.0  # until a worker has imported torch
 _MB: Final = 2**20
 
@@ -70,6 +72,21 @@ class Course(Callback):
 
 
 @dataclass(frozen=True, slots=True)
+class Start:
+    """What a cluster took before the search.
+
+    Attributes:
+        seconds: Time until all nodes and their processes had started.
+        memory_mib: Memory of all of them, in MiB.
+        nodes: Number of nodes that Ray names, without its head.
+    """
+
+    seconds: float
+    memory_mib: float
+    nodes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Found:
     """What was measured.
 
@@ -90,6 +107,7 @@ class Found:
         memory_mib: Memory of the driver at the end of each of those parts.
         run_folder_mb: Size of the run folder.
         run_folder_files: Number of its files.
+        start: What the cluster took before; None in `driver`.
     """
 
     mode: str
@@ -107,6 +125,7 @@ class Found:
     memory_mib: list[float]
     run_folder_mb: float
     run_folder_files: int
+    start: Start | None = None
 
 
 @dataclass(slots=True)
@@ -266,8 +285,10 @@ def measure_driver(
     )
 
 
-def measure_cluster(folder: Path, *, nodes: int, gpus: int, trials: int, seconds: float) -> Found:
-    """Run a search on Ray's multi-node test cluster, with a process for each worker.
+def measure_cluster(
+    folder: Path, *, nodes: int, gpus: int, trials: int, seconds: float, minutes: float | None = None
+) -> Found:
+    """Run a search on Ray's multi-node test cluster, with its workers in a few processes.
 
     Args:
         folder: Folder for the run.
@@ -275,8 +296,10 @@ def measure_cluster(folder: Path, *, nodes: int, gpus: int, trials: int, seconds
         gpus: Number of pretended GPUs of a node; each runs one trial.
         trials: Number of trials.
         seconds: Mean length of a trial.
+        minutes: Time limit of the search; None for no limit.
     """
     from benchmarks.fake_cluster import fake_cluster
+    from benchmarks.hosted_workers import Hosts, hosted_workers
     from benchmarks.overhead import managed, search_of, watchers
     from orchestrator.tuning.ray_backend import Resources, run_trials
 
@@ -285,19 +308,25 @@ def measure_cluster(folder: Path, *, nodes: int, gpus: int, trials: int, seconds
     manager = managed(run, search, (progress, log, course))
     study = manager.study = TimedStudy(manager.study)
     runner = type("Sleeper", (Sleeper,), {"mean_seconds": seconds, "__module__": Sleeper.__module__})
-    with fake_cluster() as cluster, progress:
+    begun = time.time()
+    with fake_cluster(has_agents=False) as cluster:
         for _ in range(nodes):
             cluster.add(cpus=gpus, gpus=gpus)
+        hosts = Hosts(
+            [machine.node_id for machine in cluster.machines], workers=gpus, processes=min(nodes, _HOSTS)
+        )
+        started = Start(time.time() - begun, below_mib(), len(cluster.machines))
         resources = Resources(1.0, 1.0, nodes * gpus, machines=cluster.machines)
         begun, processor = time.time(), time.process_time()
-        run_trials(manager, run, resources, make_runner=runner, ends_process=False)
+        manager.deadline = None if minutes is None else begun + 60.0 * minutes
+        with progress, hosted_workers(hosts):
+            run_trials(manager, run, resources, make_runner=runner, ends_process=False)
         ended, processor = time.time(), time.process_time() - processor
+        slept, first_steps = hosts.seen()
     spans = Spans()
-    records = run.records()
-    for record in records:
-        at = record.finished_at.timestamp()
-        spans.add(at - record.wall_seconds, at)
-    started = sorted(spans.begun)[: nodes * gpus]
+    for span in slept:
+        spans.add(*span)
+    begins = [one.finished_at.timestamp() - one.wall_seconds for one in run.records()]
     return _found(
         "cluster",
         run,
@@ -306,8 +335,9 @@ def measure_cluster(folder: Path, *, nodes: int, gpus: int, trials: int, seconds
         spans,
         at_once=nodes * gpus,
         span=(begun, ended),
-        full=(started[-1], sorted(spans.begun)[-1]),
+        full=(max(first_steps), max(begins)),
         driver_busy=processor / (ended - begun),
+        start=started,
     )
 
 
@@ -322,18 +352,21 @@ def _found(  # noqa: PLR0913 - what was noted, and when the search was full
     span: tuple[float, float],
     full: tuple[float, float],
     driver_busy: float,
+    start: Start | None = None,
 ) -> Found:
     files = [path for path in run.path.rglob("*") if path.is_file()]
     seconds, trials = span[1] - span[0], len(course.at)
     full_seconds = max(1e-9, full[1] - full[0])
     busy = spans.busy(*full)
-    during = sum(full[0] <= end < full[1] for end in spans.ended) if mode == "cluster" else None
+    records = run.records()
+    ends = [record.finished_at.timestamp() for record in records] if mode == "cluster" else []
+    during = sum(full[0] <= end < full[1] for end in ends)
     ended_in_full = during if during else trials * full_seconds / seconds
     return Found(
         mode=mode,
         at_once=at_once,
         trials=trials,
-        pruned=sum(record.state == "pruned" for record in run.records()),
+        pruned=sum(record.cause == "pruner" for record in records),
         span_seconds=seconds,
         utilisation=spans.busy(*span) / (at_once * seconds),
         full_utilisation=busy / (at_once * full_seconds),
@@ -345,6 +378,7 @@ def _found(  # noqa: PLR0913 - what was noted, and when the search was full
         memory_mib=[course.memory[place - 1] for place in _places(trials)],
         run_folder_mb=sum(path.stat().st_size for path in files) / 1e6,
         run_folder_files=len(files),
+        start=start,
     )
 
 
@@ -368,12 +402,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("mode", choices=("driver", "cluster"))
     parser.add_argument("--at-once", type=int, default=512, help="workers, of `driver`")
-    parser.add_argument("--nodes", type=int, default=4, help="of `cluster`")
+    parser.add_argument("--nodes", type=int, default=64, help="of `cluster`")
     parser.add_argument("--gpus", type=int, default=8, help="of a node, of `cluster`")
     parser.add_argument("--trials", type=int, default=10_000)
     parser.add_argument("--seconds", type=float, default=120.0, help="mean length of a trial")
     parser.add_argument("--ray-ms", type=float, default=5.0, help="of Tune and Ray for a report, of `driver`")
-    parser.add_argument("--minutes", type=float, help="after which no further trial starts, of `driver`")
+    parser.add_argument("--minutes", type=float, help="after which no further trial starts")
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
@@ -388,7 +422,12 @@ def main() -> None:
             )
         else:
             found = measure_cluster(
-                Path(name), nodes=asked.nodes, gpus=asked.gpus, trials=asked.trials, seconds=asked.seconds
+                Path(name),
+                nodes=asked.nodes,
+                gpus=asked.gpus,
+                trials=asked.trials,
+                seconds=asked.seconds,
+                minutes=asked.minutes,
             )
     for line in described(found):
         print(line)
@@ -398,7 +437,11 @@ def main() -> None:
 
 def described(found: Found) -> list[str]:
     """Return what was measured, in lines."""
+    before = []
+    if (start := found.start) is not None:
+        before = [f"{start.nodes} nodes up after {start.seconds:.0f} s, with {start.memory_mib:,.0f} MiB"]
     return [
+        *before,
         f"{found.mode}: {found.trials} trials ({found.pruned} pruned), {found.at_once} at once, "
         f"{found.span_seconds:,.0f} s",
         f"utilisation {found.utilisation:.1%}, between the start of the last worker and the last trial "

@@ -1,5 +1,6 @@
 """What `benchmarks.scale` notes of a driver and its workers: memory, proposals, and spans of work."""
 
+import contextlib
 import os
 import time
 from dataclasses import dataclass, field
@@ -12,6 +13,23 @@ _MB: Final = 2**20
 def memory_mib() -> float:
     """Return the resident memory of this process."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / _MB
+
+
+def below_mib() -> float:
+    """Return the memory of all processes below this one; what they share counts once."""
+    parents, found = dict[int, int](), 0
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended
+            parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+    below, new = set[int](), {os.getpid()}
+    while new:
+        new = {pid for pid, parent in parents.items() if parent in new}
+        below |= new
+    for pid in below:
+        with contextlib.suppress(OSError):
+            lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+            found += next((int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0)
+    return found / 2**10
 
 
 class TimedStudy:

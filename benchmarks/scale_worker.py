@@ -18,6 +18,7 @@ from trainables.features.feature_use import FeatureUse
 EPOCHS: Final = 30
 _SPREAD: Final = 0.4  # of the logarithm of a trial's length
 _OPENING: Final = 0.05  # share of a trial's length that it takes to open its features
+_SLEPT: Final[list[tuple[float, float]]] = []  # beginnings and ends of all sleep of this process
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +123,11 @@ def write_complete(
     )
 
 
+def slept() -> list[tuple[float, float]]:
+    """Return the beginnings and ends of all sleep in this process, in seconds of the wall clock."""
+    return list(_SLEPT)
+
+
 class Sleeper:
     """Replacement for `TrialRunner` that sleeps as long as a trial would train.
 
@@ -157,9 +163,11 @@ class Sleeper:
                 report_seconds=self.report_seconds,
             )
         report, seconds = self._trial.step()
-        begun = time.monotonic()
+        begun = time.time()
         time.sleep(seconds)
-        self.slept += time.monotonic() - begun
+        ended = time.time()
+        self.slept += ended - begun
+        _SLEPT.append((begun, ended))
         if report.is_end:
             write_complete(self.run, self.number, self.config, self.params, self.slept)
         return report

@@ -34,6 +34,7 @@ from benchmarks.chaos.ledger import Outcome, as_json, as_markdown
 Scenario = Callable[[Arena, float], list[Outcome]]
 
 MINUTES: Final = 15.0  # on two cores
+LANES: Final = 2  # of scenarios that compute; those that mostly wait have one more
 _LAST_MINUTES: Final = 2.0  # of them, in which nothing is injected any more
 TRIALS: Final = 36  # of the longest search; what others run is its beginning
 
@@ -45,21 +46,21 @@ def _count(share: float, full: int) -> int:
 # Name -> scenario. Long ones first, so that the lanes end together.
 SCENARIOS: Final[dict[str, Scenario]] = {
     "drivers": lambda arena, share: [kills.kill_drivers(arena, _count(share, 20), TRIALS)],
+    "limit": lambda arena, share: [stops.stop_worker_with_deadline(arena)],
     "workers": lambda arena, share: [kills.kill_workers(arena, _count(share, 20), TRIALS)],
     "nodes": lambda arena, share: nodes.all_of(arena, _count(share, 5), TRIALS // 2),
     "heads": lambda arena, share: [kills.kill_heads(arena, _count(share, 3), TRIALS // 3)],
     "damage": lambda arena, share: files.damage(arena, TRIALS // 3),
+    "signals": lambda arena, share: stops.polite_signals(arena, [signal.SIGTERM, signal.SIGHUP], TRIALS // 3),
+    "stop": lambda arena, share: stops.stop_worker(arena, TRIALS // 4),
     "database": lambda arena, share: [database.restart(arena, TRIALS // 3)],
-    "stop": lambda arena, share: [stops.stop_worker(arena, TRIALS // 4)],
-    "limit": lambda arena, share: [stops.stop_worker_with_deadline(arena)],
     "clock": lambda arena, share: [stops.set_clock_back(arena, TRIALS // 4)],
-    "term": lambda arena, share: [stops.polite_signals(arena, signal.SIGTERM, TRIALS // 4)],
-    "hup": lambda arena, share: [stops.polite_signals(arena, signal.SIGHUP, TRIALS // 4)],
-    "early": lambda arena, share: [stops.early_signal(arena, TRIALS // 6)],
     "disk": lambda arena, share: [files.fill_disk_of_runs(arena, TRIALS // 3)],
     "store": lambda arena, share: [files.fill_disk_of_store(arena, TRIALS // 6)],
-    "two": lambda arena, share: [files.two_drivers(arena, TRIALS // 3)],
 }
+
+# Ray's patience, that of the watchdog and a time limit are waited out in these.
+WAITING: Final = ("limit", "heads", "stop")
 
 
 def main() -> int:
@@ -68,7 +69,12 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="of every moment and choice (default: 0)")
     parser.add_argument("--only", nargs="+", choices=SCENARIOS, metavar="NAME", help=", ".join(SCENARIOS))
     parser.add_argument("--share", type=float, default=1.0, help="share of the kills, in (0, 1] (default: 1)")
-    parser.add_argument("--lanes", type=int, default=2, help="scenarios at once (default: 2)")
+    parser.add_argument(
+        "--lanes",
+        type=int,
+        default=LANES,
+        help=f"scenarios at once, and those that mostly wait one by one beside them (default: {LANES})",
+    )
     parser.add_argument(
         "--patience",
         type=float,
@@ -119,20 +125,22 @@ def _run(
             raise RuntimeError(f"the undisturbed search did not end well: {said.printed[-500:]}")
         print(f"undisturbed: {TRIALS} trials in {time.monotonic() - said.begun:.0f} s", flush=True)
     found: dict[str, list[Outcome]] = {}
-    waiting, lock = list(names), threading.Lock()
+    queues = [name for name in names if name not in WAITING], [name for name in names if name in WAITING]
+    lock = threading.Lock()
 
-    def work() -> None:
+    def work(queue: list[str]) -> None:
         while True:
             with lock:
-                if not waiting:
+                if not queue:
                     return
-                name = waiting.pop(0)
+                name = queue.pop(0)
             if time.monotonic() >= until:
                 found[name] = [Outcome(name, 0, 0, note="not run: the time was up")]
                 continue
             found[name] = _scenario(name, folder, seed, share=share, patience=patience, until=until)
 
-    threads = [threading.Thread(target=work) for _ in range(min(lanes, len(names)))]
+    threads = [threading.Thread(target=work, args=(queues[0],)) for _ in range(min(lanes, len(queues[0])))]
+    threads += [threading.Thread(target=work, args=(queues[1],))]
     for thread in threads:
         thread.start()
     for thread in threads:

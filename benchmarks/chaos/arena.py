@@ -35,7 +35,7 @@ NO_RAY: Final = "it did not start"  # what a driver says on a machine that is to
 _ATTEMPTS: Final = 3  # then
 _SIDE: Final = 48
 
-# A trial takes about a second. It is logged when the search hands it out: each proposal asks the space once.
+# A trial takes half a second. It is logged when the search hands it out: each proposal asks the space once.
 SPACE: Final = f"""
 import os
 from pathlib import Path
@@ -54,7 +54,7 @@ def space(trial, context):
         "model.head.dropout": trial.suggest_float("dropout", 0.0, 0.5),
         "optimizer.name": trial.suggest_categorical("optimizer", ("adam", "rmsprop")),
         "optimizer.lr": trial.suggest_float("lr", 1e-5, 1e-2, log=True),
-        "optimizer.schedule": "constant", "training.epochs": trial.suggest_int("epochs", 60, 160),
+        "optimizer.schedule": "constant", "training.epochs": trial.suggest_int("epochs", 30, 80),
         "training.patience": None, "training.batch_size": 16, "training.sampling": "none",
         "training.class_weight": "none",
     }}
@@ -176,7 +176,7 @@ class Arena:
         return self.start(
             name,
             *("search", TASK, "--data", "patches.npz", "--name", name, "--trials", str(trials)),
-            *("--space", "chaos_space:space", "--pruner", "none", "--folds", "3", "--epochs", "160"),
+            *("--space", "chaos_space:space", "--pruner", "none", "--folds", "3", "--epochs", "80"),
             *(
                 "--set",
                 "model.backbone=efficientnet_lite0",

@@ -1,4 +1,4 @@
-"""Damaged and missing files of a run, two drivers on one folder, and disks that are full."""
+"""Damaged and missing files of a run, and disks that are full."""
 
 import shutil
 import subprocess
@@ -14,36 +14,45 @@ from benchmarks.chaos.checks import snapshot
 from benchmarks.chaos.ledger import Outcome
 from benchmarks.chaos.processes import wait_for
 
-_REFUSED: Final = 2
 _SMALL_DISK: Final = "12m"
 _FILLER: Final = "filler"
 _NO_MOUNT: Final = "not run: no file system may be mounted here"
 
 
 def damage(arena: Arena, trials: int) -> list[Outcome]:
-    """Damage one file after the other of a search that has ended half of its trials, and resume each time."""
+    """Damage files of a search that has ended half of its trials, two kinds at a time, and resume."""
     name = "damage"
     driver = arena.search(name, trials // 2)
     found = list[Outcome]()
     if (code := driver.wait(arena.patience)) != 0:
         return [Outcome("damaged files", 1, 0, faults=(f"the search itself ended with {code}",))]
     folder = arena.run(name).path
-    kinds: tuple[tuple[str, Callable[[], list[int]]], ...] = (
-        ("damaged record and lost predictions", lambda: _cut_record(arena, name)),
-        ("damaged journal", lambda: _spoil(folder / "study.log", arena)),
-        ("journal gone", lambda: _remove(folder / "study.log")),
-        ("damaged split", lambda: _spoil(folder / "split.json", arena)),
-        ("damaged initial points", lambda: _spoil(folder / "initial_points.json", arena)),
-        ("damaged feature files", lambda: _spoil_features(arena)),
+    kinds: tuple[dict[str, Callable[[], list[int]]], ...] = (
+        {
+            "damaged record and lost predictions": lambda: _cut_record(arena, name),
+            "damaged split": lambda: _spoil(folder / "split.json", arena),
+        },
+        {
+            "damaged journal": lambda: _spoil(folder / "study.log", arena),
+            "damaged feature files": lambda: _spoil_features(arena),
+        },
+        {
+            "journal gone": lambda: _remove(folder / "study.log"),
+            "damaged initial points": lambda: _spoil(folder / "initial_points.json", arena),
+        },
     )
-    for place, (fault, inject) in enumerate(kinds):
+    for place, together in enumerate(kinds):
         started, before = time.monotonic(), snapshot(arena.run(name))
-        for number in inject():  # the trials that are run again, as they must be
+        again = [number for inject in together.values() for number in inject()]
+        for number in again:  # these trials are run again, as they must be
             before.records.pop(number, None)
         asked = trials // 2 + (place + 1) * (trials // 2) // len(kinds)
         faults = arena.finish(name, "--trials", str(asked))
-        verdict = arena.judged(name, [before], trials=asked)
-        found.append(verdict.outcome(fault, 1, time.monotonic() - started, *faults))
+        verdict, seconds = arena.judged(name, [before], trials=asked), time.monotonic() - started
+        for fault in together:
+            (other,) = together.keys() - {fault}
+            note = f"together with: {other}"
+            found.append(verdict.outcome(fault, 1, seconds, *faults, note=note))
     return found
 
 
@@ -76,22 +85,6 @@ def _spoil_features(arena: Arena) -> list[int]:
     for path in sorted((arena.runs / ".store" / "prefix").glob("*/*/*.npy")):
         _spoil(path, arena)
     return []
-
-
-def two_drivers(arena: Arena, trials: int) -> Outcome:
-    """A second `resume` and a second `search` of the same name while the first one runs: both are refused."""
-    name, started, faults = "two-drivers", time.monotonic(), list[str]()
-    first = arena.search(name, trials)
-    arena.wait_for_trials(name, 1, first)
-    for second in (arena.resume(name), arena.begin(name, trials)):
-        code = second.wait(arena.patience)
-        if code != _REFUSED:
-            faults.append(f"the second driver ended with {code}: {second.printed[-200:]}")
-    before = [snapshot(arena.run(name))]
-    if (code := first.wait(arena.patience)) != 0:
-        faults.append(f"the first driver ended with {code}: {first.printed[-200:]}")
-    verdict = arena.judged(name, before, trials=trials)
-    return verdict.outcome("two drivers on one folder", 2, time.monotonic() - started, *faults)
 
 
 def fill_disk_of_runs(arena: Arena, trials: int) -> Outcome:

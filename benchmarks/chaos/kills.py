@@ -24,7 +24,7 @@ def kill_drivers(arena: Arena, count: int, trials: int) -> Outcome:
     while injected < count and not arena.is_late:
         if injected % 2:
             arena.wait_for_trials(name, 1, driver)
-            time.sleep(arena.random.uniform(0.0, 3.0))
+            time.sleep(arena.random.uniform(0.0, 1.5))
         else:
             seconds = arena.random.uniform(0.2, _START_SECONDS) * arena.patience / PATIENCE
             arena.wait_for_trials(name, 1, driver, seconds=seconds)  # or less, if a trial ends meanwhile
@@ -53,7 +53,7 @@ def kill_workers(arena: Arena, count: int, trials: int) -> Outcome:
     driver, killed = arena.search(name, trials), Counter[int]()
     while injected < count and not driver.has_ended and not arena.is_late:
         workers = _workers_of(driver)
-        time.sleep(arena.random.uniform(0.0, 0.8))
+        time.sleep(arena.random.uniform(0.0, 0.4))
         number = _last(arena, name)
         if killed[number] >= _OWN_LIMIT:
             arena.wait_for_trials(name, 1, driver)

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -125,41 +126,48 @@ def _has_joined(log: Path, node: subprocess.Popen[bytes]) -> bool:
     return _JOINED in log.read_text() and node.poll() is None
 
 
+@dataclass(slots=True)
+class _Hits:
+    """What was done to nodes of one kind of fault."""
+
+    fault: str
+    count: int
+    strike: Callable[[Cluster, subprocess.Popen[bytes]], int]
+    note: str
+    injected: int = 0
+    moments: list[Snapshot] = field(default_factory=list)
+
+
 def all_of(arena: Arena, kills: int, trials: int) -> list[Outcome]:
-    """SIGKILL of the raylet under a trial, several times; then SIGSTOP of a whole node."""
-    return [
-        _hit(arena, "node-kills", "SIGKILL of a raylet (node)", kills, trials, Cluster.kill),
-        _hit(arena, "node-stop", "SIGSTOP of a node", 1, max(4, trials // 2), Cluster.freeze),
-    ]
-
-
-def _hit(
-    arena: Arena,
-    name: str,
-    fault: str,
-    count: int,
-    trials: int,
-    strike: Callable[[Cluster, subprocess.Popen[bytes]], int],
-) -> Outcome:
-    started, injected, moments, faults = time.monotonic(), 0, list[Snapshot](), list[str]()
+    """SIGKILL of the raylet under a trial, several times; then SIGSTOP of a whole node; in one search."""
+    name, started, faults = "node-kills", time.monotonic(), list[str]()
+    killed = "a node whose trial ran; another one joined"
+    hits = (
+        _Hits("SIGKILL of a raylet (node)", kills, Cluster.kill, killed),
+        _Hits("SIGSTOP of a node", 1, Cluster.freeze, "after those; Ray gives it up after 15 s here"),
+    )
     with Cluster(arena, nodes=2) as cluster:
         own = {name: value for name, value in cluster.environment.items() if name not in os.environ}
         own |= {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": ""} if "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER" in own else {}
         options = ("--address", cluster.address)
         driver = arena.search(name, trials, *options, **own)
-        while injected < count and not arena.is_late and arena.wait_for_trials(name, 1, driver):
-            if _struck(cluster, driver, strike):
-                injected += 1
-                moments.append(snapshot(arena.run(name)))
-                cluster.add()
+        for hit in hits:
+            while hit.injected < hit.count and not arena.is_late and arena.wait_for_trials(name, 1, driver):
+                if _struck(cluster, driver, hit.strike):
+                    hit.injected += 1
+                    hit.moments.append(snapshot(arena.run(name)))
+                    cluster.add()
         code = driver.wait(arena.patience)
         if code != 0:
             faults += [f"the search ended with {code}: {driver.printed[-300:]}"]
             faults += arena.finish(name, *options, **own)
-    verdict = arena.judged(name, moments, trials=trials)
-    note = "a node whose trial ran; another one joined" if count > 1 else "Ray gives it up after 15 s here"
-    note += short_of(injected, count)
-    return verdict.outcome(fault, injected, time.monotonic() - started, *faults, note=note)
+    seconds = time.monotonic() - started
+    return [
+        arena.judged(name, hit.moments, trials=trials).outcome(
+            hit.fault, hit.injected, seconds, *faults, note=hit.note + short_of(hit.injected, hit.count)
+        )
+        for hit in hits
+    ]
 
 
 def _struck(

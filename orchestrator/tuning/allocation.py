@@ -44,12 +44,14 @@ class ResourceRequest:
         gpus: Number of GPUs: eighths of one, or the number that the user set.
         memory_bytes: Bytes of the machine's memory; 0 if memory need not be counted.
         nodes: Names of the machines that may run it; empty for any.
+        lenders: Name of each machine that lends its features to that one, and the store on it.
     """
 
     cpus: float
     gpus: float
     memory_bytes: int = 0
     nodes: tuple[str, ...] = ()
+    lenders: tuple[tuple[str, str], ...] = ()
 
     def is_larger_than(self, other: "ResourceRequest") -> bool:
         """Tell whether this takes more of anything than another request."""
@@ -143,6 +145,7 @@ class ResourceAllocator:
         workers: Largest number of trials at once that the user wants; None for no limit.
         shares_features: All machines reach the stored features, so that heads may train on machines without
             a GPU.
+        lends_features: Machines lend each other what they have stored, with the same consequence.
 
     Attributes:
         slots: Number of trials at once; it follows the machines.
@@ -159,12 +162,15 @@ class ResourceAllocator:
         is_measured: bool,
         workers: int | None = None,
         shares_features: bool = False,
+        lends_features: bool = False,
     ) -> None:
         self.cpus, self.gpus, self.machines = cpus, gpus, _working(machines)
         self.folds, self.slots, self.is_measured = folds, slots, is_measured
-        self.workers, self.shares_features = workers, shares_features
+        self.workers = workers
+        self.shares_features, self.lends_features = shares_features, lends_features
         self._needs: dict[Kind, float] = {}
         self._stored: set[str] = set()  # names of features that a trial has opened
+        self._holders: dict[str, dict[str, str]] = {}  # name of features -> machine -> its store
         self._add_slots_of_heads()
 
     def follow(self, machines: Sequence[Machine]) -> str:
@@ -182,6 +188,10 @@ class ResourceAllocator:
         if slots == 0 or before == now:
             return ""
         self.machines, earlier, self.slots = machines, self.slots, slots
+        self._holders = {
+            name: {node: store for node, store in stores.items() if node in now}
+            for name, stores in self._holders.items()
+        }
         self._add_slots_of_heads()
         return (
             f"the cluster has {count_text(len(now), 'machine')} now, before {len(before)}: "
@@ -207,8 +217,10 @@ class ResourceAllocator:
             config: Configuration of the trial.
             heads: Number of trials that run on machines without a GPU now.
         """
-        if heads < self._slots_of_heads() and features_of(config) in self._stored:
-            return ResourceRequest(self.cpus, 0.0, nodes=self._nodes_without_gpu())
+        name = features_of(config)
+        lenders = tuple(sorted(self._holders.get(name, {}).items())) if name is not None else ()
+        if heads < self._slots_of_heads() and (lenders or (self.shares_features and name in self._stored)):
+            return ResourceRequest(self.cpus, 0.0, nodes=self._nodes_without_gpu(), lenders=lenders)
         need = self._need(kind_of(config, self.folds))
         if self.gpus <= 0:
             return ResourceRequest(self.cpus, 0.0, self._memory(need))
@@ -227,6 +239,18 @@ class ResourceAllocator:
         name = features_of(config)
         if name is not None:
             self._stored.add(name)
+
+    def holds(self, config: TrialConfig, node: str, store: str) -> None:
+        """Note that the features of a trial are in the store of a machine that lends them.
+
+        Args:
+            config: Configuration of the trial.
+            node: Name of the machine.
+            store: Path of its store.
+        """
+        name = features_of(config)
+        if name is not None and self.lends_features:
+            self._holders.setdefault(name, {})[node] = store
 
     def measured(self, config: TrialConfig, peak_bytes: int, total_bytes: int) -> None:
         """Note the memory that a trial needed.
@@ -247,11 +271,21 @@ class ResourceAllocator:
         self._needs[kind] = min(1.0, 2 * given)
 
     def _slots_of_heads(self) -> int:
-        """Number of trials that fit on machines without a GPU, where a search has any use for them."""
-        if self.gpus <= 0 or self.cpus <= 0 or not self.shares_features:
+        """Number of trials that fit on machines without a GPU, where a search has any use for them.
+
+        It has none where the user wants no more trials at once than the GPUs have room for.
+        """
+        reaches = self.shares_features or self.lends_features
+        if self.gpus <= 0 or self.cpus <= 0 or not reaches or self._is_filled_by_gpus():
             return 0
         those = [machine for machine in self.machines if machine.gpus == 0]
         return slots_on(those, cpus_per_trial=self.cpus, gpus_per_trial=0.0, workers=self.workers)
+
+    def _is_filled_by_gpus(self) -> bool:
+        if self.workers is None:
+            return False
+        gpus = 1 / SHARES if self.is_measured else self.gpus
+        return slots_on(self.machines, cpus_per_trial=self.cpus, gpus_per_trial=gpus) >= self.workers
 
     def _add_slots_of_heads(self) -> None:
         more = self.slots + self._slots_of_heads()

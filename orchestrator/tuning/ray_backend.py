@@ -28,6 +28,7 @@ from orchestrator.tuning.interrupts import interruptible
 from orchestrator.tuning.lifeline import Lifeline, end_program, watched
 from orchestrator.tuning.ray_depot import DepotKeeper, this_node
 from orchestrator.tuning.ray_failures import explained
+from orchestrator.tuning.ray_features import FeatureServers
 from orchestrator.tuning.ray_followed import FollowedWorkers, NotPickled
 from orchestrator.tuning.ray_private import (
     KeyValueBoard,
@@ -74,6 +75,7 @@ class Resources:
         is_measured: Each trial gets a share of a GPU by its measured need, not `gpus`.
         workers: Largest number of trials at once that the user wants; None for no limit.
         shares_features: All machines reach the stored features: heads may train where there is no GPU.
+        lends_features: Machines lend each other what they have stored, with the same consequence.
     """
 
     cpus: float
@@ -83,6 +85,7 @@ class Resources:
     is_measured: bool = False
     workers: int | None = None
     shares_features: bool = False
+    lends_features: bool = False
 
 
 class _Searcher(NotPickled, Searcher):
@@ -139,6 +142,8 @@ class _Searcher(NotPickled, Searcher):
             "request": request,
             "time_left": time_left(state.manager.deadline, state.manager.clock()),
             "report_seconds": report_seconds(state.allocator.slots),
+            "lends": state.servers is not None,
+            "lenders": state.lenders(request),
         }
 
     def on_trial_complete(
@@ -176,7 +181,7 @@ class _Scheduler(NotPickled, FIFOScheduler):
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         number, cause = self._state.numbers[trial.trial_id], None
         with self._state.noting_errors():
-            cause = self._follow(number, self._state.receive(result))
+            cause = self._follow(number, self._state.receive(number, result))
             if cause is not None:
                 self._state.manager.on_stop(number, cause)
         return str(TrialScheduler.CONTINUE if cause is None else TrialScheduler.STOP)
@@ -184,7 +189,7 @@ class _Scheduler(NotPickled, FIFOScheduler):
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
         number = self._state.numbers[trial.trial_id]
         with self._state.noting_errors():
-            self._end(number, self._state.receive(result))
+            self._end(number, self._state.receive(number, result))
 
     def _end(self, number: int, step: "WorkerReport") -> None:
         """Pass the end of a trial to the manager."""
@@ -278,8 +283,9 @@ def run_trials(
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     scratch, mark = run.path / ".ray", uuid.uuid4().hex
     depot = DepotKeeper(run, mark) if make_runner is None else None
-    state = SharedState(manager, _allocator(manager, resources), {}, {}, depot=depot)
-    if resources.shares_features:
+    servers = FeatureServers(mark) if resources.lends_features else None
+    state = SharedState(manager, _allocator(manager, resources), {}, {}, depot=depot, servers=servers)
+    if resources.shares_features or resources.lends_features:
         manager.worker_time.resize(state.allocator.workers_expected)
     board = KeyValueBoard()
     ear = Ear(board, lambda: list(manager.running))
@@ -330,6 +336,8 @@ def run_trials(
             shutil.rmtree(scratch, ignore_errors=True)
             if depot is not None:
                 depot.close()
+            if servers is not None:
+                servers.close()
             board.wipe()
         if not manager.is_stopping:
             manager.end_late_trials()
@@ -345,6 +353,7 @@ def _allocator(manager: TrialManager, resources: Resources) -> ResourceAllocator
         is_measured=resources.is_measured,
         workers=resources.workers,
         shares_features=resources.shares_features,
+        lends_features=resources.lends_features,
     )
 
 

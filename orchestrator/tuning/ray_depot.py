@@ -2,7 +2,7 @@
 
 import collections
 import socket
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -109,14 +109,24 @@ class RayDepot:
 
     def pieces(self, name: str, size: int) -> Iterator[Piece]:
         """Yield a file of the depot in pieces, in order, some of which are on the way at the same time."""
-        starts = iter(range(0, size, PIECE_BYTES))
-        coming: collections.deque[Any] = collections.deque()
-        for start in starts:
-            coming.append(self._actor.piece.remote(name, start))
-            if len(coming) == _ON_THE_WAY:
-                yield _answer(coming.popleft())
-        while coming:
-            yield _answer(coming.popleft())
+        yield from in_pieces(lambda start: self._actor.piece.remote(name, start), size, _answer)
+
+
+def in_pieces(ask: Callable[[int], Any], size: int, answer: Callable[[Any], Piece]) -> Iterator[Piece]:
+    """Yield a file of another machine in pieces, in order, some of which are on the way at the same time.
+
+    Args:
+        ask: Asks for the piece that begins at a byte; returns Ray's reference to it.
+        size: Size of the file in bytes.
+        answer: Waits for a piece.
+    """
+    coming: collections.deque[Any] = collections.deque()
+    for start in range(0, size, PIECE_BYTES):
+        coming.append(ask(start))
+        if len(coming) == _ON_THE_WAY:
+            yield answer(coming.popleft())
+    while coming:
+        yield answer(coming.popleft())
 
 
 def find_depot(mark: str) -> RayDepot | None:

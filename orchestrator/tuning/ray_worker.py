@@ -16,6 +16,7 @@ from orchestrator.tuning.node_copy import NodeCopy, own_folder, sees
 from orchestrator.tuning.parcel import Parcel
 from orchestrator.tuning.preemption import DEPARTURE
 from orchestrator.tuning.ray_depot import find_depot, this_node
+from orchestrator.tuning.ray_features import RayLender
 from orchestrator.tuning.ray_private import KeyValueBoard, is_leaving
 from orchestrator.tuning.run_copy import RunCopy
 from orchestrator.tuning.time_limit import deadline_here
@@ -69,7 +70,7 @@ class Worker(tune.Trainable):
                 DEPARTURE.ask()
         step = self._step()
         parcel = None if self._away is None else self._away.leave()
-        return result_of(step, parcel)
+        return result_of(step, parcel, self._holder(step))
 
     def cleanup(self) -> None:
         self._heart.stop()
@@ -81,6 +82,7 @@ class Worker(tune.Trainable):
         self._heart.beats_for(config["number"])
         self._config = config
         self._away: RunCopy | None = None
+        self._run: RunFolder | RunCopy | None = None
         self.runner: Runner | None = None
         run = RunFolder(Path(config["run"]))
         self._has_seen = self._has_seen or (self._copy is None and self._sees(run))
@@ -92,8 +94,15 @@ class Worker(tune.Trainable):
         mark, node = self._config.get("mark", ""), self._config.get("node", "")
         return not mark or this_node() == node or sees(run, mark)
 
+    def _holder(self, step: "WorkerReport") -> tuple[str, str] | None:
+        """This machine and its store, if the trial has just opened features that may be lent from there."""
+        if not self._config["lends"] or step.opened is None or step.opened.note or self._run is None:
+            return None
+        return this_node(), self._run.local.search().store
+
     def _runner(self, run: RunFolder | RunCopy) -> Runner:
-        config = self._config
+        config, self._run = self._config, run
+        lenders = config["lenders"]
         return type(self).make_runner(
             run,
             config["number"],
@@ -104,6 +113,7 @@ class Worker(tune.Trainable):
             cpus=config["request"].cpus,
             deadline=deadline_here(config["time_left"]),
             report_seconds=config["report_seconds"],
+            lender=RayLender(lenders) if lenders else None,
         )
 
     def _step(self) -> "WorkerReport":
@@ -134,10 +144,13 @@ class Worker(tune.Trainable):
         return WorkerReport()
 
 
-def result_of(step: "WorkerReport", parcel: Parcel | None = None) -> dict[str, Any]:
-    """Return a report as Tune takes it, with what the trial leaves if it leaves anything."""
-    result = {"step": step, "done": step.is_end}
-    return result if parcel is None else {**result, "parcel": parcel}
+def result_of(
+    step: "WorkerReport", parcel: Parcel | None = None, holder: tuple[str, str] | None = None
+) -> dict[str, Any]:
+    """Return a report as Tune takes it, with what the trial leaves and who holds its features, if any."""
+    also = {"parcel": parcel, "holder": holder}
+    found = {name: value for name, value in also.items() if value is not None}
+    return {"step": step, "done": step.is_end, **found}
 
 
 @functools.cache

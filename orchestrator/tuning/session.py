@@ -356,10 +356,17 @@ def _resources(prepared: Prepared, machines: tuple[Machine, ...], left: int) -> 
         machines=machines,
         is_measured=is_measured,
         workers=record.request.workers,
-        shares_features=len(machines) > 1 and _reach_features(record),
+        shares_features=len(machines) > 1 and _shares_features(record),
+        lends_features=len(machines) > 1 and _lends_features(record),
     )
 
 
-def _reach_features(record: SearchRecord) -> bool:
-    """True if a machine reads the features that another one has computed."""
+def _shares_features(record: SearchRecord) -> bool:
+    """True if a machine reads in a folder what another one has computed."""
     return record.request.features != "off" and record.request.shared_store is not None
+
+
+def _lends_features(record: SearchRecord) -> bool:
+    """True if a machine takes from another one what that has computed; the process of a fold cannot."""
+    request = record.request
+    return request.features != "off" and request.shared_store is None and not request.process_per_fold

@@ -10,6 +10,7 @@ from orchestrator.study.trial_spec import TrialSpec
 from orchestrator.tuning.allocation import ResourceAllocator, ResourceRequest
 from orchestrator.tuning.parcel import deliver
 from orchestrator.tuning.ray_depot import DepotKeeper
+from orchestrator.tuning.ray_features import FeatureServers
 from orchestrator.tuning.trial_manager import TrialManager
 from trainables.config.trial_config import TrialConfig
 
@@ -32,6 +33,7 @@ class SharedState:
         heads: Numbers of trials that were given to machines without a GPU.
         asking_ends: Reading of `time.monotonic()` after which no further trial is proposed in this step.
         depot: Serves the machines that do not see the run folder; None for a search that has no such.
+        servers: Lend features of one machine to others; None where none are lent.
         error: First error of searcher, scheduler or callback.
     """
 
@@ -42,6 +44,7 @@ class SharedState:
     heads: set[int] = field(default_factory=set)
     asking_ends: float = math.inf
     depot: DepotKeeper | None = None
+    servers: FeatureServers | None = None
     error: Exception | None = None
 
     @contextmanager
@@ -63,6 +66,12 @@ class SharedState:
             self.heads.add(spec.number)
         return request
 
+    def lenders(self, request: ResourceRequest) -> tuple[str, ...]:
+        """Return the names of the servers that lend features to a trial, which are started if need be."""
+        if self.servers is None or not request.lenders:
+            return ()
+        return self.servers.open(dict(request.lenders))
+
     def may_start(self, request: ResourceRequest) -> bool:
         """Tell whether a trial takes no room from a larger one that waits for it.
 
@@ -73,10 +82,13 @@ class SharedState:
             return True
         return not any(waiting.is_larger_than(request) for waiting in self.waiting.values())
 
-    def receive(self, result: dict[str, Any]) -> "WorkerReport":
-        """Write what a trial on another machine has left, then return its worker's report."""
+    def receive(self, number: int, result: dict[str, Any]) -> "WorkerReport":
+        """Write what a trial on another machine has left, note who holds features, and return its report."""
         if (parcel := result.pop("parcel", None)) is not None:
             deliver(parcel, self.manager.run)
+        holder, config = result.pop("holder", None), self.config_of(number)
+        if holder is not None and config is not None:
+            self.allocator.holds(config, *holder)
         step: WorkerReport = result["step"]
         if step.needs_depot and self.depot is not None:
             self.depot.open()

@@ -42,6 +42,7 @@ from trainables.runtime.checkpoint import (
     read_checkpoint,
 )
 from trainables.runtime.devices import Device, choose_device, limit_threads
+from trainables.runtime.lender import FeatureLender
 from trainables.runtime.memory import MemoryUse, PeakMemory
 from trainables.runtime.trial_runtime import TrialRuntime
 from trainables.training.folds import NanLossError
@@ -107,6 +108,7 @@ class TrialRunner:
         deadline: Reading of `time.monotonic()` at which the search is out of time; None for no limit. A late
         trial ends with the best epoch that it reached, so that its work is not lost.
     report_seconds: Seconds between two reports, where many workers report to one driver.
+    lender: Brings features that other machines have computed; None without one.
     """
 
     def __init__(  # noqa: PLR0913 - a trial, and the circumstances
@@ -121,10 +123,12 @@ class TrialRunner:
         compared_at: Collection[int] = (),
         deadline: float | None = None,
         report_seconds: float = 0.0,
+        lender: FeatureLender | None = None,
     ) -> None:
         self.run, self.number, self.config, self.params = run, number, config, params
         self.started = self.opened = self.checkpointed = time.monotonic()
         self.compared_at, self.deadline, self.gpus = frozenset(compared_at), deadline, gpus
+        self.lender = lender
         limit_threads(cpus)
         self.device: Device | None = None
         self.peak: PeakMemory | None = None
@@ -210,7 +214,8 @@ class TrialRunner:
         except _CANNOT_OPEN as error:
             raise MachineError(str(error)) from error
         self.peak = PeakMemory(self.device)
-        runtime = dataclasses.replace(runtime, fill_limit=fill_limit(self.run, self.deadline))
+        limit = fill_limit(self.run, self.deadline)
+        runtime = dataclasses.replace(runtime, fill_limit=limit, lender=self.lender)
         self.validation, self.opened = self._started(training_data, runtime), time.monotonic()
         checkpoint = self.run.checkpoint(self.number)
         state = read_checkpoint(checkpoint, key=self._key)

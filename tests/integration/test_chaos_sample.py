@@ -37,7 +37,8 @@ def test_a_search_whose_workers_are_killed_ends_as_if_nobody_had(arena: Arena) -
 
 
 def test_a_closed_terminal_is_a_pause(arena: Arena) -> None:
-    check(stops.polite_signals(arena, signal.SIGHUP, TRIALS), injected=1)
+    (outcome,) = stops.polite_signals(arena, [signal.SIGHUP], TRIALS, is_early=False)
+    check(outcome, injected=1)
 
 
 def test_damaged_files_are_named_and_made_again(arena: Arena) -> None:

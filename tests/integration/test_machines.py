@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prefix_examples import LOW, TOP, VIEWS, Counting, key
 
 from benchmarks.fake_cluster import FakeCluster, fake_cluster
 from benchmarks.scale_worker import Epoch, Report, write_complete
@@ -21,6 +22,7 @@ from results.run.records import SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
 from trainables.config.trial_config import TrialConfig, decode
 from trainables.features.feature_use import FeatureUse
+from trainables.features.store import PrefixStore
 
 pytestmark = [
     pytest.mark.machines,
@@ -107,6 +109,26 @@ class GetsNotice(Trainer):
             os.kill(os.getpid(), signal.SIGTERM)
 
 
+class OpensFeatures(Trainer):
+    """A head: it opens features as a trial does, and the machines with GPUs have another store than others.
+
+    Notes where features were computed and where they arrived.
+    """
+
+    epochs = 4
+
+    def step(self) -> Report:
+        if self.is_opened:
+            return super().step()
+        own = Path(self.run.search().store) if self.given["gpus"] else self.run.path / "store without gpus"
+        views = PrefixStore(own, lender=self.given["lender"]).views(
+            key(), VIEWS[:2], TOP, also=(LOW,), compute=Counting()
+        )
+        with (self.run.path / "features").open("a") as file:
+            file.write(f"{self.given['gpus']} {views.computed} {views.fetched}\n")
+        return super().step()
+
+
 class After(Callback):
     """Calls a function at the end of the trial that is the n-th to end."""
 
@@ -143,7 +165,8 @@ def cluster() -> Iterator[FakeCluster]:
     with fake_cluster() as own:
         from ray import cloudpickle
 
-        cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import this module
+        for name in (__name__, "prefix_examples"):  # workers cannot import these modules
+            cloudpickle.register_pickle_by_value(sys.modules[name])
         yield own
 
 
@@ -171,9 +194,9 @@ def search(
 ) -> Searched:
     run, said, study = RunFolder(folder), list[str](), Study(trials)
     callbacks = () if callback is None else (callback,)
-    manager = TrialManager(
-        run, make_search(), study, callbacks, deadline=None, clock=time.time, say=said.append
-    )
+    record = make_search(store=str(folder / "store"))
+    run.write_search(record)
+    manager = TrialManager(run, record, study, callbacks, deadline=None, clock=time.time, say=said.append)
     run_trials(manager, run, resources, make_runner=runner, ends_process=False)
     assert sorted(record.number for record in study.told) == list(range(trials))  # each of them once
     return Searched(run, said)
@@ -242,3 +265,23 @@ def test_heads_go_to_the_machine_without_a_gpu_once_their_features_are_stored(
     assert found.complete == list(range(10))
     places = {(node, gpus) for _, _, node, gpus in found.starts}
     assert places == {(with_gpus.node_id, 1.0), (without.node_id, 0.0)}
+
+
+def test_a_machine_without_a_gpu_takes_the_features_of_its_heads_from_the_one_that_has_them_once(
+    cluster: FakeCluster, tmp_path: Path, make_search: Callable[..., SearchRecord]
+) -> None:
+    with_gpus, without = cluster.add(cpus=8, gpus=2), cluster.add(cpus=2)
+    resources = Resources(1.0, 1.0, 2, machines=cluster.machines, lends_features=True)
+    try:
+        found = search(tmp_path, make_search, resources, trials=10, runner=OpensFeatures)
+    finally:
+        for node in (with_gpus, without):
+            cluster.remove(node)
+    assert found.complete == list(range(10))
+    places = {(node, gpus) for _, _, node, gpus in found.starts}
+    assert places == {(with_gpus.node_id, 1.0), (without.node_id, 0.0)}
+    lines = [line.split() for line in (tmp_path / "features").read_text().splitlines()]
+    uses = [(float(gpus), int(computed), int(fetched)) for gpus, computed, fetched in lines]
+    for gpus, place in ((1.0, 1), (0.0, 2)):
+        assert sum(use[place] for use in uses if use[0] == gpus) == 2  # both views, once a machine
+    assert sum(computed for gpus, computed, _ in uses if gpus == 0.0) == 0

@@ -21,7 +21,7 @@ class FeatureUse:
         computed: Number of view files computed by this trial.
         read: Number of view files read.
         rebuilt: Number of view files that were damaged and computed again; part of `computed`.
-        fetched: Number of view files copied from the shared store.
+        fetched: Number of view files copied from the shared store or another machine.
         computed_seconds: Time of computing features in this trial, in seconds.
         seconds_per_image: Time of the frozen stages for one image in one view, in seconds, on average where
             several nets serve a head; recorded with stored features too; 0 for pixels.

@@ -184,6 +184,7 @@ def _stored(
         runtime.store,
         budget_bytes=None if runtime.store_gb is None else round(runtime.store_gb * GB),
         shared=runtime.shared_store,
+        lender=runtime.lender,
     )
     key = PrefixKey(
         fingerprint=prefix.patch_set.fingerprint,

@@ -6,36 +6,32 @@ fails, trials continue without it, after one warning.
 """
 
 import contextlib
-import functools
 import os
 import shutil
 import uuid
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
 from trainables.common.errors import PrefixError
 from trainables.common.files import write_atomically
-from trainables.common.progress import worked
+from trainables.features.arriving import kept, say_once
 from trainables.features.budget import DiskBudget
 from trainables.features.stored_files import (
     PARTIAL,
     Meta,
     Stored,
-    checked_header,
     discard,
     meta_path,
     read_meta,
 )
 from trainables.features.stored_header import DamagedFileError, ExpectedFeatures
-from trainables.features.writer import PartialFile
 
 _BLOCK_BYTES: Final = 1 << 22
 
 
 class SharedFolder:
-    """The shared folder, as one node sees it.
+    """The shared folder, as one node sees it; a `FeatureSource`.
 
     Args:
         folder: Path given by the user; it must exist, since a missing one may be a disk that is not mounted.
@@ -47,15 +43,7 @@ class SharedFolder:
         self._is_writable = True
 
     def fetch(self, path: Path, room: DiskBudget, expected: ExpectedFeatures) -> Stored | None:
-        """Copy a file of features to this node's store; None if it is not there, damaged or does not fit.
-
-        What the file claims about itself is checked before any room is made for it.
-
-        Args:
-            path: Destination, `<store>/prefix/<key>/<view>/<tap>.npy`; the lock of the view is held.
-            room: Disk budget of the node's store.
-            expected: The features that are asked for.
-        """
+        """Copy a file of the folder to this node's store, see `FeatureSource`."""
         source = self._counterpart(path)
         try:
             if not self._is_there():
@@ -67,9 +55,9 @@ class SharedFolder:
             self._damaged.add(source)
             with contextlib.suppress(OSError):
                 discard(path)
-            _say_once(f"shared features are damaged and are not used: {error}")
+            say_once(f"shared features are damaged and are not used: {error}")
         except OSError as error:
-            _say_once(f"shared store {self.folder} cannot be read ({error}); features are computed here")
+            say_once(f"shared store {self.folder} cannot be read ({error}); features are computed here")
         return None
 
     def publish(self, paths: Sequence[Path]) -> None:
@@ -84,14 +72,14 @@ class SharedFolder:
                     self._publish(path)
         except OSError as error:
             self._is_writable = False
-            _say_once(
+            say_once(
                 f"shared store {self.folder} cannot be written ({error}); what this node computes stays here"
             )
 
     def _is_there(self) -> bool:
         if self.folder.is_dir():
             return True
-        _say_once(f"shared store {self.folder} is not there; each node computes its own features")
+        say_once(f"shared store {self.folder} is not there; each node computes its own features")
         return False
 
     def _counterpart(self, path: Path) -> Path:
@@ -100,20 +88,9 @@ class SharedFolder:
     def _copied(
         self, source: Path, meta: Meta, path: Path, room: DiskBudget, expected: ExpectedFeatures
     ) -> Stored | None:
-        path.parent.mkdir(parents=True, exist_ok=True)
         with source.open("rb") as file:
-            checked_header(file, source, meta, expected)
-            file.seek(0)
-            with room.reservation() as reservation:
-                if not reservation.make_room(meta.bytes):
-                    return None
-                partial = PartialFile(path, meta.bytes)
-            try:
-                _copy_checked(file, partial, meta, source)
-                return partial.keep(meta, expected)
-            except BaseException:
-                partial.drop()
-                raise
+            blocks = iter(lambda: file.read(_BLOCK_BYTES), b"")
+            return kept(blocks, meta, path, room, expected, source)
 
     def _publish(self, path: Path) -> None:
         place = self._counterpart(path)
@@ -142,18 +119,3 @@ class SharedFolder:
                 partial.unlink(missing_ok=True)
         write_atomically(meta_path(place), meta.as_json())
         self._damaged.discard(place)
-
-
-def _copy_checked(file: BinaryIO, partial: PartialFile, meta: Meta, source: Path) -> None:
-    position = 0
-    while position <= meta.bytes and (block := file.read(_BLOCK_BYTES)):
-        partial.write(block, position)
-        worked()
-        position += len(block)
-    if position != meta.bytes or partial.checksum() != meta.crc32:
-        raise DamagedFileError(f"{source} does not match its checksum")
-
-
-@functools.cache
-def _say_once(text: str) -> None:
-    warnings.warn(text, stacklevel=2)

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from trainables.common.files import write_atomically
 from trainables.common.types import FloatArray
+from trainables.features.arriving import FeatureSource, LentFeatures
 from trainables.features.budget import DiskBudget, view_lock
 from trainables.features.extraction import Compute, FillResult, FillTarget, fill
 from trainables.features.keys import PrefixKey
@@ -34,6 +35,7 @@ from trainables.features.stored_files import (
 from trainables.features.stored_header import DamagedFileError, ExpectedFeatures
 from trainables.models.taps import Shape, Tap
 from trainables.preprocessing.views import View
+from trainables.runtime.lender import FeatureLender
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ class StoredViews:
             that is not evicted as long as its array exists.
         computed: Number of views that this call computed.
         rebuilt: Number of computed views that replace a damaged file.
-        fetched: Number of views that this call copied from the shared folder.
+        fetched: Number of views that this call copied from the shared folder or another machine.
         seconds: Time of computing in this call, in seconds.
         seconds_per_image: Time of the frozen stages for one image in one view, in seconds, mean over the
             views; for stored features as recorded by the process that computed them.
@@ -105,12 +107,22 @@ class PrefixStore:
         budget_bytes: Largest size of the features on disk, in bytes; None for 200 GB, or for 80 % of the free
             space plus their own size if that is smaller.
         shared: Folder that all nodes share; None without one.
+        lender: Brings features of other machines; None without one.
     """
 
-    def __init__(self, folder: Path, *, budget_bytes: int | None = None, shared: Path | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        budget_bytes: int | None = None,
+        shared: Path | None = None,
+        lender: FeatureLender | None = None,
+    ) -> None:
         self.folder = folder / "prefix"
         self.room = DiskBudget(self.folder, budget_bytes)
         self.shared = SharedFolder(shared) if shared else None
+        lent = LentFeatures(lender) if lender else None
+        self._sources: list[FeatureSource] = [source for source in (self.shared, lent) if source]
 
     def views(
         self,
@@ -190,7 +202,7 @@ class PrefixStore:
         return filled.array
 
     def _recovered(self, path: Path, expected: ExpectedFeatures, tally: _Tally) -> Stored | None:
-        """Look for the file again, as no other process can write it now: here, then in the shared folder."""
+        """Look for the file again, as no other process can write it now: here, then elsewhere."""
         try:
             stored = open_stored(path, expected)
         except DamagedFileError as error:
@@ -199,9 +211,10 @@ class PrefixStore:
             with contextlib.suppress(OSError):
                 discard(path)
             stored = None
-        if stored is None and self.shared:
-            stored = self.shared.fetch(path, self.room, expected)
-            tally.fetched += stored is not None
+        for source in self._sources:
+            if stored is None:
+                stored = source.fetch(path, self.room, expected)
+                tally.fetched += stored is not None
         return stored
 
 

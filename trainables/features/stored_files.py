@@ -140,10 +140,19 @@ def read_meta(path: Path) -> Meta:
         FileNotFoundError: If there is none: the features are not there either, or not yet.
         DamagedFileError: If it cannot be parsed.
     """
+    return meta_of(meta_path(path).read_text(), meta_path(path))
+
+
+def meta_of(text: str, where: object) -> Meta:
+    """Return the metadata in the text of `Meta.as_json`.
+
+    Raises:
+        DamagedFileError: If it cannot be parsed.
+    """
     try:
-        return Meta(**json.loads(meta_path(path).read_text()))
+        return Meta(**json.loads(text))
     except (ValueError, TypeError) as error:
-        raise DamagedFileError(f"{meta_path(path)} cannot be read: {error}") from error
+        raise DamagedFileError(f"{where} cannot be read: {error}") from error
 
 
 def open_stored(path: Path, expected: ExpectedFeatures | None = None) -> Stored | None:

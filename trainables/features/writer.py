@@ -41,7 +41,7 @@ class PartialFile:
             self.drop()
             raise
 
-    def write(self, content: bytes, position: int) -> None:
+    def write(self, content: bytes | memoryview, position: int) -> None:
         """Write bytes at a position."""
         write_at(self.file.fileno(), content, position)
 
@@ -152,7 +152,7 @@ def reserve(descriptor: int, size: int) -> None:
         )  # a file system that cannot reserve; writing may then find the disk full
 
 
-def write_at(descriptor: int, content: bytes, position: int) -> None:
+def write_at(descriptor: int, content: bytes | memoryview, position: int) -> None:
     """Write all bytes of `content`, however many calls that takes.
 
     Raises:

@@ -13,6 +13,7 @@ from trainables.config.trial_config import TrialConfig
 from trainables.models.taps import Tap
 from trainables.models.weights import WeightsFile
 from trainables.runtime.fill_limit import FillLimit
+from trainables.runtime.lender import FeatureLender
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,7 @@ class TrialRuntime:
         features: Number type of stored features; `off` stores none and computes them for each trial.
         store_gb: Disk budget of stored features, in 10^9 bytes; None for the default of the store.
         shared_store: Folder from which nodes copy features that others computed; None without one.
+        lender: Brings features that other machines have computed; None without one.
         dtype: Number type of weights and batches.
         start: Finished trial that `model.weights=start` means; None without one.
         fusion: Execution mode of the models of a trial: `fused`, `sequential`, or `auto` for the faster one.
@@ -53,6 +55,7 @@ class TrialRuntime:
     features: FeatureStorage = "float16"
     store_gb: float | None = None
     shared_store: Path | None = None
+    lender: FeatureLender | None = None
     dtype: torch.dtype = torch.float32
     start: WarmStart | None = None
     fusion: Literal["auto", "fused", "sequential"] = "auto"

@@ -105,7 +105,9 @@ GPU_NODE = Machine(8, 4, 64 * GIB, "gpu")
 CPU_NODE = Machine(2, 0, 16 * GIB, "cpu")
 
 
-def mixed(*, shares_features: bool = True, workers: int | None = None) -> ResourceAllocator:
+def mixed(
+    *, shares_features: bool = True, lends_features: bool = False, workers: int | None = None
+) -> ResourceAllocator:
     return ResourceAllocator(
         1.0,
         0.5,
@@ -115,6 +117,7 @@ def mixed(*, shares_features: bool = True, workers: int | None = None) -> Resour
         is_measured=False,
         workers=workers,
         shares_features=shares_features,
+        lends_features=lends_features,
     )
 
 
@@ -135,6 +138,33 @@ def test_a_head_shares_a_gpu_while_the_machines_without_one_are_full() -> None:
 
 def test_a_machine_that_does_not_reach_the_features_gets_no_head() -> None:
     packing = mixed(shares_features=False)
+    packing.opened(config())
+    assert packing.request(config()) == ResourceRequest(1.0, 0.5)
+    assert packing.slots == 8
+
+
+def test_a_head_goes_where_no_gpu_is_while_a_machine_lends_its_features() -> None:
+    packing = mixed(shares_features=False, lends_features=True)
+    packing.opened(config())
+    assert packing.request(config()) == ResourceRequest(1.0, 0.5)  # nobody is known to have them
+    packing.holds(config(), "gpu", "/store")
+    there = ResourceRequest(1.0, 0.0, nodes=("cpu",), lenders=(("gpu", "/store"),))
+    assert packing.request(config()) == there
+    assert packing.request(config(backbone="resnet50")) == ResourceRequest(1.0, 0.5)
+    other = Machine(4, 4, 16 * GIB, "other")
+    packing.follow([other, CPU_NODE])
+    assert packing.request(config()) == ResourceRequest(1.0, 0.5)  # who had them has left
+
+
+def test_nothing_is_lent_where_machines_read_a_folder_that_all_share() -> None:
+    packing = mixed()
+    packing.opened(config())
+    packing.holds(config(), "gpu", "/store")
+    assert packing.request(config()) == ResourceRequest(1.0, 0.0, nodes=("cpu",))
+
+
+def test_heads_stay_on_gpus_that_have_room_for_all_trials_that_the_user_wants() -> None:
+    packing = mixed(workers=8)
     packing.opened(config())
     assert packing.request(config()) == ResourceRequest(1.0, 0.5)
     assert packing.slots == 8

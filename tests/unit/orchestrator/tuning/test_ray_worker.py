@@ -1,6 +1,7 @@
 """The worker of Tune without Ray: which run it works on, and what it reports."""
 
 import socket
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from worker_run import worker_run
 from orchestrator.tuning import node_copy, ray_worker
 from orchestrator.tuning.allocation import ResourceRequest
 from orchestrator.tuning.depot import Depot
+from orchestrator.tuning.ray_features import RayLender
 from orchestrator.tuning.ray_worker import Worker
 from orchestrator.tuning.run_copy import RunCopy
 from orchestrator.tuning.trial_runner import WorkerReport
@@ -17,6 +19,7 @@ from results.run.run_folder import RunFolder
 from trainables.common.errors import MachineError
 from trainables.config.trial_config import decode
 from trainables.data.patches import PatchSet
+from trainables.features.feature_use import FeatureUse
 
 CONFIG = decode({"model.backbone": "efficientnet_lite0"})
 
@@ -32,6 +35,20 @@ class Runner:
         if self.steps == 1:
             self.run.write_checkpoint(self.number, b"state")
         return WorkerReport(is_end=self.steps == 2)
+
+
+class Opens(Runner):
+    """Has opened stored features in its first step, where they could be stored; keeps whom it may ask."""
+
+    note = ""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.lender = options["lender"]
+
+    def step(self) -> WorkerReport:
+        use = FeatureUse("stored views", "top", 8, 8, 8, note=self.note)
+        return replace(super().step(), opened=use if self.steps == 1 else None)
 
 
 class NoBoard:
@@ -56,9 +73,11 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ray_worker, "KeyValueBoard", NoBoard)
 
 
-def worker(run: RunFolder, *, node: str = "there", number: int = 0) -> Worker:
-    made = object.__new__(type("Own", (Worker,), {"make_runner": staticmethod(Runner)}))
-    made.setup(config(run, node=node, number=number))
+def worker(
+    run: RunFolder, *, node: str = "there", number: int = 0, runner: type[Runner] = Runner, **also: Any
+) -> Worker:
+    made = object.__new__(type("Own", (Worker,), {"make_runner": staticmethod(runner)}))
+    made.setup(config(run, node=node, number=number) | also)
     return made
 
 
@@ -74,6 +93,8 @@ def config(run: RunFolder, *, node: str = "there", number: int = 0) -> dict[str,
         "request": ResourceRequest(1.0, 0.0),
         "time_left": None,
         "report_seconds": 0.0,
+        "lends": False,
+        "lenders": (),
     }
 
 
@@ -138,3 +159,29 @@ def test_runners_are_told_the_run_that_their_machine_has(
     assert isinstance(own.runner.run, RunCopy)
     assert own.runner.run.local.path != run.path
     own.cleanup()
+
+
+def test_a_worker_says_on_which_machine_and_in_which_store_its_features_lie(
+    run: RunFolder, elsewhere: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray_worker, "find_depot", lambda mark: Depot(run.path))
+    here, away = (worker(run, node=node, runner=Opens, lends=True) for node in ("here", "there"))
+    assert here.step()["holder"] == ("here", str(run.search().store))
+    assert "holder" not in here.step()  # once is enough
+    assert "holder" not in away.step()  # it fills its machine
+    assert away.step()["holder"] == ("here", str(tmp_path / "own" / "store"))
+
+
+def test_features_that_could_not_be_stored_are_held_by_nobody(run: RunFolder, elsewhere: None) -> None:
+    full = type("Full", (Opens,), {"note": "the disk is full"})
+    for runner, lends in ((full, True), (Opens, False)):
+        assert "holder" not in worker(run, node="here", runner=runner, lends=lends).step()
+
+
+def test_a_trial_may_ask_those_alone_that_lend_to_it(run: RunFolder, elsewhere: None) -> None:
+    lent = worker(run, node="here", runner=Opens, lenders=("features-m-gpu",)).runner
+    own = worker(run, node="here", runner=Opens).runner
+    assert isinstance(lent, Opens)
+    assert isinstance(own, Opens)
+    assert isinstance(lent.lender, RayLender)
+    assert own.lender is None

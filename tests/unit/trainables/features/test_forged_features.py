@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from lending import StoreLender
 from prefix_examples import IMAGES, LOW, TOP, VIEWS, Counting, expected, key
 
-from trainables.features import sharing
+from trainables.features.arriving import say_once
 from trainables.features.store import PrefixStore
 from trainables.features.stored_files import meta_path, open_stored
 from trainables.features.stored_header import DamagedFileError, ExpectedFeatures, Header
@@ -69,7 +70,7 @@ FORGERIES: dict[str, Callable[[Path], None]] = {
 
 @pytest.fixture(autouse=True)
 def _nothing_was_said_yet() -> None:
-    sharing._say_once.cache_clear()
+    say_once.cache_clear()
 
 
 def features_file(folder: Path) -> Path:
@@ -98,6 +99,18 @@ def test_a_forged_file_in_the_shared_store_is_not_taken(tmp_path: Path, forgery:
         )
     assert (found.computed, found.fetched) == (1, 0)
     np.testing.assert_array_equal(found.arrays[0][:, 0], expected(VIEWS[0]))
+
+
+@pytest.mark.parametrize("forgery", FORGERIES)
+def test_a_forged_file_of_another_machine_is_not_taken(tmp_path: Path, forgery: str) -> None:
+    PrefixStore(tmp_path / "one").views(key(), VIEWS[:1], TOP, also=(LOW,), compute=Counting())
+    FORGERIES[forgery](features_file(tmp_path / "one"))
+    store = PrefixStore(tmp_path / "two", lender=StoreLender(tmp_path / "one"))
+    with pytest.warns(UserWarning, match="another machine are damaged and are not used"):
+        found = store.views(key(), VIEWS[:1], TOP, also=(), compute=Counting())
+    assert (found.computed, found.fetched) == (1, 0)
+    np.testing.assert_array_equal(found.arrays[0][:, 0], expected(VIEWS[0]))
+    assert not list(tmp_path.rglob("*.partial"))
 
 
 def test_a_file_of_objects_does_not_end_the_process(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from prefix_examples import IMAGES, LOW, TOP, VIEWS, Counting, expected, key
 
 from trainables.features import sharing
+from trainables.features.arriving import say_once
 from trainables.features.budget import DiskBudget
 from trainables.features.sharing import SharedFolder
 from trainables.features.store import PrefixStore, StoredViews
@@ -21,7 +22,7 @@ from trainables.preprocessing.views import View
 
 @pytest.fixture(autouse=True)
 def _nothing_was_said_yet() -> None:
-    sharing._say_once.cache_clear()
+    say_once.cache_clear()
 
 
 @pytest.fixture
