@@ -37,7 +37,7 @@ def damage(arena: Arena, trials: int) -> list[Outcome]:
             "damaged feature files": lambda: _spoil_features(arena),
         },
         {"journal gone": lambda: _remove(folder / "study.log")},
-        # Beside a lost journal these are asked for: a resume then names them, and leaves the choice to its user.
+        # Beside a lost journal a resume names them, and leaves it to its user to go on without them.
         {"damaged initial points": lambda: _spoil(folder / "initial_points.json", arena)},
     )
     for place, together in enumerate(kinds):
