@@ -20,7 +20,7 @@ _NO_MOUNT: Final = "not run: no file system may be mounted here"
 
 
 def damage(arena: Arena, trials: int) -> list[Outcome]:
-    """Damage files of a search that has ended half of its trials, two kinds at a time, and resume."""
+    """Damage files of a search that has ended half of its trials, up to two kinds at a time, and resume."""
     name = "damage"
     driver = arena.search(name, trials // 2)
     found = list[Outcome]()
@@ -36,10 +36,9 @@ def damage(arena: Arena, trials: int) -> list[Outcome]:
             "damaged journal": lambda: _spoil(folder / "study.log", arena),
             "damaged feature files": lambda: _spoil_features(arena),
         },
-        {
-            "journal gone": lambda: _remove(folder / "study.log"),
-            "damaged initial points": lambda: _spoil(folder / "initial_points.json", arena),
-        },
+        {"journal gone": lambda: _remove(folder / "study.log")},
+        # Beside a lost journal a resume names them, and leaves it to its user to go on without them.
+        {"damaged initial points": lambda: _spoil(folder / "initial_points.json", arena)},
     )
     for place, together in enumerate(kinds):
         started, before = time.monotonic(), snapshot(arena.run(name))
@@ -50,8 +49,8 @@ def damage(arena: Arena, trials: int) -> list[Outcome]:
         faults = arena.finish(name, "--trials", str(asked))
         verdict, seconds = arena.judged(name, [before], trials=asked), time.monotonic() - started
         for fault in together:
-            (other,) = together.keys() - {fault}
-            note = f"together with: {other}"
+            others = ", ".join(together.keys() - {fault})
+            note = f"together with: {others}" if others else ""
             found.append(verdict.outcome(fault, 1, seconds, *faults, note=note))
     return found
 
