@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import Any, Final, NoReturn
 
 from cluster.errors import ClusterError
-from cluster.own_ray import LOOPBACK, check_may_join, prepare_own_ray
+from cluster.own_ray import LOOPBACK, begun, check_may_join, prepare_own_ray
 from cluster.resources import Machine, count_nodes, describe, machines_of
 
 # Ray reads these once, when it is imported, so they are set first. What the user has set stays.
@@ -127,17 +127,17 @@ class PlannedConnection:
 
         from cluster.ray_private import lean_start
 
-        lean = lean_start() if self.target.address is None else contextlib.nullcontext()
+        is_own = self.target.address is None
         try:
-            with lean:
-                context: Any = ray.init(**self.options)
+            with lean_start() if is_own else contextlib.nullcontext():
+                context: Any = begun(ray, self.options, is_own=is_own)
         except Exception as error:
             ray.shutdown()
             _explain(self.target, error)
-        if self.target.address is not None:
+        if not is_own:
             _wait_for_cpus()
         found = getattr(context, "address_info", None) or {}
-        session = str(found.get("session_dir") or "") if self.target.address is None else ""
+        session = str(found.get("session_dir") or "") if is_own else ""
         return _connection(self.target, session)
 
 

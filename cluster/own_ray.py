@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 from cluster.errors import ClusterError
 
@@ -32,6 +32,8 @@ _FEW_CORES: Final = 16
 # Ray ends idle workers when a placement group takes the cores that the trials in it are about to use.
 IDLE_MILLISECONDS: Final = "RAY_idle_worker_killing_time_threshold_ms"
 _LONGEST_WAIT_MS: Final = 120_000
+_SLOW: Final = "timed out during startup"  # Ray waits half a minute for itself, which no setting changes
+_ATTEMPTS: Final = 3
 
 
 def prepare_own_ray(*, is_nice: bool, preloads: Sequence[str] = ()) -> None:
@@ -111,3 +113,21 @@ def _is_written(path: Path) -> bool:
     except OSError:
         return False
     return True
+
+
+def begun(ray: Any, options: Mapping[str, Any], *, is_own: bool) -> Any:
+    """Call `ray.init`; a Ray of one's own that was slow to start, on a busy machine, is started again.
+
+    Args:
+        ray: The module.
+        options: Arguments of `ray.init`.
+        is_own: It starts a Ray.
+    """
+    for _ in range(_ATTEMPTS - 1 if is_own else 0):
+        try:
+            return ray.init(**options)
+        except Exception as error:
+            if _SLOW not in str(error):
+                raise
+            ray.shutdown()
+    return ray.init(**options)
