@@ -1,5 +1,6 @@
 """A Ray that is not there, and the folder in which `ray start` would note its address."""
 
+import importlib
 import os
 import signal
 import sys
@@ -25,6 +26,7 @@ def note(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 @pytest.fixture
 def fake_ray(monkeypatch: pytest.MonkeyPatch, note: Path) -> SimpleNamespace:
     """Stand for the `ray` module; `calls` holds what it was asked."""
+    importlib.import_module("cluster.ray_private")  # it needs the real one, whichever test comes first
     calls: list[tuple[str, dict[str, Any]]] = []
     fake = SimpleNamespace(
         calls=calls,

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import grpc
 import pytest
@@ -389,6 +390,29 @@ def test_the_advice_fits_the_reason_why_ray_did_not_start(
     fake_ray.fault = OSError(fault)
     with pytest.raises(ClusterError, match=f"did not start: .*{advice}"):
         connect("local")
+
+
+@pytest.mark.parametrize(("slow", "is_there"), [(2, True), (3, False)])
+def test_a_ray_that_is_slow_to_start_on_a_busy_machine_is_started_again(
+    fake_ray: SimpleNamespace, slow: int, is_there: bool
+) -> None:
+    starts, init = [], fake_ray.init
+
+    def slowly(**options: Any) -> Any:
+        starts.append(options)
+        fake_ray.fault = (
+            Exception("The current node timed out during startup.") if len(starts) <= slow else None
+        )
+        return init(**options)
+
+    fake_ray.init = slowly
+    if is_there:
+        connect("local")
+    else:
+        with pytest.raises(ClusterError, match=r"did not start: .*timed out"):
+            connect("local")
+    assert len(starts) == 3
+    assert [name for name, _ in fake_ray.calls].count("shutdown") >= 2
 
 
 def test_a_ray_that_does_not_start_is_an_error_with_its_last_line(fake_ray: SimpleNamespace) -> None:
