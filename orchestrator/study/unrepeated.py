@@ -8,6 +8,7 @@ What would take more time than a search can give a single trial is drawn again, 
 """
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
@@ -120,7 +121,7 @@ class UnrepeatedSampler(BaseSampler):
                 return together
             if model_of(config) in self._models:
                 continue
-            cost = self._allowance.cost(config)
+            cost = self._allowance.cost(config) if limit < math.inf else 0.0
             # Where all is too dear, the cheapest that the sampler itself proposed is better than chance.
             if chosen is None or cost <= limit or (count <= DRAWS and cost < chosen[0]):
                 chosen = cost, together, point
