@@ -7,11 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from orchestrator.tuning.heartbeat import BEAT_SECONDS
+
 _TRAINING_SECONDS: Final = 600.0
 _OPENING_SECONDS: Final = 1200.0  # reads data, builds nets, exports stages; features are heard batch by batch
 _START_SECONDS: Final = 120.0  # at least, for a process to start and to import what it needs
 _TIMES_LONGEST: Final = 3.0
 _GRACE_SECONDS: Final = 60.0
+_DOUBT_SECONDS: Final = 4.0 * BEAT_SECONDS  # a worker beats, and the driver looks, once in BEAT_SECONDS each
 _ASLEEP_SECONDS: Final = 60.0  # between two looks: the machine slept, and its workers with it
 
 
@@ -95,12 +98,13 @@ class Watchdog:
     def _is_hung(self, number: int, worker: _Worker, is_late: bool) -> bool:
         seconds = self.clock() - worker.heard_at
         limit = self.limit(is_opened=worker.is_opened)
+        doubtful = max(limit / 2, _DOUBT_SECONDS)
         if worker.is_given_up:
             return False
         if seconds >= limit:
             worker.is_given_up = True
             self.say(f"trial {number} has said nothing for {minutes_text(seconds)}: its worker is ended")
-        elif not worker.is_doubted and (seconds >= limit / 2 or (is_late and seconds >= _GRACE_SECONDS)):
+        elif not worker.is_doubted and (seconds >= doubtful or (is_late and seconds >= _GRACE_SECONDS)):
             worker.is_doubted = True
             self.say(f"trial {number} has said nothing for {minutes_text(seconds)}; its worker may hang")
         return worker.is_given_up

@@ -147,7 +147,7 @@ class SearchRequest(BaseModel):
         "end workers without progress for so long",
         group="budget",
         unit="minutes",
-        ge=0.05,
+        ge=0.5,
         shown_default="10",
     )
     epochs: int = option(

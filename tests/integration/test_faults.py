@@ -87,10 +87,10 @@ class HangsOnce(Runner):
 
 
 class WorksForLong(Runner):
-    """Works for half a minute in one step, as an epoch or the filling of the store does."""
+    """Works for three quarters of a minute in one step, as an epoch or the filling of the store does."""
 
     def meet(self) -> None:
-        for _ in range(75):
+        for _ in range(112):
             worked()
             time.sleep(0.4)
 
@@ -215,7 +215,7 @@ def test_a_worker_that_hangs_is_named_and_ended_and_its_trial_is_run_again(
 def test_a_worker_that_works_without_a_report_is_heard_and_left_alone(begin: Begin) -> None:
     said: list[str] = []
     manager = begin(1, said=said)
-    manager.watchdog.stall_minutes = 0.25
+    manager.watchdog.stall_minutes = 0.5
     run_trials(manager, manager.run, Resources(1.0, 0.0, 1), make_runner=WorksForLong)
     assert [record.state for record in manager.run.records()] == ["complete"]
     assert said == []
@@ -224,7 +224,7 @@ def test_a_worker_that_works_without_a_report_is_heard_and_left_alone(begin: Beg
 def test_a_worker_that_lives_and_does_not_work_is_ended_and_its_trial_is_run_again(begin: Begin) -> None:
     said: list[str] = []
     manager = begin(1, said=said)
-    manager.watchdog.stall_minutes = 0.25
+    manager.watchdog.stall_minutes = 0.5
     run_trials(manager, manager.run, Resources(1.0, 0.0, 1), make_runner=LocksUpOnce)
     assert [record.state for record in manager.run.records()] == ["complete"]
     assert any("its worker is ended" in message for message in said)

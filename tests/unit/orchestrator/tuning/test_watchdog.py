@@ -1,8 +1,11 @@
 """The watchdog of workers, with a clock that the test moves."""
 
 import pytest
+from pydantic import ValidationError
 
+from orchestrator.tuning.heartbeat import BEAT_SECONDS
 from orchestrator.tuning.watchdog import Watchdog
+from results.run.search_request import SearchRequest
 
 
 class Clock:
@@ -80,6 +83,19 @@ def test_the_user_may_say_how_long_no_progress_is_borne_after_the_start_of_a_pro
     watched.dog.heard(1)
     assert watched.wait(20.0) == []
     assert watched.wait(20.0) == [1]
+
+
+def test_nobody_is_doubted_within_the_time_that_a_heartbeat_takes_to_be_heard() -> None:
+    watched = Watched()
+    watched.dog.stall_minutes = 0.5  # the least that the command takes
+    watched.dog.started(1)
+    watched.dog.heard(1)
+    for _ in range(10):
+        assert watched.wait(3.5 * BEAT_SECONDS) == []  # a beat, a look, and a machine that is busy
+        watched.dog.heard(1)
+    assert watched.said == []
+    with pytest.raises(ValidationError, match="greater than or equal to 0.5"):
+        SearchRequest(stall_minutes=0.4)
 
 
 def test_a_machine_that_slept_is_forgiven() -> None:
