@@ -76,7 +76,7 @@ class SearchMethod:
         made: BaseSampler = _made(self.sampler.build, facts, BaseSampler, f"--sampler {self.sampler.name}")
         if self.sampler.name not in sampler_names() or isinstance(made, FiniteSampler):
             return made
-        return UnrepeatedSampler(made, configure, allowance, seed=self.seed)
+        return UnrepeatedSampler(made, configure, allowance, seed=self.seed, learns=self.sampler.learns)
 
     def build_pruner(self) -> optuna.pruners.BasePruner:
         """Make the Optuna pruner.

@@ -56,12 +56,15 @@ class Sampler:
         build: Makes the Optuna sampler.
         about: What it does, in a phrase.
         takes_many_metrics: It can look for the trials that no other beats in all metrics.
+        learns: It proposes by what trials have shown, so that a point beside the best ones may stand for one
+            of its own that is known or too dear.
     """
 
     name: str
     build: Callable[[SamplingFacts], "BaseSampler"]
     about: str
     takes_many_metrics: bool = True
+    learns: bool = True
 
 
 @runtime_checkable

@@ -4,12 +4,15 @@ Closed-form heads are chosen from a few values each, so that a sampler which has
 same model again and again. Its result would be the same, a trial would be lost, and an ensemble would take
 the copies for different members. Optuna's own samplers know nothing of conditions or of what a point means:
 here the space is asked what would come of the drawn values, and models are compared, not values.
-What would take more time than a search can give a single trial is drawn again, too.
+What would take more time than a search can give a single trial is drawn again, too: beside the best trials,
+where the sampler learns from them.
 """
 
 import contextlib
+import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 import optuna
@@ -23,16 +26,35 @@ from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from orchestrator.study.allowance import Allowance
+from orchestrator.study.neighbours import Draw, Neighbour, beside_the_best
 from orchestrator.study.seeded import seed_of_trial
 from trainables.config.same_model import model_of
 from trainables.config.trial_config import TrialConfig
 
 DRAWS: Final = 6  # by the sampler, whose proposals cost much,
+NEIGHBOURS: Final = 8  # after each of them beside the best trials,
 RANDOM_DRAWS: Final = 128  # and then at random; if nothing is new then, little can be left
-_AT_RANDOM: Final = "at random"  # name of the stream of random numbers of these draws
+_BESIDE: Final = "beside the best"  # names of the streams of random numbers of these draws
+_AT_RANDOM: Final = "at random"
 
-Draw = Callable[[str, BaseDistribution], Any]
 Configure = Callable[["PointTrial"], TrialConfig]
+
+
+@dataclass(frozen=True, slots=True)
+class _Proposal:
+    """What draws a point.
+
+    Attributes:
+        together: Values that were drawn together.
+        one_by_one: Draws the others.
+        beside: The neighbour that the point is to be, if it is one.
+        is_random: The point is mere chance.
+    """
+
+    together: dict[str, Any]
+    one_by_one: Draw
+    beside: Neighbour | None = None
+    is_random: bool = False
 
 
 class PointTrial:
@@ -82,12 +104,20 @@ class UnrepeatedSampler(BaseSampler):
             run.
         allowance: What a trial may cost.
         seed: Random seed of the search, the same after a resume.
+        learns: The sampler learns from trials, so that points beside the best ones may stand for its own.
     """
 
     def __init__(
-        self, sampler: BaseSampler, configure: Configure, allowance: Allowance, *, seed: int
+        self,
+        sampler: BaseSampler,
+        configure: Configure,
+        allowance: Allowance,
+        *,
+        seed: int,
+        learns: bool = True,
     ) -> None:
         self._sampler, self._configure, self._allowance, self._seed = sampler, configure, allowance, seed
+        self._learns = learns
         self._models = set[str]()  # of all earlier trials
         self._known = 0  # all trials before this number are among them,
         self._later = set[int]()  # and of the others these
@@ -112,18 +142,22 @@ class UnrepeatedSampler(BaseSampler):
         limit = self._allowance.limit
         first: dict[str, Any] | None = None
         chosen: tuple[float, dict[str, Any], PointTrial] | None = None
-        for count, (together, one_by_one) in enumerate(self._draws(study, trial, search_space), 1):
+        for proposal in self._draws(study, trial, search_space):
+            together = proposal.together
             first = together if first is None else first
-            point = PointTrial(_drawn_before(together, one_by_one), trial.number)
+            point = PointTrial(_drawn_before(together, proposal.one_by_one), trial.number)
             try:
                 config = self._configure(point)
             except Exception:  # the point cannot run, or the space, which may be the user's own, failed
+                if proposal.beside is not None:
+                    continue
                 return together
-            if model_of(config) in self._models:
+            is_elsewhere = proposal.beside is not None and not proposal.beside.is_near(point.params)
+            if is_elsewhere or model_of(config) in self._models:
                 continue
             cost = self._allowance.cost(config) if limit < math.inf else 0.0
-            # Where all is too dear, the cheapest that the sampler itself proposed is better than chance.
-            if chosen is None or cost <= limit or (count <= DRAWS and cost < chosen[0]):
+            # Where all is too dear, the cheapest that was not drawn at random is better than chance.
+            if chosen is None or cost <= limit or (not proposal.is_random and cost < chosen[0]):
                 chosen = cost, together, point
             if cost <= limit:
                 break
@@ -149,8 +183,8 @@ class UnrepeatedSampler(BaseSampler):
 
     def _draws(
         self, study: optuna.Study, trial: FrozenTrial, search_space: Mapping[str, BaseDistribution]
-    ) -> Iterator[tuple[dict[str, Any], Draw]]:
-        """Values that are drawn together, and what draws the others: of the sampler, and then at random."""
+    ) -> Iterator[_Proposal]:
+        """Proposals of the sampler, each with some beside the best trials after it, and then of chance."""
 
         def by_sampler(name: str, own: BaseDistribution) -> Any:
             return self._sampler.sample_independent(study, trial, name, own)
@@ -160,10 +194,14 @@ class UnrepeatedSampler(BaseSampler):
         def randomly(name: str, own: BaseDistribution) -> Any:
             return at_random.sample_independent(study, trial, name, own)
 
+        beside = beside_the_best(study, seed_of_trial(self._seed, trial.number, _BESIDE), randomly)
         for _ in range(DRAWS):
-            yield self._sampler.sample_relative(study, trial, dict(search_space)), by_sampler
+            yield _Proposal(self._sampler.sample_relative(study, trial, dict(search_space)), by_sampler)
+            for own in itertools.islice(beside, NEIGHBOURS if self._learns else 0):
+                yield _Proposal({}, own.draw, beside=own)
         for _ in range(RANDOM_DRAWS):
-            yield {name: randomly(name, own) for name, own in search_space.items()}, randomly
+            together = {name: randomly(name, own) for name, own in search_space.items()}
+            yield _Proposal(together, randomly, is_random=True)
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
         """Pass on that a trial begins."""

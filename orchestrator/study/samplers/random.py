@@ -13,4 +13,4 @@ def _build(facts: SamplingFacts) -> optuna.samplers.BaseSampler:
     return SeededByTrial(lambda seed: optuna.samplers.RandomSampler(seed=seed), facts.lasting_seed)
 
 
-RANDOM = Sampler("random", _build, "every point by itself, whatever the others have shown")
+RANDOM = Sampler("random", _build, "every point by itself, whatever the others have shown", learns=False)
