@@ -40,6 +40,8 @@ OpenView = Callable[[Prepared], AbstractContextManager[SearchView]]
 # What the first trials import, most of it slow: workers do so while the search is still being prepared.
 _PRELOADS: Final = ("orchestrator.tuning.trial_runner", "sklearn.linear_model", "torchvision.models", "timm")
 _BACKEND: Final = "orchestrator.tuning.ray_backend"
+# Tune counts callbacks by importing its integrations, and so MLflow where it is installed.
+_COUNTED: Final = "ray.air.integrations.mlflow"
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +238,7 @@ def _connector(surroundings: Surroundings, *, is_nice: bool) -> Iterator[Backgro
         return plan_connection(surroundings.address, is_nice=is_nice, preloads=_PRELOADS)
 
     connection = BackgroundConnection(
-        plan, lambda found: surroundings.notify(found.message), needed=[_BACKEND]
+        plan, lambda found: surroundings.notify(found.message), needed=[_BACKEND, _COUNTED]
     )
     try:
         yield connection
