@@ -20,8 +20,9 @@ class Allowance:
 
     A sampler that knows nothing of time proposes a pass of a minute as readily as a head on stored features
     that takes a tenth of a second. Once a search has a time limit, a trial may take an eighth of what its
-    workers have left, so that late in a search heads on stored features follow each other; a pass that has
-    been made, or that is being made, costs nothing more.
+    workers have left, so that late in a search heads on stored features follow each other. A pass that has
+    been made costs nothing more. One that a running trial makes costs what it costs, since a worker that
+    needs it now has to wait for it.
 
     Args:
         price: Estimates the time of a configuration on an empty store.
@@ -30,6 +31,7 @@ class Allowance:
 
     def __init__(self, price: Pricing = free, stored: Iterable[Pass] = ()) -> None:
         self._price, self._made = price, set(stored)
+        self._under_way: dict[int, frozenset[Pass]] = {}  # of running trials, those that they make
         self._fits: defaultdict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])  # seconds and heads
         self._seconds_left: TimeLeft | None = None
         self._workers: Callable[[], int] = lambda: 1
@@ -44,6 +46,11 @@ class Allowance:
         self._seconds_left, self._workers = seconds_left, workers
 
     @property
+    def is_limited(self) -> bool:
+        """The search has a time limit."""
+        return self._seconds_left is not None
+
+    @property
     def limit(self) -> float:
         """Seconds that a trial may take; infinite without a time limit."""
         if self._seconds_left is None:
@@ -54,13 +61,31 @@ class Allowance:
     def cost(self, config: TrialConfig) -> float:
         """Return the seconds that a trial would take now, with the passes that other trials have made."""
         price = self._price(config)
-        new = sum(seconds for own, seconds in price.passes.items() if own not in self._made)
+        awaited = self._awaited()
+        new = sum(seconds for own, seconds in price.passes.items() if own not in self._made or own in awaited)
         seconds, heads = self._fits.get(config.classical.name, (0.0, 0.0))
         return new + price.training + (seconds / heads if heads else 0.0)
+
+    def awaits(self, config: TrialConfig) -> bool:
+        """Tell whether a trial would wait for a pass that a running one makes."""
+        return not self._awaited().isdisjoint(self._price(config).passes)
 
     def hand_out(self, config: TrialConfig) -> None:
         """Take note of a trial that was handed out: its passes are made, now or soon."""
         self._made.update(self._price(config).passes)
+
+    def begin_trial(self, number: int, config: TrialConfig) -> None:
+        """Take note of a trial that is handed out now: it makes the passes that nobody has made."""
+        self._under_way[number] = frozenset(self._price(config).passes) - self._made
+        self.hand_out(config)
+
+    def end_trial(self, number: int) -> None:
+        """Take note of a trial that has ended: it makes no passes any more."""
+        self._under_way.pop(number, None)
+
+    def _awaited(self) -> frozenset[Pass]:
+        """Passes that another worker than the next trial's makes; a single worker makes none meanwhile."""
+        return frozenset[Pass]().union(*self._under_way.values()) if self._workers() > 1 else frozenset()
 
     def learn(self, record: TrialRecord) -> None:
         """Learn from a trial that ended what fitting its closed-form head took."""

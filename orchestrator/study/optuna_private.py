@@ -186,7 +186,9 @@ def id_of(trial: FrozenTrial) -> int:
     return trial._trial_id
 
 
-def started_trial(study: optuna.Study, attributes: Mapping[str, Any]) -> optuna.Trial:
+def started_trial(
+    study: optuna.Study, attributes: Mapping[str, Any], *, passes_queue: bool = False
+) -> optuna.Trial:
     """Start a trial, which has its attributes from its first moment: a waiting one, or one of the sampler.
 
     `Study.ask` makes the trial first and sets its attributes later, so that a search which is killed between
@@ -195,8 +197,9 @@ def started_trial(study: optuna.Study, attributes: Mapping[str, Any]) -> optuna.
     Args:
         study: The study.
         attributes: Attributes of the user.
+        passes_queue: The sampler proposes, although trials wait.
     """
-    waiting = study._pop_waiting_trial_id()
+    waiting = None if passes_queue else study._pop_waiting_trial_id()
     if waiting is None:
         begun = FrozenTrial(
             number=-1,

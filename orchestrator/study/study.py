@@ -22,7 +22,7 @@ from optuna.trial import TrialState
 from orchestrator.study.allowance import Allowance
 from orchestrator.study.journal import RunJournal
 from orchestrator.study.method import SearchMethod
-from orchestrator.study.optuna_private import LongStudyStorage, open_trial
+from orchestrator.study.optuna_private import LongStudyStorage, open_trial, started_trial
 from orchestrator.study.patience import OutOfPatienceError, Patience
 from orchestrator.study.pruner import FOLD_VALUES, NEVER_PRUNED
 from orchestrator.study.sampler import FiniteSampler
@@ -83,6 +83,7 @@ class OptunaStudy:
         self.method, self.trials = method, method.trials
         self._running: dict[int, optuna.Trial] = {}
         self._orphans: list[optuna.Trial] = []
+        self._has_queue = True
         self.shared = SharedTrials(study, driver) if driver else None
         # Counted once: reading all trials at each ask would make a search slower as it grows.
         states = (TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
@@ -103,6 +104,7 @@ class OptunaStudy:
 
     def enqueue(self, points: Sequence[InitialPoint]) -> None:
         """Put points in the queue, which Optuna empties before the sampler proposes anything."""
+        self._has_queue = True
         for point in points:
             config = point.configure(self.fixed_params, epochs=self.context.epochs)
             self.study.enqueue_trial(
@@ -181,6 +183,7 @@ class OptunaStudy:
         except Exception as error:  # a space may be the user's own code
             message = f"space {self.space.name} failed: {error!r}"
             raise InvalidPointError(trial.number, dict(trial.params), message) from error
+        self.allowance.begin_trial(trial.number, config)
         return TrialSpec(
             trial.number,
             config,
@@ -192,9 +195,23 @@ class OptunaStudy:
     def _asked(self) -> optuna.Trial | None:
         if self.shared is not None:
             return self.shared.ask(self.trials)
-        trial = self.study.ask()
+        if self._is_next_delayed():
+            trial = started_trial(self.study, {}, passes_queue=True)
+        else:
+            trial = self.study.ask()
         self._handed_out += 1
         return trial
+
+    def _is_next_delayed(self) -> bool:
+        """True if the next point of the queue would wait for another trial's pass, and has time for that."""
+        if not self._has_queue or not self.allowance.is_limited:
+            return False
+        queue = self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+        self._has_queue = bool(queue)
+        if not queue or self.handed_out + len(queue) >= self.trials:
+            return False
+        settings = queue[0].user_attrs.get("settings")
+        return settings is not None and self.allowance.awaits(decode(settings))
 
     def ended_elsewhere(self) -> list[TrialRecord]:
         """Return what is known of complete trials of other drivers that ended since the last call."""
@@ -247,6 +264,7 @@ class OptunaStudy:
     def tell(self, record: TrialRecord) -> None:
         """Tell Optuna the result of a trial."""
         trial = self._running.pop(record.number)
+        self.allowance.end_trial(record.number)
         self.allowance.learn(record)
         trial.set_user_attr("state", record.state)
         if record.cause is not None:

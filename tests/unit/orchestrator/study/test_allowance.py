@@ -14,6 +14,7 @@ from orchestrator.study.price import Pass, PointPrice
 from orchestrator.study.study import OptunaStudy, open_study
 from results.run.records import TrialRecord
 from search_spaces.context import SpaceContext
+from search_spaces.enqueue import InitialPoint
 from search_spaces.registry import Space
 from trainables.config.trial_config import TrialConfig, decode
 from trainables.features.feature_use import FeatureUse
@@ -122,6 +123,55 @@ def test_a_pass_is_paid_for_once() -> None:
     assert allowance.cost(sided(96)) == 30.0
     allowance.hand_out(sided(96))
     assert (allowance.cost(sided(96)), allowance.cost(sided(64))) == (0.0, 30.0)
+
+
+def test_a_pass_that_another_worker_makes_costs_as_much_as_waiting_for_it() -> None:
+    allowance = Allowance(by_side)
+    allowance.begin(lambda: 1000.0, lambda: 2)
+    allowance.begin_trial(0, sided(96))
+    allowance.begin_trial(1, sided(96))  # waits for the first, and makes nothing
+    assert allowance.awaits(sided(96))
+    assert not allowance.awaits(sided(64))
+    assert allowance.cost(sided(96)) == 30.0
+    allowance.end_trial(0)
+    assert not allowance.awaits(sided(96))
+    assert allowance.cost(sided(96)) == 0.0
+
+
+def test_a_single_worker_waits_for_nobody() -> None:
+    allowance = Allowance(by_side)
+    allowance.begin(lambda: 1000.0, lambda: 1)
+    allowance.begin_trial(0, sided(96))
+    assert not allowance.awaits(sided(96))
+    assert allowance.cost(sided(96)) == 0.0
+
+
+def test_first_points_wait_for_a_pass_that_another_trial_makes(tmp_path: Path) -> None:
+    def asked(name: str, workers: int, trials: int = 9) -> list[str]:
+        """Names of the first points as they were handed out, while the first of them runs until the end."""
+        allowance = Allowance(by_side)
+        allowance.begin(lambda: 1000.0, lambda: workers)
+        method = search_method(trials=trials, sampler="tpe", seed=0)
+        opened = open_study(storage=None, journal=tmp_path / name, name="t/n", is_new=True)
+        study = OptunaStudy(opened, Space("heads", heads, ()), NARROW, {}, method, allowance=allowance)
+        sides = {"first": 96, "same": 96, "none": None, "other": 64}
+        study.enqueue([InitialPoint(own, {**HEAD, "input.size_px": side}) for own, side in sides.items()])
+        found = []
+        for place in range(trials):
+            spec = study.ask()
+            assert spec is not None
+            found.append(spec.recipe)
+            if spec.recipe != "first":
+                study.tell(ended(spec.number, 0.5))
+            if place == 4:
+                study.tell(ended(0, 0.5))
+        assert study.ask() is None
+        return found
+
+    in_order = ["first", "same", "none", "other"]
+    assert asked("one", 1) == [*in_order, *[""] * 5]
+    assert asked("two", 2) == ["first", *[""] * 4, "same", "none", "other", ""]
+    assert asked("few", 2, trials=4) == in_order  # where nothing else can be tried, they come all the same
 
 
 @pytest.mark.parametrize(
