@@ -67,8 +67,10 @@ class Allowance:
         return new + price.training + (seconds / heads if heads else 0.0)
 
     def awaits(self, config: TrialConfig) -> bool:
-        """Tell whether a trial would wait for a pass that a running one makes."""
-        return not self._awaited().isdisjoint(self._price(config).passes)
+        """Tell whether a trial would spend more time in waiting for other trials' passes than on its own."""
+        passes, awaited = self._price(config).passes, self._awaited()
+        waiting = sum(seconds for own, seconds in passes.items() if own in awaited)
+        return waiting > sum(seconds for own, seconds in passes.items() if own not in self._made)
 
     def hand_out(self, config: TrialConfig) -> None:
         """Take note of a trial that was handed out: its passes are made, now or soon."""

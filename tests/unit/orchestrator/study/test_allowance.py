@@ -138,6 +138,18 @@ def test_a_pass_that_another_worker_makes_costs_as_much_as_waiting_for_it() -> N
     assert allowance.cost(sided(96)) == 0.0
 
 
+def test_a_trial_that_has_as_much_to_do_itself_does_not_wait() -> None:
+    def both(config: TrialConfig) -> PointPrice:
+        own = by_side(config).passes
+        return PointPrice({**own, a_pass(96): 30.0}, 0.0)
+
+    allowance = Allowance(both)
+    allowance.begin(lambda: 1000.0, lambda: 2)
+    allowance.begin_trial(0, sided(96))
+    assert allowance.awaits(sided(None))
+    assert not allowance.awaits(sided(64))  # 30 s of its own beside 30 s of the other
+
+
 def test_a_single_worker_waits_for_nobody() -> None:
     allowance = Allowance(by_side)
     allowance.begin(lambda: 1000.0, lambda: 1)
