@@ -45,7 +45,7 @@ def _lite(variant: int, size_px: int, default_rank: int | None) -> Backbone:
         name=f"efficientnet_lite{variant}",
         build=functools.partial(_efficientnet_lite, variant),
         stage_names=("stem", *(f"block{number}" for number in range(1, 8)), "conv_head"),
-        levels=("conv_head", "block7", "block5"),
+        levels=("conv_head", "block7", "block5", "block4"),
         channels=3,
         min_size_px=32,
         size_px=size_px,
