@@ -94,7 +94,7 @@ def test_nobody_is_doubted_within_the_time_that_a_heartbeat_takes_to_be_heard() 
         assert watched.wait(3.5 * BEAT_SECONDS) == []  # a beat, a look, and a machine that is busy
         watched.dog.heard(1)
     assert watched.said == []
-    with pytest.raises(ValidationError, match="greater than or equal to 0.5"):
+    with pytest.raises(ValidationError, match=r"greater than or equal to 0\.5"):
         SearchRequest(stall_minutes=0.4)
 
 
