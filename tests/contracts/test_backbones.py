@@ -109,7 +109,7 @@ def test_names_levels_and_shapes_are_as_registered(name: str) -> None:
         stages = build_stages(backbone, channels=channels, weights=None)
     assert tuple(stages) == backbone.stage_names
     assert set(backbone.levels) <= set(backbone.stage_names)
-    assert 1 <= len(backbone.levels) <= 3
+    assert 1 <= len(backbone.levels) <= 4
     assert backbone.name == name
     assert len(backbone.mean) == len(backbone.std) == (backbone.channels or 1)
     shapes = feature_shapes(name, channels, 150)
