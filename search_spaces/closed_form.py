@@ -25,6 +25,7 @@ STRENGTHS: Final = {
     "kernel_logistic": (1e-2, 1e3),
 }
 GAMMAS: Final = (0.1, 10.0)
+_TOGETHER: Final = 3  # levels of a net that stand together as further taps
 COMPONENTS: Final = (0, 16, 32, 64, 128)
 # Settings of any closed-form trial, for its record: one epoch on unchanged images.
 ONCE: Final = {"training.epochs": 1, "training.augmentation": "none", "training.average_views": False}
@@ -151,18 +152,22 @@ def further_taps(context: SpaceContext, backbone: str, cut: str) -> tuple[str, .
     """Return the choices of further taps, as text, each a list of taps.
 
     They are: none, the backbone's other levels, the deepest level of each other net, all levels of all nets,
-    the statistics, and the deepest levels with the backbone's own and the statistics.
+    the statistics, and the deepest levels with the backbone's own and the statistics. Of a net with more than
+    three levels the first three stand together, as in the points that were learned, and once all of them.
     """
-    own = [f"{backbone}/{level}" for level in context.levels[backbone] if level != cut]
+    all_own = [f"{backbone}/{level}" for level in context.levels[backbone] if level != cut]
+    first = context.levels[backbone][:_TOGETHER]
+    own = [tap for tap in all_own if tap.partition("/")[2] in first]
     usable = [name for name in context.backbones if name not in (*context.from_scratch, backbone)]
     nets = [name for name in usable if not backbone_named(name).is_fixed]
     statistics = [f"{name}/top" for name in usable if backbone_named(name).is_fixed]
     if backbone_named(backbone).is_fixed:
         nets = []  # or a search would have no trials on statistics alone
     deepest = [f"{name}/top" for name in nets]
-    everywhere = [f"{name}/{level}" for name in nets for level in context.levels[name]]
+    everywhere = [f"{name}/{level}" for name in nets for level in context.levels[name][:_TOGETHER]]
     mixed = [*own, *deepest, *statistics]
-    found = (",".join(taps) for taps in (own, deepest, [*own, *everywhere], statistics, mixed) if taps)
+    lists = (own, all_own, deepest, [*own, *everywhere], statistics, mixed)
+    found = (",".join(taps) for taps in lists if taps)
     return ("none", *dict.fromkeys(found))
 
 

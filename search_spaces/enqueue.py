@@ -138,5 +138,6 @@ class _ReplayTrial:
 
 
 def _means(setting: str, choice: Any, wanted: Any) -> bool:
-    """Tell whether a choice, which may be text, is the setting's value."""
-    return bool(parse_setting(setting, choice) == wanted)
+    """Tell whether a choice, which may be text, is the setting's value; further taps have no order."""
+    value = parse_setting(setting, choice)
+    return bool(value == wanted) or (setting == "model.also" and sorted(value) == sorted(wanted))

@@ -10,9 +10,11 @@ from space_context import context
 from orchestrator.simulation.learning import good_values, ranges_of
 from orchestrator.simulation.table import ResultTable, packaged_rates, packaged_table
 from search_spaces.context import SpaceContext
+from search_spaces.enqueue import InitialPoint, matching_params
 from search_spaces.fixed_params import FixedParamsTrial
 from search_spaces.image_classifier import LEARNING_RATES, image_classifier
 from search_spaces.learned import LEARNED_FILE, learned_ranges
+from search_spaces.recipes.portfolio import portfolio_points
 
 LINEAR_OR_HIDDEN = [f"optimizer.lr@{name}+{kind}" for name in LEARNING_RATES for kind in ("hidden", "linear")]
 
@@ -73,3 +75,16 @@ def test_the_learning_rate_of_a_head_on_frozen_features_has_a_range_for_optimise
     assert recorded.pop("ranges") == {}  # as in a search of an earlier version, which goes on as it began
     name, value, own = rate_of(SpaceContext.model_validate(recorded), optimizer, hidden)
     assert (name, (own.low, own.high)) == (f"optimizer.lr@{optimizer}", LEARNING_RATES[optimizer])
+
+
+@pytest.mark.parametrize("place", range(len(portfolio_points())))
+def test_a_sampler_learns_all_that_a_learned_first_point_holds(place: int) -> None:
+    """What the space could not propose stays unknown to the sampler, such as taps in another list."""
+    settings = portfolio_points()[place]
+    point = InitialPoint("portfolio", settings)
+    nets = ("efficientnet_lite0", "vgg16", "intensity", "texture")
+    params = matching_params(image_classifier, context(nets), point.configure({}, epochs=30))
+    known = {name.partition("@")[0] for name in params}
+    is_closed = settings["classical.name"] != "none"
+    own = {"classical.pca", "model.also"} if is_closed else {"optimizer.name"}
+    assert {"model.backbone", "model.cut", "classical.name"} | own <= known
