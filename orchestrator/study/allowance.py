@@ -31,7 +31,7 @@ class Allowance:
 
     def __init__(self, price: Pricing = free, stored: Iterable[Pass] = ()) -> None:
         self._price, self._made = price, set(stored)
-        self._under_way: dict[int, frozenset[Pass]] = {}  # of running trials, those that they make
+        self._makers: dict[Pass, int] = {}  # passes that running trials make, each with its trial
         self._fits: defaultdict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])  # seconds and heads
         self._seconds_left: TimeLeft | None = None
         self._workers: Callable[[], int] = lambda: 1
@@ -61,16 +61,16 @@ class Allowance:
     def cost(self, config: TrialConfig) -> float:
         """Return the seconds that a trial would take now, with the passes that other trials have made."""
         price = self._price(config)
-        awaited = self._awaited()
-        new = sum(seconds for own, seconds in price.passes.items() if own not in self._made or own in awaited)
+        passes = price.passes.items()
+        new = sum(seconds for own, seconds in passes if own not in self._made or self._is_awaited(own))
         seconds, heads = self._fits.get(config.classical.name, (0.0, 0.0))
         return new + price.training + (seconds / heads if heads else 0.0)
 
     def awaits(self, config: TrialConfig) -> bool:
         """Tell whether a trial would spend more time in waiting for other trials' passes than on its own."""
-        passes, awaited = self._price(config).passes, self._awaited()
-        waiting = sum(seconds for own, seconds in passes.items() if own in awaited)
-        return waiting > sum(seconds for own, seconds in passes.items() if own not in self._made)
+        passes = self._price(config).passes.items()
+        waiting = sum(seconds for own, seconds in passes if self._is_awaited(own))
+        return waiting > sum(seconds for own, seconds in passes if own not in self._made)
 
     def hand_out(self, config: TrialConfig) -> None:
         """Take note of a trial that was handed out: its passes are made, now or soon."""
@@ -78,16 +78,16 @@ class Allowance:
 
     def begin_trial(self, number: int, config: TrialConfig) -> None:
         """Take note of a trial that is handed out now: it makes the passes that nobody has made."""
-        self._under_way[number] = frozenset(self._price(config).passes) - self._made
+        self._makers |= dict.fromkeys(self._price(config).passes.keys() - self._made, number)
         self.hand_out(config)
 
     def end_trial(self, number: int) -> None:
         """Take note of a trial that has ended: it makes no passes any more."""
-        self._under_way.pop(number, None)
+        self._makers = {own: maker for own, maker in self._makers.items() if maker != number}
 
-    def _awaited(self) -> frozenset[Pass]:
-        """Passes that another worker than the next trial's makes; a single worker makes none meanwhile."""
-        return frozenset[Pass]().union(*self._under_way.values()) if self._workers() > 1 else frozenset()
+    def _is_awaited(self, own: Pass) -> bool:
+        """Tell whether another worker makes a pass; a single worker makes none while it asks."""
+        return own in self._makers and self._workers() > 1
 
     def learn(self, record: TrialRecord) -> None:
         """Learn from a trial that ended what fitting its closed-form head took."""
