@@ -61,6 +61,7 @@ from trainables.models.registry import backbone_named
 def _closed(backbone: str, cut: str, name: str, **own: Any) -> dict[str, Any]:
     """Settings of a closed-form head; `also` are further taps, others are settings of the head."""
     settings = {"model.backbone": backbone, "model.cut": cut, "model.also": own.pop("also", "none")}
+    settings["model.head.pooling"] = own.pop("pooling", "gap")
     head = {f"classical.{setting}": value for setting, value in own.items()}
     return {**settings, "classical.name": name, "classical.standardize": True, **ONCE, **head}
 
@@ -82,6 +83,8 @@ _COSTLY: Final = ("vgg16",)  # nets whose features are taken in one view at one 
 
 
 _LITE0_LEVELS: Final = "efficientnet_lite0/top,efficientnet_lite0/top+1,efficientnet_lite0/top+2"
+_ALL_LITE0: Final = f"{_LITE0_LEVELS.partition(',')[2]},efficientnet_lite0/top+3"
+_STATISTICS: Final = "intensity/top,texture/top"
 _LITE0_AND_VGG16: Final = f"{_LITE0_LEVELS},vgg16/top,vgg16/top+1"
 _BY_HAND: Final[tuple[dict[str, Any], ...]] = (
     # What one would write by hand, besides what is drawn.
@@ -91,6 +94,14 @@ _BY_HAND: Final[tuple[dict[str, Any], ...]] = (
     _closed("efficientnet_lite0", "top", "lda", also=_LITE0_LEVELS.partition(",")[2]),
     _closed("efficientnet_lite0", "top+2", "lda"),
     _closed("efficientnet_lite0", "top+1", "kernel_logistic", c=10.0, gamma=1.0, pca=64),
+    _closed("efficientnet_lite0", "top+3", "logistic", c=0.01),
+    _closed("efficientnet_lite0", "top+3", "lda"),
+    _closed("efficientnet_lite0", "top+3", "logistic", c=0.01, pooling="flatten"),
+    _closed("efficientnet_lite0", "top+3", "logistic", also=_STATISTICS, c=0.1, pca=64, pooling="flatten"),
+    _closed("efficientnet_lite0", "top+2", "logistic", also=_STATISTICS, c=0.1, pca=64, pooling="flatten"),
+    _closed("efficientnet_lite0", "top+3", "logistic", also=_STATISTICS, c=0.01),
+    _closed("efficientnet_lite0", "top", "logistic", also=_ALL_LITE0, c=1e-3),
+    _closed("efficientnet_lite0", "top", "lda", also=_ALL_LITE0),
     _closed("vgg16", "top+1", "logistic", c=0.01),
     _closed("vgg16", "top+1", "lda"),
     _closed("vgg16", "top+2", "logistic", also=_LITE0_AND_VGG16, c=1e-3),

@@ -27,6 +27,7 @@ from orchestrator.postprocessing.student_choice import check_student, chosen_stu
 from orchestrator.preflight.run_data import open_run_data
 from orchestrator.preflight.run_validation import open_run_validation
 from results.ensembles.build import Ensemble, read_ensemble
+from results.ensembles.choice import choose_members
 from results.ensembles.members import Members, align
 from results.ensembles.nested import nested_predictions
 from results.errors import ExportError, ModelChangedError
@@ -159,7 +160,13 @@ def pool_of(run: RunFolder, teacher: Ensemble) -> Members:
 
 def _nested(pool: Members, teacher: Ensemble) -> OutOfFold:
     most = teacher.max_members or _DEFAULT_MEMBERS
-    return nested_predictions(pool, teacher.method, max_members=most, seed=teacher.seed)
+    return nested_predictions(
+        pool,
+        teacher.method,
+        max_members=most,
+        seed=teacher.seed,
+        considered=teacher.considered or most,
+    )
 
 
 def _train(
@@ -242,7 +249,8 @@ def teachers_targets(
     found = np.full(shape, np.nan)
     for fold in range(folds):
         without = pool.where(pool.folds != fold)
-        chosen = without.only(without.order(teacher.max_members or _DEFAULT_MEMBERS))
+        most = teacher.max_members or _DEFAULT_MEMBERS
+        chosen = without.only(choose_members(without, most, teacher.considered or most))
         say(f"teachers of fold {fold + 1} of {folds}: training {_named(chosen.trials)} without it")
         rest, trials = training_data.without_fold(fold), dict[int, OutOfFold]()
         for number in chosen.trials:

@@ -6,6 +6,7 @@ from typing import Final
 import numpy as np
 from pydantic import Field, FiniteFloat, ValidationError
 
+from results.ensembles.choice import CONSIDERED, choose_members
 from results.ensembles.costs import costs_of_members, costs_of_trial
 from results.ensembles.members import Members, align
 from results.ensembles.methods import METHODS, FittedEnsemble, fit, method_named, methods_for
@@ -33,6 +34,7 @@ from trainables.common.errors import UnknownNameError
 from trainables.common.frozen import FrozenModel
 from trainables.common.text import command_text, typed_path
 
+_MEASURED: Final = 2  # trials, for each place of a member, whose time is measured where it is limited
 BEST: Final = "best"  # name under which the chosen ensemble is stored once more
 
 # Numbers of members of models, the most important first -> ascending numbers of members -> cost of those that
@@ -100,6 +102,8 @@ class Ensemble(FrozenModel):
         collapsed: Members that give every image of some fold the same score; empty unless all candidates do.
         pool: Trial numbers of all trials that members could have been chosen from.
         max_members: Largest number of members; None in files of earlier versions.
+        considered: Number of best trials among which members were looked for; None in files of earlier
+            versions, which took the best ones as they were.
         split: Name of the kind of split; with a `naive split` patients lie in several folds, so that scores
             are too high.
         cost: Cost of its exported graph; None where it was not measured.
@@ -124,6 +128,7 @@ class Ensemble(FrozenModel):
     fingerprint: str
     seed: int
     max_members: int | None = None
+    considered: int | None = None
     split: SplitName = GROUPED
     cost: PredictionTime | None = None
     max_ms: FiniteFloat | None = None
@@ -242,6 +247,7 @@ def build_ensembles(  # noqa: PLR0913 - who may be a member, how they are combin
                 fingerprint=search.fingerprint,
                 seed=seed,
                 max_members=max_members,
+                considered=CONSIDERED,
                 split=search.split_name,
                 cost=None if time is None else PredictionTime(**time.model_dump(exclude={"trials"})),
                 max_ms=max_ms,
@@ -332,7 +338,7 @@ def _fitted(
 ) -> tuple[tuple[int, ...], FittedEnsemble]:
     """Members and rule, fitted on all out-of-fold predictions; members without a weight are dropped."""
     is_single = method == BEST_SINGLE
-    members = pool.best(1 if is_single else max_members)
+    members = pool.only(choose_members(pool, 1 if is_single else max_members))
     fitted = fit("average" if is_single else method, members, seed)
     if isinstance(fitted, WeightedMean):
         members, fitted = _without_idle_members(members, fitted)
@@ -347,10 +353,10 @@ def _without_idle_members(members: Members, fitted: WeightedMean) -> tuple[Membe
 def _fast_enough(
     candidates: Members, measure: Measure | None, max_ms: float, *, max_members: int, seed: int
 ) -> Members:
-    """Keep the candidates that are fast enough alone, as far as any fold would choose them.
+    """Keep the candidates that are fast enough alone, the best ones by any fold's order.
 
-    A measurement takes seconds, so each fold's order is walked until there are enough: trials that come
-    later in all of them are chosen nowhere.
+    A measurement takes seconds, so each order is walked only until there are twice as many as members: these
+    are looked for among them.
     """
     if measure is None:
         raise EnsembleError("a limit of time needs something that measures it: give `measure`, too")
@@ -367,7 +373,7 @@ def _fast_enough(
             if _is_fast(found, (number,), max_ms):
                 fast.add(place)
                 enough += 1
-            if enough == max_members:
+            if enough == _MEASURED * max_members:
                 break
     if not fast:
         raise EnsembleError(

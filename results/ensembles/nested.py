@@ -12,6 +12,7 @@ from typing import Final
 
 import numpy as np
 
+from results.ensembles.choice import CONSIDERED, choose_members
 from results.ensembles.members import Members
 from results.ensembles.methods import METHODS, fit, method_named
 from results.run.records import OutOfFold
@@ -58,6 +59,7 @@ def nested_evaluation(
     *,
     max_members: int,
     seed: int,
+    considered: int = CONSIDERED,
 ) -> list[EnsembleScore]:
     """Score methods, and the best single trial, by a cross-validation around every choice and fit.
 
@@ -65,8 +67,9 @@ def nested_evaluation(
         pool: Out-of-fold predictions of all trials that members could have been chosen from, and what the
             search optimises.
         methods: Names in `METHODS`.
-        max_members: Number of trials to keep, the best ones chosen without each held-out fold.
+        max_members: Largest number of members; they are chosen without each held-out fold.
         seed: Random seed of methods, drawn folds and comparisons.
+        considered: Number of best trials that may be members; see `choose_members`.
 
     Returns:
         Scores: `best_single` first, then the methods as given.
@@ -78,10 +81,8 @@ def nested_evaluation(
     for method in methods:
         method_named(method)
     outer = selection_folds(pool.labels, pool.groups, pool.folds, seed=seed)
-    orders = _orders(pool, outer, max_members)
-    predictions = {
-        method: _nested(pool, method, outer, orders, max_members, seed) for method in (BEST_SINGLE, *methods)
-    }
+    members = _members(pool, outer, max_members if methods else 1, considered)
+    predictions = {method: _nested(pool, method, outer, members, seed) for method in (BEST_SINGLE, *methods)}
     single = predictions[BEST_SINGLE]
     differences = differences_to(
         single, [predictions[method] for method in methods], seed=seed, objectives=pool.objectives
@@ -92,21 +93,24 @@ def nested_evaluation(
     ]
 
 
-def nested_predictions(pool: Members, method: str, *, max_members: int, seed: int) -> OutOfFold:
+def nested_predictions(
+    pool: Members, method: str, *, max_members: int, seed: int, considered: int = CONSIDERED
+) -> OutOfFold:
     """Predict each fold by members that were chosen, and a rule that was fitted, without it.
 
     Args:
         pool: Out-of-fold predictions of all trials that members could have been chosen from, and what the
             search optimises.
         method: Name in `METHODS`, or `best_single`.
-        max_members: Number of trials to keep, the best ones chosen without each held-out fold.
+        max_members: Largest number of members; they are chosen without each held-out fold.
         seed: Random seed of method and drawn folds.
+        considered: Number of best trials that may be members; see `choose_members`.
 
     Raises:
         ScoreError: If too few patients are left to hold any out.
     """
     outer = selection_folds(pool.labels, pool.groups, pool.folds, seed=seed)
-    return _nested(pool, method, outer, _orders(pool, outer, max_members), max_members, seed)
+    return _nested(pool, method, outer, _members(pool, outer, max_members, considered), seed)
 
 
 def choose(
@@ -156,28 +160,24 @@ def orders_without_a_fold(pool: Members, *, seed: int) -> list[list[int]]:
         ScoreError: If too few patients are left to hold any out.
     """
     outer = selection_folds(pool.labels, pool.groups, pool.folds, seed=seed)
-    return list(_orders(pool, outer, len(pool.trials)).values())
+    return [pool.where(outer != fold).order(len(pool.trials)) for fold in np.unique(outer)]
 
 
-def _orders(pool: Members, outer: IntArray, number: int) -> dict[int, list[int]]:
-    """Fold -> positions of the best trials without it, best first; the same for all methods."""
-    return {int(fold): pool.where(outer != fold).order(number) for fold in np.unique(outer)}
+def _members(pool: Members, outer: IntArray, number: int, considered: int) -> dict[int, list[int]]:
+    """Fold -> positions of the members without it, the best trial first; the same for all methods."""
+    return {
+        int(fold): choose_members(pool.where(outer != fold), number, considered) for fold in np.unique(outer)
+    }
 
 
 def _nested(
-    pool: Members,
-    method: str,
-    outer: IntArray,
-    orders: Mapping[int, list[int]],
-    max_members: int,
-    seed: int,
+    pool: Members, method: str, outer: IntArray, members: Mapping[int, list[int]], seed: int
 ) -> OutOfFold:
     is_single = method == BEST_SINGLE
-    rule, members = ("average", 1) if is_single else (method, max_members)
     predicted: FloatArray = np.zeros(pool.probabilities.shape[1:])
-    for fold, order in orders.items():
-        positions = order[:members]
-        fitted = fit(rule, pool.where(outer != fold).only(positions), seed)
+    for fold, chosen in members.items():
+        positions = chosen[:1] if is_single else chosen
+        fitted = fit("average" if is_single else method, pool.where(outer != fold).only(positions), seed)
         predicted[outer == fold] = fitted.combine(pool.probabilities[positions][:, outer == fold])
     return replace(pool.out_of_fold(predicted), folds=outer)
 

@@ -40,6 +40,7 @@ def nested_of(run: RunFolder, ensemble: Ensemble) -> OutOfFold:
     }
     trials = {number: run.out_of_fold(number) for number in ensemble.pool}
     pool = align(trials, objectives=objectives, costs=costs)
+    most = ensemble.max_members or len(ensemble.trials)
     return nested_predictions(
-        pool, ensemble.method, max_members=ensemble.max_members or len(ensemble.trials), seed=ensemble.seed
+        pool, ensemble.method, max_members=most, seed=ensemble.seed, considered=ensemble.considered or most
     )

@@ -208,14 +208,24 @@ class Objectives:
             values: Values of each candidate, by metric.
             ties: What orders candidates that are equal; None takes their positions.
         """
+        first = [self.merits_of(own)[0] for own in values]
+        standing = self.standing(values)
+        last = range(len(values)) if ties is None else ties
+        return sorted(range(len(values)), key=lambda place: (standing[place], -first[place], last[place]))
+
+    def standing(self, values: Sequence[Mapping[str, float | None]]) -> list[tuple[float, int]]:
+        """Return what counts before the first metric: smaller is better, and equal where nothing does.
+
+        Args:
+            values: Values of each candidate, by metric.
+
+        Returns:
+            How far each misses the requirements, and how many fronts of candidates lie before its own.
+        """
         merits = [self.merits_of(own) for own in values]
         violations = [self.violation_of(own) for own in values]
         layers = [0] * len(values) if len(self.metrics) == 1 else _layers(merits, violations)
-        last = range(len(values)) if ties is None else ties
-        return sorted(
-            range(len(values)),
-            key=lambda place: (violations[place], layers[place], -merits[place][0], last[place]),
-        )
+        return list(zip(violations, layers, strict=True))
 
     def rank(self, records: Iterable[TrialRecord]) -> list[TrialRecord]:
         """Sort trials from best to worst, see `order`; of equal ones the earlier comes first."""
