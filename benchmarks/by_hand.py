@@ -26,7 +26,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from results.ensembles.members import Members, align
+from results.ensembles.limits import DEFAULT_MEMBERS
+from results.ensembles.members import Members, align, kind_of
 from results.ensembles.methods import METHODS
 from results.ensembles.nested import EnsembleScore, choose, nested_evaluation
 from results.run.records import OutOfFold
@@ -225,7 +226,7 @@ def _by_hand(
                 truth.rows, truth.labels, truth.folds, truth.groups, stored["probabilities"]
             )
             trials[int(path.stem)] = float(stored["time"]) - began, predictions
-    return _curve(trials, ("average",), _HAND_MEMBERS, seed)
+    return _curve(trials, ("average",), _HAND_MEMBERS, seed, {})
 
 
 def _run_for(command: Sequence[str], minutes: float | None) -> None:
@@ -258,18 +259,23 @@ def _ours(data_set: DataSet, arguments: argparse.Namespace, folder: Path, seed: 
         record.number: (ended[record.number], predictions)
         for record, predictions in run.readable_predictions(complete)
     }
-    return _curve(trials, tuple(METHODS), 4, seed)
+    kinds = {record.number: kind_of(record.config) for record in complete}
+    return _curve(trials, tuple(METHODS), DEFAULT_MEMBERS, seed, kinds)
 
 
 def _curve(
-    trials: Mapping[int, tuple[float, OutOfFold]], methods: Sequence[str], members: int, seed: int
+    trials: Mapping[int, tuple[float, OutOfFold]],
+    methods: Sequence[str],
+    members: int,
+    seed: int,
+    kinds: Mapping[int, str],
 ) -> list[Point]:
     last = max((seconds for seconds, _ in trials.values()), default=0.0)
     points = []
     for seconds in (*(one for one in SECONDS if one < last), last):
         ended = {number: own for number, (end, own) in trials.items() if end <= seconds}
         if ended:
-            points.append(_point(seconds, align(ended), methods, members, seed))
+            points.append(_point(seconds, align(ended, kinds=kinds), methods, members, seed))
     return points
 
 

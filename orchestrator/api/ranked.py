@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from orchestrator.api.run_view import RunView, silent
 from results.ensembles.build import BEST, Ensemble, build_ensembles, read_ensemble
+from results.ensembles.limits import DEFAULT_MEMBERS
 from results.ensembles.methods import METHODS
 from results.ensembles.nested import BEST_SINGLE
 from results.scores.leaderboard import Row, leaderboard
@@ -37,7 +38,7 @@ class RankedTrials(RunView):
         self,
         *,
         trials: Sequence[int] | None = None,
-        max_members: int = 4,
+        max_members: int = DEFAULT_MEMBERS,
         methods: Sequence[str] | None = None,
         seed: int | None = None,
         max_ms: float | None = None,
@@ -45,7 +46,7 @@ class RankedTrials(RunView):
         operation: Operation = NOTHING_ASKED,
         say: Say = silent,
     ) -> list[Ensemble]:
-        """Build ensembles of the best trials, and keep them in the run folder.
+        """Build ensembles of trials that are best together, and keep them in the run folder.
 
         Args:
             trials: Numbers of the only trials that may be members; None allows the best 1,000.

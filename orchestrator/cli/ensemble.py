@@ -12,9 +12,12 @@ from orchestrator.cli.common import (
     short_path,
 )
 from orchestrator.reporting.console import messages, print_message, print_next, show, warn_if_synthetic
+from results.ensembles.limits import DEFAULT_MEMBERS
 
 HELP = "build ensembles from the best trials of a run"
 EPILOG = """\
+Members are the best trial of each kind, the second of each and so on, among
+the 40 best; a kind is the nets whose features a model sees, and its head.
 Weights and stackers are fitted on out-of-fold predictions and scored by a
 second cross-validation over patients, which repeats the choice of members,
 too. The simplest method that may be the best is kept as `best`.
@@ -25,7 +28,7 @@ that this machine has not measured yet.
 
 examples:
   orchestrate ensemble latest
-  orchestrate ensemble latest --members 6 --methods average greedy
+  orchestrate ensemble latest --members 12 --methods average greedy
   orchestrate ensemble latest --max-ms 40
   orchestrate ensemble latest --at specificity=0.9
 """
@@ -34,7 +37,12 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add_run(parser)
-    parser.add_argument("--members", type=int, default=4, help="members of an ensemble at most (default: 4)")
+    parser.add_argument(
+        "--members",
+        type=int,
+        default=DEFAULT_MEMBERS,
+        help="members of an ensemble at most (default: %(default)s)",
+    )
     parser.add_argument("--methods", nargs="+", metavar="METHOD", help="default: all that fit the task")
     parser.add_argument(
         "--max-ms",

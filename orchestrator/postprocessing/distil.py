@@ -29,7 +29,7 @@ from orchestrator.preflight.run_validation import open_run_validation
 from results.ensembles.build import Ensemble, read_ensemble
 from results.ensembles.choice import choose_members
 from results.ensembles.members import Members, align
-from results.ensembles.nested import nested_predictions
+from results.ensembles.out_of_fold import nested_again, pool_of
 from results.errors import ExportError, ModelChangedError
 from results.export.allowed_change import AllowedChange
 from results.export.graph_cost import measure_models
@@ -52,7 +52,6 @@ from trainables.validation.epoch_selection import TrialSnapshot
 
 DISTILLATION_FILE: Final = "distillation.json"
 _FEWEST_FOLDS: Final = 3
-_DEFAULT_MEMBERS: Final = 4  # of ensembles of earlier versions, which did not say
 
 Say = Callable[[str], None]
 
@@ -139,36 +138,6 @@ def _check_teacher(run: RunFolder, search: SearchRecord, teacher: Ensemble) -> N
         )
 
 
-def pool_of(run: RunFolder, teacher: Ensemble) -> Members:
-    """Return the trials that the members of an ensemble were chosen from, as they were then.
-
-    Args:
-        run: Folder of the search.
-        teacher: The ensemble.
-    """
-    objectives = objectives_of(run.search())
-    records = {number: run.record(number) for number in teacher.pool}
-    costs = {
-        number: {name: record.values[name] for name in objectives.costs if name in record.values}
-        for number, record in records.items()
-        if record is not None
-    }
-    return align(
-        {number: run.out_of_fold(number) for number in teacher.pool}, objectives=objectives, costs=costs
-    )
-
-
-def _nested(pool: Members, teacher: Ensemble) -> OutOfFold:
-    most = teacher.max_members or _DEFAULT_MEMBERS
-    return nested_predictions(
-        pool,
-        teacher.method,
-        max_members=most,
-        seed=teacher.seed,
-        considered=teacher.considered or most,
-    )
-
-
 def _train(
     run: RunFolder,
     folder: RunFolder,
@@ -249,14 +218,14 @@ def teachers_targets(
     found = np.full(shape, np.nan)
     for fold in range(folds):
         without = pool.where(pool.folds != fold)
-        most = teacher.max_members or _DEFAULT_MEMBERS
+        most = teacher.max_members or len(teacher.trials)
         chosen = without.only(choose_members(without, most, teacher.considered or most))
         say(f"teachers of fold {fold + 1} of {folds}: training {_named(chosen.trials)} without it")
         rest, trials = training_data.without_fold(fold), dict[int, OutOfFold]()
         for number in chosen.trials:
             trials[number] = _out_of_fold(search, _config(run, number), rest, runtime)
         members = align(trials, objectives=pool.objectives, costs=_costs(chosen))
-        own = _nested(members, teacher)
+        own = nested_again(members, teacher)
         found[fold, _places(training_data.rows, own.rows)] = own.probabilities
     return found
 
@@ -290,7 +259,7 @@ def _compared(
     allowed: AllowedChange,
 ) -> Distillation:
     pool = pool_of(run, teacher)
-    nested = _nested(pool, teacher)
+    nested = nested_again(pool, teacher)
     student = align({number: folder.out_of_fold(number)})
     own = replace(student.out_of_fold(student.probabilities[0]), folds=nested.folds)
     (difference,) = differences_to(nested, [own], seed=teacher.seed)

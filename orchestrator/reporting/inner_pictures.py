@@ -21,7 +21,7 @@ from orchestrator.reporting.tensorboard_values import (
     sprite_sheet,
     write_projector,
 )
-from results.ensembles.members import align
+from results.ensembles.members import align, kind_of
 from results.ensembles.nested import nested_predictions
 from results.errors import ScoreError
 from results.run.records import OutOfFold, SearchRecord, TrialRecord
@@ -149,9 +149,9 @@ def draw_best_inside(
 def draw_growth(
     log: TensorBoardLog, search: SearchRecord, readable: Sequence[tuple[TrialRecord, OutOfFold]]
 ) -> None:
-    """Write the AUC of the average of the best trials, by their number, as a curve of the search.
+    """Write the AUC of the average of members, by their number, as a curve of the search.
 
-    The trials are chosen anew without each fold before it is predicted, so that the curve is a fair one.
+    They are chosen anew without each fold before it is predicted, so that the curve is a fair one.
 
     Args:
         log: Event files of the search.
@@ -160,7 +160,8 @@ def draw_growth(
     """
     if len(readable) < 2:
         return
-    pool = align({record.number: own for record, own in readable})
+    kinds = {record.number: kind_of(record.config) for record, _ in readable}
+    pool = align({record.number: own for record, own in readable}, kinds=kinds)
     found = []
     try:
         for members in range(1, min(MOST_MEMBERS, len(readable)) + 1):

@@ -6,9 +6,10 @@ from typing import Final
 import numpy as np
 from pydantic import Field, FiniteFloat, ValidationError
 
-from results.ensembles.choice import CONSIDERED, choose_members
+from results.ensembles.choice import choose_members
 from results.ensembles.costs import costs_of_members, costs_of_trial
-from results.ensembles.members import Members, align
+from results.ensembles.limits import CONSIDERED, DEFAULT_MEMBERS
+from results.ensembles.members import Members, align, kind_of
 from results.ensembles.methods import METHODS, FittedEnsemble, fit, method_named, methods_for
 from results.ensembles.nested import (
     BEST_SINGLE,
@@ -151,21 +152,21 @@ def build_ensembles(  # noqa: PLR0913 - who may be a member, how they are combin
     run: RunFolder,
     *,
     trials: Sequence[int] | None = None,
-    max_members: int = 4,
+    max_members: int = DEFAULT_MEMBERS,
     methods: Sequence[str] | None = None,
     seed: int,
     measure: Measure | None = None,
     max_ms: float | None = None,
     operation: Operation = NOTHING_ASKED,
 ) -> list[Ensemble]:
-    """Fit every method on the best trials' out-of-fold predictions and write the ensembles to the run folder.
+    """Fit every method on out-of-fold predictions of some trials and write the ensembles to the run folder.
 
-    The choice of members out of all complete trials, the fit, the calibration and the thresholds are scored
-    on folds that had no part in them, and so is the best single trial. Members need weights, or are
-    classical models, which need none. Trials with collapsed folds are no members unless all have them.
-    Members are ranked, and weights and method chosen, by what the search optimises. A requirement is one of
-    the ensemble: members may miss it, but those that do come last, and a method whose nested values miss it
-    is chosen only if all do.
+    Members are the best trials of each kind in turn, see `choose_members`. Their choice out of all complete
+    trials, the fit, the calibration and the thresholds are scored on folds that had no part in them, and so
+    is the best single trial. Members need weights, or are classical models, which need none. Trials with
+    collapsed folds are no members unless all have them. Members are ranked, and weights and method chosen, by
+    what the search optimises. A requirement is one of the ensemble: members may miss it, but those that do
+    come last, and a method whose nested values miss it is chosen only if all do.
 
     Args:
         run: Folder of the search.
@@ -197,7 +198,12 @@ def build_ensembles(  # noqa: PLR0913 - who may be a member, how they are combin
     objectives = objectives_of(search)
     readable = list(run.readable_predictions(_complete(run, search, trials)))
     costs = {record.number: costs_of_trial(record, objectives) for record, _ in readable}
-    pool = align({record.number: own for record, own in readable}, objectives=objectives, costs=costs)
+    pool = align(
+        {record.number: own for record, own in readable},
+        objectives=objectives,
+        costs=costs,
+        kinds={record.number: kind_of(record.config) for record, _ in readable},
+    )
     # Of records of earlier versions the collapsed folds followed another rule.
     collapsed = frozenset(record.number for record, own in readable if collapsed_folds(own))
     usable = _usable(search, [record for record, _ in readable], () if trials is not None else collapsed)

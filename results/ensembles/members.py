@@ -33,6 +33,7 @@ class Members:
         probabilities: Class probabilities in [0, 1], shape (members, images, classes).
         objectives: What the search optimises and requires: members are ranked, and weights found, by it.
         costs: Metric -> value of each member, for metrics that predictions do not tell; may be empty.
+        kinds: Kind of each member, see `kind_of`; may be empty, then they are of one kind.
     """
 
     trials: tuple[int, ...]
@@ -43,6 +44,11 @@ class Members:
     probabilities: FloatArray
     objectives: Objectives = BY_AUC
     costs: tuple[Mapping[str, float], ...] = ()
+    kinds: tuple[str, ...] = ()
+
+    def kind(self, member: int) -> str:
+        """Return the kind of the member at a position."""
+        return self.kinds[member] if self.kinds else ""
 
     def only(self, members: Sequence[int]) -> "Members":
         """Keep the members at these positions, in this order."""
@@ -51,6 +57,7 @@ class Members:
             trials=tuple(self.trials[index] for index in members),
             probabilities=self.probabilities[list(members)],
             costs=tuple(self.costs[index] for index in members) if self.costs else (),
+            kinds=tuple(self.kinds[index] for index in members) if self.kinds else (),
         )
 
     def where(self, images: NDArray[Any]) -> "Members":
@@ -119,6 +126,7 @@ def align(
     *,
     objectives: Objectives = BY_AUC,
     costs: Mapping[int, Mapping[str, float]] = MappingProxyType({}),
+    kinds: Mapping[int, str] = MappingProxyType({}),
 ) -> Members:
     """Align the out-of-fold predictions of several trials, in order of their rows.
 
@@ -126,6 +134,7 @@ def align(
         trials: Trial number -> predictions; at least one.
         objectives: What the search optimises and requires.
         costs: Trial number -> metric -> value, for metrics that predictions do not tell.
+        kinds: Trial number -> kind, see `kind_of`; may be empty.
 
     Raises:
         EnsembleError: If there are none, or two trials do not hold the same images, labels, folds or groups.
@@ -154,7 +163,27 @@ def align(
         probabilities,
         objectives,
         tuple(costs.get(number, {}) for number in sorted_trials) if objectives.costs else (),
+        tuple(kinds.get(number, "") for number in sorted_trials) if kinds else (),
     )
+
+
+def kind_of(config: Mapping[str, Any]) -> str:
+    """Return the kind of a model: the nets whose features it sees, and its head; two kinds are two opinions.
+
+    >>> kind_of({"model.backbone": "vgg16", "model.also": ["texture/top"], "classical.name": "lda"})
+    'texture+vgg16, lda'
+    >>> kind_of({"model.backbone": "vgg16", "model.trained_stages": 2, "classical.name": "none"})
+    'vgg16, fine-tuned'
+
+    Args:
+        config: Dotted setting -> value of a trial.
+    """
+    nets = {str(config.get("model.backbone", ""))}
+    nets |= {str(tap).partition("/")[0] for tap in config.get("model.also") or () if "/" in str(tap)}
+    head = str(config.get("classical.name", "none"))
+    if head == "none":
+        head = "fine-tuned" if config.get("model.trained_stages") else "trained head"
+    return f"{'+'.join(sorted(nets))}, {head}"
 
 
 def positive_logits(probabilities: FloatArray) -> FloatArray:

@@ -12,7 +12,8 @@ from typing import Final
 
 import numpy as np
 
-from results.ensembles.choice import CONSIDERED, choose_members
+from results.ensembles.choice import choose_members
+from results.ensembles.limits import CONSIDERED
 from results.ensembles.members import Members
 from results.ensembles.methods import METHODS, fit, method_named
 from results.run.records import OutOfFold

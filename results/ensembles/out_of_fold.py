@@ -1,7 +1,7 @@
 """Out-of-fold predictions of any model of a run: of a trial its own, of an ensemble nested ones."""
 
 from results.ensembles.build import BEST, Ensemble, read_ensemble
-from results.ensembles.members import align
+from results.ensembles.members import Members, align, kind_of
 from results.ensembles.nested import nested_predictions
 from results.run.records import OutOfFold
 from results.run.run_folder import RunFolder
@@ -31,15 +31,37 @@ def out_of_fold_of(
 
 def nested_of(run: RunFolder, ensemble: Ensemble) -> OutOfFold:
     """Return the nested predictions of an ensemble: each fold by members chosen and fitted without it."""
+    return nested_again(pool_of(run, ensemble), ensemble)
+
+
+def pool_of(run: RunFolder, ensemble: Ensemble) -> Members:
+    """Return the trials that the members of an ensemble were chosen from, as they were then.
+
+    Args:
+        run: Folder of the search.
+        ensemble: The ensemble.
+    """
     objectives = objectives_of(run.search())
-    records = {number: run.record(number) for number in ensemble.pool}
-    costs = {
-        number: {own: record.values[own] for own in objectives.costs if own in record.values}
-        for number, record in records.items()
-        if record is not None
-    }
-    trials = {number: run.out_of_fold(number) for number in ensemble.pool}
-    pool = align(trials, objectives=objectives, costs=costs)
+    found = {number: run.record(number) for number in ensemble.pool}
+    records = {number: record for number, record in found.items() if record is not None}
+    return align(
+        {number: run.out_of_fold(number) for number in ensemble.pool},
+        objectives=objectives,
+        costs={
+            number: {name: record.values[name] for name in objectives.costs if name in record.values}
+            for number, record in records.items()
+        },
+        kinds={number: kind_of(record.config) for number, record in records.items()},
+    )
+
+
+def nested_again(pool: Members, ensemble: Ensemble) -> OutOfFold:
+    """Predict each fold as an ensemble did when it was built: by members chosen and fitted without it.
+
+    Args:
+        pool: Predictions of the trials that its members may be chosen from.
+        ensemble: The ensemble.
+    """
     most = ensemble.max_members or len(ensemble.trials)
     return nested_predictions(
         pool, ensemble.method, max_members=most, seed=ensemble.seed, considered=ensemble.considered or most

@@ -94,7 +94,7 @@ def test_teachers_of_a_fold_know_none_of_its_labels(run):
 
 
 def test_what_it_is_compared_with_are_the_nested_predictions(run, student):
-    from orchestrator.postprocessing.distil import pool_of
+    from results.ensembles.out_of_fold import pool_of
 
     teacher = read_ensemble(run, "average")
     nested = nested_predictions(pool_of(run, teacher), "average", max_members=3, seed=0)

@@ -14,7 +14,7 @@ from results.scores.ranking import Objectives, parse_requirement
 
 
 def variants_and_another(variants: int = 6, images: int = 400) -> Members:
-    """Trials 0 to `variants` - 1 are one model with hardly any noise; the last is another, a bit worse."""
+    """Trials 0 to `variants` - 1 are one model with hardly any noise; the last is of another kind."""
     random = np.random.default_rng(3)
     patients = np.arange(images) // 2
     labels = random.permutation(np.arange(images) % 2)
@@ -30,35 +30,44 @@ def variants_and_another(variants: int = 6, images: int = 400) -> Members:
             patients.astype(str),
             np.stack([1 - positive, positive], axis=1),
         )
-    return align(trials)
+    return align(trials, kinds={**dict.fromkeys(range(variants), "a net"), variants: "statistics"})
 
 
-def test_another_kind_of_model_is_chosen_before_variants_of_the_best():
+def test_another_kind_of_model_is_a_member_before_variants_of_the_best():
     pool = variants_and_another()
     best, last = pool.order(7)[0], 6
     assert pool.order(7)[-1] == last  # alone it is the worst
     assert choose_members(pool, 2) == [best, last]
     gained = pool.merits(pool.probabilities[[best, last]].mean(axis=0)[None])[0]
     assert gained > pool.merits(pool.probabilities[pool.order(2)].mean(axis=0)[None])[0] + 0.02
+    assert choose_members(pool, 4) == [best, last, *pool.order(3)[1:]]
 
 
-def test_each_member_is_the_one_with_which_the_mean_is_best():
-    pool = align(simulate(trials=7, seed=5))
-    first, second, third = choose_members(pool, 3)
-    assert first == pool.order(1)[0]
+def test_kinds_take_turns_in_the_order_of_their_best():
+    trials = simulate(trials=6, seed=5)
+    order = align(trials).order(6)
+    kinds = dict(zip(order, ("a", "a", "b", "a", "b", "c"), strict=True))
+    pool = align(trials, kinds=kinds)
+    assert choose_members(pool, 6) == [order[place] for place in (0, 2, 5, 1, 4, 3)]
 
-    def merit(*members: int) -> float:
-        return float(pool.merits(pool.probabilities[list(members)].mean(axis=0)[None])[0])
 
-    assert merit(first, second) == max(merit(first, other) for other in range(7) if other != first)
-    left = [other for other in range(7) if other not in (first, second)]
-    assert merit(first, second, third) == max(merit(first, second, other) for other in left)
+def test_the_same_members_are_chosen_in_any_order_of_the_trials():
+    pool = variants_and_another()
+    turned = pool.only(list(range(7))[::-1])
+    assert [turned.trials[place] for place in choose_members(turned, 4)] == [
+        pool.trials[place] for place in choose_members(pool, 4)
+    ]
 
 
 @pytest.mark.parametrize("considered", [0, 1, 3])
 def test_where_no_more_are_considered_than_are_wanted_the_best_are_members(considered):
-    pool = align(simulate(trials=8, seed=1))
+    pool = variants_and_another()
     assert sorted(choose_members(pool, 3, considered)) == sorted(pool.order(3))
+
+
+def test_trials_of_unknown_kind_are_of_one_kind():
+    pool = align(simulate(trials=8, seed=1))
+    assert choose_members(pool, 3) == pool.order(3)
 
 
 def test_members_come_from_the_best_that_are_considered():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from simulated_trials import simulate
 
-from results.ensembles.members import align
+from results.ensembles.members import align, kind_of
 from results.errors import EnsembleError
 from results.run.records import OutOfFold
 
@@ -42,3 +42,19 @@ def test_the_same_model_twice_is_one_member():
     repeated = align({**trials, 10: trials[order[0]], 11: trials[order[1]]})
     assert repeated.best(3).trials == order
     assert sorted(repeated.best(9).trials) == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "is_same"),
+    [
+        ({"classical.name": "lda"}, {"classical.name": "lda", "classical.shrinkage": 0.3}, True),
+        ({"classical.name": "lda"}, {"classical.name": "logistic"}, False),
+        ({"model.also": ("vgg16/top+1",)}, {"model.cut": "top+2"}, True),
+        ({"model.also": ("texture/top",)}, {}, False),
+        ({"classical.name": "none"}, {"model.trained_stages": 1}, False),
+        ({"model.also": ["texture/top"]}, {"model.backbone": "texture", "model.also": ["vgg16/top"]}, True),
+    ],
+)
+def test_a_kind_is_the_nets_and_the_head(first, second, is_same):
+    common = {"model.backbone": "vgg16", "classical.name": "none", "model.trained_stages": 0}
+    assert (kind_of({**common, **first}) == kind_of({**common, **second})) is is_same
