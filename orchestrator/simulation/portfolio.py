@@ -1,13 +1,16 @@
 """First points of a search, learned from a table of results."""
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 import numpy as np
 
 from orchestrator.simulation.distance import distances
 from orchestrator.simulation.table import ResultTable
 from trainables.common.types import FloatArray
+from trainables.models.registry import backbone_named
 
+_SLOW_NETS: Final = frozenset({"vgg16"})  # a pass takes many times as long as that of EfficientNet-Lite0
 _NEAR: Final = 3.0  # distance at which a configuration counts a third; about three settings that differ
 
 
@@ -43,6 +46,17 @@ def likely_merits(table: ResultTable) -> FloatArray:
     return np.asarray(merits(table) @ (weights / weights.sum(axis=1, keepdims=True)).T)
 
 
+def nets_of(settings: Mapping[str, Any]) -> frozenset[str]:
+    """Return the nets whose weights a configuration needs.
+
+    Args:
+        settings: Dotted setting -> value.
+    """
+    taps = (str(settings["model.backbone"]), *settings.get("model.also", ()))
+    nets = {tap.partition("/")[0] for tap in taps}
+    return frozenset(net for net in nets if not backbone_named(net).is_fixed)
+
+
 def chosen_points(table: ResultTable, count: int) -> list[int]:
     """Choose a list of configurations so that the best of its first ones is good on every set.
 
@@ -50,7 +64,9 @@ def chosen_points(table: ResultTable, count: int) -> list[int]:
     merit of the best so far; of equals, the quicker. Such a list is within 1 - 1/e of the best one of its
     length, since the gain of a further configuration can only shrink (Nemhauser et al. 1978). AutoGluon and
     auto-sklearn choose their portfolios so (Feurer et al. 2022, section 3.1), by the merits themselves. Of
-    any four points one may be a head that is trained, which takes a hundred times as long as a closed one.
+    any four points one may be a head that is trained, which takes a hundred times as long as a closed one,
+    and one may need a slow net. Points take images as they are: a search enlarges small ones itself, as far
+    as it has the time.
 
     Args:
         table: Results.
@@ -64,14 +80,16 @@ def chosen_points(table: ResultTable, count: int) -> list[int]:
         [[sum(own.seconds) if own else np.inf for own in found] for found in table.sets.values()]
     )
     cost = np.median(seconds, axis=0)
-    trained = [
-        place for place, own in enumerate(table.settings) if own.get("classical.name", "none") == "none"
-    ]
+    rare = (
+        {place for place, own in enumerate(table.settings) if own.get("classical.name", "none") == "none"},
+        {place for place, own in enumerate(table.settings) if _SLOW_NETS & nets_of(own)},
+    )
+    resized = {place for place, own in enumerate(table.settings) if own.get("input.size_px") is not None}
     best, chosen = np.zeros(len(merit)), list[int]()
-    for _ in range(min(count, merit.shape[1])):
-        barred = {*chosen, *(trained if set(trained) & set(chosen[-3:]) else ())}
-        if len(barred) == merit.shape[1]:
-            barred = set(chosen)  # only trained heads are left
+    for _ in range(min(count, merit.shape[1] - len(resized))):
+        barred = {*resized, *chosen}
+        with_rare = barred.union(*(own for own in rare if own & set(chosen[-3:])))
+        barred = with_rare if len(with_rare) < merit.shape[1] else barred  # or only rare ones are left
         gains = np.maximum(merit, best[:, None]).mean(axis=0)
         gains[list(barred)] = -np.inf
         if gains.max() <= best.mean() + 1e-12:
