@@ -22,6 +22,7 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
@@ -226,7 +227,7 @@ def _by_hand(
                 truth.rows, truth.labels, truth.folds, truth.groups, stored["probabilities"]
             )
             trials[int(path.stem)] = float(stored["time"]) - began, predictions
-    return _curve(trials, ("average",), _HAND_MEMBERS, seed, {})
+    return _curve(trials, ("average",), _HAND_MEMBERS, seed, considered=_HAND_MEMBERS)
 
 
 def _run_for(command: Sequence[str], minutes: float | None) -> None:
@@ -260,7 +261,7 @@ def _ours(data_set: DataSet, arguments: argparse.Namespace, folder: Path, seed: 
         for record, predictions in run.readable_predictions(complete)
     }
     kinds = {record.number: kind_of(record.config) for record in complete}
-    return _curve(trials, tuple(METHODS), DEFAULT_MEMBERS, seed, kinds)
+    return _curve(trials, tuple(METHODS), DEFAULT_MEMBERS, seed, kinds=kinds)
 
 
 def _curve(
@@ -268,20 +269,24 @@ def _curve(
     methods: Sequence[str],
     members: int,
     seed: int,
-    kinds: Mapping[int, str],
+    *,
+    kinds: Mapping[int, str] = MappingProxyType({}),
+    considered: int | None = None,
 ) -> list[Point]:
     last = max((seconds for seconds, _ in trials.values()), default=0.0)
     points = []
     for seconds in (*(one for one in SECONDS if one < last), last):
         ended = {number: own for number, (end, own) in trials.items() if end <= seconds}
         if ended:
-            points.append(_point(seconds, align(ended, kinds=kinds), methods, members, seed))
+            points.append(_point(seconds, align(ended, kinds=kinds), methods, members, seed, considered))
     return points
 
 
-def _point(seconds: float, pool: Members, methods: Sequence[str], members: int, seed: int) -> Point:
+def _point(
+    seconds: float, pool: Members, methods: Sequence[str], members: int, seed: int, considered: int | None
+) -> Point:
     usable = methods if len(pool.trials) > 1 else ()
-    scores = nested_evaluation(pool, usable, max_members=members, seed=seed)
+    scores = nested_evaluation(pool, usable, max_members=members, seed=seed, considered=considered)
     chosen: EnsembleScore = choose(scores, seed=seed)
     gain = chosen.difference
     alone = nested_evaluation(pool.best(1), (), max_members=1, seed=seed)[0]

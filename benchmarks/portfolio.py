@@ -18,7 +18,7 @@ numbers that hold all that was ever good.
 import argparse
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -31,7 +31,7 @@ from cluster.background import KnownConnection
 from orchestrator.preflight.this_machine import this_machine
 from orchestrator.request import SearchRequest
 from orchestrator.simulation.learning import ranges_of
-from orchestrator.simulation.portfolio import chosen_points, nets_of
+from orchestrator.simulation.portfolio import chosen_points
 from orchestrator.simulation.table import (
     PACKAGED,
     PACKAGED_RATES,
@@ -55,6 +55,7 @@ from trainables.config.tasks import task_named
 from trainables.config.trial_config import TrialConfig, decode, flatten
 from trainables.data.patches import PatchSet, select_rows
 from trainables.data.sources import load_patch_set
+from trainables.models.registry import backbone_named
 
 
 def _closed(backbone: str, cut: str, name: str, **own: Any) -> dict[str, Any]:
@@ -340,6 +341,13 @@ def learn() -> None:
     write_atomically(LEARNED_FILE, json.dumps(content, indent=1, sort_keys=True) + "\n")
     for name, ends in ranges.items():
         print(f"{name}: {ends[0]:g} to {ends[1]:g}")
+
+
+def nets_of(settings: Mapping[str, Any]) -> set[str]:
+    """Return the nets whose weights a configuration needs."""
+    taps = (str(settings["model.backbone"]), *settings.get("model.also", ()))
+    nets = {tap.partition("/")[0] for tap in taps}
+    return {net for net in nets if not backbone_named(net).is_fixed}
 
 
 def main() -> None:

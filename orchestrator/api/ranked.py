@@ -49,7 +49,7 @@ class RankedTrials(RunView):
         """Build ensembles of trials that are best together, and keep them in the run folder.
 
         Args:
-            trials: Numbers of the only trials that may be members; None allows the best 1,000.
+            trials: Numbers of the only trials that may be members; None allows the better half, 40 at most.
             max_members: Largest number of members.
             methods: Names of methods; None takes all that combine as many classes.
             seed: Seed of methods and comparisons; None takes that of the search.

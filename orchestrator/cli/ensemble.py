@@ -16,8 +16,9 @@ from results.ensembles.limits import DEFAULT_MEMBERS
 
 HELP = "build ensembles from the best trials of a run"
 EPILOG = """\
-Members are the best trial of each kind, the second of each and so on, among
-the 40 best; a kind is the nets whose features a model sees, and its head.
+Members are the best trial of each kind, then the second of each, among the
+better half of the trials, 40 at most. A kind is the nets whose features a
+model sees, and its head.
 Weights and stackers are fitted on out-of-fold predictions and scored by a
 second cross-validation over patients, which repeats the choice of members,
 too. The simplest method that may be the best is kept as `best`.

@@ -8,7 +8,6 @@ import numpy as np
 from orchestrator.simulation.distance import distances
 from orchestrator.simulation.table import ResultTable
 from trainables.common.types import FloatArray
-from trainables.models.registry import backbone_named
 
 _SLOW_NETS: Final = frozenset({"vgg16"})  # a pass takes many times as long as that of EfficientNet-Lite0
 _NEAR: Final = 3.0  # distance at which a configuration counts a third; about three settings that differ
@@ -46,17 +45,6 @@ def likely_merits(table: ResultTable) -> FloatArray:
     return np.asarray(merits(table) @ (weights / weights.sum(axis=1, keepdims=True)).T)
 
 
-def nets_of(settings: Mapping[str, Any]) -> frozenset[str]:
-    """Return the nets whose weights a configuration needs.
-
-    Args:
-        settings: Dotted setting -> value.
-    """
-    taps = (str(settings["model.backbone"]), *settings.get("model.also", ()))
-    nets = {tap.partition("/")[0] for tap in taps}
-    return frozenset(net for net in nets if not backbone_named(net).is_fixed)
-
-
 def chosen_points(table: ResultTable, count: int) -> list[int]:
     """Choose a list of configurations so that the best of its first ones is good on every set.
 
@@ -82,7 +70,7 @@ def chosen_points(table: ResultTable, count: int) -> list[int]:
     cost = np.median(seconds, axis=0)
     rare = (
         {place for place, own in enumerate(table.settings) if own.get("classical.name", "none") == "none"},
-        {place for place, own in enumerate(table.settings) if _SLOW_NETS & nets_of(own)},
+        {place for place, own in enumerate(table.settings) if _needs_slow_net(own)},
     )
     resized = {place for place, own in enumerate(table.settings) if own.get("input.size_px") is not None}
     best, chosen = np.zeros(len(merit)), list[int]()
@@ -100,3 +88,8 @@ def chosen_points(table: ResultTable, count: int) -> list[int]:
         chosen.append(int(near[np.argmin(cost[near])]))
         best = np.maximum(best, merit[:, chosen[-1]])
     return chosen
+
+
+def _needs_slow_net(settings: Mapping[str, Any]) -> bool:
+    taps = (settings.get("model.backbone", ""), *settings.get("model.also", ()))
+    return any(str(tap).partition("/")[0] in _SLOW_NETS for tap in taps)

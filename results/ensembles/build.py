@@ -8,7 +8,7 @@ from pydantic import Field, FiniteFloat, ValidationError
 
 from results.ensembles.choice import choose_members
 from results.ensembles.costs import costs_of_members, costs_of_trial
-from results.ensembles.limits import CONSIDERED, DEFAULT_MEMBERS
+from results.ensembles.limits import DEFAULT_MEMBERS, considered_among
 from results.ensembles.members import Members, align, kind_of
 from results.ensembles.methods import METHODS, FittedEnsemble, fit, method_named, methods_for
 from results.ensembles.nested import (
@@ -170,7 +170,7 @@ def build_ensembles(  # noqa: PLR0913 - who may be a member, how they are combin
 
     Args:
         run: Folder of the search.
-        trials: Numbers of the only trials that may be members; None allows the best `MOST_COMPARED`.
+        trials: Numbers of the only trials that may be members; None allows the better half, 40 at most.
         max_members: Largest number of members of an ensemble.
         methods: Names in `METHODS`; None takes all that combine as many classes. If there is only one
             candidate, the single trial is the result.
@@ -208,14 +208,19 @@ def build_ensembles(  # noqa: PLR0913 - who may be a member, how they are combin
     collapsed = frozenset(record.number for record, own in readable if collapsed_folds(own))
     usable = _usable(search, [record for record, _ in readable], () if trials is not None else collapsed)
     candidates = pool.only([pool.trials.index(record.number) for record in usable])
+    considered = considered_among(len(pool.trials)) if trials is None else len(pool.trials)
     if max_ms is not None:
         candidates = _fast_enough(candidates, measure, max_ms, max_members=max_members, seed=seed)
         pool = candidates  # the choice without a fold is made among the same trials
-        max_members, methods = _fitting(candidates, methods, measure, max_members, max_ms, seed)
+        max_members, methods = _fitting(candidates, methods, measure, max_members, considered, max_ms, seed)
     scored = nested_evaluation(
-        pool, methods if len(candidates.trials) > 1 else (), max_members=max_members, seed=seed
+        pool,
+        methods if len(candidates.trials) > 1 else (),
+        max_members=max_members,
+        seed=seed,
+        considered=considered,
     )
-    all_fitted = [_fitted(candidates, score.method, max_members, seed) for score in scored]
+    all_fitted = [_fitted(candidates, score.method, max_members, considered, seed) for score in scored]
     measured = {} if measure is None else measure([members for members, _ in all_fitted])
     times = [measured.get(tuple(sorted(members))) for members, _ in all_fitted]
     summed = [
@@ -253,7 +258,7 @@ def build_ensembles(  # noqa: PLR0913 - who may be a member, how they are combin
                 fingerprint=search.fingerprint,
                 seed=seed,
                 max_members=max_members,
-                considered=CONSIDERED,
+                considered=considered,
                 split=search.split_name,
                 cost=None if time is None else PredictionTime(**time.model_dump(exclude={"trials"})),
                 max_ms=max_ms,
@@ -340,11 +345,11 @@ def _check_same_data(records: Sequence[TrialRecord], fingerprint: str) -> None:
 
 
 def _fitted(
-    pool: Members, method: str, max_members: int, seed: int
+    pool: Members, method: str, max_members: int, considered: int, seed: int
 ) -> tuple[tuple[int, ...], FittedEnsemble]:
     """Members and rule, fitted on all out-of-fold predictions; members without a weight are dropped."""
     is_single = method == BEST_SINGLE
-    members = pool.only(choose_members(pool, 1 if is_single else max_members))
+    members = pool.only(choose_members(pool, 1 if is_single else max_members, considered))
     fitted = fit("average" if is_single else method, members, seed)
     if isinstance(fitted, WeightedMean):
         members, fitted = _without_idle_members(members, fitted)
@@ -394,13 +399,14 @@ def _fitting(
     methods: Sequence[str],
     measure: Measure | None,
     max_members: int,
+    considered: int,
     max_ms: float,
     seed: int,
 ) -> tuple[int, list[str]]:
     """The largest number of members with which a method is fast enough, and the methods that are."""
     most = min(max_members, len(candidates.trials))
     for members in range(most, 1, -1):
-        chosen = {method: _fitted(candidates, method, members, seed)[0] for method in methods}
+        chosen = {method: _fitted(candidates, method, members, considered, seed)[0] for method in methods}
         found = {} if measure is None else measure(list(chosen.values()))
         fast = [method for method, own in chosen.items() if _is_fast(found, own, max_ms)]
         if fast:

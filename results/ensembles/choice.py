@@ -8,12 +8,12 @@ from one set of patients to the next.
 
 from collections import Counter
 
-from results.ensembles.limits import CONSIDERED
+from results.ensembles.limits import considered_among
 from results.ensembles.members import Members
 from results.scores.fold_scores import objective_values
 
 
-def choose_members(pool: Members, number: int, considered: int = CONSIDERED) -> list[int]:
+def choose_members(pool: Members, number: int, considered: int | None = None) -> list[int]:
     """Return the positions of the members: the best trial of each kind, then the second of each, and so on.
 
     Kinds take their turns in the order of their best trials, so the first member is the best of all. Trials
@@ -24,10 +24,11 @@ def choose_members(pool: Members, number: int, considered: int = CONSIDERED) -> 
         pool: Out-of-fold predictions of the trials to choose from, their kinds, and what the search
             optimises.
         number: Number of members, at least 1; there are fewer where the pool has fewer models.
-        considered: Number of best trials that may be members; where it is not above `number`, members are the
-            best trials, whatever their kinds.
+        considered: Number of best trials that may be members, at least 1; where it is not above `number`,
+            these are the members, whatever their kinds. None takes the better half, see `considered_among`.
     """
-    ordered = _of_equal_standing(pool, pool.order(max(number, considered)), number)
+    considered = considered_among(len(pool.trials)) if considered is None else considered
+    ordered = _of_equal_standing(pool, pool.order(considered), number)
     turns, before = list[int](), Counter[str]()
     for place in ordered:
         turns.append(before[pool.kind(place)])

@@ -13,7 +13,6 @@ from typing import Final
 import numpy as np
 
 from results.ensembles.choice import choose_members
-from results.ensembles.limits import CONSIDERED
 from results.ensembles.members import Members
 from results.ensembles.methods import METHODS, fit, method_named
 from results.run.records import OutOfFold
@@ -60,7 +59,7 @@ def nested_evaluation(
     *,
     max_members: int,
     seed: int,
-    considered: int = CONSIDERED,
+    considered: int | None = None,
 ) -> list[EnsembleScore]:
     """Score methods, and the best single trial, by a cross-validation around every choice and fit.
 
@@ -95,7 +94,7 @@ def nested_evaluation(
 
 
 def nested_predictions(
-    pool: Members, method: str, *, max_members: int, seed: int, considered: int = CONSIDERED
+    pool: Members, method: str, *, max_members: int, seed: int, considered: int | None = None
 ) -> OutOfFold:
     """Predict each fold by members that were chosen, and a rule that was fitted, without it.
 
@@ -164,7 +163,7 @@ def orders_without_a_fold(pool: Members, *, seed: int) -> list[list[int]]:
     return [pool.where(outer != fold).order(len(pool.trials)) for fold in np.unique(outer)]
 
 
-def _members(pool: Members, outer: IntArray, number: int, considered: int) -> dict[int, list[int]]:
+def _members(pool: Members, outer: IntArray, number: int, considered: int | None) -> dict[int, list[int]]:
     """Fold -> positions of the members without it, the best trial first; the same for all methods."""
     return {
         int(fold): choose_members(pool.where(outer != fold), number, considered) for fold in np.unique(outer)

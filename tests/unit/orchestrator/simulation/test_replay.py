@@ -72,6 +72,14 @@ def test_one_of_four_points_may_be_a_trained_head_and_others_only_if_nothing_els
     assert chosen_points(own, 4) == [0, 2, 3, 1]
 
 
+def test_one_of_four_points_may_need_a_slow_net_and_none_takes_images_of_another_side() -> None:
+    own = ({"model.backbone": "vgg16"}, {"model.also": ("vgg16/top+1",)}, {"input.size_px": 224}, {})
+    settings = tuple({**far, **added} for far, added in zip(far_apart().settings, own, strict=True))
+    values = (0.9, 0.85, 0.95, 0.7)
+    table = replace(ONE, settings=settings, sets={"a": tuple(map(trajectory, values))})
+    assert chosen_points(table, 4) == [0, 3, 1]
+
+
 def test_of_equal_points_the_quicker_is_chosen() -> None:
     assert chosen_points(far_apart().without("a"), 1) == [0]
 

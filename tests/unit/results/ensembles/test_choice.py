@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 import numpy as np
-import pytest
 from simulated_trials import simulate, simulate_two_kinds
 
 from results.ensembles.choice import choose_members
@@ -37,10 +36,10 @@ def test_another_kind_of_model_is_a_member_before_variants_of_the_best():
     pool = variants_and_another()
     best, last = pool.order(7)[0], 6
     assert pool.order(7)[-1] == last  # alone it is the worst
-    assert choose_members(pool, 2) == [best, last]
+    assert choose_members(pool, 2, considered=7) == [best, last]
     gained = pool.merits(pool.probabilities[[best, last]].mean(axis=0)[None])[0]
     assert gained > pool.merits(pool.probabilities[pool.order(2)].mean(axis=0)[None])[0] + 0.02
-    assert choose_members(pool, 4) == [best, last, *pool.order(3)[1:]]
+    assert choose_members(pool, 4, considered=7) == [best, last, *pool.order(3)[1:]]
 
 
 def test_kinds_take_turns_in_the_order_of_their_best():
@@ -48,21 +47,27 @@ def test_kinds_take_turns_in_the_order_of_their_best():
     order = align(trials).order(6)
     kinds = dict(zip(order, ("a", "a", "b", "a", "b", "c"), strict=True))
     pool = align(trials, kinds=kinds)
-    assert choose_members(pool, 6) == [order[place] for place in (0, 2, 5, 1, 4, 3)]
+    assert choose_members(pool, 6, considered=6) == [order[place] for place in (0, 2, 5, 1, 4, 3)]
 
 
 def test_the_same_members_are_chosen_in_any_order_of_the_trials():
     pool = variants_and_another()
     turned = pool.only(list(range(7))[::-1])
-    assert [turned.trials[place] for place in choose_members(turned, 4)] == [
-        pool.trials[place] for place in choose_members(pool, 4)
+    assert [turned.trials[place] for place in choose_members(turned, 4, 7)] == [
+        pool.trials[place] for place in choose_members(pool, 4, 7)
     ]
 
 
-@pytest.mark.parametrize("considered", [0, 1, 3])
-def test_where_no_more_are_considered_than_are_wanted_the_best_are_members(considered):
+def test_where_no_more_are_considered_than_are_wanted_the_best_are_members():
     pool = variants_and_another()
-    assert sorted(choose_members(pool, 3, considered)) == sorted(pool.order(3))
+    assert choose_members(pool, 3, considered=3) == pool.order(3)
+    assert choose_members(pool, 9, considered=3) == pool.order(3)
+
+
+def test_a_kind_whose_best_trial_is_among_the_worse_half_has_no_member():
+    pool = variants_and_another(variants=9)
+    assert pool.order(10)[-1] == 9
+    assert choose_members(pool, 8) == pool.order(5)
 
 
 def test_trials_of_unknown_kind_are_of_one_kind():
@@ -87,8 +92,8 @@ def test_a_trial_that_misses_a_requirement_is_a_member_only_where_too_few_keep_i
     good = simulate(trials=4, strength=2.0)
     weak = simulate(trials=1, strength=0.6, seed=7, labels=good[0].labels)[0]
     pool = replace(align(good | {9: weak}), objectives=objectives)
-    assert 4 not in choose_members(pool, 2)
-    assert 4 in choose_members(pool, 5)
+    assert 4 not in choose_members(pool, 2, considered=5)
+    assert 4 in choose_members(pool, 5, considered=5)
 
 
 def test_a_trial_behind_the_front_of_two_metrics_is_no_member_while_others_are_left():
