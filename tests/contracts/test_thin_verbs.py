@@ -32,6 +32,7 @@ NAMES = {
     "orchestrator.preflight.reasons": {"reasons_by_backbone"},
     "orchestrator.study.trial_spec": {"TIME_WAS_UP"},
     "orchestrator.tuning.remarks": {"RUN_ALONE"},
+    "results.ensembles.limits": {"DEFAULT_MEMBERS"},
     "results.ensembles.methods": {"METHODS", "methods_for"},
     "results.export.allowed_change": {
         "DISTIL_WEIGHT",

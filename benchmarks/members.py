@@ -1,0 +1,150 @@
+"""Ways to choose the members of an ensemble, on finished runs: nested AUC of the members' average.
+
+    python -m benchmarks.members RUN [RUN ...] [--seconds 30 60] [--markdown FILE]
+
+Each RUN is a run folder, of a search or of `benchmarks.portfolio run`. For each fold members are chosen among
+the other folds' predictions, and their average predicts it, as `orchestrate ensemble` does. `--seconds` also
+judges what had ended so many seconds after the first trial did.
+"""
+
+import argparse
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from results.ensembles.choice import choose_members
+from results.ensembles.limits import DEFAULT_MEMBERS
+from results.ensembles.members import Members, align, kind_of
+from results.run.run_folder import RunFolder
+from results.scores.metrics import mean_fold_auc
+from results.scores.selection import selection_folds
+
+_CONSIDERED: Final = 40
+_PENALTY: Final = 0.1  # AUC for errors that are wholly alike
+
+Choice = Callable[[Members], list[int]]
+
+
+def main() -> None:
+    """Judge and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN")
+    parser.add_argument(
+        "--seconds", nargs="*", type=float, default=[], help="judge what had ended by then, too"
+    )
+    parser.add_argument("--markdown", type=Path, help="write the table here, too")
+    arguments = parser.parse_args()
+    found: dict[str, list[float]] = {}
+    for path in arguments.runs:
+        for name, pool in pools(RunFolder(path), arguments.seconds):
+            title = f"{path}: {name}"
+            found[title] = [nested_auc(pool, choose) for choose in CHOICES.values()]
+            print(title, " ".join(f"{value:.3f}" for value in found[title]), flush=True)
+    table = "\n".join(as_lines(found))
+    print(f"\n{table}")
+    if arguments.markdown:
+        arguments.markdown.write_text(table + "\n")
+
+
+def pools(run: RunFolder, seconds: Sequence[float]) -> Iterator[tuple[str, Members]]:
+    """Yield what had ended by each time, and by the end, under a title; less than two trials are left out."""
+    complete = [record for record in run.records() if record.state == "complete"]
+    began = min(record.finished_at for record in complete)
+    trials = {
+        record.number: ((record.finished_at - began).total_seconds(), own)
+        for record, own in run.readable_predictions(complete)
+    }
+    kinds = {record.number: kind_of(record.config) for record in complete}
+    for limit in (*seconds, float("inf")):
+        ended = {number: own for number, (end, own) in trials.items() if end <= limit}
+        if len(ended) > 1:
+            when = "" if np.isinf(limit) else f" after {limit:g} s"
+            yield (
+                f"{len(ended)} trials{when}",
+                align(ended, kinds=kinds),
+            )
+
+
+def nested_auc(pool: Members, choose: Choice) -> float:
+    """AUC of the average of members that are chosen without each fold before it is predicted."""
+    outer = selection_folds(pool.labels, pool.groups, pool.folds, seed=0)
+    predicted = np.zeros(pool.probabilities.shape[1:])
+    for fold in np.unique(outer):
+        members = choose(pool.where(outer != fold))
+        predicted[outer == fold] = pool.probabilities[members][:, outer == fold].mean(axis=0)
+    return float(mean_fold_auc(pool.labels, predicted[None], outer)[0])
+
+
+def best(number: int) -> Choice:
+    """The best trials as they are."""
+    return lambda pool: pool.order(number)
+
+
+def kinds(number: int, considered: int | None = None) -> Choice:
+    """The best of each kind in turn."""
+    return lambda pool: choose_members(pool, number, considered)
+
+
+def forward(number: int) -> Choice:
+    """The best trial, then again and again the one that makes the AUC of the mean highest (Caruana 2004)."""
+
+    def choose(pool: Members) -> list[int]:
+        left = pool.order(_CONSIDERED)
+        chosen = [left.pop(0)]
+        while left and len(chosen) < number:
+            total = pool.probabilities[chosen].sum(axis=0)
+            merits = pool.merits((total + pool.probabilities[left]) / (len(chosen) + 1))
+            chosen.append(left.pop(int(np.argmax(np.round(merits, 9)))))
+        return chosen
+
+    return choose
+
+
+def unlike(number: int) -> Choice:
+    """The best trial, then those whose AUC less a penalty on errors like those of the members is highest."""
+
+    def choose(pool: Members) -> list[int]:
+        order = pool.order(_CONSIDERED)
+        areas = pool.merits(pool.probabilities[order])
+        alike = np.corrcoef(pool.probabilities[order, :, 1] - (pool.labels == 1))
+        chosen = [0]
+        while len(chosen) < min(number, len(order)):
+            value = areas - _PENALTY * alike[:, chosen].mean(axis=1)
+            value[chosen] = -np.inf
+            chosen.append(int(np.argmax(value)))
+        return [order[place] for place in chosen]
+
+    return choose
+
+
+CHOICES: Final[Mapping[str, Choice]] = {
+    "best trial": best(1),
+    "four best": best(4),
+    "eight best": best(8),
+    "forty best": best(40),
+    "forward, eight of forty": forward(8),
+    "unlike errors, eight of forty": unlike(8),
+    "each kind in turn, eight of forty": kinds(8, _CONSIDERED),
+    "each kind in turn, of the better half": kinds(DEFAULT_MEMBERS),
+}
+
+
+def as_lines(found: Mapping[str, Sequence[float]]) -> list[str]:
+    """Means over sets of trials, and what each way has above the first two, ± standard error."""
+    values = np.array(list(found.values()))
+    lines = [
+        f"| members, {len(values)} pools of trials | nested AUC | above best trial | above four best |",
+        "| --- | ---: | --- | --- |",
+    ]
+    for place, name in enumerate(CHOICES):
+        gains = [values[:, place] - values[:, reference] for reference in (0, 1)]
+        error = [own.std(ddof=1) / np.sqrt(len(own)) if len(own) > 1 else np.nan for own in gains]
+        cells = " | ".join(f"{own.mean():+.3f} ± {one:.3f}" for own, one in zip(gains, error, strict=True))
+        lines.append(f"| {name} | {values[:, place].mean():.3f} | {cells} |")
+    return lines
+
+
+if __name__ == "__main__":
+    main()
