@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from orchestrator.api.export import export_model
-from results.ensembles.build import BEST
+from results.ensembles.ensemble import BEST
 from results.errors import ExportError
 from results.export.allowed_change import PRECISIONS, ExportChanges
 from results.export.bundle import BundleReport

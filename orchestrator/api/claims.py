@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from orchestrator.api.run_view import RunView, silent
-from results.ensembles.build import BEST
+from results.ensembles.ensemble import BEST
 from results.scores.operating_point import NOTHING_ASKED, Operation
 
 if TYPE_CHECKING:  # pandas and torch take seconds to import, and a result may only be looked at

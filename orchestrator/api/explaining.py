@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from orchestrator.api.frames import as_paths
-from results.ensembles.build import BEST
+from results.ensembles.ensemble import BEST
 from results.run.run_folder import RunFolder
 from results.run.search_request import SearchRequest
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from results.ensembles.build import BEST
+from results.ensembles.ensemble import BEST
 from results.errors import ExportError
 from results.export.allowed_change import AS_IT_IS, ExportChanges
 from results.run.run_folder import RunFolder

@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 from orchestrator.api.run_view import RunView, silent
-from results.ensembles.build import BEST, Ensemble, build_ensembles, read_ensemble
+from results.ensembles.build import build_ensembles
+from results.ensembles.ensemble import BEST, Ensemble, read_ensemble
 from results.ensembles.limits import DEFAULT_MEMBERS
 from results.ensembles.methods import METHODS
 from results.ensembles.nested import BEST_SINGLE

@@ -12,7 +12,7 @@ from orchestrator.api.explaining import WithMaps
 from orchestrator.api.frames import FACTS, arrays_predicted, as_paths, files_predicted, trial_row
 from orchestrator.api.ranked import RankedTrials
 from orchestrator.api.search_claims import SearchClaims
-from results.ensembles.build import BEST
+from results.ensembles.ensemble import BEST
 from results.ensembles.tables import ensembles_as_json
 from results.export.allowed_change import ExportChanges
 from results.run.split_labels import marks, scored

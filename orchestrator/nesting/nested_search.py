@@ -13,7 +13,8 @@ from orchestrator.reporting.outer_events import write_outer_events
 from orchestrator.tuning.rebuild import read_initial_points
 from orchestrator.tuning.reopen import checked_space
 from orchestrator.tuning.session import Begin, Surroundings, run_each
-from results.ensembles.build import build_ensembles, read_ensemble
+from results.ensembles.build import build_ensembles
+from results.ensembles.ensemble import read_ensemble
 from results.errors import EnsembleError, RunError, ScoreError
 from results.run.outer_fold import FoldPredictions, OuterFold, read_outer_fold
 from results.run.records import SearchRecord

@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from results.ensembles.build import BEST, build_ensembles
+from results.ensembles.build import build_ensembles
+from results.ensembles.ensemble import BEST
 from results.errors import RunError
 from results.predictors.selected_model import SelectedModel, resolve_model
 from results.run.outer_fold import ROLES, FoldModel, FoldPredictions, OuterFold, Role, write_outer_fold

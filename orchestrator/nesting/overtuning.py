@@ -1,6 +1,6 @@
 """Overtuning of a run: its trials, and beside them the nested scores and the sealed part if there are any."""
 
-from results.ensembles.build import read_ensemble
+from results.ensembles.ensemble import read_ensemble
 from results.errors import EnsembleError, RunError
 from results.run.run_folder import RunFolder
 from results.run.test_accesses import read_accesses

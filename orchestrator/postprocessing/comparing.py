@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from results.ensembles.build import BEST
+from results.ensembles.ensemble import BEST
 from results.ensembles.out_of_fold import out_of_fold_of
 from results.errors import RunError
 from results.run.finding import find_run

@@ -26,8 +26,8 @@ from pydantic import ValidationError
 from orchestrator.postprocessing.student_choice import check_student, chosen_student
 from orchestrator.preflight.run_data import open_run_data
 from orchestrator.preflight.run_validation import open_run_validation
-from results.ensembles.build import Ensemble, read_ensemble
 from results.ensembles.choice import choose_members
+from results.ensembles.ensemble import Ensemble, read_ensemble
 from results.ensembles.members import Members, align
 from results.ensembles.out_of_fold import nested_again, pool_of
 from results.errors import ExportError, ModelChangedError

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.postprocessing.relevance_methods import AnyMethod, any_method
-from results.ensembles.build import BEST
+from results.ensembles.ensemble import BEST
 from results.errors import ExportError, RunError
 from results.relevance.explaining import score_of
 from results.relevance.explanation import (

@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from results.ensembles.build import Ensemble, build_ensembles
+from results.ensembles.build import build_ensembles
+from results.ensembles.ensemble import Ensemble
 from results.run.records import SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
 from search_spaces.recipes import RECIPES, Recipe

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from results.ensembles.build import BEST, Ensemble, read_ensemble
+from results.ensembles.ensemble import BEST, Ensemble, read_ensemble
 from results.ensembles.judged import JudgedModel
 from results.ensembles.methods import METHODS
 from results.ensembles.nested import BEST_SINGLE

@@ -4,13 +4,13 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
 import numpy as np
-from pydantic import Field, FiniteFloat, ValidationError
 
 from results.ensembles.choice import choose_members
 from results.ensembles.costs import costs_of_members, costs_of_trial
+from results.ensembles.ensemble import BEST, Ensemble, NestedScore, nothing_completed
 from results.ensembles.limits import DEFAULT_MEMBERS, considered_among
 from results.ensembles.members import Members, align, kind_of
-from results.ensembles.methods import METHODS, FittedEnsemble, fit, method_named, methods_for
+from results.ensembles.methods import FittedEnsemble, fit, method_named, methods_for
 from results.ensembles.nested import (
     BEST_SINGLE,
     EnsembleScore,
@@ -23,129 +23,16 @@ from results.errors import EnsembleError
 from results.run.prediction_costs import PredictionTime
 from results.run.records import SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
-from results.run.split_labels import GROUPED, SplitName
-from results.scores.calibration import Platt
-from results.scores.decision_rule import BALANCED, DecisionRule, fit_decision_rule
+from results.scores.decision_rule import fit_decision_rule
 from results.scores.fold_scores import collapsed_folds, out_of_fold_metrics
-from results.scores.interval import Interval
 from results.scores.operating_point import NOTHING_ASKED, Operation
 from results.scores.ranking import MOST_COMPARED, Objectives, objectives_of
-from results.scores.triage import TriageRule
-from trainables.common.errors import UnknownNameError
-from trainables.common.frozen import FrozenModel
-from trainables.common.text import command_text, typed_path
 
 _MEASURED: Final = 2  # trials, for each place of a member, whose time is measured where it is limited
-BEST: Final = "best"  # name under which the chosen ensemble is stored once more
 
 # Numbers of members of models, the most important first -> ascending numbers of members -> cost of those that
 # can be measured. `results.export.graph_cost.measure_models` of a run is one.
 Measure = Callable[[Sequence[Sequence[int]]], Mapping[tuple[int, ...], PredictionTime]]
-
-
-class NestedScore(FrozenModel):
-    """Scores to expect on new patients, see `results.ensembles.nested.EnsembleScore`.
-
-    Attributes:
-        metric: Name of the metric that the search optimises, the first of several.
-        value: Its value; `low` and `high` are the ends of its interval. None in files of earlier versions,
-            which knew the AUC alone.
-        difference: Value minus that of the best single trial; None for that trial. `difference_low` and
-            `difference_high` are the ends of its paired interval; those of all methods hold together in 95 %.
-        metrics: Metric -> value; what a prediction costs is that of the ensemble's exported graph, in which
-            members that share a backbone share its pass, or the sum over the members where it was not
-            measured.
-        missed: Requirements that these values do not keep.
-        is_on_front: True if no other ensemble that keeps the requirements is better in all metrics; None for
-            a search of one metric.
-    """
-
-    metric: str = "auc"
-    value: FiniteFloat | None = None
-    low: FiniteFloat | None = None
-    high: FiniteFloat | None = None
-    auc: FiniteFloat
-    auc_low: FiniteFloat
-    auc_high: FiniteFloat
-    fold_auc: tuple[FiniteFloat, ...]
-    difference: FiniteFloat | None
-    difference_low: FiniteFloat | None
-    difference_high: FiniteFloat | None
-    metrics: dict[str, FiniteFloat]
-    missed: tuple[str, ...] = ()
-    is_on_front: bool | None = None
-
-    @property
-    def interval(self) -> Interval:
-        """The metric that the search optimises, with its interval."""
-        if self.value is None or self.low is None or self.high is None:
-            return Interval(self.auc, self.auc_low, self.auc_high)
-        return Interval(self.value, self.low, self.high)
-
-
-class Ensemble(FrozenModel):
-    """`ensembles/<name>.json`: all that is needed to predict with the weights of some trials.
-
-    Attributes:
-        method: Name in `METHODS`, or `best_single` for one trial alone.
-        trials: Numbers of the members, in the order of the first axis that `fitted.combine` expects.
-        fitted: Combination rule, fitted on all out-of-fold predictions.
-        calibration: Calibration of the combined positive probability of single fold models, fitted on nested
-            predictions, which no part of the ensemble was fitted on; None beyond two classes.
-        mean_calibration: Calibration where each member is the mean of its fold models, as in the exported
-            file; None beyond two classes, and in files of earlier versions, which used `calibration` for it.
-        threshold: Smallest calibrated probability that is called positive; see `DecisionRule`.
-        thresholds: Metric -> threshold at which that metric is shown; empty in files of earlier versions.
-        best_for: Name of the metric that `threshold` was chosen for.
-        operation: What the user asked of the decisions when the ensemble was built.
-        triage: Rule of two thresholds; None where none was asked for.
-        is_chosen: True for the ensemble that is also stored as `best`.
-        collapsed: Members that give every image of some fold the same score; empty unless all candidates do.
-        pool: Trial numbers of all trials that members could have been chosen from.
-        max_members: Largest number of members; None in files of earlier versions.
-        considered: Number of best trials among which members were looked for; None in files of earlier
-            versions, which took the best ones as they were.
-        split: Name of the kind of split; with a `naive split` patients lie in several folds, so that scores
-            are too high.
-        cost: Cost of its exported graph; None where it was not measured.
-        max_ms: Longest time of an image that was allowed, in milliseconds; None for any.
-    """
-
-    method: str
-    classes: tuple[str, ...]
-    trials: tuple[int, ...] = Field(min_length=1)
-    fitted: FittedEnsemble
-    calibration: Platt | None
-    mean_calibration: Platt | None = None
-    threshold: FiniteFloat
-    thresholds: dict[str, FiniteFloat] = Field(default_factory=dict)
-    best_for: str = BALANCED
-    operation: Operation = NOTHING_ASKED
-    triage: TriageRule | None = None
-    nested: NestedScore
-    is_chosen: bool = False
-    collapsed: tuple[int, ...] = ()
-    pool: tuple[int, ...]
-    fingerprint: str
-    seed: int
-    max_members: int | None = None
-    considered: int | None = None
-    split: SplitName = GROUPED
-    cost: PredictionTime | None = None
-    max_ms: FiniteFloat | None = None
-
-    @property
-    def rule(self) -> DecisionRule:
-        """Calibration and thresholds."""
-        return DecisionRule(
-            calibration=self.calibration,
-            mean_calibration=self.mean_calibration or self.calibration,
-            threshold=self.threshold,
-            thresholds=self.thresholds,
-            best_for=self.best_for,
-            operation=self.operation,
-            triage=self.triage,
-        )
 
 
 def build_ensembles(  # noqa: PLR0913 - who may be a member, how they are combined, and what is asked
@@ -271,39 +158,12 @@ def build_ensembles(  # noqa: PLR0913 - who may be a member, how they are combin
     return built
 
 
-def read_ensemble(run: RunFolder, name: str = BEST) -> Ensemble:
-    """Read an ensemble by name: that of a method, `best_single`, or `best`.
-
-    Raises:
-        EnsembleError: If it was not built, or the file is not an ensemble.
-        UnknownNameError: If no ensemble has such a name.
-    """
-    known = (BEST, BEST_SINGLE, *METHODS)
-    if name not in known:
-        raise UnknownNameError("ensemble", name, known)
-    path = run.ensemble_file(name)
-    try:
-        return Ensemble.model_validate_json(path.read_bytes())
-    except FileNotFoundError as error:
-        if not any(record.state == "complete" for record in run.records()):
-            raise _nothing_completed(run) from error
-        raise EnsembleError(
-            f"no ensemble {name!r} in {run.path}; build it first with: "
-            f"{command_text('orchestrate', 'ensemble', typed_path(run.path))}"
-        ) from error
-    except ValidationError as error:
-        raise EnsembleError(
-            f"{path} is not an ensemble: {error.errors()[0]['msg']}. Build it again with: "
-            f"{run.command('ensemble')}"
-        ) from error
-
-
 def _complete(run: RunFolder, search: SearchRecord, trials: Sequence[int] | None) -> list[TrialRecord]:
     """Return the best complete trials, or all of the named ones that are complete, best first."""
     records = [record for record in run.records() if trials is None or record.number in trials]
     complete = [record for record in records if record.state == "complete" and record.value is not None]
     if not complete and trials is None:
-        raise _nothing_completed(run)
+        raise nothing_completed(run)
     if not complete:
         raise EnsembleError(
             f"an ensemble needs a complete trial, found none among {len(records)} in {run.path}; "
@@ -312,13 +172,6 @@ def _complete(run: RunFolder, search: SearchRecord, trials: Sequence[int] | None
     _check_same_data(complete, search.fingerprint)
     ranked = objectives_of(search).rank(complete)
     return ranked[:MOST_COMPARED] if trials is None else ranked
-
-
-def _nothing_completed(run: RunFolder) -> EnsembleError:
-    return EnsembleError(
-        f"no trial of {run.path} was completed, so there is no model of which anything could be claimed; "
-        f"go on with: {run.resume_command}"
-    )
 
 
 def _usable(

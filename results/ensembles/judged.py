@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from results.ensembles.build import BEST
+from results.ensembles.ensemble import BEST
 from results.ensembles.out_of_fold import out_of_fold_of
 from results.errors import ScoreError
 from results.run.records import OutOfFold

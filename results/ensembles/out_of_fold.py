@@ -1,6 +1,6 @@
 """Out-of-fold predictions of any model of a run: of a trial its own, of an ensemble nested ones."""
 
-from results.ensembles.build import BEST, Ensemble, read_ensemble
+from results.ensembles.ensemble import BEST, Ensemble, read_ensemble
 from results.ensembles.members import Members, align, kind_of
 from results.ensembles.nested import nested_predictions
 from results.run.records import OutOfFold

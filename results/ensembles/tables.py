@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.table import Table
 
-from results.ensembles.build import Ensemble, NestedScore
+from results.ensembles.ensemble import Ensemble, NestedScore
 from results.run.split_labels import GROUPED, caption_of, interval_header
 from results.scores.cost_columns import COST_COLUMNS, said_of_costs
 from results.scores.decision_rule import OWN_THRESHOLD

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from results.ensembles.build import BEST
+from results.ensembles.ensemble import BEST
 from results.errors import ExportError
 from results.export.companions import digests_of_companions
 from results.export.descriptions import write_manifest

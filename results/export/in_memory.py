@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from results.ensembles.build import BEST
+from results.ensembles.ensemble import BEST
 from results.export.exported_model import Bundle
 from results.export.manifest_draft import manifest_draft
 from results.export.novelty import novelty_facts, with_novelty

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from results.ensembles.build import BEST, Ensemble, read_ensemble
+from results.ensembles.ensemble import BEST, Ensemble, read_ensemble
 from results.ensembles.methods import METHODS
 from results.ensembles.nested import BEST_SINGLE
 from results.errors import ExportError

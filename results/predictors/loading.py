@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from results.ensembles.build import BEST
+from results.ensembles.ensemble import BEST
 from results.errors import ExportError
 from results.predictors.classical_members import fitted_again
 from results.predictors.ensemble_module import EnsembleModule, combination_graph

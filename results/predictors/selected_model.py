@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from results.ensembles.build import BEST, Ensemble, read_ensemble
+from results.ensembles.ensemble import BEST, Ensemble, read_ensemble
 from results.ensembles.methods import FittedEnsemble
 from results.ensembles.out_of_fold import nested_of
 from results.ensembles.weighted_mean import WeightedMean

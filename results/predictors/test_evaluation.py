@@ -12,7 +12,7 @@ from pydantic import Field
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from results.ensembles.build import BEST
+from results.ensembles.ensemble import BEST
 from results.errors import RunError
 from results.predictors.selected_model import SelectedModel, resolve_model
 from results.run.run_folder import RunFolder

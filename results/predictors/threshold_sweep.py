@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from rich.table import Table
 
-from results.ensembles.build import BEST, read_ensemble
+from results.ensembles.ensemble import BEST, read_ensemble
 from results.ensembles.out_of_fold import out_of_fold_of
 from results.errors import RunError
 from results.run.run_folder import RunFolder

@@ -3,7 +3,7 @@
 from orchestrator.report.facts import RunFacts
 from orchestrator.report.section import Content, Section, paragraph
 from orchestrator.reporting.html_page import table
-from results.ensembles.build import Ensemble
+from results.ensembles.ensemble import Ensemble
 from results.scores.metrics import metric_named
 
 

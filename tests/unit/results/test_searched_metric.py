@@ -8,7 +8,8 @@ from rich.console import Console
 from simulated_run import make_run
 from simulated_trials import simulate, simulate_two_kinds
 
-from results.ensembles.build import build_ensembles, read_ensemble
+from results.ensembles.build import build_ensembles
+from results.ensembles.ensemble import read_ensemble
 from results.ensembles.members import align
 from results.ensembles.methods import fit
 from results.ensembles.tables import ensemble_table, ensembles_as_json

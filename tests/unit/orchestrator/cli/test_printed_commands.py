@@ -214,7 +214,7 @@ def test_no_name_of_a_file_ends_a_verb_on_a_stream_that_cannot_print_it(encoding
 
 
 def test_a_missing_ensemble_says_how_to_build_it(run: RunFolder) -> None:
-    from results.ensembles.build import read_ensemble
+    from results.ensembles.ensemble import read_ensemble
 
     with pytest.raises(EnsembleError, match="build it first with: orchestrate ensemble"):
         read_ensemble(run, "best")

@@ -18,7 +18,7 @@ from orchestrator.nesting.outer_fold import predict_outer_fold
 from orchestrator.postprocessing.test_set import open_test_part, scored_part
 from orchestrator.request import check_request
 from orchestrator.tuning.session import Surroundings
-from results.ensembles.build import read_ensemble
+from results.ensembles.ensemble import read_ensemble
 from results.errors import DamagedFileError, RunError
 from results.predictors.loading import predict_rows
 from results.run.outer_fold import read_outer_fold

@@ -12,7 +12,8 @@ from orchestrator.cli.main import main
 from orchestrator.postprocessing.distil import distil, teachers_targets
 from orchestrator.postprocessing.student_choice import chosen_student
 from orchestrator.preflight.run_data import open_run_data
-from results.ensembles.build import build_ensembles, read_ensemble
+from results.ensembles.build import build_ensembles
+from results.ensembles.ensemble import read_ensemble
 from results.ensembles.nested import nested_predictions
 from results.errors import ExportError, ModelChangedError
 from results.export.allowed_change import AllowedChange

@@ -10,7 +10,7 @@ from simulated_trials import simulate
 from orchestrator.api.result import SearchResult
 from orchestrator.cli.closing import show_recipes
 from orchestrator.reporting.console import Sections
-from results.ensembles.build import read_ensemble
+from results.ensembles.ensemble import read_ensemble
 from search_spaces.recipes import recipe_named
 
 ENSEMBLE = "E004-ENSEMBLE"

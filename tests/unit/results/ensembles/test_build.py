@@ -12,7 +12,8 @@ from rich.console import Console
 from simulated_run import make_run, trial_record
 from simulated_trials import simulate
 
-from results.ensembles.build import Ensemble, build_ensembles, read_ensemble
+from results.ensembles.build import build_ensembles
+from results.ensembles.ensemble import Ensemble, read_ensemble
 from results.ensembles.members import align
 from results.ensembles.methods import METHODS
 from results.ensembles.tables import ensemble_table, ensembles_as_csv, ensembles_as_json
