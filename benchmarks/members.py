@@ -61,10 +61,7 @@ def pools(run: RunFolder, seconds: Sequence[float]) -> Iterator[tuple[str, Membe
         ended = {number: own for number, (end, own) in trials.items() if end <= limit}
         if len(ended) > 1:
             when = "" if np.isinf(limit) else f" after {limit:g} s"
-            yield (
-                f"{len(ended)} trials{when}",
-                align(ended, kinds=kinds),
-            )
+            yield f"{len(ended)} trials{when}", align(ended, kinds=kinds)
 
 
 def nested_auc(pool: Members, choose: Choice) -> float:
@@ -132,7 +129,7 @@ CHOICES: Final[Mapping[str, Choice]] = {
 
 
 def as_lines(found: Mapping[str, Sequence[float]]) -> list[str]:
-    """Means over sets of trials, and what each way has above the first two, ± standard error."""
+    """Means over pools of trials, and what each way has above the first two, ± standard error."""
     values = np.array(list(found.values()))
     lines = [
         f"| members, {len(values)} pools of trials | nested AUC | above best trial | above four best |",

@@ -47,7 +47,7 @@ class RankedTrials(RunView):
         operation: Operation = NOTHING_ASKED,
         say: Say = silent,
     ) -> list[Ensemble]:
-        """Build ensembles of trials that are best together, and keep them in the run folder.
+        """Build ensembles of the best trials of each kind, and keep them in the run folder.
 
         Args:
             trials: Numbers of the only trials that may be members; None allows the better half, 40 at most.

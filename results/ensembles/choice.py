@@ -10,7 +10,7 @@ from collections import Counter
 
 from results.ensembles.limits import considered_among
 from results.ensembles.members import Members
-from results.scores.fold_scores import objective_values
+from results.scores.selection import values_with_costs
 
 
 def choose_members(pool: Members, number: int, considered: int | None = None) -> list[int]:
@@ -42,13 +42,8 @@ def _of_equal_standing(pool: Members, ordered: list[int], number: int) -> list[i
     objectives = pool.objectives
     if len(objectives.metrics) == 1 and not objectives.requirements:
         return ordered
-    values = [
-        {
-            **(pool.costs[place] if pool.costs else {}),
-            **objective_values(pool.out_of_fold(pool.probabilities[place]), objectives),
-        }
-        for place in ordered
-    ]
-    standing = objectives.standing(values)
+    kept = pool.only(ordered)
+    trials = [kept.out_of_fold(own) for own in kept.probabilities]
+    standing = objectives.standing(values_with_costs(trials, objectives, kept.costs))
     worst = standing[min(number, len(ordered)) - 1]
     return [place for place, own in zip(ordered, standing, strict=True) if own <= worst]

@@ -79,11 +79,24 @@ def best_by(
         return best
     rows = np.arange(len(labels))
     patients = rows.astype(str) if groups is None else groups
-    values: list[dict[str, float | None]] = [
-        {**(costs[place] if costs else {}), **objective_values(one, objectives)}
-        for place, one in enumerate(OutOfFold(rows, labels, folds, patients, own) for own in probabilities)
+    trials = [OutOfFold(rows, labels, folds, patients, own) for own in probabilities]
+    return objectives.order(values_with_costs(trials, objectives, costs))[:number]
+
+
+def values_with_costs(
+    trials: Sequence[OutOfFold], objectives: Objectives, costs: Sequence[Mapping[str, float]] = ()
+) -> list[dict[str, float | None]]:
+    """Return the value of every metric that is optimised or required, of each trial.
+
+    Args:
+        trials: Out-of-fold predictions of each trial.
+        objectives: What the trials are ranked by.
+        costs: Metric -> value of each trial, for metrics that predictions do not tell; may be empty.
+    """
+    return [
+        {**(costs[place] if costs else {}), **objective_values(own, objectives)}
+        for place, own in enumerate(trials)
     ]
-    return objectives.order(values)[:number]
 
 
 def selected_again(
