@@ -1,7 +1,6 @@
 """Ensembles of a run's finished trials: choice of members, fit, calibration and nested scores."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Final
 
 import numpy as np
 
@@ -16,7 +15,7 @@ from results.ensembles.nested import (
     EnsembleScore,
     choose,
     nested_evaluation,
-    orders_without_a_fold,
+    orders_of_choice,
 )
 from results.ensembles.weighted_mean import WeightedMean, weighted_mean
 from results.errors import EnsembleError
@@ -27,8 +26,6 @@ from results.scores.decision_rule import fit_decision_rule
 from results.scores.fold_scores import collapsed_folds, out_of_fold_metrics
 from results.scores.operating_point import NOTHING_ASKED, Operation
 from results.scores.ranking import MOST_COMPARED, Objectives, objectives_of
-
-_MEASURED: Final = 2  # trials, for each place of a member, whose time is measured where it is limited
 
 # Numbers of members of models, the most important first -> ascending numbers of members -> cost of those that
 # can be measured. `results.export.graph_cost.measure_models` of a run is one.
@@ -97,7 +94,9 @@ def build_ensembles(  # noqa: PLR0913 - who may be a member, how they are combin
     candidates = pool.only([pool.trials.index(record.number) for record in usable])
     considered = considered_among(len(pool.trials)) if trials is None else len(pool.trials)
     if max_ms is not None:
-        candidates = _fast_enough(candidates, measure, max_ms, max_members=max_members, seed=seed)
+        candidates = _fast_enough(
+            candidates, measure, max_ms, max_members=max_members, considered=considered, seed=seed
+        )
         pool = candidates  # the choice without a fold is made among the same trials
         max_members, methods = _fitting(candidates, methods, measure, max_members, considered, max_ms, seed)
     scored = nested_evaluation(
@@ -215,19 +214,24 @@ def _without_idle_members(members: Members, fitted: WeightedMean) -> tuple[Membe
 
 
 def _fast_enough(
-    candidates: Members, measure: Measure | None, max_ms: float, *, max_members: int, seed: int
+    candidates: Members,
+    measure: Measure | None,
+    max_ms: float,
+    *,
+    max_members: int,
+    considered: int,
+    seed: int,
 ) -> Members:
-    """Keep the candidates that are fast enough alone, the best ones by any fold's order.
+    """Keep the candidates that are fast enough alone, as far as any fold would choose them.
 
-    A measurement takes seconds, so each order is walked only until there are twice as many as members: these
-    are looked for among them.
+    A measurement takes seconds, so each fold's order of choice is walked until there are enough.
     """
     if measure is None:
         raise EnsembleError("a limit of time needs something that measures it: give `measure`, too")
     found: dict[tuple[int, ...], PredictionTime] = {}
     asked: set[int] = set()
     fast: set[int] = set()
-    for order in (candidates.order(len(candidates.trials)), *orders_without_a_fold(candidates, seed=seed)):
+    for order in orders_of_choice(candidates, considered=considered, seed=seed):
         enough = 0
         for place in order:
             number = candidates.trials[place]
@@ -237,7 +241,7 @@ def _fast_enough(
             if _is_fast(found, (number,), max_ms):
                 fast.add(place)
                 enough += 1
-            if enough == _MEASURED * max_members:
+            if enough == max_members:
                 break
     if not fast:
         raise EnsembleError(

@@ -149,18 +149,23 @@ def choose(
     return min(tied, key=lambda score: simplicity.index(score.method))
 
 
-def orders_without_a_fold(pool: Members, *, seed: int) -> list[list[int]]:
-    """Return, for each fold of the nested evaluation, all positions from best to worst without that fold.
+def orders_of_choice(pool: Members, *, considered: int, seed: int) -> list[list[int]]:
+    """Return the orders in which members are chosen among all trials, and among all without each fold.
 
     Args:
         pool: Out-of-fold predictions of the trials to order, and what the search optimises.
+        considered: Number of best trials that may be members; the others follow, best first.
         seed: Random seed of the evaluation.
 
     Raises:
         ScoreError: If too few patients are left to hold any out.
     """
     outer = selection_folds(pool.labels, pool.groups, pool.folds, seed=seed)
-    return [pool.where(outer != fold).order(len(pool.trials)) for fold in np.unique(outer)]
+    orders = []
+    for own in (pool, *(pool.where(outer != fold) for fold in np.unique(outer))):
+        first = choose_members(own, considered, considered)
+        orders.append([*first, *(place for place in own.order(len(own.trials)) if place not in first)])
+    return orders
 
 
 def _members(pool: Members, outer: IntArray, number: int, considered: int | None) -> dict[int, list[int]]:
