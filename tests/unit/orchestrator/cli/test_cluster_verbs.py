@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -124,18 +125,30 @@ def test_status_lists_the_searches_of_this_machine_in_three_formats(
     assert "--last must be at least 1" in capsys.readouterr().err
 
 
+def run_on(machine: FakeMachine) -> RunFolder:
+    """A run that lies on the head of a pretended cluster."""
+    machine.install()
+    there = machine.home / "orchestrate/runs"
+    there.mkdir()
+    return make_run(there, simulate())
+
+
 def test_status_of_a_cluster_is_what_orchestrate_prints_there(
     machine: FakeMachine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RAY_TMPDIR", str(machine.folder))
-    machine.install()
-    there = machine.home / "orchestrate/runs"
-    there.mkdir()
-    run = make_run(there, simulate())
-    file = str(machine.cluster_file())
-    assert main(["status", file, "--format", "json"]) == 0
+    run = run_on(machine)
+    assert main(["status", str(machine.cluster_file()), "--format", "json"]) == 0
     (found,) = json.loads(capsys.readouterr().out)["searches"]
     assert found["run"] == str(run.path.resolve())
+
+
+@pytest.mark.skipif(shutil.which("rsync") is None, reason="needs rsync; test_cluster_verbs installs it")
+def test_a_run_is_fetched_and_may_be_fetched_again(
+    machine: FakeMachine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_TMPDIR", str(machine.folder))
+    run, file = run_on(machine), str(machine.cluster_file())
     assert main(["fetch", file, run.path.name, "--runs", "here"]) == 0
     here = RunFolder(machine.folder / "here" / run.path.parent.name / run.path.name)
     assert [record.number for record in here.records()] == [record.number for record in run.records()]
