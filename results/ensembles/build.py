@@ -61,8 +61,8 @@ def build_ensembles(  # noqa: PLR0913 - who may be a member, how they are combin
         seed: Random seed of methods and comparisons.
         measure: Measures what models cost; None leaves that open.
         max_ms: Longest time of an image on one core, in milliseconds, which needs `measure`. Members are
-            trials that are fast enough alone; there are fewer members than `max_members` where the
-            ensembles would be too slow; and methods that are too slow all the same are left out.
+            trials that are fast enough alone, and fewer than `max_members` where these together would be
+            too slow; if no two are fast enough, the single trial is the result.
         operation: What is asked of the decisions of all ensembles.
 
     Returns:
@@ -98,7 +98,10 @@ def build_ensembles(  # noqa: PLR0913 - who may be a member, how they are combin
             candidates, measure, max_ms, max_members=max_members, considered=considered, seed=seed
         )
         pool = candidates  # the choice without a fold is made among the same trials
-        max_members, methods = _fitting(candidates, methods, measure, max_members, considered, max_ms, seed)
+        max_members = _fitting(
+            candidates, measure, max_members=max_members, considered=considered, max_ms=max_ms
+        )
+        methods = methods if max_members > 1 else ()
     scored = nested_evaluation(
         pool,
         methods if len(candidates.trials) > 1 else (),
@@ -252,23 +255,19 @@ def _fast_enough(
 
 
 def _fitting(
-    candidates: Members,
-    methods: Sequence[str],
-    measure: Measure | None,
-    max_members: int,
-    considered: int,
-    max_ms: float,
-    seed: int,
-) -> tuple[int, list[str]]:
-    """The largest number of members with which a method is fast enough, and the methods that are."""
-    most = min(max_members, len(candidates.trials))
-    for members in range(most, 1, -1):
-        chosen = {method: _fitted(candidates, method, members, considered, seed)[0] for method in methods}
-        found = {} if measure is None else measure(list(chosen.values()))
-        fast = [method for method, own in chosen.items() if _is_fast(found, own, max_ms)]
-        if fast:
-            return members, fast
-    return 1, []
+    candidates: Members, measure: Measure | None, *, max_members: int, considered: int, max_ms: float
+) -> int:
+    """The largest number of members that are fast enough all together; 1 where no two are.
+
+    A method that leaves most members without a weight would be fast with any number, and leave the others
+    without members that are fast together.
+    """
+    for number in range(min(max_members, len(candidates.trials)), 1, -1):
+        members = candidates.only(choose_members(candidates, number, considered)).trials
+        found = {} if measure is None else measure([members])
+        if _is_fast(found, members, max_ms):
+            return number
+    return 1
 
 
 def _is_fast(found: Mapping[tuple[int, ...], PredictionTime], members: Sequence[int], max_ms: float) -> bool:

@@ -2,13 +2,17 @@
 
 import shutil
 import time
+from dataclasses import replace
 
+import numpy as np
 import pytest
 from finished_run import CONFIGS, make_run
 
 from orchestrator.api.result import SearchResult
 from results.ensembles.build import build_ensembles
+from results.ensembles.methods import METHODS
 from results.ensembles.tables import ensemble_table, ensembles_as_json
+from results.ensembles.weighted_mean import weighted_mean
 from results.errors import EnsembleError, ExportError
 from results.export.bundle import export_bundle
 from results.export.graph_cost import graph_cost, measure_models
@@ -140,6 +144,25 @@ def test_a_limit_of_time_leaves_out_members_that_are_too_slow_and_takes_fewer(ru
     alone = build_ensembles(run, seed=0, methods=["average"], measure=measure, max_ms=10.0)
     assert [len(ensemble.trials) for ensemble in alone] == [1]
     assert alone[0].is_chosen
+
+
+def test_a_method_with_one_weight_leaves_the_others_members_that_are_fast_together(run, monkeypatch):
+    def measure(models):
+        return {tuple(sorted(own)): PredictionTime(core_ms=8.0 * len(own), megabytes=1.0) for own in models}
+
+    def one_weight(members, seed):
+        weights = np.zeros(len(members.trials))
+        weights[0] = 1.0
+        return weighted_mean(weights)
+
+    methods = {**METHODS, "grid": replace(METHODS["grid"], fit=one_weight)}
+    monkeypatch.setattr("results.ensembles.methods.METHODS", methods)
+    built = build_ensembles(run, seed=0, methods=["average", "grid"], measure=measure, max_ms=20.0)
+    assert {ensemble.method: len(ensemble.trials) for ensemble in built} == {
+        "best_single": 1,
+        "average": 2,
+        "grid": 1,
+    }
 
 
 def test_no_more_trials_are_measured_than_some_fold_would_choose(run):
