@@ -62,7 +62,7 @@ def build_ensembles(  # noqa: PLR0913 - who may be a member, how they are combin
         measure: Measures what models cost; None leaves that open.
         max_ms: Longest time of an image on one core, in milliseconds, which needs `measure`. Members are
             trials that are fast enough alone, and fewer than `max_members` where these together would be
-            too slow; if no two are fast enough, the single trial is the result.
+            too slow; if the first two are, the single trial is the result.
         operation: What is asked of the decisions of all ensembles.
 
     Returns:
@@ -257,7 +257,7 @@ def _fast_enough(
 def _fitting(
     candidates: Members, measure: Measure | None, *, max_members: int, considered: int, max_ms: float
 ) -> int:
-    """The largest number of members that are fast enough all together; 1 where no two are.
+    """The largest number of first members that are fast enough all together; 1 where two are not.
 
     A method that leaves most members without a weight would be fast with any number, and leave the others
     without members that are fast together.
