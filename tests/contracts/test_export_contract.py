@@ -21,7 +21,10 @@ ODD_SIZES = [(1, 64, 64), (3, 64, 64), (2, 50, 71), (1, 20, 130)]
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     run = make_run(tmp_path_factory.mktemp("run"))
-    build_ensembles(run, methods=("average", "stack_logistic"), max_members=5, seed=0)
+    everyone = tuple(CONFIGS)
+    build_ensembles(
+        run, trials=everyone, methods=("average", "stack_logistic"), max_members=len(everyone), seed=0
+    )
     return run
 
 
