@@ -4,6 +4,7 @@ Haralick et al. (1973), "Textural features for image classification"; Ojala et a
 gray-scale and rotation invariant texture classification with local binary patterns".
 """
 
+import functools
 import math
 from collections import OrderedDict
 from typing import Final
@@ -23,6 +24,16 @@ RINGS: Final = 12  # of the spectrum, equally wide, up to the highest frequency 
 SPECTRUM_PX: Final = 128  # larger images are reduced to this side before their spectrum
 _TIE: Final = 1e-6  # a point this little darker than the centre counts as equal: interpolation is not exact
 _LEAST: Final = 1e-12
+
+
+def _pattern_of(code: int) -> int:
+    """Number of ones among the bits if these change at most twice on the way around, else the last one."""
+    bits = [code >> point & 1 for point in range(POINTS)]
+    is_uniform = sum(bits[point] != bits[point - 1] for point in range(POINTS)) <= 2
+    return sum(bits) if is_uniform else POINTS + 1
+
+
+_PATTERNS: Final = tuple(map(_pattern_of, range(2**POINTS)))  # of numbers with a bit for each point
 
 
 class Texture(nn.Module):
@@ -60,22 +71,30 @@ def _steps(distance: int, row: int, column: int) -> tuple[int, int]:
 
 
 def _levels(grey: Tensor) -> Tensor:
-    """One-hot grey levels of (B, H, W), between its own extremes, shape (B, LEVELS, H, W)."""
+    """Grey level of each pixel of (B, H, W), between the image's own extremes, in [0, LEVELS)."""
     darkest = grey.amin(dim=(1, 2), keepdim=True)
     width = (grey.amax(dim=(1, 2), keepdim=True) - darkest).clamp_min(_LEAST)
-    level = ((grey - darkest) / width * LEVELS).floor().clamp(0, LEVELS - 1)
-    steps = torch.arange(LEVELS, dtype=grey.dtype, device=grey.device).view(1, -1, 1, 1)
-    return (level.unsqueeze(1) == steps).to(grey.dtype)
+    return ((grey - darkest) / width * LEVELS).floor().clamp(0, LEVELS - 1)
 
 
 def _pairs(levels: Tensor, down: int, right: int) -> Tensor:
-    """Symmetric co-occurrence matrix for an offset, sums to 1, shape (B, LEVELS, LEVELS)."""
-    height, width = levels.shape[2:]
-    first = levels[:, :, max(0, -down) : height - max(0, down), max(0, -right) : width - max(0, right)]
-    second = levels[:, :, max(0, down) : height - max(0, -down), max(0, right) : width - max(0, -right)]
-    counts = first.flatten(2) @ second.flatten(2).transpose(1, 2)
+    """Symmetric co-occurrence matrix of levels (B, H, W) for an offset, sums to 1, (B, LEVELS, LEVELS)."""
+    height, width = levels.shape[1:]
+    first = levels[:, max(0, -down) : height - max(0, down), max(0, -right) : width - max(0, right)]
+    second = levels[:, max(0, down) : height - max(0, -down), max(0, right) : width - max(0, -right)]
+    counts = _counts(first * LEVELS + second, LEVELS**2).unflatten(1, (LEVELS, LEVELS))
     both = counts + counts.transpose(1, 2)
     return both / both.sum(dim=(1, 2), keepdim=True).clamp_min(1.0)
+
+
+def _counts(numbers: Tensor, kinds: int) -> Tensor:
+    """How often each number in [0, kinds) is in each image: (B, H, W) to (B, kinds).
+
+    Whole numbers of single precision are exact up to 16 million pixels.
+    """
+    places = numbers.flatten(1).to(torch.int64)
+    nothing = torch.zeros(places.shape[0], kinds, dtype=numbers.dtype, device=numbers.device)
+    return nothing.scatter_add(1, places, torch.ones_like(places, dtype=numbers.dtype))
 
 
 def haralick(pairs: Tensor) -> Tensor:
@@ -112,16 +131,13 @@ def pattern_shares(grey: Tensor, radius: float) -> Tensor:
     margin = math.ceil(radius)
     height, width = grey.shape[1:]
     centre = grey[:, margin : height - margin, margin : width - margin]
-    bits = torch.stack(
-        [
-            (_point(grey, margin, *_offset(point, radius)) >= centre - _TIE).to(grey.dtype)
-            for point in range(POINTS)
-        ]
-    )
-    changes = (bits - bits.roll(1, dims=0)).abs().sum(dim=0)
-    pattern = torch.where(changes <= 2, bits.sum(dim=0), torch.full_like(changes, POINTS + 1))
-    kinds = torch.arange(POINTS + 2, dtype=grey.dtype, device=grey.device).view(1, -1, 1, 1)
-    return (pattern.unsqueeze(1) == kinds).to(grey.dtype).mean(dim=(2, 3))
+    codes = torch.zeros_like(centre)
+    for point in range(POINTS):
+        bits = _point(grey, margin, *_offset(point, radius)) >= centre - _TIE
+        codes = codes + bits.to(grey.dtype) * 2**point
+    counts = _counts(codes, 2**POINTS)
+    kinds = torch.tensor(_PATTERNS)[:, None] == torch.arange(POINTS + 2)
+    return counts @ kinds.to(counts) / counts.sum(dim=1, keepdim=True)
 
 
 def _offset(point: int, radius: float) -> tuple[float, float]:
@@ -134,13 +150,13 @@ def _point(grey: Tensor, margin: int, down: float, right: float) -> Tensor:
     """Grey values at an offset from every inner pixel, interpolated between the four around it."""
     height, width = grey.shape[1] - 2 * margin, grey.shape[2] - 2 * margin
     top, left = math.floor(down), math.floor(right)
-    found = torch.zeros_like(grey[:, :height, :width])
-    for row, by_row in ((top, 1 - (down - top)), (top + 1, down - top)):
-        for column, by_column in ((left, 1 - (right - left)), (left + 1, right - left)):
-            if by_row * by_column > 0:
-                y, x = margin + row, margin + column
-                found = found + by_row * by_column * grey[:, y : y + height, x : x + width]
-    return found
+    terms = [
+        grey[:, margin + row : margin + row + height, margin + column : margin + column + width] * share
+        for row, by_row in ((top, 1 - (down - top)), (top + 1, down - top))
+        for column, by_column in ((left, 1 - (right - left)), (left + 1, right - left))
+        if (share := by_row * by_column) > 0
+    ]
+    return functools.reduce(torch.add, terms)
 
 
 def ring_powers(grey: Tensor) -> Tensor:
