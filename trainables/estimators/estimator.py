@@ -12,6 +12,21 @@ from trainables.estimators.fitted import FittedEstimator
 
 
 @dataclass(frozen=True, slots=True)
+class Whole:
+    """The rows of all folds, of which those of one fold were drawn; work on them serves each fold.
+
+    Attributes:
+        inputs: Features, float32, shape (all rows, D).
+        key: Name of exactly these inputs.
+        places: Place of each row of the fold among all, shape (rows,).
+    """
+
+    inputs: Float32Array
+    key: str
+    places: IntArray
+
+
+@dataclass(frozen=True, slots=True)
 class Rows:
     """Rows that an estimator is fitted on; a row that was drawn twice is there twice.
 
@@ -26,6 +41,7 @@ class Rows:
         units: Unit of each row, such as its breast, any whole numbers, shape (rows,); None for single images.
         shares: Share of a whole row that each row is, in (0, 1], shape (rows,); None for whole ones. A row
             that is learned as two classes is there once for each.
+        whole: What the rows were drawn from; None if that is not known.
     """
 
     inputs: Float32Array
@@ -36,6 +52,7 @@ class Rows:
     key: str = ""
     units: IntArray | None = None
     shares: Float64Array | None = None
+    whole: Whole | None = None
 
     @property
     def weights(self) -> Float64Array:

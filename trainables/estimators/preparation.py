@@ -15,7 +15,7 @@ from typing import Final
 
 import numpy as np
 
-from trainables.common.types import Float64Array, IntArray
+from trainables.common.types import Float32Array, Float64Array, IntArray
 from trainables.config.classical_config import ClassicalConfig
 from trainables.estimators.estimator import Rows
 from trainables.estimators.fitted import Affine, Projection
@@ -25,7 +25,7 @@ _SMALLEST_VARIANCE: Final = 1e-12  # of a direction, as a share of the largest; 
 _SMALLEST_SCALE: Final = (
     1e-9  # of a column, as a share of its largest value; a constant column stays as it is
 )
-_COLUMNS_AT_ONCE: Final = 4096
+_COLUMNS_AT_ONCE: Final = 2048  # in double precision; all at once are gigabytes, slow to get and to read
 _SHARED_AXES: Final = 128  # the most that the spaces ask for; whoever wants fewer shares them
 _OWN_SPACE: Final = 1e-8  # square that each row has for itself, as a share of the mean one: rows may repeat
 
@@ -95,8 +95,52 @@ def scaling_of(rows: Rows, *, standardize: bool) -> tuple[Float64Array, Float64A
 
 
 def _column_slices(columns: int) -> list[slice]:
-    # The deviation of all columns at once would need a second copy of the rows, in double precision.
     return [slice(start, start + _COLUMNS_AT_ONCE) for start in range(0, columns, _COLUMNS_AT_ONCE)]
+
+
+def _prepared(inputs: Float32Array, centre: Float64Array, scale: Float64Array, part: slice) -> Float64Array:
+    """Some columns of the rows, centred and scaled, shape (rows, columns)."""
+    prepared: Float64Array = inputs[:, part] - centre[part]
+    prepared /= scale[part]
+    return prepared
+
+
+def _products(inputs: Float32Array, centre: Float64Array, scale: Float64Array) -> Float64Array:
+    """Inner products of centred and scaled rows, shape (rows, rows)."""
+    products = np.zeros((len(inputs), len(inputs)))
+    for part in _column_slices(inputs.shape[1]):
+        prepared = _prepared(inputs, centre, scale, part)
+        products += prepared @ prepared.T
+    return products
+
+
+def _products_of_rows(
+    rows: Rows, centre: Float64Array, scale: Float64Array, *, standardize: bool
+) -> Float64Array:
+    """Inner products of the centred and scaled rows of a fold, shape (rows, rows).
+
+    Without standardisation those of all folds' rows hold them, but for the centre, which is taken out of
+    products as it would be of rows. So they are computed once for all folds, if they can be remembered.
+    """
+    whole = rows.whole
+    if standardize or whole is None or 8 * len(whole.inputs) ** 2 > MEMORY.most_bytes:
+        return _products(rows.inputs, centre, scale)
+
+    def of_all() -> Float64Array:
+        return _products(whole.inputs, whole.inputs.mean(axis=0, dtype=np.float64), scale)
+
+    of_whole = MEMORY.recall(("products of all", whole.key), of_all)
+    own: Float64Array = of_whole[np.ix_(whole.places, whole.places)]
+    means = own.mean(axis=0)
+    own -= means[:, None]
+    own -= means - means.mean()
+    return own
+
+
+def _combined(rows: Rows, centre: Float64Array, scale: Float64Array, weights: Float64Array) -> Float64Array:
+    """Combinations (D, K) of the centred and scaled rows with weights (rows, K)."""
+    parts = _column_slices(rows.inputs.shape[1])
+    return np.concatenate([_prepared(rows.inputs, centre, scale, part).T @ weights for part in parts])
 
 
 def decompose(rows: Rows, *, standardize: bool, count: int) -> Decomposition:
@@ -116,12 +160,12 @@ def decompose(rows: Rows, *, standardize: bool, count: int) -> Decomposition:
 
 def _decomposed(rows: Rows, *, standardize: bool, count: int) -> Decomposition:
     centre, scale = scaling_of(rows, standardize=standardize)
-    prepared = (rows.inputs - centre) / scale
-    if prepared.shape[1] <= prepared.shape[0]:
+    if rows.inputs.shape[1] <= rows.inputs.shape[0]:
+        prepared = _prepared(rows.inputs, centre, scale, slice(None))
         values, axes = _last_axes(prepared.T @ prepared, count)
         kept = _worth_keeping(values)
         return Decomposition(centre, scale, prepared @ axes[:, kept], np.sqrt(values[kept]))
-    values, left = _last_axes(prepared @ prepared.T, count)
+    values, left = _last_axes(_products_of_rows(rows, centre, scale, standardize=standardize), count)
     kept = _worth_keeping(values)
     lengths = np.sqrt(values[kept])
     return Decomposition(centre, scale, left[:, kept] * lengths, lengths)
@@ -148,8 +192,7 @@ def row_space(rows: Rows, *, standardize: bool) -> RowSpace:
 
 def _row_space(rows: Rows, *, standardize: bool) -> RowSpace:
     centre, scale = scaling_of(rows, standardize=standardize)
-    prepared = (rows.inputs - centre) / scale
-    products = prepared @ prepared.T
+    products = _products_of_rows(rows, centre, scale, standardize=standardize)
     own = max(_OWN_SPACE * np.trace(products) / len(products), np.finfo(np.float64).tiny)
     products.flat[:: len(products) + 1] += own
     return RowSpace(centre, scale, np.linalg.cholesky(products).astype(np.float64, copy=False))
@@ -189,8 +232,7 @@ class LinearSpace:
         """
         if self.axes is not None:
             # The head is a combination of the rows, so that no array of columns and axes is needed.
-            weights = self.axes.row_weights(coefficients)
-            coefficients = ((rows.inputs - self.centre) / self.scale).T @ weights
+            coefficients = _combined(rows, self.centre, self.scale, self.axes.row_weights(coefficients))
         return Affine(
             self.centre, coefficients / self.scale[:, None], np.asarray(intercept, dtype=np.float64)
         )
@@ -226,5 +268,5 @@ def prepared_inputs(config: ClassicalConfig, rows: Rows) -> tuple[Float64Array, 
         projection = Projection(*scaling_of(rows, standardize=True))
         return (rows.inputs - projection.centre) / projection.scale, projection
     axes = decompose(rows, standardize=config.standardize, count=config.pca)
-    basis = ((rows.inputs - axes.centre) / axes.scale).T @ (axes.coordinates / axes.lengths**2)
+    basis = _combined(rows, axes.centre, axes.scale, axes.coordinates / axes.lengths**2)
     return axes.coordinates, Projection(axes.centre, axes.scale, basis)

@@ -18,7 +18,7 @@ from trainables.common.progress import worked
 from trainables.common.types import Float32Array, Float64Array, IntArray
 from trainables.config.trial_config import TrialConfig
 from trainables.data.training_data import TrainingData
-from trainables.estimators.estimator import Rows
+from trainables.estimators.estimator import Rows, Whole
 from trainables.estimators.fitted import FittedEstimator
 from trainables.estimators.modules import EstimatorModule, as_state
 from trainables.estimators.registry import estimator_named
@@ -235,6 +235,7 @@ class ClassicalValidation:
             key=f"{self._key}/{place}",
             units=None if self.training_data.units is None else self.training_data.units[positions],
             shares=shares,
+            whole=Whole(self.training_inputs, self._key, positions),
         )
         return fit_estimator(self.config, rows, seed=seed)
 

@@ -20,8 +20,8 @@ from sklearn.svm import SVC, LinearSVC
 
 from trainables.common.errors import ConfigError, UnknownNameError
 from trainables.config.trial_config import decode
-from trainables.estimators import logistic_solver
-from trainables.estimators.estimator import Rows
+from trainables.estimators import logistic_solver, preparation
+from trainables.estimators.estimator import Rows, Whole
 from trainables.estimators.kinds.lda import ledoit_wolf
 from trainables.estimators.modules import EstimatorModule, as_state
 from trainables.estimators.preparation import decompose, row_space
@@ -205,6 +205,42 @@ def test_the_space_of_the_rows_has_their_products_though_some_repeat() -> None:
     coefficients = np.random.default_rng(0).normal(size=(80, 2))
     columns = prepared.T @ space.row_weights(coefficients)
     np.testing.assert_allclose(prepared @ columns, space.coordinates @ coefficients, atol=1e-2)
+
+
+@pytest.mark.parametrize("columns", [300, 5000], ids=["some columns", "more than are prepared at once"])
+@pytest.mark.parametrize(
+    ("name", "own"), [("logistic", {"c": 3.0}), ("lda", {"shrinkage": 0.5}), ("svm", {})]
+)
+@pytest.mark.parametrize("pca", [0, 8])
+def test_folds_share_the_products_of_all_rows_and_have_the_heads_that_they_would_have_alone(
+    columns: int, name: str, own: dict[str, float], pca: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    MEMORY.forget()
+    everything, others = rows_of(rows=80, columns=columns)
+    made, products = list[int](), preparation._products
+
+    def counting(*arrays: Any) -> Any:
+        made.append(len(arrays[0]))
+        return products(*arrays)
+
+    settings = {"standardize": False, "pca": pca, **own}
+    # Some rows are drawn twice, as where classes are made even.
+    drawn = [np.r_[20:80, 20:30], np.r_[0:60, 3:9]]
+    folds = [
+        dataclasses.replace(
+            everything,
+            inputs=everything.inputs[places],
+            labels=everything.labels[places],
+            groups=everything.groups[places],
+        )
+        for places in drawn
+    ]
+    alone = [found(name, rows, others, **settings) for rows in folds]
+    monkeypatch.setattr(preparation, "_products", counting)
+    for rows, places, expected_of_fold in zip(folds, drawn, alone, strict=True):
+        shared = dataclasses.replace(rows, whole=Whole(everything.inputs, "all", places))
+        np.testing.assert_allclose(found(name, shared, others, **settings), expected_of_fold, atol=1e-6)
+    assert made == ([] if name == "svm" and not pca else [80])
 
 
 @pytest.mark.parametrize("classes", [2, 4])
