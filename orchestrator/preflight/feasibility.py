@@ -31,8 +31,8 @@ FURTHER_SIZES: Final = (
     224,
 )  # sides in pixels that closed-form heads may choose besides the usual one
 SMALL_PX: Final = 80  # images up to this side are enlarged for closed-form heads
-# Longest time of a pass at another side on one worker, in longest times of a trial. Costs are upper bounds,
-# measured while Ray starts, and passes that are worth an export take half of the time.
+# Longest time of a pass at another side on one worker, in longest times of a trial. Costs are upper bounds:
+# passes that are worth an export take half of the time.
 _SIDE_PASSES: Final = 3.0
 _SMALL_SET: Final = 400  # images up to which eight more random views are worth their forward passes on a CPU
 

@@ -1,11 +1,48 @@
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 
 import numpy as np
+import pytest
 import torch
 
 from trainables.config.trial_config import decode
-from trainables.training.cost_probe import measure_epoch, measure_step
+from trainables.training import cost_probe
+from trainables.training.cost_probe import measure_crowding, measure_epoch, measure_step
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_time_in_which_others_have_the_core_is_no_cost(one_thread: None) -> None:
+    assert cost_probe._seconds(lambda: time.sleep(0.05), CPU) < 0.04
+
+
+def test_of_several_threads_the_time_on_the_clock_counts(one_thread: None) -> None:
+    torch.set_num_threads(2)
+    assert cost_probe._seconds(lambda: time.sleep(0.05), CPU) >= 0.05
+
+
+def test_workers_beside_each_other_are_timed_on_the_clock(
+    one_thread: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def recorded(work: object, device: torch.device, **settings: object) -> float:
+        asked.append(settings["clock"])
+        return 1.0
+
+    monkeypatch.setattr(cost_probe, "_seconds", recorded)
+    assert measure_crowding(2) == 1.0
+    assert set(asked) == {time.perf_counter}
 
 
 def test_a_head_below_an_adapted_backbone_is_priced_by_itself() -> None:
@@ -17,9 +54,7 @@ def test_a_head_below_an_adapted_backbone_is_priced_by_itself() -> None:
             "model.head.hidden": "8",
         }
     )
-    cost = measure_epoch(
-        config, (1280,), folds=np.arange(24) % 3, prediction_views=1, device=torch.device("cpu")
-    )
+    cost = measure_epoch(config, (1280,), folds=np.arange(24) % 3, prediction_views=1, device=CPU)
     assert cost.seconds > 0
     assert cost.parameters == 1280 * 8 + 8 + 8 + 1
 
@@ -34,7 +69,7 @@ def test_a_step_of_stages_is_timed_on_single_images_for_pairs_too() -> None:
             "model.trained_stages": 2,
         }
     )
-    assert measure_step(config, (192, 2, 2), torch.device("cpu")) > 0
+    assert measure_step(config, (192, 2, 2), CPU) > 0
 
 
 def test_drawing_a_view_asks_the_network_for_nothing() -> None:
