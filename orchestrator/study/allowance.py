@@ -2,7 +2,8 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from orchestrator.study.price import Pass, Pricing, free
@@ -10,9 +11,11 @@ from results.run.records import TrialRecord
 from trainables.config.trial_config import TrialConfig
 
 SHARE: Final = 1 / 8  # of the workers' time that is left; what costs more would stand for too many others
+BRIEF: Final = 1 / 8  # of that share: what costs less may come before what costs more
 _OF_THE_CLOCK: Final = 0.8  # of the time on the clock that is left, or a trial may not end
 
 TimeLeft = Callable[[], float]
+_Head = tuple[str, str]  # its name, and how it pools: maps that are flattened take longer
 
 
 class Allowance:
@@ -32,9 +35,10 @@ class Allowance:
     def __init__(self, price: Pricing = free, stored: Iterable[Pass] = ()) -> None:
         self._price, self._made = price, set(stored)
         self._makers: dict[Pass, int] = {}  # passes that running trials make, each with its trial
-        self._fits: defaultdict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])  # seconds and heads
+        self._fits: defaultdict[_Head, list[float]] = defaultdict(lambda: [0.0, 0.0])  # seconds and heads
         self._seconds_left: TimeLeft | None = None
         self._workers: Callable[[], int] = lambda: 1
+        self._factor = 1.0  # of the limit
 
     def begin(self, seconds_left: TimeLeft, workers: Callable[[], int]) -> None:
         """Begin to count the time.
@@ -56,15 +60,31 @@ class Allowance:
         if self._seconds_left is None:
             return math.inf
         left = max(0.0, self._seconds_left())
-        return min(SHARE * max(1, self._workers()) * left, _OF_THE_CLOCK * left)
+        return self._factor * min(SHARE * max(1, self._workers()) * left, _OF_THE_CLOCK * left)
+
+    @contextmanager
+    def briefly(self) -> Iterator[None]:
+        """Allow a trial no more than an eighth of what it may cost otherwise."""
+        self._factor = BRIEF
+        try:
+            yield
+        finally:
+            self._factor = 1.0
+
+    def is_brief(self, config: TrialConfig) -> bool:
+        """Tell whether a trial costs no more than an eighth of what it may cost."""
+        return self.cost(config) <= BRIEF * self.limit
 
     def cost(self, config: TrialConfig) -> float:
         """Return the seconds that a trial would take now, with the passes that other trials have made."""
         price = self._price(config)
         passes = price.passes.items()
         new = sum(seconds for own, seconds in passes if own not in self._made or self._is_awaited(own))
-        seconds, heads = self._fits.get(config.classical.name, (0.0, 0.0))
-        return new + price.training + (seconds / heads if heads else 0.0)
+        if price.training:
+            return new + price.training
+        head = config.classical.name, config.model.head.pooling
+        seconds, heads = self._fits.get(head, (0.0, 0.0))
+        return new + (seconds / heads if heads else 0.0)
 
     def awaits(self, config: TrialConfig) -> bool:
         """Tell whether a trial would spend more time in waiting for other trials' passes than on its own."""
@@ -90,10 +110,11 @@ class Allowance:
         return own in self._makers and self._workers() > 1
 
     def learn(self, record: TrialRecord) -> None:
-        """Learn from a trial that ended what fitting its closed-form head took."""
-        head, use = record.config.get("classical.name", "none"), record.prefix
-        if head == "none" or record.state != "complete" or use is None:
+        """Learn from a trial that ended what its head took, if it trained nothing else."""
+        settings, use = record.config, record.prefix
+        if record.state != "complete" or use is None or settings.get("model.trained_stages"):
             return
-        sums = self._fits[str(head)]
+        name, pooling = settings.get("classical.name", "none"), settings.get("model.head.pooling", "gap")
+        sums = self._fits[str(name), str(pooling)]
         sums[0] += max(0.0, record.wall_seconds - use.opening_seconds)
         sums[1] += 1.0

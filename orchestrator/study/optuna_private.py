@@ -221,6 +221,12 @@ def started_trial(
     return trial
 
 
+def draw_together(trial: optuna.Trial) -> Mapping[str, Any]:
+    """Draw now what a sampler draws together, which Optuna leaves until the first setting is asked for."""
+    drawn: Mapping[str, Any] = trial.relative_params
+    return drawn
+
+
 def set_sampler_attr(study: optuna.Study, trial: FrozenTrial, name: str, value: Any) -> None:
     """Write what a sampler must know about a trial when the search goes on, as Optuna's own samplers do."""
     study._storage.set_trial_system_attr(trial._trial_id, name, value)

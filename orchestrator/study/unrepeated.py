@@ -105,6 +105,9 @@ class UnrepeatedSampler(BaseSampler):
         allowance: What a trial may cost.
         seed: Random seed of the search, the same after a resume.
         learns: The sampler learns from trials, so that points beside the best ones may stand for its own.
+
+    Attributes:
+        learns: As given.
     """
 
     def __init__(
@@ -117,7 +120,7 @@ class UnrepeatedSampler(BaseSampler):
         learns: bool = True,
     ) -> None:
         self._sampler, self._configure, self._allowance, self._seed = sampler, configure, allowance, seed
-        self._learns = learns
+        self.learns = learns
         self._models = set[str]()  # of all earlier trials
         self._known = 0  # all trials before this number are among them,
         self._later = set[int]()  # and of the others these
@@ -197,7 +200,7 @@ class UnrepeatedSampler(BaseSampler):
         beside = beside_the_best(study, seed_of_trial(self._seed, trial.number, _BESIDE), randomly)
         for _ in range(DRAWS):
             yield _Proposal(self._sampler.sample_relative(study, trial, dict(search_space)), by_sampler)
-            for own in itertools.islice(beside, NEIGHBOURS if self._learns else 0):
+            for own in itertools.islice(beside, NEIGHBOURS if self.learns else 0):
                 yield _Proposal({}, own.draw, beside=own)
         for _ in range(RANDOM_DRAWS):
             together = {name: randomly(name, own) for name, own in search_space.items()}

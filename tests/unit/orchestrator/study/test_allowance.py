@@ -205,3 +205,48 @@ def test_what_heads_took_is_learned_without_their_features() -> None:
         allowance.learn(ended(number, 0.7, config={"classical.name": "lda"}, prefix=use, wall_seconds=wall))
     assert allowance.cost(sided(None)) == pytest.approx(6.0)
     assert allowance.cost(decode({**HEAD, "classical.name": "logistic"})) == 0.0
+
+
+def test_heads_on_what_is_computed_come_before_each_first_point_that_needs_a_long_pass(tmp_path: Path) -> None:
+    def asked(sampler: str, *, seconds: float = 200.0, trials: int = 40) -> list[tuple[str, int | None]]:
+        allowance = Allowance(by_side)
+        allowance.begin(lambda: seconds, lambda: 2)
+        method = search_method(trials=trials, sampler=sampler, seed=0)
+        journal = tmp_path / f"{sampler}-{seconds}-{trials}.log"
+        opened = open_study(storage=None, journal=journal, name="t/n", is_new=True)
+        study = OptunaStudy(opened, Space("heads", heads, ()), NARROW, {}, method, allowance=allowance)
+        sides = {"a": None, "b": None, "c": None, "d": None, "long": 96, "longer": 64}
+        study.enqueue(
+            [
+                InitialPoint(own, {**HEAD, "input.size_px": side, "classical.shrinkage": place / 50})
+                for place, (own, side) in enumerate(sides.items())
+            ]
+        )
+        found = []
+        for _ in range(18):
+            spec = study.ask()
+            assert spec is not None
+            found.append((spec.recipe, spec.config.input.size_px))
+            study.tell(ended(spec.number, 0.5))
+        return found
+
+    cheap = [(name, None) for name in "abcd"]
+    found = asked("tpe")
+    assert found[:11] == [*cheap, *[("", None)] * 6, ("long", 96)]
+    assert [recipe for recipe, _ in found[11:]] == ["", "", "", "", "", "", "longer"]
+    assert {side for _, side in found[11:17]} <= {None, 96}  # the pass of 64 is not made yet
+    # A search that learns nothing has nothing to put before them, and one that is short keeps its points.
+    first = [*"abcd", "long", "longer"]
+    assert [recipe for recipe, _ in asked("random")[:6]] == first
+    assert [recipe for recipe, _ in asked("tpe", trials=18)][-6:].count("longer") == 1
+    # What takes an eighth of a trial's share is not long.
+    assert [recipe for recipe, _ in asked("tpe", seconds=2000.0)[:6]] == first
+
+
+def test_what_heads_took_is_learned_of_trained_ones_too() -> None:
+    allowance = Allowance(by_side)
+    use = FeatureUse("stored views", "top", 1, 1, 2, opening_seconds=1.0)
+    for trained, wall in ((0, 7.0), (1, 90.0)):
+        config = {"classical.name": "none", "model.trained_stages": trained}
+        allowance.learn(ended(0, 0.5, config=config, prefix=use, wall_seconds=wall))
+    assert allowance.cost(decode({"model.backbone": "texture"})) == 6.0
