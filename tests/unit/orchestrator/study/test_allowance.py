@@ -207,7 +207,7 @@ def test_what_heads_took_is_learned_without_their_features() -> None:
     assert allowance.cost(decode({**HEAD, "classical.name": "logistic"})) == 0.0
 
 
-def test_heads_on_what_is_computed_come_before_each_first_point_that_needs_a_long_pass(tmp_path: Path) -> None:
+def test_heads_on_what_is_computed_come_before_each_first_point_that_takes_long(tmp_path: Path) -> None:
     def asked(sampler: str, *, seconds: float = 200.0, trials: int = 40) -> list[tuple[str, int | None]]:
         allowance = Allowance(by_side)
         allowance.begin(lambda: seconds, lambda: 2)
