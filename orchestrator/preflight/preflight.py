@@ -40,9 +40,9 @@ from orchestrator.preflight.unit_choices import (
 )
 from orchestrator.preflight.warm_start import WarmStartSources, find_sources
 from orchestrator.request import SearchRequest
+from orchestrator.study.drawn_points import check_space
 from orchestrator.study.method import asked_method
 from orchestrator.study.price import Pricing
-from orchestrator.study.study import check_space
 from results.run.audit_record import AuditRecord
 from results.run.records import SourceTrial
 from results.run.split_labels import NAIVE_WARNING

@@ -6,7 +6,6 @@ The true cause stays in the record and as a user attribute of the trial. With se
 unfinished trial is told, since Optuna takes none; that it was stopped or crashed is.
 """
 
-import contextlib
 import warnings
 import zlib
 from collections.abc import Mapping, Sequence
@@ -20,6 +19,7 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import TrialState
 
 from orchestrator.study.allowance import Allowance
+from orchestrator.study.drawn_points import settings_of
 from orchestrator.study.journal import RunJournal
 from orchestrator.study.method import SearchMethod
 from orchestrator.study.optuna_private import LongStudyStorage, draw_together, open_trial, started_trial
@@ -35,12 +35,10 @@ from results.run.storage_url import PASSWORD, without_password
 from results.scores.ranking import Direction, Objectives
 from search_spaces.context import SpaceContext
 from search_spaces.enqueue import InitialPoint, matching_params, suggest_enqueued
-from search_spaces.fixed_params import FixedParamsTrial
 from search_spaces.registry import Space
 from trainables.common.errors import ConfigError
 from trainables.config.trial_config import TrialConfig, decode, flatten
 
-_SAMPLE: Final = 64
 _BRIEF_BETWEEN: Final = 6  # proposals that must be brief before each trial that is not,
 _FIRST_COMPLETE: Final = 4  # once so many trials are complete; beside fewer there is little to find
 
@@ -420,52 +418,3 @@ def _say_only_errors() -> None:
 def _said(directions: Sequence[str]) -> str:
     """Directions as a verb: `maximizes`, or `maximizes and minimizes` for two metrics."""
     return " and ".join(f"{direction}s" for direction in directions)
-
-
-def settings_of(
-    space: Space, context: SpaceContext, fixed_params: Mapping[str, Any]
-) -> dict[str, BaseDistribution]:
-    """Return every setting that points of a space have, in order of their first appearance.
-
-    Points are drawn at random, always the same ones. A setting whose range differs between points is left
-    out: samplers draw it by itself.
-
-    Args:
-        space: Search space.
-        context: Facts that its conditions depend on.
-        fixed_params: Settings held fixed.
-    """
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    found: dict[str, BaseDistribution] = {}
-    changing = set[str]()
-    for _ in range(_SAMPLE):
-        trial = study.ask()
-        with contextlib.suppress(Exception):  # it may be the user's own; a proposal shows its error
-            space.function(FixedParamsTrial(trial, fixed_params), context)  # type: ignore[arg-type]
-        for name, own in trial.distributions.items():
-            if found.setdefault(name, own) != own:
-                changing.add(name)
-    return {name: own for name, own in found.items() if name not in changing}
-
-
-def check_space(space: Space, context: SpaceContext, fixed_params: Mapping[str, Any]) -> list[TrialConfig]:
-    """Draw points at random before anything runs, so that a broken space stops the search before it starts.
-
-    Returns:
-        The drawn configurations.
-
-    Raises:
-        ConfigError: If a point is not a valid configuration, or the space fails.
-    """
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    configs: list[TrialConfig] = []
-    for _ in range(_SAMPLE):
-        trial = study.ask()
-        try:
-            configs.append(space.configure(trial, context, fixed_params))
-        except ConfigError:
-            raise
-        except Exception as error:
-            raise ConfigError(f"space {space.name} failed on {trial.params}: {error!r}") from error
-    return configs

@@ -5,7 +5,7 @@ from space_context import IMAGE_SPACES, context
 from split_data import split_in_three
 
 from orchestrator.preflight.compatibility import check_config
-from orchestrator.study.study import check_space
+from orchestrator.study.drawn_points import check_space
 from search_spaces.registry import space_named
 from trainables.common.errors import ConfigError
 from trainables.config.trial_config import TrialConfig, decode

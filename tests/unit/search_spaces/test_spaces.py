@@ -5,7 +5,7 @@ import optuna
 import pytest
 from space_context import IMAGE_SPACES, context
 
-from orchestrator.study.study import check_space
+from orchestrator.study.drawn_points import check_space
 from search_spaces.context import SpaceContext
 from search_spaces.enqueue import InitialPoint, matching_params, suggest_enqueued
 from search_spaces.fixed_params import FixedParamsTrial, parse_fixed_params

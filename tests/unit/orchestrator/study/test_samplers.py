@@ -157,7 +157,7 @@ def test_the_window_of_several_metrics_holds_the_front_and_what_keeps_the_requir
 
 
 def test_every_setting_of_a_conditional_space_is_shown_to_samplers_for_fixed_ones() -> None:
-    from orchestrator.study.study import settings_of
+    from orchestrator.study.drawn_points import settings_of
     from orchestrator.testing.sampler import real_spaces
 
     space, context = real_spaces()["image_classifier"]
