@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
@@ -22,14 +22,15 @@ from orchestrator.study.allowance import Allowance
 from orchestrator.study.drawn_points import settings_of
 from orchestrator.study.journal import RunJournal
 from orchestrator.study.method import SearchMethod
-from orchestrator.study.optuna_private import LongStudyStorage, draw_together, open_trial, started_trial
+from orchestrator.study.optuna_private import LongStudyStorage, open_trial
 from orchestrator.study.patience import OutOfPatienceError, Patience
 from orchestrator.study.pruner import FOLD_VALUES, NEVER_PRUNED
 from orchestrator.study.sampler import FiniteSampler
 from orchestrator.study.shared import FOLDS, SharedTrials, StudyExistsError
 from orchestrator.study.storage import open_storage, what_was_said
 from orchestrator.study.trial_spec import InvalidPointError, TrialSpec
-from orchestrator.study.unrepeated import PointTrial, UnrepeatedSampler
+from orchestrator.study.turns import Turns
+from orchestrator.study.unrepeated import PointTrial
 from results.run.records import TrialRecord
 from results.run.storage_url import PASSWORD, without_password
 from results.scores.ranking import Direction, Objectives
@@ -38,9 +39,6 @@ from search_spaces.enqueue import InitialPoint, matching_params, suggest_enqueue
 from search_spaces.registry import Space
 from trainables.common.errors import ConfigError
 from trainables.config.trial_config import TrialConfig, decode, flatten
-
-_BRIEF_BETWEEN: Final = 6  # proposals that must be brief before each trial that is not,
-_FIRST_COMPLETE: Final = 4  # once so many trials are complete; beside fewer there is little to find
 
 
 class MissingStudyError(ConfigError):
@@ -83,8 +81,6 @@ class OptunaStudy:
         self.method, self.trials = method, method.trials
         self._running: dict[int, optuna.Trial] = {}
         self._orphans: list[optuna.Trial] = []
-        self._has_queue = True
-        self._brief = 0  # proposals that had to be brief since the last trial that is not
         self.shared = SharedTrials(study, driver) if driver else None
         # Counted once: reading all trials at each ask would make a search slower as it grows.
         states = (TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
@@ -96,6 +92,7 @@ class OptunaStudy:
             self._settings, drawn=drawn, configure=self._configured, allowance=self.allowance
         )
         study.pruner = method.build_pruner()
+        self._turns = Turns(study, self.allowance)
 
     def _settings(self) -> Mapping[str, BaseDistribution]:
         return settings_of(self.space, self.context, self.fixed_params)
@@ -105,7 +102,7 @@ class OptunaStudy:
 
     def enqueue(self, points: Sequence[InitialPoint]) -> None:
         """Put points in the queue, which Optuna empties before the sampler proposes anything."""
-        self._has_queue = True
+        self._turns.enqueued()
         for point in points:
             config = point.configure(self.fixed_params, epochs=self.context.epochs)
             self.study.enqueue_trial(
@@ -184,8 +181,7 @@ class OptunaStudy:
         except Exception as error:  # a space may be the user's own code
             message = f"space {self.space.name} failed: {error!r}"
             raise InvalidPointError(trial.number, dict(trial.params), message) from error
-        if self.allowance.is_limited and not self.allowance.is_brief(config):
-            self._brief = 0
+        self._turns.handed_out(config)
         self.allowance.begin_trial(trial.number, config)
         return TrialSpec(
             trial.number,
@@ -198,47 +194,9 @@ class OptunaStudy:
     def _asked(self) -> optuna.Trial | None:
         if self.shared is not None:
             return self.shared.ask(self.trials)
-        waiting = self._next_of_queue()
-        is_brief_wanted = self._is_brief_wanted()
-        if waiting is not None and self.allowance.awaits(waiting):
-            trial = started_trial(self.study, {}, passes_queue=True)
-        elif is_brief_wanted and (waiting is not None or not self._has_queue):
-            trial = self._brief_one(waiting)
-        else:
-            trial = self.study.ask()
+        trial = self._turns.next_trial(self.trials - self.handed_out)
         self._handed_out += 1
         return trial
-
-    def _brief_one(self, waiting: TrialConfig | None) -> optuna.Trial:
-        """The next point of the queue if it is brief, else a brief proposal."""
-        if waiting is not None and self.allowance.is_brief(waiting):
-            return self.study.ask()
-        self._brief += 1
-        trial = started_trial(self.study, {}, passes_queue=True)
-        with self.allowance.briefly():
-            draw_together(trial)
-        return trial
-
-    def _next_of_queue(self) -> TrialConfig | None:
-        """The next point of the queue, if there are a time limit and trials enough for others before it."""
-        if not self._has_queue or not self.allowance.is_limited:
-            return None
-        queue = self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
-        self._has_queue = bool(queue)
-        if not queue or self.handed_out + len(queue) >= self.trials:
-            return None
-        settings = queue[0].user_attrs.get("settings")
-        return None if settings is None else decode(settings)
-
-    def _is_brief_wanted(self) -> bool:
-        """True if some heads on passes that are made should come before the next trial that takes longer."""
-        sampler = self.study.sampler
-        if not self.allowance.is_limited or self._brief >= _BRIEF_BETWEEN:
-            return False
-        if not (isinstance(sampler, UnrepeatedSampler) and sampler.learns):
-            return False
-        complete = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        return len(complete) >= _FIRST_COMPLETE
 
     def ended_elsewhere(self) -> list[TrialRecord]:
         """Return what is known of complete trials of other drivers that ended since the last call."""
