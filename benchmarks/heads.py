@@ -1,13 +1,15 @@
 """What fitting a closed-form head costs, beside scikit-learn's pipeline of the same head.
 
-    python -m benchmarks.heads [--rows 2751] [--columns 1432 3800] [--seed 0]
+    python -m benchmarks.heads [--rows 2751] [--columns 1432 3800] [--seed 0] [--folds N]
 
 Rows follow a few hidden directions, as features of a net do. Both sides run on one thread; processor seconds
 of one fold, the first fit of its rows, so that nothing is remembered. The largest difference is that of the
-probabilities of the rows themselves.
+probabilities of the rows themselves. With `--folds` heads on unscaled columns are fitted on all folds of the
+rows instead, each fold by itself and folds that share the products of rows.
 """
 
 import argparse
+import dataclasses
 import time
 from collections.abc import Callable
 from typing import Any, Final
@@ -21,7 +23,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from trainables.config.trial_config import decode
-from trainables.estimators.estimator import Rows
+from trainables.estimators.estimator import Rows, Whole
 from trainables.estimators.modules import EstimatorModule, as_state
 from trainables.estimators.registry import estimator_named
 from trainables.estimators.remembered import MEMORY
@@ -63,8 +65,20 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=2751)
     parser.add_argument("--columns", type=int, nargs="+", default=[1432, 3800])
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--folds", type=int, help="fit on so many folds, which share work or do not")
     asked = parser.parse_args()
     limit_threads(1)
+    if asked.folds:
+        print("| columns | head | folds by themselves | folds that share | ratio |")
+        print("| ---: | --- | ---: | ---: | ---: |")
+        for columns in asked.columns:
+            for name in ("logistic", "lda"):
+                rows = rows_of(asked.rows, columns, asked.seed)
+                alone, shared = (fold_seconds(rows, name, asked.folds, shares=own) for own in (False, True))
+                print(
+                    f"| {columns} | {name} | {alone:.1f} | {shared:.1f} | {alone / shared:.1f}x |", flush=True
+                )
+        return
     print("| columns | head | seconds | scikit-learn | ratio | largest difference |")
     print("| ---: | --- | ---: | ---: | ---: | ---: |")
     for columns in asked.columns:
@@ -83,6 +97,33 @@ def rows_of(count: int, columns: int, seed: int) -> Rows:
     inputs = (hidden @ random.standard_normal((_HIDDEN, columns)) / 8.0 + noise).astype(np.float32)
     labels = (hidden[:, 0] + random.standard_normal(count) > 0).astype(np.int64)
     return Rows(inputs, labels, np.arange(count).astype(np.str_), 2, np.ones(2))
+
+
+def fold_seconds(rows: Rows, name: str, folds: int, *, shares: bool) -> float:
+    """Processor seconds of a head on unscaled columns, fitted without each fold in turn."""
+    config = decode(
+        {
+            "model.backbone": "vgg16",
+            "classical.name": name,
+            "classical.standardize": False,
+            "classical.c": 0.01,
+        }
+    )
+    of_folds = np.arange(len(rows.labels)) % folds
+    MEMORY.forget()
+    begun = time.process_time()
+    for fold in range(folds):
+        places = np.flatnonzero(of_folds != fold)
+        kept = dataclasses.replace(
+            rows,
+            inputs=rows.inputs[places],
+            labels=rows.labels[places],
+            groups=rows.groups[places],
+            key=f"without {fold}",
+            whole=Whole(rows.inputs, "all", places) if shares else None,
+        )
+        estimator_named(name).fit(config, kept, 0)
+    return time.process_time() - begun
 
 
 def compared(rows: Rows, settings: dict[str, Any], alone: Any) -> tuple[float, float, float]:
