@@ -11,7 +11,7 @@ rows instead, each fold by itself and folds that share the products of rows.
 import argparse
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -69,15 +69,7 @@ def main() -> None:
     asked = parser.parse_args()
     limit_threads(1)
     if asked.folds:
-        print("| columns | head | folds by themselves | folds that share | ratio |")
-        print("| ---: | --- | ---: | ---: | ---: |")
-        for columns in asked.columns:
-            for name in ("logistic", "lda"):
-                rows = rows_of(asked.rows, columns, asked.seed)
-                alone, shared = (fold_seconds(rows, name, asked.folds, shares=own) for own in (False, True))
-                print(
-                    f"| {columns} | {name} | {alone:.1f} | {shared:.1f} | {alone / shared:.1f}x |", flush=True
-                )
+        _compare_folds(asked.rows, asked.columns, asked.folds, asked.seed)
         return
     print("| columns | head | seconds | scikit-learn | ratio | largest difference |")
     print("| ---: | --- | ---: | ---: | ---: | ---: |")
@@ -87,6 +79,16 @@ def main() -> None:
             ours, theirs, difference = compared(rows, settings, alone())
             seconds = f"{ours:.2f} | {theirs:.2f} | {theirs / ours:.1f}x"
             print(f"| {columns} | {name} | {seconds} | {difference:.4f} |", flush=True)
+
+
+def _compare_folds(count: int, columns: Sequence[int], folds: int, seed: int) -> None:
+    print("| columns | head | folds by themselves | folds that share | ratio |")
+    print("| ---: | --- | ---: | ---: | ---: |")
+    for wide in columns:
+        rows = rows_of(count, wide, seed)
+        for name in ("logistic", "lda"):
+            apart, shared = (fold_seconds(rows, name, folds, shares=own) for own in (False, True))
+            print(f"| {wide} | {name} | {apart:.1f} | {shared:.1f} | {apart / shared:.1f}x |", flush=True)
 
 
 def rows_of(count: int, columns: int, seed: int) -> Rows:
