@@ -36,17 +36,24 @@ class MachineError(OrchestrateError):
 class UnknownNameError(OrchestrateError):
     """A name that a registry does not hold.
 
+    Args:
+        kind: What is named, in a word or two.
+        name: The name.
+        known: Names that the registry holds.
+        own: How the user names one of their own, such as `MODULE:FUNCTION`; empty where there is no way.
+
     >>> raise UnknownNameError("backbone", "vgg61", ["vgg16", "resnet50"])
     Traceback (most recent call last):
     ...
     trainables.common.errors.UnknownNameError: unknown backbone 'vgg61'; did you mean 'vgg16'? Known: ...
     """
 
-    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+    def __init__(self, kind: str, name: str, known: Iterable[str], *, own: str = "") -> None:
         choices = sorted(known)
         near = difflib.get_close_matches(name, choices, n=1, cutoff=0.4)
         hint = f"; did you mean {near[0]!r}?" if near else "."
-        super().__init__(f"unknown {kind} {name!r}{hint} Known: {', '.join(choices)}")
+        form = f"; {own} names one of your own" if own else ""
+        super().__init__(f"unknown {kind} {name!r}{hint} Known: {', '.join(choices)}{form}")
 
 
 class ConfigError(OrchestrateError):

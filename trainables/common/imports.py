@@ -1,7 +1,10 @@
-"""Import of what a user names as MODULE:NAME; the module may be a file in the working folder."""
+"""Imports: of what a user names as MODULE:NAME, and of what a process needs from its start on."""
 
+import atexit
+import gc
 import importlib
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -43,3 +46,24 @@ def object_named(name: str, option: str) -> Any:
     if not hasattr(module, attribute):
         raise ConfigError(f"{option} {name}: module {module_name} has no {attribute!r}")
     return getattr(module, attribute)
+
+
+def import_at_start(names: Iterable[str]) -> None:
+    """Import modules at the start of a process, without looking for garbage meanwhile or among them later.
+
+    Python looks for cycles of garbage whenever there are some hundred more objects. Libraries bring a
+    million, and none is garbage before the end. Processes that are forked later share the memory of them.
+
+    Args:
+        names: Names of the modules.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        for name in names:
+            importlib.import_module(name)
+    finally:
+        gc.freeze()
+        atexit.register(gc.unfreeze)  # some libraries complain of what is not freed at the end
+        if was_enabled:
+            gc.enable()

@@ -54,6 +54,15 @@ def printable(text: str, *, keeps: str = "\n\t") -> str:
     return "".join(_shown(one) if one not in keeps and _is_hidden(one) else one for one in text)
 
 
+def as_utf8(text: str) -> str:
+    """Return a text that can be written as UTF-8: bytes of a file name that are none are shown as escapes.
+
+    >>> print(as_utf8("M" + chr(0xDCFC) + "ller"))
+    M\\udcfcller
+    """
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def command_text(*words: object) -> str:
     """Return a command as it is typed in a shell: each word is quoted where it needs to be.
 
@@ -88,6 +97,15 @@ def is_folder_name(text: str) -> bool:
     (True, False, False, False)
     """
     return text[:1].isalnum() and text.replace("-", "").replace("_", "").replace(".", "").isalnum()
+
+
+def is_uri(text: str) -> bool:
+    """True for a text that names a storage, and no file or folder of this machine.
+
+    >>> is_uri("s3://bucket/path"), is_uri("runs/first")
+    (True, False)
+    """
+    return "://" in text
 
 
 def _is_hidden(character: str) -> bool:

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 BASELINE_BACKBONE: Final = "intensity"
 BASELINE_TEXT: Final = "colour and intensity only"
+REFERENCE_TEXT: Final = "reference, no trial of this search"  # what the baseline is where no trial is one
 
 
 def is_baseline(config: Mapping[str, Any]) -> bool:

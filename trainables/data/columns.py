@@ -20,6 +20,10 @@ from trainables.data.parquet import read_parquet, write_parquet
 Columns: TypeAlias = Mapping[str, NDArray[Any]]
 
 COLUMNS_FILE: Final = "columns.parquet"
+EXTRA_COLUMN: Final = "is_extra"  # of a table: true for images that train in every fold and are never scored
+
+# How an unknown value reads once it is text, in lower case: an empty cell, NaN or None.
+UNKNOWN_WORDS: Final = ("", "nan", "none")
 
 
 def checked_columns(columns: Mapping[str, NDArray[Any]], count: int) -> Columns:
@@ -47,6 +51,23 @@ def checked_columns(columns: Mapping[str, NDArray[Any]], count: int) -> Columns:
             raise DataError(f"column {name} must hold text or numbers, found {column.dtype}")
         checked[name] = column if column.dtype.kind == "U" else column.astype(np.float64)
     return MappingProxyType(checked)
+
+
+def known_text(values: NDArray[Any]) -> NDArray[np.str_]:
+    """Return values as text without blanks around them, "" where they are unknown.
+
+    Args:
+        values: Text, bytes in UTF-8, numbers or booleans, any shape.
+
+    Raises:
+        UnicodeDecodeError: If bytes are not UTF-8.
+
+    >>> known_text(np.array([" L ", "NaN", "none", "nano"])).tolist()
+    ['L', '', '', 'nano']
+    """
+    text = np.char.decode(values, "utf-8") if values.dtype.kind == "S" else values.astype(np.str_)
+    text = np.char.strip(text)
+    return np.where(np.isin(np.char.lower(text), UNKNOWN_WORDS), "", text)
 
 
 def take_rows(columns: Columns | None, rows: IntArray) -> Columns | None:

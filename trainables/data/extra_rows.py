@@ -45,4 +45,5 @@ def without_extra(rows: TaskRows) -> TaskRows:
         groups=rows.groups[kept],
         is_test=None if rows.is_test is None else rows.is_test[kept],
         is_extra=None,
+        units=None if rows.units is None else rows.units[kept],
     )

@@ -14,6 +14,7 @@ import numpy as np
 from trainables.common.errors import SplitError
 from trainables.common.types import IntArray
 from trainables.config.tasks import Task
+from trainables.data.extra_rows import extra_groups
 from trainables.data.patches import TaskRows, TextArray
 from trainables.data.shared_images import NOT_SHARED
 from trainables.data.splits import ATTEMPTS, TEST, TRAINING, Split, some_of, with_counts
@@ -75,20 +76,24 @@ def grow_split(
 ) -> Split:
     """Split data that hold groups of an earlier split: those keep their parts, the others are cut likewise.
 
+    Extra images are scored in no fold, whether or not the earlier search scored them.
+
     Args:
         rows: Rows of the task with labels and groups.
         fingerprint: Fingerprint of the patch set.
         task: The task.
         like: The earlier split, whose folds or hold-out hold here, too.
-        known: Group -> its part, see `known_parts`.
+        known: Group -> its part, see `known_parts`. One that is extra by now trains in every fold instead.
         test_share: Share of the images of new groups in the test part, in [0, 1); images that the source
             itself marks as its test part are sealed instead.
         seed: Seed of the cut of the new groups.
 
     Raises:
-        SplitError: If a part would lack a class, or the source's own test part holds images that the
-            earlier search trained on.
+        SplitError: If a part would lack a class or have units of a single one, if the source's own test part
+            holds images that the earlier search trained on, or if a group is both extra and not, or extra
+            and sealed by the earlier search.
     """
+    known = _without_folds_of_extra(rows, known)
     own_test, first = _own_test(rows, known), None
     for attempt in range(ATTEMPTS):
         derived = int(np.random.SeedSequence((seed, attempt)).generate_state(1)[0])
@@ -118,7 +123,7 @@ def _assigned(
     test_share: float,
     seed: int,
 ) -> dict[str, int]:
-    """Group -> part: the known ones' own, extra ones' training, and a cut of the others."""
+    """Group -> part: the known ones' own, new extra ones' training, and a cut of the others."""
     is_new = ~np.isin(rows.groups, sorted(known))
     found = dict(known)
     if rows.is_extra is not None:
@@ -130,6 +135,20 @@ def _assigned(
     is_open = ~np.isin(groups, sorted(sealed))
     found |= _cut(labels[is_open], groups[is_open], like, seed)
     return dict(sorted(found.items()))
+
+
+def _without_folds_of_extra(rows: TaskRows, known: Mapping[str, int]) -> dict[str, int]:
+    """The known parts, where groups that are extra by now train in every fold and are scored in none."""
+    noun = "patient" if rows.is_grouped else "image group"
+    extra = [group for group in extra_groups(rows, noun) if group in known]
+    sealed = [group for group in extra if known[group] == TEST]
+    if sealed:
+        raise SplitError(
+            f"{len(sealed)} {noun}{'' if len(sealed) == 1 else 's'} of the extra images lay in the sealed "
+            f"test part of the earlier split: {some_of(sealed)}; leave their images out, or search without "
+            "starting from that run"
+        )
+    return dict(known) | dict.fromkeys(extra, TRAINING)
 
 
 def _own_test(rows: TaskRows, known: Mapping[str, int]) -> set[str] | None:

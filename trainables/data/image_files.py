@@ -99,12 +99,20 @@ def decode_image(path: Path) -> DecodedImage:
 def _from_dicom(path: Path) -> DecodedImage:
     """The frame of a DICOM file; one of several frames is not chosen here."""
     image = read_dicom(path)
-    if image.frames > 1:
+    check_one_frame(path, image.frames)
+    return DecodedImage(image.pixels, image.stated_max)
+
+
+def check_one_frame(path: Path, frames: int) -> None:
+    """Refuse a file of several frames where nothing says which of them is meant.
+
+    Raises:
+        ImageFileError: If there is more than one.
+    """
+    if frames > 1:
         raise ImageFileError(
-            f"{path} holds {image.frames} frames; one image a file is needed: save the frame that is meant"
+            f"{path} holds {frames} frames; one image a file is needed: save the frame that is meant"
         )
-    stated = None if image.max_value in _TYPE_RANGES else image.max_value
-    return DecodedImage(image.pixels, stated)
 
 
 def is_grey(image: NDArray[Any]) -> bool:

@@ -16,6 +16,7 @@ from trainables.config.tasks import Task
 from trainables.data.patches import TaskRows
 from trainables.data.splits import TEST, TRAINING, Split, make_split
 from trainables.data.stratified_cut import grouped_cut
+from trainables.data.units import only_class_of_units
 
 FEWEST_OUTER_FOLDS: Final = 2
 _ATTEMPTS: Final = 20  # seeds that are tried before the cut is called impossible
@@ -26,7 +27,7 @@ def cut_outer_folds(rows: TaskRows, split: Split, task: Task, *, folds: int) -> 
     """Cut the training part of a search into outer folds: patients stay whole, classes in proportion.
 
     Args:
-        rows: Rows of the task.
+        rows: Rows of the task, with the units of a search that has some.
         split: Split of the search; its seed is that of the cut.
         task: The task, for class names.
         folds: Number of outer folds.
@@ -46,11 +47,11 @@ def cut_outer_folds(rows: TaskRows, split: Split, task: Task, *, folds: int) -> 
         of_group = grouped_cut(rows.labels[own], rows.groups[own], folds, seed)
         found = np.where(split.folds_of(rows) == TEST, TEST, TRAINING)
         found[own] = [of_group[group] for group in rows.groups[own].tolist()]
-        lacking = _lacking(rows.labels, found, task.classes, folds)
+        lacking = _lacking(rows, found, task.classes, folds)
         if not lacking:
             return found
         fault = fault or SplitError(
-            f"outer fold {lacking[0] + 1} of {folds} would hold no {lacking[1]}, so nothing could be said of "
+            f"outer fold {lacking[0] + 1} of {folds} would hold {lacking[1]}, so nothing could be said of "
             f"it; use fewer outer folds (--outer {max(FEWEST_OUTER_FOLDS, folds - 1)})"
         )
     raise fault or SplitError("no cut was tried")
@@ -134,10 +135,14 @@ def _check(rows: TaskRows, split: Split, task: Task, folds: int) -> None:
     )
 
 
-def _lacking(labels: IntArray, outer: IntArray, classes: Sequence[str], folds: int) -> tuple[int, str] | None:
-    """The first outer fold that lacks a class, and the class; None if none does."""
+def _lacking(rows: TaskRows, outer: IntArray, classes: Sequence[str], folds: int) -> tuple[int, str] | None:
+    """The first outer fold that lacks a class, and what it would hold; None if none does."""
     for fold in range(folds):
+        own = outer == fold
         for label, name in enumerate(classes):
-            if not (labels[outer == fold] == label).any():
-                return fold, name
+            if not (rows.labels[own] == label).any():
+                return fold, f"no {name}"
+        only = only_class_of_units(rows, own, classes)
+        if only is not None:
+            return fold, f"units of class {only} alone"
     return None

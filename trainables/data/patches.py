@@ -167,6 +167,8 @@ class TaskRows:
         is_test: True for rows of the source's own test set, shape (n,), or None.
         is_grouped: True where the groups are patients.
         is_extra: True for rows that train in every fold and are never scored, shape (n,), or None.
+        units: Unit that each row is scored in, any whole numbers, shape (n,), see `trainables.data.units`;
+            None for single images, and where a split need not know.
     """
 
     rows: IntArray
@@ -175,6 +177,7 @@ class TaskRows:
     is_test: BoolArray | None
     is_grouped: bool
     is_extra: BoolArray | None = None
+    units: IntArray | None = None
 
 
 def select_rows(patch_set: PatchSet, task: Task) -> TaskRows:
@@ -200,7 +203,8 @@ def store_patch_set(raw: RawPatches, folder: Path) -> PatchSet:
     """Store patches as `<folder>/<fingerprint>/`, or reuse the copy that is there.
 
     The copy is written under a temporary name and renamed, so it is whole or not there at all; several
-    processes may store the same set at once. A damaged copy is replaced.
+    processes may store the same set at once. A damaged copy is replaced. Steps of preparation that the copy
+    does not know, or knows otherwise, are written down with it; a set without steps leaves them as they are.
 
     Raises:
         DataError: If the arrays do not fit together.
@@ -212,6 +216,9 @@ def store_patch_set(raw: RawPatches, folder: Path) -> PatchSet:
         stored = open_patch_set(folder, fingerprint)
     except DataError:
         _write(raw, fingerprint, folder)
+        stored = open_patch_set(folder, fingerprint)
+    if raw.preparation is not None and stored.preparation != _as_stored(raw.preparation):
+        _write_preparation(raw.preparation, folder / fingerprint)
         stored = open_patch_set(folder, fingerprint)
     # The same content may come from another source than the stored copy did.
     return replace(stored, source=raw.source, is_synthetic=raw.is_synthetic)
@@ -426,8 +433,21 @@ def _write_files(raw: RawPatches, folder: Path) -> None:
         write_columns(raw.columns, folder / COLUMNS_FILE)
         meta["columns"] = columns_digest(raw.columns)
     if raw.preparation is not None:
-        meta["preparation"] = dict(raw.preparation)
+        meta["preparation"] = _as_stored(raw.preparation)
     write_atomically(folder / "meta.json", json.dumps(meta, indent=1) + "\n")
+
+
+def _as_stored(preparation: Mapping[str, Any]) -> dict[str, Any]:
+    """Steps as they read back from JSON, which has no tuples."""
+    steps: dict[str, Any] = json.loads(json.dumps(dict(preparation)))
+    return steps
+
+
+def _write_preparation(preparation: Mapping[str, Any], place: Path) -> None:
+    """Replace the steps of a stored set; a search that opens it meanwhile reads the old ones or the new."""
+    meta = json.loads((place / "meta.json").read_text())
+    meta["preparation"] = _as_stored(preparation)
+    write_atomically(place / "meta.json", json.dumps(meta, indent=1) + "\n")
 
 
 def _move_into_place(temporary: Path, place: Path) -> None:

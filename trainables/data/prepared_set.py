@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from trainables.common.errors import DataError
 from trainables.common.types import IntArray
 from trainables.config.tasks import StoredCodes
-from trainables.data.columns import Columns
+from trainables.data.columns import EXTRA_COLUMN, Columns
+from trainables.data.declared_steps import steps_of
 from trainables.data.parquet import read_parquet, write_parquet
 from trainables.data.patches import NO_PARTNER, PixelArray, RawPatches
 
@@ -31,6 +32,7 @@ TABLE_FILE: Final = "examples.parquet"
 PROBLEMS_FILE: Final = "problems.csv"
 
 # Columns of the table that are parts of a set by themselves, or say where on the disk an image lay.
+# The frame is one where regions are cut from it.
 _NO_COLUMNS: Final = frozenset({"label", "patient", "is_test", "partner", "frame"})
 
 
@@ -77,7 +79,7 @@ class PreparedSet:
             source=str(self.facts["collection"]),
             max_value=float(self.facts["max_value"]),
             shared_file=self.folder / IMAGES_FILE,
-            preparation=self.facts.get("settings", {}).get("steps"),
+            preparation=steps_of(self.facts),
         )
 
 
@@ -146,6 +148,7 @@ def raw_patches(
         patients=_patients(table),
         partners=_partners(table),
         is_test=_flags(table.get("is_test")),
+        is_extra=_extra(table),
         source=source,
         max_value=max_value,
         columns=_columns(table),
@@ -155,7 +158,7 @@ def raw_patches(
 
 
 def _patients(table: Mapping[str, Sequence[Any]]) -> NDArray[np.str_] | None:
-    """Patients; an image of nobody known is a patient of its own, as nothing says otherwise."""
+    """Patients; an image of nobody known is a patient of its own, of which `note_patient_gaps` warns."""
     patients = table.get("patient")
     if patients is None or all(one is None for one in patients):
         return None
@@ -177,11 +180,35 @@ def _flags(values: Sequence[Any] | None) -> NDArray[np.bool_] | None:
     return np.array([bool(one) for one in values]) if values is not None and any(values) else None
 
 
+def _extra(table: Mapping[str, Sequence[Any]]) -> NDArray[np.bool_] | None:
+    """Images that train in every fold and are never scored; numbers or texts of that name are no flags."""
+    values = table.get(EXTRA_COLUMN)
+    return _flags(values) if values is not None and _are_flags(values) else None
+
+
+def _are_flags(values: Sequence[Any]) -> bool:
+    return all(value is None or isinstance(value, bool) for value in values)
+
+
+def _has_regions_of_frames(table: Mapping[str, Sequence[Any]]) -> bool:
+    """True where regions are cut from several images of one file, so that the frame says from which."""
+    sides = [table.get(name) for name in ("box_width", "width_px", "box_height", "height_px")]
+    if not any(table.get("frame") or ()) or any(side is None for side in sides):
+        return False
+    return any(
+        (wide, high) != (all_wide, all_high)
+        for wide, all_wide, high, all_high in zip(*(side or () for side in sides), strict=True)
+    )
+
+
 def _columns(table: Mapping[str, Sequence[Any]]) -> Columns | None:
+    left_out = _NO_COLUMNS - {"frame"} if _has_regions_of_frames(table) else _NO_COLUMNS
     kept = {
         name: _column(values)
         for name, values in table.items()
-        if name not in _NO_COLUMNS and any(value is not None for value in values)
+        if name not in left_out
+        and any(value is not None for value in values)
+        and not (name == EXTRA_COLUMN and _are_flags(values))
     }
     return kept or None
 

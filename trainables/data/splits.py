@@ -25,6 +25,7 @@ from trainables.config.tasks import Task, task_named
 from trainables.data.extra_rows import extra_groups, without_extra
 from trainables.data.patches import TaskRows, TextArray
 from trainables.data.stratified_cut import drawn_groups, grouped_cut
+from trainables.data.units import only_class_of_units
 
 TEST: Final = -1  # the "fold" of the sealed test part
 TRAINING: Final = -2  # the "fold" of groups that no fold holds out: of a hold-out, or extra ones
@@ -135,11 +136,14 @@ def make_split(  # noqa: PLR0913 - the data, the protocol, and a split to copy i
 
     Extra rows are in no fold and not in the test part: every fold trains on them.
 
+    Where `rows` know their units, each fold and the test part have units of two classes, and of single images
+    every class.
+
     A naive split takes single images as groups. It separates images of one patient, and a baseline from its
     abnormalities, so scores on it are too high; it exists for comparison with scores from such splits.
 
     Args:
-        rows: Rows of the task with labels and groups.
+        rows: Rows of the task with labels and groups, and with the units of a search that has some.
         fingerprint: Fingerprint of the patch set, stored in the split.
         task: The task, for class names; of a built-in one its name will do.
         folds: Number of folds, at least 2; not used with `holdout`.
@@ -151,9 +155,9 @@ def make_split(  # noqa: PLR0913 - the data, the protocol, and a split to copy i
             test part and seed are those of `like`, whatever the other arguments say.
 
     Raises:
-        SplitError: If there are too few groups, if a fold or the test part would lack a class, if a
-            patient is in both parts of a source with its own test set, or both extra and not, or if `like`
-            is of other data.
+        SplitError: If there are too few groups, if a fold or the test part would lack a class or have units
+            of a single one, if a patient is in both parts of a source with its own test set, or both extra
+            and not, or if `like` is of other data.
         UnknownNameError: If there is no such task.
     """
     question = task_named(task) if isinstance(task, str) else task
@@ -256,7 +260,8 @@ def _by_unit(rows: TaskRows, *, is_naive: bool) -> TaskRows:
     """Rows with the groups that the split keeps whole."""
     if not is_naive:
         return rows
-    return replace(rows, groups=np.array([f"row-{row}" for row in rows.rows.tolist()]), is_grouped=False)
+    groups = np.array([f"row-{row}" for row in rows.rows.tolist()])
+    return replace(rows, groups=groups, is_grouped=False, units=None)  # it cuts units
 
 
 def _taken_over(
@@ -288,12 +293,13 @@ def with_counts(split: Split, rows: TaskRows, classes: tuple[str, ...], way_out:
         way_out: What to do about a part without a class, for the message.
 
     Raises:
-        SplitError: If a part lacks a class.
+        SplitError: If a part lacks a class, or has units of a single one.
     """
     by_unit = _by_unit(rows, is_naive=split.is_naive)
     request = _Request(by_unit, classes, split.folds, split.test_share, split.holdout, split.unit)
     counts = _count(request, split.fold_of_group)
     _check_classes(request, counts, way_out)
+    _check_units(request, split.fold_of_group, way_out)
     return replace(split, counts=counts)
 
 
@@ -317,7 +323,7 @@ def _check_request(request: _Request, seed: int) -> None:
 
 
 def _assign(request: _Request, own_test: set[str] | None, seed: int) -> dict[str, int]:
-    """Try seeds derived from `seed` until every part has every class; report the first failure."""
+    """Try seeds derived from `seed` until every part has its classes; report the first failure."""
     first: SplitError | None = None
     for attempt in range(ATTEMPTS):
         derived = int(np.random.SeedSequence((seed, attempt)).generate_state(1)[0])
@@ -326,6 +332,7 @@ def _assign(request: _Request, own_test: set[str] | None, seed: int) -> dict[str
             cut = _cut_into_folds if request.holdout is None else _hold_out
             fold_of_group = cut(request, test, derived) | dict.fromkeys(test, TEST)
             _check_classes(request, _count(request, fold_of_group))
+            _check_units(request, fold_of_group)
         except SplitError as error:
             first = first or error
         else:
@@ -411,6 +418,21 @@ def _check_classes(
             raise SplitError(
                 f"{part} would hold no {' and no '.join(missing)} among its {found} "
                 f"{request.noun(found)}; {way_out or _other_cut(part)}"
+            )
+
+
+def _check_units(request: _Request, fold_of_group: Mapping[str, int], way_out: str | None = None) -> None:
+    """Check that every part that is scored has units of two classes; its images may have both without."""
+    rows = request.rows
+    fold_of_row = np.array([fold_of_group[group] for group in rows.groups.tolist()])
+    for part, number in _parts(request, set(fold_of_group.values())).items():
+        if number == TRAINING:  # nothing scores it
+            continue
+        only = only_class_of_units(rows, fold_of_row == number, request.classes)
+        if only is not None:
+            raise SplitError(
+                f"{part} would hold units of class {only} alone, since a unit has the largest label of its "
+                f"images; {way_out or f'{_other_cut(part)}, or --unit image'}"
             )
 
 

@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 
 from trainables.common.errors import SplitError
+from trainables.common.seeds import scikit_learn_seed
 from trainables.common.types import IntArray
 from trainables.data.patches import TextArray
 
@@ -20,7 +21,7 @@ def grouped_cut(labels: IntArray, groups: TextArray, parts: int, seed: int) -> d
         labels: Class indices, shape (images,).
         groups: Group of each image, kept whole, shape (images,).
         parts: Number of parts, at least 2 and at most the number of groups.
-        seed: Seed of the cut; the same seed gives the same parts.
+        seed: Seed of the cut, at least 0; the same seed gives the same parts.
 
     Returns:
         Group -> part, 0 to parts - 1. A class with too few groups may be missing from a part.
@@ -36,7 +37,7 @@ def grouped_cut(labels: IntArray, groups: TextArray, parts: int, seed: int) -> d
         )
     from sklearn.model_selection import StratifiedGroupKFold  # workers read splits, and start sooner without
 
-    splitter = StratifiedGroupKFold(parts, shuffle=True, random_state=seed)
+    splitter = StratifiedGroupKFold(parts, shuffle=True, random_state=scikit_learn_seed(seed))
     part_of_group: dict[str, int] = {}
     with warnings.catch_warnings():
         # A class with fewer rows than parts: whether that matters is for the caller to check.

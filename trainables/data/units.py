@@ -1,6 +1,7 @@
 """Units of a set: the images of one breast, exam or patient, which are split and scored together."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -60,6 +61,40 @@ def units_of(patch_set: PatchSet, rows: TaskRows, unit: UnitName, task: Task) ->
     if len(task.classes) > 2 and not task.is_ordinal:
         _check_one_class(units, rows.labels, unit, task)
     return units
+
+
+def with_units(patch_set: PatchSet, rows: TaskRows, unit: UnitName, task: Task) -> TaskRows:
+    """Return rows that know their units, so that a split of them has two classes of units in each part.
+
+    Args:
+        patch_set: The whole set, whose columns name the units.
+        rows: Rows of the set that have a part in the task.
+        unit: Unit of the search.
+        task: Task of the search.
+
+    Raises:
+        DataError: If the set does not tell the units of its images, see `units_of`.
+    """
+    return replace(rows, units=units_of(patch_set, rows, unit, task))
+
+
+def only_class_of_units(rows: TaskRows, chosen: NDArray[np.bool_], classes: Sequence[str]) -> str | None:
+    """Return the class that all units of some rows have, so that nothing can be scored on them.
+
+    Args:
+        rows: Rows of the task.
+        chosen: True for the rows of a part of a split, which cuts no unit, shape (n,).
+        classes: Names of the classes, in the order of their labels.
+
+    Returns:
+        Name of the class; None where there are two or more, no chosen row, or no units.
+    """
+    if rows.units is None or not chosen.any():
+        return None
+    unit = numbered(rows.units[chosen])
+    most = np.zeros(int(unit.max()) + 1, dtype=np.int64)
+    np.maximum.at(most, unit, rows.labels[chosen])
+    return None if np.ptp(most) > 0 else classes[int(most[0])]
 
 
 def numbered(names: NDArray[np.generic]) -> IntArray:

@@ -5,6 +5,9 @@ penalty is weak. The products of the columns, which all strengths share, and the
 curvature; in the coordinates of its triangular factor tens of steps are enough. Where the bound is loose,
 since most rows are told apart with certainty, the curvature at the solution so far takes its place.
 
+Each strength begins at zeros. From the solution of a neighbouring strength it takes as many steps (see
+docs/lab_log.md), and which strengths a worker has met would show in the last digits of a score.
+
 Source:
     Böhning and Lindsay (1988), "Monotonicity of quadratic-approximation algorithms", Annals of the Institute
     of Statistical Mathematics 40; Liu and Nocedal (1989), "On the limited memory BFGS method".
@@ -88,7 +91,12 @@ class _Problem:
 
 
 def solve_logistic(
-    c: float, inputs: Float64Array, rows: Rows, *, space: tuple[object, ...]
+    c: float,
+    inputs: Float64Array,
+    rows: Rows,
+    *,
+    space: tuple[object, ...],
+    start: Float64Array | None = None,
 ) -> tuple[Float64Array, Float64Array]:
     """Return the logistic regression at one strength; what all strengths share is remembered with a key.
 
@@ -97,6 +105,9 @@ def solve_logistic(
         inputs: Rows in the coordinates that are penalised, shape (rows, r).
         rows: Labels and weights of the rows.
         space: Everything besides the rows that the coordinates depend on.
+        start: Coefficients with the intercept below them, shape (r + 1, K), where the steps of many columns
+            begin; None begins at zeros. No head gives one: it is for `benchmarks/heads.py`, which measures
+            what the solution of a neighbouring strength would save.
 
     Returns:
         Coefficients (r, K) and intercept (K,); K is 1 for two classes.
@@ -116,7 +127,7 @@ def solve_logistic(
     key = ("products", rows.key, space, tuple(rows.class_weights))
     is_kept = bool(rows.key) and inputs.shape[1] <= _MOST_REMEMBERED
     known = MEMORY.recall(key, products) if is_kept else products()
-    position = np.zeros((inputs.shape[1] + 1, targets.shape[1]))
+    position = np.zeros((inputs.shape[1] + 1, targets.shape[1])) if start is None else start
     for _ in range(_ROUNDS):
         position, shares, is_solved = _descended(problem, problem.factor(curvature, known), position)
         if is_solved:

@@ -120,10 +120,13 @@ def _products_of_rows(
     """Inner products of the centred and scaled rows of a fold, shape (rows, rows).
 
     Without standardisation those of all folds' rows hold them, but for the centre, which is taken out of
-    products as it would be of rows. So they are computed once for all folds, if they can be remembered.
+    products as it would be of rows. So they are computed once for all folds, if they can be remembered
+    beside the space of a fold's rows, which would take their place otherwise.
     """
     whole = rows.whole
-    if standardize or whole is None or 8 * len(whole.inputs) ** 2 > MEMORY.most_bytes:
+    if standardize or whole is None:
+        return _products(rows.inputs, centre, scale)
+    if 8 * (len(whole.inputs) ** 2 + len(rows.inputs) ** 2) > MEMORY.most_bytes:
         return _products(rows.inputs, centre, scale)
 
     def of_all() -> Float64Array:
@@ -250,9 +253,7 @@ def linear_space(config: ClassicalConfig, rows: Rows) -> LinearSpace:
     if columns > len(rows.labels):
         own = row_space(rows, standardize=config.standardize)
         return LinearSpace(own.coordinates, columns, own, own.centre, own.scale)
-    centre, scale = (
-        scaling_of(rows, standardize=True) if config.standardize else (np.zeros(columns), np.ones(columns))
-    )
+    centre, scale = scaling_of(rows, standardize=config.standardize)
     return LinearSpace((rows.inputs - centre) / scale, columns, None, centre, scale)
 
 

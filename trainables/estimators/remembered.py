@@ -1,4 +1,4 @@
-"""Work on the rows of a fold that later fits in this process need again: decompositions and paths.
+"""Work on the rows of a fold that later fits in this process need again: decompositions and products.
 
 A search fits many heads on the same features of the same folds. What depends on the rows alone is done once;
 what was used least recently is forgotten when it gets too large.
@@ -19,7 +19,8 @@ class Memory:
     """Remembered values by key, the most recently used last.
 
     Args:
-        most_bytes: Largest size of all values together; a single larger one is not kept.
+        most_bytes: Largest size of all values together; a single larger one is not kept. A new value is
+            made beside those that are there; then some of them are forgotten.
     """
 
     def __init__(self, most_bytes: int = MOST_BYTES) -> None:

@@ -1,16 +1,15 @@
 """Features that come from elsewhere, block by block: kept in the store if they are what they should be."""
 
 import contextlib
-import functools
 import io
 import itertools
-import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
 
 from trainables.common.errors import PrefixError
 from trainables.common.progress import worked
+from trainables.common.remarks import remark_once
 from trainables.features.budget import DiskBudget
 from trainables.features.stored_files import Meta, Stored, checked_header, discard, meta_of
 from trainables.features.stored_header import DamagedFileError, ExpectedFeatures
@@ -59,9 +58,9 @@ class LentFeatures:
         except DamagedFileError as error:
             with contextlib.suppress(OSError):
                 discard(path)
-            say_once(f"features of another machine are damaged and are not used: {error}")
+            remark_once(f"features of another machine are damaged and are not used: {error}")
         except (OSError, PrefixError) as error:
-            say_once(f"features of another machine did not arrive ({error}); they are computed here")
+            remark_once(f"features of another machine did not arrive ({error}); they are computed here")
         return None
 
 
@@ -115,9 +114,3 @@ def _write_checked(
         position += len(block)
     if position != meta.bytes or partial.checksum() != meta.crc32:
         raise DamagedFileError(f"{source} does not match its checksum")
-
-
-@functools.cache
-def say_once(text: str) -> None:
-    """Warn, once for each text."""
-    warnings.warn(text, stacklevel=2)

@@ -16,6 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from trainables.common.errors import PrefixError
 from trainables.features.bn_folding import folded, in_channels_last
 from trainables.features.onnx_stages import OnnxStore
+from trainables.models.readouts import Readout, run_stages
 from trainables.runtime.devices import single_precision
 
 Stages = OrderedDict[str, nn.Module]
@@ -57,6 +58,9 @@ class TorchStages:
         features = example
         with torch.no_grad(), single_precision():
             for name, stage in stages.items():
+                if isinstance(stage, Readout):
+                    self.stages[name] = stage
+                    continue
                 self.stages[name] = in_channels_last(folded(stage, features))
                 features = stage(features)
 
@@ -65,10 +69,9 @@ class TorchStages:
         out: dict[str, Tensor] = {}
         features = images.contiguous(memory_format=torch.channels_last)
         with single_precision():
-            for name, stage in self.stages.items():
-                features = stage(features)
+            for name, found in run_stages(self.stages, features, wanted=wanted):
                 if name in wanted:
-                    out[name] = features
+                    out[name] = found
                 if len(out) == len(set(wanted)):
                     break
         return out
@@ -159,8 +162,7 @@ def multiply_adds(stages: Stages, example: Tensor) -> float:
     >>> multiply_adds(OrderedDict(only=nn.Conv2d(1, 2, 3, padding=1)), torch.zeros(1, 1, 8, 8))
     1152.0
     """
-    features = example[:1]
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        for stage in stages.values():
-            features = stage(features)
+        for _ in run_stages(stages, example[:1], wanted=()):
+            pass
     return counter.get_total_flops() / 2

@@ -255,7 +255,9 @@ class _LazyForward:
         if self._forward is None:
             prefix, spec = self._prefix, self._spec
             cache = None if self._place.features == "off" else self._place.store / "onnx"
-            stages = build_stages(prefix.backbone, channels=spec.channels, weights=self._weights)
+            built = build_stages(prefix.backbone, channels=spec.channels, weights=self._weights)
+            wanted = {*prefix.backbone.stage_names, *prefix.backbone.searched_readouts, prefix.tap.stage}
+            stages = prefix.backbone.with_readouts(built, wanted)
             self._forward = FrozenForward(
                 prefix.patch_set, prefix.rows, stages, spec, device=self._place.device, cache=cache
             )

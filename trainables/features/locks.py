@@ -29,7 +29,7 @@ def _locked(path: Path, *, may_wait: bool) -> int | None:
     while True:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)  # less the umask, which says who shares
         except FileNotFoundError:
             continue  # the folder was empty and has just been tidied away
         try:

@@ -28,6 +28,7 @@ from trainables.common.files import write_atomically
 from trainables.common.onnx_runtime import onnxruntime
 from trainables.features.bn_folding import TOLERANCE
 from trainables.features.locks import held
+from trainables.models.readouts import run_stages
 
 _INPUT: Final = "images"
 _FORMAT: Final = 1  # raise it when what is exported changes
@@ -144,10 +145,8 @@ class OnnxStore:
             found = candidate(example, list(self._stages))
         except Exception as error:  # ONNX Runtime has one class for each status and no common one
             return f"ONNX Runtime cannot run the stages: {_first_line(error)}"
-        features = example
         with torch.no_grad():
-            for name, stage in self._stages.items():
-                features = stage(features)
+            for name, features in run_stages(self._stages, example):
                 largest = float(features.abs().max())
                 difference = float((features - found[name]).abs().max())
                 if not difference <= TOLERANCE * largest:
@@ -198,14 +197,10 @@ class OnnxStore:
 class _EveryStage(nn.Module):
     def __init__(self, stages: "OrderedDict[str, nn.Module]") -> None:
         super().__init__()
-        self.stages = nn.ModuleList(stages.values())
+        self.stages = nn.ModuleDict(stages)
 
-    def forward(self, features: Tensor) -> tuple[Tensor, ...]:
-        out: list[Tensor] = []
-        for stage in self.stages:
-            features = stage(features)
-            out.append(features)
-        return tuple(out)
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        return tuple(features for _, features in run_stages(OrderedDict(self.stages.items()), images))
 
 
 def _first_line(error: Exception) -> str:

@@ -15,7 +15,8 @@ from typing import Final
 
 from trainables.common.errors import PrefixError
 from trainables.common.files import write_atomically
-from trainables.features.arriving import kept, say_once
+from trainables.common.remarks import remark_once
+from trainables.features.arriving import kept
 from trainables.features.budget import DiskBudget
 from trainables.features.stored_files import (
     PARTIAL,
@@ -55,9 +56,9 @@ class SharedFolder:
             self._damaged.add(source)
             with contextlib.suppress(OSError):
                 discard(path)
-            say_once(f"shared features are damaged and are not used: {error}")
+            remark_once(f"shared features are damaged and are not used: {error}")
         except OSError as error:
-            say_once(f"shared store {self.folder} cannot be read ({error}); features are computed here")
+            remark_once(f"shared store {self.folder} cannot be read ({error}); features are computed here")
         return None
 
     def publish(self, paths: Sequence[Path]) -> None:
@@ -72,14 +73,14 @@ class SharedFolder:
                     self._publish(path)
         except OSError as error:
             self._is_writable = False
-            say_once(
+            remark_once(
                 f"shared store {self.folder} cannot be written ({error}); what this node computes stays here"
             )
 
     def _is_there(self) -> bool:
         if self.folder.is_dir():
             return True
-        say_once(f"shared store {self.folder} is not there; each node computes its own features")
+        remark_once(f"shared store {self.folder} is not there; each node computes its own features")
         return False
 
     def _counterpart(self, path: Path) -> Path:

@@ -12,12 +12,12 @@ pass fills every tap that the search may ask for.
 import contextlib
 import json
 import time
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from trainables.common.files import write_atomically
+from trainables.common.remarks import remark_once
 from trainables.common.types import FloatArray
 from trainables.features.arriving import FeatureSource, LentFeatures
 from trainables.features.budget import DiskBudget, view_lock
@@ -206,7 +206,7 @@ class PrefixStore:
         try:
             stored = open_stored(path, expected)
         except DamagedFileError as error:
-            warnings.warn(f"stored features are damaged and are computed again: {error}", stacklevel=4)
+            remark_once(f"stored features are damaged and are computed again: {error}")
             tally.rebuilt += 1
             with contextlib.suppress(OSError):
                 discard(path)

@@ -8,7 +8,6 @@ import copy
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Final, cast
 
 import torch
@@ -340,12 +339,14 @@ def _backbone_module(
     key: _BackboneKey, outputs: Sequence[FeatureOutput], weights: WeightsFile | None
 ) -> SharedBackbone:
     backbone = backbone_named(key.backbone)
-    names = backbone.stage_names
-    depth = max((names.index(output.tap.stage) + 1 for output in outputs if output.tap), default=0)
+    taps = {output.tap.stage for output in outputs if output.tap}
     stages: OrderedDict[str, nn.Module] = OrderedDict()
-    if depth:
+    if taps:
         built = build_stages(backbone, channels=key.transform.channels, weights=weights)
-        stages = OrderedDict(islice(built.items(), depth))
+        names = list(backbone.with_readouts(built))
+        deepest = names[: max(names.index(name) for name in taps) + 1]
+        wanted = {name for name in deepest if name in built or name in taps}
+        stages = backbone.with_readouts(built, wanted)
     return SharedBackbone(key.transform, stages, outputs)
 
 

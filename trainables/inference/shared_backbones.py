@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables.common.errors import ConfigError
+from trainables.models.readouts import Readout
 from trainables.models.taps import Tap
 from trainables.preprocessing.transforms import PixelTransform, TransformSpec
 from trainables.preprocessing.views import apply_symmetry
@@ -47,7 +48,7 @@ class SharedBackbone(nn.Module):
 
     Args:
         transform: Transform from raw pixels to the first stage.
-        stages: Frozen stages, in order, as far as the deepest outlet.
+        stages: Frozen stages, in order, as far as the deepest outlet, and the readouts that outlets take.
         outputs: Feature outputs, in the order of the result.
     """
 
@@ -84,12 +85,15 @@ class SharedBackbone(nn.Module):
         waiting = [output for output in self.outputs if output.tap is not None]
         for name, stage in self.stages.items():
             # A view that no deeper outlet asks for goes no further, and neither does a baseline.
-            needed = union_of_passes(waiting)
-            features, passes = _select(features, passes, needed), needed
-            features = stage(features.flatten(0, 1)).unflatten(0, (len(passes), raw.shape[0]))
-            for output in [output for output in waiting if output.tap and output.tap.stage == name]:
+            own = [output for output in waiting if output.tap and output.tap.stage == name]
+            needed = union_of_passes(own if isinstance(stage, Readout) else waiting)
+            taken = _select(features, passes, needed)
+            given = stage(taken.flatten(0, 1)).unflatten(0, (len(needed), raw.shape[0]))
+            if not isinstance(stage, Readout):  # what a readout gives no later stage takes
+                features, passes = given, needed
+            for output in own:
                 waiting.remove(output)
-                seen = _select(features, passes, output.passes)
+                seen = _select(given, needed, output.passes)
                 found[output] = seen.mean(dim=(3, 4)) if output.tap and output.tap.is_pooled else seen
         return [_in_pairs(found[output]) if output.is_pair else found[output] for output in self.outputs]
 

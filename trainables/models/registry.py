@@ -14,15 +14,20 @@ from trainables.models.table import TABLE
 BACKBONES: Final = MappingProxyType(
     {backbone.name: backbone for backbone in constants_of(families, Backbone)}
 )
-# Backbones of a search that names none, in their order.
-DEFAULT_BACKBONES: Final = tuple(
-    name
-    for _, name in sorted(
+
+
+def _by_rank(*, is_optional: bool) -> tuple[str, ...]:
+    ranked = sorted(
         (backbone.default_rank, backbone.name)
         for backbone in BACKBONES.values()
-        if backbone.default_rank is not None
+        if backbone.default_rank is not None and backbone.is_optional == is_optional
     )
-)
+    return tuple(name for _, name in ranked)
+
+
+# Backbones of a search that names none, in their order, and those that it takes where they are installed.
+DEFAULT_BACKBONES: Final = _by_rank(is_optional=False)
+OPTIONAL_BACKBONES: Final = _by_rank(is_optional=True)
 # Names that describe a net: `family:description`.
 _FAMILIES: Final[MappingProxyType[str, Callable[[str], Backbone]]] = MappingProxyType(
     {custom_cnn.FAMILY: custom_cnn.custom_cnn, timm_generic.FAMILY: timm_generic.timm_backbone}
@@ -76,13 +81,23 @@ def _check_stages(backbone: Backbone) -> None:
 
 
 def default_backbones() -> tuple[str, ...]:
-    """Return the backbones of a search that names none, in their order; registered ones come last."""
+    """Return the backbones of a search that names none, in their order: optional and registered ones last."""
     own = sorted(
         (backbone.default_rank, name)
         for name, backbone in registered("backbone").items()
         if backbone.default_rank is not None
     )
-    return (*DEFAULT_BACKBONES, *(name for _, name in own))
+    return (*DEFAULT_BACKBONES, *OPTIONAL_BACKBONES, *(name for _, name in own))
+
+
+def fixed_backbones() -> tuple[str, ...]:
+    """Return the names of those without weights: statistics of pixels, and the columns of a table.
+
+    >>> "vgg16" in fixed_backbones(), "table" in fixed_backbones()
+    (False, True)
+    """
+    everything: dict[str, Backbone] = {**BACKBONES, **registered("backbone")}
+    return (*(name for name, backbone in everything.items() if backbone.is_fixed), TABLE.name)
 
 
 def backbone_named(name: str) -> Backbone:

@@ -5,7 +5,7 @@ before the first trained stage is the frozen prefix: a pure function of the imag
 """
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from trainables.common.errors import ConfigError, UnknownNameError
 from trainables.config.trial_config import ModelConfig
 from trainables.models.heads import Head
+from trainables.models.readouts import BuildReadout, readout_name
 from trainables.models.recomputation import recomputed
 
 
@@ -36,10 +37,17 @@ class Backbone:
         source: Paper, and licence of code and weights.
         default_rank: 0-based rank among the backbones of a search that names none; None for backbones that
             are used on request only.
+        is_optional: True where the weights are in a package of their own that few have: the search takes the
+            backbone behind the others where they are.
         torchvision_weights: Name of torchvision's weights, such as `VGG16_Weights.IMAGENET1K_V1`; empty where
             torchvision has none.
         weights_package: Installed package that holds one file of weights; empty without one.
         licence: Licence of its published weights, such as `Apache-2.0`; empty where it is not known.
+        readouts: Kinds of readouts that may stand behind each stage but the first, such as `class`, the class
+            token of a transformer: a cut is then a level or stage, a dot, and the kind.
+        build_readout: Makes one of them from the built stages; None where there are none.
+        readout_cuts: Cuts with a readout that a search tries besides the levels, on frozen stages.
+        tap_lists: Lists of cuts whose features a search stands side by side, for closed-form heads.
     """
 
     name: str
@@ -55,9 +63,20 @@ class Backbone:
     has_imagenet_weights: bool = False
     is_fixed: bool = False
     default_rank: int | None = None
+    is_optional: bool = False
     torchvision_weights: str = ""
     weights_package: str = ""
     licence: str = ""
+    readouts: tuple[str, ...] = ()
+    build_readout: BuildReadout | None = None
+    readout_cuts: tuple[str, ...] = ()
+    tap_lists: tuple[tuple[str, ...], ...] = ()
+
+    @property
+    def searched_readouts(self) -> tuple[str, ...]:
+        """Names of the readouts that a search may ask for, each once."""
+        cuts = (*self.readout_cuts, *(cut for cuts in self.tap_lists for cut in cuts))
+        return tuple(dict.fromkeys(self.end_of(cut) for cut in cuts))
 
     @property
     def trains_from_scratch(self) -> bool:
@@ -73,16 +92,52 @@ class Backbone:
         """Return the number of stages kept by a cut.
 
         Args:
-            cut: `top`, `top+1`, `top+2`, or the name of the last kept stage.
+            cut: `top`, `top+1`, `top+2`, or the name of the last kept stage; with a dot and the kind of its
+                readout behind it, where the backbone has readouts.
 
         Raises:
             UnknownNameError: If the backbone has no such cut.
         """
+        return self._place(cut)[0] + 1
+
+    def end_of(self, cut: str) -> str:
+        """Return the name of what gives the features at a cut: the last kept stage, or its readout.
+
+        Raises:
+            UnknownNameError: If the backbone has no such cut.
+        """
+        place, kind = self._place(cut)
+        return readout_name(self.stage_names[place], kind) if kind else self.stage_names[place]
+
+    def with_readouts(
+        self, stages: "OrderedDict[str, nn.Module]", wanted: Container[str] | None = None
+    ) -> "OrderedDict[str, nn.Module]":
+        """Return stages with their readouts, each behind its stage.
+
+        Args:
+            stages: All stages of the backbone, which the readouts share weights with.
+            wanted: Names of the stages and readouts that are returned; None returns all.
+        """
+        found: OrderedDict[str, nn.Module] = OrderedDict()
+        for place, (stage, module) in enumerate(stages.items()):
+            if wanted is None or stage in wanted:
+                found[stage] = module
+            for kind in self.readouts if place and self.build_readout else ():
+                name = readout_name(stage, kind)
+                if self.build_readout and (wanted is None or name in wanted):
+                    found[name] = self.build_readout(stages, stage, kind)
+        return found
+
+    def _place(self, cut: str) -> tuple[int, str]:
+        """0-based place of the last kept stage, and the kind of its readout; empty without one."""
         levels = dict(zip(self.cut_names, self.levels, strict=True))
-        stage = levels.get(cut, cut)
-        if stage not in self.stage_names:
-            raise UnknownNameError(f"cut of {self.name}", cut, (*levels, *self.stage_names))
-        return self.stage_names.index(stage) + 1
+        before, _, kind = cut.rpartition(".")
+        name, kind = (before, kind) if kind in self.readouts else (cut, "")
+        stage = levels.get(name, name)
+        if stage not in self.stage_names or (kind and stage == self.stage_names[0]):
+            kinds = tuple(f"{level}.{own}" for level in levels for own in self.readouts)
+            raise UnknownNameError(f"cut of {self.name}", cut, (*levels, *kinds, *self.stage_names))
+        return self.stage_names.index(stage), kind
 
     def plan(self, model: ModelConfig) -> "StagePlan":
         """Return the frozen and the trained stages of a configuration; stages after its cut are dropped.
@@ -106,9 +161,12 @@ class Backbone:
             raise ConfigError(
                 f"model.trained_stages={trained}, but cut {model.cut!r} of {self.name} keeps {kept} stages"
             )
+        end = self.end_of(model.cut)
+        readout = () if end in self.stage_names else (end,)  # it trains with the stage that it reads
         return StagePlan(
-            frozen=self.stage_names[: kept - trained],
-            trained=self.stage_names[kept - trained : kept],
+            frozen=(*self.stage_names[: kept - trained], *(() if trained else readout)),
+            trained=(*self.stage_names[kept - trained : kept], *(readout if trained else ())),
+            depth=trained,
             is_prefix_fixed=(model.channels == "replicate" and trained < kept and model.weights != "start"),
         )
 
@@ -119,13 +177,15 @@ class StagePlan:
 
     Attributes:
         frozen: Names of the stages that never change.
-        trained: Names of the stages that train with the head.
+        trained: Names of the stages that train with the head, and of a readout that trains with them.
+        depth: Number of stages that train.
         is_prefix_fixed: True where nothing below the frozen stages trains and their weights are the same in
             all folds, so that their output is a pure function of the image and may be stored.
     """
 
     frozen: tuple[str, ...]
     trained: tuple[str, ...]
+    depth: int
     is_prefix_fixed: bool
 
 

@@ -9,6 +9,7 @@ from typing import Final
 import torch
 
 from trainables.config.trial_config import TrialConfig
+from trainables.models.readouts import run_stages
 from trainables.models.registry import backbone_named
 from trainables.models.stages import Backbone
 
@@ -23,7 +24,7 @@ class Tap:
     """Point at which features are taken from the stages.
 
     Attributes:
-        stage: Name of the last stage that is run.
+        stage: Name of the last stage that is run, or of the readout behind it.
         is_pooled: True for features averaged over positions, (C,); False for the map, (C, H, W).
     """
 
@@ -36,13 +37,15 @@ class Tap:
 
 @functools.lru_cache(maxsize=64)
 def feature_shapes(backbone: str, channels: int, size_px: int) -> dict[str, Shape]:
-    """Shape (C, H, W) after each stage, computed on the meta device, without weights and arithmetic."""
+    """Shape (C, H, W) after each stage and readout, from the meta device, without weights and arithmetic."""
+    net = backbone_named(backbone)
     with torch.device("meta"):
-        stages = backbone_named(backbone).build(channels)
-        features = torch.empty(1, channels, size_px, size_px)
+        stages = net.with_readouts(net.build(channels))
+        images = torch.empty(1, channels, size_px, size_px)
+    for stage in stages.values():
+        stage.eval()
     shapes: dict[str, Shape] = {}
-    for name, stage in stages.items():
-        features = stage.eval()(features)
+    for name, features in run_stages(stages, images):
         _, depth, height, width = features.shape
         shapes[name] = (depth, height, width)
     return shapes
@@ -93,6 +96,7 @@ def taps_to_share(backbone: Backbone, shapes: dict[str, Shape], *, depths: Itera
         kept = backbone.stage_names.index(level)
         maps = [backbone.stage_names[kept - depth] for depth in depths if depth <= kept]
         taps += [Tap(level, is_pooled=True)] + [Tap(stage, is_pooled=False) for stage in maps]
+    taps += [Tap(readout, is_pooled=True) for readout in backbone.searched_readouts]
     return tuple(
         tap
         for tap in dict.fromkeys(taps)

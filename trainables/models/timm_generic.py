@@ -19,7 +19,15 @@ from torch import Tensor, nn
 
 from trainables.common.errors import ConfigError, UnknownNameError
 from trainables.models.stages import Backbone
-from trainables.models.timm_tokens import OPTIONS, is_token_net, token_levels, token_stages
+from trainables.models.timm_tokens import (
+    OPTIONS,
+    is_token_net,
+    token_cuts,
+    token_levels,
+    token_readout,
+    token_readouts,
+    token_stages,
+)
 
 FAMILY: Final = "timm"
 _ANY_SIZE: Final = {"strict_img_size": False}  # Swin
@@ -77,10 +85,15 @@ def _found(name: str) -> Backbone:
         net = _net(short)
         side = _smallest_side(net, name)
         build: Callable[[int], OrderedDict[str, nn.Module]]
+        kinds: tuple[str, ...] = ()
+        cuts: tuple[str, ...] = ()
+        lists: tuple[tuple[str, ...], ...] = ()
         if is_token_net(net):
+            kinds = token_readouts(net)
             build = functools.partial(_build_tokens, short)
             stages = _checked_tokens(short, side, name)
             names, levels = tuple(stages), token_levels(stages)
+            cuts, lists = token_cuts(stages, kinds)
         else:
             modules, paths = _modules_of_features(net, side, name), _feature_paths(net)
             groups = _groups(modules, paths, has_attention=_has_channels_last(net))
@@ -100,6 +113,10 @@ def _found(name: str) -> Backbone:
         has_imagenet_weights=True,
         source=f"timm's {net.default_cfg['architecture']}",
         licence=str(published.get("license") or ""),
+        readouts=kinds,
+        build_readout=token_readout if kinds else None,
+        readout_cuts=cuts,
+        tap_lists=lists,
     )
 
 
@@ -154,7 +171,7 @@ def _checked_tokens(short: str, side: int, name: str) -> "OrderedDict[str, nn.Mo
 
 def _net(short: str) -> Any:
     """The network with random weights, on torch's default device."""
-    import timm
+    from trainables.models.timm_library import timm
 
     def made() -> Any:
         sizes: tuple[dict[str, Any], ...] = (OPTIONS, _ANY_SIZE, {})
@@ -180,7 +197,7 @@ def _net(short: str) -> Any:
 
 
 def _check_known(short: str) -> None:
-    import timm  # takes two seconds; a worker whose features are stored builds no network
+    from trainables.models.timm_library import timm
 
     if not timm.is_model(short):
         near = difflib.get_close_matches(short.partition(".")[0], timm.list_models(), n=6, cutoff=0.3)

@@ -3,8 +3,13 @@
 Between stages travel maps, as between those of a convolutional net: at each position the token of its patch,
 and behind it, in further channels, the tokens that belong to no patch (class token, registers), the same
 everywhere. So the mean over positions of any stage is the mean of the patches and the class token side by
-side, which is what linear probes of these nets read (Oquab et al. 2023, "DINOv2", section 7.1; with further
-taps of a closed-form head, those of several blocks). The last stage leaves the registers out.
+side, which is what linear probes of these nets read (Oquab et al. 2023, "DINOv2", section 7.1). The last
+stage leaves the registers out.
+
+Behind each block stand readouts, which take the net's final norm, as DINOv2's `get_intermediate_layers` does:
+`class`, the class token alone; `patches`, the patches alone; and `both`. At the last block, behind whose norm
+they stand, `both` is the block's own output. A search tries the first two there, and those of the last four
+blocks side by side, as DINOv2's linear probes do.
 
 Position embeddings are resampled to the size of the input by timm, and sides that are no multiple of the
 patch are padded by it.
@@ -12,15 +17,18 @@ patch are padded by it.
 
 from collections import OrderedDict
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import torch
 from torch import Tensor, nn
 
 from trainables.common.errors import ConfigError
+from trainables.models.readouts import Readout
 
 OPTIONS: Final = {"dynamic_img_size": True, "dynamic_img_pad": True}
 _LEVELS: Final = 3  # of a search: after the last block, after three quarters of them, and after half
+_LAST: Final = 4  # blocks whose readouts stand together, as in DINOv2's linear probes
+CLASS, PATCHES, BOTH = "class", "patches", "both"
 
 
 def is_token_net(net: Any) -> bool:
@@ -125,6 +133,82 @@ def as_tokens(features: Tensor, prefix: int) -> Tensor:
         return patches
     others = features[:, width:, 0, 0].unflatten(1, (prefix, width))
     return torch.cat([others, patches], dim=1)
+
+
+class TokenReadout(Readout):
+    """The class token of a block, its patches, or both, behind the final norm of the network.
+
+    Args:
+        kind: `class`, `patches` or `both`.
+        prefix: Number of tokens of the block's map that belong to no patch, the class token first.
+        norm: Final norm of the network; None where it stands before the map.
+    """
+
+    def __init__(self, kind: str, prefix: int, norm: nn.Module | None) -> None:
+        super().__init__()
+        self.kind, self.prefix = kind, prefix
+        self.norm = nn.Identity() if norm is None else norm
+
+    def extra_repr(self) -> str:
+        """What tells it from other readouts, for keys."""
+        return f"{self.kind}, prefix={self.prefix}"
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map (B, (1 + prefix) width, rows, columns) to (B, width, ...), or for `both` to (B, 2 width, ...).
+
+        A class token alone has one position.
+        """
+        width = features.shape[1] // (1 + self.prefix)
+        patches, token = features[:, :width], features[:, width : 2 * width, :1, :1]
+        if self.kind == PATCHES:
+            return self._normal(patches)
+        if self.kind == CLASS:
+            return self._normal(token)
+        return torch.cat([self._normal(patches), self._normal(token).expand_as(patches)], dim=1)
+
+    def _normal(self, features: Tensor) -> Tensor:
+        """The norm of each position of a map (B, width, rows, columns)."""
+        normal: Tensor = self.norm(features.permute(0, 2, 3, 1))
+        return normal.permute(0, 3, 1, 2)
+
+
+def token_readouts(net: Any) -> tuple[str, ...]:
+    """Return the kinds of readouts of a transformer: those with a class token only where it has one."""
+    has_class = getattr(net, "cls_token", None) is not None
+    return (CLASS, PATCHES, BOTH) if has_class else (PATCHES,)
+
+
+def token_readout(stages: "OrderedDict[str, nn.Module]", stage: str, kind: str) -> TokenReadout:
+    """Make the readout of a block.
+
+    Args:
+        stages: All stages of `token_stages`.
+        stage: Name of the block.
+        kind: Kind of the readout.
+    """
+    block, last = cast(TokenBlock, stages[stage]), cast(TokenBlock, next(reversed(stages.values())))
+    if block is last:  # only the class token and the patches leave its norm
+        return TokenReadout(kind, min(1, block.prefix), None)
+    return TokenReadout(kind, block.prefix, last.norm)
+
+
+def token_cuts(
+    stages: "OrderedDict[str, nn.Module]", kinds: tuple[str, ...]
+) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
+    """Return the cuts with readouts that a search tries, and the lists of cuts that stand together.
+
+    Args:
+        stages: All stages of `token_stages`.
+        kinds: Kinds of readouts of the network.
+    """
+    blocks = [name for name in reversed(stages) if name != "stem"][:_LAST]
+    cuts = tuple(f"top.{kind}" for kind in kinds if kind != BOTH)
+    together = (CLASS, BOTH) if CLASS in kinds else (PATCHES,)
+    lists = tuple(
+        tuple(f"{'top' if place == 0 else name}.{kind}" for place, name in enumerate(blocks))
+        for kind in together
+    )
+    return cuts if CLASS in kinds else (), lists
 
 
 def token_stages(net: Any, name: str) -> "OrderedDict[str, nn.Module]":

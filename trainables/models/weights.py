@@ -5,8 +5,8 @@ torchvision's own download. Files and their hashes are known before the first tr
 `timm:<name>` only that folder is searched, for a state dict in `<name>.pt`, `<name>.pth` or
 `<name>.safetensors`: of timm's own network, or of a larger one that holds it below a prefix, as published
 checkpoints of image and text encoders do (`model` -> `image_encoder.conv_stem.weight`); tensors under other
-names are taken if they have the same layers in the same order, or by the rules that stand beside the file
-(`trainables.models.weights_notes`).
+names are taken if their naming is known (`trainables.models.key_maps`), if they have the same layers in the
+same order, or by the rules that stand beside the file (`trainables.models.weights_notes`).
 """
 
 import functools
@@ -24,8 +24,10 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from trainables.common.errors import WeightsError
+from trainables.models.key_maps import KeyMap, key_map_for
 from trainables.models.registry import backbone_named
 from trainables.models.stages import Backbone
+from trainables.models.table import TABLE
 from trainables.models.timm_generic import FAMILY as TIMM
 from trainables.models.weights_notes import WeightsNotes, notes_beside, renamed
 
@@ -33,7 +35,7 @@ from trainables.models.weights_notes import WeightsNotes, notes_beside, renamed
 _DROPPED_PREFIXES = ("classifier.", "fc.", "_fc.", "last_linear.", "AuxLogits.")
 # Not .safetensors: such files list their tensors by name, and the order of the layers is lost.
 _SUFFIXES = (".pt", ".pth")
-_NAMED_SUFFIXES = (*_SUFFIXES, ".safetensors")
+NAMED_SUFFIXES = (*_SUFFIXES, ".safetensors")
 _NAMED_IN_MESSAGES = 5
 # Where checkpoints keep the state dict, and what stands before the names of an image encoder in it.
 _NESTED = ("state_dict", "model", "model_state_dict", "teacher", "net", "module")
@@ -69,8 +71,8 @@ def find_weights(name: str, *, weights_dir: Path | None, may_download: bool) -> 
     tried: list[str] = []
     if weights_dir is not None:
         for path in sorted(weights_dir.glob(f"{name}*")):
-            if path.suffix in _SUFFIXES:
-                return _hashed(path, "weights folder")
+            if path.suffix in _SUFFIXES and not _is_of_another_net(path.stem, name):
+                return _of_folder(path, name)
         tried.append(f"no {name}*.pt or {name}*.pth in {weights_dir}")
     else:
         tried.append(f"no --weights-dir with {name}*.pt or {name}*.pth was given")
@@ -97,7 +99,7 @@ def _of_torchvision(weights: str, *, may_download: bool) -> WeightsFile | str:
     if cached.is_file():
         return _hashed(cached, "torchvision")
     if not may_download:
-        return "not downloaded before, and --offline forbids it"
+        return "not downloaded before; a search downloads it unless it is --offline"
     try:
         cached.parent.mkdir(parents=True, exist_ok=True)
         torch.hub.download_url_to_file(url, str(cached), hash_prefix=_hash_in_name(cached.stem))
@@ -122,14 +124,15 @@ def build_stages(
     stages = backbone.build(channels)
     if weights is None:
         return stages
-    keys = weights.notes.keys
-    found = renamed(_read(weights.path), keys, weights.path.name) if keys else _read(weights.path)
+    keys, file_name = weights.notes.keys, weights.path.name
+    found = renamed(_read(weights.path), keys, file_name) if keys else _read(weights.path)
     published = [stage for stage in stages.values() if isinstance(stage, NamedAsPublished)]
     if published:
-        _fill_by_name(published, dict(found), weights.path.name, backbone.name, is_renamed=bool(keys))
+        naming = key_map_for(backbone.name, weights.notes.key_map, [name for name, _ in found], file_name)
+        _fill_by_name(published, dict(found), file_name, backbone.name, naming, is_renamed=bool(keys))
     else:
         kept = [(name, value) for name, value in found if not name.startswith(_DROPPED_PREFIXES)]
-        _fill(_by_layer(_named_tensors(stages)), _by_layer(kept), weights.path.name, backbone.name)
+        _fill(_by_layer(_named_tensors(stages)), _by_layer(kept), file_name, backbone.name)
     return stages
 
 
@@ -184,6 +187,7 @@ def _fill_by_name(
     found: dict[str, Tensor],
     file_name: str,
     backbone: str,
+    naming: KeyMap | None,
     *,
     is_renamed: bool,
 ) -> None:
@@ -193,13 +197,17 @@ def _fill_by_name(
         for name, tensor in stage.published_tensors()
         if not name.endswith("num_batches_tracked")  # which nothing reads, and old files lack
     }
-    prefix = "" if is_renamed else _prefix_of(targets, found)
+    if naming is not None:
+        theirs = naming.names(targets)
+        targets = {theirs[name]: tensor for name, tensor in targets.items()}
+    prefix = "" if is_renamed and naming is None else _prefix_of(targets, found)
     named = {name: found.get(f"{prefix}{name}") for name in targets}
     strange = [
         name for name, own in targets.items() if (other := named[name]) is None or other.shape != own.shape
     ]
     layers, others = _by_layer(list(targets.items())), _by_layer(_encoder_of(found))
-    if not is_renamed and len(strange) == len(targets) and len(layers) == len(others):
+    is_by_order = naming is None and not is_renamed
+    if is_by_order and len(strange) == len(targets) and len(layers) == len(others):
         _fill(layers, others, file_name, backbone)
         return
     if strange:
@@ -270,16 +278,31 @@ def _read(path: Path) -> list[tuple[str, Tensor]]:
 def _timm_weights(name: str, weights_dir: Path | None) -> WeightsFile:
     short = name.partition(":")[2]
     possible = (
-        [weights_dir / f"{short}{suffix}" for suffix in _NAMED_SUFFIXES] if weights_dir is not None else []
+        [weights_dir / f"{short}{suffix}" for suffix in NAMED_SUFFIXES] if weights_dir is not None else []
     )
     for path in possible:
         if path.is_file():
-            return _hashed(path, "weights folder")
+            return _of_folder(path, name)
     where = f" in {weights_dir}" if weights_dir is not None else ", since no --weights-dir was given"
     raise WeightsError(
         f"no weights for {name}: no {short}.pt, .pth or .safetensors{where}; save timm's state dict there "
         f"or train all stages from model.weights=random"
     )
+
+
+def _of_folder(path: Path, name: str) -> WeightsFile:
+    found = _hashed(path, "weights folder")
+    key_map_for(name, found.notes.key_map, (), path.name)  # refuses a backbone that its notes do not fit
+    return found
+
+
+def _is_of_another_net(stem: str, name: str) -> bool:
+    """True for a file such as `resnet50d.pt`, which begins with `resnet50` and is a network of timm."""
+    if stem == name or stem.startswith(f"{name}-"):  # torchvision's files have a hash behind their name
+        return False
+    from trainables.models.timm_library import timm
+
+    return bool(timm.is_model(stem.partition("-")[0]))
 
 
 def _packaged(package: str) -> Path | None:
@@ -303,8 +326,9 @@ def _digest(path: Path, size: int, modified_ns: int) -> str:
 def _hashed(path: Path, origin: str) -> WeightsFile:
     stat, notes = path.stat(), notes_beside(path)
     digest = _digest(path, stat.st_size, stat.st_mtime_ns)
-    if notes.keys:  # other names may mean other tensors, and so other features
-        digest = hashlib.sha256(f"{digest} {notes.keys}".encode()).hexdigest()
+    if notes.keys or notes.key_map:  # other names may mean other tensors, and so other features
+        rules = f"{notes.keys} {notes.key_map}" if notes.key_map else f"{notes.keys}"
+        digest = hashlib.sha256(f"{digest} {rules}".encode()).hexdigest()
     return WeightsFile(path, origin, digest, notes)
 
 
@@ -313,7 +337,8 @@ class Inventory:
     """Backbones that a search may use.
 
     Attributes:
-        usable: Pretrained file of each usable backbone; None for nets trained from scratch.
+        usable: Pretrained file of each usable backbone; None for nets trained from scratch, and for
+            statistics, which have no weights.
         left_out: Reason for each backbone that cannot be used.
     """
 
@@ -324,6 +349,19 @@ class Inventory:
 def hash_of(weights: WeightsFile | None) -> str:
     """Name of a backbone's weights in keys: the hash of their file, or `random`."""
     return weights.sha256 if weights else "random"
+
+
+def weights_text(name: str, file: WeightsFile | None) -> str:
+    """Say where the weights of a usable backbone come from, or why no file holds them.
+
+    Args:
+        name: Name of the backbone.
+        file: Its file, or None, as in `Inventory.usable`.
+    """
+    if file is not None:
+        return f"ImageNet weights from {file.origin}"
+    has_none = name == TABLE.name or backbone_named(name).is_fixed
+    return "has no weights" if has_none else "trains from scratch"
 
 
 def take_inventory(

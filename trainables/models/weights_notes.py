@@ -3,6 +3,10 @@
 They are a YAML file of the same name, `NAME.yaml` beside `NAME.pt`:
 
     licence: CC-BY-NC-4.0
+    key_map: efficientnet_pytorch     # a naming in `trainables.models.key_maps`
+
+or, for names that no key map knows:
+
     keys:
       '^image_encoder\\.': ''         # regular expression: replacement, as in Python
       '^text_encoder\\.': null        # tensors that the network does not need
@@ -18,8 +22,9 @@ from typing import Any, Final, TypeVar
 
 from trainables.common.errors import UnknownNameError, WeightsError
 from trainables.common.plain_yaml import PlainYamlError, load_yaml
+from trainables.models.key_maps import check_key_map
 
-_FIELDS: Final = ("licence", "keys")
+_FIELDS: Final = ("licence", "key_map", "keys")
 Value = TypeVar("Value")
 
 
@@ -30,10 +35,12 @@ class WeightsNotes:
     Attributes:
         licence: Licence of the file, such as `CC-BY-NC-4.0`; None where nothing is said.
         keys: Regular expressions with their replacements, in order; None drops a tensor.
+        key_map: Naming that its tensors have, after `keys`; None where it is that of the published network.
     """
 
     licence: str | None = None
     keys: tuple[tuple[str, str | None], ...] = ()
+    key_map: str | None = None
 
 
 def notes_beside(path: Path) -> WeightsNotes:
@@ -41,7 +48,7 @@ def notes_beside(path: Path) -> WeightsNotes:
 
     Raises:
         WeightsError: If they cannot be read, or hold something else.
-        UnknownNameError: If they hold a field of another name.
+        UnknownNameError: If they hold a field of another name, or name a key map that does not exist.
     """
     notes = path.with_suffix(".yaml")
     if not notes.is_file():
@@ -51,14 +58,16 @@ def notes_beside(path: Path) -> WeightsNotes:
     except (OSError, PlainYamlError) as error:
         raise WeightsError(f"{notes} cannot be read: {error}") from error
     if not isinstance(content, Mapping):
-        raise WeightsError(f"{notes} must hold licence and keys, each on a line of its own")
+        raise WeightsError(f"{notes} must hold licence, key_map and keys, each on a line of its own")
     for name in content:
         if name not in _FIELDS:
             raise UnknownNameError(f"field of {notes.name}", str(name), _FIELDS)
     licence, keys = content.get("licence"), content.get("keys") or {}
     if not isinstance(licence, str | None) or not isinstance(keys, Mapping):
         raise WeightsError(f"{notes}: licence must be a text, and keys a list of 'expression': 'replacement'")
-    return WeightsNotes(licence, tuple(_rule(notes, key, value) for key, value in keys.items()))
+    rules = tuple(_rule(notes, key, value) for key, value in keys.items())
+    key_map = content.get("key_map")
+    return WeightsNotes(licence, rules, None if key_map is None else check_key_map(str(key_map)))
 
 
 def renamed(

@@ -13,6 +13,7 @@ from trainables.common.errors import ConfigError
 from trainables.common.types import Float64Array
 from trainables.inference.finished_trials import FoldModels, SharedBackbones
 from trainables.inference.shared_backbones import FeatureOutput, SharedBackbone, union_of_passes
+from trainables.models.readouts import Readout
 from trainables.models.stages import TrainedPart
 from trainables.relevance.gradient_method import Differentiable, check_has_gradient
 
@@ -104,7 +105,12 @@ def _stages_of(model: FoldModels, shared: SharedBackbone, output: FeatureOutput)
     before: list[_Layer] = []
     if output.tap is not None:
         names = list(shared.stages)
-        kept = names[: names.index(output.tap.stage) + 1]
+        end = output.tap.stage
+        kept = [
+            name
+            for name in names[: names.index(end) + 1]
+            if name == end or not isinstance(shared.stages[name], Readout)
+        ]
         before = [_shared_layer(shared, name) for name in reversed(kept)]
     halves = 2 if output.is_pair else 1
     places = tuple(halves * place + halves - 1 for place in range(len(output.views)))
@@ -120,7 +126,13 @@ def _stages_of(model: FoldModels, shared: SharedBackbone, output: FeatureOutput)
 def _shared_layer(shared: SharedBackbone, stage: str) -> _Layer:
     """The output of a shared stage; it holds every view that this or a deeper output asks for."""
     names = list(shared.stages)
-    deeper = [one for one in shared.outputs if one.tap and names.index(one.tap.stage) >= names.index(stage)]
+    is_readout = isinstance(shared.stages[stage], Readout)
+    deeper = [
+        one
+        for one in shared.outputs
+        if one.tap
+        and (one.tap.stage == stage if is_readout else names.index(one.tap.stage) >= names.index(stage))
+    ]
     passes = union_of_passes(deeper)
     places = tuple(place for place, one in enumerate(passes) if not one.is_baseline)
     return _Layer(shared.stages[stage], places, tuple(passes[place].view for place in places))

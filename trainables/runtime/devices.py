@@ -30,6 +30,20 @@ def choose_device(gpus: float) -> torch.device:
     return torch.device("cuda")
 
 
+def has_failed(device: torch.device) -> bool:
+    """Tell whether a GPU does nothing more for this process.
+
+    After an illegal access or a fault of the card each further call fails, to the end of the process.
+    """
+    if device.type != "cuda":
+        return False
+    try:
+        torch.cuda.synchronize(device)
+    except Exception:  # torch has a class for some of CUDA's errors
+        return True
+    return False
+
+
 def available_device() -> torch.device:
     """Return the GPU if torch can use one, else the CPU."""
     return choose_device(1.0 if torch.cuda.is_available() else 0.0)

@@ -18,7 +18,7 @@ def _never() -> bool:
 
 @dataclass(frozen=True, slots=True)
 class FillLimit:
-    """When passes through frozen stages must end.
+    """When passes through frozen stages must end, and fits of closed-form heads.
 
     No view is begun after the limit. One that is being computed when the limit comes ends there, too, unless
     the search has no score yet: then it may become whole, if at its speed it will within the grace.
@@ -49,6 +49,18 @@ class FillLimit:
             OutOfTimeError: If the time is up.
         """
         if self.clock() >= self.at:
+            raise OutOfTimeError(f"the time was up before {what} was computed")
+
+    def check_further(self, what: str) -> None:
+        """Make sure that a trial which has begun may go on with a further piece; more may than may begin.
+
+        Args:
+            what: What would be computed, for the message.
+
+        Raises:
+            OutOfTimeError: If the time is up, and the search has a score already.
+        """
+        if self.clock() >= self.at and not self.is_needed():
             raise OutOfTimeError(f"the time was up before {what} was computed")
 
     def batches(self, batches: Iterator[Batch], *, images: int, what: str) -> Iterator[Batch]:

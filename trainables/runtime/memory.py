@@ -11,6 +11,14 @@ import torch
 # torch does not count what CUDA itself takes for a process: kernels, libraries and their workspaces.
 CUDA_CONTEXT_BYTES: Final = 600 * 2**20
 _PROCESS: Final = Path("/proc/self")
+# In the texts of errors: of CUDA and torch, of their libraries for products of matrices and convolutions, and
+# of ONNX Runtime.
+_OUT_OF_MEMORY: Final = (
+    "out of memory",
+    "cublas_status_alloc_failed",
+    "cudnn_status_alloc_failed",
+    "failed to allocate memory",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,10 +28,13 @@ class MemoryUse:
     Attributes:
         peak_bytes: Largest memory that the trial held at once, in bytes, at least 0.
         total_bytes: Total memory of the GPU or of the machine, in bytes.
+        worker_bytes: Largest resident main memory of the whole process meanwhile, in bytes, with all that it
+            held before the trial; 0 on a machine that does not report it.
     """
 
     peak_bytes: int
     total_bytes: int
+    worker_bytes: int = 0
 
 
 class PeakMemory:
@@ -40,21 +51,39 @@ class PeakMemory:
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
+        _reset_resident_peak()
         if device.type == "cuda":
             torch.cuda.empty_cache()  # what an earlier trial left belongs to the trials beside this one
             torch.cuda.reset_peak_memory_stats(device)
-        else:
-            _reset_resident_peak()
-            if PeakMemory._resident_at_first is None:
-                PeakMemory._resident_at_first = _status_bytes("VmRSS")
+        elif PeakMemory._resident_at_first is None:
+            PeakMemory._resident_at_first = _status_bytes("VmRSS")
 
     def use(self) -> MemoryUse | None:
         """Return the peak so far; None on a machine that does not report it."""
+        peak, first = _status_bytes("VmHWM"), PeakMemory._resident_at_first
         if self.device.type == "cuda":
             held = torch.cuda.max_memory_reserved(self.device) + CUDA_CONTEXT_BYTES
-            return MemoryUse(held, torch.cuda.get_device_properties(self.device).total_memory)
-        peak, first = _status_bytes("VmHWM"), PeakMemory._resident_at_first
-        return None if peak is None or first is None else MemoryUse(max(0, peak - first), machine_bytes())
+            return MemoryUse(held, torch.cuda.get_device_properties(self.device).total_memory, peak or 0)
+        if peak is None or first is None:
+            return None
+        return MemoryUse(max(0, peak - first), machine_bytes(), peak)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether an error says that memory did not suffice, of the machine or of a GPU.
+
+    Torch has a type of its own for the memory of a GPU, whose text may be anything; libraries below it, and
+    errors that come from another process, only have their text.
+
+    >>> is_out_of_memory(torch.OutOfMemoryError("no room")), is_out_of_memory(RuntimeError("no room"))
+    (True, False)
+    >>> is_out_of_memory(RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate"))
+    True
+    """
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    text = str(error).lower()
+    return any(sign in text for sign in _OUT_OF_MEMORY)
 
 
 def machine_bytes() -> int:

@@ -67,6 +67,8 @@ def assemble_part(
     stages: OrderedDict[str, nn.Module] = built or OrderedDict()
     if needs_stages and built is None:
         stages = build_stages(backbone, channels=channels, weights=weights)
+    if stages and backbone.readouts:
+        stages = backbone.with_readouts(stages, {*plan.frozen, *plan.trained})
     if plan.trained and config.fine_tuning.drop_path:
         _drop_branches(stages, plan, config)
     frozen = nn.Sequential()

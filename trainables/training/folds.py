@@ -105,7 +105,8 @@ class Folds:
         seed: Seed of order, views, dropout and noise.
         runtime: Device and number type.
         mode: `fused` or `sequential`; the results agree.
-        fold: Build and train the models of this fold alone, with the results that they have among the others.
+        numbers: Build and train the models of these folds alone, which follow each other, with the results
+            that they have among the others; None for all.
 
     Attributes:
         numbers: Folds whose models are trained here; arguments and results for each fold are in this order.
@@ -120,12 +121,12 @@ class Folds:
         seed: int,
         runtime: TrialRuntime,
         mode: ExecutionMode,
-        fold: int | None = None,
+        numbers: range | None = None,
     ) -> None:
         self.config, self.data = config, data
         device = runtime.device
         self.repeats = config.training.repeats
-        self.numbers = range(data.count) if fold is None else range(fold, fold + 1)
+        self.numbers = range(data.count) if numbers is None else numbers
         self.model_numbers = range(self.numbers.start * self.repeats, self.numbers.stop * self.repeats)
         streams = [
             RandomStreams.seeded(seed * 1009 + model, device) for model in range(data.count * self.repeats)
@@ -162,6 +163,11 @@ class Folds:
         live = [self.models.live_tensors(model) for model in range(len(parts))]
         decay = config.fine_tuning.ema
         self.average = WeightAverage(decay, live) if decay else None
+
+    @property
+    def mode(self) -> ExecutionMode:
+        """How the models run."""
+        return self.models.mode
 
     def train_epoch(
         self, epoch: int, *, active: Sequence[bool], losses: Sequence[float] = ()
@@ -250,7 +256,7 @@ class Folds:
     def state(self) -> dict[str, Any]:
         """Checkpoint, to continue with models of the same execution mode."""
         return {
-            "how": self.models.mode,
+            "how": self.mode,
             "models": [self.models.kept_state(model) for model in range(len(self.streams))],
             "draws": [own.state() for own in self.streams],
             "optimizer": self.models.optimizer.state_dict(),

@@ -35,7 +35,7 @@ def build_models(  # noqa: PLR0913 - a trial, its runtime, and the choice of its
     seed: int,
     mode: ExecutionMode | None = None,
     label_task: str | None = None,
-    fold: int | None = None,
+    numbers: range | None = None,
 ) -> Folds:
     """Build the models of a trial: new, or from the finished trial that `model.weights=start` means.
 
@@ -47,7 +47,7 @@ def build_models(  # noqa: PLR0913 - a trial, its runtime, and the choice of its
         seed: Seed of initial weights, order and views.
         mode: Fused or sequential; None for the faster one.
         label_task: Task whose labels are learned; None for the trial's own.
-        fold: Build the models of this fold alone.
+        numbers: Build the models of these folds alone, which follow each other; None for all.
 
     Raises:
         ConfigError: If the labels do not answer that task, or the finished trial has other stages.
@@ -74,7 +74,7 @@ def build_models(  # noqa: PLR0913 - a trial, its runtime, and the choice of its
         seed=seed,
         runtime=runtime,
         mode=chosen,
-        fold=fold,
+        numbers=numbers,
     )
     if config.model.weights == "start":
         check_start(config, None if runtime.start is None else runtime.start.config)
@@ -90,7 +90,7 @@ def train_first_phase(
     *,
     seed: int,
     mode: ExecutionMode | None = None,
-    fold: int | None = None,
+    numbers: range | None = None,
 ) -> list[dict[str, Tensor]]:
     """Train the first phase of a trial, which comes before its own epochs.
 
@@ -100,10 +100,10 @@ def train_first_phase(
         runtime: Device, weights, and the trial to start from.
         seed: Seed of the trial.
         mode: Fused or sequential; None for the faster one.
-        fold: Train the models of this fold alone.
+        numbers: Train the models of these folds alone; None for all.
 
     Returns:
-        Tensors to copy for each model of the trial, or of that fold: the head, or adapter and stages.
+        Tensors to copy for each model of the trial, or of those folds: the head, or adapter and stages.
 
     Raises:
         NanLossError: If a loss is not finite.
@@ -120,7 +120,7 @@ def train_first_phase(
         seed=seed,
         mode=mode,
         label_task=None if phase == "head" else phase,
-        fold=fold,
+        numbers=numbers,
     )
     active = [True] * len(folds.numbers)
     for epoch in range(first.training.epochs):

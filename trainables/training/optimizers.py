@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from trainables.config.trial_config import OptimizerConfig
+from trainables.models.readouts import Readout
 from trainables.models.stages import TrainedPart
 
 
@@ -31,8 +32,10 @@ class Weight:
 
 def weights_of(part: TrainedPart) -> dict[str, Weight]:
     """Trained tensors of one model, by name."""
-    stages = [name for name, _ in part.trained.named_children()]
-    behind = {f"trained.{name}": count for count, name in enumerate(reversed(stages))}
+    behind, count = dict[str, int](), 0
+    for name, module in reversed(list(part.trained.named_children())):
+        behind[f"trained.{name}"] = count
+        count += not isinstance(module, Readout)  # it counts as a part of the stage that it reads
     return {
         name: Weight(
             parameter,

@@ -148,7 +148,8 @@ class SequentialModels:
                     loss = share * _loss(part, self.inputs.of(model), own[model : model + 1], augmented)
                     self.stepper.backward(loss)
                     losses[model] += loss.detach()
-        self.stepper.step()
+        if any(active):  # where folds are spread over places, those of one place may all have stopped
+            self.stepper.step()
         return losses
 
     @torch.inference_mode()

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from trainables.common.errors import ConfigError
 from trainables.common.progress import worked
+from trainables.common.seeds import scikit_learn_seed
 from trainables.common.types import Float32Array, Float64Array, IntArray
 from trainables.config.trial_config import TrialConfig
 from trainables.data.training_data import TrainingData
@@ -180,9 +181,13 @@ class ClassicalValidation:
         Raises:
             ConfigError: If a fold has too few rows or patients for the estimator.
             NanLossError: If weights or predictions are not finite.
+            OutOfTimeError: If the time of the search was up before a further fold.
         """
-        record = self._new_record()
-        weights = [as_state(self._fitted(fold)) for fold in range(self._data.count)]
+        record, weights = self._new_record(), list[dict[str, Tensor]]()
+        for fold in range(self._data.count):
+            if weights and self.runtime.fill_limit is not None:
+                self.runtime.fill_limit.check_further(f"fold {fold + 1} of {self._data.count}")
+            weights.append(as_state(self._fitted(fold)))
         found = [
             predicted(state, self._held_out[own], classes=self._data.classes)
             for state, own in zip(weights, record.held_out, strict=True)
@@ -253,7 +258,7 @@ def fit_estimator(config: TrialConfig, rows: Rows, *, seed: int) -> FittedEstima
     Args:
         config: The trial.
         rows: Rows to fit on.
-        seed: Seed of everything that the estimator draws.
+        seed: Seed of everything that the estimator draws, at least 0.
 
     Raises:
         ConfigError: If there are too few rows or patients to fit it.
@@ -265,7 +270,7 @@ def fit_estimator(config: TrialConfig, rows: Rows, *, seed: int) -> FittedEstima
         # Unscaled columns may need more iterations than the limit; the score shows whether that mattered.
         warnings.simplefilter("ignore", ConvergenceWarning)
         try:
-            fitted = estimator_named(config.classical.name).fit(config, rows, seed)
+            fitted = estimator_named(config.classical.name).fit(config, rows, scikit_learn_seed(seed))
         except ValueError as error:
             if "non-finite" not in str(error):
                 raise

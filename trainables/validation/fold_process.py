@@ -11,10 +11,12 @@ import ctypes
 import io
 import mmap
 import multiprocessing
+import multiprocessing.util
 import os
 import pickle
 import signal
 import sys
+import tempfile
 import threading
 import time
 import traceback
@@ -39,15 +41,18 @@ from trainables.features.feature_use import FeatureUse
 from trainables.features.loading import open_features
 from trainables.runtime.checkpoint import read_checkpoint, write_checkpoint, write_fold_weights
 from trainables.runtime.devices import limit_threads
-from trainables.runtime.memory import MemoryUse, PeakMemory
+from trainables.runtime.memory import MemoryUse, PeakMemory, is_out_of_memory
 from trainables.runtime.trial_runtime import TrialRuntime
 from trainables.training.folds import Folds, NanLossError
 from trainables.training.initialisation import build_models, train_first_phase
 
 _WAITS: Final = (0.05, 0.2, 1.0)  # seconds between attempts to start a process
-_PRELOADED: Final = ("torch", "torchvision.models", "timm", "trainables.validation.fold_process")
+_PRELOADED: Final = "trainables.validation.preloaded"
 _STATE_FILE: Final = "state.safetensors"
 _ERROR_LINES: Final = 8
+# The path of a socket has at most 107 characters; that of the fork server adds 32 to its temporary folder.
+_LONGEST_FOLDER: Final = 75
+_SHORT_FOLDERS: Final = ("/tmp", "/var/tmp")
 _SERVER_IS_GONE: Final = 255  # what multiprocessing reports as exit code if its fork server has died
 
 
@@ -56,7 +61,16 @@ class FoldProcessError(OrchestrateError):
 
 
 class LostProcessError(FoldProcessError):
-    """Death of the process that all processes of folds come from."""
+    """Death of the process that all processes of folds come from, or of a worker that trained some of them.
+
+    Args:
+        message: What died, and why.
+        is_taken: It was asked to end, or its machine went, so that the trial has no part in it.
+    """
+
+    def __init__(self, message: str, *, is_taken: bool = False) -> None:
+        super().__init__(message)
+        self.is_taken = is_taken
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +158,9 @@ class FoldProcess:
 
     def __init__(self, task: FoldTask) -> None:
         self._task = task
+        _keep_sockets_in_short_folder()
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(list(_PRELOADED))
+        context.set_forkserver_preload([_PRELOADED])
         self._work = context.RawValue(ctypes.c_uint64)
         follow(self._work)
         self._talk, theirs = context.Pipe()
@@ -266,6 +281,21 @@ def _dumped(value: Any) -> bytes:
     return buffer.getvalue()
 
 
+def _keep_sockets_in_short_folder() -> None:
+    """Where the path of the temporary folder is too long for a socket, let multiprocessing take another one.
+
+    It makes its folder once, for as long as this process lives, and with the permissions of this user alone.
+    """
+    if len(tempfile.gettempdir()) <= _LONGEST_FOLDER:
+        return
+    short = next((one for one in _SHORT_FOLDERS if os.access(one, os.W_OK | os.X_OK)), None)
+    before, tempfile.tempdir = tempfile.tempdir, short
+    try:
+        multiprocessing.util.get_temp_dir()
+    finally:
+        tempfile.tempdir = before
+
+
 def _start(process: BaseProcess) -> None:
     """Start a process; where the fork server has just been killed, wait until a new one takes its place."""
     for wait in _WAITS:
@@ -332,8 +362,7 @@ def _failure(error: Exception) -> _Failure:
     if isinstance(error, OutOfTimeError):
         return _Failure("late", str(error), view_seconds=error.view_seconds)
     lines = "".join(traceback.format_exception(error)).strip().splitlines()[-_ERROR_LINES:]
-    is_memory = isinstance(error, MemoryError | torch.OutOfMemoryError)
-    return _Failure("memory" if is_memory else "other", "\n".join(lines))
+    return _Failure("memory" if is_out_of_memory(error) else "other", "\n".join(lines))
 
 
 class _OpenFold:
@@ -350,7 +379,7 @@ class _OpenFold:
             features=features,
             seed=task.seed,
             mode="sequential",
-            fold=task.fold,
+            numbers=range(task.fold, task.fold + 1),
         )
         self.opened = Opened(feature_use, self.folds.trained_parameters)
         self.held_out = self.folds.held_out[0]
@@ -367,7 +396,7 @@ class _OpenFold:
                 task.runtime,
                 seed=task.seed,
                 mode="sequential",
-                fold=task.fold,
+                numbers=self.folds.numbers,
             )
             self.folds.start_from(first)
         (loss,) = self.folds.train_epoch(self.epochs_done, active=[True], losses=task.losses)

@@ -10,7 +10,7 @@ from typing import Final
 
 from trainables.common.errors import DataError
 from trainables.data.collections.collection import Choices, Collection, Example, Listing, Problem
-from trainables.data.collections.parts import PICTURES, checked_options, listing, regions_of
+from trainables.data.collections.parts import PICTURES, checked_options, listing, no_table, regions_of
 from trainables.data.collections.tree import files_below
 
 _NAME: Final = re.compile(r"^SOB_([BM])_([A-Z]+)-(\d+)-(\d+)([A-Z]*)-(40|100|200|400)-(\d+)$")
@@ -39,6 +39,7 @@ def list_breakhis(path: Path, choices: Choices) -> Listing:
     """
     wanted = checked_options(choices, {"magnification": ("all", "40", "100", "200", "400")})["magnification"]
     regions_of(choices, ("image",))
+    no_table(choices)
     if not path.is_dir():
         raise DataError(f"there is no folder {path}")
     files, problems = files_below(path)

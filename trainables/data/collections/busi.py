@@ -11,7 +11,7 @@ from typing import Final
 from trainables.common.errors import DataError
 from trainables.common.text import count_text
 from trainables.data.collections.collection import Choices, Collection, Example, Listing, Problem
-from trainables.data.collections.parts import checked_options, listing, regions_of
+from trainables.data.collections.parts import checked_options, listing, no_table, regions_of
 from trainables.data.collections.tables import known
 from trainables.data.collections.tree import files_below
 
@@ -25,13 +25,14 @@ def list_busi(path: Path, choices: Choices) -> Listing:
     Args:
         path: Folder `Dataset_BUSI_with_GT`, or the one that holds it.
         choices: `image` (the default) takes whole images and keeps the union of their masks; `roi` takes each
-            lesion by itself.
+            lesion by itself, and no normal image, as there is no region in it.
 
     Raises:
         DataError: If there are no images.
     """
     checked_options(choices)
     regions = regions_of(choices, ("image", "roi"))
+    no_table(choices)
     if not path.is_dir():
         raise DataError(f"there is no folder {path}")
     files, problems = files_below(path)
@@ -48,24 +49,22 @@ def list_busi(path: Path, choices: Choices) -> Listing:
             problems.append(Problem(file.relative_to(path).as_posix(), "lies in the folder of another class"))
         else:
             images.setdefault(name, file)
-    examples, several = [], 0
+    examples, several, normal = [], 0, 0
     for name, file in images.items():
         label, own = _CODES[name.split()[0]], masks.get(name, [])
         several += len(own) > 1
-        if regions == "image" or label == 0:
+        if regions == "image":
             columns = known(masks=len(own), modality="ultrasound")
             outlines = own if label else []
             examples.append(_outlined(Example(file, name, label, cut="whole", columns=columns), outlines))
+        elif label == 0:
+            normal += 1
         elif not own:
             problems.append(
                 Problem(file.relative_to(path).as_posix(), "has no mask, which --regions roi needs")
             )
         else:
-            for place, mask in enumerate(own, start=1):
-                columns = known(masks=len(own), modality="ultrasound")
-                examples.append(
-                    Example(file, f"{name}_{place}", label, mask=mask, cut="box", columns=columns)
-                )
+            examples += _lesions(Example(file, name, label, cut="box"), own)
     problems += [
         Problem(own[0].relative_to(path).as_posix(), "is a mask without its image")
         for name, own in masks.items()
@@ -76,9 +75,21 @@ def list_busi(path: Path, choices: Choices) -> Listing:
         "lesions are coded as masses",
         "no name holds a patient, so images of one patient may fall on both sides of a split",
     ]
-    if several:
-        notes.append(f"{count_text(several, 'image')} with several masks; whole images keep their union")
+    counted = {
+        "with several masks; whole images keep their union": several,
+        "of normal tissue left out, as no region of them is outlined": normal,
+    }
+    notes += [f"{count_text(count, 'image')} {what}" for what, count in counted.items() if count]
     return listing(path, examples, "pisa", notes=notes, problems=problems)
+
+
+def _lesions(image: Example, masks: list[Path]) -> list[Example]:
+    """One example a mask of an image."""
+    columns = known(masks=len(masks), modality="ultrasound")
+    return [
+        replace(image, name=f"{image.name}_{place}", mask=mask, columns=columns)
+        for place, mask in enumerate(masks, start=1)
+    ]
 
 
 def _outlined(example: Example, outlines: list[Path]) -> Example:

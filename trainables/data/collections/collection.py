@@ -59,6 +59,7 @@ class Example:
         partner: Name of the baseline example of this one: the healthy patch of the same film.
         columns: What else is known, such as `age_years`, `density`, `birads`, `vendor`, `machine`, `site`,
             `finding`, `pathology`, `subtlety`; column -> text or number. Nothing here names a person.
+            `is_extra` is true for images that train in every fold and are never scored.
     """
 
     file: Path
@@ -106,6 +107,8 @@ class Listing:
         notes: Sentences to print: what was decided, such as how patients were joined.
         problems: What is not used, each with its reason.
         classes: Names of the classes where labels are class indices of the collection's own task.
+        is_mammogram: Whether the images are films and mammograms, where a look at them decides; None for what
+            the collection says.
     """
 
     examples: tuple[Example, ...]
@@ -113,6 +116,7 @@ class Listing:
     notes: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
     classes: tuple[str, ...] = ()
+    is_mammogram: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from trainables.data.collections.parts import (
     cut_of,
     image_size,
     listing,
+    no_table,
     regions_of,
 )
 from trainables.data.collections.tables import birads, density, known
@@ -55,12 +56,14 @@ def list_ddsm(path: Path, choices: Choices) -> Listing:
     Args:
         path: Folder above the folders of cases; each case has an `.ics` file beside its films.
         choices: `roi` (the default where there are outlines) takes each abnormality, and tiles of tissue of
-            normal films; `image` takes whole films. `roi_method` is how regions are cut.
+            normal films; `image` takes whole films, and keeps their masks beside them. `roi_method` is how
+            regions are cut.
 
     Raises:
         DataError: If there is no case, or no outline where regions are asked for.
     """
     regions, cut = regions_of(choices, ("roi", "image")), cut_of(checked_options(choices, ROI_METHODS))
+    no_table(choices)
     if not path.is_dir():
         raise DataError(f"there is no folder {path}")
     cases, problems = _cases(path)
@@ -225,7 +228,7 @@ def _scaled(box: Box, scale: float) -> Box:
 
 
 def _whole_films(examples: list[Example]) -> Iterator[Example]:
-    """One example a film, with the label of its worst abnormality."""
+    """One whole film an example, with the label of its worst abnormality; a mask stays beside it."""
     films: dict[Path, Example] = {}
     for one in examples:
         malignant = one.label in (2, 4)
@@ -233,7 +236,7 @@ def _whole_films(examples: list[Example]) -> Iterator[Example]:
             films[one.file] = one
     for one in films.values():
         name = f"{one.patient}.{'LEFT' if one.laterality == 'L' else 'RIGHT'}_{one.view}"
-        yield replace(one, name=name, box=None, cut=None)
+        yield replace(one, name=name, box=None, cut="whole" if one.mask else None)
 
 
 def _reads(path: Path) -> bool:

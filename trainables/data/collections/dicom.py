@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from trainables.common.errors import DataError
 from trainables.common.text import count_text, plain_name
-from trainables.config.tasks import FINDINGS, StoredCodes, Task, task_named
+from trainables.config.tasks import FINDINGS, StoredCodes, Task
 from trainables.data.collections.collection import (
     Box,
     Choices,
@@ -28,7 +28,10 @@ from trainables.data.collections.collection import (
     Listing,
     Problem,
 )
+from trainables.data.collections.mammograms import MAMMOGRAMS, are_mammograms
+from trainables.data.collections.parts import regions_of, task_option
 from trainables.data.collections.tree import files_below
+from trainables.data.columns import UNKNOWN_WORDS
 from trainables.data.dicom.reading import is_dicom, read_headers
 from trainables.data.image_files import SUFFIXES, ImageFileError
 from trainables.data.sources.split_words import TEST_WORDS, TRAINING_WORDS, VALIDATION_WORDS
@@ -60,18 +63,18 @@ def list_tree(path: Path, choices: Choices) -> Listing:
 
     Args:
         path: Folder of the images.
-        choices: The table, unless it is `labels.csv` in the folder; `task` among the options names the task
-            whose classes, or numbers, the labels are.
+        choices: The table, unless it is `labels.csv` in the folder; `image` takes whole images, `roi` the
+            boxes of the table, and neither takes the box of a row where it has one. `task` among the options
+            names the task whose classes, or numbers, the labels are; `mammograms` says whether whole images
+            are mammograms (`yes`, `no`), which headers and sizes decide otherwise.
 
     Raises:
         DataError: If there is no table, it cannot be read, or it lacks a column that is needed.
     """
     if not path.is_dir():
         raise DataError(f"there is no folder {path}")
-    unknown = sorted(set(choices.options) - {"task"})
-    if unknown:
-        raise DataError(f"this collection has no option {unknown[0]}; it has: task")
-    task = task_named(choices.options.get("task", "benign_malignant"))
+    task, options = task_option(choices, {"mammograms": MAMMOGRAMS})
+    regions = regions_of(choices, ("image", "roi")) if choices.regions else None
     table = _Table.read(choices.table or _table_in(path))
     files, problems = files_below(path)
     find = _finder(path, [file for file in files if file != table.path], table, problems)
@@ -87,8 +90,10 @@ def list_tree(path: Path, choices: Choices) -> Listing:
     if table.left_out:
         notes.append(f"columns left out, as they may name a person: {', '.join(table.left_out)}")
     classes = task.classes if codes[0] == "task" else ()
-    unique, repeated = _unique(examples)
-    return Listing(unique, codes[0], tuple(notes), (*problems, *repeated), classes)
+    unique, unused = _of_regions(examples, regions)
+    whole = [example for example in unique if example.box is None]
+    is_mammogram = are_mammograms(whole, options["mammograms"], notes)
+    return Listing(unique, codes[0], tuple(notes), (*problems, *unused), classes, is_mammogram)
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,15 +245,21 @@ def _example(
         file=file,
         name=f"{name}-{frame}" if frame else name,
         label=label,
-        patient=row.get("patient") or None,
-        exam=row.get("exam") or None,
+        patient=_known(row, "patient") or None,
+        exam=_known(row, "exam") or None,
         laterality=_SIDES.get(row.get("laterality", "").lower()),
-        view=row.get("view", "").upper() or None,
+        view=_known(row, "view").upper() or None,
         frame=frame,
         box=box,
         is_test=part in TEST_WORDS if part else None,
         columns=_others(row),
     )
+
+
+def _known(row: Mapping[str, str], name: str) -> str:
+    """The cell of a row, "" where it is missing or says that the value is unknown."""
+    cell = row.get(name, "")
+    return "" if cell.lower() in UNKNOWN_WORDS else cell
 
 
 def _box(row: Mapping[str, str]) -> Box | None:
@@ -257,11 +268,37 @@ def _box(row: Mapping[str, str]) -> Box | None:
 
 
 def _others(row: Mapping[str, str]) -> dict[str, Any]:
-    return {name: _number_or_text(cell) for name, cell in row.items() if name not in _SAME and cell}
+    return {name: _number_or_text(row[name]) for name in row if name not in _SAME and _known(row, name)}
 
 
 def _number_or_text(cell: str) -> float | str:
     return float(cell) if re.fullmatch(r"-?\d+(\.\d+)?", cell) else cell
+
+
+def _of_regions(
+    examples: Sequence[Example], regions: str | None
+) -> tuple[tuple[Example, ...], list[Problem]]:
+    """Examples of the regions that are asked for, and the rows that are none."""
+    if regions == "image":
+        return _whole(examples)
+    if regions == "roi":
+        boxed = [example for example in examples if example.box is not None]
+        unique, unused = _unique(boxed)
+        bare = [example.name for example in examples if example.box is None]
+        return unique, [*unused, *(Problem(name, "has no box, which --regions roi needs") for name in bare)]
+    return _unique(examples)
+
+
+def _whole(examples: Sequence[Example]) -> tuple[tuple[Example, ...], list[Problem]]:
+    """Whole images, one of each; one whose rows disagree about its label is a problem."""
+    labels = defaultdict(set)
+    for example in examples:
+        labels[example.name].add(example.label)
+    agreed = {
+        example.name: replace(example, box=None) for example in examples if len(labels[example.name]) == 1
+    }
+    torn = [name for name, found in labels.items() if len(found) > 1]
+    return tuple(agreed.values()), [Problem(name, "has rows of several labels") for name in torn]
 
 
 def _unique(examples: Sequence[Example]) -> tuple[tuple[Example, ...], list[Problem]]:

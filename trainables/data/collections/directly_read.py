@@ -12,15 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainables.common.errors import DataError
-from trainables.config.tasks import StoredCodes, Task, task_named
+from trainables.config.tasks import StoredCodes, Task
 from trainables.data.collections.collection import Choices, Collection, Example, Listing
+from trainables.data.collections.parts import SIDES, no_table, regions_of, task_option
+from trainables.data.columns import EXTRA_COLUMN
 from trainables.data.patches import NO_PARTNER, RawPatches
 from trainables.data.source import Stated
 from trainables.data.sources.folder import load_folder
 from trainables.data.sources.npz import load_npz
 from trainables.data.sources.pisa import load_pisa
 
-_TASK: Final = "benign_malignant"  # unless the user names another
 _UNKNOWN: Final = "unknown: they are the user's own images"
 
 
@@ -34,7 +35,7 @@ def list_folder(path: Path, choices: Choices) -> Listing:
     Raises:
         DataError: If folders or files leave open what is meant.
     """
-    task = _task(choices)
+    task = _checked(choices)
     if not path.is_dir():
         raise DataError(f"there is no folder {path}")
     found, notes = load_folder(str(path), task, Stated())
@@ -45,6 +46,7 @@ def list_folder(path: Path, choices: Choices) -> Listing:
             label=int(label),
             patient=None if found.patients is None else str(found.patients[row]),
             is_test=None if found.is_test is None else bool(found.is_test[row]),
+            columns=_extra(found.is_extra, row),
         )
         for row, (file, name, label) in enumerate(zip(found.files, found.names, found.labels, strict=True))
     ]
@@ -63,7 +65,7 @@ def list_npz(path: Path, choices: Choices) -> Listing:
     Raises:
         DataError: If an array cannot be used, or the images are in parts.
     """
-    task = _task(choices)
+    task = _checked(choices)
     raw, notes = load_npz(str(path), task, Stated())
     with np.load(path, allow_pickle=False) as stored:
         if "images" not in stored.files:
@@ -80,7 +82,7 @@ def list_pisa(path: Path, choices: Choices) -> Listing:
     Raises:
         DataError: If a file is missing, or an array cannot be used.
     """
-    task = _task(choices)
+    task = _checked(choices)
     raw, notes = load_pisa(str(path), task, Stated())
     train = len(np.load(path / "train_tensor.npy", mmap_mode="r"))
     test = next(
@@ -92,11 +94,12 @@ def list_pisa(path: Path, choices: Choices) -> Listing:
     return _listing(raw, places, notes, task)
 
 
-def _task(choices: Choices) -> Task:
-    unknown = sorted(set(choices.options) - {"task"})
-    if unknown:
-        raise DataError(f"this collection has no option {unknown[0]}; it has: task")
-    return task_named(choices.options.get("task", _TASK))
+def _checked(choices: Choices) -> Task:
+    """The task that is chosen; nothing else can be."""
+    task, _ = task_option(choices)
+    no_table(choices)
+    regions_of(choices, ("image",))
+    return task
 
 
 def _listing(
@@ -111,6 +114,10 @@ def _listing(
         dataclasses.replace(
             one,
             patient=_value(raw.patients, row),
+            exam=_text(raw, "exam", row),
+            laterality=SIDES.get(_text(raw, "laterality", row) or ""),
+            view=_text(raw, "view", row),
+            columns=_extra(raw.is_extra, row),
             is_test=_value(raw.is_test, row),
             partner=_partner(raw.partners, row, names),
         )
@@ -121,6 +128,16 @@ def _listing(
 
 def _value(array: NDArray[Any] | None, row: int) -> Any:
     return None if array is None else array[row].item()
+
+
+def _text(raw: RawPatches, column: str, row: int) -> str | None:
+    """What a column says of an image, None where it says nothing."""
+    return str(raw.columns[column][row]) or None if raw.columns and column in raw.columns else None
+
+
+def _extra(is_extra: NDArray[np.bool_] | None, row: int) -> dict[str, bool]:
+    """The column of images that train in every fold and are never scored, where there are some."""
+    return {} if is_extra is None else {EXTRA_COLUMN: bool(is_extra[row])}
 
 
 def _partner(partners: NDArray[np.int64] | None, row: int, names: Sequence[str]) -> str | None:

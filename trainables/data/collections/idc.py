@@ -9,7 +9,7 @@ from typing import Final
 
 from trainables.common.errors import DataError
 from trainables.data.collections.collection import Choices, Collection, Example, Listing, Problem
-from trainables.data.collections.parts import PICTURES, checked_options, listing, regions_of
+from trainables.data.collections.parts import PICTURES, checked_options, listing, no_table, regions_of
 from trainables.data.collections.tree import files_below
 
 _NAME: Final = re.compile(r"^(\w+)_idx(\d+)_x(\d+)_y(\d+)_class([01])$")
@@ -28,6 +28,7 @@ def list_idc(path: Path, choices: Choices) -> Listing:
     """
     checked_options(choices)
     regions_of(choices, ("image",))
+    no_table(choices)
     if not path.is_dir():
         raise DataError(f"there is no folder {path}")
     files, problems = files_below(path)

@@ -11,7 +11,7 @@ import numpy as np
 
 from trainables.common.errors import DataError
 from trainables.data.collections.collection import Choices, Collection, Example, Listing, Problem
-from trainables.data.collections.parts import checked_options, listing, regions_of
+from trainables.data.collections.parts import checked_options, listing, no_table, regions_of
 
 _PARTS: Final = ("train", "val", "test")
 _LABELS: Final = {0: 1, 1: 0}  # as stored -> 1 for malignant
@@ -30,6 +30,7 @@ def list_medmnist(path: Path, choices: Choices) -> Listing:
     """
     checked_options(choices)
     regions_of(choices, ("image",))
+    no_table(choices)
     file = path if path.is_file() else next((path / name for name in _NAMES if (path / name).is_file()), None)
     if file is None:
         raise DataError(f"{path} needs one of {', '.join(_NAMES)}; none is there")

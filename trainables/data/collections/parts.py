@@ -8,12 +8,13 @@ from typing import Final
 
 from trainables.common.errors import DataError
 from trainables.common.text import count_text
-from trainables.config.tasks import StoredCodes
+from trainables.config.tasks import StoredCodes, Task, task_named
 from trainables.data.collections.collection import Choices, Cut, Example, Laterality, Listing, Problem
 
 PICTURES: Final = frozenset({".dcm", ".dicom", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".pgm", ".bmp"})
 SIDES: Final[Mapping[str, Laterality]] = {"L": "L", "LEFT": "L", "R": "R", "RIGHT": "R"}
 _DEPTH: Final = 3  # folders between the one that the user names and a table, as archives nest them
+_TASK: Final = "benign_malignant"  # unless the user names another
 _CUTS: Final[Mapping[str, Cut]] = {"box": "box", "1": "roi_1", "2": "roi_2", "6": "data_set_6"}
 
 ROI_METHODS: Final = {"roi_method": tuple(_CUTS)}
@@ -90,6 +91,40 @@ def checked_options(choices: Choices, known: Mapping[str, Sequence[str]] | None 
         if value not in known[name]:
             raise DataError(f"the option {name} must be one of {', '.join(known[name])}; found {value!r}")
     return {name: choices.options.get(name, values[0]) for name, values in known.items()}
+
+
+def task_option(
+    choices: Choices, known: Mapping[str, Sequence[str]] | None = None
+) -> tuple[Task, dict[str, str]]:
+    """Return the task that the option `task` names, else `benign_malignant`, and the other options.
+
+    Args:
+        choices: What the user chooses.
+        known: Other options -> their values, the first of which is the default.
+
+    Raises:
+        DataError: If an option or a value is not known.
+        UnknownNameError: If there is no such task.
+    """
+    known = known or {}
+    for name in choices.options:
+        if name != "task" and name not in known:
+            raise DataError(f"this collection has no option {name}; it has: {', '.join(('task', *known))}")
+    others = {name: value for name, value in choices.options.items() if name != "task"}
+    options = checked_options(Choices(options=others), known)
+    return task_named(choices.options.get("task", _TASK)), options
+
+
+def no_table(choices: Choices) -> None:
+    """Refuse a table of labels for a collection whose names or own files hold the labels.
+
+    Raises:
+        DataError: If the user names a table.
+    """
+    if choices.table is not None:
+        raise DataError(
+            f"this collection reads no table of labels, found --table {choices.table}; leave that option out"
+        )
 
 
 def cut_of(options: Mapping[str, str]) -> Cut:

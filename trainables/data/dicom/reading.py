@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
 from numpy.typing import NDArray
 
 from trainables.data.dicom.decoding import (
@@ -29,7 +30,15 @@ from trainables.data.dicom.presentation import GreyFrom, shown
 if TYPE_CHECKING:
     from pydicom.dataset import FileDataset
 
-__all__ = ["DicomError", "DicomHeader", "DicomImage", "is_dicom", "read_dicom", "read_headers"]
+__all__ = [
+    "DicomError",
+    "DicomHeader",
+    "DicomImage",
+    "ForProcessingError",
+    "is_dicom",
+    "read_dicom",
+    "read_headers",
+]
 
 _PREAMBLE: Final = 132  # bytes up to the end of the letters DICM
 _VALUE_TYPES: Final = frozenset({b"UI", b"CS", b"UL", b"SH", b"LO", b"DA", b"TM", b"IS", b"AE", b"OB"})
@@ -37,12 +46,16 @@ _LONGEST_FIRST: Final = 256  # bytes of the first value of a file without a prea
 _LONGEST_META: Final = 1024  # bytes of a file in which its transfer syntax stands
 
 
+class ForProcessingError(DicomError):
+    """An image whose pixels are meant for further processing, where these are not asked for."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DicomImage(DicomHeader):
     """One frame of a DICOM file as a person is shown it, with the facts of its header.
 
     Attributes:
-        pixels: uint8 or uint16, shape (H, W), or (H, W, 3) in RGB order; 0 is black.
+        pixels: uint8 or uint16, contiguous, shape (H, W), or (H, W, 3) in RGB order; 0 is black.
         max_value: Value of white, such as 255, 4095 or 65535: that of the stored bits or of the grey table.
         frame: Number of the frame, 0-based.
         grey_from: `lut` where a grey table was applied, `window` for a window, `stored` for neither.
@@ -52,6 +65,16 @@ class DicomImage(DicomHeader):
     max_value: int
     frame: int
     grey_from: GreyFrom
+
+    @property
+    def stated_max(self) -> int | None:
+        """Value of white where the file says it; None where it is the end of the number type alone.
+
+        Many programs write 8 or 16 stored bits whatever the detector gives, so that greys which come as they
+        are stored say nothing about white.
+        """
+        is_of_type = self.max_value == 255 or (self.max_value == 65535 and self.grey_from == "stored")
+        return None if is_of_type else self.max_value
 
 
 def is_dicom(path: Path) -> bool:
@@ -96,8 +119,8 @@ def read_dicom(path: Path, *, frame: int = 0, allow_for_processing: bool = False
         allow_for_processing: Read images whose pixels are meant for further processing, too.
 
     Raises:
-        DicomError: If the file is missing, damaged or holds no such frame, if it is meant for processing
-            only, or has more pixels than are read.
+        ForProcessingError: If it is meant for processing only, and that is not allowed.
+        DicomError: If the file is missing, damaged or holds no such frame, or has more pixels than are read.
     """
     with _quiet():
         dataset = _opened(path, has_pixels=True)
@@ -111,7 +134,11 @@ def read_dicom(path: Path, *, frame: int = 0, allow_for_processing: bool = False
             raise DicomError(f"{path} needs more memory than there is; save it smaller") from error
     facts = {field.name: getattr(header, field.name) for field in fields(DicomHeader)}
     return DicomImage(
-        pixels=image.pixels, max_value=image.max_value, frame=frame, grey_from=image.grey_from, **facts
+        pixels=np.ascontiguousarray(image.pixels),
+        max_value=image.max_value,
+        frame=frame,
+        grey_from=image.grey_from,
+        **facts,
     )
 
 
@@ -124,9 +151,9 @@ def _check(path: Path, header: DicomHeader, frame: int, *, allow_for_processing:
             "million; cut it into patches, or save it smaller"
         )
     if header.presentation == "processing" and not allow_for_processing:
-        raise DicomError(
+        raise ForProcessingError(
             f"{path} is FOR PROCESSING, the raw image of a detector that nobody is shown; take the FOR "
-            "PRESENTATION image of the same view, or allow it (--for-processing)"
+            "PRESENTATION image of the same view"
         )
     if not 0 <= frame < header.frames:
         raise DicomError(f"{path} has {header.frames} frame(s), numbered from 0; frame {frame} is not there")

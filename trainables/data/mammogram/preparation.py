@@ -60,6 +60,8 @@ class Preparation:
         size: Height and width of the result. Without `mm_per_px` the breast is scaled to fit in, with it it
             is cut where it is too long; the rest is 0, and the chest wall touches its side. None keeps the
             size.
+        allows_for_processing: The films may be raw ones of a detector (DICOM FOR PROCESSING), which a reader
+            of files refuses otherwise; it changes no pixel here.
     """
 
     crop_breast: bool = True
@@ -70,8 +72,10 @@ class Preparation:
     mm_per_px: float | None = None
     spacing_mm: tuple[float, float] | None = None
     size: tuple[int, int] | None = None
+    allows_for_processing: bool = False
 
     def __post_init__(self) -> None:
+        self._check_types()
         if not 0 <= self.margin <= 0.5:
             raise PreparationError(f"margin must lie in [0, 0.5], found {self.margin:g}")
         if self.chest_wall not in ("left", "right", None):
@@ -84,9 +88,29 @@ class Preparation:
         if self.size is not None and max(self.size) > _LARGEST_SIDE:
             raise PreparationError(f"size must not exceed {_LARGEST_SIDE} pixels a side, found {self.size}")
 
+    def _check_types(self) -> None:
+        """Refuse values of another type, such as a text, which would be true whatever it says."""
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if isinstance(field.default, bool):
+                if not isinstance(value, bool):
+                    raise PreparationError(f"{field.name} must be true or false, found {value}")
+            elif field.name in ("margin", "mm_per_px"):
+                if not (_is_number(value) or (value is None and field.default is None)):
+                    raise PreparationError(f"{field.name} must be a number, found {value}")
+            elif field.name in ("spacing_mm", "size") and value is not None:
+                is_pair = isinstance(value, tuple) and all(map(_is_number, value))
+                if not is_pair or (field.name == "size" and any(side % 1 for side in value)):
+                    kind = "whole" if field.name == "size" else "positive"
+                    raise PreparationError(f"{field.name} must be two {kind} numbers, found {value}")
+
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for a JSON file, with the version of the steps."""
         plain = dataclasses.asdict(self)
+        if not self.allows_for_processing:
+            del plain[
+                "allows_for_processing"
+            ]  # steps that were written before it was there keep their digest
         return {"version": VERSION} | {
             name: list(value) if isinstance(value, tuple) else value for name, value in plain.items()
         }
@@ -125,8 +149,14 @@ class Preparation:
             "pectoral muscle removed" if self.remove_pectoral else "",
             f"{self.mm_per_px:g} mm a pixel" if self.mm_per_px else "",
             f"on {self.size[0]}x{self.size[1]} pixels" if self.size else "",
+            "raw films (FOR PROCESSING) allowed" if self.allows_for_processing else "",
         ]
         return ", ".join(filter(None, steps)) or "as it is"
+
+
+def _is_number(value: Any) -> bool:
+    """True for a finite number that is no truth value."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and bool(np.isfinite(value))
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,9 @@ import shutil
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,9 @@ class Layout:
         white_of_16: Brightest value of images of 16 bits whose files do not state it.
         fills_up: Fill images up with black rather than resize them.
         has_masks: True where there are masks.
+        laid: Where an image lies that is filled up: in the upper left `corner`; or, as the declared steps lay
+            a mammogram on a size, in the middle of the height at the side of the chest wall, `left` or
+            `right`, or in the `middle` of the width where no side is declared.
     """
 
     size: tuple[int, int]
@@ -42,6 +45,7 @@ class Layout:
     white_of_16: float
     fills_up: bool
     has_masks: bool
+    laid: Literal["corner", "left", "right", "middle"] = "corner"
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -58,7 +62,23 @@ class Layout:
         """True for an image whose stored bytes are those of the common form."""
         shape = (*self.size, 3) if self.is_colour else self.size
         is_of_type = one.bits == self.bits and (one.bits == 8 or sys.byteorder == "little")
-        return one.shape == shape and is_of_type and self.white_of(one) == self.max_value
+        is_of_range = self.white_of(one) == self.max_value and not one.is_inverted
+        return one.shape == shape and is_of_type and is_of_range
+
+    def corner(self, shape: tuple[int, ...]) -> tuple[int, int]:
+        """Row and column at which the upper left corner of an image of this shape lies."""
+        if not self.fills_up or self.laid == "corner":
+            return (0, 0)
+        free = self.size[1] - shape[1]
+        return (self.size[0] - shape[0]) // 2, {"left": 0, "right": free, "middle": free // 2}[self.laid]
+
+    def placed(self, one: Stored) -> Stored:
+        """Notes of an image whose region is where it lies in the common form."""
+        if one.finding is None:
+            return one
+        down, right = self.corner(one.shape)
+        left, top, width, height = one.finding
+        return replace(one, finding=(left + right, top + down, width, height))
 
 
 def layout_of(stored: Sequence[Stored], settings: Settings, notes: list[str]) -> Layout:
@@ -83,6 +103,11 @@ def layout_of(stored: Sequence[Stored], settings: Settings, notes: list[str]) ->
     whites = [one.stated_max or (_FULL_8 if one.bits == 8 else white) for one in stored]
     if deep and len(deep) < len(stored):
         notes.append(f"{len(stored) - len(deep)} of {len(stored)} images have 8 bits and were scaled to 16")
+    if turned := sum(one.is_inverted for one in stored):
+        be = "is a TIFF" if turned == 1 else "are TIFFs"
+        notes.append(
+            f"{count_text(turned, 'image')} of {len(stored)} {be} in which 0 is white, and turned over"
+        )
     is_colour = [len(one.shape) == 3 for one in stored]
     if any(is_colour) and not all(is_colour):
         notes.append(f"{is_colour.count(False)} of {len(stored)} images are grey and were copied to RGB")
@@ -94,6 +119,7 @@ def layout_of(stored: Sequence[Stored], settings: Settings, notes: list[str]) ->
         white_of_16=white,
         fills_up=fills_up,
         has_masks=any(one.has_mask for one in stored),
+        laid="corner" if settings.steps is None else settings.steps.chest_wall or "middle",
     )
 
 
@@ -146,9 +172,11 @@ def _settled(
         for one in stored:
             pixels, mask = _read(file, one)
             white = layout.white_of(one)
-            if white != layout.max_value:
-                pixels = np.rint(to_range(pixels, white=white, max_value=layout.max_value))
-                pixels = pixels.astype(layout.dtype)
+            if white != layout.max_value or one.is_inverted:
+                ranged = to_range(
+                    pixels, white=white, max_value=layout.max_value, is_inverted=one.is_inverted
+                )
+                pixels = np.rint(ranged).astype(layout.dtype)
             yield _in_form(pixels, layout), _mask_in_form(mask, layout)
 
 
@@ -162,14 +190,19 @@ def _read(file: IO[bytes], one: Stored) -> tuple[NDArray[Any], NDArray[np.uint8]
 
 
 def _in_form(pixels: NDArray[Any], layout: Layout) -> NDArray[Any]:
-    pixels = fill_up(pixels, layout.size) if layout.fills_up else resize(pixels, layout.size)
+    if layout.fills_up:
+        pixels = fill_up(pixels, layout.size, layout.corner(pixels.shape))
+    else:
+        pixels = resize(pixels, layout.size)
     return np.repeat(pixels[..., None], 3, axis=2) if layout.is_colour and pixels.ndim == 2 else pixels
 
 
 def _mask_in_form(mask: NDArray[np.uint8] | None, layout: Layout) -> NDArray[np.uint8]:
     if mask is None:
         return np.zeros(layout.size if layout.has_masks else (0, 0), np.uint8)
-    return fill_up(mask, layout.size) if layout.fills_up else resize(mask, layout.size, is_mask=True)
+    if layout.fills_up:
+        return fill_up(mask, layout.size, layout.corner(mask.shape))
+    return resize(mask, layout.size, is_mask=True)
 
 
 def _note_sizes(

@@ -19,13 +19,16 @@ from numpy.typing import NDArray
 from trainables.common.errors import DataError, OrchestrateError
 from trainables.common.files import write_atomically
 from trainables.data.collections.collection import Box, Example
+from trainables.data.dicom.reading import ForProcessingError
 from trainables.data.image_files import decode_image
 from trainables.data.mammogram.preparation import PreparationError, prepare
 from trainables.data.pixel_range import bit_range
-from trainables.data.prepared.reading import Read, read_example_pixels
+from trainables.data.prepared.known_files import content_of
+from trainables.data.prepared.reading import Read, files_beside, read_example_pixels
 from trainables.data.prepared.regions import Piece, box_of_mask, cut_pieces
 from trainables.data.prepared.settings import Settings
 
+_PLAIN_CUTS: Final = (None, "whole", "box")  # others look for tissue, or turn pieces at random
 _SAME_ASPECT: Final = 1e-3  # a mask of another size is used if its sides are in this proportion
 
 
@@ -82,7 +85,7 @@ class Stored:
         bits: 8 or 16.
         offset: Place in the file of the pixels, in bytes; the mask follows the pixels.
         has_mask: True where a mask follows, uint8, of the same height and width.
-        largest: Largest value.
+        largest: Largest value of the whole image in the file, which averages and cuts do not reach.
         stated_max: Brightest value by the file, or None.
         box: Left, top, width and height of what was cut, in pixels of the file.
         source_px: Height and width of the image in the file.
@@ -90,6 +93,7 @@ class Stored:
         finding: Left, top, width and height of the region in the prepared image, where the whole one is kept.
         facts: What the file says for the table.
         identifying: Names of identifying tags that are filled in the file.
+        is_inverted: True where 0 is white; it is turned over within the range of the set.
     """
 
     example: int
@@ -106,6 +110,7 @@ class Stored:
     finding: tuple[int, int, int, int] | None
     facts: dict[str, Any]
     identifying: tuple[str, ...]
+    is_inverted: bool = False
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -120,8 +125,12 @@ class Stored:
 _STORED: Final = tuple(field.name for field in fields(Stored))
 
 
-def prepare_chunk(chunk: Chunk) -> None:
+def prepare_chunk(chunk: Chunk) -> tuple[int, str] | None:
     """Prepare the examples of a chunk; what cannot be used is noted with its reason.
+
+    Returns:
+        None if the chunk is whole. Where the settings are strict, the place of the first example that cannot
+        be used and the reason, if there is one: no file is left of the chunk then.
 
     Raises:
         OSError: If the files cannot be written.
@@ -129,26 +138,37 @@ def prepare_chunk(chunk: Chunk) -> None:
     draft = chunk.folder / f"{chunk.pixels_file.name}.{uuid.uuid4().hex}"
     stored: list[Stored] = []
     problems: list[tuple[int, str]] = []
+    passing: list[int] = []
     with draft.open("wb") as out:
         for place, example in enumerate(chunk.examples, start=chunk.first):
-            own, problem = _tried(chunk, place, example, out)
+            own, problem, may_pass = _tried(chunk, place, example, out)
             stored += own
             if problem:
                 problems.append((place, problem))
+                passing += [place] * may_pass
                 if chunk.settings.is_strict:
                     break
         out.flush()
         os.fsync(out.fileno())
-    draft.replace(chunk.pixels_file)
-    notes = {"stored": [one.as_dict() for one in stored], "problems": problems}
-    write_atomically(chunk.notes_file, json.dumps(notes))
     chunk.trace_file.unlink(missing_ok=True)
+    if problems and chunk.settings.is_strict:
+        draft.unlink()
+        return problems[0]
+    draft.replace(chunk.pixels_file)
+    notes = {
+        "stored": [one.as_dict() for one in stored],
+        "problems": problems,
+        "passing": passing,
+        "content": [content_of(example) for example in chunk.examples],
+    }
+    write_atomically(chunk.notes_file, json.dumps(notes))
+    return None
 
 
-def _tried(chunk: Chunk, place: int, example: Example, out: IO[bytes]) -> tuple[list[Stored], str]:
-    """Prepare one example; returns its pieces, or why there are none, as the rest of a sentence."""
+def _tried(chunk: Chunk, place: int, example: Example, out: IO[bytes]) -> tuple[list[Stored], str, bool]:
+    """Prepare one example: its pieces; or why there are none, and whether that may pass by itself."""
     if place in chunk.crashing:
-        return [], "crashes the program that reads it, so it must be damaged"
+        return [], "crashes the program that reads it, so it must be damaged", False
     if chunk.is_traced:
         write_atomically(chunk.trace_file, str(place))
     start = out.tell()
@@ -157,15 +177,39 @@ def _tried(chunk: Chunk, place: int, example: Example, out: IO[bytes]) -> tuple[
     except (OrchestrateError, MemoryError) as error:
         out.seek(start)
         out.truncate()
-        return [], _reason(error, example)
-    return own, "" if own else "has no tile that shows tissue"
+        return [], _reason(error, example), _may_pass(error)
+    return own, "" if own else "has no tile that shows tissue", False
 
 
-def read_notes(file: Path) -> tuple[list[Stored], list[tuple[int, str]]]:
-    """Read what a chunk holds, and its problems: place of the example and reason."""
+def _may_pass(error: BaseException) -> bool:
+    """True for an error of the machine, such as of memory or of a disk that did not answer."""
+    chain = (error, error.__cause__)
+    return any(isinstance(one, MemoryError) or (isinstance(one, OSError) and one.errno) for one in chain)
+
+
+@dataclass(frozen=True, slots=True)
+class Notes:
+    """What is known about a chunk that is whole.
+
+    Attributes:
+        stored: Its images.
+        problems: Place of an example that is not used, and the reason.
+        passing: Places of those whose reason may pass by itself, as that of a disk that did not answer.
+        content: Digest of the content of each example's files.
+    """
+
+    stored: list[Stored]
+    problems: list[tuple[int, str]]
+    passing: list[int]
+    content: list[str]
+
+
+def read_notes(file: Path) -> Notes:
+    """Read what a chunk holds, and its problems."""
     notes = json.loads(file.read_text())
     stored = [Stored(**{name: _frozen(value) for name, value in one.items()}) for one in notes["stored"]]
-    return stored, [(place, reason) for place, reason in notes["problems"]]
+    problems = [(place, reason) for place, reason in notes["problems"]]
+    return Notes(stored, problems, notes["passing"], notes["content"])
 
 
 def _frozen(value: Any) -> Any:
@@ -177,21 +221,29 @@ def _reason(error: BaseException, example: Example) -> str:
     if not example.file.exists():
         return "is not there"
     text = "needs more memory than there is" if isinstance(error, MemoryError) else str(error)
-    return text.removeprefix(str(example.file)).strip().replace(str(example.file), example.file.name)
+    text = text.removeprefix(str(example.file)).strip()
+    for file in (example.file, *example.masks, *files_beside(example.file)):
+        text = text.replace(str(file), file.name)
+    return text
 
 
 _read = functools.lru_cache(maxsize=1)(read_example_pixels)  # regions of one film follow each other
 
 
 def _prepared(example: Example, place: int, out: IO[bytes], settings: Settings) -> Iterator[Stored]:
-    read = _read(example.file, example.frame, allows_for_processing=settings.allows_for_processing)
+    try:
+        read = _read(example.file, example.frame, allows_for_processing=settings.allows_for_processing)
+    except ForProcessingError as error:
+        raise DataError(f"{error}, or allow it (--for-processing)") from error
+    if not (settings.steps is None and settings.mm_per_px is None and example.cut in _PLAIN_CUTS):
+        read.check_black(example.file)
     masks = [_mask(file, read.pixels.shape[:2]) for file in example.masks]
     mask: NDArray[np.uint8] | None = np.maximum.reduce(masks) if masks else None
     box = example.box or (None if mask is None else box_of_mask(mask))
     white = read.stated_max or bit_range(int(read.pixels.max()))
     machine = str(example.columns.get("machine", ""))
     pieces = cut_pieces(read.pixels, example.cut, box, name=example.name, max_value=white, machine=machine)
-    if example.cut not in (None, "whole", "box"):
+    if example.cut not in _PLAIN_CUTS:
         mask = None  # these pieces are turned at random
     is_whole = example.cut == "whole" or box is None
     for piece in pieces:
@@ -302,7 +354,7 @@ def _written(
         bits=pixels.dtype.itemsize * 8,
         offset=offset,
         has_mask=mask is not None,
-        largest=int(pixels.max()),
+        largest=int(read.pixels.max()),
         stated_max=read.stated_max,
         box=ready.box,
         source_px=(read.pixels.shape[0], read.pixels.shape[1]),
@@ -310,6 +362,7 @@ def _written(
         finding=None if region is None else ready.place_of(region),
         facts=dict(read.facts),
         identifying=read.identifying,
+        is_inverted=read.is_inverted,
     )
 
 
@@ -341,11 +394,12 @@ def resize(pixels: NDArray[Any], size: tuple[int, int], *, is_mask: bool = False
     return np.asarray(cv2.resize(np.ascontiguousarray(pixels), size[::-1], interpolation=how))
 
 
-def fill_up(pixels: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
-    """Fill an image up with black, to the right and below."""
+def fill_up(pixels: NDArray[Any], size: tuple[int, int], corner: tuple[int, int] = (0, 0)) -> NDArray[Any]:
+    """Fill an image up with black; its upper left corner comes to lie at a row and a column."""
     height, width = pixels.shape[:2]
     if (height, width) == size:
         return pixels
+    top, left = corner
     filled = np.zeros((*size, *pixels.shape[2:]), pixels.dtype)
-    filled[:height, :width] = pixels
+    filled[top : top + height, left : left + width] = pixels
     return filled

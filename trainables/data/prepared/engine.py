@@ -4,17 +4,16 @@ What is done lies as chunks in `.SET.preparing` beside the set. The same command
 was killed; at the end the set is put together there and moved into its place.
 """
 
+import contextlib
 import csv
 import fcntl
-import hashlib
 import importlib.metadata
 import io
 import json
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -23,12 +22,17 @@ import numpy as np
 
 from trainables.common.errors import DataError
 from trainables.common.files import replace_folder, write_atomically
-from trainables.common.text import count_text
+from trainables.common.text import as_utf8, count_text
 from trainables.data.collections.collection import Choices, Collection, Example, Listing, Problem
+from trainables.data.mammogram.preparation import Preparation as MammogramSteps
 from trainables.data.patches import fingerprint_of
+from trainables.data.patient_gaps import note_patient_gaps
 from trainables.data.prepared.assembly import Layout, layout_of, write_arrays
 from trainables.data.prepared.chunk import Chunk, Stored, read_notes
-from trainables.data.prepared.identity import hashed
+from trainables.data.prepared.identity import hashed, nameless
+from trainables.data.prepared.kinds import check_one_kind, is_whole_image
+from trainables.data.prepared.known_files import KnownFiles, content_digest
+from trainables.data.prepared.plan import Plan, what_is_there
 from trainables.data.prepared.pool import ChunkPool
 from trainables.data.prepared.settings import Settings
 from trainables.data.prepared.table import table_of
@@ -38,7 +42,6 @@ from trainables.data.prepared_set import (
     IMAGES_FILE,
     PROBLEMS_FILE,
     PreparedSet,
-    is_prepared_set,
     open_prepared_set,
     raw_patches,
     write_table,
@@ -69,43 +72,6 @@ class Preparation:
     problems: tuple[Problem, ...]
     notes: tuple[str, ...]
     is_new: bool
-
-
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """What is prepared, from what, and where to."""
-
-    collection: Collection
-    path: Path
-    out: Path
-    choices: Choices
-    settings: Settings
-    listing: Listing
-    stamps: dict[Path, tuple[int, int]] = field(default_factory=dict)
-
-    @property
-    def work(self) -> Path:
-        return self.out.with_name(f".{self.out.name}.preparing")
-
-    def digest(self) -> str:
-        """Digest of everything that the set follows from: listing, files, choices and settings."""
-        digest = hashlib.sha256()
-        head = [FORMAT, self.collection.name, self.listing.label_codes, self.listing.classes]
-        digest.update(json.dumps([*head, self.settings.as_dict(), self.settings.key_digest()]).encode())
-        for example in self.listing.examples:
-            stamps = [self.stamp(file) for file in (example.file, *example.masks)]
-            digest.update(repr((example, *example.more_masks, *stamps)).encode())
-        return digest.hexdigest()
-
-    def stamp(self, file: Path) -> tuple[int, int]:
-        """Size and time of change of a file, looked up once; zeros for one that is not there."""
-        if file not in self.stamps:
-            try:
-                found = file.stat()
-                self.stamps[file] = (found.st_size, found.st_mtime_ns)
-            except OSError:
-                self.stamps[file] = (0, 0)
-        return self.stamps[file]
 
 
 def prepare(
@@ -140,15 +106,18 @@ def prepare(
         if not out.exists():
             pool.start_one()  # while the collection is listed, which takes as long
         listing = collection.list(path, choices)
-        plan = _Plan(collection, path, out, choices, _complete(settings, collection, listing), listing)
+        settings = _complete(settings, collection, listing)
+        plan = Plan(collection, path, out, choices, settings, listing, KnownFiles(listing.examples))
         _check(plan)
         digest = plan.digest()
-        if _is_there(out, digest):
-            return _opened(out, is_new=False)
-        if out.exists() and not replaces:
+        found = what_is_there(plan, digest, pool)
+        if found in ("this", "earlier"):
+            done = _opened(out, is_new=False)
+            return done if found == "this" else replace(done, notes=(_of_earlier(out), *done.notes))
+        if found == "other" and not replaces:
             raise DataError(f"{out} is there already, and is not this set; name another folder, or remove it")
         with _locked(plan.work):
-            _begin(plan, digest)
+            _begin(plan)
             chunks = _chunks(plan)
             notes = _prepare_chunks(plan, chunks, pool, progress)
             _assemble(plan, digest, chunks)
@@ -158,30 +127,51 @@ def prepare(
 
 
 def _complete(settings: Settings, collection: Collection, listing: Listing) -> Settings:
-    """Settings with the size that fits the collection, where the user says none."""
-    is_whole = all(_is_whole(example) for example in listing.examples)
+    """Settings with the size that fits the collection, where the user says none.
+
+    Raises:
+        DataError: If the user gives steps of whole mammograms and the images are none.
+    """
+    is_whole = all(is_whole_image(example) for example in listing.examples)
+    is_mammogram = collection.is_mammogram if listing.is_mammogram is None else listing.is_mammogram
     size = settings.size
     if size is None and settings.mm_per_px is None:
-        size = collection.size or _usual_size(collection, listing, is_whole=is_whole)
-    if not (collection.is_mammogram and is_whole) or settings.steps is None:
+        size = collection.size or _usual_size(listing, is_whole=is_whole, is_mammogram=is_mammogram)
+    if not (is_mammogram and is_whole):
+        _refuse_steps(settings, what="regions" if is_mammogram else "no mammograms", listing=listing)
+    if not (is_mammogram and is_whole) or settings.steps is None:
         return replace(settings, size=size, steps=None)
-    steps = replace(settings.steps, size=size, mm_per_px=settings.mm_per_px)
+    steps = replace(
+        settings.steps,
+        size=size,
+        mm_per_px=settings.mm_per_px,
+        allows_for_processing=settings.allows_for_processing,
+    )
     return replace(settings, size=size, steps=steps)
 
 
-def _usual_size(collection: Collection, listing: Listing, *, is_whole: bool) -> tuple[int, int] | None:
+def _refuse_steps(settings: Settings, *, what: str, listing: Listing) -> None:
+    """Refuse steps that the user gives and that are not taken, rather than to pass over them."""
+    usual = asdict(MammogramSteps())
+    given = {} if settings.steps is None else asdict(settings.steps).items() - usual.items()
+    if given:
+        named = ", ".join(f"{name}={value}" for name, value in sorted(given))
+        could = "" if listing.is_mammogram is None else ", or say that they are, by --option mammograms=yes"
+        raise DataError(
+            f"the steps of whole mammograms are given ({named}), and the images are {what}; leave them out"
+            f"{could}"
+        )
+
+
+def _usual_size(listing: Listing, *, is_whole: bool, is_mammogram: bool) -> tuple[int, int] | None:
     if any(example.cut not in (None, "whole", "box") for example in listing.examples):
         return _PIECE
     if not is_whole:
         return _BOX
-    return _WHOLE_MAMMOGRAM if collection.is_mammogram else None
+    return _WHOLE_MAMMOGRAM if is_mammogram else None
 
 
-def _is_whole(example: Example) -> bool:
-    return example.cut == "whole" or (example.cut is None and example.box is None and example.mask is None)
-
-
-def _check(plan: _Plan) -> None:
+def _check(plan: Plan) -> None:
     listing = plan.listing
     if plan.settings.is_strict and listing.problems:
         raise _stopped(listing.problems[0])
@@ -194,6 +184,7 @@ def _check(plan: _Plan) -> None:
     name, number = names.most_common(1)[0]
     if number > 1:
         raise DataError(f"{plan.path} holds {number} examples of the name {name}; names must differ")
+    check_one_kind(listing, plan.path.name)
 
 
 def _first_of(problems: Sequence[Problem]) -> str:
@@ -210,8 +201,11 @@ def _stopped(problem: Problem) -> DataError:
     return DataError(f"{problem.what} {problem.reason}; mend or remove it, or leave --strict out")
 
 
-def _is_there(folder: Path, digest: str) -> bool:
-    return is_prepared_set(folder) and open_prepared_set(folder).facts.get("digest") == digest
+def _of_earlier(out: Path) -> str:
+    return (
+        f"{out} was prepared by an earlier version, which read some files in another way; remove it to "
+        "prepare it again"
+    )
 
 
 def _opened(folder: Path, *, is_new: bool) -> Preparation:
@@ -221,7 +215,7 @@ def _opened(folder: Path, *, is_new: bool) -> Preparation:
     return Preparation(prepared, problems, tuple(prepared.facts["notes"]), is_new)
 
 
-@contextmanager
+@contextlib.contextmanager
 def _locked(work: Path) -> Iterator[None]:
     """Hold the folder of an unfinished set, so that no other process prepares it at the same time."""
     work.mkdir(parents=True, exist_ok=True)
@@ -235,9 +229,9 @@ def _locked(work: Path) -> Iterator[None]:
         yield
 
 
-def _begin(plan: _Plan, digest: str) -> None:
+def _begin(plan: Plan) -> None:
     """Keep what an interrupted preparation of the same set has done; remove anything else."""
-    file = plan.work / "plan.json"
+    file, digest = plan.work / "plan.json", plan.digest_of_work()
     if not (file.is_file() and json.loads(file.read_text())["digest"] == digest):
         for entry in plan.work.iterdir():
             if entry.is_dir():
@@ -245,16 +239,16 @@ def _begin(plan: _Plan, digest: str) -> None:
             elif entry.name != "lock":
                 entry.unlink()
         write_atomically(file, json.dumps({"digest": digest}))
-    for draft in plan.work.glob("*.pixels.*"):
-        draft.unlink(missing_ok=True)
+    for left in (*plan.work.glob("*.pixels.*"), *plan.work.glob("*.trace")):
+        left.unlink(missing_ok=True)
 
 
-def _chunks(plan: _Plan) -> list[Chunk]:
+def _chunks(plan: Plan) -> list[Chunk]:
     chunks, own, size = list[Chunk](), list[Example](), 0
     first = 0
     for place, example in enumerate(plan.listing.examples):
         if not own or own[-1].file != example.file:
-            size += plan.stamp(example.file)[0]
+            size += plan.files.stamp(example.file)[0]
         own.append(example)
         is_last = place + 1 == len(plan.listing.examples)
         if is_last or len(own) >= _MOST_EXAMPLES or size >= _MOST_BYTES:
@@ -263,8 +257,8 @@ def _chunks(plan: _Plan) -> list[Chunk]:
     return chunks
 
 
-def _prepare_chunks(plan: _Plan, chunks: Sequence[Chunk], pool: ChunkPool, progress: Progress) -> list[str]:
-    waiting = [chunk for chunk in chunks if not chunk.notes_file.is_file()]
+def _prepare_chunks(plan: Plan, chunks: Sequence[Chunk], pool: ChunkPool, progress: Progress) -> list[str]:
+    waiting = [chunk for chunk in chunks if not _is_done(chunk)]
     total = len(plan.listing.examples)
     done = total - sum(len(chunk.examples) for chunk in waiting)
     notes = [f"{done} of {total} examples were prepared before"] if done else []
@@ -273,72 +267,83 @@ def _prepare_chunks(plan: _Plan, chunks: Sequence[Chunk], pool: ChunkPool, progr
         for chunk in chunks:
             if chunk not in waiting:
                 _check_strictly(plan, chunk)
-    for chunk in pool.prepare(waiting):
-        if plan.settings.is_strict:
-            _check_strictly(plan, chunk)
-        done += len(chunk.examples)
+    for ended in pool.prepare(waiting):
+        if ended.stopped_at is not None:
+            raise _stopped(_named(plan, *ended.stopped_at))
+        done += len(ended.chunk.examples)
         progress(done, total)
     return notes
 
 
-def _check_strictly(plan: _Plan, chunk: Chunk) -> None:
-    _, problems = read_notes(chunk.notes_file)
+def _is_done(chunk: Chunk) -> bool:
+    """True for a chunk that is whole, and in which the machine did not fail."""
+    return chunk.notes_file.is_file() and not read_notes(chunk.notes_file).passing
+
+
+def _check_strictly(plan: Plan, chunk: Chunk) -> None:
+    """Refuse what a preparation that was not strict has noted before."""
+    problems = read_notes(chunk.notes_file).problems
     if problems:
-        chunk.notes_file.unlink()  # it may not be whole
-        place, reason = problems[0]
-        raise _stopped(_named(plan, place, reason))
+        raise _stopped(_named(plan, *problems[0]))
 
 
-def _named(plan: _Plan, place: int, reason: str) -> Problem:
+def _named(plan: Plan, place: int, reason: str) -> Problem:
     example = plan.listing.examples[place]
     if plan.settings.key is not None:
-        nameless = reason.replace(str(example.file), "the file").replace(example.file.name, "the file")
-        return Problem(hashed(example.name, plan.settings.key), nameless)
+        return Problem(hashed(example.name, plan.settings.key), nameless(reason, example))
     file = example.file
     what = file.relative_to(plan.path).as_posix() if file.is_relative_to(plan.path) else file.name
-    return Problem(file.name if what == "." else what, reason)
+    return Problem(file.name if what == "." else what, reason.replace(f"{plan.path}/", ""))
 
 
-def _without_names(plan: _Plan, problem: Problem) -> Problem:
-    """A problem of the listing; with hashed ids what it is about is a hash too."""
+def _without_names(plan: Plan, problem: Problem) -> Problem:
+    """A problem of the listing; with hashed ids it is about a hash, and its reason has no name."""
     key = plan.settings.key
-    return problem if key is None else Problem(hashed(problem.what, key), problem.reason)
+    if key is None:
+        return problem
+    own = problem.reason.replace(problem.what, "it").replace(Path(problem.what).name, "it")
+    return Problem(hashed(problem.what, key), nameless(own))
 
 
-def _assemble(plan: _Plan, digest: str, chunks: Sequence[Chunk]) -> None:
+def _assemble(plan: Plan, digest: str, chunks: Sequence[Chunk]) -> None:
     problems = [_without_names(plan, one) for one in plan.listing.problems]
-    done = list[tuple[Chunk, list[Stored]]]()
-    for chunk in chunks:
-        own, bad = read_notes(chunk.notes_file)
-        done.append((chunk, own))
-        problems += [_named(plan, place, reason) for place, reason in bad]
+    noted = [read_notes(chunk.notes_file) for chunk in chunks]
+    done = [(chunk, own.stored) for chunk, own in zip(chunks, noted, strict=True)]
+    problems += [_named(plan, place, reason) for own in noted for place, reason in own.problems]
     stored = [one for _, own in done for one in own]
     if not stored:
         raise DataError(
             f"nothing of {count_text(len(plan.listing.examples), 'example')} in {plan.path} can be used"
             f"{_first_of(problems)}"
         )
-    notes = list(plan.listing.notes)
+    notes = [note if plan.settings.key is None else nameless(note) for note in plan.listing.notes]
     layout = layout_of(stored, plan.settings, notes)
     folder = plan.work / "set"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     write_arrays(done, layout, len(stored), folder)
     key, examples = plan.settings.key, plan.listing.examples
-    table = table_of(stored, examples, plan.path, source=plan.collection.name, key=key)
+    placed = [layout.placed(one) for one in stored]
+    table = table_of(placed, examples, plan.path, source=plan.collection.name, key=key)
+    notes += note_patient_gaps(table)
     write_table(table, folder)
     write_atomically(folder / PROBLEMS_FILE, _problems_csv(problems))
     images = np.load(folder / IMAGES_FILE, mmap_mode="r")
     codes = plan.listing.label_codes
     raw = raw_patches(images, table, codes, source=plan.collection.name, max_value=layout.max_value)
     facts = _facts(plan, digest, layout, stored, problems, notes)
+    facts["passing"] = [place for own in noted for place in own.passing]
+    facts["files"] = {
+        "changed_at": plan.files.changed_at(),
+        "content": content_digest(one for own in noted for one in own.content),
+    }
     facts["fingerprint"] = fingerprint_of(raw)
     write_atomically(folder / FACTS_FILE, json.dumps(facts, indent=1) + "\n")
     replace_folder(plan.out, folder)
 
 
 def _facts(
-    plan: _Plan,
+    plan: Plan,
     digest: str,
     layout: Layout,
     stored: Sequence[Stored],
@@ -358,7 +363,8 @@ def _facts(
             "table": None if plan.choices.table is None else plan.choices.table.name,
             "options": dict(plan.choices.options),
         },
-        "settings": plan.settings.as_dict(),
+        "settings": _as_made(plan.settings, layout).as_dict(),
+        "key_id": plan.settings.key_id(),
         "layout": asdict(layout),
         "max_value": layout.max_value,
         "images": len(stored),
@@ -369,6 +375,13 @@ def _facts(
         "versions": {name: _version(name) for name in _TOOLS},
         "prepared_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def _as_made(settings: Settings, layout: Layout) -> Settings:
+    """Settings whose steps state the size that images were filled up to, so that they can be repeated."""
+    if settings.steps is None or not layout.fills_up:
+        return settings
+    return replace(settings, steps=replace(settings.steps, size=layout.size))
 
 
 def _version(package: str) -> str | None:
@@ -383,4 +396,4 @@ def _problems_csv(problems: Sequence[Problem]) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("what", "reason"))
     writer.writerows((problem.what, problem.reason) for problem in problems)
-    return text.getvalue()
+    return as_utf8(text.getvalue())

@@ -3,13 +3,25 @@
 import hashlib
 import hmac
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from trainables.common.errors import ConfigError
+from trainables.common.text import as_utf8
 from trainables.data.collections.collection import Example
+from trainables.data.prepared.reading import files_beside
 
+_FILE: Final = r"\.(?:dcm|dicom|png|jpe?g|tiff?|pgm|bmp|ljpeg|ics|overlay|xml|npy|npz)\b"
+# What names files that belong to no example: a list behind a colon, a file that a table names, any other.
+_NAMING: Final = (
+    (re.compile(r"(without a row in the table): .*", re.DOTALL), r"\1"),
+    (re.compile(rf": [^:]*{_FILE}.*", re.DOTALL | re.IGNORECASE), ""),
+    (re.compile(r"^names .*, (which is|and \d+ files are)\b", re.DOTALL), r"names a file, \1"),
+    (re.compile(r"\bits mask its mask\b"), "its mask"),
+    (re.compile(rf"[^\s,;:()'\"]+{_FILE}", re.IGNORECASE), "a file"),
+)
 _LEAST_BYTES: Final = 16
 _DIGITS: Final = 16  # 64 bits: two of a million patients share a hash with a chance of 3 in 100 million
 
@@ -50,7 +62,44 @@ def hashed(text: str, key: bytes) -> str:
     >>> hashed("P_00001", b"0123456789abcdef")
     '386fab430e5ba313'
     """
-    return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()[:_DIGITS]
+    return hmac.new(key, as_utf8(text).encode(), hashlib.sha256).hexdigest()[:_DIGITS]
+
+
+def nameless(text: str, example: Example | None = None) -> str:
+    """Return a reason or a note without names of files, and without those of an example.
+
+    Args:
+        text: Such as the reason why an example is not used.
+        example: The example, whose name, patient, examination and files are replaced; None for none.
+
+    >>> nameless("names Anna M 1.dcm, which is not there")
+    'names a file, which is not there'
+    >>> nameless("2 image files without a row in the table: Anna, Eva")
+    '2 image files without a row in the table'
+    """
+    for name, instead in _names_of(example):
+        text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", instead, text)
+    for pattern, instead in _NAMING:
+        text = pattern.sub(instead, text)
+    return text
+
+
+def _names_of(example: Example | None) -> list[tuple[str, str]]:
+    """Names that an example brings and what stands for them, the longest first."""
+    if example is None:
+        return []
+    files = [(example.file, "the file"), *((mask, "its mask") for mask in example.masks)]
+    files += [(header, "its header") for header in files_beside(example.file)]
+    found = {example.name: "the example", example.patient: "the patient", example.exam: "the examination"}
+    for file, instead in files:
+        found |= {str(file.parent): "its folder", file.stem: instead, file.name: instead, str(file): instead}
+    known = [(name, instead) for name, instead in found.items() if name and not _is_small(name)]
+    return sorted(known, key=lambda pair: len(pair[0]), reverse=True)
+
+
+def _is_small(name: str) -> bool:
+    """True for a number that may be a count as well."""
+    return name.isdigit() and len(name) < 4
 
 
 def pseudonymous(example: Example, key: bytes | None) -> Example:

@@ -1,6 +1,7 @@
 """Prepared sets joined into one: each row knows its source, and patients of two sources stay two.
 
-Sets of one collection may share patients; those of two are told apart by the name of the collection.
+Sets of one collection may share patients; those of two are told apart by the name of the collection. Images
+of the user's own trees that share names are told apart by the names of the sets.
 """
 
 import json
@@ -16,8 +17,10 @@ from numpy.typing import NDArray
 from trainables.common.errors import DataError
 from trainables.common.files import folder_in_progress, write_atomically
 from trainables.config.tasks import StoredCodes
+from trainables.data.declared_steps import agreed_steps
 from trainables.data.patches import fingerprint_of
 from trainables.data.pixel_range import to_range
+from trainables.data.prepared.join_ids import check_one_key, names_of_trees, told_apart
 from trainables.data.prepared_set import (
     FACTS_FILE,
     FORMAT,
@@ -30,7 +33,8 @@ from trainables.data.prepared_set import (
     write_table,
 )
 
-_IDS: Final = ("name", "patient", "exam", "partner")
+_OF_PEOPLE: Final = ("patient", "exam")
+_OF_IMAGES: Final = ("name", "partner")
 _FROM_003: Final = (0, 3, 1, 4, 2)  # codes of source system 003 as those of the Pisa set
 
 
@@ -45,7 +49,8 @@ def join_sets(folders: Sequence[Path], out: Path) -> PreparedSet:
         The new set, open.
 
     Raises:
-        DataError: If sets are missing, their sizes or classes differ, or `out` is there.
+        DataError: If sets are missing, their sizes, classes, steps or ways of writing ids differ, they share
+            images, or `out` is there.
         OSError: If the new set cannot be written.
     """
     if len(folders) < 2:
@@ -55,8 +60,10 @@ def join_sets(folders: Sequence[Path], out: Path) -> PreparedSet:
         raise DataError(f"{out} is there already; name another folder, or remove it")
     sets = [open_prepared_set(folder) for folder in folders]
     _check_sizes(sets)
+    steps = agreed_steps({one.folder.name: one.facts for one in sets})
     codes, classes = _common_codes(sets)
     notes = list[str]()
+    check_one_key(sets, notes)
     table = _joined_table(sets, classes, codes, notes)
     with folder_in_progress(out) as scratch:
         max_value = _write_images(sets, scratch, notes)
@@ -65,6 +72,7 @@ def join_sets(folders: Sequence[Path], out: Path) -> PreparedSet:
         images = np.load(scratch / IMAGES_FILE, mmap_mode="r")
         raw = raw_patches(images, table, codes, source=out.name, max_value=max_value)
         facts = _facts(sets, codes, classes, max_value, len(images), notes)
+        facts["settings"] = {"steps": steps}
         facts["fingerprint"] = fingerprint_of(raw)
         write_atomically(scratch / PROBLEMS_FILE, "what,reason\n")
         write_atomically(scratch / FACTS_FILE, json.dumps(facts, indent=1) + "\n")
@@ -101,16 +109,14 @@ def _joined_table(
     columns = list(dict.fromkeys(name for one in sets for name in one.table))
     several = Counter(str(one.facts["collection"]) for one in sets)
     table: dict[str, list[Any]] = {name: [] for name in columns}
-    for one in sets:
+    trees = names_of_trees(sets)
+    for one, tree in zip(sets, trees, strict=True):
         for name in columns:
-            values = one.table.get(name, [None] * len(one.images))
-            table[name] += _told_apart(values, one.table["source"]) if name in _IDS else values
+            table[name] += _values(one, name, tree)
         table["label"][-len(one.images) :] = _labels(one, classes)
-    repeated = [name for name, number in Counter(table["name"]).items() if number > 1]
-    if repeated:
-        raise DataError(
-            f"the sets share {len(repeated)} images, such as {repeated[0]}; leave one of the sets out"
-        )
+    if any(trees):
+        named = ", ".join(tree for tree in trees if tree)
+        notes.append(f"images of {named} share names, and are told apart by the name of their set")
     if max(several.values()) > 1:
         notes.append("patients of sets of one collection that have one name are one patient")
     lacking = [one.folder.name for one in sets if not any(one.table.get("is_test", ()))]
@@ -119,12 +125,16 @@ def _joined_table(
     return {name: _alike(values) for name, values in table.items()}
 
 
-def _told_apart(values: Sequence[Any], sources: Sequence[str]) -> list[str | None]:
-    """Ids with their collection in front, unless an earlier join has put it there."""
-    return [
-        None if value is None else value if str(value).startswith(f"{source}:") else f"{source}:{value}"
-        for value, source in zip(values, sources, strict=True)
-    ]
+def _values(one: PreparedSet, name: str, tree: str) -> Sequence[Any]:
+    """Values of a column: ids with their collection in front, files with the tree that they are of."""
+    values = one.table.get(name, [None] * len(one.images))
+    if name in _OF_PEOPLE:
+        return told_apart(values, one.table["source"])
+    if name in _OF_IMAGES:
+        return told_apart(values, one.table["source"], tree)
+    if name == "file" and tree:
+        return [None if value is None else f"{tree}/{value}" for value in values]
+    return values
 
 
 def _labels(one: PreparedSet, classes: tuple[str, ...]) -> list[int]:
@@ -211,6 +221,7 @@ def _facts(
         "classes": list(classes),
         "joined": [
             {"name": one.folder.name, "fingerprint": one.fingerprint, "settings": one.facts.get("settings")}
+            | {name: one.facts[name] for name in ("collection", "key_id", "joined") if name in one.facts}
             for one in sets
         ],
         "max_value": max_value,

@@ -66,7 +66,7 @@ def load_data(  # noqa: PLR0913 - what is known about the data, as for `load_pat
         upper_folders=upper_folders,
         as_declared=as_declared,
     )
-    return patch_set, [*notes, *more]
+    return patch_set, [*notes, *(note for note in more if note not in notes)]
 
 
 def collection_of(data: str, source: str | None = None) -> Collection | None:

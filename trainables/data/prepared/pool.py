@@ -24,11 +24,19 @@ _GRACE_SECONDS: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class _Ended:
-    """One chunk that is done, or the error that a process met."""
+class Ended:
+    """One chunk that has ended.
+
+    Attributes:
+        chunk: The chunk.
+        error: Error of the machine that its process met; empty for none.
+        stopped_at: Place and reason of the example at which a strict preparation broke off; None if it is
+            whole.
+    """
 
     chunk: Chunk
     error: str = ""
+    stopped_at: tuple[int, str] | None = None
 
 
 class _Process:
@@ -37,8 +45,8 @@ class _Process:
     def __init__(self) -> None:
         self._running: subprocess.Popen[bytes] | None = None
 
-    def prepare(self, chunk: Chunk) -> str:
-        """Prepare a chunk; returns the text of an error of the machine, or an empty one.
+    def prepare(self, chunk: Chunk) -> Ended:
+        """Prepare a chunk.
 
         Raises:
             EOFError: If the process has crashed.
@@ -49,11 +57,11 @@ class _Process:
         try:
             pickle.dump(chunk, running.stdin)
             running.stdin.flush()
-            answer: str = pickle.load(running.stdout)
-        except (EOFError, BrokenPipeError, pickle.UnpicklingError) as error:
+            error, stopped_at = pickle.load(running.stdout)  # plain values: there this module is __main__
+        except (EOFError, BrokenPipeError, pickle.UnpicklingError) as crash:
             self.close()
-            raise EOFError from error
-        return answer
+            raise EOFError from crash
+        return Ended(chunk, error, stopped_at)
 
     def close(self) -> None:
         """End the process."""
@@ -113,14 +121,14 @@ class ChunkPool:
         """Start one process before it is known what there is to do; others start with their first chunk."""
         self._processes[0].start()
 
-    def prepare(self, chunks: Sequence[Chunk]) -> Iterator[Chunk]:
-        """Prepare chunks; yields each when it is done, in any order.
+    def prepare(self, chunks: Sequence[Chunk]) -> Iterator[Ended]:
+        """Prepare chunks; yields each when it has ended, in any order.
 
         Raises:
             MachineError: If a process meets an error of the machine, such as a full disk.
         """
         waiting: queue.SimpleQueue[Chunk] = queue.SimpleQueue()
-        ended: queue.SimpleQueue[_Ended] = queue.SimpleQueue()
+        ended: queue.SimpleQueue[Ended] = queue.SimpleQueue()
         for chunk in chunks:
             waiting.put(chunk)
         for process in self._processes[: len(chunks)]:
@@ -131,10 +139,10 @@ class ChunkPool:
             one = ended.get()
             if one.error:
                 raise MachineError(one.error)
-            yield one.chunk
+            yield one
 
     def _serve(
-        self, process: _Process, waiting: "queue.SimpleQueue[Chunk]", tell: Callable[[_Ended], None]
+        self, process: _Process, waiting: "queue.SimpleQueue[Chunk]", tell: Callable[[Ended], None]
     ) -> None:
         while not self._is_closed.is_set():
             try:
@@ -142,23 +150,26 @@ class ChunkPool:
             except queue.Empty:
                 return
             try:
-                tell(_Ended(chunk, _prepare_even_if_it_crashes(process, chunk, self._is_closed)))
+                tell(_prepare_even_if_it_crashes(process, chunk, self._is_closed))
             except Exception as error:  # told to the thread that waits, whatever it is
-                tell(_Ended(chunk, f"a process that prepares images failed: {error}"))
+                tell(Ended(chunk, f"a process that prepares images failed: {error}"))
 
 
-def _prepare_even_if_it_crashes(process: _Process, chunk: Chunk, is_closed: threading.Event) -> str:
+def _prepare_even_if_it_crashes(process: _Process, chunk: Chunk, is_closed: threading.Event) -> Ended:
     """Prepare a chunk; after a crash again, traced, so that the example to blame is left out."""
     while not is_closed.is_set():
         try:
             return process.prepare(chunk)
         except EOFError:
-            traced = chunk.traced()
+            traced = chunk.traced() if chunk.is_traced else None
             crashed = {traced} if traced is not None else set()
             if chunk.is_traced and not crashed - chunk.crashing:
-                return f"the processes that prepare {chunk.examples[0].file} and others end before their time"
+                return Ended(
+                    chunk,
+                    f"the processes that prepare {chunk.examples[0].file} and others end before their time",
+                )
             chunk = replace(chunk, is_traced=True, crashing=chunk.crashing | crashed)
-    return "ended from outside"
+    return Ended(chunk, "ended from outside")
 
 
 def serve(work: IO[bytes], answers: IO[bytes]) -> None:
@@ -172,10 +183,9 @@ def serve(work: IO[bytes], answers: IO[bytes]) -> None:
         except EOFError:
             return
         try:
-            prepare_chunk(chunk)
-            answer = ""
+            answer = ("", prepare_chunk(chunk))
         except OSError as error:
-            answer = f"{chunk.folder}: {error.strerror or error}"
+            answer = (f"{chunk.folder}: {error.strerror or error}", None)
         pickle.dump(answer, answers)
         answers.flush()
 

@@ -14,9 +14,10 @@ from trainables.data.collections.ddsm_film import SUFFIX as LJPEG
 from trainables.data.collections.ddsm_film import read_film
 from trainables.data.dicom.reading import DicomImage, is_dicom, read_dicom
 from trainables.data.image_files import SUFFIXES, DecodedImage, ImageFileError, decode_image, is_grey
-from trainables.data.pixel_range import FULL_RANGES, bit_range
+from trainables.data.pixel_range import FULL_RANGES
 from trainables.data.prepared.plain_png import decode_plain_png
 
+READERS: Final = 2  # version of what is read from files: whatever changes pixels or facts changes this number
 _PLAIN: Final = SUFFIXES - {".dcm", ".dicom"}  # not asked whether they are DICOM, which takes a second look
 _TYPES: Final = frozenset(np.dtype(name) for name in FULL_RANGES)
 _ARRAYS: Final = frozenset({".npy", ".npz"})
@@ -27,11 +28,14 @@ class Read:
     """Pixels with what their file says about them.
 
     Attributes:
-        pixels: uint8 or uint16, black is 0; shape (H, W) or (H, W, 3).
+        pixels: uint8 or uint16, black is 0 unless `is_inverted`; shape (H, W) or (H, W, 3).
         stated_max: Brightest value by the file, where it is not that of the number type; else None.
         spacing_mm: Height and width of a pixel in millimetres, or None.
         facts: What the file says for the table, such as `vendor`; column -> text or number.
         identifying: Names of the tags of the file that identify a person and are filled.
+        is_inverted: True where 0 is white and the pixels are not turned over, since that needs the range of
+            the whole set; True for TIFF files of 16 bits alone.
+        frames: Number of frames or rows that the file holds.
     """
 
     pixels: NDArray[Any]
@@ -39,6 +43,20 @@ class Read:
     spacing_mm: tuple[float, float] | None = None
     facts: Mapping[str, str | float] = field(default_factory=dict)
     identifying: tuple[str, ...] = ()
+    is_inverted: bool = False
+    frames: int = 1
+
+    def check_black(self, file: Path) -> None:
+        """Refuse an image in which 0 is white, where what is done to it tells tissue from background.
+
+        Raises:
+            ImageFileError: If it is such an image.
+        """
+        if self.is_inverted:
+            raise ImageFileError(
+                f"{file} is a TIFF of 16 bits in which 0 is white, and does not state which value is black; "
+                "save it so that 0 is black"
+            )
 
 
 def read_example_pixels(file: Path, frame: int, *, allows_for_processing: bool = False) -> Read:
@@ -54,7 +72,7 @@ def read_example_pixels(file: Path, frame: int, *, allows_for_processing: bool =
     """
     suffix = file.suffix.lower()
     if suffix in _ARRAYS:
-        return Read(_plain_depth(_row_of(file, frame), file))
+        return Read(_plain_depth(_row_of(file, frame), file), frames=len(_images_of(file)))
     if suffix == LJPEG and not frame:
         return Read(*read_film(file))
     if suffix not in _PLAIN and is_dicom(file):
@@ -66,17 +84,19 @@ def read_example_pixels(file: Path, frame: int, *, allows_for_processing: bool =
     pixels = image.pixels
     if pixels.ndim == 3 and is_grey(pixels):
         pixels = np.ascontiguousarray(pixels[..., 0])
-    if image.is_inverted:
-        white = image.stated_max or bit_range(int(pixels.max()))
-        pixels = (white - pixels).astype(pixels.dtype)
-    return Read(_plain_depth(pixels, file), image.stated_max)
+    return Read(_plain_depth(pixels, file), image.stated_max, is_inverted=image.is_inverted)
+
+
+def files_beside(file: Path) -> tuple[Path, ...]:
+    """Files that the pixels of an example follow from besides its own: the headers beside a film of DDSM."""
+    if file.suffix.lower() != LJPEG:
+        return ()
+    return tuple(sorted(one for one in file.parent.glob("*.*") if one.suffix.lower() == ".ics"))
 
 
 def _of_dicom(image: DicomImage) -> Read:
     """Pixels and facts; of the header nothing else is taken along."""
-    pixels, white = image.pixels, float(image.max_value)
-    if pixels.dtype.kind == "f":
-        pixels, white = np.rint(pixels * (65535.0 / white)).astype(np.uint16), 65535.0
+    white = None if image.stated_max is None else float(image.stated_max)
     known = {
         "patient": image.patient,
         "exam": image.study_uid,
@@ -89,7 +109,7 @@ def _of_dicom(image: DicomImage) -> Read:
         "presentation": image.presentation,
     }
     facts = {name: value for name, value in known.items() if value is not None}
-    return Read(pixels, white, image.spacing_mm, facts, image.identifying)
+    return Read(image.pixels, white, image.spacing_mm, facts, image.identifying, frames=image.frames)
 
 
 def _row_of(file: Path, row: int) -> NDArray[Any]:
@@ -106,9 +126,23 @@ def _images_of(file: Path) -> NDArray[Any]:
             read_arrays,
         )  # brings OpenCV, which predictions do without
 
-        return read_arrays(file, []).images
-    images: NDArray[Any] = np.load(file, mmap_mode="r", allow_pickle=False)
-    return images
+        return _small_integers(read_arrays(file, []).images)
+    return _small_integers(np.load(file, mmap_mode="r", allow_pickle=False))
+
+
+def _small_integers(images: NDArray[Any]) -> NDArray[Any]:
+    """Whole numbers of another type or byte order in 8 or 16 bits, as a search reads them; all else stays.
+
+    The range of all rows says in which.
+    """
+    if images.dtype in _TYPES or images.dtype.kind not in "iu":
+        return images
+    if images.dtype.kind == "u" and images.dtype.itemsize <= 2:
+        return images.astype(images.dtype.newbyteorder("="))
+    low, high = images.min(initial=0), images.max(initial=0)
+    if low < 0 or high > 65535:
+        return images
+    return images.astype(np.uint8 if high <= 255 else np.uint16)
 
 
 def _plain_depth(pixels: NDArray[Any], file: Path) -> NDArray[Any]:

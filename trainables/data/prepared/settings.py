@@ -2,10 +2,13 @@
 
 import hashlib
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from trainables.common.errors import ConfigError
 from trainables.data.mammogram.preparation import Preparation
+from trainables.data.prepared.identity import hashed
+
+_OF_NOBODY: Final = "which key these ids are hashed with"  # a text that is no id
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,3 +59,7 @@ class Settings:
     def key_digest(self) -> str:
         """Digest that tells keys apart; it stays within the folder of an unfinished preparation."""
         return "" if self.key is None else hashlib.sha256(b"key of ids:" + self.key).hexdigest()
+
+    def key_id(self) -> str | None:
+        """Hash that is the same for every set of one key, and tells nothing of it; None without a key."""
+        return None if self.key is None else hashed(_OF_NOBODY, self.key)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from trainables.common.text import as_utf8
 from trainables.data.collections.collection import Example
 from trainables.data.prepared.chunk import Stored
 from trainables.data.prepared.identity import hashed, pseudonymous
@@ -102,7 +103,7 @@ def _relative(file: Path, root: Path) -> str:
 def _alike(values: list[Any]) -> list[Any]:
     """Values of one type: text where any is text, else numbers."""
     if any(isinstance(value, str) for value in values):
-        return [None if value is None else str(value) for value in values]
+        return [None if value is None else as_utf8(str(value)) for value in values]
     if any(isinstance(value, float) for value in values):
         return [None if value is None or math.isnan(value) else float(value) for value in values]
     return values

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from trainables.common.errors import DataError
 from trainables.common.types import IntArray
 from trainables.config.tasks import LabelCodes, Task
+from trainables.data.columns import known_text
 from trainables.data.image_files import is_grey
 from trainables.data.patches import NO_PARTNER, PixelArray, TextArray
 
@@ -66,7 +67,7 @@ def parse_patients(patients: NDArray[Any], count: int, where: str) -> TextArray:
     """Return patient ids as text, shape (count,).
 
     Raises:
-        DataError: If there is not one id per image, or an id is empty.
+        DataError: If there is not one id per image, or an id is empty or unknown.
     """
     if patients.shape != (count,):
         raise DataError(
@@ -75,11 +76,10 @@ def parse_patients(patients: NDArray[Any], count: int, where: str) -> TextArray:
         )
     if patients.dtype.kind == "f" and (patients == np.round(patients)).all():
         patients = patients.astype(np.int64)  # 12.0 is patient 12
-    text = np.char.decode(patients, "utf-8") if patients.dtype.kind == "S" else patients.astype(np.str_)
-    text = np.char.strip(text)
+    text = known_text(patients)
     if text.size:
         text = np.array([unicodedata.normalize("NFC", one) for one in text.tolist()])
-    empty = np.flatnonzero(np.isin(np.char.lower(text), ("", "nan", "none")))
+    empty = np.flatnonzero(text == "")
     if len(empty):
         raise DataError(
             f"{where}: row {empty[0]} has no patient; give every image one, or leave the array out"

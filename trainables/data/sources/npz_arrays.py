@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from trainables.common.errors import DataError
 from trainables.common.text import size_text
+from trainables.data.columns import known_text
 from trainables.data.sources.split_words import extra_part, marked_test_part, note_validation, sealed
 
 PARTS: Final = ("train", "val", "test")  # of a file in parts, as those of MedMNIST
@@ -50,7 +51,8 @@ class StoredArrays:
         patients_name: Name of the array of patients in the file.
         is_test: True for rows of the file's own test part, shape (N,), or None.
         is_extra: True for rows that train in every fold and are never scored, shape (N,), or None.
-        columns: Exam, laterality and view of each image, as far as the file has them, text, shape (N,).
+        columns: Exam, laterality and view of each image, as far as the file has them, text, "" where unknown,
+            shape (N,).
     """
 
     images: NDArray[Any]
@@ -138,19 +140,18 @@ def _in_one(member: _Members, notes: list[str]) -> StoredArrays:
 
 
 def _columns(member: _Members, count: int) -> dict[str, NDArray[np.str_]] | None:
-    """What names the breast and the exam of an image; one value an image, left and right as L and R."""
+    """What names the breast and the exam of an image: left and right as L and R, "" where unknown."""
     found = {}
     for column, names in _COLUMN_NAMES.items():
         given = next((name for name in member.names if _plain(name) in names), None)
         if given is None:
             continue
-        values = _flat(member[given]).astype(np.str_)
+        values = known_text(_flat(member[given]))
         if values.shape != (count,):
             raise DataError(
                 f"{member.path.name}: {given} must hold one value an image, shape ({count},), but has shape "
                 f"{values.shape}"
             )
-        values = np.char.strip(values)
         if column == "laterality":
             values = np.array([_SIDES.get(value.upper(), value) for value in values.tolist()])
         found[column] = values

@@ -8,6 +8,7 @@ import numpy as np
 from trainables.common.errors import DataError
 from trainables.config.tasks import Task
 from trainables.data.patches import RawPatches
+from trainables.data.patient_gaps import note_patient_gaps
 from trainables.data.prepared_set import PreparedSet, is_prepared_set, open_prepared_set
 from trainables.data.source import Source, Stated
 from trainables.data.sources.own_codes import by_own_codes
@@ -25,7 +26,8 @@ def load_prepared(data: str, task: Task, stated: Stated) -> tuple[RawPatches, li
         The patches, and messages on what is left out and under which licence.
 
     Raises:
-        DataError: If it is damaged, or its labels do not answer the task's question.
+        DataError: If it is damaged, its labels do not answer the task's question, or the patients of many
+            images are unknown while others are known.
     """
     found = open_prepared_set(Path(data))
     raw, notes = found.as_patches(), _notes(found)
@@ -44,7 +46,7 @@ def _notes(found: PreparedSet) -> list[str]:
         notes.append(
             f"{problems} of the collection were left out when the set was prepared: see problems.csv"
         )
-    return notes
+    return [*notes, *note_patient_gaps(found.table)]
 
 
 def _for_task(raw: RawPatches, found: PreparedSet, task: Task, notes: list[str]) -> RawPatches:

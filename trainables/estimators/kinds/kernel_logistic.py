@@ -1,7 +1,8 @@
 """`kernel_logistic`: logistic regression in the space of a radial kernel, in place of a Gaussian process.
 
 Of more rows than `MOST_POINTS` a seeded sample stands for the others (the Nyström method); below that it is
-exact. scikit-learn's Gaussian process was measured against it: see docs/lab_log.md.
+exact. A Gaussian process chooses its width and height itself, and was as good as a well chosen width and
+penalty, but took 6 to 24 times as long: see docs/lab_log.md.
 
 Source:
     Zhu and Hastie (2005), "Kernel logistic regression and the import vector machine"; Williams and Seeger

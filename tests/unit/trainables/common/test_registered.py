@@ -10,12 +10,18 @@ from pathlib import Path
 import pytest
 from torch import nn
 
+from orchestrator.preflight.asked_backbones import asked_backbones
 from orchestrator.preflight.initial_points import choose_initial_points
-from orchestrator.preflight.preflight import _asked_backbones
 from search_spaces.registry import space_named
 from trainables.common.errors import ConfigError, UnknownNameError
 from trainables.common.registered import forget, missing_names, names_in_use, packed, register, registered
-from trainables.models.registry import DEFAULT_BACKBONES, backbone_named, default_backbones, register_backbone
+from trainables.models.registry import (
+    DEFAULT_BACKBONES,
+    OPTIONAL_BACKBONES,
+    backbone_named,
+    default_backbones,
+    register_backbone,
+)
 from trainables.models.stages import Backbone
 
 
@@ -90,9 +96,9 @@ def test_what_cannot_be_sent_to_a_worker_is_refused() -> None:
 def test_one_with_a_rank_is_tried_by_a_search_that_names_none() -> None:
     register_backbone(tiny(default_rank=0))
     register_backbone(tiny("other"))
-    assert default_backbones() == (*DEFAULT_BACKBONES, "tiny")
+    assert default_backbones() == (*DEFAULT_BACKBONES, *OPTIONAL_BACKBONES, "tiny")
     first = choose_initial_points((), "benign_malignant", space_named("benign_malignant"))
-    assert _asked_backbones({}, first, is_table=False)[-1] == "tiny"
+    assert asked_backbones({}, first, is_table=False)[-1] == "tiny"
 
 
 def test_names_in_use_and_missing_ones_are_told_by_kind() -> None:

@@ -95,6 +95,26 @@ def test_extra_images_of_new_patients_train_in_every_fold() -> None:
     assert {made.fold_of_group["p100"], made.fold_of_group["p101"]} == {TRAINING}
 
 
+def test_a_known_patient_who_is_extra_by_now_is_scored_in_no_fold() -> None:
+    earlier = split(patients(*range(40)))
+    held_out, sealed = (
+        next(name for name, fold in earlier.fold_of_group.items() if fold == part) for part in (0, TEST)
+    )
+    rows = patients(*range(40), 100, 101)
+    made = grown(replace(rows, is_extra=rows.groups == held_out), earlier)
+    assert made.fold_of_group[held_out] == TRAINING
+    others = {group: part for group, part in earlier.fold_of_group.items() if group != held_out}
+    assert {group: made.fold_of_group[group] for group in others} == others
+    with pytest.raises(SplitError, match=f"1 patient of the extra images lay in the sealed.*{sealed}"):
+        grown(replace(rows, is_extra=rows.groups == sealed), earlier)
+
+
+def test_a_patient_of_grown_data_with_extra_images_and_others_is_refused() -> None:
+    earlier, rows = split(patients(*range(40))), patients(*range(40), 100, 101)
+    with pytest.raises(SplitError, match="both among the extra images and among those that are scored: p100"):
+        grown(replace(rows, is_extra=np.arange(len(rows.rows)) == 80), earlier)
+
+
 def test_the_own_test_part_of_grown_data_is_sealed_unless_a_model_has_seen_it() -> None:
     earlier = split(patients(*range(40)))
     rows = patients(*range(40), 100, 101)

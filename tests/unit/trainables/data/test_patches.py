@@ -4,6 +4,7 @@ import dataclasses
 import json
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -108,6 +109,25 @@ def test_an_existing_copy_is_reused_but_keeps_the_callers_name(tmp_path: Path) -
     again = store_patch_set(pairs(source="elsewhere"), tmp_path)
     assert (tmp_path / first.fingerprint / "images.npy").stat().st_mtime_ns == written
     assert again.source == "elsewhere"
+
+
+def test_steps_of_preparation_that_a_stored_copy_does_not_know_are_written_down_with_it(
+    tmp_path: Path,
+) -> None:
+    raw = RawPatches(np.zeros((2, 4, 4), np.uint8), np.array([0, 1]), "task")
+    first = store_patch_set(raw, tmp_path)
+    assert first.preparation is None
+    known: list[dict[str, Any]] = [{"crop": (1, 2)}, {"crop": (3, 4), "flips": True}]
+    for steps in known:
+        again = store_patch_set(dataclasses.replace(raw, preparation=steps), tmp_path)
+        stored = open_patch_set(tmp_path, first.fingerprint)
+        assert again.fingerprint == first.fingerprint
+        assert again.preparation == stored.preparation == {**steps, "crop": list(steps["crop"])}
+        np.testing.assert_array_equal(stored.labels, raw.labels)
+    assert store_patch_set(raw, tmp_path).preparation == stored.preparation
+    assert [file.name for file in (tmp_path / first.fingerprint).iterdir() if "meta" in file.name] == [
+        "meta.json"
+    ]
 
 
 def test_writers_of_the_same_set_do_not_disturb_each_other(tmp_path: Path) -> None:

@@ -9,9 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainables.common.errors import SplitError, UnknownNameError
+from trainables.common.seeds import LARGEST_SEED
 from trainables.data import splits as module
 from trainables.data.patches import TaskRows
 from trainables.data.splits import TEST, Split, make_split, read_split, write_split
+from trainables.data.stratified_cut import grouped_cut
 
 TASK = "benign_malignant"
 
@@ -44,6 +46,13 @@ def cohorts(draw: st.DrawFn) -> TaskRows:
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     share = draw(st.floats(0.35, 0.65))
     return rows_of(groups, (rng.random(len(groups)) < share).astype(int).tolist())
+
+
+def test_groups_are_cut_with_any_seed_that_a_search_takes() -> None:
+    rows = patients(20)
+    cuts = [grouped_cut(rows.labels, rows.groups, 4, seed) for seed in (7, 2**32 + 7, LARGEST_SEED)]
+    assert cuts[0] == cuts[1]
+    assert set(cuts[2].values()) == set(range(4))
 
 
 @settings(max_examples=25, deadline=None)

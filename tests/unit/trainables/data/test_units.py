@@ -2,18 +2,22 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from trainables.common.errors import DataError
+from orchestrator.preflight.search_data import split_images
+from orchestrator.request import parse_request
+from trainables.common.errors import DataError, SplitError
 from trainables.config.tasks import Task, task_named
-from trainables.data.patches import PatchSet, RawPatches, select_rows, store_patch_set
+from trainables.data.outer_folds import cut_outer_folds
+from trainables.data.patches import PatchSet, RawPatches, TaskRows, select_rows, store_patch_set
 from trainables.data.phantom import make_phantom
 from trainables.data.sources import load_patch_set
-from trainables.data.splits import make_split
+from trainables.data.splits import TEST, Split, make_split
 from trainables.data.training_data import training_data_of
-from trainables.data.units import images_of_units, scored_units, units_of
+from trainables.data.units import images_of_units, only_class_of_units, scored_units, units_of
 
 TASK = task_named("benign_malignant")
 # Four views of a patient's two breasts, one view of a second patient's left one, in a mixed order.
@@ -89,6 +93,71 @@ def test_a_split_that_cuts_a_breast_is_refused(tmp_path: Path) -> None:
         training_data_of(stored, TASK, split, "breast")
 
 
+def breasts_with_few_benign_ones() -> TaskRows:
+    """24 patients with one breast: of 16 two benign images and a malignant one, of 8 one benign image."""
+    labels = np.array([0, 0, 1] * 16 + [0] * 8)
+    breasts = np.concatenate([np.repeat(np.arange(16), 3), np.arange(16, 24)])
+    patients = np.array([f"p{breast:02d}" for breast in breasts])
+    return TaskRows(np.arange(56), labels, patients, None, is_grouped=True, units=breasts)
+
+
+def malignant_breasts() -> TaskRows:
+    """The same patients, each with a malignant image."""
+    rows = breasts_with_few_benign_ones()
+    return replace(rows, labels=np.where(np.arange(56) < 48, rows.labels, 1))
+
+
+def split_into_four(rows: TaskRows, seed: int, **options: Any) -> Split:
+    asked: dict[str, Any] = {"fingerprint": "f" * 64, "task": TASK, "folds": 4, "test_share": 0.2, **options}
+    return make_split(rows, seed=seed, **asked)
+
+
+def has_two_classes_of_units(rows: TaskRows, split: Split) -> bool:
+    folds = split.folds_of(rows)
+    return all(only_class_of_units(rows, folds == fold, TASK.classes) is None for fold in (TEST, *range(4)))
+
+
+def test_every_fold_and_the_test_part_have_units_of_two_classes() -> None:
+    rows = breasts_with_few_benign_ones()
+    were_fine = []
+    for seed in range(12):
+        of_images, of_units = split_into_four(replace(rows, units=None), seed), split_into_four(rows, seed)
+        assert has_two_classes_of_units(rows, of_units)
+        were_fine.append(has_two_classes_of_units(rows, of_images))
+        assert (of_images == of_units) == were_fine[-1]
+    assert {False, True} == set(were_fine)
+
+
+def test_units_of_one_class_are_refused_before_a_search() -> None:
+    rows = malignant_breasts()
+    with pytest.raises(SplitError, match=r"fold 0 would hold units of class malignant alone.*--unit image"):
+        split_into_four(rows, 0, test_share=0.0)
+    with pytest.raises(SplitError, match="validation would hold units of class malignant alone"):
+        split_into_four(rows, 0, test_share=0.0, holdout=0.3)
+    own_test = replace(breasts_with_few_benign_ones(), is_test=np.arange(56) < 9)
+    with pytest.raises(SplitError, match="units of class malignant alone"):
+        split_into_four(own_test, 0)
+    with pytest.raises(SplitError, match=r"units of class malignant alone.*a task whose parts hold"):
+        split_into_four(rows, 0, like=split_into_four(replace(rows, units=None), 0))
+
+
+def test_a_split_asked_for_by_unit_is_checked_on_units(tmp_path: Path) -> None:
+    rows = malignant_breasts()
+    images = np.random.default_rng(0).integers(0, 256, (56, 8, 8)).astype(np.uint8)
+    stored = store_patch_set(RawPatches(images, rows.labels, "task", patients=rows.groups), tmp_path)
+    request = {"task": "benign_malignant", "data": "x", "folds": 4}
+    assert split_images(parse_request(request), stored, select_rows(stored, TASK)).folds == 4
+    with pytest.raises(SplitError, match="units of class malignant alone"):
+        split_images(parse_request({**request, "unit": "patient"}), stored, select_rows(stored, TASK))
+
+
+def test_outer_folds_have_units_of_two_classes() -> None:
+    rows = breasts_with_few_benign_ones()
+    for seed in range(12):
+        outer = cut_outer_folds(rows, split_into_four(rows, seed, test_share=0.0), TASK, folds=4)
+        assert all(only_class_of_units(rows, outer == fold, TASK.classes) is None for fold in range(4))
+
+
 def test_single_images_are_scored_as_they_always_were(tmp_path: Path) -> None:
     stored = store_patch_set(make_phantom(patients=12, size_px=32), tmp_path)
     rows = select_rows(stored, TASK)
@@ -116,6 +185,27 @@ def test_a_phantom_of_two_views_has_breasts_of_one_class_and_other_pixels(tmp_pa
     )
     assert stored.columns is not None
     assert sorted(set(stored.columns["exam"].tolist())) == [f"phantom-00{one}-1" for one in range(3)]
+
+
+@pytest.mark.parametrize(
+    "sides",
+    [
+        np.array(["L", "nan", "R", "None"]),
+        np.array([b"L", b"NaN", b"R", b" "]),
+        np.array([1, np.nan, 2, np.nan]),
+    ],
+)
+def test_a_side_that_an_npz_file_does_not_know_is_refused_and_makes_no_breast(
+    tmp_path: Path, sides: np.ndarray
+) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (4, 16, 16)).astype(np.uint8)
+    arrays = {"images": images, "labels": np.array([0, 1, 0, 1]), "patient": np.array(["a", "a", "b", "b"])}
+    np.savez(tmp_path / "films.npz", **arrays, side=sides)
+    stored, _ = load_patch_set(str(tmp_path / "films.npz"), task=TASK, label_codes="task", store=tmp_path)
+    assert stored.columns is not None
+    assert (stored.columns["laterality"] == "").tolist() == [False, True, False, True]
+    with pytest.raises(DataError, match=r"2 of 4 images of films\.npz have none, the first is row 1"):
+        units_of(stored, select_rows(stored, TASK), "breast", TASK)
 
 
 def test_an_npz_file_brings_side_view_and_exam_under_their_usual_names(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from trainables.config.trial_config import decode
 from trainables.estimators import logistic_solver, preparation
 from trainables.estimators.estimator import Rows, Whole
 from trainables.estimators.kinds.lda import ledoit_wolf
+from trainables.estimators.logistic_solver import solve_logistic
 from trainables.estimators.modules import EstimatorModule, as_state
 from trainables.estimators.preparation import decompose, row_space
 from trainables.estimators.registry import ESTIMATORS, estimator_named
@@ -116,6 +117,20 @@ def test_correlated_columns_are_solved_as_scikit_learn_solves_them(classes: int,
     alone = LogisticRegression(C=c, tol=1e-9, max_iter=100_000)
     wanted = expected(alone, rows, inputs)
     np.testing.assert_allclose(found("logistic", rows, inputs, c=c), wanted, atol=1e-3)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_where_a_strength_begins_changes_its_solution_within_the_tolerance_alone(classes: int) -> None:
+    rows, _ = rows_of(rows=400, columns=300, classes=classes)
+    inputs = (rows.inputs - rows.inputs.mean(axis=0)) / rows.inputs.std(axis=0)
+    stronger = np.vstack(solve_logistic(0.1, inputs.astype(np.float64), rows, space=()))
+    fits = [
+        solve_logistic(1.0, inputs.astype(np.float64), rows, space=(), start=start)
+        for start in (None, stronger)
+    ]
+    outputs = [inputs @ coefficients + intercept for coefficients, intercept in fits]
+    assert not np.array_equal(*outputs)
+    np.testing.assert_allclose(*outputs, atol=0.01)  # of log-odds up to 9
 
 
 @pytest.mark.parametrize("pca", [4, 16])
@@ -243,6 +258,35 @@ def test_folds_share_the_products_of_all_rows_and_have_the_heads_that_they_would
     assert made == ([] if name == "svm" and not pca else [80])
 
 
+@pytest.mark.parametrize(("most_bytes", "expected_of_folds"), [(100_000, [80]), (60_000, [60, 60])])
+def test_folds_share_no_products_that_the_space_of_a_fold_would_push_out(
+    most_bytes: int, expected_of_folds: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The products of 80 rows take 51,200 bytes, those of a fold's 60 rows 28,800."""
+    MEMORY.forget()
+    monkeypatch.setattr(MEMORY, "most_bytes", most_bytes)
+    everything, _ = rows_of(rows=80, columns=200)
+    made, products = list[int](), preparation._products
+
+    def counting(*arrays: Any) -> Any:
+        made.append(len(arrays[0]))
+        return products(*arrays)
+
+    monkeypatch.setattr(preparation, "_products", counting)
+    for fold, places in enumerate((np.arange(60), np.arange(20, 80))):
+        own = dataclasses.replace(
+            everything,
+            inputs=everything.inputs[places],
+            labels=everything.labels[places],
+            groups=everything.groups[places],
+            key=f"fold {fold}",
+            whole=Whole(everything.inputs, "all", places),
+        )
+        row_space(own, standardize=False)
+    assert made == expected_of_folds
+    MEMORY.forget()
+
+
 @pytest.mark.parametrize("classes", [2, 4])
 def test_machines_with_a_kernel_agree_with_scikit_learn(classes: int) -> None:
     rows, others = rows_of(columns=40, classes=classes)
@@ -325,3 +369,14 @@ def test_what_was_used_least_recently_is_forgotten_first() -> None:
     recall("too large", 300)
     recall("too large", 300)
     assert made[-2:] == ["too large", "too large"]
+
+
+def test_logistic_regression_far_from_the_origin_is_scikit_learns_without_scaling() -> None:
+    random = np.random.default_rng(0)
+    labels = np.arange(400) % 2
+    inputs = (10 + 0.1 * (random.normal(size=(400, 300)) + 0.2 * labels[:, None])).astype(np.float32)
+    rows = Rows(inputs, labels, np.arange(400).astype(np.str_), 2, np.ones(2), key="")
+    others = 10 + 0.1 * random.normal(size=(25, 300))
+    ours = found("logistic", rows, others, c=0.1, standardize=False)
+    theirs = LogisticRegression(C=0.1, max_iter=10_000, tol=1e-9).fit(inputs.astype(np.float64) - 10, labels)
+    np.testing.assert_allclose(ours, theirs.predict_proba(others - 10), atol=1e-4)

@@ -278,3 +278,12 @@ def test_the_time_of_the_last_use_is_noted_without_touching_the_features(tmp_pat
     fill(tmp_path, 0)
     assert meta_path(path).stat().st_mtime > before + 900
     assert path.stat().st_mtime_ns == changed
+
+
+def test_a_group_whose_umask_shares_files_shares_locks(tmp_path: Path) -> None:
+    before = os.umask(0o002)
+    try:
+        with held(tmp_path / "one.lock", may_wait=False):
+            assert (tmp_path / "one.lock").stat().st_mode & 0o777 == 0o664
+    finally:
+        os.umask(before)

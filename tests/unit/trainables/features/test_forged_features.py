@@ -15,7 +15,6 @@ import pytest
 from lending import StoreLender
 from prefix_examples import IMAGES, LOW, TOP, VIEWS, Counting, expected, key
 
-from trainables.features.arriving import say_once
 from trainables.features.store import PrefixStore
 from trainables.features.stored_files import meta_path, open_stored
 from trainables.features.stored_header import DamagedFileError, ExpectedFeatures, Header
@@ -66,11 +65,6 @@ FORGERIES: dict[str, Callable[[Path], None]] = {
     ),
     "a header that is no dictionary": lambda path: forge_header(path, "[" * 100),
 }
-
-
-@pytest.fixture(autouse=True)
-def _nothing_was_said_yet() -> None:
-    say_once.cache_clear()
 
 
 def features_file(folder: Path) -> Path:

@@ -11,18 +11,12 @@ import pytest
 from prefix_examples import IMAGES, LOW, TOP, VIEWS, Counting, expected, key
 
 from trainables.features import sharing
-from trainables.features.arriving import say_once
 from trainables.features.budget import DiskBudget
 from trainables.features.sharing import SharedFolder
 from trainables.features.store import PrefixStore, StoredViews
 from trainables.features.stored_files import meta_path
 from trainables.features.stored_header import ExpectedFeatures
 from trainables.preprocessing.views import View
-
-
-@pytest.fixture(autouse=True)
-def _nothing_was_said_yet() -> None:
-    say_once.cache_clear()
 
 
 @pytest.fixture

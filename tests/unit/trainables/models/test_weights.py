@@ -7,7 +7,7 @@ from torchvision import models
 
 from trainables.common.errors import WeightsError
 from trainables.models.registry import backbone_named
-from trainables.models.weights import build_stages, find_weights, take_inventory
+from trainables.models.weights import build_stages, find_weights, take_inventory, weights_text
 
 SHUFFLED = ("running_mean", "running_var", "weight", "bias")
 
@@ -101,7 +101,17 @@ def test_what_is_missing_is_left_out_with_the_reason(tmp_path: Path) -> None:
     inventory = take_inventory(("vgg16", "scratch4"), weights_dir=tmp_path, may_download=False)
     assert inventory.usable == {"scratch4": None}
     assert "no vgg16*.pt" in inventory.left_out["vgg16"]
-    assert "--offline forbids it" in inventory.left_out["vgg16"]
+    assert inventory.left_out["vgg16"].endswith("a search downloads it unless it is --offline")
+
+
+def test_statistics_and_tables_are_not_said_to_train_from_scratch() -> None:
+    names = ("scratch4", "intensity", "texture", "table", "efficientnet_lite0")
+    usable = take_inventory(names, weights_dir=None, may_download=False).usable
+    assert [weights_text(name, usable[name]) for name in names] == [
+        "trains from scratch",
+        *["has no weights"] * 3,
+        "ImageNet weights from package",
+    ]
 
 
 def test_a_search_from_random_weights_looks_for_no_files() -> None:

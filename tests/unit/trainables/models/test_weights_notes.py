@@ -107,7 +107,7 @@ def test_layers_of_a_net_of_torchvision_are_read_after_rules_drop_the_rest(tmp_p
     ("text", "kind", "message"),
     [
         ("license: MIT\n", UnknownNameError, "unknown field of net.yaml 'license'; did you mean 'licence'"),
-        ("[1, 2]\n", WeightsError, "must hold licence and keys"),
+        ("[1, 2]\n", WeightsError, "must hold licence, key_map and keys"),
         ("licence: 3\n", WeightsError, "licence must be a text"),
         ("keys: {'(': ''}\n", WeightsError, r"'\(': '' cannot be used"),
         ("keys: {a: 3}\n", WeightsError, "'a': 3 is not an expression and a text, or null to drop it"),

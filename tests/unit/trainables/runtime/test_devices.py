@@ -1,9 +1,14 @@
-"""Threads of a worker: those of all libraries are limited, not torch's alone."""
+"""Threads of a worker: those of all libraries are limited, not torch's alone. And GPUs that have failed."""
 
 import json
 import subprocess
 import sys
 from typing import Any
+
+import pytest
+import torch
+
+from trainables.runtime.devices import has_failed
 
 PROGRAM = """
 import json, sys
@@ -38,3 +43,15 @@ def test_libraries_that_are_there_and_those_that_come_later_have_one_thread() ->
 def test_a_trial_with_half_a_core_has_a_thread_and_one_with_two_has_two() -> None:
     assert found_after(0.5)["torch"] == 1
     assert {pool["num_threads"] for pool in found_after(2.0)["after"]} == {2}
+
+
+def test_a_gpu_that_answers_nothing_more_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(device: torch.device) -> None:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    gpu = torch.device("cuda")
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: None)
+    assert not has_failed(gpu)
+    monkeypatch.setattr(torch.cuda, "synchronize", fail)
+    assert has_failed(gpu)
+    assert not has_failed(torch.device("cpu"))

@@ -24,6 +24,7 @@ from trainables.data.training_data import TrainingData
 from trainables.models.drop_path import DropPath, stages_with_branches
 from trainables.models.heads import Dropout
 from trainables.models.recomputation import recomputed
+from trainables.models.registry import backbone_named
 from trainables.models.stages import TrainedPart
 from trainables.models.weights import take_inventory
 from trainables.runtime.trial_runtime import TrialRuntime
@@ -209,6 +210,16 @@ def test_rates_fall_from_stage_to_stage_as_in_timm() -> None:
         assert own[f"blocks_{block}.block.attn.qkv.weight"] == pytest.approx(expected)
     assert own["stem.net.patch_embed.proj.weight"] == pytest.approx(0.05 * 0.7**blocks)
     assert {rate for name, rate in own.items() if name.startswith("head.")} == {0.1}
+
+
+def test_a_readout_is_no_stage_of_its_own_for_the_rates() -> None:
+    settings = {"model.head.hidden": "none", "model.cut": "blocks_3.class"}
+    behind = {name: own.stages_behind for name, own in weights_of(vit_part(settings)).items()}
+    blocks = {name.split(".")[1]: count for name, count in behind.items() if name.startswith("trained.")}
+    assert (blocks["blocks_2"], blocks["blocks_3"]) == (1, 0)
+    settings = {"model.backbone": VIT, "model.trained_stages": 1, "model.cut": "blocks_3.class"}
+    plan = backbone_named(VIT).plan(decode(settings).model)
+    assert (plan.depth, plan.trained) == (1, ("blocks_3", "blocks_3_class"))
 
 
 def test_one_rate_for_all_stages_makes_the_groups_of_earlier_versions() -> None:

@@ -20,7 +20,8 @@ from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 
 from results.scores.metrics import scores
-from trainables.common.errors import ConfigError
+from trainables.common.errors import ConfigError, OutOfTimeError
+from trainables.common.seeds import LARGEST_SEED
 from trainables.config.tasks import task_named
 from trainables.config.trial_config import TrialConfig, decode
 from trainables.data.patches import PatchSet, RawPatches, select_rows, store_patch_set
@@ -32,6 +33,7 @@ from trainables.estimators.fitted import FittedEstimator
 from trainables.estimators.registry import ESTIMATORS
 from trainables.features.loading import open_features
 from trainables.models.weights import find_weights
+from trainables.runtime.fill_limit import FillLimit
 from trainables.runtime.trial_runtime import TrialRuntime
 from trainables.training.folds import NanLossError
 from trainables.validation import classical
@@ -296,6 +298,15 @@ def test_the_seed_decides_what_is_drawn(name: str, wisconsin: TrainingData, runt
     assert not np.array_equal(first, other)
 
 
+@pytest.mark.parametrize("seed", [20260101, LARGEST_SEED])
+@pytest.mark.parametrize("name", sorted(set(ESTIMATORS) - {"attention"}))
+def test_a_head_is_fitted_with_any_seed_that_a_search_takes(
+    name: str, seed: int, wisconsin: TrainingData, runtime: TrialRuntime
+) -> None:
+    settings = {"classical.name": name, "classical.standardize": True, "classical.epochs": 3}
+    assert np.isfinite(fitted(wisconsin, runtime, settings, seed=seed).probabilities).all()
+
+
 def test_rows_that_always_train_are_never_predicted(wisconsin: TrainingData, runtime: TrialRuntime) -> None:
     """A hold-out: one fold, and rows of fold -2 that only train."""
     folds = np.where(wisconsin.folds == 0, 0, -2)
@@ -416,3 +427,28 @@ def test_the_name_of_the_model_decides_who_validates(
     options: dict[str, Any] = {"seed": 0, "score": scores, "metric": "auc"}
     assert isinstance(open_validation(net, bright, runtime, **options), CrossValidation)
     assert isinstance(open_validation(tree, wisconsin, runtime, **options), ClassicalValidation)
+
+
+@pytest.mark.parametrize("is_needed", [False, True], ids=["a score is there", "no score yet"])
+def test_no_further_fold_is_fitted_once_the_time_is_up(
+    wisconsin: TrainingData, runtime: TrialRuntime, monkeypatch: pytest.MonkeyPatch, *, is_needed: bool
+) -> None:
+    now, done = 0.0, list[int]()
+    fit = classical.fit_estimator
+
+    def slow(config: TrialConfig, rows: Rows, *, seed: int) -> FittedEstimator:
+        nonlocal now
+        now += 40.0
+        done.append(seed)
+        return fit(config, rows, seed=seed)
+
+    monkeypatch.setattr(classical, "fit_estimator", slow)
+    limit = FillLimit(60.0, is_needed=lambda: is_needed, clock=lambda: now)
+    run = validation(wisconsin, replace(runtime, fill_limit=limit), {"classical.name": "lda"})
+    if is_needed:
+        run.epoch()
+        assert len(done) == 3
+        return
+    with pytest.raises(OutOfTimeError, match="the time was up before fold 3 of 3 was computed"):
+        run.epoch()
+    assert len(done) == 2

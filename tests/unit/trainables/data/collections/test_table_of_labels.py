@@ -37,6 +37,15 @@ def test_headers_of_many_names_and_delimiters_are_read(tmp_path: Path) -> None:
     assert any("2 image files without a row" in note for note in found.notes)
 
 
+@pytest.mark.parametrize("word", ["nan", "NaN", "None"])
+def test_a_cell_that_says_that_a_value_is_unknown_is_no_value(tmp_path: Path, word: str) -> None:
+    found = listed(
+        tmp_path, f"file,label,patient,exam,side,view,site\na.png,0,{word},{word},{word},{word},{word}\n"
+    )
+    (one,) = found.examples
+    assert (one.patient, one.exam, one.laterality, one.view, one.columns) == (None, None, None, None, {})
+
+
 def test_findings_as_labels_are_codes_of_findings(tmp_path: Path) -> None:
     found = listed(tmp_path, "file,label\na.png,mass benign\nb.png,calcification_malignant\n")
     assert found.label_codes == "pisa"
@@ -109,7 +118,7 @@ def test_a_folder_without_a_table_says_what_to_name(tmp_path: Path) -> None:
         DICOM.list(tmp_path, Choices())
     with pytest.raises(DataError, match="there is no folder"):
         DICOM.list(tmp_path / "gone", Choices())
-    with pytest.raises(DataError, match="no option taks; it has: task"):
+    with pytest.raises(DataError, match="no option taks; it has: task, mammograms"):
         listed(tmp_path, "file,label\na.png,0\n", options={"taks": "idc"})
 
 

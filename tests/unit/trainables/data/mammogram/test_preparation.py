@@ -177,7 +177,7 @@ def test_what_is_no_grey_image_is_refused() -> None:
         ({"size": [70000, 5]}, "size must not exceed 65535 pixels a side"),
         ({"spacing_mm": [0.1, -1]}, "spacing_mm must be two positive numbers"),
         ({"version": 99}, "the steps have version 99, this file has version 2"),
-        ({"sharpen": True}, "unknown steps: sharpen; known are blank_background, chest_wall"),
+        ({"sharpen": True}, "unknown steps: sharpen; known are allows_for_processing, blank_background"),
     ],
 )
 def test_wrong_values_are_refused(wrong: dict[str, object], message: str) -> None:
