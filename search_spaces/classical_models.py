@@ -64,7 +64,8 @@ def frozen_features(trial: optuna.trial.BaseTrial, context: SpaceContext) -> Set
     """Suggest a classical model on the features of a frozen backbone at one of its cut levels."""
     pretrained = tuple(name for name in context.backbones if name not in context.from_scratch)
     backbone = trial.suggest_categorical("model.backbone", pretrained)
-    cut = trial.suggest_categorical(f"model.cut@{backbone}", context.levels[backbone])
+    cuts = (*context.levels[backbone], *context.readout_cuts.get(backbone, ()))
+    cut = trial.suggest_categorical(f"model.cut@{backbone}", cuts)
     settings = {"model.backbone": backbone, "model.cut": cut, "model.trained_stages": 0}
     if cut in context.flattens[backbone]:
         settings["model.head.pooling"] = trial.suggest_categorical("model.head.pooling", ("gap", "flatten"))

@@ -33,12 +33,19 @@ class SpaceContext(FrozenModel):
         phases: Names of tasks that a net may learn first, since the data have labels for them.
         heads: Closed-form heads that may take the place of a trained one on frozen features; empty for none,
             as in searches of earlier versions.
+        rarer_heads: Further closed-form heads, which share one choice: together they are proposed as often as
+            one of `heads`. Empty in searches of earlier versions.
+        scalings: Choices of `classical.standardize` for closed-form heads on features of nets; `(True,)` in
+            searches of earlier versions.
         combines: Choices of `unit.combine`, the rule that combines the images of a unit; empty for single
             images.
         plain_only: Backbones whose passes over the plain images fit the time budget, while those over all
             views do not: they serve closed-form heads alone, on images of unchanged contrast.
         further_sizes: Pretrained backbone -> other sides of its input in pixels whose passes over the plain
             images fit; closed-form heads choose among them.
+        readout_cuts: Backbone -> cuts besides its levels that read its frozen stages in another way, such as
+            ("top.class",); of transformers only, and empty in searches of earlier versions.
+        tap_lists: Backbone -> lists of cuts whose features stand together as further taps.
         ranges: Name of a parameter -> its smallest and largest value, where past results have narrowed what
             the space says; empty in searches of earlier versions.
     """
@@ -62,9 +69,13 @@ class SpaceContext(FrozenModel):
     types: tuple[str, ...] = ("none",)
     phases: tuple[str, ...] = ()
     heads: tuple[str, ...] = ()
+    rarer_heads: tuple[str, ...] = ()
+    scalings: tuple[bool, ...] = (True,)
     combines: tuple[str, ...] = ()
     plain_only: frozenset[str] = frozenset()
     further_sizes: Mapping[str, tuple[int, ...]] = {}
+    readout_cuts: Mapping[str, tuple[str, ...]] = {}
+    tap_lists: Mapping[str, tuple[tuple[str, ...], ...]] = {}
     ranges: Mapping[str, tuple[float, float]] = {}
 
     @property

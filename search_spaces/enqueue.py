@@ -31,7 +31,7 @@ class InitialPoint:
     settings: Mapping[str, Any]
 
     def configure(self, fixed_params: Mapping[str, Any], *, epochs: int) -> TrialConfig:
-        """Return the configuration to run: fixed settings win, and epochs are cut to the search's limit.
+        """Return the configuration to run: its epochs are cut to the search's limit, and fixed settings win.
 
         Args:
             fixed_params: Settings held fixed.
@@ -40,13 +40,13 @@ class InitialPoint:
         Raises:
             ConfigError: If it is not a valid configuration.
         """
-        settings = flatten(self.settings) | dict(fixed_params)
+        settings = flatten(self.settings)
         settings["training.epochs"] = min(int(settings.get("training.epochs", epochs)), epochs)
         if "training.first_phase_epochs" in settings:
             first = int(settings["training.first_phase_epochs"])
             settings["training.first_phase_epochs"] = min(first, epochs)
         try:
-            return decode(settings)
+            return decode(settings | dict(fixed_params))
         except (ConfigError, UnknownNameError) as error:
             raise ConfigError(f"recipe {self.recipe} cannot run: {error}") from error
 
@@ -138,6 +138,11 @@ class _ReplayTrial:
 
 
 def _means(setting: str, choice: Any, wanted: Any) -> bool:
-    """Tell whether a choice, which may be text, is the setting's value; further taps have no order."""
+    """Tell whether a choice, which may be text, is the setting's value.
+
+    Further taps have no order, and a choice may list several heads, of which another parameter takes one.
+    """
     value = parse_setting(setting, choice)
-    return bool(value == wanted) or (setting == "model.also" and sorted(value) == sorted(wanted))
+    if setting == "model.also":
+        return sorted(value) == sorted(wanted)
+    return bool(value == wanted) or (setting == "classical.name" and wanted in value.split(","))

@@ -89,7 +89,8 @@ def model(
 ) -> tuple[Settings, tuple[str, ...]]:
     """Suggest cut level, training depth and channel mapping of a backbone; also return its poolings."""
     settings: Settings = {"model.backbone": backbone, "model.weights": "imagenet"}
-    settings["model.cut"] = choose(trial, "model.cut", context.levels[backbone], backbone)
+    cuts = (*context.levels[backbone], *context.readout_cuts.get(backbone, ()))
+    settings["model.cut"] = choose(trial, "model.cut", cuts, backbone)
     if backbone in context.from_scratch:
         settings |= {"model.weights": "random", "model.trained_stages": "all"}
     elif settings["model.cut"] in context.fine_tunes[backbone]:

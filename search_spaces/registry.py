@@ -113,7 +113,7 @@ def space_named(name: str) -> Space:
         )
     if ":" not in name:
         if name not in TASK_SPACES:
-            raise UnknownNameError("space", name, TASK_SPACES)
+            raise UnknownNameError("space", name, TASK_SPACES, own="MODULE:FUNCTION")
         function = TASK_SPACES[name]
         return Space(_name_of(function), function, recipes_of(name))
     module_name, _, function_name = _MOVED.get(name, name).partition(":")

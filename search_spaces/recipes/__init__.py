@@ -1,5 +1,6 @@
 """The catalogue: every experiment of the five source systems, and the best of our own, as data."""
 
+from dataclasses import replace
 from typing import Final
 
 from search_spaces.recipes import (
@@ -15,7 +16,15 @@ from search_spaces.recipes import (
 from search_spaces.recipes.recipe import EvaluationProtocol, Recipe, ReportedScore
 from trainables.common.errors import ConfigError, UnknownNameError
 
-__all__ = ["RECIPES", "EvaluationProtocol", "Recipe", "ReportedScore", "recipe_named", "recipes_of"]
+__all__ = [
+    "RECIPES",
+    "EvaluationProtocol",
+    "Recipe",
+    "ReportedScore",
+    "recipe_named",
+    "recipes_of",
+    "tasks_of",
+]
 
 RECIPES: Final[tuple[Recipe, ...]] = (
     *ours.BEST_OF_OURS,
@@ -48,23 +57,35 @@ def recipe_named(name: str, task: str | None = None) -> Recipe:
 
     Args:
         name: Id of the recipe, such as `E001-12`.
-        task: Needed only where several tasks have the id.
+        task: Needed only where the id means another recipe in another task; else that of the first is taken.
 
     Raises:
         UnknownNameError: If no recipe has the id; the message holds the nearest id, and those of its source.
-        ConfigError: If the id belongs to other tasks, or to several and no task is given; the message names
-            them.
+        ConfigError: If the id belongs to other tasks, or means different recipes and no task is given; the
+            message names the tasks.
     """
     found = {recipe.task: recipe for recipe in RECIPES if recipe.name.lower() == name.lower()}
     if not found:
         raise UnknownNameError("recipe", name, _of_the_same_source(name))
-    if task is None and len(found) == 1:
-        return next(iter(found.values()))
     if task is None:
-        raise ConfigError(f"recipe {name} is of several tasks; say which with --task: {', '.join(found)}")
+        first = next(iter(found.values()))
+        if all(replace(recipe, task=first.task) == first for recipe in found.values()):
+            return first
+        raise ConfigError(
+            f"recipe {name} differs between several tasks; say which with --task: {', '.join(found)}"
+        )
     if task not in found:
         raise ConfigError(f"recipe {name} is not of task {task}, but of {', '.join(found)}")
     return found[task]
+
+
+def tasks_of(name: str) -> tuple[str, ...]:
+    """Return the tasks that have a recipe of an id, in upper or lower case.
+
+    >>> tasks_of("frozen-lite0")
+    ('benign_malignant', 'mass_calcification', 'normal_abnormal')
+    """
+    return tuple(recipe.task for recipe in RECIPES if recipe.name.lower() == name.lower())
 
 
 def _place(recipe: Recipe) -> tuple[int, float]:

@@ -18,7 +18,7 @@ _FROZEN_LITE0: Final = point(
     training(30, 32, "d4", patience=8, class_weight="balanced", average_views=True),
 )
 
-_BASELINE: Final = point(
+BASELINE: Final = point(
     pretrained(BASELINE_BACKBONE, cut="top"),
     head(pooling="gap"),
     optimizer("adam", 1e-3),
@@ -35,7 +35,7 @@ BEST_OF_OURS: Final = (
             "colour-intensity",
             task.name,
             "Logistic regression on colour and intensity only",
-            (_BASELINE,),
+            (BASELINE,),
             EvaluationProtocol(),
         )
         for task in TASKS.values()

@@ -66,7 +66,7 @@ def test_a_search_proposes_points_with_and_without_them() -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
     space = space_named("benign_malignant")
-    configs = [space.configure(study.ask(), context(), {}) for _ in range(400)]
+    configs = [space.configure(study.ask(), context(), {}) for _ in range(1200)]
     trained = [config for config in configs if config.model.trained_stages != 0]
     assert {config.fine_tuning.ema for config in trained} == {0.0, 0.9, 0.99}
     assert {config.fine_tuning.ema for config in configs if config.model.trained_stages == 0} == {0.0}

@@ -7,13 +7,14 @@ import pytest
 from optuna.distributions import FloatDistribution
 from space_context import context
 
-from orchestrator.simulation.learning import good_values, ranges_of
+from orchestrator.simulation.learning import good_values, ranges_of, tried_of
+from orchestrator.simulation.portfolio import likely_merits
 from orchestrator.simulation.table import ResultTable, packaged_rates, packaged_table
 from search_spaces.context import SpaceContext
 from search_spaces.enqueue import InitialPoint, matching_params
 from search_spaces.fixed_params import FixedParamsTrial
 from search_spaces.image_classifier import LEARNING_RATES, image_classifier
-from search_spaces.learned import LEARNED_FILE, learned_ranges
+from search_spaces.learned import LEARNED_FILE, learned_ranges, tried_elsewhere, tried_space
 from search_spaces.recipes.portfolio import portfolio_points
 
 LINEAR_OR_HIDDEN = [f"optimizer.lr@{name}+{kind}" for name in LEARNING_RATES for kind in ("hidden", "linear")]
@@ -27,6 +28,16 @@ def tables() -> tuple[ResultTable, ResultTable]:
 def test_the_file_is_what_the_tables_give(tables: tuple[ResultTable, ResultTable]) -> None:
     assert dict(learned_ranges()) == ranges_of(tables)
     assert json.loads(LEARNED_FILE.read_text())["made"]["command"] == "python -m benchmarks.portfolio learn"
+
+
+def test_what_was_tried_elsewhere_is_what_the_table_gives(tables: tuple[ResultTable, ResultTable]) -> None:
+    table = tables[0]
+    assert [(dict(own.settings), own.merit) for own in tried_elsewhere()] == [
+        (own.settings, own.merit) for own in tried_of(table)
+    ]
+    assert tried_space() == table.space
+    best = max(tried_elsewhere(), key=lambda own: own.merit)
+    assert best.merit == pytest.approx(likely_merits(table).mean(axis=0).max(), abs=1e-4)
 
 
 def test_all_that_was_ever_good_lies_inside_the_ranges(tables: tuple[ResultTable, ResultTable]) -> None:

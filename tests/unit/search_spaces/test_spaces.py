@@ -148,6 +148,7 @@ def test_a_users_own_space_is_found_in_the_working_folder(
     ("name", "message"),
     [
         ("benign_malignat", "unknown space 'benign_malignat'; did you mean 'benign_malignant'"),
+        ("nonsense", "wisconsin; MODULE:FUNCTION names one of your own"),
         ("no_such_module:space", "the module cannot be imported"),
         ("search_spaces.image_classifier:nothing", "has no function 'nothing'"),
     ],
