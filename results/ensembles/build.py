@@ -1,6 +1,7 @@
 """Ensembles of a run's finished trials: choice of members, fit, calibration and nested scores."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from results.ensembles.limits import DEFAULT_MEMBERS, considered_among
 from results.ensembles.members import Members, align, kind_of
 from results.ensembles.methods import FittedEnsemble, fit, method_named, methods_for
 from results.ensembles.nested import (
+    BASELINE,
     BEST_SINGLE,
     EnsembleScore,
     choose,
@@ -26,6 +28,7 @@ from results.scores.decision_rule import fit_decision_rule
 from results.scores.fold_scores import collapsed_folds, out_of_fold_metrics
 from results.scores.operating_point import NOTHING_ASKED, Operation
 from results.scores.ranking import MOST_COMPARED, Objectives, objectives_of
+from trainables.config.baseline import is_baseline
 
 # Numbers of members of models, the most important first -> ascending numbers of members -> cost of those that
 # can be measured. `results.export.graph_cost.measure_models` of a run is one.
@@ -50,7 +53,8 @@ def build_ensembles(  # noqa: PLR0913 - who may be a member, how they are combin
     is the best single trial. Members need weights, or are classical models, which need none. Trials with
     collapsed folds are no members unless all have them. Members are ranked, and weights and method chosen, by
     what the search optimises. A requirement is one of the ensemble: members may miss it, but those that do
-    come last, and a method whose nested values miss it is chosen only if all do.
+    come last, and a method whose nested values miss it is chosen only if all do. The best trial on colour and
+    intensity only is chosen where nothing did better, see `choose`.
 
     Args:
         run: Folder of the search.
@@ -66,7 +70,7 @@ def build_ensembles(  # noqa: PLR0913 - who may be a member, how they are combin
         operation: What is asked of the decisions of all ensembles.
 
     Returns:
-        Ensembles: the best single trial first, then the methods as given.
+        Ensembles: the best single trial first, then the methods as given, then the baseline if there is one.
 
     Raises:
         EnsembleError: If no trial can be a member, or the trials do not belong together.
@@ -91,6 +95,8 @@ def build_ensembles(  # noqa: PLR0913 - who may be a member, how they are combin
     # Of records of earlier versions the collapsed folds followed another rule.
     collapsed = frozenset(record.number for record, own in readable if collapsed_folds(own))
     usable = _usable(search, [record for record, _ in readable], () if trials is not None else collapsed)
+    baselines = frozenset(record.number for record in usable if is_baseline(record.config))
+    pool = replace(pool, baselines=baselines)
     candidates = pool.only([pool.trials.index(record.number) for record in usable])
     considered = considered_among(len(pool.trials)) if trials is None else len(pool.trials)
     if max_ms is not None:
@@ -116,11 +122,13 @@ def build_ensembles(  # noqa: PLR0913 - who may be a member, how they are combin
         costs_of_members(members, time, costs, objectives)
         for (members, _), time in zip(all_fitted, times, strict=True)
     ]
-    best = choose(scored, seed=seed, objectives=objectives, costs=summed).method
-    nested = _kept(scored, summed, objectives, operation)
+    best = choose(scored, seed=seed, objectives=objectives, costs=summed)
+    claimed = [best if score.method == best.method else score for score in scored]
+    nested = _kept(claimed, summed, objectives, operation)
     built = []
     for score, kept, (members, fitted), time in zip(scored, nested, all_fitted, times, strict=True):
-        # The parts of a nested evaluation of a hold-out are not its fold models.
+        # The parts of a nested evaluation of a hold-out are not its fold models. What is chosen is calibrated
+        # by its own predictions, also where its score is that of the choice.
         rule = fit_decision_rule(
             score.out_of_fold,
             models=len(np.unique(pool.folds)),
@@ -141,9 +149,11 @@ def build_ensembles(  # noqa: PLR0913 - who may be a member, how they are combin
                 operation=rule.operation,
                 triage=rule.triage,
                 nested=kept,
-                is_chosen=score.method == best,
+                is_chosen=score.method == best.method,
+                chosen_without=best.chosen_without if score.method == best.method else (),
                 collapsed=tuple(number for number in members if number in collapsed),
                 pool=pool.trials,
+                baselines=tuple(number for number in pool.trials if number in baselines),
                 fingerprint=search.fingerprint,
                 seed=seed,
                 max_members=max_members,
@@ -203,7 +213,8 @@ def _fitted(
     pool: Members, method: str, max_members: int, considered: int, seed: int
 ) -> tuple[tuple[int, ...], FittedEnsemble]:
     """Members and rule, fitted on all out-of-fold predictions; members without a weight are dropped."""
-    is_single = method == BEST_SINGLE
+    is_single = method in (BEST_SINGLE, BASELINE)
+    pool = pool.simplest if method == BASELINE else pool
     members = pool.only(choose_members(pool, 1 if is_single else max_members, considered))
     fitted = fit("average" if is_single else method, members, seed)
     if isinstance(fitted, WeightedMean):

@@ -5,7 +5,7 @@ from typing import Final
 from pydantic import Field, FiniteFloat, ValidationError
 
 from results.ensembles.methods import METHODS, FittedEnsemble
-from results.ensembles.nested import BEST_SINGLE
+from results.ensembles.nested import BASELINE, BEST_SINGLE
 from results.errors import EnsembleError
 from results.run.prediction_costs import PredictionTime
 from results.run.run_folder import RunFolder
@@ -20,6 +20,7 @@ from trainables.common.frozen import FrozenModel
 from trainables.common.text import command_text, typed_path
 
 BEST: Final = "best"  # name under which the chosen ensemble is stored once more
+BUILT: Final = (BEST_SINGLE, *METHODS, BASELINE)  # names under which ensembles are stored, in their order
 
 
 class NestedScore(FrozenModel):
@@ -66,7 +67,7 @@ class Ensemble(FrozenModel):
     """`ensembles/<name>.json`: all that is needed to predict with the weights of some trials.
 
     Attributes:
-        method: Name in `METHODS`, or `best_single` for one trial alone.
+        method: Name in `METHODS`, or `best_single` or `baseline` for one trial alone.
         trials: Numbers of the members, in the order of the first axis that `fitted.combine` expects.
         fitted: Combination rule, fitted on all out-of-fold predictions.
         calibration: Calibration of the combined positive probability of single fold models, fitted on nested
@@ -79,8 +80,12 @@ class Ensemble(FrozenModel):
         operation: What the user asked of the decisions when the ensemble was built.
         triage: Rule of two thresholds; None where none was asked for.
         is_chosen: True for the ensemble that is also stored as `best`.
+        chosen_without: Method that would have been chosen without each fold, in ascending order of folds,
+            where that is not always this one: then `nested` is the score of the choice between the ensemble
+            and the baseline, which its own luck has no part in.
         collapsed: Members that give every image of some fold the same score; empty unless all candidates do.
         pool: Trial numbers of all trials that members could have been chosen from.
+        baselines: Those of them on colour and intensity only that could be shipped.
         max_members: Largest number of members; None in files of earlier versions.
         considered: Number of best trials among which members were looked for; None in files of earlier
             versions, which took the best ones as they were.
@@ -103,8 +108,10 @@ class Ensemble(FrozenModel):
     triage: TriageRule | None = None
     nested: NestedScore
     is_chosen: bool = False
+    chosen_without: tuple[str, ...] = ()
     collapsed: tuple[int, ...] = ()
     pool: tuple[int, ...]
+    baselines: tuple[int, ...] = ()
     fingerprint: str
     seed: int
     max_members: int | None = None
@@ -112,6 +119,22 @@ class Ensemble(FrozenModel):
     split: SplitName = GROUPED
     cost: PredictionTime | None = None
     max_ms: FiniteFloat | None = None
+
+    @property
+    def gpu_ms(self) -> float | None:
+        """Milliseconds of one image on the GPU; None where that was not measured."""
+        return None if self.cost is None else self.cost.gpu_ms
+
+    @property
+    def said_of_choice(self) -> str:
+        """A sentence where the folds do not agree on whether this ensemble or the other of two is chosen."""
+        if not self.chosen_without:
+            return ""
+        others = [method for method in self.chosen_without if method != self.method]
+        return (
+            f"Without {len(others)} of {len(self.chosen_without)} folds {others[0]} would have been chosen, "
+            f"so the score of {self.method} is that of this choice."
+        )
 
     @property
     def rule(self) -> DecisionRule:
@@ -128,13 +151,13 @@ class Ensemble(FrozenModel):
 
 
 def read_ensemble(run: RunFolder, name: str = BEST) -> Ensemble:
-    """Read an ensemble by name: that of a method, `best_single`, or `best`.
+    """Read an ensemble by name: that of a method, `best_single`, `baseline`, or `best`.
 
     Raises:
         EnsembleError: If it was not built, or the file is not an ensemble.
         UnknownNameError: If no ensemble has such a name.
     """
-    known = (BEST, BEST_SINGLE, *METHODS)
+    known = (BEST, *BUILT)
     if name not in known:
         raise UnknownNameError("ensemble", name, known)
     path = run.ensemble_file(name)

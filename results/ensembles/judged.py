@@ -14,8 +14,7 @@ from results.run.split_labels import SplitName
 from results.scores.auc_interval import fold_inflation
 from results.scores.calibration_methods import CalibrationComparison, compare_calibrations
 from results.scores.decision_curve import THRESHOLDS, DecisionCurve, decision_curve
-from results.scores.decision_rule import BALANCED, CrossFitted, cross_fit
-from results.scores.metrics import metric_named
+from results.scores.decision_rule import CrossFitted, cross_fit
 from results.scores.operating_point import NOTHING_ASKED, Operation
 from results.scores.strata import LEAST_PATIENTS, JudgedImages, StrataScores, score_strata
 from trainables.common.errors import ConfigError
@@ -52,7 +51,7 @@ class JudgedModel:
             own.labels,
             own.probabilities.astype(np.float64),
             self.fitted.probabilities,
-            self.fitted.decided[BALANCED],
+            self.fitted.called,
             own.folds,
             own.groups,
             fold_inflation(own.folds),
@@ -133,9 +132,7 @@ def judged_model(
     """
     search = run.search()
     predictions, name = out_of_fold_of(run, ensemble=ensemble, trial=trial)
-    fitted = cross_fit(
-        predictions, searched=search.metrics, metrics=[metric_named(BALANCED)], operation=operation
-    )
+    fitted = cross_fit(predictions, searched=search.metrics, metrics=(), operation=operation)
     return JudgedModel(
         name=name,
         predictions=predictions,

@@ -1,6 +1,6 @@
 """The candidates of an ensemble: out-of-fold predictions of several trials, aligned by row."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Final
@@ -17,6 +17,7 @@ from results.scores.ranking import BY_AUC, Objectives
 from results.scores.selection import best_by
 from trainables.common.types import FloatArray, IntArray
 
+_SAME_OPINION: Final = MappingProxyType({"ridge": "logistic", "linear_svm": "logistic"})
 _DIGITS: Final = 6  # predictions that are equal to so many are those of one model
 
 
@@ -34,6 +35,7 @@ class Members:
         objectives: What the search optimises and requires: members are ranked, and weights found, by it.
         costs: Metric -> value of each member, for metrics that predictions do not tell; may be empty.
         kinds: Kind of each member, see `kind_of`; may be empty, then they are of one kind.
+        baselines: Numbers of the trials on colour and intensity only.
     """
 
     trials: tuple[int, ...]
@@ -45,6 +47,12 @@ class Members:
     objectives: Objectives = BY_AUC
     costs: tuple[Mapping[str, float], ...] = ()
     kinds: tuple[str, ...] = ()
+    baselines: frozenset[int] = frozenset()
+
+    @property
+    def simplest(self) -> "Members":
+        """The members on colour and intensity only; there may be none."""
+        return self.only([place for place, trial in enumerate(self.trials) if trial in self.baselines])
 
     def kind(self, member: int) -> str:
         """Return the kind of the member at a position."""
@@ -127,6 +135,7 @@ def align(
     objectives: Objectives = BY_AUC,
     costs: Mapping[int, Mapping[str, float]] = MappingProxyType({}),
     kinds: Mapping[int, str] = MappingProxyType({}),
+    baselines: Collection[int] = (),
 ) -> Members:
     """Align the out-of-fold predictions of several trials, in order of their rows.
 
@@ -135,6 +144,7 @@ def align(
         objectives: What the search optimises and requires.
         costs: Trial number -> metric -> value, for metrics that predictions do not tell.
         kinds: Trial number -> kind, see `kind_of`; may be empty.
+        baselines: Numbers of the trials on colour and intensity only.
 
     Raises:
         EnsembleError: If there are none, or two trials do not hold the same images, labels, folds or groups.
@@ -164,11 +174,14 @@ def align(
         objectives,
         tuple(costs.get(number, {}) for number in sorted_trials) if objectives.costs else (),
         tuple(kinds.get(number, "") for number in sorted_trials) if kinds else (),
+        frozenset(baselines),
     )
 
 
 def kind_of(config: Mapping[str, Any]) -> str:
     """Return the kind of a model: the nets whose features it sees, and its head; two kinds are two opinions.
+
+    Ridge and linear machines count as logistic regression, which errs on the same images.
 
     >>> kind_of({"model.backbone": "vgg16", "model.also": ["texture/top"], "classical.name": "lda"})
     'texture+vgg16, lda'
@@ -181,6 +194,7 @@ def kind_of(config: Mapping[str, Any]) -> str:
     nets = {str(config.get("model.backbone", ""))}
     nets |= {str(tap).partition("/")[0] for tap in config.get("model.also") or () if "/" in str(tap)}
     head = str(config.get("classical.name", "none"))
+    head = _SAME_OPINION.get(head, head)
     if head == "none":
         head = "fine-tuned" if config.get("model.trained_stages") else "trained head"
     return f"{'+'.join(sorted(nets))}, {head}"

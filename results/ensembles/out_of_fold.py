@@ -2,14 +2,14 @@
 
 from results.ensembles.ensemble import BEST, Ensemble, read_ensemble
 from results.ensembles.members import Members, align, kind_of
-from results.ensembles.nested import nested_predictions
+from results.ensembles.nested import by_fold, nested_predictions
 from results.run.records import OutOfFold
 from results.run.run_folder import RunFolder
 from results.scores.ranking import objectives_of
 
 
 def out_of_fold_of(
-    run: RunFolder, *, ensemble: str = BEST, trial: int | None = None
+    run: RunFolder, *, ensemble: str = BEST, trial: int | None = None, is_of_choice: bool = True
 ) -> tuple[OutOfFold, str]:
     """Return predictions that no part of the model was fitted on, and the model's name.
 
@@ -17,6 +17,8 @@ def out_of_fold_of(
         run: Folder of the search.
         ensemble: Name of a method, `best_single` or `best`; not used if a trial is given.
         trial: Number of a single trial, or None; it needs no weights.
+        is_of_choice: As for `nested_again`; False where something of the ensemble itself, such as its
+            threshold, is shown with the predictions.
 
     Raises:
         EnsembleError: If the ensemble was not built.
@@ -26,7 +28,8 @@ def out_of_fold_of(
     if trial is not None:
         return run.out_of_fold(trial), f"trial {trial}"
     found = read_ensemble(run, ensemble)
-    return nested_of(run, found), f"ensemble {found.method}"
+    predictions = nested_again(pool_of(run, found), found, is_of_choice=is_of_choice)
+    return predictions, f"ensemble {found.method}"
 
 
 def nested_of(run: RunFolder, ensemble: Ensemble) -> OutOfFold:
@@ -52,17 +55,25 @@ def pool_of(run: RunFolder, ensemble: Ensemble) -> Members:
             for number, record in records.items()
         },
         kinds={number: kind_of(record.config) for number, record in records.items()},
+        baselines=ensemble.baselines,
     )
 
 
-def nested_again(pool: Members, ensemble: Ensemble) -> OutOfFold:
+def nested_again(pool: Members, ensemble: Ensemble, *, is_of_choice: bool = True) -> OutOfFold:
     """Predict each fold as an ensemble did when it was built: by members chosen and fitted without it.
 
     Args:
         pool: Predictions of the trials that its members may be chosen from.
         ensemble: The ensemble.
+        is_of_choice: Where its scores are those of the choice between it and the baseline, so are these
+            predictions; False for those of the ensemble alone.
     """
     most = ensemble.max_members or len(ensemble.trials)
-    return nested_predictions(
-        pool, ensemble.method, max_members=most, seed=ensemble.seed, considered=ensemble.considered or most
-    )
+    without = ensemble.chosen_without if is_of_choice else ()
+    own = {
+        method: nested_predictions(
+            pool, method, max_members=most, seed=ensemble.seed, considered=ensemble.considered or most
+        )
+        for method in {ensemble.method, *without}
+    }
+    return by_fold(own, ensemble.method, without)

@@ -6,14 +6,16 @@ from typing import Any
 from rich.table import Table
 
 from results.ensembles.ensemble import Ensemble, NestedScore
+from results.ensembles.nested import BASELINE
 from results.run.split_labels import GROUPED, caption_of, interval_header
-from results.scores.cost_columns import COST_COLUMNS, said_of_costs
+from results.scores.cost_columns import COST_COLUMNS, GPU_HEADER, gpu_cells, said_of_costs
 from results.scores.decision_rule import OWN_THRESHOLD
 from results.scores.leaderboard_table import other_columns
 from results.scores.metric import Metric
 from results.scores.metrics import metric_named
 from results.scores.ranking import BY_AUC, Objectives
 from results.tables import csv_text, result_table
+from trainables.config.baseline import BASELINE_TEXT
 
 
 def ensembles_as_json(ensembles: Sequence[Ensemble]) -> list[dict[str, Any]]:
@@ -26,7 +28,8 @@ def ensembles_as_json(ensembles: Sequence[Ensemble]) -> list[dict[str, Any]]:
             **_score_as_json(ensemble.nested),
             **{name: value for name, value in ensemble.nested.metrics.items() if name != "auc"},
             "ms_per_image": None if ensemble.cost is None else ensemble.cost.core_ms,
-            "gpu_ms_per_image": None if ensemble.cost is None else ensemble.cost.gpu_ms,
+            "gpu_ms_per_image": ensemble.gpu_ms,
+            "gpu_runtime": None if ensemble.cost is None else ensemble.cost.gpu_runtime,
             "megabytes": None if ensemble.cost is None else ensemble.cost.megabytes,
             **{name: value for name, value in ensemble.nested.metrics.items() if name in COST_COLUMNS},
             "threshold": ensemble.threshold,
@@ -67,6 +70,9 @@ def ensemble_table(ensembles: Sequence[Ensemble], objectives: Objectives = BY_AU
     others = _others(objectives, has_costs=any(one.cost is not None for one in ensembles))
     for metric in others:
         table.add_column(metric.header, justify="right", no_wrap=True)
+    has_gpu = any(one.gpu_ms is not None for one in ensembles)
+    if has_gpu:
+        table.add_column(GPU_HEADER, justify="right", no_wrap=True)
     if has_front:
         table.add_column("front", no_wrap=True)
     values = [{**one.nested.metrics, main.name: one.nested.interval.estimate} for one in ensembles]
@@ -79,6 +85,7 @@ def ensemble_table(ensembles: Sequence[Ensemble], objectives: Objectives = BY_AU
             nested.interval.text(main.digits),
             _difference(ensemble),
             *(metric.text(_value_of(ensemble, metric.name)) for metric in others),
+            *gpu_cells(ensemble.gpu_ms, has_gpu=has_gpu),
             *(["yes" if nested.is_on_front else ""] if has_front else []),
             style="bold" if ensemble.is_chosen else None,
         )
@@ -106,12 +113,20 @@ def _caption(ensembles: Sequence[Ensemble], objectives: Objectives, others: Sequ
     has_thresholds = len(ensembles[0].classes) == 2  # more are decided for the most probable
     thresholds = _said_of_thresholds(others) if has_thresholds else ""
     return warning + (
-        "* chosen: the simplest method that may be the best (95 % confidence set). Members were chosen out "
-        "of all complete trials, and everything was fitted, without the fold that is scored. ! differs from "
-        "the best single trial; the intervals of all methods hold together in 95 % of data sets."
+        "* chosen: the simplest method that may be the best (95 % confidence set)"
+        f"{_said_of_baseline(ensembles)}. Members were chosen out of all complete trials, and everything was "
+        "fitted, without the fold that is scored. ! differs from the best single trial; the intervals of all "
+        "methods hold together in 95 % of data sets."
         f"{thresholds}{_said_of_front(objectives, ensembles)}{_said_of_missed(ensembles)}"
         f"{_said_of_costs(ensembles)}"
     )
+
+
+def _said_of_baseline(ensembles: Sequence[Ensemble]) -> str:
+    if not any(one.method == BASELINE for one in ensembles):
+        return ""
+    said = "".join(f". {one.said_of_choice}".rstrip(".") for one in ensembles if one.said_of_choice)
+    return f", or the baseline on {BASELINE_TEXT} where that is no better{said}"
 
 
 def _others(objectives: Objectives, *, has_costs: bool) -> list[Metric]:
@@ -146,7 +161,7 @@ def _said_of_front(objectives: Objectives, ensembles: Sequence[Ensemble]) -> str
 
 def _said_of_costs(ensembles: Sequence[Ensemble]) -> str:
     costs = [one.cost for one in ensembles if one.cost is not None]
-    return f" {said_of_costs([one.gpu_ms for one in costs])}".rstrip() if costs else ""
+    return f" {said_of_costs(one.gpu_runtime for one in costs)}".rstrip() if costs else ""
 
 
 def _said_of_missed(ensembles: Sequence[Ensemble]) -> str:

@@ -50,12 +50,13 @@ from results.predictors.loading import OpenedModel, open_model
 from results.predictors.model_inputs import ModelInputs
 from results.predictors.novelty_features import ModelNovelty, novelty_of
 from results.predictors.unit_module import IMAGE_OUTPUT, side_by_side
-from results.run.prediction_costs import PredictionTime, add_costs
+from results.run.prediction_costs import PredictionTime, add_costs, read_costs
 from results.run.run_folder import RunFolder
 from results.run.split_labels import NAIVE, NAIVE_WARNING, scored
 from results.scores.metrics import metric_named
 from results.scores.operating_point import NOTHING_ASKED, Operation
 from trainables.common.files import folder_in_progress, write_atomically
+from trainables.common.processor import processor_name
 from trainables.common.types import IntArray
 from trainables.data.mammogram import preparation
 
@@ -81,7 +82,7 @@ class BundleReport:
         said = [
             f"exported {manifest.method} (trials {members}) to {self.path}: "
             f"{MODEL_FILE} {self.model_bytes / 1e6:.1f} MB, {MANIFEST_FILE}, {CARD_FILE}",
-            _said_of(manifest.parity),
+            _said_of(manifest.parity, in_float32=manifest.precision is not None),
             *([f"costs {manifest.cost}"] if manifest.cost else []),
             f"out-of-fold {scored(metric.header, manifest.split)} "
             f"{manifest.out_of_fold.interval.text(metric.digits)}: {manifest.out_of_fold.how}",
@@ -100,15 +101,16 @@ class BundleReport:
         return said
 
 
-def _said_of(parity: ParityCheck) -> str:
+def _said_of(parity: ParityCheck, *, in_float32: bool) -> str:
+    when = ", before the precision was lowered" if in_float32 else ""
     onnx = f"ONNX Runtime within {parity.onnx_difference:.1e} of PyTorch"
     if parity.out_of_fold_difference is None:
         return (
-            f"parity on {parity.images} training images: {onnx}. The refitted models have seen them all, so "
-            "nothing that the search predicted can be compared"
+            f"parity on {parity.images} training images{when}: {onnx}. The refitted models have seen "
+            "them all, so nothing that the search predicted can be compared"
         )
     return (
-        f"parity on {parity.images} held-out images: {onnx}, fold models within "
+        f"parity on {parity.images} held-out images{when}: {onnx}, fold models within "
         f"{parity.out_of_fold_difference:.1e} of the search's own predictions"
     )
 
@@ -187,7 +189,7 @@ def export_bundle(  # noqa: PLR0913 - a model, and what its file must keep to
             out_of_fold_difference=out_of_fold_difference,
         )
         one = {name: tensor.numpy() for name, tensor in inputs.take([0]).tensors().items()}
-        cost = cost_before = measure_prediction_time(file, one)
+        cost = cost_before = measure_prediction_time(file, one, opened.module.by_image)
         if precision is not None:
             first = next(iter(kept.values()))
             lower = lower_precision(opened, written, first, file, precision, cost_before=cost_before)
@@ -208,9 +210,16 @@ def export_bundle(  # noqa: PLR0913 - a model, and what its file must keep to
         )
         write_manifest(folder, manifest)
         size = file.stat().st_size
-    if not refit:
-        add_costs(run, {opened.chosen.trials: cost_before})  # models are compared in one precision
+    # Models are compared in one precision, and by what they predict: a file that scores novelty does more.
+    if not refit and novelty is None and not _is_known(run, opened.chosen.trials):
+        add_costs(run, {opened.chosen.trials: cost_before})
     return BundleReport(out, manifest, size)
+
+
+def _is_known(run: RunFolder, trials: Sequence[int]) -> bool:
+    """True if these members were measured on this machine, as others of their structure were."""
+    known = read_costs(run)
+    return known.processor == processor_name() and known.of(trials) is not None
 
 
 def _write_graph(

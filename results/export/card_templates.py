@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from results.export.manifest import Manifest, TestScores
+from results.run.split_labels import NAIVE, NAIVE_WARNING, scored
 from results.scores.metrics import metric_named
 from trainables.config.unit_config import PLURALS
 
@@ -69,6 +70,7 @@ def card_as_json(manifest: Manifest) -> dict[str, Any]:
         "name": manifest.name,
         "sha256": manifest.sha256,
         "is_synthetic": manifest.is_synthetic,
+        "split": manifest.split,
     }
     for template, title in TITLES.items():
         found[template] = {
@@ -195,12 +197,12 @@ def _how_to_use(manifest: Manifest) -> str:
 
 def _scores(manifest: Manifest) -> str:
     found = manifest.out_of_fold
-    metric = metric_named(found.metric)
-    said = f"Out of fold, {metric.header} {found.interval.text(3)}."
+    name = scored(metric_named(found.metric).header, manifest.split)
+    said = f"Out of fold, {name} {found.interval.text(3)}."
     if isinstance(manifest.test, TestScores) and found.metric in manifest.test.metrics:
         test = manifest.test
         own = test.metrics[found.metric].text(3)
-        return f"{said} Sealed test part ({test.images} {PLURALS[manifest.unit]}): {own}."
+        return f"{said} Sealed test part ({test.images} {PLURALS[manifest.unit]}), {name} {own}."
     return f"{said} {manifest.said_of_no_test}"
 
 
@@ -212,11 +214,14 @@ def _audit(manifest: Manifest) -> str:
 
 
 def _precision(manifest: Manifest) -> str:
-    return (
-        f"The file and PyTorch differ by {manifest.parity.onnx_difference:.0e} at most on "
-        f"{manifest.parity.images} "
-        "images; equal images get equal answers."
-    )
+    parity, lower = manifest.parity, manifest.precision
+    found = f"The file and PyTorch differ by {parity.onnx_difference:.0e} at most on {parity.images} images"
+    if lower is not None:
+        found += (
+            f" before its precision was lowered to {lower.name}, which changed probabilities by up to "
+            f"{lower.largest_difference:.3f} on {lower.images} images"
+        )
+    return f"{found}; equal images get equal answers."
 
 
 def _gaps(manifest: Manifest) -> str:
@@ -229,7 +234,8 @@ def _limits(manifest: Manifest) -> str:
     data = manifest.data
     unit = "patients" if data.has_patients else "groups, since patients are not known"
     kind = " Generated images." if data.is_synthetic else ""
-    return f"One data set of {data.groups} {unit}; no other site, no readers, not prospective.{kind}"
+    naive = f" {NAIVE_WARNING}" if manifest.split == NAIVE else ""
+    return f"One data set of {data.groups} {unit}; no other site, no readers, not prospective.{kind}{naive}"
 
 
 def _unlike(manifest: Manifest) -> str:
@@ -256,4 +262,7 @@ def _data(manifest: Manifest) -> str:
     data = manifest.data
     counts = ", ".join(f"{number} {name}" for name, number in data.counts.items())
     unit = "patients" if data.has_patients else "groups"
-    return f"{data.source}: {data.images} images of {data.groups} {unit} ({counts}), {data.folds} folds."
+    local = "" if manifest.recalibration is None else f" {manifest.recalibration.text}"
+    return (
+        f"{data.source}: {data.images} images of {data.groups} {unit} ({counts}), {data.folds} folds.{local}"
+    )

@@ -14,6 +14,7 @@ from results.errors import ExportError
 from results.export.exported_model import Bundle
 from results.export.onnx_predictor import Prediction
 from trainables.common.files import write_atomically
+from trainables.config.unit_config import PLURALS
 from trainables.data.dicom.reading import DicomError, DicomHeader, read_headers
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ _EMPTY: Final = (
     "StudyTime",
     "ReferringPhysicianName",
 )
+_MODEL_DIGITS: Final = 8  # of the model's SHA-256 in the name of a report
+_CHARACTERS: Final = "ISO_IR 192"  # UTF-8: names of classes and ids of patients are in any script
 _LONGEST_CODE: Final = 16  # characters of a code value, and
 _LONGEST_MEANING: Final = 64  # of its meaning, by DICOM
 
@@ -51,15 +54,20 @@ def write_reports(
 
     Args:
         bundle: The model that predicted.
-        predictions: Its predictions; those of other files than DICOM are named as problems.
+        predictions: Its predictions; those of other files than DICOM, and of images without valid UIDs, are
+            named as problems.
         out: Folder of the reports, which is made if it is missing. A report is named after the SOP
-            instance of its image, and one that is there already is written anew.
+            instance of its image and the first characters of the model's SHA-256, so that each model has its
+            own; one that is there already is written anew, with another UID where it says something else. Of
+            several files with one SOP instance the first has a report, and the others are problems.
         has_patient_id: Copy the patient's id from the image into the report.
 
     Raises:
-        ExportError: If the folder cannot be written.
+        ExportError: If the folder cannot be written, or the model predicts no single images.
     """
-    files, problems = [], []
+    check_reported(bundle)
+    written: dict[Path, Path] = {}
+    problems = []
     for prediction in predictions:
         path = Path(prediction.file)
         try:
@@ -67,7 +75,12 @@ def write_reports(
         except DicomError as error:
             problems.append(f"no report: {error}")
             continue
-        file = out / f"{header.sop_instance_uid}.sr.dcm"
+        file = out / f"{header.sop_instance_uid}.{bundle.manifest.sha256[:_MODEL_DIGITS]}.sr.dcm"
+        if file in written:
+            problems.append(
+                f"no report: {path} has the SOPInstanceUID of {written[file]}, which has a report"
+            )
+            continue
         try:
             out.mkdir(parents=True, exist_ok=True)
             write_atomically(file, _report(bundle, prediction, header, has_patient_id=has_patient_id))
@@ -75,8 +88,21 @@ def write_reports(
             raise ExportError(
                 f"cannot write reports to {out}: {error.strerror}; give another --dicom-sr"
             ) from error
-        files.append(file)
-    return Reports(tuple(files), tuple(problems))
+        written[file] = path
+    return Reports(tuple(written), tuple(problems))
+
+
+def check_reported(bundle: Bundle) -> None:
+    """Check that reports can be written of what a model predicts.
+
+    Raises:
+        ExportError: If it predicts breasts, exams or patients.
+    """
+    unit = bundle.manifest.unit
+    if unit != "image":
+        raise ExportError(
+            f"a report is of a single image, and this model predicts {PLURALS[unit]}; leave --dicom-sr out"
+        )
 
 
 def _with_identifiers(path: Path) -> DicomHeader:
@@ -90,15 +116,26 @@ def _with_identifiers(path: Path) -> DicomHeader:
     missing = [name for name, value in needed.items() if not value]
     if missing:
         raise DicomError(f"{path} has no {', '.join(missing)}, by which a report refers to it")
+    wrong = [f"{name} {value}" for name, value in needed.items() if not _is_uid(str(value))]
+    if wrong:
+        raise DicomError(
+            f"{path} has {', '.join(wrong)}, which is no UID: numbers without leading zeros and with dots "
+            "between them, at most 64 characters"
+        )
     return header
 
 
+def _is_uid(text: str) -> bool:
+    from pydicom.config import IGNORE
+    from pydicom.uid import UID
+
+    return UID(text, validation_mode=IGNORE).is_valid
+
+
 def _report(bundle: Bundle, prediction: Prediction, header: DicomHeader, *, has_patient_id: bool) -> bytes:
-    import io
-
     from highdicom.sr import ComprehensiveSR
+    from pydicom.uid import UID
 
-    written = io.BytesIO()
     report = ComprehensiveSR(
         evidence=[_evidence(header, has_patient_id=has_patient_id)],
         content=_content(bundle, prediction, header),
@@ -110,7 +147,18 @@ def _report(bundle: Bundle, prediction: Prediction, header: DicomHeader, *, has_
         is_complete=True,
         is_final=False,
         is_verified=False,
+        specific_character_set=_CHARACTERS,
     )
+    # Archives take two objects of one UID for one: it follows from all that the report says, its time too.
+    uid = UID(_uid(bundle.manifest.sha256, hashlib.sha256(_as_file(report)).hexdigest()))
+    report.SOPInstanceUID = report.file_meta.MediaStorageSOPInstanceUID = uid
+    return _as_file(report)
+
+
+def _as_file(report: "Dataset") -> bytes:
+    import io
+
+    written = io.BytesIO()
     report.save_as(written)
     return written.getvalue()
 
@@ -195,6 +243,6 @@ def _code(value: str, meaning: str) -> Any:
 
 
 def _uid(*parts: str) -> str:
-    """A UID that follows from its parts, so that the same model on the same image writes the same report."""
+    """A UID that follows from its parts, so that what is the same in two reports has the same UID in both."""
     number = int.from_bytes(hashlib.sha256("\0".join(parts).encode()).digest()[:16], "big")
     return f"2.25.{number}"

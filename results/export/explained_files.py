@@ -10,24 +10,27 @@ from numpy.typing import NDArray
 
 from results.errors import ExportError
 from results.export.exported_model import Bundle
-from results.export.onnx_predictor import read_for
+from results.export.image_reading import ReadImage
+from results.export.onnx_predictor import read_with_place
+from results.export.view_and_side import Stated, each_of
+from results.relevance.explained_folder import check_folder, picture_names, write_explanations
 from results.relevance.explaining import Predict, relevance_map, score_of
 from results.relevance.explanation import (
     ExplainedImage,
     Explanation,
     Explanations,
+    facts_of_file,
     facts_of_map,
-    picture_names,
     settings_of,
-    write_explanations,
 )
 from results.relevance.method import RelevanceSettings
 from results.relevance.methods import relevance_method_named
 from results.relevance.methods.windows import with_window
+from trainables.common.text import printable
 from trainables.common.types import FloatArray
 
 
-def explain_files(
+def explain_files(  # noqa: PLR0913 - what a file is read with, and how it is explained
     bundle: Bundle,
     paths: Sequence[Path],
     out: Path,
@@ -36,6 +39,7 @@ def explain_files(
     settings: RelevanceSettings | None = None,
     baselines: Sequence[Path] = (),
     types: Sequence[str] = (),
+    stated: Sequence[Stated] = (),
 ) -> Explanations:
     """Compute relevance maps of image files, and write them as pictures, arrays and JSON.
 
@@ -49,10 +53,11 @@ def explain_files(
         settings: Time of a map, fill and seed; None for the defaults.
         baselines: Healthy baseline of each image, if the model takes them.
         types: `mass` or `calcification`, one for all or one each, if the model takes the type.
+        stated: View and side of mammograms, as `predict_files` takes them.
 
     Raises:
         UnknownNameError: If there is no such method.
-        ExportError: If a file cannot be used, or there is none.
+        ExportError: If a file cannot be used, there is none, or a file of `out` would be lost.
         OSError: If the folder cannot be written.
     """
     chosen = relevance_method_named(method)
@@ -60,12 +65,15 @@ def explain_files(
     if not paths:
         raise ExportError("there is nothing to explain: no file could be used")
     each = list(types) if len(types) == len(paths) else list(types) * len(paths)
-    images = []
-    for place, (path, name) in enumerate(zip(paths, picture_names(paths), strict=True)):
-        pixels, _ = read_for(bundle, path)
-        beside = [read_for(bundle, one)[0] for one in baselines[place : place + 1]]
+    films = each_of(stated, len(paths))
+    names, images = picture_names(paths), []
+    check_folder(out, names, [*paths, *baselines])
+    for place, (path, name) in enumerate(zip(paths, names, strict=True)):
+        read = read_with_place(bundle, path, films[place])
+        beside = [read_with_place(bundle, one, films[place]).pixels for one in baselines[place : place + 1]]
         predict = predictor_of(bundle, beside, each[place : place + 1])
-        images.append(_explained(bundle, predict, pixels, chosen.name, settings, name=name, file=str(path)))
+        file = printable(str(path), keeps="")
+        images.append(_explained(bundle, predict, read, chosen.name, settings, name=name, file=file))
     explanations = Explanations(
         model=bundle.manifest.name,
         trials=tuple(member.trial for member in bundle.manifest.members),
@@ -104,17 +112,17 @@ def predictor_of(
 def _explained(
     bundle: Bundle,
     predict: Predict,
-    pixels: NDArray[Any],
+    read: ReadImage,
     method: str,
     settings: RelevanceSettings,
     *,
     name: str,
     file: str,
 ) -> ExplainedImage:
-    probabilities = np.asarray(predict(pixels[None]))[0]
+    probabilities = np.asarray(predict(read.pixels[None]))[0]
     label = 1 if len(probabilities) == 2 else int(probabilities.argmax())
     began = time.perf_counter()
-    found = relevance_map(method, score_of(predict, label), pixels, settings)
+    found = relevance_map(method, score_of(predict, label), read.pixels, settings)
     facts = Explanation(
         name=name,
         file=file,
@@ -124,5 +132,6 @@ def _explained(
         marks=found.marks,
         seconds=round(time.perf_counter() - began, 3),
         **facts_of_map(found.values),
+        **facts_of_file(found, read.place),
     )
-    return ExplainedImage(facts, pixels, found.values)
+    return ExplainedImage(facts, read.pixels, found.values)

@@ -65,7 +65,7 @@ class Bundle:
 
         Args:
             images: Images of shape (H, W) for a grey model or (H, W, 3) for a colour model, with values from
-                0 to the model's `max_value`.
+                0 to the model's `max_value`; whole numbers unless the model takes floats.
             baselines: Healthy baseline of each image, of its size, if the manifest takes `baseline`.
             types: `mass` or `calcification`, one for all or one each, if the manifest takes `finding_type`.
             units: Name of the breast, exam or patient of each image, if the manifest's `unit` is no image.
@@ -216,7 +216,7 @@ class Bundle:
             name: Its name in the message.
 
         Raises:
-            ExportError: If it has another shape or range.
+            ExportError: If it has another shape or range, or fractions where the model takes whole numbers.
         """
         wanted = self.manifest.input
         fits = image.ndim == 2 if wanted.channels == 1 else image.ndim == 3 and image.shape[2] == 3
@@ -228,6 +228,12 @@ class Bundle:
             raise ExportError(
                 f"{name} holds values from {low} to {high}; this model takes raw pixels from 0 to "
                 f"{wanted.max_value:g}"
+            )
+        if wanted.dtype == "int32" and image.dtype.kind == "f" and (image != np.rint(image)).any():
+            cause = ": it was scaled to [0, 1], so give it as it is in the file" if high <= 1 else ""
+            raise ExportError(
+                f"{name} holds fractions, with values up to {high:g}; this model takes whole numbers from 0 "
+                f"to {wanted.max_value:g}{cause}"
             )
 
 

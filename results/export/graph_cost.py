@@ -20,7 +20,7 @@ from torch import Tensor
 
 from results.ensembles.weighted_mean import WeightedMean
 from results.export.model_file import replace_notes
-from results.export.prediction_time import measure_prediction_time
+from results.export.prediction_time import gpu_here, gpu_name, measure_prediction_time
 from results.predictors.ensemble_module import EnsembleModule, combination_graph, write_onnx
 from results.predictors.loading import finished_members
 from results.run.prediction_costs import PredictionTime, add_costs, read_costs
@@ -96,10 +96,13 @@ def measure_models(
     spent, last = 0.0, _EXPECTED_SECONDS
     for members in wanted:
         cost = known.of(members) if is_here else None
-        if cost is not None:
+        # A process without the GPU may have measured it, or this machine has one, or another, since then.
+        has_gpu_time = cost is not None and cost.gpu_ms is not None and cost.gpu_name == gpu_name()
+        if cost is not None and (has_gpu_time or gpu_here() is None):
             found[members] = cost
             continue
         if seconds is not None and spent + last > seconds:
+            found |= {} if cost is None else {members: cost}
             break
         begun = time.monotonic()
         try:
@@ -141,7 +144,8 @@ def _measured(
         file = Path(folder) / "model.onnx"
         write_onnx(module, inputs, file)
         replace_notes(file, {})
-        return measure_prediction_time(file, {name: tensor.numpy() for name, tensor in inputs.items()})
+        arrays = {name: tensor.numpy() for name, tensor in inputs.items()}
+        return measure_prediction_time(file, arrays, module)
 
 
 def _example(module: EnsembleModule, image: ImageFormat, dtype: torch.dtype) -> dict[str, Tensor]:
@@ -161,6 +165,7 @@ def _key(trials: Sequence[FinishedTrial], image: ImageFormat, classes: int) -> s
         "processor": processor_name(),
         "onnxruntime": [onnxruntime.__version__, onnxruntime.get_available_providers()],
         "torch": torch.__version__,
+        "gpu": gpu_name(),
         "image": [image.shape, image.max_value],
         "classes": classes,
         "trials": [_structure(trial) for trial in trials],

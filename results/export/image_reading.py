@@ -9,9 +9,12 @@ from numpy.typing import NDArray
 
 from results.errors import ExportError
 from results.export.manifest import ModelInput
+from results.export.view_and_side import NOT_STATED, Stated, lacking
+from results.relevance.frame import Frame
+from results.relevance.place_in_file import PlaceInFile
 from trainables.common.errors import DataError
-from trainables.data.image_files import DecodedImage, decode_image, is_grey
-from trainables.data.mammogram.preparation import Preparation, PreparationError, prepare
+from trainables.data.image_files import DecodedImage, check_one_frame, decode_image, is_grey
+from trainables.data.mammogram.preparation import Preparation, PreparationError, Prepared, prepare
 from trainables.data.pixel_range import FULL_RANGES, bit_range, to_range
 from trainables.data.prepared.reading import read_example_pixels
 
@@ -26,6 +29,11 @@ NOTES: Final = {
     "colour": "are grey; the model takes colour: grey was copied to red, green and blue",
     "maxval": "state a largest value other than the model's and were scaled from it",
     "inverted": "are TIFFs in which 0 is white and were turned over",
+    "cut": "are larger than the model's images at their scale; what goes beyond was cut",
+    "view": "state no view, by which the pectoral muscle is removed, and were taken for oblique ones; say it "
+    "with --view, or in the table of units",
+    "side": "show no chest wall and state no side of the breast, and were turned by their brighter half; say "
+    "it with --laterality, or in the table of units",
     "alpha": "are partly transparent; their transparency was dropped",
 }
 
@@ -37,13 +45,24 @@ class ReadImage:
     Attributes:
         pixels: Pixels in the model's own type and range, shape (H, W) or (H, W, 3).
         changes: Keys of `NOTES` for the changes that made the image fit.
+        place: Where the pixels of a prepared mammogram lie in its file; None where they are the file's own.
     """
 
     pixels: NDArray[Any]
     changes: tuple[str, ...]
+    place: PlaceInFile | None = None
 
 
-def read_image(path: Path, wanted: ModelInput, preparation: Preparation | None = None) -> ReadImage:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _MadeReady(DecodedImage):
+    """A whole mammogram made ready, and its place in the film."""
+
+    place: PlaceInFile
+
+
+def read_image(
+    path: Path, wanted: ModelInput, preparation: Preparation | None = None, stated: Stated = NOT_STATED
+) -> ReadImage:
     """Read one file and convert it to the channels, type and range of a model; its size stays.
 
     Files of the kind that the model was searched on get the pixels that the search saw, since one reader
@@ -54,18 +73,24 @@ def read_image(path: Path, wanted: ModelInput, preparation: Preparation | None =
             of floats.
         wanted: Channels, type and range of the model's input.
         preparation: Steps by which whole mammograms are made ready for the model; None for none.
+        stated: View and side of a mammogram; what it leaves open is read from the file.
 
     Raises:
-        ExportError: If the file is missing, a folder, not an image, truncated, or holds several pages; or if
-            its values do not fit the model's range, so that what is white in it cannot be known.
+        ExportError: If the file is missing, a folder, not an image, truncated, or holds several pages or
+            frames; if it is a raw image (FOR PROCESSING) and the model is not of such; or if its values do
+            not fit the model's range, so that what is white in it cannot be known.
     """
+    changes = list[str]()
     try:
-        decoded = decode_image(path) if preparation is None else _made_ready(path, preparation)
+        decoded = (
+            decode_image(path) if preparation is None else _made_ready(path, preparation, changes, stated)
+        )
     except DataError as error:
         raise ExportError(str(error)) from error
     except PreparationError as error:
         raise ExportError(f"{path} {error}") from error
-    changes = ["alpha"] if decoded.is_transparent else []
+    if decoded.is_transparent:
+        changes.append("alpha")
     pixels = in_channels(decoded.pixels, wanted, changes)
     white = _white(decoded, wanted, path, changes)
     if decoded.is_inverted:
@@ -73,22 +98,42 @@ def read_image(path: Path, wanted: ModelInput, preparation: Preparation | None =
     pixels = to_range(pixels, white=white, max_value=wanted.max_value, is_inverted=decoded.is_inverted)
     if wanted.dtype == "int32" and pixels.dtype.kind == "f":
         pixels = np.rint(pixels)
-    return ReadImage(pixels.astype(wanted.dtype), tuple(changes))
+    place = decoded.place if isinstance(decoded, _MadeReady) else None
+    return ReadImage(pixels.astype(wanted.dtype), tuple(changes), place)
 
 
-def _made_ready(path: Path, preparation: Preparation) -> DecodedImage:
+def _made_ready(path: Path, preparation: Preparation, changes: list[str], stated: Stated) -> DecodedImage:
     """A whole mammogram made ready, by the reader and the steps that the prepared set came from."""
-    read = read_example_pixels(path, 0)
+    read = read_example_pixels(path, 0, allows_for_processing=preparation.allows_for_processing)
+    check_one_frame(path, read.frames)
+    read.check_black(path)
     side, view = read.facts.get("laterality"), read.facts.get("view")
+    known = Stated(
+        stated.view or (None if view is None else str(view)),
+        stated.side or ("L" if side == "L" else "R" if side == "R" else None),
+    )
+    white = read.stated_max or bit_range(int(read.pixels.max()))
     done = prepare(
         read.pixels,
-        read.stated_max or bit_range(int(read.pixels.max())),
+        white,
         preparation=preparation,
         spacing_mm=read.spacing_mm,
-        laterality="L" if side == "L" else "R" if side == "R" else None,
-        view=None if view is None else str(view),
+        laterality=known.side,
+        view=known.view,
     )
-    return DecodedImage(done.pixels, None if read.stated_max is None else int(read.stated_max))
+    if _is_cut(done):
+        changes.append("cut")
+    changes += lacking(preparation, read.pixels, white, known)
+    place = PlaceInFile(Frame(*done.box), done.flipped, done.scale, done.offset)
+    stated_max = None if read.stated_max is None else int(read.stated_max)
+    return _MadeReady(pixels=done.pixels, stated_max=stated_max, place=place)
+
+
+def _is_cut(done: Prepared) -> bool:
+    """True where the kept rectangle goes beyond the size of the result."""
+    _, _, width, height = done.box
+    kept = (round(height * done.scale[0]), round(width * done.scale[1]))
+    return kept[0] > done.pixels.shape[0] or kept[1] > done.pixels.shape[1]
 
 
 def in_channels(pixels: NDArray[Any], wanted: ModelInput, changes: list[str]) -> NDArray[Any]:

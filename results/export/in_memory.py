@@ -1,39 +1,17 @@
 """A model of a run that predicts as its exported bundle would, without a file: same checks, same numbers."""
 
-from typing import Any
-
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import nn
-
 from results.ensembles.ensemble import BEST
 from results.export.exported_model import Bundle
 from results.export.manifest_draft import manifest_draft
 from results.export.novelty import novelty_facts, with_novelty
+from results.export.torch_session import TorchSession
 from results.predictors.loading import open_model
 from results.predictors.novelty_features import novelty_of
 from results.run.run_folder import RunFolder
 from results.scores.operating_point import NOTHING_ASKED, Operation
-from trainables.runtime.devices import available_device, single_precision
+from trainables.runtime.devices import available_device
 
 _NO_OPSET = 1  # there is no file
-
-
-class _TorchSession:
-    """Runs a module where a bundle would run ONNX Runtime."""
-
-    def __init__(self, module: nn.Module) -> None:
-        self._device = available_device()
-        # Channels last is about three times faster on a CPU; the layout passes on to activations.
-        self._module = module.to(memory_format=torch.channels_last).to(self._device)
-
-    def run(self, outputs: None, feed: dict[str, NDArray[Any]]) -> list[NDArray[np.float32]]:
-        """Return the probabilities for the inputs by name, shape (B, classes), and what else is put out."""
-        with torch.inference_mode(), single_precision():
-            given = {name: torch.from_numpy(array).to(self._device) for name, array in feed.items()}
-            found = self._module(**given)
-            return [one.cpu().numpy() for one in (found if isinstance(found, tuple) else (found,))]
 
 
 def model_in_memory(
@@ -68,7 +46,8 @@ def model_in_memory(
     manifest = manifest_draft(run, opened, kept, _NO_OPSET).model_copy(
         update={"novelty": novelty_facts(novelty)}
     )
-    images = _TorchSession(with_novelty(opened.module.by_image, novelty, ())[0])
+    device = available_device()
+    images = TorchSession(with_novelty(opened.module.by_image, novelty, ())[0], device)
     if opened.unit == "image":
         return Bundle(manifest, images)
-    return Bundle(manifest, images, _TorchSession(opened.module.by_unit))
+    return Bundle(manifest, images, TorchSession(opened.module.by_unit, device))

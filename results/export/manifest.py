@@ -15,7 +15,7 @@ from results.scores.operating_point import NOTHING_ASKED, Operation
 from results.scores.outer_result import OuterResult
 from results.scores.triage import TriageRule
 from trainables.common.frozen import FrozenModel
-from trainables.config.unit_config import UnitName
+from trainables.config.unit_config import PLURALS, UnitName
 
 FORMAT: Final = 1
 MODEL_FILE: Final = "model.onnx"
@@ -205,7 +205,9 @@ class Recalibration(FrozenModel):
         fingerprint: Fingerprint of the whole set.
         images: Number of images, or of units.
         groups: Number of their patients, or of images where patients are unknown.
-        counts: Class -> number of images.
+        has_patients: The groups are patients; True in bundles of earlier versions, which did not say it.
+        unit: What was counted; `image` in bundles of earlier versions, which did not say it.
+        counts: Class -> number of images, or of units.
         update: What changed of the calibration: `nothing`, `intercept` or `slope and intercept`.
         before: Calibration before it.
         from_sha256: SHA-256 of the `model.onnx` that was recalibrated.
@@ -216,19 +218,27 @@ class Recalibration(FrozenModel):
     fingerprint: str
     images: int
     groups: int
+    has_patients: bool = True
+    unit: UnitName = "image"
     counts: dict[str, int]
     update: str
     before: Platt
     from_sha256: str
     from_created_at: datetime.datetime
 
+    def share_of(self, name: str) -> float:
+        """Return the share of the local data that is of a class, in [0, 1]."""
+        return self.counts[name] / sum(self.counts.values())
+
     @property
     def text(self) -> str:
         """What was done, in a sentence."""
         counts = ", ".join(f"{number} {name}" for name, number in self.counts.items())
+        groups = "patients" if self.has_patients else "groups (no patient identifiers)"
         return (
             f"After the export its calibration ({self.update} changed) and its threshold were fitted on "
-            f"{self.images} images of {self.groups} patients of {self.source} ({counts}); its weights are "
+            f"{self.images} {PLURALS[self.unit]} of {self.groups} {groups} of {self.source} ({counts}); its "
+            "weights are "
             f"those of the file with SHA-256 {self.from_sha256[:12]}... Scores out of fold are those before."
         )
 
@@ -381,6 +391,11 @@ class Manifest(FrozenModel):
         return self.best_for.replace("_", " ") if at is None else str(at)
 
     @property
+    def decided_on(self) -> str:
+        """Where the threshold was chosen, in words."""
+        return "out of fold" if self.recalibration is None else "on the local data"
+
+    @property
     def said_of_no_test(self) -> str:
         """Why there are no scores on a sealed part, as a sentence; empty where there are."""
         if isinstance(self.test, TestScores):
@@ -393,8 +408,7 @@ class Manifest(FrozenModel):
     def said_of_operation(self) -> str:
         """What the user asked of the decisions, in a sentence without its end."""
         asked = self.operation
-        where = "out of fold" if self.recalibration is None else "on the local data"
-        parts = [f"the threshold is the one for {self.chosen_for} {where}"]
+        parts = [f"the threshold is the one for {self.chosen_for} {self.decided_on}"]
         if asked.prevalence is not None:
             parts.append(f"probabilities are those where {asked.prevalence:.3g} of the images are positive")
         if self.triage is not None:

@@ -103,9 +103,9 @@ def _subgroups(run: RunFolder, opened: OpenedModel) -> tuple[str, ...]:
         return ()
     chosen = opened.chosen
     model = (
-        judged_model(run, trial=chosen.trials[0])
+        judged_model(run, trial=chosen.trials[0], operation=chosen.rule.operation)
         if chosen.is_trial
-        else judged_model(run, ensemble=chosen.method)
+        else judged_model(run, ensemble=chosen.method, operation=chosen.rule.operation)
     )
     return tuple(sentences_of(model.strata()))
 

@@ -57,8 +57,8 @@ _SYNTHETIC = (
 )
 _FOLDS_SEEN = "Each fold model saw the folds other than its own."
 _ALL_SEEN = (
-    "The model was trained on all of them after the search. Calibration, threshold and out-of-fold scores\n"
-    "are those of fold models of the same configuration, each of which saw the folds other than its own."
+    "The model was trained on all of them after the search. {What} are those of fold models of the same\n"
+    "configuration, each of which saw the folds other than its own."
 )
 _ETHICS = (
     "A missed malignancy delays treatment and a false alarm leads to worry and biopsies; the model weighs\n"
@@ -205,8 +205,8 @@ def _metrics(manifest: Manifest) -> str:
     else:
         rule = (
             f"`{manifest.positive}` is called at a calibrated probability of {manifest.threshold:.4f} or "
-            f"more, chosen for {_chosen_for(manifest)} out of fold; F1 and F2 have thresholds of their own. "
-            "Another trade between misses and false alarms needs another threshold."
+            f"more, chosen for {_chosen_for(manifest)} {manifest.decided_on}; F1 and F2 have thresholds of "
+            "their own. Another trade between misses and false alarms needs another threshold."
         )
         if manifest.operation.prevalence is not None or manifest.triage is not None:
             rule += f" Asked of it: {manifest.said_of_operation}."
@@ -231,7 +231,8 @@ def _evaluation_data(manifest: Manifest) -> str:
     if isinstance(manifest.test, TestScores):
         test = manifest.test
         order = "the first opening" if test.opening == 1 else f"opening number {test.opening}"
-        scored_on = f"{test.images} {PLURALS[manifest.unit]} of {test.groups} patients"
+        groups = "patients" if manifest.data.has_patients else "groups"
+        scored_on = f"{test.images} {PLURALS[manifest.unit]} of {test.groups} {groups}"
         return (
             f"{out_of_fold}\n\nTest: {scored_on}, sealed before the search. These scores are from {order} of "
             f"{test.openings} so far."
@@ -246,7 +247,10 @@ def _training_data(manifest: Manifest) -> str:
     kind = " SYNTHETIC, generated images." if data.is_synthetic else ""
     saw = "The model saw all but the validation part." if data.folds == 1 else _FOLDS_SEEN
     if manifest.is_refitted:
-        saw = _ALL_SEEN
+        is_local = manifest.recalibration is not None
+        saw = _ALL_SEEN.format(
+            What="Out-of-fold scores" if is_local else "Calibration, threshold and out-of-fold scores"
+        )
     if data.folds > 1 and data.held_out is not None and data.held_out < data.images:
         extra = data.images - data.held_out
         saw += f" {extra} of the images are extra ones that every fold trained on and none scored."
@@ -308,9 +312,12 @@ def _caveats(manifest: Manifest) -> str:
 
 
 def _share_of(manifest: Manifest) -> str:
-    if manifest.operation.prevalence is None:
-        return "their share of positives"
-    return f"a share of positives of {manifest.operation.prevalence:.3g}"
+    if manifest.operation.prevalence is not None:
+        return f"a share of positives of {manifest.operation.prevalence:.3g}"
+    if manifest.recalibration is not None:
+        share = manifest.recalibration.share_of(manifest.positive)
+        return f"a share of positives of {share:.3g}, that of the local data,"
+    return "their share of positives"
 
 
 def _caveat_of_other_images(manifest: Manifest) -> str:

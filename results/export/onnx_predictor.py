@@ -19,9 +19,10 @@ from rich.text import Text
 
 from results.errors import ExportError
 from results.export.exported_model import Bundle, load_bundle
-from results.export.image_reading import NOTES, read_image
+from results.export.image_reading import NOTES, ReadImage, read_image
 from results.export.input_checks import check_given, check_sizes, check_units
 from results.export.likeness import UNLIKE_NOTES, too_unlike, unlike
+from results.export.view_and_side import NOT_STATED, Stated, check_stated, each_of
 from results.tables import csv_text, result_table
 from trainables.common.errors import OrchestrateError
 from trainables.common.text import count_text, printable
@@ -90,11 +91,12 @@ class Predictions:
 
 @dataclass(frozen=True, slots=True)
 class _Given:
-    """What belongs to one image: its place among those given, its files, and its type if there is one."""
+    """What belongs to one image: its place among those given, its files, and what is stated of it."""
 
     place: int
     files: tuple[Path, ...]  # the image, and its baseline
     types: tuple[str, ...]
+    stated: Stated  # of the film that they are of
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +115,7 @@ def predict_files(
     baselines: Sequence[Path] = (),
     types: Sequence[str] = (),
     units: Sequence[str] = (),
+    stated: Sequence[Stated] = (),
 ) -> Predictions:
     """Predict image files, or the units that they make up.
 
@@ -124,20 +127,23 @@ def predict_files(
         types: `mass` or `calcification`, one for all or one each, if the model takes the type.
         units: Name of the breast, exam or patient of each file, if the model predicts those. A unit of which
             some file cannot be used is predicted from the others.
+        stated: View and side of mammograms that a model makes ready, one for all or one each; they go before
+            those of the files.
 
     Returns:
         One prediction for each file that can be used, or for each unit with such files, in order; notes on
         changes that made files fit; and the files that cannot be used, with their reasons.
 
     Raises:
-        ExportError: If the model takes other baselines or types, or no file can be used.
+        ExportError: If the model takes other baselines or types, or no view or side, or no file can be used.
     """
     check_given(bundle.manifest, images=len(paths), baselines=len(baselines), types=types)
     check_units(bundle.manifest, images=len(paths), units=units)
+    check_stated(bundle.preparation, images=len(paths), stated=stated)
     predicted: dict[int, tuple[NDArray[Any], float | None]] = {}
     faults: dict[int, FileFault] = {}
     changed: list[tuple[Path, tuple[str, ...]]] = []
-    for batch in _batches(bundle, _given(paths, baselines, types), faults):
+    for batch in _batches(bundle, _given(paths, baselines, types, stated), faults):
         changed += [pair for one in batch for pair in zip(one.given.files, one.changes, strict=True)]
         predicted |= _predicted(bundle, batch, faults)
     ordered_faults = tuple(faults[place] for place in sorted(faults))
@@ -188,11 +194,13 @@ def novelty_notes(bundle: Bundle, predictions: Sequence[Prediction]) -> tuple[st
     )
 
 
-def _given(paths: Sequence[Path], baselines: Sequence[Path], types: Sequence[str]) -> list[_Given]:
+def _given(
+    paths: Sequence[Path], baselines: Sequence[Path], types: Sequence[str], stated: Sequence[Stated]
+) -> list[_Given]:
     each = list(types) if len(types) == len(paths) else list(types) * len(paths)
     return [
-        _Given(place, (path, *baselines[place : place + 1]), tuple(each[place : place + 1]))
-        for place, path in enumerate(paths)
+        _Given(place, (path, *baselines[place : place + 1]), tuple(each[place : place + 1]), own)
+        for place, (path, own) in enumerate(zip(paths, each_of(stated, len(paths)), strict=True))
     ]
 
 
@@ -214,16 +222,32 @@ def _batches(
         yield held
 
 
-def read_for(bundle: Bundle, path: Path) -> tuple[NDArray[Any], tuple[str, ...]]:
+def read_for(bundle: Bundle, path: Path, stated: Stated = NOT_STATED) -> tuple[NDArray[Any], tuple[str, ...]]:
     """Read an image file in the form that a model takes.
 
     Args:
         bundle: The opened model.
         path: The file.
+        stated: View and side of a mammogram; what it leaves open is read from the file.
 
     Returns:
         Its pixels, shape (H, W) or (H, W, 3), and a key for each change that made it fit; `sentence_of` says
         it in words.
+
+    Raises:
+        ExportError: If the file cannot be read, or is too unlike the training images in size.
+    """
+    read = read_with_place(bundle, path, stated)
+    return read.pixels, read.changes
+
+
+def read_with_place(bundle: Bundle, path: Path, stated: Stated = NOT_STATED) -> ReadImage:
+    """Read an image file as `read_for` does, with the place of a prepared mammogram in its file.
+
+    Args:
+        bundle: The opened model.
+        path: The file.
+        stated: View and side of a mammogram; what it leaves open is read from the file.
 
     Raises:
         ExportError: If the file cannot be read, or is too unlike the training images in size.
@@ -234,10 +258,10 @@ def read_for(bundle: Bundle, path: Path) -> tuple[NDArray[Any], tuple[str, ...]]
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         if steps is None:  # a whole film is far larger than what it is made into
             _check_size(path, _size_in_header(path), wanted.trained_shape)
-        read = read_image(path, wanted, steps)
+        read = read_image(path, wanted, steps, stated)
     _check_size(path, read.pixels.shape, wanted.trained_shape)
     bundle.check(read.pixels, str(path))
-    return read.pixels, (*read.changes, *unlike(read.pixels.shape, wanted.trained_shape))
+    return replace(read, changes=(*read.changes, *unlike(read.pixels.shape, wanted.trained_shape)))
 
 
 def sentence_of(change: str) -> str:
@@ -246,7 +270,7 @@ def sentence_of(change: str) -> str:
 
 
 def _load(bundle: Bundle, given: _Given) -> _Loaded:
-    pixels, changes = zip(*(read_for(bundle, path) for path in given.files), strict=True)
+    pixels, changes = zip(*(read_for(bundle, path, given.stated) for path in given.files), strict=True)
     check_sizes(pixels[:1], pixels[1:])
     return _Loaded(given, pixels, changes)
 

@@ -18,6 +18,7 @@ from trainables.common.text import count_text
 from trainables.common.types import FloatArray, IntArray
 from trainables.config.tasks import LEFT_OUT, TASKS, Task
 from trainables.data.columns import Columns, take_rows
+from trainables.data.declared_steps import difference
 from trainables.data.patches import PatchSet, TaskRows, select_rows
 from trainables.data.units import scored_units, units_of
 
@@ -38,6 +39,7 @@ class OutsideData:
         left_out: Number of images that were left out with their patients, since they were in the training
             set.
         notes: Sentences on what was left out or converted.
+        has_patients: The groups are patients.
     """
 
     labels: IntArray
@@ -47,6 +49,7 @@ class OutsideData:
     shift: SetShift | None
     left_out: int
     notes: tuple[str, ...]
+    has_patients: bool = True
 
 
 def predict_outside(
@@ -100,6 +103,7 @@ def predict_outside(
         ),
         left_out=int((~kept).sum()),
         notes=(*notes, *_said_of_sizes(bundle, patch_set), *([_NO_NOVELTY] if novelty is None else [])),
+        has_patients=rows.is_grouped,
     )
 
 
@@ -131,9 +135,11 @@ def _check_alike(bundle: Bundle, patch_set: PatchSet) -> None:
         raise ExportError(f"{patch_set.source} is unlike the training images: {reason}")
     made_ready = None if patch_set.preparation is None else dict(patch_set.preparation)
     if manifest.preparation is not None and made_ready != manifest.preparation:
+        said = difference("training", manifest.preparation, "these", made_ready)
         raise ExportError(
-            f"{patch_set.source} was not made ready as the training images were; prepare it with the same "
-            "steps (orchestrate data prepare), or predict whole mammograms with orchestrate predict"
+            f"{patch_set.source} was not made ready as the training images were, {said}; prepare it with the "
+            "same steps and size (orchestrate data prepare), or predict whole mammograms with orchestrate "
+            "predict"
         )
 
 

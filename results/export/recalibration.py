@@ -29,9 +29,11 @@ from results.export.model_file import describe_model, sha256_of
 from results.export.outside_data import OutsideData
 from results.scores.calibration import Platt
 from results.scores.calibration_update import CalibrationUpdate, composed, fit_update
-from results.scores.decision_rule import balanced_threshold
-from results.scores.operating_point import Operation, odds_shift, threshold_at
+from results.scores.decision_rule import BALANCED, balanced_threshold, best_threshold
+from results.scores.metrics import metric_named
+from results.scores.operating_point import Operation, odds_shift, threshold_at, to_share_of
 from results.scores.triage import TriageRule, fit_triage
+from trainables.common.errors import OrchestrateError
 from trainables.common.files import folder_in_progress
 from trainables.common.types import FloatArray
 
@@ -46,7 +48,8 @@ class RecalibratedBundle:
     Attributes:
         path: Folder of the new bundle.
         manifest: Its manifest.
-        update: What changed of the calibration.
+        update: What changed of the calibration, whose logits are moved to the share of positives of the local
+            data first where the bundle's are those at another prevalence.
         probabilities: Probabilities of the new bundle for the local data, shape (n, 2).
     """
 
@@ -65,14 +68,16 @@ def recalibrate_bundle(
         path: Folder of the bundle.
         out: Folder to write; must be missing or empty.
         data: Local data, as the bundle predicts them.
-        operation: What is asked of the decisions; where it names no operating point or triage, those of the
-            bundle are kept.
+        operation: What is asked of the decisions; where it names no operating point, prevalence or triage,
+            those of the bundle are kept. Without any operating point the threshold is the one that is best
+            on the local data for the metric that the bundle's was chosen for.
         source: Name of the local data.
         fingerprint: Fingerprint of the local data.
 
     Raises:
-        ExportError: If `out` holds something, the bundle has more classes than two, or the new file does not
-            predict what it should. Nothing is left behind then.
+        ExportError: If `out` holds something, the bundle has more classes than two, its threshold was chosen
+            for a metric that is not known here, or the new file does not predict what it should. Nothing is
+            left behind then.
         ScoreError: If there are too few patients for what is asked.
     """
     bundle = load_bundle(path)
@@ -86,14 +91,17 @@ def recalibrate_bundle(
         raise ExportError(f"{out} holds files already, and a bundle replaces nothing; give another --out")
     asked = Operation(
         at=operation.at or old.operation.at,
-        prevalence=operation.prevalence,
+        prevalence=old.operation.prevalence if operation.prevalence is None else operation.prevalence,
         triage=operation.triage or old.operation.triage,
     )
-    update = fit_update(data.labels, data.probabilities, data.groups)
+    _check_metric(path, old, asked)
+    here = to_share_of(data.labels, old.operation.prevalence)
+    update = fit_update(data.labels, here.apply(data.probabilities), data.groups)
+    local = composed(here, update.calibration)
     shift = odds_shift(float(data.labels.mean()), asked.prevalence)
-    change = update.calibration.moved(shift)
+    change = local.moved(shift)
     calibrated = change.apply(data.probabilities)
-    threshold, triage = _decisions(data, update.calibration, calibrated, asked)
+    threshold, triage = _decisions(data, local, calibrated, asked, old.best_for)
     manifest = old.model_copy(
         update={
             "calibration": composed(old.calibration, change),
@@ -112,12 +120,27 @@ def recalibrate_bundle(
     return RecalibratedBundle(out, manifest, update, calibrated)
 
 
+def _check_metric(path: Path, old: Manifest, asked: Operation) -> None:
+    """Refuse a threshold for a metric of the user's own that this process does not know."""
+    if asked.at is not None:
+        return
+    try:
+        metric_named(old.best_for)
+    except OrchestrateError as error:
+        raise ExportError(
+            f"the threshold of {path} was chosen for {old.best_for}, which is not known here: {error}; "
+            "recalibrate it where that metric can be imported"
+        ) from error
+
+
 def _decisions(
-    data: OutsideData, local: Platt, calibrated: FloatArray, asked: Operation
+    data: OutsideData, local: Platt, calibrated: FloatArray, asked: Operation, best_for: str
 ) -> tuple[float, TriageRule | None]:
     """Threshold and triage on the local data, on probabilities at the prevalence that is asked for."""
     if asked.at is not None:
         threshold = threshold_at(data.labels, calibrated, asked.at, prevalence=asked.prevalence)
+    elif best_for != BALANCED:
+        threshold = best_threshold(data.labels, calibrated, metric=best_for)
     else:
         at_share = balanced_threshold(data.labels, local.apply(data.probabilities))
         shift = odds_shift(float(data.labels.mean()), asked.prevalence)
@@ -139,6 +162,8 @@ def _provenance(
         fingerprint=fingerprint,
         images=len(data.labels),
         groups=len(np.unique(data.groups)),
+        has_patients=data.has_patients,
+        unit=old.unit,
         counts={name: int((data.labels == index).sum()) for index, name in enumerate(old.classes)},
         update=update.update,
         before=old.calibration or Platt(),

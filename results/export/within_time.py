@@ -2,9 +2,7 @@
 
 from collections.abc import Iterator
 
-from results.ensembles.ensemble import BEST, Ensemble, read_ensemble
-from results.ensembles.methods import METHODS
-from results.ensembles.nested import BEST_SINGLE
+from results.ensembles.ensemble import BEST, BUILT, Ensemble, read_ensemble
 from results.errors import ExportError
 from results.export.graph_cost import measure_models
 from results.run.run_folder import RunFolder
@@ -47,7 +45,7 @@ def best_within(run: RunFolder, max_ms: float) -> tuple[str, int | None]:
 def _candidates(run: RunFolder) -> Iterator[tuple[str, int | None, tuple[int, ...]]]:
     best = read_ensemble(run, BEST)
     yield BEST, None, best.trials
-    built = [found for name in (BEST_SINGLE, *METHODS) if (found := _if_built(run, name)) is not None]
+    built = [found for name in BUILT if (found := _if_built(run, name)) is not None]
     objectives = objectives_of(run.search())
     values = [{**one.nested.metrics, objectives.metrics[0]: one.nested.interval.estimate} for one in built]
     for place in objectives.order(values):

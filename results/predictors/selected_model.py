@@ -7,9 +7,10 @@ import numpy as np
 
 from results.ensembles.ensemble import BEST, Ensemble, read_ensemble
 from results.ensembles.methods import FittedEnsemble
-from results.ensembles.out_of_fold import nested_of
+from results.ensembles.out_of_fold import nested_again, pool_of
 from results.ensembles.weighted_mean import WeightedMean
 from results.errors import RunError
+from results.run.records import OutOfFold
 from results.run.refit_records import check_refits, refit_digest
 from results.run.run_folder import RunFolder
 from results.run.split_labels import GROUPED, SplitName
@@ -19,8 +20,9 @@ from results.scores.decision_rule import DecisionRule, fit_decision_rule
 from results.scores.fold_scores import out_of_fold_metrics
 from results.scores.interval import Interval
 from results.scores.metric_interval import metric_interval
-from results.scores.operating_point import NOTHING_ASKED, Operation
+from results.scores.operating_point import NOTHING_ASKED, Operation, odds_shift
 from results.scores.ranking import Objectives, objectives_of
+from trainables.common.types import FloatArray
 from trainables.estimators.registry import ESTIMATORS
 
 
@@ -48,6 +50,8 @@ class SelectedModel:
             it.
         method: Name of the ensemble's method; not used for a trial.
         is_ordinal: True where the classes are in an order of degree.
+        shift: What the calibration adds to all logits for the prevalence that was asked for; 0 where none
+            was.
     """
 
     name: str
@@ -65,6 +69,7 @@ class SelectedModel:
     refit_digest: str | None = None
     method: str = BEST
     is_ordinal: bool = False
+    shift: float = 0.0
 
     @property
     def calibration(self) -> Platt | None:
@@ -75,6 +80,14 @@ class SelectedModel:
     def threshold(self) -> float:
         """Smallest calibrated positive probability that is called positive."""
         return self.rule.threshold
+
+    def at_prevalence_of_data(self, probabilities: FloatArray) -> FloatArray:
+        """Return calibrated probabilities as they are at the prevalence of the data, (images, classes).
+
+        Decisions are taken on those at the prevalence that was asked for; with labels of the data these are
+        compared.
+        """
+        return Platt().moved(-self.shift).apply(probabilities) if self.shift else probabilities
 
 
 def resolve_model(
@@ -132,6 +145,7 @@ def resolve_model(
         value=nested.interval,
         split=found.split,
         is_ordinal=run.search().task_definition.is_ordinal,
+        shift=_shift(run.out_of_fold(found.trials[0]), rule) if rule.operation.prevalence else 0.0,
     )
 
 
@@ -149,23 +163,26 @@ def _operated(
     run: RunFolder, ensemble: Ensemble, operation: Operation
 ) -> tuple[DecisionRule, dict[str, float]]:
     """Decision rule of an ensemble for what is asked, and its metrics out of fold."""
-    objectives, predictions = objectives_of(run.search()), nested_of(run, ensemble)
+    objectives, pool = objectives_of(run.search()), pool_of(run, ensemble)
+    own = nested_again(pool, ensemble, is_of_choice=False)
     models = len(np.unique(run.out_of_fold(ensemble.trials[0]).folds))
-    rule = fit_decision_rule(predictions, models=models, searched=objectives.metrics, operation=operation)
-    return rule, out_of_fold_metrics(predictions, objectives, operation)
+    rule = fit_decision_rule(own, models=models, searched=objectives.metrics, operation=operation)
+    scored = nested_again(pool, ensemble) if ensemble.chosen_without else own
+    return rule, out_of_fold_metrics(scored, objectives, operation)
 
 
 def _single(run: RunFolder, number: int, operation: Operation) -> SelectedModel:
     _check_weights(run, number)
     search, out_of_fold = run.search(), run.out_of_fold(number)
     objectives, record = objectives_of(search), run.record(number)
+    rule = fit_decision_rule(out_of_fold, searched=objectives.metrics, operation=operation)
     costs = {} if record is None else {name: record.values.get(name) for name in objectives.costs}
     return SelectedModel(
         name=f"trial {number}",
         trials=(number,),
         classes=search.classes,
         fitted=WeightedMean(weights=(1.0,)),
-        rule=fit_decision_rule(out_of_fold, searched=objectives.metrics, operation=operation),
+        rule=rule,
         auc=auc_interval(out_of_fold),
         metrics=out_of_fold_metrics(out_of_fold, objectives, operation)
         | {name: value for name, value in costs.items() if value is not None},
@@ -176,7 +193,13 @@ def _single(run: RunFolder, number: int, operation: Operation) -> SelectedModel:
         ),
         split=search.split_name,
         is_ordinal=search.task_definition.is_ordinal,
+        shift=_shift(out_of_fold, rule),
     )
+
+
+def _shift(fitted_on: OutOfFold, rule: DecisionRule) -> float:
+    """What a rule adds to all logits for the prevalence that was asked for."""
+    return odds_shift(float(fitted_on.labels.mean()), rule.operation.prevalence)
 
 
 def _check_weights(run: RunFolder, number: int) -> None:

@@ -1,4 +1,4 @@
-"""Evaluation on the sealed test part: every opening is logged before a label is used, then scores follow."""
+"""Evaluation on the sealed test part: every opening is logged before a score is taken, then scores follow."""
 
 import datetime
 import html
@@ -34,6 +34,7 @@ from results.scores.operating_point import NOTHING_ASKED, Operation
 from results.scores.prevalence import rates_at_prevalence
 from results.scores.triage import TriageShares, triage_shares
 from results.tables import csv_text, result_table
+from trainables.common.errors import OneClassError
 from trainables.common.frozen import FrozenModel
 from trainables.common.types import FloatArray, IntArray
 from trainables.config.unit_config import PLURALS, UnitName
@@ -64,7 +65,8 @@ class TestEvaluation(FrozenModel):
         calibration_slope: Slope that the calibrated logits still need, 1 if they are right; None beyond two
             classes, where the classes are separated, and in files of earlier versions.
         metrics: Every metric of `STANDARD`, and those that the search optimises or requires something of but
-            for costs, each with its 95 % interval over patients.
+            for costs, each with its 95 % interval over patients; errors of probabilities are those at the
+            prevalence of the data, whatever prevalence was asked for.
         expected: The same metrics out of fold, as they were known before the opening.
         baseline: The same metrics of a model that knows the class shares of the training part and nothing
             else.
@@ -141,7 +143,7 @@ def evaluate_test(  # noqa: PLR0913 - what is asked, the part, and the circumsta
     by: str,
     now: datetime.datetime,
 ) -> TestEvaluation:
-    """Score a model on the test part; the opening is on disk before a label is used.
+    """Score a model on the test part; the opening is on disk before a label is used for a score.
 
     Args:
         run: Folder of the search.
@@ -160,12 +162,19 @@ def evaluate_test(  # noqa: PLR0913 - what is asked, the part, and the circumsta
     Raises:
         RunError: If there is no test image, or the log of openings is damaged.
         DataError: If `predict` returns anything but probabilities of these rows.
-        OneClassError: If the test part holds a single class.
+        OneClassError: If the test part holds a single class; it stays unopened.
     """
     if not len(test_rows):
         raise RunError(
             f"{run.path} has no test part: no image was sealed; search with a larger --test-share, or see "
             f"its scores out of fold with: {run.command('leaderboard')}"
+        )
+    request = run.search().request
+    if np.ptp(labels) == 0:
+        raise OneClassError(
+            f"the {PLURALS[request.unit]} of the test part of {run.path} are of one class, and a score needs "
+            "two, so that it stays sealed: search with a larger --test-share, or see the scores out of fold "
+            f"with: {run.command('leaderboard')}"
         )
     model = resolve_model(run, ensemble=ensemble or BEST, trial=trial, refit=refit, operation=operation)
     sealed = sealed_digest(groups)
@@ -184,7 +193,6 @@ def evaluate_test(  # noqa: PLR0913 - what is asked, the part, and the circumsta
     )
     entry = opening.model_dump(mode="json", exclude={"result"})
     record_access(run, entry)
-    request = run.search().request
     evaluation = score_test(
         model,
         predict(test_rows),
@@ -212,7 +220,8 @@ def score_test(
 
     Args:
         model: Model with its threshold and out-of-fold scores.
-        probabilities: Calibrated probabilities, shape (images, classes).
+        probabilities: Calibrated probabilities, at the prevalence that was asked for, shape (images,
+            classes).
         labels: Class indices, shape (images,).
         groups: Patient of each image, shape (images,).
         training_shares: Share of each class in the training part, shape (classes,).
@@ -227,6 +236,7 @@ def score_test(
     check_predictions(labels, probabilities)
     classes = len(model.classes)
     decided = decisions(probabilities, model.threshold)
+    of_data = model.at_prevalence_of_data(probabilities)
     rule = model.rule
     return TestEvaluation(
         model=model.name,
@@ -242,8 +252,8 @@ def score_test(
         groups=len(np.unique(groups)),
         counts={name: int((labels == index).sum()) for index, name in enumerate(model.classes)},
         fewest_patients=fewest_patients(labels, groups),
-        calibration_slope=calibration_slope(labels, probabilities) if classes == 2 else None,
-        metrics=_intervals(model, labels, probabilities, groups, seed),
+        calibration_slope=calibration_slope(labels, of_data) if classes == 2 else None,
+        metrics=_intervals(model, labels, probabilities, of_data, groups=groups, seed=seed),
         expected=model.metrics,
         baseline=majority_baseline(labels, classes, shares=training_shares, also=_asked(model)),
         confusion=tuple(map(tuple, confusion(labels, decided, classes).tolist())),
@@ -297,13 +307,23 @@ def _asked(model: SelectedModel) -> list[Metric]:
 
 
 def _intervals(
-    model: SelectedModel, labels: IntArray, probabilities: FloatArray, groups: NDArray[Any], seed: int
+    model: SelectedModel,
+    labels: IntArray,
+    probabilities: FloatArray,
+    of_data: FloatArray,
+    *,
+    groups: NDArray[Any],
+    seed: int,
 ) -> dict[str, Interval]:
-    """Every metric with its interval: those that the search optimises first, then those of `STANDARD`."""
+    """Every metric with its interval: those that the search optimises first, then those of `STANDARD`.
+
+    Decisions are taken on `probabilities`; metrics of probabilities judge `of_data`, those at the prevalence
+    of the data.
+    """
     found, by_threshold = dict[str, Interval](), dict[float, IntArray]()
     for metric in {one.name: one for one in (*_asked(model), *STANDARD.values())}.values():
         if not metric.judges_decisions:
-            found[metric.name] = _of_probabilities(metric, labels, probabilities, groups, seed)
+            found[metric.name] = _of_probabilities(metric, labels, of_data, groups, seed)
             continue
         threshold = model.rule.threshold_of(metric.name)
         decided = by_threshold.setdefault(threshold, decisions(probabilities, threshold))
@@ -373,7 +393,9 @@ def _said_of_operation(evaluation: TestEvaluation) -> str:
         rates = ", ".join(
             f"{name.replace('_', ' ')} {value.text(3)}" for name, value in evaluation.rates.items()
         )
-        said.append(f"At prevalence {asked.prevalence:g}: {rates}.")
+        said.append(
+            f"At prevalence {asked.prevalence:g}: {rates}; LogLoss and Brier are those at that of the data."
+        )
     if evaluation.triage is not None:
         said.append(evaluation.triage.text)
     return "".join(f"{one} " for one in said)

@@ -126,7 +126,7 @@ def sweep_of(run: RunFolder, *, ensemble: str = BEST, trial: int | None = None) 
             f"thresholds belong to two classes; {search.task} has {len(search.classes)}, of which the most "
             "probable is called. Look at: orchestrate leaderboard"
         )
-    predictions, name = out_of_fold_of(run, ensemble=ensemble, trial=trial)
+    predictions, name = out_of_fold_of(run, ensemble=ensemble, trial=trial, is_of_choice=False)
     rule = (
         read_ensemble(run, ensemble).rule
         if trial is None

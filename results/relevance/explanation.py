@@ -1,12 +1,10 @@
-"""`explanations.json` and its pictures: relevance maps of some images, and how far they can be believed."""
+"""What `explanations.json` holds: relevance maps of some images, and how far they can be believed."""
 
-import io
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal, TypeAlias
 
-import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, FiniteFloat
 from rich.table import Table
@@ -15,19 +13,17 @@ from rich.text import Text
 from results.relevance.faithfulness import Faithfulness
 from results.relevance.frame import Frame, frame_of, peak_of
 from results.relevance.froc import AT, froc
-from results.relevance.method import FoundBox, RelevanceSettings
-from results.relevance.pictures import picture
+from results.relevance.method import FoundBox, RelevanceMap, RelevanceSettings
+from results.relevance.place_in_file import PlaceInFile
 from results.relevance.pointing import Pointing
 from results.run.split_labels import GROUPED, SplitName
 from results.tables import csv_text, result_table
-from trainables.common.files import write_atomically
 from trainables.common.frozen import FrozenModel
-from trainables.common.text import printable
+from trainables.common.text import count_text, printable
 from trainables.common.types import Float64Array
 
-EXPLANATIONS_FILE: Final = "explanations.json"
-MAPS_FILE: Final = "maps.npz"
-_DRAWN: Final = 5  # marks in a picture
+PixelsOf: TypeAlias = Literal["file", "prepared image", "stored image", "slide"]
+_PLACES: Final = ("pixels_of", "frame_in_file", "peak_in_file")
 _COLUMNS: Final = ("name", "label", "explained_class", "probability", "frame", "highest", "seconds")
 
 
@@ -35,9 +31,10 @@ class Explanation(FrozenModel):
     """The relevance map of one image.
 
     Attributes:
-        name: Name of the picture and of the array in `maps.npz`, without ending.
+        name: Name of the array in `maps.npz`, and of the picture before `.map.png`.
         row: Row of the image in the data of the run; None for a file.
-        file: Path of the file as it was given; None for an image of the run.
+        file: Path of the file as it was given, with escapes for what cannot be printed; None for an image of
+            the run.
         label: Class that the data name; None for a file.
         explained_class: Class whose score the map explains.
         probability: Probability of that class, by the model that is explained.
@@ -46,6 +43,13 @@ class Explanation(FrozenModel):
         frame: Box around the connected part with the highest relevance; None where nothing speaks for the
             class.
         peak: Row and column of the highest relevance, in pixels.
+        pixels_of: Image whose pixels `frame`, `peak`, `known`, `marks` and the array count: the `file`
+            (upright), the `prepared image` that was made of it, the `stored image` of the run's data, or the
+            `slide` that was put together of patches; None in files of earlier versions.
+        frame_in_file: `frame` in pixels of the file; None without a file, and where it lies outside of what
+            was kept of it.
+        peak_in_file: `peak` in pixels of the file, likewise.
+        marks_in_file: `marks` in pixels of the file, without those outside of what was kept of it.
         highest: The highest relevance, in the unit of the method.
         known: Boxes of lesions that the data name.
         is_hit: True if the highest relevance lies in one of them; None without one.
@@ -67,6 +71,10 @@ class Explanation(FrozenModel):
     out_of_fold: FiniteFloat | None = None
     frame: Frame | None
     peak: tuple[int, int]
+    pixels_of: PixelsOf | None = None
+    frame_in_file: Frame | None = None
+    peak_in_file: tuple[int, int] | None = None
+    marks_in_file: tuple[FoundBox, ...] = ()
     highest: FiniteFloat
     known: tuple[Frame, ...] = ()
     is_hit: bool | None = None
@@ -92,6 +100,7 @@ class Explanations(FrozenModel):
         images: One for each image.
         found_at: False marks an image -> share of the lesions that are marked, for a method with marks and
             images whose lesions are known; empty for others.
+        left_out: Number of images that `found_at` does not count, since where their lesions lie is not known.
         pointing: The pointing game over the images whose lesions are known; None without one.
         notes: Sentences on what was done to files.
     """
@@ -106,6 +115,7 @@ class Explanations(FrozenModel):
     split: SplitName = GROUPED
     images: tuple[Explanation, ...]
     found_at: dict[float, FiniteFloat] = Field(default_factory=dict)
+    left_out: int = 0
     pointing: Pointing | None = None
     notes: tuple[str, ...] = ()
 
@@ -137,75 +147,50 @@ def facts_of_map(values: Float64Array, known: Sequence[Frame] = ()) -> dict[str,
     }
 
 
-def sensitivities(images: Sequence[Explanation]) -> dict[float, float]:
-    """Return the free-response curve at some rates of false marks; empty without marks or known lesions."""
-    if not any(one.marks for one in images) or not any(one.known for one in images):
-        return {}
-    curve = froc([one.marks for one in images], [one.known for one in images])
-    return {rate: curve.sensitivity_at(rate) for rate in AT}
+def facts_of_file(found: RelevanceMap, place: PlaceInFile | None) -> dict[str, Any]:
+    """Return the facts of an `Explanation` that say where in its file a map is high.
 
-
-def picture_names(files: Sequence[Path]) -> list[str]:
-    """Return names of pictures: those of the files without ending, with a number where two are alike.
-
-    >>> picture_names([Path("a/film.png"), Path("b/film.dcm"), Path("c.png")])
-    ['film', 'film-2', 'c']
+    Args:
+        found: The map.
+        place: Where the pixels of the map lie in the file; None where they are those of the file.
     """
-    taken: dict[str, int] = {}
-    names = []
-    for path in files:
-        number = taken[path.stem] = taken.get(path.stem, 0) + 1
-        names.append(path.stem if number == 1 else f"{path.stem}-{number}")
-    return names
+    frame, peak = frame_of(found.values), peak_of(found.values)
+    if place is None:
+        here = {"frame_in_file": frame, "peak_in_file": peak, "marks_in_file": found.marks}
+        return {"pixels_of": "file", **here}
+    marks = [(place.frame(mark.box), mark.score) for mark in found.marks]
+    return {
+        "pixels_of": "prepared image",
+        "frame_in_file": None if frame is None else place.frame(frame),
+        "peak_in_file": place.point(*peak),
+        "marks_in_file": tuple(FoundBox(box, score) for box, score in marks if box is not None),
+    }
+
+
+def sensitivities(images: Sequence[Explanation], *, healthy: str) -> tuple[dict[float, float], int]:
+    """Return the free-response curve at some rates of false marks, and how many images it leaves out.
+
+    Only images whose lesions are all known say which marks are false: those with boxes, and those of the
+    healthy class.
+
+    Args:
+        images: Explained images.
+        healthy: Name of the class without lesions.
+
+    Returns:
+        Rate of false marks -> share of the lesions that are marked, empty without marks or known lesions; and
+        the number of images without a box that are of another class, or of none.
+    """
+    used = [one for one in images if one.known or one.label == healthy]
+    if not any(one.marks for one in images) or not any(one.known for one in used):
+        return {}, 0
+    curve = froc([one.marks for one in used], [one.known for one in used])
+    return {rate: curve.sensitivity_at(rate) for rate in AT}, len(images) - len(used)
 
 
 def settings_of(settings: RelevanceSettings) -> dict[str, Any]:
     """Return settings as plain values."""
     return asdict(settings)
-
-
-def write_explanations(
-    folder: Path, explanations: Explanations, images: Sequence[ExplainedImage], *, max_value: float
-) -> None:
-    """Write pictures, maps and, last, the JSON file; earlier ones of the same names are replaced.
-
-    Args:
-        folder: Folder to write; it is made if it is missing.
-        explanations: Facts.
-        images: Images with their maps.
-        max_value: Pixel value that is white.
-
-    Raises:
-        OSError: If the folder cannot be written.
-    """
-    for one in images:
-        drawn = picture(
-            one.image,
-            one.values,
-            max_value=max_value,
-            frame=one.facts.frame,
-            marks=[mark.box for mark in one.facts.marks[:_DRAWN]],
-            caption=_caption(explanations, one.facts),
-            known=one.facts.known,
-        )
-        write_atomically(folder / f"{one.facts.name}.png", drawn)
-    buffer = io.BytesIO()
-    maps: dict[str, Any] = {one.facts.name: one.values.astype(np.float32) for one in images}
-    np.savez_compressed(buffer, **maps)
-    write_atomically(folder / MAPS_FILE, buffer.getvalue())
-    write_atomically(folder / EXPLANATIONS_FILE, explanations.model_dump_json(indent=1) + "\n")
-
-
-def _caption(explanations: Explanations, facts: Explanation) -> list[str]:
-    truth = f"; {facts.label} in the data" if facts.label else ""
-    held = "" if facts.fold is None else f", by the models of fold {facts.fold} that held it out"
-    lines = [
-        f"P({facts.explained_class}) {facts.probability:.3f}{held}{truth}",
-        f"{explanations.method}: brightest is {facts.highest:.3g}; blue speaks against it",
-    ]
-    if explanations.is_synthetic:
-        lines.append("SYNTHETIC image")
-    return lines
 
 
 def explanations_as_json(explanations: Explanations, folder: Path) -> dict[str, Any]:
@@ -214,13 +199,20 @@ def explanations_as_json(explanations: Explanations, folder: Path) -> dict[str, 
 
 
 def explanations_as_csv(explanations: Explanations) -> str:
-    """Return one row for each image, as CSV with a header; a box is left, top, width and height."""
+    """Return one row for each image, as CSV with a header.
+
+    A box is left, top, width and height, a peak row and column; `pixels_of` names the image they are in.
+    """
+    columns = [*_COLUMNS, "row", "file", "fold", "is_hit", *_PLACES]
     rows = []
     for one in explanations.images:
-        row = {name: getattr(one, name) for name in (*_COLUMNS, "row", "file", "fold", "is_hit")}
-        box = one.frame
-        rows.append(row | {"frame": None if box is None else (box.left, box.top, box.width, box.height)})
-    return csv_text(rows, [*_COLUMNS, "row", "file", "fold", "is_hit"])
+        boxes = {"frame": _cells_of(one.frame), "frame_in_file": _cells_of(one.frame_in_file)}
+        rows.append({name: getattr(one, name) for name in columns} | boxes)
+    return csv_text(rows, columns)
+
+
+def _cells_of(box: Frame | None) -> tuple[int, ...] | None:
+    return None if box is None else (box.left, box.top, box.width, box.height)
 
 
 def explanations_table(explanations: Explanations) -> Table:
@@ -254,8 +246,17 @@ def explanations_table(explanations: Explanations) -> Table:
         f"{share:.0%} of lesions at {rate:g} false marks an image"
         for rate, share in explanations.found_at.items()
     ]
+    if explanations.left_out:
+        said.append(f"{_without_box(explanations.left_out)} left out of that.")
+    if any(one.pixels_of == "prepared image" for one in explanations.images):
+        said.append("Frames are in pixels of the prepared image; JSON and CSV have those in the file, too.")
     table.caption = " ".join(one for one in said if one)
     return table
+
+
+def _without_box(number: int) -> str:
+    are = "is" if number == 1 else "are"
+    return f"{count_text(number, 'image')} whose lesions are not known {are}"
 
 
 _CHECKS: Final = ("ins-del", "chance", "shuffled")

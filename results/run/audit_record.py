@@ -10,7 +10,7 @@ from trainables.common.text import count_text
 Check = Literal["copies", "parts", "labels", "origin", "shortcut"]
 
 FORMAT: Final = (
-    1  # raise it when an audit looks for more or decides otherwise; stored audits are then made anew
+    2  # raise it when an audit looks for more or decides otherwise; stored audits are then made anew
 )
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from results.errors import RunError
 from results.run.run_folder import RunFolder
-from trainables.common.text import command_text, typed_path
+from trainables.common.text import command_text, is_uri, typed_path
 
 
 def find_run(text: str, root: Path) -> RunFolder:
@@ -18,6 +18,12 @@ def find_run(text: str, root: Path) -> RunFolder:
     Raises:
         RunError: If there is none, or several have the bare name.
     """
+    if is_uri(text):
+        copy = command_text("orchestrate", "fetch", "URI", "TASK/NAME")
+        raise RunError(
+            f"{text} is at a storage, and a run is worked on in a folder of this machine; copy it here "
+            f"first, with the URI that --results was given: {copy}"
+        )
     if text == "latest":
         found = sorted(root.glob("*/*/search.yaml"), key=lambda path: path.stat().st_mtime)
         if not found:
@@ -39,5 +45,6 @@ def find_run(text: str, root: Path) -> RunFolder:
     hint = f"; did you mean {by_name[near[0]]}?" if near else "."
     raise RunError(
         f"no run {text!r}: neither a run folder nor a name below {root}{hint} "
-        f"Known: {', '.join(known) or 'none; --runs names another folder of runs'}"
+        f"Known: {', '.join(known) or 'none; --runs names another folder of runs'}. A search that ended "
+        "before its first trial has left no run: start it again"
     )

@@ -4,7 +4,8 @@ A lock of the kernel ends with its process, so it is what counts on one machine,
 that carries locks. Where it carries none (NFS mounted with `nolock`, some FUSE file systems), a second
 machine gets the lock, too. So the process that has it writes its name into a file, with a count that goes on
 every few seconds; another machine that finds such a file watches it for a while before it takes the folder
-over. No clock is compared: clocks of machines differ.
+over. No clock is compared: clocks of machines differ. A process that was paused meanwhile finds the other's
+name before its next beat, and stops its search.
 """
 
 import contextlib
@@ -14,7 +15,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -44,6 +45,10 @@ class Owner:
     def said(self) -> str:
         """The process, for people."""
         return f"process {self.pid} on {self.host}"
+
+    def is_same_process(self, other: "Owner") -> bool:
+        """Tell whether both are one process, whatever their beats."""
+        return (self.host, self.boot, self.pid) == (other.host, other.boot, other.pid)
 
 
 def this_process() -> Owner:
@@ -96,30 +101,76 @@ def lives_elsewhere(
     return None
 
 
+class Lease:
+    """The claim of this process to a run folder; it may lose it while it is paused, to another machine.
+
+    Attributes:
+        taken_by: The process that has taken the folder over; None while it is ours.
+    """
+
+    def __init__(self) -> None:
+        self.taken_by: Owner | None = None
+        self._tell: Callable[[str], None] | None = None
+        self._lock = threading.Lock()
+
+    def when_taken(self, tell: Callable[[str], None]) -> None:
+        """Have a function called with a sentence once the folder is taken over, or now if it is already.
+
+        Args:
+            tell: The function; any thread may call it.
+        """
+        with self._lock:
+            self._tell = tell
+            if self.taken_by is not None:
+                tell(_said(self.taken_by))
+
+    def take(self, other: Owner) -> None:
+        """Take note of the process that has taken the folder over."""
+        with self._lock:
+            self.taken_by = other
+            if self._tell is not None:
+                self._tell(_said(other))
+
+
+def _said(other: Owner) -> str:
+    return (
+        f"{other.said} has taken this search over, since this process gave no sign of life for a while; it "
+        "ends here, so that no two processes write to one run folder: leave the search to that one, or stop "
+        "it and resume"
+    )
+
+
 @contextlib.contextmanager
-def owned(path: Path, *, seconds: float = BEAT_SECONDS) -> Iterator[None]:
+def owned(path: Path, *, seconds: float = BEAT_SECONDS) -> Iterator[Lease]:
     """Name this process as the owner as long as the context lasts, with a beat every few seconds.
 
-    A file that cannot be written, as on a full disk, is no reason not to search.
+    A file that cannot be written, as on a full disk, is no reason not to search. One that names another owner
+    is left as it is, and the lease is told.
     """
-    is_over, owner = threading.Event(), this_process()
+    is_over, owner, lease = threading.Event(), this_process(), Lease()
 
     def beat() -> None:
         beats = 1
         while not is_over.wait(seconds):
-            _write(path, Owner(owner.host, owner.boot, owner.pid, beats))
+            found = read_owner(path)
+            if found is not None and not found.is_same_process(owner):
+                lease.take(found)
+                return
+            _write(path, replace(owner, beats=beats))
             beats += 1
 
     _write(path, owner)
     thread = threading.Thread(target=beat, name="lease", daemon=True)
     thread.start()
     try:
-        yield
+        yield lease
     finally:
         is_over.set()
         thread.join()
-        with contextlib.suppress(OSError):
-            path.unlink()
+        last = read_owner(path)
+        if last is not None and last.is_same_process(owner):
+            with contextlib.suppress(OSError):
+                path.unlink()
 
 
 def _write(path: Path, owner: Owner) -> None:

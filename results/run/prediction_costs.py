@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Final, Literal
 
 from pydantic import Field, FiniteFloat, ValidationError
 
@@ -13,21 +13,30 @@ from trainables.common.processor import processor_name
 COSTS_FILE: Final = "prediction_costs.json"
 
 
+GpuRuntime = Literal["onnxruntime", "torch"]
+
+
 class PredictionTime(FrozenModel):
-    """What an answer of an exported graph costs, measured in ONNX Runtime.
+    """What an answer of an exported graph costs.
 
     Attributes:
-        core_ms: Milliseconds of one image on one CPU core.
+        core_ms: Milliseconds of one image on one CPU core, in ONNX Runtime.
         gpu_ms: Milliseconds of one image on the GPU; None where there was none.
+        gpu_runtime: What computed there: `onnxruntime` the file, or `torch` what was exported, where ONNX
+            Runtime could not use the GPU. None where there was none.
+        gpu_name: The GPU; None where there was none.
         megabytes: Size of the file in 10^6 bytes.
     """
 
     core_ms: FiniteFloat = Field(gt=0)
     gpu_ms: FiniteFloat | None = None
+    gpu_runtime: GpuRuntime | None = None
+    gpu_name: str | None = None
     megabytes: FiniteFloat = Field(gt=0)
 
     def __str__(self) -> str:
-        gpu = "" if self.gpu_ms is None else f", {self.gpu_ms:.1f} ms on the GPU"
+        by = " in PyTorch" if self.gpu_runtime == "torch" else ""
+        gpu = "" if self.gpu_ms is None else f", {self.gpu_ms:.1f} ms on the GPU{by}"
         digits = 0 if self.core_ms >= 10 else 1
         return f"{self.core_ms:.{digits}f} ms an image on one core{gpu}, {self.megabytes:.1f} MB"
 

@@ -150,6 +150,8 @@ class SearchRecord(FrozenModel):
         outer: Place of the search in a nested one; None for a search of its own.
         repeat: Place among the repeats of another search's finalists; None for a search of its own.
         driver: Identity of this search among those that work on one study; empty for a study of its own.
+        tried_elsewhere: Digest of what is known of configurations on other sets, of which the search tries
+            what looks promising; empty for none, as in runs of earlier versions.
     """
 
     request: SearchRequest
@@ -190,6 +192,7 @@ class SearchRecord(FrozenModel):
     outer: OuterPlace | None = None
     repeat: RepeatPlace | None = None
     driver: str = ""
+    tried_elsewhere: str = ""
 
     @model_validator(mode="before")
     @classmethod
@@ -252,7 +255,9 @@ class TrialRecord(FrozenModel):
         cause: Reason of an end that was not its own; None if it ended by itself.
         config: The whole configuration, by dotted name.
         params: What the sampler chose, by the names of the space.
-        recipe: Name of the recipe that the trial belongs to; empty for a proposal of the sampler.
+        recipe: Name of the recipe that the trial belongs to; `experience` for a configuration that was good
+            on other sets (docs/adr/0044), empty for a proposal of the sampler and, in runs of earlier
+            versions, also for those.
         value: Value of the (first) search metric at `best_epoch`; None if no epoch finished.
         values: Value of every metric that the search optimises or requires something of; empty in runs of
             earlier versions.
@@ -355,5 +360,8 @@ class OutOfFold:
 
     def held_out(self) -> "OutOfFold":
         """Keep the images that some fold held out; those that a hold-out trains on have no prediction."""
-        kept = np.flatnonzero(self.folds >= 0)
-        return OutOfFold(*(getattr(self, name)[kept] for name in self.__slots__))
+        return self.where(self.folds >= 0)
+
+    def where(self, images: NDArray[Any]) -> "OutOfFold":
+        """Keep some images, given by a mask or by positions of shape (images,)."""
+        return OutOfFold(*(getattr(self, name)[images] for name in self.__slots__))

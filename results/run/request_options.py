@@ -77,10 +77,15 @@ def bounds_text(field: FieldInfo) -> str:
     if low is None:
         return ""
     if "le" not in bounds:
-        return f"at least {low:g}"
+        return f"at least {_number(low)}"
     if "gt" in bounds:
-        return f"above {low:g} and at most {bounds['le']:g}"
-    return f"between {low:g} and {bounds['le']:g}"
+        return f"above {_number(low)} and at most {_number(bounds['le'])}"
+    return f"between {_number(low)} and {_number(bounds['le'])}"
+
+
+def _number(value: float) -> str:
+    """A number for a message; whole numbers with every digit."""
+    return str(value) if isinstance(value, int) else f"{value:g}"
 
 
 def _message(error: ValidationError) -> str:
@@ -95,7 +100,7 @@ def _message(error: ValidationError) -> str:
         return f"{flag} must be {_kind_text(field)}, found {found!r}"
     bounds, advice = bounds_text(field), facts_of(name).get("advice")
     verb = "lie" if bounds.startswith("between") else "be"
-    return f"{flag} must {verb} {bounds}, found {found:g}" + (f"; {advice}" if advice else "")
+    return f"{flag} must {verb} {bounds}, found {_number(found)}" + (f"; {advice}" if advice else "")
 
 
 def plain_type(annotation: Any) -> Any:

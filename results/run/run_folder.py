@@ -2,25 +2,24 @@
 
 import contextlib
 import functools
-import io
 import json
 import shutil
 import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 from pydantic import ValidationError
 
 from results.errors import DamagedFileError, RecordExistsError, RunError
-from results.run.lease import lives_elsewhere, owned, read_owner
+from results.run.lease import Lease, lives_elsewhere, owned, read_owner
+from results.run.predictions_file import NOT_A_ZIP, packed_predictions, unpacked_predictions
 from results.run.records import OutOfFold, SearchRecord, TrialRecord
 from results.run.trial_checks import predictions_fault, record_fault
+from results.run.weights_file import folder_fault
 from trainables.common.errors import ConfigError
-from trainables.common.files import write_atomically, write_new
+from trainables.common.files import is_disk_full, write_atomically, write_new
 from trainables.common.plain_yaml import PlainYamlError, dump_yaml, load_yaml
 from trainables.common.text import command_text, typed_path
 from trainables.data.patches import PatchSet, open_patch_set
@@ -29,7 +28,6 @@ from trainables.features.locks import held
 
 _OUTER, _REPEATS = "outer", "repeats"  # folders of the searches within a search
 _WITHIN: Final = {_OUTER: "nest", _REPEATS: "repeat"}  # and the verbs that run them
-_NOT_A_ZIP: Final = (ValueError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error)
 _READ_WHOLE: Final = 1000  # trials whose predictions are read to find damage; of more, their check sums
 _NOT_A_RECORD: Final = (
     *(PlainYamlError, ValidationError, ConfigError),
@@ -52,6 +50,11 @@ class RunFolder:
     def split_file(self) -> Path:
         """Split manifest: the fold of each patient, or the sealed test part."""
         return self.path / "split.json"
+
+    @property
+    def baseline(self) -> Path:
+        """Folder of the reference on colour and intensity only, where no trial sees just these."""
+        return self.path / "baseline"
 
     @property
     def study_file(self) -> Path:
@@ -145,11 +148,26 @@ class RunFolder:
         return command_text("orchestrate", verb, typed_path(self.path), *options)
 
     def discard_weights(self, number: int) -> None:
-        """Remove the weights of a trial; its record and predictions stay."""
+        """Remove the weights of a trial; its record and predictions stay.
+
+        Raises:
+            OSError: If the record cannot be written. On a full disk the weights are gone first, as they may
+                take the room that it needs. It can be called again.
+        """
         with contextlib.suppress(DamagedFileError):
             record = self.record(number)
-            if record is not None:
-                self.write_record(record.model_copy(update={"has_weights": False}))
+            if record is not None and record.has_weights:
+                without = record.model_copy(update={"has_weights": False})
+                try:
+                    self.write_record(without)
+                except OSError as error:
+                    if not is_disk_full(error):
+                        raise
+                    self._remove_weights(number)
+                    self.write_record(without)
+        self._remove_weights(number)
+
+    def _remove_weights(self, number: int) -> None:
         with contextlib.suppress(FileNotFoundError):
             shutil.rmtree(self.weights_folder(number))
 
@@ -214,10 +232,11 @@ class RunFolder:
             raise RunError(f"{self.search_file} cannot be read: {reason}; was it edited by hand?") from error
 
     @contextlib.contextmanager
-    def exclusive(self, say: Callable[[str], None] = lambda message: None) -> Iterator[None]:
+    def exclusive(self, say: Callable[[str], None] = lambda message: None) -> Iterator[Lease]:
         """Keep other processes from running this search meanwhile; the lock dies with its process.
 
-        Where the file system carries no locks to other machines, a process there is known by its beats.
+        Where the file system carries no locks to other machines, a process there is known by its beats. It
+        may take the folder over while this one is paused: then the lease that is yielded says so.
 
         Args:
             say: Function called with a message where that takes seconds.
@@ -238,8 +257,7 @@ class RunFolder:
             if not is_ours or other is not None:
                 who = f" ({other.said})" if other else ""
                 raise RunError(f"{self.path} is being searched by another process{who}; wait, or stop it")
-            stack.enter_context(owned(owner_file))
-            yield
+            yield stack.enter_context(owned(owner_file))
 
     def write_record(self, record: TrialRecord) -> None:
         """Write the record of a trial, in the place of the one that it may have."""
@@ -305,11 +323,38 @@ class RunFolder:
                 found[number] = error
         return found
 
+    def damaged_weights(self) -> dict[int, DamagedFileError]:
+        """Return trial number -> what is wrong with its weights, for trials whose record says it has some.
+
+        Only headers and sizes of files are looked at, so that it takes a second for a thousand trials. What
+        is wrong with weights is none of the damage to a trial's scores, which `damage` names.
+        """
+        found: dict[int, DamagedFileError] = {}
+        for record in self.records():
+            if record.has_weights and (error := self._weights_error(record)) is not None:
+                found[record.number] = error
+        return found
+
+    def _weights_error(self, record: TrialRecord) -> DamagedFileError | None:
+        folder = self.weights_folder(record.number)
+        fault = folder_fault(folder, len(record.fold_metrics))
+        if fault is None:
+            return None
+        with contextlib.suppress(DamagedFileError):
+            now = self.record(record.number)
+            if now is None or not now.has_weights:  # a running search has let them go meanwhile
+                return None
+        name, said = fault
+        return DamagedFileError(
+            f"{folder / name} is damaged: {said}; the score of trial {record.number} stays; to go on without "
+            f"its weights: {self.resume_command}"
+        )
+
     def _check_sums(self, number: int) -> None:
         try:
             with zipfile.ZipFile(self.predictions_file(number)) as file:
                 spoilt = file.testzip()
-        except _NOT_A_ZIP as error:
+        except NOT_A_ZIP as error:
             raise self._damaged(number, "oof.npz", str(error) or "it ends too early") from error
         if spoilt is not None:
             raise self._damaged(number, "oof.npz", f"{spoilt} is not as it was written")
@@ -365,16 +410,12 @@ class RunFolder:
             DamagedFileError: If the file does not hold predictions of every image.
         """
         try:
-            content = io.BytesIO(self.predictions_file(number).read_bytes())
-            with np.load(content, allow_pickle=False) as stored:
-                found = OutOfFold(**{name: stored[name] for name in OutOfFold.__slots__})
+            found = unpacked_predictions(self.predictions_file(number).read_bytes())
         except (FileNotFoundError, NotADirectoryError) as error:
             raise RunError(
                 f"trial {number} has no out-of-fold predictions; only complete trials have"
             ) from error
-        except KeyError as error:
-            raise self._damaged(number, "oof.npz", f"it lacks {error.args[0]}") from error
-        except (*_NOT_A_ZIP, MemoryError) as error:
+        except (ValueError, MemoryError) as error:
             reason = str(error).splitlines()[0] if str(error) else "it ends too early"
             raise self._damaged(number, "oof.npz", reason) from error
         fault = predictions_fault(found)
@@ -423,13 +464,6 @@ class RunFolder:
             f"{self.trial(number) / name} is damaged: {fault}; to run the trial again: "
             f"{self.resume_command}; to leave it out, move its folder away"
         )
-
-
-def packed_predictions(out_of_fold: OutOfFold) -> bytes:
-    """Return out-of-fold predictions as the content of a file of a run folder."""
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **{name: getattr(out_of_fold, name) for name in OutOfFold.__slots__})
-    return buffer.getvalue()
 
 
 def _is_own(name: str) -> bool:

@@ -14,12 +14,14 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from results.run.option import option
 from results.run.storage_url import with_absolute_path, without_password
 from trainables.common.errors import ConfigError
+from trainables.common.seeds import LARGEST_SEED
 from trainables.config.feature_storage import FeatureStorage
 from trainables.config.task_file import check_own, named_after_task
 from trainables.config.tasks import TASKS, LabelCodes, Task, UpperFolders, task_named
 from trainables.config.unit_config import UnitName
 
 DEFAULT_FOLDS: Final = 4
+LEAST_MEMORY_GB: Final = 3.0  # the driver, Ray, and a worker that has read a small set of images
 
 
 class SearchRequest(BaseModel):
@@ -119,12 +121,13 @@ class SearchRequest(BaseModel):
         flag="--no-audit",
         flag_description="do not look for copies, patients in two parts and shortcuts in the data",
     )
-    seed: int = option(0, "seed of split, sampler and training", group="data", ge=0)
+    seed: int = option(0, "seed of split, sampler and training", group="data", ge=0, le=LARGEST_SEED)
     split_seed: int | None = option(
         None,
         "seed of the split alone, so that searches with other seeds have the same folds",
         group="data",
         ge=0,
+        le=LARGEST_SEED,
         shown_default="that of --seed",
     )
 
@@ -276,6 +279,17 @@ class SearchRequest(BaseModel):
         group="machine",
         ge=0.0,
         shown_default="as measured where there is a GPU",
+    )
+    memory_gb: float | None = option(
+        None,
+        "memory of this machine that the search may use: no more trials run at once than fit into it, as "
+        "estimated at first and then as measured; a cluster that runs already has what `ray start --memory` "
+        "says instead",
+        group="machine",
+        metavar="N",
+        unit="10^9 bytes",
+        ge=LEAST_MEMORY_GB,
+        shown_default="no limit",
     )
     nice: bool = option(
         False,
@@ -434,6 +448,11 @@ class SearchRequest(BaseModel):
     def fewest_cpus(self) -> float:
         """CPU cores that every trial has: as asked for, else 1."""
         return 1.0 if self.cpus_per_trial is None else self.cpus_per_trial
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """Memory of a machine that the search may use, in bytes; None for no limit."""
+        return None if self.memory_gb is None else round(1e9 * self.memory_gb)
 
     @property
     def space_name(self) -> str:

@@ -6,6 +6,7 @@ import json
 from pydantic import Field, FiniteFloat, ValidationError
 
 from results.run.run_folder import RunFolder
+from trainables.common.appending import append_line
 from trainables.common.frozen import FrozenModel
 
 
@@ -33,10 +34,9 @@ def add_session(run: RunFolder, session: SessionTime) -> None:
     """Append a session to its run.
 
     Raises:
-        OSError: If it cannot be written.
+        OSError: If it cannot be written; the file is then as it was before.
     """
-    with run.sessions_file.open("a", encoding="utf-8") as file:
-        file.write(f"{session.model_dump_json()}\n")
+    append_line(run.sessions_file, session.model_dump_json())
 
 
 def read_sessions(run: RunFolder) -> list[SessionTime]:

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from results.errors import RunError
 from results.run.run_folder import RunFolder
+from trainables.common.appending import append_line
 from trainables.common.errors import SplitError
 from trainables.common.frozen import FrozenModel
 from trainables.data.splits import TEST, Split, read_split
@@ -102,7 +103,7 @@ def read_outside_accesses(store: Path, fingerprint: str, *, sealed: str) -> list
 
 
 def _record(logs: Iterable[Path], entry: Mapping[str, Any]) -> None:
-    line = json.dumps(entry, allow_nan=False) + "\n"
+    line = json.dumps(entry, allow_nan=False)
     for path in logs:
         _append(path, line)
 
@@ -169,10 +170,7 @@ def _append(path: Path, line: str) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         is_new = not path.exists()
-        with path.open("a", encoding="utf-8") as file:
-            file.write(line)
-            file.flush()
-            os.fsync(file.fileno())
+        append_line(path, line)
     except OSError as error:
         raise RunError(
             f"the test part stays closed, since the log of its openings cannot be written: {error}"

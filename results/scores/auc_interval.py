@@ -9,7 +9,7 @@ Three things make the usual bootstrap interval too narrow, and each is answered 
   (Obuchowski) and drawn towards the size of the clusters where few patients tell it.
 - **Cross-validation.** Folds train each other's models, and another training part would give other models.
   The variance of `K` folds is multiplied by `1 + r K / (K - 1)`. With `r = 1` that is the correction of
-  Nadeau and Bengio; `r = 0.75` is what makes the intervals cover the AUC of a configuration in 93 to 97 % of
+  Nadeau and Bengio; `r = 0.75` is what makes the intervals cover the AUC of a configuration in 92 to 97 % of
   simulated data sets (`python -m benchmarks.coverage`).
 
 Source:

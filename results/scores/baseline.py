@@ -1,67 +1,117 @@
-"""The winner of a search against its baseline, a closed-form head on colour and intensity alone."""
+"""What a search ships against its baseline, a closed-form head on colour and intensity alone."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
+import numpy as np
+
+from results.run.baseline_record import read_baseline
+from results.run.records import OutOfFold, TrialRecord
 from results.run.run_folder import RunFolder
 from results.scores.comparison import differences_to
 from results.scores.interval import Interval
-from results.scores.ranking import Objective
-from trainables.config.baseline import BASELINE_TEXT, is_baseline
+from results.scores.metrics import metric_named
+from results.scores.ranking import Objective, Objectives
+from trainables.config.baseline import BASELINE_TEXT, REFERENCE_TEXT, is_baseline
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """The baseline of a run.
+
+    Attributes:
+        trial: Number of the best trial on colour and intensity only; None for the reference of a search that
+            has no such trial.
+        predictions: Its out-of-fold predictions.
+    """
+
+    trial: int | None
+    predictions: OutOfFold
+
+    @property
+    def name(self) -> str:
+        """Words such as `colour and intensity only (trial 0)`."""
+        which = REFERENCE_TEXT if self.trial is None else f"trial {self.trial}"
+        return f"{BASELINE_TEXT} ({which})"
 
 
 @dataclass(frozen=True, slots=True)
 class BaselineVerdict:
-    """Comparison of the best trial with the best of those that see colour and intensity alone.
+    """Comparison of the model that a search ships with its baseline.
 
     Attributes:
-        winner: Number of the best trial.
-        baseline: Number of the best baseline trial; the winner itself where that is one.
-        difference: AUC of the winner minus that of the baseline with its paired 95 % interval; None where
-            both are one trial.
+        model: The model in words, such as `trial 7` or `ensemble average`.
+        baseline: The baseline in words.
+        difference: Metric of the model minus that of the baseline with its 95 % interval, paired by patient;
+            None where the model is a baseline itself.
+        metric: Name of the metric that the search optimises.
     """
 
-    winner: int
-    baseline: int
+    model: str
+    baseline: str
     difference: Interval | None
+    metric: str = "auc"
 
     @property
     def is_better(self) -> bool:
-        """True if the interval of the difference lies above 0."""
-        return self.difference is not None and self.difference.low is not None and self.difference.low > 0.0
+        """True if the whole interval of the difference is on the better side of 0."""
+        if self.difference is None:
+            return False
+        is_higher = Objective(self.metric).higher_is_better
+        return self.difference.low > 0.0 if is_higher else self.difference.high < 0.0
 
     def message(self) -> str:
-        """Say in one sentence that the winner is not better; empty where it is."""
-        if self.is_better:
-            return ""
+        """Say in one sentence that the model is not better; empty where it is."""
+        return "" if self.is_better else self.sentence()
+
+    def sentence(self) -> str:
+        """Say in one sentence how the model compares with the baseline."""
         if self.difference is None:
-            return f"nothing did better than {BASELINE_TEXT} (trial {self.baseline})"
+            return f"nothing did better than {self.baseline}"
+        metric = metric_named(self.metric)
+        apart = f"{metric.header} {self.difference.estimate:+.3f} [{self.difference.low:+.3f}, "
+        apart += f"{self.difference.high:+.3f}]"
+        if self.is_better:
+            return f"{self.model} is better than {self.baseline}: {apart}, paired by patient"
         return (
-            f"trial {self.winner} is not better than {BASELINE_TEXT} (trial {self.baseline}) by more than "
-            f"chance: its AUC is higher by {self.difference}"
+            f"{self.model} is not better than {self.baseline} by more than chance: {apart}, paired by patient"
         )
 
 
-def baseline_verdict(run: RunFolder) -> BaselineVerdict | None:
-    """Compare the best trial of a run with its baseline; None where no baseline was completed.
+def baseline_of(run: RunFolder, complete: Iterable[TrialRecord]) -> Baseline | None:
+    """Return the best trial on colour and intensity only, or else the reference; None without both.
+
+    Args:
+        run: Folder of the search.
+        complete: Its complete trials, best first; one whose predictions are damaged is passed over.
 
     Raises:
-        DataError: If the two trials do not hold the same images in the same folds.
+        RunError: If such a trial has no predictions at all.
     """
-    search = run.search()
-    objective = Objective(search.metric)
-    complete = [record for record in run.records() if record.state == "complete"]
-    best = objective.best(complete)
-    baseline = objective.best([record for record in complete if is_baseline(record.config)])
-    if best is None or baseline is None:
+    trials = (record for record in complete if is_baseline(record.config))
+    for record, predictions in run.readable_predictions(trials):
+        return Baseline(record.number, predictions)
+    reference = read_baseline(run)
+    if reference is None or reference[1] is None:
         return None
-    if best.number == baseline.number:
-        return BaselineVerdict(best.number, baseline.number, None)
-    readable = {
-        record.number: predictions for record, predictions in run.readable_predictions([best, baseline])
-    }
-    if len(readable) < 2:
-        return None
-    (difference,) = differences_to(
-        readable[baseline.number], [readable[best.number]], seed=search.request.seed
-    )
-    return BaselineVerdict(best.number, baseline.number, difference)
+    return Baseline(None, reference[1])
+
+
+def difference_from(baseline: OutOfFold, model: OutOfFold, *, objectives: Objectives, seed: int) -> Interval:
+    """Return the metric of a model minus that of a baseline, paired by patient, with its 95 % interval.
+
+    Args:
+        baseline: Out-of-fold predictions of the baseline.
+        model: Those of the model on the same images, in any order; nested ones may have folds of their own,
+            in which both are scored then.
+        objectives: What the search optimises; its first metric is compared.
+        seed: Random seed of the interval.
+
+    Raises:
+        DataError: If the two do not hold the same images.
+    """
+    base, own = (one.where(np.argsort(one.rows, kind="stable")) for one in (baseline, model))
+    if np.array_equal(base.rows, own.rows):
+        base = replace(base, folds=own.folds)
+    (difference,) = differences_to(base, [own], seed=seed, objectives=objectives)
+    return difference

@@ -25,6 +25,8 @@ from trainables.common.types import FloatArray, IntArray
 _GRID: Final = 1000  # cells of [0, 1] that residuals are gathered in before they are smoothed
 _BISECTIONS: Final = 30
 _NEWTON_STEPS: Final = 100
+_ARMIJO: Final = 0.25  # share of the promised fall of the loss that a step must reach; a whole one has half
+_ROUNDING: Final = 1e-14  # share of the loss below which a fall is lost in rounding
 _DRAWS: Final = 50  # sets of labels of a calibrated model
 _BINS: Final = 10  # of the reliability curve, with equally many images
 _FEWEST_IN_BIN: Final = 5
@@ -169,33 +171,41 @@ def _interval(value: float, error: float) -> Interval:
 def _logistic(
     labels: IntArray, inputs: FloatArray, offset: FloatArray, patient: IntArray
 ) -> tuple[FloatArray, FloatArray] | None:
-    """Coefficients of a logistic regression, and their variance over patients; None if they diverge."""
-    found, loss = np.zeros(inputs.shape[1]), np.inf
+    """Coefficients of a logistic regression, and their variance over patients; None if they diverge.
+
+    Newton's method. Far from the optimum the curvature is almost 0, so that a whole step leads far beyond it:
+    each is halved until the loss falls by a share of what its gradient promises (Armijo).
+    """
+    found, loss = np.zeros(inputs.shape[1]), _log_loss(labels, offset)
     for _ in range(_NEWTON_STEPS):
-        share = sigmoid(inputs @ found + offset)
-        gradient = inputs.T @ (labels - share)
-        curvature = (inputs * (share * (1 - share))[:, None]).T @ inputs
+        score = inputs @ found + offset
+        share, rest = sigmoid(score), sigmoid(-score)
+        residuals = np.where(labels == 1, rest, -share)
+        gradient = inputs.T @ residuals
+        curvature = (inputs * (share * rest)[:, None]).T @ inputs
         if np.linalg.cond(curvature) > 1e12:
             return None
         step = np.linalg.solve(curvature, gradient)
-        if np.abs(step).max() < 1e-9:
+        promised = float(gradient @ step)
+        if np.abs(step).max() < 1e-9 or promised <= _ROUNDING * loss:
             break
-        size = 1.0
-        while size > 1e-6:
-            score = inputs @ (found + size * step) + offset
-            trial = float((np.logaddexp(0.0, score) - labels * score).sum())
-            if trial <= loss:
-                break
+        size, moved = 1.0, inputs @ step
+        while (trial := _log_loss(labels, score + size * moved)) > loss - _ARMIJO * size * promised:
             size /= 2
         found, loss = found + size * step, trial
     else:
         return None
     by_patient = np.zeros((int(patient.max()) + 1, inputs.shape[1]))
-    np.add.at(by_patient, patient, inputs * (labels - share)[:, None])
+    np.add.at(by_patient, patient, inputs * residuals[:, None])
     number = len(by_patient)
     meat = by_patient.T @ by_patient * number / max(number - 1, 1)
     bread = np.linalg.inv(curvature)
     return found, bread @ meat @ bread
+
+
+def _log_loss(labels: IntArray, logits: FloatArray) -> float:
+    """Sum of the negative logarithms of the probabilities of the labels."""
+    return float(np.logaddexp(0.0, np.where(labels == 1, -logits, logits)).sum())
 
 
 def reliability_bins(

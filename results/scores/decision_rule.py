@@ -70,13 +70,17 @@ class CrossFitted:
     """Predictions that were calibrated and decided by rules fitted without their own part.
 
     Attributes:
-        probabilities: Calibrated probabilities, shape (images, classes).
+        probabilities: Calibrated probabilities at the prevalence of the data, whatever prevalence decisions
+            are for, shape (images, classes).
         decided: Metric -> decided classes, shape (images,), at the threshold of that metric.
+        called: Decided classes at the threshold of the model, which an operating point may set, shape
+            (images,).
         outcomes: Outcome of each image by the rule of two thresholds, shape (images,); None without one.
     """
 
     probabilities: FloatArray
     decided: MappingProxyType[str, IntArray]
+    called: IntArray
     outcomes: IntArray | None = None
 
 
@@ -138,26 +142,32 @@ def cross_fit(
         operation: What the user asks of the decisions; a fold whose other folds do not reach it takes the
             threshold that is nearest.
     """
-    wanted = [metric.name for metric in metrics or METRICS.values() if metric.judges_decisions]
+    asked = METRICS.values() if metrics is None else metrics
+    wanted = [metric.name for metric in asked if metric.judges_decisions]
     probabilities = predictions.probabilities.astype(np.float64)
     decided = {name: np.zeros_like(predictions.labels) for name in wanted}
     has_own = {*OWN_THRESHOLD, *(name for name in searched if metric_named(name).has_own_threshold)}
-    needed = {name if name in has_own else deciding_metric(searched) for name in wanted}
+    needed = (deciding_metric(searched), *(name for name in wanted if name in has_own))
+    called = np.zeros_like(predictions.labels)
     outcomes = None if operation.triage is None else np.full_like(predictions.labels, UNSURE)
     parts = crossfit_parts(predictions)
     for part in np.unique(parts):
         own, others = parts == part, parts != part
-        rule = DecisionRule()
+        rule, shift = DecisionRule(), 0.0
         if others.any():
             rest = _only(predictions, others)
             rule = _fitted_rule(rest, 1, searched, needed, operation, is_strict=False)
+            shift = odds_shift(float(rest.labels.mean()), operation.prevalence)
+        moved = probabilities[own]
         if rule.calibration is not None:
-            probabilities[own] = rule.calibration.apply(predictions.probabilities[own])
+            moved = rule.calibration.apply(predictions.probabilities[own])
+            probabilities[own] = rule.calibration.moved(-shift).apply(predictions.probabilities[own])
         for name, values in decided.items():
-            values[own] = decisions(probabilities[own], rule.threshold_of(name))
+            values[own] = decisions(moved, rule.threshold_of(name))
+        called[own] = decisions(moved, rule.threshold)
         if outcomes is not None and rule.triage is not None:
-            outcomes[own] = rule.triage.outcomes(probabilities[own, 1])
-    return CrossFitted(probabilities, MappingProxyType(decided), outcomes)
+            outcomes[own] = rule.triage.outcomes(moved[:, 1])
+    return CrossFitted(probabilities, MappingProxyType(decided), called, outcomes)
 
 
 def best_threshold(labels: IntArray, probabilities: FloatArray, *, metric: str = BALANCED) -> float:

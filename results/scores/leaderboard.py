@@ -7,23 +7,29 @@ from typing import Any, Final, Literal
 import numpy as np
 
 from results.errors import ScoreError
+from results.run.baseline_record import read_baseline
 from results.run.prediction_costs import read_costs
-from results.run.records import OutOfFold, TrialRecord
+from results.run.records import OutOfFold, SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
 from results.run.split_labels import GROUPED, SplitName
 from results.scores.auc_interval import auc_interval
 from results.scores.comparison import confidence_set
 from results.scores.cost_columns import cost_of_trial
 from results.scores.cross_fitting import fewest_patients
-from results.scores.fold_scores import collapsed_folds, fold_areas, out_of_fold_metrics
+from results.scores.fold_scores import (
+    collapsed_folds,
+    fold_areas,
+    objective_values,
+    out_of_fold_metrics,
+)
 from results.scores.interval import Interval
 from results.scores.metric_interval import metric_interval
 from results.scores.metrics import majority_baseline, metric_named
 from results.scores.ranking import MOST_COMPARED, Objectives, objectives_of
-from results.scores.selection import selected_again
-from results.scores.settings_text import settings_text
+from results.scores.selection import best_again
+from results.scores.settings_text import labelled_settings, settings_text
 from trainables.common.errors import OneClassError
-from trainables.config.baseline import is_baseline
+from trainables.config.baseline import BASELINE_TEXT, REFERENCE_TEXT, is_baseline
 
 _DECISION_METRICS: Final = ("f2", "f1", "accuracy", "balanced_accuracy", "recall", "precision")
 _STATES_IN_ORDER: Final = ("complete", "pruned", "failed")
@@ -35,7 +41,8 @@ class Row:
 
     Attributes:
         rank: Rank from 1, for complete trials only.
-        trial: Trial number; None for the majority baseline.
+        trial: Trial number; None for the majority baseline, and for the reference on colour and intensity
+            only.
         cause: Reason why a trial was pruned or failed.
         metric: Name of the metric that the search optimises, the first of several.
         value: Value of that metric, which ranks the trials; see `results.scores.fold_scores`.
@@ -56,7 +63,8 @@ class Row:
         collapsed: 0-based folds that give every image the same score.
         is_optimistic: True if held-out labels chose the trial's epoch, by the metric itself or fold by fold:
             its scores are too high, and no rank of it is a fair one.
-        is_baseline: True for a closed-form head on colour and intensity only, the simplest explanation.
+        is_baseline: True for a closed-form head on colour and intensity only, the simplest explanation: a
+            trial, or the reference of a search without such a trial, whose state is `reference`.
         tied: True for the trials that may be the best, False for those that are worse: the model confidence
             set at 95 %, by `metric`, of the trials that keep the requirements. None for rows that were not
             compared.
@@ -66,8 +74,9 @@ class Row:
         fewest_patients: Number of patients of the smallest class among these predictions.
         epochs: Number of epochs that were run; `best_epoch` is the one kept.
         ms_per_image: Milliseconds of one image on one core, measured on the exported graph of the trial with
-            all its fold models; None where it was not measured. `gpu_ms_per_image` is that on a GPU, and
-            `megabytes` the size of the file in 10^6 bytes.
+            all its fold models; None where it was not measured. `gpu_ms_per_image` is that on a GPU,
+            where `gpu_runtime` computed (`onnxruntime` or `torch`), and `megabytes` the size of the file in
+            10^6 bytes.
         settings: Main settings of the configuration, as text.
         split: Name of the kind of split: `grouped split`, or `naive split` if patients lie in several folds
             and scores are too high.
@@ -75,7 +84,7 @@ class Row:
 
     rank: int | None
     trial: int | None
-    state: Literal["complete", "pruned", "failed", "baseline"]
+    state: Literal["complete", "pruned", "failed", "reference", "baseline"]
     cause: str | None = None
     metric: str = "auc"
     value: float | None = None
@@ -108,6 +117,7 @@ class Row:
     trained_parameters: int | None = None
     ms_per_image: float | None = None
     gpu_ms_per_image: float | None = None
+    gpu_runtime: str | None = None
     megabytes: float | None = None
     settings: str = ""
     split: SplitName = GROUPED
@@ -141,8 +151,9 @@ def leaderboard(run: RunFolder) -> list[Row]:
 
     Returns:
         Complete trials by what the search optimises and requires (of equals, the one with fewer trained
-        parameters), the majority baseline, then pruned and failed trials without a rank. Trials whose files
-        are damaged are left out; `RunFolder.damage` names them.
+        parameters), the reference on colour and intensity only where no complete trial is one, the majority
+        baseline, then pruned and failed trials without a rank. Trials whose files are damaged are left out;
+        `RunFolder.damage` names them.
 
     Raises:
         RunError: If this is not a run folder, or a complete trial lost its predictions.
@@ -173,6 +184,8 @@ def leaderboard(run: RunFolder) -> list[Row]:
         if record.number in simplest:
             row |= _scores(simplest[record.number], objectives, seed)
         rows.append(Row(**row | cost_of_trial(record, costs) | {"split": search.split_name}))
+    if not search.task_definition.takes_table and not any(row.is_baseline for row in rows):
+        rows += _reference_rows(run, search, objectives, is_needed=bool(rows))
     if predictions:
         rows.append(_constant_row(predictions[0], search.split_name, objectives))
     return rows + [
@@ -220,7 +233,6 @@ def _may_be_best(
 
 
 def _row_of(record: TrialRecord, objectives: Objectives) -> dict[str, Any]:
-    text = settings_text(record.config)
     values = objectives.values_of(record)
     return {
         "trial": record.number,
@@ -237,7 +249,7 @@ def _row_of(record: TrialRecord, objectives: Objectives) -> dict[str, Any]:
         "best_epoch": record.best_epoch,
         "wall_seconds": record.wall_seconds,
         "trained_parameters": record.trained_parameters,
-        "settings": f"{record.recipe}: {text}" if record.recipe else text,
+        "settings": labelled_settings(record),
     }
 
 
@@ -262,14 +274,45 @@ def _corrected(
     readable: Sequence[tuple[TrialRecord, OutOfFold]], objectives: Objectives, seed: int
 ) -> dict[str, float]:
     """Score of the selection itself; nothing where too few patients are left to hold any out."""
-    costs = [{name: record.values.get(name, np.inf) for name in objectives.costs} for record, _ in readable]
-    trials = [own for _, own in readable]
     try:
-        again = selected_again(trials, seed=seed, objectives=objectives, costs=costs)
+        again = best_again(readable, objectives, seed=seed)
         found = metric_interval(again, objectives.metrics[0], objectives.metrics, seed=seed)
     except (ScoreError, OneClassError):
         return {}
     return {"selected_value": found.estimate, "selected_low": found.low, "selected_high": found.high}
+
+
+def _reference_rows(
+    run: RunFolder, search: SearchRecord, objectives: Objectives, *, is_needed: bool
+) -> list[Row]:
+    """The baseline on colour and intensity only where no trial is one: no candidate, so without a rank.
+
+    A run of an earlier version has none. Its row says so where there are trials that need the comparison.
+    """
+    found, scores = read_baseline(run), dict[str, Any]()
+    if found is None and not is_needed:
+        return []
+    if found is None:
+        text = f"{BASELINE_TEXT}: not scored yet; orchestrate resume does it"
+    elif found[1] is None:
+        text = f"{BASELINE_TEXT}: {found[0].error}"
+    else:
+        text = f"{settings_text(found[0].config)} ({REFERENCE_TEXT})"
+        values = objective_values(found[1], objectives)
+        scores = _scores(found[1], objectives, search.request.seed)
+        scores |= {"value": values[objectives.metrics[0]]}
+        scores |= {"values": {name: values.get(name) for name in objectives.needed[1:]}}
+    row = Row(
+        rank=None,
+        trial=None,
+        state="reference",
+        metric=objectives.metrics[0],
+        is_baseline=True,
+        settings=text,
+        split=search.split_name,
+        **scores,
+    )
+    return [row]
 
 
 def _constant_row(predictions: OutOfFold, split: SplitName, objectives: Objectives) -> Row:

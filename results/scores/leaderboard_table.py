@@ -7,7 +7,7 @@ from typing import Any, Final
 from rich.table import Table
 
 from results.run.split_labels import GROUPED, caption_of, interval_header
-from results.scores.cost_columns import COST_COLUMNS, said_of_costs
+from results.scores.cost_columns import COST_COLUMNS, GPU_HEADER, gpu_cells, said_of_costs
 from results.scores.interval import Interval
 from results.scores.leaderboard import Row
 from results.scores.metric import Metric
@@ -67,8 +67,8 @@ def leaderboard_table(
 
     Args:
         rows: Rows from `leaderboard`.
-        limit: Largest number of trials to show; the best trial on colour and intensity only, and the majority
-            baseline, are always shown. None shows all.
+        limit: Largest number of trials to show; the best trial on colour and intensity only, or the reference
+            in its place, and the majority baseline are always shown. None shows all.
         objectives: What the search optimises and requires.
         unit: What was scored.
     """
@@ -82,6 +82,9 @@ def leaderboard_table(
     others = other_columns(objectives, usual, most=3 if has_costs else 2)
     for metric in others:
         table.add_column(metric.header, justify="right", no_wrap=True)
+    has_gpu = any(row.gpu_ms_per_image is not None for row in rows)
+    if has_gpu:
+        table.add_column(GPU_HEADER, justify="right", no_wrap=True)
     table.add_column("settings")
     trials = [row for row in rows if row.trial is not None]
     shown = {row.trial for row in (trials if limit is None else trials[:limit])} | {None}
@@ -89,7 +92,9 @@ def leaderboard_table(
     shown |= set(baselines[:1])
     for row in rows:
         if row.trial in shown:
-            table.add_row(*_cells(row, others), style="dim" if row.rank is None else None)
+            *cells, settings = _cells(row, others)
+            on_gpu = gpu_cells(row.gpu_ms_per_image, has_gpu=has_gpu)
+            table.add_row(*cells, *on_gpu, settings, style="dim" if row.rank is None else None)
     said = _caption(trials, len(shown) - 1, objectives, [metric.name for metric in others])
     if unit != "image":
         said = f"Scores are of {PLURALS[unit]}. {said}"
@@ -104,7 +109,7 @@ def _cells(row: Row, others: Sequence[Metric]) -> list[str]:
     trial = "" if row.trial is None else f"{row.trial}{OPTIMISTIC if row.is_optimistic else ''}"
     outcome = f"{row.state}: {row.cause or 'unknown'}" if row.state in ("pruned", "failed") else row.interval
     collapsed = f" (collapsed in fold {', '.join(map(str, row.collapsed))})" if row.collapsed else ""
-    is_scored = row.rank is not None or row.state == "baseline"
+    is_scored = row.rank is not None or row.state in ("reference", "baseline")
     scores = [metric.text(row.value_of(metric.name) if is_scored else None) for metric in others]
     return [rank, trial, outcome, *scores, f"{row.settings}{collapsed}"]
 
@@ -135,7 +140,7 @@ def _caption(trials: Sequence[Row], shown: int, objectives: Objectives, others: 
             f"{chosen.text(digits)}. "
         )
     if "ms_per_image" in others:
-        said += said_of_costs([row.gpu_ms_per_image for row in trials])
+        said += said_of_costs(row.gpu_runtime for row in trials)
     return f"{hidden}{said}{few_patients_warning(first.fewest_patients)}".strip()
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from pydantic import Field, FiniteFloat
 
 from results.errors import ScoreError
+from results.scores.calibration import Platt
 from results.scores.decisions import decisions_by_threshold
 from results.scores.triage import TriageAim, parse_triage
 from trainables.common.errors import ConfigError, UnknownNameError
@@ -187,6 +188,21 @@ def odds_shift(share: float, prevalence: float | None) -> float:
     if prevalence is None or not 0 < share < 1:
         return 0.0
     return math.log(prevalence / (1 - prevalence)) - math.log(share / (1 - share))
+
+
+def to_share_of(labels: IntArray, prevalence: float | None) -> Platt:
+    """Return what turns probabilities at a prevalence into those at the share of positives of some labels.
+
+    Probabilities that were moved to where a model will be used are compared with labels at these.
+
+    Args:
+        labels: Labels, 0 or 1, shape (images,).
+        prevalence: Share of positives that the probabilities are for; None changes nothing.
+
+    >>> to_share_of(np.array([0, 1]), 0.1).apply(np.array([[0.9, 0.1]])).round(6).tolist()
+    [[0.5, 0.5]]
+    """
+    return Platt().moved(-odds_shift(float(labels.mean()), prevalence))
 
 
 def _values(

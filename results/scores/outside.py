@@ -1,7 +1,9 @@
 """Scores of a model that stays as it is on labelled data that it never saw, such as another hospital's.
 
-Nothing is fitted here: calibration, threshold and triage are those that the model brings. All intervals are
-over the patients of these data, and say nothing about a third hospital.
+Nothing is fitted here: calibration, threshold and triage are those that the model brings. A model whose
+probabilities were moved to the prevalence where it will be used decides by these; what compares probabilities
+with labels takes them as they are at the share of positives of these data, which often have more of them. All
+intervals are over the patients of these data, and say nothing about a third hospital.
 """
 
 from collections.abc import Sequence
@@ -20,7 +22,7 @@ from results.scores.metric import Metric
 from results.scores.metric_interval import fixed_model_interval
 from results.scores.metrics import STANDARD, majority_baseline, metric_named
 from results.scores.metrics.probability_errors import IMAGE_ERRORS
-from results.scores.operating_point import NOTHING_ASKED, Operation
+from results.scores.operating_point import NOTHING_ASKED, Operation, to_share_of
 from results.scores.prevalence import rates_at_prevalence
 from results.scores.set_shift import SetShift
 from results.scores.strata import JudgedImages, StrataScores, mean_interval, score_strata
@@ -49,7 +51,8 @@ class OutsideEvaluation(FrozenModel):
         expected: Metric -> value out of fold, on the training data.
         baseline: Metric -> value of a model that knows nothing but the class shares of the training data.
         confusion: Counts; rows are the true class, columns the decided one.
-        calibration: How far the probabilities can be believed; None beyond two classes.
+        calibration: How far the probabilities can be believed, at the share of positives of these data where
+            they are those at a prevalence that was asked for; None beyond two classes.
         strata: Scores of the strata of the data's columns.
         shift: Shift of pixels and features against the training images; None where these are not known.
         left_out: Images that were left out with their patients, since some were in the training set.
@@ -102,7 +105,7 @@ def fixed_model_metrics(
 
     Args:
         labels: Class indices, shape (images,); at least two classes.
-        probabilities: Calibrated probabilities, shape (images, classes).
+        probabilities: Calibrated probabilities at the prevalence of the labels, shape (images, classes).
         decided: Decided classes, shape (images,).
         groups: Patient of each image, shape (images,).
         also: Further metrics, which come first; those of cost are left out.
@@ -142,7 +145,8 @@ def score_outside(  # noqa: PLR0913 - the data, what the model said of them, and
 
     Args:
         labels: Class indices, shape (images,).
-        probabilities: Calibrated probabilities, shape (images, classes).
+        probabilities: Calibrated probabilities, at the prevalence of `operation` if it names one, shape
+            (images, classes).
         groups: Patient of each image, shape (images,).
         columns: Column -> values, shape (images,).
         classes: Class names.
@@ -162,9 +166,10 @@ def score_outside(  # noqa: PLR0913 - the data, what the model said of them, and
     check_two_classes(labels, "an evaluation")
     decided = decisions(probabilities, 0.5 if threshold is None else threshold)
     also = [metric_named(name) for name in objectives]
-    judged = JudgedImages(
-        labels, probabilities, probabilities, decided, np.zeros_like(labels), groups.astype(str)
-    )
+    of_data = probabilities
+    if operation.prevalence is not None:
+        of_data = to_share_of(labels, operation.prevalence).apply(probabilities)
+    judged = JudgedImages(labels, probabilities, of_data, decided, np.zeros_like(labels), groups.astype(str))
     return OutsideEvaluation(
         classes=classes,
         threshold=threshold,
@@ -172,12 +177,10 @@ def score_outside(  # noqa: PLR0913 - the data, what the model said of them, and
         groups=len(np.unique(groups)),
         counts={name: int((labels == index).sum()) for index, name in enumerate(classes)},
         fewest_patients=fewest_patients(labels, groups),
-        metrics=fixed_model_metrics(labels, probabilities, decided, groups, also=also, seed=seed),
+        metrics=fixed_model_metrics(labels, of_data, decided, groups, also=also, seed=seed),
         baseline=majority_baseline(labels, len(classes), shares=training_shares, also=also),
         confusion=tuple(map(tuple, confusion(labels, decided, len(classes)).tolist())),
-        calibration=calibration_quality(labels, probabilities, groups, seed=seed)
-        if len(classes) == 2
-        else None,
+        calibration=calibration_quality(labels, of_data, groups, seed=seed) if len(classes) == 2 else None,
         strata=score_strata(judged, columns, classes, seed=seed),
         main=objectives[0],
         operation=operation,

@@ -91,8 +91,9 @@ def _said_of_rates(evaluation: OutsideEvaluation) -> str:
         return ""
     rates = ", ".join(f"{name.replace('_', ' ')} {value.text(3)}" for name, value in evaluation.rates.items())
     return (
-        f"Probabilities are those at prevalence {evaluation.operation.prevalence:g}, here "
-        f"{_share(evaluation):.2f} are positive; at that prevalence {rates}."
+        f"Decisions are taken on probabilities at prevalence {evaluation.operation.prevalence:g}; here "
+        f"{_share(evaluation):.2f} are positive, and calibration, LogLoss and Brier are those of "
+        f"probabilities at this share. At prevalence {evaluation.operation.prevalence:g} {rates}."
     )
 
 

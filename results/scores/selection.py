@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from results.errors import ScoreError
-from results.run.records import OutOfFold
+from results.run.records import OutOfFold, TrialRecord
 from results.scores.auc_influence import check_same_images
 from results.scores.cross_fitting import fewest_patients, folds_or_drawn
 from results.scores.fold_scores import objective_values
@@ -137,3 +137,24 @@ def selected_again(
         )
         predicted[own] = given[chosen, own]
     return replace(first, probabilities=predicted, folds=outer)
+
+
+def best_again(
+    trials: Sequence[tuple[TrialRecord, OutOfFold]], objectives: Objectives, *, seed: int
+) -> OutOfFold:
+    """Return the predictions of the best trial of a search, chosen anew without each fold.
+
+    A cost that a search asks for and a record lacks counts as infinite.
+
+    Args:
+        trials: Record and out-of-fold predictions of each trial that could have been selected; at least one.
+        objectives: What the trials are selected by.
+        seed: Random seed of drawn parts.
+
+    Raises:
+        DataError: If two trials do not hold the same images in the same folds.
+        ScoreError: If too few patients are left to hold any out.
+        OneClassError: If a metric needs two classes within a fold, and no other fold has them.
+    """
+    costs = [{name: record.values.get(name, np.inf) for name in objectives.costs} for record, _ in trials]
+    return selected_again([own for _, own in trials], seed=seed, objectives=objectives, costs=costs)

@@ -2,10 +2,17 @@
 
 from typing import Any
 
+from results.run.records import TrialRecord
 from trainables.config.baseline import BASELINE_TEXT, is_baseline
 from trainables.config.trial_config import flatten
 from trainables.config.unit_config import ATTENTION
 from trainables.estimators.registry import ESTIMATORS
+
+
+def labelled_settings(record: TrialRecord) -> str:
+    """Return the main settings of a trial as short text, behind the recipe that it is of."""
+    text = settings_text(record.config)
+    return f"{record.recipe}: {text}" if record.recipe else text
 
 
 def settings_text(config: dict[str, Any]) -> str:

@@ -49,7 +49,8 @@ class JudgedImages:
     Attributes:
         labels: Class indices, shape (images,).
         scores: Class probabilities that rank images of one block, shape (images, classes).
-        probabilities: Calibrated class probabilities, shape (images, classes).
+        probabilities: Calibrated class probabilities at the prevalence of these images, which are compared
+            with their labels, shape (images, classes).
         decided: Decided classes, shape (images,).
         blocks: Fold of each image, shape (images,); all 0 for a model that saw none of them.
         groups: Patient of each image, shape (images,).

@@ -17,6 +17,7 @@ from results.ensembles.fitted import (
 from results.ensembles.members import Members, positive_logits, two_columns
 from results.scores.calibration import sigmoid
 from trainables.common.frozen import FrozenModel
+from trainables.common.seeds import scikit_learn_seed
 from trainables.common.types import FloatArray
 
 HIDDEN_UNITS: Final = 8
@@ -72,7 +73,7 @@ def fit_mlp(members: Members, seed: int) -> PerceptronStack:
         solver="lbfgs",
         alpha=PENALTY,
         max_iter=MOST_ITERATIONS,
-        random_state=seed,
+        random_state=scikit_learn_seed(seed),
     )
     with warnings.catch_warnings():
         # The number of iterations is limited on purpose: reaching the limit is not a failure.

@@ -97,7 +97,7 @@ def metric_named(name: str) -> Metric:
         return _of_user(name)
     stem, _, number = name.partition("@")
     if stem not in known:
-        raise UnknownNameError("metric", name, known)
+        raise UnknownNameError("metric", name, known, own="MODULE:NAME")
     return known[stem].at(_number(name, number))
 
 

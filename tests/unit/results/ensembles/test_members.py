@@ -49,6 +49,9 @@ def test_the_same_model_twice_is_one_member():
     [
         ({"classical.name": "lda"}, {"classical.name": "lda", "classical.shrinkage": 0.3}, True),
         ({"classical.name": "lda"}, {"classical.name": "logistic"}, False),
+        ({"classical.name": "ridge"}, {"classical.name": "logistic"}, True),
+        ({"classical.name": "linear_svm"}, {"classical.name": "ridge"}, True),
+        ({"classical.name": "knn"}, {"classical.name": "logistic"}, False),
         ({"model.also": ("vgg16/top+1",)}, {"model.cut": "top+2"}, True),
         ({"model.also": ("texture/top",)}, {}, False),
         ({"classical.name": "none"}, {"model.trained_stages": 1}, False),

@@ -19,6 +19,7 @@ from results.errors import EnsembleError
 from results.run.records import OutOfFold
 from results.scores.metrics import mean_fold_auc
 from trainables.common.errors import OneClassError, UnknownNameError
+from trainables.common.seeds import LARGEST_SEED
 
 STACKED = [name for name in METHODS if name.startswith("stack_")]
 
@@ -42,6 +43,12 @@ def test_every_method_is_repeatable_and_works_with_one_member(method):
     members = align(simulate(trials=1))
     first, again = (fit(method, members, seed=3).combine(members.probabilities) for _ in range(2))
     assert (first == again).all()
+
+
+@pytest.mark.parametrize("method", list(METHODS))
+def test_every_method_takes_a_seed_beyond_32_bits(method):
+    members = align(simulate())
+    assert np.isfinite(fit(method, members, seed=LARGEST_SEED).combine(members.probabilities)).all()
 
 
 @pytest.mark.parametrize("method", list(METHODS))

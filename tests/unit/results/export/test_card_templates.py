@@ -6,8 +6,18 @@ import json
 import pytest
 
 from results.export.card_templates import TITLES, card_as_json, card_fields, fields_as_markdown
-from results.export.manifest import Manifest, Member, ModelInput, OutOfFoldScores, ParityCheck, TrainingData
+from results.export.manifest import (
+    Manifest,
+    Member,
+    ModelInput,
+    OutOfFoldScores,
+    ParityCheck,
+    TestScores,
+    TrainingData,
+)
+from results.export.precision_record import LowerPrecision
 from results.run.audit_record import AuditRecord
+from results.run.split_labels import NAIVE_WARNING
 from results.scores.interval import Interval
 
 
@@ -81,6 +91,43 @@ def test_the_scores_of_the_manifest_stand_in_both_templates(manifest: Manifest) 
     said = [field.text for field in card_fields(manifest) if "AUC 0.800 [0.700, 0.900]" in field.text]
     assert len(said) == len(TITLES) == 2
     assert all("was not opened" in one for one in said)
+
+
+def test_a_naive_split_stands_beside_each_score_and_among_the_limits(manifest: Manifest) -> None:
+    tested = TestScores(
+        opening=1, openings=1, images=20, groups=5, metrics={"auc": Interval(0.75, 0.6, 0.85)}
+    )
+    naive = manifest.model_copy(update={"split": "naive split", "test": tested})
+    texts = [field.text for field in card_fields(naive)]
+    assert sum(text.count("AUC (naive split) 0.800 [0.700, 0.900]") for text in texts) == len(TITLES)
+    assert sum(text.count("AUC (naive split) 0.750 [0.600, 0.850]") for text in texts) == len(TITLES)
+    assert sum(NAIVE_WARNING in text for text in texts) == len(TITLES)
+    assert card_as_json(naive)["split"] == "naive split"
+    assert "naive" not in str(card_as_json(manifest.model_copy(update={"test": tested}))).lower()
+
+
+def test_a_lower_precision_stands_where_the_difference_from_pytorch_is_said(manifest: Manifest) -> None:
+    lower = LowerPrecision(
+        name="int8",
+        images=90,
+        how="out of fold",
+        auc_before=0.8,
+        auc_change=Interval(-0.01, -0.02, 0.0),
+        changed_calls=0.02,
+        largest_difference=0.071,
+        max_auc_loss=0.02,
+        max_changed_calls=0.05,
+        calibration_images=32,
+        converted=12,
+    )
+    in_float32 = [field.text for field in card_fields(manifest) if "differ by 1e-07" in field.text]
+    lowered = manifest.model_copy(update={"precision": lower})
+    said = [field.text for field in card_fields(lowered) if "differ by 1e-07" in field.text]
+    assert len(said) == len(in_float32) == len(TITLES)
+    assert not any("lowered" in one for one in in_float32)
+    for one in said:
+        assert "on 32 images before its precision was lowered to int8" in one
+        assert "probabilities by up to 0.071 on 90 images" in one
 
 
 def test_what_an_audit_found_and_lacked_is_said(manifest: Manifest) -> None:

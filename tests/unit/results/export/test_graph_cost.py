@@ -6,27 +6,30 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from finished_run import CONFIGS, make_run
 
 from orchestrator.api.result import SearchResult
 from results.ensembles.build import build_ensembles
 from results.ensembles.methods import METHODS
 from results.ensembles.tables import ensemble_table, ensembles_as_json
-from results.ensembles.weighted_mean import weighted_mean
+from results.ensembles.weighted_mean import WeightedMean, weighted_mean
 from results.errors import EnsembleError, ExportError
+from results.export import graph_cost as graph_cost_module
 from results.export.bundle import export_bundle
 from results.export.graph_cost import graph_cost, measure_models
 from results.export.within_time import best_within
+from results.predictors.ensemble_module import EnsembleModule, combination_graph
 from results.predictors.loading import finished_members
 from results.run.prediction_costs import ModelCost, PredictionCosts, PredictionTime, add_costs, read_costs
 from results.run.run_folder import RunFolder
 from results.scores.leaderboard import leaderboard
 from results.scores.leaderboard_table import leaderboard_table, rows_as_csv, rows_as_json
-from trainables.inference.finished_trials import ImageFormat
+from trainables.inference.finished_trials import ImageFormat, SharedBackbones
 
 NET = {**CONFIGS[0], "training.augmentation": "none"}
 FROZEN = {**CONFIGS[1], "model.cut": "top", "training.augmentation": "none"}
-pytestmark = pytest.mark.long  # eight exports
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]  # eight exports before the first test
 
 IMAGE = ImageFormat((64, 64), 65535.0)
 
@@ -67,6 +70,38 @@ def test_the_size_is_that_of_the_exported_file(run, tmp_path):
     export_bundle(run, tmp_path / "bundle", trial=4)
     exported = (tmp_path / "bundle" / "model.onnx").stat().st_size / 1e6
     assert measured == pytest.approx(exported, rel=0.05)
+
+
+@pytest.mark.parametrize("numbers", [[2], [3, 4]], ids=["net", "heads"])
+def test_nothing_of_the_module_that_a_gpu_computes_stays_on_another_device(run, numbers):
+    shared = SharedBackbones(finished_members(run, numbers), IMAGE, classes=2)
+    rule = WeightedMean(weights=(1 / len(numbers),) * len(numbers))
+    module = EnsembleModule(shared, combination_graph(rule, None)).to("meta")  # refuses tensors of any other
+    found = module(raw=torch.zeros(2, *IMAGE.shape, dtype=torch.int32, device="meta"))
+    assert (found.device.type, tuple(found.shape)) == ("meta", (2, 2))
+
+
+@pytest.mark.parametrize(("here", "again"), [("the same card", False), ("another card", True), (None, False)])
+def test_a_time_on_another_gpu_is_measured_again(run, monkeypatch, here, again):
+    measured = []
+
+    def measure(run, members, say):
+        measured.append(tuple(members))
+        return PredictionTime(core_ms=1.0, gpu_ms=1.0, gpu_runtime="torch", gpu_name=here, megabytes=1.0)
+
+    known = read_costs(run)
+    cost = PredictionTime(
+        core_ms=2.0, gpu_ms=3.0, gpu_runtime="torch", gpu_name="the same card", megabytes=1.0
+    )
+    monkeypatch.setattr(graph_cost_module, "gpu_here", lambda: here)
+    monkeypatch.setattr(graph_cost_module, "gpu_name", lambda: here)
+    monkeypatch.setattr(graph_cost_module, "_of_run", measure)
+    try:
+        add_costs(run, {(97,): cost})
+        measure_models(run, [(97,)])
+    finally:
+        run.write_json(run.path / "prediction_costs.json", known.model_dump(mode="json"))
+    assert measured == ([(97,)] if again else [])
 
 
 def test_members_are_known_in_any_order(run):

@@ -18,11 +18,12 @@ from results.ensembles.build import build_ensembles
 from results.errors import ExportError, RunError, ScoreError
 from results.export.bundle import export_bundle
 from results.export.exported_model import load_bundle
-from results.export.outside_data import predict_outside
+from results.export.outside_data import OutsideData, predict_outside
+from results.export.recalibration import recalibrate_bundle as recalibrate_with
 from results.export.training_reference import TrainingReference, digest_of, model_pixels, read_reference
 from results.run.test_accesses import read_accesses
-from results.scores.calibration import log_odds
-from results.scores.operating_point import Operation
+from results.scores.calibration import Platt, log_odds, sigmoid
+from results.scores.operating_point import Operation, odds_shift
 from results.scores.set_shift import FEATURES
 from trainables.config.tasks import task_named
 from trainables.data.patches import RawPatches, store_patch_set
@@ -236,6 +237,45 @@ def test_a_recalibrated_bundle_predicts_the_update_and_says_where_it_is_from(bun
     assert card["sha256"] == new.manifest.sha256 != old.manifest.sha256  # the card's other form, too
     with pytest.raises(ExportError, match="is the set that this bundle was calibrated on"):
         evaluate_bundle(tmp_path / "local", other, **store)
+
+
+def test_a_recalibrated_bundle_keeps_its_prevalence_and_is_judged_at_that_of_the_local_data(
+    run, bundle, other, store, tmp_path
+):
+    export_bundle(run, tmp_path / "plain", trial=0, held_out_limit=4)
+    plain, moved = (
+        recalibrate_bundle(path, other, tmp_path / f"local {name}", **store)
+        for name, path in (("plain", tmp_path / "plain"), ("screening", bundle))
+    )
+    assert moved.bundle.manifest.operation == SCREENING
+    assert "probabilities are those where 0.05 of the images are positive" in " ".join(moved.messages())
+    assert moved.bundle.probabilities[:, 1].mean() < plain.bundle.probabilities[:, 1].mean() - 0.15
+    assert moved.gain.estimate == pytest.approx(plain.gain.estimate, abs=1e-3)
+    assert moved.bundle.update.update == plain.bundle.update.update
+    slopes, intercepts = (
+        [getattr(one.bundle.manifest.calibration, name) for one in (plain, moved)]
+        for name in ("slope", "intercept")
+    )
+    assert slopes[1] == pytest.approx(slopes[0], rel=1e-3)
+    assert intercepts[1] - intercepts[0] == pytest.approx(odds_shift(0.5, 0.05), abs=1e-2)
+
+
+@pytest.mark.parametrize("asked", [None, 0.3])
+def test_probabilities_that_are_right_locally_are_moved_once_to_the_prevalence_asked_for(
+    bundle, tmp_path, asked
+):
+    logits = np.random.default_rng(0).normal(size=400)
+    labels = (np.random.default_rng(1).random(400) < sigmoid(logits)).astype(np.int64)
+    right = np.stack([sigmoid(-logits), sigmoid(logits)], axis=1)
+    shift = odds_shift(labels.mean(), 0.05)
+    said = Platt(intercept=shift).apply(right)
+    data = OutsideData(labels, np.arange(400).astype(str), said, {}, None, 0, ())
+    operation = Operation.of(prevalence=asked)
+    found = recalibrate_with(bundle, tmp_path / "local", data, operation, source="here", fingerprint="abc")
+    assert found.update.update == "nothing"
+    wanted = said if asked is None else Platt(intercept=odds_shift(0.05, asked)).apply(said)
+    np.testing.assert_allclose(found.probabilities, wanted, rtol=1e-6)
+    assert found.manifest.operation.prevalence == (asked or 0.05)
 
 
 def test_a_local_set_that_is_too_small_changes_nothing_on_the_disk(bundle, store, tmp_path):

@@ -115,6 +115,7 @@ def test_card_and_report_say_what_was_gained_and_lost(halved):
         assert sentence in said
         assert sentence[1:] in card
     assert "The file, before its precision was lowered, was compared on" in card
+    assert "held-out images, before the precision was lowered: ONNX Runtime within" in said
     assert json.loads((halved.path / "manifest.json").read_text())["precision"]["name"] == "fp16"
 
 

@@ -17,9 +17,13 @@ from finished_run import CONFIGS, make_run
 from orchestrator import prepare_set
 from orchestrator.cli.main import main
 from results.errors import ExportError
+from results.export import explained_files
 from results.export.bundle import export_bundle
 from results.export.exported_model import Bundle, load_bundle
 from results.export.onnx_predictor import predict_files
+from results.relevance.explanation import explanations_as_csv
+from results.relevance.frame import Frame
+from results.relevance.method import RelevanceSettings
 from trainables.data.dicom.reading import read_dicom
 from trainables.data.mammogram.preparation import Preparation
 from trainables.data.prepared_set import open_prepared_set
@@ -140,7 +144,8 @@ def test_reports_are_read_back_and_hold_no_person(folder: Path, tree: Path, tmp_
     assert main(["predict", str(folder), str(file), "--dicom-sr", str(reports)]) == 0
     (written,) = reports.iterdir()
     source = read_dicom(file)
-    assert written.name == f"{source.sop_instance_uid}.sr.dcm"
+    model = load_bundle(folder).manifest.sha256[:8]
+    assert written.name == f"{source.sop_instance_uid}.{model}.sr.dcm"
     report = highdicom.sr.srread(written)
     (group,) = report.content.get_image_measurement_groups()
     measured = {one.name.meaning: one.value for one in group.get_measurements()}
@@ -172,6 +177,41 @@ def test_an_image_without_identifiers_gets_no_report_and_the_exit_code_says_so(
     assert len(list(out.iterdir())) == 1
     assert main(["predict", str(folder), str(plain), "--sr-patient-id"]) == 2
     assert "give their folder with --dicom-sr" in " ".join(capsys.readouterr().err.split())
+
+
+def test_the_frame_of_a_prepared_film_is_told_in_pixels_of_the_file(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = film(bits=12, side=(400, 280), seed=1)[:, ::-1].copy()
+    lesion = Frame(200, 150, 40, 40)
+    image[150:190, 200:240] = 4095
+    file = dicom(tmp_path / "right.dcm", image, bits=12, ImageLaterality="R")
+    bundle = load_bundle(folder)
+    white = bundle.manifest.input.max_value
+
+    def bright_share(*_: object) -> explained_files.Predict:
+        def predict(images: np.ndarray) -> np.ndarray:
+            share = ((images.astype(float) > 0.93 * white).mean(axis=(1, 2)) * 20).clip(0, 1)
+            return np.stack([1 - share, share], axis=1)
+
+        return predict
+
+    monkeypatch.setattr(explained_files, "predictor_of", bright_share)
+    found = explained_files.explain_files(
+        bundle, [file], tmp_path / "maps", settings=RelevanceSettings(masks=300)
+    )
+    (one,) = found.images
+    assert one.pixels_of == "prepared image"
+    assert one.frame_in_file is not None
+    assert one.peak_in_file is not None
+    assert lesion.holds(*one.peak_in_file)
+    box = one.frame_in_file
+    assert box.holds(150, 200)
+    assert box.holds(189, 239)
+    assert one.frame != box
+    (row,) = csv.DictReader(explanations_as_csv(found).splitlines())
+    assert row["pixels_of"] == "prepared image"
+    assert row["frame_in_file"] == f"{box.left} {box.top} {box.width} {box.height}"
 
 
 def test_nothing_that_names_a_person_reaches_the_bundle(folder: Path) -> None:

@@ -17,6 +17,7 @@ from results.ensembles.build import build_ensembles
 from results.errors import ExportError
 from results.export.allowed_change import AllowedChange
 from results.export.bundle import export_bundle
+from results.export.dicom_report import write_reports
 from results.export.exported_model import load_bundle
 from results.export.in_memory import model_in_memory
 from results.export.precision_check import Precision
@@ -245,3 +246,17 @@ def test_a_model_of_breasts_is_converted_image_by_image_and_compared_breast_by_b
         list(patch_set_of(run).images[images]), units=[str(one) for one in places]
     )
     assert predicted.shape == (BREASTS, 2)
+
+
+def test_reports_of_a_model_of_breasts_are_refused_before_anything_is_predicted(
+    run: RunFolder, exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, table = write_views(run, tmp_path)
+    out = tmp_path / "reports"
+    assert main(["predict", str(exported), "--units", str(table), "--dicom-sr", str(out)]) == 2
+    said = capsys.readouterr()
+    assert "a report is of a single image, and this model predicts breasts" in " ".join(said.err.split())
+    assert said.out == ""
+    assert not out.exists()
+    with pytest.raises(ExportError, match="this model predicts breasts; leave --dicom-sr out"):
+        write_reports(load_bundle(exported), [], out)

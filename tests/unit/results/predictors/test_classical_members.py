@@ -131,9 +131,18 @@ def test_a_closed_form_trial_keeps_predictions_and_the_arrays_of_its_heads(table
     assert len(table_run.out_of_fold(1).rows) > 400
 
 
-def test_a_classical_trial_that_ends_late_is_whole(table_run: RunFolder) -> None:
-    record = run_trial(table_run, 3, FOREST[0], deadline=1.0)
-    assert (record.state, record.cause, record.epochs) == ("complete", None, 1)
+def test_a_classical_trial_that_ends_late_is_whole_where_the_search_has_no_other(
+    tmp_path: Path, make_search: MakeSearch
+) -> None:
+    task = task_named("wisconsin")
+    patch_set, _ = load_patch_set("wisconsin", task=task, label_codes=None, store=tmp_path / "store")
+    run = start(patch_set, task.name, tmp_path, make_search)
+    first = run_trial(run, 0, FOREST[0], deadline=1.0)
+    assert (first.state, first.cause, first.epochs) == ("complete", None, 1)
+    second = run_trial(run, 1, FOREST[1], deadline=1.0)
+    assert (second.state, second.cause, second.epochs) == ("pruned", "time_budget", 0)
+    assert second.error is not None
+    assert "the time was up before fold 2 of 3" in second.error
 
 
 def test_the_leaderboard_names_the_model_and_its_settings(table_run: RunFolder) -> None:

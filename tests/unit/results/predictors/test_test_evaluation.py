@@ -1,6 +1,7 @@
 """Opening the sealed test part: logged before a label is used, scored with intervals over patients."""
 
 import csv
+import errno
 import io
 import json
 import os
@@ -15,7 +16,7 @@ from sklearn.metrics import cohen_kappa_score, fbeta_score, mean_absolute_error,
 from results.ensembles.build import build_ensembles
 from results.ensembles.weighted_mean import WeightedMean
 from results.errors import EnsembleError, RunError
-from results.predictors.selected_model import SelectedModel
+from results.predictors.selected_model import SelectedModel, resolve_model
 from results.predictors.test_evaluation import (
     TestEvaluation,
     evaluate_test,
@@ -31,6 +32,7 @@ from results.scores.calibration import sigmoid
 from results.scores.decision_rule import DecisionRule
 from results.scores.interval import Interval
 from results.scores.metrics import ORDINAL, STANDARD, mean_fold_auc
+from results.scores.operating_point import Operation
 from results.scores.ranking import Objectives
 from trainables.common.errors import DataError, OneClassError
 
@@ -212,6 +214,22 @@ def test_a_damaged_log_is_never_passed_over(run, line):
         read_accesses(run)
 
 
+def test_a_full_disk_leaves_no_half_line_that_closes_the_log(run, monkeypatch):
+    evaluate(run)
+    before = run.openings_file.read_bytes()
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(RunError, match=r"the test part stays closed, since .*No space left on device"):
+            record_access(run, {"opening": "b" * 9000})
+    shared = next((run.path.parent / "store" / "test_openings").iterdir())
+    assert run.openings_file.read_bytes() == shared.read_bytes() == before
+    assert evaluate(run).opening == 2
+
+
 def test_lines_are_appended_and_never_replaced(run):
     record_access(run, {"opening": "a"})
     record_access(run, {"opening": "b"})
@@ -248,9 +266,11 @@ def test_predictions_of_other_rows_are_refused(run):
         evaluate(run, predict=lambda rows: predict(rows)[:-1])
 
 
-def test_a_test_part_of_one_class_is_refused(run):
-    with pytest.raises(OneClassError, match="needs"):
+def test_a_test_part_of_one_class_is_refused_and_stays_unopened(run):
+    with pytest.raises(OneClassError, match=r"images of the test part .* are of one class"):
         evaluate(run, labels=np.zeros(60, dtype=np.int64))
+    assert not run.openings_file.exists()
+    assert evaluate(run).opening == 1
 
 
 # -- shown
@@ -301,6 +321,46 @@ def ordinal_evaluation() -> tuple[np.ndarray, np.ndarray, TestEvaluation]:
         ordinal_model(), probabilities, labels, GROUPS, training_shares=np.full(4, 0.25), seed=0
     )
     return labels, decided, found
+
+
+@pytest.mark.parametrize("trial", [None, 1])
+def test_errors_of_probabilities_are_the_same_whatever_prevalence_decisions_are_for(run, trial):
+    here, there = (
+        resolve_model(run, trial=trial, operation=Operation.of(at="sensitivity=0.8", prevalence=prevalence))
+        for prevalence in (None, 0.006)
+    )
+    score = predict(TEST_ROWS)
+    one, moved = (
+        score_test(
+            model,
+            model.calibration.apply(score),
+            LABELS,
+            GROUPS,
+            training_shares=np.array([0.5, 0.5]),
+            seed=0,
+        )
+        for model in (here, there)
+    )
+    assert there.calibration.apply(score)[:, 1].mean() < 0.05
+    for name in ("log_loss", "brier", "auc", "recall", "specificity"):
+        assert moved.metrics[name].estimate == pytest.approx(one.metrics[name].estimate, rel=1e-6)
+        assert moved.expected[name] == pytest.approx(one.expected[name])
+    assert moved.calibration_slope == pytest.approx(one.calibration_slope, rel=1e-3)
+    assert moved.rates["recall_rate"].estimate < np.array(moved.confusion)[:, 1].sum() / 60
+    text = io.StringIO()
+    Console(width=80, file=text).print(evaluation_table(moved))
+    assert "LogLoss and Brier are those at that of the data." in " ".join(text.getvalue().split())
+
+
+def test_an_ensemble_built_for_a_prevalence_is_scored_at_that_of_the_data(run):
+    plain = resolve_model(run, ensemble="average").calibration.apply(predict(TEST_ROWS))
+    build_ensembles(run, methods=("average",), seed=0, operation=Operation.of(prevalence=0.006))
+    model = resolve_model(run, ensemble="average")
+    assert model.rule.operation.prevalence == 0.006
+    assert model.shift == pytest.approx(np.log(0.006 / 0.994))
+    moved = model.calibration.apply(predict(TEST_ROWS))
+    assert moved[:, 1].mean() < 0.05 < plain[:, 1].mean()
+    np.testing.assert_allclose(model.at_prevalence_of_data(moved), plain, rtol=1e-6)
 
 
 def test_classes_in_an_order_are_scored_by_how_far_decisions_lie_from_the_truth():

@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -68,6 +69,27 @@ def test_an_owner_beats_and_is_gone_afterwards(folder: Path) -> None:
         while (now := read_owner(folder)) is None or now.beats < 3:
             pass
     assert not folder.exists()
+
+
+def test_an_owner_that_was_paused_notices_who_took_the_folder_over_and_leaves_its_name(folder: Path) -> None:
+    told: list[str] = []
+    with owned(folder, seconds=0.001) as lease:
+        lease.when_taken(told.append)
+        # The beat that is under way may still overwrite the name; a machine that watches writes it again.
+        while lease.taken_by is None:
+            written(folder, FOREIGN)
+            time.sleep(0.001)
+    assert read_owner(folder) == FOREIGN
+    assert len(told) == 1
+    assert told[0].startswith("process 4711 on node7 has taken this search over, since this process gave no")
+    lease.when_taken(told.append)
+    assert told[0] == told[1]  # who asks late is told, too
+
+
+def test_the_name_of_another_owner_is_not_removed_at_the_end(folder: Path) -> None:
+    with owned(folder):
+        written(folder, FOREIGN)
+    assert read_owner(folder) == FOREIGN
 
 
 def test_a_folder_that_cannot_be_written_is_searched_all_the_same(tmp_path: Path) -> None:

@@ -226,7 +226,7 @@ def test_a_name_of_several_runs_lists_them(tmp_path):
 
 def test_an_unknown_run_lists_the_known_ones(tmp_path):
     make_run(tmp_path / "benign_malignant" / "first")
-    with pytest.raises(RunError, match=r"no run 'second': .* Known: benign_malignant/first"):
+    with pytest.raises(RunError, match=r"no run 'second': .* Known: benign_malignant/first\. .* start it"):
         find_run("second", tmp_path)
     with pytest.raises(RunError, match="Known: none"):
         find_run("no/such/run", tmp_path / "elsewhere")

@@ -42,6 +42,14 @@ def test_a_line_that_is_half_written_is_left_out(tmp_path: Path) -> None:
     assert read_sessions(run) == [session(90.0)]
 
 
+def test_a_session_after_a_line_that_is_half_written_is_kept(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    with run.sessions_file.open("w") as file:
+        file.write('{"started_at": "2026-01-01T00:')
+    add_session(run, session(30.0))
+    assert read_sessions(run) == [session(30.0)]
+
+
 def test_seconds_are_not_negative() -> None:
     with pytest.raises(ValidationError, match="greater than or equal to 0"):
         session(-1.0)

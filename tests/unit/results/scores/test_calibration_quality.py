@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy.optimize import brentq
 from sklearn.linear_model import LogisticRegression
 
 from results.scores.calibration import calibration_slope, sigmoid
@@ -10,8 +11,8 @@ def _drawn(images=1500, *, slope=1.0, shift=0.0, seed=0):
     random = np.random.default_rng(seed)
     logits = 1.5 * random.normal(size=images)
     labels = (random.random(images) < sigmoid(logits)).astype(np.int64)
-    said = sigmoid(slope * logits + shift)
-    return labels, np.stack([1 - said, said], axis=1), np.arange(images).astype(str)
+    said = slope * logits + shift
+    return labels, np.stack([sigmoid(-said), sigmoid(said)], axis=1), np.arange(images).astype(str)
 
 
 def test_slope_and_intercept_are_those_of_logistic_regression():
@@ -24,6 +25,26 @@ def test_slope_and_intercept_are_those_of_logistic_regression():
     assert found.slope.holds(0.5)
     moved = sigmoid(logits + found.intercept.estimate)
     assert moved.mean() == pytest.approx(labels.mean(), abs=1e-6)
+
+
+@pytest.mark.parametrize("shift", [-40.0, -10.0, -7.0, -5.0, -3.0, 0.5, 5.0, 8.0, 10.0, 40.0])
+def test_an_intercept_is_found_however_far_off_the_probabilities_are(shift):
+    labels, probabilities, groups = _drawn(shift=shift)
+    logits = np.log(probabilities[:, 1] / probabilities[:, 0])
+    wanted = brentq(lambda one: float((sigmoid(logits + one) - labels).sum()), -100, 100, xtol=1e-12)
+    found = calibration_quality(labels, probabilities, groups, seed=0).intercept
+    assert found.estimate == pytest.approx(wanted, abs=1e-6)
+    assert found.low < -shift < found.high
+
+
+def test_a_slope_is_found_where_two_images_keep_the_classes_from_being_separated():
+    logits = np.concatenate([np.linspace(-30, 0.02, 60), np.linspace(0.01, 30, 60)])
+    labels = np.repeat([0, 1], 60)
+    probabilities = np.stack([sigmoid(-logits), sigmoid(logits)], axis=1)
+    found = calibration_quality(labels, probabilities, np.arange(120).astype(str), seed=0).slope
+    scaled = logits[:, None] / logits.std()
+    fitted = LogisticRegression(C=1e12, tol=1e-10, max_iter=10_000).fit(scaled, labels)
+    assert found.estimate * logits.std() == pytest.approx(fitted.coef_[0, 0], rel=1e-3)
 
 
 def test_right_probabilities_have_no_more_error_than_chance_and_wrong_ones_have():

@@ -15,6 +15,7 @@ from results.scores.decision_rule import (
 from results.scores.decisions import confusion, decisions
 from results.scores.fold_scores import out_of_fold_metrics
 from results.scores.metrics import STANDARD
+from results.scores.operating_point import Operation
 
 
 def two_columns(value):
@@ -58,6 +59,43 @@ def test_a_perfect_ranking_of_few_images_is_never_called_one_class(scale, shift)
 def test_more_than_two_classes_have_no_rule():
     one = OutOfFold(np.arange(3), np.arange(3), np.arange(3), np.arange(3).astype(str), np.eye(3))
     assert fit_decision_rule(one) == DecisionRule()
+
+
+def test_probabilities_out_of_fold_are_those_of_the_data_whatever_prevalence_decisions_are_for():
+    one = predictions()
+    here, there = (
+        cross_fit(one, operation=Operation.of(at="sensitivity=0.9", prevalence=share))
+        for share in (None, 0.006)
+    )
+    np.testing.assert_allclose(there.probabilities, here.probabilities, rtol=1e-9)
+    assert there.probabilities[:, 1].mean() == pytest.approx(one.labels.mean(), abs=0.02)
+    np.testing.assert_array_equal(there.decided["recall"], here.decided["recall"])
+
+
+@pytest.mark.parametrize("searched", [("auc",), ("balanced_accuracy",), ("f2", "balanced_accuracy")])
+def test_an_operating_point_holds_for_what_is_called_whatever_the_search_optimises(searched):
+    one = predictions(images=600)
+    found = cross_fit(one, searched=searched, metrics=(), operation=Operation.of(at="specificity=0.95"))
+    assert dict(found.decided) == {}
+    alarms = found.called[one.labels == 0].mean()
+    assert alarms == pytest.approx(0.05, abs=0.02)
+
+
+def test_without_an_operating_point_the_threshold_of_the_main_metric_decides_what_is_called():
+    one = predictions(images=600)
+    found = cross_fit(one, searched=("f2", "balanced_accuracy"))
+    np.testing.assert_array_equal(found.called, found.decided["f2"])
+    assert (found.called != found.decided["balanced_accuracy"]).any()
+
+
+def test_triage_out_of_fold_is_that_of_probabilities_at_the_prevalence_asked_for():
+    one = predictions(images=600)
+    here, there = (
+        cross_fit(one, operation=Operation.of(triage="missed=0.2,alarms=0.2", prevalence=share)).outcomes
+        for share in (None, 0.006)
+    )
+    np.testing.assert_array_equal(here, there)
+    assert len(np.unique(there)) == 3
 
 
 def test_f1_and_f2_have_thresholds_of_their_own_and_all_others_share_one():

@@ -160,6 +160,7 @@ def test_complete_trials_are_ranked_and_the_others_follow_without_rank(run):
         (1, 1, "complete"),
         (2, 4, "complete"),
         (3, 0, "complete"),
+        (None, None, "reference"),
         (None, None, "baseline"),
         (None, 5, "pruned"),
         (None, 3, "pruned"),
@@ -199,7 +200,7 @@ def test_only_trials_that_chance_can_explain_are_tied_with_the_first(run):
 def test_every_complete_trial_has_an_interval_and_is_compared(run):
     rows = leaderboard(run)
     assert all(row.auc_low < row.auc < row.auc_high for row in rows[:3])
-    assert [row.tied for row in rows[3:]] == [None] * 4
+    assert [row.tied for row in rows[3:]] == [None] * 5
 
 
 def test_rank_one_says_what_its_selection_is_worth_without_luck(empty_run):
@@ -302,9 +303,9 @@ def test_csv_and_json_hold_every_field_and_no_nan(run):
     as_json = json.loads(json.dumps(rows_as_json(rows), allow_nan=False))
     as_csv = list(csv.DictReader(io.StringIO(rows_as_csv(rows))))
     assert set(as_json[0]) == {*as_csv[0], "values"} == set(Row.__dataclass_fields__)
-    assert [row["trial"] for row in as_json] == [1, 4, 0, None, 5, 3, 2]
-    assert as_csv[6]["cause"] == "out_of_memory"
-    assert as_csv[4]["collapsed"] == "0"
+    assert [row["trial"] for row in as_json] == [1, 4, 0, None, None, 5, 3, 2]
+    assert as_csv[7]["cause"] == "out_of_memory"
+    assert as_csv[5]["collapsed"] == "0"
     assert float(as_csv[0]["auc"]) == rows[0].auc
 
 

@@ -103,6 +103,8 @@ def test_an_unknown_metric_gives_the_nearest_name():
         metric_named("recal")
     with pytest.raises(UnknownNameError, match="did you mean 'partial_auc'"):
         metric_named("partial_auk@0.9")
+    with pytest.raises(UnknownNameError, match=r"specificity_at_recall; MODULE:NAME names one of your own$"):
+        metric_named("nonsense")
 
 
 def test_a_metric_of_the_user_is_found_in_a_module(tmp_path, monkeypatch):

@@ -1,0 +1,128 @@
+"""View and side of mammograms as a user states them, for models whose images are made ready by these.
+
+A set may have been prepared with a view and a side that its table stated and no file does. A film is made
+ready alike at prediction only if they are stated there, too.
+"""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from numpy.typing import NDArray
+
+from results.errors import ExportError
+from trainables.data.columns import UNKNOWN_WORDS
+from trainables.data.dicom.headers import VIEWS
+from trainables.data.mammogram.preparation import Preparation, prepare
+
+Side = Literal["L", "R"]
+
+_SIDES: Final[dict[str, Side]] = {"l": "L", "left": "L", "r": "R", "right": "R"}
+_NO_STEPS: Final = Preparation(crop_breast=False, blank_background=False)  # but the turn to the left
+
+
+@dataclass(frozen=True, slots=True)
+class Stated:
+    """What a user states of a mammogram; it goes before what its file states.
+
+    Attributes:
+        view: View, such as `CC` or `MLO`; None where it is not stated.
+        side: Side of the breast, `L` or `R`; None where it is not stated.
+    """
+
+    view: str | None = None
+    side: Side | None = None
+
+
+NOT_STATED: Final = Stated()
+
+
+def stated_by(views: Sequence[str], sides: Sequence[str]) -> list[Stated]:
+    """Return what is stated in words, one for all images or one each.
+
+    Args:
+        views: Views, such as `CC` or `MLO`; empty where none are stated.
+        sides: Sides, such as `L` or `right`; empty where none are stated.
+
+    Raises:
+        ExportError: If a view or a side is not known, or they differ in number.
+
+    >>> stated_by(["mlo"], ["left", "R"])
+    [Stated(view='MLO', side='L'), Stated(view='MLO', side='R')]
+    """
+    if unknown := sorted({view for view in views if view.upper() not in VIEWS}):
+        raise ExportError(f"unknown view {', '.join(unknown)}; known are {', '.join(sorted(VIEWS))}")
+    if unknown := sorted({side for side in sides if side.lower() not in _SIDES}):
+        raise ExportError(f"unknown side {', '.join(unknown)}; the side of a breast is L or R")
+    number = max(len(views), len(sides))
+    if not all(len(words) in (0, 1, number) for words in (views, sides)):
+        raise ExportError(
+            f"views and sides are one for all images or one each, found {len(views)} and {len(sides)}"
+        )
+    by_view: list[str | None] = [view.upper() for view in views] or [None]
+    by_side: list[Side | None] = [_SIDES[side.lower()] for side in sides] or [None]
+    return [Stated(by_view[place % len(by_view)], by_side[place % len(by_side)]) for place in range(number)]
+
+
+def stated_in_table(path: Path) -> list[Stated]:
+    """Return what the columns `view` and `laterality` of a CSV table state, one row an image.
+
+    Args:
+        path: The table, as `read_unit_table` takes it; both columns may be missing, and cells empty.
+    """
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        return [_of_row(row) for row in csv.DictReader(file)]
+
+
+def check_stated(preparation: Preparation | None, *, images: int, stated: Sequence[Stated]) -> None:
+    """Refuse views and sides that are wrongly counted, or of a model that does not go by them.
+
+    Args:
+        preparation: Steps by which the model's images are made ready; None for none.
+        images: Number of images.
+        stated: What is stated, one for all images or one each; empty for nothing.
+
+    Raises:
+        ExportError: If they do not fit.
+    """
+    if stated and preparation is None and any(one != NOT_STATED for one in stated):
+        raise ExportError("this model takes files as they are, and no view or side of them; leave them out")
+    if len(stated) not in (0, 1, images):
+        raise ExportError(
+            f"views and sides are one for all images or as many as the {images} image(s) in the same order; "
+            f"{len(stated)} found"
+        )
+
+
+def each_of(stated: Sequence[Stated], images: int) -> list[Stated]:
+    """Return what is stated of each image, from one for all or one each."""
+    return list(stated) if len(stated) == images else list(stated or [NOT_STATED]) * images
+
+
+def lacking(preparation: Preparation, pixels: NDArray[Any], white: float, known: Stated) -> list[str]:
+    """Name what the steps depend on for a film and nothing states.
+
+    Args:
+        preparation: The steps.
+        pixels: Pixels of the film, shape (H, W) or (H, W, 3).
+        white: Value of white.
+        known: What file and user state together.
+
+    Returns:
+        `view` where the pectoral muscle is removed by it, and `side` where the film itself does not show at
+        which side the chest wall is.
+    """
+    found = ["view"] if preparation.remove_pectoral and known.view is None else []
+    if known.side is None and (preparation.chest_wall or preparation.remove_pectoral):
+        by_left, by_right = (
+            prepare(pixels, white, preparation=_NO_STEPS, laterality=side).flipped for side in ("L", "R")
+        )
+        found += ["side"] if by_left != by_right else []
+    return found
+
+
+def _of_row(row: dict[str, Any]) -> Stated:
+    view, side = ((row.get(name) or "").strip() for name in ("view", "laterality"))
+    return Stated(None if view.lower() in UNKNOWN_WORDS else view.upper(), _SIDES.get(side.lower()))

@@ -1,0 +1,147 @@
+"""What a recalibrated bundle decides by, and what its card says of the local data."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from finished_run import CONFIGS, TASK, make_run, pixels
+
+from results.errors import ExportError
+from results.export.bundle import export_bundle
+from results.export.exported_model import load_bundle
+from results.export.manifest import Recalibration, TestScores
+from results.export.model_card import model_card
+from results.export.outside_data import OutsideData, predict_outside
+from results.export.recalibration import RecalibratedBundle, recalibrate_bundle
+from results.scores.calibration import sigmoid
+from results.scores.decision_rule import balanced_threshold, best_threshold
+from results.scores.interval import Interval
+from results.scores.operating_point import NOTHING_ASKED, Operation
+from trainables.config.tasks import task_named
+from trainables.data.patches import RawPatches, store_patch_set
+
+PATIENTS = 600
+
+
+@pytest.fixture(scope="module")
+def by_f2(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of a search for F2."""
+    place = tmp_path_factory.mktemp("f2")
+    run = make_run(place, {0: CONFIGS[0]})
+    run.write_search(run.search().model_copy(update={"metrics": ("f2",)}))
+    assert export_bundle(run, place / "bundle", trial=0, held_out_limit=4).manifest.best_for == "f2"
+    return place / "bundle"
+
+
+def local_data() -> OutsideData:
+    """Patients of whom a quarter are positive, with probabilities that are right."""
+    logits = np.random.default_rng(0).normal(-1.5, 1.2, size=PATIENTS)
+    labels = (np.random.default_rng(1).random(PATIENTS) < sigmoid(logits)).astype(np.int64)
+    right = np.stack([sigmoid(-logits), sigmoid(logits)], axis=1)
+    return OutsideData(labels, np.arange(PATIENTS).astype(str), right, {}, None, 0, ())
+
+
+def recalibrated(path: Path, out: Path, operation: Operation = NOTHING_ASKED) -> RecalibratedBundle:
+    return recalibrate_bundle(path, out, local_data(), operation, source="here", fingerprint="abc")
+
+
+@pytest.mark.parametrize("prevalence", [None, 0.02])
+def test_a_bundle_of_a_search_for_f2_decides_at_the_best_f2_of_the_local_data(
+    by_f2: Path, tmp_path: Path, prevalence: float | None
+) -> None:
+    found = recalibrated(by_f2, tmp_path / "local", Operation.of(prevalence=prevalence))
+    wanted = best_threshold(local_data().labels, found.probabilities, metric="f2")
+    assert found.manifest.threshold == pytest.approx(wanted)
+    assert found.manifest.threshold != pytest.approx(
+        balanced_threshold(local_data().labels, found.probabilities)
+    )
+    assert "the threshold is the one for f2 on the local data" in found.manifest.said_of_operation
+
+
+def test_an_operating_point_goes_before_the_metric_of_the_search(by_f2: Path, tmp_path: Path) -> None:
+    found = recalibrated(by_f2, tmp_path / "local", Operation.of(at="specificity=0.9"))
+    called = found.probabilities[:, 1] >= (found.manifest.threshold or 0.0)
+    assert 1 - called[local_data().labels == 0].mean() >= 0.9
+    assert "for specificity=0.9 on the local data" in found.manifest.said_of_operation
+
+
+def test_a_threshold_for_a_metric_that_is_not_known_is_not_replaced_by_another(
+    by_f2: Path, tmp_path: Path
+) -> None:
+    edited = Path(shutil.copytree(by_f2, tmp_path / "own"))
+    manifest = json.loads((edited / "manifest.json").read_text()) | {"best_for": "worth_of_calls"}
+    (edited / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ExportError, match=r"was chosen for worth_of_calls, which is not known here: .*"):
+        recalibrated(edited, tmp_path / "local")
+    assert not (tmp_path / "local").exists()
+
+
+def test_the_card_says_of_threshold_and_calibration_that_they_are_of_the_local_data(
+    by_f2: Path, tmp_path: Path
+) -> None:
+    found = recalibrated(by_f2, tmp_path / "local")
+    before, card = ((path / "model_card.md").read_text() for path in (by_f2, found.path))
+    assert "chosen for F2 out of fold" in before
+    assert "its calibration holds at their share of positives only" in before
+    share = local_data().labels.mean()
+    assert "chosen for F2 on the local data" in card
+    assert (
+        f"its calibration holds at a share of positives of {share:.3g}, that of the local data, only" in card
+    )
+    assert "out of fold; F1" not in card
+    assert "their share of positives" not in card
+    for template in ("fda", "chai"):
+        fields = json.loads((found.path / "model_card.json").read_text())[template]["fields"]
+        assert sum("were fitted on 600 images" in field["text"] for field in fields) == 1
+
+
+def test_a_recalibrated_refit_keeps_of_the_fold_models_their_scores_alone(
+    by_f2: Path, tmp_path: Path
+) -> None:
+    found = recalibrated(by_f2, tmp_path / "local").manifest.model_copy(update={"is_refitted": True})
+    assert "Out-of-fold scores are those of fold models" in model_card(found)
+    exported = found.model_copy(update={"recalibration": None})
+    assert "Calibration, threshold and out-of-fold scores are those of fold models" in model_card(exported)
+
+
+def test_the_prevalence_that_was_asked_for_goes_before_the_share_of_the_local_data(
+    by_f2: Path, tmp_path: Path
+) -> None:
+    recalibrated(by_f2, tmp_path / "local", Operation.of(prevalence=0.02))
+    card = (tmp_path / "local" / "model_card.md").read_text()
+    assert "its calibration holds at a share of positives of 0.02 only" in card
+
+
+def test_local_data_without_patients_are_told_in_groups(by_f2: Path, tmp_path: Path) -> None:
+    labels = np.arange(80) % 2
+    raw = RawPatches(pixels(images=80, seed=3), labels, "task", source="elsewhere")
+    bundle = load_bundle(by_f2)
+    data = predict_outside(bundle, store_patch_set(raw, tmp_path), task_named(TASK), None)
+    found = recalibrate_bundle(
+        by_f2, tmp_path / "local", data, NOTHING_ASKED, source="here", fingerprint="abc"
+    ).manifest
+    assert found.recalibration is not None
+    assert "on 80 images of 80 groups (no patient identifiers) of here" in found.recalibration.text
+    assert "patients of here" not in (tmp_path / "local" / "model_card.md").read_text()
+
+
+def test_the_recalibration_of_an_earlier_bundle_is_read_as_one_of_images_and_patients(
+    by_f2: Path, tmp_path: Path
+) -> None:
+    found = recalibrated(by_f2, tmp_path / "local").manifest.recalibration
+    assert found is not None
+    earlier = found.model_dump(mode="json", exclude={"has_patients", "unit"})
+    assert "600 images of 600 patients of here" in Recalibration.model_validate(earlier).text
+    of_breasts = Recalibration.model_validate(earlier | {"unit": "breast"})
+    assert "600 breasts of 600 patients of here" in of_breasts.text
+
+
+def test_a_test_part_without_patients_is_told_in_groups(by_f2: Path) -> None:
+    manifest = load_bundle(by_f2).manifest
+    tested = TestScores(opening=1, openings=1, images=8, groups=4, metrics={"f2": Interval(0.7, 0.5, 0.8)})
+    data = manifest.data.model_copy(update={"has_patients": False})
+    opened = manifest.model_copy(update={"test": tested})
+    assert "8 images of 4 patients, sealed" in model_card(opened)
+    assert "8 images of 4 groups, sealed" in model_card(opened.model_copy(update={"data": data}))

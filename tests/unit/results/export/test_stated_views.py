@@ -1,0 +1,141 @@
+"""Films whose view and side a table stated at training, and no file does: they are stated at prediction."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+from dicom_files import film
+from finished_run import CONFIGS, make_run
+from PIL import Image
+
+from orchestrator import prepare_set
+from orchestrator.cli.main import main
+from results.errors import ExportError
+from results.export.bundle import export_bundle
+from results.export.exported_model import Bundle, load_bundle
+from results.export.onnx_predictor import predict_files, read_for
+from results.export.view_and_side import Stated, check_stated, each_of, lacking, stated_by, stated_in_table
+from trainables.data.mammogram.preparation import Preparation
+from trainables.data.prepared_set import PreparedSet, open_prepared_set
+
+IMAGES = 40
+CC = Stated("CC", "L")
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Craniocaudal films as PNG with a bright gland at the chest wall, and a table with view and side."""
+    folder, rows = tmp_path_factory.mktemp("films"), []
+    down, across = np.mgrid[:320, :220]
+    is_gland = (down > 40) & (down < 140) & (across < (140 - down) * 0.9)
+    for number in range(IMAGES):
+        image = film(bits=16, side=(320, 220), seed=number).astype(float)
+        image[is_gland] *= 1.5
+        if number % 2:
+            image[200:230, 40:80] = 65535
+        Image.fromarray(np.clip(image, 0, 65535).astype(np.uint16)).save(folder / f"{number}.png")
+        patient = f"P{number // 2 % 10}-{number % 2}"
+        row = {"file": f"{number}.png", "label": number % 2, "patient": patient}
+        rows.append(row | {"view": "CC", "laterality": "L"})
+    with (folder / "labels.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def prepared(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> PreparedSet:
+    out = tmp_path_factory.mktemp("set") / "set"
+    films = {"mammograms": "yes"}
+    prepare_set("dicom", tree, out, options=films, size=(96, 72), steps={"remove_pectoral": True}, workers=1)
+    return open_prepared_set(out)
+
+
+@pytest.fixture(scope="module")
+def folder(prepared: PreparedSet, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("export")
+    export_bundle(
+        make_run(out, {0: CONFIGS[0]}, raw=prepared.as_patches()), out / "bundle", trial=0, held_out_limit=4
+    )
+    return out / "bundle"
+
+
+@pytest.fixture(scope="module")
+def bundle(folder: Path) -> Bundle:
+    return load_bundle(folder)
+
+
+def test_films_of_a_stated_view_are_made_ready_as_the_set_was(
+    bundle: Bundle, prepared: PreparedSet, tree: Path
+) -> None:
+    files = [tree / name for name in prepared.table["file"]]
+    for file, image in zip(files, prepared.images, strict=True):
+        np.testing.assert_array_equal(read_for(bundle, file, CC)[0], image)
+    found = predict_files(bundle, files, stated=[CC])
+    by_set = bundle.predict(list(prepared.images))
+    np.testing.assert_allclose([one.probabilities for one in found.predictions], by_set, atol=1e-5)
+    assert not any("view" in note for note in found.notes)
+
+
+def test_films_of_no_stated_view_are_counted_in_a_warning(
+    bundle: Bundle, prepared: PreparedSet, tree: Path
+) -> None:
+    files = [tree / name for name in prepared.table["file"]][:5]
+    found = predict_files(bundle, files, stated=[CC, CC, Stated(), Stated(side="L"), CC])
+    (note,) = [note for note in found.notes if "view" in note]
+    assert note.startswith("2 of 5 images state no view, by which the pectoral muscle is removed")
+    assert "say it with --view" in note
+    is_same = np.array_equal(read_for(bundle, files[2])[0], prepared.images[2])
+    assert not is_same  # so the warning is worth reading
+
+
+def test_predict_takes_view_and_side_as_words(
+    folder: Path, tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["predict", str(folder), str(tree / "0.png"), str(tree / "1.png"), "--format", "csv"]
+    assert main(words) == 0
+    unstated = capsys.readouterr()
+    assert "2 of 2 images state no view" in " ".join(unstated.err.split())
+    assert main([*words, "--view", "cc", "--laterality", "L", "R", "--explain", str(tmp_path / "maps")]) == 0
+    stated = capsys.readouterr()
+    assert "no view" not in stated.err
+    assert stated.out != unstated.out
+    assert main([*words, "--view", "sideways"]) == 2
+    assert "unknown view sideways; known are" in " ".join(capsys.readouterr().err.split())
+    assert main(["predict", str(folder), "--units", "views.csv", "--view", "CC"]) == 2
+    assert "views.csv states views and sides in its columns" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_table_of_units_states_views_and_sides(tmp_path: Path) -> None:
+    table = tmp_path / "views.csv"
+    table.write_text("file,patient,laterality,view\na.png,P1,left,mlo\nb.png,P1,,nan\nc.png,P2,x,\n")
+    assert stated_in_table(table) == [Stated("MLO", "L"), Stated(), Stated()]
+    table.write_text("file,patient\na.png,P1\n")
+    assert stated_in_table(table) == [Stated()]
+
+
+def test_words_that_are_not_known_or_do_not_fit_are_refused() -> None:
+    assert stated_by([], []) == []
+    assert each_of([CC], 3) == [CC, CC, CC]
+    assert each_of([], 2) == [Stated(), Stated()]
+    with pytest.raises(ExportError, match="unknown side up; the side of a breast is L or R"):
+        stated_by([], ["up"])
+    with pytest.raises(ExportError, match="one for all images or one each, found 2 and 3"):
+        stated_by(["CC", "MLO"], ["L", "R", "L"])
+    with pytest.raises(ExportError, match=r"as many as the 3 image\(s\) in the same order; 2 found"):
+        check_stated(Preparation(), images=3, stated=[CC, CC])
+    with pytest.raises(ExportError, match="takes files as they are, and no view or side"):
+        check_stated(None, images=1, stated=[CC])
+
+
+def test_a_side_is_missed_only_where_the_film_does_not_show_it() -> None:
+    clear = film(bits=16, side=(320, 220))
+    across = np.mgrid[:320, :220][1]
+    both = np.where(np.abs(across - 110) < 60, 40000, 100).astype(np.uint16)  # as wide at either side
+    assert lacking(Preparation(), clear, 65535, Stated()) == []
+    assert lacking(Preparation(), both, 65535, Stated()) == ["side"]
+    assert lacking(Preparation(), both, 65535, Stated(side="R")) == []
+    assert lacking(Preparation(chest_wall=None), both, 65535, Stated()) == []
+    assert lacking(Preparation(remove_pectoral=True), clear, 65535, Stated()) == ["view"]

@@ -1,0 +1,61 @@
+"""Images whose lesions are not known say nothing about false marks."""
+
+from results.relevance.explanation import Explanation, Explanations, explanations_table, sensitivities
+from results.relevance.frame import Frame
+from results.relevance.method import FoundBox
+
+LESION, ELSEWHERE = Frame(10, 10, 10, 10), Frame(50, 50, 10, 10)
+
+
+def film(label: str | None, known: tuple[Frame, ...], *marks: FoundBox) -> Explanation:
+    return Explanation(
+        name="film",
+        label=label,
+        known=known,
+        marks=marks,
+        explained_class="malignant",
+        probability=0.9,
+        frame=None,
+        peak=(0, 0),
+        highest=0.1,
+        evaluations=1,
+        seconds=0.1,
+    )
+
+
+KNOWN = film("malignant", (LESION,), FoundBox(LESION, 0.8))
+UNKNOWN = film("malignant", (), FoundBox(ELSEWHERE, 0.9))
+HEALTHY = film("benign", (), FoundBox(ELSEWHERE, 0.9))
+
+
+def test_a_malignant_image_without_a_box_changes_nothing_and_is_counted() -> None:
+    alone, left_out = sensitivities([KNOWN], healthy="benign")
+    assert (alone[0.25], left_out) == (1.0, 0)
+    assert sensitivities([KNOWN, UNKNOWN, UNKNOWN], healthy="benign") == (alone, 2)
+    assert sensitivities([KNOWN, film(None, ())], healthy="benign") == (alone, 1)
+
+
+def test_marks_on_an_image_of_the_healthy_class_are_false() -> None:
+    found, left_out = sensitivities([KNOWN, HEALTHY, UNKNOWN], healthy="benign")
+    assert (found[0.25], found[0.5], left_out) == (0.0, 1.0, 1)
+
+
+def test_without_known_lesions_there_is_no_curve() -> None:
+    assert sensitivities([UNKNOWN, HEALTHY], healthy="benign") == ({}, 0)
+
+
+def test_the_table_says_how_many_images_were_left_out() -> None:
+    images = (KNOWN, UNKNOWN)
+    found_at, left_out = sensitivities(images, healthy="benign")
+    found = Explanations(
+        model="trial 1",
+        trials=(1,),
+        method="windows",
+        about="the probability",
+        source="",
+        images=images,
+        found_at=found_at,
+        left_out=left_out,
+    )
+    said = str(explanations_table(found).caption)
+    assert "1 image whose lesions are not known is left out of that." in said
