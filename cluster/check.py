@@ -1,19 +1,23 @@
 """What would go wrong with `ray up FILE`, found out before it runs."""
 
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
+from cluster.at_once import on_all_machines
 from cluster.cluster_file import ClusterFile, marks, schema_faults
 from cluster.errors import RemoteError
-from cluster.probe import PACKAGES, MachineFacts, probe
+from cluster.finding import Finding, State
+from cluster.probe import MachineFacts, environment_here, probe
+from cluster.reach import check_reach
 from cluster.ssh import Login, logins
+from cluster.start_commands import RayStart
+from cluster.tokens import check_tokens
+from cluster.versions import check_versions, compare_versions, read_pins
 
-State = Literal["ok", "note", "broken"]
+__all__ = ["Finding", "check_cluster", "check_file", "check_machine", "compare_machines"]
 
 _GIB: Final = 2**30
 _INSTALLED_BYTES: Final = 2 * _GIB  # for runs, where everything is installed
@@ -24,26 +28,7 @@ _CLOCK_BROKEN_SECONDS: Final = 60.0
 _DASHBOARD_PORT: Final = 8265
 _CLIENT_PORT: Final = 10001
 _AGENT_PORT: Final = 52365
-_TOKEN: Final = "RAY_AUTH_MODE=token"
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
-_MACHINES_AT_ONCE: Final = 16
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at.
-
-    Attributes:
-        where: `file`, `here`, or the address of a machine.
-        what: What was looked at.
-        state: `broken` if `ray up` or a search would fail, `note` for what its reader should know.
-        detail: What was found, and what to do where it is not `ok`.
-    """
-
-    where: str
-    what: str
-    state: State
-    detail: str
 
 
 def check_cluster(file: ClusterFile, head: str | None) -> list[Finding]:
@@ -60,9 +45,13 @@ def check_cluster(file: ClusterFile, head: str | None) -> list[Finding]:
         return [*found, Finding("machines", "login", "broken", "not tried: fill in the file first")]
     facts, faults = _ask(file, head)
     found += faults
+    here, pins, reach = environment_here(), read_pins(file), check_reach(file, facts, head)
     for one in facts:
         found += check_machine(file, one, is_head=one.host == head)
-    return [*found, *compare_machines(facts)]
+        found.append(check_versions(one, here=here, pins=pins, path=file.path))
+        found += [other for other in reach if other.where == one.host]
+    named = {one.host for one in facts}
+    return [*found, *(one for one in reach if one.where not in named), *compare_machines(facts)]
 
 
 def check_file(file: ClusterFile) -> list[Finding]:
@@ -94,7 +83,6 @@ def check_machine(file: ClusterFile, facts: MachineFacts, *, is_head: bool) -> l
     found = [
         ("login", "ok", f"as {facts.user}, {facts.system}, home {facts.home}"),
         _python(facts),
-        _installed(facts),
         _disk(facts),
         _temporary(facts),
         ("gpus", "ok" if facts.gpus else "note", "; ".join(facts.gpus) or "none; nvidia-smi shows no GPU"),
@@ -119,14 +107,7 @@ def compare_machines(facts: Sequence[MachineFacts]) -> list[Finding]:
     """Find what differs between the machines of a cluster though it must be the same."""
     if len(facts) < 2:
         return []
-    homes = {one.host: one.home for one in facts}
-    found = [_equal("home", homes, "the token is copied to where it lies on the head", "broken")]
-    pythons = {one.host: _minor(one) for one in facts if _minor(one)}
-    found.append(_equal("python", pythons, "Ray needs the same one on all machines", "broken"))
-    for package in PACKAGES:
-        versions = {one.host: one.environment[package] for one in facts if package in one.environment}
-        if len(set(versions.values())) > 1:
-            found.append(_equal(package, versions, "`ray up` brings all to those of constraints.txt", "note"))
+    found = [_homes(facts), *compare_versions(facts)]
     clocks = [one.clock_offset_seconds for one in facts]
     if max(clocks) - min(clocks) >= _CLOCK_NOTE_SECONDS:
         detail = f"{max(clocks) - min(clocks):.1f} s apart; set them by NTP, or time limits are off"
@@ -135,21 +116,22 @@ def compare_machines(facts: Sequence[MachineFacts]) -> list[Finding]:
 
 
 def _check_commands(file: ClusterFile) -> list[Finding]:
-    start = " ".join(file.start_commands)
-    found = []
-    if "ray start" in start and _TOKEN not in start:
-        detail = f"Ray would let in whoever reaches its port: put {_TOKEN} before `ray start`"
-        found.append(Finding("file", "token", "broken", detail))
-    hosts = [word.partition("=")[2] for word in start.split() if word.startswith("--dashboard-host=")]
-    if any(host not in _LOOPBACK for host in hosts):
-        detail = f"the dashboard would listen on {', '.join(hosts)}; 127.0.0.1 is enough"
-        found.append(Finding("file", "dashboard", "broken", detail))
-    if "--include-dashboard=true" not in start:
-        detail = "is off: `orchestrate submit` needs --include-dashboard=true on the head"
-        found.append(Finding("file", "dashboard", "note", detail))
+    found = [*check_tokens(file), *_check_dashboard(file.head_starts)]
     if file.config.get("docker"):
         detail = "commands of orchestrate run on the machines, not in containers"
         found.append(Finding("file", "docker", "note", detail))
+    return found
+
+
+def _check_dashboard(starts: Sequence[RayStart]) -> list[Finding]:
+    found = []
+    hosts = [one.options["--dashboard-host"] for one in starts if "--dashboard-host" in one.options]
+    if any(host not in _LOOPBACK for host in hosts):
+        detail = f"the dashboard would listen on {', '.join(hosts)}; 127.0.0.1 is enough"
+        found.append(Finding("file", "dashboard", "broken", detail))
+    if not any(one.options.get("--include-dashboard", "").lower() == "true" for one in starts):
+        detail = "is off: `orchestrate submit` needs --include-dashboard=true on the head"
+        found.append(Finding("file", "dashboard", "note", detail))
     return found
 
 
@@ -181,9 +163,7 @@ def _ask(file: ClusterFile, head: str) -> tuple[list[MachineFacts], list[Finding
         except RemoteError as error:
             return Finding(login.host, "login", "broken", str(error))
 
-    machines = logins(file, head)
-    with ThreadPoolExecutor(min(_MACHINES_AT_ONCE, len(machines))) as pool:
-        answers = list(pool.map(ask, machines))
+    answers = on_all_machines(ask, logins(file, head))
     facts = [one for one in answers if isinstance(one, MachineFacts)]
     return facts, [one for one in answers if isinstance(one, Finding)]
 
@@ -203,17 +183,6 @@ def _python(facts: MachineFacts) -> _Said:
         detail = f"{python.program} {version} cannot make environments: apt install {python.program}-venv"
         return ("python", "broken", detail)
     return ("python", "ok", f"{python.program} {version}")
-
-
-def _installed(facts: MachineFacts) -> _Said:
-    versions = ", ".join(
-        f"{name} {facts.environment[name]}" for name in PACKAGES[:3] if name in facts.environment
-    )
-    return (
-        "installed",
-        "ok" if versions else "note",
-        versions or "nothing yet; `ray up` installs, several GB",
-    )
 
 
 def _disk(facts: MachineFacts) -> _Said:
@@ -269,17 +238,13 @@ def _address_fault(facts: MachineFacts) -> str | None:
     return f"is none of its own: {', '.join(facts.addresses)}; Ray would take it for dead"
 
 
-def _equal(what: str, values: Mapping[str, str], reason: str, state: State) -> Finding:
-    if len(set(values.values())) <= 1:
-        return Finding("all", what, "ok", next(iter(values.values()), "not installed yet"))
-    text = ", ".join(f"{host} {value}" for host, value in values.items())
-    return Finding("all", what, state, f"differs: {text}; {reason}")
-
-
-def _minor(facts: MachineFacts) -> str:
-    if "python" in facts.environment:
-        return ".".join(facts.environment["python"].split(".")[:2])
-    return "" if facts.python is None else ".".join(map(str, facts.python.version[:2]))
+def _homes(facts: Sequence[MachineFacts]) -> Finding:
+    homes = {one.host: one.home for one in facts}
+    if len(set(homes.values())) == 1:
+        return Finding("all", "home", "ok", facts[0].home)
+    text = ", ".join(f"{host} {home}" for host, home in homes.items())
+    detail = f"differs: {text}; the token is copied to where it lies on the head"
+    return Finding("all", "home", "broken", detail)
 
 
 def _size(facts: MachineFacts) -> str:

@@ -11,6 +11,7 @@ from typing import Any, Final
 import yaml
 
 from cluster.errors import RenderError
+from cluster.start_commands import RayStart, ray_starts
 
 _OF_KUBERNETES: Final = "apiVersion"
 _NOT_FILLED_IN: Final = ("example.org", "your-", "YOUR-")
@@ -110,8 +111,7 @@ class ClusterFile:
     @property
     def port(self) -> int:
         """Port of Ray's control service on the head, as the start command names it."""
-        words = " ".join(map(str, self.config.get("head_start_ray_commands") or ())).split()
-        named = [word.partition("=")[2] for word in words if word.startswith("--port=")]
+        named = [start.options["--port"] for start in self.head_starts if "--port" in start.options]
         return int(named[0]) if named and named[0].isdecimal() else _DEFAULT_PORT
 
     @property
@@ -135,9 +135,24 @@ class ClusterFile:
         return bool(self.workers)
 
     @property
-    def start_commands(self) -> tuple[str, ...]:
-        """Commands that start Ray on the head."""
-        return tuple(map(str, self.config.get("head_start_ray_commands") or ()))
+    def inner_head(self) -> str | None:
+        """Address of the head as the other machines reach it; None for rented machines."""
+        found = self.config["provider"].get("head_ip")
+        return None if found is None or self.is_rented else str(found)
+
+    @property
+    def head_starts(self) -> tuple[RayStart, ...]:
+        """Every `ray start` on the head."""
+        return self._starts("head_start_ray_commands")
+
+    @property
+    def worker_starts(self) -> tuple[RayStart, ...]:
+        """Every `ray start` on the other machines."""
+        return self._starts("worker_start_ray_commands")
+
+    def _starts(self, key: str) -> tuple[RayStart, ...]:
+        commands = self.config.get(key) or ()
+        return tuple(start for command in commands for start in ray_starts(str(command)))
 
     @property
     def _auth(self) -> Mapping[str, Any]:

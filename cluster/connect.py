@@ -5,8 +5,7 @@ import logging
 import os
 import shutil
 import signal
-import socket
-import stat
+import sys
 import threading
 import time
 import warnings
@@ -17,8 +16,16 @@ from types import MappingProxyType
 from typing import Any, Final, NoReturn
 
 from cluster.errors import ClusterError
-from cluster.own_ray import LOOPBACK, begun, check_may_join, prepare_own_ray
+from cluster.own_ray import (
+    LOOPBACK,
+    begun,
+    bytes_for_trials,
+    check_may_join,
+    prepare_own_ray,
+    store_bytes,
+)
 from cluster.resources import Machine, count_nodes, describe, machines_of
+from cluster.target import Target, find_target, recorded_address
 
 # Ray reads these once, when it is imported, so they are set first. What the user has set stays.
 # RAY_BACKEND_LOG_LEVEL is not among them: with it Ray prints a line about the level itself.
@@ -31,13 +38,8 @@ QUIET_ENVIRONMENT: Final = MappingProxyType(
     }
 )
 
-_LOOPBACK: Final = (LOOPBACK, "localhost", "::1")
-_ALIVE: Final = "/ray.rpc.NodeInfoGcsService/CheckAlive"
-_PROBE_SECONDS: Final = 3.0
 _JOIN_SECONDS: Final = 60.0  # for the first machine with CPUs, where the head of a cluster has none
 _LOOK_SECONDS: Final = 0.5
-_LONGEST_NOTE: Final = 256  # characters
-_HOW_TO_START: Final = "start one with: ray up cluster/dgx.yaml (see docs/how-to-cluster.md)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,8 @@ class Connection:
         message: Description for the user, in one sentence.
         machines: Resources of each machine; empty if they are not known.
         session_folder: Folder of logs and sockets of an own Ray; empty for any other.
+        warning: What the user risks by having joined it, as a sentence without its full stop; empty without
+            a risk.
     """
 
     address: str
@@ -63,25 +67,16 @@ class Connection:
     message: str
     machines: tuple[Machine, ...] = ()
     session_folder: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """The cluster to connect to, chosen before anything is started.
-
-    Attributes:
-        address: Address `host:port`, or None to start an own Ray.
-        chosen_by: Origin of the address: `the user`, `RAY_ADDRESS` or `this machine`.
-        note: Reason why an expected cluster is not used; empty without one.
-    """
-
-    address: str | None
-    chosen_by: str
-    note: str = ""
+    warning: str = ""
 
 
 def connect(
-    address: str | None, *, cpus: int | None = None, is_nice: bool = False, preloads: Sequence[str] = ()
+    address: str | None,
+    *,
+    cpus: int | None = None,
+    memory_bytes: int | None = None,
+    is_nice: bool = False,
+    preloads: Sequence[str] = (),
 ) -> Connection:
     """Connect to a Ray cluster, or start a Ray on this machine.
 
@@ -92,13 +87,17 @@ def connect(
             `auto` for the cluster that runs here, or an error; None for `RAY_ADDRESS`, else the cluster that
             `ray start` or `ray up` left running here, else an own Ray.
         cpus: Number of CPUs of an own Ray, at least 1; None takes all. A cluster keeps the CPUs that it has.
+        memory_bytes: Memory that a search on an own Ray may use, in bytes; trials have what driver and Ray
+            leave of it. None takes what Ray finds. A cluster keeps the memory that it has.
         is_nice: Workers of an own Ray leave the CPUs to other programs.
         preloads: Modules that the workers of an own Ray import before they are asked for anything.
 
     Raises:
         ClusterError: If the cluster cannot be reached (known after seconds), or Ray does not start.
     """
-    planned = plan_connection(address, cpus=cpus, is_nice=is_nice, preloads=preloads)
+    planned = plan_connection(
+        address, cpus=cpus, memory_bytes=memory_bytes, is_nice=is_nice, preloads=preloads
+    )
     with undisturbed():
         return planned.start()
 
@@ -150,13 +149,19 @@ def _wait_for_cpus() -> None:
 
 
 def plan_connection(
-    address: str | None, *, cpus: int | None = None, is_nice: bool = False, preloads: Sequence[str] = ()
+    address: str | None,
+    *,
+    cpus: int | None = None,
+    memory_bytes: int | None = None,
+    is_nice: bool = False,
+    preloads: Sequence[str] = (),
 ) -> PlannedConnection:
     """Choose a cluster or an own Ray, and set the environment that Ray reads when it is imported.
 
     Args:
         address: As for `connect`, and so are the others.
         cpus: Number of CPUs of an own Ray.
+        memory_bytes: Memory that a search on an own Ray may use, in bytes.
         is_nice: Workers leave the CPUs to other programs.
         preloads: Modules that workers import at once.
 
@@ -164,6 +169,7 @@ def plan_connection(
         ClusterError: If a named cluster does not answer, or this process is connected already.
     """
     target = find_target(address, os.environ.get("RAY_ADDRESS"))
+    is_imported = "ray._raylet" in sys.modules
     for name, value in QUIET_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     if target.address is None:
@@ -179,9 +185,16 @@ def plan_connection(
     if ray.is_initialized():
         raise ClusterError("this process is connected to a Ray already; call disconnect first")
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if target.address is None and is_imported:
+        from cluster.ray_private import heed_environment
+
+        heed_environment()
     if target.address is None:
         options |= {"address": "local", "num_cpus": cpus, "include_dashboard": False}
         options["_node_ip_address"] = LOOPBACK
+        if memory_bytes is not None:
+            options["_memory"] = bytes_for_trials(memory_bytes)
+            options["object_store_memory"] = store_bytes(memory_bytes)
     elif target.address != recorded_address():
         # Ray must find an address that `ray start` recorded: only then does it read the token itself.
         options["address"] = target.address
@@ -204,149 +217,6 @@ def disconnect(connection: Connection) -> None:
         _remove_session(Path(connection.session_folder))
 
 
-def find_target(address: str | None, environment_address: str | None) -> Target:
-    """Choose the cluster to connect to, and make sure that something answers there.
-
-    Args:
-        address: Address as in `connect`.
-        environment_address: Value of `RAY_ADDRESS`, which counts where `address` is None or `auto`.
-
-    Raises:
-        ClusterError: If a named address is malformed or does not answer, or `auto` finds no cluster.
-    """
-    chosen_by = "the user"
-    if address in (None, "auto") and environment_address:
-        address, chosen_by = environment_address, "RAY_ADDRESS"
-    if address == "local":
-        return Target(None, chosen_by)
-    if address is None or address == "auto":
-        return _found_here(is_required=address == "auto")
-    host, port = split_address(address)
-    recorded = recorded_address()
-    if recorded is not None and host in _LOOPBACK and recorded.endswith(f":{port}"):
-        address = recorded  # `ray start` notes the machine's outer address
-    if (fault := probe(host, port)) is not None:
-        raise ClusterError(
-            f"a Ray cluster is needed at {address} (named by {chosen_by}), but {fault}; "
-            f"check the address, {_HOW_TO_START}, or say local for a Ray of your own"
-        )
-    return Target(address, chosen_by)
-
-
-def split_address(address: str) -> tuple[str, int]:
-    """Split `host:port`.
-
-    Raises:
-        ClusterError: If it is anything else, such as a `ray://` address, which Tune cannot use.
-
-    >>> split_address("10.0.0.1:6379")
-    ('10.0.0.1', 6379)
-    """
-    if "://" in address:
-        raise ClusterError(
-            f"an address like 10.0.0.1:6379 is needed, found {address!r}: a search does not run through "
-            "Ray Client; run it on the cluster: ray exec cluster/dgx.yaml 'orchestrate search ...'"
-        )
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
-        raise ClusterError(f"an address like 10.0.0.1:6379, local or auto is needed, found {address!r}")
-    return host.strip("[]"), int(port)
-
-
-def probe(host: str, port: int, *, timeout_seconds: float = _PROBE_SECONDS) -> str | None:
-    """Return None if the control service of a Ray answers, else the fault, as the end of a sentence.
-
-    Ray itself tries any other address for minutes, and cannot be interrupted meanwhile; this takes seconds.
-    """
-    try:
-        with socket.create_connection((host, port), timeout=timeout_seconds):
-            pass
-    except socket.gaierror:
-        return f"no machine is called {host!r}"
-    except TimeoutError:
-        return f"nothing answered within {timeout_seconds:g} s"
-    except OSError as error:
-        return f"the connection failed ({error.strerror or error})"
-    if os.environ.get("RAY_USE_TLS", "0") == "1":
-        return None  # the question would have to be encrypted, so an open port must be enough
-    return _ask_whether_alive(f"[{host}]:{port}" if ":" in host else f"{host}:{port}", timeout_seconds)
-
-
-def _ask_whether_alive(address: str, timeout_seconds: float) -> str | None:
-    import grpc
-
-    with grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
-        try:
-            channel.unary_unary(_ALIVE)(b"", timeout=timeout_seconds)
-        except grpc.RpcError as error:
-            code = error.code()
-            if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-                return f"nothing answered within {timeout_seconds:g} s"
-            # A Ray that wants a token, or another version of the question, says so.
-            said_by_ray = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
-            if code not in (*said_by_ray, grpc.StatusCode.INVALID_ARGUMENT):
-                return "what listens there is not Ray"
-    return None
-
-
-def recorded_address() -> str | None:
-    """Return the address that this user's `ray start` noted on this machine, or None. It may be out of date.
-
-    The note lies where every user can put one, and a search hands its trials to the cluster that it joins. So
-    a note counts only if this user wrote it and nobody else may change it.
-    """
-    return _read_note(_note_file())[0]
-
-
-def _note_file() -> Path:
-    # The same files in the same order as in Ray's own search.
-    root = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"
-    return Path(root) / "ray" / "ray_current_cluster"
-
-
-def _read_note(path: Path) -> tuple[str | None, str]:
-    """The noted address, and why a note that is there does not count."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except FileNotFoundError:
-        return None, ""
-    except OSError as error:
-        return None, f"the cluster noted in {path} cannot be read: {error.strerror}"
-    with os.fdopen(descriptor) as file:
-        if not _is_own(os.fstat(descriptor)):
-            return None, (
-                f"the cluster noted in {path} is left alone: another user wrote the note or may change it; "
-                "--address HOST:PORT joins it all the same"
-            )
-        try:
-            return file.read(_LONGEST_NOTE).strip() or None, ""
-        except UnicodeDecodeError:
-            return None, f"the cluster noted in {path} has no address that can be read"
-
-
-def _is_own(found: os.stat_result) -> bool:
-    """Tell whether a file is this user's, and only this user can have written to it."""
-    of_own_group = found.st_mode & stat.S_IWGRP == 0 or found.st_gid == os.getegid()
-    by_others = found.st_mode & stat.S_IWOTH
-    return stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid() and of_own_group and not by_others
-
-
-def _found_here(*, is_required: bool) -> Target:
-    address, note = _read_note(_note_file())
-    if address is not None:
-        try:
-            fault = probe(*split_address(address))
-        except ClusterError as error:
-            fault = str(error)
-        if fault is None:
-            return Target(address, "this machine")
-        note = f"the cluster noted at {address} is gone: {fault}"
-    if is_required:
-        found = note or "none is noted on this machine"
-        raise ClusterError(f"a running Ray cluster is needed, but {found}; {_HOW_TO_START}")
-    return Target(None, "this machine", note)
-
-
 def _connection(target: Target, session_folder: str) -> Connection:
     import ray
 
@@ -365,6 +235,7 @@ def _connection(target: Target, session_folder: str) -> Connection:
         message=f"Running on {where}: {describe(resources)}.",
         machines=machines_of(ray.nodes()),
         session_folder=session_folder,
+        warning=target.warning,
     )
 
 

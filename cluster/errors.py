@@ -3,7 +3,7 @@
 OrchestrateError
 ├── ClusterError       Ray cannot be reached or started
 ├── ResourceError      a trial asks for more than the cluster has
-├── RenderError        a cluster file that cannot be read, or an override that does not fit it
+├── RenderError        a cluster file that cannot be read or started, or an override that does not fit it
 ├── RemoteError        a machine of a cluster file cannot be logged in to, or gives no answer
 └── ClusterInUseError  a search runs on the cluster that is about to be started anew
 """
@@ -20,7 +20,7 @@ class ResourceError(OrchestrateError):
 
 
 class RenderError(OrchestrateError):
-    """A cluster file that cannot be read, or an override that does not fit it."""
+    """A cluster file that cannot be read or started, or an override that does not fit it."""
 
 
 class RemoteError(OrchestrateError):

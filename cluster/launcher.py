@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from cluster.at_once import on_all_machines
 from cluster.cluster_file import ClusterFile, marks
 from cluster.errors import ClusterError, ClusterInUseError, RemoteError, RenderError
 from cluster.probe import MachineFacts, Process, probe
 from cluster.ssh import Login, logins
+from cluster.tokens import check_tokens
 from trainables.common.text import command_text
 
 _FIRST_AUTOSCALER: Final = "RAY_UP_enable_autoscaler_v2"
@@ -113,7 +115,7 @@ def up_command(file: ClusterFile, *, may_restart: bool = True) -> RayCommand:
 
 
 def up(file: ClusterFile, *, restart: bool | None, say: Say) -> None:
-    """Start a cluster, unless a search runs there.
+    """Start a cluster, unless a search runs on one of its machines.
 
     Args:
         file: The cluster file.
@@ -122,14 +124,15 @@ def up(file: ClusterFile, *, restart: bool | None, say: Say) -> None:
         say: Told what is run.
 
     Raises:
-        RenderError: If lines of the file are not filled in.
+        RenderError: If lines of the file are not filled in, or a Ray that it starts would ask for no token.
         ClusterInUseError: If a search runs there and `restart` is None.
+        RemoteError: If `restart` is None and the head cannot be asked; another machine that cannot is told.
         ClusterError: If `ray up` fails.
     """
     _refuse_examples(file)
-    if restart is None and not file.is_rented:
-        login = Login(file, head_of(file), head_of(file))
-        running = probe(login, folder=file.remote_folder, ports=()).searches
+    _refuse_open_rays(file)
+    if restart is None:
+        running = _searches(file, _machines_that_run(file), say=say)
         if running:
             raise ClusterInUseError(_in_use(file, running))
     command = up_command(file, may_restart=restart is not False)
@@ -145,40 +148,61 @@ def down(file: ClusterFile, *, say: Say) -> None:
         say: Told what is run, and what has ended.
 
     Raises:
-        ClusterError: If something is left running.
+        RemoteError: If the head cannot be logged in to.
+        ClusterError: If something is left running, or another machine cannot be asked.
     """
     head = head_of(file)
     machines = logins(file, head)
-    end_searches(file, machines[0], say=say)
+    end_searches(file, machines, say=say)
     command = RayCommand(("ray", "down", "-y", str(file.path)))
     say(f"runs: {command.text}")
     command.run()
     if file.is_rented:
         return
+    silent: dict[str, str] = {}
     for login in machines[1:]:
         # `ray down` ends Ray on the head only, and says that all are stopped.
         stop = f"{file.remote_folder}/venv/bin/ray stop"
         say(f"runs on {login.host}: {stop}")
-        login.run(f"[ ! -x {file.remote_folder}/venv/bin/ray ] || {stop}", may_fail=True)
-    left = _wait_until_ended(file, machines)
+        try:
+            login.run(f"[ ! -x {file.remote_folder}/venv/bin/ray ] || {stop}", may_fail=True)
+        except RemoteError as error:  # the machines behind it are to be ended all the same
+            silent[login.host] = str(error)
+    left = _wait_until_ended(file, [login for login in machines if login.host not in silent])
     if left:
         told = "; ".join(f"{host}: {process.pid} {process.command[:60]}" for host, process in left[:3])
         raise ClusterError(
             f"{len(left)} of Ray's processes are left: {told}. On that machine: "
             f"{file.remote_folder}/venv/bin/ray stop --force"
         )
-    say(f"nothing of Ray is left on {', '.join(login.host for login in machines)}")
+    say(f"nothing of Ray is left on {', '.join(one.host for one in machines if one.host not in silent)}")
+    if silent:
+        raise ClusterError(
+            f"Ray may still run on {', '.join(silent)}: {next(iter(silent.values()))}. Once it answers: "
+            f"orchestrate cluster down {file.path}"
+        )
 
 
-def end_searches(file: ClusterFile, login: Login, *, say: Say) -> None:
-    """End the searches of a machine as Ctrl-C does, and wait until they have closed their files."""
-    running = probe(login, folder=file.remote_folder, ports=()).searches
+def end_searches(file: ClusterFile, machines: Sequence[Login], *, say: Say) -> None:
+    """End the searches of all machines as Ctrl-C does, and wait until they have closed their files.
+
+    Raises:
+        RemoteError: If the head cannot be asked; another machine that cannot is told.
+    """
+    running = _searches(file, machines, say=say)
     if not running:
         return
-    say(f"{_running(running)}: ended first, as by Ctrl-C; `orchestrate resume` goes on with it later")
-    login.run(f"kill -TERM {' '.join(str(process.pid) for process in running)}", may_fail=True)
+    told = _running([process for _, process in running])
+    say(f"{told}: ended first, as by Ctrl-C; `orchestrate resume` goes on with it later")
+    searched = [login for login in machines if login.host in {host for host, _ in running}]
+    for login in searched:
+        pids = " ".join(str(process.pid) for host, process in running if host == login.host)
+        try:
+            login.run(f"kill -TERM {pids}", may_fail=True)
+        except RemoteError as error:
+            say(f"the search on {login.host} could not be ended: {error}")
     deadline = time.monotonic() + _STOP_SECONDS
-    while probe(login, folder=file.remote_folder, ports=()).searches and time.monotonic() < deadline:
+    while time.monotonic() < deadline and _searches(file, searched, say=lambda message: None):
         time.sleep(_POLL_SECONDS)
 
 
@@ -194,6 +218,36 @@ def orchestrate_on_head(file: ClusterFile, *words: str) -> str:
     return f"cd {file.remote_folder} && exec {python} -m orchestrator.cli.main {command_text(*words)}"
 
 
+def _machines_that_run(file: ClusterFile) -> tuple[Login, ...]:
+    """The machines of a cluster whose addresses are known; of rented ones the head, if it runs."""
+    try:
+        return logins(file, head_of(file))
+    except ClusterError:
+        if file.is_rented:
+            return ()
+        raise
+
+
+def _searches(file: ClusterFile, machines: Sequence[Login], *, say: Say) -> list[tuple[str, Process]]:
+    """Searches of all machines, asked at once, each with the address of its machine."""
+
+    def ask(login: Login) -> list[tuple[str, Process]] | RemoteError:
+        try:
+            return [(login.host, process) for process in _facts(file, login).searches]
+        except RemoteError as error:
+            if login.host == login.head:
+                raise
+            return error
+
+    found: list[tuple[str, Process]] = []
+    for login, answer in zip(machines, on_all_machines(ask, machines), strict=True):
+        if isinstance(answer, RemoteError):
+            say(f"whether a search runs on {login.host} is not known: {answer}")
+        else:
+            found += answer
+    return found
+
+
 def _refuse_examples(file: ClusterFile) -> None:
     examples = [f"{mark.key} ({mark.value})" for mark in marks(file) if not mark.is_filled_in]
     if examples:
@@ -203,9 +257,17 @@ def _refuse_examples(file: ClusterFile) -> None:
         )
 
 
-def _in_use(file: ClusterFile, running: Sequence[Process]) -> str:
+def _refuse_open_rays(file: ClusterFile) -> None:
+    broken = [one.detail for one in check_tokens(file) if one.state == "broken"]
+    if broken:
+        raise RenderError(f"{file.path} is not started: {'; '.join(broken)}")
+
+
+def _in_use(file: ClusterFile, running: Sequence[tuple[str, Process]]) -> str:
+    host, first = running[0]
+    told = _running([process for _, process in running])
     return (
-        f"{_running(running)} on this cluster ({_typed(running[0].command)}), and `ray up` starts Ray anew, "
+        f"{told} on this cluster (on {host}: {_typed(first.command)}), and `ray up` starts Ray anew, "
         f"which kills it; --no-restart sends code and files and leaves it alone, --restart kills it (it can "
         f"be resumed), `orchestrate status {file.path}` shows it"
     )

@@ -15,9 +15,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from cluster.connect import QUIET_ENVIRONMENT, connect, disconnect, recorded_address
+from cluster.connect import QUIET_ENVIRONMENT, connect, disconnect
 from cluster.errors import ClusterError
 from cluster.own_ray import token_file
+from cluster.target import recorded_address
 from trainables.common.errors import OrchestrateError
 
 # Ray ends a stopped job with SIGKILL after three seconds; a search closes its files first.

@@ -2,7 +2,6 @@
 
 import os
 import secrets
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -34,6 +33,11 @@ IDLE_MILLISECONDS: Final = "RAY_idle_worker_killing_time_threshold_ms"
 _LONGEST_WAIT_MS: Final = 120_000
 _SLOW: Final = "timed out during startup"  # Ray waits half a minute for itself, which no setting changes
 _ATTEMPTS: Final = 3
+# Of the memory that a search may use, before any is left for trials:
+DRIVER_BYTES: Final = 1_600_000_000  # the driver and Ray's own processes, as measured
+_STORE_SHARE: Final = 0.05  # of Ray's object store, which holds little on a single machine,
+_LEAST_STORE_BYTES: Final = 100_000_000  # and of which Ray wants at least 75 MiB
+_MOST_STORE_BYTES: Final = 2_000_000_000
 
 
 def prepare_own_ray(*, is_nice: bool, preloads: Sequence[str] = ()) -> None:
@@ -45,9 +49,6 @@ def prepare_own_ray(*, is_nice: bool, preloads: Sequence[str] = ()) -> None:
         is_nice: Leave the CPUs to other programs: Ray's default, niceness 15. Else workers are as nice as
             this process, since beside any ordinary program niceness 15 gets a few per cent of a core.
     """
-    if "ray._raylet" in sys.modules:
-        # Ray has read its environment already, without a token: its processes must not ask this one for it.
-        os.environ.setdefault(_AUTH_MODE, "disabled")
     for name, value in OWN_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     if not is_nice:
@@ -57,6 +58,24 @@ def prepare_own_ray(*, is_nice: bool, preloads: Sequence[str] = ()) -> None:
         os.environ.setdefault(IDLE_MILLISECONDS, str(_LONGEST_WAIT_MS))
     if os.environ[_AUTH_MODE] == "token":
         _provide_token()
+
+
+def store_bytes(budget_bytes: int) -> int:
+    """Return the size of Ray's object store, of the memory that a search may use.
+
+    >>> store_bytes(3_000_000_000), store_bytes(16_000_000_000)
+    (150000000, 800000000)
+    """
+    return max(_LEAST_STORE_BYTES, min(_MOST_STORE_BYTES, round(_STORE_SHARE * budget_bytes)))
+
+
+def bytes_for_trials(budget_bytes: int) -> int:
+    """Return what trials have of the memory that a search may use: without driver, Ray and object store.
+
+    >>> bytes_for_trials(16_000_000_000)
+    13600000000
+    """
+    return max(0, budget_bytes - DRIVER_BYTES - store_bytes(budget_bytes))
 
 
 def check_may_join() -> None:

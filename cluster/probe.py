@@ -4,21 +4,47 @@ The script needs neither Python nor Ray over there. It changes nothing.
 """
 
 import re
+import subprocess
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from cluster.errors import RemoteError
 from cluster.ssh import Login
 
-PACKAGES: Final = ("ray", "torch", "torchvision", "timm", "optuna", "numpy", "onnxruntime")
+PRODUCT: Final = "breast-image-orchestrator"
+CODE: Final = "code"
+PACKAGES: Final = ("ray", "torch", "torchvision", "timm", "optuna", "numpy", "onnxruntime", PRODUCT)
+_ROOMS: Final = ("cluster", "orchestrator", "results", "search_spaces", "trainables")
 _PYTHONS: Final = ("python3.12", "python3.11", "python3.13", "python3")  # in the order of the set-up command
 _LONGEST_SECONDS: Final = 60.0
 
+# Asked of the Python of an environment: versions, and a digest of the code, whose version changes less often.
+ENVIRONMENT: Final = r"""
+import hashlib, importlib.metadata, pathlib, sys
+root = pathlib.Path(sys.argv[1])
+print("python=%d.%d.%d" % sys.version_info[:3], end=" ")
+for name in sys.argv[2:]:
+    try:
+        print("%s=%s" % (name, importlib.metadata.version(name)), end=" ")
+    except importlib.metadata.PackageNotFoundError:
+        pass
+digest, count = hashlib.sha256(), 0
+for room in "ROOMS".split():
+    for path in sorted((root / room).rglob("*.py"), key=lambda path: path.as_posix()):
+        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+        count += 1
+if count:
+    print("CODE=" + digest.hexdigest()[:12], end=" ")
+""".replace("ROOMS", " ".join(_ROOMS)).replace("CODE", CODE)
+
 # Ports are looked up in /proc, since ss and netstat may be missing; 0A is "listens". A process is ours if its
 # folder in /proc is ours. What a program is, is in its first words: an editor that shows a script is none.
-SCRIPT: Final = r"""
+SCRIPT: Final = (
+    r"""
 say() { printf '%s\t%s\n' "$1" "$2"; }
 export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin"
 folder=$(eval "echo $1"); ports=$2
@@ -35,14 +61,8 @@ for python in PYTHONS; do
   say python "$python $version $venv"
 done
 if [ -x "$folder/venv/bin/python" ]; then
-  say environment "$("$folder/venv/bin/python" - PACKAGES 2>/dev/null <<'END'
-import importlib.metadata, sys
-print("python=%d.%d.%d" % sys.version_info[:3], end=" ")
-for name in sys.argv[1:]:
-    try:
-        print("%s=%s" % (name, importlib.metadata.version(name)), end=" ")
-    except importlib.metadata.PackageNotFoundError:
-        pass
+  say environment "$("$folder/venv/bin/python" - "$folder/project" PACKAGES 2>/dev/null <<'END'
+ENVIRONMENT
 END
 )"
 fi
@@ -75,7 +95,10 @@ for entry in /proc/[0-9]*; do
   esac
 done
 say end end
-""".replace("PYTHONS", " ".join(_PYTHONS)).replace("PACKAGES", " ".join(PACKAGES))
+""".replace("PYTHONS", " ".join(_PYTHONS))
+    .replace("PACKAGES", " ".join(PACKAGES))
+    .replace("ENVIRONMENT\n", ENVIRONMENT)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +146,8 @@ class MachineFacts:
         addresses: Its own addresses; empty if it does not say.
         programs: Which of rsync and tmux it has.
         pythons: Its Pythons, in the order in which the set-up command tries them.
-        environment: Package -> version, in the environment that is installed; empty without one.
+        environment: Package -> version, in the environment that is installed, with `python` and a digest of
+            the project as `code`; empty without an environment.
         disk_bytes: Free space where the project goes.
         temporary_bytes: Free space in the temporary folder.
         shared_memory_bytes: Free space in /dev/shm; None without it.
@@ -180,6 +204,21 @@ def probe(login: Login, *, folder: str, ports: Sequence[int]) -> MachineFacts:
     return facts_of(login.host, answer, asked=asked, answered=time.time())
 
 
+def environment_here() -> Mapping[str, str]:
+    """Return what the environment of this process holds, as a machine says it of its own.
+
+    Raises:
+        RemoteError: If Python cannot be started anew.
+    """
+    root = Path(__file__).parents[1]
+    words = [sys.executable, "-", str(root), *PACKAGES]
+    done = subprocess.run(words, input=ENVIRONMENT, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        said = done.stderr.strip().splitlines() or ["nothing"]
+        raise RemoteError(f"the versions of this machine are needed, {sys.executable} said: {said[-1]}")
+    return _environment(done.stdout)
+
+
 def facts_of(host: str, answer: str, *, asked: float, answered: float) -> MachineFacts:
     """Return what the script printed as facts.
 
@@ -212,7 +251,7 @@ def facts_of(host: str, answer: str, *, asked: float, answered: float) -> Machin
         addresses=tuple(one("addresses").split()),
         programs=frozenset(said.get("program", ())),
         pythons=tuple(map(_python, said.get("python", ()))),
-        environment=dict(pair.partition("=")[::2] for pair in one("environment").split()),
+        environment=_environment(one("environment")),
         disk_bytes=_kilobytes(one("disk")) or 0,
         temporary_bytes=_kilobytes(one("temporary")) or 0,
         shared_memory_bytes=_kilobytes(one("shared")),
@@ -225,6 +264,10 @@ def facts_of(host: str, answer: str, *, asked: float, answered: float) -> Machin
         searches=tuple(map(_process, said.get("search", ()))),
         clock_offset_seconds=max(clock - answered, 0.0) + min(clock - asked, 0.0),
     )
+
+
+def _environment(text: str) -> Mapping[str, str]:
+    return dict(pair.partition("=")[::2] for pair in text.split())
 
 
 def _python(text: str) -> Python:

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import importlib
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Final
@@ -49,3 +50,16 @@ def lean_start() -> Iterator[None]:
     finally:
         for (owner, name, _), method in zip(ours, theirs, strict=True):
             setattr(owner, name, method)
+
+
+def heed_environment() -> None:
+    """Let a Ray that was imported earlier take up what the environment says now of addresses and its token.
+
+    Ray reads both when it is imported, and would otherwise bind all addresses of the machine without a token.
+    """
+    ray_constants.ENABLE_RAY_CLUSTER = ray_constants.env_bool(
+        ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR, not ray_constants.IS_WINDOWS_OR_OSX
+    )
+    raylet: Any = importlib.import_module("ray._raylet")  # its stub lacks both classes
+    raylet.Config.initialize("")
+    raylet.AuthenticationTokenLoader.instance().reset_cache()

@@ -10,6 +10,7 @@ from trainables.common.text import count_text
 
 # Ray keeps resources in ten-thousandths; below that a request is rounded to nothing.
 _SMALLEST_SHARE: Final = 1e-4
+WORKER_BYTES: Final = 1_000_000_000  # least main memory of a worker: torch, and a small set of images
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,12 @@ def machines_of(nodes: Sequence[Mapping[str, Any]], *, leaving: Collection[str] 
 
 
 def slots_on(
-    machines: Sequence[Machine], *, cpus_per_trial: float, gpus_per_trial: float, workers: int | None = None
+    machines: Sequence[Machine],
+    *,
+    cpus_per_trial: float,
+    gpus_per_trial: float,
+    workers: int | None = None,
+    memory_per_trial: int = 0,
 ) -> int:
     """Return the number of trials that fit on machines, which may be none.
 
@@ -60,6 +66,7 @@ def slots_on(
         cpus_per_trial: Number of CPUs of a trial, at least 0.
         gpus_per_trial: Number of GPUs of a trial, or a share below 1; not 0 together with the CPUs.
         workers: Largest number of trials that the user wants at once; None sets no limit.
+        memory_per_trial: Bytes of memory of a trial; 0 if memory is not counted.
 
     >>> slots_on([Machine(8, 2, 0), Machine(4, 0, 0)], cpus_per_trial=1, gpus_per_trial=0.5)
     4
@@ -67,7 +74,11 @@ def slots_on(
     0
     """
     slots = sum(
-        min(_fit(machine.cpus, cpus_per_trial), _fit_gpus(machine.gpus, gpus_per_trial))
+        min(
+            _fit(machine.cpus, cpus_per_trial),
+            _fit_gpus(machine.gpus, gpus_per_trial),
+            _fit(machine.memory_bytes, memory_per_trial),
+        )
         for machine in machines
     )
     return int(slots if workers is None else min(slots, workers))
@@ -81,6 +92,7 @@ def trial_slots(
     gpus_per_trial: float,
     workers: int | None = None,
     machines: Sequence[Machine] = (),
+    memory_per_trial: int = 0,
 ) -> int:
     """Return the number of trials that can run at the same time.
 
@@ -91,7 +103,8 @@ def trial_slots(
         gpus_per_trial: Number of GPUs of a trial: 0, a share below 1 (1/n lets n trials share a GPU), or a
             whole number.
         workers: Largest number of trials that the user wants at once, at least 1; None sets no limit.
-        machines: Machines of the cluster; empty counts it as one machine.
+        machines: Machines of the cluster; empty counts it as one machine, whose memory is not known.
+        memory_per_trial: Bytes of memory of a trial; 0 if memory is not counted.
 
     Returns:
         Number of trials, at least 1. A trial runs on one machine, and a share below 1 on one GPU, so they are
@@ -121,7 +134,15 @@ def trial_slots(
             f"{remedy}, or start Ray where the GPUs are (see docs/how-to-cluster.md)"
         )
     parts = machines or [Machine(cpus, gpus, 0)]
-    slots = slots_on(parts, cpus_per_trial=cpus_per_trial, gpus_per_trial=gpus_per_trial, workers=workers)
+    asked: dict[str, Any] = {"cpus_per_trial": cpus_per_trial, "gpus_per_trial": gpus_per_trial}
+    slots = slots_on(parts, **asked, workers=workers, memory_per_trial=memory_per_trial)
+    if slots == 0 and slots_on(parts, **asked) > 0:
+        largest = max(machine.memory_bytes for machine in parts)
+        raise ResourceError(
+            f"a trial takes {memory_per_trial / 1e9:.2g} GB of memory at least, but Ray gives out "
+            f"{largest / 1e9:.2g} GB on a machine; raise `--memory-gb` or, of a cluster that runs already, "
+            "that of `ray start --memory`"
+        )
     if slots == 0:
         raise ResourceError(
             f"a trial asks for {count_text(cpus_per_trial, 'CPU')} and "

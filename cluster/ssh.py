@@ -8,7 +8,7 @@ import os
 import shlex
 import subprocess
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
@@ -104,27 +104,47 @@ class Login:
         Raises:
             RemoteError: If the machine cannot be logged in to, or the command fails.
         """
-        with subprocess.Popen(
-            self._words(command),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-        ) as running:
+        with self._opened(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE) as running:
             output, errors = running.stdout, running.stderr
             if output is None or errors is None:
                 raise RemoteError(f"no pipe to {self.host}")
-            try:
-                yield output
-                fault = errors.read()
-                code = running.wait()
-            finally:
-                running.kill()
+            yield output
+            fault = errors.read()
+            code = running.wait()
         if code == _SSH_FAILED:
             raise RemoteError(login_fault(self.host, fault, self.file))
         if code != 0:
             raise RemoteError(f"{self.host}: {(fault.strip().splitlines() or [f'exit code {code}'])[-1]}")
+
+    @contextmanager
+    def held(self, command: str) -> Iterator[IO[str]]:
+        """Run a command over there that ends when its standard input does, which leaving closes.
+
+        Yields what it prints, which is nothing if the machine cannot be logged in to.
+        """
+        with self._opened(command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as running:
+            if running.stdin is None or running.stdout is None:
+                raise RemoteError(f"no pipe to {self.host}")
+            yield running.stdout
+            running.stdin.close()
+            with suppress(subprocess.TimeoutExpired):
+                running.wait(_CONNECT_SECONDS)
+
+    @contextmanager
+    def _opened(self, command: str, *, stdin: int, stderr: int) -> Iterator[subprocess.Popen[str]]:
+        """Begin a command over there whose output is read as it comes; leaving ends the connection."""
+        with subprocess.Popen(
+            self._words(command),
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+            errors="replace",
+        ) as running:
+            try:
+                yield running
+            finally:
+                running.kill()
 
     def fetch(self, source: str, target: Path, *, leave_out: Sequence[str] = ()) -> None:
         """Copy the content of a folder over there into a folder here, with rsync.

@@ -35,6 +35,7 @@ FACTS = MachineFacts(
     searches=(),
     clock_offset_seconds=0.0,
 )
+WORKER_START = "ray start --address=$RAY_HEAD_IP:6379"
 INSTALLED = {"python": "3.12.3", "ray": "2.60.0", "torch": "2.15.0"}
 
 
@@ -56,7 +57,6 @@ def states(found: list[Finding]) -> dict[str, str]:
 def test_a_machine_that_is_ready_has_nothing_broken() -> None:
     found = states(check_machine(file_of(), FACTS, is_head=True))
     assert "broken" not in found.values()
-    assert found["installed"] == "note"
     installed = states(check_machine(file_of(), replace(FACTS, environment=INSTALLED), is_head=True))
     assert set(installed.values()) == {"ok"}
 
@@ -117,8 +117,8 @@ def test_machines_that_differ_are_named() -> None:
     found = {one.what: one for one in compare_machines([replace(FACTS, environment=INSTALLED), other])}
     assert found["home"].state == "broken"
     assert found["home"].detail.startswith("differs: 10.0.0.1 /home/me, 10.0.0.2 /users/me; the token")
-    assert found["python"].state == "broken"
-    assert found["ray"].detail.startswith("differs: 10.0.0.1 2.60.0, 10.0.0.2 2.59.0; `ray up` brings all")
+    assert found["python"].state == found["ray"].state == "broken"
+    assert found["ray"].detail.startswith("differs: 10.0.0.1 2.60.0, 10.0.0.2 2.59.0; Ray refuses that")
     assert "torch" not in found
     assert found["clocks"].detail.startswith("3.0 s apart")
 
@@ -133,11 +133,65 @@ def test_a_cluster_without_its_token_or_with_an_open_dashboard_is_broken() -> No
     open_one = "ray start --head --port=6379 --include-dashboard=true --dashboard-host=0.0.0.0"
     found = {one.what: one for one in check_file(file_of(head_start_ray_commands=[open_one]))}
     assert found["token"].state == "broken"
-    assert "put RAY_AUTH_MODE=token before `ray start`" in found["token"].detail
+    assert "`ray start` without RAY_AUTH_MODE=token; Ray would let in" in found["token"].detail
     assert found["dashboard"].state == "broken"
     assert "would listen on 0.0.0.0" in found["dashboard"].detail
     off = "RAY_AUTH_MODE=token ray start --head --include-dashboard=false"
     assert states(check_file(file_of(head_start_ray_commands=[off])))["dashboard"] == "note"
+
+
+@pytest.mark.parametrize(
+    ("key", "commands", "detail"),
+    [
+        (
+            "worker_start_ray_commands",
+            ["ray stop", WORKER_START],
+            "worker_start_ray_commands: `ray start` without",
+        ),
+        (
+            "worker_start_ray_commands",
+            [f"RAY_AUTH_MODE=token {WORKER_START}", WORKER_START],
+            "worker_start_ray_commands: 1 of 2 `ray start` without RAY_AUTH_MODE=token",
+        ),
+        (
+            "head_start_ray_commands",
+            ["RAY_AUTH_MODE=token ray start --head || ray start --head"],
+            "head_start_ray_commands: 1 of 2 `ray start` without RAY_AUTH_MODE=token",
+        ),
+        (
+            "cluster_synced_files",
+            [],
+            "the other machines have none: put ~/.ray/auth_token into cluster_synced",
+        ),
+    ],
+)
+def test_every_ray_that_a_file_starts_must_ask_for_the_token_and_have_it(
+    key: str, commands: list[str], detail: str
+) -> None:
+    assert "token" not in states(check_file(file_of()))
+    (found,) = [one for one in check_file(file_of(**{key: commands})) if one.what == "token"]
+    assert (found.where, found.state) == ("file", "broken")
+    assert detail in found.detail
+
+
+def test_a_token_that_no_command_makes_is_said_and_one_by_variable_needs_no_file() -> None:
+    (found,) = [one for one in check_file(file_of(setup_commands=["true"])) if one.what == "token"]
+    assert (found.state, "no setup command makes it" in found.detail) == ("note", True)
+    given = "RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH=/etc/token "
+    starts: dict[str, Any] = {
+        "head_start_ray_commands": [f"{given} ray start --head --include-dashboard=true"],
+        "worker_start_ray_commands": [given + WORKER_START],
+    }
+    assert "token" not in states(check_file(file_of(setup_commands=[], cluster_synced_files=[], **starts)))
+
+
+def test_options_are_understood_with_a_blank_too() -> None:
+    start = (
+        "RAY_AUTH_MODE=token ray start --head --port 7001 --dashboard-host 0.0.0.0 --include-dashboard true"
+    )
+    file = file_of(head_start_ray_commands=[start])
+    (found,) = [one for one in check_file(file) if one.what == "dashboard"]
+    assert (found.state, file.port) == ("broken", 7001)
 
 
 def test_files_that_are_not_here_and_containers_are_said() -> None:
@@ -164,13 +218,15 @@ def test_all_machines_are_asked_at_once_and_the_others_through_the_head(machine:
     by_machine = {(one.where, one.what): one for one in found}
     assert by_machine["10.0.0.1", "login"].state == "ok"
     assert by_machine["10.0.0.3", "login"].state == "ok"
+    assert by_machine["10.0.0.3", "versions"].state == "note", "nothing is installed there"
     assert by_machine["off2", "login"].state == "broken"
     assert by_machine["off2", "login"].detail == (
         "off2 cannot be logged in to: ssh: connect to host off port 22: Connection timed out; "
         "is the machine on, and does a firewall let you through?"
     )
+    assert by_machine["10.0.0.3", "reach"].detail == "not tried: nothing can listen there"
     through = [line for line in machine.said("ssh") if "-W '[%h]:%p' me@10.0.0.1" in line]
-    assert sorted(line.rpartition(" me@")[2].split()[0] for line in through) == ["10.0.0.3", "off2"]
+    assert {line.rpartition(" me@")[2].split()[0] for line in through} == {"10.0.0.3", "off2"}
 
 
 def test_nobody_logs_in_before_the_file_is_filled_in(machine: FakeMachine) -> None:

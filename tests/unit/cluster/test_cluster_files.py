@@ -1,5 +1,6 @@
 """Files for clusters of all kinds: valid for what reads them, without secrets, and closed to the network."""
 
+import importlib
 import os
 import re
 import subprocess
@@ -9,6 +10,8 @@ from typing import Any
 
 import pytest
 import yaml
+
+from orchestrator.tuning.preemption import GRACE_SECONDS
 
 REPOSITORY = Path(__file__).parents[3]
 FOLDER = REPOSITORY / "cluster"
@@ -90,6 +93,48 @@ def test_rented_machines_are_reached_from_one_address_and_their_disks_are_encryp
         assert kind["node_config"]["MetadataOptions"] == {"HttpTokens": "required"}
         assert all(one["Ebs"]["Encrypted"] for one in kind["node_config"]["BlockDeviceMappings"])
     assert config["head_node_type"] in config["available_node_types"]
+
+
+def module_of(words: list[str]) -> Any:
+    """The module of a command `python -m MODULE`, which must be there."""
+    assert words[:2] == ["python", "-m"]
+    return importlib.import_module(words[2])
+
+
+def test_a_spot_machine_waits_for_its_notice_and_then_leaves() -> None:
+    config = config_of("aws.yaml")
+    spot = [
+        kind
+        for kind in config["available_node_types"].values()
+        if kind["node_config"].get("InstanceMarketOptions") == {"MarketType": "spot"}
+    ]
+    assert spot, "else there is no notice"
+    *_, start, watch = config["worker_start_ray_commands"]
+    assert "ray start" in start, "the watcher comes after it"
+    assert "RAY_AUTH_MODE=token setsid flock --nonblock spot_notice.lock " in watch, "one on a machine"
+    assert watch.endswith("< /dev/null &)"), "else the login would wait for it"
+    module = module_of(watch[watch.index("python -m") : watch.index(" >>")].split())
+    assert module.METADATA == "http://169.254.169.254"
+    assert module._LEAVE_SECONDS < 120
+
+
+def test_a_pod_that_is_stopped_is_drained_before_and_has_the_time_for_it() -> None:
+    workers = documents()["RayCluster"]["spec"]["workerGroupSpecs"]
+    assert workers
+    for group in workers:
+        pod = group["template"]["spec"]
+        (container,) = pod["containers"]
+        command = container["lifecycle"]["preStop"]["exec"]["command"]
+        module = module_of(command)
+        given = module.make_parser().parse_args(command[3:])
+        assert module.GRACE_SECONDS == GRACE_SECONDS
+        # What Ray does at SIGTERM afterwards takes some seconds of the grace period, too.
+        assert module.GRACE_SECONDS < given.seconds <= pod["terminationGracePeriodSeconds"] - 35
+
+
+@pytest.mark.parametrize("name", [*RAY_UP, KUBERAY])
+def test_no_file_says_that_a_search_counts_its_machines_once(name: str) -> None:
+    assert "counts its machines" not in (FOLDER / name).read_text()
 
 
 @pytest.mark.parametrize("name", ALL)

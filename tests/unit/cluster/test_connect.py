@@ -1,186 +1,18 @@
-"""Where a search finds its Ray, and what a Ray of its own is like."""
+"""What a Ray of the search's own is like, and how a cluster is joined."""
 
 import os
-import re
 import signal
-import socket
 import sys
-import threading
-import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import grpc
 import pytest
+from ray_control_service import ray_that_answers
 
-from cluster.connect import connect, disconnect, find_target, probe, recorded_address
+from cluster.connect import connect, disconnect
 from cluster.errors import ClusterError
 from cluster.own_ray import IDLE_MILLISECONDS, NICENESS, OWN_ENVIRONMENT, PRELOADS
-from trainables.common.errors import OrchestrateError
-
-SETTINGS_FRAME = b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"  # with it every HTTP/2 server opens
-CHECK_ALIVE = "/ray.rpc.NodeInfoGcsService/CheckAlive"
-
-
-@contextmanager
-def server_that_says(answer: bytes) -> Iterator[int]:
-    """Listen on a port of 127.0.0.1, give every caller the answer, and yield the port."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-
-        def serve() -> None:
-            try:
-                while True:
-                    caller, _ = listener.accept()
-                    with caller:
-                        caller.recv(64)
-                        caller.sendall(answer)
-            except OSError:  # the listener is closed: the test is over
-                return
-
-        thread = threading.Thread(target=serve)
-        thread.start()
-        try:
-            yield listener.getsockname()[1]
-        finally:
-            listener.shutdown(socket.SHUT_RDWR)
-            thread.join()
-
-
-@contextmanager
-def ray_that_answers(code: grpc.StatusCode = grpc.StatusCode.OK, method: str = CHECK_ALIVE) -> Iterator[int]:
-    """Serve gRPC on a port of 127.0.0.1 with one method, as a Ray's control service does; yield the port."""
-
-    class Service(grpc.GenericRpcHandler):
-        def service(self, call: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
-            if call.method != method:
-                return None
-
-            def answer(_: bytes, context: grpc.ServicerContext) -> bytes:
-                context.set_code(code)
-                return b""
-
-            return grpc.unary_unary_rpc_method_handler(answer)
-
-    server = grpc.server(ThreadPoolExecutor(1), handlers=[Service()])
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    try:
-        yield port
-    finally:
-        server.stop(None).wait()
-
-
-@pytest.fixture
-def closed_port() -> int:
-    """A port of 127.0.0.1 that nothing listens on."""
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        return int(server.getsockname()[1])
-
-
-def test_the_note_of_ray_start_lies_where_ray_writes_it(note: Path) -> None:
-    from ray._common.utils import get_ray_address_file
-
-    assert Path(get_ray_address_file(None)) == note
-    assert recorded_address() is None
-    note.write_text("10.0.0.1:6379")
-    assert recorded_address() == "10.0.0.1:6379"
-
-
-def test_only_a_server_that_answers_as_ray_does_passes_for_ray(closed_port: int) -> None:
-    for code in (grpc.StatusCode.OK, grpc.StatusCode.UNAUTHENTICATED):  # the second without its token
-        with ray_that_answers(code) as port:
-            assert probe("127.0.0.1", port) is None
-    with ray_that_answers(method="/another/Method") as port:
-        assert probe("127.0.0.1", port) == "what listens there is not Ray"
-    with server_that_says(SETTINGS_FRAME) as port:  # Ray itself would try for minutes
-        assert probe("127.0.0.1", port, timeout_seconds=0.5) is not None
-    with server_that_says(b"HTTP/1.1 400 Bad Request\r\n") as port:
-        assert probe("127.0.0.1", port) == "what listens there is not Ray"
-    with server_that_says(b"") as port:
-        assert probe("127.0.0.1", port) is not None
-    assert "refused" in str(probe("127.0.0.1", closed_port))
-    assert "no machine is called" in str(probe("no-such-host.invalid", 6379))
-
-
-def test_a_server_that_says_nothing_is_given_up_soon() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        started = time.monotonic()
-        fault = probe("127.0.0.1", silent.getsockname()[1], timeout_seconds=0.2)
-    assert fault == "nothing answered within 0.2 s"
-    assert time.monotonic() - started < 2
-
-
-def test_without_a_word_the_noted_cluster_is_used_if_it_answers(note: Path) -> None:
-    with ray_that_answers() as port:
-        note.write_text(f"127.0.0.1:{port}\n")
-        assert find_target(None, None).address == f"127.0.0.1:{port}"
-        assert find_target("auto", "").address == f"127.0.0.1:{port}"
-
-
-def test_a_note_of_a_dead_cluster_leads_to_an_own_ray_and_is_told(note: Path, closed_port: int) -> None:
-    note.write_text(f"127.0.0.1:{closed_port}")
-    target = find_target(None, None)
-    assert target.address is None
-    assert re.search(rf"noted at 127.0.0.1:{closed_port} is gone: .*refused", target.note)
-    with pytest.raises(
-        ClusterError, match=r"a running Ray cluster is needed, but the cluster noted .* is gone"
-    ):
-        find_target("auto", None)
-
-
-def test_without_any_cluster_auto_is_an_error_and_none_an_own_ray(note: Path) -> None:
-    assert not note.exists()
-    assert find_target(None, None).address is None
-    with pytest.raises(ClusterError, match="none is noted on this machine; start one with: ray up"):
-        find_target("auto", None)
-
-
-def test_local_means_an_own_ray_whatever_runs_here(note: Path) -> None:
-    with ray_that_answers() as port:
-        note.write_text(f"127.0.0.1:{port}")
-        assert find_target("local", f"127.0.0.1:{port}").address is None
-        assert find_target(None, "local").address is None
-
-
-def test_a_named_address_comes_before_the_environment(note: Path, closed_port: int) -> None:
-    with ray_that_answers() as port:
-        here = f"127.0.0.1:{port}"
-        assert find_target(here, f"127.0.0.1:{closed_port}").chosen_by == "the user"
-        assert find_target(None, here).chosen_by == "RAY_ADDRESS"
-
-
-def test_a_loopback_name_of_the_noted_cluster_is_that_cluster(note: Path) -> None:
-    # Ray reads its token by itself only for the cluster that it finds on its own.
-    with ray_that_answers() as port:
-        note.write_text(f"127.0.0.1:{port}")
-        assert find_target(f"localhost:{port}", None).address == recorded_address()
-
-
-@pytest.mark.parametrize(
-    ("address", "message"),
-    [
-        ("ray://10.0.0.1:10001", "does not run through Ray Client; run it on the cluster: ray exec"),
-        ("dgx", "an address like 10.0.0.1:6379, local or auto is needed, found 'dgx'"),
-        ("dgx:ray", "found 'dgx:ray'"),
-        ("dgx:70000", "found 'dgx:70000'"),
-    ],
-)
-def test_a_malformed_address_is_refused(address: str, message: str) -> None:
-    with pytest.raises(ClusterError, match=message):
-        find_target(address, None)
-
-
-def test_an_address_that_does_not_answer_says_who_named_it(note: Path, closed_port: int) -> None:
-    dead = f"127.0.0.1:{closed_port}"
-    with pytest.raises(ClusterError, match=rf"needed at {dead} \(named by the user\), but .*refused"):
-        find_target(dead, None)
-    with pytest.raises(OrchestrateError, match=r"named by RAY_ADDRESS.*say local for a Ray of your own"):
-        find_target(None, dead)
 
 
 def test_an_own_ray_gets_the_cpus_and_ends_with_the_search(fake_ray: SimpleNamespace) -> None:
@@ -260,45 +92,6 @@ def test_a_cluster_that_no_machine_joins_is_waited_for_a_minute(
     assert (connection.cpus, now[0]) == (0.0, 60.0)
 
 
-def test_a_note_of_another_user_is_left_alone(note: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with ray_that_answers() as port:
-        note.write_text(f"127.0.0.1:{port}")
-        assert find_target(None, None).address == f"127.0.0.1:{port}"
-        monkeypatch.setattr("cluster.connect.os.geteuid", lambda: os.getuid() + 1)
-        target = find_target(None, None)
-        assert target.address is None
-        assert "is left alone: another user wrote the note or may change it" in target.note
-        assert recorded_address() is None
-        with pytest.raises(ClusterError, match="a running Ray cluster is needed, but the cluster noted in"):
-            find_target("auto", None)
-
-
-@pytest.mark.parametrize("mode", [0o646, 0o666, 0o602])
-def test_a_note_that_others_may_write_is_left_alone(note: Path, mode: int) -> None:
-    with ray_that_answers() as port:
-        note.write_text(f"127.0.0.1:{port}")
-        note.chmod(mode)
-        assert find_target(None, None).address is None
-        note.chmod(0o664)  # as a umask of 002 makes it, for the user's own group
-        assert find_target(None, None).address == f"127.0.0.1:{port}"
-
-
-@pytest.mark.parametrize("content", [b"no address", b"\xff\xfe", b"", b"ray://a:1"])
-def test_a_note_that_cannot_be_read_leads_to_an_own_ray(note: Path, content: bytes) -> None:
-    note.write_bytes(content)
-    assert find_target(None, None).address is None
-
-
-def test_a_link_or_a_pipe_in_the_place_of_the_note_is_left_alone(note: Path, tmp_path: Path) -> None:
-    with ray_that_answers() as port:
-        (tmp_path / "elsewhere").write_text(f"127.0.0.1:{port}")
-        note.symlink_to(tmp_path / "elsewhere")
-        assert find_target(None, None).address is None
-        note.unlink()
-        os.mkfifo(note)
-        assert find_target(None, None).address is None
-
-
 def test_an_own_ray_asks_for_a_token_that_only_this_user_can_read(
     fake_ray: SimpleNamespace, tmp_path: Path
 ) -> None:
@@ -316,13 +109,29 @@ def test_an_own_ray_asks_for_a_token_that_only_this_user_can_read(
     assert "RAY_AUTH_TOKEN" not in os.environ
 
 
-def test_a_ray_that_was_imported_before_and_so_knows_no_token_is_not_asked_for_one(
+def test_a_ray_that_was_imported_before_takes_up_the_token_and_the_loopback_address(
     fake_ray: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    heeded = []
+    seen = ("RAY_AUTH_MODE", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER")
+    monkeypatch.setattr(
+        "cluster.ray_private.heed_environment", lambda: heeded.append([os.environ[name] for name in seen])
+    )
+    connect("local")
+    assert heeded == [], "Ray reads its environment by itself"
     monkeypatch.setitem(sys.modules, "ray._raylet", SimpleNamespace())
     connect("local")
-    assert os.environ["RAY_AUTH_MODE"] == "disabled"
-    assert not (tmp_path / "home" / ".ray").exists()
+    assert heeded == [["token", "0"]]
+    assert (tmp_path / "home/.ray/auth_token").read_text()
+
+
+def test_a_cluster_is_joined_with_what_an_imported_ray_knows(
+    fake_ray: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray._raylet", SimpleNamespace())
+    monkeypatch.setattr("cluster.ray_private.heed_environment", lambda: pytest.fail("it is a cluster's"))
+    with ray_that_answers() as port:
+        assert not connect(f"127.0.0.1:{port}").is_own
 
 
 def test_without_a_home_that_can_be_written_the_token_stays_in_memory(

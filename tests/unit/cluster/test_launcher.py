@@ -1,5 +1,6 @@
 """`ray up` and `ray down`: what is run, what is refused, and what is looked at afterwards."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 from fake_ssh import FakeMachine, make_fake_machine
 
 from cluster import launcher
+from cluster.check import check_file
 from cluster.cluster_file import ClusterFile, read_cluster_file
 from cluster.errors import ClusterError, ClusterInUseError, RemoteError, RenderError
 from cluster.probe import MachineFacts, Process, facts_of
@@ -66,7 +68,10 @@ def test_up_is_refused_while_a_search_runs_unless_it_is_said_what_becomes_of_it(
 ) -> None:
     answers(monkeypatch, running("/v/python -m orchestrator.cli.main search idc --name first", "b"))
     file = file_of(machine)
-    message = r"2 searches run on this cluster \(search idc --name first\).* --no-restart sends .* --restart"
+    message = (
+        r"2 searches run on this cluster \(on 10\.0\.0\.1: search idc --name first\).* --no-restart sends .* "
+        r"--restart"
+    )
     with pytest.raises(ClusterInUseError, match=message):
         launcher.up(file, restart=None, say=print)
     assert machine.said("ray") == []
@@ -75,11 +80,98 @@ def test_up_is_refused_while_a_search_runs_unless_it_is_said_what_becomes_of_it(
     assert [("--no-restart" in line) for line in machine.said("ray")] == [True, False]
 
 
+def answers_by_host(monkeypatch: pytest.MonkeyPatch, **texts: str | RemoteError) -> list[str]:
+    """Let each machine, by its name or last number, answer one text for ever; returns who was asked."""
+    asked: list[str] = []
+
+    def probe(login: Login, **_: object) -> MachineFacts:
+        asked.append(login.host)
+        number = login.host.rpartition(".")[2]
+        text = texts[f"m{number}" if number.isdecimal() else number]
+        if isinstance(text, RemoteError):
+            raise text
+        return facts_of(login.host, text, asked=0.0, answered=1.0)
+
+    monkeypatch.setattr(launcher, "probe", probe)
+    monkeypatch.setattr(launcher, "_POLL_SECONDS", 0.0)
+    monkeypatch.setattr(launcher, "_STOP_SECONDS", 0.0)
+    return asked
+
+
+def test_up_is_refused_while_a_search_runs_on_any_machine(
+    machine: FakeMachine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = answers_by_host(monkeypatch, m1=QUIET, m2=QUIET, m3=running("orchestrate search idc"))
+    with pytest.raises(
+        ClusterInUseError, match=r"a search runs on this cluster \(on 10\.0\.0\.3: search idc\)"
+    ):
+        launcher.up(file_of(machine, "10.0.0.2", "10.0.0.3"), restart=None, say=print)
+    assert sorted(asked) == ["10.0.0.1", "10.0.0.2", "10.0.0.3"]
+    assert machine.said("ray") == []
+
+
+def test_a_machine_that_cannot_be_asked_is_told_and_a_head_that_cannot_is_an_error(
+    machine: FakeMachine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers_by_host(monkeypatch, m1=QUIET, m2=RemoteError("10.0.0.2 is off"))
+    said: list[str] = []
+    launcher.up(file_of(machine, "10.0.0.2"), restart=None, say=said.append)
+    assert said[0] == "whether a search runs on 10.0.0.2 is not known: 10.0.0.2 is off"
+    assert len(machine.said("ray")) == 1
+    answers_by_host(monkeypatch, m1=RemoteError("10.0.0.1 is off"), m2=QUIET)
+    with pytest.raises(RemoteError, match=r"10\.0\.0\.1 is off"):
+        launcher.up(file_of(machine, "10.0.0.2"), restart=None, say=said.append)
+
+
+def test_the_head_of_rented_machines_is_asked_if_it_runs(
+    machine: FakeMachine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = machine.cluster_file()
+    text = (Path(__file__).parents[3] / "cluster/aws.yaml").read_text()
+    path.write_text(text.replace("your-", "my-"))
+    file = read_cluster_file(path)
+    answers_by_host(monkeypatch, m9=running("orchestrate search idc"))
+    with pytest.raises(ClusterInUseError, match=r"on 10\.0\.0\.9: search idc"):
+        launcher.up(file, restart=None, say=print)
+    machine.let_ray_end_with(1)
+    with pytest.raises(ClusterError, match="ray up -y"):  # it does not run, so nobody is asked
+        launcher.up(file, restart=None, say=print)
+
+
 def test_a_file_with_examples_is_not_started(machine: FakeMachine) -> None:
     file = file_of(machine)
     file.path.write_text(file.path.read_text().replace("ssh_user: me", "ssh_user: your-login"))
     with pytest.raises(RenderError, match=r"not filled in yet: auth\.ssh_user \(your-login\); edit it, or"):
         launcher.up(read_cluster_file(file.path), restart=None, say=print)
+
+
+@pytest.mark.parametrize("restart", [None, True, False])
+@pytest.mark.parametrize(
+    ("before", "after", "workers"),
+    [
+        ("RAY_AUTH_MODE=token ray start --head", "ray start --head", ()),
+        ("RAY_AUTH_MODE=token ray start --address", "ray start --address", ("10.0.0.2",)),
+        ("  - ~/.ray/auth_token", "  []", ("10.0.0.2",)),
+    ],
+)
+def test_a_file_that_starts_a_ray_without_a_token_is_not_started_and_the_check_says_the_same(
+    machine: FakeMachine,
+    monkeypatch: pytest.MonkeyPatch,
+    restart: bool | None,
+    before: str,
+    after: str,
+    workers: tuple[str, ...],
+) -> None:
+    answers(monkeypatch, QUIET)
+    file = file_of(machine, *workers)
+    text = file.path.read_text()
+    assert before in text
+    file.path.write_text(text.replace(before, after))
+    file = read_cluster_file(file.path)
+    (found,) = [one for one in check_file(file) if one.what == "token"]
+    with pytest.raises(RenderError, match=re.escape(f"{file.path} is not started: {found.detail}")):
+        launcher.up(file, restart=restart, say=print)
+    assert machine.said("ray") == []
 
 
 def test_a_ray_that_fails_is_an_error(machine: FakeMachine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,6 +196,26 @@ def test_down_ends_searches_then_ray_on_every_machine_and_looks_again(
     assert asked[-3:] == ["10.0.0.1", "10.0.0.2", "10.0.0.3"]
     assert said[0].startswith("a search runs: ended first, as by Ctrl-C")
     assert said[-1] == "nothing of Ray is left on 10.0.0.1, 10.0.0.2, 10.0.0.3"
+
+
+def test_down_ends_searches_on_every_machine_and_goes_on_past_one_that_is_off(
+    machine: FakeMachine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers_by_host(
+        monkeypatch, m1=QUIET, off2=RemoteError("off2 is off"), m3=running("orchestrate search idc")
+    )
+    said: list[str] = []
+    with pytest.raises(
+        ClusterError, match=r"Ray may still run on off2: .*Once it answers: orchestrate cluster down"
+    ):
+        launcher.down(file_of(machine, "off2", "10.0.0.3"), say=said.append)
+    (ended,) = [line for line in machine.said("ssh") if "kill -TERM 7" in line]
+    assert "me@10.0.0.3" in ended
+    assert [line.rpartition(" me@")[2].split()[0] for line in machine.said("ssh") if "ray stop" in line] == [
+        "off2",
+        "10.0.0.3",
+    ]
+    assert said[-1] == "nothing of Ray is left on 10.0.0.1, 10.0.0.3"
 
 
 def test_down_names_what_is_left(machine: FakeMachine, monkeypatch: pytest.MonkeyPatch) -> None:

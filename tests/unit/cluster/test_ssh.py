@@ -1,6 +1,5 @@
 """Logging in to machines: what ssh is called with, and what its failures mean."""
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -73,7 +72,7 @@ def test_the_proxy_command_leads_to_the_head_and_through_it_to_the_others(machin
     assert command.endswith("-W '[%h]:%p' me@10.0.0.1")
 
 
-@pytest.mark.skipif(shutil.which("rsync") is None, reason="needs rsync; test_cluster_verbs installs it")
+@pytest.mark.usefixtures("rsync")
 def test_a_folder_is_copied_without_what_is_left_out(machine: FakeMachine, tmp_path: Path) -> None:
     there = machine.home / "runs/a b"
     there.mkdir(parents=True)
